@@ -1,0 +1,38 @@
+# make run    from a clone to the protocol's table on real digits
+# make test   linter, type check, tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test bench docs clean
+
+run: .venv/installed
+	$(BIN)/nondet run digits
+
+test: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/pytest
+
+bench: .venv/installed-dev
+	$(BIN)/pytest benchmarks --benchmark-only -m ""
+
+docs: .venv/installed-dev
+	$(BIN)/mkdocs build --strict
+
+.venv/pip:
+	$(PYTHON) -c 'import sys; sys.exit("nondet needs Python 3.11 or newer (got %d.%d); try: make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	touch $@
+
+.venv/installed: pyproject.toml | .venv/pip
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet --group dev --group docs
+	touch $@
+
+clean:
+	rm -rf .venv site studies .pytest_cache .ruff_cache .hypothesis .benchmarks

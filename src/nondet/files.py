@@ -1,0 +1,72 @@
+"""Files that are there whole or not at all, and JSON that proves it was not changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import Damaged
+
+
+def write_file(path: Path, content: bytes, *, replace: bool = False) -> bool:
+    """Write a file whole or not at all: temporary file, flush, fsync, final name, fsync of the folder.
+
+    Without `replace` the first writer wins: an existing file stays, and the answer is False.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            try:
+                path.hardlink_to(temporary)
+            except FileExistsError:
+                return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's own entries durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sealed(record: Mapping[str, Any]) -> bytes:
+    """A record as JSON text that ends with the SHA-256 of the rest."""
+    body = dict(record)
+    body["sha256"] = hashlib.sha256(_text(record).encode()).hexdigest()
+    return _text(body).encode()
+
+
+def unsealed(content: bytes, path: Path) -> dict[str, Any]:
+    """The record in sealed JSON text; Damaged if one byte of it is not what was written."""
+    try:
+        record = json.loads(content)
+        digest = record.pop("sha256")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise Damaged(f"{path} is damaged: it is not a whole sealed record") from error
+    if sealed(record) != content or digest != hashlib.sha256(_text(record).encode()).hexdigest():
+        raise Damaged(f"{path} is damaged: its content does not match its SHA-256")
+    return record
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=1, ensure_ascii=True, allow_nan=False) + "\n"

@@ -1,0 +1,167 @@
+"""What every measure accepts, and how the arrays are read: a part at a time, each part in float64."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nondet.errors import BadInput
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+LARGEST = 1e100  # sums and squares of logits up to this size stay far inside the range of float64
+LARGEST_VALUE = 1e150  # likewise; the cross-entropy of the largest logits is twice as large as they are
+TILE = 2**19  # numbers in one part: 4 MiB of float64, so that a part and its workings stay near the cache
+
+
+def checked(outputs: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Integers]:
+    """Return outputs `(N, n, c)` and labels `(n,)` as arrays, once they are fit to be measured.
+
+    Outputs are not copied, so a memory-mapped file stays on disk; labels come back as int64. The rules for
+    outputs are those of `checked_outputs`; labels are integers, one for each example, from 0 to c - 1.
+
+    Raises:
+        BadInput: a rule is broken; the message names the value and the way out.
+    """
+    logits = checked_outputs(outputs)
+    return logits, _checked_labels(labels, *logits.shape[1:])
+
+
+def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
+    """Return outputs `(N, n, c)` as an array, uncopied, once they are fit to be measured.
+
+    There are at least two runs, one example and two classes; the numbers are float16, float32, float64 or integers;
+    none is NaN, infinite or above 1e100 in size.
+
+    Raises:
+        BadInput: a rule is broken; the message names the value and the way out.
+    """
+    logits = as_array(outputs, "outputs")
+    if logits.ndim != 3:
+        raise BadInput(
+            f"outputs must have three axes, runs, examples and classes (got shape {logits.shape}); "
+            "stack one (examples, classes) array for each run"
+        )
+    if logits.dtype.kind not in "fiu" or logits.dtype.itemsize > 8:
+        raise BadInput(
+            f"outputs must be float16, float32, float64 or integers (got {logits.dtype}); convert them to float64"
+        )
+    runs, examples, classes = logits.shape
+    check_runs(runs, "outputs")
+    if examples < 1:
+        raise BadInput("examples must be at least 1 (got 0); give the outputs of a test set that is not empty")
+    if classes < 2:
+        raise BadInput(
+            f"classes must be at least 2 (got {classes}); give one logit for each class, two if it is binary"
+        )
+    if logits.dtype.kind == "f":
+        for run in range(runs):
+            _check_finite(logits[run], run)
+    return logits
+
+
+def check_runs(runs: int, what: str) -> None:
+    """Refuse fewer than two runs: one run does not vary.
+
+    Raises:
+        BadInput: `runs` is below 2.
+    """
+    if runs < 2:
+        raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); give {what} of at least two runs")
+
+
+def checked_values(values: ArrayLike) -> Floats:
+    """Return one number per run, `(N,)`, as float64 in rising order, so that the order of runs can never matter.
+
+    Raises:
+        BadInput: not one axis, fewer than two values, or a value that is not a number of at most 1e150 in size.
+    """
+    array = as_array(values, "values")
+    if array.ndim != 1:
+        raise BadInput(f"values must have one axis, runs (got shape {array.shape}); give one number for each run")
+    if array.dtype.kind not in "fiu":
+        raise BadInput(f"values must be real numbers (got {array.dtype}); convert them to float64")
+    check_runs(len(array), "values")
+    numbers = array.astype(np.float64)
+    wrong = ~(np.abs(numbers) <= LARGEST_VALUE)
+    if wrong.any():
+        run = int(wrong.argmax())
+        raise BadInput(
+            f"values must be finite and at most {LARGEST_VALUE:g} in size "
+            f"(got {numbers[run]} for run {run}, counting from 0); leave failed runs out"
+        )
+    return np.sort(numbers)
+
+
+def predictions(outputs: ArrayLike) -> Integers:
+    """Predicted classes `(N, n)`: the class with the largest logit, the first of them where several tie.
+
+    Args:
+        outputs: logits `(N, n, c)`.
+
+    Raises:
+        BadInput: see `checked_outputs`.
+    """
+    logits = checked_outputs(outputs)
+    chosen = np.empty(logits.shape[:2], dtype=np.int64)  # (N, n)
+    for part, tile in tiles(logits):
+        chosen[:, part] = tile.argmax(axis=-1)
+    return chosen
+
+
+def tiles(outputs: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
+    """Yield every example once: a slice of the examples, and their outputs `(N, t, c)` as a float64 copy."""
+    runs, examples, classes = outputs.shape
+    step = max(1, TILE // (runs * classes))
+    for start in range(0, examples, step):
+        part = slice(start, min(start + step, examples))
+        yield part, outputs[:, part].astype(np.float64, order="C")
+
+
+def as_array(given: ArrayLike, name: str) -> NDArray[Any]:
+    """`numpy.asarray`, with one sentence where lists do not make an array.
+
+    Raises:
+        BadInput: lists of unequal lengths.
+    """
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise BadInput(
+            f"{name} must be one rectangular array (got lists of unequal lengths); pad or drop some"
+        ) from error
+
+
+def _check_finite(logits: NDArray[Any], run: int) -> None:
+    if np.isfinite(logits).all() and (logits.dtype.itemsize < 8 or np.abs(logits).max() <= LARGEST):
+        return
+    wrong = ~(np.abs(logits.astype(np.float64)) <= LARGEST)  # (n, c)
+    example = int(wrong.any(axis=1).argmax())
+    value = logits[example, int(wrong[example].argmax())]
+    raise BadInput(
+        f"outputs must be finite and at most {LARGEST:g} in size "
+        f"(got {value} in run {run}, example {example}, counting from 0); leave that run out and count it as failed"
+    )
+
+
+def _checked_labels(labels: ArrayLike, examples: int, classes: int) -> Integers:
+    array = as_array(labels, "labels")
+    if array.ndim != 1:
+        raise BadInput(f"labels must have one axis, examples (got shape {array.shape}); give one class number each")
+    if array.dtype.kind not in "iu":
+        raise BadInput(f"labels must be integers (got {array.dtype}); convert class numbers with labels.astype(int)")
+    if len(array) != examples:
+        raise BadInput(
+            f"labels must be as many as the examples (got {len(array)} labels for {examples} examples); "
+            "give the labels of the same test set, in its order"
+        )
+    wrong = (array < 0) | (array >= classes)
+    if wrong.any():
+        example = int(wrong.argmax())
+        raise BadInput(
+            f"labels must be from 0 to {classes - 1} (got {array[example]} at example {example}, counting from 0); "
+            "number the classes from 0, in the order of the logits"
+        )
+    return array.astype(np.int64)

@@ -1,0 +1,55 @@
+"""A run: everything that names it, and everything it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nondet.tasks.task import sha256_of_json
+
+WEIGHTS_LIMIT = 16 * 2**20
+"""Weights of this many bytes or more are not kept with a run."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What names a run: the task's identity (its name, code, data, model and recipe), a seed for each source, the
+    onset epoch, and which repeat of the same training it is (0, but for the control's repeats).
+    """
+
+    identity: Mapping[str, Any]
+    seeds: Mapping[str, int]
+    onset: int = 0
+    repeat: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "task": dict(self.identity),
+            "seeds": dict(self.seeds),
+            "onset": self.onset,
+            "repeat": self.repeat,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """The SHA-256 that names the run's files."""
+        return sha256_of_json(self.as_dict())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves, and only what the run itself determines.
+
+    arrays: "outputs" (n, c) logits on the test set, "curves.loss" and "curves.accuracy" (epochs,) on the training
+        set (nats, percent), and "weights.NAME" for each parameter and buffer, where they are kept.
+    failed: the epoch, counted from 1, at which the loss or an output was no longer a finite number; else None.
+    facts: small things worth a look, such as which bit was changed.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    failed: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)

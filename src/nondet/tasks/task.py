@@ -1,0 +1,156 @@
+"""A task: data, a model and the recipe that trains it."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from nondet.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from nondet.training.augment import Augmentation
+
+PRECISIONS = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained; every field is part of a run's name, and `--set field=value` changes it.
+
+    epochs, batch_size: passes over the training set, examples in a mini-batch (the last, smaller one is kept).
+    lr: the highest learning rate.
+    optimizer: an element-wise optimizer, by its name in `torch.optim` or as a class.
+    options: the optimizer's other arguments, such as `{"momentum": 0.9}`.
+    schedule: "cosine", "constant", or a function (epoch, epochs) -> factor of `lr`, called at every step with
+        a fractional epoch.
+    warmup: epochs of linear warm-up from 0.
+    bias_lr: the factor on the learning rate of biases and normalisation scales (parameters of one axis).
+    precision: "float32" or "float64".
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str | type[torch.optim.Optimizer] = "SGD"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    schedule: str | Callable[[float, int], float] = "cosine"
+    warmup: float = 0.0
+    bias_lr: float = 1.0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        _at_least("epochs", self.epochs, 1)
+        _at_least("batch_size", self.batch_size, 1)
+        for name in ("lr", "warmup", "bias_lr"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try --set {name}=0.1")
+        if self.precision not in PRECISIONS:
+            raise BadInput(f"precision must be one of {', '.join(PRECISIONS)} (got {self.precision!r})")
+        if isinstance(self.schedule, str) and self.schedule not in ("cosine", "constant"):
+            raise BadInput(f"schedule must be cosine, constant or a function (got {self.schedule!r})")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as one flat JSON object, the optimizer's options among the fields."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
+        for name in ("optimizer", "schedule"):
+            if not isinstance(named[name], str):
+                named[name] = f"{named[name].__module__}.{named[name].__qualname__}"
+        return named | {name: self.options[name] for name in sorted(self.options)}
+
+    def set(self, assignments: Mapping[str, str]) -> Recipe:
+        """This recipe with fields replaced by values in text form, as `--set` gives them."""
+        changed: dict[str, Any] = {}
+        options = dict(self.options)
+        own = [f.name for f in fields(self) if f.name != "options"]
+        allowed = optimizer_options(assignments.get("optimizer", self.optimizer))
+        if "optimizer" in assignments:
+            options = {name: value for name, value in options.items() if name in allowed}
+        for name, text in assignments.items():
+            if name in own:
+                changed[name] = _typed(name, text)
+            elif name in allowed:
+                options[name] = _parsed(text)
+            else:
+                raise BadInput(
+                    f"a recipe has no field {name!r}; --set takes {', '.join(own)}, "
+                    f"and the optimizer's {', '.join(allowed)}"
+                )
+        return replace(self, **changed, options=options)
+
+
+def optimizer_class(optimizer: str | type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """The optimizer class of a name in `torch.optim`."""
+    import torch
+
+    if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
+        return optimizer
+    found = getattr(torch.optim, optimizer, None) if isinstance(optimizer, str) else None
+    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
+        raise BadInput(f"optimizer must be the name of a class in torch.optim, such as SGD or AdamW (got {optimizer!r})")
+    return found
+
+
+def optimizer_options(optimizer: str | type[torch.optim.Optimizer]) -> list[str]:
+    """The names of the arguments that an optimizer takes besides its parameters and learning rate."""
+    return [name for name in inspect.signature(optimizer_class(optimizer)).parameters if name not in ("params", "lr")]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained: a model, data, and a recipe.
+
+    model: a function without arguments that returns a new `nn.Module`; it may draw from torch's, numpy's and
+        Python's global generators, which are seeded for it by the `init` source.
+    train, test: (inputs, labels): inputs (n, ...) of any shape the model takes in batches, labels (n,) class numbers.
+        The model returns logits (batch, classes).
+    recipe: how it is trained.
+    name: what tables call it; the file's name if left out.
+    augment: the augmentations of the training inputs, in order, such as `(nondet.Crop(4), nondet.Flip())`.
+    code: the SHA-256 of what else defines the task; filled in for a user's file.
+    """
+
+    model: Callable[[], nn.Module]
+    train: tuple[torch.Tensor, torch.Tensor]
+    test: tuple[torch.Tensor, torch.Tensor]
+    recipe: Recipe
+    name: str = ""
+    augment: tuple[Augmentation, ...] = ()
+    code: str = ""
+    about: str = ""
+
+
+def sha256_of_json(value: object) -> str:
+    """The SHA-256 of a value's canonical JSON form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _at_least(name: str, value: object, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise BadInput(f"{name} must be a whole number of at least {low} (got {value!r}); try --set {name}={low}")
+
+
+def _typed(name: str, text: str) -> Any:
+    if name in ("epochs", "batch_size", "lr", "warmup", "bias_lr"):
+        value = _parsed(text)
+        return float(value) if name in ("lr", "warmup", "bias_lr") and type(value) is int else value
+    return text
+
+
+def _parsed(text: str) -> Any:
+    """A value as JSON has it (`0.9`, `true`, `[0.9, 0.99]`), or else the text itself; also Python's True and None."""
+    words: dict[str, Any] = {"True": True, "False": False, "None": None}
+    if text in words:
+        return words[text]
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,53 @@
+"""Random augmentations whose draws belong to the example and the epoch, not to its place in a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Augmentation(Protocol):
+    """One random change of the training inputs. Write your own as a frozen dataclass with these two methods."""
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """One row of whole numbers for each of n examples: (n, k)."""
+        ...
+
+    def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
+        """The inputs (m, ...) changed as their rows of draws (m, k) say."""
+        ...
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A random crop of the image's own size from a zero padding of `padding` pixels, every offset equally likely."""
+
+    padding: int
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        return rng.integers(2 * self.padding + 1, size=(n, 2))
+
+    def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
+        m, channels, height, width = inputs.shape
+        padded = F.pad(inputs, (self.padding,) * 4)  # (m, C, H + 2p, W + 2p)
+        rows = draws[:, :1] + torch.arange(height, device=inputs.device)  # (m, H)
+        columns = draws[:, 1:] + torch.arange(width, device=inputs.device)  # (m, W)
+        pixels = rows[:, :, None] * padded.shape[3] + columns[:, None, :]  # (m, H, W): places in a padded plane
+        pixels = pixels.view(m, 1, height * width).expand(-1, channels, -1)
+        return padded.flatten(2).gather(2, pixels).view(m, channels, height, width)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A horizontal flip with probability 1/2."""
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        return rng.integers(2, size=(n, 1))
+
+    def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
+        return torch.where(draws.view(-1, 1, 1, 1) == 1, inputs.flip(-1), inputs)

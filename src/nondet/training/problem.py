@@ -1,0 +1,176 @@
+"""A task made ready for training: its data on the device, and its model tried out before hours are spent on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nondet.errors import BadInput
+from nondet.sources import FIXED_SEED, seeded_globals, stream
+from nondet.tasks.task import Recipe, Task, sha256_of_json
+from nondet.training.dropout import recorded_dropout
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a stack needs besides its runs' seeds.
+
+    train, test: (inputs (n, ...), labels (n,)) on the device, in the recipe's precision.
+    dropout: for each mini-batch size that occurs, the shapes of the uniform numbers that one forward pass takes.
+    sources: the sources of nondeterminism that this task has.
+    identity: what names the task in a run's key.
+    """
+
+    task: Task
+    recipe: Recipe
+    device: torch.device
+    train: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+    dropout: Mapping[int, list[tuple[int, ...]]]
+    sources: tuple[str, ...]
+    identity: Mapping[str, Any]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this name; `auto` is a CUDA device where there is one, and else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"device must be auto, cpu or a CUDA device that is here (got {name!r}); try auto") from error
+    return device
+
+
+def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
+    """The task's model as its constructor makes it from the init source's numbers, on the CPU."""
+    with seeded_globals(stream("init", init_seed)):
+        model = task.model()
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] -- a user's function
+        raise BadInput(f"model must return an nn.Module (got {type(model).__name__}); see examples/my_task.py")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise BadInput("model must have parameters to train (it has none that require a gradient)")
+    return model.to(getattr(torch, recipe.precision))
+
+
+def prepare(task: Task, recipe: Recipe, device: torch.device) -> Problem:
+    """Check a task and try its model on two mini-batches; BadInput says what is wrong with it."""
+    train, test = (_checked(name, data, recipe) for name, data in (("train", task.train), ("test", task.test)))
+    model = build_model(task, recipe, FIXED_SEED)
+    n, batch = len(train[0]), min(recipe.batch_size, len(train[0]))
+    sizes = {batch, n % batch or batch}
+    dropout = {size: _try_out(model, train[0][:size], train[1][:size]) for size in sizes}
+    with torch.no_grad():
+        outputs = _outputs(model.eval(), test[0][:2])
+    classes = outputs.shape[1]
+    for name, (_, labels) in (("train", train), ("test", test)):
+        if int(labels.max()) >= classes:
+            raise BadInput(
+                f"{name} labels must be smaller than the model's {classes} outputs (got {int(labels.max())}); "
+                "give the model one output for each class"
+            )
+    has = {"augment": bool(task.augment), "dropout": any(dropout.values())}
+    sources = tuple(s for s in ("init", "shuffle", "augment", "dropout", "order", "bit") if has.get(s, True))
+    identity = {
+        "name": task.name,
+        "code": task.code,
+        "data": _data_hash(train, test),
+        "model": sha256_of_json([repr(model), [[k, list(v.shape)] for k, v in model.state_dict().items()]]),
+        "augment": [repr(a) for a in task.augment],
+        "recipe": recipe.as_dict(),
+    }
+    return Problem(
+        task=task,
+        recipe=recipe,
+        device=device,
+        train=(train[0].to(device), train[1].to(device)),
+        test=(test[0].to(device), test[1].to(device)),
+        dropout=dropout,
+        sources=sources,
+        identity=identity,
+    )
+
+
+def _checked(name: str, data: tuple[Tensor, Tensor], recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """Inputs in the recipe's precision and labels as int64."""
+    try:
+        inputs, labels = (torch.as_tensor(part) for part in data)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(f"{name} must be a pair of tensors (inputs, labels): {error}") from error
+    if labels.dim() != 1 or labels.is_floating_point() or labels.is_complex():
+        raise BadInput(
+            f"{name} labels must be whole class numbers of shape (n,) "
+            f"(got {labels.dtype} of shape {tuple(labels.shape)}); convert them with .long()"
+        )
+    if inputs.dim() < 1 or len(inputs) != len(labels) or len(labels) == 0:
+        raise BadInput(
+            f"{name} inputs and labels must have the same length, at least 1 "
+            f"(got {len(inputs) if inputs.dim() else 0} and {len(labels)}); give one label for each input"
+        )
+    if int(labels.min()) < 0:
+        raise BadInput(f"{name} labels must be at least 0 (got {int(labels.min())}); number the classes from 0")
+    if inputs.is_floating_point():
+        inputs = inputs.to(getattr(torch, recipe.precision))
+        if not bool(inputs.isfinite().all()):
+            raise BadInput(f"{name} inputs must be finite numbers (got NaN or infinity); clean the data first")
+    return inputs.contiguous(), labels.to(torch.int64)
+
+
+def _try_out(model: nn.Module, inputs: Tensor, labels: Tensor) -> list[tuple[int, ...]]:
+    """The shapes of dropout's numbers in one training step of one model, tried on the CPU."""
+    before = torch.get_rng_state()
+    buffers = {name: b.clone() for name, b in model.named_buffers()}
+    with recorded_dropout() as shapes:
+        outputs = _outputs(model.train(), inputs)
+    try:
+        torch.nn.functional.cross_entropy(outputs, labels % outputs.shape[1]).backward()
+    except RuntimeError as error:
+        raise BadInput(f"the model cannot be trained on its outputs: {_first_line(error)}; mend the model") from error
+    with torch.no_grad():
+        model.zero_grad()
+        for name, b in model.named_buffers():
+            b.copy_(buffers[name])
+    if not bool((torch.get_rng_state() == before).all()):
+        raise BadInput(
+            "the model's forward pass draws from torch's global generator, which no source seeds; "
+            "use nn.Dropout or F.dropout (seeded for each run), or take the other random operations out"
+        )
+    return shapes
+
+
+def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The model's logits for one mini-batch; BadInput unless they are (batch, classes)."""
+    try:
+        outputs = model(inputs)
+    except Exception as error:
+        raise BadInput(
+            f"the model fails on inputs of shape {tuple(inputs.shape)}: {type(error).__name__}: "
+            f"{_first_line(error)}; mend the model or the data"
+        ) from error
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(inputs) or outputs.shape[1] < 2:
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise BadInput(
+            f"the model must return logits of shape (batch, classes), at least 2 classes "
+            f"(got {shape} for a batch of {len(inputs)}); mend its last layer"
+        )
+    return outputs
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "no message").rstrip(".")
+
+
+def _data_hash(*parts: tuple[Tensor, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in (tensor for part in parts for tensor in part):
+        array: np.ndarray = tensor.numpy()
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
