@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import numpy as np
@@ -24,7 +24,7 @@ SOURCES = {
     "order": "the place of the examples inside each mini-batch: the same update, summed in another order",
     "bit": "one weight, moved to the next float up or down before training",
 }
-"""Source by name, in the order of every table. With its fixed seed, `order` permutes nothing and `bit` changes nothing."""
+"""Sources by name, in the order of every table. With the fixed seed, `order` and `bit` change nothing."""
 
 
 def stream(source: str, seed: int, *place: int) -> np.random.Generator:
@@ -38,7 +38,7 @@ def stream(source: str, seed: int, *place: int) -> np.random.Generator:
 
 
 @contextmanager
-def seeded_globals(rng: np.random.Generator) -> Iterator[None]:
+def seeded_globals(rng: np.random.Generator) -> Generator[None]:
     """Seed the global generators of torch (CPU), numpy and Python inside the block, and restore them after it.
 
     Model constructors draw from them; nothing else in nondet does.
@@ -47,7 +47,7 @@ def seeded_globals(rng: np.random.Generator) -> Iterator[None]:
 
     before = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(int(rng.integers(2**63)))
+        torch.random.manual_seed(int(rng.integers(2**63)))
         random.seed(int(rng.integers(2**63)))
         np.random.seed(rng.integers(2**32, size=4, dtype=np.uint32))
         try:

@@ -104,6 +104,13 @@ def test_total_contradiction_at_ten_thousand() -> None:
     assert measures.ensemble_cross_entropy_delta(outputs, [0]) == pytest.approx(np.log(2) - 1e4, rel=1e-15)
 
 
+def test_contradiction_of_undecided_runs() -> None:
+    """Where a member is torn between two classes, its own log 2 is counted, however far apart the runs are."""
+    outputs = np.array([[[0.0, 0.0, -2000.0]], [[-2000.0, -2000.0, 0.0]]])
+    expected = (np.log(3) - 1000) - np.log(2) / 2
+    assert measures.ensemble_cross_entropy_delta(outputs, [0]) == pytest.approx(expected, rel=1e-14)
+
+
 @pytest.mark.parametrize("classes", [4, 40])
 def test_deltas_do_not_depend_on_tiles(
     sample: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, classes: int

@@ -22,4 +22,4 @@ def load_task(name: str) -> Task:
         from nondet.tasks.user import load_file
 
         return load_file(Path(name))
-    raise BadInput(f"unknown task {name!r}; choose {', '.join(BUILT_IN)}, or the path of your own file (it ends in .py)")
+    raise BadInput(f"unknown task {name!r}; choose {', '.join(BUILT_IN)}, or give the path of your own .py file")

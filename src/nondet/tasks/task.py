@@ -86,7 +86,7 @@ class Recipe:
         return replace(self, **changed, options=options)
 
 
-def optimizer_class(optimizer: str | type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+def optimizer_class(optimizer: Any) -> type[torch.optim.Optimizer]:
     """The optimizer class of a name in `torch.optim`."""
     import torch
 
@@ -94,11 +94,11 @@ def optimizer_class(optimizer: str | type[torch.optim.Optimizer]) -> type[torch.
         return optimizer
     found = getattr(torch.optim, optimizer, None) if isinstance(optimizer, str) else None
     if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
-        raise BadInput(f"optimizer must be the name of a class in torch.optim, such as SGD or AdamW (got {optimizer!r})")
+        raise BadInput(f"optimizer must be a class in torch.optim, such as SGD or AdamW (got {optimizer!r})")
     return found
 
 
-def optimizer_options(optimizer: str | type[torch.optim.Optimizer]) -> list[str]:
+def optimizer_options(optimizer: Any) -> list[str]:
     """The names of the arguments that an optimizer takes besides its parameters and learning rate."""
     return [name for name in inspect.signature(optimizer_class(optimizer)).parameters if name not in ("params", "lr")]
 
@@ -114,7 +114,8 @@ class Task:
     recipe: how it is trained.
     name: what tables call it; the file's name if left out.
     augment: the augmentations of the training inputs, in order, such as `(nondet.Crop(4), nondet.Flip())`.
-    code: the SHA-256 of what else defines the task; filled in for a user's file.
+    stack: how many runs train together, if `--stack` does not say.
+    code: the SHA-256 of the file that defines the task; filled in when it is loaded.
     """
 
     model: Callable[[], nn.Module]
@@ -123,8 +124,8 @@ class Task:
     recipe: Recipe
     name: str = ""
     augment: tuple[Augmentation, ...] = ()
+    stack: int = 20
     code: str = ""
-    about: str = ""
 
 
 def sha256_of_json(value: object) -> str:

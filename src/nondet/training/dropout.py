@@ -8,7 +8,7 @@ numbers drawn beforehand. How many calls there are, and of which shapes, one tri
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,7 +45,7 @@ class _Dropout(TorchFunctionMode):
 
 
 @contextmanager
-def recorded_dropout() -> Iterator[list[tuple[int, ...]]]:
+def recorded_dropout() -> Generator[list[tuple[int, ...]]]:
     """Drop nothing, and note the shape of the uniform numbers that each dropout call would take."""
     shapes: list[tuple[int, ...]] = []
 
@@ -58,7 +58,7 @@ def recorded_dropout() -> Iterator[list[tuple[int, ...]]]:
 
 
 @contextmanager
-def given_dropout(uniforms: Sequence[Tensor]) -> Iterator[None]:
+def given_dropout(uniforms: Sequence[Tensor]) -> Generator[None]:
     """Answer each dropout call with the next of these uniform numbers in [0, 1)."""
     rest = iter(uniforms)
     with _Dropout(lambda shape, dtype: next(rest)):

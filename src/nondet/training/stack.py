@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torch.utils.deterministic
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
@@ -83,7 +84,7 @@ def train_stack(
     """Train one run for each entry of seeds (source -> seed), all together, and return their outcomes in that order.
 
     on_epoch is called with the number of finished epochs. With `snapshot`, the state is written to that file every
-    `snapshot_seconds`, training goes on from it if it is there, and it is deleted at the end.
+    `snapshot_seconds`, and training goes on from it if it is there; delete it once the outcomes are safe.
     """
     with deterministic():
         stack = new_stack(problem, seeds)
@@ -100,28 +101,82 @@ def train_stack(
                 last = time.monotonic()
                 snapshot_seconds = max(snapshot_seconds, 50 * (last - begin))  # large states, more seldom
         outcomes = _outcomes(problem, stack)
-    if snapshot is not None:
-        snapshot.unlink(missing_ok=True)
     return outcomes
 
 
+def check_stack(problem: Problem, width: int) -> None:
+    """Try one step of a whole stack, and the optimizer; BadInput says why one of them cannot be stacked."""
+    runs = [dict.fromkeys(problem.sources, FIXED_SEED)] * width
+    check_optimizer(problem.recipe)
+    n, batch = len(problem.train[0]), problem.recipe.batch_size
+    with deterministic():
+        for size in {min(batch, n), n % batch or min(batch, n)}:
+            stack = new_stack(problem, runs)
+            index = torch.arange(size, device=problem.device).expand(width, size)
+            masks = [stream("dropout", FIXED_SEED, 0) for _ in runs]
+            uniforms = draw_uniforms(masks, problem.dropout[size], np.arange(size)[None], problem.device)
+            try:
+                train_step(stack, problem.train[0][index], problem.train[1][index], uniforms)
+                evaluate(problem, stack, first=2)
+            except (RuntimeError, ValueError, NotImplementedError) as error:
+                line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                raise BadInput(
+                    f"the model cannot be trained as a stack of {width} on mini-batches of {size}: {line.rstrip('.')}; "
+                    "try --stack 1, which trains one model at a time, or another --set batch_size"
+                ) from error
+
+
+def check_optimizer(recipe: Recipe) -> None:
+    """Refuse an optimizer that is not element-wise: a run's step would depend on its neighbours in the stack.
+
+    Two runs take three steps; then once more, with other gradients for the second. The first run must not notice.
+    """
+    results = [_trial_steps(recipe, neighbour) for neighbour in (1, 2)]
+    if not all(torch.equal(a, b) for a, b in zip(*results, strict=True)):
+        name = optimizer_class(recipe.optimizer).__name__
+        raise BadInput(
+            f"optimizer must be element-wise, so that no run depends on its neighbours, and {name} is not; "
+            "choose another, such as SGD, Adam or AdamW"
+        )
+
+
+def _trial_steps(recipe: Recipe, neighbour: int) -> list[Tensor]:
+    """The first run's parameters after three steps beside a neighbour with gradients of this seed."""
+    shapes = ((3, 4), (4,))
+    ours, theirs = np.random.default_rng(0), np.random.default_rng(neighbour)
+    trained = {str(i): torch.ones(2, *shape).requires_grad_() for i, shape in enumerate(shapes)}
+    optimizer, _ = make_optimizer(recipe, trained)
+    for _ in range(3):
+        for parameter in trained.values():
+            shape = parameter.shape[1:]
+            gradient = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in (ours, theirs)])
+            parameter.grad = torch.from_numpy(gradient)
+        try:
+            optimizer.step()
+        except (TypeError, RuntimeError, ValueError) as error:
+            name = optimizer_class(recipe.optimizer).__name__
+            raise BadInput(f"{name} cannot train a stack of models: {error}; choose SGD, Adam or AdamW") from error
+    return [p.detach()[0] for p in trained.values()]
+
+
 @contextmanager
-def deterministic() -> Iterator[None]:
+def deterministic() -> Generator[None]:
     """Only deterministic kernels inside the block, and full float32 products on CUDA; the settings come back after."""
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    memory.fill_uninitialized_memory = False  # costs time, and hides nothing here
     cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
     torch.backends.cuda.matmul.allow_tf32 = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        memory.fill_uninitialized_memory = fill
         cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
@@ -134,7 +189,7 @@ def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
     parameters = _stacked([dict(m.named_parameters()) for m in models], problem.device)
     trained = {name: p.requires_grad_() for name, p in parameters.items() if learns[name]}
     optimizer, peaks = make_optimizer(problem.recipe, trained)
-    epochs = problem.recipe.epochs
+    curves = torch.full((len(seeds), problem.recipe.epochs), torch.nan, dtype=torch.float64)
     return Stack(
         skeleton=skeleton,
         trained=trained,
@@ -142,7 +197,7 @@ def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
         buffers=_stacked([dict(m.named_buffers()) for m in models], problem.device),
         optimizer=optimizer,
         peaks=peaks,
-        curves={name: torch.full((len(seeds), epochs), torch.nan, dtype=torch.float64) for name in ("loss", "accuracy")},
+        curves={"loss": curves, "accuracy": curves.clone()},
         failed=torch.zeros(len(seeds), dtype=torch.int64),
         facts=[{"bit": asdict(change)} if change else {} for change in changes],
     )
@@ -245,22 +300,22 @@ def train_step(stack: Stack, inputs: Tensor, labels: Tensor, uniforms: Sequence[
 
 def _over_stack(function: Callable[..., Any], *stacked: Any, shared: Sequence[Tensor] = ()) -> Any:
     """The function for every run: by vmap, or by a plain call where the stack holds one run."""
-    runs = len(next(iter(stacked[0].values())))
-    if runs > 1:
+    if len(next(iter(stacked[0].values()))) > 1:
         return vmap(function, in_dims=(0,) * len(stacked) + (None,) * len(shared))(*stacked, *shared)
-    alone = function(*torch.utils._pytree.tree_map(lambda t: t[0], stacked), *shared)
-    return torch.utils._pytree.tree_map(lambda t: t[None], alone)
+    alone = [{k: t[0] for k, t in part.items()} if isinstance(part, dict) else part[0] for part in stacked]
+    result = function(*alone, *shared)
+    return result[None] if isinstance(result, Tensor) else tuple(part[None] for part in result)
 
 
 @torch.no_grad()
-def evaluate(problem: Problem, stack: Stack) -> Tensor:
-    """Every run's logits on the test set, (R, n, c), on the CPU."""
+def evaluate(problem: Problem, stack: Stack, first: int | None = None) -> Tensor:
+    """Every run's logits on the test set (or on its first examples): (R, n, c), on the CPU."""
     stack.skeleton.eval()
 
     def forward(trained: Any, frozen: Any, buffers: Any, x: Tensor) -> Tensor:
         return functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x,))
 
-    parts = problem.test[0].split(TEST_BATCH)
+    parts = problem.test[0][:first].split(TEST_BATCH)
     outputs = [_over_stack(forward, stack.trained, stack.frozen, stack.buffers, shared=[x]) for x in parts]
     return torch.cat([part.cpu() for part in outputs], dim=1)
 

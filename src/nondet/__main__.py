@@ -1,0 +1,5 @@
+import sys
+
+from nondet.cli import main
+
+sys.exit(main())

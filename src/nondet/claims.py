@@ -1,0 +1,67 @@
+"""Locks that end with their process, so that several can work on one study; a killed one leaves nothing locked.
+
+Where the file system or the platform has no locks, everything is free: the work may be done twice, and the store's
+first writer still wins.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Generator[None]:
+    """Only one process at a time inside this block, for one folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def claim(folder: Path, keys: Sequence[str], choose: Callable[[Sequence[str]], list[str]]) -> Generator[list[str]]:
+    """Claim runs for this process: `choose` picks from those that no other process claims; the rest stay free.
+
+    A claim is a lock on one byte of the file `partial/claims`, whose place is the key's number.
+    """
+    path = folder / "partial" / "claims"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        free = [key for key in keys if _lock(handle, key)]
+        chosen = choose(free)
+        for key in set(free) - set(chosen):
+            _unlock(handle, key)
+        yield chosen
+    finally:
+        os.close(handle)  # the end of all its locks
+
+
+def _lock(handle: int, key: str) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(key[:15], 16))
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _unlock(handle: int, key: str) -> None:
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.lockf(handle, fcntl.LOCK_UN, 1, int(key[:15], 16))

@@ -1,0 +1,256 @@
+"""The commands: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from nondet import __version__
+from nondet.environment import environment, set_up_process
+from nondet.errors import BadInput, Damaged
+
+_Json = Annotated[bool, Parameter(name="--json", negative="")]
+
+WIDE = 120
+"""The width of tables that do not go to a terminal."""
+
+app = App(
+    name="nondet",
+    help="Measure how much a neural network's training varies from run to run, and which source causes it.",
+    version=__version__,
+    help_epilogue=(
+        "Exit status: 0 done; 1 a damaged study, or a disk that cannot be written; 2 input that cannot be used; "
+        "3 the control is not exactly zero; 130 interrupted."
+    ),
+)
+
+
+@app.command
+def run(
+    task: str,
+    *,
+    runs: int = 20,
+    vary: Annotated[list[str] | None, Parameter(negative="")] = None,
+    study: Path | None = None,
+    stack: int | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    device: str = "auto",
+) -> int:
+    """Train what a study still misses, and print its table.
+
+    Run the same command again to go on after an interruption; ask for more --runs or another --vary to add to the
+    study. Runs that are done are never trained again.
+
+    Parameters
+    ----------
+    task
+        A task by name (see `nondet tasks`), or the path of your own file, which ends in .py.
+    runs
+        Runs in each condition, at least 2.
+    vary
+        One condition: a source, several joined by + (they vary together), or `all` (every source but bit). Repeat
+        it for more conditions. Without it: each source of the task alone, then all together. The deterministic
+        control is always there.
+    study
+        The study's folder, new or existing; `studies/TASK` if left out.
+    stack
+        How many runs train together as one program. A study keeps the width it began with.
+    set_
+        A recipe field and its value, such as `--set epochs=5`; repeat it for more.
+    device
+        auto, cpu, cuda or cuda:N.
+    """
+    from nondet import study as studies
+    from nondet.progress import shown
+    from nondet.protocol import conditions
+    from nondet.tasks import load_task
+    from nondet.training.problem import choose_device, prepare
+    from nondet.training.stack import check_stack
+
+    set_up_process()
+    if runs < 2:
+        raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try --runs 20")
+    if stack is not None and stack < 1:
+        raise BadInput(f"stack must be at least 1 (got {stack}); leave it out for the task's own width")
+    chosen = load_task(task)
+    problem = prepare(chosen, chosen.recipe.set(_assignments(set_ or [])), choose_device(device))
+    wanted = conditions(vary or [], problem.sources, runs)
+    folder = study or Path("studies") / Path(task).stem
+    width = stack or (studies.load(folder).width if (folder / "study.json").exists() else chosen.stack)
+    check_stack(problem, width)
+    command = ["nondet", "run", *sys.argv[2:]]
+    opened = studies.open_study(folder, problem, environment(str(problem.device), width), wanted, command)
+    try:
+        with shown(opened) as on_progress:
+            opened = studies.train_missing(opened, problem, on_progress=on_progress)
+    except KeyboardInterrupt:
+        done, planned = studies.count_done(opened)
+        _say(f"Stopped. {done} of {planned} runs are safe in {folder}. Go on with: {shlex.join(command)}")
+        return 130
+    return show(folder)
+
+
+@app.command
+def show(study: Path, *, json_: _Json = False, markdown: bool = False, latex: bool = False) -> int:
+    """Print a study's table, the control first, and what it says in words.
+
+    Parameters
+    ----------
+    study
+        The study's folder.
+    json_
+        Everything as JSON, for scripts.
+    markdown
+        The table as Markdown.
+    latex
+        The table as LaTeX (it needs the package booktabs).
+    """
+    from nondet import study as studies
+    from nondet.report import table, words
+    from nondet.report.results import read_results
+
+    if json_ + markdown + latex > 1:
+        raise BadInput("show takes one of --json, --markdown and --latex (got more); choose one")
+    results = read_results(studies.load(study))
+    failed_control = results.control.identical is False
+    if json_:
+        print(json.dumps(results.as_dict(), indent=2, allow_nan=False))
+    elif markdown or latex:
+        print((table.for_markdown if markdown else table.for_latex)(table.rows(results)))
+    else:
+        console = _console()
+        console.print(words.control_words(results), markup=False, highlight=False)
+        console.print()
+        console.print(table.for_terminal(table.rows(results)))
+        console.print()
+        console.print(words.summary(results), markup=False, highlight=False)
+    if (json_ or markdown or latex) and failed_control:
+        _say(words.control_words(results))
+    if results.missing:
+        _say(words.unfinished(results))
+    return 3 if failed_control else 0
+
+
+@app.command
+def verify(study: Path) -> int:
+    """Check every byte of a study's runs against the hashes written with them.
+
+    Parameters
+    ----------
+    study
+        The study's folder.
+    """
+    from nondet import study as studies
+    from nondet.report.results import retrain
+    from nondet.report.results import verify as check
+
+    opened = studies.load(study)
+    sound, problems = check(opened)
+    for problem in problems:
+        _say(problem)
+    if problems:
+        _say(f"{len(problems)} of {sound + len(problems)} runs are damaged: {retrain(opened)}")
+        return 1
+    done, planned = studies.count_done(opened)
+    print(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
+    for path in sorted((study / "evidence").glob("*")):
+        print(f"note: kept as evidence, and used nowhere: {path}")
+    return 0
+
+
+@app.command
+def tasks() -> int:
+    """List the tasks that come with nondet: sources, recipe and data."""
+    from nondet.tasks import BUILT_IN, load_task
+    from nondet.training.problem import choose_device, prepare
+
+    for name, about in BUILT_IN.items():
+        task = load_task(name)
+        problem = prepare(task, task.recipe, choose_device("cpu"))
+        print(f"{name}: {about}")
+        print(f"  sources  {', '.join(problem.sources)}")
+        print(f"  data     {len(problem.train[0])} training and {len(problem.test[0])} test examples")
+        print(f"  recipe   {', '.join(f'{k}={v}' for k, v in task.recipe.as_dict().items())}")
+    print("Your own: nondet run my_task.py, where the file defines `task = nondet.Task(...)`.")
+    return 0
+
+
+@app.command
+def measure(outputs: Path, *, labels: Path, json_: _Json = False) -> int:
+    """Measure logits that somebody else's training left.
+
+    Parameters
+    ----------
+    outputs
+        A .npy file of logits (N, n, c): runs, test examples, classes.
+    labels
+        A .npy file of class numbers (n,).
+    json_
+        As JSON: one condition of the JSON that `nondet show` prints.
+    """
+    from nondet.measures import measure as measure_arrays
+    from nondet.measures.files import load_npy
+    from nondet.report import table, words
+
+    measures = measure_arrays(load_npy(outputs), load_npy(labels))
+    if json_:
+        print(json.dumps(measures.as_dict(), indent=2, allow_nan=False))
+        return 0
+    console = _console()
+    console.print(table.for_terminal([table.measured_row(measures)]))
+    console.print()
+    console.print(words.measured_words(measures), markup=False, highlight=False)
+    return 0
+
+
+def _assignments(texts: list[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise BadInput(f"--set must be given as field=value (got {text!r}); try --set epochs=5")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else WIDE)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The `nondet` command; returns its exit status."""
+    try:
+        status: Any = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        return status if isinstance(status, int) else 0
+    except CycloptsError as error:
+        _say(f"nondet: {' '.join(str(error).split())} (see nondet --help)")
+        return 2
+    except BadInput as error:
+        _say(f"nondet: {error}")
+        return 2
+    except Damaged as error:
+        _say(f"nondet: {error}")
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _say(
+            f"nondet: the system refuses to read or write{where}: {error.strerror or error}; "
+            "nothing half-written counts, so mend that and give the same command again"
+        )
+        return 1
+    except KeyboardInterrupt:
+        _say("Stopped.")
+        return 130

@@ -1,0 +1,67 @@
+"""Where runs are trained: everything besides their key that can change their last bit."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import BadInput
+
+CUBLAS_WORKSPACE = ":4096:8"
+"""cuBLAS is deterministic only with a fixed workspace, and reads this setting once, at its start."""
+
+
+def set_up_process() -> None:
+    """Settings that libraries read at their start: call it before torch computes anything."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
+
+
+def environment(device: str, width: int) -> dict[str, Any]:
+    """The environment of this process, for stacks of `width` runs on this device."""
+    import torch
+
+    found: dict[str, Any] = {
+        "nondet": version("nondet"),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "device": device,
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "stack": width,
+    }
+    if torch.device(device).type == "cuda":
+        found |= {
+            "gpu": torch.cuda.get_device_name(device),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+        }
+    return found
+
+
+def require_same(study: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Refuse to add runs to a study of another environment; the sentence names each field that differs."""
+    differing = [
+        f"{name} is different: study={theirs.get(name)}, here={ours.get(name)}"
+        for name in sorted({*theirs, *ours})
+        if theirs.get(name) != ours.get(name)
+    ]
+    if differing:
+        raise BadInput(
+            f"a study must keep to one environment, and {study} was made in another ({'; '.join(differing)}); "
+            "restore it, or start a new study with --study"
+        )
+
+
+def _processor() -> str:
+    """The processor's name: other models of one instruction set may take other kernels."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,148 @@
+"""What a study found: its runs read from the store, checked, and measured condition by condition."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nondet.errors import Damaged
+from nondet.measures import Measures, measure
+from nondet.protocol import Condition
+from nondet.run import RunSpec
+from nondet.store import Stored
+from nondet.study import FORMAT, Study
+
+NOT_MEASURED: dict[str, Any] = {
+    "accuracy": {"mean": None, "sd": None, "sd_error": None},
+    "cross_entropy": {"mean": None, "sd": None, "sd_error": None},
+    "disagreement": None,
+    "correlation": {"pearson": None, "spearman": None},
+    "ensemble_delta": {"accuracy": None, "cross_entropy": None},
+}
+"""The figures of a condition with fewer than two runs that did not fail."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """The repeats of the reference run, trained apart in different stacks.
+
+    identical: whether all their files are equal to the last bit; None while there are fewer than two.
+    differing: how many differ from the first. largest: the largest difference of two logits.
+    """
+
+    runs: int
+    identical: bool | None
+    differing: int = 0
+    largest: float = 0.0
+    measures: Measures | None = None
+
+
+@dataclass(frozen=True)
+class ConditionResult:
+    """A condition: how many of its runs are there, how many failed, and its measures if two or more did not."""
+
+    condition: Condition
+    runs: int
+    failed: int
+    measures: Measures | None
+
+
+@dataclass(frozen=True)
+class Results:
+    study: Study
+    control: Control
+    conditions: tuple[ConditionResult, ...]
+    missing: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON contract of `nondet show --json`."""
+        return {
+            "format": FORMAT,
+            "task": self.study.identity["name"],
+            "recipe": dict(self.study.identity["recipe"]),
+            "environment": dict(self.study.environment),
+            "control": {"runs": self.control.runs, "identical": self.control.identical},
+            "conditions": [
+                {
+                    "name": c.condition.name,
+                    "vary": list(c.condition.vary),
+                    "onset": c.condition.onset,
+                    **(c.measures.as_dict() if c.measures else {"runs": c.runs, "failed": c.failed, **NOT_MEASURED}),
+                }
+                for c in self.conditions
+            ],
+        }
+
+
+def read_results(study: Study) -> Results:
+    """Read and measure all runs that are there; Damaged, with the way to retrain it, at the first that is not sound."""
+    planned, present = study.planned(), study.store.keys()
+    stored: dict[str, Stored] = {}
+    for key, spec in planned.items():
+        if key in present or key in study.finished:
+            try:
+                stored[key] = study.store.get(key)
+            except Damaged as error:
+                raise Damaged(
+                    f"{error}; it belongs to the run {describe(spec)}, which no table may use: {retrain(study)}"
+                ) from error
+    conditions = tuple(_measured(study, c, stored) for c in study.conditions)
+    return Results(study, _control(study, stored), conditions, missing=len(planned) - len(stored))
+
+
+def describe(spec: RunSpec) -> str:
+    """A run in words: its seeds, and which repeat of the control it is."""
+    seeds = ", ".join(f"{source}={seed}" for source, seed in spec.seeds.items())
+    return f"with seeds {seeds}" + (f" (repeat {spec.repeat} of the control)" if spec.repeat else "")
+
+
+def retrain(study: Study) -> str:
+    """How to train again what is damaged or missing."""
+    return f"`{shlex.join(study.command)}` sets it aside and trains it again"
+
+
+def verify(study: Study) -> tuple[int, list[str]]:
+    """Read every byte of every run that is done; the number of sound runs, and what is wrong with the others."""
+    problems: list[str] = []
+    keys = sorted(study.store.keys() | study.finished)
+    for key in keys:
+        try:
+            study.store.get(key)
+        except Damaged as error:
+            problems.append(str(error))
+    return len(keys) - len(problems), problems
+
+
+def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored]) -> ConditionResult:
+    runs = [stored[s.key] for s in condition.specs(study.identity, study.sources) if s.key in stored]
+    sound = [run for run in runs if run.record["failed"] is None]
+    failed = len(runs) - len(sound)
+    measures = measure(_outputs(sound), study.labels, failed) if len(sound) >= 2 else None
+    return ConditionResult(condition, len(runs), failed, measures)
+
+
+def _outputs(runs: Sequence[Stored]) -> np.ndarray:
+    return np.stack([run.arrays["outputs"] for run in runs])  # (N, n, c)
+
+
+def _control(study: Study, stored: Mapping[str, Stored]) -> Control:
+    runs = [stored[key] for key in study.control_specs() if key in stored]
+    if len(runs) < 2:
+        return Control(len(runs), None)
+    digests = [run.record["blob"]["sha256"] for run in runs]
+    differing = sum(digest != digests[0] for digest in digests)
+    sound = [run for run in runs if run.record["failed"] is None]
+    if len(sound) < 2:
+        return Control(len(runs), not differing, differing)
+    outputs = _outputs(sound)
+    return Control(
+        runs=len(runs),
+        identical=not differing,
+        differing=differing,
+        largest=float(np.abs(outputs - outputs[0]).max()),
+        measures=measure(outputs, study.labels),
+    )

@@ -1,0 +1,72 @@
+"""What the figures say, in one or two sentences that claim no more than they show."""
+
+from __future__ import annotations
+
+import shlex
+
+from nondet.measures import Measures
+from nondet.report.results import ConditionResult, Results
+
+
+def control_words(results: Results) -> str:
+    """What the control shows; if it is not zero, what may cause that and what to do."""
+    control = results.control
+    if control.identical is None:
+        return "Control: not finished yet, so it is not known whether the sources named are all that varies."
+    if control.identical:
+        return f"Control: {control.runs} trainings with equal seeds, in other stacks, are equal to the last bit."
+    m = control.measures
+    spread = f", and two of them disagree on {m.disagreement:.2f} % of the test examples" if m else ""
+    return (
+        f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {control.differing} differ from the "
+        f"first (logits by up to {control.largest:.3g}){spread}. Something varies that no source names, so no row below "
+        "shows its source alone. It may be: a model or data file that reads the clock, the system's randomness or a "
+        "generator of its own; state that one model leaves to the next; an operation without a deterministic kernel; "
+        "a faulty machine. Take it out of the task, then start again with a new --study."
+    )
+
+
+def summary(results: Results) -> str:
+    """The study in a line: how much runs disagree, by source, and what one bit does beside all sources."""
+    measured = [(c, c.measures) for c in results.conditions if c.measures]
+    if not measured:
+        return "No condition has two finished runs yet, so there is nothing to compare."
+    if len(measured) == 1:
+        return f"With {_name(measured[0][0])} varying, {_pair(measured[0][1])}."
+    ordered = sorted(measured, key=lambda pair: pair[1].disagreement)
+    (low, least), (high, most) = ordered[0], ordered[-1]
+    text = (
+        f"Whichever source varies, two runs disagree on {least.disagreement:.1f} % ({_name(low)}) to "
+        f"{most.disagreement:.1f} % ({_name(high)}) of the test examples"
+    )
+    by_name = {c.condition.name: m for c, m in measured}
+    if "bit" in by_name and "all" in by_name and by_name["all"].disagreement > 0:
+        share = by_name["bit"].disagreement / by_name["all"].disagreement
+        text += (
+            f"; one bit of one weight alone gives {by_name['bit'].disagreement:.1f} %, "
+            f"{share:.0%} of what all sources give together"
+        )
+    return text + "."
+
+
+def measured_words(measures: Measures) -> str:
+    """The sentence under the table of `nondet measure`."""
+    return f"Over these {measures.runs} runs, {_pair(measures)}."
+
+
+def unfinished(results: Results) -> str:
+    """How to go on with a study some of whose runs are not there yet; empty if all are."""
+    if not results.missing:
+        return ""
+    return f"Not finished: {results.missing} runs are still to train. Go on with: {shlex.join(results.study.command)}"
+
+
+def _name(c: ConditionResult) -> str:
+    return "one bit" if c.condition.name == "bit" else c.condition.name
+
+
+def _pair(m: Measures) -> str:
+    return (
+        f"accuracy has an SD of {m.accuracy.sd:.2f} ± {m.accuracy.sd_error:.2f} points around {m.accuracy.mean:.2f} %, "
+        f"and two runs disagree on {m.disagreement:.1f} % of the test examples"
+    )

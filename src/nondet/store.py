@@ -1,0 +1,105 @@
+"""The store: one immutable blob and one small record for each run, in one folder.
+
+A run is done when its record is there, and the record is written last. Names come from hashes only. The first
+writer wins; a second result that differs, and whatever was found damaged, goes to the folder `evidence`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from nondet.errors import Damaged
+from nondet.files import sealed, sync_folder, unsealed, write_file
+
+RECORD_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One run as the store holds it: its record, and its arrays with their SHA-256 as one blob."""
+
+    record: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The runs in a folder; `runs/KEY.safetensors` and `runs/KEY.json` for each."""
+
+    folder: Path
+
+    def blob_path(self, key: str) -> Path:
+        return self.folder / "runs" / f"{key}.safetensors"
+
+    def record_path(self, key: str) -> Path:
+        return self.folder / "runs" / f"{key}.json"
+
+    def keys(self) -> set[str]:
+        """The keys of all runs that are done."""
+        return {path.stem for path in (self.folder / "runs").glob("*.json")}
+
+    def put(self, key: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> bool:
+        """Keep a run, unless it is there already; False if another result was there and this one went to `evidence`."""
+        content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        digest = hashlib.sha256(content).hexdigest()
+        full = {"format": RECORD_FORMAT, "key": key, **record, "blob": {"sha256": digest, "bytes": len(content)}}
+        if not write_file(self.blob_path(key), content):
+            present = self.blob_path(key).read_bytes()
+            if present != content and self.record_path(key).exists():
+                write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.safetensors", content)
+                write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.json", sealed(full))
+                return False
+            if present != content:  # a blob without a record never counted
+                self.set_aside(key)
+                write_file(self.blob_path(key), content)
+        write_file(self.record_path(key), sealed(full))
+        return True
+
+    def record(self, key: str) -> dict[str, Any]:
+        """A run's record, its seal, format and key checked."""
+        path = self.record_path(key)
+        try:
+            record = unsealed(path.read_bytes(), path)
+        except FileNotFoundError:
+            raise Damaged(f"{path} is missing") from None
+        if record["format"] != RECORD_FORMAT:
+            raise Damaged(f"{path} has record format {record['format']}; this version of nondet reads {RECORD_FORMAT}")
+        if record["key"] != key:
+            raise Damaged(f"{path} is damaged: it is the record of another run")
+        return record
+
+    def get(self, key: str) -> Stored:
+        """A run, every byte of it checked against its hashes; Damaged names the file that is not what was written."""
+        record = self.record(key)
+        path = self.blob_path(key)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise Damaged(f"{path} is missing") from None
+        if len(content) != record["blob"]["bytes"]:
+            raise Damaged(f"{path} is damaged: {len(content)} bytes where {record['blob']['bytes']} were written")
+        if hashlib.sha256(content).hexdigest() != record["blob"]["sha256"]:
+            raise Damaged(f"{path} is damaged: its content does not match its SHA-256")
+        try:
+            return Stored(record, load(content))
+        except SafetensorError as error:
+            raise Damaged(f"{path} is damaged: {error}") from error
+
+    def set_aside(self, key: str) -> None:
+        """Move a run's files to `evidence`, so that it no longer counts as done and can be trained again."""
+        evidence = self.folder / "evidence"
+        evidence.mkdir(exist_ok=True)
+        for path in (self.record_path(key), self.blob_path(key)):  # the record first: without it the run is not done
+            if path.exists():
+                number = sum(1 for _ in evidence.glob(f"{path.stem}*{path.suffix}"))
+                path.rename(evidence / f"{path.stem}.damaged{number}{path.suffix}")
+        sync_folder(evidence)
+        sync_folder(self.folder / "runs")

@@ -1,0 +1,300 @@
+"""A study: a task, an environment and the conditions asked for so far, with the runs that they need, in one folder.
+
+`study.json` says what the study is; the store beside it holds the runs. Every step can be interrupted: what is done
+stays done, and running again trains only what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nondet import claims
+from nondet.environment import require_same
+from nondet.errors import BadInput, Damaged
+from nondet.files import sealed, unsealed, write_file
+from nondet.protocol import Condition, control, merged
+from nondet.run import Outcome, RunSpec
+from nondet.store import Store
+
+if TYPE_CHECKING:
+    from nondet.training.problem import Problem
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Study:
+    """What `study.json` says.
+
+    identity: what names the task in every run's key; its "recipe" is the flat recipe.
+    sources: the task's sources. environment: where its runs are trained; "stack" is the stack width.
+    labels: the test labels (n,), kept here so that a study can be read without its task.
+    command: the words of the command that last added to it.
+    finished: keys of the runs that a completed command has left; one that is no longer there was lost.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+    sources: tuple[str, ...]
+    environment: Mapping[str, Any]
+    labels: np.ndarray
+    command: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    finished: frozenset[str] = frozenset()
+
+    @property
+    def store(self) -> Store:
+        return Store(self.folder)
+
+    @property
+    def width(self) -> int:
+        return int(self.environment["stack"])
+
+    def specs(self) -> dict[str, RunSpec]:
+        """Every distinct run of the conditions, by key, in the order of the tables; the reference run is the first."""
+        return {s.key: s for c in self.conditions for s in c.specs(self.identity, self.sources)}
+
+    def control_specs(self) -> dict[str, RunSpec]:
+        """The control's runs by key; the first is the reference run."""
+        specs = self.specs()
+        reference = next(iter(specs.values()))
+        return {s.key: s for s in control(reference, len(specs), self.width)}
+
+    def planned(self) -> dict[str, RunSpec]:
+        """All runs of the study, the control's repeats after the others."""
+        return self.specs() | self.control_specs()
+
+
+def load(folder: Path) -> Study:
+    """The study in a folder. BadInput if there is none or its format is unknown, Damaged if its file is."""
+    path = folder / "study.json"
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f"{folder} is not a study: {path} is missing; give the folder of a `nondet run`") from None
+    except NotADirectoryError:
+        raise BadInput(f"{folder} is not a study but a file; give the folder of a `nondet run`") from None
+    fields = unsealed(content, path)
+    if fields["format"] != FORMAT:
+        raise BadInput(
+            f"{folder} has study format {fields['format']}, and this version of nondet reads {FORMAT}; "
+            "use the version that made it, or start a new study with --study"
+        )
+    return Study(
+        folder=folder,
+        identity=fields["task"],
+        sources=tuple(fields["sources"]),
+        environment=fields["environment"],
+        labels=np.array(fields["labels"], dtype=np.int64),
+        command=tuple(fields["command"]),
+        conditions=tuple(Condition(c["name"], tuple(c["vary"]), c["runs"], c["onset"]) for c in fields["conditions"]),
+        finished=frozenset(fields["finished"]),
+    )
+
+
+def _save(study: Study) -> None:
+    fields = {
+        "format": FORMAT,
+        "task": study.identity,
+        "sources": list(study.sources),
+        "environment": study.environment,
+        "command": list(study.command),
+        "conditions": [c.as_dict() for c in study.conditions],
+        "labels": study.labels.tolist(),
+        "finished": sorted(study.finished),
+    }
+    write_file(study.folder / "study.json", sealed(fields), replace=True)
+
+
+def open_study(
+    folder: Path,
+    problem: Problem,
+    environment: Mapping[str, Any],
+    conditions: Sequence[Condition],
+    command: Sequence[str] = (),
+) -> Study:
+    """The study in a folder with these conditions added, made if it is new.
+
+    BadInput if the folder holds a study of another task, recipe, environment or format, or something else.
+    """
+    new = Study(
+        folder=folder,
+        identity=problem.identity,
+        sources=problem.sources,
+        environment=environment,
+        labels=problem.test[1].cpu().numpy(),
+    )
+    if folder.is_dir() and not (folder / "study.json").exists() and _foreign(folder):
+        raise BadInput(f"--study must name a study or a new folder, and {folder} holds other files; name another")
+    folder.mkdir(parents=True, exist_ok=True)
+    with claims.folder_lock(folder):
+        if (folder / "study.json").exists():
+            old = load(folder)
+            _require_same_task(old, new)
+            require_same(folder, old.environment, new.environment)
+            new = old
+        study = replace(new, conditions=tuple(merged(new.conditions, conditions)), command=tuple(command))
+        _save(study)
+    return study
+
+
+def _foreign(folder: Path) -> bool:
+    """Whether a folder without a study holds what nondet did not write there."""
+    return any(not path.name.startswith(".writing-") for path in folder.iterdir())
+
+
+def _require_same_task(old: Study, new: Study) -> None:
+    """Say in words what differs between two tasks; the way out is always another folder."""
+    ours, theirs = new.identity, old.identity
+    way_out = "start a new study with --study"
+    if theirs["name"] != ours["name"]:
+        raise BadInput(f"{old.folder} is a study of {theirs['name']!r}, not of {ours['name']!r}; {way_out}")
+    recipes = theirs["recipe"], ours["recipe"]
+    fields = [k for k in sorted({*recipes[0], *recipes[1]}) if recipes[0].get(k) != recipes[1].get(k)]
+    if fields:
+        changes = "; ".join(f"{k} is different: study={recipes[0].get(k)}, here={recipes[1].get(k)}" for k in fields)
+        raise BadInput(f"{old.folder} was made with another recipe ({changes}); use the same, or {way_out}")
+    names = {"code": "file", "data": "data", "model": "model", "augment": "augmentation"}
+    for name, word in names.items():
+        if theirs[name] != ours[name]:
+            raise BadInput(
+                f"{old.folder} was made with another {word}: that of task {ours['name']!r} has changed since; "
+                f"restore it, or {way_out}"
+            )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is: done and total run-epochs of this command, and whether it waits for another process."""
+
+    done: int
+    total: int
+    waiting: bool = False
+
+
+def train_missing(
+    study: Study,
+    problem: Problem,
+    *,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    poll_seconds: float = 1.0,
+) -> Study:
+    """Train every planned run that is not in the store, a stack at a time, and return the study as finished.
+
+    Damaged runs are set aside and trained again. Runs that another process is training are left to it, and waited for.
+    """
+    from nondet.training.stack import train_stack
+
+    planned, store = study.planned(), study.store
+    _set_damaged_aside(study, planned)
+    present = store.keys()
+    missing = [key for key in planned if key not in present]
+    epochs = problem.recipe.epochs
+    total, done = len(missing) * epochs, 0
+    while missing := [key for key in missing if not store.record_path(key).exists()]:
+        done = total - len(missing) * epochs
+        with claims.claim(study.folder, missing, lambda free: _choose(study, free)) as chosen:
+            if not chosen:
+                on_progress(Progress(done, total, waiting=True))
+                time.sleep(poll_seconds)
+                continue
+            slots = _slots(study, [planned[key] for key in chosen])
+            begin = datetime.now(UTC)
+
+            def on_epoch(epoch: int, done: int = done, runs: int = len(chosen)) -> None:
+                on_progress(Progress(done + epoch * runs, total))
+
+            snapshot = _snapshot_path(study, slots)
+            outcomes = train_stack(problem, [spec.seeds for spec in slots], on_epoch=on_epoch, snapshot=snapshot)
+            _keep(study, slots, chosen, outcomes, begin)
+            snapshot.unlink(missing_ok=True)
+    on_progress(Progress(total, total))
+    return _finish(study, planned)
+
+
+def count_done(study: Study) -> tuple[int, int]:
+    """How many of the planned runs are done, and how many are planned."""
+    planned = study.planned()
+    return len(planned.keys() & study.store.keys()), len(planned)
+
+
+def _set_damaged_aside(study: Study, planned: Mapping[str, RunSpec]) -> None:
+    for key in sorted(study.store.keys() & planned.keys()):
+        try:
+            study.store.get(key)
+        except Damaged:
+            study.store.set_aside(key)
+
+
+def _choose(study: Study, free: Sequence[str]) -> list[str]:
+    """The next stack's runs among those that are free: one of the control, as long as there are any, and others.
+
+    The same runs missing give the same stack, so that an interrupted command finds its snapshot again.
+    """
+    free = [key for key in free if not study.store.record_path(key).exists()]
+    control_runs = study.control_specs()
+    chosen = [key for key in free if key in control_runs][:1]
+    return chosen + [key for key in free if key not in control_runs][: study.width - len(chosen)]
+
+
+def _slots(study: Study, specs: Sequence[RunSpec]) -> list[RunSpec]:
+    """A full stack: these runs, then copies of the first; rotated, so that the control's runs take different slots."""
+    padded = [*specs, *[specs[0]] * (study.width - len(specs))]
+    shift = specs[0].repeat % len(padded)
+    return padded[len(padded) - shift :] + padded[: len(padded) - shift]
+
+
+def _snapshot_path(study: Study, slots: Sequence[RunSpec]) -> Path:
+    """Where a stack's snapshot stands: it is named by its runs and their slots."""
+    name = hashlib.sha256(" ".join(spec.key for spec in slots).encode()).hexdigest()
+    return study.folder / "partial" / f"{name}.snapshot"
+
+
+def _keep(
+    study: Study,
+    slots: Sequence[RunSpec],
+    chosen: Sequence[str],
+    outcomes: Sequence[Outcome],
+    begin: datetime,
+) -> None:
+    """Write a stack's outcomes, each run once, with what is known of its making in its record."""
+    end = datetime.now(UTC)
+    by_key = {spec.key: (slot, spec, outcome) for slot, (spec, outcome) in enumerate(zip(slots, outcomes, strict=True))}
+    for key in chosen:
+        slot, spec, outcome = by_key[key]
+        record = {
+            "run": spec.as_dict(),
+            "failed": outcome.failed,
+            "facts": dict(outcome.facts),
+            "environment": dict(study.environment),
+            "slot": slot,
+            "stack_runs": len(chosen),
+            "seconds": round((end - begin).total_seconds() / len(chosen), 3),
+            "started": begin.isoformat(timespec="seconds"),
+            "ended": end.isoformat(timespec="seconds"),
+            "host": platform.node(),
+            "command": list(study.command),
+        }
+        study.store.put(key, outcome.arrays, record)
+
+
+def _finish(study: Study, planned: Mapping[str, RunSpec]) -> Study:
+    """Note that all these runs are there, so that a later loss is seen, and clear what is left of the work."""
+    with claims.folder_lock(study.folder):
+        latest = load(study.folder)
+        finished = latest.finished | planned.keys()
+        if finished != latest.finished:
+            latest = replace(latest, finished=frozenset(finished))
+            _save(latest)
+    for snapshot in (study.folder / "partial").glob("*.snapshot"):
+        snapshot.unlink(missing_ok=True)
+    return latest
