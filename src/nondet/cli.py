@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ app = App(
     name="nondet",
     help="Measure how much a neural network's training varies from run to run, and which source causes it.",
     version=__version__,
+    suppress_keyboard_interrupt=False,
     help_epilogue=(
         "Exit status: 0 done; 1 a damaged study, or a disk that cannot be written; 2 input that cannot be used; "
         "3 the control is not exactly zero; 130 interrupted."
@@ -41,6 +42,7 @@ def run(
     stack: int | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     device: str = "auto",
+    workers: int | None = None,
 ) -> int:
     """Train what a study still misses, and print its table.
 
@@ -65,9 +67,14 @@ def run(
         A recipe field and its value, such as `--set epochs=5`; repeat it for more.
     device
         auto, cpu, cuda or cuda:N.
+    workers
+        Processes that train side by side; on a CPU one for each core if left out, on a GPU one.
     """
+    import torch
+
     from nondet import study as studies
-    from nondet.progress import shown
+    from nondet.executors.helpers import Helpers, available_cores
+    from nondet.progress import Watch
     from nondet.protocol import conditions
     from nondet.tasks import load_task
     from nondet.training.problem import choose_device, prepare
@@ -76,22 +83,31 @@ def run(
     set_up_process()
     if runs < 2:
         raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try --runs 20")
-    if stack is not None and stack < 1:
-        raise BadInput(f"stack must be at least 1 (got {stack}); leave it out for the task's own width")
+    for name, number in (("stack", stack), ("workers", workers)):
+        if number is not None and number < 1:
+            raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the usual one")
     chosen = load_task(task)
-    problem = prepare(chosen, chosen.recipe.set(_assignments(set_ or [])), choose_device(device))
+    assignments = _assignments(set_ or [])
+    problem = prepare(chosen, chosen.recipe.set(assignments), choose_device(device))
     wanted = conditions(vary or [], problem.sources, runs)
     folder = study or Path("studies") / Path(task).stem
     width = stack or (studies.load(folder).width if (folder / "study.json").exists() else chosen.stack)
     check_stack(problem, width)
-    command = ["nondet", "run", *sys.argv[2:]]
+    command = ["nondet", "run", task, f"--runs={runs}", *(f"--vary={v}" for v in vary or [])]
+    command += [f"--stack={width}", *(f"--set={s}" for s in set_ or []), f"--device={device}"]
     opened = studies.open_study(folder, problem, environment(str(problem.device), width), wanted, command)
+    for damage in studies.set_damaged_aside(opened):
+        _say(f"{damage}: set aside, to be trained again")
+    if workers is None:
+        workers = available_cores() // torch.get_num_threads() if problem.device.type == "cpu" else 1
+    order = {"task": task, "assignments": assignments, "device": device, "folder": str(folder)}
     try:
-        with shown(opened) as on_progress:
-            opened = studies.train_missing(opened, problem, on_progress=on_progress)
+        with Helpers(workers - 1, order) as helpers, Watch(opened, problem.recipe.epochs, helpers) as watch:
+            studies.train_missing(opened, problem, on_epoch=watch.on_epoch, on_wait=watch.on_wait)
+        studies.finish(opened)
     except KeyboardInterrupt:
         done, planned = studies.count_done(opened)
-        _say(f"Stopped. {done} of {planned} runs are safe in {folder}. Go on with: {shlex.join(command)}")
+        _say(f"Stopped. {done} of {planned} runs are safe in {folder}. Go on with: {opened.command_line}")
         return 130
     return show(folder)
 
@@ -229,6 +245,9 @@ def _say(text: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The `nondet` command; returns its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Greek letters still gets its table
     try:
         status: Any = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         return status if isinstance(status, int) else 0

@@ -16,8 +16,17 @@ CUBLAS_WORKSPACE = ":4096:8"
 
 
 def set_up_process() -> None:
-    """Settings that libraries read at their start: call it before torch computes anything."""
+    """Settings that libraries read at their start: call it before torch computes anything.
+
+    One thread for each process, unless OMP_NUM_THREADS says otherwise: small kernels gain nothing from a second one
+    (it waits at their barriers, for long where the machine is busy), and a result does not depend on how many cores
+    a machine has.
+    """
+    import torch
+
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 def environment(device: str, width: int) -> dict[str, Any]:

@@ -4,67 +4,82 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from nondet.study import Progress, Study, count_done
+from nondet.executors.helpers import Helpers
+from nondet.study import Study, count_done
 
 LINE_SECONDS = 10.0
 
 
-@contextmanager
-def shown(study: Study) -> Generator[Callable[[Progress], None]]:
-    """Show the progress that the returned function is told of; nothing if nothing is to be trained."""
-    done, planned = count_done(study)
-    if done == planned:
-        yield lambda progress: None
-    elif sys.stderr.isatty():
-        yield from _bar(planned - done)
-    else:
-        print(f"{planned - done} of {planned} runs to train, {study.width} at a time", file=sys.stderr, flush=True)
-        yield _lines(planned - done)
+class Watch:
+    """Progress of a study that this process trains, with helpers or without; says nothing if all its runs are done.
 
+    The time left is what is left to train, at the rate seen since the beginning.
+    """
 
-def _bar(runs: int) -> Iterator[Callable[[Progress], None]]:
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("runs, left"),
-        TimeRemainingColumn(),
-        TextColumn("elapsed"),
-        TimeElapsedColumn(),
-    ]
-    with Bar(*columns, console=Console(stderr=True), speed_estimate_period=600) as bar:
-        task = bar.add_task("training", total=runs)
+    def __init__(self, study: Study, epochs: int, helpers: Helpers) -> None:
+        self.study, self.epochs, self.helpers = study, epochs, helpers
+        self.begin_done, self.planned = count_done(study)
+        self.begin = self.last_line = time.monotonic()
+        self.own = 0
+        self.first: int | None = None  # run-epochs that a snapshot had already
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty() or self.begin_done == self.planned,
+        )
+        self.task = self.bar.add_task("training", total=self.planned * epochs, said="")
 
-        def update(progress: Progress) -> None:
-            description = "waiting for another process" if progress.waiting else "training"
-            share = progress.done / progress.total if progress.total else 1.0
-            bar.update(task, completed=round(share * runs, 1), description=description)
+    def __enter__(self) -> Self:
+        self.bar.start()
+        if self.bar.disable and self.begin_done < self.planned:
+            _say(f"{self.planned - self.begin_done} of {self.planned} runs to train, {self.study.width} at a time")
+        return self
 
-        yield update
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.bar.stop()
 
+    def on_epoch(self, run_epochs: int) -> None:
+        """The stack in this process's hands has come so far."""
+        self.own = run_epochs
+        self._show("training")
 
-def _lines(runs: int) -> Callable[[Progress], None]:
-    start = last = time.monotonic()
-    first: int | None = None
+    def on_wait(self) -> None:
+        """Nothing is left for this process: others train the last runs."""
+        self.own = 0
+        self._show("waiting for the last stacks")
 
-    def update(progress: Progress) -> None:
-        nonlocal last, first
-        now = time.monotonic()
-        first = progress.done if first is None else first
-        if now - last < LINE_SECONDS or not progress.total:
+    def _show(self, what: str) -> None:
+        runs, _ = count_done(self.study)
+        done = runs * self.epochs + self.own + sum(self.helpers.current)
+        if self.first is None:
+            self.first, self.begin = done, time.monotonic()
             return
-        last = now
-        trained = progress.done - first
-        left = f", about {(progress.total - progress.done) / trained * (now - start):.0f} s left" if trained > 0 else ""
-        words = "waiting for another process" if progress.waiting else "training"
-        share = progress.done / progress.total
-        print(f"{words}: {share:.0%} of {runs} runs after {now - start:.0f} s{left}", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        left = 0.0
+        if done > self.first:
+            left = (self.planned * self.epochs - done) * (now - self.begin) / (done - self.first)
+            self.helpers.start(left)
+        said = f"{runs} of {self.planned} runs done, about {_time(left)} left"
+        self.bar.update(self.task, completed=done, description=what, said=said)
+        if self.bar.disable and now - self.last_line >= LINE_SECONDS:
+            self.last_line = now
+            _say(f"{what}: {done / (self.planned * self.epochs):.0%}, {said}")
 
-    return update
+
+def _time(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

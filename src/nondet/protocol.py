@@ -71,8 +71,9 @@ def merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition
 def control(reference: RunSpec, distinct_runs: int, width: int) -> list[RunSpec]:
     """The deterministic control: the reference run and its repeats, to be trained apart in different stacks.
 
-    As many as there are stacks, when each holds one of them and `width` - 1 other runs; two at the least. So every
-    stack of a study that is trained in one go carries one.
+    As many as there are stacks, when each holds one of them and `width` - 1 other runs, so that every stack of a study
+    that is trained in one go carries one; but two at the least, and (narrow stacks) no more than a tenth of the runs.
     """
     stacks = -(-(distinct_runs - 1) // max(width - 1, 1))
-    return [RunSpec(reference.identity, reference.seeds, reference.onset, repeat) for repeat in range(max(2, stacks))]
+    repeats = max(2, min(stacks, -(-distinct_runs // 10)))
+    return [RunSpec(reference.identity, reference.seeds, reference.onset, repeat) for repeat in range(repeats)]

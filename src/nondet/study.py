@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ class Study:
     identity: what names the task in every run's key; its "recipe" is the flat recipe.
     sources: the task's sources. environment: where its runs are trained; "stack" is the stack width.
     labels: the test labels (n,), kept here so that a study can be read without its task.
-    command: the words of the command that last added to it.
+    command: the words of the command that last added to it, but for its --study: a study can be moved.
     finished: keys of the runs that a completed command has left; one that is no longer there was lost.
     """
 
@@ -54,6 +55,11 @@ class Study:
     @property
     def store(self) -> Store:
         return Store(self.folder)
+
+    @property
+    def command_line(self) -> str:
+        """The command that goes on with this study where it is now."""
+        return shlex.join([*self.command, "--study", str(self.folder)])
 
     @property
     def width(self) -> int:
@@ -83,22 +89,30 @@ def load(folder: Path) -> Study:
         raise BadInput(f"{folder} is not a study: {path} is missing; give the folder of a `nondet run`") from None
     except NotADirectoryError:
         raise BadInput(f"{folder} is not a study but a file; give the folder of a `nondet run`") from None
-    fields = unsealed(content, path)
-    if fields["format"] != FORMAT:
-        raise BadInput(
-            f"{folder} has study format {fields['format']}, and this version of nondet reads {FORMAT}; "
-            "use the version that made it, or start a new study with --study"
+    try:
+        fields = unsealed(content, path)
+        if fields["format"] != FORMAT:
+            raise BadInput(
+                f"{folder} has study format {fields['format']}, and this version of nondet reads {FORMAT}; "
+                "use the version that made it, or start a new study with --study"
+            )
+        return Study(
+            folder=folder,
+            identity=fields["task"],
+            sources=tuple(fields["sources"]),
+            environment=fields["environment"],
+            labels=np.array(fields["labels"], dtype=np.int64),
+            command=tuple(fields["command"]),
+            conditions=tuple(
+                Condition(c["name"], tuple(c["vary"]), c["runs"], c["onset"]) for c in fields["conditions"]
+            ),
+            finished=frozenset(fields["finished"]),
         )
-    return Study(
-        folder=folder,
-        identity=fields["task"],
-        sources=tuple(fields["sources"]),
-        environment=fields["environment"],
-        labels=np.array(fields["labels"], dtype=np.int64),
-        command=tuple(fields["command"]),
-        conditions=tuple(Condition(c["name"], tuple(c["vary"]), c["runs"], c["onset"]) for c in fields["conditions"]),
-        finished=frozenset(fields["finished"]),
-    )
+    except (Damaged, KeyError, TypeError) as error:
+        raise Damaged(
+            f"{path} is damaged: it is not what nondet wrote; bring it back from a copy, "
+            "or start a new study with --study"
+        ) from error
 
 
 def _save(study: Study) -> None:
@@ -172,53 +186,42 @@ def _require_same_task(old: Study, new: Study) -> None:
             )
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a study is: done and total run-epochs of this command, and whether it waits for another process."""
-
-    done: int
-    total: int
-    waiting: bool = False
-
-
 def train_missing(
     study: Study,
     problem: Problem,
     *,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    poll_seconds: float = 1.0,
-) -> Study:
-    """Train every planned run that is not in the store, a stack at a time, and return the study as finished.
+    on_epoch: Callable[[int], None] = lambda done: None,
+    on_wait: Callable[[], None] = lambda: None,
+    poll_seconds: float = 0.5,
+) -> None:
+    """Train every planned run that is not in the store, a stack at a time, until all are there.
 
-    Damaged runs are set aside and trained again. Runs that another process is training are left to it, and waited for.
+    Runs that another process is training are left to it, and waited for. on_epoch is called with the run-epochs done
+    of the stack in hand, and with 0 when it is in the store; on_wait while there is nothing but waiting to do.
     """
     from nondet.training.stack import train_stack
 
     planned, store = study.planned(), study.store
-    _set_damaged_aside(study, planned)
     present = store.keys()
     missing = [key for key in planned if key not in present]
-    epochs = problem.recipe.epochs
-    total, done = len(missing) * epochs, 0
     while missing := [key for key in missing if not store.record_path(key).exists()]:
-        done = total - len(missing) * epochs
         with claims.claim(study.folder, missing, lambda free: _choose(study, free)) as chosen:
             if not chosen:
-                on_progress(Progress(done, total, waiting=True))
+                on_wait()
                 time.sleep(poll_seconds)
                 continue
-            slots = _slots(study, [planned[key] for key in chosen])
+            slots, runs = _slots(study, [planned[key] for key in chosen]), len(chosen)
             begin = datetime.now(UTC)
-
-            def on_epoch(epoch: int, done: int = done, runs: int = len(chosen)) -> None:
-                on_progress(Progress(done + epoch * runs, total))
-
             snapshot = _snapshot_path(study, slots)
-            outcomes = train_stack(problem, [spec.seeds for spec in slots], on_epoch=on_epoch, snapshot=snapshot)
+            outcomes = train_stack(
+                problem,
+                [spec.seeds for spec in slots],
+                on_epoch=lambda epoch, runs=runs: on_epoch(epoch * runs),
+                snapshot=snapshot,
+            )
             _keep(study, slots, chosen, outcomes, begin)
             snapshot.unlink(missing_ok=True)
-    on_progress(Progress(total, total))
-    return _finish(study, planned)
+            on_epoch(0)
 
 
 def count_done(study: Study) -> tuple[int, int]:
@@ -227,12 +230,17 @@ def count_done(study: Study) -> tuple[int, int]:
     return len(planned.keys() & study.store.keys()), len(planned)
 
 
-def _set_damaged_aside(study: Study, planned: Mapping[str, RunSpec]) -> None:
-    for key in sorted(study.store.keys() & planned.keys()):
-        try:
-            study.store.get(key)
-        except Damaged:
-            study.store.set_aside(key)
+def set_damaged_aside(study: Study) -> list[str]:
+    """Move the files of damaged runs out of the way, so that these runs are trained again; what was wrong with each."""
+    found: list[str] = []
+    with claims.folder_lock(study.folder):
+        for key in sorted(study.store.keys() & study.planned().keys()):
+            try:
+                study.store.get(key)
+            except Damaged as error:
+                study.store.set_aside(key)
+                found.append(str(error))
+    return found
 
 
 def _choose(study: Study, free: Sequence[str]) -> list[str]:
@@ -282,19 +290,17 @@ def _keep(
             "started": begin.isoformat(timespec="seconds"),
             "ended": end.isoformat(timespec="seconds"),
             "host": platform.node(),
-            "command": list(study.command),
+            "command": study.command_line,
         }
         study.store.put(key, outcome.arrays, record)
 
 
-def _finish(study: Study, planned: Mapping[str, RunSpec]) -> Study:
-    """Note that all these runs are there, so that a later loss is seen, and clear what is left of the work."""
+def finish(study: Study) -> None:
+    """Note that all planned runs are there, so that a later loss is seen, and clear the snapshots that are left."""
     with claims.folder_lock(study.folder):
         latest = load(study.folder)
-        finished = latest.finished | planned.keys()
+        finished = latest.finished | study.planned().keys()
         if finished != latest.finished:
-            latest = replace(latest, finished=frozenset(finished))
-            _save(latest)
+            _save(replace(latest, finished=finished))
     for snapshot in (study.folder / "partial").glob("*.snapshot"):
         snapshot.unlink(missing_ok=True)
-    return latest

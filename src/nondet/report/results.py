@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +101,7 @@ def describe(spec: RunSpec) -> str:
 
 def retrain(study: Study) -> str:
     """How to train again what is damaged or missing."""
-    return f"`{shlex.join(study.command)}` sets it aside and trains it again"
+    return f"`{study.command_line}` sets it aside and trains it again"
 
 
 def verify(study: Study) -> tuple[int, list[str]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from nondet.measures import Measures
 from nondet.report.results import ConditionResult, Results
 
@@ -18,9 +16,9 @@ def control_words(results: Results) -> str:
     m = control.measures
     spread = f", and two of them disagree on {m.disagreement:.2f} % of the test examples" if m else ""
     return (
-        f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {control.differing} differ from the "
-        f"first (logits by up to {control.largest:.3g}){spread}. Something varies that no source names, so no row below "
-        "shows its source alone. It may be: a model or data file that reads the clock, the system's randomness or a "
+        f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {control.differing} differ from "
+        f"the first (logits by up to {control.largest:.3g}){spread}. Something varies that no source names, so no row "
+        "below shows its source alone. It may be: a model or data file that reads the clock, the system's randomness or a "
         "generator of its own; state that one model leaves to the next; an operation without a deterministic kernel; "
         "a faulty machine. Take it out of the task, then start again with a new --study."
     )
@@ -58,7 +56,7 @@ def unfinished(results: Results) -> str:
     """How to go on with a study some of whose runs are not there yet; empty if all are."""
     if not results.missing:
         return ""
-    return f"Not finished: {results.missing} runs are still to train. Go on with: {shlex.join(results.study.command)}"
+    return f"Not finished: {results.missing} runs are still to train. Go on with: {results.study.command_line}"
 
 
 def _name(c: ConditionResult) -> str:

@@ -54,8 +54,10 @@ class Recipe:
                 raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try --set {name}=0.1")
         if self.precision not in PRECISIONS:
             raise BadInput(f"precision must be one of {', '.join(PRECISIONS)} (got {self.precision!r})")
-        if isinstance(self.schedule, str) and self.schedule not in ("cosine", "constant"):
+        if self.schedule not in ("cosine", "constant") and not callable(self.schedule):
             raise BadInput(f"schedule must be cosine, constant or a function (got {self.schedule!r})")
+        if not _is(self.options, Mapping):
+            raise BadInput(f"options must be a dictionary (got {type(self.options).__name__})")
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as one flat JSON object, the optimizer's options among the fields."""
@@ -127,10 +129,31 @@ class Task:
     stack: int = 20
     code: str = ""
 
+    def __post_init__(self) -> None:
+        if not callable(self.model) or (hasattr(self.model, "parameters") and not isinstance(self.model, type)):
+            raise BadInput(
+                "model must be a function without arguments that returns a new nn.Module "
+                f"(got {type(self.model).__name__}); write model=lambda: ..."
+            )
+        if not _is(self.recipe, Recipe):
+            raise BadInput(f"recipe must be a nondet.Recipe (got {type(self.recipe).__name__})")
+        for name, pair in (("train", self.train), ("test", self.test)):
+            if not _is(pair, tuple) or len(pair) != 2:
+                raise BadInput(f"{name} must be a pair (inputs, labels) (got {type(pair).__name__})")
+        if not _is(self.augment, tuple) or not all(hasattr(a, "draw") and hasattr(a, "apply") for a in self.augment):
+            raise BadInput(
+                f"augment must be a tuple of augmentations, such as (nondet.Crop(1),) (got {self.augment!r})"
+            )
+        _at_least("stack", self.stack, 1)
+
 
 def sha256_of_json(value: object) -> str:
     """The SHA-256 of a value's canonical JSON form."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind)  # users' files are not type-checked
 
 
 def _at_least(name: str, value: object, low: int) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from nondet.errors import BadInput
-from nondet.sources import FIXED_SEED, seeded_globals, stream
+from nondet.sources import FIXED_SEED, SOURCES, seeded_globals, stream
 from nondet.tasks.task import Recipe, Task, sha256_of_json
 from nondet.training.dropout import recorded_dropout
+from nondet.training.perturb import change_bit
+from nondet.training.schedule import lr_factor
 
 
 @dataclass(frozen=True)
@@ -39,20 +44,22 @@ class Problem:
 
 def choose_device(name: str) -> torch.device:
     """The device of this name; `auto` is a CUDA device where there is one, and else the CPU."""
+    gpus = torch.cuda.device_count()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"device must be auto, cpu or a CUDA device that is here (got {name!r}); try auto") from error
-    return device
+        return torch.device("cuda" if gpus else "cpu")
+    here = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{i}" for i in range(gpus))]
+    if name not in here:
+        raise BadInput(f"device must be auto, or one of those that are here: {', '.join(here)} (got {name!r})")
+    return torch.device(name)
 
 
 def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
     """The task's model as its constructor makes it from the init source's numbers, on the CPU."""
-    with seeded_globals(stream("init", init_seed)):
-        model = task.model()
+    try:
+        with seeded_globals(stream("init", init_seed)):
+            model = task.model()
+    except Exception as error:
+        raise BadInput(f"the model's constructor fails: {first_line(error)}; mend it and try again") from error
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] -- a user's function
         raise BadInput(f"model must return an nn.Module (got {type(model).__name__}); see examples/my_task.py")
     if not any(p.requires_grad for p in model.parameters()):
@@ -62,6 +69,7 @@ def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
 
 def prepare(task: Task, recipe: Recipe, device: torch.device) -> Problem:
     """Check a task and try its model on two mini-batches; BadInput says what is wrong with it."""
+    _try_schedule(recipe)
     train, test = (_checked(name, data, recipe) for name, data in (("train", task.train), ("test", task.test)))
     model = build_model(task, recipe, FIXED_SEED)
     n, batch = len(train[0]), min(recipe.batch_size, len(train[0]))
@@ -76,16 +84,7 @@ def prepare(task: Task, recipe: Recipe, device: torch.device) -> Problem:
                 f"{name} labels must be smaller than the model's {classes} outputs (got {int(labels.max())}); "
                 "give the model one output for each class"
             )
-    has = {"augment": bool(task.augment), "dropout": any(dropout.values())}
-    sources = tuple(s for s in ("init", "shuffle", "augment", "dropout", "order", "bit") if has.get(s, True))
-    identity = {
-        "name": task.name,
-        "code": task.code,
-        "data": _data_hash(train, test),
-        "model": sha256_of_json([repr(model), [[k, list(v.shape)] for k, v in model.state_dict().items()]]),
-        "augment": [repr(a) for a in task.augment],
-        "recipe": recipe.as_dict(),
-    }
+    has = {"augment": bool(task.augment), "dropout": any(dropout.values()), "bit": _has_bit(model)}
     return Problem(
         task=task,
         recipe=recipe,
@@ -93,15 +92,55 @@ def prepare(task: Task, recipe: Recipe, device: torch.device) -> Problem:
         train=(train[0].to(device), train[1].to(device)),
         test=(test[0].to(device), test[1].to(device)),
         dropout=dropout,
-        sources=sources,
-        identity=identity,
+        sources=tuple(source for source in SOURCES if has.get(source, True)),
+        identity=_identity(task, recipe, model, _data_hash(train, test)),
     )
+
+
+def _try_schedule(recipe: Recipe) -> None:
+    for epoch in (0.0, recipe.epochs / 2, recipe.epochs - 0.5):
+        try:
+            factor = lr_factor(recipe, epoch)
+        except Exception as error:
+            raise BadInput(f"the schedule fails at epoch {epoch}: {first_line(error)}; mend it") from error
+        if not 0 <= factor < float("inf"):
+            raise BadInput(f"schedule must return a factor of at least 0 (got {factor} at epoch {epoch}); mend it")
+
+
+def _has_bit(model: nn.Module) -> bool:
+    """Whether the bit source finds a weight to change."""
+    try:
+        return change_bit(dict(copy.deepcopy(model).named_parameters()), FIXED_SEED + 1) is not None
+    except BadInput:
+        return False
+
+
+def _identity(task: Task, recipe: Recipe, model: nn.Module, data: str) -> dict[str, Any]:
+    """What names the task in a run's key, as JSON gives it back."""
+    shapes = [[name, list(value.shape)] for name, value in model.state_dict().items()]
+    identity = {
+        "name": task.name,
+        "code": task.code,
+        "data": data,
+        "model": sha256_of_json([_without_addresses(model), shapes]),
+        "augment": [_without_addresses(a) for a in task.augment],
+        "recipe": recipe.as_dict(),
+    }
+    try:
+        return json.loads(json.dumps(identity, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"a recipe's options must be numbers, texts, booleans or lists of them ({error})") from error
+
+
+def _without_addresses(value: object) -> str:
+    """A value's text without the places in memory, which are others in the next process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _checked(name: str, data: tuple[Tensor, Tensor], recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Inputs in the recipe's precision and labels as int64."""
     try:
-        inputs, labels = (torch.as_tensor(part) for part in data)
+        inputs, labels = (torch.as_tensor(part).detach().cpu() for part in data)
     except (TypeError, ValueError, RuntimeError) as error:
         raise BadInput(f"{name} must be a pair of tensors (inputs, labels): {error}") from error
     if labels.dim() != 1 or labels.is_floating_point() or labels.is_complex():
@@ -109,6 +148,8 @@ def _checked(name: str, data: tuple[Tensor, Tensor], recipe: Recipe) -> tuple[Te
             f"{name} labels must be whole class numbers of shape (n,) "
             f"(got {labels.dtype} of shape {tuple(labels.shape)}); convert them with .long()"
         )
+    if inputs.is_sparse or inputs.is_complex():
+        raise BadInput(f"{name} inputs must be dense real numbers (got {inputs.layout}, {inputs.dtype}); convert them")
     if inputs.dim() < 1 or len(inputs) != len(labels) or len(labels) == 0:
         raise BadInput(
             f"{name} inputs and labels must have the same length, at least 1 "
@@ -132,7 +173,7 @@ def _try_out(model: nn.Module, inputs: Tensor, labels: Tensor) -> list[tuple[int
     try:
         torch.nn.functional.cross_entropy(outputs, labels % outputs.shape[1]).backward()
     except RuntimeError as error:
-        raise BadInput(f"the model cannot be trained on its outputs: {_first_line(error)}; mend the model") from error
+        raise BadInput(f"the model cannot be trained on its outputs: {first_line(error)}; mend the model") from error
     with torch.no_grad():
         model.zero_grad()
         for name, b in model.named_buffers():
@@ -148,11 +189,10 @@ def _try_out(model: nn.Module, inputs: Tensor, labels: Tensor) -> list[tuple[int
 def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
     """The model's logits for one mini-batch; BadInput unless they are (batch, classes)."""
     try:
-        outputs = model(inputs)
+        outputs = model(inputs.clone())  # a model may change its input in place
     except Exception as error:
         raise BadInput(
-            f"the model fails on inputs of shape {tuple(inputs.shape)}: {type(error).__name__}: "
-            f"{_first_line(error)}; mend the model or the data"
+            f"the model fails on inputs of shape {tuple(inputs.shape)}: {first_line(error)}; mend the model or the data"
         ) from error
     if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(inputs) or outputs.shape[1] < 2:
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
@@ -163,8 +203,9 @@ def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
     return outputs
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), "no message").rstrip(".")
+def first_line(error: BaseException) -> str:
+    """An error in one line, for a sentence that goes on after it."""
+    return f"{type(error).__name__}: " + next(iter(str(error).strip().splitlines()), "no message").rstrip(".")
 
 
 def _data_hash(*parts: tuple[Tensor, Tensor]) -> str:

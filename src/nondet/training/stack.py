@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from nondet.errors import BadInput
+from nondet.measures.arrays import LARGEST
 from nondet.run import WEIGHTS_LIMIT, Outcome
 from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.task import Recipe, optimizer_class
 from nondet.training import snapshots
 from nondet.training.dropout import draw_uniforms, given_dropout
 from nondet.training.perturb import change_bit
-from nondet.training.problem import Problem, build_model
+from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.schedule import lr_factor
 
 TEST_BATCH = 256
@@ -111,18 +112,23 @@ def check_stack(problem: Problem, width: int) -> None:
     n, batch = len(problem.train[0]), problem.recipe.batch_size
     with deterministic():
         for size in {min(batch, n), n % batch or min(batch, n)}:
-            stack = new_stack(problem, runs)
             index = torch.arange(size, device=problem.device).expand(width, size)
             masks = [stream("dropout", FIXED_SEED, 0) for _ in runs]
-            uniforms = draw_uniforms(masks, problem.dropout[size], np.arange(size)[None], problem.device)
+            uniforms = draw_uniforms(
+                masks, problem.dropout[size], np.broadcast_to(np.arange(size), (width, size)), problem.device
+            )
             try:
-                train_step(stack, problem.train[0][index], problem.train[1][index], uniforms)
+                stack = new_stack(problem, runs)
+                draws = [torch.from_numpy(np.stack([d] * width)) for d in epoch_plan(problem, runs[0], 0).draws]
+                inputs = _augmented(problem, index, [d.to(problem.device) for d in draws])
+                train_step(stack, inputs, problem.train[1][index], uniforms)
                 evaluate(problem, stack, first=2)
-            except (RuntimeError, ValueError, NotImplementedError) as error:
-                line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            except BadInput:
+                raise
+            except Exception as error:  # whatever a model and augmentations that others wrote come to
                 raise BadInput(
-                    f"the model cannot be trained as a stack of {width} on mini-batches of {size}: {line.rstrip('.')}; "
-                    "try --stack 1, which trains one model at a time, or another --set batch_size"
+                    f"the model cannot be trained as a stack of {width} on mini-batches of {size}: "
+                    f"{first_line(error)}; try --stack 1, which trains one model at a time, or --set batch_size"
                 ) from error
 
 
@@ -144,18 +150,22 @@ def _trial_steps(recipe: Recipe, neighbour: int) -> list[Tensor]:
     """The first run's parameters after three steps beside a neighbour with gradients of this seed."""
     shapes = ((3, 4), (4,))
     ours, theirs = np.random.default_rng(0), np.random.default_rng(neighbour)
-    trained = {str(i): torch.ones(2, *shape).requires_grad_() for i, shape in enumerate(shapes)}
+    dtype = getattr(torch, recipe.precision)
+    trained = {str(i): torch.ones(2, *shape, dtype=dtype).requires_grad_() for i, shape in enumerate(shapes)}
     optimizer, _ = make_optimizer(recipe, trained)
     for _ in range(3):
         for parameter in trained.values():
             shape = parameter.shape[1:]
             gradient = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in (ours, theirs)])
-            parameter.grad = torch.from_numpy(gradient)
+            parameter.grad = torch.from_numpy(gradient).to(dtype)
         try:
             optimizer.step()
-        except (TypeError, RuntimeError, ValueError) as error:
+        except Exception as error:
             name = optimizer_class(recipe.optimizer).__name__
-            raise BadInput(f"{name} cannot train a stack of models: {error}; choose SGD, Adam or AdamW") from error
+            raise BadInput(
+                f"{name} cannot train a stack of models with these options: {first_line(error)}; "
+                "change them with --set, or choose SGD, Adam or AdamW"
+            ) from error
     return [p.detach()[0] for p in trained.values()]
 
 
@@ -219,33 +229,51 @@ def make_optimizer(recipe: Recipe, trained: Mapping[str, Tensor]) -> tuple[torch
     chosen: Any = optimizer_class(recipe.optimizer)
     try:
         optimizer = chosen([{"params": p, "lr": lr} for p, lr in groups if p], lr=recipe.lr, **recipe.options)
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"{chosen.__name__} refuses this recipe: {error}; change its options with --set") from error
+    except Exception as error:  # whatever a class that others wrote makes of these options
+        line = first_line(error)
+        raise BadInput(f"{chosen.__name__} refuses this recipe: {line}; change its options with --set") from error
     return optimizer, [lr for p, lr in groups if p]
 
 
-def epoch_plan(problem: Problem, run: Seeds, epoch: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """One run's epoch: the examples in the order they are trained on (n,), each one's place in its mini-batch before
-    the order source moved it (n,), and each augmentation's draws by example (n, k).
+@dataclass(frozen=True)
+class EpochPlan:
+    """The random numbers of one run's epoch, all but dropout's.
+
+    shuffled: the examples in their new order (n,), cut into mini-batches from the front.
+    places: for each position of that order, the place in its mini-batch that the order source takes the example from.
+    draws: each augmentation's draws, by example (n, k).
     """
+
+    shuffled: np.ndarray
+    places: np.ndarray
+    draws: list[np.ndarray]
+    batch: int
+
+    @property
+    def examples(self) -> np.ndarray:
+        """The examples as they are trained on: (n,)."""
+        return self.shuffled[np.arange(len(self.shuffled)) // self.batch * self.batch + self.places]
+
+
+def epoch_plan(problem: Problem, run: Seeds, epoch: int) -> EpochPlan:
+    """Draw one run's epoch."""
     n, batch = len(problem.train[0]), problem.recipe.batch_size
-    examples = stream("shuffle", run["shuffle"], epoch).permutation(n)
+    shuffled = stream("shuffle", run["shuffle"], epoch).permutation(n)
     places = np.concatenate([np.arange(min(batch, n - start)) for start in range(0, n, batch)])
     if run["order"] != FIXED_SEED:
         rng = stream("order", run["order"], epoch)
         for start in range(0, n, batch):
             places[start : start + batch] = rng.permutation(places[start : start + batch])
-    starts = np.arange(n) // batch * batch
     rng = stream("augment", run.get("augment", FIXED_SEED), epoch)
-    return examples[starts + places], places, [augmentation.draw(rng, n) for augmentation in problem.task.augment]
+    return EpochPlan(shuffled, places, [augmentation.draw(rng, n) for augmentation in problem.task.augment], batch)
 
 
 def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
     """One pass of every run over its own order of the training set."""
     plans = [epoch_plan(problem, run, stack.epoch) for run in seeds]
-    examples = torch.from_numpy(np.stack([plan[0] for plan in plans])).to(problem.device)  # (R, n)
-    places = np.stack([plan[1] for plan in plans])  # (R, n)
-    draws = [torch.from_numpy(np.stack(d)).to(problem.device) for d in zip(*(p[2] for p in plans), strict=True)]
+    examples = torch.from_numpy(np.stack([plan.examples for plan in plans])).to(problem.device)  # (R, n)
+    places = np.stack([plan.places for plan in plans])  # (R, n)
+    draws = [torch.from_numpy(np.stack(d)).to(problem.device) for d in zip(*(p.draws for p in plans), strict=True)]
     masks = [stream("dropout", run.get("dropout", FIXED_SEED), stack.epoch) for run in seeds]
     n, batch = len(problem.train[0]), problem.recipe.batch_size
     total = {name: torch.zeros(len(seeds), dtype=torch.float64, device=problem.device) for name in stack.curves}
@@ -316,7 +344,8 @@ def evaluate(problem: Problem, stack: Stack, first: int | None = None) -> Tensor
         return functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x,))
 
     parts = problem.test[0][:first].split(TEST_BATCH)
-    outputs = [_over_stack(forward, stack.trained, stack.frozen, stack.buffers, shared=[x]) for x in parts]
+    # Copies: a model may change its input in place.
+    outputs = [_over_stack(forward, stack.trained, stack.frozen, stack.buffers, shared=[x.clone()]) for x in parts]
     return torch.cat([part.cpu() for part in outputs], dim=1)
 
 
@@ -335,7 +364,7 @@ def _resume(stack: Stack, snapshot: Path) -> None:
 
 def _outcomes(problem: Problem, stack: Stack) -> list[Outcome]:
     outputs = evaluate(problem, stack)
-    finite = outputs.isfinite().flatten(1).all(1)
+    finite = (outputs.abs() <= LARGEST).flatten(1).all(1)  # false for NaN; larger ones no measure takes
     stack.failed[(stack.failed == 0) & ~finite] = stack.epoch
     weights = {**stack.trained, **stack.frozen, **stack.buffers}
     size = sum(w[0].numel() * w.element_size() for w in weights.values())

@@ -1,0 +1,1 @@
+"""Where stacks are trained: this process, and helper processes beside it."""

@@ -1,0 +1,107 @@
+"""Helper processes on the same machine: each trains stacks of the study that the main process is training.
+
+On a CPU a stack of small models is fastest on one core, and two processes of one core each beat one of two. A helper
+is nothing but a second process on the same study, which claims let work side by side. The main process needs none of
+them: if one fails to start or is killed, its runs are free again, and the others train them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+WORTH_SECONDS = 8.0
+"""Helpers need seconds to start: with less than this left to train, there are none."""
+
+
+@dataclass
+class Helpers:
+    """Up to `count` helper processes, started by `start`, ended with the block.
+
+    order: what a helper must know: task, assignments (of `--set`), device, folder.
+    current: for each helper, the run-epochs done of the stack in its hands.
+    """
+
+    count: int
+    order: Mapping[str, Any]
+    processes: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
+    current: list[int] = field(default_factory=list[int])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+    def start(self, seconds_left: float) -> None:
+        """Start the helpers, once, if what is left to train is worth it."""
+        if self.processes or seconds_left < WORTH_SECONDS:
+            return
+        for _ in range(self.count):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "nondet.executors.helper"],
+                stdin=subprocess.PIPE,  # held open: a helper ends when its main process does, however that ends
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # what stops a helper stops the main process too, and there it is said
+                text=True,
+            )
+            assert process.stdin is not None  # noqa: S101 -- for the type checker: asked for above
+            process.stdin.write(json.dumps(self.order) + "\n")
+            process.stdin.flush()
+            self.processes.append(process)
+            self.current.append(0)
+            threading.Thread(target=self._listen, args=(len(self.processes) - 1,), daemon=True).start()
+
+    def _listen(self, number: int) -> None:
+        stream = self.processes[number].stdout
+        if stream is not None:
+            for line in stream:
+                self.current[number] = int(line)
+        self.current[number] = 0
+
+
+def available_cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def helper_main(read_line: Callable[[], str]) -> int:
+    """What a helper process does: read its order, train what is free, and end when the main process does."""
+    order = json.loads(read_line())
+    threading.Thread(target=_end_with_main, args=(read_line,), daemon=True).start()
+    tell = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a user's file prints must not mix with what this process tells
+
+    from nondet.environment import set_up_process
+    from nondet.study import load, train_missing
+    from nondet.tasks import load_task
+    from nondet.training.problem import choose_device, prepare
+
+    set_up_process()
+    task = load_task(order["task"])
+    problem = prepare(task, task.recipe.set(order["assignments"]), choose_device(order["device"]))
+    study = load(Path(order["folder"]))
+    if problem.identity != study.identity:
+        return 1
+    train_missing(study, problem, on_epoch=lambda done: print(done, file=tell, flush=True))
+    return 0
+
+
+def _end_with_main(read_line: Callable[[], str]) -> None:
+    while read_line():
+        pass
+    os._exit(1)
