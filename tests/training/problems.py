@@ -40,15 +40,15 @@ MODELS = {
     "dropout": lambda: Mlp(0.4),
     "resnet": lambda: ResNet(channels=(4, 8), blocks=(1, 1), inputs=1, classes=3),
     "attention": lambda: nn.Sequential(
-        nn.Flatten(2),
-        nn.TransformerEncoderLayer(12, 2, 16, dropout=0.0, batch_first=True),
+        nn.Flatten(1, 2),  # three tokens of four numbers
+        nn.TransformerEncoderLayer(4, 2, 16, dropout=0.0, batch_first=True),
         nn.Flatten(),
         nn.Linear(12, 3),
     ),
 }
 
 
-def problem(model: object = "mlp", **recipe: object) -> Problem:
+def problem(model: object = "mlp", device: torch.device = CPU, **recipe: object) -> Problem:
     """A problem of 50 training and 20 test images of 1 x 3 x 4, in mini-batches of 16, 16, 16 and 2."""
     rng = np.random.default_rng(7)
     inputs = torch.from_numpy(rng.standard_normal((70, 1, 3, 4)).astype(np.float32))
@@ -62,7 +62,7 @@ def problem(model: object = "mlp", **recipe: object) -> Problem:
         recipe=Recipe(**(fields | recipe)),  # type: ignore[arg-type]
         augment=(Crop(1), Flip()),
     )
-    return prepare(task, task.recipe, CPU)
+    return prepare(task, task.recipe, device)
 
 
 def seeds(problem: Problem, number: int, *vary: str) -> dict[str, int]:

@@ -16,11 +16,11 @@ def control_words(results: Results) -> str:
     m = control.measures
     spread = f", and two of them disagree on {m.disagreement:.2f} % of the test examples" if m else ""
     return (
-        f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {control.differing} differ from "
-        f"the first (logits by up to {control.largest:.3g}){spread}. Something varies that no source names, so no row "
-        "below shows its source alone. It may be: a model or data file that reads the clock, the system's randomness or a "
-        "generator of its own; state that one model leaves to the next; an operation without a deterministic kernel; "
-        "a faulty machine. Take it out of the task, then start again with a new --study."
+        f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {control.differing} differ from the "
+        f"first (logits by up to {control.largest:.3g}){spread}. Something varies that no source names, so no row "
+        "below shows its source alone. It may be: a model or data file that reads the clock, the system's "
+        "randomness or a generator of its own; state that one model leaves to the next; an operation without a "
+        "deterministic kernel; a faulty machine. Take it out of the task, then start again with a new --study."
     )
 
 

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 import torch.utils.deterministic
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nondet.errors import BadInput
 from nondet.measures.arrays import LARGEST
@@ -171,7 +172,10 @@ def _trial_steps(recipe: Recipe, neighbour: int) -> list[Tensor]:
 
 @contextmanager
 def deterministic() -> Generator[None]:
-    """Only deterministic kernels inside the block, and full float32 products on CUDA; the settings come back after."""
+    """Only deterministic kernels inside the block, and full float32 products on CUDA; the settings come back after.
+
+    Attention takes its plain form: it is deterministic on every device, and stacks under vmap.
+    """
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic
@@ -182,10 +186,14 @@ def deterministic() -> Generator[None]:
     memory.fill_uninitialized_memory = False  # costs time, and hides nothing here
     cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
     torch.backends.cuda.matmul.allow_tf32 = False
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
+        torch.backends.mha.set_fastpath_enabled(fast_path)
         memory.fill_uninitialized_memory = fill
         cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
@@ -230,8 +238,10 @@ def make_optimizer(recipe: Recipe, trained: Mapping[str, Tensor]) -> tuple[torch
     try:
         optimizer = chosen([{"params": p, "lr": lr} for p, lr in groups if p], lr=recipe.lr, **recipe.options)
     except Exception as error:  # whatever a class that others wrote makes of these options
-        line = first_line(error)
-        raise BadInput(f"{chosen.__name__} refuses this recipe: {line}; change its options with --set") from error
+        raise BadInput(
+            f"{chosen.__name__} refuses to train a stack with these options: {first_line(error)}; "
+            "change them with --set, or choose SGD, Adam or AdamW"
+        ) from error
     return optimizer, [lr for p, lr in groups if p]
 
 
