@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from nondet import __version__
 from nondet.environment import environment, set_up_process
 from nondet.errors import BadInput, Damaged
 
-_Json = Annotated[bool, Parameter(name="--json", negative="")]
+_Flag = Annotated[bool, Parameter(negative="")]
 
 WIDE = 120
 """The width of tables that do not go to a terminal."""
@@ -35,6 +35,7 @@ app = App(
 @app.command
 def run(
     task: str,
+    /,
     *,
     runs: int = 20,
     vary: Annotated[list[str] | None, Parameter(negative="")] = None,
@@ -91,7 +92,7 @@ def run(
     problem = prepare(chosen, chosen.recipe.set(assignments), choose_device(device))
     wanted = conditions(vary or [], problem.sources, runs)
     folder = study or Path("studies") / Path(task).stem
-    width = stack or (studies.load(folder).width if (folder / "study.json").exists() else chosen.stack)
+    width = stack or studies.width_of(folder) or chosen.stack
     check_stack(problem, width)
     command = ["nondet", "run", task, f"--runs={runs}", *(f"--vary={v}" for v in vary or [])]
     command += [f"--stack={width}", *(f"--set={s}" for s in set_ or []), f"--device={device}"]
@@ -113,14 +114,14 @@ def run(
 
 
 @app.command
-def show(study: Path, *, json_: _Json = False, markdown: bool = False, latex: bool = False) -> int:
+def show(study: Path, /, *, json: _Flag = False, markdown: _Flag = False, latex: _Flag = False) -> int:
     """Print a study's table, the control first, and what it says in words.
 
     Parameters
     ----------
     study
         The study's folder.
-    json_
+    json
         Everything as JSON, for scripts.
     markdown
         The table as Markdown.
@@ -131,12 +132,12 @@ def show(study: Path, *, json_: _Json = False, markdown: bool = False, latex: bo
     from nondet.report import table, words
     from nondet.report.results import read_results
 
-    if json_ + markdown + latex > 1:
+    if json + markdown + latex > 1:
         raise BadInput("show takes one of --json, --markdown and --latex (got more); choose one")
     results = read_results(studies.load(study))
     failed_control = results.control.identical is False
-    if json_:
-        print(json.dumps(results.as_dict(), indent=2, allow_nan=False))
+    if json:
+        print(dumps(results.as_dict(), indent=2, allow_nan=False))
     elif markdown or latex:
         print((table.for_markdown if markdown else table.for_latex)(table.rows(results)))
     else:
@@ -145,8 +146,9 @@ def show(study: Path, *, json_: _Json = False, markdown: bool = False, latex: bo
         console.print()
         console.print(table.for_terminal(table.rows(results)))
         console.print()
-        console.print(words.summary(results), markup=False, highlight=False)
-    if (json_ or markdown or latex) and failed_control:
+        for sentence in filter(None, (words.failures(results), words.summary(results))):
+            console.print(sentence, markup=False, highlight=False)
+    if (json or markdown or latex) and failed_control:
         _say(words.control_words(results))
     if results.missing:
         _say(words.unfinished(results))
@@ -154,7 +156,7 @@ def show(study: Path, *, json_: _Json = False, markdown: bool = False, latex: bo
 
 
 @app.command
-def verify(study: Path) -> int:
+def verify(study: Path, /) -> int:
     """Check every byte of a study's runs against the hashes written with them.
 
     Parameters
@@ -171,7 +173,7 @@ def verify(study: Path) -> int:
     for problem in problems:
         _say(problem)
     if problems:
-        _say(f"{len(problems)} of {sound + len(problems)} runs are damaged: {retrain(opened)}")
+        _say(f"Damaged: {len(problems)} of {sound + len(problems)} runs; {retrain(opened)}")
         return 1
     done, planned = studies.count_done(opened)
     print(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
@@ -198,7 +200,7 @@ def tasks() -> int:
 
 
 @app.command
-def measure(outputs: Path, *, labels: Path, json_: _Json = False) -> int:
+def measure(outputs: Path, /, *, labels: Path, json: _Flag = False) -> int:
     """Measure logits that somebody else's training left.
 
     Parameters
@@ -207,7 +209,7 @@ def measure(outputs: Path, *, labels: Path, json_: _Json = False) -> int:
         A .npy file of logits (N, n, c): runs, test examples, classes.
     labels
         A .npy file of class numbers (n,).
-    json_
+    json
         As JSON: one condition of the JSON that `nondet show` prints.
     """
     from nondet.measures import measure as measure_arrays
@@ -215,8 +217,8 @@ def measure(outputs: Path, *, labels: Path, json_: _Json = False) -> int:
     from nondet.report import table, words
 
     measures = measure_arrays(load_npy(outputs), load_npy(labels))
-    if json_:
-        print(json.dumps(measures.as_dict(), indent=2, allow_nan=False))
+    if json:
+        print(dumps(measures.as_dict(), indent=2, allow_nan=False))
         return 0
     console = _console()
     console.print(table.for_terminal([table.measured_row(measures)]))

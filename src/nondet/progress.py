@@ -59,7 +59,7 @@ class Watch:
 
     def _show(self, what: str) -> None:
         runs, _ = count_done(self.study)
-        done = runs * self.epochs + self.own + sum(self.helpers.current)
+        done = runs * self.epochs + self.own + sum(self.helpers.current.copy().values())
         if self.first is None:
             self.first, self.begin = done, time.monotonic()
             return

@@ -70,10 +70,12 @@ class Store:
             record = unsealed(path.read_bytes(), path)
         except FileNotFoundError:
             raise Damaged(f"{path} is missing") from None
-        if record["format"] != RECORD_FORMAT:
-            raise Damaged(f"{path} has record format {record['format']}; this version of nondet reads {RECORD_FORMAT}")
-        if record["key"] != key:
-            raise Damaged(f"{path} is damaged: it is the record of another run")
+        if record.get("key") != key or not isinstance(record.get("blob"), dict):
+            raise Damaged(f"{path} is damaged: it is the record of another run, or of nothing")
+        if record.get("format") != RECORD_FORMAT:
+            raise Damaged(
+                f"{path} has record format {record.get('format')}; this version of nondet reads {RECORD_FORMAT}"
+            )
         return record
 
     def get(self, key: str) -> Stored:

@@ -11,6 +11,7 @@ import platform
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from nondet.training.problem import Problem
 
 FORMAT = 1
+
+_MAKE_ANEW = "the `nondet run` command that made the study makes it anew, and keeps every run that is there"
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ def load(folder: Path) -> Study:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
+        if (folder / "runs").is_dir():
+            raise Damaged(f"{path} is missing; {_MAKE_ANEW}") from None
         raise BadInput(f"{folder} is not a study: {path} is missing; give the folder of a `nondet run`") from None
     except NotADirectoryError:
         raise BadInput(f"{folder} is not a study but a file; give the folder of a `nondet run`") from None
@@ -109,10 +114,15 @@ def load(folder: Path) -> Study:
             finished=frozenset(fields["finished"]),
         )
     except (Damaged, KeyError, TypeError) as error:
-        raise Damaged(
-            f"{path} is damaged: it is not what nondet wrote; bring it back from a copy, "
-            "or start a new study with --study"
-        ) from error
+        raise Damaged(f"{path} is damaged: it is not what nondet wrote; {_MAKE_ANEW}") from error
+
+
+def width_of(folder: Path) -> int | None:
+    """The stack width of the study in a folder, if there is one to be read."""
+    try:
+        return load(folder).width
+    except (BadInput, Damaged):
+        return None
 
 
 def _save(study: Study) -> None:
@@ -151,8 +161,8 @@ def open_study(
         raise BadInput(f"--study must name a study or a new folder, and {folder} holds other files; name another")
     folder.mkdir(parents=True, exist_ok=True)
     with claims.folder_lock(folder):
-        if (folder / "study.json").exists():
-            old = load(folder)
+        old = _load_or_make_anew(folder, new)
+        if old is not None:
             _require_same_task(old, new)
             require_same(folder, old.environment, new.environment)
             new = old
@@ -161,9 +171,28 @@ def open_study(
     return study
 
 
+def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
+    """The folder's study, if it has one; where `study.json` is lost, its runs decide the environment it must keep."""
+    try:
+        return load(folder) if any((folder / name).exists() for name in ("study.json", "runs")) else None
+    except Damaged:
+        if (folder / "study.json").exists():
+            (folder / "evidence").mkdir(exist_ok=True)
+            (folder / "study.json").rename(folder / "evidence" / f"study.damaged{time.time_ns()}.json")
+    store = Store(folder)
+    for key in sorted(store.keys()):
+        with suppress(Damaged):
+            record = store.record(key)
+            lost = replace(new, identity=record["run"]["task"], environment=record["environment"])
+            _require_same_task(lost, new)
+            require_same(folder, lost.environment, new.environment)
+    return None
+
+
 def _foreign(folder: Path) -> bool:
     """Whether a folder without a study holds what nondet did not write there."""
-    return any(not path.name.startswith(".writing-") for path in folder.iterdir())
+    ours = {"runs", "partial", "evidence"}
+    return any(not path.name.startswith(".writing-") and path.name not in ours for path in folder.iterdir())
 
 
 def _require_same_task(old: Study, new: Study) -> None:

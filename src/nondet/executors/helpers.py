@@ -13,10 +13,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 WORTH_SECONDS = 8.0
 """Helpers need seconds to start: with less than this left to train, there are none."""
@@ -33,7 +34,8 @@ class Helpers:
     count: int
     order: Mapping[str, Any]
     processes: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
-    current: list[int] = field(default_factory=list[int])
+    listeners: list[threading.Thread] = field(default_factory=list[threading.Thread])
+    current: dict[int, int] = field(default_factory=dict[int, int])
 
     def __enter__(self) -> Self:
         return self
@@ -41,36 +43,38 @@ class Helpers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         for process in self.processes:
             process.terminate()
-        for process in self.processes:
+        for process, listener in zip(self.processes, self.listeners, strict=True):
             process.wait()
+            listener.join()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(OSError):  # what a dead helper did not read
+                        pipe.close()
 
     def start(self, seconds_left: float) -> None:
-        """Start the helpers, once, if what is left to train is worth it."""
+        """Start the helpers, once, if what is left to train is worth it. One that cannot be started is done without."""
         if self.processes or seconds_left < WORTH_SECONDS:
             return
-        for _ in range(self.count):
-            process = subprocess.Popen(
-                [sys.executable, "-m", "nondet.executors.helper"],
-                stdin=subprocess.PIPE,  # held open: a helper ends when its main process does, however that ends
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # what stops a helper stops the main process too, and there it is said
-                text=True,
-            )
-            assert process.stdin is not None  # noqa: S101 -- for the type checker: asked for above
-            process.stdin.write(json.dumps(self.order) + "\n")
-            process.stdin.flush()
-            self.processes.append(process)
-            self.current.append(0)
-            threading.Thread(target=self._listen, args=(len(self.processes) - 1,), daemon=True).start()
+        for number in range(self.count):
+            with suppress(OSError):
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "nondet.executors.helper"],
+                    stdin=subprocess.PIPE,  # held open: a helper ends when its main process does, however that ends
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,  # what stops a helper stops the main process too, and there it is said
+                    text=True,
+                )
+                listener = threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True)
+                self.processes.append(process)
+                self.listeners.append(listener)
+                listener.start()
+                if process.stdin is not None:
+                    process.stdin.write(json.dumps(self.order) + "\n")
+                    process.stdin.flush()
 
-    def _listen(self, number: int) -> None:
-        stream = self.processes[number].stdout
-        if stream is not None:
-            for line in stream:
-                self.current[number] = int(line)
+    def _listen(self, number: int, lines: IO[str]) -> None:
+        for line in lines:
+            self.current[number] = int(line)
         self.current[number] = 0
 
 
@@ -86,7 +90,7 @@ def helper_main(read_line: Callable[[], str]) -> int:
     tell = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a user's file prints must not mix with what this process tells
 
-    from nondet.environment import set_up_process
+    from nondet.environment import environment, set_up_process
     from nondet.study import load, train_missing
     from nondet.tasks import load_task
     from nondet.training.problem import choose_device, prepare
@@ -95,7 +99,7 @@ def helper_main(read_line: Callable[[], str]) -> int:
     task = load_task(order["task"])
     problem = prepare(task, task.recipe.set(order["assignments"]), choose_device(order["device"]))
     study = load(Path(order["folder"]))
-    if problem.identity != study.identity:
+    if problem.identity != study.identity or environment(str(problem.device), study.width) != study.environment:
         return 1
     train_missing(study, problem, on_epoch=lambda done: print(done, file=tell, flush=True))
     return 0

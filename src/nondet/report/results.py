@@ -31,22 +31,27 @@ class Control:
 
     identical: whether all their files are equal to the last bit; None while there are fewer than two.
     differing: how many differ from the first. largest: the largest difference of two logits.
+    failed: the epoch at which the reference run failed, if it did.
     """
 
     runs: int
     identical: bool | None
     differing: int = 0
     largest: float = 0.0
+    failed: int | None = None
     measures: Measures | None = None
 
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """A condition: how many of its runs are there, how many failed, and its measures if two or more did not."""
+    """A condition: how many of its runs are there, which of them failed, and its measures if two or more did not.
+
+    failures: number of the failed run -> epoch, both counted from 1.
+    """
 
     condition: Condition
     runs: int
-    failed: int
+    failures: Mapping[int, int]
     measures: Measures | None
 
 
@@ -70,7 +75,11 @@ class Results:
                     "name": c.condition.name,
                     "vary": list(c.condition.vary),
                     "onset": c.condition.onset,
-                    **(c.measures.as_dict() if c.measures else {"runs": c.runs, "failed": c.failed, **NOT_MEASURED}),
+                    **(
+                        c.measures.as_dict()
+                        if c.measures
+                        else {"runs": c.runs, "failed": len(c.failures), **NOT_MEASURED}
+                    ),
                 }
                 for c in self.conditions
             ],
@@ -117,11 +126,12 @@ def verify(study: Study) -> tuple[int, list[str]]:
 
 
 def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored]) -> ConditionResult:
-    runs = [stored[s.key] for s in condition.specs(study.identity, study.sources) if s.key in stored]
-    sound = [run for run in runs if run.record["failed"] is None]
-    failed = len(runs) - len(sound)
-    measures = measure(_outputs(sound), study.labels, failed) if len(sound) >= 2 else None
-    return ConditionResult(condition, len(runs), failed, measures)
+    specs = enumerate(condition.specs(study.identity, study.sources), start=1)
+    runs = {number: stored[spec.key] for number, spec in specs if spec.key in stored}
+    failures = {number: run.record["failed"] for number, run in runs.items() if run.record["failed"] is not None}
+    sound = [run for number, run in runs.items() if number not in failures]
+    measures = measure(_outputs(sound), study.labels, len(failures)) if len(sound) >= 2 else None
+    return ConditionResult(condition, len(runs), failures, measures)
 
 
 def _outputs(runs: Sequence[Stored]) -> np.ndarray:
@@ -131,12 +141,12 @@ def _outputs(runs: Sequence[Stored]) -> np.ndarray:
 def _control(study: Study, stored: Mapping[str, Stored]) -> Control:
     runs = [stored[key] for key in study.control_specs() if key in stored]
     if len(runs) < 2:
-        return Control(len(runs), None)
+        return Control(len(runs), None, failed=runs[0].record["failed"] if runs else None)
     digests = [run.record["blob"]["sha256"] for run in runs]
     differing = sum(digest != digests[0] for digest in digests)
     sound = [run for run in runs if run.record["failed"] is None]
     if len(sound) < 2:
-        return Control(len(runs), not differing, differing)
+        return Control(len(runs), not differing, differing, failed=runs[0].record["failed"])
     outputs = _outputs(sound)
     return Control(
         runs=len(runs),

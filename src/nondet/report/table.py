@@ -34,7 +34,9 @@ def rows(results: Results) -> list[tuple[str, ...]]:
     table = [("deterministic (control)", str(control.runs), *_cells(control.measures))]
     for c in results.conditions:
         runs = str(c.runs) if c.runs == c.condition.runs else f"{c.runs} of {c.condition.runs}"
-        table.append((c.condition.name, runs + (f", {c.failed} failed" if c.failed else ""), *_cells(c.measures)))
+        table.append(
+            (c.condition.name, runs + (f", {len(c.failures)} failed" if c.failures else ""), *_cells(c.measures))
+        )
     return table
 
 
@@ -48,12 +50,17 @@ def _cells(m: Measures | None) -> tuple[str, ...]:
         return (DASH,) * (len(HEAD) - 2)
     return (
         f"{m.accuracy.mean:.2f}",
-        f"{m.accuracy.sd:.2f} ± {m.accuracy.sd_error:.2f}",
-        f"{m.cross_entropy.sd:.4f} ± {m.cross_entropy.sd_error:.4f}",
-        f"{m.disagreement:.2f}",
+        f"{_small(m.accuracy.sd, 2)} ± {_small(m.accuracy.sd_error, 2)}",
+        f"{_small(m.cross_entropy.sd, 4)} ± {_small(m.cross_entropy.sd_error, 4)}",
+        _small(m.disagreement, 2),
         f"{m.correlation.pearson:.3f}",
         f"{m.ensemble_delta.accuracy:.2f}",
     )
+
+
+def _small(value: float, decimals: int) -> str:
+    """A number with so many decimals; in scientific form where they would all be zero and the number is not."""
+    return f"{value:.{decimals}f}" if value == 0 or value >= 0.5 * 10.0**-decimals else f"{value:.0e}"
 
 
 def for_terminal(body: Sequence[Sequence[str]]) -> Table:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from nondet.measures import Measures
-from nondet.report.results import ConditionResult, Results
+from nondet.report.results import Results
+
+_NAMES = {"bit": "one bit of one weight", "all": "every source"}
 
 
 def control_words(results: Results) -> str:
@@ -11,8 +13,13 @@ def control_words(results: Results) -> str:
     control = results.control
     if control.identical is None:
         return "Control: not finished yet, so it is not known whether the sources named are all that varies."
+    if control.identical and control.failed:
+        return (
+            f"Control: the reference run fails at epoch {control.failed}, where its loss or an output is no longer a "
+            f"finite number, and so do its {control.runs - 1} repeats; try a lower learning rate (--set lr=...)."
+        )
     if control.identical:
-        return f"Control: {control.runs} trainings with equal seeds, in other stacks, are equal to the last bit."
+        return f"Control: {control.runs} trainings with equal seeds, each in another stack, agree to the last bit."
     m = control.measures
     spread = f", and two of them disagree on {m.disagreement:.2f} % of the test examples" if m else ""
     return (
@@ -24,26 +31,37 @@ def control_words(results: Results) -> str:
     )
 
 
+def failures(results: Results) -> str:
+    """Which runs failed, and at which epoch; empty if none did."""
+    parts = [
+        f"{c.condition.name}: " + ", ".join(f"run {run} at epoch {epoch}" for run, epoch in c.failures.items())
+        for c in results.conditions
+        if c.failures
+    ]
+    return f"Failed, and left out of the figures: {'; '.join(parts)}." if parts else ""
+
+
 def summary(results: Results) -> str:
     """The study in a line: how much runs disagree, by source, and what one bit does beside all sources."""
-    measured = [(c, c.measures) for c in results.conditions if c.measures]
+    measured = [(c.condition.name, c.measures) for c in results.conditions if c.measures]
     if not measured:
-        return "No condition has two finished runs yet, so there is nothing to compare."
+        return "No condition has two runs that did not fail, so there is nothing to compare yet."
     if len(measured) == 1:
-        return f"With {_name(measured[0][0])} varying, {_pair(measured[0][1])}."
+        return f"With {_NAMES.get(measured[0][0], measured[0][0])} varying, {_pair(measured[0][1])}."
     ordered = sorted(measured, key=lambda pair: pair[1].disagreement)
     (low, least), (high, most) = ordered[0], ordered[-1]
+    alike = least.disagreement > most.disagreement / 2
     text = (
-        f"Whichever source varies, two runs disagree on {least.disagreement:.1f} % ({_name(low)}) to "
-        f"{most.disagreement:.1f} % ({_name(high)}) of the test examples"
+        f"{'Whichever source varies, two runs' if alike else 'Depending on what varies, two runs'} disagree on "
+        f"{least.disagreement:.1f} % ({low}) to {most.disagreement:.1f} % ({high}) of the test examples"
     )
-    by_name = {c.condition.name: m for c, m in measured}
+    by_name = dict(measured)
     if "bit" in by_name and "all" in by_name and by_name["all"].disagreement > 0:
-        share = by_name["bit"].disagreement / by_name["all"].disagreement
-        text += (
-            f"; one bit of one weight alone gives {by_name['bit'].disagreement:.1f} %, "
-            f"{share:.0%} of what all sources give together"
-        )
+        bit, share = by_name["bit"].disagreement, by_name["bit"].disagreement / by_name["all"].disagreement
+        if share >= 0.1:
+            text += f"; one bit of one weight alone gives {bit:.1f} %, {100 * share:.0f} % of what all sources give"
+        else:
+            text += f"; one bit of one weight alone gives {bit:.2g} %: this training hardly amplifies it"
     return text + "."
 
 
@@ -57,10 +75,6 @@ def unfinished(results: Results) -> str:
     if not results.missing:
         return ""
     return f"Not finished: {results.missing} runs are still to train. Go on with: {results.study.command_line}"
-
-
-def _name(c: ConditionResult) -> str:
-    return "one bit" if c.condition.name == "bit" else c.condition.name
 
 
 def _pair(m: Measures) -> str:

@@ -38,7 +38,19 @@ def load_file(path: Path) -> Task:
     if not isinstance(task, Task):
         found = "no `task`" if task is None else f"`task` of type {type(task).__name__}"
         raise BadInput(f"{path} must define `task = nondet.Task(...)` (found {found}); see examples/my_task.py")
-    return replace(task, name=task.name or path.stem, code=hashlib.sha256(source).hexdigest())
+    return replace(task, name=task.name or path.stem, code=_code_hash(source, path.resolve().parent))
+
+
+def _code_hash(source: bytes, folder: Path) -> str:
+    """The SHA-256 of the file and of the modules beside it (or below) that it imports."""
+    digest = hashlib.sha256(source)
+    files = {str(getattr(m, "__file__", None)): name for name, m in list(sys.modules.items()) if name != "__main__"}
+    for file, name in sorted(files.items()):
+        local = Path(file).is_relative_to(folder) and "site-packages" not in file
+        if local and file.endswith(".py") and name.partition(".")[0] != "nondet":
+            digest.update(f"{Path(file).relative_to(folder)}".encode())
+            digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _in_one_line(error: BaseException, path: Path) -> str:

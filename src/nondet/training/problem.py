@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED, SOURCES, seeded_globals, stream
@@ -62,6 +63,8 @@ def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
         raise BadInput(f"the model's constructor fails: {first_line(error)}; mend it and try again") from error
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] -- a user's function
         raise BadInput(f"model must return an nn.Module (got {type(model).__name__}); see examples/my_task.py")
+    if any(is_lazy(p) for p in [*model.parameters(), *model.buffers()]):
+        raise BadInput("model must know its shapes from the start (it has lazy layers); give their sizes")
     if not any(p.requires_grad for p in model.parameters()):
         raise BadInput("model must have parameters to train (it has none that require a gradient)")
     return model.to(getattr(torch, recipe.precision))
@@ -134,7 +137,10 @@ def _identity(task: Task, recipe: Recipe, model: nn.Module, data: str) -> dict[s
 
 def _without_addresses(value: object) -> str:
     """A value's text without the places in memory, which are others in the next process."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    text = repr(value)
+    if type(value).__repr__ is object.__repr__:  # says nothing of the value's own settings
+        text += repr(sorted(vars(value).items()))
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 def _checked(name: str, data: tuple[Tensor, Tensor], recipe: Recipe) -> tuple[Tensor, Tensor]:
@@ -181,7 +187,8 @@ def _try_out(model: nn.Module, inputs: Tensor, labels: Tensor) -> list[tuple[int
     if not bool((torch.get_rng_state() == before).all()):
         raise BadInput(
             "the model's forward pass draws from torch's global generator, which no source seeds; "
-            "use nn.Dropout or F.dropout (seeded for each run), or take the other random operations out"
+            "use nn.Dropout or F.dropout, which nondet seeds for each run, and take other random operations out "
+            "(attention layers: dropout=0)"
         )
     return shapes
 

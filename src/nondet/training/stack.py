@@ -109,7 +109,8 @@ def train_stack(
 def check_stack(problem: Problem, width: int) -> None:
     """Try one step of a whole stack, and the optimizer; BadInput says why one of them cannot be stacked."""
     runs = [dict.fromkeys(problem.sources, FIXED_SEED)] * width
-    check_optimizer(problem.recipe)
+    if width > 1:
+        check_optimizer(problem.recipe)
     n, batch = len(problem.train[0]), problem.recipe.batch_size
     with deterministic():
         for size in {min(batch, n), n % batch or min(batch, n)}:
@@ -119,9 +120,15 @@ def check_stack(problem: Problem, width: int) -> None:
                 masks, problem.dropout[size], np.broadcast_to(np.arange(size), (width, size)), problem.device
             )
             try:
-                stack = new_stack(problem, runs)
                 draws = [torch.from_numpy(np.stack([d] * width)) for d in epoch_plan(problem, runs[0], 0).draws]
                 inputs = _augmented(problem, index, [d.to(problem.device) for d in draws])
+            except Exception as error:
+                raise BadInput(
+                    f"the augmentations fail on inputs of shape {tuple(problem.train[0].shape)}: {first_line(error)}; "
+                    "mend the task's augment"
+                ) from error
+            try:
+                stack = new_stack(problem, runs)
                 train_step(stack, inputs, problem.train[1][index], uniforms)
                 evaluate(problem, stack, first=2)
             except BadInput:
@@ -201,7 +208,9 @@ def deterministic() -> Generator[None]:
 def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
     """Every run's model from its own init seed, its bit changed, and one optimizer for all of them."""
     models = [build_model(problem.task, problem.recipe, run["init"]) for run in seeds]
-    changes = [change_bit(dict(m.named_parameters()), run["bit"]) for m, run in zip(models, seeds, strict=True)]
+    changes = [
+        change_bit(dict(m.named_parameters()), run.get("bit", FIXED_SEED)) for m, run in zip(models, seeds, strict=True)
+    ]
     skeleton = copy.deepcopy(models[0]).to(problem.device)
     learns = {name: p.requires_grad for name, p in skeleton.named_parameters()}
     parameters = _stacked([dict(m.named_parameters()) for m in models], problem.device)
