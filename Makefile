@@ -1,5 +1,7 @@
 # make run    from a clone to the protocol's table on real digits
 # make test   linter, type check, tests
+# make bench  the benchmarks, and docs/benchmarks.md from them
+# make docs   the documentation site
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -15,7 +17,8 @@ test: .venv/installed-dev
 	$(BIN)/pytest
 
 bench: .venv/installed-dev
-	$(BIN)/pytest benchmarks --benchmark-only -m ""
+	$(BIN)/pytest benchmarks --benchmark-only --benchmark-json=.benchmarks.json
+	$(BIN)/python benchmarks/page.py .benchmarks.json > docs/benchmarks.md
 
 docs: .venv/installed-dev
 	$(BIN)/mkdocs build --strict
@@ -35,4 +38,4 @@ docs: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv site studies .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .venv site studies .pytest_cache .ruff_cache .hypothesis .benchmarks.json

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -151,5 +150,4 @@ def test_store(benchmark: BenchmarkFixture, digits: Problem, tmp_path: Path) -> 
     benchmark.pedantic(write, rounds=10, warmup_rounds=1)
     share = benchmark.stats.stats.median / full  # type: ignore[union-attr]
     benchmark.extra_info["share of the stack's training time"] = f"{share:.2%}"
-    benchmark.extra_info["bytes a run"] = sum(a.nbytes for a in outcomes[0].arrays.values())
-    assert json.dumps(benchmark.extra_info)
+    benchmark.extra_info["bytes of arrays a run"] = sum(a.nbytes for a in outcomes[0].arrays.values())

@@ -6,6 +6,7 @@ first writer still wins.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -36,9 +37,7 @@ def claim(folder: Path, keys: Sequence[str], choose: Callable[[Sequence[str]], l
 
     A claim is a lock on one byte of the file `partial/claims`, whose place is the key's number.
     """
-    path = folder / "partial" / "claims"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = _open(folder / "partial" / "claims")
     try:
         free = [key for key in keys if _lock(handle, key)]
         chosen = choose(free)
@@ -47,6 +46,14 @@ def claim(folder: Path, keys: Sequence[str], choose: Callable[[Sequence[str]], l
         yield chosen
     finally:
         os.close(handle)  # the end of all its locks
+
+
+def _open(path: Path) -> int:
+    for _ in range(100):  # a process that finishes clears the folder: perhaps between these two lines
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
 def _lock(handle: int, key: str) -> bool:

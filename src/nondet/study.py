@@ -325,11 +325,14 @@ def _keep(
 
 
 def finish(study: Study) -> None:
-    """Note that all planned runs are there, so that a later loss is seen, and clear the snapshots that are left."""
+    """Note that all planned runs are there, so that a later loss is seen, and clear what training left in `partial`."""
     with claims.folder_lock(study.folder):
         latest = load(study.folder)
         finished = latest.finished | study.planned().keys()
         if finished != latest.finished:
             _save(replace(latest, finished=finished))
-    for snapshot in (study.folder / "partial").glob("*.snapshot"):
-        snapshot.unlink(missing_ok=True)
+    partial = study.folder / "partial"
+    for path in partial.glob("*"):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # another process may be at work there, on runs of its own
+        partial.rmdir()

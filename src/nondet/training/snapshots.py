@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def save_snapshot(path: Path, state: Mapping[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     header = json.dumps(_split(state, "", tensors), sort_keys=True)
     payload = save(tensors, metadata={"state": header})
-    write_file(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload, replace=True)
+    with suppress(FileNotFoundError):  # a process that finishes clears the folder; the next snapshot makes it anew
+        write_file(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload, replace=True)
 
 
 def load_snapshot(path: Path) -> dict[str, Any] | None:

@@ -131,7 +131,7 @@ def check_stack(problem: Problem, width: int) -> None:
                 stack = new_stack(problem, runs)
                 train_step(stack, inputs, problem.train[1][index], uniforms)
                 evaluate(problem, stack, first=2)
-            except BadInput:
+            except (BadInput, OSError):
                 raise
             except Exception as error:  # whatever a model and augmentations that others wrote come to
                 raise BadInput(
@@ -168,6 +168,8 @@ def _trial_steps(recipe: Recipe, neighbour: int) -> list[Tensor]:
             parameter.grad = torch.from_numpy(gradient).to(dtype)
         try:
             optimizer.step()
+        except OSError:  # a full disk is nothing that another optimizer would mend
+            raise
         except Exception as error:
             name = optimizer_class(recipe.optimizer).__name__
             raise BadInput(
@@ -246,6 +248,8 @@ def make_optimizer(recipe: Recipe, trained: Mapping[str, Tensor]) -> tuple[torch
     chosen: Any = optimizer_class(recipe.optimizer)
     try:
         optimizer = chosen([{"params": p, "lr": lr} for p, lr in groups if p], lr=recipe.lr, **recipe.options)
+    except OSError:
+        raise
     except Exception as error:  # whatever a class that others wrote makes of these options
         raise BadInput(
             f"{chosen.__name__} refuses to train a stack with these options: {first_line(error)}; "

@@ -1,0 +1,41 @@
+"""What the package promises to those who import it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import nondet
+
+BLOCKED = """
+import sys
+for name in {blocked!r}:
+    sys.modules[name] = None
+{statement}
+"""
+
+
+def run(blocked: list[str], statement: str) -> None:
+    subprocess.run([sys.executable, "-c", BLOCKED.format(blocked=blocked, statement=statement)], check=True)
+
+
+def test_import_is_light() -> None:
+    """Importing nondet imports neither torch nor any library of the commands."""
+    run(["torch", "rich", "cyclopts", "sklearn", "matplotlib"], "import nondet; nondet.Recipe; nondet.measure")
+
+
+def test_training_needs_no_command_libraries() -> None:
+    """Training, measures and the study work on a bare machine: torch, numpy and safetensors, and no more."""
+    run(
+        ["rich", "cyclopts", "sklearn", "matplotlib", "scipy"],
+        "import nondet, nondet.study, nondet.training.stack, nondet.report.results, nondet.tasks.user; nondet.Crop",
+    )
+
+
+def test_the_public_names_are_there() -> None:
+    """Every name of the public list exists, and no other name is made up."""
+    assert all(getattr(nondet, name) is not None for name in nondet.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Corp'"):
+        nondet.Corp  # noqa: B018
