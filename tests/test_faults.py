@@ -246,7 +246,7 @@ def test_a_damaged_snapshot_is_not_used(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_before_a_change_of_the_disk(
     driver: Path, nondet: Nondet, tiny: Path, tmp_path: Path, step: int
 ) -> None:
@@ -275,6 +275,7 @@ def test_killed_before_a_change_of_the_disk(
         assert_same_study(nondet, tmp_path / str(n), whole)
 
 
+@pytest.mark.slow
 def test_killed_while_a_damaged_run_is_set_aside(
     driver: Path, nondet: Nondet, tiny: Path, finished: Path, tmp_path: Path
 ) -> None:
@@ -539,7 +540,8 @@ def test_a_disk_that_is_full_at_any_moment(
     assert number >= {"fsync": 10, "link": 6, "replace": 2}[call]
 
 
-@pytest.mark.parametrize("size", [1200, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1200, 0])
 def test_files_that_may_not_grow(start: Start, nondet: Nondet, tiny: Path, tmp_path: Path, size: int) -> None:
     """A limit on the size of files, met in the middle of one, is a full disk as any other."""
     pytest.importorskip("resource", reason="needs RLIMIT_FSIZE")
@@ -684,6 +686,7 @@ def test_two_processes_on_one_study(
     assert leftovers(folder) == []
 
 
+@pytest.mark.slow
 def test_two_processes_with_other_conditions(
     start: Start, nondet: Nondet, tiny: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:
