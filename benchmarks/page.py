@@ -40,7 +40,7 @@ def main(path: Path) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "`make bench` runs these and writes this page. Other work on a machine makes single times noisy: read the "
+        "`make bench` runs these and writes this page. Other work on a machine makes single times noisy: read the",
         "medians and, first of all, the ratios, whose two sides are timed in one run.",
         "",
         f"- machine: {machine['cpu']['brand_raw']}, {machine['cpu']['count']} cores, {machine['system']}",
@@ -48,13 +48,20 @@ def main(path: Path) -> str:
         f"- commit: {commit['id'][:10]}{changed}",
         f"- date: {results['datetime'][:10]}",
     ]
-    for benchmark in sorted(results["benchmarks"], key=lambda b: [*WHAT, b["name"]].index(b["name"])):
-        stats = benchmark["stats"]
-        title, text = WHAT.get(benchmark["name"], (benchmark["name"].removeprefix("test_").replace("_", " "), ""))
-        lines += ["", f"## {title}", "", *([text, ""] if text else []), "| figure | value |", "|---|---:|"]
+    by_name = {b["name"]: b for b in results["benchmarks"]}
+    for name, (title, text) in WHAT.items():
+        stats = by_name[name]["stats"]
+        lines += ["", f"## {title}", "", text, "", "| figure | value |", "|---|---:|"]
         lines.append(f"| median of n = {stats['rounds']} rounds | {_seconds(stats['median'])} |")
         lines.append(f"| fastest, slowest round | {_seconds(stats['min'])}, {_seconds(stats['max'])} |")
-        lines += [f"| {name} | {value} |" for name, value in benchmark["extra_info"].items()]
+        lines += [f"| {figure} | {value} |" for figure, value in by_name[name]["extra_info"].items()]
+    lines += ["", "## Each measure by itself", "", "On the same logits.", ""]
+    lines += ["| measure | n | median | peak memory (MB) |", "|---|---:|---:|---:|"]
+    for name, benchmark in by_name.items():
+        if name not in WHAT:
+            measure = name.partition("[")[2].rstrip("]") or name.removeprefix("test_")
+            stats, peak = benchmark["stats"], benchmark["extra_info"].get("peak_mb", "not measured")
+            lines.append(f"| `{measure}` | {stats['rounds']} | {_seconds(stats['median'])} | {peak} |")
     return "\n".join(lines)
 
 

@@ -109,8 +109,7 @@ def train_stack(
 def check_stack(problem: Problem, width: int) -> None:
     """Try one step of a whole stack, and the optimizer; BadInput says why one of them cannot be stacked."""
     runs = [dict.fromkeys(problem.sources, FIXED_SEED)] * width
-    if width > 1:
-        check_optimizer(problem.recipe)
+    check_optimizer(problem.recipe)
     n, batch = len(problem.train[0]), problem.recipe.batch_size
     with deterministic():
         for size in {min(batch, n), n % batch or min(batch, n)}:
