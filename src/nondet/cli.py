@@ -79,7 +79,7 @@ def run(
     from nondet.protocol import conditions
     from nondet.tasks import load_task
     from nondet.training.problem import choose_device, prepare
-    from nondet.training.stack import check_stack
+    from nondet.training.trial import check_stack
 
     set_up_process()
     if runs < 2:

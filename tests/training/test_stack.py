@@ -18,7 +18,8 @@ from nondet.sources import stream
 from nondet.tasks.task import optimizer_class
 from nondet.training.problem import Problem, build_model
 from nondet.training.schedule import lr_factor
-from nondet.training.stack import check_stack, epoch_plan, train_stack
+from nondet.training.stack import epoch_plan, train_stack
+from nondet.training.trial import check_stack
 
 WIDTH = 4
 OPTIMIZERS: dict[str, dict[str, object]] = {

@@ -1,0 +1,1 @@
+"""What a study found: measured, as a table, and in words."""

@@ -1,0 +1,1 @@
+"""Training: many runs of one task as one program."""
