@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -248,3 +249,18 @@ def test_a_second_result_after_one_set_aside_keeps_all_evidence(store: Store) ->
     store.put(KEY, OTHER, RECORD)
     store.set_aside(KEY)
     assert len(evidence(store)) == 6
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Where there are no hard links a file is renamed into place, and the first writer still wins."""
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    path = tmp_path / "file"
+    assert write_file(path, b"first")
+    assert not write_file(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from nondet.errors import Damaged
+
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What file systems without hard links answer: there, two writers at the same moment may both think they were first."""
 
 
 def write_file(path: Path, content: bytes, *, replace: bool = False) -> bool:
@@ -34,6 +39,12 @@ def write_file(path: Path, content: bytes, *, replace: bool = False) -> bool:
                 path.hardlink_to(temporary)
             except FileExistsError:
                 return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                if path.exists():
+                    return False
+                temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
