@@ -13,7 +13,6 @@ from typing import Any
 
 from nondet.errors import Damaged
 
-
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What file systems without hard links answer: there, two writers at the same moment may both think they were first."""
 
