@@ -17,9 +17,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from nondet.run import Outcome
 from nondet.store import Store
 from nondet.tasks import load_task
+from nondet.training.classify import epoch_plan, train_epoch
 from nondet.training.problem import Problem, build_model, choose_device, prepare
 from nondet.training.schedule import lr_factor
-from nondet.training.stack import deterministic, epoch_plan, new_stack, train_epoch, train_stack
+from nondet.training.settings import kernels
+from nondet.training.stack import new_stack
+from nondet.training.train import train_stack
 
 EPOCHS = 2
 
@@ -69,7 +72,7 @@ def test_stack_against_plain_loop(benchmark: BenchmarkFixture, digits: Problem) 
 
     def stack() -> None:
         torch.set_num_threads(1)
-        with deterministic():
+        with kernels():
             stacked = new_stack(digits, runs)
             for _ in range(EPOCHS):
                 train_epoch(digits, stacked, runs)

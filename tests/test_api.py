@@ -30,7 +30,7 @@ def test_training_needs_no_command_libraries() -> None:
     """Training, measures and the study work on a bare machine: torch, numpy and safetensors, and no more."""
     run(
         ["rich", "cyclopts", "sklearn", "matplotlib", "scipy"],
-        "import nondet, nondet.study, nondet.training.stack, nondet.report.results, nondet.tasks.user; nondet.Crop",
+        "import nondet, nondet.study, nondet.training.train, nondet.report.results, nondet.tasks.user; nondet.Crop",
     )
 
 

@@ -44,7 +44,7 @@ if "worth_seconds" in settings:
 if "file_bytes" in settings:
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (settings["file_bytes"],) * 2)
-import nondet.cli, nondet.training.stack
+import nondet.cli, nondet.training.train
 if "no_python" in settings:
     sys.executable = "/no/such/python"
 

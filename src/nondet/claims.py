@@ -37,15 +37,40 @@ def claim(folder: Path, keys: Sequence[str], choose: Callable[[Sequence[str]], l
 
     A claim is a lock on one byte of the file `partial/claims`, whose place is the key's number.
     """
-    handle = _open(folder / "partial" / "claims")
+    path = folder / "partial" / "claims"
+    handle = _open(path)
     try:
         free = [key for key in keys if _lock(handle, key)]
+        if not _is_at(handle, path):  # cleared by a process that finished, between opening and locking
+            free = []
         chosen = choose(free)
         for key in set(free) - set(chosen):
             _unlock(handle, key)
         yield chosen
     finally:
         os.close(handle)  # the end of all its locks
+
+
+def clear(folder: Path) -> None:
+    """Remove the folder `partial` with the snapshots left in it, unless a process has claims there."""
+    partial = folder / "partial"
+    with suppress(OSError):
+        handle = os.open(partial / "claims", os.O_RDWR)
+        try:
+            if fcntl is not None:
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for path in partial.glob("*"):
+                path.unlink(missing_ok=True)
+            partial.rmdir()
+        finally:
+            os.close(handle)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _open(path: Path) -> int:

@@ -12,8 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from nondet import __version__
-from nondet.environment import environment, set_up_process
-from nondet.errors import BadInput, Damaged
+from nondet.errors import BadInput, Damaged, Stopped
 
 _Flag = Annotated[bool, Parameter(negative="")]
 
@@ -32,23 +31,33 @@ app = App(
 )
 
 
+_Words = Annotated[list[str] | None, Parameter(negative="")]
+
+
 @app.command
 def run(
     task: str,
     /,
     *,
     runs: int = 20,
-    vary: Annotated[list[str] | None, Parameter(negative="")] = None,
+    vary: _Words = None,
+    onset: Annotated[list[int] | None, Parameter(negative="")] = None,
     study: Path | None = None,
     stack: int | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    data: str | None = None,
+    model: str | None = None,
+    broken: str = "stop",
+    track: _Words = None,
+    layers: _Words = None,
     device: str = "auto",
+    tf32: _Flag = False,
     workers: int | None = None,
 ) -> int:
     """Train what a study still misses, and print its table.
 
-    Run the same command again to go on after an interruption; ask for more --runs or another --vary to add to the
-    study. Runs that are done are never trained again.
+    Run the same command again to go on after an interruption; ask for more --runs, another --vary or --onset to add to
+    the study. Runs that are done are never trained again.
 
     Parameters
     ----------
@@ -57,58 +66,56 @@ def run(
     runs
         Runs in each condition, at least 2.
     vary
-        One condition: a source, several joined by + (they vary together), or `all` (every source but bit). Repeat
+        One condition: a source, several joined by +, which vary together, or `all` (every source but bit). Repeat
         it for more conditions. Without it: each source of the task alone, then all together. The deterministic
         control is always there.
+    onset
+        The epoch from which on the sources vary: before it, all runs of a condition share one trunk, which is trained
+        once. Repeat it for more conditions; 0 if left out.
     study
         The study's folder, new or existing; `studies/TASK` if left out.
     stack
         How many runs train together as one program. A study keeps the width it began with.
     set_
-        A recipe field and its value, such as `--set epochs=5`; repeat it for more.
+        A recipe field and its value, such as `--set epochs=5`; repeat it for more. `bit` chooses the weight that the
+        bit source changes: first, random, or a parameter's name. For tasks that come with nondet also
+        `train_examples` and `test_examples`: take only the first so many.
+    data
+        The folder of a task's official files. Without it they are fetched once, where that can be done.
+    model
+        A network by name (see `nondet models`), for tasks that come with nondet.
+    broken
+        What to do about images that cannot be decoded: stop, or skip.
+    track
+        Epochs after which to keep activations and parameters, such as `0,1,5,10`: `show --json` then has similarity.
+    layers
+        Names of the modules to look at with --track, joined by commas; the model's usual ones if left out.
     device
         auto, cpu, cuda or cuda:N.
+    tf32
+        On CUDA, round the factors of float32 products to TF32: faster, and recorded in the environment.
     workers
         Processes that train side by side; on a CPU one for each core if left out, on a GPU one.
     """
-    import torch
+    from nondet.request import Request
+    from nondet.runner import train
 
-    from nondet import study as studies
-    from nondet.executors.helpers import Helpers, available_cores
-    from nondet.progress import Watch
-    from nondet.protocol import conditions
-    from nondet.tasks import load_task
-    from nondet.training.problem import choose_device, prepare
-    from nondet.training.trial import check_stack
-
-    set_up_process()
-    if runs < 2:
-        raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try --runs 20")
-    for name, number in (("stack", stack), ("workers", workers)):
-        if number is not None and number < 1:
-            raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the usual one")
-    chosen = load_task(task)
-    assignments = _assignments(set_ or [])
-    problem = prepare(chosen, chosen.recipe.set(assignments), choose_device(device))
-    wanted = conditions(vary or [], problem.sources, runs)
-    folder = study or Path("studies") / Path(task).stem
-    width = stack or studies.width_of(folder) or chosen.stack
-    check_stack(problem, width)
-    command = ["nondet", "run", task, f"--runs={runs}", *(f"--vary={v}" for v in vary or [])]
-    command += [f"--stack={width}", *(f"--set={s}" for s in set_ or []), f"--device={device}"]
-    opened = studies.open_study(folder, problem, environment(str(problem.device), width), wanted, command)
-    for damage in studies.set_damaged_aside(opened):
-        _say(f"{damage}: set aside, to be trained again")
-    if workers is None:
-        workers = available_cores() // torch.get_num_threads() if problem.device.type == "cpu" else 1
-    order = {"task": task, "assignments": assignments, "device": device, "folder": str(folder)}
+    request = Request(
+        task=task,
+        assignments=_assignments(set_ or []),
+        device=device,
+        data=data,
+        model=model,
+        broken=broken,
+        track=_epochs(track or []),
+        layers=tuple(name for text in layers or [] for name in text.split(",") if name),
+        tf32=tf32,
+    )
+    folder = study or Path("studies") / request.name
     try:
-        with Helpers(workers - 1, order) as helpers, Watch(opened, problem.recipe.epochs, helpers) as watch:
-            studies.train_missing(opened, problem, on_epoch=watch.on_epoch, on_wait=watch.on_wait)
-        studies.finish(opened)
-    except KeyboardInterrupt:
-        done, planned = studies.count_done(opened)
-        _say(f"Stopped. {done} of {planned} runs are safe in {folder}. Go on with: {opened.command_line}")
+        train(request, folder, runs=runs, vary=vary or [], onsets=onset or [], stack=stack, workers=workers, say=_say)
+    except Stopped as stop:
+        _say(str(stop))
         return 130
     return show(folder)
 
@@ -139,12 +146,12 @@ def show(study: Path, /, *, json: _Flag = False, markdown: _Flag = False, latex:
     if json:
         print(dumps(results.as_dict(), indent=2, allow_nan=False))
     elif markdown or latex:
-        print((table.for_markdown if markdown else table.for_latex)(table.rows(results)))
+        print((table.for_markdown if markdown else table.for_latex)(table.rows(results), table.head(results)))
     else:
         console = _console()
         console.print(words.control_words(results), markup=False, highlight=False)
         console.print()
-        console.print(table.for_terminal(table.rows(results)))
+        console.print(table.for_terminal(table.rows(results), table.head(results)))
         console.print()
         for sentence in filter(None, (words.failures(results), words.summary(results))):
             console.print(sentence, markup=False, highlight=False)
@@ -173,7 +180,7 @@ def verify(study: Path, /) -> int:
     for problem in problems:
         _say(problem)
     if problems:
-        _say(f"Damaged: {len(problems)} of {sound + len(problems)} runs; {retrain(opened)}")
+        _say(f"Damaged: {len(problems)} files; {sound} runs are sound; {retrain(opened)}")
         return 1
     done, planned = studies.count_done(opened)
     print(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
@@ -184,18 +191,39 @@ def verify(study: Path, /) -> int:
 
 @app.command
 def tasks() -> int:
-    """List the tasks that come with nondet: sources, recipe and data."""
-    from nondet.tasks import BUILT_IN, load_task
-    from nondet.training.problem import choose_device, prepare
+    """List the tasks that come with nondet: sources and recipe."""
+    from importlib import import_module
+
+    from nondet.tasks import BUILT_IN, module_of
 
     for name, about in BUILT_IN.items():
-        task = load_task(name)
-        problem = prepare(task, task.recipe, choose_device("cpu"))
-        print(f"{name}: {about}")
-        print(f"  sources  {', '.join(problem.sources)}")
-        print(f"  data     {len(problem.train[0])} training and {len(problem.test[0])} test examples")
-        print(f"  recipe   {', '.join(f'{k}={v}' for k, v in task.recipe.as_dict().items())}")
+        recipe = import_module(module_of(name)).RECIPE.as_dict()
+        print(f"{name}: {about.text}")
+        print(f"  sources  {', '.join(about.sources)}")
+        print(f"  recipe   {', '.join(f'{k}={v}' for k, v in recipe.items())}")
+    print("All but digits read official files: --data DIR names their folder. On CUDA each has the source kernels, too.")
     print("Your own: nondet run my_task.py, where the file defines `task = nondet.Task(...)`.")
+    return 0
+
+
+@app.command
+def models(*, json: _Flag = False) -> int:
+    """List the networks that come with nondet, for --model, and their learnable parameters.
+
+    Parameters
+    ----------
+    json
+        As JSON: {name: {"parameters": number}}.
+    """
+    from nondet.models import MODELS, parameter_counts
+
+    counts = parameter_counts()
+    if json:
+        print(dumps(counts, indent=2))
+        return 0
+    width = max(map(len, MODELS))
+    for name, about in MODELS.items():
+        print(f"{name:<{width}}  {counts[name]['parameters']:>11,}  {about}")
     return 0
 
 
@@ -235,6 +263,14 @@ def _assignments(texts: list[str]) -> dict[str, str]:
             raise BadInput(f"--set must be given as field=value (got {text!r}); try --set epochs=5")
         pairs[name.strip()] = value.strip()
     return pairs
+
+
+def _epochs(texts: list[str]) -> tuple[int, ...]:
+    numbers = [number.strip() for text in texts for number in text.split(",") if number.strip()]
+    for number in numbers:
+        if not (number.isascii() and number.isdigit()):
+            raise BadInput(f"--track must be epochs joined by commas (got {number!r}); try --track 0,1,5")
+    return tuple(int(number) for number in numbers)
 
 
 def _console() -> Console:

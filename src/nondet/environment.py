@@ -7,9 +7,13 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from nondet.data.streamed import decoder_version
 from nondet.errors import BadInput
+
+if TYPE_CHECKING:
+    from nondet.training.problem import Problem
 
 CUBLAS_WORKSPACE = ":4096:8"
 """cuBLAS is deterministic only with a fixed workspace, and reads this setting once, at its start."""
@@ -29,23 +33,27 @@ def set_up_process() -> None:
         torch.set_num_threads(1)
 
 
-def environment(device: str, width: int) -> dict[str, Any]:
-    """The environment of this process, for stacks of `width` runs on this device."""
+def environment(problem: Problem, width: int) -> dict[str, Any]:
+    """The environment of this process, for stacks of `width` runs of this problem."""
     import torch
 
     found: dict[str, Any] = {
         "nondet": version("nondet"),
         "torch": torch.__version__,
         "numpy": version("numpy"),
-        "device": device,
+        "device": problem.device.type,
+        "precision": problem.recipe.precision,
         "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "stack": width,
     }
-    if torch.device(device).type == "cuda":
+    if not isinstance(problem.train[0], torch.Tensor):
+        found["decoder"] = decoder_version()
+    if problem.device.type == "cuda":
         found |= {
-            "gpu": torch.cuda.get_device_name(device),
+            "tf32": problem.tf32,
+            "gpu": torch.cuda.get_device_name(problem.device),
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
         }

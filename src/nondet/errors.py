@@ -7,3 +7,7 @@ class BadInput(ValueError):
 
 class Damaged(RuntimeError):
     """A file of a study is not what was written: the command exits with 1."""
+
+
+class Stopped(Exception):
+    """The user stopped the work; the message says what is safe, and how to go on."""

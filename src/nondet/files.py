@@ -59,6 +59,17 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def with_digest(payload: bytes) -> bytes:
+    """Bytes behind a line with their SHA-256."""
+    return hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+
+
+def checked_payload(content: bytes) -> bytes | None:
+    """The bytes that `with_digest` took, or None if they are not what was written."""
+    digest, _, payload = content.partition(b"\n")
+    return payload if digest == hashlib.sha256(payload).hexdigest().encode() else None
+
+
 def sealed(record: Mapping[str, Any]) -> bytes:
     """A record as JSON text that ends with the SHA-256 of the rest."""
     body = dict(record)

@@ -20,7 +20,7 @@ NOT_IN_ALL = ("bit",)
 
 @dataclass(frozen=True)
 class Condition:
-    """A set of sources that vary, while every other source keeps its fixed seed; `runs` runs."""
+    """A set of sources that vary from epoch `onset` on, while every other source keeps its fixed seed; `runs` runs."""
 
     name: str
     vary: tuple[str, ...]
@@ -31,15 +31,20 @@ class Condition:
         return {"name": self.name, "vary": list(self.vary), "onset": self.onset, "runs": self.runs}
 
     def specs(self, identity: Mapping[str, Any], sources: Sequence[str]) -> list[RunSpec]:
-        """The condition's runs, in order; the first is the reference run, all of whose seeds are fixed."""
-        return [
-            RunSpec(identity, {s: i if s in self.vary else FIXED_SEED for s in sources}, self.onset)
-            for i in range(FIXED_SEED, FIXED_SEED + self.runs)
-        ]
+        """The condition's runs, in order; the first is the reference run, all of whose seeds are fixed.
+
+        Initial parameters are past when a later onset comes: there `init` keeps its fixed seed.
+        """
+        varying = [s for s in self.vary if not (self.onset and s == "init")]
+        specs: list[RunSpec] = []
+        for i in range(FIXED_SEED, FIXED_SEED + self.runs):
+            seeds = {s: i if s in varying else FIXED_SEED for s in sources}
+            specs.append(RunSpec(identity, seeds, self.onset if set(seeds.values()) != {FIXED_SEED} else 0))
+        return specs
 
 
-def condition(vary: str, sources: Sequence[str], runs: int) -> Condition:
-    """The condition that `--vary` names: a source, several joined by +, or `all`."""
+def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> Condition:
+    """The condition that `--vary` names: a source, several joined by +, or `all`; a late onset is in its name."""
     if runs < 2:
         raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try --runs 20")
     everything = tuple(s for s in sources if s not in NOT_IN_ALL)
@@ -50,12 +55,25 @@ def condition(vary: str, sources: Sequence[str], runs: int) -> Condition:
         if name not in sources:
             raise BadInput(f"unknown source {name!r} in --vary {vary}; choose from {', '.join(sources)}, or all")
     chosen = tuple(s for s in sources if s in names)
-    return Condition("all" if chosen == everything else "+".join(chosen), chosen, runs)
+    name = "all" if chosen == everything else "+".join(chosen)
+    return Condition(f"{name}@{onset}" if onset else name, chosen, runs, onset)
 
 
-def conditions(vary: Sequence[str], sources: Sequence[str], runs: int) -> list[Condition]:
-    """The conditions of these `--vary` options; without any, each source alone and then all of them together."""
-    named = [condition(v, sources, runs) for v in (vary or [*sources, "all"])]
+def conditions(
+    vary: Sequence[str], sources: Sequence[str], runs: int, onsets: Sequence[int] = (), epochs: int = 0
+) -> list[Condition]:
+    """The conditions of these `--vary` options, from each of these onsets on (0 if none is given).
+
+    Without `vary`, each source alone and then all of them together; from a late onset on all but `init`, which is past.
+    """
+    for onset in onsets:
+        if not 0 <= onset <= epochs:
+            raise BadInput(f"onset must be an epoch from 0 to the recipe's {epochs} (got {onset}); choose another")
+    named = [
+        condition(v, sources, runs, onset)
+        for onset in onsets or [0]
+        for v in vary or [*(s for s in sources if not (onset and s == "init")), "all"]
+    ]
     return list({c.name: c for c in named}.values())
 
 

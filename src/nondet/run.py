@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nondet.sources import FIXED_SEED
 from nondet.tasks.task import sha256_of_json
 
 WEIGHTS_LIMIT = 16 * 2**20
@@ -34,6 +35,11 @@ class RunSpec:
             "repeat": self.repeat,
         }
 
+    @property
+    def family(self) -> tuple[int, bool]:
+        """What all runs of one stack have in common: the onset, and whether kernels are the deterministic ones."""
+        return self.onset, self.seeds.get("kernels", FIXED_SEED) == FIXED_SEED
+
     @cached_property
     def key(self) -> str:
         """The SHA-256 that names the run's files."""
@@ -45,7 +51,10 @@ class Outcome:
     """What a run leaves, and only what the run itself determines.
 
     arrays: "outputs" (n, c) logits on the test set, "curves.loss" and "curves.accuracy" (epochs,) on the training
-        set (nats, percent), and "weights.NAME" for each parameter and buffer, where they are kept.
+        set (nats, percent), and "weights.NAME" for each parameter and buffer, where they are kept. Of a language model
+        "logprob", "prediction" and "sample.logits" in place of "outputs". Of an accelerated ensemble "outputs" are the
+        members' mean, and "memberK.weights.NAME" each member's. "ema.…" and "swa.…": outputs and weights of averages.
+        "track.EPOCH.layer.NAME" (m, d) and "track.EPOCH.parameters" (p,): what was looked at on the way.
     failed: the epoch, counted from 1, at which the loss or an output was no longer a finite number; else None.
     facts: small things worth a look, such as which bit was changed.
     """

@@ -22,9 +22,13 @@ SOURCES = {
     "augment": "the random crops and flips of the training images",
     "dropout": "the masks of the model's dropout layers",
     "order": "the place of the examples inside each mini-batch: the same update, summed in another order",
-    "bit": "one weight, moved to the next float up or down before training",
+    "kernels": "CUDA's nondeterministic kernels in place of the deterministic ones",
+    "bit": "one weight, moved to the next float up or down before training or at the onset",
 }
-"""Sources by name, in the order of every table. With the fixed seed, `order` and `bit` change nothing."""
+"""Sources by name, in the order of every table. With the fixed seed, `order` and `bit` change nothing.
+
+`kernels` has no random numbers of its own: its fixed seed means the deterministic kernels, every other seed those that
+the libraries choose, and the number only tells runs apart."""
 
 
 def stream(source: str, seed: int, *place: int) -> np.random.Generator:

@@ -7,6 +7,7 @@ writer wins; a second result that differs, and whatever was found damaged, goes 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from nondet.errors import Damaged
+from nondet.errors import BadInput, Damaged
 from nondet.files import sealed, sync_folder, unsealed, write_file
 
 RECORD_FORMAT = 1
@@ -70,12 +71,13 @@ class Store:
             record = unsealed(path.read_bytes(), path)
         except FileNotFoundError:
             raise Damaged(f"{path} is missing") from None
+        if record.get("format", RECORD_FORMAT) != RECORD_FORMAT:
+            raise BadInput(
+                f"{path} has record format {record['format']}, and this version of nondet reads {RECORD_FORMAT}; "
+                "use the version that made it"
+            )
         if record.get("key") != key or not isinstance(record.get("blob"), dict):
             raise Damaged(f"{path} is damaged: it is the record of another run, or of nothing")
-        if record.get("format") != RECORD_FORMAT:
-            raise Damaged(
-                f"{path} has record format {record.get('format')}; this version of nondet reads {RECORD_FORMAT}"
-            )
         return record
 
     def get(self, key: str) -> Stored:
@@ -101,7 +103,6 @@ class Store:
         evidence.mkdir(exist_ok=True)
         for path in (self.record_path(key), self.blob_path(key)):  # the record first: without it the run is not done
             if path.exists():
-                number = sum(1 for _ in evidence.glob(f"{path.stem}*{path.suffix}"))
-                path.rename(evidence / f"{path.stem}.damaged{number}{path.suffix}")
+                path.rename(evidence / f"{path.stem}.damaged{time.time_ns()}{path.suffix}")
         sync_folder(evidence)
         sync_folder(self.folder / "runs")

@@ -12,7 +12,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,12 @@ import numpy as np
 from nondet import claims
 from nondet.environment import require_same
 from nondet.errors import BadInput, Damaged
-from nondet.files import sealed, unsealed, write_file
+from nondet.files import checked_payload, sealed, unsealed, write_file
 from nondet.protocol import Condition, control, merged
 from nondet.run import Outcome, RunSpec
+from nondet.sources import FIXED_SEED
 from nondet.store import Store
+from nondet.tasks.task import sha256_of_json
 
 if TYPE_CHECKING:
     from nondet.training.problem import Problem
@@ -43,6 +45,7 @@ class Study:
     sources: the task's sources. environment: where its runs are trained; "stack" is the stack width.
     labels: the test labels (n,), kept here so that a study can be read without its task.
     command: the words of the command that last added to it, but for its --study: a study can be moved.
+    request: what that command asked to be trained, as a dictionary.
     finished: keys of the runs that a completed command has left; one that is no longer there was lost.
     """
 
@@ -54,6 +57,7 @@ class Study:
     command: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
     finished: frozenset[str] = frozenset()
+    request: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def store(self) -> Store:
@@ -76,11 +80,28 @@ class Study:
         """The control's runs by key; the first is the reference run."""
         specs = self.specs()
         reference = next(iter(specs.values()))
-        return {s.key: s for s in control(reference, len(specs), self.width)}
+        beside = sum(spec.family == reference.family for spec in specs.values())
+        return {s.key: s for s in control(reference, beside, self.width)}
 
     def planned(self) -> dict[str, RunSpec]:
         """All runs of the study, the control's repeats after the others."""
         return self.specs() | self.control_specs()
+
+    @property
+    def trunk_key(self) -> str:
+        """The name under which a process claims the training of trunks."""
+        return sha256_of_json(["trunk", next(iter(self.specs()))])
+
+    def trunk_path(self, onset: int) -> Path:
+        """The reference run's state after so many epochs, from which runs with this onset fork."""
+        return self.folder / "trunks" / f"{next(iter(self.specs()))}.{onset}.snapshot"
+
+    def lacking_trunks(self) -> dict[int, Path]:
+        """Onset -> file of the trunks that runs still to train need, and that are not there yet."""
+        present = self.store.keys()
+        onsets = {spec.onset for key, spec in self.specs().items() if spec.onset and key not in present}
+        paths = {onset: self.trunk_path(onset) for onset in sorted(onsets)}
+        return {onset: path for onset, path in paths.items() if not path.exists()}
 
 
 def load(folder: Path) -> Study:
@@ -112,6 +133,7 @@ def load(folder: Path) -> Study:
                 Condition(c["name"], tuple(c["vary"]), c["runs"], c["onset"]) for c in fields["conditions"]
             ),
             finished=frozenset(fields["finished"]),
+            request=fields.get("request", {}),
         )
     except (Damaged, KeyError, TypeError) as error:
         raise Damaged(f"{path} is damaged: it is not what nondet wrote; {_MAKE_ANEW}") from error
@@ -132,6 +154,7 @@ def _save(study: Study) -> None:
         "sources": list(study.sources),
         "environment": study.environment,
         "command": list(study.command),
+        "request": study.request,
         "conditions": [c.as_dict() for c in study.conditions],
         "labels": study.labels.tolist(),
         "finished": sorted(study.finished),
@@ -145,6 +168,7 @@ def open_study(
     environment: Mapping[str, Any],
     conditions: Sequence[Condition],
     command: Sequence[str] = (),
+    request: Mapping[str, Any] | None = None,
 ) -> Study:
     """The study in a folder with these conditions added, made if it is new.
 
@@ -157,6 +181,8 @@ def open_study(
         environment=environment,
         labels=problem.test[1].cpu().numpy(),
     )
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"--study must name a folder, and {folder} is a file; name another")
     if folder.is_dir() and not (folder / "study.json").exists() and _foreign(folder):
         raise BadInput(f"--study must name a study or a new folder, and {folder} holds other files; name another")
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +192,9 @@ def open_study(
             _require_same_task(old, new)
             require_same(folder, old.environment, new.environment)
             new = old
-        study = replace(new, conditions=tuple(merged(new.conditions, conditions)), command=tuple(command))
+        study = replace(
+            new, conditions=tuple(merged(new.conditions, conditions)), command=tuple(command), request=request or {}
+        )
         _save(study)
     return study
 
@@ -191,7 +219,7 @@ def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
 
 def _foreign(folder: Path) -> bool:
     """Whether a folder without a study holds what nondet did not write there."""
-    ours = {"runs", "partial", "evidence"}
+    ours = {"runs", "partial", "evidence", "trunks"}
     return any(not path.name.startswith(".writing-") and path.name not in ours for path in folder.iterdir())
 
 
@@ -203,6 +231,11 @@ def _require_same_task(old: Study, new: Study) -> None:
         raise BadInput(f"{old.folder} is a study of {theirs['name']!r}, not of {ours['name']!r}; {way_out}")
     recipes = theirs["recipe"], ours["recipe"]
     fields = [k for k in sorted({*recipes[0], *recipes[1]}) if recipes[0].get(k) != recipes[1].get(k)]
+    if not fields and theirs.get("track") != ours.get("track"):
+        raise BadInput(
+            f"{old.folder} was made with another --track (study={theirs.get('track')}, here={ours.get('track')}), "
+            f"and what was not looked at in time cannot be looked at later; use the same, or {way_out}"
+        )
     if fields:
         changes = "; ".join(f"{k} is different: study={recipes[0].get(k)}, here={recipes[1].get(k)}" for k in fields)
         raise BadInput(f"{old.folder} was made with another recipe ({changes}); use the same, or {way_out}")
@@ -228,29 +261,73 @@ def train_missing(
     Runs that another process is training are left to it, and waited for. on_epoch is called with the run-epochs done
     of the stack in hand, and with 0 when it is in the store; on_wait while there is nothing but waiting to do.
     """
-    from nondet.training.stack import train_stack
-
     planned, store = study.planned(), study.store
     present = store.keys()
     missing = [key for key in planned if key not in present]
     while missing := [key for key in missing if not store.record_path(key).exists()]:
-        with claims.claim(study.folder, missing, lambda free: _choose(study, free)) as chosen:
+        trunk = [study.trunk_key] if study.lacking_trunks() else []
+        with claims.claim(study.folder, [*missing, *trunk], lambda free: _choose(study, free)) as chosen:
             if not chosen:
                 on_wait()
                 time.sleep(poll_seconds)
-                continue
-            slots, runs = _slots(study, [planned[key] for key in chosen]), len(chosen)
-            begin = datetime.now(UTC)
-            snapshot = _snapshot_path(study, slots)
-            outcomes = train_stack(
-                problem,
-                [spec.seeds for spec in slots],
-                on_epoch=lambda epoch, runs=runs: on_epoch(epoch * runs),
-                snapshot=snapshot,
-            )
-            _keep(study, slots, chosen, outcomes, begin)
-            snapshot.unlink(missing_ok=True)
-            on_epoch(0)
+            elif chosen == trunk:
+                _train_trunk(study, problem, on_epoch)
+            else:
+                _train_chosen(study, problem, [planned[key] for key in chosen], on_epoch)
+
+
+def _train_chosen(study: Study, problem: Problem, specs: Sequence[RunSpec], on_epoch: Callable[[int], None]) -> None:
+    """Train these runs as one stack and keep them; the control's first stack leaves the trunks that others need."""
+    slots, runs = _slots(study, specs), len(specs)
+    onset, deterministic = specs[0].family
+    begin = datetime.now(UTC)
+    snapshot = _snapshot_path(study, slots)
+    control = [slot for slot, spec in enumerate(slots) if set(spec.seeds.values()) == {FIXED_SEED}]
+    outcomes = _train(
+        problem,
+        [spec.seeds for spec in slots],
+        on_epoch=lambda epoch: on_epoch(epoch * runs),
+        snapshot=snapshot,
+        fork=study.trunk_path(onset) if onset else None,
+        trunks=study.lacking_trunks() if control and deterministic and not onset else None,
+        trunk_slot=control[0] if control else 0,
+    )
+    _keep(study, slots, [spec.key for spec in specs], outcomes, begin)
+    snapshot.unlink(missing_ok=True)
+    on_epoch(0)
+
+
+def _train_trunk(study: Study, problem: Problem, on_epoch: Callable[[int], None]) -> None:
+    """Train the reference run once more, as far as the latest trunk that is lacking: its own stack is done already."""
+    trunks = study.lacking_trunks()
+    reference = next(iter(study.specs().values()))
+
+    def stop(epoch: int) -> None:
+        on_epoch(0)
+        if epoch >= max(trunks, default=0):
+            raise _Enough
+
+    with suppress(_Enough):
+        _train(problem, [reference.seeds] * study.width, on_epoch=stop, trunks=trunks)
+
+
+class _Enough(Exception):
+    """A trunk has come far enough."""
+
+
+def _train(problem: Problem, seeds: Sequence[Mapping[str, int]], **how: Any) -> list[Outcome]:
+    """`train_stack`, whatever users' models, data and schedules come to after their trial step as one sentence."""
+    from nondet.training.problem import first_line
+    from nondet.training.train import train_stack
+
+    try:
+        return train_stack(problem, seeds, **how)
+    except (BadInput, Damaged, OSError, _Enough):
+        raise
+    except Exception as error:
+        raise BadInput(
+            f"training fails: {first_line(error)}; mend the task (the runs that are done are kept)"
+        ) from error
 
 
 def count_done(study: Study) -> tuple[int, int]:
@@ -263,24 +340,40 @@ def set_damaged_aside(study: Study) -> list[str]:
     """Move the files of damaged runs out of the way, so that these runs are trained again; what was wrong with each."""
     found: list[str] = []
     with claims.folder_lock(study.folder):
-        for key in sorted(study.store.keys() & study.planned().keys()):
+        for key in sorted(study.store.keys()):
             try:
                 study.store.get(key)
             except Damaged as error:
                 study.store.set_aside(key)
                 found.append(str(error))
+        for path in damaged_trunks(study):
+            path.unlink()
+            found.append(f"{path} is damaged: its content does not match its SHA-256")
     return found
+
+
+def damaged_trunks(study: Study) -> list[Path]:
+    """The trunks that are not what was written; each is trained again when it is needed."""
+    paths = sorted((study.folder / "trunks").glob("*.snapshot"))
+    return [path for path in paths if checked_payload(path.read_bytes()) is None]
 
 
 def _choose(study: Study, free: Sequence[str]) -> list[str]:
     """The next stack's runs among those that are free: one of the control, as long as there are any, and others.
 
-    The same runs missing give the same stack, so that an interrupted command finds its snapshot again.
+    All of one family: runs with a late onset fork from one trunk, which comes first. The same runs missing give the
+    same stack, so that an interrupted command finds its snapshot again.
     """
-    free = [key for key in free if not study.store.record_path(key).exists()]
-    control_runs = study.control_specs()
+    trunk = [key for key in free if key == study.trunk_key]
+    specs, control_runs, present = study.planned(), study.control_specs(), study.store.keys()
+    free = [key for key in free if key in specs and key not in present]
     chosen = [key for key in free if key in control_runs][:1]
-    return chosen + [key for key in free if key not in control_runs][: study.width - len(chosen)]
+    lacking = study.lacking_trunks()
+    others = [key for key in free if key not in control_runs and specs[key].onset not in lacking]
+    if not chosen and not others:
+        return trunk if control_runs.keys() <= present else []
+    family = specs[(chosen or others)[0]].family
+    return chosen + [key for key in others if specs[key].family == family][: study.width - len(chosen)]
 
 
 def _slots(study: Study, specs: Sequence[RunSpec]) -> list[RunSpec]:
@@ -331,8 +424,4 @@ def finish(study: Study) -> None:
         finished = latest.finished | study.planned().keys()
         if finished != latest.finished:
             _save(replace(latest, finished=finished))
-    partial = study.folder / "partial"
-    for path in partial.glob("*"):
-        path.unlink(missing_ok=True)
-    with suppress(OSError):  # another process may be at work there, on runs of its own
-        partial.rmdir()
+    claims.clear(study.folder)

@@ -16,9 +16,10 @@ from nondet.errors import BadInput
 from nondet.run import Outcome
 from nondet.sources import stream
 from nondet.tasks.task import optimizer_class
+from nondet.training.classify import epoch_plan
 from nondet.training.problem import Problem, build_model
 from nondet.training.schedule import lr_factor
-from nondet.training.stack import epoch_plan, train_stack
+from nondet.training.train import train_stack
 from nondet.training.trial import check_stack
 
 WIDTH = 4

@@ -27,7 +27,7 @@ WORTH_SECONDS = 8.0
 class Helpers:
     """Up to `count` helper processes, started by `start`, ended with the block.
 
-    order: what a helper must know: task, assignments (of `--set`), device, folder.
+    order: what a helper must know: the request, as its dictionary, and the study's folder.
     current: for each helper, the run-epochs done of the stack in its hands.
     """
 
@@ -58,10 +58,10 @@ class Helpers:
         for number in range(self.count):
             with suppress(OSError):
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "nondet.executors.helper"],
+                    [sys.executable, "-P", "-m", "nondet.executors.helper"],
                     stdin=subprocess.PIPE,  # held open: a helper ends when its main process does, however that ends
                     stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,  # what stops a helper stops the main process too, and there it is said
+                    stderr=subprocess.DEVNULL,  # the main process can do without it, and says itself what is wrong
                     text=True,
                 )
                 listener = threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True)
@@ -91,15 +91,13 @@ def helper_main(read_line: Callable[[], str]) -> int:
     os.dup2(2, 1)  # what a user's file prints must not mix with what this process tells
 
     from nondet.environment import environment, set_up_process
+    from nondet.request import Request
     from nondet.study import load, train_missing
-    from nondet.tasks import load_task
-    from nondet.training.problem import choose_device, prepare
 
     set_up_process()
-    task = load_task(order["task"])
-    problem = prepare(task, task.recipe.set(order["assignments"]), choose_device(order["device"]))
+    problem = Request.of(order["request"]).prepare()
     study = load(Path(order["folder"]))
-    if problem.identity != study.identity or environment(str(problem.device), study.width) != study.environment:
+    if problem.identity != study.identity or environment(problem, study.width) != study.environment:
         return 1
     train_missing(study, problem, on_epoch=lambda done: print(done, file=tell, flush=True))
     return 0

@@ -10,19 +10,27 @@ import numpy as np
 
 from nondet.errors import Damaged
 from nondet.measures import Measures, measure
+from nondet.measures.language import LanguageMeasures, measure_language, sample_tokens
+from nondet.measures.similarity import cka, cka_unbiased, parameter_distance
 from nondet.protocol import Condition
 from nondet.run import RunSpec
 from nondet.store import Stored
-from nondet.study import FORMAT, Study
+from nondet.study import FORMAT, Study, damaged_trunks
 
-NOT_MEASURED: dict[str, Any] = {
-    "accuracy": {"mean": None, "sd": None, "sd_error": None},
-    "cross_entropy": {"mean": None, "sd": None, "sd_error": None},
-    "disagreement": None,
-    "correlation": {"pearson": None, "spearman": None},
-    "ensemble_delta": {"accuracy": None, "cross_entropy": None},
-}
-"""The figures of a condition with fewer than two runs that did not fail."""
+AnyMeasures = Measures | LanguageMeasures
+
+
+def not_measured(text: bool) -> dict[str, Any]:
+    """The figures of a condition with fewer than two runs that did not fail."""
+    performance = "perplexity" if text else "accuracy"
+    spread = {"mean": None, "sd": None, "sd_error": None}
+    return {
+        performance: spread,
+        "cross_entropy": spread,
+        "disagreement": None,
+        "correlation": {"pearson": None, "spearman": None},
+        "ensemble_delta": {performance: None, "cross_entropy": None},
+    }
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Control:
     differing: int = 0
     largest: float = 0.0
     failed: int | None = None
-    measures: Measures | None = None
+    measures: AnyMeasures | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,16 @@ class ConditionResult:
     """A condition: how many of its runs are there, which of them failed, and its measures if two or more did not.
 
     failures: number of the failed run -> epoch, both counted from 1.
+    similarity: for each layer and epoch that was looked at, CKA as the mean over pairs of runs.
+    distance: for each of these epochs, the mean distance of the runs' parameters to those of run 1.
     """
 
     condition: Condition
     runs: int
     failures: Mapping[int, int]
-    measures: Measures | None
+    measures: AnyMeasures | None
+    similarity: tuple[Mapping[str, Any], ...] = ()
+    distance: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,12 @@ class Results:
                     **(
                         c.measures.as_dict()
                         if c.measures
-                        else {"runs": c.runs, "failed": len(c.failures), **NOT_MEASURED}
+                        else {"runs": c.runs, "failed": len(c.failures), **not_measured(is_text(self.study))}
+                    ),
+                    **(
+                        {"similarity": list(c.similarity), "distance": list(c.distance)}
+                        if self.study.identity.get("track")
+                        else {}
                     ),
                 }
                 for c in self.conditions
@@ -114,7 +131,7 @@ def retrain(study: Study) -> str:
 
 
 def verify(study: Study) -> tuple[int, list[str]]:
-    """Read every byte of every run that is done; the number of sound runs, and what is wrong with the others."""
+    """Read every byte of every run that is done, and of every trunk; the number of sound runs, and what is wrong."""
     problems: list[str] = []
     keys = sorted(study.store.keys() | study.finished)
     for key in keys:
@@ -122,7 +139,9 @@ def verify(study: Study) -> tuple[int, list[str]]:
             study.store.get(key)
         except Damaged as error:
             problems.append(str(error))
-    return len(keys) - len(problems), problems
+    sound = len(keys) - len(problems)
+    problems += [f"{path} is damaged: its content does not match its SHA-256" for path in damaged_trunks(study)]
+    return sound, problems
 
 
 def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored]) -> ConditionResult:
@@ -130,12 +149,55 @@ def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored]) 
     runs = {number: stored[spec.key] for number, spec in specs if spec.key in stored}
     failures = {number: run.record["failed"] for number, run in runs.items() if run.record["failed"] is not None}
     sound = [run for number, run in runs.items() if number not in failures]
-    measures = measure(_outputs(sound), study.labels, len(failures)) if len(sound) >= 2 else None
-    return ConditionResult(condition, len(runs), failures, measures)
+    if len(sound) < 2:
+        return ConditionResult(condition, len(runs), failures, None)
+    return ConditionResult(
+        condition, len(runs), failures, _measures(study, sound, len(failures)), *_tracked(study, sound)
+    )
 
 
-def _outputs(runs: Sequence[Stored]) -> np.ndarray:
-    return np.stack([run.arrays["outputs"] for run in runs])  # (N, n, c)
+def is_text(study: Study) -> bool:
+    """Whether a study's runs are language models."""
+    return bool(study.identity["recipe"].get("bptt"))
+
+
+def _measures(study: Study, runs: Sequence[Stored], failed: int) -> AnyMeasures:
+    if not is_text(study):
+        return measure(_stacked(runs, "outputs"), study.labels, failed)
+    return measure_language(
+        _stacked(runs, "logprob"),
+        _stacked(runs, "prediction"),
+        _stacked(runs, "sample.logits"),
+        study.labels[sample_tokens(len(study.labels))],
+        failed,
+    )
+
+
+def _tracked(study: Study, runs: Sequence[Stored]) -> tuple[tuple[Mapping[str, Any], ...], ...]:
+    """Similarity by layer and epoch, and the parameters' distance by epoch; NaN as None."""
+    track = study.identity.get("track", {"epochs": [], "layers": []})
+    similarity: list[Mapping[str, Any]] = []
+    distance: list[Mapping[str, Any]] = []
+    for epoch in track["epochs"]:
+        for layer in track["layers"]:
+            name = f"track.{epoch}.layer.{layer}"
+            if name in runs[0].arrays:
+                seen = _stacked(runs, name)
+                figures = {"cka": _number(cka(seen)), "cka_unbiased": _number(cka_unbiased(seen))}
+                similarity.append({"layer": layer, "epoch": epoch, **figures})
+        if f"track.{epoch}.parameters" in runs[0].arrays:
+            l2, cosine = parameter_distance(_stacked(runs, f"track.{epoch}.parameters"))
+            figures = {"l2": _number(float(l2[1:].mean())), "cosine": _number(float(cosine[1:].mean()))}
+            distance.append({"epoch": epoch, **figures})
+    return tuple(similarity), tuple(distance)
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _stacked(runs: Sequence[Stored], name: str) -> np.ndarray:
+    return np.stack([run.arrays[name] for run in runs])  # (N, ...)
 
 
 def _control(study: Study, stored: Mapping[str, Stored]) -> Control:
@@ -147,11 +209,11 @@ def _control(study: Study, stored: Mapping[str, Stored]) -> Control:
     sound = [run for run in runs if run.record["failed"] is None]
     if len(sound) < 2:
         return Control(len(runs), not differing, differing, failed=runs[0].record["failed"])
-    outputs = _outputs(sound)
+    outputs = _stacked(sound, "sample.logits" if is_text(study) else "outputs")
     return Control(
         runs=len(runs),
         identical=not differing,
         differing=differing,
         largest=float(np.abs(outputs - outputs[0]).max()),
-        measures=measure(outputs, study.labels),
+        measures=_measures(study, sound, 0),
     )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from nondet.measures import Measures
-from nondet.report.results import Results
+from nondet.measures.language import LanguageMeasures
+from nondet.report.results import AnyMeasures, Results, is_text
 
 HEAD = ("condition", "runs", "accuracy (%)", "acc. SD (%)", "CE SD", "disagree (%)", "corr.", "ens. Δ (%)")
+HEAD_TEXT = ("condition", "runs", "perplexity", "PPL SD", "CE SD", "disagree (%)", "corr.", "ens. Δ (PPL)")
 DASH = "\N{EN DASH}"
 
 _LATEX = {
@@ -40,21 +43,28 @@ def rows(results: Results) -> list[tuple[str, ...]]:
     return table
 
 
+def head(results: Results) -> tuple[str, ...]:
+    """The table's column titles: a language model has perplexity in place of accuracy."""
+    return HEAD_TEXT if is_text(results.study) else HEAD
+
+
 def measured_row(measures: Measures) -> tuple[str, ...]:
     """The cells of outputs that no study made."""
     return ("outputs", str(measures.runs), *_cells(measures))
 
 
-def _cells(m: Measures | None) -> tuple[str, ...]:
+def _cells(m: AnyMeasures | None) -> tuple[str, ...]:
     if m is None:
         return (DASH,) * (len(HEAD) - 2)
+    text = isinstance(m, LanguageMeasures)
+    performance = m.perplexity if text else m.accuracy
     return (
-        f"{m.accuracy.mean:.2f}",
-        f"{_small(m.accuracy.sd, 2)} ± {_small(m.accuracy.sd_error, 2)}",
+        f"{performance.mean:.2f}",
+        f"{_small(performance.sd, 2)} ± {_small(performance.sd_error, 2)}",
         f"{_small(m.cross_entropy.sd, 4)} ± {_small(m.cross_entropy.sd_error, 4)}",
         _small(m.disagreement, 2),
-        f"{m.correlation.pearson:.3f}",
-        f"{m.ensemble_delta.accuracy:.2f}",
+        DASH if math.isnan(m.correlation.pearson) else f"{m.correlation.pearson:.3f}",
+        f"{m.ensemble_delta.perplexity if text else m.ensemble_delta.accuracy:.2f}",
     )
 
 
@@ -63,17 +73,17 @@ def _small(value: float, decimals: int) -> str:
     return f"{value:.{decimals}f}" if value == 0 or value >= 0.5 * 10.0**-decimals else f"{value:.0e}"
 
 
-def for_terminal(body: Sequence[Sequence[str]]) -> Table:
+def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str] = HEAD) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, title in enumerate(HEAD):
+    for number, title in enumerate(titles):
         table.add_column(Text(title), justify="left" if number == 0 else "right", overflow="fold")
     for row in body:
         table.add_row(*(Text(cell) for cell in row))
     return table
 
 
-def for_markdown(body: Sequence[Sequence[str]]) -> str:
-    lines = [_line(HEAD, _markdown), "|---|" + "---:|" * (len(HEAD) - 1), *(_line(row, _markdown) for row in body)]
+def for_markdown(body: Sequence[Sequence[str]], titles: Sequence[str] = HEAD) -> str:
+    lines = [_line(titles, _markdown), "|---|" + "---:|" * (len(titles) - 1), *(_line(row, _markdown) for row in body)]
     return "\n".join(lines)
 
 
@@ -87,10 +97,10 @@ def _markdown(cell: str) -> str:
     return cell
 
 
-def for_latex(body: Sequence[Sequence[str]]) -> str:
+def for_latex(body: Sequence[Sequence[str]], titles: Sequence[str] = HEAD) -> str:
     """A booktabs table."""
-    lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (HEAD, *body)]
-    columns = "l" + "r" * (len(HEAD) - 1)
+    lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (titles, *body)]
+    columns = "l" + "r" * (len(titles) - 1)
     head = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule"]
     return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}"])
 

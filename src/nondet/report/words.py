@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from nondet.measures import Measures
-from nondet.report.results import Results
+from nondet.measures.language import LanguageMeasures
+from nondet.report.results import AnyMeasures, Results, is_text
 
-_NAMES = {"bit": "one bit of one weight", "all": "every source"}
+_NAMES = {"bit": "one bit of one weight", "all": "every source but bit"}
 
 
 def control_words(results: Results) -> str:
@@ -50,10 +51,13 @@ def summary(results: Results) -> str:
         return f"With {_NAMES.get(measured[0][0], measured[0][0])} varying, {_pair(measured[0][1])}."
     ordered = sorted(measured, key=lambda pair: pair[1].disagreement)
     (low, least), (high, most) = ordered[0], ordered[-1]
-    alike = least.disagreement > most.disagreement / 2
+    if not most.disagreement:
+        return f"No two runs disagree on any test {'token' if is_text(results.study) else 'example'}, whatever varies."
+    alike = len(measured) > 2 and least.disagreement > most.disagreement / 2
     text = (
         f"{'Whichever source varies, two runs' if alike else 'Depending on what varies, two runs'} disagree on "
-        f"{least.disagreement:.1f} % ({low}) to {most.disagreement:.1f} % ({high}) of the test examples"
+        f"{least.disagreement:.1f} % ({low}) to {most.disagreement:.1f} % ({high}) of the test "
+        f"{'tokens' if is_text(results.study) else 'examples'}"
     )
     by_name = dict(measured)
     if "bit" in by_name and "all" in by_name and by_name["all"].disagreement > 0:
@@ -77,7 +81,13 @@ def unfinished(results: Results) -> str:
     return f"Not finished: {results.missing} runs are still to train. Go on with: {results.study.command_line}"
 
 
-def _pair(m: Measures) -> str:
+def _pair(m: AnyMeasures) -> str:
+    if isinstance(m, LanguageMeasures):
+        return (
+            f"perplexity has an SD of {m.perplexity.sd:.2f} ± {m.perplexity.sd_error:.2f} around "
+            f"{m.perplexity.mean:.1f}, and two runs disagree on the most probable next word at {m.disagreement:.1f} % "
+            "of the test tokens"
+        )
     return (
         f"accuracy has an SD of {m.accuracy.sd:.2f} ± {m.accuracy.sd_error:.2f} points around {m.accuracy.mean:.2f} %, "
         f"and two runs disagree on {m.disagreement:.1f} % of the test examples"

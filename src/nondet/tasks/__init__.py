@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from nondet.errors import BadInput
+from nondet.tasks.options import Options
 from nondet.tasks.task import Recipe, Task
 
-__all__ = ["BUILT_IN", "Recipe", "Task", "load_task"]
+__all__ = ["BUILT_IN", "Options", "Recipe", "Task", "load_task"]
 
-BUILT_IN = {"digits": "scikit-learn's 1,797 handwritten digits, 8 x 8, and a small ResNet"}
-"""The tasks that come with nondet; each is the function `task` of the module `nondet.tasks.NAME`."""
+@dataclass(frozen=True)
+class About:
+    """A task in words, and its sources on a CPU with its own network."""
+
+    text: str
+    sources: tuple[str, ...]
 
 
-def load_task(name: str) -> Task:
+_PICTURES = ("init", "shuffle", "augment", "order", "bit")
+_DROPOUT = ("init", "shuffle", "augment", "dropout", "order", "bit")
+_TEXT = ("init", "dropout", "order", "bit")
+
+BUILT_IN = {
+    "digits": About("scikit-learn's 1,797 handwritten digits, 8 x 8, and a small ResNet", _PICTURES),
+    "mnist": About("60,000 handwritten digits, 28 x 28, and a small convolutional network", _DROPOUT),
+    "fashion-mnist": About("60,000 pictures of clothes, 28 x 28, and a small convolutional network", _DROPOUT),
+    "cifar10": About(
+        "50,000 pictures of 10 classes, 32 x 32, and ResNet-14: the protocol's main experiment", _PICTURES
+    ),
+    "cifar100": About("50,000 pictures of 100 classes, 32 x 32, and ResNet-34", _PICTURES),
+    "ptb": About("the Penn Treebank, 10,000 words, and a QRNN language model", _TEXT),
+    "text": About("any folder with train, valid and test text, and a QRNN language model", _TEXT),
+    "imagenet": About("ImageNet, or any folder with one folder of pictures for each class, and ResNet-18", _PICTURES),
+}
+"""The tasks that come with nondet; each is the function `task` of its module, whose recipe is RECIPE."""
+
+
+def module_of(name: str) -> str:
+    """The module of a task that comes with nondet."""
+    return f"nondet.tasks.{name.replace('-', '_')}"
+
+
+def load_task(name: str, options: Options | None = None) -> Task:
     """The task of this name, or of the user's file at this path (any name that ends in .py)."""
+    options = options or Options()
     if name in BUILT_IN:
-        return import_module(f"nondet.tasks.{name}").task()
+        return import_module(module_of(name)).task(options)
     if name.endswith(".py"):
         from nondet.tasks.user import load_file
 
+        if options != Options():
+            raise BadInput(
+                "--data, --model, --broken, train_examples and test_examples are for the tasks that come with nondet "
+                f"(got {name}); say it in the file"
+            )
         return load_file(Path(name))
     raise BadInput(f"unknown task {name!r}; choose {', '.join(BUILT_IN)}, or give the path of your own .py file")

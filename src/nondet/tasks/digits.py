@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from nondet import models
+from nondet.errors import BadInput
 from nondet.models.resnet import ResNet
+from nondet.tasks.options import Options
 from nondet.tasks.task import Recipe, Task
 from nondet.training.augment import Crop
 
@@ -19,8 +22,11 @@ RECIPE = Recipe(
 )
 
 
-def task() -> Task:
-    """896 training and 901 test images (every second image of each class), crops of 8 from a 1-pixel zero padding."""
+def task(options: Options) -> Task:
+    """896 training and 901 test images (every second image of each class), crops of 8 from a 1-pixel zero padding.
+
+    The network is a small ResNet of its own, or any of `nondet models` by name.
+    """
     from sklearn.datasets import load_digits
 
     pixels, classes = load_digits(return_X_y=True)
@@ -33,11 +39,23 @@ def task() -> Task:
     mean, std = images[train].mean(), images[train].std()
     images = (images - mean) / std
     targets = torch.from_numpy(labels)
+    parts = [(images[part], targets[part]) for part in (train, ~train)]
     return Task(
         name="digits",
-        model=lambda: ResNet(channels=(8, 16), blocks=(1, 1), inputs=1, classes=10),
-        train=(images[train], targets[train]),
-        test=(images[~train], targets[~train]),
+        model=lambda: (
+            ResNet(channels=(8, 16), blocks=(1, 1), inputs=1, classes=10)
+            if options.model is None
+            else models.build(options.model, inputs=1, size=8, classes=10)
+        ),
+        train=first(parts[0], options.train_examples, "train_examples"),
+        test=first(parts[1], options.test_examples, "test_examples"),
         recipe=RECIPE,
         augment=(Crop(1),),
     )
+
+
+def first(data: tuple[torch.Tensor, torch.Tensor], count: int | None, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first so many examples. BadInput if there are fewer."""
+    if count is not None and not 1 <= count <= len(data[1]):
+        raise BadInput(f"{name} must be from 1 to {len(data[1])} (got {count}); choose fewer, or leave it out")
+    return data[0][:count], data[1][:count]

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from nondet.data.streamed import Streamed
     from nondet.training.augment import Augmentation
 
-PRECISIONS = ("float32", "float64")
+PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,14 @@ class Recipe:
         a fractional epoch.
     warmup: epochs of linear warm-up from 0.
     bias_lr: the factor on the learning rate of biases and normalisation scales (parameters of one axis).
-    precision: "float32" or "float64".
+    precision: "float32", "float64", "float16" or "bfloat16": the type of parameters and inputs.
+    bit: the weight that the `bit` source changes: an element of the "first" weight tensor (of two axes or more), of a
+        "random" one (any element of all parameters), or of the parameter of this name.
+    cycles: an accelerated ensemble of so many members: the schedule and its warm-up start anew in each cycle of
+        epochs / cycles epochs, and the answer is the mean of the members' logits at the cycles' ends.
+    ema, swa: besides the last weights, also evaluate their exponential moving average (the weight of the past at
+        each step, such as 0.99; 0: none) and their mean over the ends of the last `swa` epochs (0: none).
+    bptt: of a language model, the steps of truncated back-propagation; 0: no sequence.
     """
 
     epochs: int
@@ -44,14 +52,33 @@ class Recipe:
     warmup: float = 0.0
     bias_lr: float = 1.0
     precision: str = "float32"
+    bit: str = "first"
+    cycles: int = 1
+    ema: float = 0.0
+    swa: int = 0
+    bptt: int = 0
 
     def __post_init__(self) -> None:
         _at_least("epochs", self.epochs, 1)
         _at_least("batch_size", self.batch_size, 1)
-        for name in ("lr", "warmup", "bias_lr"):
+        _at_least("cycles", self.cycles, 1)
+        _at_least("swa", self.swa, 0)
+        _at_least("bptt", self.bptt, 0)
+        if self.epochs % self.cycles:
+            raise BadInput(
+                f"epochs must be a multiple of cycles (got {self.epochs} and {self.cycles}); "
+                f"try --set epochs={self.epochs // self.cycles * self.cycles or self.cycles}"
+            )
+        if self.swa > self.epochs:
+            raise BadInput(f"swa must be at most epochs (got {self.swa} of {self.epochs}); try --set swa=1")
+        for name in ("lr", "warmup", "bias_lr", "ema"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try --set {name}=0.1")
+        if self.ema >= 1:
+            raise BadInput(f"ema must be at least 0 and below 1 (got {self.ema}); try --set ema=0.99")
+        if not _is(self.bit, str):
+            raise BadInput(f"bit must be first, random or the name of a parameter (got {self.bit!r})")
         if self.precision not in PRECISIONS:
             raise BadInput(f"precision must be one of {', '.join(PRECISIONS)} (got {self.precision!r})")
         if self.schedule not in ("cosine", "constant") and not callable(self.schedule):
@@ -60,8 +87,13 @@ class Recipe:
             raise BadInput(f"options must be a dictionary (got {type(self.options).__name__})")
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe as one flat JSON object, the optimizer's options among the fields."""
+        """The recipe as one flat JSON object, the optimizer's options among the fields.
+
+        What came later than the first version is left out where it changes nothing, so that older runs keep their keys.
+        """
+        later = ("bit", "cycles", "ema", "swa", "bptt")
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
+        named = {k: v for k, v in named.items() if k not in later or v != _DEFAULTS[k]}
         for name in ("optimizer", "schedule"):
             if not isinstance(named[name], str):
                 named[name] = f"{named[name].__module__}.{named[name].__qualname__}"
@@ -88,6 +120,9 @@ class Recipe:
         return replace(self, **changed, options=options)
 
 
+_DEFAULTS = {f.name: f.default for f in fields(Recipe)}
+
+
 def optimizer_class(optimizer: Any) -> type[torch.optim.Optimizer]:
     """The optimizer class of a name in `torch.optim`."""
     import torch
@@ -112,7 +147,8 @@ class Task:
     model: a function without arguments that returns a new `nn.Module`; it may draw from torch's, numpy's and
         Python's global generators, which are seeded for it by the `init` source.
     train, test: (inputs, labels): inputs (n, ...) of any shape the model takes in batches, labels (n,) class numbers.
-        The model returns logits (batch, classes).
+        The model returns logits (batch, classes). Of a language model (`bptt` of the recipe), both are word numbers
+        (n,), the labels one word ahead. Inputs may also be read while training: see `nondet.data.streamed.Streamed`.
     recipe: how it is trained.
     name: what tables call it; the file's name if left out.
     augment: the augmentations of the training inputs, in order, such as `(nondet.Crop(4), nondet.Flip())`.
@@ -121,8 +157,8 @@ class Task:
     """
 
     model: Callable[[], nn.Module]
-    train: tuple[torch.Tensor, torch.Tensor]
-    test: tuple[torch.Tensor, torch.Tensor]
+    train: tuple[torch.Tensor | Streamed, torch.Tensor]
+    test: tuple[torch.Tensor | Streamed, torch.Tensor]
     recipe: Recipe
     name: str = ""
     augment: tuple[Augmentation, ...] = ()
@@ -162,9 +198,10 @@ def _at_least(name: str, value: object, low: int) -> None:
 
 
 def _typed(name: str, text: str) -> Any:
-    if name in ("epochs", "batch_size", "lr", "warmup", "bias_lr"):
+    real = ("lr", "warmup", "bias_lr", "ema")
+    if name in ("epochs", "batch_size", "cycles", "swa", "bptt", *real):
         value = _parsed(text)
-        return float(value) if name in ("lr", "warmup", "bias_lr") and type(value) is int else value
+        return float(value) if name in real and type(value) is int else value
     return text
 
 
@@ -176,5 +213,8 @@ def _parsed(text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
-        return text
+        try:
+            return float(text)  # such as .1, which JSON does not know
+        except ValueError:
+            return text
     return tuple(value) if isinstance(value, list) else value

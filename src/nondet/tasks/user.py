@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+import sysconfig
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +35,8 @@ def load_file(path: Path) -> Task:
     except (Exception, SystemExit) as error:
         raise BadInput(f"{path} does not import: {_in_one_line(error, path)}; mend the file and try again") from error
     finally:
-        sys.path.remove(folder)
+        with suppress(ValueError):  # the file may have changed the path itself
+            sys.path.remove(folder)
     task = getattr(module, "task", None)
     if not isinstance(task, Task):
         found = "no `task`" if task is None else f"`task` of type {type(task).__name__}"
@@ -46,7 +49,8 @@ def _code_hash(source: bytes, folder: Path) -> str:
     digest = hashlib.sha256(source)
     files = {str(getattr(m, "__file__", None)): name for name, m in list(sys.modules.items()) if name != "__main__"}
     for file, name in sorted(files.items()):
-        local = Path(file).is_relative_to(folder) and "site-packages" not in file
+        installed = any(Path(file).is_relative_to(path) for path in sysconfig.get_paths().values())
+        local = Path(file).is_relative_to(folder) and not installed and "-packages" not in file
         if local and file.endswith(".py") and name.partition(".")[0] != "nondet":
             digest.update(f"{Path(file).relative_to(folder)}".encode())
             digest.update(hashlib.sha256(Path(file).read_bytes()).digest())

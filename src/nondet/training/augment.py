@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,21 +26,35 @@ class Augmentation(Protocol):
 
 @dataclass(frozen=True)
 class Crop:
-    """A random crop of the image's own size from a zero padding of `padding` pixels, every offset equally likely."""
+    """A random crop of the image's own size from a padding of `padding` pixels, every offset equally likely.
+
+    fill: the padding's value, one for each channel; zeros if left out. Of normalised images, a black pixel's value.
+    """
 
     padding: int
+    fill: tuple[float, ...] = ()
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         return rng.integers(2 * self.padding + 1, size=(n, 2))
 
     def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
         m, channels, height, width = inputs.shape
-        padded = F.pad(inputs, (self.padding,) * 4)  # (m, C, H + 2p, W + 2p)
+        padded = padded_images(inputs, self.padding, self.fill)
         rows = draws[:, :1] + torch.arange(height, device=inputs.device)  # (m, H)
         columns = draws[:, 1:] + torch.arange(width, device=inputs.device)  # (m, W)
         pixels = rows[:, :, None] * padded.shape[3] + columns[:, None, :]  # (m, H, W): places in a padded plane
         pixels = pixels.view(m, 1, height * width).expand(-1, channels, -1)
         return padded.flatten(2).gather(2, pixels).view(m, channels, height, width)
+
+
+def padded_images(inputs: Tensor, padding: int, fill: Sequence[float] = ()) -> Tensor:
+    """Images (m, C, H, W) with `padding` pixels of the fill's value on every side: (m, C, H + 2p, W + 2p)."""
+    padded = F.pad(inputs, (padding,) * 4)
+    if fill and padding:
+        value = torch.tensor(fill, dtype=inputs.dtype, device=inputs.device)[:, None, None]  # (C, 1, 1)
+        padded = value.expand_as(padded).clone()
+        padded[:, :, padding:-padding, padding:-padding] = inputs
+    return padded
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,31 +23,61 @@ class BitChange:
     after: str
 
 
-def change_bit(parameters: Mapping[str, Tensor], seed: int) -> BitChange | None:
-    """Move one element of the first weight tensor to the next float up or down, each with probability 1/2, in place.
+def change_bit(parameters: Mapping[str, Tensor], seed: int, which: str = "first") -> BitChange | None:
+    """Move one element of one parameter to the next float up or down, each with probability 1/2, in place.
 
-    Source: Summers & Dinneen 2021, section 4.1; like there, the element is one of the first layer's weight. Zeros
-    are passed over: the float next to zero is too small to change a sum. The fixed seed changes nothing, so that
-    the run with all seeds fixed is the one that every condition shares.
+    which: "first", an element of the first weight tensor (of two axes or more); "random", any element of all
+    parameters; or a parameter's name. Zeros are passed over: the float next to zero is too small to change a sum.
+    The fixed seed changes nothing, so that the run with all seeds fixed is the one that every condition shares.
+    Source: Summers & Dinneen 2021, section 4.1; like there, the first layer's weight is the usual choice.
     """
     if seed == FIXED_SEED:
         return None
-    weights = [(name, tensor) for name, tensor in parameters.items() if tensor.dim() >= 2]
-    if not weights:
-        raise BadInput("the bit source needs a weight of two axes or more, and this model has none; leave bit out")
-    name, tensor = weights[0]
-    flat = tensor.detach().view(-1)
-    candidates = flat.nonzero().view(-1)
-    if not len(candidates):
-        raise BadInput(f"the bit source needs a weight that is not zero, and {name} is all zeros; leave bit out")
+    places = {
+        name: tensor.detach().reshape(-1).nonzero().view(-1) for name, tensor in _chosen(parameters, which).items()
+    }
+    count = sum(len(place) for place in places.values())
+    if not count:
+        raise BadInput(
+            f"the bit source needs a weight that is not zero, and {', '.join(places)} is all zeros; leave bit out"
+        )
     rng = stream("bit", seed)
-    place = int(candidates[int(rng.integers(len(candidates)))])
-    before = flat[place].clone()
+    number = int(rng.integers(count))
+    starts = np.cumsum([0, *(len(place) for place in places.values())])
+    part = int(np.searchsorted(starts, number, side="right")) - 1
+    name = list(places)[part]
+    flat = parameters[name].detach().view(-1)
+    at = int(places[name][number - int(starts[part])])
+    before = flat[at].clone()
     goal = torch.full_like(before, torch.inf if rng.integers(2) else -torch.inf)
-    flat[place] = torch.nextafter(before, goal)
-    index = torch.unravel_index(torch.tensor(place), tensor.shape)
-    return BitChange(name, tuple(int(i) for i in index), _bits(before), _bits(flat[place]))
+    flat[at] = torch.nextafter(before, goal)
+    index = torch.unravel_index(torch.tensor(at), parameters[name].shape)
+    return BitChange(name, tuple(int(i) for i in index), _bits(before), _bits(flat[at]))
+
+
+def has_bit(parameters: Mapping[str, Tensor], which: str = "first") -> bool:
+    """Whether `change_bit` finds a weight to change; BadInput if the one named is not there."""
+    if which == "first" and not any(tensor.dim() >= 2 for tensor in parameters.values()):
+        return False
+    return any(bool(tensor.detach().count_nonzero()) for tensor in _chosen(parameters, which).values())
+
+
+def _chosen(parameters: Mapping[str, Tensor], which: str) -> dict[str, Tensor]:
+    if which == "random":
+        return dict(parameters)
+    if which == "first":
+        names = [name for name, tensor in parameters.items() if tensor.dim() >= 2][:1]
+        if not names:
+            raise BadInput("the bit source needs a weight of two axes or more, and this model has none; leave bit out")
+        return {names[0]: parameters[names[0]]}
+    if which not in parameters:
+        raise BadInput(
+            f"bit must be first, random or the name of a parameter (got {which!r}); choose from {', '.join(parameters)}"
+        )
+    return {which: parameters[which]}
 
 
 def _bits(value: Tensor) -> str:
-    return value.cpu().numpy().astype(value.cpu().numpy().dtype.newbyteorder(">")).tobytes().hex()
+    size = value.element_size()
+    whole = value.cpu().view({2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
+    return f"{int(whole) % 2 ** (8 * size):0{2 * size}x}"

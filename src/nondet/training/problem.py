@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,28 +18,44 @@ from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED, SOURCES, seeded_globals, stream
 from nondet.tasks.task import Recipe, Task, sha256_of_json
 from nondet.training.dropout import recorded_dropout
-from nondet.training.perturb import change_bit
+from nondet.training.perturb import has_bit
 from nondet.training.schedule import lr_factor
+
+if TYPE_CHECKING:
+    from nondet.data.streamed import Streamed
+    from nondet.training.augment import Augmentation
+    from nondet.training.track import Track
 
 
 @dataclass(frozen=True)
 class Problem:
     """What a stack needs besides its runs' seeds.
 
-    train, test: (inputs (n, ...), labels (n,)) on the device, in the recipe's precision.
+    train, test: (inputs (n, ...), labels (n,)) on the device, in the recipe's precision; streamed inputs stay where
+        they are.
     dropout: for each mini-batch size that occurs, the shapes of the uniform numbers that one forward pass takes.
+        Of a sequence, for each window's length.
     sources: the sources of nondeterminism that this task has.
     identity: what names the task in a run's key.
+    track: what is looked at on the way. tf32: whether CUDA may round factors to TF32.
     """
 
     task: Task
     recipe: Recipe
     device: torch.device
-    train: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
+    train: tuple[Tensor | Streamed, Tensor]
+    test: tuple[Tensor | Streamed, Tensor]
     dropout: Mapping[int, list[tuple[int, ...]]]
     sources: tuple[str, ...]
     identity: Mapping[str, Any]
+    track: Track | None = None
+    tf32: bool = False
+
+    @property
+    def augment(self) -> tuple[Augmentation | Streamed, ...]:
+        """What draws the random changes of the training inputs: streamed inputs draw their own."""
+        inputs = self.train[0]
+        return self.task.augment if isinstance(inputs, Tensor) else (inputs,)
 
 
 def choose_device(name: str) -> torch.device:
@@ -51,7 +66,7 @@ def choose_device(name: str) -> torch.device:
     here = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{i}" for i in range(gpus))]
     if name not in here:
         raise BadInput(f"device must be auto, or one of those that are here: {', '.join(here)} (got {name!r})")
-    return torch.device(name)
+    return torch.device(torch.device(name).type if name == "cuda:0" else name)
 
 
 def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
@@ -70,16 +85,84 @@ def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
     return model.to(getattr(torch, recipe.precision))
 
 
-def prepare(task: Task, recipe: Recipe, device: torch.device) -> Problem:
-    """Check a task and try its model on two mini-batches; BadInput says what is wrong with it."""
+def prepare(
+    task: Task,
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    track: Sequence[int] = (),
+    layers: Sequence[str] = (),
+    tf32: bool = False,
+) -> Problem:
+    """Check a task and try its model on two mini-batches; BadInput says what is wrong with it.
+
+    track: the epochs after which to look at the modules named `layers`, or at the usual ones.
+    """
+    from nondet.training import track as tracking
+
+    if (track or recipe.cycles > 1) and recipe.bptt:
+        raise BadInput("--track and cycles are for classifiers, and this task is a language model; leave them out")
     _try_schedule(recipe)
     train, test = (_checked(name, data, recipe) for name, data in (("train", task.train), ("test", task.test)))
+    if not isinstance(train[0], Tensor) and task.augment:
+        raise BadInput("streamed inputs draw their own augmentations; leave the task's augment empty")
     model = build_model(task, recipe, FIXED_SEED)
-    n, batch = len(train[0]), min(recipe.batch_size, len(train[0]))
-    sizes = {batch, n % batch or batch}
-    dropout = {size: _try_out(model, train[0][:size], train[1][:size]) for size in sizes}
+    dropout = _try_text(model, train, test, recipe) if recipe.bptt else _try_batches(model, train, test, recipe)
+    has = {
+        "shuffle": not recipe.bptt,
+        "augment": bool(task.augment) or not isinstance(train[0], Tensor),
+        "dropout": any(dropout.values()),
+        "bit": has_bit(dict(model.named_parameters()), recipe.bit),
+        "kernels": device.type == "cuda",
+    }
+    looked = tracking.choose(model, track, layers, recipe.epochs) if track else None
+    return Problem(
+        task=task,
+        recipe=recipe,
+        device=device,
+        train=_on(device, train),
+        test=_on(device, test),
+        dropout=dropout,
+        sources=tuple(source for source in SOURCES if has.get(source, True)),
+        identity=_identity(task, recipe, model, _data_hash(train, test), looked),
+        track=looked,
+        tf32=tf32,
+    )
+
+
+def _on(device: torch.device, data: tuple[Tensor | Streamed, Tensor]) -> tuple[Tensor | Streamed, Tensor]:
+    inputs, labels = data
+    return inputs.to(device) if isinstance(inputs, Tensor) else inputs, labels.to(device)
+
+
+def _first(inputs: Tensor | Streamed, count: int) -> Tensor:
+    """The first inputs, as they are evaluated."""
+    return inputs[:count] if isinstance(inputs, Tensor) else inputs.batch(np.arange(min(count, len(inputs))), None)
+
+
+def _try_text(
+    model: nn.Module, train: tuple[Any, Tensor], test: tuple[Any, Tensor], recipe: Recipe
+) -> dict[int, list[tuple[int, ...]]]:
+    from nondet.training import text
+
+    text.try_out(model, *test, recipe)
+    return text.try_out(model, *train, recipe)
+
+
+def _try_batches(
+    model: nn.Module, train: tuple[Tensor | Streamed, Tensor], test: tuple[Tensor | Streamed, Tensor], recipe: Recipe
+) -> dict[int, list[tuple[int, ...]]]:
+    """The shapes of dropout's numbers by mini-batch size, once the model has shown what it returns."""
+    n, batch = len(train[1]), min(recipe.batch_size, len(train[1]))
+    precision = getattr(torch, recipe.precision)
+    inputs = _first(train[0], batch)
+    inputs = inputs.to(precision) if inputs.is_floating_point() else inputs
+    dropout = {size: _try_out(model, inputs[:size], train[1][:size]) for size in {batch, n % batch or batch}}
+    before = torch.get_rng_state()
     with torch.no_grad():
-        outputs = _outputs(model.eval(), test[0][:2])
+        outputs = _outputs(model.eval(), inputs[:2])
+    if not torch.equal(torch.get_rng_state(), before):
+        raise BadInput("the model draws random numbers in evaluation too; write F.dropout(x, p, self.training)")
     classes = outputs.shape[1]
     for name, (_, labels) in (("train", train), ("test", test)):
         if int(labels.max()) >= classes:
@@ -87,17 +170,7 @@ def prepare(task: Task, recipe: Recipe, device: torch.device) -> Problem:
                 f"{name} labels must be smaller than the model's {classes} outputs (got {int(labels.max())}); "
                 "give the model one output for each class"
             )
-    has = {"augment": bool(task.augment), "dropout": any(dropout.values()), "bit": _has_bit(model)}
-    return Problem(
-        task=task,
-        recipe=recipe,
-        device=device,
-        train=(train[0].to(device), train[1].to(device)),
-        test=(test[0].to(device), test[1].to(device)),
-        dropout=dropout,
-        sources=tuple(source for source in SOURCES if has.get(source, True)),
-        identity=_identity(task, recipe, model, _data_hash(train, test)),
-    )
+    return dropout
 
 
 def _try_schedule(recipe: Recipe) -> None:
@@ -110,15 +183,7 @@ def _try_schedule(recipe: Recipe) -> None:
             raise BadInput(f"schedule must return a factor of at least 0 (got {factor} at epoch {epoch}); mend it")
 
 
-def _has_bit(model: nn.Module) -> bool:
-    """Whether the bit source finds a weight to change."""
-    try:
-        return change_bit(dict(copy.deepcopy(model).named_parameters()), FIXED_SEED + 1) is not None
-    except BadInput:
-        return False
-
-
-def _identity(task: Task, recipe: Recipe, model: nn.Module, data: str) -> dict[str, Any]:
+def _identity(task: Task, recipe: Recipe, model: nn.Module, data: str, track: Track | None) -> dict[str, Any]:
     """What names the task in a run's key, as JSON gives it back."""
     shapes = [[name, list(value.shape)] for name, value in model.state_dict().items()]
     identity = {
@@ -128,6 +193,7 @@ def _identity(task: Task, recipe: Recipe, model: nn.Module, data: str) -> dict[s
         "model": sha256_of_json([_without_addresses(model), shapes]),
         "augment": [_without_addresses(a) for a in task.augment],
         "recipe": recipe.as_dict(),
+        **({"track": track.as_dict()} if track else {}),
     }
     try:
         return json.loads(json.dumps(identity, allow_nan=False))
@@ -143,8 +209,10 @@ def _without_addresses(value: object) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
-def _checked(name: str, data: tuple[Tensor, Tensor], recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Inputs in the recipe's precision and labels as int64."""
+def _checked(name: str, data: tuple[Any, Tensor], recipe: Recipe) -> tuple[Tensor | Streamed, Tensor]:
+    """Inputs in the recipe's precision and labels as int64; streamed inputs come back as they are."""
+    if hasattr(data[0], "prefetch"):
+        return data[0], _checked(name, (torch.zeros(len(data[0])), data[1]), recipe)[1]
     try:
         inputs, labels = (torch.as_tensor(part).detach().cpu() for part in data)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -173,13 +241,20 @@ def _checked(name: str, data: tuple[Tensor, Tensor], recipe: Recipe) -> tuple[Te
 def _try_out(model: nn.Module, inputs: Tensor, labels: Tensor) -> list[tuple[int, ...]]:
     """The shapes of dropout's numbers in one training step of one model, tried on the CPU."""
     before = torch.get_rng_state()
-    buffers = {name: b.clone() for name, b in model.named_buffers()}
+    objects = dict(model.named_buffers())
+    buffers = {name: b.clone() for name, b in objects.items()}
     with recorded_dropout() as shapes:
         outputs = _outputs(model.train(), inputs)
     try:
-        torch.nn.functional.cross_entropy(outputs, labels % outputs.shape[1]).backward()
+        torch.nn.functional.cross_entropy(outputs.to(torch.float64), labels % outputs.shape[1]).backward()
     except RuntimeError as error:
         raise BadInput(f"the model cannot be trained on its outputs: {first_line(error)}; mend the model") from error
+    replaced = [name for name, b in model.named_buffers() if b is not objects.get(name)]
+    if replaced:
+        raise BadInput(
+            f"the model replaces its buffer {replaced[0]} in the forward pass, and a stack would not see that; "
+            f"change it in place: self.{replaced[0]}.copy_(...)"
+        )
     with torch.no_grad():
         model.zero_grad()
         for name, b in model.named_buffers():
@@ -215,10 +290,14 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: " + next(iter(str(error).strip().splitlines()), "no message").rstrip(".")
 
 
-def _data_hash(*parts: tuple[Tensor, Tensor]) -> str:
+def _data_hash(*parts: tuple[Tensor | Streamed, Tensor]) -> str:
     digest = hashlib.sha256()
     for tensor in (tensor for part in parts for tensor in part):
-        array: np.ndarray = tensor.numpy()
+        if not isinstance(tensor, Tensor):
+            digest.update(tensor.identity.encode())
+            continue
+        # numpy knows no bfloat16: its bits are read as whole numbers
+        array: np.ndarray = (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

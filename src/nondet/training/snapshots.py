@@ -6,7 +6,6 @@ A snapshot can always be deleted: it costs the epochs trained so far, nothing el
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,28 +17,32 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from nondet.files import write_file
+from nondet.files import checked_payload, with_digest, write_file
 
 SECONDS = 30.0
 """How long a stack trains between two snapshots, at the least."""
 
 
-def save_snapshot(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a nested dictionary of tensors and JSON values, whole or not at all."""
+def save_snapshot(path: Path, state: Mapping[str, Any]) -> bool:
+    """Write a nested dictionary of tensors and JSON values, whole or not at all; False if it holds anything else."""
     tensors: dict[str, Tensor] = {}
-    header = json.dumps(_split(state, "", tensors), sort_keys=True)
+    try:
+        header = json.dumps(_split(state, "", tensors), sort_keys=True)
+    except TypeError:
+        return False  # an optimizer that remembers other things than tensors and numbers: no snapshots, and no harm
     payload = save(tensors, metadata={"state": header})
     with suppress(FileNotFoundError):  # a process that finishes clears the folder; the next snapshot makes it anew
-        write_file(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload, replace=True)
+        write_file(path, with_digest(payload), replace=True)
+    return True
 
 
 def load_snapshot(path: Path) -> dict[str, Any] | None:
     """The state in a snapshot, or None if there is none that can be trusted."""
     try:
-        digest, _, payload = path.read_bytes().partition(b"\n")
+        payload = checked_payload(path.read_bytes())
     except FileNotFoundError:
         return None
-    if digest != hashlib.sha256(payload).hexdigest().encode():
+    if payload is None:
         return None
     try:
         tensors = load(payload)
@@ -68,13 +71,43 @@ def _joined(value: dict[str, Any], tensors: Mapping[str, Tensor]) -> Any:
     return value["value"]
 
 
+def slot_of(value: Any, slot: int) -> Any:
+    """The part of a stack's state that belongs to one run, as the state of a stack of one."""
+    if isinstance(value, Mapping):
+        return {key: slot_of(item, slot) for key, item in value.items()}
+    return value[slot : slot + 1] if isinstance(value, Tensor) and value.dim() else value
+
+
+def widened(value: Any, width: int) -> Any:
+    """The state of a stack of one as that of `width` equal runs."""
+    if isinstance(value, Mapping):
+        return {key: widened(item, width) for key, item in value.items()}
+    return value.repeat_interleave(width, dim=0) if isinstance(value, Tensor) and value.dim() else value
+
+
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
     """What an optimizer remembers of each parameter, by the parameter's number."""
     return optimizer.state_dict()["state"]
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[int, Mapping[str, Any]]) -> None:
-    """Give an optimizer back what `optimizer_state` returned."""
-    optimizer.load_state_dict(
-        {"state": {k: dict(v) for k, v in state.items()}, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
+def optimizer_groups(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """An optimizer's settings and counters, group by group."""
+    return {i: {k: v for k, v in g.items() if k != "params"} for i, g in enumerate(optimizer.param_groups)}
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer,
+    state: Mapping[int, Mapping[str, Any]],
+    groups: Mapping[int, Mapping[str, Any]],
+) -> None:
+    """Give an optimizer back what `optimizer_state` and `optimizer_groups` returned.
+
+    Not by its `load_state_dict`, which casts what it remembers to the parameter's type.
+    """
+    for i, group in groups.items():
+        optimizer.param_groups[i].update(group)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for i, remembered in state.items():
+        p = parameters[i]
+        moved = {k: v.to(p.device) if isinstance(v, Tensor) and k != "step" else v for k, v in remembered.items()}
+        optimizer.state[p] = moved

@@ -9,59 +9,80 @@ from torch import Tensor
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.task import Recipe, optimizer_class
+from nondet.training import averages, text
+from nondet.training.classify import TEST_BATCH, augmented, epoch_plan, evaluate, evaluation_batches, train_step
 from nondet.training.dropout import draw_uniforms
 from nondet.training.problem import Problem, first_line
-from nondet.training.stack import (
-    augmented,
-    deterministic,
-    epoch_plan,
-    evaluate,
-    make_optimizer,
-    new_stack,
-    train_step,
-)
+from nondet.training.settings import kernels
+from nondet.training.stack import Seeds, Stack, make_optimizer, new_stack
+from nondet.training.track import look
 
 
 def check_stack(problem: Problem, width: int) -> None:
     """Try one step of a whole stack, and the optimizer; BadInput says why one of them cannot be stacked."""
     runs = [dict.fromkeys(problem.sources, FIXED_SEED)] * width
     check_optimizer(problem.recipe)
-    n, batch = len(problem.train[0]), problem.recipe.batch_size
-    with deterministic():
-        for size in {min(batch, n), n % batch or min(batch, n)}:
-            index = torch.arange(size, device=problem.device).expand(width, size)
-            masks = [stream("dropout", FIXED_SEED, 0) for _ in runs]
-            uniforms = draw_uniforms(
-                masks, problem.dropout[size], np.broadcast_to(np.arange(size), (width, size)), problem.device
-            )
-            try:
-                draws = [torch.from_numpy(np.stack([d] * width)) for d in epoch_plan(problem, runs[0], 0).draws]
-                inputs = augmented(problem, index, [d.to(problem.device) for d in draws])
-            except Exception as error:
-                raise BadInput(
-                    f"the augmentations fail on inputs of shape {tuple(problem.train[0].shape)}: {first_line(error)}; "
-                    "mend the task's augment"
-                ) from error
+    n, batch = len(problem.train[1]), problem.recipe.batch_size
+    with kernels():
+        for size in {min(batch, n), n % batch or min(batch, n)} if not problem.recipe.bptt else {0}:
+            inputs = None if problem.recipe.bptt else _trial_inputs(problem, runs[0], size)
             try:
                 stack = new_stack(problem, runs)
-                train_step(stack, inputs, problem.train[1][index], uniforms)
-                evaluate(problem, stack, first=2)
+                averages.begin(problem.recipe, stack)
+                if inputs is None:
+                    text.trial(problem, stack, runs)
+                else:
+                    _trial_step(problem, stack, inputs)
+                if any(p.grad is not None for p in stack.skeleton.parameters()):
+                    raise BadInput(
+                        "the model reaches a parameter by another way than its attribute, such as a list, so the runs "
+                        "of a stack would share it; use self.NAME or nn.ParameterList"
+                    )
             except (BadInput, OSError):
                 raise
             except Exception as error:  # whatever a model and augmentations that others wrote come to
                 raise BadInput(
-                    f"the model cannot be trained as a stack of {width} on mini-batches of {size}: "
+                    f"the model cannot be trained as a stack of {width} on mini-batches of {size or batch}: "
                     f"{first_line(error)}; try --stack 1, which trains one model at a time, or --set batch_size"
+                    + (", or --device cpu" if problem.device.type == "cuda" else "")
                 ) from error
+
+
+def _trial_inputs(problem: Problem, run: Seeds, size: int) -> Tensor:
+    """The first training inputs, augmented as in the first epoch."""
+    index = np.arange(size)
+    draws = [draw[index] for draw in epoch_plan(problem, run, 0).draws]
+    try:
+        return augmented(problem, index, draws)
+    except (BadInput, OSError):
+        raise
+    except Exception as error:
+        raise BadInput(
+            f"the augmentations fail on inputs of shape {tuple(problem.train[0].shape)}: {first_line(error)}; "
+            "mend the task's augment"
+        ) from error
+
+
+def _trial_step(problem: Problem, stack: Stack, inputs: Tensor) -> None:
+    """One step of every run on the same inputs, and an evaluation of one test batch."""
+    size, width = len(inputs), stack.width
+    masks = [stream("dropout", FIXED_SEED, 0) for _ in range(width)]
+    places = np.broadcast_to(np.arange(size), (width, size))
+    uniforms = draw_uniforms(masks, problem.dropout[size], places, problem.device)
+    labels = problem.train[1][:size].expand(width, size)
+    train_step(stack, inputs.expand(width, *inputs.shape).clone(), labels, uniforms)
+    if problem.track:
+        look(stack, problem.track, next(iter(evaluation_batches(problem, 2))))
+    evaluate(problem, stack, first=TEST_BATCH)
 
 
 def check_optimizer(recipe: Recipe) -> None:
     """Refuse an optimizer that is not element-wise: a run's step would depend on its neighbours in the stack.
 
-    Two runs take three steps; then once more, with other gradients for the second. The first run must not notice.
+    Two runs take three steps; then again, with other gradients for the second, and with NaN. The first must not notice.
     """
-    results = [_trial_steps(recipe, neighbour) for neighbour in (1, 2)]
-    if not all(torch.equal(a, b) for a, b in zip(*results, strict=True)):
+    first, *others = [_trial_steps(recipe, neighbour) for neighbour in (1, 2, None)]
+    if not all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True)):
         name = optimizer_class(recipe.optimizer).__name__
         raise BadInput(
             f"optimizer must be element-wise, so that no run depends on its neighbours, and {name} is not; "
@@ -69,10 +90,10 @@ def check_optimizer(recipe: Recipe) -> None:
         )
 
 
-def _trial_steps(recipe: Recipe, neighbour: int) -> list[Tensor]:
-    """The first run's parameters after three steps beside a neighbour with gradients of this seed."""
+def _trial_steps(recipe: Recipe, neighbour: int | None) -> list[Tensor]:
+    """The first run's parameters after three steps beside a neighbour with gradients of this seed (None: NaN)."""
     shapes = ((3, 4), (4,))
-    ours, theirs = np.random.default_rng(0), np.random.default_rng(neighbour)
+    ours, theirs = np.random.default_rng(0), np.random.default_rng(neighbour or 1)
     dtype = getattr(torch, recipe.precision)
     trained = {str(i): torch.ones(2, *shape, dtype=dtype).requires_grad_() for i, shape in enumerate(shapes)}
     optimizer, _ = make_optimizer(recipe, trained)
@@ -80,6 +101,7 @@ def _trial_steps(recipe: Recipe, neighbour: int) -> list[Tensor]:
         for parameter in trained.values():
             shape = parameter.shape[1:]
             gradient = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in (ours, theirs)])
+            gradient[1] *= np.nan if neighbour is None else 1
             parameter.grad = torch.from_numpy(gradient).to(dtype)
         try:
             optimizer.step()

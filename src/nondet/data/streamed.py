@@ -1,0 +1,325 @@
+"""Images that stay in their files: decoded when a mini-batch asks for them, in worker processes.
+
+Importing this file imports neither torch nor Pillow, so that a worker starts fast and stays small.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import multiprocessing
+import os
+import signal
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from nondet.errors import BadInput
+from nondet.executors.helpers import available_cores
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+    from nondet.data.trees import Tree
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+LONGEST = 1000
+"""Times the short side. A longer image counts as broken: resized for evaluation it would fill the memory."""
+
+AREA = (0.08, 1.0)
+RATIO = (3 / 4, 4 / 3)
+TRIES = 10
+DRAWS = 2 * TRIES + 3
+
+JOB = 8
+"""Images in one job of a worker: few enough to share a batch evenly, enough to hide the cost of a message."""
+WORTH_WORKERS = 512
+"""Fewer images than this are decoded sooner than workers start."""
+MOST_WORKERS = 512
+
+T = TypeVar("T")
+
+
+def crop_box(draw: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
+    """A random resized crop (Szegedy et al. 2015, sec. 6, in its usual form): (left, upper, right, lower) in pixels.
+
+    The crop has a share of the image's area that is uniform in AREA, an aspect ratio whose logarithm is uniform
+    between those of RATIO, and each place is equally likely. Of ten tries the first that fits is taken; if none does,
+    the largest central part of an allowed ratio. draw (DRAWS,), uniform in [0, 1): ten areas, ten ratios, x, y, flip.
+    """
+    low, high = math.log(RATIO[0]), math.log(RATIO[1])
+    for area, ratio in zip(draw[:TRIES], draw[TRIES : 2 * TRIES], strict=True):
+        pixels = width * height * (AREA[0] + area * (AREA[1] - AREA[0]))
+        aspect = math.exp(low + ratio * (high - low))
+        w, h = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, upper = int(draw[-3] * (width - w + 1)), int(draw[-2] * (height - h + 1))
+            return left, upper, left + w, upper + h
+    w, h = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
+    left, upper = (width - w) // 2, (height - h) // 2
+    return left, upper, left + w, upper + h
+
+
+def read_image(path: Path) -> Image:
+    """The whole image in a file, as RGB, its EXIF orientation ignored; an error of any kind if it is broken.
+
+    Transparency is dropped, 16-bit greys keep their upper 8 bits. More pixels than Pillow's limit are an error too.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=FORMATS) as image:
+            if max(image.size) > LONGEST * min(image.size):
+                raise ValueError(f"one side is more than {LONGEST} times the other")
+            if image.mode.startswith("I;16"):
+                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+            return image.convert("RGB")
+
+
+def training_pixels(image: Image, draw: np.ndarray, size: int) -> np.ndarray:
+    """The crop of a row of draws, scaled to (size, size, 3), and flipped if the row's last number is below 1/2."""
+    from PIL.Image import Resampling
+
+    scaled = image.crop(crop_box(draw, *image.size)).resize((size, size), Resampling.BILINEAR)
+    pixels = np.asarray(scaled)
+    return pixels[:, ::-1] if draw[-1] < 0.5 else pixels
+
+
+def test_pixels(image: Image, size: int, resize: int) -> np.ndarray:
+    """The central (size, size, 3) of the image whose short side is scaled to `resize`."""
+    from PIL.Image import Resampling
+
+    width, height = (side * resize // min(image.size) for side in image.size)
+    left, upper = round((width - size) / 2), round((height - size) / 2)
+    scaled = image.resize((width, height), Resampling.BILINEAR)
+    return np.asarray(scaled.crop((left, upper, left + size, upper + size)))
+
+
+def decode(root: Path, jobs: Sequence[tuple[str, np.ndarray | None]], size: int, resize: int) -> np.ndarray:
+    """The pixels of (file, rows of draws) in their order (m, 3, size, size), uint8; a test image if rows are None."""
+    pixels: list[np.ndarray] = []
+    for name, rows in jobs:
+        try:
+            image = read_image(root / name)
+        except Exception as error:
+            raise BadInput(
+                f"every image must decode, and {name!r} in {str(root)!r} no longer does ({reason(error)}); restore it"
+            ) from error
+        if rows is None:
+            pixels.append(test_pixels(image, size, resize))
+        else:
+            pixels += [training_pixels(image, row, size) for row in rows]
+    return np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2))
+
+
+def reason(error: Exception) -> str:
+    """Why an image does not decode, in a few printable words."""
+    if type(error).__name__ == "UnidentifiedImageError":  # its own text holds the whole path
+        return "not an image in JPEG, PNG, BMP or WebP"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return ascii(" ".join(text.split()))[1:-1][:120] or type(error).__name__
+
+
+def decoder_version() -> str:
+    """The libraries that turn files into pixels; another version may give other last bits."""
+    try:
+        import PIL
+        from PIL import features
+    except ImportError as error:
+        raise BadInput(f"images need the library Pillow ({error}); install it with pip install pillow") from error
+    turbo = features.version_feature("libjpeg_turbo") or features.version_codec("jpg")
+    return f"Pillow {PIL.__version__}, JPEG {turbo}"
+
+
+def decoder_count(images: int) -> int:
+    """How many worker processes decode so many images: NONDET_DECODERS, or one less than the cores; none for few."""
+    text = os.environ.get("NONDET_DECODERS")
+    if text is None:
+        return available_cores() - 1 if images >= WORTH_WORKERS else 0
+    if not (text.isascii() and text.isdigit() and int(text[:9]) <= MOST_WORKERS):
+        raise BadInput(f"NONDET_DECODERS must be a whole number from 0 to {MOST_WORKERS} (got {text!r}); unset it")
+    return int(text)
+
+
+class Decoders:
+    """Worker processes, started when first needed; with workers = 0 this process does the work itself.
+
+    They end with `close`, with this object, or with this process, however that ends.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+        """Start a call of a module's function; the answer waits for its result. BadInput if a worker was killed."""
+        if self.workers == 0:
+            return partial(function, *arguments)
+        if self._pool is None:
+            # not forked: a copy of a process that runs torch's threads may hang
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin_worker)
+        try:
+            future = self._pool.submit(function, *arguments)
+        except BrokenProcessPool as error:
+            raise self._broken() from error
+        return partial(self._result, future)
+
+    def map(self, function: Callable[..., T], items: Iterable[Any]) -> Iterator[T]:
+        """The function's results for the items, in their order, with few of them under way at a time."""
+        waiting: deque[Callable[[], T]] = deque()
+        for item in items:
+            waiting.append(self.submit(function, item))
+            if len(waiting) > 4 * self.workers:
+                yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
+
+    def close(self) -> None:
+        """End the workers; the next call starts new ones."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _result(self, future: Future[T]) -> T:
+        try:
+            return future.result()
+        except (BrokenProcessPool, CancelledError) as error:  # cancelled: closed by another user of these workers
+            raise self._broken() from error
+
+    def _broken(self) -> BadInput:
+        self.close()
+        return BadInput(
+            f"all of the {self.workers} decoding processes must live, and one did not start or was killed, perhaps for "
+            "its memory; give the command again, with fewer by NONDET_DECODERS=1, or with none by NONDET_DECODERS=0"
+        )
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the main one speaks
+    threading.Thread(target=_end_with_main, daemon=True).start()
+
+
+def _end_with_main() -> None:
+    main = multiprocessing.parent_process()
+    if main is not None:
+        main.join()
+    os._exit(1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """A mini-batch in the making: its parts, one after the other, hold its examples at `places` (m,)."""
+
+    index: np.ndarray
+    draws: np.ndarray | None
+    places: np.ndarray
+    parts: list[Callable[[], np.ndarray]]
+
+    def answers(self, index: np.ndarray, draws: np.ndarray | None) -> bool:
+        if not np.array_equal(index, self.index):
+            return False
+        return draws is self.draws or (
+            draws is not None and self.draws is not None and np.array_equal(draws, self.draws)
+        )
+
+
+@dataclass(eq=False)
+class Streamed:
+    """The images of a tree as a task's inputs, normalised, n x 3 x size x size, never all in memory.
+
+    size: the side of what `batch` returns, in pixels. resize: the short side of a test image before its central crop.
+    mean, std: of the three channels of pixels scaled to [0, 1].
+    """
+
+    tree: Tree
+    decoders: Decoders
+    size: int = 224
+    resize: int = 256
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    _ahead: _Batch | None = field(default=None, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.tree.files)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(n, C, H, W) of all examples."""
+        return len(self), 3, self.size, self.size
+
+    @cached_property
+    def identity(self) -> str:
+        """The SHA-256 of what names the data: classes, each image's path, size in bytes and class, in their order, and
+        the settings. Not of the pixels: reading the 150 GB of ImageNet for each command would cost more than it tells,
+        so a file that is replaced by another of equal length is not noticed. Broken images that were left out are not
+        in the list, so leaving out is part of the name.
+        """
+        tree = self.tree
+        digest = hashlib.sha256(repr((tree.classes, self.size, self.resize, self.mean, self.std)).encode())
+        for name, size, label in zip(tree.files, tree.sizes.tolist(), tree.labels.tolist(), strict=True):
+            digest.update(os.fsencode(name) + f"\0{size}\0{label}\0".encode())
+        return digest.hexdigest()
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """The crops and flips of one epoch of one run, a row for each of n examples: (n, DRAWS), uniform in [0, 1).
+
+        184 bytes an example, so 236 MB for ImageNet.
+        """
+        return rng.random((n, DRAWS))
+
+    def batch(self, index: np.ndarray, draws: np.ndarray | None) -> torch.Tensor:
+        """The examples of index (m,), in its order, cropped and flipped as their rows of draws (m, DRAWS) say, or as a
+        test image is where draws is None: (m, 3, size, size) float32. The same to the last bit with any workers.
+        """
+        import torch
+
+        if self._ahead is not None and self._ahead.answers(index, draws):
+            batch, self._ahead = self._ahead, None
+        else:
+            batch = self._start(index, draws)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        images = torch.empty((len(index), *self.shape[1:]))
+        begin = 0
+        for part in batch.parts:
+            pixels = torch.from_numpy(part())  # (k, C, H, W)
+            inside = (batch.places >= begin) & (batch.places < begin + len(pixels))
+            for row in np.flatnonzero(inside).tolist():  # one image at a time: it stays in the processor's cache
+                images[row].copy_(pixels[batch.places[row] - begin]).div_(255).sub_(mean).div_(std)
+            begin += len(pixels)
+        return images
+
+    def prefetch(self, index: np.ndarray, draws: np.ndarray | None) -> None:
+        """Let the workers begin what a later `batch` of equal arguments will ask for, in place of any earlier wish."""
+        self._ahead = self._start(index, draws) if self.decoders.workers else None
+
+    def close(self) -> None:
+        """End the workers."""
+        self._ahead = None
+        self.decoders.close()
+
+    def _start(self, index: np.ndarray, draws: np.ndarray | None) -> _Batch:
+        images, places, counts = np.unique(index, return_inverse=True, return_counts=True)
+        rows: Sequence[np.ndarray | None] = [None] * len(images)
+        if draws is not None:  # an image that several runs ask for is decoded once, and cropped for each
+            order = np.argsort(index, kind="stable")
+            places = np.argsort(order, kind="stable")
+            rows = np.split(draws[order], np.cumsum(counts)[:-1])
+        jobs = [(self.tree.files[image], row) for image, row in zip(images, rows, strict=False)]
+        parts = [
+            self.decoders.submit(decode, self.tree.root, jobs[first : first + JOB], self.size, self.resize)
+            for first in range(0, len(jobs), JOB)
+        ]
+        return _Batch(index.copy(), None if draws is None else draws.copy(), places, parts)

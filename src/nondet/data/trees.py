@@ -1,0 +1,259 @@
+"""Image trees: a folder with `train` and `val`, in each a folder for each class, in each of those its images."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from nondet.data.streamed import Decoders, decoder_count, decoder_version, read_image, reason
+from nondet.errors import BadInput, Damaged
+from nondet.files import sealed, unsealed, write_file
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+TEST_NAMES = ("val", "valid", "validation", "test")
+CHUNK = 32
+LINE_SECONDS = 10.0
+NAMED = 10
+"""How many files or classes a sentence names before it only counts them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """One part of an image tree; its images in turn by class, so that the first so many hold all classes alike.
+
+    files: n paths inside root, CLASS/NAME. sizes, times: (n,) bytes, and nanoseconds of the last change.
+    labels: (n,) places in classes. ignored: how many entries are hidden or no images.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    files: tuple[str, ...]
+    sizes: np.ndarray
+    times: np.ndarray
+    labels: np.ndarray
+    ignored: int = 0
+
+    def take(self, where: np.ndarray) -> Tree:
+        """Only these of the images, in this order."""
+        files = tuple(self.files[i] for i in where)
+        return replace(self, files=files, sizes=self.sizes[where], times=self.times[where], labels=self.labels[where])
+
+
+def read_tree(
+    folder: Path, broken: str = "stop", examples: tuple[int | None, int | None] = (None, None)
+) -> tuple[Tree, Tree]:
+    """The training and the test part of an image tree, every image of them tried out.
+
+    broken: what to do about images that do not decode: "stop" refuses them, "skip" leaves them out.
+    examples: how many images to take of each part, None for all. BadInput says what is wrong with the folder.
+    """
+    if broken not in ("stop", "skip"):
+        raise BadInput(f"broken must be stop or skip (got {broken!r}); try --broken skip")
+    test = next((name for name in TEST_NAMES if (folder / name).is_dir()), "val")
+    missing = [name for name in ("train", test) if not (folder / name).is_dir()]
+    if missing:
+        raise BadInput(
+            f"an image tree must hold the folders train and val, each with one folder of images for each class "
+            f"(got {str(folder)!r}, which has no {' and no '.join(missing)}); give the folder above them"
+        )
+    parts = [list_part(folder / name) for name in ("train", test)]
+    _require_same_classes(*parts)
+    ignored = sum(part.ignored for part in parts)
+    if ignored:
+        _say(f"{ignored:,} files and folders in {str(folder)!r} are ignored: hidden, or no images by their names")
+    names = ("train_examples", "test_examples")
+    train, tested = (_whole(*which, broken) for which in zip(parts, examples, names, strict=True))
+    return train, tested
+
+
+def list_part(root: Path) -> Tree:
+    """One part of a tree by its names and sizes, before any image is opened.
+
+    Links to files and to class folders are followed. Folders inside a class folder are not, so no link can loop.
+    """
+    inside = _entries(root)
+    classes = tuple(name for name, info in inside if info and stat.S_ISDIR(info.st_mode) and name[0] != ".")
+    if len(classes) < 2:
+        raise _no_classes(root, classes, sum(name.lower().endswith(SUFFIXES) for name, _ in inside))
+    ignored = len(inside) - len(classes)
+    rows: list[tuple[int, int, str, int, int]] = []
+    for label, name in enumerate(classes):
+        found = _entries(root / name)
+        images = [(file, info) for file, info in found if _is_image(file, info)]
+        if not images:
+            raise BadInput(
+                f"each class must have an image right in its folder (got none in {str(root / name)!r}); "
+                f"add images with names that end in {', '.join(SUFFIXES)}, or remove the folder"
+            )
+        ignored += len(found) - len(images)
+        for place, (file, info) in enumerate(images):
+            size, changed = (info.st_size, info.st_mtime_ns) if info else (0, 0)
+            rows.append((place, label, f"{name}/{file}", size, changed))
+    rows.sort()  # the first of each class, the second of each, ...
+    _, labels, files, sizes, times = zip(*rows, strict=True)
+    return Tree(root, classes, files, np.array(sizes), np.array(times), np.array(labels, dtype=np.int64), ignored)
+
+
+def find_broken(tree: Tree, decoders: Decoders) -> dict[int, str]:
+    """The images that do not decode: place in the tree -> why. Every image is decoded once.
+
+    What was found is kept in the cache folder, under the tree's names, sizes and times. A later call with the same
+    tree tries only those again that did not decode, for they may have been mended in ways that leave no trace.
+    """
+    kept = _cache_folder() / "checked" / f"{_check_key(tree)}.json"
+    known = _read_known(kept, len(tree.files))
+    places: Sequence[int] = range(len(tree.files)) if known is None else known
+    chunks = [[(p, tree.files[p]) for p in places[i : i + CHUNK]] for i in range(0, len(places), CHUNK)]
+    found: dict[int, str] = {}
+    last = time.monotonic()
+    for number, broken in enumerate(decoders.map(partial(broken_among, tree.root), chunks)):
+        found.update(broken)
+        if time.monotonic() - last > LINE_SECONDS:
+            last = time.monotonic()
+            _say(f"trying out the images of {str(tree.root)!r}: {number * CHUNK:,} of {len(places):,}")
+    if known != sorted(found):
+        with suppress(OSError):  # the next command tries them all again, that is all
+            write_file(kept, sealed({"version": 1, "broken": sorted(found)}), replace=True)
+    return found
+
+
+def broken_among(root: Path, images: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Those of the images (place, file) that do not decode: (place, why)."""
+    found: list[tuple[int, str]] = []
+    for place, name in images:
+        try:
+            read_image(root / name)
+        except Exception as error:  # Pillow has no one error for what a file can do to it
+            found.append((place, reason(error)))
+    return found
+
+
+def _whole(tree: Tree, count: int | None, name: str, broken: str) -> Tree:
+    """The first `count` images that decode, or all of them."""
+    wanted = len(tree.files) if count is None else count
+    _require_range(name, wanted, len(tree.files))
+    decoders = Decoders(decoder_count(wanted))
+    good: list[int] = []
+    reasons: dict[str, str] = {}
+    seen = 0
+    while len(good) < wanted and seen < len(tree.files):  # again where some of a smaller number were left out
+        places = np.arange(seen, min(len(tree.files), seen + wanted - len(good)))
+        found = find_broken(tree.take(places), decoders)
+        reasons |= {tree.files[seen + place]: why for place, why in found.items()}
+        good += [int(p) for p in places if int(p) - seen not in found]
+        seen += len(places)
+        if found and broken == "stop":
+            break
+    decoders.close()
+    if reasons:
+        _stop_or_say(tree, reasons, seen, broken)
+    if count is not None:
+        _require_range(name, wanted, len(good))
+    kept = tree.take(np.array(good, dtype=np.int64))
+    empty = sorted(set(range(len(tree.classes))) - set(kept.labels.tolist()))
+    if empty and count is None:
+        raise BadInput(
+            f"each class must have an image that decodes (got none in {_listed([tree.classes[i] for i in empty])} "
+            f"of {str(tree.root)!r}); mend its images, or remove the class from both parts"
+        )
+    return kept
+
+
+def _stop_or_say(tree: Tree, reasons: dict[str, str], seen: int, broken: str) -> None:
+    named = ", ".join(f"{name!r} ({why})" for name, why in list(reasons.items())[:NAMED])
+    named += f" and {len(reasons) - NAMED:,} more" if len(reasons) > NAMED else ""
+    if broken == "stop":
+        raise BadInput(
+            f"every image must decode, and {len(reasons):,} of {seen:,} in {str(tree.root)!r} do not: {named}; "
+            "replace them, or leave them out with --broken skip"
+        )
+    _say(f"{len(reasons):,} of {seen:,} images in {str(tree.root)!r} do not decode and are left out: {named}")
+
+
+def _require_range(name: str, wanted: int, there: int) -> None:
+    if not 1 <= wanted <= there:
+        raise BadInput(
+            f"{name} must be from 1 to {there}, the images that are there (got {wanted}); try --set {name}={there}"
+        )
+
+
+def _require_same_classes(train: Tree, test: Tree) -> None:
+    odd = [
+        f"only {here.root.name} has {_listed(sorted(set(here.classes) - set(there.classes)))}"
+        for here, there in ((train, test), (test, train))
+        if set(here.classes) - set(there.classes)
+    ]
+    if odd:
+        raise BadInput(
+            f"both parts of an image tree must have the same class folders (got {', '.join(odd)} "
+            f"in {str(train.root.parent)!r}); add or remove folders until they agree"
+        )
+
+
+def _no_classes(root: Path, classes: tuple[str, ...], images: int) -> BadInput:
+    got = f"one folder, {classes[0]!r}" if classes else f"no folder but {images:,} images" if images else "no folder"
+    way = "give the folder above train and val"
+    if images and not classes:
+        way = (
+            "move each image into the folder of its class; for the official ImageNet validation images the class of "
+            "each is its line of ILSVRC2012_validation_ground_truth.txt in the development kit, and the folders have "
+            "the names of those in train"
+        )
+    return BadInput(f"{str(root)!r} must hold a folder of images for each of at least 2 classes (got {got}); {way}")
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(repr(name) for name in names[:NAMED]) + more
+
+
+def _entries(folder: Path) -> list[tuple[str, os.stat_result | None]]:
+    """The names in a folder, sorted, with what they lead to; None for a link that leads nowhere."""
+    found: list[tuple[str, os.stat_result | None]] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            info = None
+            with suppress(OSError):
+                info = entry.stat()
+            found.append((entry.name, info))
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def _is_image(name: str, info: os.stat_result | None) -> bool:
+    """By its name; a link that leads nowhere is an image that is missing, a pipe or a folder is none."""
+    return name[0] != "." and name.lower().endswith(SUFFIXES) and (info is None or stat.S_ISREG(info.st_mode))
+
+
+def _check_key(tree: Tree) -> str:
+    digest = hashlib.sha256(decoder_version().encode())
+    for name, size, changed in zip(tree.files, tree.sizes.tolist(), tree.times.tolist(), strict=True):
+        digest.update(os.fsencode(name) + f"\0{size}\0{changed}\0".encode())
+    return digest.hexdigest()
+
+
+def _read_known(path: Path, n: int) -> list[int] | None:
+    """The places of broken images that an earlier check left, or None where there is no sound record."""
+    try:
+        places = unsealed(path.read_bytes(), path)["broken"]
+    except (OSError, Damaged, KeyError):
+        return None
+    sound = isinstance(places, list) and all(type(p) is int and 0 <= p < n for p in places)
+    return places if sound else None
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("NONDET_CACHE") or Path.home() / ".cache" / "nondet")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,194 @@
+"""The measures of language models: perplexity in place of accuracy, and a sample of tokens where all would not fit.
+
+All logits of a run are n x V numbers, 3 GB for 10,000 words and 82,000 tokens. So a run keeps each token's target
+log-probability and top prediction, and its logits at a sample of tokens. Perplexity, cross-entropy and disagreement are
+of all tokens; correlation and ensemble delta are of the sample.
+Source: Summers & Dinneen, ICML 2021.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nondet.errors import BadInput
+from nondet.measures.arrays import LARGEST_VALUE, Floats, Integers, as_array, check_runs, checked, tiles
+from nondet.measures.diversity import disagreement_of, pearson, spearman
+from nondet.measures.summary import Correlation, Spread
+from nondet.measures.variability import cross_entropy, mean, sd, sd_error
+
+SAMPLE = 256
+"""Tokens in the sample, where the text has as many."""
+
+TINY = 1e-150  # below this an overlap is worked out in logarithms
+
+
+def sample_tokens(n: int) -> Integers:
+    """The tokens of a text of n whose logits are kept, `(k,)`: SAMPLE of them, evenly spaced, or all if there are fewer.
+
+    They depend on n alone, so every run of a task keeps the same ones.
+    """
+    count = min(SAMPLE, n)
+    return (2 * np.arange(count, dtype=np.int64) + 1) * n // max(1, 2 * count)
+
+
+@dataclass(frozen=True)
+class LanguageDelta:
+    """Mean gain of a two-run ensemble over its members, on the sample of tokens: in perplexity and in nats."""
+
+    perplexity: float
+    cross_entropy: float
+
+
+@dataclass(frozen=True)
+class LanguageMeasures:
+    """The measures of a condition; its field names are the names in the JSON of a report.
+
+    Attributes:
+        runs: how many runs the condition has, the failed ones included.
+        failed: how many of them failed; nothing else here counts them.
+        perplexity: exp of the cross-entropy; not a number where a run's is above 1e150.
+        cross_entropy: in nats a token.
+        disagreement: of the most probable tokens, in percent.
+        correlation: of the sample's logits; no unit.
+        ensemble_delta: on the sample, in perplexity and in nats.
+    """
+
+    runs: int
+    failed: int
+    perplexity: Spread
+    cross_entropy: Spread
+    disagreement: float
+    correlation: Correlation
+    ensemble_delta: LanguageDelta
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as nested dictionaries for JSON, which has no NaN: such a number becomes None."""
+        return asdict(self, dict_factory=_without_nan)
+
+
+def measure_language(
+    logprob: ArrayLike, prediction: ArrayLike, sample_logits: ArrayLike, sample_labels: ArrayLike, failed: int = 0
+) -> LanguageMeasures:
+    """Take every measure of a condition's runs.
+
+    Args:
+        logprob: log-probability of each target token `(N, n)`, of the runs that did not fail.
+        prediction: the most probable token at each place `(N, n)`.
+        sample_logits: logits `(N, k, V)` at k of the places, those of `sample_tokens(n)`.
+        sample_labels: the target tokens `(k,)` at those places.
+        failed: how many further runs failed.
+
+    Raises:
+        BadInput: shapes that do not fit, a log-probability above 0 or not finite; see also `checked`.
+    """
+    if failed < 0:
+        raise BadInput(f"failed runs must be 0 or more (got {failed}); count the runs that left no outputs")
+    losses = token_cross_entropy(logprob)
+    logits, labels = checked(sample_logits, sample_labels)
+    shapes = {"logprob": np.shape(logprob), "prediction": np.shape(prediction)}
+    if len({*shapes.values()}) > 1 or len(logits) != len(losses):
+        raise BadInput(
+            "logprob, prediction and sample_logits must be of the same runs and tokens "
+            f"(got {shapes['logprob']}, {shapes['prediction']} and {logits.shape}); give what the same runs left"
+        )
+    return LanguageMeasures(
+        runs=len(losses) + failed,
+        failed=failed,
+        perplexity=_spread(perplexity(losses)),
+        cross_entropy=_spread(losses),
+        disagreement=disagreement_of(prediction),
+        correlation=Correlation(pearson(logits), spearman(logits)),
+        ensemble_delta=language_delta(logits, labels),
+    )
+
+
+def token_cross_entropy(logprob: ArrayLike) -> Floats:
+    """Cross-entropy of each run, `(N,)`, in nats a token: minus the mean log-probability of the target tokens.
+
+    Args:
+        logprob: `(N, n)`.
+
+    Raises:
+        BadInput: not two axes of finite numbers of at most 0, fewer than two runs, or no token.
+    """
+    array = as_array(logprob, "logprob")
+    if array.ndim != 2 or array.dtype.kind != "f" or array.shape[1] < 1:
+        raise BadInput(
+            "logprob must be floats with two axes, runs and tokens "
+            f"(got {array.dtype} of shape {array.shape}); give one row for each run"
+        )
+    check_runs(len(array), "logprob")
+    losses: Floats = -array.mean(axis=1, dtype=np.float64)
+    if not np.isfinite(losses).all() or array.max() > 1e-3:  # half precision rounds a certain token's 0
+        raise BadInput(
+            f"logprob must be finite and at most 0 (got {array.max()} as the largest); leave failed runs out"
+        )
+    return losses
+
+
+def perplexity(losses: ArrayLike) -> Floats:
+    """exp of a cross-entropy in nats a token; infinite where that leaves the range of float64."""
+    with np.errstate(over="ignore"):
+        return np.exp(np.asarray(losses, dtype=np.float64))
+
+
+def language_delta(logits: ArrayLike, labels: ArrayLike) -> LanguageDelta:
+    """Mean over pairs and both members of (the pair's mean-logit ensemble - the member), in perplexity and in nats.
+
+    A pair's cross-entropy is the mean of its members' plus the mean logarithm of the overlap of their predicted
+    distributions, `sum_k sqrt(p_k q_k)`: exponentials are taken once per run, not once per pair. Equal runs give 0.
+
+    Args:
+        logits: `(N, k, V)`.
+        labels: target tokens `(k,)`.
+
+    Raises:
+        BadInput: see `checked`.
+    """
+    logits, labels = checked(logits, labels)
+    alone = cross_entropy(logits, labels)  # (N,)
+    first, second = np.triu_indices(len(alone), 1)
+    logs = _mean_log_overlaps(logits)[first, second]  # (pairs,)
+    members = perplexity(np.stack([alone[first], alone[second]]))  # (2, pairs)
+    middle = np.minimum(alone[first], alone[second]) + np.abs(alone[first] - alone[second]) / 2
+    gains = perplexity(middle + logs) - members if members.max() <= LARGEST_VALUE else np.full(1, math.nan)
+    return LanguageDelta(float(gains.mean()), float(logs.mean()))
+
+
+def _mean_log_overlaps(logits: NDArray[Any]) -> Floats:
+    """Mean over tokens of the logarithm of the overlap of each pair of runs: `(N, N)`, its upper triangle filled.
+
+    The overlap's square is `S_ij^2 / (S_ii S_jj)` with `S_ij = sum_k exp(a_k / 2) exp(b_k / 2)`: the quotient of equal
+    numbers is 1, so equal runs give exactly 0.
+    """
+    runs, tokens, _ = logits.shape
+    total = np.zeros((runs, runs))
+    for _, tile in tiles(logits):  # (N, t, V)
+        half = (tile - tile.max(axis=-1, keepdims=True)) / 2
+        with np.errstate(under="ignore"):
+            weights = np.exp(half)
+            own = np.einsum("ntv,ntv->nt", weights, weights)
+            for run in range(runs - 1):
+                shared = np.einsum("mtv,tv->mt", weights[run + 1 :], weights[run])
+                logs = np.log(np.maximum(shared, TINY) ** 2 / (own[run] * own[run + 1 :])) / 2
+                lost = np.nonzero(shared < TINY)
+                if len(lost[0]):  # far apart: stay in logarithms
+                    sums = half[run + 1 + lost[0], lost[1]] + half[run, lost[1]]
+                    top = sums.max(axis=-1)
+                    exact = top + np.log(np.exp(sums - top[:, None]).sum(axis=-1))
+                    logs[lost] = exact - np.log(own[run, lost[1]] * own[run + 1 + lost[0], lost[1]]) / 2
+                total[run, run + 1 :] += logs.sum(axis=1)
+    return np.minimum(0.0, total / tokens)  # rounding could leave 1e-17
+
+
+def _spread(values: Floats) -> Spread:
+    if values.max() > LARGEST_VALUE:
+        return Spread(math.nan, math.nan, math.nan)
+    return Spread(mean(values), sd(values), sd_error(values))
+
+
+def _without_nan(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in items}

@@ -1,0 +1,88 @@
+"""The quasi-recurrent network as a language model (Bradbury et al. 2016), the protocol's network for text."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nondet.errors import BadInput
+
+State = tuple[Tensor, ...]
+
+
+class QRNNLayer(nn.Module):
+    """A convolution of window 2 over time, masked from the future, and fo-pooling (Bradbury et al. 2016, section 2.1).
+
+    z_t, f_t, o_t = tanh, sigma, sigma of W [x_{t-1}, x_t] + b;  c_t = f_t c_{t-1} + (1 - f_t) z_t;  h_t = o_t c_t.
+    """
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.gates = nn.Linear(2 * inputs, 3 * hidden)
+
+    def forward(self, x: Tensor, before: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, T, I), the input before its first step (B, I), the last cell (B, H) -> h (B, T, H), the new cell."""
+        pairs = torch.cat([torch.cat([before[:, None], x[:, :-1]], dim=1), x], dim=2)  # (B, T, 2 I)
+        z, f, o = self.gates(pairs).chunk(3, dim=2)
+        f, o = _sigma(f), _sigma(o)
+        news = (1 - f) * torch.tanh(z)
+        cells: list[Tensor] = []
+        for keep, new in zip(f.unbind(1), news.unbind(1), strict=True):
+            cell = keep * cell + new
+            cells.append(cell)
+        return o * torch.stack(cells, dim=1), cell
+
+
+class QRNN(nn.Module):
+    """Word numbers in, logits of each next word out; dropout before every layer and before the decoder.
+
+    tied: the decoder's weight is the embedding's (Press & Wolf 2017), whose width must then be that of the layers.
+    """
+
+    def __init__(
+        self, words: int, embedding: int, hidden: int, layers: int, dropout: float = 0.0, tied: bool = True
+    ) -> None:
+        super().__init__()
+        if tied and embedding != hidden:
+            raise BadInput(
+                f"a tied decoder needs an embedding as wide as the layers (got {embedding} and {hidden}); "
+                "make them equal, or write tied=False"
+            )
+        self.embedding = nn.Embedding(words, embedding)
+        self.layers = nn.ModuleList(QRNNLayer(hidden if i else embedding, hidden) for i in range(layers))
+        self.decoder = nn.Linear(hidden, words)
+        self.dropout = nn.Dropout(dropout)
+        # Small, so that the first predictions are nearly uniform, whether or not the decoder shares it.
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        nn.init.zeros_(self.decoder.bias)
+        if tied:
+            self.decoder.weight = self.embedding.weight
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Words (B, T) and the state after the words before them -> logits (B, T, words) and the new state.
+
+        The state holds each layer's last input and last cell, so that a text read in windows gives the logits of the
+        text read at once; None is the start of a text, all zeros.
+        """
+        h = self.dropout(self.embedding(x))  # (B, T, I)
+        after: list[Tensor] = []
+        for i, layer in enumerate(self.layers):
+            width = self.layers[i].gates.out_features // 3
+            before = (h.new_zeros(len(h), h.shape[2]), h.new_zeros(len(h), width)) if state is None else state[2 * i :]
+            last = h[:, -1]
+            h, cell = layer(h, before[0], before[1])
+            h = self.dropout(h)
+            after += [last, cell]
+        return self.decoder(h), tuple(after)
+
+
+def build_default(words: int = 10_000) -> QRNN:
+    """The language model of the tasks `ptb` and `text`: two layers of 128, tied."""
+    return QRNN(words, embedding=128, hidden=128, layers=2, dropout=0.3)
+
+
+def _sigma(x: Tensor) -> Tensor:
+    """The logistic function by tanh: torch.sigmoid on the CPU rounds an element as its place in memory has it, so that
+    a run would depend on its slot in the stack.
+    """
+    return 0.5 + 0.5 * torch.tanh(0.5 * x)

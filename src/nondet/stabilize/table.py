@@ -1,0 +1,57 @@
+"""The table of methods, and what it says in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from nondet.report import table
+from nondet.stabilize.methods import Method
+
+HEAD = ("method", *table.HEAD[1:], "training cost", "test cost", "reduction (%)")
+"""Titles for `nondet.report.table.for_terminal`, `for_markdown` and `for_latex`."""
+
+FEW = 20
+"""With fewer answers than this an SD is known to no better than about a sixth."""
+
+
+def rows(methods: Sequence[Method]) -> list[tuple[str, ...]]:
+    """The table's cells, in the methods' order."""
+    return [
+        (
+            m.name,
+            *table.measured_row(m.measures)[1:],
+            str(m.training_cost),
+            str(m.test_cost),
+            table.DASH if number == 0 or math.isnan(m.reduction) else f"{m.reduction:.0f}",
+        )
+        for number, m in enumerate(methods)
+    ]
+
+
+def summary(methods: Sequence[Method]) -> str:
+    """Which method reduces variability most, and at what cost; also at the cost of one training, if it costs more."""
+    measured = sorted((m for m in methods[1:] if not math.isnan(m.reduction)), key=lambda m: -m.reduction)
+    if not measured:
+        return "There is no reduction to speak of: no other method is measured, or the single model does not vary."
+    best, single = measured[0], methods[0]
+    if best.reduction <= 0:
+        text = f"No method reduces variability here; the nearest, {best.name}, changes it by {-best.reduction:+.0f} %"
+    else:
+        text = f"Variability is reduced most by {_priced(best)}"
+    cheap = next((m for m in measured if m.training_cost == 1), best)
+    if cheap.training_cost < best.training_cost and cheap.reduction > 0:
+        text += f"; without further training, by {_priced(cheap)}"
+    answers = [m.measures.runs - m.measures.failed for m in (single, best)]
+    if min(answers) < FEW:
+        text += f"; with {answers[0]} single models beside {answers[1]} of that method, close figures say little"
+    return text + "."
+
+
+def _priced(m: Method) -> str:
+    times = "time" if m.training_cost == 1 else "times"
+    passes = "pass" if m.test_cost == 1 else "passes"
+    return (
+        f"{m.name}: {m.reduction:.0f} % over the five columns, at {m.training_cost} {times} the training and "
+        f"{m.test_cost} forward {passes} for each test image"
+    )

@@ -1,0 +1,49 @@
+"""ImageNet (Russakovsky et al. 2015), or any tree of images with a folder for each class, read while it trains."""
+
+from __future__ import annotations
+
+import torch
+
+from nondet.data.streamed import Decoders, Streamed, decoder_count
+from nondet.data.trees import read_tree
+from nondet.errors import BadInput
+from nondet.models import build
+from nondet.tasks.options import Options
+from nondet.tasks.task import Recipe, Task
+
+SIZE = 224
+RECIPE = Recipe(
+    # The reference gives the network, the number of runs and the augmentation, no more. These are the usual public
+    # figures of a ResNet-18 on ImageNet ...
+    epochs=90,
+    batch_size=256,
+    lr=0.1,
+    optimizer="SGD",
+    options={"momentum": 0.9, "weight_decay": 1e-4},
+    # ... with the cosine schedule and the warm-up of the reference's main experiment in place of steps.
+    schedule="cosine",
+    warmup=3.0,
+)
+STACK = 2
+"""A stack of more would need the memory of several such trainings at once."""
+
+
+def task(options: Options) -> Task:
+    """Random resized crops of 224 pixels and flips; tested on central crops of 224 from a short side of 256."""
+    if options.data is None:
+        raise BadInput(
+            "imagenet has no free download, so its folder must be given (got none); give --data DIR, "
+            "where DIR holds train/CLASS/*.JPEG and val/CLASS/*.JPEG"
+        )
+    train, test = read_tree(options.data, options.broken, (options.train_examples, options.test_examples))
+    decoders = Decoders(decoder_count(len(train.files)))
+    classes = len(train.classes)
+    network = options.model or "imagenet-resnet18"
+    return Task(
+        name="imagenet",
+        model=lambda: build(network, inputs=3, size=SIZE, classes=classes),
+        train=(Streamed(train, decoders), torch.from_numpy(train.labels)),
+        test=(Streamed(test, decoders), torch.from_numpy(test.labels)),
+        recipe=RECIPE,
+        stack=STACK,
+    )

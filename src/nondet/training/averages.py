@@ -1,0 +1,55 @@
+"""Running means of a stack's weights: exponential (EMA), and over the last epochs (SWA)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from nondet.tasks.task import Recipe
+from nondet.training.stack import Stack
+
+
+def kinds(recipe: Recipe) -> list[str]:
+    """The averages that a recipe asks for."""
+    return [name for name in ("ema", "swa") if getattr(recipe, name)]
+
+
+def begin(recipe: Recipe, stack: Stack) -> None:
+    """Start every average at the stack's first weights."""
+    for kind in kinds(recipe):
+        stack.averages |= {f"{kind}.{name}": w.detach().clone() for name, w in stack.weights.items()}
+
+
+@torch.no_grad()
+def after_step(recipe: Recipe, stack: Stack) -> None:
+    """mean <- ema * mean + (1 - ema) * weights, buffers included; whole numbers are copied."""
+    if recipe.ema:
+        _approach(stack, "ema", 1 - recipe.ema)
+
+
+@torch.no_grad()
+def after_epoch(recipe: Recipe, stack: Stack) -> None:
+    """Take the weights into the plain mean over the ends of the last `swa` epochs (Izmailov et al. 2018)."""
+    taken = stack.epoch - (recipe.epochs - recipe.swa)
+    if recipe.swa and taken >= 1:
+        _approach(stack, "swa", 1 / taken)
+
+
+def _approach(stack: Stack, kind: str, share: float) -> None:
+    for name, w in stack.weights.items():
+        mean = stack.averages[f"{kind}.{name}"]
+        if share == 1 or not mean.is_floating_point():
+            mean.copy_(w)
+        else:
+            mean.lerp_(w, share)
+
+
+def averaged(stack: Stack, kind: str) -> Stack:
+    """The stack with its averages in place of its weights; copies, so that nothing done to it comes back."""
+
+    def means(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: stack.averages[f"{kind}.{name}"].clone() for name in weights}
+
+    return replace(stack, trained=means(stack.trained), frozen=means(stack.frozen), buffers=means(stack.buffers))

@@ -1,0 +1,188 @@
+"""Training and evaluating a stack of classifiers: every run reads its own order of the training set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call
+
+from nondet.measures.arrays import LARGEST
+from nondet.sources import FIXED_SEED, stream
+from nondet.training import averages
+from nondet.training.dropout import draw_uniforms, given_dropout, recorded_dropout
+from nondet.training.problem import Problem
+from nondet.training.stack import Seeds, Stack, over_stack, set_rate
+
+TEST_BATCH = 256
+"""Test examples in one forward pass. Another number would be another kernel, and perhaps another last bit."""
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """The random numbers of one run's epoch, all but dropout's.
+
+    shuffled: the examples in their new order (n,), cut into mini-batches from the front.
+    places: for each position of that order, the place in its mini-batch that the order source takes the example from.
+    draws: each augmentation's draws, by example (n, k).
+    """
+
+    shuffled: np.ndarray
+    places: np.ndarray
+    draws: list[np.ndarray]
+    batch: int
+
+    @property
+    def examples(self) -> np.ndarray:
+        """The examples as they are trained on: (n,)."""
+        return self.shuffled[np.arange(len(self.shuffled)) // self.batch * self.batch + self.places]
+
+
+def epoch_plan(problem: Problem, run: Seeds, epoch: int) -> EpochPlan:
+    """Draw one run's epoch."""
+    n, batch = len(problem.train[0]), problem.recipe.batch_size
+    shuffled = stream("shuffle", run["shuffle"], epoch).permutation(n)
+    places = np.concatenate([np.arange(min(batch, n - start)) for start in range(0, n, batch)])
+    if run["order"] != FIXED_SEED:
+        rng = stream("order", run["order"], epoch)
+        for start in range(0, n, batch):
+            places[start : start + batch] = rng.permutation(places[start : start + batch])
+    rng = stream("augment", run.get("augment", FIXED_SEED), epoch)
+    return EpochPlan(shuffled, places, [augmentation.draw(rng, n) for augmentation in problem.augment], batch)
+
+
+def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
+    """One pass of every run over its own order of the training set."""
+    plans = [epoch_plan(problem, run, stack.epoch) for run in seeds]
+    examples = np.stack([plan.examples for plan in plans])  # (R, n)
+    places = np.stack([plan.places for plan in plans])  # (R, n)
+    draws = [np.stack(d) for d in zip(*(plan.draws for plan in plans), strict=True)]  # (R, n, k) each
+    masks = [stream("dropout", run.get("dropout", FIXED_SEED), stack.epoch) for run in seeds]
+    n, batch = len(problem.train[0]), problem.recipe.batch_size
+    total = {name: torch.zeros(len(seeds), dtype=torch.float64, device=problem.device) for name in stack.curves}
+    stack.skeleton.train()
+    batches = mini_batches(problem, examples, draws)
+    for step, (start, (inputs, labels)) in enumerate(zip(range(0, n, batch), batches, strict=True)):
+        within = places[:, start : start + batch]
+        uniforms = draw_uniforms(masks, problem.dropout[within.shape[1]], within, problem.device)
+        set_rate(stack, problem.recipe, stack.epoch + step / -(-n // batch))
+        losses, correct = train_step(stack, inputs, labels, uniforms)
+        averages.after_step(problem.recipe, stack)
+        total["loss"] += losses.detach() * within.shape[1]
+        total["accuracy"] += correct
+    loss = (total["loss"] / n).cpu()
+    stack.curves["loss"][:, stack.epoch] = loss
+    stack.curves["accuracy"][:, stack.epoch] = (100 * total["accuracy"] / n).cpu()
+    stack.epoch += 1
+    stack.failed[(stack.failed == 0) & ~loss.isfinite()] = stack.epoch
+
+
+def mini_batches(
+    problem: Problem, examples: np.ndarray, draws: Sequence[np.ndarray]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The inputs (R, B, ...) and labels (R, B) of an epoch's steps, from each run's order of the examples (R, n)."""
+    batch = problem.recipe.batch_size
+    parts = [examples[:, start : start + batch] for start in range(0, examples.shape[1], batch)]  # (R, B) each
+    rows = [[d[np.arange(len(part))[:, None], part].reshape(part.size, -1) for d in draws] for part in parts]
+    for step, (part, row) in enumerate(zip(parts, rows, strict=True)):
+        inputs = augmented(problem, part.reshape(-1), row)
+        if not isinstance(problem.train[0], Tensor) and step + 1 < len(parts):
+            problem.train[0].prefetch(parts[step + 1].reshape(-1), rows[step + 1][0])
+        labels = problem.train[1][torch.from_numpy(part).to(problem.device)]
+        yield inputs.unflatten(0, part.shape), labels
+
+
+def augmented(problem: Problem, index: np.ndarray, draws: Sequence[np.ndarray]) -> Tensor:
+    """Training inputs (m, ...) by index (m,), augmented as the draws of each, (m, k) for each augmentation, say."""
+    if not isinstance(problem.train[0], Tensor):
+        return placed(problem, problem.train[0].batch(index, draws[0]))
+    inputs = problem.train[0][torch.from_numpy(index).to(problem.device)]
+    for augmentation, drawn in zip(problem.task.augment, draws, strict=True):
+        inputs = augmentation.apply(inputs, torch.from_numpy(drawn).to(problem.device))
+    return inputs
+
+
+def placed(problem: Problem, inputs: Tensor) -> Tensor:
+    """Streamed inputs on the device, in the recipe's precision."""
+    return inputs.to(problem.device, getattr(torch, problem.recipe.precision))
+
+
+def train_step(stack: Stack, inputs: Tensor, labels: Tensor, uniforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """One optimizer step of every run; returns each one's mean loss and number of correct answers, both (R,)."""
+
+    def forward(trained: Any, frozen: Any, buffers: Any, x: Tensor, y: Tensor, *u: Tensor) -> tuple[Tensor, Tensor]:
+        with given_dropout(u):
+            outputs = functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x,))  # (B, c)
+        return F.cross_entropy(at_least_float32(outputs), y), (outputs.detach().argmax(1) == y).sum()
+
+    losses, correct = over_stack(forward, stack.trained, stack.frozen, stack.buffers, inputs, labels, *uniforms)
+    stack.optimizer.zero_grad()
+    losses.sum().backward()
+    stack.optimizer.step()
+    return losses, correct
+
+
+def at_least_float32(outputs: Tensor) -> Tensor:
+    """Logits in a precision in which their exponentials can be summed."""
+    return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
+
+
+def evaluation_batches(problem: Problem, first: int | None = None) -> Iterator[Tensor]:
+    """The test inputs (or the first of them), a batch at a time; copies, since a model may change its input."""
+    inputs, n = problem.test[0], len(problem.test[1][:first])
+    for start in range(0, n, TEST_BATCH):
+        stop = min(start + TEST_BATCH, n)
+        if isinstance(inputs, Tensor):
+            yield inputs[start:stop].clone()
+        else:
+            yield placed(problem, inputs.batch(np.arange(start, stop), None))
+
+
+@torch.no_grad()
+def evaluate(problem: Problem, stack: Stack, first: int | None = None) -> Tensor:
+    """Every run's logits on the test set (or on its first examples): (R, n, c), on the CPU."""
+    stack.skeleton.eval()
+
+    def forward(trained: Any, frozen: Any, buffers: Any, x: Tensor) -> Tensor:
+        return at_least_float32(functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x,)))
+
+    outputs = [
+        over_stack(forward, stack.trained, stack.frozen, stack.buffers, shared=[x]).cpu()
+        for x in evaluation_batches(problem, first)
+    ]
+    return torch.cat(outputs, dim=1)
+
+
+def outputs(problem: Problem, stack: Stack) -> tuple[dict[str, Tensor], Tensor]:
+    """What a stack leaves of its test set: "outputs" (R, n, c), and which runs' are all finite numbers (R,)."""
+    logits = evaluate(problem, stack)
+    finite = (logits.double().abs() <= LARGEST).flatten(1).all(1)  # false for NaN; larger ones no measure takes
+    return {"outputs": logits}, finite
+
+
+@torch.no_grad()
+def refresh_statistics(problem: Problem, stack: Stack) -> None:
+    """Bring batch norm's running statistics in line with the weights: one pass over the training set, nothing learnt.
+
+    In the set's own order, without augmentation or dropout. Averaged weights need it (Izmailov et al. 2018,
+    section 3.2).
+    """
+    stack.skeleton.train()
+
+    def forward(trained: Any, frozen: Any, buffers: Any, x: Tensor) -> Tensor:
+        with recorded_dropout():
+            return functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x,))
+
+    n, batch = len(problem.train[1]), problem.recipe.batch_size
+    for start in range(0, n, batch):
+        index = np.arange(start, min(start + batch, n))
+        if isinstance(problem.train[0], Tensor):
+            x = problem.train[0][index[0] : index[-1] + 1].clone()
+        else:
+            x = placed(problem, problem.train[0].batch(index, None))
+        over_stack(forward, stack.trained, stack.frozen, stack.buffers, shared=[x])

@@ -1,0 +1,270 @@
+"""Training and evaluating a stack of language models: every run reads the same text, with truncated back-propagation.
+
+The model is called `model(x, state)` with tokens x (B, T) and the state after the tokens before them (None at the
+start of a text), and returns logits (B, T, V) and the new state: a tensor, or a tuple of tensors, batch first.
+Shapes: R runs, n tokens, B columns, T tokens of each in a window, V words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._pytree import tree_map
+
+from nondet.errors import BadInput
+from nondet.measures.arrays import LARGEST
+from nondet.measures.language import sample_tokens
+from nondet.sources import FIXED_SEED, stream
+from nondet.tasks.task import Recipe
+from nondet.training import averages
+from nondet.training.dropout import draw_uniforms, given_dropout, recorded_dropout
+from nondet.training.problem import Problem, first_line
+from nondet.training.stack import Seeds, Stack, over_stack, set_rate
+
+TEST_COLUMNS, TEST_WINDOW = 16, 16
+"""How the test text is read. Other numbers would be other kernels, and perhaps other last bits."""
+
+
+def columns(tokens: Tensor, count: int) -> Tensor:
+    """A text (n,) cut into `count` columns that are read side by side, its last n % count tokens dropped: (B, L)."""
+    return tokens[: len(tokens) // count * count].view(count, -1)
+
+
+def windows(length: int, width: int) -> Iterator[slice]:
+    """Cut a column into windows; the last one may be shorter."""
+    return (slice(start, min(start + width, length)) for start in range(0, length, width))
+
+
+def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
+    """One pass of every run through the training text, window after window; the state starts at zero.
+
+    The order source permutes the columns once for the epoch, so that every state follows its text.
+    """
+    recipe, batch = problem.recipe, problem.recipe.batch_size
+    inputs, labels = (columns(tokens, batch) for tokens in texts(problem.train))  # (B, L)
+    orders = np.stack([column_order(run, batch, stack.epoch) for run in seeds])  # (R, B)
+    places = torch.from_numpy(orders).to(problem.device)
+    masks = [stream("dropout", run.get("dropout", FIXED_SEED), stack.epoch) for run in seeds]
+    total = {name: torch.zeros(len(seeds), dtype=torch.float64, device=problem.device) for name in stack.curves}
+    parts = list(windows(inputs.shape[1], recipe.bptt))
+    state: Any = None
+    stack.skeleton.train()
+    for step, part in enumerate(parts):
+        x, y = inputs[:, part][places], labels[:, part][places]  # (R, B, T)
+        uniforms = draw_uniforms(masks, problem.dropout[x.shape[2]], orders, problem.device)
+        set_rate(stack, recipe, stack.epoch + step / len(parts))
+        losses, correct, state = train_window(stack, x, y, state, uniforms)
+        averages.after_step(recipe, stack)
+        total["loss"] += losses.detach() * (x.shape[2] / inputs.shape[1])
+        total["accuracy"] += correct * (100 / inputs.numel())
+    for name, values in total.items():
+        stack.curves[name][:, stack.epoch] = values.cpu()
+    stack.epoch += 1
+    stack.failed[(stack.failed == 0) & ~total["loss"].isfinite().cpu()] = stack.epoch
+
+
+def column_order(run: Seeds, count: int, epoch: int) -> np.ndarray:
+    """The columns in the order in which the order source places them in this epoch's mini-batches: (B,)."""
+    seed = run.get("order", FIXED_SEED)
+    return np.arange(count) if seed == FIXED_SEED else stream("order", seed, epoch).permutation(count)
+
+
+def train_window(
+    stack: Stack, inputs: Tensor, labels: Tensor, state: Any, uniforms: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Any]:
+    """One optimizer step of every run on one window (R, B, T), from the state that the window before it left.
+
+    Returns each run's mean loss and number of correct answers, both (R,), and the new state, cut off from its history.
+    """
+
+    def forward(
+        trained: Any, frozen: Any, buffers: Any, x: Tensor, y: Tensor, u: Any, before: Any = None
+    ) -> tuple[Tensor, Tensor, Any]:
+        with given_dropout(u):
+            logits, after = functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x, before))
+        logits, y = logits.flatten(0, 1), y.flatten()  # (B T, V)
+        return F.cross_entropy(logits, y), (logits.detach().argmax(1) == y).sum(), after
+
+    carried = () if state is None else (state,)
+    model = stack.trained, stack.frozen, stack.buffers
+    losses, correct, after = over_stack(forward, *model, inputs, labels, tuple(uniforms), *carried)
+    stack.optimizer.zero_grad()
+    losses.sum().backward()
+    stack.optimizer.step()
+    return losses, correct, tree_map(torch.detach, after)
+
+
+@torch.no_grad()
+def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[dict[str, Tensor], Tensor]:
+    """What the measures need of every run on the test text (or on its first tokens), and which runs' are finite (R,).
+
+    "logprob" (R, n) float32, the log-probability of each target token; "prediction" (R, n) int32, the most probable
+    token; "sample.logits" (R, k, V) float32, all logits at the tokens that `sample_tokens(n)` names. All on the CPU.
+    All logits of a run would be 3 GB for 10,000 words and 82,000 tokens, so only a sample's are kept.
+    The text is read in TEST_COLUMNS columns of equal length (the last ones may run out of text), each from the zero
+    state: the first token of each, at most 16 of all, is predicted from one word, and the next ones from few.
+    """
+    inputs, labels = (tokens[:first] for tokens in texts(problem.test))
+    n, count = len(labels), min(TEST_COLUMNS, len(labels))
+    length = -(-n // count)
+    inputs, labels = (columns(F.pad(tokens, (0, count * length - n)), count) for tokens in (inputs, labels))
+    column, place = np.divmod(sample_tokens(n), length)
+    finite = torch.ones(stack.width, dtype=torch.bool)
+    parts: list[tuple[Tensor, Tensor]] = []
+    sample: list[Tensor] = []
+    state: Any = None
+    stack.skeleton.eval()
+    for part in windows(length, TEST_WINDOW):
+        logits, state = _read(stack, inputs[:, part].clone(), state)  # (R, C, T, V)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        real = _real(part, count, length, n).to(problem.device)
+        large = ~(logits.abs() <= LARGEST).all(-1) & real  # true for NaN; larger ones no measure takes
+        finite &= ~large.flatten(1).any(1).cpu()
+        logprob = logits.log_softmax(-1).gather(-1, labels[:, part].expand(stack.width, -1, -1)[..., None])[..., 0]
+        parts.append((logprob.float().cpu(), logits.argmax(-1).int().cpu()))
+        here = (place >= part.start) & (place < part.stop)
+        sample.append(logits[:, column[here], place[here] - part.start].float().cpu())
+    logprob, prediction = (torch.cat(p, dim=2).flatten(1)[:, :n] for p in zip(*parts, strict=True))
+    order = np.argsort(np.argsort(place // TEST_WINDOW, kind="stable"))  # they came window after window
+    left = {"logprob": logprob, "prediction": prediction, "sample.logits": torch.cat(sample, dim=1)[:, order]}
+    return left, finite & logprob.isfinite().all(1) & left["sample.logits"].isfinite().flatten(1).all(1)
+
+
+def _read(stack: Stack, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """Every run's logits (R, C, T, V) for one window (C, T) of one text, and its new state."""
+
+    def forward(trained: Any, frozen: Any, buffers: Any, *rest: Any) -> Any:
+        *before, x = rest
+        return functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x, *(before or [None])))
+
+    carried = () if state is None else (state,)
+    return over_stack(forward, stack.trained, stack.frozen, stack.buffers, *carried, shared=[inputs])
+
+
+def _real(part: slice, count: int, length: int, n: int) -> Tensor:
+    """Which tokens of a window are text, and which were padded to its end: (C, T)."""
+    return (torch.arange(count)[:, None] * length + torch.arange(part.start, part.stop)) < n
+
+
+def texts(data: tuple[Any, Tensor]) -> tuple[Tensor, Tensor]:
+    """The tokens and their next tokens, both (n,). BadInput unless they are that."""
+    inputs, labels = data
+    if not isinstance(inputs, Tensor) or inputs.dim() != 1 or inputs.dtype != torch.int64:
+        found = (
+            f"{inputs.dtype} of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
+        )
+        raise BadInput(
+            f"a task with bptt needs texts as inputs, int64 word numbers of shape (n,) (got {found}); "
+            "write train=(tokens[:-1], tokens[1:]), or leave bptt out"
+        )
+    return inputs, labels
+
+
+def trial(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
+    """Two windows of training, the longest and the shortest, and the beginning of the test text."""
+    inputs, labels = (columns(tokens, problem.recipe.batch_size) for tokens in texts(problem.train))
+    places = np.stack([column_order(run, len(inputs), 0) for run in seeds])
+    masks = [stream("dropout", run.get("dropout", FIXED_SEED), 0) for run in seeds]
+    state: Any = None
+    stack.skeleton.train()
+    for width in sorted(problem.dropout, reverse=True):
+        x, y = (part[:, :width].expand(stack.width, -1, -1).clone() for part in (inputs, labels))
+        uniforms = draw_uniforms(masks, problem.dropout[width], places, problem.device)
+        _, _, state = train_window(stack, x, y, state, uniforms)
+    outputs(problem, stack, first=2 * TEST_COLUMNS * TEST_WINDOW)
+
+
+def try_out(model: nn.Module, inputs: Tensor, labels: Tensor, recipe: Recipe) -> dict[int, list[tuple[int, ...]]]:
+    """For each length of window that occurs, the shapes of dropout's numbers in one step of one model, on the CPU.
+
+    BadInput says what is wrong with the text, or with the model's answers.
+    """
+    inputs, labels = texts((inputs, labels))
+    batch = recipe.batch_size
+    if len(inputs) < batch:
+        raise BadInput(
+            f"a text must have a token for each of the {batch} columns (got {len(inputs)}); "
+            f"give a longer one, or --set batch_size={len(inputs)}"
+        )
+    low, high = int(min(inputs.min(), labels.min())), int(max(inputs.max(), labels.max()))
+    if low < 0:
+        raise BadInput(f"word numbers must be at least 0 (got {low}); number the words from 0")
+    length = len(inputs) // batch
+    tokens = columns(inputs, batch)
+    return {
+        width: _try_window(model, tokens[:, :width], high)
+        for width in {part.stop - part.start for part in windows(length, recipe.bptt)}
+    }
+
+
+def _try_window(model: nn.Module, tokens: Tensor, high: int) -> list[tuple[int, ...]]:
+    """The shapes of dropout's numbers for one window (B, T), the second of two, so that its state is one."""
+    before = torch.get_rng_state()
+    objects = dict(model.named_buffers())
+    kept = {name: b.clone() for name, b in objects.items()}
+    with torch.no_grad(), recorded_dropout():
+        _, state = _answer(model.eval(), tokens, None, high)
+    if not torch.equal(torch.get_rng_state(), before):
+        raise BadInput("the model draws random numbers in evaluation too; write F.dropout(x, p, self.training)")
+    with recorded_dropout() as shapes:
+        logits, _ = _answer(model.train(), tokens, state, high)
+    try:
+        logits.double().logsumexp(-1).mean().backward()
+    except RuntimeError as error:
+        raise BadInput(f"the model cannot be trained on its outputs: {first_line(error)}; mend the model") from error
+    replaced = [name for name, b in model.named_buffers() if b is not objects.get(name)]
+    if replaced:
+        raise BadInput(
+            f"the model replaces its buffer {replaced[0]} in the forward pass, and a stack would not see that; "
+            f"change it in place: self.{replaced[0]}.copy_(...)"
+        )
+    with torch.no_grad():
+        model.zero_grad()
+        for name, b in model.named_buffers():
+            b.copy_(kept[name])
+    if not torch.equal(torch.get_rng_state(), before):
+        raise BadInput(
+            "the model's forward pass draws from torch's global generator, which no source seeds; "
+            "use nn.Dropout or F.dropout, which nondet seeds for each run"
+        )
+    return shapes
+
+
+def _answer(model: nn.Module, tokens: Tensor, state: Any, high: int) -> tuple[Tensor, Any]:
+    """The model's logits and new state for one window; BadInput unless they are (B, T, V), and tensors batch first."""
+    try:
+        answer = model(tokens.clone(), state)
+    except IndexError as error:
+        raise BadInput(
+            f"the model fails on word numbers up to {high}: {first_line(error)}; give it one place for each word"
+        ) from error
+    except Exception as error:
+        raise BadInput(
+            f"the model fails on words of shape {tuple(tokens.shape)} and a state: {first_line(error)}; "
+            "a language model is called model(x, state), where state is None at first"
+        ) from error
+    logits, after = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+    if not isinstance(logits, Tensor) or logits.dim() != 3 or logits.shape[:2] != tokens.shape or logits.shape[2] < 2:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise BadInput(
+            f"a language model must return logits (batch, time, words) and a state (got {shape} for words of shape "
+            f"{tuple(tokens.shape)}); return (logits, state)"
+        )
+    if logits.shape[2] <= high:
+        raise BadInput(
+            f"word numbers must be smaller than the model's {logits.shape[2]} outputs (got {high}); "
+            "give the model one output for each word"
+        )
+    states = after if isinstance(after, tuple) else (after,)
+    if not all(isinstance(s, Tensor) and s.dim() and len(s) == len(tokens) for s in states):
+        raise BadInput(
+            "a language model's state must be a tensor, or a tuple of tensors, with the batch as first axis "
+            f"(got {type(after).__name__}); return (logits, state)"
+        )
+    return logits, after

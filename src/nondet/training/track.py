@@ -1,0 +1,101 @@
+"""What a run's network looks like on the way: its layers' activations on a probe set, and its parameters, by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from nondet.errors import BadInput
+from nondet.run import WEIGHTS_LIMIT
+from nondet.training.stack import Stack, over_stack
+
+PROBE = 256
+"""Test examples whose activations are kept."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """epochs: after how many epochs to look (0: at the start). layers: names of the model's modules."""
+
+    epochs: tuple[int, ...]
+    layers: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {k: list(v) for k, v in asdict(self).items()}
+
+
+def choose(model: nn.Module, epochs: Sequence[int], layers: Sequence[str], last: int) -> Track:
+    """What to track of this model. Without names: its modules, those inside plain sequences one by one.
+
+    BadInput for an epoch that is not from 0 to `last`, or a name that is none of the model's modules.
+    """
+    for epoch in epochs:
+        if not 0 <= epoch <= last:
+            raise BadInput(f"--track epochs must be from 0 to the recipe's {last} (got {epoch}); choose others")
+    names = [name for name, _ in model.named_modules() if name]
+    for layer in layers:
+        if layer not in names:
+            raise BadInput(f"--layers must be names of the model's modules (got {layer!r}); it has {', '.join(names)}")
+    return Track(tuple(sorted(set(epochs))), tuple(dict.fromkeys(layers)) or tuple(_usual(model)))
+
+
+def _usual(model: nn.Module) -> list[str]:
+    found: list[str] = []
+    for name, child in model.named_children():
+        parts = [f"{name}.{inner}" for inner, _ in child.named_children()] if isinstance(child, nn.Sequential) else []
+        found += parts or [name]
+    return found
+
+
+def probe(n: int) -> np.ndarray:
+    """The probe set: at most PROBE examples, evenly spaced over a test set of n."""
+    return np.unique(np.linspace(0, n - 1, min(n, PROBE)).round().astype(np.int64))
+
+
+@torch.no_grad()
+def look(stack: Stack, track: Track, inputs: Tensor) -> dict[str, Tensor]:
+    """Every run's activations on the probe inputs (m, ...), as they are after its epoch, and its parameters.
+
+    "track.EPOCH.layer.NAME" (R, m, d), means over space; "track.EPOCH.parameters" (R, p), where a run's take less than
+    WEIGHTS_LIMIT bytes. A layer that the forward pass does not reach is left out. On the CPU, float32 at the least.
+    """
+    modules = dict(stack.skeleton.named_modules())
+    found: dict[str, Tensor] = {}
+    hooks = [modules[name].register_forward_hook(_keeper(found, name)) for name in track.layers]
+    stack.skeleton.eval()
+
+    def forward(trained: Any, frozen: Any, buffers: Any, x: Tensor) -> dict[str, Tensor]:
+        found.clear()
+        functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x,))
+        return dict(found)
+
+    try:
+        seen = over_stack(forward, stack.trained, stack.frozen, stack.buffers, shared=[inputs.clone()])
+    finally:
+        for hook in hooks:
+            hook.remove()
+        found.clear()
+    kept = {f"track.{stack.epoch}.layer.{name}": _plain(tensor) for name, tensor in seen.items()}
+    parameters = [_plain(p).flatten(1) for p in (*stack.trained.values(), *stack.frozen.values())]
+    if sum(p[0].numel() * p.element_size() for p in parameters) < WEIGHTS_LIMIT:
+        kept[f"track.{stack.epoch}.parameters"] = torch.cat(parameters, dim=1)
+    return kept
+
+
+def _keeper(found: dict[str, Tensor], name: str) -> Any:
+    def keep(module: nn.Module, given: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.dim() >= 2:
+            found[name] = output.flatten(2).mean(2) if output.dim() > 2 else output
+
+    return keep
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu()
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor.clone()

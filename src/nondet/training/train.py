@@ -1,0 +1,163 @@
+"""From seeds to outcomes: a stack trained from its start, from a trunk, or from where it was interrupted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nondet.errors import BadInput
+from nondet.run import WEIGHTS_LIMIT, Outcome
+from nondet.sources import FIXED_SEED
+from nondet.training import averages, classify, snapshots, text
+from nondet.training import track as tracking
+from nondet.training.perturb import change_bit
+from nondet.training.problem import Problem
+from nondet.training.settings import kernels
+from nondet.training.stack import Seeds, Stack, new_stack
+
+
+def train_stack(
+    problem: Problem,
+    seeds: Sequence[Seeds],
+    *,
+    on_epoch: Callable[[int], None] = lambda epoch: None,
+    snapshot: Path | None = None,
+    snapshot_seconds: float = snapshots.SECONDS,
+    fork: Path | None = None,
+    trunks: Mapping[int, Path] | None = None,
+    trunk_slot: int = 0,
+) -> list[Outcome]:
+    """Train one run for each entry of seeds (source -> seed), all together, and return their outcomes in that order.
+
+    on_epoch is called with the number of finished epochs. With `snapshot`, the state is written to that file every
+    `snapshot_seconds`, and training goes on from it if it is there; delete it once the outcomes are safe.
+    fork: a trunk's file; every run starts from it, and its seeds count from there on.
+    trunks: epoch -> file: where to keep the state of the run in `trunk_slot` after that epoch, as a trunk of others.
+    """
+    wanted = dict(trunks or {})
+    deterministic = all(run.get("kernels", FIXED_SEED) == FIXED_SEED for run in seeds)
+    with kernels(deterministic, problem.tf32):
+        stack = start(problem, seeds) if fork is None else forked(problem, seeds, fork)
+        state = None if snapshot is None else snapshots.load_snapshot(snapshot)
+        if state is not None:
+            stack.restore(state)
+        on_epoch(stack.epoch)
+        last = time.monotonic()
+        while stack.epoch < problem.recipe.epochs and not bool((stack.failed > 0).all()):
+            feed(problem).train_epoch(problem, stack, seeds)
+            _after_epoch(problem, stack)
+            if stack.epoch in wanted:
+                save_trunk(stack, trunk_slot, wanted.pop(stack.epoch))
+            on_epoch(stack.epoch)
+            if snapshot is not None and time.monotonic() - last > snapshot_seconds:
+                begin = time.monotonic()
+                snapshots.save_snapshot(snapshot, stack.state)
+                last = time.monotonic()
+                snapshot_seconds = max(snapshot_seconds, 50 * (last - begin))  # large states, more seldom
+        for epoch, path in wanted.items():
+            if epoch > stack.epoch:  # all runs failed before: so did the trunk, and whatever forks from it
+                save_trunk(stack, trunk_slot, path)
+        return _outcomes(problem, stack)
+
+
+def feed(problem: Problem) -> ModuleType:
+    """The module that trains an epoch of such a task, and finds its outputs."""
+    return text if problem.recipe.bptt else classify
+
+
+def start(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
+    """A new stack, with what is to be kept of its start."""
+    stack = new_stack(problem, seeds)
+    averages.begin(problem.recipe, stack)
+    _look(problem, stack)
+    return stack
+
+
+def save_trunk(stack: Stack, slot: int, path: Path) -> None:
+    """Keep one run's state as a trunk: all that `forked` needs."""
+    if not path.exists() and not snapshots.save_snapshot(path, snapshots.slot_of(stack.state, slot)):
+        raise BadInput("an onset needs an optimizer that remembers tensors and numbers only; choose SGD, Adam or AdamW")
+
+
+def forked(problem: Problem, seeds: Sequence[Seeds], trunk: Path) -> Stack:
+    """A stack whose every run starts from a trunk; its bit is changed there, if any training follows."""
+    state = snapshots.load_snapshot(trunk)
+    if state is None:
+        raise BadInput(f"{trunk} is no whole trunk; remove it, and it is trained again")
+    stack = new_stack(problem, [{**run, "init": FIXED_SEED, "bit": FIXED_SEED} for run in seeds])
+    stack.restore(snapshots.widened(state, stack.width))
+    if stack.epoch < problem.recipe.epochs:
+        weights = stack.weights
+        for slot, run in enumerate(seeds):
+            mine = {name: weights[name][slot] for name, _ in stack.skeleton.named_parameters()}
+            change = change_bit(mine, run.get("bit", FIXED_SEED), problem.recipe.bit)
+            stack.facts[slot] |= {"bit": asdict(change)} if change else {}
+    return stack
+
+
+def _after_epoch(problem: Problem, stack: Stack) -> None:
+    averages.after_epoch(problem.recipe, stack)
+    _look(problem, stack)
+    cycle = problem.recipe.epochs // problem.recipe.cycles
+    if problem.recipe.cycles > 1 and stack.epoch % cycle == 0:
+        number = stack.epoch // cycle
+        stack.kept[f"member{number}.outputs"] = classify.evaluate(problem, stack)
+        stack.kept |= {f"member{number}.{name}": w for name, w in _weights(stack).items()}
+
+
+def _look(problem: Problem, stack: Stack) -> None:
+    if problem.track and stack.epoch in problem.track.epochs:
+        index = tracking.probe(len(problem.test[1]))
+        inputs = problem.test[0]
+        probe = (
+            inputs[torch.from_numpy(index).to(problem.device)]
+            if isinstance(inputs, Tensor)
+            else inputs.batch(index, None)
+        )
+        stack.kept |= tracking.look(stack, problem.track, probe.to(problem.device))
+
+
+def _outcomes(problem: Problem, stack: Stack) -> list[Outcome]:
+    left, finite = feed(problem).outputs(problem, stack)
+    left |= _weights(stack)
+    for kind in averages.kinds(problem.recipe):
+        mean = averages.averaged(stack, kind)
+        if kind == "swa" and mean.buffers:
+            classify.refresh_statistics(problem, mean)
+        outputs, sound = feed(problem).outputs(problem, mean)
+        finite = finite & sound
+        left |= {f"{kind}.{name}": array for name, array in (outputs | _weights(mean)).items()}
+    if problem.recipe.cycles > 1:
+        members = [stack.kept.pop(f"member{k + 1}.outputs", left["outputs"]) for k in range(problem.recipe.cycles)]
+        mean = torch.stack([member.double() for member in members]).mean(0)
+        left["outputs"], finite = mean.to(left["outputs"].dtype), finite & mean.isfinite().flatten(1).all(1)
+    left |= stack.kept
+    stack.failed[(stack.failed == 0) & ~finite] = stack.epoch
+    return [_outcome(stack, left, run, failed) for run, failed in enumerate(stack.failed.tolist())]
+
+
+def _outcome(stack: Stack, left: Mapping[str, Tensor], run: int, failed: int) -> Outcome:
+    # A failed run's curves stop where it failed, whatever its neighbours made the stack do after that.
+    arrays: dict[str, np.ndarray] = {f"curves.{n}": c[run, : failed or None].numpy() for n, c in stack.curves.items()}
+    if not failed:
+        arrays |= {name: array[run].numpy() for name, array in left.items()}
+    return Outcome(arrays, failed or None, stack.facts[run])
+
+
+def _weights(stack: Stack) -> dict[str, Tensor]:
+    """Every run's parameters and buffers on the CPU, where a run's take less than WEIGHTS_LIMIT bytes.
+
+    numpy knows no bfloat16: such weights come as float32, which holds them exactly.
+    """
+    weights = stack.weights
+    if sum(w[0].numel() * w.element_size() for w in weights.values()) >= WEIGHTS_LIMIT:
+        return {}
+    plain = {name: w.float() if w.dtype == torch.bfloat16 else w for name, w in weights.items()}
+    return {f"weights.{name}": w.detach().to("cpu", copy=True) for name, w in plain.items()}

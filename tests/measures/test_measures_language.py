@@ -1,0 +1,166 @@
+"""The measures of language models, each against a plain loop over runs or pairs, and against theory."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import special
+
+from nondet.errors import BadInput
+from nondet.measures import disagreement, ensemble_cross_entropy_delta, pearson, spearman
+from nondet.measures.language import LanguageMeasures, language_delta, measure_language, sample_tokens
+
+Made = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def make(runs: int = 5, n: int = 600, words: int = 30, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, n, V) and labels (n,): a signal that the runs share, and noise of their own."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(words, size=n)
+    shared = rng.normal(size=(n, words)) + 2 * np.eye(words)[labels]
+    return (shared + rng.normal(size=(runs, n, words))).astype(np.float32), labels
+
+
+def left(logits: np.ndarray, labels: np.ndarray) -> Made:
+    """What runs with these logits leave."""
+    logprob = special.log_softmax(logits.astype(np.float64), -1)[:, np.arange(len(labels)), labels]
+    kept = sample_tokens(len(labels))
+    return logprob.astype(np.float32), logits.argmax(-1).astype(np.int32), logits[:, kept], labels[kept]
+
+
+def plain_delta(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """The definition, one pair and one member at a time: perplexity and nats."""
+
+    def loss(z: np.ndarray) -> float:
+        return float(-special.log_softmax(z, -1)[np.arange(len(labels)), labels].mean())
+
+    gains: list[tuple[float, float]] = []
+    for a, b in combinations(logits.astype(np.float64), 2):
+        together = loss((a + b) / 2)
+        gains += [(np.exp(together) - np.exp(loss(m)), together - loss(m)) for m in (a, b)]
+    first, second = np.mean(gains, axis=0)
+    return float(first), float(second)
+
+
+def test_measures_agree_with_plain_loops() -> None:
+    """Every number of the record is the definition's; correlation and delta are the sample's."""
+    logits, labels = make()
+    made = left(logits, labels)
+    record = measure_language(*made, failed=2).as_dict()
+    losses = np.array([-row.astype(np.float64).mean() for row in made[0]])
+    assert (record["runs"], record["failed"]) == (7, 2)
+    for name, values in (("cross_entropy", losses), ("perplexity", np.exp(losses))):
+        assert record[name]["mean"] == pytest.approx(values.mean(), rel=1e-12)
+        assert record[name]["sd"] == pytest.approx(values.std(), rel=1e-9)
+        assert 0 < record[name]["sd_error"] < values.std()
+    assert record["disagreement"] == disagreement(logits)
+    assert record["correlation"] == {"pearson": pearson(made[2]), "spearman": spearman(made[2])}
+    perplexity, nats = plain_delta(made[2], made[3])
+    assert record["ensemble_delta"]["perplexity"] == pytest.approx(perplexity, rel=1e-9)
+    assert record["ensemble_delta"]["cross_entropy"] == pytest.approx(nats, rel=1e-9)
+
+
+@pytest.mark.parametrize(("runs", "words", "scale"), [(2, 2, 1), (7, 50, 3), (4, 6, 100), (3, 5, 1000)])
+def test_delta_agrees_with_a_loop_over_pairs(runs: int, words: int, scale: float) -> None:
+    """Near and far runs, those whose overlap would underflow among them, have the definition's delta."""
+    logits, labels = make(runs, 20, words, seed=runs)
+    logits = scale * logits.astype(np.float64)
+    expected = plain_delta(logits, labels)
+    delta = language_delta(logits, labels)
+    assert delta.cross_entropy == pytest.approx(expected[1], rel=1e-9)
+    assert delta.cross_entropy == pytest.approx(ensemble_cross_entropy_delta(logits, labels), rel=1e-9)
+    if np.isfinite(delta.perplexity):
+        assert delta.perplexity == pytest.approx(expected[0], rel=1e-9)
+    assert np.isfinite(delta.perplexity) == (scale < 1000)
+
+
+def test_delta_does_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading one token at a time gives the deltas of reading all at once."""
+    logits, labels = make(4, 30)
+    whole = language_delta(logits, labels)
+    monkeypatch.setattr("nondet.measures.arrays.TILE", 1)
+    parts = language_delta(logits, labels)
+    assert parts.cross_entropy == pytest.approx(whole.cross_entropy, rel=1e-12)
+    assert parts.perplexity == pytest.approx(whole.perplexity, rel=1e-12)
+
+
+@pytest.mark.parametrize("runs", [2, 3, 20])
+@pytest.mark.parametrize("words", [7, 257])
+def test_equal_runs_differ_nowhere(runs: int, words: int) -> None:
+    """A control of equal runs has spreads, disagreement and deltas of exactly 0, and correlation 1."""
+    logits, labels = make(1, 300, words)
+    record = measure_language(*left(np.repeat(logits, runs, axis=0), labels)).as_dict()
+    for name in ("perplexity", "cross_entropy"):
+        assert (record[name]["sd"], record[name]["sd_error"]) == (0, 0)
+    assert record["disagreement"] == 0
+    assert record["correlation"] == {"pearson": 1, "spearman": 1}
+    assert record["ensemble_delta"] == {"perplexity": 0, "cross_entropy": 0}
+
+
+def test_order_of_runs_is_irrelevant() -> None:
+    """Permuted runs have the same measures."""
+    logits, labels = make()
+    a = measure_language(*left(logits, labels)).as_dict()
+    b = measure_language(*left(logits[[3, 0, 4, 1, 2]], labels)).as_dict()
+    for name in ("perplexity", "cross_entropy", "correlation", "ensemble_delta"):
+        assert a[name] == pytest.approx(b[name], rel=1e-9)
+    assert a["disagreement"] == b["disagreement"]
+
+
+def test_a_uniform_model_has_the_perplexity_of_its_vocabulary() -> None:
+    """exp of log V is V, whatever the text."""
+    labels = np.arange(50)
+    measures = measure_language(*left(np.zeros((3, 50, 70)), labels))
+    assert isinstance(measures, LanguageMeasures)
+    assert measures.perplexity.mean == pytest.approx(70, rel=1e-6)
+    assert measures.as_dict()["correlation"] == {"pearson": None, "spearman": None}
+
+
+def test_a_perplexity_beyond_all_measure_is_no_number() -> None:
+    """A run with 1,000 nats a token has a cross-entropy, and no perplexity that a mean could take."""
+    logits, labels = make(3, 40)
+    logprob, *rest = left(logits, labels)
+    logprob[1] -= 1000
+    record = measure_language(logprob, *rest).as_dict()
+    assert record["perplexity"] == {"mean": None, "sd": None, "sd_error": None}
+    assert record["cross_entropy"]["mean"] > 300
+
+
+@pytest.mark.parametrize("n", [1, 2, 255, 256, 257, 1000, 82_429])
+def test_sample_tokens(n: int) -> None:
+    """At most 256 different tokens, evenly spaced over the text, the same at every call; all of a short text."""
+    kept = sample_tokens(n)
+    assert len(kept) == min(n, 256)
+    assert kept[0] >= 0
+    assert kept[-1] < n
+    steps = np.diff(kept)
+    assert len(steps) == 0 or (steps.min() >= 1 and steps.max() - steps.min() <= 1)
+    assert abs(int(kept[0]) - (n - 1 - int(kept[-1]))) <= 1
+    assert np.array_equal(kept, sample_tokens(n))
+
+
+def test_bad_arrays() -> None:
+    """Arrays that do not fit, or are no log-probabilities, are refused in one sentence."""
+    logits, labels = make(3, 40)
+    good: list[Any] = list(left(logits, labels))
+    wrong: list[tuple[int, Any, str]] = [
+        (0, good[0][:, :-1], "same runs and tokens"),
+        (1, good[1][:2], "same runs and tokens"),
+        (2, good[2][:2], "same runs and tokens"),
+        (0, good[0][:1], "runs must be at least 2"),
+        (0, -good[0], "finite and at most 0"),
+        (0, good[0] * np.nan, "finite and at most 0"),
+        (0, good[1], "floats with two axes"),
+        (1, good[0], "integers with two axes"),
+        (3, good[3] + 30, "labels must be from 0 to 29"),
+    ]
+    for place, value, sentence in wrong:
+        given = list(good)
+        given[place] = value
+        with pytest.raises(BadInput, match=sentence):
+            measure_language(*given)
+    with pytest.raises(BadInput, match="0 or more .got -1."):
+        measure_language(*good, failed=-1)
