@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from nondet import __version__
+from nondet.environment import set_up_process
 from nondet.errors import BadInput, Damaged, Stopped
 
 _Flag = Annotated[bool, Parameter(negative="")]
@@ -163,6 +165,109 @@ def show(study: Path, /, *, json: _Flag = False, markdown: _Flag = False, latex:
 
 
 @app.command
+def stabilize(
+    target: str,
+    /,
+    *,
+    runs: int = 20,
+    cycles: int = 5,
+    study: Path | None = None,
+    stack: int | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    data: str | None = None,
+    model: str | None = None,
+    broken: str = "stop",
+    device: str = "auto",
+    workers: int | None = None,
+    json: _Flag = False,
+    markdown: _Flag = False,
+) -> int:
+    """Compare what reduces variability: test-time augmentation, accelerated ensembles, averages, plain ensembles.
+
+    Of a task, it trains what is missing of two studies, single models and accelerated ensembles, in all of whose
+    runs every source but bit varies. Of a finished study, it takes what the study kept, and trains nothing.
+
+    Parameters
+    ----------
+    target
+        A task by name or file, as for `nondet run`; or the folder of a finished study.
+    runs
+        Runs of each of the two studies.
+    cycles
+        Members of an accelerated ensemble; the epochs must be a multiple.
+    study
+        The folder of the task's two studies; `studies/TASK-stabilize` if left out.
+    stack
+        As for `nondet run`.
+    set_
+        As for `nondet run`; `ema` and `swa` too.
+    data
+        As for `nondet run`; also of a finished study whose data have moved.
+    model
+        As for `nondet run`.
+    broken
+        As for `nondet run`.
+    device
+        As for `nondet run`.
+    workers
+        As for `nondet run`.
+    json
+        As JSON, for scripts.
+    markdown
+        The table as Markdown.
+    """
+    from nondet import runner
+    from nondet.progress import steps
+    from nondet.report import table, words
+    from nondet.request import Request
+    from nondet.stabilize import stabilize as remedies
+    from nondet.stabilize import table as remedy_table
+
+    if json and markdown:
+        raise BadInput("stabilize takes one of --json and --markdown (got both); choose one")
+    set_up_process()
+    request = Request(target, _assignments(set_ or []), device, data, model, broken)
+    try:
+        with steps() as on_progress:
+            found = remedies.stabilize(
+                target,
+                folder=study or Path("studies") / f"{request.name}-stabilize",
+                assignments=request.assignments,
+                recipe_of=request.recipe,
+                train=lambda folder, assignments: runner.train(
+                    replace(request, assignments=assignments),
+                    folder,
+                    runs=runs,
+                    vary=["all"],
+                    stack=stack,
+                    workers=workers,
+                    say=_say,
+                ),
+                problem_of=lambda opened: runner.problem_of(opened, device, data),
+                cycles=cycles,
+                on_progress=on_progress,
+            )
+    except Stopped as stop:
+        _say(str(stop))
+        return 130
+    rows = remedy_table.rows(found.methods)
+    if json:
+        print(dumps(found.as_dict(), indent=2, allow_nan=False))
+    elif markdown:
+        print(table.for_markdown(rows, remedy_table.HEAD))
+    else:
+        console = _console(WIDE + 40)
+        console.print(table.for_terminal(rows, remedy_table.HEAD))
+        console.print()
+        for sentence in (*found.left_out, remedy_table.summary(found.methods)):
+            console.print(sentence, markup=False, highlight=False)
+    if not found.identical:
+        _say(words.CONTROL_NOT_ZERO)
+        return 3
+    return 0
+
+
+@app.command
 def verify(study: Path, /) -> int:
     """Check every byte of a study's runs against the hashes written with them.
 
@@ -201,7 +306,7 @@ def tasks() -> int:
         print(f"{name}: {about.text}")
         print(f"  sources  {', '.join(about.sources)}")
         print(f"  recipe   {', '.join(f'{k}={v}' for k, v in recipe.items())}")
-    print("All but digits read official files: --data DIR names their folder. On CUDA each has the source kernels, too.")
+    print("All but digits read official files: --data DIR names their folder. On CUDA each has the source kernels too.")
     print("Your own: nondet run my_task.py, where the file defines `task = nondet.Task(...)`.")
     return 0
 
@@ -273,8 +378,8 @@ def _epochs(texts: list[str]) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers)
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else WIDE)
+def _console(width: int = WIDE) -> Console:
+    return Console(width=None if sys.stdout.isatty() else width)
 
 
 def _say(text: str) -> None:

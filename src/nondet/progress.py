@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from nondet.executors.helpers import Helpers
 from nondet.study import Study, count_done
@@ -73,6 +75,37 @@ class Watch:
         if self.bar.disable and now - self.last_line >= LINE_SECONDS:
             self.last_line = now
             _say(f"{what}: {done / (self.planned * self.epochs):.0%}, {said}")
+
+
+@contextmanager
+def steps() -> Generator[Callable[[str, int, int], None]]:
+    """Progress of work in counted steps: a function (what, done, of how many) for the time of the block."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed} of {task.total}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+    tasks: dict[str, TaskID] = {}
+    last = time.monotonic()
+
+    def on_progress(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if what not in tasks:
+            bar.start()
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=done)
+        if bar.disable and time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            _say(f"{what}: {done} of {total}")
+
+    try:
+        yield on_progress
+    finally:
+        bar.stop()
 
 
 def _time(seconds: float) -> str:

@@ -12,7 +12,7 @@ from nondet.tasks import load_task
 from nondet.tasks.options import Options
 
 if TYPE_CHECKING:
-    from nondet.tasks.task import Task
+    from nondet.tasks.task import Recipe, Task
     from nondet.training.problem import Problem
 
 EXAMPLES = ("train_examples", "test_examples")
@@ -65,6 +65,11 @@ class Request:
         data = Path(self.data) if self.data is not None else None
         return load_task(self.task, Options(data=data, model=self.model, broken=self.broken, **counts))
 
+    def recipe(self, task: Task | None = None) -> Recipe:
+        """The task's recipe with the assignments."""
+        fields = {name: text for name, text in self.assignments.items() if name not in EXAMPLES}
+        return (task or self.load()).recipe.set(fields)
+
     def prepare(self) -> Problem:
         """The task with its recipe, ready for training on its device."""
         from nondet.training.problem import choose_device, prepare
@@ -73,8 +78,7 @@ class Request:
         if self.tf32 and device.type != "cuda":
             raise BadInput(f"--tf32 is a choice of CUDA devices (got device {device}); leave it out")
         task = self.load()
-        recipe = task.recipe.set({k: v for k, v in self.assignments.items() if k not in EXAMPLES})
-        return prepare(task, recipe, device, track=self.track, layers=self.layers, tf32=self.tf32)
+        return prepare(task, self.recipe(task), device, track=self.track, layers=self.layers, tf32=self.tf32)
 
 
 def _count(name: str, text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,20 @@ def train(
             f"Stopped. {done} of {planned} runs are safe in {folder}. Go on with: {opened.command_line}"
         ) from None
     return opened
+
+
+def problem_of(study: Study, device: str = "auto", data: str | None = None) -> Problem:
+    """The task of a study as it was asked for; BadInput if it is another by now, or the study does not tell."""
+    if not study.request:
+        raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
+    request = Request.of(study.request)
+    problem = replace(request, device=device, data=data or request.data).prepare()
+    if problem.identity != study.identity:
+        raise BadInput(
+            f"{study.folder} is a study of another task than {request.task} is now (its code, data, network or recipe "
+            "has changed since); restore it"
+        )
+    return problem
 
 
 def _opened(

@@ -37,7 +37,7 @@ MODELS = {
     "vgg11": "VGG-11 with batch norm, for images of at least 32 pixels",
     "shufflenet0.5": "ShuffleNetV2 for small images, at half its width",
     "shufflenet1": "ShuffleNetV2 for small images",
-    "mnist-cnn": "two 3x3 convolutions of 32 and 64 channels, max pooling, dropout, a hidden layer of 128",
+    "mnist-cnn": "two 3x3 convolutions of 32 and 64 channels, max pooling, a hidden layer of 128",
     "mnist-linear": "`linear` for MNIST",
     "mnist-dense": "`dense` for MNIST",
     "mnist-conv": "`conv` for MNIST",

@@ -6,6 +6,11 @@ from nondet.measures import Measures
 from nondet.measures.language import LanguageMeasures
 from nondet.report.results import AnyMeasures, Results, is_text
 
+CONTROL_NOT_ZERO = (
+    "THE CONTROL IS NOT ZERO: trainings with equal seeds differ, so something varies that no source names; "
+    "`nondet show` of the study says what it may be."
+)
+
 _NAMES = {"bit": "one bit of one weight", "all": "every source but bit"}
 
 

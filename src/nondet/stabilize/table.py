@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nondet.report import table
 from nondet.stabilize.methods import Method
 
-HEAD = ("method", *table.HEAD[1:], "training cost", "test cost", "reduction (%)")
+HEAD = ("method", *table.HEAD[1:], "training ×", "test ×", "reduction (%)")
 """Titles for `nondet.report.table.for_terminal`, `for_markdown` and `for_latex`."""
 
 FEW = 20

@@ -12,6 +12,7 @@ from nondet.tasks.task import Recipe, Task
 
 __all__ = ["BUILT_IN", "Options", "Recipe", "Task", "load_task"]
 
+
 @dataclass(frozen=True)
 class About:
     """A task in words, and its sources on a CPU with its own network."""
@@ -21,13 +22,12 @@ class About:
 
 
 _PICTURES = ("init", "shuffle", "augment", "order", "bit")
-_DROPOUT = ("init", "shuffle", "augment", "dropout", "order", "bit")
 _TEXT = ("init", "dropout", "order", "bit")
 
 BUILT_IN = {
     "digits": About("scikit-learn's 1,797 handwritten digits, 8 x 8, and a small ResNet", _PICTURES),
-    "mnist": About("60,000 handwritten digits, 28 x 28, and a small convolutional network", _DROPOUT),
-    "fashion-mnist": About("60,000 pictures of clothes, 28 x 28, and a small convolutional network", _DROPOUT),
+    "mnist": About("60,000 handwritten digits, 28 x 28, and a small convolutional network", _PICTURES),
+    "fashion-mnist": About("60,000 pictures of clothes, 28 x 28, and a small convolutional network", _PICTURES),
     "cifar10": About(
         "50,000 pictures of 10 classes, 32 x 32, and ResNet-14: the protocol's main experiment", _PICTURES
     ),

@@ -1,0 +1,101 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from their official binary or python files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nondet.data import Pictures, checked_labels, file_size, nothing_found
+from nondet.data.pickles import read_pickle
+from nondet.errors import BadInput
+
+PIXELS = 3 * 32 * 32
+"""An image's bytes: red, green and blue planes of 32 rows of 32."""
+TEST_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Version:
+    """One form of a data set. folder: its official name. images: how many each training file holds.
+
+    key: the labels' name in the pickles; a binary version has none. skip: label bytes before the one that counts.
+    """
+
+    folder: str
+    train: tuple[str, ...]
+    test: str
+    images: int
+    classes: int
+    key: str = ""
+    skip: int = 0
+
+
+CIFAR10 = (
+    Version("cifar-10-batches-bin", tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin", 10_000, 10),
+    Version("cifar-10-batches-py", tuple(f"data_batch_{i}" for i in range(1, 6)), "test_batch", 10_000, 10, "labels"),
+)
+CIFAR100 = (
+    Version("cifar-100-binary", ("train.bin",), "test.bin", 50_000, 100, skip=1),  # the coarse label comes first
+    Version("cifar-100-python", ("train",), "test", 50_000, 100, "fine_labels"),
+)
+
+
+def read_cifar10(folder: Path) -> Pictures:
+    """The 50,000 training and 10,000 test images of CIFAR-10. BadInput says what is wrong with the files."""
+    return _read(folder, CIFAR10)
+
+
+def read_cifar100(folder: Path) -> Pictures:
+    """The 50,000 training and 10,000 test images of CIFAR-100, with the fine labels. BadInput as of CIFAR-10."""
+    return _read(folder, CIFAR100)
+
+
+def read_records(path: Path, images: int, classes: int, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A binary file of so many records of label bytes and pixels: images uint8 (n, 3, 32, 32), labels int64 (n,)."""
+    length = skip + 1 + PIXELS
+    size = file_size(path)
+    if size != images * length:
+        raise BadInput(
+            f"{str(path)!r} must hold {images:,} records of {length:,} bytes, {images * length:,} bytes in all "
+            f"(got {size:,}); fetch the official file again"
+        )
+    records = np.fromfile(path, dtype=np.uint8, count=size).reshape(images, length)
+    return records[:, skip + 1 :].reshape(-1, 3, 32, 32), checked_labels(path, records[:, skip], classes)
+
+
+def read_batch(path: Path, images: int, classes: int, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """A pickled batch of so many images, its labels under `key`: images uint8 (n, 3, 32, 32), labels int64 (n,)."""
+    # Besides the pixels there are labels and file names; and in pickles of Python 3, a byte may take two.
+    batch = read_pickle(path, at_most=3 * images * PIXELS)
+    pixels, labels = (batch.get(name.encode(), batch.get(name)) for name in ("data", key))
+    shape = pixels.shape if isinstance(pixels, np.ndarray) else None
+    numbers: list[object] = labels if isinstance(labels, list) else []
+    if not isinstance(pixels, np.ndarray) or shape != (images, PIXELS) or len(numbers) != images:
+        raise BadInput(
+            f"{str(path)!r} must hold an array 'data' of ({images}, {PIXELS}) bytes and a list {key!r} of {images} "
+            f"(got {shape} and {len(numbers)}); fetch the official file again"
+        )
+    # What is no whole number, or too large for an array, is no class either: -1 is refused with its place.
+    known = [n if type(n) is int and 0 <= n < classes else -1 for n in numbers]
+    return pixels.reshape(-1, 3, 32, 32), checked_labels(path, np.array(known), classes)
+
+
+def _read(folder: Path, versions: tuple[Version, ...]) -> Pictures:
+    places = [(folder, version) for version in versions] + [(folder / version.folder, version) for version in versions]
+    for place, version in places:
+        if any((place / name).is_file() for name in (*version.train, version.test)):
+            read = _reader(version)
+            train = [read(place / name, version.images) for name in version.train]
+            images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
+            return Pictures(images, labels, *read(place / version.test, TEST_IMAGES))
+    files = " or ".join(f"{', '.join(version.train)} and {version.test}" for version in versions)
+    raise nothing_found(folder, files, [version.folder for version in versions])
+
+
+def _reader(version: Version) -> Callable[[Path, int], tuple[np.ndarray, np.ndarray]]:
+    if version.key:
+        return lambda path, images: read_batch(path, images, version.classes, version.key)
+    return lambda path, images: read_records(path, images, version.classes, version.skip)

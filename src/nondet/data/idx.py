@@ -1,0 +1,105 @@
+"""MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017) from their official IDX files, gzipped or not."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from nondet.data import Pictures, checked_labels, nothing_found
+from nondet.errors import BadInput
+
+SIDE = 28
+AT_MOST = 60_000
+"""Images in the larger file of both sets."""
+CLASSES = 10
+FOLDERS = {"mnist": ("mnist", "MNIST/raw"), "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw")}
+"""Where the files may lie inside the data folder: beside others, and where torchvision puts them."""
+
+
+def read_mnist(folder: Path) -> Pictures:
+    """MNIST's 60,000 training and 10,000 test images (n, 1, 28, 28). BadInput says what is wrong with the files."""
+    return _read(folder, FOLDERS["mnist"])
+
+
+def read_fashion_mnist(folder: Path) -> Pictures:
+    """Fashion-MNIST, in the form of MNIST."""
+    return _read(folder, FOLDERS["fashion-mnist"])
+
+
+def read_idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
+    """An IDX file of bytes, of any number n of items of this shape up to 60,000: uint8 (n, *item).
+
+    The header gives n. No more than n items and one byte are read, however much a gzipped file would unpack to.
+    """
+    width = 4 * (2 + len(item))  # the magic number, n and the item's shape
+    try:
+        with path.open("rb") as raw:
+            zipped = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            with gzip.open(raw) if zipped else raw as file:
+                header = file.read(width)
+                n = _checked_header(path, header, item)
+                content = file.read(n * math.prod(item) + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadInput(f"{str(path)!r} must be a whole gzip file (got: {error}); fetch the official file again") from error
+    if len(content) != n * math.prod(item):
+        got = f"only {len(content):,}" if len(content) < n * math.prod(item) else "more"
+        raise BadInput(
+            f"{str(path)!r} must hold {n * math.prod(item):,} bytes after its header, as that says (got {got}); "
+            "fetch the official file again"
+        )
+    return np.frombuffer(bytearray(content), dtype=np.uint8).reshape(n, *item)  # of a bytearray: it can be written to
+
+
+def _checked_header(path: Path, header: bytes, item: tuple[int, ...]) -> int:
+    """The number of items, of a header that is sound."""
+    magic = 0x0800 + 1 + len(item)  # bytes, and the number of axes
+    if len(header) < 4 * (2 + len(item)):
+        raise BadInput(f"{str(path)!r} must begin with an IDX header (got {len(header)} bytes); fetch it again")
+    found, n, *shape = struct.unpack(f">{2 + len(item)}I", header)
+    if found != magic:
+        raise BadInput(
+            f"{str(path)!r} must begin with the IDX magic number {magic:#010x} (got {found:#010x}); "
+            "fetch the official file again"
+        )
+    if not 1 <= n <= AT_MOST or tuple(shape) != item:
+        raise BadInput(
+            f"{str(path)!r} must hold 1 to {AT_MOST:,} items of shape {item} (got {n:,} of {tuple(shape)}); "
+            "fetch the official file again"
+        )
+    return n
+
+
+def _read(folder: Path, inside: tuple[str, ...]) -> Pictures:
+    for place in (folder, *(folder / name for name in inside)):
+        if any(_find(place, part, kind) for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")):
+            return Pictures(*_read_part(place, "train"), *_read_part(place, "t10k"))
+    raise nothing_found(folder, "train-images-idx3-ubyte, train-labels-idx1-ubyte and both of t10k (or .gz)", inside)
+
+
+def _read_part(place: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    paths = [_find(place, part, kind) for kind in ("images-idx3", "labels-idx1")]
+    if paths[0] is None or paths[1] is None:
+        missing = f"{part}-{'images-idx3' if paths[0] is None else 'labels-idx1'}-ubyte"
+        raise BadInput(
+            f"every official file must be there (got no {missing} or {missing}.gz in {str(place)!r}); fetch it too"
+        )
+    images = read_idx(paths[0], (SIDE, SIDE))
+    labels = read_idx(paths[1], ())
+    if len(images) != len(labels):
+        raise BadInput(
+            f"{str(paths[1])!r} must have a label for each image (got {len(labels):,} labels and {len(images):,} images "
+            "in the file beside it); fetch both official files again"
+        )
+    return images[:, None], checked_labels(paths[1], labels, CLASSES)
+
+
+def _find(place: Path, part: str, kind: str) -> Path | None:
+    """The file of this part and kind, in one of its usual spellings."""
+    names = [f"{part}-{stem}{end}" for stem in (f"{kind}-ubyte", kind.replace("-", ".") + "-ubyte") for end in ("", ".gz")]
+    return next((place / name for name in names if (place / name).is_file()), None)

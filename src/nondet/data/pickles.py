@@ -1,0 +1,142 @@
+"""Pickles of arrays, lists and dictionaries, read so that nothing in them can run.
+
+The file may name numpy's functions, but never reaches them: small stand-ins take what they would be given, and check it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import pickletools
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from nondet.data import file_size
+from nondet.errors import BadInput
+
+OPCODES = frozenset(
+    (
+        "PROTO FRAME STOP MARK MEMOIZE PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD "
+        "NONE NEWFALSE NEWTRUE INT BININT BININT1 BININT2 LONG LONG1 STRING BINSTRING SHORT_BINSTRING UNICODE "
+        "BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_LIST LIST APPEND APPENDS "
+        "EMPTY_DICT DICT SETITEM SETITEMS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3"
+    ).split()
+)
+"""What arrays, strings, whole numbers, lists and dictionaries are written with."""
+TUPLES = 16
+"""An array takes six. Many more, one inside the other, would keep Python busy for years with one as a key."""
+
+
+def read_pickle(path: Path, at_most: int) -> dict[Any, Any]:
+    """The dictionary in a pickle of at most so many bytes. Arrays are of bytes; strings of Python 2 are bytes.
+
+    BadInput, in one sentence, for whatever else the file is or asks for.
+    """
+    size = file_size(path)
+    if size > at_most:
+        raise _refused(path, f"it has {size:,} bytes, and at most {at_most:,} are expected")
+    content = path.read_bytes()
+    try:
+        _check_opcodes(content)
+        found = _values(_Restricted(io.BytesIO(content), encoding="bytes").load())
+    except Exception as error:  # a pickle can fail in any way
+        raise _refused(path, " ".join(str(error).split())[:200] or type(error).__name__) from error
+    if not isinstance(found, dict):
+        raise _refused(path, f"it holds a {type(found).__name__}, and a dictionary is expected")
+    return found
+
+
+def _refused(path: Path, reason: str) -> BadInput:
+    return BadInput(
+        f"{str(path)!r} must be an official pickle of arrays, lists and strings (got: {reason!r}); "
+        "fetch the official file again"
+    )
+
+
+def _check_opcodes(content: bytes) -> None:
+    """Refuse what could take more memory or time than a pickle of this size has any need of."""
+    tuples = 0
+    for place, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+        if opcode.name not in OPCODES:
+            raise pickle.UnpicklingError(f"it uses {opcode.name}, which no array, list or string needs")
+        if "PUT" in opcode.name and not 0 <= argument <= place:  # a table as long as the number says would be made
+            raise pickle.UnpicklingError(f"it remembers a value under the number {argument}")
+        tuples += opcode.name.startswith("TUPLE")
+    if tuples > TUPLES:
+        raise pickle.UnpicklingError(f"it holds {tuples} tuples, and at most {TUPLES} are expected")
+
+
+class _Standin:
+    """Stands for one of numpy's. A pickle may set no attribute of it, nor of its class."""
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("it changes something that is no array")
+
+
+class _Latin1(_Standin):
+    """Stands for `_codecs.encode`, with which Python 3 writes bytes for Python 2."""
+
+    def __new__(cls, text: str, encoding: str) -> bytes:  # pyright: ignore[reportInconsistentConstructor]
+        return text.encode("latin1")
+
+
+class _Bytes(_Standin):
+    """Stands for numpy's `dtype`, of bytes."""
+
+    def __init__(self, code: str | bytes, *_: object) -> None:
+        if code not in ("u1", b"u1"):
+            raise pickle.UnpicklingError(f"its arrays must be of u1, that is of bytes, not of {code!r}")
+
+    def __setstate__(self, state: object) -> None:
+        """The order of a number's bytes and such, of which a byte has none."""
+
+
+class _Array(_Standin):
+    """Stands for an array, whose shape and content come as its state."""
+
+    def __init__(self, *_: object) -> None:
+        self.values = np.empty(0, dtype=np.uint8)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, by_columns, content = state
+        if not isinstance(kind, _Bytes) or math.prod(shape) != len(content):
+            raise pickle.UnpicklingError(f"an array of shape {shape} must have as many bytes, not {len(content)}")
+        flat = np.frombuffer(bytes(content), dtype=np.uint8)
+        self.values = np.array(flat.reshape(shape, order="F" if by_columns else "C"), order="C")
+
+
+class _Buffer(_Array):
+    """Stands for numpy's `_frombuffer`, with which protocol 5 writes an array."""
+
+    def __init__(self, content: bytes, kind: _Bytes, shape: tuple[int, ...], order: str) -> None:
+        super().__init__()
+        self.__setstate__((1, shape, kind, order == "F", content))
+
+
+_ALLOWED: dict[tuple[str, str], type] = {
+    ("_codecs", "encode"): _Latin1,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Bytes,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _Buffer for core in ("core", "_core")},
+}
+
+
+class _Restricted(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str, /) -> type:
+        if (module_name, global_name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}, which no array needs")
+        return _ALLOWED[module_name, global_name]
+
+    def persistent_load(self, pid: object, /) -> NoReturn:
+        raise pickle.UnpicklingError("it refers to something outside itself")
+
+
+def _values(found: Any) -> Any:
+    """The dictionary with arrays in place of their stand-ins."""
+    if not isinstance(found, dict):
+        return found
+    return {key: value.values if isinstance(value, _Array) else value for key, value in found.items()}
