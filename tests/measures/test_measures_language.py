@@ -162,5 +162,5 @@ def test_bad_arrays() -> None:
         given[place] = value
         with pytest.raises(BadInput, match=sentence):
             measure_language(*given)
-    with pytest.raises(BadInput, match="0 or more .got -1."):
+    with pytest.raises(BadInput, match=r"0 or more .got -1."):
         measure_language(*good, failed=-1)

@@ -120,5 +120,5 @@ def test_parameters() -> None:
 
 def test_a_tied_decoder_needs_equal_widths() -> None:
     """A decoder cannot share an embedding of another width."""
-    with pytest.raises(BadInput, match="embedding as wide as the layers .got 4 and 6.*tied=False"):
+    with pytest.raises(BadInput, match=r"embedding as wide as the layers .got 4 and 6.*tied=False"):
         make(embedding=4)

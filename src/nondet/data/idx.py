@@ -46,7 +46,9 @@ def read_idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
                 n = _checked_header(path, header, item)
                 content = file.read(n * math.prod(item) + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadInput(f"{str(path)!r} must be a whole gzip file (got: {error}); fetch the official file again") from error
+        raise BadInput(
+            f"{str(path)!r} must be a whole gzip file (got: {error}); fetch the official file again"
+        ) from error
     if len(content) != n * math.prod(item):
         got = f"only {len(content):,}" if len(content) < n * math.prod(item) else "more"
         raise BadInput(
@@ -93,13 +95,15 @@ def _read_part(place: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     labels = read_idx(paths[1], ())
     if len(images) != len(labels):
         raise BadInput(
-            f"{str(paths[1])!r} must have a label for each image (got {len(labels):,} labels and {len(images):,} images "
-            "in the file beside it); fetch both official files again"
+            f"{str(paths[1])!r} must have a label for each image (got {len(labels):,} of {len(images):,}); "
+            "fetch both official files again"
         )
     return images[:, None], checked_labels(paths[1], labels, CLASSES)
 
 
 def _find(place: Path, part: str, kind: str) -> Path | None:
     """The file of this part and kind, in one of its usual spellings."""
-    names = [f"{part}-{stem}{end}" for stem in (f"{kind}-ubyte", kind.replace("-", ".") + "-ubyte") for end in ("", ".gz")]
+    names = [
+        f"{part}-{stem}{end}" for stem in (f"{kind}-ubyte", kind.replace("-", ".") + "-ubyte") for end in ("", ".gz")
+    ]
     return next((place / name for name in names if (place / name).is_file()), None)

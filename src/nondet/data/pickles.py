@@ -1,6 +1,6 @@
 """Pickles of arrays, lists and dictionaries, read so that nothing in them can run.
 
-The file may name numpy's functions, but never reaches them: small stand-ins take what they would be given, and check it.
+The file may name numpy's functions, but never reaches them: stand-ins take what they would be given, and check it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import numpy as np
 from nondet.data import file_size
 from nondet.errors import BadInput
 
-OPCODES = frozenset(
-    (
-        "PROTO FRAME STOP MARK MEMOIZE PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD "
-        "NONE NEWFALSE NEWTRUE INT BININT BININT1 BININT2 LONG LONG1 STRING BINSTRING SHORT_BINSTRING UNICODE "
-        "BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_LIST LIST APPEND APPENDS "
-        "EMPTY_DICT DICT SETITEM SETITEMS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3"
-    ).split()
+_OPCODES = (
+    "PROTO FRAME STOP MARK MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD "
+    "NONE NEWFALSE NEWTRUE BININT BININT1 BININT2 LONG1 BINSTRING SHORT_BINSTRING BINUNICODE SHORT_BINUNICODE "
+    "BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS "
+    "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3"
 )
-"""What arrays, strings, whole numbers, lists and dictionaries are written with."""
+OPCODES = frozenset(_OPCODES.split())
+"""What arrays, strings, whole numbers, lists and dictionaries are written with, from protocol 2 on."""
 TUPLES = 16
 """An array takes six. Many more, one inside the other, would keep Python busy for years with one as a key."""
 
@@ -59,10 +58,10 @@ def _refused(path: Path, reason: str) -> BadInput:
 def _check_opcodes(content: bytes) -> None:
     """Refuse what could take more memory or time than a pickle of this size has any need of."""
     tuples = 0
-    for place, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         if opcode.name not in OPCODES:
             raise pickle.UnpicklingError(f"it uses {opcode.name}, which no array, list or string needs")
-        if "PUT" in opcode.name and not 0 <= argument <= place:  # a table as long as the number says would be made
+        if "BINPUT" in opcode.name and int(argument or 0) > count:  # a table as long as the number says would be made
             raise pickle.UnpicklingError(f"it remembers a value under the number {argument}")
         tuples += opcode.name.startswith("TUPLE")
     if tuples > TUPLES:
@@ -88,7 +87,7 @@ class _Bytes(_Standin):
 
     def __init__(self, code: str | bytes, *_: object) -> None:
         if code not in ("u1", b"u1"):
-            raise pickle.UnpicklingError(f"its arrays must be of u1, that is of bytes, not of {code!r}")
+            raise pickle.UnpicklingError("its arrays must be of bytes, type u1, and one is of another type")
 
     def __setstate__(self, state: object) -> None:
         """The order of a number's bytes and such, of which a byte has none."""
@@ -102,8 +101,9 @@ class _Array(_Standin):
 
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, by_columns, content = state
-        if not isinstance(kind, _Bytes) or math.prod(shape) != len(content):
-            raise pickle.UnpicklingError(f"an array of shape {shape} must have as many bytes, not {len(content)}")
+        known = isinstance(kind, _Bytes) and isinstance(content, bytes | bytearray) and isinstance(shape, tuple)
+        if not known or any(type(length) is not int for length in shape) or math.prod(shape) != len(content):
+            raise pickle.UnpicklingError("an array must have as many bytes as its shape says, and one has not")
         flat = np.frombuffer(bytes(content), dtype=np.uint8)
         self.values = np.array(flat.reshape(shape, order="F" if by_columns else "C"), order="C")
 

@@ -26,7 +26,7 @@ TINY = 1e-150  # below this an overlap is worked out in logarithms
 
 
 def sample_tokens(n: int) -> Integers:
-    """The tokens of a text of n whose logits are kept, `(k,)`: SAMPLE of them, evenly spaced, or all if there are fewer.
+    """The tokens of a text of n whose logits are kept, `(k,)`: SAMPLE, evenly spaced, or all if there are fewer.
 
     They depend on n alone, so every run of a task keeps the same ones.
     """

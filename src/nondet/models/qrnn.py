@@ -65,12 +65,12 @@ class QRNN(nn.Module):
         text read at once; None is the start of a text, all zeros.
         """
         h = self.dropout(self.embedding(x))  # (B, T, I)
+        start = len(h), self.decoder.in_features
         after: list[Tensor] = []
         for i, layer in enumerate(self.layers):
-            width = self.layers[i].gates.out_features // 3
-            before = (h.new_zeros(len(h), h.shape[2]), h.new_zeros(len(h), width)) if state is None else state[2 * i :]
+            before, cell = state[2 * i : 2 * i + 2] if state else (torch.zeros_like(h[:, 0]), h.new_zeros(start))
             last = h[:, -1]
-            h, cell = layer(h, before[0], before[1])
+            h, cell = layer(h, before, cell)
             h = self.dropout(h)
             after += [last, cell]
         return self.decoder(h), tuple(after)

@@ -1,0 +1,37 @@
+"""CIFAR-10 and ResNet-14: the protocol's main experiment (Summers & Dinneen 2021)."""
+
+from __future__ import annotations
+
+from nondet.data.cifar import read_cifar10
+from nondet.tasks.options import Options
+from nondet.tasks.pictures import PictureSet, picture_task
+from nondet.tasks.task import Recipe, Task
+
+RECIPE = Recipe(
+    epochs=500,
+    batch_size=512,
+    lr=0.4,
+    optimizer="SGD",
+    options={"momentum": 0.9, "weight_decay": 5e-4},
+    schedule="cosine",
+    warmup=3.0,
+    bias_lr=0.1,
+)
+"""The authors' recipe to the letter."""
+
+
+def task(options: Options) -> Task:
+    """50,000 training and 10,000 test images; crops of 32 from a black padding of 4 pixels, and flips."""
+    cifar10 = PictureSet(
+        name="cifar10",
+        read=read_cifar10,
+        classes=10,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+        network="resnet14",
+        recipe=RECIPE,
+        padding=4,
+        flip=True,
+        stack=8,
+    )
+    return picture_task(cifar10, options)
