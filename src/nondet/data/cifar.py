@@ -79,7 +79,7 @@ def read_batch(path: Path, images: int, classes: int, key: str) -> tuple[np.ndar
             f"(got {shape} and {len(numbers)}); fetch the official file again"
         )
     # What is no whole number, or too large for an array, is no class either: -1 is refused with its place.
-    known = [n if type(n) is int and 0 <= n < classes else -1 for n in numbers]
+    known = [n if type(n) is int and 0 <= n < 2**31 else -1 for n in numbers]
     return pixels.reshape(-1, 3, 32, 32), checked_labels(path, np.array(known), classes)
 
 

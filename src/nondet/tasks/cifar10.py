@@ -32,6 +32,6 @@ def task(options: Options) -> Task:
         recipe=RECIPE,
         padding=4,
         flip=True,
-        stack=8,
+        stack=4,
     )
     return picture_task(cifar10, options)

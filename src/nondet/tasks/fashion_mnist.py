@@ -21,6 +21,6 @@ def task(options: Options) -> Task:
         recipe=mnist.RECIPE,
         padding=1,
         flip=False,
-        stack=16,
+        stack=8,
     )
     return picture_task(fashion_mnist, options)

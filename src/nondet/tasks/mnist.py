@@ -30,6 +30,6 @@ def task(options: Options) -> Task:
         recipe=RECIPE,
         padding=1,
         flip=False,  # a digit's mirror image is no digit
-        stack=16,
+        stack=8,
     )
     return picture_task(mnist, options)

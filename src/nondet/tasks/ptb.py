@@ -1,0 +1,12 @@
+"""The Penn Treebank (Marcus et al. 1993; Mikolov's version of 10,000 words) and a QRNN language model."""
+
+from __future__ import annotations
+
+from nondet.tasks.options import Options
+from nondet.tasks.task import Task
+from nondet.tasks.text import language_task
+
+
+def task(options: Options) -> Task:
+    """929,589 training and 82,430 test words, line ends among them; the folder must be given: `--data DIR`."""
+    return language_task("ptb", options)

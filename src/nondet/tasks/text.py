@@ -1,0 +1,69 @@
+"""Any folder with train, valid and test text, and a QRNN language model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from nondet.data.fetch import folder
+from nondet.data.words import read_words
+from nondet.errors import BadInput
+from nondet.models.qrnn import build_default
+from nondet.tasks.digits import first
+from nondet.tasks.options import Options
+from nondet.tasks.task import Recipe, Task
+
+WORDS = 10_000
+UNKNOWN = "<unk>"
+
+RECIPE = Recipe(
+    epochs=4,
+    batch_size=20,
+    lr=0.005,
+    optimizer="Adam",
+    warmup=0.1,
+    bptt=32,
+)
+"""Short enough for two cores. The reference has none for language models."""
+
+STACK = 4
+"""A stack of more holds the logits of more runs: 26 MB a run and window, several times over."""
+
+
+def task(options: Options) -> Task:
+    """The vocabulary is the training text's; trained on the training text, tested on the test text."""
+    return language_task("text", options)
+
+
+def language_task(name: str, options: Options) -> Task:
+    """A folder's text as a task. An example is a word, predicted from those before it; the valid part is not used."""
+    if options.model not in (None, "qrnn"):
+        raise BadInput(f"the model of {name} must be qrnn (got {options.model!r}); leave --model out")
+    parts = read_words(folder(name, options.data))
+    numbers = vocabulary(parts["train"], WORDS)
+    train, test = (_examples(numbers, parts[part]) for part in ("train", "test"))
+    return Task(
+        name=name,
+        model=lambda: build_default(len(numbers)),
+        train=first(train, options.train_examples, "train_examples"),
+        test=first(test, options.test_examples, "test_examples"),
+        recipe=RECIPE,
+        stack=STACK,
+    )
+
+
+def vocabulary(words: Sequence[str], size: int) -> dict[str, int]:
+    """Numbers for the most frequent words, at most `size` of them, ties by first appearance; one is `<unk>`."""
+    chosen = [word for word, _ in Counter(words).most_common(size)]
+    if UNKNOWN not in chosen:
+        chosen = [*chosen[: size - 1], UNKNOWN]
+    return {word: number for number, word in enumerate(chosen)}
+
+
+def _examples(numbers: Mapping[str, int], words: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Each word's number, and the next word's: (n,) each. Words outside the vocabulary are `<unk>`."""
+    tokens = torch.tensor([numbers.get(word, numbers[UNKNOWN]) for word in words])
+    return tokens[:-1], tokens[1:]
