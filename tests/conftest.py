@@ -17,6 +17,8 @@ import torch
 
 from nondet import cli
 
+os.environ.setdefault("MKL_CBWR", "AUTO")  # as the command sets it: read once, at the first product
+
 TINY = """
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: both versions of the official files, and what is wrong with others."""
+"""CIFAR's readers: both official forms, and every way in which a file can be wrong."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import lzma
 import pickle
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,319 +14,254 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nondet.data import Pictures, cifar
-from nondet.data.cifar import PIXELS, read_batch, read_cifar10, read_cifar100, read_records
+from nondet.data import cifar
+from nondet.data.cifar import read_batch, read_cifar10, read_cifar100, read_records
 from nondet.errors import BadInput
 
-REAL = Path(__file__).parents[3] / "shared/data/cifar10/first4000-lossless.bin.xz"
-TRAIN, TEST = 3, 2
-"""Images in each of the small files."""
-PIXELS_AND_LABELS = tuple[np.ndarray, np.ndarray]
+N = 20
+"""Images in each file of the small sets of these tests."""
+REAL = Path(__file__).parents[2].parent / "shared" / "data" / "cifar10" / "first4000-lossless.bin.xz"
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The official files, but of a few images."""
+    """Files of 20 images in place of 10,000 or 50,000."""
     for name in ("CIFAR10", "CIFAR100"):
-        monkeypatch.setattr(cifar, name, tuple(replace(version, images=TRAIN) for version in getattr(cifar, name)))
-    monkeypatch.setattr(cifar, "TEST_IMAGES", TEST)
+        monkeypatch.setattr(cifar, name, tuple(replace(version, images=N) for version in getattr(cifar, name)))
+    monkeypatch.setattr(cifar, "TEST_IMAGES", N)
 
 
-def pictures(n: int, seed: int, classes: int = 10) -> PIXELS_AND_LABELS:
+def numbers(seed: int, classes: int = 10) -> tuple[np.ndarray, list[int]]:
     rng = np.random.default_rng(seed)
-    return rng.integers(256, size=(n, PIXELS), dtype=np.uint8), rng.integers(classes, size=n)
+    return rng.integers(256, size=(N, 3072), dtype=np.uint8), rng.integers(classes, size=N).tolist()
 
 
-def records(pixels: np.ndarray, labels: np.ndarray, coarse: bool) -> bytes:
-    """The binary layout: perhaps a coarse label, the label, then the pixels of each image."""
-    first = [b"\x13"] if coarse else []
-    return b"".join(
-        b"".join([*first, bytes([label]), row.tobytes()]) for row, label in zip(pixels, labels, strict=True)
-    )
+def write_binary(path: Path, seed: int, classes: int = 10) -> None:
+    pixels, labels = numbers(seed, classes)
+    coarse = b"\x13" if classes == 100 else b""
+    path.write_bytes(b"".join(coarse + bytes([y]) + x.tobytes() for x, y in zip(pixels, labels, strict=True)))
 
 
-def python2(pixels: np.ndarray, labels: np.ndarray, key: str) -> bytes:
-    """The pickle that Python 2 wrote: every string of bytes, an array by `_reconstruct`, written out by its opcodes."""
-
-    def short(text: str) -> bytes:
-        return b"U" + bytes([len(text)]) + text.encode()
-
-    content = pixels.tobytes()
-    shape = b"K" + bytes([len(pixels)]) + b"M" + struct.pack("<H", PIXELS) + b"\x86"
-    kind = b"cnumpy\ndtype\nq\x06U\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-    empty = b"cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04K\x00\x85U\x01b\x87Rq\x05"
-    array = empty + b"(K\x01" + shape + kind + b"\x89T" + struct.pack("<I", len(content)) + content + b"tb"
-    numbers = b"]q\x02(" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
-    return b"\x80\x02}q\x01(" + short(key) + numbers + short("data") + array + b"u."
+def python2_pickle(pixels: np.ndarray, labels: list[int], key: bytes = b"labels") -> bytes:
+    """The bytes that Python 2 and its numpy write for such a batch, opcode by opcode (protocol 2)."""
+    array = b"cnumpy.core.multiarray\n_reconstruct\nq\x01cnumpy\nndarray\nq\x02K\x00\x85U\x01b\x87Rq\x03"
+    array += b"(K\x01" + b"".join(b"J" + struct.pack("<i", s) for s in pixels.shape) + b"\x86"
+    array += b"cnumpy\ndtype\nq\x04U\x02u1K\x00K\x01\x87Rq\x05(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    array += b"\x89T" + struct.pack("<i", pixels.size) + pixels.tobytes() + b"tb"
+    listed = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
+    text = b"U\x0bbatch_labelU\x15training batch 1 of 5"
+    return b"\x80\x02}q\x00(" + text + b"U\x04data" + array + b"U" + bytes([len(key)]) + key + listed + b"u."
 
 
-def python3(pixels: np.ndarray, labels: np.ndarray, key: str, protocol: int = 4) -> bytes:
-    return pickle.dumps({"data": pixels, key: labels.tolist(), "filenames": ["a.png"] * len(labels)}, protocol)
+def expect(seeds: list[int], classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    parts = [numbers(seed, classes) for seed in seeds]
+    images = [[x[1024 * c : 1024 * (c + 1)].reshape(32, 32) for c in range(3)] for part in parts for x in part[0]]
+    return np.array(images), np.array([label for part in parts for label in part[1]])
 
 
-def write(folder: Path, hundred: bool, binary: bool) -> tuple[list[PIXELS_AND_LABELS], PIXELS_AND_LABELS]:
-    """A small data set in its official folder; what the training files and the test file hold."""
-    kind = f"{'100' if hundred else '10'}-{binary}"
-    names = {
-        "10-True": [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"],
-        "10-False": [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"],
-        "100-True": ["train.bin", "test.bin"],
-        "100-False": ["train", "test"],
-    }[kind]
-    folder.mkdir(parents=True)
-    key = "fine_labels" if hundred else "labels"
-    parts = [pictures(TEST if n == names[-1] else TRAIN, i, 100 if hundred else 10) for i, n in enumerate(names)]
-    for name, part in zip(names, parts, strict=True):
-        (folder / name).write_bytes(records(*part, coarse=hundred) if binary else python2(*part, key))
-    return parts[:-1], parts[-1]
-
-
-FOLDERS = {
-    (False, True): "cifar-10-batches-bin",
-    (False, False): "cifar-10-batches-py",
-    (True, True): "cifar-100-binary",
-    (True, False): "cifar-100-python",
-}
-
-
-@pytest.mark.parametrize(("hundred", "binary"), FOLDERS)
-@pytest.mark.parametrize("inside", [False, True])
-def test_both_versions_are_read(tmp_path: Path, hundred: bool, binary: bool, inside: bool) -> None:
-    """Pixels and fine labels in the files' order, from the official folder or from the folder above it."""
-    folder = tmp_path / FOLDERS[hundred, binary]
-    train, test = write(folder, hundred, binary)
-    got = (read_cifar100 if hundred else read_cifar10)(folder if inside else tmp_path)
-    assert isinstance(got, Pictures)
-    wanted = [np.concatenate([part[i] for part in train]) for i in (0, 1)]
-    for images, labels, (pixels, classes) in (
-        (got.train_images, got.train_labels, wanted),
-        (got.test_images, got.test_labels, test),
+def assert_pictures(found: cifar.Pictures, train: list[int], test: int, classes: int = 10) -> None:
+    for arrays, seeds in (
+        ((found.train_images, found.train_labels), train),
+        ((found.test_images, found.test_labels), [test]),
     ):
-        assert images.dtype == np.uint8
-        assert labels.dtype == np.int64
-        assert images.shape == (len(classes), 3, 32, 32)
-        np.testing.assert_array_equal(images.reshape(len(classes), -1), pixels)
-        np.testing.assert_array_equal(labels, classes)
+        images, labels = expect(seeds, classes)
+        np.testing.assert_array_equal(arrays[0], images)
+        np.testing.assert_array_equal(arrays[1], labels)
+        assert arrays[0].dtype == np.uint8
+        assert arrays[1].dtype == np.int64
+        assert arrays[0].flags.writeable
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_pickles_of_python_3_are_read(tmp_path: Path, protocol: int, order: Any) -> None:
-    """Every binary protocol, arrays by rows and by columns."""
-    pixels, labels = pictures(4, 0)
-    path = tmp_path / "batch"
-    path.write_bytes(python3(np.asarray(pixels, order=order), labels, "labels", protocol))
-    images, classes = read_batch(path, 4, 10, "labels")
-    np.testing.assert_array_equal(images.reshape(4, -1), pixels)
-    np.testing.assert_array_equal(classes, labels)
+@pytest.mark.parametrize("inside", ["", "cifar-10-batches-bin"])
+def test_cifar10_binary_is_read_from_its_folder_or_the_one_above(tmp_path: Path, inside: str) -> None:
+    """Five training batches in their order, and the test batch, wherever the official folder is."""
+    place = tmp_path / inside
+    place.mkdir(exist_ok=True)
+    for i in range(1, 6):
+        write_binary(place / f"data_batch_{i}.bin", i)
+    write_binary(place / "test_batch.bin", 6)
+    assert_pictures(read_cifar10(tmp_path), [1, 2, 3, 4, 5], 6)
 
 
-def test_a_record_of_known_bytes(tmp_path: Path) -> None:
-    """Red, green and blue planes of rows: the second pixel of the second row of blue is byte 2048 + 33."""
-    content = bytearray(1 + PIXELS)
-    content[0], content[1 + 2048 + 33] = 7, 200
-    (tmp_path / "one.bin").write_bytes(content)
-    images, labels = read_records(tmp_path / "one.bin", 1, 10)
-    assert labels.tolist() == [7]
-    assert np.argwhere(images).tolist() == [[0, 2, 1, 1]]
-    assert images[0, 2, 1, 1] == 200
+@pytest.mark.parametrize("inside", ["", "cifar-10-batches-py"])
+def test_cifar10_python_is_read_from_its_folder_or_the_one_above(tmp_path: Path, inside: str) -> None:
+    """The pickled batches hold the same images in the same order."""
+    place = tmp_path / inside
+    place.mkdir(exist_ok=True)
+    for name, seed in [*((f"data_batch_{i}", i) for i in range(1, 6)), ("test_batch", 6)]:
+        (place / name).write_bytes(python2_pickle(*numbers(seed)))
+    assert_pictures(read_cifar10(tmp_path), [1, 2, 3, 4, 5], 6)
 
 
-def test_the_real_images(tmp_path: Path) -> None:
-    """The first 4,000 training images: a frog, two trucks, a deer, a car; the frog's first pixel is 59, 62, 63."""
+def test_cifar100_takes_the_fine_labels_of_both_forms(tmp_path: Path) -> None:
+    """Of the two label bytes of a record, the second; of the two lists of a pickle, `fine_labels`."""
+    binary, python = tmp_path / "a" / "cifar-100-binary", tmp_path / "b" / "cifar-100-python"
+    for place in (binary, python):
+        place.mkdir(parents=True)
+    for name, seed in (("train", 1), ("test", 2)):
+        write_binary(binary / f"{name}.bin", seed, 100)
+        (python / name).write_bytes(python2_pickle(*numbers(seed, 100), key=b"fine_labels"))
+    for folder in (binary.parent, python.parent):
+        assert_pictures(read_cifar100(folder), [1], 2, 100)
+
+
+def test_real_records_of_cifar10(tmp_path: Path) -> None:
+    """The official layout: known first labels, and every pixel where the format's description puts it."""
     if not REAL.is_file():
-        pytest.skip("needs shared/data/cifar10 beside the repository")
-    path = tmp_path / "data.bin"
-    path.write_bytes(lzma.decompress(REAL.read_bytes()))
+        pytest.skip("the real CIFAR-10 records are not beside this checkout")
+    content = lzma.decompress(REAL.read_bytes())
+    path = tmp_path / "data_batch_1.bin"
+    path.write_bytes(content)
     images, labels = read_records(path, 4000, 10)
-    assert labels[:5].tolist() == [6, 9, 9, 4, 1]
-    assert images[0, :, 0, 0].tolist() == [59, 62, 63]
-    np.testing.assert_allclose(images.mean((0, 2, 3)) / 255, (0.4914, 0.4822, 0.4465), atol=0.01)
+    assert labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
+    for n, channel, row, column in ((0, 0, 0, 0), (17, 1, 5, 30), (3999, 2, 31, 31), (1234, 0, 16, 9)):
+        assert images[n, channel, row, column] == content[3073 * n + 1 + 1024 * channel + 32 * row + column]
 
 
-@pytest.mark.parametrize("change", [b"", b"x"])
-def test_binary_files_of_another_size_are_refused(tmp_path: Path, change: bytes) -> None:
-    """A truncated file or one with a byte too many: its name, the right size and its own."""
-    folder = tmp_path / "cifar-10-batches-bin"
-    write(folder, False, True)
-    path = folder / "data_batch_3.bin"
-    path.write_bytes(path.read_bytes() + change if change else path.read_bytes()[:-1])
-    size = 9_219 + (1 if change else -1)
-    with pytest.raises(BadInput, match=rf"data_batch_3\.bin' must hold 3 records of 3,073 .* 9,219 .*got {size:,}\)"):
+@pytest.mark.parametrize("size", [0, 1, 3073 * N - 1, 3073 * N + 1, 3073 * (N - 1), 3073 * 2 * N])
+def test_a_binary_file_of_another_size_is_refused(tmp_path: Path, size: int) -> None:
+    """Also where it holds whole records, but too few or too many of them."""
+    path = tmp_path / "data_batch_1.bin"
+    path.write_bytes(bytes(size))
+    with pytest.raises(BadInput, match=r"data_batch_1\.bin' must hold 20 records of 3,073 bytes, 61,460 .* \(got [\d,]+\)"):
+        read_records(path, N, 10)
+
+
+@pytest.mark.parametrize(("classes", "wrong"), [(10, 10), (10, 255), (100, 100)])
+def test_a_label_that_is_no_class_is_refused(tmp_path: Path, classes: int, wrong: int) -> None:
+    """The sentence names the label, its place and the file."""
+    path = tmp_path / "test.bin"
+    write_binary(path, 1, classes)
+    content = bytearray(path.read_bytes())
+    skip = int(classes == 100)
+    content[7 * (3073 + skip) + skip] = wrong
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=rf"from 0 to {classes - 1} \(got {wrong} at example 7 of .*test\.bin"):
+        read_records(path, N, classes, skip)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """A folder that holds some of the files, but not all."""
+    write_binary(tmp_path / "data_batch_1.bin", 1)
+    with pytest.raises(BadInput, match=r"must be there \(got no .*data_batch_2\.bin"):
         read_cifar10(tmp_path)
 
 
-@pytest.mark.parametrize("binary", [True, False])
-def test_a_missing_file_is_named(tmp_path: Path, binary: bool) -> None:
-    """And not taken for a smaller data set."""
-    folder = tmp_path / FOLDERS[False, binary]
-    write(folder, False, binary)
-    (missing,) = folder.glob("test_batch*")
-    missing.unlink()
-    with pytest.raises(BadInput, match=rf"every official file must be there \(got no '.*{missing.name}'\)"):
-        read_cifar10(tmp_path)
-
-
-def test_a_folder_without_any_of_the_files_is_told_their_names(tmp_path: Path) -> None:
-    """Both versions' names and folders, and what to give."""
-    (tmp_path / "train").mkdir()  # an image tree's folder is no file of CIFAR-100
-    with pytest.raises(BadInput, match=r"train\.bin and test\.bin or train and test.*cifar-100-python.*--data DIR"):
+def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
+    """The sentence says which files and folders are looked for."""
+    with pytest.raises(BadInput, match=r"train\.bin and test\.bin or train and test, .*cifar-100-python.*none of them"):
         read_cifar100(tmp_path)
 
 
-@pytest.mark.parametrize(("hundred", "binary"), FOLDERS)
-def test_a_label_that_is_no_class_is_refused(tmp_path: Path, hundred: bool, binary: bool) -> None:
-    """File, place and value."""
-    folder = tmp_path / FOLDERS[hundred, binary]
-    write(folder, hundred, binary)
-    (path,) = folder.glob("test*")
-    pixels, labels = pictures(TEST, 9)
-    labels[1] = 100 if hundred else 10
-    key = "fine_labels" if hundred else "labels"
-    path.write_bytes(records(pixels, labels, hundred) if binary else python2(pixels, labels, key))
-    got = rf"label must be from 0 to {labels[1] - 1} \(got {labels[1]} at example 1 of '.*/test"
-    with pytest.raises(BadInput, match=got):
-        (read_cifar100 if hundred else read_cifar10)(tmp_path)
+def as_str(pixels: np.ndarray, labels: list[int]) -> dict[str, Any]:
+    return {"data": pixels, "labels": labels}
 
 
-PIXELS_OK, LABELS_OK = pictures(3, 0)
-WRONG: dict[str, object] = {
-    "no data": {"labels": [1, 2, 3]},
-    "no labels": {"data": PIXELS_OK},
-    "labels of the other set": {"data": PIXELS_OK, "coarse_labels": [1, 2, 3]},
-    "one label too few": {"data": PIXELS_OK, "labels": [1, 2]},
-    "one image too many": {"data": pictures(4, 0)[0], "labels": [1, 2, 3]},
-    "another shape": {"data": PIXELS_OK.reshape(3, 3, 32, 32), "labels": [1, 2, 3]},
-    "a list of pixels": {"data": [[1] * 3] * 3, "labels": [1, 2, 3]},
-    "labels as an array": {"data": PIXELS_OK, "labels": LABELS_OK.astype(np.uint8)},
-}
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("key", [str, str.encode])
+def test_pickles_of_any_binary_protocol_are_read(tmp_path: Path, protocol: int, key: Callable[[str], Any]) -> None:
+    """Batches that Python 3 wrote anew, with keys of text or of bytes."""
+    pixels, labels = numbers(3)
+    path = tmp_path / "data_batch_1"
+    path.write_bytes(pickle.dumps({key("data"): pixels, key("labels"): labels}, protocol=protocol))
+    images, found = read_batch(path, N, 10, "labels")
+    np.testing.assert_array_equal(images.reshape(N, -1), pixels)
+    assert found.tolist() == labels
 
 
-@pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)
-def test_a_dictionary_of_other_things_is_refused(tmp_path: Path, content: object) -> None:
-    """What is expected, and the shape and count that were found."""
-    path = tmp_path / "batch"
-    path.write_bytes(pickle.dumps(content, 4))
-    with pytest.raises(BadInput, match=r"'data' of \(3, 3072\) bytes and a list 'labels' of 3 \(got .*\); fetch"):
-        read_batch(path, 3, 10, "labels")
+def test_an_array_by_columns_is_read_in_its_order(tmp_path: Path) -> None:
+    """numpy writes such an array column after column, and says so."""
+    pixels, labels = numbers(4)
+    path = tmp_path / "data_batch_1"
+    path.write_bytes(pickle.dumps(as_str(np.asfortranarray(pixels), labels), protocol=4))
+    np.testing.assert_array_equal(read_batch(path, N, 10, "labels")[0].reshape(N, -1), pixels)
 
 
-@pytest.mark.parametrize("label", [True, "7", None, 10**30, -2])
-def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path, label: object) -> None:
-    """Whatever stands in the list, it is no traceback."""
-    path = tmp_path / "batch"
-    path.write_bytes(pickle.dumps({"data": PIXELS_OK, "labels": [1, label, 3]}, 4))
-    with pytest.raises(BadInput, match=r"a label must be from 0 to 9 \(got -1 at example 1 of"):
-        read_batch(path, 3, 10, "labels")
+class Call:
+    """Pickles as a call of any function."""
 
-
-class Calls:
-    """Pickles as a call of a function."""
-
-    def __init__(self, function: object, *arguments: object) -> None:
+    def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
 
     def __reduce__(self) -> Any:
         return self.call
 
 
-def external() -> bytes:
-    """A pickle that refers to something outside itself."""
+class Referring(pickle.Pickler):
+    def persistent_id(self, obj: Any) -> Any:
+        return "elsewhere" if obj == "refer" else None
 
-    class Refers(pickle.Pickler):
-        def persistent_id(self, obj: object) -> str | None:
-            return "there" if obj == 1 else None
 
+def referring() -> bytes:
     file = io.BytesIO()
-    Refers(file, 2).dump({"data": 1})
+    Referring(file, protocol=4).dump({"data": "refer"})
     return file.getvalue()
 
 
-def nested(depth: int) -> bytes:
-    """Tuples that hold each other twice: small, but as long to hash as 2**depth of them."""
-    return b"\x80\x02}K\x01" + b"q\x00h\x00\x86" * depth + b"K\x01s."
+def nested(depth: int) -> Any:
+    value: Any = ()
+    for _ in range(depth):
+        value = (value, value)
+    return {value: 1}
+
+
+def reduced(shape: bytes, content: bytes, kind: bytes = b"u1") -> bytes:
+    """A batch whose array claims this shape, type and content."""
+    pickled = python2_pickle(np.zeros((1, 1), dtype=np.uint8), [])
+    one = b"J\x01\x00\x00\x00" * 2 + b"\x86"
+    pickled = pickled.replace(one, shape).replace(b"T\x01\x00\x00\x00\x00", content)
+    return pickled.replace(b"U\x02u1", b"U" + bytes([len(kind)]) + kind)
 
 
 HOSTILE = {
-    "a command": (pickle.dumps({"data": Calls(eval, "1/0")}, 2), "eval"),
-    "a command, in the newest protocol": (pickle.dumps({"data": Calls(eval, "1/0")}, 5), "eval"),
-    "an import": (b"\x80\x02}(U\x01ac__main__\nsecret\nu.", "__main__.secret"),
-    "numpy's loader": (b"\x80\x02cnumpy\nload\nU\x01a\x85R.", "numpy.load"),
-    "an attribute of an attribute": (b"\x80\x04\x8c\x05numpy\x8c\x0bf2py.os.sys\x93.", "numpy.f2py.os.sys"),
-    "a registered extension": (b"\x80\x02\x82\x01.", "EXT1"),
-    "an instance": (b"\x80\x02(cos\nsystem\nU\x01ao.", "OBJ"),
-    "something outside itself": (external(), "BINPERSID"),
-    "an array of objects": (pickle.dumps({"data": np.array([{}], dtype=object)}, 2), "type u1"),
-    "an array of floats": (pickle.dumps({"data": np.zeros(3)}, 4), "type u1"),
-    "a state for a class": (b"\x80\x02cnumpy\nndarray\n}U\x01aK\x01sb.", "__setstate__"),
-    "a state for a function": (b"\x80\x02c_codecs\nencode\n}U\x01aK\x01sb.", "__setstate__"),
-    "a place far away in its memory": (b"\x80\x02}r\xff\xff\xff\x7f.", "2147483647"),
-    "tuples in tuples": (nested(40), "40 tuples"),
-    "a list as a key": (b"\x80\x02}]K\x01s.", "unhashable"),
-    "a list": (pickle.dumps([1], 4), "a list, and a dictionary"),
-    "a class": (b"\x80\x02cnumpy\nndarray\n.", "a type, and a dictionary"),
-    "nothing": (b"", "exhausted"),
-    "text": (b"hello", "it uses"),
-    "zeros": (bytes(1000), "opcode"),
-    "half of a file": (python2(PIXELS_OK, LABELS_OK, "labels")[:5000], "bytes in a string"),
-    "no end": (python2(PIXELS_OK, LABELS_OK, "labels")[:-1], "STOP"),
+    "a call of eval": (pickle.dumps({"data": Call(eval, "1/0")}, protocol=2), r"asks for __builtin__\.eval"),
+    "a call of getattr": (pickle.dumps(Call(getattr, "a", "b"), protocol=4), r"asks for builtins\.getattr"),
+    "numpy's own loader": (b"\x80\x02cnumpy\nload\n.", r"asks for numpy\.load"),
+    "a reference": (referring(), r"uses BINPERSID"),
+    "an instance": (b"\x80\x02(ios\nsystem\n.", r"uses INST"),
+    "an extension": (b"\x80\x02\x82\x01.", r"uses EXT1"),
+    "a large memo": (b"\x80\x02}r\xff\xff\xff\xff.", r"remembers a value under the number 4294967295"),
+    "nested keys": (pickle.dumps(nested(60), protocol=4), r"60 tuples|61 tuples"),
+    "an array of objects": (pickle.dumps({"data": np.array([None])}, protocol=4), r"type u1"),
+    "an array of floats": (pickle.dumps({"data": np.zeros(3)}, protocol=2), r"type u1"),
+    "another type": (reduced(b"K\x01K\x01\x86", b"U\x01\x00", b"O8"), r"type u1"),
+    "a shape without content": (reduced(b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86", b"U\x01\x00"), r"as many bytes"),
+    "a negative shape": (reduced(b"J\xff\xff\xff\xffJ\xff\xff\xff\xff\x86", b"U\x01\x00"), r"negative"),
+    "a shape of lists": (reduced(b"]]\x86", b"U\x01\x00"), r"as many bytes"),
+    "a list as content": (reduced(b"K\x01K\x00\x86", b"]"), r"as many bytes"),
+    "a change of a class": (b"\x80\x02cnumpy\nndarray\n}U\x01aK\x01sb.", r"missing 1 required positional argument"),
+    "a change of the encoder": (b"\x80\x02c_codecs\nencode\nN}U\x01aK\x01s\x86b.", r"missing 1 required positional"),
+    "half a pickle": (python2_pickle(*numbers(1))[:-5000], r"got"),
+    "nothing": (b"", r"got"),
+    "no pickle": (b"<html>404</html>", r"got"),
+    "only a list": (pickle.dumps([1, 2]), r"holds a list"),
+    "an empty dictionary": (pickle.dumps({}), r"got None and 0"),
+    "text for data": (pickle.dumps({"data": "abc", "labels": [1]}), r"got None and 1"),
+    "another shape": (pickle.dumps(as_str(numbers(1)[0][:, :3000], [0] * N), protocol=4), r"got \(20, 3000\) and 20"),
+    "too few labels": (pickle.dumps(as_str(numbers(1)[0], [0] * 19), protocol=4), r"got \(20, 3072\) and 19"),
+    "a label of 10": (pickle.dumps(as_str(numbers(1)[0], [0] * 19 + [10]), protocol=4), r"at example 19"),
+    "a negative label": (pickle.dumps(as_str(numbers(1)[0], [0] * 19 + [-1]), protocol=4), r"at example 19"),
+    "a huge label": (pickle.dumps(as_str(numbers(1)[0], [0] * 19 + [2**200]), protocol=4), r"at example 19"),
+    "a label of text": (pickle.dumps({"data": numbers(1)[0], "labels": ["a"] * N}, protocol=4), r"at example 0"),
 }
 
 
-@pytest.mark.parametrize(("content", "reason"), HOSTILE.values(), ids=HOSTILE)
-def test_a_pickle_can_do_nothing(tmp_path: Path, content: bytes, reason: str) -> None:
-    """Whatever it asks for is refused in one sentence with the file's name, and nothing of it runs."""
+@pytest.mark.parametrize("case", HOSTILE)
+def test_every_other_pickle_is_refused_in_one_sentence(tmp_path: Path, case: str) -> None:
+    """Nothing in it runs, nothing of the size that it claims is allocated, and the file is named."""
+    content, reason = HOSTILE[case]
     path = tmp_path / "data_batch_1"
     path.write_bytes(content)
-    with pytest.raises(BadInput, match=r"data_batch_1' must be an official pickle") as caught:
-        read_batch(path, 3, 10, "labels")
-    assert reason in str(caught.value)
-    assert str(caught.value).isprintable()
+    with pytest.raises(BadInput, match=reason) as caught:
+        read_batch(path, N, 10, "labels")
+    assert "data_batch_1" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-SHAPES = {
-    "one byte more": b"K\x03M\x01\x0c\x86",
-    "a list": b"]K\x03a",
-    "a string to be repeated": b"U\x01xJ\xff\xff\xff\x7f\x86",
-    "negative": b"J\xff\xff\xff\xffM\x00\xdc\x86",
-}
-
-
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_an_array_must_have_as_many_bytes_as_its_shape(tmp_path: Path, shape: bytes) -> None:
-    """Whatever else stands for its shape is refused before anything is allocated."""
-    content = python2(PIXELS_OK, LABELS_OK, "labels").replace(b"K\x03M\x00\x0c\x86", shape)
-    path = tmp_path / "data_batch_1"
-    path.write_bytes(content)
-    with pytest.raises(BadInput, match="as many bytes as its shape says"):
-        read_batch(path, 3, 10, "labels")
-
-
-def test_a_pickle_larger_than_expected_is_not_read(tmp_path: Path) -> None:
-    """A sparse file of a terabyte costs nothing."""
+def test_a_pickle_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    """A file of the wrong kind is refused by its size; this one is sparse, and would take a gigabyte."""
     path = tmp_path / "data_batch_1"
     with path.open("wb") as file:
-        file.truncate(2**40)
-    with pytest.raises(BadInput, match=r"it has 1,099,511,627,776 bytes, and at most 27,648 are expected"):
-        read_batch(path, 3, 10, "labels")
-
-
-def test_every_cut_and_many_changes_of_a_pickle_are_read_or_refused(tmp_path: Path) -> None:
-    """No other error leaves the reader: 300 cuts and 300 changed bytes outside the pixels."""
-    path = tmp_path / "data_batch_1"
-    whole = python2(np.zeros((3, PIXELS), dtype=np.uint8), LABELS_OK, "labels")
-    rng = np.random.default_rng(0)
-    outside = [i for i, byte in enumerate(whole) if byte][:300]
-    changes = [whole[:cut] for cut in rng.integers(len(whole), size=300)]
-    changes += [whole[:i] + bytes([rng.integers(256)]) + whole[i + 1 :] for i in outside]
-    refused = 0
-    for content in changes:
-        path.write_bytes(content)
-        try:
-            images, labels = read_batch(path, 3, 10, "labels")
-        except BadInput:
-            refused += 1
-        else:
-            assert images.shape == (3, 3, 32, 32)
-            assert len(labels) == 3
-    assert refused >= 300
+        file.truncate(2**30)
+    with pytest.raises(BadInput, match=r"1,073,741,824 bytes, and at most 184,320"):
+        read_batch(path, N, 10, "labels")

@@ -19,7 +19,7 @@ from nondet.training.augment import Augmentation
 from nondet.training.problem import Problem, prepare
 
 CLASSES = 3
-FIELDS: dict[str, Any] = {"epochs": 4, "batch_size": 8, "lr": 0.1, "precision": "float64"}
+FIELDS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "lr": 0.1, "precision": "float64"}
 
 
 def model(channels: int) -> nn.Module:

@@ -301,9 +301,9 @@ def test_summary_names_the_best_and_its_cost() -> None:
         methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 4, 30.4, 40), ("B", 1, 1, -5.0, 40), ("C", 2, 2, 55.0, 20))
     )
     assert text == (
-        "Variability is reduced most by C: 55 % over the five columns, at 2 times the training and 2 forward passes "
-        "for each test image; without further training, by A: 30 % over the five columns, at 1 time the training and "
-        "4 forward passes for each test image."
+        "Variability is reduced most by C: 55 % over the five columns, for 2 trainings and 2 forward passes per test "
+        "image; without further training, by A: 30 % over the five columns, for one training and 4 forward passes per "
+        "test image."
     )
 
 

@@ -312,3 +312,17 @@ def test_on_cuda_slots_and_neighbours_do_not_matter(model: str) -> None:
     runs = train(p, [1, 2, 3, 4])
     assert same(train(p, [9, 8, 1, 7])[1], runs[1])
     assert same(train(p, [3, 1, 4, 2])[3], runs[3])
+
+
+@pytest.mark.parametrize(("activation", "width"), [("ELU", 11), ("Softplus", 13)])
+def test_models_that_round_by_their_place_are_refused(activation: str, width: int) -> None:
+    """Some functions round the last elements of a tensor otherwise: what depends on the slot is found, and refused."""
+
+    def model() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(12, width), getattr(nn, activation)(), nn.Linear(width, 3))
+
+    p = problem(model, batch_size=13)
+    with pytest.raises(BadInput, match="must not depend on its slot.*try --stack 1"):
+        check_stack(p, 5)
+    check_stack(p, 1)
+    check_stack(problem(lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 3))), 5)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from nondet.report import table
 from nondet.stabilize.methods import Method
 
-HEAD = ("method", *table.HEAD[1:], "training ×", "test ×", "reduction (%)")
+TIMES = "\N{MULTIPLICATION SIGN}"
+HEAD = ("method", *table.HEAD[1:], f"training {TIMES}", f"test {TIMES}", "reduction (%)")
 """Titles for `nondet.report.table.for_terminal`, `for_markdown` and `for_latex`."""
 
 FEW = 20
@@ -49,9 +50,6 @@ def summary(methods: Sequence[Method]) -> str:
 
 
 def _priced(m: Method) -> str:
-    times = "time" if m.training_cost == 1 else "times"
-    passes = "pass" if m.test_cost == 1 else "passes"
-    return (
-        f"{m.name}: {m.reduction:.0f} % over the five columns, at {m.training_cost} {times} the training and "
-        f"{m.test_cost} forward {passes} for each test image"
-    )
+    trainings = "one training" if m.training_cost == 1 else f"{m.training_cost} trainings"
+    passes = "one forward pass" if m.test_cost == 1 else f"{m.test_cost} forward passes"
+    return f"{m.name}: {m.reduction:.0f} % over the five columns, for {trainings} and {passes} per test image"

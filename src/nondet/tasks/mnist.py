@@ -9,7 +9,7 @@ from nondet.tasks.task import Recipe, Task
 
 RECIPE = Recipe(
     epochs=8,
-    batch_size=128,
+    batch_size=64,
     lr=0.05,
     optimizer="SGD",
     options={"momentum": 0.9, "weight_decay": 5e-4},

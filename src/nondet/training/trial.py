@@ -33,6 +33,7 @@ def check_stack(problem: Problem, width: int) -> None:
                     text.trial(problem, stack, runs)
                 else:
                     _trial_step(problem, stack, inputs)
+                _require_equal_slots(stack)
                 if any(p.grad is not None for p in stack.skeleton.parameters()):
                     raise BadInput(
                         "the model reaches a parameter by another way than its attribute, such as a list, so the runs "
@@ -73,7 +74,24 @@ def _trial_step(problem: Problem, stack: Stack, inputs: Tensor) -> None:
     train_step(stack, inputs.expand(width, *inputs.shape).clone(), labels, uniforms)
     if problem.track:
         look(stack, problem.track, next(iter(evaluation_batches(problem, 2))))
-    evaluate(problem, stack, first=TEST_BATCH)
+    logits = evaluate(problem, stack, first=TEST_BATCH)
+    if any(logits[0].numpy().tobytes() != other.numpy().tobytes() for other in logits):
+        raise BadInput(_UNEQUAL)
+
+
+def _require_equal_slots(stack: Stack) -> None:
+    """Equal runs must have stayed equal, whatever their slot."""
+    for weight in stack.weights.values():
+        bits = weight.detach().cpu().flatten(1).view(torch.uint8)
+        if not torch.equal(bits, bits[:1].expand_as(bits)):
+            raise BadInput(_UNEQUAL)
+
+
+_UNEQUAL = (
+    "a run's result must not depend on its slot in the stack, and this model's does: one of its operations rounds by "
+    "the place in memory (torch.sigmoid does so at some sizes); use another operation or size, such as tanh, or try "
+    "--stack 1, which trains one model at a time"
+)
 
 
 def check_optimizer(recipe: Recipe) -> None:
