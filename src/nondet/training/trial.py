@@ -82,7 +82,7 @@ def _trial_step(problem: Problem, stack: Stack, inputs: Tensor) -> None:
 def _require_equal_slots(stack: Stack) -> None:
     """Equal runs must have stayed equal, whatever their slot."""
     for weight in stack.weights.values():
-        bits = weight.detach().cpu().flatten(1).view(torch.uint8)
+        bits = weight.detach().cpu().reshape(stack.width, -1).view(torch.uint8)
         if not torch.equal(bits, bits[:1].expand_as(bits)):
             raise BadInput(_UNEQUAL)
 
