@@ -25,7 +25,9 @@ def write(folder: Path, pattern: str) -> None:
         (folder / pattern.format(part)).write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("pattern", ["ptb.{}.txt", "{}.txt", "wiki.{}.tokens", "wiki.{}.raw", "my-{}_1.txt", "{}.TXT.txt"])
+@pytest.mark.parametrize(
+    "pattern", ["ptb.{}.txt", "{}.txt", "wiki.{}.tokens", "wiki.{}.raw", "my-{}_1.txt", "{}.TXT.txt"]
+)
 def test_the_three_parts_are_found_by_their_names(tmp_path: Path, pattern: str) -> None:
     """In the Penn Treebank's spelling, WikiText's, or a user's own; each line ends with <eos>."""
     write(tmp_path, pattern)
@@ -73,7 +75,9 @@ def test_two_files_for_one_part_are_refused_by_name(tmp_path: Path) -> None:
     """The choice is the user's."""
     write(tmp_path, "{}.txt")
     write(tmp_path, "other.{}.txt")
-    with pytest.raises(BadInput, match=r"exactly one .*'train'.* \(got 2 in .*, of 'other\.train\.txt', 'train\.txt'\)"):
+    with pytest.raises(
+        BadInput, match=r"exactly one .*'train'.* \(got 2 in .*, of 'other\.train\.txt', 'train\.txt'\)"
+    ):
         read_words(tmp_path)
 
 
