@@ -225,7 +225,7 @@ def test_a_record_of_a_later_format_is_refused(store: Store) -> None:
     store.put(KEY, ARRAYS, RECORD)
     record = unsealed(store.record_path(KEY).read_bytes(), store.record_path(KEY))
     store.record_path(KEY).write_bytes(sealed({**record, "format": 99}))
-    with pytest.raises(BadInput, match="format 99.*use the version that made it"):
+    with pytest.raises(BadInput, match=r"format 99.*use the version that made it"):
         store.get(KEY)
 
 

@@ -75,9 +75,7 @@ def test_two_files_for_one_part_are_refused_by_name(tmp_path: Path) -> None:
     """The choice is the user's."""
     write(tmp_path, "{}.txt")
     write(tmp_path, "other.{}.txt")
-    with pytest.raises(
-        BadInput, match=r"exactly one .*'train'.* \(got 2 in .*, of 'other\.train\.txt', 'train\.txt'\)"
-    ):
+    with pytest.raises(BadInput, match=r"exactly one .*'train'.*\(got 2 in .*'other\.train\.txt', 'train\.txt'\)"):
         read_words(tmp_path)
 
 

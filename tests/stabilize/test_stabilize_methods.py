@@ -296,14 +296,13 @@ def methods_with(*figures: tuple[str, int, int, float, int]) -> list[Method]:
 
 
 def test_summary_names_the_best_and_its_cost() -> None:
-    """The largest reduction, its cost, and the largest without further training where that is another."""
-    text = table.summary(
-        methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 4, 30.4, 40), ("B", 1, 1, -5.0, 40), ("C", 2, 2, 55.0, 20))
-    )
-    assert text == (
+    """The largest reduction, its cost and accuracy, and the largest without further training where that is another."""
+    found = methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 4, 30.4, 40), ("B", 1, 1, -5.0, 40), ("C", 2, 2, 55.0, 20))
+    single, a, _, c = (f"{m.measures.accuracy.mean:.2f} %" for m in found)
+    assert table.summary(found) == (
         "Variability is reduced most by C: 55 % over the five columns, for 2 trainings and 2 forward passes per test "
-        "image; without further training, by A: 30 % over the five columns, for one training and 4 forward passes per "
-        "test image."
+        f"image (accuracy {c} beside {single}); without further training, by A: 30 % over the five columns, for one "
+        f"training and 4 forward passes per test image (accuracy {a} beside {single})."
     )
 
 

@@ -322,7 +322,7 @@ def test_models_that_round_by_their_place_are_refused(activation: str, width: in
         return nn.Sequential(nn.Flatten(), nn.Linear(12, width), getattr(nn, activation)(), nn.Linear(width, 3))
 
     p = problem(model, batch_size=13)
-    with pytest.raises(BadInput, match="must not depend on its slot.*try --stack 1"):
+    with pytest.raises(BadInput, match=r"must not depend on its slot.*try --stack 1"):
         check_stack(p, 5)
     check_stack(p, 1)
     check_stack(problem(lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 3))), 5)

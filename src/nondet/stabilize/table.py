@@ -39,17 +39,21 @@ def summary(methods: Sequence[Method]) -> str:
     if best.reduction <= 0:
         text = f"No method reduces variability here; the nearest, {best.name}, changes it by {-best.reduction:+.0f} %"
     else:
-        text = f"Variability is reduced most by {_priced(best)}"
+        text = f"Variability is reduced most by {_priced(best, single)}"
     cheap = next((m for m in measured if m.training_cost == 1), best)
     if cheap.training_cost < best.training_cost and cheap.reduction > 0:
-        text += f"; without further training, by {_priced(cheap)}"
+        text += f"; without further training, by {_priced(cheap, single)}"
     answers = [m.measures.runs - m.measures.failed for m in (single, best)]
     if min(answers) < FEW:
         text += f"; with {answers[0]} single models beside {answers[1]} of that method, close figures say little"
     return text + "."
 
 
-def _priced(m: Method) -> str:
+def _priced(m: Method, single: Method) -> str:
     trainings = "one training" if m.training_cost == 1 else f"{m.training_cost} trainings"
     passes = "one forward pass" if m.test_cost == 1 else f"{m.test_cost} forward passes"
-    return f"{m.name}: {m.reduction:.0f} % over the five columns, for {trainings} and {passes} per test image"
+    accuracies = f"{m.measures.accuracy.mean:.2f} % beside {single.measures.accuracy.mean:.2f} %"
+    return (
+        f"{m.name}: {m.reduction:.0f} % over the five columns, for {trainings} and {passes} per test image "
+        f"(accuracy {accuracies})"
+    )
