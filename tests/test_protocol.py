@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nondet.errors import BadInput
@@ -152,3 +154,20 @@ def test_everything_that_names_a_run_is_in_its_key(change: dict[str, object]) ->
     assert first.key == RunSpec(**plain).key  # type: ignore[arg-type]
     assert len(first.key) == 64
     assert set(first.key) <= set("0123456789abcdef")
+
+
+def test_runs_of_other_kernels_are_no_mates(tmp_path: Path) -> None:
+    """A stack's runs have the same kernels: those of the libraries' choice never stand beside deterministic ones."""
+    from nondet import study as studies
+    from nondet.protocol import condition
+
+    sources = ("init", "kernels")
+    wanted = tuple(condition(vary, sources, 5) for vary in ("init", "kernels", "all"))
+    opened = studies.Study(tmp_path, {"recipe": {}}, sources, {"stack": 4}, np.zeros(1), conditions=wanted)
+    planned, free, stacks = opened.planned(), list(opened.planned()), []
+    while free:
+        chosen = studies._choose(opened, free)
+        stacks.append({planned[key].family for key in chosen})
+        free = [key for key in free if key not in chosen]
+    assert all(len(families) == 1 for families in stacks)
+    assert {family for families in stacks for family in families} == {(0, True), (0, False)}

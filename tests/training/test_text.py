@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +16,6 @@ from nondet.errors import BadInput
 from nondet.measures.language import measure_language, sample_tokens
 from nondet.models.qrnn import QRNN
 from nondet.sources import stream
-from nondet.tasks import Options, load_task
-from nondet.tasks.text import vocabulary
 from nondet.training import text
 from nondet.training.dropout import given_dropout
 from nondet.training.perturb import change_bit
@@ -298,50 +294,6 @@ def test_the_trial_step_trains_and_evaluates() -> None:
         before = {name: w.detach().clone() for name, w in stack.trained.items()}
         text.trial(p, stack, runs)
     assert all(not torch.equal(w, before[name]) for name, w in stack.trained.items())
-
-
-TEXTS = {"train": "b a a\na c <unk>\n", "valid": "a\n", "test": "a d b\n"}
-
-
-def folder_of(path: Path, texts: Mapping[str, str]) -> Options:
-    for part, words in texts.items():
-        (path / f"{part}.txt").write_text(words, encoding="utf-8")
-    return Options(data=path)
-
-
-def test_a_folder_of_text_is_a_task(tmp_path: Path) -> None:
-    """Words take numbers by frequency, then by first appearance; each predicts the next, and line ends are words."""
-    task = load_task("text", folder_of(tmp_path, TEXTS))
-    a, eos, b, c, unknown = range(5)
-    assert task.train[0].tolist() == [b, a, a, eos, a, c, unknown]
-    assert task.train[1].tolist() == [a, a, eos, a, c, unknown, eos]
-    assert task.test[0].tolist() == [a, unknown, b]
-    assert task.test[1].tolist() == [unknown, b, eos]
-    logits, _ = task.model()(task.test[0][None])
-    assert logits.shape == (1, 3, 5)
-    assert task.recipe.bptt > 0
-    few = load_task("ptb", Options(data=tmp_path, train_examples=5, test_examples=2))
-    assert [len(part) for part in (*few.train, *few.test)] == [5, 5, 2, 2]
-
-
-def test_vocabularies_are_cut_at_their_size() -> None:
-    """The rarest words fall out, and one place is always the unknown word's."""
-    words = ["a", "b", "b", "c", "c", "c"]
-    assert vocabulary(words, 10) == {"c": 0, "b": 1, "a": 2, "<unk>": 3}
-    assert vocabulary(words, 3) == {"c": 0, "b": 1, "<unk>": 2}
-    assert vocabulary([*words, *["<unk>"] * 4], 2) == {"<unk>": 0, "c": 1}
-
-
-def test_texts_that_are_no_task(tmp_path: Path) -> None:
-    """No folder, another network, more examples than words."""
-    given = folder_of(tmp_path, TEXTS)
-    for name in ("text", "ptb"):
-        with pytest.raises(BadInput, match=f"{name}.*--data DIR"):
-            load_task(name, Options())
-    with pytest.raises(BadInput, match=r"must be qrnn .got 'resnet14'.*leave --model out"):
-        load_task("text", replace(given, model="resnet14"))
-    with pytest.raises(BadInput, match=r"train_examples must be from 1 to 7 .got 8"):
-        load_task("text", replace(given, train_examples=8))
 
 
 def test_measures_of_trained_runs() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from nondet.tasks import text
 from nondet.tasks.options import Options
 from nondet.tasks.task import Task
-from nondet.tasks.text import language_task
+
+RECIPE = text.RECIPE
 
 
 def task(options: Options) -> Task:
     """929,589 training and 82,430 test words, line ends among them; the folder must be given: `--data DIR`."""
-    return language_task("ptb", options)
+    return text.language_task("ptb", RECIPE, options)

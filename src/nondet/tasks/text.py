@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nondet.data.fetch import folder
-from nondet.data.words import read_words
+from nondet.data.words import END_OF_LINE, read_words
 from nondet.errors import BadInput
 from nondet.models.qrnn import build_default
 from nondet.tasks.digits import first
@@ -35,10 +35,10 @@ STACK = 4
 
 def task(options: Options) -> Task:
     """The vocabulary is the training text's; trained on the training text, tested on the test text."""
-    return language_task("text", options)
+    return language_task("text", RECIPE, options)
 
 
-def language_task(name: str, options: Options) -> Task:
+def language_task(name: str, recipe: Recipe, options: Options) -> Task:
     """A folder's text as a task. An example is a word, predicted from those before it; the valid part is not used."""
     if options.model not in (None, "qrnn"):
         raise BadInput(f"the model of {name} must be qrnn (got {options.model!r}); leave --model out")
@@ -50,17 +50,20 @@ def language_task(name: str, options: Options) -> Task:
         model=lambda: build_default(len(numbers)),
         train=first(train, options.train_examples, "train_examples"),
         test=first(test, options.test_examples, "test_examples"),
-        recipe=RECIPE,
+        recipe=recipe,
         stack=STACK,
     )
 
 
 def vocabulary(words: Sequence[str], size: int) -> dict[str, int]:
-    """Numbers for the most frequent words, at most `size` of them, ties by first appearance; one is `<unk>`."""
-    chosen = [word for word, _ in Counter(words).most_common(size)]
-    if UNKNOWN not in chosen:
-        chosen = [*chosen[: size - 1], UNKNOWN]
-    return {word: number for number, word in enumerate(chosen)}
+    """Numbers for the most frequent words, at most `size` of them, ties by first appearance.
+
+    `<unk>` and `<eos>` are always among them.
+    """
+    ordered = list(dict.fromkeys([word for word, _ in Counter(words).most_common()] + [UNKNOWN, END_OF_LINE]))
+    others = [word for word in ordered if word not in (UNKNOWN, END_OF_LINE)]
+    dropped = set(others[size - 2 :])
+    return {word: number for number, word in enumerate(word for word in ordered if word not in dropped)}
 
 
 def _examples(numbers: Mapping[str, int], words: Sequence[str]) -> tuple[Tensor, Tensor]:
