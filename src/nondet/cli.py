@@ -282,10 +282,12 @@ def verify(study: Path, /) -> int:
 
     opened = studies.load(study)
     sound, problems = check(opened)
-    for problem in problems:
+    trunks = studies.damaged_trunks(opened)
+    for problem in (*problems, *(f"{path} is damaged: its content does not match its SHA-256" for path in trunks)):
         _say(problem)
-    if problems:
-        _say(f"Damaged: {len(problems)} files; {sound} runs are sound; {retrain(opened)}")
+    if problems or trunks:
+        beside = f" and {len(trunks)} trunks" if trunks else ""
+        _say(f"Damaged: {len(problems)} of {sound + len(problems)} runs{beside}; {retrain(opened)}")
         return 1
     done, planned = studies.count_done(opened)
     print(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")

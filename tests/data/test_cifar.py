@@ -171,6 +171,15 @@ def test_pickles_of_any_binary_protocol_are_read(tmp_path: Path, protocol: int, 
     assert found.tolist() == labels
 
 
+def test_a_batch_with_names_in_bytes_is_read(tmp_path: Path) -> None:
+    """Python 3 writes each of them for Python 2 as a call with a pair of texts, so there are as many as images."""
+    pixels, labels = numbers(3)
+    batch = {b"filenames": [b"\xe9_%d.png" % i for i in range(N)], b"labels": labels, b"data": pixels}
+    path = tmp_path / "data_batch_1"
+    path.write_bytes(pickle.dumps(batch, protocol=2))
+    assert read_batch(path, N, 10, "labels")[1].tolist() == labels
+
+
 def test_an_array_by_columns_is_read_in_its_order(tmp_path: Path) -> None:
     """numpy writes such an array column after column, and says so."""
     pixels, labels = numbers(4)
@@ -217,6 +226,11 @@ HOSTILE = {
     "an extension": (b"\x80\x02\x82\x01.", r"uses EXT1"),
     "a large memo": (b"\x80\x02}r\xff\xff\xff\xff.", r"remembers a value under the number 4294967295"),
     "nested keys": (b"\x80\x04})" + b"\x94h\x00\x86" * 60 + b"K\x01s.", r"tuples"),
+    "nested pairs of text": (b"\x80\x02}(X\x01\0\0\0aq\x00" + b"h\x00\x86q\x00" * 60 + b"K\x01s.", r"tuples"),
+    "pairs of remembered pairs": (
+        b"\x80\x04}(" + b"\x8c\x01a\x94" + b"h\x00h\x00\x86\x94" + b"h\x01h\x01\x86" * 30 + b"K\x01s.",
+        r"tuples",
+    ),
     "an array of objects": (pickle.dumps({"data": np.array([None])}, protocol=4), r"type u1"),
     "an array of floats": (pickle.dumps({"data": np.zeros(3)}, protocol=2), r"type u1"),
     "another type": (reduced(b"K\x01K\x01\x86", b"U\x01\x00", b"O8"), r"type u1"),

@@ -58,12 +58,20 @@ def _refused(path: Path, reason: str) -> BadInput:
 def _check_opcodes(content: bytes) -> None:
     """Refuse what could take more memory or time than a pickle of this size has any need of."""
     tuples = 0
+    memo: dict[int, bool] = {}  # number -> whether text is remembered under it
+    last = before = False  # whether the values that were pushed last, and just before that, are text
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-        if opcode.name not in OPCODES:
-            raise pickle.UnpicklingError(f"it uses {opcode.name}, which no array, list or string needs")
-        if "BINPUT" in opcode.name and int(argument or 0) > count:  # a table as long as the number says would be made
+        name = opcode.name
+        if name not in OPCODES:
+            raise pickle.UnpicklingError(f"it uses {name}, which no array, list or string needs")
+        if "BINPUT" in name and int(argument or 0) > count:  # a table as long as the number says would be made
             raise pickle.UnpicklingError(f"it remembers a value under the number {argument}")
-        tuples += opcode.name.startswith("TUPLE")
+        if "BINPUT" in name or name == "MEMOIZE":
+            memo[len(memo) if argument is None else argument] = last
+            continue
+        # Python 3 writes bytes for Python 2 as a call with a pair of texts: they nest nothing, so any number will do.
+        tuples += name.startswith("TUPLE") and not (name == "TUPLE2" and before and last)
+        before, last = last, "UNICODE" in name or ("BINGET" in name and memo.get(argument or 0, False))
     if tuples > TUPLES:
         raise pickle.UnpicklingError(f"it holds {tuples} tuples, and at most {TUPLES} are expected")
 

@@ -8,6 +8,8 @@ from nondet.tasks.options import Options
 from nondet.tasks.pictures import PictureSet, picture_task
 from nondet.tasks.task import Task
 
+RECIPE = mnist.RECIPE
+
 
 def task(options: Options) -> Task:
     """60,000 training and 10,000 test images, trained as MNIST; crops of 28 from a black padding of 1 pixel."""
@@ -18,7 +20,7 @@ def task(options: Options) -> Task:
         mean=(0.2860,),
         std=(0.3530,),
         network="mnist-cnn",
-        recipe=mnist.RECIPE,
+        recipe=RECIPE,
         padding=1,
         flip=False,
         stack=8,

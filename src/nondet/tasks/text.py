@@ -20,7 +20,7 @@ WORDS = 10_000
 UNKNOWN = "<unk>"
 
 RECIPE = Recipe(
-    epochs=4,
+    epochs=2,
     batch_size=20,
     lr=0.005,
     optimizer="Adam",
