@@ -116,8 +116,11 @@ def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[d
     inputs, labels = (columns(F.pad(tokens, (0, count * length - n)), count) for tokens in (inputs, labels))
     column, place = np.divmod(sample_tokens(n), length)
     finite = torch.ones(stack.width, dtype=torch.bool)
-    parts: list[tuple[Tensor, Tensor]] = []
-    sample: list[Tensor] = []
+    # Room for all of it at once: small tensors that stay, one after each window's logits, would keep the C library
+    # from giving the logits' memory out again, which then grew to 12 GB on 250,000 tokens.
+    logprob = torch.empty(stack.width, count, length)
+    prediction = torch.empty(stack.width, count, length, dtype=torch.int32)
+    sample = torch.empty(0)
     state: Any = None
     stack.skeleton.eval()
     for part in windows(length, TEST_WINDOW):
@@ -126,14 +129,16 @@ def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[d
         real = _real(part, count, length, n).to(problem.device)
         large = ~(logits.abs() <= LARGEST).all(-1) & real  # true for NaN; larger ones no measure takes
         finite &= ~large.flatten(1).any(1).cpu()
-        logprob = logits.log_softmax(-1).gather(-1, labels[:, part].expand(stack.width, -1, -1)[..., None])[..., 0]
-        parts.append((logprob.float().cpu(), logits.argmax(-1).int().cpu()))
-        here = (place >= part.start) & (place < part.stop)
-        sample.append(logits[:, column[here], place[here] - part.start].float().cpu())
-    logprob, prediction = (torch.cat(p, dim=2).flatten(1)[:, :n] for p in zip(*parts, strict=True))
-    order = np.argsort(np.argsort(place // TEST_WINDOW, kind="stable"))  # they came window after window
-    left = {"logprob": logprob, "prediction": prediction, "sample.logits": torch.cat(sample, dim=1)[:, order]}
-    return left, finite & logprob.isfinite().all(1) & left["sample.logits"].isfinite().flatten(1).all(1)
+        chosen = labels[:, part].expand(stack.width, -1, -1)[..., None]
+        logprob[:, :, part] = logits.log_softmax(-1).gather(-1, chosen)[..., 0].float().cpu()
+        prediction[:, :, part] = logits.argmax(-1).int().cpu()
+        if part.start == 0:
+            sample = torch.empty(stack.width, len(place), logits.shape[-1])
+        here = np.flatnonzero((place >= part.start) & (place < part.stop))
+        sample[:, here] = logits[:, column[here], place[here] - part.start].float().cpu()
+    logprob, prediction = (whole.flatten(1)[:, :n] for whole in (logprob, prediction))
+    left = {"logprob": logprob, "prediction": prediction, "sample.logits": sample}
+    return left, finite & logprob.isfinite().all(1) & sample.isfinite().flatten(1).all(1)
 
 
 def _read(stack: Stack, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
