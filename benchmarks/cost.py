@@ -1,7 +1,7 @@
 """What a task costs on one core: python benchmarks/cost.py [--data ROOT] prints docs/benchmarks.md's table of tasks.
 
 For each task, in a process of its own: epochs of the engine beside a bare loop of the same stacked steps (forward,
-backward, optimizer) on one mini-batch made beforehand, in turns; medians of five. Peak memory is the process's.
+backward, optimizer) on one mini-batch made beforehand, in turns; medians of three. Peak memory is the process's.
 ROOT holds the official folders (`mnist`, `cifar-10-batches-bin`, `text` with train, valid and test).
 """
 
@@ -20,13 +20,13 @@ from typing import Any
 TASKS: dict[str, tuple[str, int, int, dict[str, str]]] = {
     # name in the table: task, stack, training examples in an epoch, recipe fields
     "digits": ("digits", 20, 896, {}),
-    "mnist, mnist-cnn": ("mnist", 8, 1024, {}),
-    "mnist, mnist-dense": ("mnist", 8, 6144, {}),
-    "cifar10, resnet14": ("cifar10", 4, 512, {"batch_size": "128"}),
-    "cifar100, resnet34": ("cifar10", 1, 64, {"batch_size": "32", "model": "resnet34"}),
-    "text, qrnn": ("text", 2, 20_000, {}),
+    "mnist, mnist-cnn": ("mnist", 4, 512, {}),
+    "mnist, mnist-dense": ("mnist", 8, 2048, {}),
+    "cifar10, resnet14": ("cifar10", 4, 256, {"batch_size": "128"}),
+    "cifar10, resnet34": ("cifar10", 1, 32, {"batch_size": "32", "model": "resnet34"}),
+    "text, qrnn": ("text", 2, 10_000, {}),
 }
-ROUNDS = 5
+ROUNDS = 3
 
 
 def measure(name: str, data: Path | None) -> dict[str, Any]:

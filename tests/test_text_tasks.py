@@ -124,13 +124,17 @@ def test_an_onset(nondet: Nondet, words: Path, tmp_path: Path) -> None:
 
 
 def test_what_a_run_keeps(nondet: Nondet, finished: Path, words: Path) -> None:
-    """Log-probabilities, predictions and the sample's logits; perplexity is the exponential of the mean loss."""
+    """Log-probabilities, predictions, the sample's logits the bit; perplexity is exp of the mean loss."""
     opened = studies.load(finished)
     labels = load_task("text", Options(data=words)).test[1].numpy()
     kept = sample_tokens(len(labels))
     shown = nondet("show", finished, "--json").json["conditions"]
     for condition, record in zip(opened.conditions, shown, strict=True):
-        runs = [opened.store.get(spec.key).arrays for spec in condition.specs(opened.identity, opened.sources)]
+        specs = condition.specs(opened.identity, opened.sources)
+        runs = [opened.store.get(spec.key).arrays for spec in specs]
+        if condition.vary == ("bit",):
+            names = [opened.store.get(spec.key).record["facts"].get("bit", {}).get("name") for spec in specs]
+            assert names == [None, "layers.0.gates.weight", "layers.0.gates.weight"]
         for run in runs:
             outputs = {name for name in run if not name.startswith(("weights.", "curves."))}
             assert outputs == {"logprob", "prediction", "sample.logits"}
