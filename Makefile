@@ -1,6 +1,6 @@
 # make run    from a clone to the protocol's table on real digits
 # make test   linter, type check, tests
-# make bench  the benchmarks, and docs/benchmarks.md from them
+# make bench  the benchmarks, and docs/benchmarks.md from them (DATA=ROOT: also of tasks with official files)
 # make docs   the documentation site
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,6 +19,7 @@ test: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-json=.benchmarks.json
 	$(BIN)/python benchmarks/page.py .benchmarks.json > docs/benchmarks.md
+	$(BIN)/python benchmarks/cost.py $(if $(DATA),--data $(DATA)) >> docs/benchmarks.md
 
 docs: .venv/installed-dev
 	$(BIN)/mkdocs build --strict

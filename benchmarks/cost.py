@@ -27,6 +27,15 @@ TASKS: dict[str, tuple[str, int, int, dict[str, str]]] = {
     "text, qrnn": ("text", 2, 10_000, {}),
 }
 ROUNDS = 3
+HEADING = """
+## What a task costs
+
+`python benchmarks/cost.py --data ROOT`: epochs of the engine on one core, beside a bare loop of the same stacked
+forward, backward and optimizer steps on mini-batches made beforehand, in turns; medians of three. Small numbers of
+examples, at the task's own batch size: multiply. Peak memory is the whole process's.
+
+{processor} ({instructions}), torch {torch}, numpy {numpy}, one thread.
+"""
 
 
 def measure(name: str, data: Path | None) -> dict[str, Any]:
@@ -114,6 +123,9 @@ def main() -> None:
     if given.one:
         print(json.dumps(measure(given.one, given.data)))
         return
+    from nondet.environment import environment_of_machine
+
+    print(HEADING.format(**environment_of_machine()))
     print("| task, network | stack | examples (tokens) | s a model-epoch | engine / bare loop | peak memory (GB) |")
     print("|---|---:|---:|---:|---:|---:|")
     for name in TASKS:

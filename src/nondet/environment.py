@@ -43,14 +43,9 @@ def environment(problem: Problem, width: int) -> dict[str, Any]:
     """The environment of this process, for stacks of `width` runs of this problem."""
     import torch
 
-    found: dict[str, Any] = {
-        "nondet": version("nondet"),
-        "torch": torch.__version__,
-        "numpy": version("numpy"),
+    found = environment_of_machine() | {
         "device": problem.device.type,
         "precision": problem.recipe.precision,
-        "processor": _processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
         "mkl": os.environ.get("MKL_CBWR", ""),
         "threads": torch.get_num_threads(),
         "stack": width,
@@ -65,6 +60,19 @@ def environment(problem: Problem, width: int) -> dict[str, Any]:
             "cudnn": torch.backends.cudnn.version(),
         }
     return found
+
+
+def environment_of_machine() -> dict[str, Any]:
+    """What holds for every problem on this machine: versions and the processor."""
+    import torch
+
+    return {
+        "nondet": version("nondet"),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
 
 
 def require_same(study: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
