@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -240,13 +241,24 @@ def _checked(name: str, data: tuple[Any, Tensor], recipe: Recipe) -> tuple[Tenso
 
 def _try_out(model: nn.Module, inputs: Tensor, labels: Tensor) -> list[tuple[int, ...]]:
     """The shapes of dropout's numbers in one training step of one model, tried on the CPU."""
+    with tried(model):
+        with recorded_dropout() as shapes:
+            outputs = _outputs(model.train(), inputs)
+        torch.nn.functional.cross_entropy(outputs.to(torch.float64), labels % outputs.shape[1]).backward()
+    return shapes
+
+
+@contextmanager
+def tried(model: nn.Module) -> Generator[None]:
+    """Try a training step of a model inside the block; its gradients and buffers are put back after it.
+
+    BadInput if the step fails, replaces a buffer, or draws from torch's global generator.
+    """
     before = torch.get_rng_state()
     objects = dict(model.named_buffers())
     buffers = {name: b.clone() for name, b in objects.items()}
-    with recorded_dropout() as shapes:
-        outputs = _outputs(model.train(), inputs)
     try:
-        torch.nn.functional.cross_entropy(outputs.to(torch.float64), labels % outputs.shape[1]).backward()
+        yield
     except RuntimeError as error:
         raise BadInput(f"the model cannot be trained on its outputs: {first_line(error)}; mend the model") from error
     replaced = [name for name, b in model.named_buffers() if b is not objects.get(name)]
@@ -259,13 +271,12 @@ def _try_out(model: nn.Module, inputs: Tensor, labels: Tensor) -> list[tuple[int
         model.zero_grad()
         for name, b in model.named_buffers():
             b.copy_(buffers[name])
-    if not bool((torch.get_rng_state() == before).all()):
+    if not torch.equal(torch.get_rng_state(), before):
         raise BadInput(
             "the model's forward pass draws from torch's global generator, which no source seeds; "
             "use nn.Dropout or F.dropout, which nondet seeds for each run, and take other random operations out "
             "(attention layers: dropout=0)"
         )
-    return shapes
 
 
 def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:

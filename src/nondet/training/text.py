@@ -24,7 +24,7 @@ from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.task import Recipe
 from nondet.training import averages
 from nondet.training.dropout import draw_uniforms, given_dropout, recorded_dropout
-from nondet.training.problem import Problem, first_line
+from nondet.training.problem import Problem, first_line, tried
 from nondet.training.stack import Seeds, Stack, over_stack, set_rate
 
 TEST_COLUMNS, TEST_WINDOW = 16, 16
@@ -211,33 +211,14 @@ def try_out(model: nn.Module, inputs: Tensor, labels: Tensor, recipe: Recipe) ->
 def _try_window(model: nn.Module, tokens: Tensor, high: int) -> list[tuple[int, ...]]:
     """The shapes of dropout's numbers for one window (B, T), the second of two, so that its state is one."""
     before = torch.get_rng_state()
-    objects = dict(model.named_buffers())
-    kept = {name: b.clone() for name, b in objects.items()}
     with torch.no_grad(), recorded_dropout():
         _, state = _answer(model.eval(), tokens, None, high)
     if not torch.equal(torch.get_rng_state(), before):
         raise BadInput("the model draws random numbers in evaluation too; write F.dropout(x, p, self.training)")
-    with recorded_dropout() as shapes:
-        logits, _ = _answer(model.train(), tokens, state, high)
-    try:
+    with tried(model):
+        with recorded_dropout() as shapes:
+            logits, _ = _answer(model.train(), tokens, state, high)
         logits.double().logsumexp(-1).mean().backward()
-    except RuntimeError as error:
-        raise BadInput(f"the model cannot be trained on its outputs: {first_line(error)}; mend the model") from error
-    replaced = [name for name, b in model.named_buffers() if b is not objects.get(name)]
-    if replaced:
-        raise BadInput(
-            f"the model replaces its buffer {replaced[0]} in the forward pass, and a stack would not see that; "
-            f"change it in place: self.{replaced[0]}.copy_(...)"
-        )
-    with torch.no_grad():
-        model.zero_grad()
-        for name, b in model.named_buffers():
-            b.copy_(kept[name])
-    if not torch.equal(torch.get_rng_state(), before):
-        raise BadInput(
-            "the model's forward pass draws from torch's global generator, which no source seeds; "
-            "use nn.Dropout or F.dropout, which nondet seeds for each run"
-        )
     return shapes
 
 
