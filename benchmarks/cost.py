@@ -1,7 +1,7 @@
 """What a task costs on one core: python benchmarks/cost.py [--data ROOT] prints docs/benchmarks.md's table of tasks.
 
 For each task, in a process of its own: epochs of the engine beside a bare loop of the same stacked steps (forward,
-backward, optimizer) on one mini-batch made beforehand, in turns; medians of three. Peak memory is the process's.
+backward, optimizer) on one mini-batch made beforehand, in turns; medians of seven. Peak memory is the process's.
 ROOT holds the official folders (`mnist`, `cifar-10-batches-bin`, `text` with train, valid and test).
 """
 
@@ -26,12 +26,12 @@ TASKS: dict[str, tuple[str, int, int, dict[str, str]]] = {
     "cifar10, resnet34": ("cifar10", 1, 32, {"batch_size": "32", "model": "resnet34"}),
     "text, qrnn": ("text", 2, 10_000, {}),
 }
-ROUNDS = 3
+ROUNDS = 7
 HEADING = """
 ## What a task costs
 
 `python benchmarks/cost.py --data ROOT`: epochs of the engine on one core, beside a bare loop of the same stacked
-forward, backward and optimizer steps on mini-batches made beforehand, in turns; medians of three. Small numbers of
+forward, backward and optimizer steps on mini-batches made beforehand, in turns; medians of seven. Small numbers of
 examples, at the task's own batch size: multiply. Peak memory is the whole process's.
 
 {processor} ({instructions}), torch {torch}, numpy {numpy}, one thread.
