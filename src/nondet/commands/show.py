@@ -1,0 +1,49 @@
+"""Show a study's table."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+
+from nondet.commands.common import Flag, print_table, say
+from nondet.errors import BadInput
+
+
+def show(study: Path, /, *, json: Flag = False, markdown: Flag = False, latex: Flag = False) -> int:
+    """Print a study's table, the control first, and what it says in words.
+
+    Parameters
+    ----------
+    study
+        The study's folder.
+    json
+        Everything as JSON, for scripts.
+    markdown
+        The table as Markdown.
+    latex
+        The table as LaTeX (it needs the package booktabs).
+    """
+    from nondet import study as studies
+    from nondet.report import table, words
+    from nondet.report.results import read_results
+
+    if json + markdown + latex > 1:
+        raise BadInput("show takes one of --json, --markdown and --latex (got more); choose one")
+    results = read_results(studies.load(study))
+    failed_control = results.control.identical is False
+    if json:
+        print(dumps(results.as_dict(), indent=2, allow_nan=False))
+    elif markdown or latex:
+        print((table.for_markdown if markdown else table.for_latex)(table.rows(results), table.head(results)))
+    else:
+        print_table(
+            table.for_terminal(table.rows(results), table.head(results)),
+            words.failures(results),
+            words.summary(results),
+            above=words.control_words(results),
+        )
+    if (json or markdown or latex) and failed_control:
+        say(words.control_words(results))
+    if results.missing:
+        say(words.unfinished(results))
+    return 3 if failed_control else 0
