@@ -142,16 +142,33 @@ def verify(study: Study) -> tuple[int, list[str]]:
     return len(keys) - len(problems), problems
 
 
+def sound_runs(
+    study: Study, condition: Condition, stored: Mapping[str, Stored] | None = None
+) -> tuple[dict[int, Stored], dict[int, int]]:
+    """A condition's finished runs by number, counted from 1, and the epochs at which others failed.
+
+    stored: runs read before, by key; without it they are read, and checked, from the study's store.
+    """
+    present = study.store.keys() if stored is None else stored.keys()
+    sound: dict[int, Stored] = {}
+    failures: dict[int, int] = {}
+    for number, spec in enumerate(condition.specs(study.identity, study.sources), start=1):
+        if spec.key in present:
+            run = study.store.get(spec.key) if stored is None else stored[spec.key]
+            if run.record["failed"] is None:
+                sound[number] = run
+            else:
+                failures[number] = run.record["failed"]
+    return sound, failures
+
+
 def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored]) -> ConditionResult:
-    specs = enumerate(condition.specs(study.identity, study.sources), start=1)
-    runs = {number: stored[spec.key] for number, spec in specs if spec.key in stored}
-    failures = {number: run.record["failed"] for number, run in runs.items() if run.record["failed"] is not None}
-    sound = [run for number, run in runs.items() if number not in failures]
+    sound, failures = sound_runs(study, condition, stored)
+    runs = list(sound.values())
+    total = len(sound) + len(failures)
     if len(sound) < 2:
-        return ConditionResult(condition, len(runs), failures, None)
-    return ConditionResult(
-        condition, len(runs), failures, _measures(study, sound, len(failures)), *_tracked(study, sound)
-    )
+        return ConditionResult(condition, total, failures, None)
+    return ConditionResult(condition, total, failures, _measures(study, runs, len(failures)), *_tracked(study, runs))
 
 
 def is_text(study: Study) -> bool:
