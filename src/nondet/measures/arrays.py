@@ -1,15 +1,21 @@
-"""What every measure accepts, and how the arrays are read: a part at a time, each part in float64."""
+"""What every measure accepts, and how the arrays are read: a part at a time, each part in float64, on all cores."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
+from nondet.executors.helpers import available_cores
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Cell = tuple[slice, slice]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 LARGEST = 1e100  # sums and squares of logits up to this size stay far inside the range of float64
 LARGEST_VALUE = 1e150  # likewise; the cross-entropy of the largest logits is twice as large as they are
@@ -57,8 +63,7 @@ def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
             f"classes must be at least 2 (got {classes}); give one logit for each class, two if it is binary"
         )
     if logits.dtype.kind == "f":
-        for run in range(runs):
-            _check_finite(logits[run], run)
+        deque(in_threads(lambda run: _check_finite(logits[run], run), range(runs)), maxlen=0)
     return logits
 
 
@@ -106,9 +111,45 @@ def predictions(outputs: ArrayLike) -> Integers:
     """
     logits = checked_outputs(outputs)
     chosen = np.empty(logits.shape[:2], dtype=np.int64)  # (N, n)
-    for part, tile in tiles(logits):
-        chosen[:, part] = tile.argmax(axis=-1)
+
+    def choose(cell: Cell) -> None:
+        chosen[cell] = logits[cell].astype(np.float64, order="C").argmax(axis=-1)
+
+    deque(in_threads(choose, cells(logits)), maxlen=0)
     return chosen
+
+
+def cells(outputs: NDArray[Any]) -> list[Cell]:
+    """Slices of the runs and of the examples that together cover both once, a run's after each other.
+
+    Each holds whole runs, or a part of one: what lies together in a file is read together.
+    """
+    runs, examples, classes = outputs.shape
+    together, step = max(1, TILE // (examples * classes)), max(1, TILE // classes)
+    return [
+        (slice(run, min(run + together, runs)), slice(start, min(start + step, examples)))
+        for run in range(0, runs, together)
+        for start in range(0, examples, step)
+    ]
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Yield `work(item)` in the order of the items, worked out on all cores that this process may use.
+
+    What is yielded does not depend on the number of threads. At most two results for each thread wait to be taken.
+    """
+    threads = min(available_cores(), len(items))
+    if threads < 2:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def tiles(outputs: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
