@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.measures.arrays import Floats, Integers, checked, in_threads
-
-Flags = NDArray[np.bool_]
+from nondet.measures.pairs import accuracy_gains, log_overlaps
 
 EXACT_RUNS = 2000
 """Up to so many runs every pair is taken; the pairs of more would take longer than all other measures together."""
@@ -24,17 +23,14 @@ GROUP = 100
 
 TILE = 2**22  # numbers in one part: enough examples for long inner loops, and 32 MiB of float64
 LONGEST = 1024  # examples in one part, so that there are parts for all cores
-BLOCK = 2**15  # pairs of runs x examples worked on at once, in float32, so that each core's cache holds them
-WIDEST, DEPTH = 96, 8  # runs and examples in a block of overlaps: half a MiB
-UNTHREADED = 2**18  # multiplications up to which OpenBLAS stays in one thread, so that no result depends on its number
-TINY = 1e-290  # a product of overlaps below this has lost digits
 
 
 def ensemble_accuracy_delta(outputs: ArrayLike, labels: ArrayLike) -> float:
     """Mean over pairs and both members of (accuracy of the pair's ensemble - accuracy of the member), in points.
 
-    The ensemble predicts the class with the largest sum of the two logits in float64, the first where several tie.
-    Right answers are counted in whole numbers, so equal runs give exactly 0.
+    The ensemble predicts the class with the largest sum of the two logits in float64, the first where several tie; of
+    runs that all predict one class, that class. Right answers are counted in whole numbers, so
+    equal runs give exactly 0.
 
     Args:
         outputs: logits `(N, n, c)`.
@@ -69,7 +65,7 @@ def ensemble_accuracy_delta_by_run(outputs: ArrayLike, labels: ArrayLike) -> Flo
         BadInput: see `checked`.
     """
     logits, truth = checked(outputs, labels)
-    return 100.0 * _mean_by_run(logits, lambda tile, part: _accuracy_gains(tile, truth[part]))
+    return 100.0 * _mean_by_run(logits, lambda tile, part: accuracy_gains(tile, truth[part]))
 
 
 def ensemble_cross_entropy_delta(outputs: ArrayLike, labels: ArrayLike) -> float:
@@ -105,7 +101,7 @@ def ensemble_cross_entropy_delta_by_run(outputs: ArrayLike, labels: ArrayLike) -
         BadInput: see `checked`.
     """
     logits, _ = checked(outputs, labels)
-    rows = _mean_by_run(logits, lambda tile, _: _log_overlaps(tile))
+    rows = _mean_by_run(logits, lambda tile, _: log_overlaps(tile))
     return np.minimum(0.0, rows)  # rounding could leave 1e-17
 
 
@@ -133,128 +129,3 @@ def _mean_by_run(logits: NDArray[Any], gains: Callable[[Floats, slice], NDArray[
         total[group] += sums
         partners[group] = len(group) - 1
     return total / (partners * examples)
-
-
-def _accuracy_gains(tile: Floats, truth: Integers) -> NDArray[Any]:
-    """Gains of each run's ensembles, `(N,)`, in right answers, for `tile` (N, t, c)."""
-    chosen = tile.argmax(axis=-1)  # (N, t)
-    alone = np.count_nonzero(chosen == truth, axis=1)
-    split: Flags = (chosen != chosen[0]).any(axis=0)  # elsewhere the ensembles predict what all runs do: no gain
-    together = _right_together(tile[:, split], truth[split])
-    together += (len(tile) - 1) * np.count_nonzero(chosen[0, ~split] == truth[~split])
-    return (2 * together - (len(tile) - 2) * alone - alone.sum()) / 2
-
-
-def _right_together(tile: Floats, truth: Integers) -> Integers:
-    """Right answers of each run's ensembles, `(N,)`, for `tile` (N, t, c).
-
-    An ensemble is right where all its margins are below 0, a margin being a class's logit minus the label's. They are
-    added in float32; where the largest is closer to 0 than rounding could move it, the sums are compared in float64.
-    """
-    runs, examples, _ = tile.shape
-    counts = np.zeros(runs, dtype=np.int64)
-    if not examples:
-        return counts
-    margins, bounds = _margins(tile, truth)  # (c - 1, N, t), (N,)
-    height = max(1, BLOCK // examples)
-    for start in range(0, runs, height):
-        for run in range(min(start + height, runs) - 1):
-            later = slice(max(start, run + 1), start + height)
-            limit = (bounds[run] + bounds[later])[:, None]  # (m, 1)
-            largest = _largest_sums(margins, run, later)  # (m, t)
-            right: Flags = largest < -limit
-            near: Flags = largest <= limit
-            if np.count_nonzero(near) > np.count_nonzero(right):
-                near &= ~right
-                partner, example = np.nonzero(near)
-                sums = tile[run, example] + tile[later][partner, example]
-                right[partner, example] = sums.argmax(axis=-1) == truth[example]
-            answers = np.bitwise_count(np.packbits(right, axis=1)).sum(axis=1, dtype=np.int64)
-            counts[run] += answers.sum()
-            counts[later] += answers
-    return counts
-
-
-def _margins(tile: Floats, truth: Integers) -> tuple[NDArray[np.float32], Floats]:
-    """Each class's logit minus the label's, but for a factor, `(c - 1, N, t)`; and bounds on their errors, `(N,)`.
-
-    The sum of two runs' margins is off by less than the sum of their bounds. Whole numbers are exact, their bound is 0,
-    and a quarter makes the ensembles' ties what they are: lost to a lower class, won from a higher one.
-    """
-    label = truth[:, None]  # (t, 1)
-    others: Integers = np.arange(tile.shape[-1] - 1, dtype=np.int64)
-    others = others + (others >= label)  # (t, c - 1)
-    margins = np.take_along_axis(tile, others[None], axis=-1)
-    margins -= np.take_along_axis(tile, label[None], axis=-1)
-    size = np.abs(tile).max(axis=(1, 2))
-    if size.max() < 2**20 and (np.rint(tile) == tile).all():
-        margins += np.where(others < label, 0.25, -0.25)
-        bounds = np.zeros(len(tile))
-    else:
-        scale = np.abs(margins).max() or 1.0  # so that none leaves the range of float32
-        margins /= scale
-        # rounding: of the margins and their sum in float32, of the logits' sums in float64; and underflow
-        bounds = 2.0**-22 * np.abs(margins).max(axis=(1, 2)) + 2.0**-51 * (size / scale) + 2.0**-140
-    return np.ascontiguousarray(margins.transpose(2, 0, 1), dtype=np.float32), bounds
-
-
-def _largest_sums(margins: NDArray[np.float32], run: int, later: slice) -> NDArray[np.float32]:
-    """The largest over classes of a run's margin plus a later run's, `(m, t)`."""
-    largest = margins[0, run] + margins[0, later]
-    sums = np.empty_like(largest)
-    for margin in margins[1:]:
-        np.add(margin[run], margin[later], out=sums)
-        np.maximum(largest, sums, out=largest)
-    return largest
-
-
-def _log_overlaps(tile: Floats) -> Floats:
-    """Sum over partners and examples of the logarithm of the overlap, `(N,)`, for `tile` (N, t, c).
-
-    The overlap of a and b is the inner product of `exp(a / 2)` and `exp(b / 2)`, each of length 1: exponentials are
-    taken once per run, not once per pair. Of equal rows one is worked out, and they overlap by exactly 1.
-    """
-    half = (tile - tile.max(axis=-1, keepdims=True)) / 2
-    unit = np.exp(half)
-    length = np.sqrt(np.square(unit).sum(axis=-1, keepdims=True))  # from 1 to sqrt(c)
-    unit /= length
-    half -= np.log(length)  # unit = exp(half), but for what underflows
-    rows = unit.reshape(len(unit), -1)
-    row = np.dtype((np.void, rows.itemsize * rows.shape[1]))
-    _, first, which, copies = np.unique(
-        rows.view(row)[:, 0], return_index=True, return_inverse=True, return_counts=True
-    )
-    unit, half = (np.ascontiguousarray(array[first].transpose(1, 0, 2)) for array in (unit, half))  # (t, D, c)
-    sums = np.zeros(len(first))
-    width = min(WIDEST, max(1, math.isqrt(UNTHREADED // tile.shape[-1])))
-    blocks = [slice(start, start + width) for start in range(0, len(first), width)]
-    for number, ours in enumerate(blocks):
-        for theirs in blocks[number:]:
-            logs = _block(unit[:, ours], unit[:, theirs], half[:, ours], half[:, theirs])
-            if ours == theirs:
-                np.fill_diagonal(logs, 0.0)
-            else:
-                sums[theirs] += (logs * copies[ours, None]).sum(axis=0)
-            sums[ours] += (logs * copies[theirs]).sum(axis=1)
-    return sums[which]
-
-
-def _block(ours: Floats, theirs: Floats, half: Floats, their_half: Floats) -> Floats:
-    """Sum over examples of the logarithms of the overlaps of runs `(t, a, c)` with others `(t, b, c)`: `(a, b)`."""
-    logs = np.zeros((ours.shape[1], theirs.shape[1]))
-    for start in range(0, len(ours), DEPTH):
-        part = slice(start, start + DEPTH)
-        overlaps = np.matmul(ours[part], theirs[part].transpose(0, 2, 1))  # (DEPTH, a, b)
-        product = overlaps.prod(axis=0)  # one logarithm for several examples
-        lost: Flags = product < TINY
-        if lost.any():  # far apart: stay in logarithms
-            product[lost] = 1.0
-            a, b = np.nonzero(lost)
-            logs[lost] += _log_sum_exp(half[part, a] + their_half[part, b]).sum(axis=0)
-        logs += np.log(product)
-    return logs
-
-
-def _log_sum_exp(rows: Floats) -> Floats:
-    top = rows.max(axis=-1)
-    return top + np.log(np.exp(rows - top[..., None]).sum(axis=-1))
