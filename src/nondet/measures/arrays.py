@@ -32,7 +32,16 @@ def checked(outputs: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Intege
         BadInput: a rule is broken; the message names the value and the way out.
     """
     logits = checked_outputs(outputs)
-    return logits, _checked_labels(labels, *logits.shape[1:])
+    examples, classes = logits.shape[1:]
+    truth = checked_labels(labels, examples)
+    wrong = (truth < 0) | (truth >= classes)
+    if wrong.any():
+        example = int(wrong.argmax())
+        raise BadInput(
+            f"labels must be from 0 to {classes - 1} (got {np.asarray(labels)[example]} at example {example}, "
+            "counting from 0); number the classes from 0, in the order of the logits"
+        )
+    return logits, truth
 
 
 def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
@@ -65,6 +74,41 @@ def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
     if logits.dtype.kind == "f":
         deque(in_threads(lambda run: _check_finite(logits[run], run), range(runs)), maxlen=0)
     return logits
+
+
+def checked_predictions(predicted: ArrayLike) -> NDArray[Any]:
+    """Return predictions `(N, n)`, any integers such as classes or token numbers, as an array, uncopied.
+
+    Raises:
+        BadInput: not two axes of integers, fewer than two runs, or no example.
+    """
+    array = as_array(predicted, "predictions")
+    if array.ndim != 2 or array.dtype.kind not in "iu" or array.shape[1] < 1:
+        raise BadInput(
+            "predictions must be integers with two axes, runs and examples "
+            f"(got {array.dtype} of shape {array.shape}); give one row of classes for each run"
+        )
+    check_runs(len(array), "predictions")
+    return array
+
+
+def checked_labels(labels: ArrayLike, examples: int) -> Integers:
+    """Return labels `(n,)` as int64: integers, one for each example.
+
+    Raises:
+        BadInput: a rule is broken; the message names the value and the way out.
+    """
+    array = as_array(labels, "labels")
+    if array.ndim != 1:
+        raise BadInput(f"labels must have one axis, examples (got shape {array.shape}); give one class number each")
+    if array.dtype.kind not in "iu":
+        raise BadInput(f"labels must be integers (got {array.dtype}); convert class numbers with labels.astype(int)")
+    if len(array) != examples:
+        raise BadInput(
+            f"labels must be as many as the examples (got {len(array)} labels for {examples} examples); "
+            "give the labels of the same test set, in its order"
+        )
+    return array.astype(np.int64)
 
 
 def check_runs(runs: int, what: str) -> None:
@@ -152,6 +196,15 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterato
             yield waiting.popleft().result()
 
 
+def look_like_probabilities(outputs: ArrayLike) -> bool:
+    """Whether outputs `(N, n, c)` are all from 0 to 1 and sum to 1 in every example, as no logits do by chance."""
+    logits = as_array(outputs, "outputs")
+    return all(
+        run.min() >= 0 and run.max() <= 1 and bool((np.abs(run.sum(axis=-1, dtype=np.float64) - 1) < 1e-2).all())
+        for run in logits
+    )
+
+
 def tiles(outputs: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
     """Yield every example once: a slice of the examples, and their outputs `(N, t, c)` as a float64 copy."""
     runs, examples, classes = outputs.shape
@@ -185,24 +238,3 @@ def _check_finite(logits: NDArray[Any], run: int) -> None:
         f"outputs must be finite and at most {LARGEST:g} in size "
         f"(got {value} in run {run}, example {example}, counting from 0); leave that run out and count it as failed"
     )
-
-
-def _checked_labels(labels: ArrayLike, examples: int, classes: int) -> Integers:
-    array = as_array(labels, "labels")
-    if array.ndim != 1:
-        raise BadInput(f"labels must have one axis, examples (got shape {array.shape}); give one class number each")
-    if array.dtype.kind not in "iu":
-        raise BadInput(f"labels must be integers (got {array.dtype}); convert class numbers with labels.astype(int)")
-    if len(array) != examples:
-        raise BadInput(
-            f"labels must be as many as the examples (got {len(array)} labels for {examples} examples); "
-            "give the labels of the same test set, in its order"
-        )
-    wrong = (array < 0) | (array >= classes)
-    if wrong.any():
-        example = int(wrong.argmax())
-        raise BadInput(
-            f"labels must be from 0 to {classes - 1} (got {array[example]} at example {example}, counting from 0); "
-            "number the classes from 0, in the order of the logits"
-        )
-    return array.astype(np.int64)

@@ -12,17 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.errors import BadInput
-from nondet.measures.arrays import (
-    TILE,
-    Floats,
-    Integers,
-    as_array,
-    check_runs,
-    checked_outputs,
-    in_threads,
-    predictions,
-)
+from nondet.measures.arrays import TILE, Floats, Integers, checked_outputs, checked_predictions, in_threads, predictions
 
 TOGETHER = 16  # runs whose rows one thread sums before the sums are summed: fixed, so that threads change no digit
 
@@ -48,7 +38,7 @@ def disagreement_of(predicted: ArrayLike) -> float:
         predicted: predictions `(N, n)`.
 
     Raises:
-        BadInput: not two axes of integers, fewer than two runs, or no example.
+        BadInput: see `checked_predictions`.
     """
     agreeing, partners = _agreeing(predicted)
     total = len(agreeing) * partners
@@ -64,7 +54,7 @@ def disagreement_by_run(predicted: ArrayLike) -> Floats:
         predicted: predictions `(N, n)`.
 
     Raises:
-        BadInput: as `disagreement_of`.
+        BadInput: see `checked_predictions`.
     """
     agreeing, partners = _agreeing(predicted)
     return 100.0 * (partners - agreeing) / partners
@@ -126,14 +116,8 @@ def correlation_by_run(outputs: ArrayLike, kind: Literal["pearson", "spearman"] 
 
 def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
     """For each run, over examples and partners, how often it agrees, `(N,)`; and how often it could."""
-    array = as_array(predicted, "predictions")
-    if array.ndim != 2 or array.dtype.kind not in "iu" or array.shape[1] < 1:
-        raise BadInput(
-            "predictions must be integers with two axes, runs and examples "
-            f"(got {array.dtype} of shape {array.shape}); give one row of classes for each run"
-        )
+    array = checked_predictions(predicted)
     runs, examples = array.shape
-    check_runs(runs, "predictions")
     lowest = int(array.min())
     span = int(array.max()) - lowest + 1
     if span > TILE:

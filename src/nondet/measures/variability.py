@@ -7,7 +7,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nondet.errors import BadInput
-from nondet.measures.arrays import TILE, Cell, Floats, cells, checked, checked_values, in_threads, predictions
+from nondet.measures.arrays import (
+    TILE,
+    Cell,
+    Floats,
+    cells,
+    checked,
+    checked_labels,
+    checked_predictions,
+    checked_values,
+    in_threads,
+    predictions,
+)
 
 
 def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
@@ -23,7 +34,22 @@ def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
         BadInput: see `checked`.
     """
     logits, truth = checked(outputs, labels)
-    right = np.count_nonzero(predictions(logits) == truth, axis=1)  # (N,)
+    return accuracy_of(predictions(logits), truth)
+
+
+def accuracy_of(predicted: ArrayLike, labels: ArrayLike) -> Floats:
+    """Accuracy of each run, `(N,)`, in percent, from predicted classes.
+
+    Args:
+        predicted: classes `(N, n)`, any integers.
+        labels: classes `(n,)`.
+
+    Raises:
+        BadInput: see `checked_predictions`; or labels that are no integers, or not one for each example.
+    """
+    classes = checked_predictions(predicted)
+    truth = checked_labels(labels, classes.shape[1])
+    right = np.count_nonzero(classes == truth, axis=1)  # (N,)
     return 100.0 * right / len(truth)
 
 
