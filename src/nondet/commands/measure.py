@@ -6,6 +6,7 @@ from json import dumps
 from pathlib import Path
 
 from nondet.commands.common import Flag, print_table, say
+from nondet.errors import BadInput
 
 PROBABILITIES = (
     "warning: the outputs look like probabilities (all from 0 to 1, each example's sum 1), and correlations, "
@@ -33,7 +34,10 @@ def measure(outputs: Path, /, *, labels: Path | None = None, json: Flag = False)
     from nondet.measures.files import read_labels, read_outputs
     from nondet.report import table, words
 
-    array, truth = read_outputs(outputs), read_labels(labels or outputs)
+    array = read_outputs(outputs)
+    if labels is None and outputs.suffix == ".npy":
+        raise BadInput(f"--labels must name the file of the labels (got none, and {outputs} holds one array); add it")
+    truth = read_labels(labels or outputs)
     classes_alone = array.ndim == 2 and array.dtype.kind in "iu"
     if classes_alone:
         measures = measure_predictions(array, truth)

@@ -50,7 +50,7 @@ def read_outputs(path: Path) -> Array:
 
 
 def read_labels(path: Path) -> Array:
-    """Labels `(n,)` of a table: of its column `label`, or of the only one that is not `run` or `example`.
+    """Labels `(n,)` of a table: of its column `label`, or, without a column `run`, of the only one but `example`.
 
     With a column `example` they come in the order in which `read_outputs` puts the examples, and an example that stands
     in several rows must have one label; without, in the order of the rows.
@@ -60,10 +60,10 @@ def read_labels(path: Path) -> Array:
     """
     with reading(path, "a table that can be read", "write it with pyarrow or pandas"):
         types = _column_types(path)
-        others = [name for name in types if name in LABELS] or [name for name in types if name not in KEYS]
+        others = [name for name in types if name in LABELS or (name != "example" and "run" not in types)]
         if len(others) != 1 or ("run" in types and "example" not in types):
             raise BadInput(
-                f"{path} must have a column label, and example beside run (got {_shown(list(types))}); "
+                f"{path} must have one column label, and example beside run (got {_shown(list(types))}); "
                 "name it in the first line or in the schema, or give another file with --labels"
             )
         keyed = "example" in types
