@@ -170,8 +170,8 @@ def same_effect(groups: Sequence[Floats], spread: bool, seed: int = 0) -> float:
 
 
 def figure(by_run: Floats, spread: bool) -> float:
-    """A condition's figure: the SD (ddof = 1) of its numbers, or their mean."""
-    return float(by_run.std(ddof=1)) if spread else float(by_run.mean())
+    """A condition's figure: the SD (ddof = 1) of its numbers, or their mean; exactly 0 for equal numbers, or zeros."""
+    return float((by_run - by_run[0]).std(ddof=1)) if spread else float(by_run.mean())
 
 
 def without_each(by_run: Floats, spread: bool) -> Floats:
@@ -180,7 +180,8 @@ def without_each(by_run: Floats, spread: bool) -> Floats:
     A mean U over pairs is `U - 2 (r_i - U) / (N - 2)` without run i, where r_i is i's mean over its partners.
     """
     runs = len(by_run)
-    deviations = by_run - by_run.mean()
+    shifted = by_run - by_run[0]  # equal numbers must become exactly 0
+    deviations = shifted - shifted.mean()
     if not spread:
         return by_run.mean() - 2 * deviations / (runs - 2)
     squares = np.square(deviations)

@@ -97,8 +97,9 @@ def legend(found: Alike) -> str:
 
 def sentence(found: Alike) -> str:
     """What was shown of these conditions, and no more."""
-    start = f"From epoch {found.effects.onset} on: " if found.effects.onset else ""
-    return start + " ".join(filter(None, (_differences(found), _likeness(found), _without_effect(found))))
+    text = " ".join(filter(None, (_differences(found), _likeness(found), _without_effect(found))))
+    onset = found.effects.onset
+    return f"From epoch {onset} on, {text[0].lower()}{text[1:]}" if onset else text
 
 
 def _cell(pair: Pair | None) -> str:
@@ -109,7 +110,7 @@ def _cell(pair: Pair | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return f"{value:.2f}" if value is not None and 0.1 <= value < 100 else f"{value:.0e}"
+    return f"{value:.2f}" if value is not None and 0.01 <= value < 100 else f"{value:.0e}"
 
 
 def _differences(found: Alike) -> str:
@@ -121,23 +122,22 @@ def _differences(found: Alike) -> str:
 
 
 def _likeness(found: Alike) -> str:
-    """How many pairs were shown alike; of the others, what it would take if they are."""
-    names = [metric.name for metric in found.effects.metrics]
-    all_pairs = len({(p.a, p.b) for p in found.pairs})
-    counts = {name: sum(p.metric == name and p.verdict == "equivalent" for p in found.pairs) for name in names}
-    start = f"At a margin of {found.margin:g} "
-    if not any(counts.values()):
-        text = start + "no two sources were shown alike in any metric"
+    """Which pairs were shown alike; of the others, what it would take if they are."""
+    metrics = [metric.name for metric in found.effects.metrics]
+    names = list(dict.fromkeys((p.a, p.b) for p in found.pairs))
+    counts = {m: sum(p.metric == m and p.verdict == "equivalent" for p in found.pairs) for m in metrics}
+    shown = {m: count for m, count in counts.items() if count}
+    every = [pair for pair in names if all(p.verdict == "equivalent" for p in found.pairs if (p.a, p.b) == pair)]
+    if not shown:
+        text = "no two sources were shown alike in any metric"
+    elif len(names) == 1:
+        text = f"{names[0][0]} and {names[0][1]} were shown alike in {_listed([WORDS[m] for m in shown])}"
     else:
-        parts = [f"{count} in {WORDS[name]}" for name, count in counts.items() if count]
-        text = start + f"these of {all_pairs} pairs of sources were shown alike: {_listed(parts)}"
-        every = [
-            f"{a} and {b}"
-            for a, b in dict.fromkeys((p.a, p.b) for p in found.pairs)
-            if all(p.verdict == "equivalent" for p in found.pairs if (p.a, p.b) == (a, b))
-        ]
-        text += f"; in every metric: {_listed(every)}" if every else "; no two in every metric"
-    return text + _what_it_takes(found, [name for name in names if counts[name] < all_pairs]) + "."
+        parts = [f"{count} in {WORDS[m]}" for m, count in shown.items()]
+        whole = "; ".join(f"{a} and {b}" for a, b in every) or "none"
+        text = f"of {len(names)} pairs of sources {_listed(parts)} were shown alike, and {whole} in every metric"
+    takes = _what_it_takes(found, [m for m in metrics if counts[m] < len(names)])
+    return f"At a margin of {found.margin:g} {text}{takes}."
 
 
 def _what_it_takes(found: Alike, names: Sequence[str]) -> str:
@@ -157,13 +157,11 @@ def _what_it_takes(found: Alike, names: Sequence[str]) -> str:
 def _without_effect(found: Alike) -> str:
     parts: list[str] = []
     for condition in found.effects.runs:
-        metrics = [
-            WORDS[m.name]
-            for m in found.effects.metrics
-            if condition in m.by_run and figure(m.by_run[condition], m.spread) == 0
-        ]
-        parts += [f"{condition} has no effect at all on {_listed(metrics)}"] if metrics else []
-    return f"In these runs {_listed(parts)}." if parts else ""
+        own = [m for m in found.effects.metrics if condition in m.by_run]
+        zero = [WORDS[m.name] for m in own if figure(m.by_run[condition], m.spread) == 0]
+        if zero:
+            parts.append(f"{condition} has no effect" + (f" on {_listed(zero)}" if len(zero) < len(own) else " at all"))
+    return f"In these runs {'; '.join(parts)}." if parts else ""
 
 
 def _runs_needed(pair: Pair) -> int | None:

@@ -68,7 +68,7 @@ def _own_runs(study: Study, condition: Condition, seen: set[str]) -> list[Stored
     sound, _ = sound_runs(study, condition)
     keys = [spec.key for spec in condition.specs(study.identity, study.sources)]
     own = {keys[number - 1]: run for number, run in sound.items() if keys[number - 1] not in seen}
-    seen |= own.keys()
+    seen.update(own)
     return list(own.values())
 
 
