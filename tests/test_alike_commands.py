@@ -66,14 +66,14 @@ def test_alike_json(nondet: Nondet, six: Path) -> None:
         }
     ]
     assert set(found["runs"].values()) == {5}
-    assert "At a margin of 1.25" in found["sentence"]
+    assert "at a margin of 1.25" in found["sentence"]
 
 
 def test_alike_table(nondet: Nondet, six: Path) -> None:
     """The table has a row for each pair, and says in words what was shown, of which runs, and what was left out."""
     ran = nondet("alike", six, "--margin", 2, "--level", 0.1)
     assert ran.code == 0
-    for text in ("shuffle / bit", "shuffle@1 / bit@1", "80 % interval", "At a margin of 2", "Left out: init+shuffle@1"):
+    for text in ("shuffle / bit", "shuffle@1 / bit@1", "80 % interval", "at a margin of 2", "Left out: init+shuffle@1"):
         assert text in " ".join(ran.out.split())
 
 

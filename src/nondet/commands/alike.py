@@ -40,7 +40,8 @@ def alike(study: Path, /, *, margin: float = 1.25, level: float = 0.05, json: Fl
         got = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise BadInput(
             f"two conditions of the same onset must have at least {MIN_RUNS} sound runs each besides the reference "
-            f"run that all share (got {got}); add --runs {max(20, MIN_RUNS + 1)}, or another --vary, to `nondet run`"
+            f"run that all share (got {got or 'no conditions'}); "
+            "add --runs 20, or another --vary, to `nondet run`"
         )
     found = [report.alike(group, margin, level) for group in effects]
     if json:

@@ -128,16 +128,16 @@ def _likeness(found: Alike) -> str:
     counts = {m: sum(p.metric == m and p.verdict == "equivalent" for p in found.pairs) for m in metrics}
     shown = {m: count for m, count in counts.items() if count}
     every = [pair for pair in names if all(p.verdict == "equivalent" for p in found.pairs if (p.a, p.b) == pair)]
+    margin = f"at a margin of {found.margin:g}"
     if not shown:
-        text = "no two sources were shown alike in any metric"
+        text = f"No two sources were shown alike in any metric {margin}"
     elif len(names) == 1:
-        text = f"{names[0][0]} and {names[0][1]} were shown alike in {_listed([WORDS[m] for m in shown])}"
+        text = f"{names[0][0]} and {names[0][1]} were shown alike {margin} in {_listed([WORDS[m] for m in shown])}"
     else:
-        parts = [f"{count} in {WORDS[m]}" for m, count in shown.items()]
+        parts = ", ".join(f"in {WORDS[m]} {count}" for m, count in shown.items())
         whole = "; ".join(f"{a} and {b}" for a, b in every) or "none"
-        text = f"of {len(names)} pairs of sources {_listed(parts)} were shown alike, and {whole} in every metric"
-    takes = _what_it_takes(found, [m for m in metrics if counts[m] < len(names)])
-    return f"At a margin of {found.margin:g} {text}{takes}."
+        text = f"Of the {len(names)} pairs of sources these were shown alike {margin}: {parts}; in every metric {whole}"
+    return text + _what_it_takes(found, [m for m in metrics if counts[m] < len(names)]) + "."
 
 
 def _what_it_takes(found: Alike, names: Sequence[str]) -> str:
@@ -150,7 +150,7 @@ def _what_it_takes(found: Alike, names: Sequence[str]) -> str:
     if not needed:
         return ""
     low, high = min(needed, key=lambda name: needed[name]), max(needed, key=lambda name: needed[name])
-    text = f"; two sources of equal effect would be with about {_rounded(needed[low])} runs each in {WORDS[low]}"
+    text = f". Two of equal effect would be, with about {_rounded(needed[low])} runs each in {WORDS[low]}"
     return text + (f", and with {_rounded(needed[high])} in {WORDS[high]}" if high != low else "")
 
 

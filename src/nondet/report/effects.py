@@ -45,7 +45,7 @@ def read_effects(study: Study) -> tuple[list[Effects], dict[str, str]]:
     A run counts in one condition only: the reference run, which all share, in none, and any other that several share
     in the first of them.
     """
-    seen = {next(iter(study.specs()))}
+    seen = set(list(study.specs())[:1])  # the reference run
     by_onset: dict[int, dict[str, dict[str, Floats]]] = {}
     left_out: dict[str, str] = {}
     for condition in study.conditions:
