@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,8 @@ from PIL import Image
 from nondet import study as studies
 from nondet.errors import BadInput
 from nondet.measures import disagreement, measure
+from nondet.measures.language import sample_tokens
+from nondet.protocol import Condition
 from nondet.report import unstable
 from nondet.report.alike import alike as all_tests
 from nondet.report.alike import sentence
@@ -25,14 +26,65 @@ from nondet.report.effects import read_effects
 Nondet = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def six(tiny: Path, tmp_path_factory: pytest.TempPathFactory, process: Callable[..., Any]) -> Path:
-    """Six runs of three conditions from the start, and of three from epoch 1 on, two of which are the same runs."""
-    folder = tmp_path_factory.mktemp("studies") / "six"
-    vary = ["--vary", "shuffle", "--vary", "init+shuffle", "--vary", "bit"]
-    ran = process("run", tiny, "--runs", 6, *vary, "--onset", 0, "--onset", 1, "--study", folder)
-    assert ran.code == 0, ran.err
+LATE = (Condition("shuffle@1", ("shuffle",), 6, 1), Condition("init+shuffle@1", ("init", "shuffle"), 6, 1))
+SIX = (
+    Condition("shuffle", ("shuffle",), 6),
+    Condition("init+shuffle", ("init", "shuffle"), 6),
+    Condition("bit", ("bit",), 6),
+    *LATE,
+    Condition("bit@1", ("bit",), 6, 1),
+)
+THREE = (Condition("init", ("init",), 3), Condition("all", ("init", "shuffle"), 3))
+Arrays = dict[str, np.ndarray]
+
+
+def made(folder: Path, conditions: tuple[Condition, ...], arrays: Callable[[int], Arrays], text: bool = False) -> Path:
+    """A finished study without any training: each run has the arrays of its own seed, the control's repeats of one."""
+    study = studies.Study(
+        folder=folder,
+        identity={"name": "made", "recipe": {"bptt": 4} if text else {}},
+        sources=("init", "shuffle", "bit"),
+        environment={"stack": 20},
+        labels=np.random.default_rng(0).integers(0, 3, 300 if text else 20),
+        command=("nondet", "run", "made"),
+        conditions=conditions,
+    )
+    for seed, (key, spec) in enumerate(study.planned().items()):
+        study.store.put(key, arrays(0 if spec.repeat else seed), {"run": spec.as_dict(), "failed": None})
+    studies._save(study)
     return folder
+
+
+def logits_of(seed: int) -> Arrays:
+    shared = np.random.default_rng(1000).normal(size=(20, 3))
+    return {"outputs": (shared + np.random.default_rng(seed).normal(size=(20, 3))).astype(np.float32)}
+
+
+def tokens_of(seed: int) -> Arrays:
+    logits = np.random.default_rng(seed).normal(size=(300, 9))
+    return {
+        "logprob": -np.abs(logits).mean(axis=1).astype(np.float32),
+        "prediction": logits.argmax(axis=1).astype(np.int32),
+        "sample.logits": logits[sample_tokens(300)].astype(np.float32),
+    }
+
+
+@pytest.fixture
+def six(tmp_path: Path) -> Path:
+    """Six runs of three conditions from the start, and of three from epoch 1 on, two of which are the same runs."""
+    return made(tmp_path / "six", SIX, logits_of)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """Three runs of two conditions."""
+    return made(tmp_path / "three", THREE, logits_of)
+
+
+@pytest.fixture
+def text_study(tmp_path: Path) -> Path:
+    """Six runs of two conditions of a language model of 9 words, on 300 tokens."""
+    return made(tmp_path / "text", (SIX[0], SIX[2]), tokens_of, text=True)
 
 
 def test_alike_json(nondet: Nondet, six: Path) -> None:
@@ -93,10 +145,10 @@ def test_effects_are_the_measures(six: Path) -> None:
     assert rows["ensemble_delta.cross_entropy"].mean() == pytest.approx(-exact.ensemble_delta.cross_entropy)
 
 
-def test_alike_refuses(nondet: Nondet, finished: Path, six: Path, tmp_path: Path) -> None:
+def test_alike_refuses(nondet: Nondet, three: Path, six: Path, tmp_path: Path) -> None:
     """Too few runs, bad margins and levels, and folders that are no study: one sentence and status 2."""
     for words, rule in (
-        ((finished,), "must have at least 4 sound runs each besides the reference run"),
+        ((three,), "must have at least 4 sound runs each besides the reference run"),
         ((six, "--margin", 1), "margin must be a ratio above 1"),
         ((six, "--margin", "nan"), "margin must be a ratio above 1"),
         ((six, "--level", 0.7), "level must be above 0 and below 0.5"),
@@ -120,14 +172,13 @@ def test_alike_with_equal_runs(six: Path) -> None:
     assert "bit@1 has no effect at all." in sentence(found)
 
 
-def test_alike_of_an_unfinished_study(nondet: Nondet, six: Path, tmp_path: Path) -> None:
+def test_alike_of_an_unfinished_study(nondet: Nondet, six: Path) -> None:
     """What is there is compared; what is missing is said on standard error, with the way to go on."""
-    folder = Path(shutil.copytree(six, tmp_path / "part"))
-    opened = studies.load(folder)
+    opened = studies.load(six)
     last = opened.conditions[0].specs(opened.identity, opened.sources)[-1].key
-    for path in (folder / "runs").glob(f"{last}*"):
+    for path in (six / "runs").glob(f"{last}*"):
         path.unlink()
-    ran = nondet("alike", folder, "--json")
+    ran = nondet("alike", six, "--json")
     assert ran.code == 0
     assert ran.json["runs"]["shuffle"] == 4
     assert "Not finished: 1 runs are still to train. Go on with:" in ran.err
@@ -163,9 +214,9 @@ def test_examples_are_deterministic(nondet: Nondet, six: Path) -> None:
     assert top == sorted(top, key=lambda e: (-e["disagreement"], e["index"]))
 
 
-def test_examples_in_words(nondet: Nondet, finished: Path) -> None:
+def test_examples_in_words(nondet: Nondet, three: Path) -> None:
     """Without a condition it is `all`; the sentence says how many examples carry the disagreement."""
-    ran = nondet("examples", finished, "--top", 2)
+    ran = nondet("examples", three, "--top", 2)
     assert ran.code == 0
     text = " ".join(ran.out.split())
     assert "all 3 runs of all agree" in text
@@ -187,11 +238,11 @@ def test_examples_refuses(nondet: Nondet, six: Path, tmp_path: Path) -> None:
         assert ran.err.count("\n") == 1
 
 
-def test_folder_with_a_colon(nondet: Nondet, finished: Path, tmp_path: Path) -> None:
+def test_folder_with_a_colon(nondet: Nondet, three: Path, tmp_path: Path) -> None:
     """A folder may have a colon in its own name, with and without a condition after it."""
-    folder = shutil.copytree(finished, tmp_path / "a:b")
+    folder = three.rename(tmp_path / "a:b")
     assert nondet("examples", folder, "--json").json["condition"] == "all"
-    assert nondet("examples", f"{folder}:bit", "--json").json["condition"] == "bit"
+    assert nondet("examples", f"{folder}:init", "--json").json["condition"] == "init"
 
 
 def test_examples_without_pictures(nondet: Nondet, finished: Path, tmp_path: Path) -> None:
@@ -219,9 +270,47 @@ def test_examples_writes_pictures(nondet: Nondet, task_file: Callable[..., Path]
         assert image.size == (96, 96)
 
 
-def test_two_runs_are_needed(study: Path) -> None:
+def test_two_runs_are_needed(three: Path) -> None:
     """A condition with one finished run has no disagreement; the sentence says how to go on."""
-    opened = studies.load(study)
+    opened = studies.load(three)
     alone = replace(opened.conditions[0], runs=1)
     with pytest.raises(BadInput, match=r"runs must be at least 2 to disagree \(got 1 of init"):
         unstable.read_unstable(opened, alone, 5)
+
+
+def test_language_models(nondet: Nondet, text_study: Path) -> None:
+    """A language model's effects are the SD of perplexity in place of accuracy's, and the rest as for classifiers."""
+    found = nondet("alike", text_study, "--json")
+    assert found.code == 0, found.err
+    assert [test["metric"] for test in found.json["omnibus"]] == [
+        "perplexity.sd",
+        "cross_entropy.sd",
+        "disagreement",
+        "correlation.pearson",
+        "ensemble_delta.cross_entropy",
+    ]
+    assert nondet("alike", text_study).out.lstrip().startswith("PPL SD")
+
+
+def test_tokens_that_flip(nondet: Nondet, text_study: Path, tmp_path: Path) -> None:
+    """An example of a language model is a token; entropy within is known where its logits were kept."""
+    ran = nondet("examples", f"{text_study}:shuffle", "--top", 300, "--json", "--pictures", tmp_path / "p")
+    assert ran.code == 0, ran.err
+    within = {e["index"] for e in ran.json["top"] if e["entropy"]["within"] is not None}
+    assert within == set(sample_tokens(300).tolist())
+    assert ran.json["pictures"] == {"files": [], "reason": "a text has words, not pictures"}
+    assert "test tokens" in ran.json["sentence"]
+    lines = nondet("examples", f"{text_study}:bit", "--top", 2).out.splitlines()
+    counts = [int(line.split()[1]) for line in lines[5:8]]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_control(nondet: Nondet, three: Path) -> None:
+    """Where the control is not zero both commands say so on standard error, and exit with 3."""
+    opened = studies.load(three)
+    repeat = list(opened.control_specs())[-1]
+    for path in (three / "runs").glob(f"{repeat}*"):
+        path.unlink()
+    opened.store.put(repeat, logits_of(77), {"run": {}, "failed": None})
+    ran = nondet("examples", three)
+    assert (ran.code, "CONTROL IS NOT ZERO" in ran.err) == (3, True)
