@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from nondet import study as studies
-from nondet.data import streamed
+from nondet.data import decode
 from nondet.report.pictures import picture, pictures_of
 from nondet.request import Request
 
@@ -127,8 +127,8 @@ def test_streamed_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     opened = untrained(tmp_path / "s", "imagenet", tmp_path / "tree")
 
     read: list[str] = []
-    whole = streamed.read_image
-    monkeypatch.setattr(streamed, "read_image", lambda path: read.append("/".join(path.parts[-3:])) or whole(path))
+    whole = decode.read_image
+    monkeypatch.setattr(decode, "read_image", lambda path: read.append("/".join(path.parts[-3:])) or whole(path))
     found, why = pictures_of(opened, [2])
     assert why == ""
     assert _pixels(found[2]).shape == (224, 224, 3)
