@@ -223,6 +223,14 @@ def test_one_run_makes_all_of_an_sd() -> None:
     assert (found.low, found.p_value) == (None, 1.0)
 
 
+def test_intervals_of_any_size() -> None:
+    """Effects at the ends of the range of numbers have an interval of numbers, not of infinities."""
+    tiny = np.array([1e-300, *np.linspace(1, 2, 8)]) * np.array([1.0, *[1e-290] * 8])
+    found = pairs(Metric("disagreement", False, {"a": tiny, "b": 1e140 * np.linspace(1, 2, 9)}))[0]
+    assert found.ratio is not None
+    assert np.isfinite([found.low, found.high]).all()
+
+
 def test_equal_values_have_no_sd() -> None:
     """The SD of equal values is exactly 0, whatever the value: it is no tiny effect."""
     assert figure(np.full(19, 95.22), True) == 0

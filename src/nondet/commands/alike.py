@@ -50,7 +50,7 @@ def alike(study: Path, /, *, margin: float = 1.25, level: float = 0.05, json: Fl
         for one in found:
             above = f"Sources that vary from epoch {one.effects.onset} on:" if len(found) > 1 else ""
             print_table(table.for_terminal(report.rows(one), report.head(one)), report.sentence(one), "", above=above)
-        print_sentences(report.legend(found[0]), *(f"Left out: {n} ({reason})." for n, reason in left_out.items()))
+        print_sentences(report.legend(found), *(f"Left out: {n} ({reason})." for n, reason in left_out.items()))
     done, planned = studies.count_done(opened)
     if done < planned:
         say(f"Not finished: {planned - done} runs are still to train. Go on with: {opened.command_line}")

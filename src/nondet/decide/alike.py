@@ -206,7 +206,8 @@ def _ratio(metric: Metric, a: str, b: str, margin: float, level: float, comparis
     for name, value in figures.items():
         if not value > 0:
             return _Ratio(None, reason=f"{name} has no effect" if value == 0 else f"{name}'s figure is below 0")
-    ratio = figures[a] / figures[b]
+    distance, limit = math.log(figures[a]) - math.log(figures[b]), math.log(margin)
+    ratio = _exp(distance)
     errors: list[float] = []
     for name, row in rows.items():
         left = without_each(row, metric.spread)
@@ -216,15 +217,18 @@ def _ratio(metric: Metric, a: str, b: str, margin: float, level: float, comparis
     if not min(errors) > 0:
         return _Ratio(ratio, reason="every run leaves the same figure without it, so no error is known")
     error, freedom = _welch(errors, [len(row) for row in rows.values()])
-    distance, limit = math.log(ratio), math.log(margin)
     reach = float(stats.t.ppf(1 - level, freedom)) * error
     return _Ratio(
         ratio,
-        low=math.exp(distance - reach),
-        high=math.exp(distance + reach),
+        low=_exp(distance - reach),
+        high=_exp(distance + reach),
         p_value=float(stats.t.sf((limit - abs(distance)) / error, freedom)),
         runs_needed=_runs_needed(errors, [len(row) for row in rows.values()], limit, level / comparisons),
     )
+
+
+def _exp(log: float) -> float:
+    return math.exp(min(max(log, -700.0), 700.0))  # inside the range of float64
 
 
 def _welch(errors: Sequence[float], runs: Sequence[int]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,13 +84,13 @@ def head(found: Alike) -> tuple[str, ...]:
     return ("", *(TITLES[metric.name] for metric in found.effects.metrics))
 
 
-def legend(found: Alike) -> str:
-    """What the table's cells are."""
-    runs = sorted(set(found.effects.runs.values()))
+def legend(found: Sequence[Alike]) -> str:
+    """What the tables' cells are."""
+    runs = sorted({n for one in found for n in one.effects.runs.values()})
     many = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     return (
-        f"Each cell: ratio of the two effects, its {100 - 200 * found.level:g} % interval, and whether the two were "
-        f"shown alike within a margin of {found.margin:g}, shown to differ, or neither (open). These verdicts are "
+        f"Each cell: ratio of the two effects, its {100 - 200 * found[0].level:g} % interval, and whether the two were "
+        f"shown alike within a margin of {found[0].margin:g}, shown to differ, or neither (open). These verdicts are "
         f"adjusted for the number of pairs (Holm), the intervals are not. From {many} runs a condition, without the "
         "reference run that all share."
     )
@@ -105,7 +106,7 @@ def sentence(found: Alike) -> str:
 def _cell(pair: Pair | None) -> str:
     if pair is None or pair.ratio is None:
         return f"none {VERDICTS[pair.verdict]}" if pair else ""
-    interval = f"\n{_number(pair.low)} to {_number(pair.high)}" if pair.low and pair.high else ""
+    interval = f"\n{_number(pair.low)} to {_number(pair.high)}" if pair.low is not None else ""
     return f"{_number(pair.ratio)} {VERDICTS[pair.verdict]}{interval}"
 
 
@@ -127,7 +128,8 @@ def _likeness(found: Alike) -> str:
     names = list(dict.fromkeys((p.a, p.b) for p in found.pairs))
     counts = {m: sum(p.metric == m and p.verdict == "equivalent" for p in found.pairs) for m in metrics}
     shown = {m: count for m, count in counts.items() if count}
-    every = [pair for pair in names if all(p.verdict == "equivalent" for p in found.pairs if (p.a, p.b) == pair)]
+    both = Counter((p.a, p.b) for p in found.pairs if p.verdict == "equivalent")
+    every = [pair for pair in names if both[pair] == len(metrics)]
     margin = f"at a margin of {found.margin:g}"
     if not shown:
         text = f"No two sources were shown alike in any metric {margin}"
