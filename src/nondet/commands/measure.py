@@ -35,7 +35,7 @@ def measure(outputs: Path, /, *, labels: Path | None = None, json: Flag = False)
     from nondet.report import table, words
 
     array = read_outputs(outputs)
-    if labels is None and outputs.suffix == ".npy":
+    if labels is None and outputs.suffix.lower() == ".npy":
         raise BadInput(f"--labels must name the file of the labels (got none, and {outputs} holds one array); add it")
     truth = read_labels(labels or outputs)
     classes_alone = array.ndim == 2 and array.dtype.kind in "iu"
