@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 
 from nondet import __version__
 from nondet.commands.common import say
+from nondet.commands.compare import compare
 from nondet.commands.lists import models, tasks
 from nondet.commands.measure import measure
 from nondet.commands.run import run
@@ -28,7 +29,7 @@ app = App(
         "3 the control is not exactly zero; 130 interrupted."
     ),
 )
-for command in (run, show, stabilize, verify, tasks, models, measure):
+for command in (run, show, stabilize, verify, tasks, models, measure, compare):
     app.command(command)
 
 

@@ -1,0 +1,64 @@
+"""Compare two arms, or several with one."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+from typing import Literal
+
+from nondet.commands.common import Flag, print_table, say
+
+
+def compare(
+    a: str,
+    b: str,
+    /,
+    *others: str,
+    labels: Path | None = None,
+    margin: float | None = None,
+    level: float = 0.05,
+    metric: Literal["accuracy", "cross_entropy", "perplexity"] | None = None,
+    json: Flag = False,
+) -> int:
+    """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
+
+    Parameters
+    ----------
+    a
+        A study's folder (its condition `all`, or its only one), STUDY:condition, or a file of outputs.
+    b
+        Likewise: what to compare with A.
+    others
+        More of them, each to be compared with A; verdicts then count in how many there are (Holm).
+    labels
+        A .npy file of class numbers (n,); needed with a file of outputs.
+    margin
+        The largest difference that does not matter, in the metric's unit: within it, A and B are alike.
+    level
+        The chance of a false "better" or "worse", and of a false "alike".
+    metric
+        What is compared; accuracy if left out, and perplexity of language models.
+    json
+        As JSON, for scripts.
+    """
+    from nondet.decide.arms import read_arms
+    from nondet.decide.compare import check_options
+    from nondet.decide.compare import compare as compare_arms
+    from nondet.report import decisions, table, words
+
+    check_options(margin, level)
+    arms = read_arms([a, b, *others], labels, metric)
+    found = compare_arms(arms, margin, level)
+    if json:
+        print(dumps(decisions.comparisons_dict(found), indent=2, allow_nan=False))
+    else:
+        sentences = [s for c in found for s in (*c.notes, decisions.method_words(c), decisions.churn_words(c))]
+        print_table(
+            table.for_terminal(decisions.comparison_rows(found), decisions.comparison_head(found)),
+            *dict.fromkeys(sentences),
+            *(decisions.comparison_words(c) for c in found),
+        )
+    if any(arm.control is False for arm in arms):
+        say(words.CONTROL_NOT_ZERO)
+        return 3
+    return 0
