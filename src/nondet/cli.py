@@ -13,6 +13,7 @@ from nondet.commands.common import say
 from nondet.commands.compare import compare
 from nondet.commands.lists import models, tasks
 from nondet.commands.measure import measure
+from nondet.commands.plan import plan
 from nondet.commands.run import run
 from nondet.commands.show import show
 from nondet.commands.stabilize import stabilize
@@ -29,7 +30,7 @@ app = App(
         "3 the control is not exactly zero; 130 interrupted."
     ),
 )
-for command in (run, show, stabilize, verify, tasks, models, measure, compare):
+for command in (run, show, stabilize, verify, tasks, models, measure, compare, plan):
     app.command(command)
 
 

@@ -52,12 +52,10 @@ def compare(
     if json:
         print(dumps(decisions.comparisons_dict(found), indent=2, allow_nan=False))
     else:
-        sentences = [s for c in found for s in (*c.notes, decisions.method_words(c), decisions.churn_words(c))]
-        print_table(
-            table.for_terminal(decisions.comparison_rows(found), decisions.comparison_head(found)),
-            *dict.fromkeys(sentences),
-            *(decisions.comparison_words(c) for c in found),
-        )
+        *tables, last = (table.for_terminal(rows, head) for head, rows in decisions.comparison_tables(found))
+        for one in tables:
+            print_table(one)
+        print_table(last, *decisions.comparisons_words(found))
     if any(arm.control is False for arm in arms):
         say(words.CONTROL_NOT_ZERO)
         return 3

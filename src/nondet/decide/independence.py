@@ -22,7 +22,7 @@ def without_copies(arm: Arm) -> Arm:
     if len(first) == len(arm):
         return arm
     copies = [
-        f"{arm.numbers[place]} (as {arm.numbers[first[digest]]})"
+        f"{arm.numbers[place]} (equal to {arm.numbers[first[digest]]})"
         for place, digest in enumerate(arm.digests)
         if first[digest] != place
     ]

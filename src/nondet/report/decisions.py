@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from nondet.decide.compare import MOST_RUNS, POWER, Comparison
+from nondet.decide.plan import Plan
 from nondet.decide.spread import Estimate
 from nondet.report.table import DASH
+
+COLUMNS = 3
+"""As many comparisons fit beside each other."""
 
 _DECIMALS = {"accuracy": 2, "cross_entropy": 4, "perplexity": 2}
 _MINUS = "\N{MINUS SIGN}"
@@ -21,40 +25,45 @@ def comparisons_dict(found: Sequence[Comparison]) -> dict[str, Any]:
     return {"comparisons": [{**r, "p_holm": c.p_holm} for r, c in zip(records, found, strict=True)]}
 
 
-def comparison_head(found: Sequence[Comparison]) -> tuple[str, ...]:
-    """Titles of the table of `comparison_rows`."""
-    metric = found[0].metric
-    title = "accuracy (%)" if metric.name == "accuracy" else metric.words
-    share = f"{100 * (1 - found[0].level):g} %"
-    several = ("p, adjusted",) if len(found) > 1 else ()
-    return ("", "runs", title, "SD", f"difference ({share})", "p", *several, "beats A", "SD ratio", "churn", "excess")
+def comparison_tables(found: Sequence[Comparison]) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Titles and rows of tables that have a column for A and for each of a few that are compared with it."""
+    for start in range(0, len(found), COLUMNS):
+        part = found[start : start + COLUMNS]
+        yield ["", f"A: {plain(part[0].a)}", *(plain(c.b) for c in part)], _rows(part)
 
 
-def comparison_rows(found: Sequence[Comparison]) -> list[tuple[str, ...]]:
-    """A's row, then one for each B. A's runs are those of the first comparison."""
-    first = found[0]
-    width = len(comparison_head(found))
-    a = (plain(f"A  {first.a}"), str(first.runs[0]), _figure(first.means[0], first), _figure(first.sds[0], first))
-    rows = [a + (DASH,) * (width - 6) + (f"{first.churn.within_a:.2f}", DASH)]
-    for letter, c in zip("BCDEFGHIJKLMNOPQRSTUVWXYZ" + " " * len(found), found, strict=False):
-        error = c.churn.errors["excess"]
-        low, high = c.superiority_interval
-        rows.append(
-            (
-                plain(f"{letter}  {c.b}"),
-                str(c.runs[1]),
-                _figure(c.means[1], c),
-                _figure(c.sds[1], c),
-                _signed(c.difference.estimate or 0.0, c) + _range(c.difference, c),
-                _chance(c.p_value),
-                *((_chance(c.p_holm),) if len(found) > 1 else ()),
-                f"{c.superiority:.2f} [{low:.2f}, {high:.2f}]",
-                _ratio(c.sd_ratio),
-                f"{c.churn.within_b:.2f}; to A {c.churn.between:.2f}",
-                f"{c.churn.excess:.2f}" + ("" if error is None else f" ± {error:.2f}"),
-            )
-        )
+def _rows(found: Sequence[Comparison]) -> list[list[str]]:
+    a, metric = found[0], found[0].metric
+    share = f"{100 * (1 - a.level):g} % interval"
+    rows = [
+        ["runs", str(a.runs[0]), *(str(c.runs[1]) for c in found)],
+        [metric.words + (" (%)" if metric.name == "accuracy" else ""), *_both(found, lambda c: c.means)],
+        ["SD", *_both(found, lambda c: c.sds)],
+        ["churn within (%)", f"{a.churn.within_a:.2f}", *(f"{c.churn.within_b:.2f}" for c in found)],
+        [f"difference to A [{share}]", "", *(_signed(c.difference.estimate or 0.0, c) + _range(c) for c in found)],
+        ["p-value", "", *(_chance(c.p_value) for c in found)],
+        ["compared as", "", *(f"{c.pairs} pairs" if c.pairs else "independent runs" for c in found)],
+        ["chance that a run beats one of A", "", *(_superiority(c) for c in found)],
+        ["SD ratio to A", "", *(_ratio(c.sd_ratio) for c in found)],
+        ["churn to A (%)", "", *(f"{c.churn.between:.2f}" for c in found)],
+        ["excess churn", "", *(_excess(c) for c in found)],
+        ["verdict", "", *(c.verdict for c in found)],
+    ]
+    if a.comparisons > 1:
+        rows.insert(6, [f"p-value among {a.comparisons}", "", *(_chance(c.p_holm) for c in found)])
     return rows
+
+
+def _both(found: Sequence[Comparison], figure: Callable[[Comparison], tuple[float, float]]) -> list[str]:
+    return [_figure(figure(found[0])[0], found[0]), *(_figure(figure(c)[1], c) for c in found)]
+
+
+def comparisons_words(found: Sequence[Comparison]) -> list[str]:
+    """The sentences below the tables, the verdicts last."""
+    sentences = [note for c in found for note in c.notes]
+    if len(found) == 1:
+        sentences += [method_words(found[0]), churn_words(found[0])]
+    return [*dict.fromkeys(sentences), *(comparison_words(c) for c in found)]
 
 
 def comparison_words(c: Comparison) -> str:
@@ -63,14 +72,14 @@ def comparison_words(c: Comparison) -> str:
 
 
 def method_words(c: Comparison) -> str:
-    """How the runs were compared, where their seeds leave a choice."""
+    """How the runs were compared, and why."""
     if c.correlation is None:
-        return ""
+        return "Compared as independent runs (Welch's t-test)."
     if c.pairs:
         return f"Compared as {c.pairs} pairs of runs with equal seeds, whose values correlate at {c.correlation:.2f}."
     return (
-        f"Runs with equal seeds correlate at {c.correlation:.2f}, by which pairs gain nothing: they are compared as "
-        "independent runs."
+        f"Compared as independent runs (Welch's t-test): the values of runs with equal seeds correlate at "
+        f"{c.correlation:.2f}, too little for pairs to help."
     )
 
 
@@ -96,8 +105,8 @@ def _ranked(c: Comparison) -> str:
     estimate = c.difference.estimate or 0.0
     low, high = c.superiority_interval
     text = (
-        f"{plain(c.b)} is {c.verdict} than {plain(c.a)}: its mean {c.metric.words} is {_amount(abs(estimate), c)} "
-        f"{'higher' if estimate > 0 else 'lower'} ({_interval(c)})"
+        f"{plain(c.b)} is {c.verdict} than {plain(c.a)} on this test set: its mean {c.metric.words} is "
+        f"{_amount(abs(estimate), c)} {'higher' if estimate > 0 else 'lower'} ({_interval(c)})"
     )
     if c.comparisons > 1:
         text += f", p = {_chance(c.p_holm)} for {c.comparisons} comparisons"
@@ -110,7 +119,8 @@ def _ranked(c: Comparison) -> str:
 def _alike(c: Comparison) -> str:
     low, high = c.inner or (0.0, 0.0)
     return (
-        f"{plain(c.b)} and {plain(c.a)} are alike within {c.margin:g}{_unit(c)} of {c.metric.words}: the "
+        f"{plain(c.b)} and {plain(c.a)} are alike within {c.margin:g}{_unit(c)} of {c.metric.words} on this "
+        f"test set: the "
         f"{100 * (1 - 2 * c.level):g} % interval of the difference, {_signed(low, c)} to {_signed(high, c)}, "
         "lies inside."
     )
@@ -147,10 +157,20 @@ def _interval(c: Comparison) -> str:
     return f"{share} {_signed(c.difference.low, c)} to {_signed(c.difference.high, c)}"
 
 
-def _range(estimate: Estimate, c: Comparison) -> str:
-    if estimate.low is None or estimate.high is None:
+def _range(c: Comparison) -> str:
+    if c.difference.low is None or c.difference.high is None:
         return ""
-    return f" [{_signed(estimate.low, c)}, {_signed(estimate.high, c)}]"
+    return f" [{_signed(c.difference.low, c)}, {_signed(c.difference.high, c)}]"
+
+
+def _superiority(c: Comparison) -> str:
+    low, high = c.superiority_interval
+    return f"{c.superiority:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _excess(c: Comparison) -> str:
+    error = c.churn.errors["excess"]
+    return f"{c.churn.excess:.2f}" + ("" if error is None else f" ± {error:.2f}")
 
 
 def _ratio(ratio: Estimate) -> str:
@@ -180,3 +200,34 @@ def _signed(value: float, c: Comparison) -> str:
 
 def _chance(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
+
+
+def plan_words(plan: Plan) -> str:
+    """A plan in a few sentences."""
+    unit = {"accuracy": " points of accuracy", "cross_entropy": " nats", "perplexity": " of perplexity"}
+    text = (
+        f"{plan.runs_per_arm:,} runs of each arm find a difference of {plan.effect:g}{unit.get(plan.metric, '')} with "
+        f"a chance of {100 * plan.power:g} % (two-sided t-test at {100 * plan.level:g} %), if one run's SD is "
+        f"{plan.sd.estimate:.3g}"
+    )
+    if not plan.pilot:
+        return text + " in both arms."
+    text += f" in both arms, as in the {plan.pilot_runs} runs of {plan.pilot}."
+    if plan.sd.low is None or plan.sd.high is None:
+        text += " So few runs give that SD no interval: the number is a guess."
+    else:
+        high = "more than a million" if plan.high is None else f"{plan.high:,}"
+        text += (
+            f" The SD is known only to lie between {plan.sd.low:.3g} and {plan.sd.high:.3g} (95 %), which makes it "
+            f"{plan.low:,} to {high}."
+        )
+    text += f" With the pilot's runs as one arm, {plan.runs_to_train:,} runs are to be trained"
+    return text + (f": about {duration(plan.seconds)} at the pilot's pace." if plan.seconds else ".")
+
+
+def duration(seconds: float) -> str:
+    """A time in the largest unit that leaves it above 2."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
