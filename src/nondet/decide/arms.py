@@ -144,9 +144,9 @@ def _read(name: str, labels: NDArray[Any] | None, metric: MetricName | None) -> 
 
 
 def _of_file(name: str, path: Path, labels: NDArray[Any] | None, metric: MetricName | None) -> Arm:
+    outputs = read_outputs(path)
     if labels is None:
         raise BadInput(f"labels are needed to compare outputs (got none for {name}); give --labels FILE")
-    outputs = read_outputs(path)
     if outputs.ndim == 2 and outputs.dtype.kind in "iu":
         return _of_classes(name, np.asarray(outputs), labels, metric)
     return _of_logits(name, outputs, labels, metric)
@@ -154,7 +154,10 @@ def _of_file(name: str, path: Path, labels: NDArray[Any] | None, metric: MetricN
 
 def _of_logits(name: str, outputs: NDArray[Any], labels: NDArray[Any], metric: MetricName | None) -> Arm:
     chosen = _metric(name, metric, ("accuracy", "cross_entropy"))
-    logits, truth = checked(outputs, labels)
+    try:
+        logits, truth = checked(outputs, labels)
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from error
     return Arm(
         name=name,
         kind="logits",

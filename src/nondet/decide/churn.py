@@ -26,7 +26,7 @@ class Churn:
             over examples of half the squared distance of the two distributions.
         errors: standard errors by these names, of a jackknife over the runs of both arms; None where an arm has
             fewer than three runs.
-        interval: of the excess.
+        interval: of the excess; None where no error is known, or it is 0.
     """
 
     between: float
@@ -81,7 +81,7 @@ def churn(
         left["excess"] = left["between"] - (left["within_a"] + left["within_b"]) / 2
     errors = {name: _jackknife([w[name] for w in without]) for name in figures}
     error = errors["excess"]
-    reach = None if error is None else float(special.stdtrit(min(runs) - 1, 1 - level / 2)) * error
+    reach = None if not error else float(special.stdtrit(min(runs) - 1, 1 - level / 2)) * error
     interval = None if reach is None else (figures["excess"] - reach, figures["excess"] + reach)
     return Churn(**figures, errors=errors, interval=interval)
 

@@ -104,6 +104,7 @@ class Comparison:
             },
             "verdict": self.verdict,
             "more_runs": self.more_runs,
+            "more_runs_aim": self.more_runs_aim or None,
             "level": self.level,
             "margin": self.margin,
             "notes": list(self.notes),

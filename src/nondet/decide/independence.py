@@ -57,9 +57,10 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
     if not common:
         return a, b
     if len(common) == len(a) == len(b):
+        equal = "answers are all equal" if a.kind == "classes" else "outputs are equal to the last bit"
         raise BadInput(
-            f"{a.name} and {b.name} are the same {len(a)} runs (their outputs are equal to the last bit), which cannot "
-            "be compared with themselves; compare runs of another model, recipe or seeds"
+            f"{a.name} and {b.name} are the same {len(a)} runs (their {equal}), which cannot be compared with "
+            "themselves; compare runs of another model, recipe or seeds"
         )
     larger, smaller = (a, b) if len(a) > len(b) else (b, a)
     left = [place for place, digest in enumerate(larger.digests) if digest not in common]

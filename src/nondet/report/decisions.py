@@ -88,12 +88,14 @@ def churn_words(c: Comparison) -> str:
     inside = (c.churn.within_a + c.churn.within_b) / 2
     text = (
         f"A run of {plain(c.b)} and one of {plain(c.a)} answer {c.churn.between:.2f} % of the test set differently, "
-        f"two runs of the same arm {inside:.2f} %: "
+        f"two runs of the same arm {inside:.2f} %"
     )
-    if c.churn.interval is None or c.churn.interval[0] <= 0:
-        return text + "that the change itself adds churn is not shown."
+    if c.churn.interval is None:
+        return text + "."
+    if c.churn.interval[0] <= 0:
+        return text + ": that the change itself adds churn is not shown."
     low, high = c.churn.interval
-    return text + f"the change itself adds {c.churn.excess:.2f} ({low:.2f} to {high:.2f}) points."
+    return text + f": the change itself adds {c.churn.excess:.2f} ({low:.2f} to {high:.2f}) points."
 
 
 def plain(text: str) -> str:
@@ -138,7 +140,7 @@ def _undecided(c: Comparison) -> str:
 def _way_on(c: Comparison) -> str:
     margin = "" if c.margin else "; or name a --margin within which a difference does not matter"
     if c.more_runs is None:
-        return f"No run of either arm differs from the others, so no number of runs follows{margin}."
+        return f"How many runs would decide does not follow from runs that do not vary{margin}."
     if not c.more_runs_aim:
         return (
             f"To tell so small a difference from none would take more than {MOST_RUNS:,} further runs of each{margin}."
@@ -152,7 +154,7 @@ def _way_on(c: Comparison) -> str:
 
 def _interval(c: Comparison) -> str:
     if c.difference.low is None or c.difference.high is None:
-        return "no interval, as no run of either arm differs from the others"
+        return f"no interval, as all runs of each have the same; permutation test: p = {_chance(c.p_permutation)}"
     share = f"{100 * (1 - c.level):g} % interval"
     return f"{share} {_signed(c.difference.low, c)} to {_signed(c.difference.high, c)}"
 
