@@ -1,0 +1,1 @@
+"""From figures to decisions: statistics of arrays, which know no study."""
