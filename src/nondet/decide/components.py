@@ -85,7 +85,7 @@ def variance_components(values: ArrayLike) -> Components:
     The standard error is that of a sum of independent mean squares of normal effects, of a share to first order.
 
     The interval of a variance is the modified large-sample interval of a sum of mean squares with weights of either
-    sign (Ting et al. 1990, formulas 4 to 9), its ends moved up to 0 where they are below. That of a share holds every
+    sign (Ting et al. 1990), its ends moved up to 0 where they are below. That of a share holds every
     p from 0 to 1 for which the interval of `component - p total` holds 0. Both rest on effects that are about normal.
     By simulation they hold the truth in 93 to 98 % of the cases, and more often where a component is near 0 and where
     there are two levels only (benchmarks/components.py).
@@ -181,11 +181,11 @@ class _Intervals:
 
 def _root_in_0_to_1(falling: Callable[[float], float]) -> float:
     """Where a falling function is 0; the end of the range that is nearer, where it is 0 outside."""
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
 
     if falling(0.0) <= 0:
         return 0.0
-    return 1.0 if falling(1.0) >= 0 else float(brentq(falling, 0.0, 1.0))
+    return 1.0 if falling(1.0) >= 0 else root_scalar(falling, bracket=(0.0, 1.0)).root
 
 
 def _sums_of_squares(values: Floats) -> tuple[Floats, Floats]:
