@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from nondet.commands.common import Flag, print_table, say
+from nondet.commands.measure import PROBABILITIES
 
 
 def compare(
@@ -25,13 +26,14 @@ def compare(
     Parameters
     ----------
     a
-        A study's folder (its condition `all`, or its only one), STUDY:condition, or a file of outputs.
+        A study's folder (its condition `all`, or its only one), STUDY:condition, or outputs of others, as for
+        `nondet measure`.
     b
         Likewise: what to compare with A.
     others
         More of them, each to be compared with A; verdicts then count in how many there are (Holm).
     labels
-        A .npy file of class numbers (n,); needed with a file of outputs.
+        Class numbers (n,) in a file; needed with outputs of others that do not hold them.
     margin
         The largest difference that does not matter, in the metric's unit: within it, A and B are alike.
     level
@@ -56,6 +58,9 @@ def compare(
         for one in tables:
             print_table(one)
         print_table(last, *decisions.comparisons_words(found))
+    for arm in arms:
+        if arm.probabilities:
+            say(f"{arm.name}: {PROBABILITIES}")
     if any(arm.control is False for arm in arms):
         say(words.CONTROL_NOT_ZERO)
         return 3

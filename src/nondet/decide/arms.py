@@ -1,98 +1,38 @@
-"""The arms of a comparison: the runs of a study's condition, or of a file of outputs, one number per run in each."""
+"""Reading the arms of a comparison: the runs of a study's condition, or outputs of others."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nondet import study as studies
+from nondet.decide.arm import METRICS, Arm, Metric, MetricName, answers, digest
 from nondet.errors import BadInput, Damaged
-from nondet.measures.arrays import LARGEST_VALUE, Floats, Integers, check_runs, checked, predictions
+from nondet.measures.arrays import (
+    LARGEST_VALUE,
+    checked,
+    checked_labels,
+    checked_predictions,
+    look_like_probabilities,
+    predictions,
+)
 from nondet.measures.files import read_labels, read_outputs
 from nondet.measures.language import perplexity, token_cross_entropy
 from nondet.measures.variability import accuracy, cross_entropy
-from nondet.protocol import Condition
+from nondet.protocol import NOT_IN_ALL, Condition
 from nondet.report.results import describe, is_text, retrain
 from nondet.store import Stored
 from nondet.study import Study
 
-MetricName = Literal["accuracy", "cross_entropy", "perplexity"]
-Kind = Literal["logits", "classes", "text"]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What runs are compared by; `sign` is -1 where lower is better."""
-
-    name: MetricName
-    words: str
-    unit: str
-    sign: int
-
-
-METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric("accuracy", "accuracy", "points", 1),
-    "cross_entropy": Metric("cross_entropy", "cross-entropy", "nats", -1),
-    "perplexity": Metric("perplexity", "perplexity", "", -1),
-}
-"""Metrics by name; accuracy is in percent, so that its differences are points."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """Runs of one kind, and what tells whether they are independent.
-
-    Attributes:
-        name: for people; a study's has its condition.
-        kind: "logits"; "classes" where only predictions are known; "text" for language models.
-        metric: what `values` are.
-        values: one number per run, `(N,)`.
-        predictions: `(N, n)`: classes, or the most probable tokens.
-        labels: `(n,)`.
-        numbers: of the runs, counted from 1; a study's run takes its number as its seeds.
-        digests: of each run's outputs: equal outputs, equal digests.
-        seeds: of each run, those of the sources that vary; None of outputs that no study made.
-        seconds: of training, each run's share of its stack's; empty of outputs that no study made.
-        environment: where a study's runs were trained.
-        control: whether the study's control is exactly zero; None where that is not known.
-        notes: what a reader must know of the arm, a sentence each.
-    """
-
-    name: str
-    kind: Kind
-    metric: Metric
-    values: Floats
-    predictions: NDArray[np.integer]
-    labels: Integers
-    numbers: tuple[int, ...]
-    digests: tuple[str, ...]
-    seeds: tuple[Mapping[str, int], ...] | None = None
-    seconds: tuple[float, ...] = ()
-    environment: Mapping[str, Any] | None = None
-    control: bool | None = None
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def keep(self, places: Sequence[int]) -> Arm:
-        """The arm with only the runs at these places."""
-        chosen = list(places)
-        return replace(
-            self,
-            values=self.values[chosen],
-            predictions=self.predictions[chosen],
-            numbers=tuple(self.numbers[i] for i in chosen),
-            digests=tuple(self.digests[i] for i in chosen),
-            seeds=None if self.seeds is None else tuple(self.seeds[i] for i in chosen),
-            seconds=tuple(self.seconds[i] for i in chosen) if self.seconds else (),
-        )
+LOGITS: Sequence[MetricName] = ("accuracy", "cross_entropy")
+CLASSES: Sequence[MetricName] = ("accuracy",)
+TEXT: Sequence[MetricName] = ("perplexity", "cross_entropy")
+"""What each kind of arm can be compared by; the first is the usual."""
 
 
 def read_arms(names: Sequence[str], labels: Path | None = None, metric: MetricName | None = None) -> list[Arm]:
@@ -118,11 +58,6 @@ def read_arms(names: Sequence[str], labels: Path | None = None, metric: MetricNa
     return arms
 
 
-def answers(classes: NDArray[np.integer]) -> tuple[str, ...]:
-    """Digests of each run's predicted classes `(N, n)`."""
-    return tuple(_digest(run) for run in classes)
-
-
 def _read(name: str, labels: NDArray[Any] | None, metric: MetricName | None) -> Arm:
     path, condition = Path(name), None
     if not path.exists() and ":" in name:
@@ -145,49 +80,49 @@ def _read(name: str, labels: NDArray[Any] | None, metric: MetricName | None) -> 
 
 def _of_file(name: str, path: Path, labels: NDArray[Any] | None, metric: MetricName | None) -> Arm:
     outputs = read_outputs(path)
-    if labels is None:
-        raise BadInput(f"labels are needed to compare outputs (got none for {name}); give --labels FILE")
-    if outputs.ndim == 2 and outputs.dtype.kind in "iu":
-        return _of_classes(name, np.asarray(outputs), labels, metric)
-    return _of_logits(name, outputs, labels, metric)
-
-
-def _of_logits(name: str, outputs: NDArray[Any], labels: NDArray[Any], metric: MetricName | None) -> Arm:
-    chosen = _metric(name, metric, ("accuracy", "cross_entropy"))
+    if labels is None and path.suffix == ".npy":
+        raise BadInput(
+            f"labels are needed to compare outputs (got none, and {name} holds one array); add --labels FILE"
+        )
+    truth = read_labels(path) if labels is None else labels
+    classes_alone = outputs.ndim == 2 and outputs.dtype.kind in "iu"
+    chosen = _metric(name, metric, CLASSES if classes_alone else LOGITS, "predicted classes" if classes_alone else "")
     try:
-        logits, truth = checked(outputs, labels)
+        if classes_alone:
+            return _of_classes(name, outputs, truth, chosen)
+        arm = _of_logits(name, outputs, truth, chosen)
     except BadInput as error:
         raise BadInput(f"{name}: {error}") from error
+    return replace(arm, probabilities=look_like_probabilities(outputs))
+
+
+def _of_logits(name: str, outputs: NDArray[Any], labels: NDArray[Any], metric: Metric) -> Arm:
+    logits, truth = checked(outputs, labels)
     return Arm(
         name=name,
         kind="logits",
-        metric=chosen,
-        values=(accuracy if chosen.name == "accuracy" else cross_entropy)(logits, truth),
+        metric=metric,
+        values=(accuracy if metric.name == "accuracy" else cross_entropy)(logits, truth),
         predictions=predictions(logits).astype(np.int32),
         labels=truth,
         numbers=tuple(range(1, len(logits) + 1)),
-        digests=tuple(_digest(run) for run in logits),
+        digests=tuple(digest(run) for run in logits),
     )
 
 
-def _of_classes(name: str, classes: NDArray[Any], labels: NDArray[Any], metric: MetricName | None) -> Arm:
-    chosen = _metric(name, metric, ("accuracy",), "predicted classes")
-    runs, examples = classes.shape
-    check_runs(runs, "predictions")
-    if labels.shape != (examples,) or labels.dtype.kind not in "iu" or not examples:
-        raise BadInput(
-            f"labels must be one class number for each example (got {labels.dtype} of shape {labels.shape} for "
-            f"{examples} examples in {name}); give the labels of the same test set, in its order"
-        )
+def _of_classes(name: str, classes: NDArray[Any], labels: NDArray[Any], metric: Metric) -> Arm:
+    predicted = checked_predictions(classes)
+    runs, examples = predicted.shape
+    truth = checked_labels(labels, examples)
     return Arm(
         name=name,
         kind="classes",
-        metric=chosen,
-        values=100.0 * np.count_nonzero(classes == labels, axis=1) / examples,
-        predictions=classes,
-        labels=labels.astype(np.int64),
+        metric=metric,
+        values=100.0 * np.count_nonzero(predicted == truth, axis=1) / examples,
+        predictions=predicted,
+        labels=truth,
         numbers=tuple(range(1, runs + 1)),
-        digests=answers(classes),
+        digests=answers(predicted),
     )
 
 
@@ -205,6 +140,11 @@ def _of_study(folder: Path, condition: str | None, metric: MetricName | None) ->
     read = _of_text if is_text(study) else _of_classifier
     arm = read(name, study, runs, metric)
     notes = [f"{name} is not finished: {missing} runs are still to train."] if missing else []
+    fixed = [s for s in study.sources if s not in (*chosen.vary, *NOT_IN_ALL)]
+    if fixed:
+        notes.append(f"{name} keeps one seed of {', '.join(fixed)}, and what is said of it holds for that seed.")
+    if study.until is not None:
+        notes.append(f"{name} has as many runs as its stopping rule asked for ({study.until.expression}).")
     if failed:
         notes.append(f"{name}: {failed} failed runs are left out, so the comparison is of runs that do not fail.")
     return replace(
@@ -220,11 +160,11 @@ def _of_study(folder: Path, condition: str | None, metric: MetricName | None) ->
 
 def _of_classifier(name: str, study: Study, runs: Mapping[int, Stored], metric: MetricName | None) -> Arm:
     outputs = _stacked(study, [run.arrays["outputs"] for run in runs.values()])
-    return _of_logits(name, outputs, study.labels, metric)
+    return _of_logits(name, outputs, study.labels, _metric(name, metric, LOGITS))
 
 
 def _of_text(name: str, study: Study, runs: Mapping[int, Stored], metric: MetricName | None) -> Arm:
-    chosen = _metric(name, metric, ("perplexity", "cross_entropy"), "a language model")
+    chosen = _metric(name, metric, TEXT, "a language model")
     losses = token_cross_entropy(_stacked(study, [run.arrays["logprob"] for run in runs.values()]))
     values = perplexity(losses) if chosen.name == "perplexity" else losses
     if values.max() > LARGEST_VALUE:
@@ -239,18 +179,26 @@ def _of_text(name: str, study: Study, runs: Mapping[int, Stored], metric: Metric
         predictions=_stacked(study, [run.arrays["prediction"] for run in runs.values()]),
         labels=study.labels,
         numbers=tuple(runs),
-        digests=tuple(_digest(run.arrays["logprob"]) for run in runs.values()),
+        digests=tuple(digest(run.arrays["logprob"]) for run in runs.values()),
     )
 
 
-def _metric(name: str, asked: MetricName | None, there: Sequence[MetricName], what: str = "a classifier") -> Metric:
+def _metric(name: str, asked: MetricName | None, there: Sequence[MetricName], what: str = "") -> Metric:
     if asked is not None and asked not in there:
-        raise BadInput(f"{name} is {what} and has no {asked} (it has {' and '.join(there)}); choose another --metric")
+        raise BadInput(
+            f"{name} is {what or 'a classifier'} and has no {asked} (it has {' and '.join(there)}); "
+            "choose another --metric"
+        )
     return METRICS[asked or there[0]]
 
 
 def _condition(study: Study, name: str | None) -> Condition:
     named = {c.name: c for c in study.conditions}
+    if not named:
+        raise BadInput(
+            f"{study.folder} has no condition to compare: the runs of a crossed design share seeds, and are not "
+            "independent; add a condition with nondet run --vary"
+        )
     wanted = next(iter(named)) if name is None and len(named) == 1 else name or "all"
     if wanted not in named:
         rule = f"there is no condition {wanted} in {study.folder}" if name else f"{study.folder} has several conditions"
@@ -305,13 +253,6 @@ def _stacked(study: Study, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     if len({array.shape for array in arrays}) > 1:
         raise Damaged(f"{study.folder} is damaged: its runs have outputs of several shapes; {retrain(study)}")
     return np.stack(arrays)  # (N, n, ...)
-
-
-def _digest(outputs: NDArray[Any]) -> str:
-    """SHA-256 of one run's outputs; of float32 where they are floats, so that a file's precision does not matter."""
-    with np.errstate(over="ignore"):
-        plain = outputs.astype("<f4" if outputs.dtype.kind == "f" else "<i8", order="C")
-    return hashlib.sha256((plain + 0).tobytes()).hexdigest()  # -0 and 0 are equal
 
 
 def _check_same_test(a: Arm, b: Arm) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nondet.decide.arms import Arm, Metric
+from nondet.decide.arm import Arm, Metric
 from nondet.decide.churn import Churn, churn
 from nondet.decide.holm import holm
 from nondet.decide.independence import environments_differ, pairs, separated, without_copies

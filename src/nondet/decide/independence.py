@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nondet.decide.arms import Arm, answers
+from nondet.decide.arm import Arm, answers
 from nondet.errors import BadInput
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nondet.decide.arms import Arm
+from nondet.decide.arm import Arm
 from nondet.decide.independence import without_copies
 from nondet.decide.power import LARGEST, runs_per_arm
 from nondet.decide.spread import Estimate, sd_of
