@@ -9,7 +9,9 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from nondet import __version__
+from nondet.commands.alike import alike
 from nondet.commands.common import say
+from nondet.commands.examples import examples
 from nondet.commands.figures import figures
 from nondet.commands.lists import models, tasks
 from nondet.commands.measure import measure
@@ -30,7 +32,7 @@ app = App(
         "3 the control is not exactly zero; 130 interrupted."
     ),
 )
-for command in (run, show, report, figures, stabilize, verify, tasks, models, measure):
+for command in (run, show, report, figures, stabilize, verify, tasks, models, measure, alike, examples):
     app.command(command)
 
 

@@ -1,9 +1,11 @@
 """Ensemble delta: how much a two-run ensemble, the mean of the two runs' logits, gains over its members.
 
-Every pair of runs is an ensemble, compared with both of its members. The members' mean over all pairs is the mean
-over runs, so one sum over pairs and one over runs give the result. All partners of a run are taken at once.
+Every pair of runs is an ensemble, compared with both of its members. A function `..._by_run` gives each run's mean over
+its partners, from which errors follow by leaving out one run at a time; the measure is the mean of these.
 Source: Summers & Dinneen, ICML 2021.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,15 +31,24 @@ def ensemble_accuracy_delta(outputs: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         BadInput: see `checked`.
     """
-    logits, truth = checked(outputs, labels)
-    runs, examples, classes = logits.shape
-    count = _right_by_class if classes <= FEW_CLASSES else _right_by_argmax
-    alone, together = 0, 0
-    for part, tile in tiles(logits):
-        alone += int(np.count_nonzero(tile.argmax(axis=-1) == truth[part]))
-        together += count(tile, truth[part])
-    # together / (pairs n) - alone / (N n), over one denominator
-    return 100.0 * (2 * together - (runs - 1) * alone) / (runs * (runs - 1) * examples)
+    gains, parts = _accuracy_gains(outputs, labels)
+    return 100.0 * int(gains.sum()) / (len(gains) * parts)
+
+
+def ensemble_accuracy_delta_by_run(outputs: ArrayLike, labels: ArrayLike) -> Floats:
+    """Mean gain of each run's ensembles, `(N,)`, in points; their mean is `ensemble_accuracy_delta`.
+
+    The gain of a pair is its ensemble's accuracy minus the mean of its two members'; run i's is the mean over partners.
+
+    Args:
+        outputs: logits `(N, n, c)`.
+        labels: classes `(n,)`.
+
+    Raises:
+        BadInput: see `checked`.
+    """
+    gains, parts = _accuracy_gains(outputs, labels)
+    return 100.0 * gains / parts
 
 
 def ensemble_cross_entropy_delta(outputs: ArrayLike, labels: ArrayLike) -> float:
@@ -55,26 +66,59 @@ def ensemble_cross_entropy_delta(outputs: ArrayLike, labels: ArrayLike) -> float
     Raises:
         BadInput: see `checked`.
     """
+    return float(ensemble_cross_entropy_delta_by_run(outputs, labels).mean())
+
+
+def ensemble_cross_entropy_delta_by_run(outputs: ArrayLike, labels: ArrayLike) -> Floats:
+    """Mean gain of each run's ensembles, `(N,)`, in nats; their mean is `ensemble_cross_entropy_delta`.
+
+    The gain of a pair is its ensemble's cross-entropy minus the mean of its two members'; run i's is the mean over
+    partners.
+
+    Args:
+        outputs: logits `(N, n, c)`.
+        labels: classes `(n,)`.
+
+    Raises:
+        BadInput: see `checked`.
+    """
     logits, _ = checked(outputs, labels)
     runs, examples, _ = logits.shape
+    total = np.zeros(runs)
     with np.errstate(under="ignore"):  # what underflows is negligible, or worked out again
-        total = sum(_log_overlaps(tile) for _, tile in tiles(logits))
-    return min(0.0, total / (runs * (runs - 1) * examples // 2))  # rounding could leave 1e-17
+        for _, tile in tiles(logits):
+            total += _log_overlaps(tile)
+    return np.minimum(0.0, total / ((runs - 1) * examples))  # rounding could leave 1e-17
 
 
-def _right_by_argmax(tile: Floats, truth: Integers) -> int:
-    """Right answers of all pairs of `tile` (N, t, c)."""
-    return sum(
-        int(np.count_nonzero((tile[run] + tile[run + 1 :]).argmax(axis=-1) == truth)) for run in range(len(tile) - 1)
-    )
+def _accuracy_gains(outputs: ArrayLike, labels: ArrayLike) -> tuple[Integers, int]:
+    """Whole numbers `(N,)` in proportion to each run's mean gain, and the number that would be a gain of 1."""
+    logits, truth = checked(outputs, labels)
+    runs, examples, classes = logits.shape
+    count = _right_by_class if classes <= FEW_CLASSES else _right_by_argmax
+    alone, together = np.zeros((2, runs), dtype=np.int64)
+    for part, tile in tiles(logits):
+        alone += np.count_nonzero(tile.argmax(axis=-1) == truth[part], axis=1)
+        together += count(tile, truth[part])
+    # together / (N - 1) - (alone + mean over partners of alone) / 2, over one denominator
+    gains = 2 * together - (runs - 2) * alone - int(alone.sum())
+    return gains, 2 * (runs - 1) * examples
 
 
-def _right_by_class(tile: Floats, truth: Integers) -> int:
-    """The same count, class after class: as in argmax, a later one takes over only by being strictly larger."""
+def _right_by_argmax(tile: Floats, truth: Integers) -> Integers:
+    """Right answers of each run's ensembles, `(N,)`, for `tile` (N, t, c)."""
+    counts = np.zeros(len(tile), dtype=np.int64)
+    for run in range(len(tile) - 1):
+        _add(counts, run, np.count_nonzero((tile[run] + tile[run + 1 :]).argmax(axis=-1) == truth, axis=1))
+    return counts
+
+
+def _right_by_class(tile: Floats, truth: Integers) -> Integers:
+    """The same counts, class after class: as in argmax, a later one takes over only by being strictly larger."""
     by_class = np.ascontiguousarray(tile.transpose(0, 2, 1))  # (N, c, t)
     classes: Integers = np.arange(tile.shape[-1], dtype=np.int64)
     is_truth: Flags = classes[:, None] == truth  # (c, t)
-    count = 0
+    counts = np.zeros(len(tile), dtype=np.int64)
     for run in range(len(by_class) - 1):
         partners = by_class[run + 1 :]  # (m, c, t)
         best = by_class[run, 0] + partners[:, 0]  # (m, t)
@@ -87,12 +131,18 @@ def _right_by_class(tile: Floats, truth: Integers) -> int:
             np.greater(right, larger, out=right)  # still right, unless overtaken
             np.logical_and(larger, is_truth[k], out=larger)
             np.logical_or(right, larger, out=right)
-        count += int(np.count_nonzero(right))
-    return count
+        _add(counts, run, np.count_nonzero(right, axis=1))
+    return counts
 
 
-def _log_overlaps(tile: Floats) -> float:
-    """Sum over pairs and examples of the logarithm of the overlap, for `tile` (N, t, c), which is overwritten.
+def _add(sums: NDArray[Any], run: int, pairs: NDArray[Any]) -> None:
+    """Add the figures of a run with each later one, to both."""
+    sums[run] += pairs.sum()
+    sums[run + 1 :] += pairs
+
+
+def _log_overlaps(tile: Floats) -> Floats:
+    """Sum over partners and examples of the logarithm of the overlap, `(N,)`, for `tile` (N, t, c), overwritten.
 
     The overlap's square is `S_ij^2 / (S_ii S_jj)` with `S_ij = sum_k exp(a_k / 2) exp(b_k / 2)`: the exponentials are
     taken once per run, not once per pair. The quotient of equal numbers is 1, so equal runs give exactly 0.
@@ -101,7 +151,7 @@ def _log_overlaps(tile: Floats) -> float:
     tile /= 2
     weights = np.exp(tile)
     own = np.stack([_products(row[None], row)[0] for row in weights])  # (N, t): from 1 to c
-    total = 0.0
+    sums = np.zeros(len(tile))
     for run in range(len(tile) - 1):
         shared = _products(weights[run + 1 :], weights[run])  # (m, t)
         scale = own[run] * own[run + 1 :]
@@ -112,8 +162,8 @@ def _log_overlaps(tile: Floats) -> float:
             partner, example = np.nonzero(lost)
             exact = _log_sum_exp(tile[run + 1 + partner, example] + tile[run, example])
             logs[lost] = 2 * exact - np.log(scale[lost])
-        total += float(logs.sum())
-    return total / 2
+        _add(sums, run, logs.sum(axis=1) / 2)
+    return sums
 
 
 def _products(partners: Floats, weights: Floats) -> Floats:

@@ -26,3 +26,21 @@ def load_npy(path: Path) -> np.ndarray[Any, Any]:
         raise BadInput(
             f"{path} must be a whole .npy file of numbers ({reason.rstrip('.')}); write it with numpy.save"
         ) from error
+
+
+def read_outputs(path: Path) -> np.ndarray[Any, Any]:
+    """Outputs of runs from a file or a folder: logits `(N, n, c)`, or predicted classes `(N, n)` as integers.
+
+    Raises:
+        BadInput: the path cannot be read, or what it holds is no such array.
+    """
+    return load_npy(path)
+
+
+def read_labels(path: Path) -> np.ndarray[Any, Any]:
+    """Labels `(n,)` from a file: integers.
+
+    Raises:
+        BadInput: the path cannot be read, or what it holds is no such array.
+    """
+    return load_npy(path)
