@@ -9,7 +9,16 @@ from nondet.commands.common import Flag, say
 from nondet.errors import BadInput
 
 
-def report(study: Path, /, *, out: Path | None = None, json: Flag = False) -> int:
+def report(
+    study: Path,
+    /,
+    *,
+    out: Path | None = None,
+    data: str | None = None,
+    condition: str = "",
+    run_task: Flag = False,
+    json: Flag = False,
+) -> int:
     """Write a study's page: one HTML file with its table and figures, which needs no network.
 
     Parameters
@@ -18,6 +27,12 @@ def report(study: Path, /, *, out: Path | None = None, json: Flag = False) -> in
         The study's folder.
     out
         The file to write; report.html in the study's folder if left out.
+    data
+        The folder of the task's official files, for pictures of test examples; as for `nondet run`.
+    condition
+        The condition whose most unstable examples are shown; `all` if left out, or the last.
+    run_task
+        If the task is a file of your own: run it, for the pictures are read by it.
     json
         Say as JSON what was written.
     """
@@ -34,7 +49,7 @@ def report(study: Path, /, *, out: Path | None = None, json: Flag = False) -> in
         )
     results = read_results(studies.load(study))
     failed_control = results.control.identical is False
-    text = page(results)
+    text = page(results, condition, data, run_task=run_task)
     write_file(file, text.encode(), replace=True)
     if failed_control:
         say(words.control_words(results))

@@ -8,13 +8,21 @@ from importlib.resources import files
 from typing import Any
 
 from nondet.report import figures, table, words
+from nondet.report.cards import cards
 from nondet.report.figures.style import content
 from nondet.report.figures.svg import inline
 from nondet.report.results import Results, is_text
 
 
-def page(results: Results) -> str:
-    """The page of a study."""
+def page(results: Results, condition: str = "", data: str | None = None, *, run_task: bool = False) -> str:
+    """The page of a study, as HTML.
+
+    Args:
+        condition: whose most unstable examples are shown; see `cards`, also for `data` and `run_task`.
+
+    Raises:
+        BadInput: there is no condition of that name, or it has fewer than two runs that did not fail.
+    """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -34,6 +42,7 @@ def page(results: Results) -> str:
         head=table.head(results),
         rows=table.rows(results),
         sections=[_shown(section) for section in figures.sections(results)],
+        unstable=cards(results, condition, data, run_task=run_task),
         environment=[(name, str(value)) for name, value in study.environment.items()],
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
         command=study.command_line,
