@@ -119,3 +119,52 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Generator[Browser]:
         opened.ask("Browser.close")
         process.wait(timeout=30)
     os.close(to)
+
+
+HOSTILE = "<img src=x onerror=alert(1)> $x^2$ </title><script>alert(2)</script> \\frac{1}{0} & 'q' \"r\" é 中"
+"""A name that is markup, mathematics and LaTeX at once, in three scripts."""
+
+PICTURES = """
+import json
+from collections import OrderedDict
+
+import numpy as np
+import torch
+from torch import nn
+
+import nondet
+
+HOSTILE = json.loads(NAME)
+rng = np.random.default_rng(0)
+inputs = torch.from_numpy(rng.standard_normal((60, 64), dtype=np.float32))
+labels = torch.from_numpy((rng.standard_normal(60) + inputs[:, 0].numpy() > 0).astype(np.int64))
+
+
+def model():
+    return nn.Sequential(OrderedDict([(HOSTILE, nn.Linear(64, 32)), ("act", nn.ReLU()), ("last", nn.Linear(32, 3))]))
+
+
+task = nondet.Task(
+    model=model,
+    train=(inputs[:40], labels[:40]),
+    test=(inputs[40:], labels[40:]),
+    recipe=nondet.Recipe(epochs=3, batch_size=4, lr=0.5),
+    name=HOSTILE,
+    stack=4,
+)
+"""
+"""A task of 8 x 8 pictures whose name and first layer are hostile."""
+
+
+@pytest.fixture(scope="session")
+def rich(tmp_path_factory: pytest.TempPathFactory, process: Any) -> Path:
+    """A finished study with everything a page can show: tracked, with a late onset, of pictures, with hostile names."""
+    folder = tmp_path_factory.mktemp("rich")
+    task = folder / "<b>task.py"
+    task.write_text(PICTURES.replace("NAME", repr(json.dumps(HOSTILE))))
+    ran = process(
+        "run", task, "--runs", 3, "--vary", "bit", "--vary", "init", "--vary", "all", "--onset", 0, "--onset", 1,
+        "--track", "0,1,3", "--workers", 1, "--study", folder / "study <i>$1$",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    return folder / "study <i>$1$"

@@ -103,7 +103,8 @@ def drifting(results: Results, runs: Runs) -> Section | None:
         f"{f'after epoch {late}' if late else 'before training'}, and everything else stays the same. "
     )
     if not apart.any():
-        return Section("drift", "How runs drift apart", f"{text} The training loss of no run differs, at any epoch.")
+        text += "The training loss of no run differs, at any epoch."
+        return Section("drift", "How runs drift apart", text, tuple(_distances(results)))
     beside = {
         c.condition.name: np.median(found, axis=0)
         for c in results.conditions
@@ -112,7 +113,7 @@ def drifting(results: Results, runs: Runs) -> Section | None:
     return Section(
         "drift",
         "How runs drift apart",
-        f"{text} How far is a run's training loss then from that of the reference run?",
+        f"{text}How far is a run's training loss then from that of the reference run?",
         (_drift(apart, beside), *_distances(results)),
     )
 
