@@ -250,7 +250,7 @@ def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
 
 def _foreign(folder: Path) -> bool:
     """Whether a folder without a study holds what nondet did not write there."""
-    ours = {"runs", "partial", "evidence", "trunks"}
+    ours = {"runs", "partial", "evidence", "trunks", "report.html", "figures"}
     return any(not path.name.startswith(".writing-") and path.name not in ours for path in folder.iterdir())
 
 

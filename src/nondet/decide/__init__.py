@@ -1,1 +1,1 @@
-"""From figures to decisions: statistics of arrays, which know no study."""
+"""From figures to decisions, as pure functions of numpy arrays."""

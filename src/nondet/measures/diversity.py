@@ -1,18 +1,20 @@
 """Representation diversity: how differently the runs answer, as means over all pairs of runs.
 
-No function loops over pairs: each mean is found from sums over runs.
+No function loops over pairs: each mean is found from sums over runs. A function `..._by_run` gives each run's mean over
+its partners, from which errors follow by leaving out one run at a time; the measure is the mean of these.
 Source: Summers & Dinneen, ICML 2021, and its public code (ceciliaresearch/nondeterminism_instability).
 """
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.errors import BadInput
-from nondet.measures.arrays import TILE, Floats, Integers, as_array, check_runs, checked_outputs, predictions
+from nondet.measures.arrays import TILE, Floats, Integers, checked_outputs, checked_predictions, in_threads, predictions
+
+TOGETHER = 16  # runs whose rows one thread sums before the sums are summed: fixed, so that threads change no digit
 
 
 def disagreement(outputs: ArrayLike) -> float:
@@ -30,28 +32,32 @@ def disagreement(outputs: ArrayLike) -> float:
 def disagreement_of(predicted: ArrayLike) -> float:
     """Pairwise disagreement, in percent, of predictions: any integers, such as classes or token numbers.
 
-    When m_k of the N runs predict class k for an example, `sum_k m_k (m_k - 1) / 2` of its pairs agree; the counts are
-    whole numbers, so the result is exact but for one division.
+    Pairs are counted in whole numbers, so the result is exact but for one division.
 
     Args:
         predicted: predictions `(N, n)`.
 
     Raises:
-        BadInput: not two axes of integers, fewer than two runs, or no example.
+        BadInput: see `checked_predictions`.
     """
-    array = as_array(predicted, "predictions")
-    if array.ndim != 2 or array.dtype.kind not in "iu" or array.shape[1] < 1:
-        raise BadInput(
-            "predictions must be integers with two axes, runs and examples "
-            f"(got {array.dtype} of shape {array.shape}); give one row of classes for each run"
-        )
-    runs, examples = array.shape
-    check_runs(runs, "predictions")
-    names, classes = np.unique(array, return_inverse=True)  # numbered from 0 without gaps
-    step = max(1, TILE // len(names))
-    agreeing = sum(_agreeing_pairs(classes[:, start : start + step], len(names)) for start in range(0, examples, step))
-    pairs = examples * runs * (runs - 1) // 2
-    return 100.0 * (pairs - agreeing) / pairs
+    agreeing, partners = _agreeing(predicted)
+    total = len(agreeing) * partners
+    return 100.0 * (total - int(agreeing.sum())) / total
+
+
+def disagreement_by_run(predicted: ArrayLike) -> Floats:
+    """Mean disagreement of each run with the others, `(N,)`, in percent; their mean is `disagreement_of`.
+
+    When m_k of the N runs predict class k for an example, each of these has m_k - 1 partners that agree with it.
+
+    Args:
+        predicted: predictions `(N, n)`.
+
+    Raises:
+        BadInput: see `checked_predictions`.
+    """
+    agreeing, partners = _agreeing(predicted)
+    return 100.0 * (partners - agreeing) / partners
 
 
 def pearson(outputs: ArrayLike) -> float:
@@ -65,8 +71,7 @@ def pearson(outputs: ArrayLike) -> float:
     Raises:
         BadInput: see `checked_outputs`.
     """
-    logits = checked_outputs(outputs)
-    return _mean_correlation((_flat(run) for run in logits), len(logits))
+    return float(correlation_by_run(outputs, "pearson").mean())
 
 
 def spearman(outputs: ArrayLike) -> float:
@@ -82,39 +87,80 @@ def spearman(outputs: ArrayLike) -> float:
     Raises:
         BadInput: see `checked_outputs`.
     """
-    logits = checked_outputs(outputs)
-    return _mean_correlation((_ranks(_flat(run)) for run in logits), len(logits))
+    return float(correlation_by_run(outputs, "spearman").mean())
 
 
-def _agreeing_pairs(classes: Integers, count: int) -> int:
-    """Pairs of runs with the same class, over the examples of `classes` (N, t)."""
-    examples = classes.shape[1]
-    offsets: Integers = np.arange(examples, dtype=np.int64) * count
-    votes = np.bincount((classes + offsets).ravel(), minlength=examples * count)  # one count per (example, class)
-    return int((votes * (votes - 1) // 2).sum())
+def correlation_by_run(outputs: ArrayLike, kind: Literal["pearson", "spearman"] = "pearson") -> Floats:
+    """Mean correlation of each run with the others, `(N,)`; their mean is `pearson` or `spearman`.
 
+    With rows z of mean 0 and length 1, and e_i the distance of z_i from their mean, the correlations of run i sum to
+    `N - 1 - (N |e_i|^2 + sum_j |e_j|^2) / 2`: two passes, two rows of memory, exactly N - 1 for equal rows, and no
+    loss of digits where all correlations are near 1.
 
-def _mean_correlation(rows: Iterable[Floats], runs: int) -> float:
-    """Mean over pairs of `1 - |z_i - z_j|^2 / 2`, the correlation of rows z of mean 0 and length 1.
+    Args:
+        outputs: logits `(N, n, c)`; each run is read as n x c values.
+        kind: "pearson", or "spearman" for ranks.
 
-    With d_i = z_i - z_0, the sum over pairs of `|z_i - z_j|^2` is `N sum_i |d_i|^2 - |sum_i d_i|^2`: one pass, two
-    rows of memory, exactly 0 for equal rows, and no loss of digits where all correlations are near 1.
+    Raises:
+        BadInput: see `checked_outputs`.
     """
-    first: Floats | None = None
-    total = np.zeros(())
-    squares = 0.0
-    for row in rows:
-        unit = _standardised(row)
-        if unit is None:
-            return math.nan
-        if first is None:
-            first, total = unit, np.zeros_like(unit)
-            continue
-        unit -= first
-        total += unit
-        squares += float(np.square(unit).sum())
-    distance = runs * squares - float(np.square(total).sum())
-    return min(1.0, max(-1.0, 1.0 - distance / (runs * (runs - 1))))
+    logits = checked_outputs(outputs)
+    values = _flat if kind == "pearson" else _ranks
+    runs = len(logits)
+    middle = _middle(logits, values)
+    if middle is None:
+        return np.full(runs, math.nan)
+    distances = np.array(list(in_threads(lambda run: _square_distance(logits[run], values, middle), range(runs))))
+    return np.clip(1.0 - (runs * distances + distances.sum()) / (2 * (runs - 1)), -1.0, 1.0)
+
+
+def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
+    """For each run, over examples and partners, how often it agrees, `(N,)`; and how often it could."""
+    array = checked_predictions(predicted)
+    runs, examples = array.shape
+    lowest = int(array.min())
+    span = int(array.max()) - lowest + 1
+    if span > TILE:
+        names, array = np.unique(array, return_inverse=True)  # numbered from 0 without gaps
+        lowest, span = 0, len(names)
+    step = max(1, TILE // max(span, runs))
+
+    def agree(start: int) -> Integers:
+        part = (array[:, start : start + step] - lowest).astype(np.int64)  # (N, t)
+        part += np.arange(part.shape[1]) * span  # one number for each (example, class)
+        return (np.bincount(part.ravel())[part] - 1).sum(axis=1)
+
+    agreeing: Integers = sum(in_threads(agree, range(0, examples, step)), np.zeros(runs, dtype=np.int64))
+    return agreeing, examples * (runs - 1)
+
+
+def _middle(logits: NDArray[Any], values: Callable[[NDArray[Any]], Floats]) -> Floats | None:
+    """Mean of the runs' standardised rows; None where a run's values are all equal. Equal rows give exactly theirs."""
+    first = _standardised(values(logits[0]))
+    if first is None:
+        return None
+
+    def beyond_first(start: int) -> Floats | None:
+        total = np.zeros_like(first)
+        for run in logits[start : start + TOGETHER]:
+            row = _standardised(values(run))
+            if row is None:
+                return None
+            row -= first
+            total += row
+        return total
+
+    total = np.zeros_like(first)
+    for part in in_threads(beyond_first, range(0, len(logits), TOGETHER)):
+        if part is None:
+            return None
+        total += part
+    return first + total / len(logits)
+
+
+def _square_distance(run: NDArray[Any], values: Callable[[NDArray[Any]], Floats], middle: Floats) -> float:
+    row = _standardised(values(run))
+    return math.nan if row is None else float(np.square(row - middle).sum())
 
 
 def _standardised(row: Floats) -> Floats | None:
@@ -129,17 +175,26 @@ def _standardised(row: Floats) -> Floats | None:
     return shifted
 
 
-def _ranks(row: Floats) -> Floats:
-    """Ranks from 0, ties in the order in which they stand; a row of equal values has no ranks and stays as it is."""
+def _ranks(run: NDArray[Any]) -> Floats:
+    """Ranks from 0, ties in the order in which they stand; a run of equal values has no ranks and stays as it is."""
+    row = _flat(run)
     if row.max() == row.min():
         return row
+    narrow = run.dtype.itemsize <= 2 or run.dtype == np.float32
     ranks = np.empty(len(row))
-    ranks[_stable_order(row)] = np.arange(len(row))
+    ranks[_order_of_32_bits(row) if narrow and len(row) < 2**32 else _stable_order(row)] = np.arange(len(row))
     return ranks
 
 
+def _order_of_32_bits(row: Floats) -> NDArray[np.int64]:
+    """`argsort(kind="stable")` of numbers that float32 holds: value and position sorted as one number of 64 bits."""
+    bits = (row + 0.0).astype(np.float32).view(np.int32)  # adding 0 makes -0 equal 0
+    rising = np.where(bits < 0, bits ^ np.int32(2**31 - 1), bits).astype(np.int64)  # floats below 0 rise as bits fall
+    return np.sort((rising << 32) + np.arange(len(row))) & (2**32 - 1)
+
+
 def _stable_order(row: Floats) -> NDArray[np.intp]:
-    """`argsort(kind="stable")` in a fraction of its time: two of numpy's fast sorts, the second inside each tie."""
+    """The same of any numbers: two of numpy's fast sorts, the second inside each tie."""
     order = np.argsort(row)
     values = row[order]
     tie = np.append(0, np.cumsum(values[1:] != values[:-1])) * len(row)  # (n * c,): room for every position in each tie

@@ -151,6 +151,13 @@ def verify(study: Study) -> tuple[int, list[str]]:
     return len(keys) - len(problems), problems
 
 
+def control_is_zero(study: Study) -> bool | None:
+    """Whether the control's runs are equal to the last bit; None while fewer than two of them are finished."""
+    present = study.store.keys()
+    digests = [study.store.record(key)["blob"]["sha256"] for key in study.control_specs() if key in present]
+    return len({*digests}) == 1 if len(digests) > 1 else None
+
+
 def sound_runs(
     study: Study, condition: Condition | Crossed, stored: Mapping[str, Stored] | None = None
 ) -> tuple[dict[int, Stored], dict[int, int]]:
