@@ -1,7 +1,6 @@
 """Test examples as pictures: what counts as one, and what is said where there are none."""
 
 import io
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ import pytest
 from PIL import Image
 
 from nondet import study as studies
+from nondet.data import decode
 from nondet.report.pictures import picture, pictures_of
+from nondet.request import Request
 
 
 def _pixels(png: bytes | None) -> np.ndarray:
@@ -90,12 +91,17 @@ def test_reasons(study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert "the test inputs cannot be read" in pictures_of(odd, [0])[1]
 
 
-def test_digits(tmp_path: Path, process: Callable[..., Any]) -> None:
+def untrained(folder: Path, task: str, data: Path | None = None) -> studies.Study:
+    """A study of a task as its first command leaves it, before any training."""
+    request = Request(task, {"test_examples": "4"} if data else {}, data=str(data) if data else None, model="linear")
+    problem = request.prepare()
+    labels = problem.test[1].numpy()
+    return studies.Study(folder, problem.identity, problem.sources, {}, labels, request=request.as_dict())
+
+
+def test_digits(tmp_path: Path) -> None:
     """A study of digits has pictures, those of the test examples that were asked for."""
-    folder = tmp_path / "digits"
-    options = ("--set", "epochs=1", "--set", "train_examples=64", "--model", "linear", "--vary", "bit", "--runs", 2)
-    assert process("run", "digits", *options, "--study", folder).code == 0
-    found, why = pictures_of(studies.load(folder), [7, 2])
+    found, why = pictures_of(untrained(tmp_path, "digits"), [7, 2])
     assert why == ""
     assert list(found) == [7, 2]
     from sklearn.datasets import load_digits
@@ -106,3 +112,25 @@ def test_digits(tmp_path: Path, process: Callable[..., Any]) -> None:
         test[np.flatnonzero(classes == digit)[1::2]] = False
     second = pixels[test][2].reshape(8, 8)
     assert _pixels(found[2])[::12, ::12] == pytest.approx(255 * second / second.max(), abs=1)
+
+
+def test_streamed_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of test images that stay in their files, only those that were asked for are read."""
+    monkeypatch.setenv("NONDET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NONDET_DECODERS", "0")
+    rng = np.random.default_rng(0)
+    for part, name in ((part, name) for part in ("train", "val") for name in ("cat", "dog")):
+        (tmp_path / "tree" / part / name).mkdir(parents=True)
+        for i in range(2):
+            pixels = rng.integers(0, 255, size=(40, 52, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "tree" / part / name / f"{i}.png")
+    opened = untrained(tmp_path / "s", "imagenet", tmp_path / "tree")
+
+    read: list[str] = []
+    whole = decode.read_image
+    monkeypatch.setattr(decode, "read_image", lambda path: read.append("/".join(path.parts[-3:])) or whole(path))
+    found, why = pictures_of(opened, [2])
+    assert why == ""
+    assert _pixels(found[2]).shape == (224, 224, 3)
+    (tested,) = [name for name in read if name.startswith("val")]
+    assert tested.split("/")[1] == ("cat", "dog")[opened.labels[2]]

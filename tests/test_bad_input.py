@@ -86,7 +86,7 @@ def refused(nondet: Callable[..., Any]) -> Refused:
         (["show", "missing", "--json", "--latex"], ("one of --json, --markdown and --latex",)),
         (["verify", "missing"], ("missing is not a study",)),
         (["measure"], ("requires an argument",)),
-        (["measure", "x.npy"], ("--labels", "requires an argument")),
+        (["measure", "x.npy"], ("x.npy", "No such file")),
         (["dance"], ("dance",)),
     ],
 )
@@ -489,11 +489,12 @@ def test_labels_that_cannot_be_measured(
 
 
 def test_files_that_are_not_there(refused: Refused, arrays: Callable[..., list[object]], tmp_path: Path) -> None:
-    """A missing file and a folder are named."""
+    """A missing file, and a folder of what is no run, are named."""
     command, outputs, option, labels = arrays()
     refused(command, tmp_path / "none.npy", option, labels, words=("none.npy", "No such file", "give the path"))
     refused(command, outputs, option, tmp_path / "none.npy", words=("none.npy", "No such file", "give the path"))
-    refused(command, tmp_path, option, labels, words=("cannot read", "directory"))
+    refused(command, tmp_path, option, labels, words=("each file of a folder", "(3, 7, 4)", "outputs.npy"))
+    refused(command, outputs, words=("--labels must name the file", "outputs.npy"))
 
 
 @pytest.mark.parametrize("cut", [1, 7, 9, 40, 127, 128, 129, -1])
@@ -546,13 +547,6 @@ def test_a_pickle_is_never_opened(
     if form == "array":
         np.load(tmp_path / which, allow_pickle=True)
         assert mark.exists(), "the pickle must be one that would have done it"
-
-
-def test_an_archive_is_not_an_array(refused: Refused, arrays: Callable[..., list[object]], tmp_path: Path) -> None:
-    """A .npz is several arrays: which one is meant, the command cannot know."""
-    command, _, option, labels = arrays()
-    np.savez(tmp_path / "both.npz", outputs=GOOD)
-    refused(command, tmp_path / "both.npz", option, labels, words=("both.npz", ".npy file"))
 
 
 def test_json_of_others_is_not_a_study(refused: Refused, nondet: Callable[..., Any], tmp_path: Path) -> None:

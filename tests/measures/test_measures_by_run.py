@@ -9,6 +9,8 @@ import pytest
 from scipy import special, stats
 
 from nondet import measures
+from nondet.errors import BadInput
+from nondet.measures import ensemble
 
 DTYPES = ["float16", "float32", "float64", "int8"]
 
@@ -96,3 +98,181 @@ def test_a_constant_run_leaves_no_correlation_to_any(sample: Callable[..., Any],
     outputs = sample(runs=3)[0]
     outputs[1] = 0.1
     assert np.isnan(measures.correlation_by_run(outputs, kind)).all()
+
+
+def measured(outputs: Any, labels: Any) -> list[Any]:
+    """Every figure by run, and the predictions."""
+    return [
+        predicted := measures.predictions(outputs),
+        measures.accuracy(outputs, labels),
+        measures.cross_entropy(outputs, labels),
+        measures.disagreement_by_run(predicted),
+        measures.correlation_by_run(outputs, "pearson"),
+        measures.correlation_by_run(outputs, "spearman"),
+        measures.ensemble_accuracy_delta_by_run(outputs, labels),
+        measures.ensemble_cross_entropy_delta_by_run(outputs, labels),
+    ]
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a few numbers, so that small outputs are read in many."""
+    for name in ("arrays", "diversity", "variability"):
+        monkeypatch.setattr(f"nondet.measures.{name}.TILE", 40)
+    monkeypatch.setattr("nondet.measures.ensemble.TILE", 700)
+    monkeypatch.setattr("nondet.measures.diversity.TOGETHER", 2)
+    monkeypatch.setattr("nondet.measures.pairs.BLOCK", 30)
+    monkeypatch.setattr("nondet.measures.pairs.WIDEST", 3)
+    monkeypatch.setattr("nondet.measures.pairs.DEPTH", 4)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_no_digit_depends_on_the_number_of_threads(sample: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread and many give the same figures to the last bit."""
+    outputs, labels = sample(runs=11, examples=70, dtype="float16")
+    monkeypatch.setattr("nondet.measures.arrays.available_cores", lambda: 1)
+    alone = measured(outputs, labels)
+    monkeypatch.setattr("nondet.measures.arrays.available_cores", lambda: 7)
+    for one, many in zip(alone, measured(outputs, labels), strict=True):
+        np.testing.assert_array_equal(one, many)
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_small_parts_give_what_large_ones_give(
+    sample: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    """The division into parts changes no count and no more than the last digits of a sum."""
+    outputs, labels = sample(runs=11, examples=70, dtype=dtype)
+    parts = measured(outputs, labels)
+    monkeypatch.undo()
+    for one, other in zip(parts, measured(outputs, labels), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_figures_follow_their_runs(sample: Callable[..., Any], dtype: str) -> None:
+    """Runs in another order have their figures in that order."""
+    outputs, labels = sample(runs=9, dtype=dtype)
+    order = np.random.default_rng(5).permutation(9)
+    for one, other in zip(measured(outputs, labels), measured(outputs[order], labels), strict=True):
+        np.testing.assert_allclose(one[order], other, rtol=1e-13, atol=1e-13)
+
+
+def ties(rng: np.random.Generator, dtype: str) -> Any:
+    """Logits of a few values that float32 cannot tell apart in sums: most ensembles are within rounding of a tie."""
+    step = {"float16": 2**-10, "float32": 2**-23, "float64": 2**-50}[dtype]
+    return (rng.choice([0.1, 1, -1, 3.3], size=(12, 40, 4)) * (1 + step * rng.integers(-2, 3, (12, 40, 4)))).astype(
+        dtype
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("factor", [1.0, 1e-4, 1e4])
+def test_near_ties_are_decided_in_float64(dtype: str, factor: float) -> None:
+    """Ensembles whose classes are apart by less than float32 can see are right where their sums in float64 are."""
+    outputs = (ties(np.random.default_rng(6), dtype) * factor).astype(dtype)
+    if dtype != "float16":
+        outputs[3] *= 1e6  # one run of another size spoils no other's answers
+    labels = np.random.default_rng(7).integers(0, 4, 40)
+    wide = outputs.astype(np.float64)
+
+    def gain(i: int, j: int) -> float:
+        right = [float(np.mean(logits.argmax(axis=-1) == labels)) for logits in (wide[i] + wide[j], wide[i], wide[j])]
+        return 100 * (right[0] - (right[1] + right[2]) / 2)
+
+    rows = measures.ensemble_accuracy_delta_by_run(outputs, labels)
+    np.testing.assert_allclose(rows, over_partners(12, gain), rtol=0, atol=1e-12)
+
+
+def test_overlaps_that_underflow_are_worked_out_in_logarithms(sample: Callable[..., Any]) -> None:
+    """Some pairs far apart and some near, in one block, each have their own loss."""
+    outputs, labels = sample(runs=8, examples=40)
+    outputs *= np.array([1, 1, 30, 300, 1e3, 1e4, 1e30, 1])[:, None, None]
+    wide = special.log_softmax(outputs, axis=-1) / 2
+
+    def gain(i: int, j: int) -> float:
+        return float(special.logsumexp(wide[i] + wide[j], axis=-1).mean())
+
+    rows = measures.ensemble_cross_entropy_delta_by_run(outputs, labels)
+    np.testing.assert_allclose(rows, over_partners(8, gain), rtol=1e-12)
+
+
+class TestSampledPairs:
+    """Above a number of runs the ensembles are of sampled pairs."""
+
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Sample from 21 runs on, in groups of about 10."""
+        monkeypatch.setattr("nondet.measures.ensemble.EXACT_RUNS", 20)
+        monkeypatch.setattr("nondet.measures.ensemble.GROUP", 10)
+
+    def test_every_run_is_in_one_group(self) -> None:
+        """Groups divide the runs, and their sizes differ by at most one."""
+        for runs in (21, 30, 47, 101):
+            groups = ensemble._groups(runs)
+            assert sorted(np.concatenate(groups)) == list(range(runs))
+            sizes = [len(group) for group in groups]
+            assert max(sizes) <= 10
+            assert max(sizes) - min(sizes) <= 1
+            assert measures.sampled_pairs(runs) == sum(size * (size - 1) // 2 for size in sizes)
+        assert measures.sampled_pairs(20) is None
+
+    def test_a_run_is_compared_with_its_group(self, sample: Callable[..., Any]) -> None:
+        """A run's figure is that of its group taken by itself."""
+        outputs, labels = sample(runs=47)
+        for by_run in (measures.ensemble_accuracy_delta_by_run, measures.ensemble_cross_entropy_delta_by_run):
+            rows = by_run(outputs, labels)
+            for group in ensemble._groups(47):
+                np.testing.assert_array_equal(rows[group], by_run(outputs[group], labels))
+
+    def test_the_sample_is_near_all_pairs(self, sample: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        """The error from the spread of the groups, which share no run, is the error that was made."""
+        outputs, labels = sample(runs=600, examples=40)
+        both = measures.ensemble_accuracy_delta_by_run, measures.ensemble_cross_entropy_delta_by_run
+        sampled = [by_run(outputs, labels) for by_run in both]
+        errors = [np.std([rows[g].mean() for g in ensemble._groups(600)], ddof=1) / np.sqrt(60) for rows in sampled]
+        monkeypatch.setattr("nondet.measures.ensemble.EXACT_RUNS", 600)
+        for rows, error, by_run in zip(sampled, errors, both, strict=True):
+            assert abs(rows.mean() - by_run(outputs, labels).mean()) < 3 * error
+            assert error < abs(rows.mean()) / 10
+
+    def test_the_record_says_how_many(self, sample: Callable[..., Any]) -> None:
+        """JSON names the sampled figures and counts their pairs; failed runs are in none; all pairs need no word."""
+        record = measures.measure(*sample(runs=25), failed=3)
+        pairs = measures.sampled_pairs(25)
+        expected = {"ensemble_delta.accuracy": pairs, "ensemble_delta.cross_entropy": pairs}
+        assert record.as_dict()["sampled_pairs"] == expected
+        assert "sampled_pairs" not in measures.measure(*sample(runs=20), failed=3).as_dict()
+
+    def test_equal_runs_gain_nothing(self, sample: Callable[..., Any]) -> None:
+        """Sampled pairs of equal runs give exactly 0."""
+        outputs, labels = sample(runs=1)
+        record = measures.measure(np.repeat(outputs, 33, axis=0), labels)
+        assert record.ensemble_delta == measures.EnsembleDelta(0.0, 0.0)
+
+
+def test_predicted_classes_alone(sample: Callable[..., Any]) -> None:
+    """Classes give the accuracy and disagreement that their logits give, and null for the rest."""
+    outputs, labels = sample()
+    whole = measures.measure(outputs, labels).as_dict()
+    alone = measures.measure_predictions(measures.predictions(outputs), labels).as_dict()
+    assert (alone["accuracy"], alone["disagreement"]) == (whole["accuracy"], whole["disagreement"])
+    assert (alone["runs"], alone["failed"]) == (5, 0)
+    for name in ("cross_entropy", "correlation", "ensemble_delta"):
+        assert {*alone[name].values()} == {None}
+        assert alone[name].keys() == whole[name].keys()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1], r"labels must be as many as the examples \(got 2 labels for 3 examples\)"),
+        ([0.0, 1.0, 2.0], r"labels must be integers \(got float64\)"),
+        ([[0], [1], [2]], r"labels must have one axis"),
+    ],
+)
+def test_labels_that_do_not_fit_classes(labels: Any, message: str) -> None:
+    """Labels of another test set are refused."""
+    with pytest.raises(BadInput, match=message):
+        measures.measure_predictions([[0, 1, 2], [0, 1, 1]], labels)

@@ -40,7 +40,8 @@ def alike(study: Path, /, *, margin: float = 1.25, level: float = 0.05, json: Fl
         got = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise BadInput(
             f"two conditions of the same onset must have at least {MIN_RUNS} sound runs each besides the reference "
-            f"run that all share (got {got}); add --runs {max(20, MIN_RUNS + 1)}, or another --vary, to `nondet run`"
+            f"run that all share (got {got or 'no conditions'}); "
+            "add --runs 20, or another --vary, to `nondet run`"
         )
     found = [report.alike(group, margin, level) for group in effects]
     if json:
@@ -49,7 +50,7 @@ def alike(study: Path, /, *, margin: float = 1.25, level: float = 0.05, json: Fl
         for one in found:
             above = f"Sources that vary from epoch {one.effects.onset} on:" if len(found) > 1 else ""
             print_table(table.for_terminal(report.rows(one), report.head(one)), report.sentence(one), "", above=above)
-        print_sentences(report.legend(found[0]), *(f"Left out: {n} ({reason})." for n, reason in left_out.items()))
+        print_sentences(report.legend(found), *(f"Left out: {n} ({reason})." for n, reason in left_out.items()))
     done, planned = studies.count_done(opened)
     if done < planned:
         say(f"Not finished: {planned - done} runs are still to train. Go on with: {opened.command_line}")

@@ -5,28 +5,53 @@ from __future__ import annotations
 from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, print_table
+from nondet.commands.common import Flag, print_table, say
+from nondet.errors import BadInput
+
+PROBABILITIES = (
+    "warning: the outputs look like probabilities (all from 0 to 1, each example's sum 1), and correlations, "
+    "cross-entropies and ensembles are defined for logits; give the logits, or the logarithms of the probabilities"
+)
+
+CLASSES_ALONE = "Predicted classes alone give accuracy and disagreement; the other measures need logits."
 
 
-def measure(outputs: Path, /, *, labels: Path, json: Flag = False) -> int:
-    """Measure logits that somebody else's training left.
+def measure(outputs: Path, /, *, labels: Path | None = None, json: Flag = False) -> int:
+    """Measure what somebody else's training left.
 
     Parameters
     ----------
     outputs
-        A .npy file of logits (N, n, c): runs, test examples, classes.
+        Logits (N, n, c) of runs, test examples and classes, or predicted classes (N, n): a file .npy, .npz,
+        .safetensors, .parquet or .csv, or a folder of one array a run.
     labels
-        A .npy file of class numbers (n,).
+        Class numbers (n,) in a file of these kinds; without it, what is named labels beside the outputs.
     json
         As JSON: one condition of the JSON that `nondet show` prints.
     """
-    from nondet.measures import measure as measure_arrays
-    from nondet.measures.files import load_npy
+    from nondet.measures import look_like_probabilities, measure_predictions
+    from nondet.measures import measure as measure_logits
+    from nondet.measures.files import read_labels, read_outputs
     from nondet.report import table, words
 
-    measures = measure_arrays(load_npy(outputs), load_npy(labels))
+    array = read_outputs(outputs)
+    if labels is None and outputs.suffix == ".npy":
+        raise BadInput(f"--labels must name the file of the labels (got none, and {outputs} holds one array); add it")
+    truth = read_labels(labels or outputs)
+    classes_alone = array.ndim == 2 and array.dtype.kind in "iu"
+    if classes_alone:
+        measures = measure_predictions(array, truth)
+    else:
+        measures = measure_logits(array, truth)
+        if look_like_probabilities(array):
+            say(PROBABILITIES)
     if json:
         print(dumps(measures.as_dict(), indent=2, allow_nan=False))
         return 0
-    print_table(table.for_terminal([table.measured_row(measures)]), words.measured_words(measures))
+    print_table(
+        table.for_terminal([table.measured_row(measures)]),
+        words.measured_words(measures),
+        CLASSES_ALONE if classes_alone else "",
+        f"The ensembles are {measures.sampled_pairs} sampled pairs, not all." if measures.sampled_pairs else "",
+    )
     return 0

@@ -78,7 +78,10 @@ def folder(name: str, data: Path | None) -> Path:
             )
         return data
     if name not in SOURCES:
-        raise BadInput(f"{name} has no free official source, so its folder must be given (got none); give --data DIR")
+        raise BadInput(
+            f"{name} has no free official source, so its folder must be given (got none); give --data DIR, "
+            "where DIR holds three text files with train, valid and test in their names"
+        )
     place = _cache(name)
     for source in SOURCES[name]:
         if not source.unpack:

@@ -170,8 +170,8 @@ def same_effect(groups: Sequence[Floats], spread: bool, seed: int = 0) -> float:
 
 
 def figure(by_run: Floats, spread: bool) -> float:
-    """A condition's figure: the SD (ddof = 1) of its numbers, or their mean."""
-    return float(by_run.std(ddof=1)) if spread else float(by_run.mean())
+    """A condition's figure: the SD (ddof = 1) of its numbers, or their mean; exactly 0 for equal numbers, or zeros."""
+    return float((by_run - by_run[0]).std(ddof=1)) if spread else float(by_run.mean())
 
 
 def without_each(by_run: Floats, spread: bool) -> Floats:
@@ -180,7 +180,8 @@ def without_each(by_run: Floats, spread: bool) -> Floats:
     A mean U over pairs is `U - 2 (r_i - U) / (N - 2)` without run i, where r_i is i's mean over its partners.
     """
     runs = len(by_run)
-    deviations = by_run - by_run.mean()
+    shifted = by_run - by_run[0]  # equal numbers must become exactly 0
+    deviations = shifted - shifted.mean()
     if not spread:
         return by_run.mean() - 2 * deviations / (runs - 2)
     squares = np.square(deviations)
@@ -205,7 +206,8 @@ def _ratio(metric: Metric, a: str, b: str, margin: float, level: float, comparis
     for name, value in figures.items():
         if not value > 0:
             return _Ratio(None, reason=f"{name} has no effect" if value == 0 else f"{name}'s figure is below 0")
-    ratio = figures[a] / figures[b]
+    distance, limit = math.log(figures[a]) - math.log(figures[b]), math.log(margin)
+    ratio = _exp(distance)
     errors: list[float] = []
     for name, row in rows.items():
         left = without_each(row, metric.spread)
@@ -215,15 +217,18 @@ def _ratio(metric: Metric, a: str, b: str, margin: float, level: float, comparis
     if not min(errors) > 0:
         return _Ratio(ratio, reason="every run leaves the same figure without it, so no error is known")
     error, freedom = _welch(errors, [len(row) for row in rows.values()])
-    distance, limit = math.log(ratio), math.log(margin)
     reach = float(stats.t.ppf(1 - level, freedom)) * error
     return _Ratio(
         ratio,
-        low=math.exp(distance - reach),
-        high=math.exp(distance + reach),
+        low=_exp(distance - reach),
+        high=_exp(distance + reach),
         p_value=float(stats.t.sf((limit - abs(distance)) / error, freedom)),
         runs_needed=_runs_needed(errors, [len(row) for row in rows.values()], limit, level / comparisons),
     )
+
+
+def _exp(log: float) -> float:
+    return math.exp(min(max(log, -700.0), 700.0))  # inside the range of float64
 
 
 def _welch(errors: Sequence[float], runs: Sequence[int]) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 Outputs are logits with axes `(N, n, c)` = (runs, examples, classes); labels are `(n,)` integers in `[0, c)`.
 """
 
-from nondet.measures.arrays import checked, checked_outputs, predictions
+from nondet.measures.arrays import checked, checked_outputs, look_like_probabilities, predictions
 from nondet.measures.diversity import (
     correlation_by_run,
     disagreement,
@@ -17,9 +17,10 @@ from nondet.measures.ensemble import (
     ensemble_accuracy_delta_by_run,
     ensemble_cross_entropy_delta,
     ensemble_cross_entropy_delta_by_run,
+    sampled_pairs,
 )
-from nondet.measures.summary import Correlation, EnsembleDelta, Measures, Spread, measure
-from nondet.measures.variability import accuracy, cross_entropy, mean, sd, sd_error
+from nondet.measures.summary import Correlation, EnsembleDelta, Measures, Spread, measure, measure_predictions
+from nondet.measures.variability import accuracy, accuracy_of, cross_entropy, mean, sd, sd_error
 
 __all__ = [
     "Correlation",
@@ -27,6 +28,7 @@ __all__ = [
     "Measures",
     "Spread",
     "accuracy",
+    "accuracy_of",
     "checked",
     "checked_outputs",
     "correlation_by_run",
@@ -38,10 +40,13 @@ __all__ = [
     "ensemble_accuracy_delta_by_run",
     "ensemble_cross_entropy_delta",
     "ensemble_cross_entropy_delta_by_run",
+    "look_like_probabilities",
     "mean",
     "measure",
+    "measure_predictions",
     "pearson",
     "predictions",
+    "sampled_pairs",
     "sd",
     "sd_error",
     "spearman",

@@ -1,15 +1,21 @@
-"""What every measure accepts, and how the arrays are read: a part at a time, each part in float64."""
+"""What every measure accepts, and how the arrays are read: a part at a time, each part in float64, on all cores."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
+from nondet.executors.helpers import available_cores
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Cell = tuple[slice, slice]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 LARGEST = 1e100  # sums and squares of logits up to this size stay far inside the range of float64
 LARGEST_VALUE = 1e150  # likewise; the cross-entropy of the largest logits is twice as large as they are
@@ -26,7 +32,16 @@ def checked(outputs: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Intege
         BadInput: a rule is broken; the message names the value and the way out.
     """
     logits = checked_outputs(outputs)
-    return logits, _checked_labels(labels, *logits.shape[1:])
+    examples, classes = logits.shape[1:]
+    truth = checked_labels(labels, examples)
+    wrong = (truth < 0) | (truth >= classes)
+    if wrong.any():
+        example = int(wrong.argmax())
+        raise BadInput(
+            f"labels must be from 0 to {classes - 1} (got {np.asarray(labels)[example]} at example {example}, "
+            "counting from 0); number the classes from 0, in the order of the logits"
+        )
+    return logits, truth
 
 
 def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
@@ -57,9 +72,43 @@ def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
             f"classes must be at least 2 (got {classes}); give one logit for each class, two if it is binary"
         )
     if logits.dtype.kind == "f":
-        for run in range(runs):
-            _check_finite(logits[run], run)
+        deque(in_threads(lambda run: _check_finite(logits[run], run), range(runs)), maxlen=0)
     return logits
+
+
+def checked_predictions(predicted: ArrayLike) -> NDArray[Any]:
+    """Return predictions `(N, n)`, any integers such as classes or token numbers, as an array, uncopied.
+
+    Raises:
+        BadInput: not two axes of integers, fewer than two runs, or no example.
+    """
+    array = as_array(predicted, "predictions")
+    if array.ndim != 2 or array.dtype.kind not in "iu" or array.shape[1] < 1:
+        raise BadInput(
+            "predictions must be integers with two axes, runs and examples "
+            f"(got {array.dtype} of shape {array.shape}); give one row of classes for each run"
+        )
+    check_runs(len(array), "predictions")
+    return array
+
+
+def checked_labels(labels: ArrayLike, examples: int) -> Integers:
+    """Return labels `(n,)` as int64: integers, one for each example.
+
+    Raises:
+        BadInput: a rule is broken; the message names the value and the way out.
+    """
+    array = as_array(labels, "labels")
+    if array.ndim != 1:
+        raise BadInput(f"labels must have one axis, examples (got shape {array.shape}); give one class number each")
+    if array.dtype.kind not in "iu":
+        raise BadInput(f"labels must be integers (got {array.dtype}); convert class numbers with labels.astype(int)")
+    if len(array) != examples:
+        raise BadInput(
+            f"labels must be as many as the examples (got {len(array)} labels for {examples} examples); "
+            "give the labels of the same test set, in its order"
+        )
+    return array.astype(np.int64)
 
 
 def check_runs(runs: int, what: str) -> None:
@@ -106,9 +155,54 @@ def predictions(outputs: ArrayLike) -> Integers:
     """
     logits = checked_outputs(outputs)
     chosen = np.empty(logits.shape[:2], dtype=np.int64)  # (N, n)
-    for part, tile in tiles(logits):
-        chosen[:, part] = tile.argmax(axis=-1)
+
+    def choose(cell: Cell) -> None:
+        chosen[cell] = logits[cell].astype(np.float64, order="C").argmax(axis=-1)
+
+    deque(in_threads(choose, cells(logits)), maxlen=0)
     return chosen
+
+
+def cells(outputs: NDArray[Any]) -> list[Cell]:
+    """Slices of the runs and of the examples that together cover both once, a run's after each other.
+
+    Each holds whole runs, or a part of one: what lies together in a file is read together.
+    """
+    runs, examples, classes = outputs.shape
+    together, step = max(1, TILE // (examples * classes)), max(1, TILE // classes)
+    return [
+        (slice(run, min(run + together, runs)), slice(start, min(start + step, examples)))
+        for run in range(0, runs, together)
+        for start in range(0, examples, step)
+    ]
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Yield `work(item)` in the order of the items, worked out on all cores that this process may use.
+
+    What is yielded does not depend on the number of threads. At most two results for each thread wait to be taken.
+    """
+    threads = min(available_cores(), len(items))
+    if threads < 2:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def look_like_probabilities(outputs: ArrayLike) -> bool:
+    """Whether outputs `(N, n, c)` are all from 0 to 1 and sum to 1 in every example, as no logits do by chance."""
+    logits = as_array(outputs, "outputs")
+    return all(
+        run.min() >= 0 and run.max() <= 1 and bool((np.abs(run.sum(axis=-1, dtype=np.float64) - 1) < 1e-2).all())
+        for run in logits
+    )
 
 
 def tiles(outputs: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
@@ -144,24 +238,3 @@ def _check_finite(logits: NDArray[Any], run: int) -> None:
         f"outputs must be finite and at most {LARGEST:g} in size "
         f"(got {value} in run {run}, example {example}, counting from 0); leave that run out and count it as failed"
     )
-
-
-def _checked_labels(labels: ArrayLike, examples: int, classes: int) -> Integers:
-    array = as_array(labels, "labels")
-    if array.ndim != 1:
-        raise BadInput(f"labels must have one axis, examples (got shape {array.shape}); give one class number each")
-    if array.dtype.kind not in "iu":
-        raise BadInput(f"labels must be integers (got {array.dtype}); convert class numbers with labels.astype(int)")
-    if len(array) != examples:
-        raise BadInput(
-            f"labels must be as many as the examples (got {len(array)} labels for {examples} examples); "
-            "give the labels of the same test set, in its order"
-        )
-    wrong = (array < 0) | (array >= classes)
-    if wrong.any():
-        example = int(wrong.argmax())
-        raise BadInput(
-            f"labels must be from 0 to {classes - 1} (got {array[example]} at example {example}, counting from 0); "
-            "number the classes from 0, in the order of the logits"
-        )
-    return array.astype(np.int64)

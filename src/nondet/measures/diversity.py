@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.errors import BadInput
-from nondet.measures.arrays import TILE, Floats, Integers, as_array, check_runs, checked_outputs, predictions
+from nondet.measures.arrays import TILE, Floats, Integers, checked_outputs, checked_predictions, in_threads, predictions
+
+TOGETHER = 16  # runs whose rows one thread sums before the sums are summed: fixed, so that threads change no digit
 
 
 def disagreement(outputs: ArrayLike) -> float:
@@ -37,7 +38,7 @@ def disagreement_of(predicted: ArrayLike) -> float:
         predicted: predictions `(N, n)`.
 
     Raises:
-        BadInput: not two axes of integers, fewer than two runs, or no example.
+        BadInput: see `checked_predictions`.
     """
     agreeing, partners = _agreeing(predicted)
     total = len(agreeing) * partners
@@ -53,7 +54,7 @@ def disagreement_by_run(predicted: ArrayLike) -> Floats:
         predicted: predictions `(N, n)`.
 
     Raises:
-        BadInput: as `disagreement_of`.
+        BadInput: see `checked_predictions`.
     """
     agreeing, partners = _agreeing(predicted)
     return 100.0 * (partners - agreeing) / partners
@@ -109,27 +110,27 @@ def correlation_by_run(outputs: ArrayLike, kind: Literal["pearson", "spearman"] 
     middle = _middle(logits, values)
     if middle is None:
         return np.full(runs, math.nan)
-    distances = np.array([_square_distance(run, values, middle) for run in logits])
+    distances = np.array(list(in_threads(lambda run: _square_distance(logits[run], values, middle), range(runs))))
     return np.clip(1.0 - (runs * distances + distances.sum()) / (2 * (runs - 1)), -1.0, 1.0)
 
 
 def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
     """For each run, over examples and partners, how often it agrees, `(N,)`; and how often it could."""
-    array = as_array(predicted, "predictions")
-    if array.ndim != 2 or array.dtype.kind not in "iu" or array.shape[1] < 1:
-        raise BadInput(
-            "predictions must be integers with two axes, runs and examples "
-            f"(got {array.dtype} of shape {array.shape}); give one row of classes for each run"
-        )
+    array = checked_predictions(predicted)
     runs, examples = array.shape
-    check_runs(runs, "predictions")
-    names, classes = np.unique(array, return_inverse=True)  # numbered from 0 without gaps
-    step = max(1, TILE // len(names))
-    agreeing = np.zeros(runs, dtype=np.int64)
-    for start in range(0, examples, step):
-        part = classes[:, start : start + step]  # (N, t)
-        cells = part + np.arange(part.shape[1]) * len(names)  # one for each (example, class)
-        agreeing += (np.bincount(cells.ravel())[cells] - 1).sum(axis=1)
+    lowest = int(array.min())
+    span = int(array.max()) - lowest + 1
+    if span > TILE:
+        names, array = np.unique(array, return_inverse=True)  # numbered from 0 without gaps
+        lowest, span = 0, len(names)
+    step = max(1, TILE // max(span, runs))
+
+    def agree(start: int) -> Integers:
+        part = (array[:, start : start + step] - lowest).astype(np.int64)  # (N, t)
+        part += np.arange(part.shape[1]) * span  # one number for each (example, class)
+        return (np.bincount(part.ravel())[part] - 1).sum(axis=1)
+
+    agreeing: Integers = sum(in_threads(agree, range(0, examples, step)), np.zeros(runs, dtype=np.int64))
     return agreeing, examples * (runs - 1)
 
 
@@ -138,13 +139,22 @@ def _middle(logits: NDArray[Any], values: Callable[[NDArray[Any]], Floats]) -> F
     first = _standardised(values(logits[0]))
     if first is None:
         return None
+
+    def beyond_first(start: int) -> Floats | None:
+        total = np.zeros_like(first)
+        for run in logits[start : start + TOGETHER]:
+            row = _standardised(values(run))
+            if row is None:
+                return None
+            row -= first
+            total += row
+        return total
+
     total = np.zeros_like(first)
-    for run in logits[1:]:
-        row = _standardised(values(run))
-        if row is None:
+    for part in in_threads(beyond_first, range(0, len(logits), TOGETHER)):
+        if part is None:
             return None
-        row -= first
-        total += row
+        total += part
     return first + total / len(logits)
 
 
@@ -170,13 +180,21 @@ def _ranks(run: NDArray[Any]) -> Floats:
     row = _flat(run)
     if row.max() == row.min():
         return row
+    narrow = run.dtype.itemsize <= 2 or run.dtype == np.float32
     ranks = np.empty(len(row))
-    ranks[_stable_order(row)] = np.arange(len(row))
+    ranks[_order_of_32_bits(row) if narrow and len(row) < 2**32 else _stable_order(row)] = np.arange(len(row))
     return ranks
 
 
+def _order_of_32_bits(row: Floats) -> NDArray[np.int64]:
+    """`argsort(kind="stable")` of numbers that float32 holds: value and position sorted as one number of 64 bits."""
+    bits = (row + 0.0).astype(np.float32).view(np.int32)  # adding 0 makes -0 equal 0
+    rising = np.where(bits < 0, bits ^ np.int32(2**31 - 1), bits).astype(np.int64)  # floats below 0 rise as bits fall
+    return np.sort((rising << 32) + np.arange(len(row))) & (2**32 - 1)
+
+
 def _stable_order(row: Floats) -> NDArray[np.intp]:
-    """`argsort(kind="stable")` in a fraction of its time: two of numpy's fast sorts, the second inside each tie."""
+    """The same of any numbers: two of numpy's fast sorts, the second inside each tie."""
     order = np.argsort(row)
     values = row[order]
     tie = np.append(0, np.cumsum(values[1:] != values[:-1])) * len(row)  # (n * c,): room for every position in each tie

@@ -1,46 +1,244 @@
-"""Arrays of others, read from files as data: mapped, never unpickled."""
+"""Outputs and labels of others, read from files as data: mapped where the format allows, never unpickled."""
 
+import json
+import math
+import os
+import re
 import warnings
+import zipfile
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from nondet.errors import BadInput
 
+Array = NDArray[Any]
 
-def load_npy(path: Path) -> np.ndarray[Any, Any]:
+OUTPUTS = ("outputs", "logits")
+LABELS = ("labels", "label")
+TABLES = (".csv", ".parquet")
+
+IN_MEMORY = 2**28
+"""Bytes up to which an array that cannot be mapped is kept in memory; a larger one goes to a temporary file."""
+
+GROWTH, GROWN = 200, 2**30
+"""A file that holds over GROWTH times its own size, and over GROWN bytes, is taken for a trap and refused."""
+
+LONGEST_HEADER = 100 * 2**20  # bytes, as in the safetensors library
+
+_SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"} | {
+    f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
+}
+
+
+def read_outputs(path: Path) -> Array:
+    """Outputs of runs from a file or a folder: logits `(N, n, c)`, or predicted classes `(N, n)` as integers.
+
+    - `.npy`: mapped, not read into memory.
+    - `.npz`, `.safetensors` (mapped): the array named "outputs" or "logits", or the only one.
+    - a folder of one such file a run, `(n, c)` or `(n,)`: in the order of their names, numbers in them as numbers.
+    - `.csv`, `.parquet`: see `nondet.measures.tables`.
+
+    The axes are those of the file: what is measurable is for `checked_outputs` to say.
+
+    Raises:
+        BadInput: the path cannot be read, is not whole, or is no array of numbers.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    if path.suffix.lower() in TABLES:
+        from nondet.measures import tables
+
+        return tables.read_outputs(path)
+    return _read_array(path, OUTPUTS, not_these=LABELS)
+
+
+def read_labels(path: Path) -> Array:
+    """Labels `(n,)` from a file: of the formats of `read_outputs`, and so also from beside the outputs in one file.
+
+    In .npz and .safetensors the array is named "labels" or is the only one; in tables the column is named `label`; in a
+    folder it is a file whose name starts with `labels.`.
+
+    Raises:
+        BadInput: the path cannot be read, is not whole, or holds no labels.
+    """
+    if path.is_dir():
+        inside = [child for child in _children(path) if child.stem == "labels"]
+        if len(inside) != 1:
+            raise BadInput(f"{path} must hold one file labels.npy (got {len(inside)}); give another with --labels FILE")
+        return read_labels(inside[0])
+    if path.suffix.lower() in TABLES:
+        from nondet.measures import tables
+
+        return tables.read_labels(path)
+    return _read_array(path, LABELS, not_these=OUTPUTS)
+
+
+def load_npy(path: Path) -> Array:
     """Map a .npy file read-only.
 
     Raises:
         BadInput: the file cannot be read, is no whole .npy file, or holds Python objects.
     """
+    with reading(path, "a whole .npy file of numbers", "write it with numpy.save"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old headers, which numpy reads all the same
+        return np.lib.format.open_memmap(path, mode="r")
+
+
+@contextmanager
+def reading(path: Path, rule: str, way_out: str) -> Generator[None]:
+    """Turn whatever a parser meets in a file that is not what it should be into one sentence."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old headers, which numpy reads all the same
-            return np.lib.format.open_memmap(path, mode="r")
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror or error}; give the path of a .npy file") from error
-    except Exception as error:  # whatever numpy's parser meets in a header that is not one
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        yield
+    except BadInput:
+        raise
+    except Exception as error:
+        reason = "".join(filter(str.isprintable, next(iter(str(error).splitlines()), "")))[:200].rstrip(".")
+        if isinstance(error, OSError):
+            raise BadInput(
+                f"cannot read {path}: {error.strerror or reason}; give the path of a .npy, .npz, .safetensors, "
+                ".parquet or .csv file, or of a folder of them"
+            ) from error
+        raise BadInput(f"{path} must be {rule} ({reason or type(error).__name__}); {way_out}") from error
+
+
+def refuse_traps(path: Path, held: int) -> None:
+    """Refuse a compressed file that says it holds far more bytes than it has."""
+    size = path.stat().st_size
+    if held > max(GROWN, GROWTH * size):
         raise BadInput(
-            f"{path} must be a whole .npy file of numbers ({reason.rstrip('.')}); write it with numpy.save"
-        ) from error
+            f"{path} must not hold over {GROWTH} times its size (got {held} bytes in a file of {size}); "
+            "write the array as .npy, which is read as it is"
+        )
 
 
-def read_outputs(path: Path) -> np.ndarray[Any, Any]:
-    """Outputs of runs from a file or a folder: logits `(N, n, c)`, or predicted classes `(N, n)` as integers.
+def scratch(shape: Sequence[int], dtype: DTypeLike) -> Array:
+    """An array to be filled: in memory, or if it is large in a temporary file without a name, which goes with it."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    with TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a fault at a later write
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+        return np.memmap(file, dtype, "r+", shape=tuple(shape))
 
-    Raises:
-        BadInput: the path cannot be read, or what it holds is no such array.
-    """
-    return load_npy(path)
+
+def _read_array(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Array:
+    readers: dict[str, Callable[[], Array]] = {
+        ".npy": lambda: load_npy(path),
+        ".npz": lambda: _read_npz(path, names, not_these),
+        ".safetensors": lambda: _map_safetensors(path, names, not_these),
+    }
+    if path.suffix.lower() not in readers:
+        raise BadInput(
+            f"{path} must end in {', '.join((*readers, *TABLES))}, or be a folder of arrays "
+            f"(got {path.suffix or 'no ending'}); write it with numpy.save"
+        )
+    return readers[path.suffix.lower()]()
 
 
-def read_labels(path: Path) -> np.ndarray[Any, Any]:
-    """Labels `(n,)` from a file: integers.
+def _chosen(path: Path, held: Sequence[str], names: Sequence[str], not_these: Sequence[str]) -> str:
+    """The name of the array that is meant: one of `names`, or the only one unless it is one of the others."""
+    found = [name for name in names if name in held] or [name for name in held if name not in not_these]
+    if len(found) != 1:
+        shown = ", ".join(map(ascii, held[:5])) or "no array"
+        raise BadInput(f"{path} must hold one array named {names[0]} (got {shown}); give it that name")
+    return found[0]
 
-    Raises:
-        BadInput: the path cannot be read, or what it holds is no such array.
-    """
-    return load_npy(path)
+
+def _read_npz(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Array:
+    """Unpack one array of an .npz file into memory, or into a temporary file if it is large."""
+    with reading(path, "a whole .npz file of numbers", "write it with numpy.savez"), zipfile.ZipFile(path) as archive:
+        held = [name.removesuffix(".npy") for name in archive.namelist()]
+        member = archive.getinfo(_chosen(path, held, names, not_these) + ".npy")
+        refuse_traps(path, member.file_size)
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = header(file)
+            if dtype.hasobject:
+                raise ValueError("it holds Python objects")
+            if min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+                raise ValueError(f"its header says {shape}, which is not its size")
+            array = scratch(shape[::-1] if fortran else shape, dtype)
+            room, filled = array.reshape(-1).view(np.uint8), 0
+            while chunk := file.read(2**20):  # to its end, where the archive checks its sum
+                room[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
+                filled += len(chunk)
+            if filled != len(room):
+                raise ValueError("it ends too early")
+        return array.transpose() if fortran else array
+
+
+def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Array:
+    """Map one array of a .safetensors file."""
+    with reading(path, "a whole .safetensors file", "write it with the safetensors library"), path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = 8 + int.from_bytes(file.read(8), "little")
+        if start > min(size, LONGEST_HEADER):
+            raise ValueError("its header does not fit into it")
+        entries: dict[str, Any] = json.loads(file.read(start - 8))
+        entries.pop("__metadata__", None)
+        entry = entries[_chosen(path, list(entries), names, not_these)]
+        if entry["dtype"] not in _SAFETENSORS:
+            raise BadInput(
+                f"{path} must hold float16, float32, float64 or integers (got {entry['dtype']!a}); convert to float32"
+            )
+        dtype, shape = np.dtype(_SAFETENSORS[entry["dtype"]]), tuple(map(int, entry["shape"]))
+        first, last = map(int, entry["data_offsets"])
+        if min(shape, default=0) < 0 or not 0 <= first <= last <= size - start:
+            raise ValueError("its header points outside it")
+        if last - first != math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"its header says {shape}, which is not its size")
+        return np.memmap(file, dtype, "r", start + first, shape) if last > first else np.empty(shape, dtype)
+
+
+def _children(folder: Path) -> list[Path]:
+    """What a folder holds, but for hidden files, in the order of names, numbers in them as numbers."""
+
+    def key(child: Path) -> list[tuple[int, str]]:
+        return [(int(part) if place % 2 else 0, part) for place, part in enumerate(re.split("([0-9]+)", child.name))]
+
+    with reading(folder, "a folder that can be read", "give another"):
+        return sorted((child for child in folder.iterdir() if not child.name.startswith(".")), key=key)
+
+
+def _read_folder(folder: Path) -> Array:
+    """Stack one array for each run `(n, c)` or `(n,)`."""
+    paths = [child for child in _children(folder) if child.stem != "labels"]
+    if not paths:
+        raise BadInput(f"{folder} must hold one file for each run (got an empty folder); give the folder of the files")
+    first = _read_run(paths[0])
+    stack = scratch((len(paths), *first.shape), first.dtype)
+    for row, path in zip(stack, paths, strict=True):
+        run = _read_run(path)
+        if (run.shape, run.dtype) != (first.shape, first.dtype):
+            raise BadInput(
+                f"the files of a folder must be alike (got {run.dtype} of shape {run.shape} in {path.name}, and "
+                f"{first.dtype} of shape {first.shape} in {paths[0].name}); "
+                "give each run's outputs of the same test set, in one type"
+            )
+        row[...] = run
+    return stack
+
+
+def _read_run(path: Path) -> Array:
+    if path.is_dir() or path.suffix.lower() not in (".npy", ".npz", ".safetensors"):
+        raise BadInput(
+            f"a folder of runs must hold .npy, .npz or .safetensors files, and labels, alone (got {path.name!a}); "
+            "put what is not a run elsewhere"
+        )
+    run = _read_array(path, OUTPUTS, not_these=LABELS)
+    if run.ndim not in (1, 2) or run.dtype.kind not in "fiu":
+        raise BadInput(
+            f"each file of a folder must be one run's numbers, (examples, classes) or (examples,) "
+            f"(got {run.dtype} of shape {run.shape} in {path.name}); give a file of several runs by itself"
+        )
+    return run

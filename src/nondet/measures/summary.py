@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike
 
 from nondet.errors import BadInput
 from nondet.measures.arrays import Floats, checked
-from nondet.measures.diversity import disagreement, pearson, spearman
-from nondet.measures.ensemble import ensemble_accuracy_delta, ensemble_cross_entropy_delta
-from nondet.measures.variability import accuracy, cross_entropy, mean, sd, sd_error
+from nondet.measures.diversity import disagreement, disagreement_of, pearson, spearman
+from nondet.measures.ensemble import ensemble_accuracy_delta, ensemble_cross_entropy_delta, sampled_pairs
+from nondet.measures.variability import accuracy, accuracy_of, cross_entropy, mean, sd, sd_error
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Measures:
         disagreement: in percent.
         correlation: no unit.
         ensemble_delta: in points and in nats.
+
+    Of predicted classes alone, what needs logits is not a number: cross-entropy, correlation and ensemble delta.
     """
 
     runs: int
@@ -62,7 +64,17 @@ class Measures:
 
     def as_dict(self) -> dict[str, Any]:
         """The record as nested dictionaries for JSON, which has no NaN: such a number becomes None."""
-        return asdict(self, dict_factory=_without_nan)
+        record = asdict(self, dict_factory=_without_nan)
+        if self.sampled_pairs:
+            record["sampled_pairs"] = {
+                f"ensemble_delta.{name}": self.sampled_pairs for name in record["ensemble_delta"]
+            }
+        return record
+
+    @property
+    def sampled_pairs(self) -> int | None:
+        """How many pairs the ensemble deltas are from, where not all."""
+        return None if math.isnan(self.ensemble_delta.accuracy) else sampled_pairs(self.runs - self.failed)
 
 
 def measure(outputs: ArrayLike, labels: ArrayLike, failed: int = 0) -> Measures:
@@ -89,6 +101,28 @@ def measure(outputs: ArrayLike, labels: ArrayLike, failed: int = 0) -> Measures:
         ensemble_delta=EnsembleDelta(
             ensemble_accuracy_delta(logits, truth), ensemble_cross_entropy_delta(logits, truth)
         ),
+    )
+
+
+def measure_predictions(predicted: ArrayLike, labels: ArrayLike) -> Measures:
+    """Take the measures that predicted classes allow: accuracy and disagreement.
+
+    Args:
+        predicted: classes `(N, n)`, integers.
+        labels: classes `(n,)`.
+
+    Raises:
+        BadInput: see `checked_predictions` and `accuracy_of`.
+    """
+    right = accuracy_of(predicted, labels)
+    return Measures(
+        runs=len(right),
+        failed=0,
+        accuracy=_spread(right),
+        cross_entropy=Spread(math.nan, math.nan, math.nan),
+        disagreement=disagreement_of(predicted),
+        correlation=Correlation(math.nan, math.nan),
+        ensemble_delta=EnsembleDelta(math.nan, math.nan),
     )
 
 

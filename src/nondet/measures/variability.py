@@ -7,7 +7,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nondet.errors import BadInput
-from nondet.measures.arrays import TILE, Floats, checked, checked_values, predictions, tiles
+from nondet.measures.arrays import (
+    TILE,
+    Cell,
+    Floats,
+    cells,
+    checked,
+    checked_labels,
+    checked_predictions,
+    checked_values,
+    in_threads,
+    predictions,
+)
 
 
 def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
@@ -23,7 +34,22 @@ def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
         BadInput: see `checked`.
     """
     logits, truth = checked(outputs, labels)
-    right = np.count_nonzero(predictions(logits) == truth, axis=1)  # (N,)
+    return accuracy_of(predictions(logits), truth)
+
+
+def accuracy_of(predicted: ArrayLike, labels: ArrayLike) -> Floats:
+    """Accuracy of each run, `(N,)`, in percent, from predicted classes.
+
+    Args:
+        predicted: classes `(N, n)`, any integers.
+        labels: classes `(n,)`.
+
+    Raises:
+        BadInput: see `checked_predictions`; or labels that are no integers, or not one for each example.
+    """
+    classes = checked_predictions(predicted)
+    truth = checked_labels(labels, classes.shape[1])
+    right = np.count_nonzero(classes == truth, axis=1)  # (N,)
     return 100.0 * right / len(truth)
 
 
@@ -40,12 +66,18 @@ def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
         BadInput: see `checked`.
     """
     logits, truth = checked(outputs, labels)
-    total = np.zeros(len(logits))  # (N,)
-    for part, tile in tiles(logits):
+
+    def loss(cell: Cell) -> Floats:
+        tile = logits[cell].astype(np.float64, order="C")
         tile -= tile.max(axis=-1, keepdims=True)
-        at_label = np.take_along_axis(tile, truth[None, part, None], axis=-1)[..., 0]  # (N, t)
+        at_label = np.take_along_axis(tile, truth[None, cell[1], None], axis=-1)[..., 0]  # (r, t)
         with np.errstate(under="ignore"):  # a logit far below the largest adds nothing
-            total += (np.log(np.exp(tile).sum(axis=-1)) - at_label).sum(axis=-1)
+            return (np.log(np.exp(tile, out=tile).sum(axis=-1)) - at_label).sum(axis=-1)
+
+    total = np.zeros(len(logits))  # (N,)
+    parts = cells(logits)
+    for (runs, _), losses in zip(parts, in_threads(loss, parts), strict=True):
+        total[runs] += losses
     return total / len(truth)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,13 +84,13 @@ def head(found: Alike) -> tuple[str, ...]:
     return ("", *(TITLES[metric.name] for metric in found.effects.metrics))
 
 
-def legend(found: Alike) -> str:
-    """What the table's cells are."""
-    runs = sorted(set(found.effects.runs.values()))
+def legend(found: Sequence[Alike]) -> str:
+    """What the tables' cells are."""
+    runs = sorted({n for one in found for n in one.effects.runs.values()})
     many = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     return (
-        f"Each cell: ratio of the two effects, its {100 - 200 * found.level:g} % interval, and whether the two were "
-        f"shown alike within a margin of {found.margin:g}, shown to differ, or neither (open). These verdicts are "
+        f"Each cell: ratio of the two effects, its {100 - 200 * found[0].level:g} % interval, and whether the two were "
+        f"shown alike within a margin of {found[0].margin:g}, shown to differ, or neither (open). These verdicts are "
         f"adjusted for the number of pairs (Holm), the intervals are not. From {many} runs a condition, without the "
         "reference run that all share."
     )
@@ -97,19 +98,20 @@ def legend(found: Alike) -> str:
 
 def sentence(found: Alike) -> str:
     """What was shown of these conditions, and no more."""
-    start = f"From epoch {found.effects.onset} on: " if found.effects.onset else ""
-    return start + " ".join(filter(None, (_differences(found), _likeness(found), _without_effect(found))))
+    text = " ".join(filter(None, (_differences(found), _likeness(found), _without_effect(found))))
+    onset = found.effects.onset
+    return f"From epoch {onset} on, {text[0].lower()}{text[1:]}" if onset else text
 
 
 def _cell(pair: Pair | None) -> str:
     if pair is None or pair.ratio is None:
         return f"none {VERDICTS[pair.verdict]}" if pair else ""
-    interval = f"\n{_number(pair.low)} to {_number(pair.high)}" if pair.low and pair.high else ""
+    interval = f"\n{_number(pair.low)} to {_number(pair.high)}" if pair.low is not None else ""
     return f"{_number(pair.ratio)} {VERDICTS[pair.verdict]}{interval}"
 
 
 def _number(value: float | None) -> str:
-    return f"{value:.2f}" if value is not None and 0.1 <= value < 100 else f"{value:.0e}"
+    return f"{value:.2f}" if value is not None and 0.01 <= value < 100 else f"{value:.0e}"
 
 
 def _differences(found: Alike) -> str:
@@ -121,23 +123,23 @@ def _differences(found: Alike) -> str:
 
 
 def _likeness(found: Alike) -> str:
-    """How many pairs were shown alike; of the others, what it would take if they are."""
-    names = [metric.name for metric in found.effects.metrics]
-    all_pairs = len({(p.a, p.b) for p in found.pairs})
-    counts = {name: sum(p.metric == name and p.verdict == "equivalent" for p in found.pairs) for name in names}
-    start = f"At a margin of {found.margin:g} "
-    if not any(counts.values()):
-        text = start + "no two sources were shown alike in any metric"
+    """Which pairs were shown alike; of the others, what it would take if they are."""
+    metrics = [metric.name for metric in found.effects.metrics]
+    names = list(dict.fromkeys((p.a, p.b) for p in found.pairs))
+    counts = {m: sum(p.metric == m and p.verdict == "equivalent" for p in found.pairs) for m in metrics}
+    shown = {m: count for m, count in counts.items() if count}
+    both = Counter((p.a, p.b) for p in found.pairs if p.verdict == "equivalent")
+    every = [pair for pair in names if both[pair] == len(metrics)]
+    margin = f"at a margin of {found.margin:g}"
+    if not shown:
+        text = f"No two sources were shown alike in any metric {margin}"
+    elif len(names) == 1:
+        text = f"{names[0][0]} and {names[0][1]} were shown alike {margin} in {_listed([WORDS[m] for m in shown])}"
     else:
-        parts = [f"{count} in {WORDS[name]}" for name, count in counts.items() if count]
-        text = start + f"these of {all_pairs} pairs of sources were shown alike: {_listed(parts)}"
-        every = [
-            f"{a} and {b}"
-            for a, b in dict.fromkeys((p.a, p.b) for p in found.pairs)
-            if all(p.verdict == "equivalent" for p in found.pairs if (p.a, p.b) == (a, b))
-        ]
-        text += f"; in every metric: {_listed(every)}" if every else "; no two in every metric"
-    return text + _what_it_takes(found, [name for name in names if counts[name] < all_pairs]) + "."
+        parts = ", ".join(f"in {WORDS[m]} {count}" for m, count in shown.items())
+        whole = "; ".join(f"{a} and {b}" for a, b in every) or "none"
+        text = f"Of the {len(names)} pairs of sources these were shown alike {margin}: {parts}; in every metric {whole}"
+    return text + _what_it_takes(found, [m for m in metrics if counts[m] < len(names)]) + "."
 
 
 def _what_it_takes(found: Alike, names: Sequence[str]) -> str:
@@ -150,20 +152,18 @@ def _what_it_takes(found: Alike, names: Sequence[str]) -> str:
     if not needed:
         return ""
     low, high = min(needed, key=lambda name: needed[name]), max(needed, key=lambda name: needed[name])
-    text = f"; two sources of equal effect would be with about {_rounded(needed[low])} runs each in {WORDS[low]}"
+    text = f". Two of equal effect would be, with about {_rounded(needed[low])} runs each in {WORDS[low]}"
     return text + (f", and with {_rounded(needed[high])} in {WORDS[high]}" if high != low else "")
 
 
 def _without_effect(found: Alike) -> str:
     parts: list[str] = []
     for condition in found.effects.runs:
-        metrics = [
-            WORDS[m.name]
-            for m in found.effects.metrics
-            if condition in m.by_run and figure(m.by_run[condition], m.spread) == 0
-        ]
-        parts += [f"{condition} has no effect at all on {_listed(metrics)}"] if metrics else []
-    return f"In these runs {_listed(parts)}." if parts else ""
+        own = [m for m in found.effects.metrics if condition in m.by_run]
+        zero = [WORDS[m.name] for m in own if figure(m.by_run[condition], m.spread) == 0]
+        if zero:
+            parts.append(f"{condition} has no effect" + (f" on {_listed(zero)}" if len(zero) < len(own) else " at all"))
+    return f"In these runs {'; '.join(parts)}." if parts else ""
 
 
 def _runs_needed(pair: Pair) -> int | None:

@@ -45,7 +45,7 @@ def read_effects(study: Study) -> tuple[list[Effects], dict[str, str]]:
     A run counts in one condition only: the reference run, which all share, in none, and any other that several share
     in the first of them.
     """
-    seen = {next(iter(study.specs()))}
+    seen = set(list(study.specs())[:1])  # the reference run
     by_onset: dict[int, dict[str, dict[str, Floats]]] = {}
     left_out: dict[str, str] = {}
     for condition in study.conditions:
@@ -68,7 +68,7 @@ def _own_runs(study: Study, condition: Condition, seen: set[str]) -> list[Stored
     sound, _ = sound_runs(study, condition)
     keys = [spec.key for spec in condition.specs(study.identity, study.sources)]
     own = {keys[number - 1]: run for number, run in sound.items() if keys[number - 1] not in seen}
-    seen |= own.keys()
+    seen.update(own)
     return list(own.values())
 
 

@@ -178,6 +178,12 @@ def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored]) 
     return ConditionResult(condition, total, failures, _measures(study, runs, len(failures)), *_tracked(study, runs))
 
 
+def measured(study: Study, condition: Condition) -> AnyMeasures | None:
+    """The measures of a condition's finished runs, if two or more did not fail."""
+    sound, failures = sound_runs(study, condition)
+    return _measures(study, list(sound.values()), len(failures)) if len(sound) >= 2 else None
+
+
 def is_text(study: Study) -> bool:
     """Whether a study's runs are language models."""
     return bool(study.identity["recipe"].get("bptt"))

@@ -70,18 +70,21 @@ def _cells(m: AnyMeasures | None) -> tuple[str, ...]:
         return (DASH,) * (len(HEAD) - 2)
     text = isinstance(m, LanguageMeasures)
     performance = m.perplexity if text else m.accuracy
+    delta = m.ensemble_delta.perplexity if text else m.ensemble_delta.accuracy
     return (
         f"{performance.mean:.2f}",
         f"{_small(performance.sd, 2)} ± {_small(performance.sd_error, 2)}",
         f"{_small(m.cross_entropy.sd, 4)} ± {_small(m.cross_entropy.sd_error, 4)}",
         _small(m.disagreement, 2),
         DASH if math.isnan(m.correlation.pearson) else f"{m.correlation.pearson:.3f}",
-        f"{m.ensemble_delta.perplexity if text else m.ensemble_delta.accuracy:.2f}",
+        DASH if math.isnan(delta) else f"{delta:.2f}",
     )
 
 
 def _small(value: float, decimals: int) -> str:
     """A number with so many decimals; in scientific form where they would all be zero and the number is not."""
+    if math.isnan(value):
+        return DASH
     return f"{value:.{decimals}f}" if value == 0 or value >= 0.5 * 10.0**-decimals else f"{value:.0e}"
 
 

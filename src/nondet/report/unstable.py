@@ -80,6 +80,10 @@ def chosen_condition(study: Study, name: str) -> Condition:
         BadInput: there is no such condition, or a name is needed.
     """
     names = [c.name for c in study.conditions]
+    if not names:
+        raise BadInput(
+            f"{study.folder} must have a condition whose runs are shown (got none); add --vary to `nondet run`"
+        )
     wanted = name or ("all" if "all" in names else names[0] if len(names) == 1 else "")
     if wanted in names:
         return study.conditions[names.index(wanted)]
