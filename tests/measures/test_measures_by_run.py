@@ -203,6 +203,21 @@ def test_near_ties_are_decided_in_float64(dtype: str, factor: float) -> None:
     np.testing.assert_allclose(rows, over_partners(12, gain), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [3, 4000, 5000, 10**6, 2**52])
+def test_whole_numbers_of_any_size_tie_exactly(size: int) -> None:
+    """Ensembles of whole numbers are right where numpy's sums are, ties to the first class, near the range and past."""
+    rng = np.random.default_rng(9)
+    outputs = rng.choice([0, 1, -1, size, -size, size - 1, 1 - size], size=(12, 60, 4))
+    labels = rng.integers(0, 4, 60)
+
+    def gain(i: int, j: int) -> float:
+        right = [100 * float(np.mean(a.argmax(axis=-1) == labels)) for a in (outputs[i] + outputs[j], *outputs[[i, j]])]
+        return right[0] - (right[1] + right[2]) / 2
+
+    rows = measures.ensemble_accuracy_delta_by_run(outputs, labels)
+    np.testing.assert_allclose(rows, over_partners(12, gain), rtol=0, atol=1e-12)
+
+
 def test_overlaps_that_underflow_are_worked_out_in_logarithms(sample: Callable[..., Any]) -> None:
     """Some pairs far apart and some near, in one block, each have their own loss."""
     outputs, labels = sample(runs=8, examples=40)

@@ -10,7 +10,8 @@ from nondet.measures.arrays import Floats, Integers
 
 Flags = NDArray[np.bool_]
 
-BLOCK = 2**16  # pairs of runs x examples worked on at once, in float32, so that each core's cache holds them
+BLOCK = 2**17  # pairs of runs x examples worked on at once, in 16 bits, so that each core's cache holds them
+FARTHEST = 2**14 - 1  # steps from 0 of the farthest margins, so that the sum of two is within 16 bits
 WIDEST, DEPTH = 64, 16  # runs and examples in a block of overlaps: half a MiB
 UNTHREADED = 2**18  # multiplications up to which OpenBLAS stays in one thread, so that no result depends on its number
 TINY = 1e-290  # a product of overlaps below this has lost digits
@@ -30,25 +31,25 @@ def _right_together(tile: Floats, truth: Integers) -> Integers:
     """Right answers of each run's ensembles, `(N,)`, for `tile` (N, t, c).
 
     An ensemble is right where all its margins are below 0, a margin being a class's logit minus the label's. They are
-    added in float32; where the largest is closer to 0 than rounding could move it, the sums are compared in float64.
+    added in 16 bits; where the largest is closer to 0 than rounding could move it, the sums are compared in float64.
     """
     runs, examples, _ = tile.shape
     counts = np.zeros(runs, dtype=np.int64)
     if not examples:
         return counts
-    margins, bounds = _margins(tile, truth)  # (c - 1, N, t), (N,)
+    margins, limits = _margins(tile, truth)  # (c - 1, N, t), (N,)
     height = min(runs, max(1, BLOCK // examples))
-    room = np.empty((2, height, examples), dtype=np.float32)
+    room = np.empty((2, height, examples), dtype=np.int16)
     for start in range(0, runs, height):
         stop = min(start + height, runs)
         for run in range(stop - 1):
             later = slice(max(start, run + 1), stop)
             largest = _largest_sums(margins, run, later, room)  # (m, t)
-            limit = min(3.0, bounds[run] + bounds[later].max())
+            limit = max(limits[run], limits[later].max())
             right: Flags = largest < -limit
             near: Flags = largest <= limit
             if np.count_nonzero(near) > np.count_nonzero(right):
-                partner, example = np.nonzero(near & ~right)
+                partner, example = np.divmod(np.flatnonzero(near != right), examples)
                 sums = tile[run, example] + tile[later][partner, example]
                 right[partner, example] = sums.argmax(axis=-1) == truth[example]
             answers = np.bitwise_count(np.packbits(right, axis=1)).sum(axis=1, dtype=np.int64)
@@ -57,12 +58,12 @@ def _right_together(tile: Floats, truth: Integers) -> Integers:
     return counts
 
 
-def _margins(tile: Floats, truth: Integers) -> tuple[NDArray[np.float32], Floats]:
-    """Each class's logit minus the label's, but for a factor, `(c - 1, N, t)`; and bounds on their errors, `(N,)`.
+def _margins(tile: Floats, truth: Integers) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Each class's logit minus the label's, in steps, `(c - 1, N, t)`; and how far from 0 sums are sure, `(N,)`.
 
-    Margins that are not whole numbers are between -1 and 1. The sum of two runs' margins is off by less than the sum of
-    their bounds. Whole numbers are exact, their bound is 0, and a quarter makes the ensembles' ties what they are: lost
-    to a lower class, won from a higher one.
+    The sum of two runs' margins has the right sign if it is further from 0 than both runs' limits. Margins beyond the
+    range keep its end: where that could change a sign, the sum is near 0. Whole numbers are four steps each, and one
+    step makes the ensembles' ties what they are: lost to a lower class, won from a higher one.
     """
     label = truth[:, None]  # (t, 1)
     others: Integers = np.arange(tile.shape[-1] - 1, dtype=np.int64)
@@ -70,20 +71,20 @@ def _margins(tile: Floats, truth: Integers) -> tuple[NDArray[np.float32], Floats
     margins = np.take_along_axis(tile, others[None], axis=-1)
     margins -= np.take_along_axis(tile, label[None], axis=-1)
     size = np.abs(tile).max(axis=(1, 2))
-    if size.max() < 2**20 and (np.rint(tile) == tile).all():
-        margins += np.where(others < label, 0.25, -0.25)
-        bounds = np.zeros(len(tile))
+    if size.max() < 2**50 and (np.rint(tile) == tile).all():
+        margins *= 4
+        margins += np.where(others < label, 1, -1)
+        limits = np.ones(len(tile))
     else:
-        scale = np.abs(margins).max() or 1.0  # so that none leaves the range of float32
-        margins /= scale
-        # rounding: of the margins and their sum in float32, of the logits' sums in float64; and underflow
-        bounds = 2.0**-22 * np.abs(margins).max(axis=(1, 2)) + 2.0**-51 * (size / scale) + 2.0**-140
-    return np.ascontiguousarray(margins.transpose(2, 0, 1), dtype=np.float32), bounds
+        step = float(np.median(np.abs(margins).max(axis=(1, 2)))) / FARTHEST or 1.0  # of most runs, whatever one does
+        margins /= step
+        limits = 1 + 2.0**-50 * (size / step)  # half a step of rounding each, and that of the logits' sums in float64
+    np.clip(np.rint(margins, out=margins), -FARTHEST, FARTHEST, out=margins)
+    limits = np.minimum(np.ceil(limits), 2 * FARTHEST).astype(np.int16)
+    return np.ascontiguousarray(margins.transpose(2, 0, 1), dtype=np.int16), limits
 
 
-def _largest_sums(
-    margins: NDArray[np.float32], run: int, later: slice, room: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _largest_sums(margins: NDArray[np.int16], run: int, later: slice, room: NDArray[np.int16]) -> NDArray[np.int16]:
     """The largest over classes of a run's margin plus a later run's, `(m, t)`, in `room` for two such arrays."""
     largest, sums = room[:, : later.stop - later.start]
     np.add(margins[0, run], margins[0, later], out=largest)
