@@ -14,7 +14,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile -p no:benchmark
 
 bench: .venv/installed-dev
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-json=.benchmarks.json

@@ -2,7 +2,8 @@
 
 For each task, in a process of its own: epochs of the engine beside a bare loop of the same stacked steps (forward,
 backward, optimizer) on one mini-batch made beforehand, in turns; medians of seven. Peak memory is the process's.
-ROOT holds the official folders (`mnist`, `cifar-10-batches-bin`, `text` with train, valid and test).
+ROOT holds the official folders (`mnist`, `cifar-10-batches-bin`, `text` with train, valid and test). For the other
+tasks it makes random files of the official form in a temporary folder: what an epoch costs does not depend on them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,14 @@ TASKS: dict[str, tuple[str, int, int, dict[str, str]]] = {
     "digits": ("digits", 20, 896, {}),
     "mnist, mnist-cnn": ("mnist", 4, 512, {}),
     "mnist, mnist-dense": ("mnist", 8, 2048, {}),
+    "fashion-mnist, mnist-cnn": ("fashion-mnist", 4, 512, {}),
     "cifar10, resnet14": ("cifar10", 4, 256, {"batch_size": "128"}),
-    "cifar10, resnet34": ("cifar10", 1, 32, {"batch_size": "32", "model": "resnet34"}),
+    "cifar100, resnet34": ("cifar100", 2, 32, {"batch_size": "32"}),
     "text, qrnn": ("text", 2, 10_000, {}),
+    "ptb, qrnn": ("ptb", 2, 10_000, {}),
+    "imagenet, imagenet-resnet18": ("imagenet", 2, 16, {"batch_size": "16"}),
 }
+GENERATED = ("fashion-mnist", "cifar100", "ptb", "imagenet")
 ROUNDS = 7
 HEADING = """
 ## What a task costs
@@ -36,6 +42,37 @@ examples, at the task's own batch size: multiply. Peak memory is the whole proce
 
 {processor} ({instructions}), torch {torch}, numpy {numpy}, one thread.
 """
+
+
+def generate(task: str, folder: Path) -> None:
+    """Random files of a task's official form."""
+    import numpy as np
+
+    rng = np.random.Generator(np.random.Philox(0))
+    if task == "fashion-mnist":
+        for part, n in (("train", 60_000), ("t10k", 10_000)):
+            head = b"".join(number.to_bytes(4, "big") for number in (2051, n, 28, 28))
+            (folder / f"{part}-images-idx3-ubyte").write_bytes(head + rng.bytes(n * 28 * 28))
+            labels = rng.integers(10, size=n, dtype=np.uint8).tobytes()
+            (folder / f"{part}-labels-idx1-ubyte").write_bytes(head[:2] + b"\x08\x01" + head[4:8] + labels)
+    elif task == "cifar100":
+        for part, n in (("train", 50_000), ("test", 10_000)):
+            records = rng.integers(256, size=(n, 2 + 3072), dtype=np.uint8)
+            records[:, :2] = np.stack([np.arange(n) % 20, np.arange(n) % 100], axis=1)
+            (folder / f"{part}.bin").write_bytes(records.tobytes())
+    elif task == "ptb":
+        for part, n in (("train", 20_000), ("valid", 1_000), ("test", 1_000)):
+            words = [f"w{number}" for number in np.resize(rng.permutation(9_998), n)]
+            (folder / f"ptb.{part}.txt").write_text(" ".join(words) + "\n")
+    else:
+        from PIL import Image
+
+        for part, n in (("train", 32), ("val", 256)):
+            for number in range(n):
+                place = folder / part / f"n{number % 4}"
+                place.mkdir(parents=True, exist_ok=True)
+                pixels = rng.integers(256, size=(12, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).resize((500, 375)).save(place / f"{number}.JPEG")
 
 
 def measure(name: str, data: Path | None) -> dict[str, Any]:
@@ -53,7 +90,7 @@ def measure(name: str, data: Path | None) -> dict[str, Any]:
     set_up_process()
     task, width, n, fields = TASKS[name]
     fields = dict(fields)
-    model = "mnist-dense" if name.endswith("dense") else fields.pop("model", None)
+    model = "mnist-dense" if name.endswith("dense") else None
     if task != "digits":
         fields |= {"train_examples": str(n), "test_examples": "256"}
     folder = None if task == "digits" else str(data / "text" if task == "text" and data else data)
@@ -129,10 +166,15 @@ def main() -> None:
     print("| task, network | stack | examples (tokens) | s a model-epoch | engine / bare loop | peak memory (GB) |")
     print("|---|---:|---:|---:|---:|---:|")
     for name in TASKS:
-        if name != "digits" and given.data is None:
+        made = TASKS[name][0] in GENERATED
+        if name != "digits" and given.data is None and not made:
             continue
-        words = [sys.executable, __file__, "--one", name, *(["--data", str(given.data)] if given.data else [])]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        with tempfile.TemporaryDirectory() as folder:
+            if made:
+                generate(TASKS[name][0], Path(folder))
+            data = folder if made else given.data
+            words = [sys.executable, __file__, "--one", name, *(["--data", str(data)] if data else [])]
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"| {name} | | | not measured: {done.stderr.strip().splitlines()[-1]} | | |")
             continue

@@ -549,13 +549,6 @@ def test_a_pickle_is_never_opened(
         assert mark.exists(), "the pickle must be one that would have done it"
 
 
-def test_an_archive_is_not_an_array(refused: Refused, arrays: Callable[..., list[object]], tmp_path: Path) -> None:
-    """A .npz is several arrays: which one is meant, the command cannot know."""
-    command, _, option, labels = arrays()
-    np.savez(tmp_path / "both.npz", outputs=GOOD)
-    refused(command, tmp_path / "both.npz", option, labels, words=("both.npz", ".npy file"))
-
-
 def test_json_of_others_is_not_a_study(refused: Refused, nondet: Callable[..., Any], tmp_path: Path) -> None:
     """A study.json that nondet never wrote is refused, with its path, and no more is said than one line."""
     (tmp_path / "study.json").write_text(json.dumps({"format": 1}))

@@ -9,9 +9,15 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from nondet import __version__
+from nondet.commands.alike import alike
 from nondet.commands.common import say
+from nondet.commands.compare import compare
+from nondet.commands.examples import examples
+from nondet.commands.figures import figures
 from nondet.commands.lists import models, tasks
 from nondet.commands.measure import measure
+from nondet.commands.plan import plan
+from nondet.commands.report import report
 from nondet.commands.run import run
 from nondet.commands.show import show
 from nondet.commands.stabilize import stabilize
@@ -28,7 +34,7 @@ app = App(
         "3 the control is not exactly zero; 130 interrupted."
     ),
 )
-for command in (run, show, stabilize, verify, tasks, models, measure):
+for command in (run, show, measure, compare, plan, alike, examples, report, figures, stabilize, verify, tasks, models):
     app.command(command)
 
 

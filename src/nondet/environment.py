@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nondet.data.streamed import decoder_version
+from nondet.data.decode import decoder_version
 from nondet.errors import BadInput
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ others, so the run with all seeds 1 is shared by every condition (Summers & Dinn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 from nondet.errors import BadInput
@@ -16,6 +17,11 @@ from nondet.sources import FIXED_SEED, SOURCES
 
 NOT_IN_ALL = ("bit",)
 """`all` is every source of the task but these."""
+
+NOT_CROSSED = ("kernels",)
+"""Sources without a seed: their numbers only tell runs apart, so equal numbers do not mean equal effects."""
+
+MOST_CROSSED = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,75 @@ class Condition:
             seeds = {s: i if s in varying else FIXED_SEED for s in sources}
             specs.append(RunSpec(identity, seeds, self.onset if set(seeds.values()) != {FIXED_SEED} else 0))
         return specs
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """A full factorial: one run for each combination of seeds 1 to `levels` of the sources that vary.
+
+    The others keep their fixed seed. Its runs are not independent of each other: they share seeds.
+    """
+
+    vary: tuple[str, ...]
+    levels: int
+
+    @property
+    def runs(self) -> int:
+        return self.levels ** len(self.vary)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"vary": list(self.vary), "levels": self.levels}
+
+    def specs(self, identity: Mapping[str, Any], sources: Sequence[str]) -> list[RunSpec]:
+        """The runs in order, the seeds of the last source changing fastest; the first is the reference run."""
+        seeds = range(FIXED_SEED, FIXED_SEED + self.levels)
+        cells = (dict(zip(self.vary, cell, strict=True)) for cell in product(seeds, repeat=len(self.vary)))
+        return [RunSpec(identity, {s: cell.get(s, FIXED_SEED) for s in sources}) for cell in cells]
+
+
+def crossed(vary: Sequence[str], sources: Sequence[str], levels: int) -> Crossed:
+    """The factorial of the sources that these `--vary` options name; without any, of all that can be crossed."""
+    usual = tuple(s for s in sources if s not in (*NOT_IN_ALL, *NOT_CROSSED))
+    for name in vary:
+        if name in NOT_CROSSED and name in sources:
+            raise BadInput(
+                f"--design crossed takes sources that have a seed (got {name}, which has none); leave it out"
+            )
+        if name not in sources:
+            raise BadInput(
+                f"--design crossed takes one source in each --vary (got {name!r}); choose from {', '.join(sources)}, "
+                f"or leave --vary out for {', '.join(usual)}"
+            )
+    chosen = tuple(s for s in sources if s in vary) or usual
+    if len(chosen) < 2:
+        raise BadInput(
+            f"--design crossed needs at least 2 sources (got {len(chosen)}: {', '.join(chosen)}); add another --vary"
+        )
+    if levels < 2:
+        raise BadInput(f"levels must be at least 2 to cross seeds (got {levels}); try --levels 4")
+    if levels > MOST_CROSSED or levels ** len(chosen) > MOST_CROSSED:
+        raise BadInput(
+            f"--design crossed takes at most {MOST_CROSSED} runs (got {levels}^{len(chosen)}: {levels} levels of "
+            f"{len(chosen)} sources); take fewer --levels, or name fewer sources with --vary"
+        )
+    return Crossed(chosen, levels)
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """What came of a stopping rule: runs were added to these conditions until a figure's error was small enough.
+
+    expression, begin, limit: as the command gave them; begin and limit are runs in each condition.
+    runs: how many each condition has at the least. held: whether the rule held then; None while that is not decided.
+    errors: the figure's error by condition, in percent of the figure where the rule is; None where it is not known.
+    """
+
+    expression: str
+    begin: int
+    limit: int
+    runs: int
+    held: bool | None = None
+    errors: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
 
 
 def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> Condition:

@@ -2,22 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nondet import study as studies
+from nondet import until
 from nondet.environment import environment, set_up_process
 from nondet.errors import BadInput, Stopped
 from nondet.executors.helpers import Helpers, available_cores
 from nondet.progress import Watch
-from nondet.protocol import conditions
+from nondet.protocol import Condition, Crossed, conditions, crossed
 from nondet.request import Request
 from nondet.study import Study
 
 if TYPE_CHECKING:
     from nondet.training.problem import Problem
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which runs a command asks for: conditions of `runs` runs, or a crossed design of so many `levels`."""
+
+    runs: int
+    vary: Sequence[str]
+    onsets: Sequence[int]
+    levels: int | None
+    until: str | None
+    limit: int | None
+
+    def check(self) -> None:
+        """BadInput for options that do not go together."""
+        if self.runs < 2:
+            raise BadInput(f"runs must be at least 2 to measure variability (got {self.runs}); try --runs 20")
+        late = [onset for onset in self.onsets if onset]
+        for name, given in (("--onset", late), ("--until", [self.until] if self.until is not None else [])):
+            if self.levels is not None and given:
+                raise BadInput(
+                    f"{name} is for conditions, not for --design crossed (got {name} {given[0]}); leave it out"
+                )
+        if self.limit is not None and self.until is None:
+            raise BadInput(
+                f"--limit is the limit of --until (got --limit {self.limit} alone); leave it out, or add --until"
+            )
+
+    def words(self) -> list[str]:
+        """The options of a command that ask for the same."""
+        if self.levels is not None:
+            return ["--design=crossed", f"--levels={self.levels}", *(f"--vary={v}" for v in self.vary)]
+        given = [f"--runs={self.runs}", *(f"--vary={v}" for v in self.vary), *(f"--onset={e}" for e in self.onsets)]
+        given += [f"--until={self.until}"] if self.until is not None else []
+        return [*given, *([f"--limit={self.limit}"] if self.limit is not None else [])]
+
+    def conditions(self, problem: Problem) -> list[Condition]:
+        if self.levels is not None:
+            return []
+        return conditions(self.vary, problem.sources, self.runs, self.onsets, problem.recipe.epochs)
+
+    def crossed(self, problem: Problem) -> Crossed | None:
+        return None if self.levels is None else crossed(self.vary, problem.sources, self.levels)
+
+    def rule(self, problem: Problem) -> until.Until | None:
+        if self.until is None:
+            return None
+        return until.parse(self.until, until.figures_of(bool(problem.recipe.bptt)), self.runs, self.limit)
 
 
 def train(
@@ -27,33 +76,30 @@ def train(
     runs: int,
     vary: Sequence[str] = (),
     onsets: Sequence[int] = (),
+    levels: int | None = None,
+    until: str | None = None,
+    limit: int | None = None,
     stack: int | None = None,
     workers: int | None = None,
     say: Callable[[str], None] = print,
 ) -> Study:
-    """Open or make the study in a folder, add these conditions, and train what is missing; the finished study.
+    """Open or make the study in a folder, add these runs, and train what is missing; the finished study.
 
     Raises:
         BadInput: something that was asked for cannot be done; one sentence says what and the way out.
         Stopped: the user interrupted; the message says what is safe.
     """
-    if runs < 2:
-        raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try --runs 20")
+    asked = Asked(runs, vary, onsets, levels, until, limit)
+    asked.check()
     for name, number in (("stack", stack), ("workers", workers)):
         if number is not None and number < 1:
             raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the usual one")
     set_up_process()
     opened: Study | None = None
     try:
-        opened, problem = _opened(request, folder, runs, vary, onsets, stack, say)
-        done, planned = studies.count_done(opened)
-        alone = problem.device.type != "cpu" or "decoder" in opened.environment  # its decoders take the other cores
-        usual = 1 if alone else available_cores() // int(opened.environment["threads"])
-        most = min(workers or usual, -(-(planned - done) // opened.width))
-        order = {"request": request.as_dict(), "folder": str(folder)}
-        with Helpers(most - 1, order) as helpers, Watch(opened, problem.recipe.epochs, helpers) as watch:
-            studies.train_missing(opened, problem, on_epoch=watch.on_epoch, on_wait=watch.on_wait)
-        studies.finish(opened)
+        problem = request.prepare()
+        for opened in _rounds(request, problem, folder, asked, stack, say):
+            _train(opened, problem, {"request": request.as_dict(), "folder": str(folder)}, workers)
     except KeyboardInterrupt:
         if opened is None:
             raise Stopped("Stopped before any training. Give the same command again.") from None
@@ -61,7 +107,7 @@ def train(
         raise Stopped(
             f"Stopped. {done} of {planned} runs are safe in {folder}. Go on with: {opened.command_line}"
         ) from None
-    return opened
+    return studies.load(folder)
 
 
 def problem_of(study: Study, device: str = "auto", data: str | None = None) -> Problem:
@@ -78,24 +124,40 @@ def problem_of(study: Study, device: str = "auto", data: str | None = None) -> P
     return problem
 
 
-def _opened(
-    request: Request,
-    folder: Path,
-    runs: int,
-    vary: Sequence[str],
-    onsets: Sequence[int],
-    stack: int | None,
-    say: Callable[[str], None],
-) -> tuple[Study, Problem]:
+def _rounds(
+    request: Request, problem: Problem, folder: Path, asked: Asked, stack: int | None, say: Callable[[str], None]
+) -> Iterator[Study]:
+    """The study, to be trained before the next is asked for: once, or with more runs until the stopping rule holds."""
     from nondet.training.trial import check_stack
 
-    problem = request.prepare()
-    wanted = conditions(vary, problem.sources, runs, onsets, problem.recipe.epochs)
+    rule, wanted, crossing = asked.rule(problem), asked.conditions(problem), asked.crossed(problem)
     width = stack or studies.width_of(folder) or problem.task.stack
     check_stack(problem, width)
-    command = ["nondet", "run", request.task, f"--runs={runs}", *(f"--vary={v}" for v in vary)]
-    command += [*(f"--onset={e}" for e in onsets), f"--stack={width}", *request.words()]
-    opened = studies.open_study(folder, problem, environment(problem, width), wanted, command, request.as_dict())
-    for damage in studies.set_damaged_aside(opened):
-        say(f"{damage}: set aside, to be trained again")
-    return opened, problem
+    where = environment(problem, width)
+    command = ["nondet", "run", request.task, *asked.words(), f"--stack={width}", *request.words()]
+    state = rule.begun if rule else None
+    while True:
+        opened = studies.open_study(folder, problem, where, wanted, command, request.as_dict(), crossing, state)
+        for damage in studies.set_damaged_aside(opened):
+            say(f"{damage}: set aside, to be trained again")
+        yield opened
+        if rule is None:
+            return
+        state = until.looked_at(rule, opened, wanted)
+        studies.note_until(opened, state)
+        if state.held is not None:
+            return
+        more = until.next_runs(opened, wanted, rule.limit)
+        say(f"{state.runs} runs of each condition, and the largest error is {until.worst(state)}: on to {more}")
+        wanted = [replace(c, runs=more) for c in wanted]
+
+
+def _train(study: Study, problem: Problem, order: Mapping[str, Any], workers: int | None) -> None:
+    """Train what is missing, with helpers where that is worth it."""
+    done, planned = studies.count_done(study)
+    alone = problem.device.type != "cpu" or "decoder" in study.environment  # its decoders take the other cores
+    usual = 1 if alone else available_cores() // int(study.environment["threads"])
+    most = min(workers or usual, -(-(planned - done) // study.width))
+    with Helpers(most - 1, order) as helpers, Watch(study, problem.recipe.epochs, helpers) as watch:
+        studies.train_missing(study, problem, on_epoch=watch.on_epoch, on_wait=watch.on_wait)
+    studies.finish(study)

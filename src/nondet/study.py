@@ -12,7 +12,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from nondet import claims
 from nondet.environment import require_same
 from nondet.errors import BadInput, Damaged
 from nondet.files import checked_payload, sealed, unsealed, write_file
-from nondet.protocol import Condition, control, merged
+from nondet.protocol import Condition, Crossed, Stopping, control, crossed, merged
 from nondet.run import Outcome, RunSpec
 from nondet.sources import FIXED_SEED
 from nondet.store import Store
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from nondet.training.problem import Problem
 
 FORMAT = 1
+FORMAT_CROSSED = 2
+"""With a crossed design: a version that knows no such thing must not read such a study as if it had none."""
 
 _MAKE_ANEW = "the `nondet run` command that made the study makes it anew, and keeps every run that is there"
 
@@ -46,6 +48,8 @@ class Study:
     labels: the test labels (n,), kept here so that a study can be read without its task.
     command: the words of the command that last added to it, but for its --study: a study can be moved.
     request: what that command asked to be trained, as a dictionary.
+    crossed: the crossed design, if one was asked for.
+    until: the stopping rule of the last command that had one, and what came of it.
     finished: keys of the runs that a completed command has left; one that is no longer there was lost.
     """
 
@@ -58,6 +62,8 @@ class Study:
     conditions: tuple[Condition, ...] = ()
     finished: frozenset[str] = frozenset()
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    crossed: Crossed | None = None
+    until: Stopping | None = None
 
     @property
     def store(self) -> Store:
@@ -73,8 +79,9 @@ class Study:
         return int(self.environment["stack"])
 
     def specs(self) -> dict[str, RunSpec]:
-        """Every distinct run of the conditions, by key, in the order of the tables; the reference run is the first."""
-        return {s.key: s for c in self.conditions for s in c.specs(self.identity, self.sources)}
+        """Every distinct run of the designs, by key, in the order of the tables; the reference run is the first."""
+        designs = [*self.conditions, *([self.crossed] if self.crossed else [])]
+        return {s.key: s for d in designs for s in d.specs(self.identity, self.sources)}
 
     def control_specs(self) -> dict[str, RunSpec]:
         """The control's runs by key; the first is the reference run."""
@@ -117,9 +124,10 @@ def load(folder: Path) -> Study:
         raise BadInput(f"{folder} is not a study but a file; give the folder of a `nondet run`") from None
     try:
         fields = unsealed(content, path)
-        if fields["format"] != FORMAT:
+        if fields["format"] not in (FORMAT, FORMAT_CROSSED):
             raise BadInput(
-                f"{folder} has study format {fields['format']}, and this version of nondet reads {FORMAT}; "
+                f"{folder} has study format {fields['format']}, and this version of nondet reads {FORMAT} and "
+                f"{FORMAT_CROSSED}; "
                 "use the version that made it, or start a new study with --study"
             )
         return Study(
@@ -134,6 +142,10 @@ def load(folder: Path) -> Study:
             ),
             finished=frozenset(fields["finished"]),
             request=fields.get("request", {}),
+            crossed=crossed(fields["crossed"]["vary"], fields["sources"], fields["crossed"]["levels"])
+            if "crossed" in fields
+            else None,
+            until=Stopping(**fields["until"]) if "until" in fields else None,
         )
     except (Damaged, KeyError, TypeError) as error:
         raise Damaged(f"{path} is damaged: it is not what nondet wrote; {_MAKE_ANEW}") from error
@@ -149,7 +161,7 @@ def width_of(folder: Path) -> int | None:
 
 def _save(study: Study) -> None:
     fields = {
-        "format": FORMAT,
+        "format": FORMAT_CROSSED if study.crossed else FORMAT,
         "task": study.identity,
         "sources": list(study.sources),
         "environment": study.environment,
@@ -158,6 +170,8 @@ def _save(study: Study) -> None:
         "conditions": [c.as_dict() for c in study.conditions],
         "labels": study.labels.tolist(),
         "finished": sorted(study.finished),
+        **({"crossed": study.crossed.as_dict()} if study.crossed else {}),
+        **({"until": asdict(study.until)} if study.until else {}),
     }
     write_file(study.folder / "study.json", sealed(fields), replace=True)
 
@@ -169,8 +183,10 @@ def open_study(
     conditions: Sequence[Condition],
     command: Sequence[str] = (),
     request: Mapping[str, Any] | None = None,
+    crossing: Crossed | None = None,
+    until: Stopping | None = None,
 ) -> Study:
-    """The study in a folder with these conditions added, made if it is new.
+    """The study in a folder with these conditions, crossed design and stopping rule added, made if it is new.
 
     BadInput if the folder holds a study of another task, recipe, environment or format, or something else.
     """
@@ -193,10 +209,25 @@ def open_study(
             require_same(folder, old.environment, new.environment)
             new = old
         study = replace(
-            new, conditions=tuple(merged(new.conditions, conditions)), command=tuple(command), request=request or {}
+            new,
+            conditions=tuple(merged(new.conditions, conditions)),
+            command=tuple(command),
+            request=request or {},
+            crossed=_larger(folder, new.crossed, crossing),
+            until=until or new.until,
         )
         _save(study)
     return study
+
+
+def _larger(folder: Path, old: Crossed | None, new: Crossed | None) -> Crossed | None:
+    """Of the same crossed design the one with more levels. BadInput for two designs of different sources."""
+    if old and new and old.vary != new.vary:
+        raise BadInput(
+            f"a study has one crossed design, and that of {folder} crosses {', '.join(old.vary)} "
+            f"(got {', '.join(new.vary)}); cross the same, or start a new study with --study"
+        )
+    return max((d for d in (old, new) if d), key=lambda d: d.levels, default=None)
 
 
 def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
@@ -219,7 +250,7 @@ def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
 
 def _foreign(folder: Path) -> bool:
     """Whether a folder without a study holds what nondet did not write there."""
-    ours = {"runs", "partial", "evidence", "trunks"}
+    ours = {"runs", "partial", "evidence", "trunks", "report.html", "figures"}
     return any(not path.name.startswith(".writing-") and path.name not in ours for path in folder.iterdir())
 
 
@@ -415,6 +446,14 @@ def _keep(
             "command": study.command_line,
         }
         study.store.put(key, outcome.arrays, record)
+
+
+def note_until(study: Study, until: Stopping) -> Study:
+    """Write down what has become of a stopping rule; the study with it."""
+    with claims.folder_lock(study.folder):
+        latest = replace(load(study.folder), until=until)
+        _save(latest)
+    return latest
 
 
 def finish(study: Study) -> None:

@@ -15,19 +15,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from scipy import integrate, stats
 
-from nondet.data import streamed
-from nondet.data.streamed import (
-    AREA,
-    DRAWS,
-    RATIO,
-    Decoders,
-    Streamed,
-    crop_box,
-    decoder_count,
-    read_image,
-    test_pixels,
-    training_pixels,
-)
+from nondet.data import decode, streamed
+from nondet.data.decode import AREA, DRAWS, RATIO, crop_box, read_image, test_pixels, training_pixels
+from nondet.data.streamed import Decoders, Streamed, decoder_count
 from nondet.data.trees import Tree, list_part
 from nondet.errors import BadInput
 
@@ -106,7 +96,7 @@ def test_an_image_is_decoded_once_for_a_batch(alone: Streamed, monkeypatch: pyte
         opened.append(str(path))
         return read_image(path)
 
-    monkeypatch.setattr(streamed, "read_image", noted)
+    monkeypatch.setattr(decode, "read_image", noted)
     _, draws = asked(4, 6)
     alone.batch(np.array([7, 3, 7, 7, 3, 0]), draws)
     assert len(opened) == len(set(opened)) == 3

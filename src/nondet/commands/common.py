@@ -38,6 +38,12 @@ def print_table(table: Table, *sentences: str, above: str = "", width: int = WID
         out.print()
     out.print(table)
     out.print()
+    print_sentences(*sentences, width=width)
+
+
+def print_sentences(*sentences: str, width: int = WIDE) -> None:
+    """Print those of the sentences that are not empty, each in lines of its own, as plain text."""
+    out = Console(width=None if sys.stdout.isatty() else width)
     for sentence in filter(None, sentences):
         out.print(sentence, markup=False, highlight=False)
 

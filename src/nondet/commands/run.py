@@ -16,9 +16,13 @@ def run(
     task: str,
     /,
     *,
-    runs: int = 20,
+    runs: int | None = None,
     vary: Words = None,
     onset: Annotated[list[int] | None, Parameter(negative="")] = None,
+    until: str | None = None,
+    limit: int | None = None,
+    design: str = "conditions",
+    levels: int | None = None,
     study: Path | None = None,
     stack: int | None = None,
     set_: Assignments = None,
@@ -41,7 +45,7 @@ def run(
     task
         A task by name (see `nondet tasks`), or the path of your own file, which ends in .py.
     runs
-        Runs in each condition, at least 2.
+        Runs in each condition, at least 2; 20 if left out.
     vary
         One condition: a source, several joined by +, which vary together, or `all` (every source but bit). Repeat
         it for more conditions. Without it: each source of the task alone, then all together. The deterministic
@@ -49,6 +53,18 @@ def run(
     onset
         The epoch from which on the sources vary: before it, all runs of a condition share one trunk, which is trained
         once. Repeat it for more conditions; 0 if left out.
+    until
+        Add runs to every condition, as many at a time as fill whole stacks, until a figure's error is below a bound in
+        all of them, such as "accuracy.sd.error<10%" (of the figure) or "disagreement.error<0.2" (in its unit). The
+        figures are those of `show --json`, by their dotted names; --runs is where it begins.
+    limit
+        With --until: the most runs in each condition, 200 if left out.
+    design
+        `conditions`, or `crossed`: all combinations of the seeds 1 to --levels of the sources, for the share of each
+        source and of their interactions in the variance. Each --vary then names one source; without it all are crossed
+        but bit.
+    levels
+        With --design crossed: how many seeds of each source, at least 2; L levels of k sources are L^k runs.
     study
         The study's folder, new or existing; `studies/TASK` if left out.
     stack
@@ -77,6 +93,7 @@ def run(
     from nondet.request import Request
     from nondet.runner import train
 
+    _check_design(design, levels, runs)
     request = Request(
         task=task,
         assignments=assignments(set_ or []),
@@ -90,11 +107,36 @@ def run(
     )
     folder = study or Path("studies") / request.name
     try:
-        train(request, folder, runs=runs, vary=vary or [], onsets=onset or [], stack=stack, workers=workers, say=say)
+        train(
+            request,
+            folder,
+            runs=20 if runs is None else runs,
+            vary=vary or [],
+            onsets=onset or [],
+            levels=levels,
+            until=until,
+            limit=limit,
+            stack=stack,
+            workers=workers,
+            say=say,
+        )
     except Stopped as stop:
         say(str(stop))
         return 130
     return show(folder)
+
+
+def _check_design(design: str, levels: int | None, runs: int | None) -> None:
+    if design not in ("conditions", "crossed"):
+        raise BadInput(f"--design must be conditions or crossed (got {design!r}); choose one of them")
+    if design == "conditions" and levels is not None:
+        raise BadInput(
+            f"--levels is for --design crossed (got --levels {levels} without it); leave it out, or add that"
+        )
+    if design == "crossed" and levels is None:
+        raise BadInput("--design crossed needs --levels, the seeds of each source (got none); try --levels 4")
+    if design == "crossed" and runs is not None:
+        raise BadInput(f"--runs is for conditions, and --design crossed has --levels (got --runs {runs}); leave it out")
 
 
 def _epochs(texts: list[str]) -> tuple[int, ...]:

@@ -78,15 +78,22 @@ def folder(name: str, data: Path | None) -> Path:
             )
         return data
     if name not in SOURCES:
-        raise BadInput(f"{name} has no free official source, so its folder must be given (got none); give --data DIR")
-    named = os.environ.get("NONDET_CACHE")
-    place = (Path(named) if named else _pooch().os_cache("nondet")) / name
+        raise BadInput(
+            f"{name} has no free official source, so its folder must be given (got none); give --data DIR, "
+            "where DIR holds three text files with train, valid and test in their names"
+        )
+    place = _cache(name)
     for source in SOURCES[name]:
         if not source.unpack:
             _download(source, place)
         elif not all((place / file).is_file() for file in source.unpack):
             unpack(_download(source, place), source.unpack, place)
     return place
+
+
+def is_cached(name: str) -> bool:
+    """Whether `folder` would find a task's official files in the cache, and fetch none."""
+    return all((_cache(name) / file).is_file() for source in SOURCES[name] for file in source.unpack or (source.name,))
 
 
 def unpack(archive: Path, names: tuple[str, ...], place: Path) -> None:
@@ -120,6 +127,11 @@ def _is_sound(archive: Path, member: tarfile.TarInfo) -> bool:
             f"{str(archive)!r} must hold only files and folders inside itself (got {member.name!r}); do not use it"
         )
     return True
+
+
+def _cache(name: str) -> Path:
+    named = os.environ.get("NONDET_CACHE")
+    return (Path(named) if named else _pooch().os_cache("nondet")) / name
 
 
 def _download(source: Source, place: Path) -> Path:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nondet.data.streamed import Decoders, decoder_count, decoder_version, read_image, reason
+from nondet.data.decode import decoder_version, read_image, reason
+from nondet.data.streamed import Decoders, decoder_count
 from nondet.errors import BadInput, Damaged
 from nondet.files import sealed, unsealed, write_file
 

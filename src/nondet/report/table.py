@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 
 from rich.table import Table
@@ -27,8 +28,19 @@ _LATEX = {
     DASH: "--",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\char34{}",
+    "-": "{-}",  # two of them would be a dash
+    "`": r"\char96{}",
+    "'": r"\char39{}",
+    "[": "{[}",  # after the end of a row it would begin an option
+    "*": "{*}",  # likewise
     **{c: f"\\{c}" for c in "&%$#_"},
 }
+_LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿß"
+"""Those that every LaTeX sets as they are; of all others the table shows the number."""
+
+_FIGURE = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def rows(results: Results) -> list[tuple[str, ...]]:
@@ -101,7 +113,7 @@ def _markdown(cell: str) -> str:
 
 
 def for_latex(body: Sequence[Sequence[str]], titles: Sequence[str] = HEAD) -> str:
-    """A booktabs table."""
+    """A booktabs table. It compiles with any LaTeX, whatever is in the names; it needs the package booktabs."""
     lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (titles, *body)]
     columns = "l" + "r" * (len(titles) - 1)
     head = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule"]
@@ -109,4 +121,19 @@ def for_latex(body: Sequence[Sequence[str]], titles: Sequence[str] = HEAD) -> st
 
 
 def _latex(cell: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in cell)
+    """A cell as LaTeX: figures, also with their errors, in math mode; anything else as the text it is."""
+    figures = [_FIGURE.fullmatch(part) for part in cell.split(" ± ")]
+    if all(figures):
+        return "$" + r" \pm ".join(_latex_figure(figure.group()) for figure in figures if figure) + "$"
+    return "".join(_latex_character(character) for character in cell).replace(". ", r".\ ")
+
+
+def _latex_figure(figure: str) -> str:
+    mantissa, _, exponent = figure.partition("e")
+    return rf"{mantissa} \times 10^{{{int(exponent)}}}" if exponent else mantissa
+
+
+def _latex_character(character: str) -> str:
+    if character in _LATEX or character in _LETTERS or (character.isascii() and character.isprintable()):
+        return _LATEX.get(character, character)
+    return " " if character.isspace() else f"U+{ord(character):04X}"

@@ -6,9 +6,8 @@ import numpy as np
 import torch
 
 from nondet import models
-from nondet.errors import BadInput
 from nondet.models.resnet import ResNet
-from nondet.tasks.options import Options
+from nondet.tasks.options import Options, first
 from nondet.tasks.task import Recipe, Task
 from nondet.training.augment import Crop
 
@@ -52,10 +51,3 @@ def task(options: Options) -> Task:
         recipe=RECIPE,
         augment=(Crop(1),),
     )
-
-
-def first(data: tuple[torch.Tensor, torch.Tensor], count: int | None, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first so many examples. BadInput if there are fewer."""
-    if count is not None and not 1 <= count <= len(data[1]):
-        raise BadInput(f"{name} must be from 1 to {len(data[1])} (got {count}); choose fewer, or leave it out")
-    return data[0][:count], data[1][:count]

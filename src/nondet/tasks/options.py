@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nondet.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -18,3 +24,10 @@ class Options:
     train_examples: int | None = None
     test_examples: int | None = None
     broken: str = "stop"
+
+
+def first(data: tuple[Tensor, Tensor], count: int | None, name: str) -> tuple[Tensor, Tensor]:
+    """The first so many examples. BadInput if there are fewer."""
+    if count is not None and not 1 <= count <= len(data[1]):
+        raise BadInput(f"{name} must be from 1 to {len(data[1])} (got {count}); choose fewer, or leave it out")
+    return data[0][:count], data[1][:count]

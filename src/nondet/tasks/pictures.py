@@ -13,8 +13,7 @@ from torch import Tensor
 from nondet.data import Pictures
 from nondet.data.fetch import folder
 from nondet.models import build
-from nondet.tasks.digits import first
-from nondet.tasks.options import Options
+from nondet.tasks.options import Options, first
 from nondet.tasks.task import Recipe, Task
 from nondet.training.augment import Crop, Flip
 

@@ -12,8 +12,7 @@ from nondet.data.fetch import folder
 from nondet.data.words import END_OF_LINE, read_words
 from nondet.errors import BadInput
 from nondet.models.qrnn import build_default
-from nondet.tasks.digits import first
-from nondet.tasks.options import Options
+from nondet.tasks.options import Options, first
 from nondet.tasks.task import Recipe, Task
 
 WORDS = 10_000

@@ -1,0 +1,67 @@
+"""Compare two arms, or several with one."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+from typing import Literal
+
+from nondet.commands.common import Flag, print_table, say
+from nondet.commands.measure import PROBABILITIES
+
+
+def compare(
+    a: str,
+    b: str,
+    /,
+    *others: str,
+    labels: Path | None = None,
+    margin: float | None = None,
+    level: float = 0.05,
+    metric: Literal["accuracy", "cross_entropy", "perplexity"] | None = None,
+    json: Flag = False,
+) -> int:
+    """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
+
+    Parameters
+    ----------
+    a
+        A study's folder (its condition `all`, or its only one), STUDY:condition, or outputs of others, as for
+        `nondet measure`.
+    b
+        Likewise: what to compare with A.
+    others
+        More of them, each to be compared with A; verdicts then count in how many there are (Holm).
+    labels
+        Class numbers (n,) in a file; needed with outputs of others that do not hold them.
+    margin
+        The largest difference that does not matter, in the metric's unit: within it, A and B are alike.
+    level
+        The chance of a false "better" or "worse", and of a false "alike".
+    metric
+        What is compared; accuracy if left out, and perplexity of language models.
+    json
+        As JSON, for scripts.
+    """
+    from nondet.decide.arms import read_arms
+    from nondet.decide.compare import check_options
+    from nondet.decide.compare import compare as compare_arms
+    from nondet.report import decisions, table, words
+
+    check_options(margin, level)
+    arms = read_arms([a, b, *others], labels, metric)
+    found = compare_arms(arms, margin, level)
+    if json:
+        print(dumps(decisions.comparisons_dict(found), indent=2, allow_nan=False))
+    else:
+        *tables, last = (table.for_terminal(rows, head) for head, rows in decisions.comparison_tables(found))
+        for one in tables:
+            print_table(one)
+        print_table(last, *decisions.comparisons_words(found))
+    for arm in arms:
+        if arm.probabilities:
+            say(f"{arm.name}: {PROBABILITIES}")
+    if any(arm.control is False for arm in arms):
+        say(words.CONTROL_NOT_ZERO)
+        return 3
+    return 0

@@ -1,0 +1,61 @@
+"""Which test examples flip."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+
+from nondet.commands.common import Flag, print_sentences, print_table, say
+
+
+def examples(
+    target: str, /, *, top: int = 20, json: Flag = False, pictures: Path | None = None, data: str | None = None
+) -> int:
+    """Show the test examples on which a condition's runs disagree most, and the churn of each class.
+
+    Parameters
+    ----------
+    target
+        The study's folder, or FOLDER:CONDITION. Without a condition `all`, or the only one.
+    top
+        How many examples to show.
+    json
+        As JSON, for scripts.
+    pictures
+        A folder: write each of these examples into it as a PNG file, named by its number. The pictures are read by
+        the study's task; if that is a file of your own, it runs.
+    data
+        The folder of the task's data, as for `nondet run`, if --pictures does not find them.
+    """
+    from nondet import study as studies
+    from nondet.files import write_file
+    from nondet.report import table, unstable, words
+    from nondet.report.pictures import pictures_of
+    from nondet.report.results import control_is_zero
+
+    folder, name = _parts(target)
+    opened = studies.load(folder)
+    found = unstable.read_unstable(opened, unstable.chosen_condition(opened, name), top)
+    pngs, why = pictures_of(opened, [e.index for e in found.top], data, run_task_file=True) if pictures else ({}, "")
+    files = {index: (pictures or folder) / f"{index}.png" for index in pngs}
+    for index, path in files.items():
+        write_file(path, pngs[index], replace=True)
+    if json:
+        drawn = {"pictures": {"files": [str(path) for path in files.values()], "reason": why}} if pictures else {}
+        print(dumps(unstable.as_json(found) | drawn, indent=2, allow_nan=False))
+    else:
+        print_table(table.for_terminal(unstable.rows(found), unstable.HEAD))
+        print_table(table.for_terminal(unstable.class_rows(found), unstable.HEAD_CLASSES))
+        print_sentences(unstable.sentence(found))
+        if pictures:
+            print_sentences(f"{len(files)} pictures are in {pictures}." if files else f"No pictures: {why}.")
+    if control_is_zero(opened) is False:
+        say(words.CONTROL_NOT_ZERO)
+        return 3
+    return 0
+
+
+def _parts(target: str) -> tuple[Path, str]:
+    """A study's folder and the name of a condition, empty if none is named; a folder's own name may hold a colon."""
+    folder, colon, name = target.rpartition(":")
+    return (Path(folder), name) if colon and folder and not Path(target).exists() else (Path(target), "")

@@ -1,0 +1,56 @@
+"""Plan how many runs a comparison needs."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import Literal
+
+from nondet.commands.common import Flag, say
+from nondet.errors import BadInput
+
+
+def plan(
+    *,
+    effect: float,
+    sd: float | None = None,
+    study: str | None = None,
+    power: float = 0.8,
+    level: float = 0.05,
+    metric: Literal["accuracy", "cross_entropy", "perplexity"] | None = None,
+    json: Flag = False,
+) -> int:
+    """How many runs of each of two arms a difference takes to be found, and what they cost.
+
+    Parameters
+    ----------
+    effect
+        The smallest difference that matters, in the metric's unit: points of accuracy, nats, or perplexity.
+    sd
+        The SD of one run's metric, if it is known.
+    study
+        Or a pilot: a study's folder (its condition `all`, or its only one), or STUDY:condition.
+    power
+        The chance to find the difference, if it is there.
+    level
+        The chance to find one that is not.
+    metric
+        Of the pilot; accuracy if left out, and perplexity of language models.
+    json
+        As JSON, for scripts.
+    """
+    from nondet.decide.arms import read_arms
+    from nondet.decide.plan import plan_from, plan_with
+    from nondet.report import decisions, words
+
+    if (sd is None) == (study is None):
+        raise BadInput(f"plan takes one of --sd and --study (got {'none' if sd is None else 'both'}); give one")
+    pilot = None if study is None else read_arms([study], None, metric)[0]
+    planned = plan_with(sd or 0.0, effect, power, level) if pilot is None else plan_from(pilot, effect, power, level)
+    if json:
+        print(dumps({**planned.as_dict(), "sentence": decisions.plan_words(planned)}, indent=2, allow_nan=False))
+    else:
+        print("\n".join([*planned.notes, decisions.plan_words(planned)]))
+    if pilot is not None and pilot.control is False:
+        say(words.CONTROL_NOT_ZERO)
+        return 3
+    return 0

@@ -1,0 +1,1 @@
+"""From figures to decisions, as pure functions of numpy arrays."""

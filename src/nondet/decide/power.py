@@ -1,0 +1,63 @@
+"""How many runs decide: power of the t-tests, and the fewest runs that reach it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from scipy import special
+
+LARGEST = 1_000_000
+"""No search goes on beyond so many runs."""
+
+
+def power_of_difference(effect: float, error: float, freedom: float, level: float) -> float:
+    """Chance that a two-sided t-test finds a difference of `effect`, from the noncentral t distribution.
+
+    Source: Cohen 1988, Statistical Power Analysis, chapter 2; statsmodels' TTestIndPower.
+    """
+    if not effect:
+        return level
+    shift, bound = abs(effect) / error, float(special.stdtrit(freedom, 1 - level / 2))
+    return _above(freedom, shift, bound) + _above(freedom, -shift, bound)
+
+
+def power_of_equivalence(effect: float, error: float, freedom: float, level: float, margin: float) -> float:
+    """Chance, at the least, that both one-sided t-tests show a difference of `effect` to lie within the margin."""
+    bound = float(special.stdtrit(freedom, 1 - level))
+    lower, upper = (_above(freedom, (margin + sign * effect) / error, bound) for sign in (1, -1))
+    return max(0.0, lower + upper - 1)
+
+
+def fewest(power: Callable[[int], float], wanted: float, least: int, most: int = LARGEST) -> int | None:
+    """The smallest number from `least` to `most` whose power is at least `wanted`; None if there is none.
+
+    The power must not fall as the number grows.
+    """
+    if power(most) < wanted:
+        return None
+    low, high = least - 1, least
+    while power(high) < wanted:
+        low, high = high, min(most, 2 * high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(middle) >= wanted else (middle, high)
+    return high
+
+
+def runs_per_arm(effect: float, sd: float, power: float = 0.8, level: float = 0.05) -> int | None:
+    """The fewest runs in each of two arms, so that a two-sided t-test at `level` finds `effect` with chance `power`.
+
+    Both arms have the SD `sd`. At least 2; None beyond LARGEST.
+    """
+
+    def reached(runs: int) -> float:
+        return power_of_difference(effect, sd * math.sqrt(2 / runs), 2 * runs - 2, level)
+
+    return fewest(reached, power, least=2)
+
+
+def _above(freedom: float, shift: float, bound: float) -> float:
+    """P(T > bound) of a noncentral t; where its series ends in no number, of the step that it comes to."""
+    below = float(special.nctdtr(freedom, shift, bound))
+    return min(1.0, max(0.0, 1 - below)) if math.isfinite(below) else float(shift > bound)

@@ -1,0 +1,275 @@
+"""Which test examples the runs disagree on: votes, disagreement and entropy of each example, and churn of each class.
+
+Everything but the entropy within runs is found from predictions alone, any integers `(N, n)`: classes, or the token
+numbers of a language model. Votes are counted in whole numbers, a part of the examples at a time.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nondet.errors import BadInput
+from nondet.measures.arrays import TILE, Floats, Integers, as_array, check_runs, checked_outputs, tiles
+
+DENSE = 2**16
+"""Predictions that span fewer numbers than this are counted as they are; others are numbered anew first."""
+
+
+@dataclass(frozen=True)
+class Unanimity:
+    """The share of examples on which all runs agree, in percent, and how it splits into right and wrong answers."""
+
+    all: float
+    right: float
+    wrong: float
+
+
+@dataclass(frozen=True)
+class ClassChurn:
+    """Pairwise disagreement on the examples of one true class.
+
+    Attributes:
+        label: the class.
+        examples: how many test examples it has.
+        churn: mean over pairs of the share of these examples that two runs predict differently, in percent.
+        error: its jackknife error over runs; not a number with two runs, which leave nothing to take out.
+    """
+
+    label: int
+    examples: int
+    churn: float
+    error: float
+
+
+def vote_counts(predicted: ArrayLike, classes: int) -> Integers:
+    """How many runs predict each class for each example: `(n, c)`, each row with the sum N.
+
+    Args:
+        predicted: predictions `(N, n)` from 0 to `classes` - 1.
+        classes: c, the number of classes.
+
+    Raises:
+        BadInput: see `checked_predictions`; or a prediction is outside of the classes.
+    """
+    array = checked_predictions(predicted)
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= classes:
+        raise BadInput(
+            f"predictions must be from 0 to {classes - 1} (got {low if low < 0 else high}); number the classes from 0"
+        )
+    runs, examples = array.shape
+    counts = np.empty((examples, classes), dtype=np.int64)
+    step = max(1, TILE // max(runs, classes))
+    for start in range(0, examples, step):
+        tile = array[:, start : start + step]
+        counts[start : start + step] = _votes(tile.astype(np.int64), classes)
+    return counts
+
+
+def disagreement_by_example(predicted: ArrayLike) -> Floats:
+    """Share of the pairs of runs that predict an example differently, `(n,)`, in percent; its mean is `disagreement`.
+
+    Args:
+        predicted: predictions `(N, n)`.
+
+    Raises:
+        BadInput: see `checked_predictions`.
+    """
+    array = checked_predictions(predicted)
+    runs, examples = array.shape
+    agreeing = np.empty(examples, dtype=np.int64)
+    for part, _, votes in _vote_tiles(array):
+        agreeing[part] = (votes * (votes - 1) // 2).sum(axis=1)
+    pairs = runs * (runs - 1) // 2
+    return 100.0 * (pairs - agreeing) / pairs
+
+
+def minority_share(predicted: ArrayLike) -> Floats:
+    """Share of the runs that do not predict an example's most frequent prediction, `(n,)`, in percent.
+
+    Args:
+        predicted: predictions `(N, n)`.
+
+    Raises:
+        BadInput: see `checked_predictions`.
+    """
+    array = checked_predictions(predicted)
+    largest = np.empty(array.shape[1], dtype=np.int64)
+    for part, _, votes in _vote_tiles(array):
+        largest[part] = votes.max(axis=1)
+    return 100.0 * (len(array) - largest) / len(array)
+
+
+def vote_entropy(predicted: ArrayLike) -> Floats:
+    """Entropy between runs: that of the shares m_k / N of the runs that predict k, `(n,)`, in nats; 0 where all agree.
+
+    Args:
+        predicted: predictions `(N, n)`.
+
+    Raises:
+        BadInput: see `checked_predictions`.
+    """
+    array = checked_predictions(predicted)
+    entropy = np.empty(array.shape[1])
+    for part, _, votes in _vote_tiles(array):
+        shares = votes / len(array)
+        entropy[part] = -(shares * np.log(np.where(votes > 0, shares, 1.0))).sum(axis=1)
+    return np.maximum(entropy, 0.0)
+
+
+def predictive_entropy(outputs: ArrayLike) -> Floats:
+    """Entropy within runs: the mean over runs of the entropy of `softmax(z)`, `(n,)`, in nats; from 0 to log(c).
+
+    Args:
+        outputs: logits `(N, n, c)`.
+
+    Raises:
+        BadInput: see `checked_outputs`.
+    """
+    logits = checked_outputs(outputs)
+    entropy = np.empty(logits.shape[1])
+    for part, tile in tiles(logits):
+        tile -= tile.max(axis=-1, keepdims=True)
+        with np.errstate(under="ignore"):  # a logit far below the largest has no part in it
+            weights = np.exp(tile)
+            total = weights.sum(axis=-1)  # (N, t), at least 1
+            entropy[part] = (np.log(total) - (weights * tile).sum(axis=-1) / total).mean(axis=0)
+    return np.maximum(entropy, 0.0)
+
+
+def most_unstable(by_example: ArrayLike, top: int) -> Integers:
+    """The examples with the largest disagreement, largest first, `(top,)` or fewer; ties in the order of the examples.
+
+    Args:
+        by_example: what `disagreement_by_example` returns, `(n,)`.
+        top: how many, at least 1.
+
+    Raises:
+        BadInput: `top` is below 1.
+    """
+    if top < 1:
+        raise BadInput(f"top must be at least 1 (got {top}); try 20")
+    return np.argsort(-np.asarray(by_example, dtype=np.float64), kind="stable")[:top].astype(np.int64)
+
+
+def carried(by_example: ArrayLike, share: float) -> float:
+    """How much of all disagreement the most unstable examples carry, in percent; not a number where there is none.
+
+    Args:
+        by_example: what `disagreement_by_example` returns, `(n,)`.
+        share: which part of the examples, in percent; rounded up to whole examples.
+
+    Raises:
+        BadInput: `share` is not above 0 and at most 100.
+    """
+    if not 0 < share <= 100:
+        raise BadInput(f"share must be above 0 and at most 100 percent (got {share}); try 10")
+    ordered = np.sort(np.asarray(by_example, dtype=np.float64))[::-1]
+    total = math.fsum(ordered)
+    return 100.0 * math.fsum(ordered[: math.ceil(len(ordered) * share / 100)]) / total if total else math.nan
+
+
+def unanimity(predicted: ArrayLike, labels: ArrayLike) -> Unanimity:
+    """The share of examples on which all runs agree, and agree on the label or on something else.
+
+    Args:
+        predicted: predictions `(N, n)`.
+        labels: what is right, `(n,)`.
+
+    Raises:
+        BadInput: see `checked_predictions`; or not one label for each example.
+    """
+    array = checked_predictions(predicted)
+    truth = _one_each(labels, array.shape[1])
+    agree = (array == array[0]).all(axis=0)
+    right = int(np.count_nonzero(agree & (array[0] == truth)))
+    count, examples = int(np.count_nonzero(agree)), array.shape[1]
+    return Unanimity(*(100.0 * number / examples for number in (count, right, count - right)))
+
+
+def churn_by_class(predicted: ArrayLike, labels: ArrayLike) -> tuple[ClassChurn, ...]:
+    """Pairwise disagreement by true class, in the order of the classes; each with its jackknife error over runs.
+
+    Their mean, weighted with the examples, is `disagreement`. Error: with U the mean over pairs and r_i its part that
+    has run i, the mean without run i is `U - 2 (r_i - U) / (N - 2)`, so the jackknife's variance
+    `(N - 1) / N sum_i (U_-i - mean)^2` (Efron & Stein 1981) is `4 (N - 1) / (N (N - 2)^2) sum_i (r_i - U)^2`.
+
+    Args:
+        predicted: predictions `(N, n)`.
+        labels: true classes `(n,)`.
+
+    Raises:
+        BadInput: see `checked_predictions`; or not one label for each example.
+    """
+    array = checked_predictions(predicted)
+    runs, examples = array.shape
+    names, group = np.unique(_one_each(labels, examples), return_inverse=True)
+    differing = np.zeros((len(names), runs))  # pairs of (example, other run) that differ from this run
+    for part, classes, votes in _vote_tiles(array):
+        others = runs - np.take_along_axis(votes.T, classes, axis=0)  # (N, t): how many runs predict something else
+        for k in np.unique(group[part]).tolist():
+            differing[k] += others[:, group[part] == k].sum(axis=1)
+    sizes = np.bincount(group)
+    rows = 100.0 * differing / (sizes[:, None] * (runs - 1))  # (k, N)
+    churn = rows.mean(axis=1)
+    return tuple(
+        ClassChurn(int(name), int(size), float(mean), _jackknife_error(row, float(mean)))
+        for name, size, mean, row in zip(names, sizes, churn, rows, strict=True)
+    )
+
+
+def checked_predictions(predicted: ArrayLike) -> NDArray[np.integer]:
+    """Return predictions `(N, n)` as an array, uncopied: integers of at least two runs and one example.
+
+    Raises:
+        BadInput: they are not.
+    """
+    array = as_array(predicted, "predictions")
+    if array.ndim != 2 or array.dtype.kind not in "iu" or array.shape[1] < 1:
+        raise BadInput(
+            "predictions must be integers with two axes, runs and examples "
+            f"(got {array.dtype} of shape {array.shape}); give one row of classes for each run"
+        )
+    check_runs(len(array), "predictions")
+    return array
+
+
+def _one_each(labels: ArrayLike, examples: int) -> Integers:
+    array = as_array(labels, "labels")
+    if array.dtype.kind not in "iu" or array.shape != (examples,):
+        raise BadInput(
+            f"labels must be integers, one for each of the {examples} examples (got {array.dtype} of shape "
+            f"{array.shape}); give the labels of the same test set, in its order"
+        )
+    return array.astype(np.int64)
+
+
+def _vote_tiles(array: NDArray[np.integer]) -> Iterator[tuple[slice, Integers, Integers]]:
+    """Yield every example once: a slice of them, their predictions (N, t) numbered from 0, and votes (t, c)."""
+    runs, examples = array.shape
+    low, high = int(array.min()), int(array.max())
+    if high - low >= DENSE:
+        _, array = np.unique(array, return_inverse=True)
+        low, high = 0, int(array.max())
+    step = max(1, TILE // max(runs, high - low + 1))
+    for start in range(0, examples, step):
+        part = slice(start, min(start + step, examples))
+        classes = array[:, part].astype(np.int64) - low
+        yield part, classes, _votes(classes, high - low + 1)
+
+
+def _votes(classes: Integers, count: int) -> Integers:
+    """Votes (t, c) of predictions (N, t)."""
+    examples = classes.shape[1]
+    offsets: Integers = np.arange(examples, dtype=np.int64) * count
+    return np.bincount((classes + offsets).ravel(), minlength=examples * count).reshape(examples, count)
+
+
+def _jackknife_error(rows: Floats, mean: float) -> float:
+    runs = len(rows)
+    if runs < 3:
+        return math.nan
+    return 2.0 * math.sqrt((runs - 1) / runs * float(np.square(rows - mean).sum())) / (runs - 2)

@@ -1,0 +1,87 @@
+"""One page about a study: a single HTML file that needs no network, no script and no other file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+from nondet.report import figures, table, words
+from nondet.report.cards import cards
+from nondet.report.figures.style import content
+from nondet.report.figures.svg import inline
+from nondet.report.results import Results, is_text
+
+
+def page(results: Results, condition: str = "", data: str | None = None, *, run_task: bool = False) -> str:
+    """The page of a study, as HTML.
+
+    Args:
+        condition: whose most unstable examples are shown; see `cards`, also for `data` and `run_task`.
+
+    Raises:
+        BadInput: there is no condition of that name, or it has fewer than two runs that did not fail.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    here = files("nondet.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
+    css = (here / "page.css").read_text(encoding="utf-8")
+    study = results.study
+    return template.render(
+        task=study.identity["name"],
+        css=Markup(css),
+        policy=policy(css),
+        facts=facts(results),
+        zero=results.control.identical,
+        control=words.control_words(results),
+        found=[text for text in (words.summary(results), words.failures(results), words.unfinished(results)) if text],
+        head=table.head(results),
+        rows=table.rows(results),
+        sections=[_shown(section) for section in figures.sections(results)],
+        unstable=cards(results, condition, data, run_task=run_task),
+        environment=[(name, str(value)) for name, value in study.environment.items()],
+        recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
+        command=study.command_line,
+    )
+
+
+def policy(css: str) -> str:
+    """The content security policy: nothing is fetched, no script runs, the one style is the page's own."""
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def facts(results: Results) -> str:
+    """What the study is, in a line."""
+    runs = len(results.study.planned()) - results.missing
+    return (
+        f"{_count(runs, 'run')}, {_count(len(results.conditions), 'condition')}, "
+        f"{_count(len(results.study.labels), 'test token' if is_text(results.study) else 'test example')}, "
+        f"{_count(results.study.identity['recipe']['epochs'], 'epoch')}"
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _shown(section: figures.Section) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    return {
+        "name": section.name,
+        "heading": section.heading,
+        "text": section.text,
+        "figures": [
+            {
+                "name": d.name,
+                "caption": d.caption,
+                "svg": Markup(inline(content(d.figure, "svg"), d.name, d.caption, d.alternative)),
+            }
+            for d in section.drawings
+        ],
+    }

@@ -1,0 +1,192 @@
+"""The figures: as files, and what they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nondet.report.figures.curves import bands, drift
+from nondet.report.figures.layers import layers
+from nondet.report.figures.pairs import disagreements, heat
+from nondet.report.figures.seen import Seen
+from nondet.report.figures.spreads import forest, strip
+from nondet.report.figures.style import COLOURS, WIDTH, content, line_plot, power, short, styled
+from nondet.report.figures.svg import inline
+
+Nondet = Callable[..., Any]
+
+HOSTILE = "$x^2$ <b>&amp;</b> \x00\n中"
+
+
+@pytest.mark.parametrize("format", ["pdf", "svg", "png"])
+def test_each_figure_is_a_file(nondet: Nondet, rich: Path, tmp_path: Path, format: str) -> None:
+    """`nondet figures` writes each figure under its own fixed name, one column wide."""
+    ran = nondet("figures", rich, "--format", format, "--out", tmp_path / "a")
+    assert ran.code == 0
+    assert ran.err == ""
+    names = {path.stem for path in (tmp_path / "a").iterdir()}
+    assert names == {
+        "accuracy", "accuracy-sd", "cross-entropy-sd", "disagreement", "correlation", "ensemble-gain", "pairs",
+        "training-loss", "training-accuracy", "drift", "parameter-distance", "cka", "onset-disagreement",
+        "onset-accuracy-sd",
+    }  # fmt: skip
+    for path in (tmp_path / "a").iterdir():
+        _check(path)
+
+
+def _check(path: Path) -> None:
+    content = path.read_bytes()
+    if path.suffix == ".pdf":
+        assert content.startswith(b"%PDF")
+        assert b"/CreationDate" not in content
+        assert b"/Type3" not in content
+        assert b"/Subtype /TrueType" in content or b"/Subtype /CIDFontType2" in content  # fonts are embedded, type 42
+        assert f"/MediaBox [ 0 0 {72 * WIDTH:g} ".encode() in content
+    elif path.suffix == ".svg":
+        root = ElementTree.fromstring(content)
+        assert root.attrib["width"] == f"{72 * WIDTH:g}pt"
+        assert b"<dc:date>" not in content
+    else:
+        with Image.open(path) as image:
+            assert image.width == 300 * WIDTH
+
+
+def test_figures_go_to_the_study(nondet: Nondet, study: Path) -> None:
+    """Without --out they are in the study's folder, as PDF, the same bytes each time, and the study stays sound."""
+    ran = nondet("figures", study)
+    files = sorted((study / "figures").iterdir())
+    assert ran.code == 0
+    assert sorted(ran.out.splitlines()[:-1]) == [str(file) for file in files]
+    assert ran.out.splitlines()[-1] == f"Wrote {len(files)} figures to {study / 'figures'}."
+    before = [file.read_bytes() for file in files]
+    listed = nondet("figures", study, "--json").json
+    assert sorted(item["file"] for item in listed) == [str(file) for file in files]
+    assert all(len(re.findall(r"\d", item["shows"])) > 3 for item in listed)
+    assert [file.read_bytes() for file in files] == before  # the same study, the same bytes
+    assert nondet("verify", study).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--format", "gif"), "--format must be one of pdf, svg, png (got 'gif')"), (("--out", __file__), "is a file")],
+)
+def test_figures_refuse_what_they_cannot_use(
+    nondet: Nondet, finished: Path, options: tuple[str, ...], said: str
+) -> None:
+    """Bad input is one sentence and exit code 2."""
+    ran = nondet("figures", finished, *options)
+    assert ran.code == 2
+    assert said in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def _all_figures(name: str) -> list[Any]:
+    rng = np.random.Generator(np.random.Philox(1))
+    curves = np.exp(rng.normal(size=(4, 5)))
+    with styled():
+        return [
+            strip({name: rng.normal(size=9), "b": np.ones(3)}, {name: (0.0, 1.0)}, name),
+            forest({name: 1.0, "b": 2.0}, {name: (0.5, 1.5)}, name),
+            heat(np.zeros((3, 3)), [(name, 2), ("b", 1)], name),
+            bands({name: curves, "b": curves, "c": curves}, name, log=True),
+            drift(curves, {name: curves[0]}, name),
+            line_plot({name: {0: 1.0, 3: 2.0}, "b": {0: 0.1}}, {name: {0: (0.5, 2.0)}}, name, name, log=True),
+            layers({name: np.full((2, 2), 0.4)}, [name, "b"], [0, 3], name),
+        ]
+
+
+def test_hostile_names_are_drawn_as_text() -> None:
+    """Dollar signs, backslashes, markup, control characters and signs that the font lacks raise and warn nothing.
+
+    Mathematics in a name is not set, even where the user's own matplotlib settings say so; and these settings are what
+    they were again afterwards.
+    """
+    import matplotlib
+    from matplotlib import _pylab_helpers
+
+    with matplotlib.rc_context({"text.usetex": True, "figure.facecolor": "red"}):
+        before = dict(matplotlib.rcParams)
+        for figure in _all_figures(HOSTILE):
+            assert re.search(rb"<!-- \$x\^2\$ ", content(figure, "svg"))
+            for format in ("pdf", "png"):
+                assert len(content(figure, format)) > 1000
+        assert dict(matplotlib.rcParams) == before
+    assert _pylab_helpers.Gcf.figs == {}
+
+
+def test_inline_svg_is_shapes_alone() -> None:
+    """Metadata, comments and styles are gone, ids begin with the figure's name, and text is escaped."""
+    for number, figure in enumerate(_all_figures("a")):
+        svg = inline(content(figure, "svg"), f"f{number}", "<b>title</b>", "a & b")
+        root = ElementTree.fromstring(svg)
+        tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+        assert tags <= {"svg", "g", "defs", "path", "use", "clipPath", "rect", "image", "title", "desc"}
+        attributes = [(key, value) for element in root.iter() for key, value in element.attrib.items()]
+        assert not [key for key, _ in attributes if key == "style" or key.startswith("on")]
+        assert all(value.startswith(f"f{number}-") for key, value in attributes if key == "id")
+        assert all(value.startswith((f"#f{number}-", "data:image/png;")) for key, value in attributes if key == "href")
+        assert root.attrib["viewBox"]
+        assert "width" not in root.attrib
+        assert "&lt;b&gt;title&lt;/b&gt;" in svg
+        assert "<!--" not in svg
+
+
+def test_inline_svg_drops_what_is_no_shape() -> None:
+    """Whatever an SVG may hold besides shapes does not reach the page, and no reference leads out of it."""
+    hostile = (
+        b'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 1 1">'
+        b'<script>alert(1)</script><foreignObject/><g><style>*{}</style><a xlink:href="http://x"><rect/></a>'
+        b'<image xlink:href="http://x/y.png"/><use xlink:href="#p" style="fill: url(#q)"/><path id="p"/></g></svg>'
+    )
+    svg = inline(hostile, "f", "t", "d")
+    assert "script" not in svg
+    assert "http://x" not in svg
+    assert '<use fill="url(#f-q)" href="#f-p"' in svg
+    assert '<path id="f-p"' in svg
+
+
+def test_disagreements_are_those_of_a_plain_loop() -> None:
+    """The heat map holds, for every two runs, the percent of examples that they answer differently."""
+    rng = np.random.Generator(np.random.Philox(2))
+    answers = rng.integers(3, size=(5, 40)).astype(np.int32)
+    runs = [Seen(0.0, row, np.zeros(1), np.zeros(1)) for row in answers]
+    matrix = disagreements(runs)
+    for a in range(5):
+        for b in range(5):
+            assert matrix[a, b] == pytest.approx(100 * sum(answers[a] != answers[b]) / 40)
+
+
+def test_colours_are_told_apart_by_colour_blind_readers() -> None:
+    """With each colour blindness (Machado et al. 2009, severity 1) every two colours stay well apart in CIELAB."""
+    blind = {
+        "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    }
+    srgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in COLOURS]) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    for kind, matrix in blind.items():
+        seen = _lab(np.clip(linear @ np.array(matrix).T, 0, 1))
+        apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)[np.triu_indices(len(COLOURS), 1)]
+        assert apart.min() > 10, kind  # 2.3 is just noticeable
+
+
+def _lab(linear: np.ndarray) -> np.ndarray:
+    xyz = linear @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
+    f = xyz / [0.9505, 1.0, 1.089]
+    f = np.where(f > 0.008856, np.cbrt(f), 7.787 * f + 16 / 116)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+def test_labels_are_short_and_plain() -> None:
+    """A name is one line of limited length; a power of ten needs no markup."""
+    assert short("a\nb\x00") == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}"
+    assert len(short("x" * 99)) == 26
+    assert [power(v) for v in (1.0, 100.0, 0.5, 1e-3, 2e-8, 1e5)] == ["1", "100", "0.5", "10⁻³", "2·10⁻⁸", "10⁵"]
