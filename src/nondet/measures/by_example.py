@@ -106,8 +106,7 @@ def correlation_added(logits: NDArray[Any], kind: Literal["pearson", "spearman"]
 def ensemble_added(logits: NDArray[Any], truth: Integers) -> dict[str, float]:
     """For the ensemble deltas of some runs, `(m, n, c)`, by name."""
     partners = len(logits) - 1
-    together, overlaps = np.empty((2, *logits.shape[:2]))
-    alone = np.empty(logits.shape[:2])
+    alone, together, overlaps = (np.empty(logits.shape[:2]) for _ in range(3))
     for part, tile in tiles(logits):
         alone[:, part] = tile.argmax(axis=-1) == truth[part]
         halves = (tile - _log_sum(tile)[..., None]) / 2  # logarithms of square roots of probabilities

@@ -75,11 +75,11 @@ def sd_uncertainty(values: ArrayLike) -> Uncertainty:
 def sd_interval(values: ArrayLike) -> tuple[float, float]:
     """95 % interval for the SD of all runs, of which `sd` (ddof = 0) is an estimate, from low to high.
 
-    From FEWEST_WITH_TAILS values on it is Bonett's interval for values that need not be normal, on the logarithm of the variance
-    (Computational Statistics & Data Analysis 50, 2006), with two changes, without which it holds the truth too rarely
-    where tails are heavy: N - 3 in place of N - 1 below the kurtosis, and Student's quantile in place of the normal
-    one, with the degrees of freedom of an error that is itself estimated from squared deviations. In fewer values no
-    kurtosis can be seen, and the interval is that of normal values, from the chi-square distribution.
+    It is Bonett's interval for values that need not be normal, on the logarithm of the variance (Computational
+    Statistics & Data Analysis 50, 2006), with two changes, without which it holds the truth too rarely where tails are
+    heavy: N - 3 in place of N - 1 below the kurtosis, and Student's quantile in place of the normal one, with the
+    degrees of freedom of an error that is itself estimated from squared deviations. Fewer than FEWEST_WITH_TAILS values
+    show no kurtosis, and their interval is that of normal values, from the chi-square distribution.
 
     Args:
         values: one number per run, `(N,)`.
@@ -91,7 +91,9 @@ def sd_interval(values: ArrayLike) -> tuple[float, float]:
     spread = sd(ordered)
     if spread == 0.0:
         return 0.0, 0.0
-    low, high = _normal(len(ordered)) if len(ordered) < FEWEST_WITH_TAILS else _bonett((ordered - mean(ordered)) / spread)
+    low, high = (
+        _normal(len(ordered)) if len(ordered) < FEWEST_WITH_TAILS else _bonett((ordered - mean(ordered)) / spread)
+    )
     return spread * min(1.0, low), spread * high
 
 

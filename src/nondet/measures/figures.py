@@ -32,6 +32,7 @@ from nondet.measures.variance import accuracy_variance, correctness, variance_un
 DISTANCE_FROM = {
     "accuracy.sd": 0.0,
     "cross_entropy.sd": 0.0,
+    "perplexity.sd": 0.0,
     "accuracy_variance.total": 0.0,
     "disagreement": 0.0,
     "correlation.pearson": 1.0,
@@ -109,7 +110,7 @@ def prediction_figures(predicted: NDArray[Any], truth: Integers, some: Integers,
     parts, split = variance_uncertainty(right), asdict(accuracy_variance(predicted, truth))
     added = by_example.variance_added(right) if examples else dict.fromkeys(parts, 0.0)
     found = {
-        **spread_figures("accuracy", accuracy_of(predicted, truth), 100.0 * right if examples else None),
+        **spread_figures("accuracy", accuracy_of(predicted, truth), right * np.float64(100) if examples else None),
         **{f"accuracy_variance.{name}": Figure(split[name], u, added[name]) for name, u in parts.items()},
     }
     if split["total"] == 0.0 and (right != right[0]).any():  # accuracies that are equal by chance show no interval

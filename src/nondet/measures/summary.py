@@ -136,7 +136,7 @@ def measure(outputs: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bo
     }
     if len(logits) == 2 and np.array_equal(logits[0], logits[1]):
         found = figures.without_error(found)
-    return _record(found, *predicted.shape, failed)
+    return _record(found, predicted.shape, failed)
 
 
 def measure_predictions(predicted: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bool = False) -> Measures:
@@ -157,7 +157,7 @@ def measure_predictions(predicted: ArrayLike, labels: ArrayLike, failed: int = 0
     found = figures.prediction_figures(classes, truth, figures.some_runs(classes), examples)
     if len(classes) == 2 and np.array_equal(classes[0], classes[1]):
         found = figures.without_error(found)
-    return _record(found | dict.fromkeys(LOGITS_NEEDED, Figure(math.nan, UNKNOWN)), *classes.shape, failed)
+    return _record(found | dict.fromkeys(LOGITS_NEEDED, Figure(math.nan, UNKNOWN)), classes.shape, failed)
 
 
 def spread(found: Figures, name: str) -> Spread:
@@ -198,7 +198,8 @@ def _ensemble_figures(logits: NDArray[Any], truth: Integers, few: NDArray[Any], 
     return found
 
 
-def _record(found: Figures, runs: int, examples: int, failed: int) -> Measures:
+def _record(found: Figures, shape: tuple[int, ...], failed: int) -> Measures:
+    runs, examples = shape
     value = {name: figure.value for name, figure in found.items()}
     return Measures(
         runs=runs + failed,
