@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float]
 
+PANELS = 8
+"""Conditions that have a panel each, those without a late onset first."""
+
 
 @dataclass(frozen=True)
 class Drawing:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nondet.measures.arrays import Floats
 from nondet.report.figures.section import Drawing, Interval, Section, intervals, sentence, value
-from nondet.report.figures.seen import Runs, of_condition
+from nondet.report.figures.seen import Runs, Seen, by_design
 from nondet.report.figures.style import COLOURS, INK, MARKERS, colours_of, new, short
 from nondet.report.results import Results, is_text
 
@@ -36,7 +36,7 @@ def accuracies(results: Results, runs: Runs) -> Section | None:
     """How well every run does."""
     name = "perplexity" if is_text(results.study) else "accuracy"
     label = "test perplexity" if is_text(results.study) else "test accuracy (%)"
-    values = {c.condition.name: _performances(results, c.condition.name, runs) for c in results.conditions}
+    values = {condition: _performances(seen) for condition, seen in by_design(results.study, runs).items()}
     values = {condition: found for condition, found in values.items() if len(found)}
     if not values:
         return None
@@ -56,9 +56,8 @@ def accuracies(results: Results, runs: Runs) -> Section | None:
     return Section("runs", f"{sentence(name)} of every run", f"One dot is one run; {better} is better.", (drawing,))
 
 
-def _performances(results: Results, condition: str, runs: Runs) -> Floats:
-    found = next(c.condition for c in results.conditions if c.condition.name == condition)
-    values = np.array([run.performance for run in of_condition(results.study, found, runs)])
+def _performances(seen: Sequence[Seen]) -> Floats:
+    values = np.array([run.performance for run in seen])
     return values[np.isfinite(values)]  # a perplexity may be beyond all numbers
 
 
@@ -103,8 +102,8 @@ def columns(results: Results, runs: Runs) -> Section | None:
             Drawing(name, caption, f"{caption} {_listed(estimates, known)}.", forest(estimates, known, label))
         )
     text = (
-        "Every column of the table. Where two intervals lie apart, the conditions differ; where they overlap, these "
-        "runs alone do not say that the conditions are alike."
+        "Every column of the table. Where two intervals lie apart, chance alone hardly explains it; where they "
+        "overlap, that does not make the conditions alike: the commands compare and alike test it."
     )
     return Section("intervals", "How sure the figures are", text, tuple(drawings)) if drawings else None
 
@@ -137,4 +136,5 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.04)
+    axes.locator_params(axis="x", nbins=6)
     axes.ticklabel_format(axis="x", useOffset=False)
