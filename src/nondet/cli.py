@@ -34,21 +34,7 @@ app = App(
         "3 the control is not exactly zero; 130 interrupted."
     ),
 )
-for command in (
-    run,
-    show,
-    report,
-    figures,
-    measure,
-    compare,
-    plan,
-    alike,
-    examples,
-    stabilize,
-    verify,
-    tasks,
-    models,
-):
+for command in (run, show, measure, compare, plan, alike, examples, report, figures, stabilize, verify, tasks, models):
     app.command(command)
 
 

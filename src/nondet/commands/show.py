@@ -24,7 +24,8 @@ def show(study: Path, /, *, json: Flag = False, markdown: Flag = False, latex: F
         The table as LaTeX (it needs the package booktabs).
     """
     from nondet import study as studies
-    from nondet.report import table, words
+    from nondet import until
+    from nondet.report import components, table, words
     from nondet.report.results import read_results
 
     if json + markdown + latex > 1:
@@ -34,14 +35,23 @@ def show(study: Path, /, *, json: Flag = False, markdown: Flag = False, latex: F
     if json:
         print(dumps(results.as_dict(), indent=2, allow_nan=False))
     elif markdown or latex:
-        print((table.for_markdown if markdown else table.for_latex)(table.rows(results), table.head(results)))
+        form = table.for_markdown if markdown else table.for_latex
+        print(form(table.rows(results), table.head(results)))
+        if results.crossing:
+            print("\n" + form(components.rows(results.crossing), components.head(results.crossing)))
     else:
         print_table(
             table.for_terminal(table.rows(results), table.head(results)),
             words.failures(results),
             words.summary(results),
+            until.words(results.study.until),
             above=words.control_words(results),
         )
+        if results.crossing:
+            print_table(
+                table.for_terminal(components.rows(results.crossing), components.head(results.crossing)),
+                *components.words(results.crossing),
+            )
     if (json or markdown or latex) and failed_control:
         say(words.control_words(results))
     if results.missing:

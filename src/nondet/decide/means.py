@@ -75,7 +75,8 @@ def pairing_helps(a: Floats, b: Floats, unpaired: Shift) -> tuple[bool, float | 
     t = math.sqrt(squared * (len(a) - 2) / (1 - squared))
     dependent = 2 * float(special.stdtr(len(a) - 2, -t)) < DEPENDENT
     error = paired(a, b).error
-    return bool(dependent and error > 0 and (correlation < 0 or error < unpaired.error)), correlation
+    known = error > 1e-9 * unpaired.error  # differences that are equal but for rounding have none
+    return bool(dependent and known and (correlation < 0 or error < unpaired.error)), correlation
 
 
 def permutation_p(a: Floats, b: Floats, seed: int = 0) -> float:

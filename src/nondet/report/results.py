@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +12,13 @@ from nondet.errors import Damaged
 from nondet.measures import Measures, measure
 from nondet.measures.language import LanguageMeasures, measure_language, sample_tokens
 from nondet.measures.similarity import cka, cka_unbiased, parameter_distance
-from nondet.protocol import Condition
+from nondet.protocol import Condition, Crossed
 from nondet.run import RunSpec
 from nondet.store import Stored
 from nondet.study import FORMAT, Study
+
+if TYPE_CHECKING:
+    from nondet.report.components import Crossing
 
 AnyMeasures = Measures | LanguageMeasures
 
@@ -73,6 +76,7 @@ class Results:
     control: Control
     conditions: tuple[ConditionResult, ...]
     missing: int
+    crossing: Crossing | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON contract of `nondet show --json`."""
@@ -100,11 +104,15 @@ class Results:
                 }
                 for c in self.conditions
             ],
+            **(self.crossing.as_dict() if self.crossing else {}),
+            **({"until": asdict(self.study.until)} if self.study.until else {}),
         }
 
 
 def read_results(study: Study) -> Results:
     """Read and measure all runs that are there; Damaged, with the way to retrain it, at the first that is not sound."""
+    from nondet.report.components import read_crossing  # which reads runs as this module does
+
     planned, present = study.planned(), study.store.keys()
     stored: dict[str, Stored] = {}
     for key, spec in planned.items():
@@ -116,7 +124,8 @@ def read_results(study: Study) -> Results:
                     f"{error}; it belongs to the run {describe(spec)}, which no table may use: {retrain(study)}"
                 ) from error
     conditions = tuple(_measured(study, c, stored) for c in study.conditions)
-    return Results(study, _control(study, stored), conditions, missing=len(planned) - len(stored))
+    missing, crossing = len(planned) - len(stored), read_crossing(study, stored)
+    return Results(study, _control(study, stored), conditions, missing, crossing)
 
 
 def describe(spec: RunSpec) -> str:
@@ -150,7 +159,7 @@ def control_is_zero(study: Study) -> bool | None:
 
 
 def sound_runs(
-    study: Study, condition: Condition, stored: Mapping[str, Stored] | None = None
+    study: Study, condition: Condition | Crossed, stored: Mapping[str, Stored] | None = None
 ) -> tuple[dict[int, Stored], dict[int, int]]:
     """A condition's finished runs by number, counted from 1, and the epochs at which others failed.
 

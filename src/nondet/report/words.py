@@ -49,6 +49,8 @@ def failures(results: Results) -> str:
 
 def summary(results: Results) -> str:
     """The study in a line: how much runs disagree, by source, and what one bit does beside all sources."""
+    if results.crossing and not results.conditions:
+        return ""
     measured = [(c.condition.name, c.measures) for c in results.conditions if c.measures]
     if not measured:
         return "No condition has two runs that did not fail, so there is nothing to compare yet."
