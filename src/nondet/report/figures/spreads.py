@@ -28,8 +28,9 @@ COLUMNS = (
     ("correlation.pearson", "correlation", "correlation of two runs' logits"),
     ("ensemble_delta.accuracy", "ensemble-gain", "gain of an ensemble of two (points)"),
     ("ensemble_delta.perplexity", "ensemble-gain", "change by an ensemble of two (perplexity)"),
+    ("accuracy_variance.training", "training-variance", "accuracy variance on any test set (points²)"),
 )
-"""The table's columns: in the JSON, as files, and on an axis."""
+"""Figures of a condition, the table's columns first: in the JSON, as files, and on an axis."""
 
 
 def accuracies(results: Results, runs: Runs) -> Section | None:
@@ -99,16 +100,18 @@ def columns(results: Results, runs: Runs) -> Section | None:
         known = {c: i for c, i in intervals(results, dotted).items() if c in estimates}
         caption = f"{sentence(label)}, by condition{', with 95 % intervals' if known else ''}."
         drawings.append(
-            Drawing(name, caption, f"{caption} {_listed(estimates, known)}.", forest(estimates, known, label))
+            Drawing(name, caption, f"{caption} {listed(estimates, known)}.", forest(estimates, known, label))
         )
     text = (
-        "Every column of the table. Where two intervals lie apart, chance alone hardly explains it; where they "
-        "overlap, that does not make the conditions alike: the commands compare and alike test it."
+        "Figures of each condition, the columns of the table first. Where two intervals lie apart, chance alone hardly "
+        "explains it; where they overlap, that does not make the conditions alike: the commands compare and alike test "
+        "it."
     )
     return Section("intervals", "How sure the figures are", text, tuple(drawings)) if drawings else None
 
 
-def _listed(estimates: Mapping[str, float], known: Mapping[str, Interval]) -> str:
+def listed(estimates: Mapping[str, float], known: Mapping[str, Interval]) -> str:
+    """Estimates by name as text, with their intervals."""
     return "; ".join(
         f"{name} {estimate:.3g}" + (f" ({known[name][0]:.3g} to {known[name][1]:.3g})" if name in known else "")
         for name, estimate in estimates.items()
