@@ -55,7 +55,7 @@ def failures(results: Results) -> str:
 
 
 def summary(results: Results) -> str:
-    """The study in words: how much runs disagree, by source, what one bit does, and whose the accuracy's variance is."""
+    """The study in words: how much runs disagree, by source, what one bit does, whose the accuracy variance is."""
     if results.crossing and not results.conditions:
         return ""
     measured = {c.condition.name: c.measures for c in results.conditions if c.measures}
