@@ -277,6 +277,32 @@ def test_an_unfinished_study_has_a_page(nondet: Nondet, study: Path, tmp_path: P
     assert [a["id"] for a in none.all("section")] == ["found", "table", "made"]
 
 
+def test_a_crossed_design_has_a_page(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
+    """A study that has a crossed design and no condition: its finding, its runs, its components as a table."""
+    folder = tmp_path / "s"
+    crossed = ("--design", "crossed", "--levels", 2, "--vary", "init", "--vary", "shuffle")
+    assert nondet("run", tiny, *crossed, "--study", folder).code == 0
+    ran = nondet("report", folder)
+    assert ran.code == 0
+    made = Parsed((folder / "report.html").read_text())
+    assert [a["id"] for a in made.all("section")] == [
+        "found", "table", "runs", "crossed", "pairs", "training", "made",
+    ]  # fmt: skip
+    assert ran.out.splitlines()[1] in made.text
+    shown = [
+        line for line in nondet("show", folder).out.splitlines() if line.startswith("init \N{MULTIPLICATION SIGN}")
+    ]
+    assert all(cell in made.text for cell in re.split(r"\s{2,}", shown[0]))
+
+
+def test_intervals_are_those_of_the_json(page_of: Any, nondet: Nondet, finished: Path) -> None:
+    """The figures draw, and their texts say, the intervals that `show --json` has."""
+    (text,) = re.findall(r'<desc id="disagreement-desc">(.*?)</desc>', page_of(finished).source)
+    for c in nondet("show", finished, "--json").json["conditions"]:
+        low, high = c["intervals"]["disagreement"]
+        assert f"{c['name']} {c['disagreement']:.3g} ({low:.3g} to {high:.3g})" in text
+
+
 def test_one_condition_of_two_runs_has_a_page(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
     """The smallest study there is."""
     folder = tmp_path / "s"

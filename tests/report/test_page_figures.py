@@ -35,7 +35,7 @@ def test_each_figure_is_a_file(nondet: Nondet, rich: Path, tmp_path: Path) -> No
     assert names == {
         "accuracy", "accuracy-sd", "cross-entropy-sd", "disagreement", "correlation", "ensemble-gain", "pairs",
         "training-loss", "training-accuracy", "drift", "parameter-distance", "cka", "onset-disagreement",
-        "onset-accuracy-sd",
+        "onset-accuracy-sd", "training-variance",
     }  # fmt: skip
 
 

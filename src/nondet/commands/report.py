@@ -39,7 +39,7 @@ def report(
     from nondet import study as studies
     from nondet.files import write_file
     from nondet.report import words
-    from nondet.report.page import page
+    from nondet.report.page import findings, page
     from nondet.report.results import read_results
 
     file = out or study / "report.html"
@@ -53,7 +53,7 @@ def report(
     write_file(file, text.encode(), replace=True)
     if failed_control:
         say(words.control_words(results))
-    found = words.summary(results)
+    found = findings(results)[0]
     if json:
         print(dumps({"file": str(file), "bytes": len(text.encode()), "found": found}, indent=2))
     else:

@@ -105,13 +105,61 @@ def correlation_by_run(outputs: ArrayLike, kind: Literal["pearson", "spearman"] 
         BadInput: see `checked_outputs`.
     """
     logits = checked_outputs(outputs)
-    values = _flat if kind == "pearson" else _ranks
+    values = _flat if kind == "pearson" else ranks
     runs = len(logits)
     middle = _middle(logits, values)
     if middle is None:
         return np.full(runs, math.nan)
     distances = np.array(list(in_threads(lambda run: _square_distance(logits[run], values, middle), range(runs))))
     return np.clip(1.0 - (runs * distances + distances.sum()) / (2 * (runs - 1)), -1.0, 1.0)
+
+
+def disagreement_matrix(predicted: ArrayLike) -> Floats:
+    """Disagreement of every two runs, `(N, N)`, in percent; a loop over runs, for few of them.
+
+    Args:
+        predicted: predictions `(N, n)`.
+
+    Raises:
+        BadInput: see `checked_predictions`.
+    """
+    array = checked_predictions(predicted)
+    return 100.0 * np.stack([np.count_nonzero(array != run, axis=1) for run in array]) / array.shape[1]
+
+
+def correlation_matrix(outputs: ArrayLike, kind: Literal["pearson", "spearman"] = "pearson") -> Floats:
+    """Correlation of every two runs, `(N, N)`; all runs at once in float64, for few of them. NaN as in `pearson`.
+
+    Args:
+        outputs: logits `(N, n, c)`; each run is read as n x c values.
+        kind: "pearson", or "spearman" for ranks.
+
+    Raises:
+        BadInput: see `checked_outputs`.
+    """
+    logits = checked_outputs(outputs)
+    rows = [standardised(run, kind) for run in logits]
+    found = [row for row in rows if row is not None]
+    if len(found) < len(rows):
+        return np.full((len(rows), len(rows)), math.nan)
+    together = np.stack(found)
+    return together @ together.T
+
+
+def standardised(run: NDArray[Any], kind: Literal["pearson", "spearman"]) -> Floats | None:
+    """A run's logits or their ranks, flattened, at mean 0 and length 1; None where all are equal."""
+    return _standardised(_flat(run) if kind == "pearson" else ranks(run))
+
+
+def ranks(run: NDArray[Any]) -> Floats:
+    """Ranks from 0, ties in the order in which they stand; a run of equal values has no ranks and stays as it is."""
+    row = _flat(run)
+    if row.max() == row.min():
+        return row
+    narrow = run.dtype.itemsize <= 2 or run.dtype == np.float32
+    places = np.empty(len(row))
+    places[_order_of_32_bits(row) if narrow and len(row) < 2**32 else _stable_order(row)] = np.arange(len(row))
+    return places
 
 
 def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
@@ -173,17 +221,6 @@ def _standardised(row: Floats) -> Floats | None:
     shifted -= shifted.mean()
     shifted /= math.sqrt(float(np.square(shifted).sum()))
     return shifted
-
-
-def _ranks(run: NDArray[Any]) -> Floats:
-    """Ranks from 0, ties in the order in which they stand; a run of equal values has no ranks and stays as it is."""
-    row = _flat(run)
-    if row.max() == row.min():
-        return row
-    narrow = run.dtype.itemsize <= 2 or run.dtype == np.float32
-    ranks = np.empty(len(row))
-    ranks[_order_of_32_bits(row) if narrow and len(row) < 2**32 else _stable_order(row)] = np.arange(len(row))
-    return ranks
 
 
 def _order_of_32_bits(row: Floats) -> NDArray[np.int64]:

@@ -7,7 +7,8 @@ import hashlib
 from importlib.resources import files
 from typing import Any
 
-from nondet.report import figures, table, words
+from nondet import until
+from nondet.report import components, figures, table, words
 from nondet.report.cards import cards
 from nondet.report.figures.style import content
 from nondet.report.figures.svg import inline
@@ -38,7 +39,7 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
         facts=facts(results),
         zero=results.control.identical,
         control=words.control_words(results),
-        found=[text for text in (words.summary(results), words.failures(results), words.unfinished(results)) if text],
+        found=findings(results),
         head=table.head(results),
         rows=table.rows(results),
         sections=[_shown(section) for section in figures.sections(results)],
@@ -47,6 +48,14 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
         command=study.command_line,
     )
+
+
+def findings(results: Results) -> list[str]:
+    """What was found, in sentences: the most important ones first."""
+    crossing = components.words(results.crossing) if results.crossing else []
+    asked = until.words(results.study.until)
+    sentences = [words.summary(results), *crossing, asked, words.failures(results), words.unfinished(results)]
+    return [sentence for sentence in sentences if sentence]
 
 
 def policy(css: str) -> str:
@@ -58,8 +67,10 @@ def policy(css: str) -> str:
 def facts(results: Results) -> str:
     """What the study is, in a line."""
     runs = len(results.study.planned()) - results.missing
+    designs = [_count(len(results.conditions), "condition")] if results.conditions else []
+    designs += ["a crossed design"] if results.crossing else []
     return (
-        f"{_count(runs, 'run')}, {_count(len(results.conditions), 'condition')}, "
+        f"{_count(runs, 'run')}, {', '.join(designs)}, "
         f"{_count(len(results.study.labels), 'test token' if is_text(results.study) else 'test example')}, "
         f"{_count(results.study.identity['recipe']['epochs'], 'epoch')}"
     )
@@ -76,6 +87,7 @@ def _shown(section: figures.Section) -> dict[str, Any]:
         "name": section.name,
         "heading": section.heading,
         "text": section.text,
+        "table": section.table,
         "figures": [
             {
                 "name": d.name,

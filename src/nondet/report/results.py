@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nondet.errors import Damaged
+from nondet.errors import BadInput, Damaged
 from nondet.measures import Measures, measure
-from nondet.measures.language import LanguageMeasures, measure_language, sample_tokens
+from nondet.measures.language import LANGUAGE_NAMES, LanguageMeasures, measure_language, sample_tokens
 from nondet.measures.similarity import cka, cka_unbiased, parameter_distance
+from nondet.measures.summary import NAMES
 from nondet.protocol import Condition, Crossed
 from nondet.run import RunSpec
 from nondet.store import Stored
@@ -27,12 +28,16 @@ def not_measured(text: bool) -> dict[str, Any]:
     """The figures of a condition with fewer than two runs that did not fail."""
     performance = "perplexity" if text else "accuracy"
     spread = {"mean": None, "sd": None, "sd_error": None}
+    unknown = dict.fromkeys(LANGUAGE_NAMES if text else NAMES)
     return {
         performance: spread,
         "cross_entropy": spread,
         "disagreement": None,
         "correlation": {"pearson": None, "spearman": None},
         "ensemble_delta": {performance: None, "cross_entropy": None},
+        **({} if text else {"accuracy_variance": {"total": None, "test_set": None, "training": None}}),
+        "errors": unknown,
+        "intervals": unknown,
     }
 
 
@@ -109,8 +114,16 @@ class Results:
         }
 
 
-def read_results(study: Study) -> Results:
-    """Read and measure all runs that are there; Damaged, with the way to retrain it, at the first that is not sound."""
+def read_results(study: Study, examples: bool = False) -> Results:
+    """Read and measure all runs that are there; Damaged, with the way to retrain it, at the first that is not sound.
+
+    examples: whether errors and intervals are to hold for other test examples too; BadInput for language models.
+    """
+    if examples and is_text(study):
+        raise BadInput(
+            "--examples is for classifiers, whose test examples are drawn one by one (got a language model, and the "
+            "tokens of a text are not); leave it out"
+        )
     from nondet.report.components import read_crossing  # which reads runs as this module does
 
     planned, present = study.planned(), study.store.keys()
@@ -123,9 +136,9 @@ def read_results(study: Study) -> Results:
                 raise Damaged(
                     f"{error}; it belongs to the run {describe(spec)}, which no table may use: {retrain(study)}"
                 ) from error
-    conditions = tuple(_measured(study, c, stored) for c in study.conditions)
+    conditions = tuple(_measured(study, c, stored, examples) for c in study.conditions)
     missing, crossing = len(planned) - len(stored), read_crossing(study, stored)
-    return Results(study, _control(study, stored), conditions, missing, crossing)
+    return Results(study, _control(study, stored, examples), conditions, missing, crossing)
 
 
 def describe(spec: RunSpec) -> str:
@@ -178,13 +191,14 @@ def sound_runs(
     return sound, failures
 
 
-def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored]) -> ConditionResult:
+def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored], examples: bool) -> ConditionResult:
     sound, failures = sound_runs(study, condition, stored)
     runs = list(sound.values())
     total = len(sound) + len(failures)
     if len(sound) < 2:
         return ConditionResult(condition, total, failures, None)
-    return ConditionResult(condition, total, failures, _measures(study, runs, len(failures)), *_tracked(study, runs))
+    measures = _measures(study, runs, len(failures), examples)
+    return ConditionResult(condition, total, failures, measures, *_tracked(study, runs))
 
 
 def measured(study: Study, condition: Condition) -> AnyMeasures | None:
@@ -198,9 +212,9 @@ def is_text(study: Study) -> bool:
     return bool(study.identity["recipe"].get("bptt"))
 
 
-def _measures(study: Study, runs: Sequence[Stored], failed: int) -> AnyMeasures:
+def _measures(study: Study, runs: Sequence[Stored], failed: int, examples: bool = False) -> AnyMeasures:
     if not is_text(study):
-        return measure(_stacked(runs, "outputs"), study.labels, failed)
+        return measure(_stacked(runs, "outputs"), study.labels, failed, examples)
     return measure_language(
         _stacked(runs, "logprob"),
         _stacked(runs, "prediction"),
@@ -237,7 +251,7 @@ def _stacked(runs: Sequence[Stored], name: str) -> np.ndarray:
     return np.stack([run.arrays[name] for run in runs])  # (N, ...)
 
 
-def _control(study: Study, stored: Mapping[str, Stored]) -> Control:
+def _control(study: Study, stored: Mapping[str, Stored], examples: bool) -> Control:
     runs = [stored[key] for key in study.control_specs() if key in stored]
     if len(runs) < 2:
         return Control(len(runs), None, failed=runs[0].record["failed"] if runs else None)
@@ -252,5 +266,5 @@ def _control(study: Study, stored: Mapping[str, Stored]) -> Control:
         identical=not differing,
         differing=differing,
         largest=float(np.abs(outputs - outputs[0]).max()),
-        measures=_measures(study, sound, 0),
+        measures=_measures(study, sound, 0, examples),
     )

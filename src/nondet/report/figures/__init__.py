@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from nondet.report.figures.crossing import crossing
 from nondet.report.figures.curves import drifting, training
 from nondet.report.figures.layers import representations
 from nondet.report.figures.onsets import onsets
@@ -19,6 +20,7 @@ __all__ = ["Drawing", "Section", "sections"]
 _SECTIONS: tuple[Callable[[Results, Runs], Section | None], ...] = (
     accuracies,
     columns,
+    crossing,
     pairs,
     training,
     drifting,

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet.measures.arrays import Floats
-from nondet.report.figures.section import Drawing, Section, sentence
-from nondet.report.figures.seen import Runs, Seen, of_condition
+from nondet.report.figures.section import PANELS, Drawing, Section, sentence
+from nondet.report.figures.seen import Runs, Seen, by_design
 from nondet.report.figures.style import COLOURS, DASHES, colours_of, epochs, line_plot, log_axis, new, short
 from nondet.report.results import ConditionResult, Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-PANELS = 8
-"""Conditions whose training curves are shown."""
 
 THIN_LINES = 100
 """Runs whose drift is shown one by one."""
@@ -44,9 +41,8 @@ def training(results: Results, runs: Runs) -> Section | None:
 
 def _chosen(results: Results, runs: Runs) -> tuple[dict[str, list[Seen]], int]:
     """The conditions to show with their runs, those without a late onset first; and how many could be shown."""
-    ordered = sorted(results.conditions, key=lambda c: c.condition.onset > 0)
-    found = [(c.condition.name, of_condition(results.study, c.condition, runs)) for c in ordered]
-    able = [(name, seen) for name, seen in found if len(seen) > 1]
+    ordered = sorted(by_design(results.study, runs).items(), key=lambda item: "@" in item[0])
+    able = [(name, seen) for name, seen in ordered if len(seen) > 1]
     return dict(able[:PANELS]), len(able)
 
 
@@ -120,7 +116,7 @@ def drifting(results: Results, runs: Runs) -> Section | None:
 
 def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) -> Floats:
     """Distance of the training loss of a condition's runs from the reference run's, (N, epochs)."""
-    others = [run for run in of_condition(results.study, c.condition, runs) if run is not reference]
+    others = [run for run in by_design(results.study, runs)[c.condition.name] if run is not reference]
     return np.abs(np.array([run.loss for run in others]) - reference.loss) if others else np.empty((0, 0))
 
 

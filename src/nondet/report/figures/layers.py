@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet.measures.arrays import Floats
-from nondet.report.figures.section import Drawing, Section
+from nondet.report.figures.section import PANELS, Drawing, Section
 from nondet.report.figures.seen import Runs
 from nondet.report.figures.style import INK, new, short
 from nondet.report.results import Results
@@ -23,7 +23,8 @@ NUMBERED = 8
 
 def representations(results: Results, runs: Runs) -> Section | None:
     """The section of CKA, where a study was tracked."""
-    looked = [c for c in results.conditions if any(s["cka_unbiased"] is not None for s in c.similarity)]
+    able = [c for c in results.conditions if any(s["cka_unbiased"] is not None for s in c.similarity)]
+    looked = sorted(able, key=lambda c: c.condition.onset > 0)[:PANELS]
     if not looked:
         return None
     names = list(dict.fromkeys(s["layer"] for c in looked for s in c.similarity))
@@ -39,6 +40,7 @@ def representations(results: Results, runs: Runs) -> Section | None:
     text = (
         "Linear CKA compares two runs' activations on the same test examples: 1 where one is the other turned, "
         "mirrored or scaled, about 0 where they have nothing in common."
+        + (f" Shown: {len(looked)} of {len(able)} conditions." if len(looked) < len(able) else "")
     )
     drawing = Drawing("cka", caption, f"{caption} {described}.", layers(grids, names, at, "CKA of two runs"))
     return Section("representations", "What the layers hold", text, (drawing,))
@@ -75,4 +77,6 @@ def _numbers(axes: Axes, grid: Floats) -> None:
     for (row, column), number in np.ndenumerate(grid):
         if np.isfinite(number):
             colour = "white" if number < 0.5 else INK
-            axes.text(column, row, f"{number:.2f}", ha="center", va="center", fontsize=5.5, color=colour)
+            axes.text(
+                column, row, f"{round(number, 2) + 0.0:.2f}", ha="center", va="center", fontsize=5.5, color=colour
+            )

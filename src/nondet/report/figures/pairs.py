@@ -9,7 +9,7 @@ import numpy as np
 
 from nondet.measures.arrays import Floats
 from nondet.report.figures.section import Drawing, Section
-from nondet.report.figures.seen import Runs, Seen
+from nondet.report.figures.seen import Runs, Seen, keys_by_design
 from nondet.report.figures.style import new, short
 from nondet.report.results import Results, is_text
 
@@ -48,16 +48,16 @@ def pairs(results: Results, runs: Runs) -> Section | None:
 
 def _groups(results: Results, runs: Runs) -> list[tuple[str, list[Seen]]]:
     """The runs by the first condition that has them; evenly chosen where there are very many."""
-    most = max(2, SHOWN // max(1, len(results.conditions)))
+    designs = keys_by_design(results.study, runs)
+    most = max(2, SHOWN // max(1, len(designs)))
     taken: set[str] = set()
     groups: list[tuple[str, list[Seen]]] = []
-    for c in results.conditions:
-        specs = c.condition.specs(results.study.identity, results.study.sources)
-        keys = [spec.key for spec in specs if spec.key in runs and spec.key not in taken]
+    for name, all_keys in designs.items():
+        keys = [key for key in all_keys if key not in taken]
         taken.update(keys)
         if keys:
             places = np.unique(np.linspace(0, len(keys) - 1, min(most, len(keys))).round().astype(np.int64))
-            groups.append((c.condition.name, [runs[keys[place]] for place in places]))
+            groups.append((name, [runs[keys[place]] for place in places]))
     return groups
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float]
 
+PANELS = 8
+"""Conditions that have a panel each, those without a late onset first."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -27,12 +30,13 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Section:
-    """name: its place in the page's address. text: how to read its figures."""
+    """name: its place in the page's address. text: how to read its figures. table: its titles and its rows."""
 
     name: str
     heading: str
     text: str
     drawings: tuple[Drawing, ...] = ()
+    table: tuple[tuple[str, ...], tuple[tuple[str, ...], ...]] | None = None
 
 
 def value(c: ConditionResult, dotted: str) -> float | None:

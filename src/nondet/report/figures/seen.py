@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from nondet.measures.arrays import Floats
 from nondet.measures.language import perplexity
-from nondet.protocol import Condition
 from nondet.report.results import is_text
 from nondet.store import Stored
 from nondet.study import Study
@@ -42,10 +41,18 @@ def look_at(study: Study) -> Runs:
     return {key: _seen(study, run) for key, run in read if run.record["failed"] is None}
 
 
-def of_condition(study: Study, condition: Condition, runs: Runs) -> list[Seen]:
-    """A condition's runs, in order."""
-    keys = (spec.key for spec in condition.specs(study.identity, study.sources))
-    return [runs[key] for key in keys if key in runs]
+def keys_by_design(study: Study, runs: Runs) -> dict[str, list[str]]:
+    """The keys of these runs, in order, by condition; a crossed design stands after the conditions, as `crossed`."""
+    designs = {c.name: c for c in study.conditions} | ({"crossed": study.crossed} if study.crossed else {})
+    return {
+        name: [spec.key for spec in design.specs(study.identity, study.sources) if spec.key in runs]
+        for name, design in designs.items()
+    }
+
+
+def by_design(study: Study, runs: Runs) -> dict[str, list[Seen]]:
+    """These runs, in order, by condition or design."""
+    return {name: [runs[key] for key in keys] for name, keys in keys_by_design(study, runs).items()}
 
 
 def _seen(study: Study, run: Stored) -> Seen:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nondet.measures.arrays import Floats
 from nondet.report.figures.section import Drawing, Interval, Section, intervals, sentence, value
-from nondet.report.figures.seen import Runs, of_condition
+from nondet.report.figures.seen import Runs, Seen, by_design
 from nondet.report.figures.style import COLOURS, INK, MARKERS, colours_of, new, short
 from nondet.report.results import Results, is_text
 
@@ -28,15 +28,16 @@ COLUMNS = (
     ("correlation.pearson", "correlation", "correlation of two runs' logits"),
     ("ensemble_delta.accuracy", "ensemble-gain", "gain of an ensemble of two (points)"),
     ("ensemble_delta.perplexity", "ensemble-gain", "change by an ensemble of two (perplexity)"),
+    ("accuracy_variance.training", "training-variance", "accuracy variance on any test set (points²)"),
 )
-"""The table's columns: in the JSON, as files, and on an axis."""
+"""Figures of a condition, the table's columns first: in the JSON, as files, and on an axis."""
 
 
 def accuracies(results: Results, runs: Runs) -> Section | None:
     """How well every run does."""
     name = "perplexity" if is_text(results.study) else "accuracy"
     label = "test perplexity" if is_text(results.study) else "test accuracy (%)"
-    values = {c.condition.name: _performances(results, c.condition.name, runs) for c in results.conditions}
+    values = {condition: _performances(seen) for condition, seen in by_design(results.study, runs).items()}
     values = {condition: found for condition, found in values.items() if len(found)}
     if not values:
         return None
@@ -56,9 +57,8 @@ def accuracies(results: Results, runs: Runs) -> Section | None:
     return Section("runs", f"{sentence(name)} of every run", f"One dot is one run; {better} is better.", (drawing,))
 
 
-def _performances(results: Results, condition: str, runs: Runs) -> Floats:
-    found = next(c.condition for c in results.conditions if c.condition.name == condition)
-    values = np.array([run.performance for run in of_condition(results.study, found, runs)])
+def _performances(seen: Sequence[Seen]) -> Floats:
+    values = np.array([run.performance for run in seen])
     return values[np.isfinite(values)]  # a perplexity may be beyond all numbers
 
 
@@ -100,16 +100,18 @@ def columns(results: Results, runs: Runs) -> Section | None:
         known = {c: i for c, i in intervals(results, dotted).items() if c in estimates}
         caption = f"{sentence(label)}, by condition{', with 95 % intervals' if known else ''}."
         drawings.append(
-            Drawing(name, caption, f"{caption} {_listed(estimates, known)}.", forest(estimates, known, label))
+            Drawing(name, caption, f"{caption} {listed(estimates, known)}.", forest(estimates, known, label))
         )
     text = (
-        "Every column of the table. Where two intervals lie apart, the conditions differ; where they overlap, these "
-        "runs alone do not say that the conditions are alike."
+        "Figures of each condition, the columns of the table first. Where two intervals lie apart, chance alone hardly "
+        "explains it; where they overlap, that does not make the conditions alike: the commands compare and alike test "
+        "it."
     )
     return Section("intervals", "How sure the figures are", text, tuple(drawings)) if drawings else None
 
 
-def _listed(estimates: Mapping[str, float], known: Mapping[str, Interval]) -> str:
+def listed(estimates: Mapping[str, float], known: Mapping[str, Interval]) -> str:
+    """Estimates by name as text, with their intervals."""
     return "; ".join(
         f"{name} {estimate:.3g}" + (f" ({known[name][0]:.3g} to {known[name][1]:.3g})" if name in known else "")
         for name, estimate in estimates.items()
@@ -137,4 +139,5 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.04)
+    axes.locator_params(axis="x", nbins=6)
     axes.ticklabel_format(axis="x", useOffset=False)
