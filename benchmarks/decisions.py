@@ -1,6 +1,6 @@
 """How often the decisions of `nondet compare` err, on data whose truth is known: the tables of docs/compare.md.
 
-python benchmarks/decisions.py        (about two minutes on one core)
+python benchmarks/decisions.py        (about three minutes on one core)
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ from nondet import until
 from nondet.decide.components import disagreement_by_set, variance_components
 from nondet.errors import BadInput, Damaged
 from nondet.files import sealed, unsealed
+from nondet.measures import measure
+from nondet.measures.language import measure_language
 from nondet.measures.variability import accuracy
 from nondet.protocol import Crossed, Stopping, conditions, crossed
 from nondet.study import Study, load
@@ -165,6 +167,16 @@ def test_options_that_do_not_go_together(
     assert words in ran.err
     assert len(ran.err.splitlines()) == 1
     assert not (tmp_path / "s").exists()
+
+
+def test_every_figure_with_an_error_can_be_in_a_rule() -> None:
+    """The names that a rule takes are those that have an error in the JSON."""
+    logits = np.random.default_rng(0).normal(size=(3, 20, 4))
+    labels = np.arange(20) % 4
+    assert set(CLASSIFIER) == measure(logits, labels).as_dict()["errors"].keys()
+    logprob = np.log(np.full((3, 20), 0.25)) + logits[:, :, 0].clip(-1, 0)
+    language = measure_language(logprob, logits.argmax(-1), logits, labels)
+    assert set(until.figures_of(text=True)) == language.as_dict()["errors"].keys()
 
 
 @pytest.mark.parametrize(

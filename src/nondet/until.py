@@ -88,6 +88,7 @@ def figures_of(text: bool) -> tuple[str, ...]:
         "correlation.pearson",
         "correlation.spearman",
         *(f"ensemble_delta.{name}" for name in (performance, "cross_entropy")),
+        *(() if text else (f"accuracy_variance.{part}" for part in ("total", "test_set", "training"))),
     )
 
 
@@ -158,7 +159,5 @@ def _figure(figures: Mapping[str, Any], name: str) -> float | None:
 
 
 def _error(figures: Mapping[str, Any], name: str) -> float | None:
-    if "errors" not in figures:
-        return figures[name.split(".")[0]]["sd_error"] if name.endswith(".sd") else None
     errors: Mapping[str, float | None] = figures["errors"]
     return errors[name]

@@ -37,7 +37,7 @@ def measure(outputs: Path, /, *, labels: Path | None = None, examples: Flag = Fa
     from nondet.report import table, words
 
     array = read_outputs(outputs)
-    if labels is None and outputs.suffix == ".npy":
+    if labels is None and outputs.suffix.lower() == ".npy":
         raise BadInput(f"--labels must name the file of the labels (got none, and {outputs} holds one array); add it")
     truth = read_labels(labels or outputs)
     classes_alone = array.ndim == 2 and array.dtype.kind in "iu"

@@ -166,15 +166,15 @@ def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
     """For each run, over examples and partners, how often it agrees, `(N,)`; and how often it could."""
     array = checked_predictions(predicted)
     runs, examples = array.shape
-    lowest = int(array.min())
-    span = int(array.max()) - lowest + 1
+    span = int(array.max()) - int(array.min()) + 1
     if span > TILE:
         names, array = np.unique(array, return_inverse=True)  # numbered from 0 without gaps
-        lowest, span = 0, len(names)
+        span = len(names)
+    lowest = array.min().astype(np.int64)  # differences of integers come out right even where these wrap around
     step = max(1, TILE // max(span, runs))
 
     def agree(start: int) -> Integers:
-        part = (array[:, start : start + step] - lowest).astype(np.int64)  # (N, t)
+        part = array[:, start : start + step].astype(np.int64) - lowest  # (N, t)
         part += np.arange(part.shape[1]) * span  # one number for each (example, class)
         return (np.bincount(part.ravel())[part] - 1).sum(axis=1)
 

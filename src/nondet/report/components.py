@@ -193,15 +193,17 @@ def _share_words(share: Estimate) -> str:
     value, low, high = (100 * (v or 0.0) for v in (share.value, share.low, share.high))
     if value < 0:
         return f"none that shows (at most {high:.0f} %)"
+    if value > 100:
+        return f"all that shows (at least {low:.0f} %)"
     return f"{value:.0f} % ({low:.0f} to {high:.0f})"
 
 
 def _disagreement_words(crossing: Crossing) -> str:
     what = "tokens" if crossing.text else "examples"
-    single = ", ".join(
-        f"{pairs.value:.2f} % where {crossing.design.vary[s[0]]} alone differs"
+    single = [
+        f"{_plus_minus(pairs, 1, 2)} % where {crossing.design.vary[s[0]]} alone differs"
         for s, pairs in crossing.disagreement
         if len(s) == 1
-    )
-    together = crossing.disagreement[-1][1].value
-    return f"Two runs disagree on {single}, and on {together:.2f} % of the test {what} where all differ."
+    ]
+    together = _plus_minus(crossing.disagreement[-1][1], 1, 2)
+    return f"Two runs disagree on {', '.join(single)}, and on {together} % of the test {what} where all differ."

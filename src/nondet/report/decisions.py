@@ -206,7 +206,8 @@ def _chance(p: float) -> str:
 
 def plan_words(plan: Plan) -> str:
     """A plan in a few sentences."""
-    unit = {"accuracy": " points of accuracy", "cross_entropy": " nats", "perplexity": " of perplexity"}
+    points = "point" if plan.effect == 1 else "points"
+    unit = {"accuracy": f" {points} of accuracy", "cross_entropy": " nats", "perplexity": " of perplexity"}
     text = (
         f"{plan.runs_per_arm:,} runs of each arm find a difference of {plan.effect:g}{unit.get(plan.metric, '')} with "
         f"a chance of {100 * plan.power:g} % (two-sided t-test at {100 * plan.level:g} %), if one run's SD is "

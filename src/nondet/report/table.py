@@ -25,6 +25,7 @@ _LATEX = {
     "~": r"\~{}",
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
     DASH: "--",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
