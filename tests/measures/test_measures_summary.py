@@ -44,14 +44,19 @@ def numbers(record: measures.Measures) -> list[float]:
     flat: list[Any] = []
     for value in record.as_dict().values():
         flat += value.values() if isinstance(value, dict) else [value]
-    return [math.nan if value is None else value for value in flat]
+    parts = [part for value in flat for part in (value if isinstance(value, list) else [value])]
+    return [math.nan if value is None else value for value in parts]
 
 
 def test_record_holds_each_measure(sample: Callable[..., Any]) -> None:
     """Each field is the function of its name, and failed runs count among the runs."""
     outputs, labels = sample()
     right, loss = measures.accuracy(outputs, labels), measures.cross_entropy(outputs, labels)
-    assert measures.measure(outputs, labels, failed=2).as_dict() == {
+    record = measures.measure(outputs, labels, failed=2).as_dict()
+    assert list(record.pop("errors")) == list(record.pop("intervals"))
+    split = dataclasses.asdict(measures.accuracy_variance(measures.predictions(outputs), labels))
+    assert split.pop("examples") == len(labels)
+    assert record == {
         "runs": 7,
         "failed": 2,
         "accuracy": {"mean": measures.mean(right), "sd": measures.sd(right), "sd_error": measures.sd_error(right)},
@@ -62,6 +67,7 @@ def test_record_holds_each_measure(sample: Callable[..., Any]) -> None:
             "accuracy": measures.ensemble_accuracy_delta(outputs, labels),
             "cross_entropy": measures.ensemble_cross_entropy_delta(outputs, labels),
         },
+        "accuracy_variance": split,
     }
 
 
@@ -126,7 +132,11 @@ def test_order_of_examples_is_irrelevant(study: tuple[Any, Any], seed: int) -> N
     one, other = measures.measure(outputs, labels), measures.measure(outputs[:, order], labels[order])
     if any(len(np.unique(run)) < run.size for run in outputs):
         one, other = (
-            dataclasses.replace(record, correlation=dataclasses.replace(record.correlation, spearman=0.0))
+            dataclasses.replace(
+                record,
+                correlation=dataclasses.replace(record.correlation, spearman=0.0),
+                uncertainties={n: u for n, u in record.uncertainties.items() if n != "correlation.spearman"},
+            )
             for record in (one, other)
         )
     assert numbers(one) == pytest.approx(numbers(other), rel=1e-9, abs=1e-9, nan_ok=True)

@@ -138,11 +138,13 @@ def pairwise_uncertainty(
     error = pairwise_error(rows)
     if math.isnan(error):
         return UNKNOWN
+    if error == 0.0:
+        return certain(float(rows[0]))
     value, left, degrees = float(rows.mean()), delete_one(rows), _degrees(np.square(rows - rows.mean()))
     lowered = error
     if matrix is not None and len(rows) >= FEW:
         lowered, degrees = _without_chance(error, degrees, len(rows), residual_variance(matrix))
-    if distance_from is None or error == 0.0 or value == distance_from:
+    if distance_from is None or value == distance_from:
         return Uncertainty(lowered, value - student(degrees) * lowered, value + student(degrees) * lowered)
     distances, distance = np.abs(left - distance_from), value - distance_from
     relative = error / abs(distance) if distances.min() == 0.0 else _jackknife(np.log(distances))
@@ -153,7 +155,8 @@ def pairwise_uncertainty(
 
 def _jackknife(left: Floats) -> float:
     """The jackknife's error from the values of a figure without each run in turn, `(N,)`."""
-    return float(np.sqrt((len(left) - 1) * np.square(left - left.mean()).mean()))
+    shifted = left - left[0]  # equal values become exactly 0
+    return float(np.sqrt((len(left) - 1) * shifted.var()))
 
 
 def residual_variance(matrix: ArrayLike) -> float:

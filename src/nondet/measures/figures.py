@@ -42,6 +42,19 @@ DISTANCE_FROM = {
 """What a figure is when runs are equal: it never passes that, and its distance from it is skewed. Its interval is one
 of the logarithm of that distance; other figures have intervals on their own scale."""
 
+BOUNDS = {
+    "accuracy.mean": (0.0, 100.0),
+    "accuracy.sd": (0.0, 50.0),
+    "cross_entropy.mean": (0.0, math.inf),
+    "perplexity.mean": (1.0, math.inf),
+    "disagreement": (0.0, 100.0),
+    "correlation.pearson": (-1.0, 1.0),
+    "correlation.spearman": (-1.0, 1.0),
+    "ensemble_delta.accuracy": (-100.0, 100.0),
+}
+"""What a figure of all runs cannot pass. `accuracy_variance`'s other parts have none: on one test set they can be
+negative, as covariances are."""
+
 NO_INTERVAL = (math.nan, math.nan)
 
 GROUP = 32
@@ -61,11 +74,13 @@ Figures = dict[str, Figure]
 
 
 def uncertainties(figures: Mapping[str, Figure], examples: int) -> dict[str, Uncertainty]:
-    """Of each figure, over runs and over whatever the drawing of so many test examples adds."""
-    return {
-        name: by_example.widened(f.over_runs, f.value, f.added, examples, DISTANCE_FROM.get(name))
-        for name, f in figures.items()
-    }
+    """Of each figure, over runs and over whatever the drawing of so many test examples adds; within its bounds."""
+    found: dict[str, Uncertainty] = {}
+    for name, f in figures.items():
+        u = by_example.widened(f.over_runs, f.value, f.added, examples, DISTANCE_FROM.get(name))
+        least, most = BOUNDS.get(name, (-math.inf, math.inf))
+        found[name] = u if math.isnan(u.low) else Uncertainty(u.error, max(least, u.low), min(most, u.high))
+    return found
 
 
 def some_runs(predicted: NDArray[Any], losses: ArrayLike | None = None) -> Integers:

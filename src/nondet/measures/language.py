@@ -141,7 +141,7 @@ def measure_language(
         disagreement=value["disagreement"],
         correlation=Correlation(value["correlation.pearson"], value["correlation.spearman"]),
         ensemble_delta=LanguageDelta(value["ensemble_delta.perplexity"], value["ensemble_delta.cross_entropy"]),
-        uncertainties={name: found[name].over_runs for name in LANGUAGE_NAMES},
+        uncertainties=figures.uncertainties({name: found[name] for name in LANGUAGE_NAMES}, len(labels)),
     )
 
 

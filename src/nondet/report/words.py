@@ -55,7 +55,7 @@ def failures(results: Results) -> str:
 
 
 def summary(results: Results) -> str:
-    """The study in words: how much runs disagree, by source, what one bit does, whose the accuracy variance is."""
+    """The study in words: how much runs disagree, by source; what one bit does; whose the accuracy's variance is."""
     if results.crossing and not results.conditions:
         return ""
     measured = {c.condition.name: c.measures for c in results.conditions if c.measures}
@@ -109,8 +109,8 @@ def few_runs(numbers: Mapping[str, int]) -> str:
     listed = ", ".join(f"{name} {runs}" for name, runs in list(few.items())[:SHOWN])
     more = f" and {len(few) - SHOWN} more" if len(few) > SHOWN else ""
     return (
-        f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): on skewed data they hold the truth less often "
-        f"than 95 times in 100, on other data more often; --runs {FEW} is enough."
+        f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): they may hold the truth less often than 95 "
+        f"times in 100, or be too wide; {FEW} runs are enough."
     )
 
 
