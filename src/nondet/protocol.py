@@ -93,10 +93,10 @@ def crossed(vary: Sequence[str], sources: Sequence[str], levels: int) -> Crossed
         )
     if levels < 2:
         raise BadInput(f"levels must be at least 2 to cross seeds (got {levels}); try --levels 4")
-    if levels ** len(chosen) > MOST_CROSSED:
+    if levels > MOST_CROSSED or levels ** len(chosen) > MOST_CROSSED:
         raise BadInput(
-            f"--design crossed takes at most {MOST_CROSSED} runs (got {levels} levels of {len(chosen)} sources: "
-            f"{levels ** len(chosen)} runs); take fewer --levels, or name fewer sources with --vary"
+            f"--design crossed takes at most {MOST_CROSSED} runs (got {levels}^{len(chosen)}: {levels} levels of "
+            f"{len(chosen)} sources); take fewer --levels, or name fewer sources with --vary"
         )
     return Crossed(chosen, levels)
 

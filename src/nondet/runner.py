@@ -148,7 +148,7 @@ def _rounds(
         if state.held is not None:
             return
         more = until.next_runs(opened, wanted, rule.limit)
-        say(f"{until.worst(state)} after {state.runs} runs of each condition: on to {more}")
+        say(f"{state.runs} runs of each condition, and the largest error is {until.worst(state)}: on to {more}")
         wanted = [replace(c, runs=more) for c in wanted]
 
 

@@ -88,6 +88,7 @@ def figures_of(text: bool) -> tuple[str, ...]:
         "correlation.pearson",
         "correlation.spearman",
         *(f"ensemble_delta.{name}" for name in (performance, "cross_entropy")),
+        *(() if text else (f"accuracy_variance.{part}" for part in ("total", "test_set", "training"))),
     )
 
 
@@ -103,26 +104,26 @@ def looked_at(until: Until, study: Study, conditions: Sequence[Condition]) -> St
 
 
 def worst(stopping: Stopping) -> str:
-    """The largest error and its condition, in words."""
+    """The largest error and its condition, in words; one that is not known counts as the largest."""
     unknown = [name for name, error in stopping.errors.items() if error is None]
     if unknown:
-        return f"an error that is not known ({', '.join(unknown)})"
-    name, error = max(((n, e) for n, e in stopping.errors.items() if e is not None), key=lambda pair: pair[1])
-    return f"an error of {error:.3g}{' %' * stopping.expression.endswith('%')} ({name})"
+        return f"not known ({', '.join(unknown)})"
+    error, name = max((error, name) for name, error in stopping.errors.items() if error is not None)
+    return f"{error:.3g}{' %' if stopping.expression.endswith('%') else ''} ({name})"
 
 
 def words(stopping: Stopping | None) -> str:
     """How many runs there are because of a stopping rule; empty if there was none."""
     if stopping is None:
         return ""
-    rule = f"Runs were added in whole stacks, from {stopping.begin} in each condition on, until {stopping.expression}"
+    rule = f"Runs were added, from {stopping.begin} in each condition on, until {stopping.expression} in all of them"
     if stopping.held is None:
-        return f"{rule} holds everywhere: that is not decided yet."
+        return f"{rule}: that is not decided yet."
     if stopping.held:
-        return f"{rule} held everywhere: it does after {stopping.runs}, where the largest is {worst(stopping)}."
+        return f"{rule}: so it is after {stopping.runs}, where the largest error is {worst(stopping)}."
     return (
-        f"{rule} held everywhere, {stopping.limit} at most: after {stopping.runs} it does not, "
-        f"for there is {worst(stopping)}; go on with a larger --limit."
+        f"{rule}, or {stopping.limit} at most: after {stopping.runs} the largest error is {worst(stopping)}, "
+        "so the rule does not hold; go on with a larger --limit."
     )
 
 
@@ -158,7 +159,5 @@ def _figure(figures: Mapping[str, Any], name: str) -> float | None:
 
 
 def _error(figures: Mapping[str, Any], name: str) -> float | None:
-    if "errors" not in figures:
-        return figures[name.split(".")[0]]["sd_error"] if name.endswith(".sd") else None
     errors: Mapping[str, float | None] = figures["errors"]
     return errors[name]

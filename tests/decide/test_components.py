@@ -70,17 +70,17 @@ def test_three_sources_by_hand() -> None:
     assert found.alone[1].variance.value == pytest.approx(sum(v for s, v in zip(sets, solved, strict=True) if 1 in s))
 
 
-@pytest.mark.parametrize("levels", [(2, 2), (3, 5), (2, 3, 4), (2, 2, 2, 2)])
+@pytest.mark.parametrize("levels", [(2, 2), (3, 5), (2, 3, 4)])
 def test_estimates_are_unbiased(levels: tuple[int, ...]) -> None:
     """The mean over many crossings is the truth, and so is the mean square of the standard error."""
     sets = subsets(len(levels))
     truth = {s: 1.0 / (1 + i) for i, s in enumerate(sets)}
     draws = rng(2)
-    found = [variance_components(crossed(levels, truth, draws)).parts for _ in range(300)]
+    found = [variance_components(crossed(levels, truth, draws)).parts for _ in range(150)]
     values = np.array([[c.variance.value for _, c in parts] for parts in found], dtype=float)
     errors = np.array([[c.variance.error for _, c in parts] for parts in found], dtype=float)
     spread = values.std(axis=0)
-    np.testing.assert_array_less(np.abs(values.mean(axis=0) - list(truth.values())), 4 * spread / np.sqrt(300))
+    np.testing.assert_array_less(np.abs(values.mean(axis=0) - list(truth.values())), 4 * spread / np.sqrt(150))
     np.testing.assert_allclose(np.sqrt(np.square(errors).mean(axis=0)), spread, rtol=0.5)
 
 
@@ -89,7 +89,7 @@ def test_intervals_hold_the_truth(levels: tuple[int, ...]) -> None:
     """About 95 % of the intervals of variance, share, interactions and total hold it."""
     truth = {s: 1.0 if len(s) == 1 else 0.5 for s in subsets(len(levels))}
     total, draws, hits = sum(truth.values()), rng(3), []
-    for _ in range(200):
+    for _ in range(150):
         found = variance_components(crossed(levels, truth, draws))
         pairs: list[tuple[Any, float]] = [(found.total, total)]
         pairs += [(c.variance, truth[s]) for s, c in found.parts]
@@ -97,7 +97,7 @@ def test_intervals_hold_the_truth(levels: tuple[int, ...]) -> None:
         pairs += [(found.interactions.share, sum(v for s, v in truth.items() if len(s) > 1) / total)]
         hits.append([e.low <= value <= e.high for e, value in pairs])
     coverage = np.mean(hits, axis=0)
-    assert coverage.min() > 0.9  # 200 crossings: an SD of 1.5 points at 95 %
+    assert coverage.min() > 0.89  # 150 crossings: an SD of 1.8 points at 95 %
     assert abs(coverage.mean() - 0.95) < 0.025
 
 

@@ -31,6 +31,24 @@ def test_disagreement_of_each_run(sample: Callable[..., Any], dtype: str) -> Non
     assert rows.mean() == pytest.approx(measures.disagreement_of(predicted), rel=1e-13)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("int8", [-128, 0, 127]),
+        ("uint8", [0, 255]),
+        ("int64", [-(2**63), 5, 2**63 - 1]),
+        ("int64", [2**63 - 3, 2**63 - 1]),
+        ("uint64", [2**64 - 4, 2**64 - 1]),
+        ("uint64", [2**63 - 2, 2**63 + 2]),
+    ],
+)
+def test_disagreement_of_the_largest_integers(dtype: str, values: list[int]) -> None:
+    """Predictions at the ends of their type's range wrap nowhere."""
+    predicted = np.random.default_rng(8).choice(np.array(values, dtype), size=(6, 90))
+    expected = over_partners(6, lambda i, j: 100 * float(np.mean(predicted[i] != predicted[j])))
+    np.testing.assert_allclose(measures.disagreement_by_run(predicted), expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])
 def test_correlation_of_each_run(sample: Callable[..., Any], kind: Any, dtype: str) -> None:

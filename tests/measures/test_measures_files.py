@@ -1,5 +1,6 @@
 """Outputs and labels from files: every format gives the array back, and nothing hostile is read."""
 
+import errno
 import io
 import json
 import pickle
@@ -156,7 +157,7 @@ def test_a_folder_may_mix_its_formats(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_outputs(tmp_path), outputs[:3])
 
 
-@settings(derandomize=True, deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     outputs=hnp.arrays("float64", hnp.array_shapes(min_dims=3, max_dims=3), elements=st.floats(-1e90, 1e90)),
     seed=st.integers(0, 99),
@@ -182,6 +183,38 @@ def test_runs_and_examples_may_be_named(tmp_path: Path) -> None:
     write_table(tmp_path / "o.parquet", pa.table(rows))
     for kind in ("csv", "parquet"):
         assert read_outputs(tmp_path / f"o.{kind}").tolist() == [[1, 3], [2, 0]]
+
+
+def test_runs_and_examples_may_be_numbers_of_any_kind(tmp_path: Path) -> None:
+    """Ten comes after two also where pandas has made the numbers floats."""
+    rows = {"run": [10.0, 10.0, 2.0, 2.0], "example": ["1e1", "-1", "10.0", "-1"][:2] * 2, "class": [0, 1, 2, 3]}
+    for kind in ("csv", "parquet"):
+        write_table(tmp_path / f"o.{kind}", pa.table(rows))
+        assert read_outputs(tmp_path / f"o.{kind}").tolist() == [[3, 2], [1, 0]]
+
+
+def test_tables_are_read_in_several_parts(tmp_path: Path) -> None:
+    """A table of many parts, some megabytes, comes back as it was."""
+    outputs = np.random.default_rng(3).normal(size=(170, 600, 2))
+    rows = np.random.default_rng(4).permutation(170 * 600)
+    flat = outputs.reshape(-1, 2)[rows]
+    columns = {"run": rows // 600, "example": rows % 600, "a": flat[:, 0], "b": flat[:, 1]}
+    for kind in ("csv", "parquet"):
+        write_table(tmp_path / f"o.{kind}", pa.table(columns))
+        np.testing.assert_array_equal(read_outputs(tmp_path / f"o.{kind}"), outputs)
+
+
+def test_a_full_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a large array has no room, one sentence says how much it needs, before it is written."""
+    path = write(tmp_path, "npz", outputs_of())
+    monkeypatch.setattr("nondet.measures.files.IN_MEMORY", 10)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(BadInput, match=r"room for 864 bytes \(got: No space left on device\); .* TMPDIR"):
+        read_outputs(path)
 
 
 def test_the_index_of_pandas_is_no_logit(tmp_path: Path) -> None:

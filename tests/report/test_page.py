@@ -188,7 +188,7 @@ def test_a_task_file_runs_only_if_it_may(page_of: Any, rich: Path) -> None:
 
 
 def test_a_page_is_the_same_byte_for_byte(page_of: Any, process: Nondet, rich: Path, tmp_path: Path) -> None:
-    """No date and no random name is in it: a process of its own gives the same bytes, and no warning."""
+    """No date and no random name is in it: the command in another process gives the same bytes, and no warning."""
     ran = process("report", rich, "--out", tmp_path / "new" / "page.html")
     assert ran.code == 0
     assert ran.err == ""

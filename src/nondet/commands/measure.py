@@ -16,7 +16,7 @@ PROBABILITIES = (
 CLASSES_ALONE = "Predicted classes alone give accuracy and disagreement; the other measures need logits."
 
 
-def measure(outputs: Path, /, *, labels: Path | None = None, json: Flag = False) -> int:
+def measure(outputs: Path, /, *, labels: Path | None = None, examples: Flag = False, json: Flag = False) -> int:
     """Measure what somebody else's training left.
 
     Parameters
@@ -26,6 +26,8 @@ def measure(outputs: Path, /, *, labels: Path | None = None, json: Flag = False)
         .safetensors, .parquet or .csv, or a folder of one array a run.
     labels
         Class numbers (n,) in a file of these kinds; without it, what is named labels beside the outputs.
+    examples
+        Errors and intervals that hold for other test examples too, drawn as these were.
     json
         As JSON: one condition of the JSON that `nondet show` prints.
     """
@@ -35,16 +37,19 @@ def measure(outputs: Path, /, *, labels: Path | None = None, json: Flag = False)
     from nondet.report import table, words
 
     array = read_outputs(outputs)
-    if labels is None and outputs.suffix == ".npy":
+    if labels is None and outputs.suffix.lower() == ".npy":
         raise BadInput(f"--labels must name the file of the labels (got none, and {outputs} holds one array); add it")
     truth = read_labels(labels or outputs)
     classes_alone = array.ndim == 2 and array.dtype.kind in "iu"
     if classes_alone:
-        measures = measure_predictions(array, truth)
+        measures = measure_predictions(array, truth, examples=examples)
     else:
-        measures = measure_logits(array, truth)
+        measures = measure_logits(array, truth, examples=examples)
         if look_like_probabilities(array):
             say(PROBABILITIES)
+    caution = words.few_runs({"outputs": measures.runs})
+    if caution:
+        say(caution)
     if json:
         print(dumps(measures.as_dict(), indent=2, allow_nan=False))
         return 0

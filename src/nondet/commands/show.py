@@ -9,13 +9,17 @@ from nondet.commands.common import Flag, print_table, say
 from nondet.errors import BadInput
 
 
-def show(study: Path, /, *, json: Flag = False, markdown: Flag = False, latex: Flag = False) -> int:
+def show(
+    study: Path, /, *, examples: Flag = False, json: Flag = False, markdown: Flag = False, latex: Flag = False
+) -> int:
     """Print a study's table, the control first, and what it says in words.
 
     Parameters
     ----------
     study
         The study's folder.
+    examples
+        Errors and intervals that hold for other test examples too, drawn as these were.
     json
         Everything as JSON, for scripts.
     markdown
@@ -24,26 +28,39 @@ def show(study: Path, /, *, json: Flag = False, markdown: Flag = False, latex: F
         The table as LaTeX (it needs the package booktabs).
     """
     from nondet import study as studies
-    from nondet.report import table, words
+    from nondet import until
+    from nondet.report import components, table, words
     from nondet.report.results import read_results
 
     if json + markdown + latex > 1:
         raise BadInput("show takes one of --json, --markdown and --latex (got more); choose one")
-    results = read_results(studies.load(study))
+    results = read_results(studies.load(study), examples)
     failed_control = results.control.identical is False
     if json:
         print(dumps(results.as_dict(), indent=2, allow_nan=False))
     elif markdown or latex:
-        print((table.for_markdown if markdown else table.for_latex)(table.rows(results), table.head(results)))
+        form = table.for_markdown if markdown else table.for_latex
+        print(form(table.rows(results), table.head(results)))
+        if results.crossing:
+            print("\n" + form(components.rows(results.crossing), components.head(results.crossing)))
     else:
         print_table(
             table.for_terminal(table.rows(results), table.head(results)),
             words.failures(results),
             words.summary(results),
+            until.words(results.study.until),
             above=words.control_words(results),
         )
+        if results.crossing:
+            print_table(
+                table.for_terminal(components.rows(results.crossing), components.head(results.crossing)),
+                *components.words(results.crossing),
+            )
     if (json or markdown or latex) and failed_control:
         say(words.control_words(results))
+    caution = words.few_runs({c.condition.name: c.runs - len(c.failures) for c in results.conditions})
+    if caution:
+        say(caution)
     if results.missing:
         say(words.unfinished(results))
     return 3 if failed_control else 0

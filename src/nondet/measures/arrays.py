@@ -57,7 +57,7 @@ def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
     if logits.ndim != 3:
         raise BadInput(
             f"outputs must have three axes, runs, examples and classes (got shape {logits.shape}); "
-            "stack one (examples, classes) array for each run"
+            "stack one (examples, classes) array for each run, or give predicted classes as integers"
         )
     if logits.dtype.kind not in "fiu" or logits.dtype.itemsize > 8:
         raise BadInput(

@@ -105,7 +105,7 @@ def correlation_by_run(outputs: ArrayLike, kind: Literal["pearson", "spearman"] 
         BadInput: see `checked_outputs`.
     """
     logits = checked_outputs(outputs)
-    values = _flat if kind == "pearson" else _ranks
+    values = _flat if kind == "pearson" else ranks
     runs = len(logits)
     middle = _middle(logits, values)
     if middle is None:
@@ -114,19 +114,67 @@ def correlation_by_run(outputs: ArrayLike, kind: Literal["pearson", "spearman"] 
     return np.clip(1.0 - (runs * distances + distances.sum()) / (2 * (runs - 1)), -1.0, 1.0)
 
 
+def disagreement_matrix(predicted: ArrayLike) -> Floats:
+    """Disagreement of every two runs, `(N, N)`, in percent; a loop over runs, for few of them.
+
+    Args:
+        predicted: predictions `(N, n)`.
+
+    Raises:
+        BadInput: see `checked_predictions`.
+    """
+    array = checked_predictions(predicted)
+    return 100.0 * np.stack([np.count_nonzero(array != run, axis=1) for run in array]) / array.shape[1]
+
+
+def correlation_matrix(outputs: ArrayLike, kind: Literal["pearson", "spearman"] = "pearson") -> Floats:
+    """Correlation of every two runs, `(N, N)`; all runs at once in float64, for few of them. NaN as in `pearson`.
+
+    Args:
+        outputs: logits `(N, n, c)`; each run is read as n x c values.
+        kind: "pearson", or "spearman" for ranks.
+
+    Raises:
+        BadInput: see `checked_outputs`.
+    """
+    logits = checked_outputs(outputs)
+    rows = [standardised(run, kind) for run in logits]
+    found = [row for row in rows if row is not None]
+    if len(found) < len(rows):
+        return np.full((len(rows), len(rows)), math.nan)
+    together = np.stack(found)
+    return together @ together.T
+
+
+def standardised(run: NDArray[Any], kind: Literal["pearson", "spearman"]) -> Floats | None:
+    """A run's logits or their ranks, flattened, at mean 0 and length 1; None where all are equal."""
+    return _standardised(_flat(run) if kind == "pearson" else ranks(run))
+
+
+def ranks(run: NDArray[Any]) -> Floats:
+    """Ranks from 0, ties in the order in which they stand; a run of equal values has no ranks and stays as it is."""
+    row = _flat(run)
+    if row.max() == row.min():
+        return row
+    narrow = run.dtype.itemsize <= 2 or run.dtype == np.float32
+    places = np.empty(len(row))
+    places[_order_of_32_bits(row) if narrow and len(row) < 2**32 else _stable_order(row)] = np.arange(len(row))
+    return places
+
+
 def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
     """For each run, over examples and partners, how often it agrees, `(N,)`; and how often it could."""
     array = checked_predictions(predicted)
     runs, examples = array.shape
-    lowest = int(array.min())
-    span = int(array.max()) - lowest + 1
+    span = int(array.max()) - int(array.min()) + 1
     if span > TILE:
         names, array = np.unique(array, return_inverse=True)  # numbered from 0 without gaps
-        lowest, span = 0, len(names)
+        span = len(names)
+    lowest = array.min().astype(np.int64)  # differences of integers come out right even where these wrap around
     step = max(1, TILE // max(span, runs))
 
     def agree(start: int) -> Integers:
-        part = (array[:, start : start + step] - lowest).astype(np.int64)  # (N, t)
+        part = array[:, start : start + step].astype(np.int64) - lowest  # (N, t)
         part += np.arange(part.shape[1]) * span  # one number for each (example, class)
         return (np.bincount(part.ravel())[part] - 1).sum(axis=1)
 
@@ -173,17 +221,6 @@ def _standardised(row: Floats) -> Floats | None:
     shifted -= shifted.mean()
     shifted /= math.sqrt(float(np.square(shifted).sum()))
     return shifted
-
-
-def _ranks(run: NDArray[Any]) -> Floats:
-    """Ranks from 0, ties in the order in which they stand; a run of equal values has no ranks and stays as it is."""
-    row = _flat(run)
-    if row.max() == row.min():
-        return row
-    narrow = run.dtype.itemsize <= 2 or run.dtype == np.float32
-    ranks = np.empty(len(row))
-    ranks[_order_of_32_bits(row) if narrow and len(row) < 2**32 else _stable_order(row)] = np.arange(len(row))
-    return ranks
 
 
 def _order_of_32_bits(row: Floats) -> NDArray[np.int64]:

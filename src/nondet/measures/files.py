@@ -123,10 +123,16 @@ def scratch(shape: Sequence[int], dtype: DTypeLike) -> Array:
     if size <= IN_MEMORY:
         return np.empty(shape, dtype)
     with TemporaryFile() as file:
-        if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a fault at a later write
-            os.posix_fallocate(file.fileno(), 0, size)
-        else:
-            file.truncate(size)
+        try:
+            if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a fault at a later write
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+        except OSError as error:
+            raise BadInput(
+                f"the temporary folder must have room for {size} bytes (got: {error.strerror}); "
+                "name another one in the variable TMPDIR"
+            ) from error
         return np.memmap(file, dtype, "r+", shape=tuple(shape))
 
 
@@ -149,7 +155,8 @@ def _chosen(path: Path, held: Sequence[str], names: Sequence[str], not_these: Se
     found = [name for name in names if name in held] or [name for name in held if name not in not_these]
     if len(found) != 1:
         shown = ", ".join(map(ascii, held[:5])) or "no array"
-        raise BadInput(f"{path} must hold one array named {names[0]} (got {shown}); give it that name")
+        elsewhere = ", or give another file with --labels" if names == LABELS else ""
+        raise BadInput(f"{path} must hold one array named {names[0]} (got {shown}); give it that name{elsewhere}")
     return found[0]
 
 

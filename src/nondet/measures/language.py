@@ -7,20 +7,44 @@ Source: Summers & Dinneen, ICML 2021.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
-from nondet.measures.arrays import LARGEST_VALUE, Floats, Integers, as_array, check_runs, checked, tiles
-from nondet.measures.diversity import disagreement_of, pearson, spearman
-from nondet.measures.summary import Correlation, Spread
-from nondet.measures.variability import cross_entropy, mean, sd, sd_error
+from nondet.measures import figures
+from nondet.measures.arrays import (
+    LARGEST_VALUE,
+    Floats,
+    Integers,
+    as_array,
+    check_runs,
+    checked,
+    checked_predictions,
+    tiles,
+)
+from nondet.measures.errors import Uncertainty
+from nondet.measures.summary import Correlation, Spread, as_json, check_failed, spread
+from nondet.measures.variability import cross_entropy
 
 SAMPLE = 256
 """Tokens in the sample, where the text has as many."""
+
+LANGUAGE_NAMES = (
+    "perplexity.mean",
+    "perplexity.sd",
+    "cross_entropy.mean",
+    "cross_entropy.sd",
+    "disagreement",
+    "correlation.pearson",
+    "correlation.spearman",
+    "ensemble_delta.perplexity",
+    "ensemble_delta.cross_entropy",
+)
+"""The figures of a condition, by dotted name."""
 
 TINY = 1e-150  # below this an overlap is worked out in logarithms
 
@@ -54,6 +78,7 @@ class LanguageMeasures:
         disagreement: of the most probable tokens, in percent.
         correlation: of the sample's logits; no unit.
         ensemble_delta: on the sample, in perplexity and in nats.
+        uncertainties: of each of these figures over runs, by dotted name, such as "perplexity.sd".
     """
 
     runs: int
@@ -63,10 +88,11 @@ class LanguageMeasures:
     disagreement: float
     correlation: Correlation
     ensemble_delta: LanguageDelta
+    uncertainties: Mapping[str, Uncertainty]
 
     def as_dict(self) -> dict[str, Any]:
         """The record as nested dictionaries for JSON, which has no NaN: such a number becomes None."""
-        return asdict(self, dict_factory=_without_nan)
+        return as_json(self)
 
 
 def measure_language(
@@ -84,8 +110,7 @@ def measure_language(
     Raises:
         BadInput: shapes that do not fit, a log-probability above 0 or not finite; see also `checked`.
     """
-    if failed < 0:
-        raise BadInput(f"failed runs must be 0 or more (got {failed}); count the runs that left no outputs")
+    check_failed(failed)
     losses = token_cross_entropy(logprob)
     logits, labels = checked(sample_logits, sample_labels)
     shapes = {"logprob": np.shape(logprob), "prediction": np.shape(prediction)}
@@ -94,14 +119,29 @@ def measure_language(
             "logprob, prediction and sample_logits must be of the same runs and tokens "
             f"(got {shapes['logprob']}, {shapes['prediction']} and {logits.shape}); give what the same runs left"
         )
+    predicted = checked_predictions(prediction)
+    some = figures.some_runs(predicted, losses)
+    gains, logs = _delta_by_run(logits, labels)
+    found = {
+        **figures.spread_figures("perplexity", perplexity(losses)),
+        **figures.spread_figures("cross_entropy", losses),
+        **figures.disagreement_figure(predicted, some),
+        **figures.correlation_figures(logits, logits[some]),
+        **figures.pair_figure("ensemble_delta.perplexity", gains, float(gains.mean())),
+        **figures.pair_figure("ensemble_delta.cross_entropy", logs, float(logs.mean())),
+    }
+    if len(losses) == 2 and not losses[0] - losses[1] and np.array_equal(logits[0], logits[1]):
+        found = figures.without_error(found)
+    value = {name: figure.value for name, figure in found.items()}
     return LanguageMeasures(
         runs=len(losses) + failed,
         failed=failed,
-        perplexity=_spread(perplexity(losses)),
-        cross_entropy=_spread(losses),
-        disagreement=disagreement_of(prediction),
-        correlation=Correlation(pearson(logits), spearman(logits)),
-        ensemble_delta=language_delta(logits, labels),
+        perplexity=spread(found, "perplexity"),
+        cross_entropy=spread(found, "cross_entropy"),
+        disagreement=value["disagreement"],
+        correlation=Correlation(value["correlation.pearson"], value["correlation.spearman"]),
+        ensemble_delta=LanguageDelta(value["ensemble_delta.perplexity"], value["ensemble_delta.cross_entropy"]),
+        uncertainties={name: found[name].over_runs for name in LANGUAGE_NAMES},
     )
 
 
@@ -148,14 +188,23 @@ def language_delta(logits: ArrayLike, labels: ArrayLike) -> LanguageDelta:
     Raises:
         BadInput: see `checked`.
     """
-    logits, labels = checked(logits, labels)
-    alone = cross_entropy(logits, labels)  # (N,)
-    first, second = np.triu_indices(len(alone), 1)
-    logs = _mean_log_overlaps(logits)[first, second]  # (pairs,)
-    members = perplexity(np.stack([alone[first], alone[second]]))  # (2, pairs)
-    middle = np.minimum(alone[first], alone[second]) + np.abs(alone[first] - alone[second]) / 2
-    gains = perplexity(middle + logs) - members if members.max() <= LARGEST_VALUE else np.full(1, math.nan)
+    gains, logs = _delta_by_run(*checked(logits, labels))
     return LanguageDelta(float(gains.mean()), float(logs.mean()))
+
+
+def _delta_by_run(logits: NDArray[Any], labels: Integers) -> tuple[Floats, Floats]:
+    """Each run's mean gain over its partners, in perplexity and in nats, two `(N,)`; in perplexity perhaps NaN."""
+    alone = cross_entropy(logits, labels)  # (N,)
+    logs = _mean_log_overlaps(logits)
+    logs += logs.T
+    partners = len(alone) - 1
+    members = perplexity(alone)
+    if members.max() > LARGEST_VALUE:
+        return np.full(len(alone), math.nan), logs.sum(axis=1) / partners
+    middle = np.minimum.outer(alone, alone) + np.abs(np.subtract.outer(alone, alone)) / 2
+    gains = perplexity(middle + logs) - (members[:, None] + members) / 2
+    np.fill_diagonal(gains, 0.0)
+    return gains.sum(axis=1) / partners, logs.sum(axis=1) / partners
 
 
 def _mean_log_overlaps(logits: NDArray[Any]) -> Floats:
@@ -182,13 +231,3 @@ def _mean_log_overlaps(logits: NDArray[Any]) -> Floats:
                     logs[lost] = exact - np.log(own[run, lost[1]] * own[run + 1 + lost[0], lost[1]]) / 2
                 total[run, run + 1 :] += logs.sum(axis=1)
     return np.minimum(0.0, total / tokens)  # rounding could leave 1e-17
-
-
-def _spread(values: Floats) -> Spread:
-    if values.max() > LARGEST_VALUE:
-        return Spread(math.nan, math.nan, math.nan)
-    return Spread(mean(values), sd(values), sd_error(values))
-
-
-def _without_nan(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in items}

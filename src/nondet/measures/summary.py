@@ -1,16 +1,44 @@
-"""All measures of one condition in one record."""
+"""All measures of one condition in one record, each with its error and interval."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
-from nondet.measures.arrays import Floats, checked
-from nondet.measures.diversity import disagreement, disagreement_of, pearson, spearman
-from nondet.measures.ensemble import ensemble_accuracy_delta, ensemble_cross_entropy_delta, sampled_pairs
-from nondet.measures.variability import accuracy, accuracy_of, cross_entropy, mean, sd, sd_error
+from nondet.measures import by_example, figures
+from nondet.measures.arrays import Integers, checked, checked_labels, checked_predictions, predictions
+from nondet.measures.ensemble import (
+    ensemble_accuracy_delta_by_run,
+    ensemble_cross_entropy_delta_by_run,
+    sampled_pairs,
+)
+from nondet.measures.errors import UNKNOWN, Uncertainty
+from nondet.measures.figures import Figure, Figures
+from nondet.measures.variability import cross_entropy
+from nondet.measures.variance import AccuracyVariance
+
+NAMES = (
+    "accuracy.mean",
+    "accuracy.sd",
+    "cross_entropy.mean",
+    "cross_entropy.sd",
+    "disagreement",
+    "correlation.pearson",
+    "correlation.spearman",
+    "ensemble_delta.accuracy",
+    "ensemble_delta.cross_entropy",
+    "accuracy_variance.total",
+    "accuracy_variance.test_set",
+    "accuracy_variance.training",
+)
+"""The figures of a condition, by dotted name."""
+
+LOGITS_NEEDED = tuple(name for name in NAMES if name.startswith(("cross_entropy", "correlation", "ensemble_delta")))
+"""Those that predicted classes alone do not give."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +78,8 @@ class Measures:
         disagreement: in percent.
         correlation: no unit.
         ensemble_delta: in points and in nats.
+        accuracy_variance: in squared points.
+        uncertainties: of each of these figures, by dotted name, such as "accuracy.sd".
 
     Of predicted classes alone, what needs logits is not a number: cross-entropy, correlation and ensemble delta.
     """
@@ -61,10 +91,13 @@ class Measures:
     disagreement: float
     correlation: Correlation
     ensemble_delta: EnsembleDelta
+    accuracy_variance: AccuracyVariance
+    uncertainties: Mapping[str, Uncertainty]
 
     def as_dict(self) -> dict[str, Any]:
         """The record as nested dictionaries for JSON, which has no NaN: such a number becomes None."""
-        record = asdict(self, dict_factory=_without_nan)
+        record = as_json(self)
+        del record["accuracy_variance"]["examples"]
         if self.sampled_pairs:
             record["sampled_pairs"] = {
                 f"ensemble_delta.{name}": self.sampled_pairs for name in record["ensemble_delta"]
@@ -77,57 +110,113 @@ class Measures:
         return None if math.isnan(self.ensemble_delta.accuracy) else sampled_pairs(self.runs - self.failed)
 
 
-def measure(outputs: ArrayLike, labels: ArrayLike, failed: int = 0) -> Measures:
+def measure(outputs: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bool = False) -> Measures:
     """Take every measure of a condition's runs.
 
     Args:
         outputs: logits `(N, n, c)` of the runs that did not fail.
         labels: classes `(n,)`.
         failed: how many further runs failed.
+        examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
 
     Raises:
         BadInput: see `checked`; or `failed` is negative.
     """
-    if failed < 0:
-        raise BadInput(f"failed runs must be 0 or more (got {failed}); count the runs that left no outputs")
+    check_failed(failed)
     logits, truth = checked(outputs, labels)
-    return Measures(
-        runs=len(logits) + failed,
-        failed=failed,
-        accuracy=_spread(accuracy(logits, truth)),
-        cross_entropy=_spread(cross_entropy(logits, truth)),
-        disagreement=disagreement(logits),
-        correlation=Correlation(pearson(logits), spearman(logits)),
-        ensemble_delta=EnsembleDelta(
-            ensemble_accuracy_delta(logits, truth), ensemble_cross_entropy_delta(logits, truth)
-        ),
-    )
+    predicted, losses = predictions(logits), cross_entropy(logits, truth)
+    some = figures.some_runs(predicted, losses)
+    few = logits[some]
+    by_loss = by_example.losses_by_example(logits, truth) if examples else None
+    found = {
+        **figures.prediction_figures(predicted, truth, some, examples),
+        **figures.spread_figures("cross_entropy", losses, by_loss),
+        **figures.correlation_figures(logits, few, examples),
+        **_ensemble_figures(logits, truth, few, examples),
+    }
+    if len(logits) == 2 and np.array_equal(logits[0], logits[1]):
+        found = figures.without_error(found)
+    return _record(found, predicted.shape, failed)
 
 
-def measure_predictions(predicted: ArrayLike, labels: ArrayLike) -> Measures:
-    """Take the measures that predicted classes allow: accuracy and disagreement.
+def measure_predictions(predicted: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bool = False) -> Measures:
+    """Take the measures that predicted classes allow: accuracy, its variance, and disagreement.
 
     Args:
         predicted: classes `(N, n)`, integers.
         labels: classes `(n,)`.
+        failed: how many further runs failed.
+        examples: as for `measure`.
 
     Raises:
-        BadInput: see `checked_predictions` and `accuracy_of`.
+        BadInput: see `checked_predictions` and `checked_labels`; or `failed` is negative.
     """
-    right = accuracy_of(predicted, labels)
+    check_failed(failed)
+    classes = checked_predictions(predicted)
+    truth = checked_labels(labels, classes.shape[1])
+    found = figures.prediction_figures(classes, truth, figures.some_runs(classes), examples)
+    if len(classes) == 2 and np.array_equal(classes[0], classes[1]):
+        found = figures.without_error(found)
+    return _record(found | dict.fromkeys(LOGITS_NEEDED, Figure(math.nan, UNKNOWN)), classes.shape, failed)
+
+
+def spread(found: Figures, name: str) -> Spread:
+    """Mean and SD of these figures; the SD's error is the bootstrap's over runs alone."""
+    sd = found[f"{name}.sd"]
+    return Spread(found[f"{name}.mean"].value, sd.value, sd.over_runs.error)
+
+
+def as_json(record: Any) -> dict[str, Any]:
+    """A record of measures as nested dictionaries: uncertainties as `errors` and `intervals`, NaN as None."""
+    fields = asdict(record, dict_factory=_without_nan)
+    found = fields.pop("uncertainties")
+    fields["errors"] = {name: u["error"] for name, u in found.items()}
+    fields["intervals"] = {name: None if u["low"] is None else [u["low"], u["high"]] for name, u in found.items()}
+    return fields
+
+
+def check_failed(failed: int) -> None:
+    """Refuse a negative number of failed runs.
+
+    Raises:
+        BadInput: it is negative.
+    """
+    if failed < 0:
+        raise BadInput(f"failed runs must be 0 or more (got {failed}); count the runs that left no outputs")
+
+
+def _ensemble_figures(logits: NDArray[Any], truth: Integers, few: NDArray[Any], examples: bool) -> Figures:
+    added = by_example.ensemble_added(few, truth) if examples else {}
+    by_run = {
+        "accuracy": ensemble_accuracy_delta_by_run(logits, truth),
+        "cross_entropy": ensemble_cross_entropy_delta_by_run(logits, truth),
+    }
+    found: Figures = {}
+    for name, rows in by_run.items():
+        value = math.fsum(rows) / len(rows)
+        found |= figures.pair_figure(f"ensemble_delta.{name}", rows, value, added.get(name, 0.0))
+    return found
+
+
+def _record(found: Figures, shape: tuple[int, ...], failed: int) -> Measures:
+    runs, examples = shape
+    value = {name: figure.value for name, figure in found.items()}
     return Measures(
-        runs=len(right),
-        failed=0,
-        accuracy=_spread(right),
-        cross_entropy=Spread(math.nan, math.nan, math.nan),
-        disagreement=disagreement_of(predicted),
-        correlation=Correlation(math.nan, math.nan),
-        ensemble_delta=EnsembleDelta(math.nan, math.nan),
+        runs=runs + failed,
+        failed=failed,
+        accuracy=spread(found, "accuracy"),
+        cross_entropy=spread(found, "cross_entropy"),
+        disagreement=value["disagreement"],
+        correlation=Correlation(value["correlation.pearson"], value["correlation.spearman"]),
+        ensemble_delta=EnsembleDelta(value["ensemble_delta.accuracy"], value["ensemble_delta.cross_entropy"]),
+        accuracy_variance=AccuracyVariance(
+            value["accuracy_variance.total"],
+            value["accuracy_variance.test_set"],
+            value["accuracy_variance.training"],
+            examples,
+        ),
+        uncertainties=figures.uncertainties({name: found[name] for name in NAMES}, examples),
     )
-
-
-def _spread(values: Floats) -> Spread:
-    return Spread(mean(values), sd(values), sd_error(values))
 
 
 def _without_nan(items: list[tuple[str, Any]]) -> dict[str, Any]:

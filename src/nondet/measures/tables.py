@@ -2,10 +2,11 @@
 
 The columns are `run`, `example` and then either one column of predicted classes, or a column of logits for each class,
 in the order of the classes; a column `label` may stand anywhere. Runs and examples may be named by numbers or texts:
-they are put in the order of their numbers, else of their texts.
+they are put in the order of the numbers if all are numbers, else of the texts.
 """
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,10 @@ class _Names:
         return np.array(known, np.int64)[coded.indices.to_numpy(zero_copy_only=False)]
 
     def ordered(self) -> list[Any]:
-        """The values in the order of their numbers if all are whole numbers, else of their texts."""
+        """The values in their order if all are numbers, else in the order of their texts."""
         try:
-            return sorted(self.known, key=lambda value: (int(str(value)), str(value)))
-        except ValueError:
+            return sorted(self.known, key=lambda value: (Decimal(str(value)), str(value)))
+        except InvalidOperation:
             return sorted(self.known, key=str)
 
     def ranks(self) -> Integers:

@@ -3,14 +3,17 @@
 Source: the metrics of Summers & Dinneen, "Nondeterminism and Instability in Neural Network Optimization", ICML 2021.
 """
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
 from nondet.measures.arrays import (
     TILE,
     Cell,
     Floats,
+    Integers,
     cells,
     checked,
     checked_labels,
@@ -68,17 +71,22 @@ def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
     logits, truth = checked(outputs, labels)
 
     def loss(cell: Cell) -> Floats:
-        tile = logits[cell].astype(np.float64, order="C")
-        tile -= tile.max(axis=-1, keepdims=True)
-        at_label = np.take_along_axis(tile, truth[None, cell[1], None], axis=-1)[..., 0]  # (r, t)
-        with np.errstate(under="ignore"):  # a logit far below the largest adds nothing
-            return (np.log(np.exp(tile, out=tile).sum(axis=-1)) - at_label).sum(axis=-1)
+        return losses_of(logits[cell], truth[cell[1]]).sum(axis=-1)
 
     total = np.zeros(len(logits))  # (N,)
     parts = cells(logits)
     for (runs, _), losses in zip(parts, in_threads(loss, parts), strict=True):
         total[runs] += losses
     return total / len(truth)
+
+
+def losses_of(tile: NDArray[Any], truth: Integers) -> Floats:
+    """Cross-entropy of every run on every example, `(N, t)`, for a part of the outputs `(N, t, c)` that is copied."""
+    wide = tile.astype(np.float64, order="C")
+    wide -= wide.max(axis=-1, keepdims=True)
+    at_label = np.take_along_axis(wide, truth[None, :, None], axis=-1)[..., 0]
+    with np.errstate(under="ignore"):  # a logit far below the largest adds nothing
+        return np.log(np.exp(wide, out=wide).sum(axis=-1)) - at_label
 
 
 def mean(values: ArrayLike) -> float:

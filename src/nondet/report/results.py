@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nondet.errors import Damaged
+from nondet.errors import BadInput, Damaged
 from nondet.measures import Measures, measure
-from nondet.measures.language import LanguageMeasures, measure_language, sample_tokens
+from nondet.measures.language import LANGUAGE_NAMES, LanguageMeasures, measure_language, sample_tokens
 from nondet.measures.similarity import cka, cka_unbiased, parameter_distance
-from nondet.protocol import Condition
+from nondet.measures.summary import NAMES
+from nondet.protocol import Condition, Crossed
 from nondet.run import RunSpec
 from nondet.store import Stored
 from nondet.study import FORMAT, Study
+
+if TYPE_CHECKING:
+    from nondet.report.components import Crossing
 
 AnyMeasures = Measures | LanguageMeasures
 
@@ -24,12 +28,16 @@ def not_measured(text: bool) -> dict[str, Any]:
     """The figures of a condition with fewer than two runs that did not fail."""
     performance = "perplexity" if text else "accuracy"
     spread = {"mean": None, "sd": None, "sd_error": None}
+    unknown = dict.fromkeys(LANGUAGE_NAMES if text else NAMES)
     return {
         performance: spread,
         "cross_entropy": spread,
         "disagreement": None,
         "correlation": {"pearson": None, "spearman": None},
         "ensemble_delta": {performance: None, "cross_entropy": None},
+        **({} if text else {"accuracy_variance": {"total": None, "test_set": None, "training": None}}),
+        "errors": unknown,
+        "intervals": unknown,
     }
 
 
@@ -73,6 +81,7 @@ class Results:
     control: Control
     conditions: tuple[ConditionResult, ...]
     missing: int
+    crossing: Crossing | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON contract of `nondet show --json`."""
@@ -100,11 +109,23 @@ class Results:
                 }
                 for c in self.conditions
             ],
+            **(self.crossing.as_dict() if self.crossing else {}),
+            **({"until": asdict(self.study.until)} if self.study.until else {}),
         }
 
 
-def read_results(study: Study) -> Results:
-    """Read and measure all runs that are there; Damaged, with the way to retrain it, at the first that is not sound."""
+def read_results(study: Study, examples: bool = False) -> Results:
+    """Read and measure all runs that are there; Damaged, with the way to retrain it, at the first that is not sound.
+
+    examples: whether errors and intervals are to hold for other test examples too; BadInput for language models.
+    """
+    if examples and is_text(study):
+        raise BadInput(
+            "--examples is for classifiers, whose test examples are drawn one by one (got a language model, and the "
+            "tokens of a text are not); leave it out"
+        )
+    from nondet.report.components import read_crossing  # which reads runs as this module does
+
     planned, present = study.planned(), study.store.keys()
     stored: dict[str, Stored] = {}
     for key, spec in planned.items():
@@ -115,8 +136,9 @@ def read_results(study: Study) -> Results:
                 raise Damaged(
                     f"{error}; it belongs to the run {describe(spec)}, which no table may use: {retrain(study)}"
                 ) from error
-    conditions = tuple(_measured(study, c, stored) for c in study.conditions)
-    return Results(study, _control(study, stored), conditions, missing=len(planned) - len(stored))
+    conditions = tuple(_measured(study, c, stored, examples) for c in study.conditions)
+    missing, crossing = len(planned) - len(stored), read_crossing(study, stored)
+    return Results(study, _control(study, stored, examples), conditions, missing, crossing)
 
 
 def describe(spec: RunSpec) -> str:
@@ -150,7 +172,7 @@ def control_is_zero(study: Study) -> bool | None:
 
 
 def sound_runs(
-    study: Study, condition: Condition, stored: Mapping[str, Stored] | None = None
+    study: Study, condition: Condition | Crossed, stored: Mapping[str, Stored] | None = None
 ) -> tuple[dict[int, Stored], dict[int, int]]:
     """A condition's finished runs by number, counted from 1, and the epochs at which others failed.
 
@@ -169,13 +191,14 @@ def sound_runs(
     return sound, failures
 
 
-def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored]) -> ConditionResult:
+def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored], examples: bool) -> ConditionResult:
     sound, failures = sound_runs(study, condition, stored)
     runs = list(sound.values())
     total = len(sound) + len(failures)
     if len(sound) < 2:
         return ConditionResult(condition, total, failures, None)
-    return ConditionResult(condition, total, failures, _measures(study, runs, len(failures)), *_tracked(study, runs))
+    measures = _measures(study, runs, len(failures), examples)
+    return ConditionResult(condition, total, failures, measures, *_tracked(study, runs))
 
 
 def measured(study: Study, condition: Condition) -> AnyMeasures | None:
@@ -189,9 +212,9 @@ def is_text(study: Study) -> bool:
     return bool(study.identity["recipe"].get("bptt"))
 
 
-def _measures(study: Study, runs: Sequence[Stored], failed: int) -> AnyMeasures:
+def _measures(study: Study, runs: Sequence[Stored], failed: int, examples: bool = False) -> AnyMeasures:
     if not is_text(study):
-        return measure(_stacked(runs, "outputs"), study.labels, failed)
+        return measure(_stacked(runs, "outputs"), study.labels, failed, examples)
     return measure_language(
         _stacked(runs, "logprob"),
         _stacked(runs, "prediction"),
@@ -228,7 +251,7 @@ def _stacked(runs: Sequence[Stored], name: str) -> np.ndarray:
     return np.stack([run.arrays[name] for run in runs])  # (N, ...)
 
 
-def _control(study: Study, stored: Mapping[str, Stored]) -> Control:
+def _control(study: Study, stored: Mapping[str, Stored], examples: bool) -> Control:
     runs = [stored[key] for key in study.control_specs() if key in stored]
     if len(runs) < 2:
         return Control(len(runs), None, failed=runs[0].record["failed"] if runs else None)
@@ -243,5 +266,5 @@ def _control(study: Study, stored: Mapping[str, Stored]) -> Control:
         identical=not differing,
         differing=differing,
         largest=float(np.abs(outputs - outputs[0]).max()),
-        measures=_measures(study, sound, 0),
+        measures=_measures(study, sound, 0, examples),
     )

@@ -25,6 +25,7 @@ _LATEX = {
     "~": r"\~{}",
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
     DASH: "--",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
@@ -66,26 +67,31 @@ def measured_row(measures: Measures) -> tuple[str, ...]:
 
 
 def _cells(m: AnyMeasures | None) -> tuple[str, ...]:
+    """The columns' figures, each with its error: `value ± error`, or the value alone where no error is known."""
     if m is None:
         return (DASH,) * (len(HEAD) - 2)
     text = isinstance(m, LanguageMeasures)
-    performance = m.perplexity if text else m.accuracy
-    delta = m.ensemble_delta.perplexity if text else m.ensemble_delta.accuracy
-    return (
-        f"{performance.mean:.2f}",
-        f"{_small(performance.sd, 2)} ± {_small(performance.sd_error, 2)}",
-        f"{_small(m.cross_entropy.sd, 4)} ± {_small(m.cross_entropy.sd_error, 4)}",
-        _small(m.disagreement, 2),
-        DASH if math.isnan(m.correlation.pearson) else f"{m.correlation.pearson:.3f}",
-        DASH if math.isnan(delta) else f"{delta:.2f}",
+    name, performance = ("perplexity", m.perplexity) if text else ("accuracy", m.accuracy)
+    columns = (
+        (f"{name}.mean", performance.mean, 2),
+        (f"{name}.sd", performance.sd, 2),
+        ("cross_entropy.sd", m.cross_entropy.sd, 4),
+        ("disagreement", m.disagreement, 2),
+        ("correlation.pearson", m.correlation.pearson, 3),
+        (f"ensemble_delta.{name}", m.ensemble_delta.perplexity if text else m.ensemble_delta.accuracy, 2),
     )
+    return tuple(_with_error(value, m.uncertainties[dotted].error, decimals) for dotted, value, decimals in columns)
+
+
+def _with_error(value: float, error: float, decimals: int) -> str:
+    if math.isnan(value):
+        return DASH
+    return _small(value, decimals) + ("" if math.isnan(error) else f" ± {_small(error, decimals)}")
 
 
 def _small(value: float, decimals: int) -> str:
     """A number with so many decimals; in scientific form where they would all be zero and the number is not."""
-    if math.isnan(value):
-        return DASH
-    return f"{value:.{decimals}f}" if value == 0 or value >= 0.5 * 10.0**-decimals else f"{value:.0e}"
+    return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 0.5 * 10.0**-decimals else f"{value:.0e}"
 
 
 def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str] = HEAD) -> Table:

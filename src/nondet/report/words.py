@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from nondet.measures import Measures
+import math
+from collections.abc import Mapping
+
+from nondet.measures import Measures, Uncertainty
+from nondet.measures.errors import FEW
 from nondet.measures.language import LanguageMeasures
 from nondet.report.results import AnyMeasures, Results, is_text
 
@@ -10,6 +14,9 @@ CONTROL_NOT_ZERO = (
     "THE CONTROL IS NOT ZERO: trainings with equal seeds differ, so something varies that no source names; "
     "`nondet show` of the study says what it may be."
 )
+
+SHOWN = 3
+"""Conditions of few runs that are named."""
 
 _NAMES = {"bit": "one bit of one weight", "all": "every source but bit"}
 
@@ -48,35 +55,63 @@ def failures(results: Results) -> str:
 
 
 def summary(results: Results) -> str:
-    """The study in a line: how much runs disagree, by source, and what one bit does beside all sources."""
-    measured = [(c.condition.name, c.measures) for c in results.conditions if c.measures]
+    """The study in words: how much runs disagree, by source, what one bit does, and whose the accuracy's variance is."""
+    if results.crossing and not results.conditions:
+        return ""
+    measured = {c.condition.name: c.measures for c in results.conditions if c.measures}
     if not measured:
         return "No condition has two runs that did not fail, so there is nothing to compare yet."
+    name = "all" if "all" in measured else next(reversed(measured))
+    varying = f"With {_NAMES.get(name, name)} varying, "
+    split = split_words(measured[name])
     if len(measured) == 1:
-        return f"With {_NAMES.get(measured[0][0], measured[0][0])} varying, {_pair(measured[0][1])}."
-    ordered = sorted(measured, key=lambda pair: pair[1].disagreement)
-    (low, least), (high, most) = ordered[0], ordered[-1]
-    if not most.disagreement:
+        return f"{varying}{_pair(measured[name])}." + (f" {_capital(split)}." if split else "")
+    if not any(m.disagreement for m in measured.values()):
         return f"No two runs disagree on any test {'token' if is_text(results.study) else 'example'}, whatever varies."
-    alike = len(measured) > 2 and least.disagreement > most.disagreement / 2
-    text = (
-        f"{'Whichever source varies, two runs' if alike else 'Depending on what varies, two runs'} disagree on "
-        f"{least.disagreement:.1f} % ({low}) to {most.disagreement:.1f} % ({high}) of the test "
-        f"{'tokens' if is_text(results.study) else 'examples'}"
-    )
-    by_name = dict(measured)
-    if "bit" in by_name and "all" in by_name and by_name["all"].disagreement > 0:
-        bit, share = by_name["bit"].disagreement, by_name["bit"].disagreement / by_name["all"].disagreement
-        if share >= 0.1:
-            text += f"; one bit of one weight alone gives {bit:.1f} %, {100 * share:.0f} % of what all sources give"
-        else:
-            text += f"; one bit of one weight alone gives {bit:.2g} %: this training hardly amplifies it"
-    return text + "."
+    text = _range(measured, "tokens" if is_text(results.study) else "examples")
+    if "bit" in measured and "all" in measured and measured["all"].disagreement > 0:
+        text += f"; one bit of one weight alone gives {_bit(measured['bit'], measured['all'])}"
+    return f"{text}." + (f" {varying}{split}." if split else "")
 
 
 def measured_words(measures: Measures) -> str:
-    """The sentence under the table of `nondet measure`."""
-    return f"Over these {measures.runs} runs, {_pair(measures)}."
+    """The sentences under the table of `nondet measure`."""
+    split = split_words(measures)
+    return f"Over these {measures.runs} runs, {_pair(measures)}." + (f" {_capital(split)}." if split else "")
+
+
+def split_words(m: AnyMeasures) -> str:
+    """How much of the accuracy's variance the test set causes, and what another would show; empty if none is known."""
+    if isinstance(m, LanguageMeasures) or not m.accuracy_variance.total > 0:
+        return ""
+    whole, rest = m.accuracy_variance, m.uncertainties["accuracy_variance.training"]
+    if math.isnan(whole.training) or math.isnan(rest.low):
+        return ""
+    caused = m.uncertainties["accuracy_variance.test_set"].error
+    text = (
+        f"accuracy's variance is {whole.total:.2g} squared points, of which the finite test set causes "
+        f"{whole.test_set:.2g} ± {caused:.1g}; "
+    )
+    high = math.sqrt(max(rest.high, 0.0))
+    if rest.low <= 0:
+        return text + f"the rest can be chance, and on a test set without end the SD would be at most {high:.2f} points"
+    return text + (
+        f"on a test set without end the SD would be {math.sqrt(whole.training):.2f} points "
+        f"(95 % interval {math.sqrt(rest.low):.2f} to {high:.2f})"
+    )
+
+
+def few_runs(numbers: Mapping[str, int]) -> str:
+    """A caution where intervals are of few runs; empty if of none. `numbers`: runs that did not fail, by name."""
+    few = {name: runs for name, runs in numbers.items() if 2 <= runs < FEW}
+    if not few:
+        return ""
+    listed = ", ".join(f"{name} {runs}" for name, runs in list(few.items())[:SHOWN])
+    more = f" and {len(few) - SHOWN} more" if len(few) > SHOWN else ""
+    return (
+        f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): on skewed data they hold the truth less often "
+        f"than 95 times in 100, on other data more often; --runs {FEW} is enough."
+    )
 
 
 def unfinished(results: Results) -> str:
@@ -86,14 +121,63 @@ def unfinished(results: Results) -> str:
     return f"Not finished: {results.missing} runs are still to train. Go on with: {results.study.command_line}"
 
 
+def _range(measured: Mapping[str, AnyMeasures], what: str) -> str:
+    """The least and the largest disagreement, and whether their intervals lie apart."""
+    ordered = sorted(measured, key=lambda name: measured[name].disagreement)
+    low, high = ordered[0], ordered[-1]
+    ends = [_disagreement(measured[name]) for name in (low, high)]
+    text = f"Two runs disagree on {ends[0]} ({low}) to {ends[1]} ({high}) of the test {what}"
+    below, above = (measured[name].uncertainties["disagreement"] for name in (low, high))
+    if math.isnan(below.high) or math.isnan(above.low):
+        return text
+    if below.high < above.low:
+        return f"{text} (in brackets: 95 % intervals, which lie apart)"
+    return f"{text} (in brackets: 95 % intervals, which overlap: this does not show that they differ)"
+
+
+def _disagreement(m: AnyMeasures) -> str:
+    u = m.uncertainties["disagreement"]
+    if math.isnan(u.low) or u.low == u.high:
+        return f"{m.disagreement:.1f} %"
+    return f"{m.disagreement:.1f} % [{u.low:.1f}, {u.high:.1f}]"
+
+
+def _bit(bit: AnyMeasures, every: AnyMeasures) -> str:
+    """What one bit does, and its share of what all sources do, with an interval where there is one."""
+    share, low, high = ratio(bit, every)
+    if high < 0.1:
+        return f"{bit.disagreement:.2g} %: this training hardly amplifies it"
+    interval = "" if math.isnan(low) else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{bit.disagreement:.2g} %, which is {100 * share:.0f} %{interval} of what all sources give"
+
+
+def ratio(one: AnyMeasures, other: AnyMeasures) -> tuple[float, float, float]:
+    """One disagreement over another that is above 0, and its 95 % interval, from both on the logarithmic scale."""
+    a, b = one.uncertainties["disagreement"], other.uncertainties["disagreement"]
+    share = one.disagreement / other.disagreement
+    if share == 0.0 and not math.isnan(a.low):
+        return 0.0, 0.0, 0.0
+    if math.isnan(a.low) or math.isnan(b.low):
+        return share, math.nan, math.nan
+    down = math.hypot(math.log(one.disagreement / a.low), math.log(b.high / other.disagreement))
+    up = math.hypot(math.log(a.high / one.disagreement), math.log(other.disagreement / b.low))
+    return share, share * math.exp(-down), share * math.exp(up)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _interval(u: Uncertainty, decimals: int) -> str:
+    return "" if math.isnan(u.low) else f" (95 % interval {u.low:.{decimals}f} to {u.high:.{decimals}f})"
+
+
 def _pair(m: AnyMeasures) -> str:
-    if isinstance(m, LanguageMeasures):
-        return (
-            f"perplexity has an SD of {m.perplexity.sd:.2f} ± {m.perplexity.sd_error:.2f} around "
-            f"{m.perplexity.mean:.1f}, and two runs disagree on the most probable next word at {m.disagreement:.1f} % "
-            "of the test tokens"
-        )
+    text = isinstance(m, LanguageMeasures)
+    name, values, unit = ("perplexity", m.perplexity, "") if text else ("accuracy", m.accuracy, " points")
+    spread = f"{values.sd:.2f}{unit}{_interval(m.uncertainties[f'{name}.sd'], 2)}"
+    of = "test tokens, in their most probable next word" if text else "test examples"
     return (
-        f"accuracy has an SD of {m.accuracy.sd:.2f} ± {m.accuracy.sd_error:.2f} points around {m.accuracy.mean:.2f} %, "
-        f"and two runs disagree on {m.disagreement:.1f} % of the test examples"
+        f"{name} has an SD of {spread} around {values.mean:.2f}{'' if text else ' %'}, and two runs disagree on "
+        f"{m.disagreement:.1f} %{_interval(m.uncertainties['disagreement'], 1)} of the {of}"
     )

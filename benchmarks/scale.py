@@ -1,0 +1,75 @@
+"""Seconds and peak memory of `nondet measure` on many runs: python benchmarks/scale.py 1000 [10000] [--dtype float32].
+
+Outputs of 10,000 examples and 10 classes are written to a temporary folder (2 GB for 10,000 runs of float16), and
+measured by the command in a process of its own, on all cores that this process may use.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from nondet.executors.helpers import available_cores
+
+# A child's peak starts from the memory of its parent in getrusage, and anew in VmHWM.
+CHILD = """
+import pathlib, re, sys
+from nondet.cli import main
+status = main(sys.argv[1:])
+print(re.search(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1], file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def write(folder: Path, runs: int, examples: int, classes: int, dtype: str) -> None:
+    """Write outputs of runs that share a signal, and labels that it predicts in most examples."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, examples)
+    shared = 2 * rng.standard_normal((examples, classes), np.float32)
+    shared[np.arange(examples), labels] += 6
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (runs, examples, classes)}
+    with (folder / "outputs.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for _ in range(runs):
+            file.write((shared + rng.standard_normal(shared.shape, np.float32)).astype(dtype).tobytes())
+    np.save(folder / "labels.npy", labels)
+
+
+def measured(folder: Path) -> tuple[float, float, float, dict[str, object]]:
+    """Seconds, seconds of all cores, peak memory in GB, and the JSON."""
+    files = [str(folder / "outputs.npy"), "--labels", str(folder / "labels.npy"), "--json"]
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", CHILD, "measure", *files], capture_output=True, text=True, check=True)
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, busy, int(done.stderr.split()[-1]) * 2**10 / 1e9, json.loads(done.stdout)
+
+
+def main() -> None:
+    """Print a row for each number of runs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=int, nargs="+")
+    parser.add_argument("--examples", type=int, default=10_000)
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--dtype", default="float16", choices=["float16", "float32"])
+    options = parser.parse_args()
+    print("| runs x examples x classes | cores | seconds | CPU seconds | peak memory (GB) | pairs of the ensembles |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for runs in options.runs:
+        with tempfile.TemporaryDirectory() as name:
+            write(Path(name), runs, options.examples, options.classes, options.dtype)
+            seconds, busy, peak, found = measured(Path(name))
+        sampled = found.get("sampled_pairs")
+        pairs = sampled["ensemble_delta.accuracy"] if isinstance(sampled, dict) else runs * (runs - 1) // 2
+        size = f"{runs:,} x {options.examples:,} x {options.classes}, {options.dtype}"
+        print(f"| {size} | {available_cores()} | {seconds:.0f} | {busy:.0f} | {peak:.2f} | {pairs:,} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What the drawing of the test examples adds to the figures' variances over runs.
+
+A figure is a mean over runs and over examples, which cross: every run meets every example. Its variance is that over
+runs, plus that over examples, less what both have counted, each cell's own. Correlations, SDs and variances are no
+means of cells; there a cell's number is its influence (for ranks: Croux & Dehon, Statistical Methods & Applications 19,
+2010). `benchmarks/coverage.py` simulates intervals that are widened so, with runs and examples both drawn anew.
+Sources: Owen, Annals of Applied Statistics 1, 2007 (the pigeonhole bootstrap); Cameron, Gelbach & Miller, Journal of
+Business & Economic Statistics 29, 2011.
+"""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nondet.measures.arrays import Floats, Integers, cells, tiles
+from nondet.measures.diversity import ranks, standardised
+from nondet.measures.errors import UNKNOWN, Uncertainty, student
+from nondet.measures.variability import losses_of
+from nondet.measures.variance import POINTS
+
+
+def added_variance(table: Floats, degree: Literal[1, 2] = 1) -> float:
+    """What drawing the examples adds to the variance of the mean of a table `(N, n)`, beyond that over runs.
+
+    NaN for one example, or for as few runs as the degree.
+
+    Args:
+        table: numbers by run and example.
+        degree: 2 where a run's number is a mean over its partners, and so is in the numbers of these too.
+    """
+    runs, examples = table.shape
+    if examples < 2 or runs <= degree:
+        return math.nan
+    factor = 1 / runs if degree == 1 else 4 * (runs - 1) ** 2 / (runs * (runs - 2) ** 2)  # as in `pairwise_error`
+    both = factor * float(table.var(axis=0, ddof=1).mean())
+    return max(0.0, float(table.mean(axis=0).var(ddof=1)) - both) / examples
+
+
+def widened(u: Uncertainty, value: float, added: float, examples: int, origin: float | None) -> Uncertainty:
+    """A figure's uncertainty over runs, with the variance that drawing so many examples adds.
+
+    On each side of the figure the squares of the two intervals' widths are summed (MOVER: Zou & Donner, Statistics in
+    Medicine 27, 2008), on the scale of the interval over runs: the logarithm of the distance from `origin`, if given.
+    """
+    if math.isnan(added) or math.isnan(u.low):
+        return UNKNOWN
+    if added == 0.0 or value == origin:
+        return u
+    half, error = student(max(1, examples - 1)) * math.sqrt(added), math.hypot(u.error, math.sqrt(added))
+    if origin is None:
+        return Uncertainty(error, value - math.hypot(value - u.low, half), value + math.hypot(u.high - value, half))
+    distance = value - origin
+    nearer, farther = sorted(((u.low - origin) / distance, (u.high - origin) / distance))
+    factors = [math.exp(min(700.0, math.hypot(math.log(f), half / distance))) for f in (nearer, farther)]
+    low, high = sorted((distance / factors[0], distance * factors[1]))
+    return Uncertainty(error, origin + low, origin + high)
+
+
+def sd_added(table: Floats) -> float:
+    """For the SD over runs of a figure that is a mean over examples; `table` is it by run and example, `(N, n)`."""
+    own = table.mean(axis=1)  # (N,)
+    spread = float(own.std())
+    return added_variance(_of_variance(table) / (2 * spread)) if spread else 0.0
+
+
+def variance_added(right: NDArray[np.bool_]) -> dict[str, float]:
+    """For the parts of `AccuracyVariance`, by name; `right` is whether a run is right on an example, `(N, n)`."""
+    runs, examples = right.shape
+    if examples < 2:
+        return {"total": math.nan, "test_set": math.nan, "training": math.nan}
+    factor, table = POINTS * runs / (runs - 1), right.astype(np.float64)
+    totals = factor * _of_variance(table)
+    own = factor * np.square(table - table.mean(axis=0))
+    trainings = (examples * totals - own) / (examples - 1)  # without the products of an example with itself
+    parts = {"total": totals, "test_set": totals - trainings, "training": trainings}
+    return {name: added_variance(part) for name, part in parts.items()}
+
+
+def losses_by_example(logits: NDArray[Any], truth: Integers) -> Floats:
+    """Cross-entropy by run and example, `(N, n)`."""
+    table = np.empty(logits.shape[:2])
+    for cell in cells(logits):
+        table[cell] = losses_of(logits[cell], truth[cell[1]])
+    return table
+
+
+def disagreement_added(predicted: NDArray[Any]) -> float:
+    """For the disagreement of some runs, `(m, n)`."""
+    apart = np.stack([(predicted != run).sum(axis=0) for run in predicted])  # (m, n)
+    return added_variance(100.0 * apart / (len(predicted) - 1), 2)
+
+
+def correlation_added(logits: NDArray[Any], kind: Literal["pearson", "spearman"]) -> float:
+    """For the correlation of some runs, `(m, n, c)`; NaN where a run has none."""
+    rows = [standardised(run, kind) for run in logits]
+    found = [row for row in rows if row is not None]
+    if len(found) < len(rows):
+        return math.nan
+    if kind == "spearman":
+        return added_variance(_rank_influences(np.stack([ranks(run) for run in logits]), logits.shape[1]), 2)
+    return added_variance(_influences(np.stack(found).reshape(logits.shape)), 2)
+
+
+def ensemble_added(logits: NDArray[Any], truth: Integers) -> dict[str, float]:
+    """For the ensemble deltas of some runs, `(m, n, c)`, by name."""
+    partners = len(logits) - 1
+    alone, together, overlaps = (np.empty(logits.shape[:2]) for _ in range(3))
+    for part, tile in tiles(logits):
+        alone[:, part] = tile.argmax(axis=-1) == truth[part]
+        halves = (tile - _log_sum(tile)[..., None]) / 2  # logarithms of square roots of probabilities
+        for run in range(len(logits)):
+            right = (tile[run] + tile).argmax(axis=-1) == truth[part]  # (m, t), the run's with itself among them
+            together[run, part] = right.sum(axis=0) - alone[run, part]
+            overlaps[run, part] = _log_sum(halves[run] + halves).sum(axis=0)
+    gains = together / partners - (alone + (alone.sum(axis=0) - alone) / partners) / 2
+    return {"accuracy": added_variance(100.0 * gains, 2), "cross_entropy": added_variance(overlaps / partners, 2)}
+
+
+def _log_sum(tile: Floats) -> Floats:
+    """Logarithm of the sum of exponentials over the last axis."""
+    top = tile.max(axis=-1)
+    with np.errstate(under="ignore"):  # what is far below the largest adds nothing
+        return top + np.log(np.exp(tile - top[..., None]).sum(axis=-1))
+
+
+def _of_variance(table: Floats) -> Floats:
+    """Influence of each example on the variance over runs of the means over examples, `(N, n)`; its mean is over runs.
+
+    That variance is the mean over pairs of examples of their covariance. An example enters the covariances with all n,
+    twice each, but its own variance once.
+    """
+    own, apart = table.mean(axis=1), table - table.mean(axis=0)
+    return 2 * (own - own.mean())[:, None] * apart - np.square(apart) / table.shape[1]
+
+
+def _influences(z: Floats) -> Floats:
+    """Influence of each example on each run's mean correlation, `(m, n)`, from rows `(m, n, c)` of length 1.
+
+    On the correlation r of two rows it is `n sum_k (z z' - r (z^2 + z'^2) / 2)`.
+    """
+    partners, examples = len(z) - 1, z.shape[1]
+    shared = np.einsum("iec,iec->ie", z, z.sum(axis=0) - z) / partners
+    weighted = shared.sum(axis=1)[:, None] * np.square(z).sum(axis=2)  # with a run's mean correlation for r
+    others = (weighted.sum(axis=0) - weighted) / partners
+    return examples * (shared - (weighted + others) / 2)
+
+
+def _rank_influences(rank: Floats, examples: int) -> Floats:
+    """The same for rank correlations, but for a constant, from ranks `(m, n c)` from 0.
+
+    With F and G the shares of logits below x and y it is `12 (F(x) G(y) + E[G(Y); X > x] + E[F(X); Y > y])`: an example
+    also moves the ranks of the logits above its own.
+    """
+    shares = rank / rank.shape[1]
+    partners = (shares.sum(axis=0) - shares) / (len(rank) - 1)  # mean of the others' F
+    above = np.empty_like(shares)
+    for run, places in enumerate(rank.astype(np.int64)):
+        rising = np.empty(rank.shape[1])
+        rising[places] = partners[run]
+        above[run] = (np.cumsum(rising[::-1])[::-1] / rank.shape[1])[places]
+    others = (above.sum(axis=0) - above) / (len(rank) - 1)
+    cell = 12.0 * (shares * partners + above + others)
+    return cell.reshape(len(rank), examples, -1).mean(axis=2)

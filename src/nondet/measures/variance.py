@@ -1,0 +1,122 @@
+"""How much of the accuracy's variance is the finite test set's, and how much any test set would show.
+
+A run's accuracy is a mean over n test examples, so its variance over runs is a mean of the covariances of all n x n
+pairs of examples. The n variances among them are the test set's: were runs to differ on each example apart, they would
+be all there is, the accuracies' variance would shrink as 1 / n, and another test set would rank the runs anew. What a
+test set without end would still show is the mean covariance of two different examples: some runs are better.
+Source: Jordan, "On the Variance of Neural Network Training with respect to Test Sets and Distributions", ICLR 2024,
+arXiv:2304.01910, whose unbiased estimator of the variance with respect to the test distribution this is.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nondet.errors import BadInput
+from nondet.measures.arrays import Floats, checked_labels, checked_predictions
+from nondet.measures.errors import UNKNOWN, Uncertainty, pairwise_uncertainty, sd_interval
+
+POINTS = 1e4
+"""Squared points in a variance of shares: accuracies are in percent."""
+
+
+@dataclass(frozen=True)
+class AccuracyVariance:
+    """Variance over runs of the accuracy, in squared points: `total` = `test_set` + `training`.
+
+    Attributes:
+        total: on this test set, unbiased (ddof = 1): N / (N - 1) times the square of the table's SD.
+        test_set: what its being finite causes.
+        training: what a test set without end would show: mean over pairs of different examples of the covariance over
+            runs of their correctness. An unbiased estimate, so it can come out a little below 0.
+        examples: n, the size of the test set.
+
+    `test_set` and `training` are not numbers where there is one example.
+    """
+
+    total: float
+    test_set: float
+    training: float
+    examples: int
+
+
+def accuracy_variance(predicted: ArrayLike, labels: ArrayLike) -> AccuracyVariance:
+    """Split the variance of the accuracy into the test set's part and the training's.
+
+    With v_x the variance over runs of the correctness of example x (ddof = 1), training is
+    `(n^2 total - sum_x v_x) / (n (n - 1))`.
+
+    Args:
+        predicted: classes `(N, n)`.
+        labels: classes `(n,)`.
+
+    Raises:
+        BadInput: see `checked_predictions` and `checked_labels`.
+    """
+    right = correctness(predicted, labels)
+    total, training = (float(rows.mean()) for rows in variance_by_run(right))
+    return AccuracyVariance(total, total - training, training, right.shape[1])
+
+
+def expected_variance(variance: AccuracyVariance, examples: int) -> float:
+    """The variance to be expected on a new test set of so many examples, in squared points.
+
+    With v the mean over examples of v_x it is `training + (v - training) / m`; at m = n that is `total`.
+
+    Raises:
+        BadInput: fewer than one example.
+    """
+    if examples < 1:
+        raise BadInput(f"examples must be at least 1 (got {examples}); give the size of a test set")
+    return variance.training + variance.test_set * variance.examples / examples
+
+
+def variance_uncertainty(right: NDArray[np.bool_]) -> dict[str, Uncertainty]:
+    """Of `total`, `test_set` and `training`: the jackknife's errors over runs, NaN of two runs, and intervals.
+
+    The interval of `total` is that of the SD, squared. That of `training`, their difference, is made of the other two
+    (MOVER: Zou & Donner, Statistics in Medicine 27, 2008), since differences of variances are as skewed as variances.
+
+    Args:
+        right: whether a run is right on an example, `(N, n)`.
+    """
+    totals, trainings = variance_by_run(right)
+    total, training = float(totals.mean()), float(trainings.mean())
+    sds = sd_interval(100.0 * right.mean(axis=1))
+    whole = Uncertainty(pairwise_uncertainty(totals).error, sds[0] ** 2, sds[1] ** 2)
+    if right.shape[1] < 2 or len(right) < 3:
+        return {"total": whole, "test_set": UNKNOWN, "training": UNKNOWN}
+    part, part_value = pairwise_uncertainty(totals - trainings), total - training
+    low = training - math.hypot(total - min(total, whole.low), part.high - part_value)
+    high = training + math.hypot(max(total, whole.high) - total, part_value - part.low)
+    rest = Uncertainty(pairwise_uncertainty(trainings).error, low, high)
+    return {"total": whole, "test_set": part, "training": rest}
+
+
+def correctness(predicted: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
+    """Whether each run is right on each example, `(N, n)`.
+
+    Raises:
+        BadInput: see `checked_predictions` and `checked_labels`.
+    """
+    classes = checked_predictions(predicted)
+    return classes == checked_labels(labels, classes.shape[1])
+
+
+def variance_by_run(right: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Each run's mean over its partners of `total` and of `training`, two `(N,)`: both are means over pairs of runs.
+
+    For runs i and j that are right on a_i and a_j examples, and of whom one alone is right on d_ij, they are
+    `(a_i - a_j)^2 / (2 n^2)` and `((a_i - a_j)^2 - d_ij) / (2 n (n - 1))`. All sums are of whole numbers.
+    """
+    runs, examples = right.shape
+    count = right.sum(axis=1, dtype=np.int64)  # (N,)
+    votes = right.sum(axis=0, dtype=np.int64)  # (n,): how many runs are right
+    apart = runs * count**2 - 2 * count * count.sum() + np.square(count).sum()  # sum over j of (a_i - a_j)^2
+    alone = np.array([np.where(row, runs - votes, votes).sum() for row in right])  # sum over j of d_ij
+    totals = POINTS * apart / (2 * (runs - 1) * examples**2)
+    if examples < 2:
+        return totals, np.full(runs, math.nan)
+    return totals, POINTS * (apart - alone) / (2 * (runs - 1) * examples * (examples - 1))
