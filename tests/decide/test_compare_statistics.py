@@ -243,6 +243,14 @@ def test_matched_runs_do_not_count_between(rng: np.random.Generator) -> None:
     assert churn(a, b, matched=matched).between == pytest.approx(100 * np.mean(loop))
 
 
+def test_answers_may_be_any_integers(rng: np.random.Generator) -> None:
+    """Answers far apart, such as numbers of tokens or of rows in a database, count like small ones."""
+    a, b = rng.integers(0, 4, size=(3, 40)), rng.integers(0, 4, size=(4, 40))
+    names = np.array([-(2**62), 7, 2**40, 2**62])
+    assert churn(names[a], names[b]) == churn(a, b)
+    assert churn(a.astype(np.uint8), b.astype(np.uint64)) == churn(a, b)
+
+
 def test_churn_of_two_runs_has_no_error(rng: np.random.Generator) -> None:
     """Within an arm of two runs there is one pair: no error of it is known, nor of the excess."""
     found = churn(rng.integers(0, 3, size=(2, 40)), rng.integers(0, 3, size=(5, 40)))

@@ -49,7 +49,7 @@ def plan(
     if json:
         print(dumps({**planned.as_dict(), "sentence": decisions.plan_words(planned)}, indent=2, allow_nan=False))
     else:
-        print("\n".join([*planned.notes, decisions.plan_words(planned)]))
+        print("\n".join([*map(decisions.plain, planned.notes), decisions.plan_words(planned)]))
     if pilot is not None and pilot.control is False:
         say(words.CONTROL_NOT_ZERO)
         return 3

@@ -159,13 +159,14 @@ def _of_study(folder: Path, condition: str | None, metric: MetricName | None) ->
 
 
 def _of_classifier(name: str, study: Study, runs: Mapping[int, Stored], metric: MetricName | None) -> Arm:
-    outputs = _stacked(study, [run.arrays["outputs"] for run in runs.values()])
+    outputs = _stacked(study, runs, "outputs")
     return _of_logits(name, outputs, study.labels, _metric(name, metric, LOGITS))
 
 
 def _of_text(name: str, study: Study, runs: Mapping[int, Stored], metric: MetricName | None) -> Arm:
     chosen = _metric(name, metric, TEXT, "a language model")
-    losses = token_cross_entropy(_stacked(study, [run.arrays["logprob"] for run in runs.values()]))
+    logprob = _stacked(study, runs, "logprob")
+    losses = token_cross_entropy(logprob)
     values = perplexity(losses) if chosen.name == "perplexity" else losses
     if values.max() > LARGEST_VALUE:
         raise BadInput(
@@ -176,10 +177,10 @@ def _of_text(name: str, study: Study, runs: Mapping[int, Stored], metric: Metric
         kind="text",
         metric=chosen,
         values=values,
-        predictions=_stacked(study, [run.arrays["prediction"] for run in runs.values()]),
+        predictions=_stacked(study, runs, "prediction"),
         labels=study.labels,
         numbers=tuple(runs),
-        digests=tuple(digest(run.arrays["logprob"]) for run in runs.values()),
+        digests=tuple(digest(run) for run in logprob),
     )
 
 
@@ -249,9 +250,10 @@ def _control(study: Study) -> bool | None:
     return len({study.store.record(key)["blob"]["sha256"] for key in keys}) == 1 if len(keys) > 1 else None
 
 
-def _stacked(study: Study, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    if len({array.shape for array in arrays}) > 1:
-        raise Damaged(f"{study.folder} is damaged: its runs have outputs of several shapes; {retrain(study)}")
+def _stacked(study: Study, runs: Mapping[int, Stored], name: str) -> NDArray[Any]:
+    arrays = [run.arrays[name] for run in runs.values() if name in run.arrays]
+    if len(arrays) < len(runs) or len({array.shape for array in arrays}) > 1:
+        raise Damaged(f"{study.folder} is damaged: its runs do not all have {name} of one shape; {retrain(study)}")
     return np.stack(arrays)  # (N, n, ...)
 
 

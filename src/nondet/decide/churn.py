@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,15 +89,14 @@ def churn(
 
 def _differing(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Integers, Integers, Integers, Integers]:
     """For each run, in how many (example, partner) it differs: A's within A and from B's, B's within B and from A's."""
-    names, numbered = np.unique(np.concatenate([a, b]), return_inverse=True)
-    numbered = numbered.reshape(len(a) + len(b), -1)
     agreeing = [np.zeros(len(x), dtype=np.int64) for x in (a, a, b, b)]
-    step = max(1, TILE // (len(names) + len(numbered)))
+    numbered, classes = _numbering(a, b)
+    step = max(1, TILE // (classes + len(a) + len(b)))
     for start in range(0, a.shape[1], step):
-        part = numbered[:, start : start + step]
-        cells = part + np.arange(part.shape[1]) * len(names)  # one for each (example, class)
-        of_a, of_b = cells[: len(a)], cells[len(a) :]
-        votes_a, votes_b = (np.bincount(x.ravel(), minlength=part.shape[1] * len(names)) for x in (of_a, of_b))
+        parts = [numbered(x[:, start : start + step]) for x in (a, b)]
+        places = np.arange(parts[0].shape[1]) * classes  # one for each (example, class)
+        of_a, of_b = parts[0] + places, parts[1] + places
+        votes_a, votes_b = (np.bincount(x.ravel(), minlength=len(places) * classes) for x in (of_a, of_b))
         for total, votes, own in ((0, votes_a, of_a), (1, votes_b, of_a), (2, votes_b, of_b), (3, votes_a, of_b)):
             agreeing[total] += votes[own].sum(axis=1)
     examples = a.shape[1]
@@ -106,6 +106,15 @@ def _differing(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Integers
         len(b) * examples - agreeing[2],
         len(a) * examples - agreeing[3],
     )
+
+
+def _numbering(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Callable[[NDArray[Any]], Integers], int]:
+    """How to number the answers from 0, and how many numbers there are."""
+    low, high = min(int(a.min()), int(b.min())), max(int(a.max()), int(b.max()))
+    if high - low < 2**16:
+        return lambda part: part.astype(np.int64) - low, high - low + 1
+    names = np.union1d(a, b)
+    return lambda part: np.searchsorted(names, part), len(names)
 
 
 def _without(

@@ -60,7 +60,7 @@ def _both(found: Sequence[Comparison], figure: Callable[[Comparison], tuple[floa
 
 def comparisons_words(found: Sequence[Comparison]) -> list[str]:
     """The sentences below the tables, the verdicts last."""
-    sentences = [note for c in found for note in c.notes]
+    sentences = [plain(note) for c in found for note in c.notes]
     if len(found) == 1:
         sentences += [method_words(found[0]), churn_words(found[0])]
     return [*dict.fromkeys(sentences), *(comparison_words(c) for c in found)]
@@ -215,7 +215,7 @@ def plan_words(plan: Plan) -> str:
     )
     if not plan.pilot:
         return text + " in both arms."
-    text += f" in both arms, as in the {plan.pilot_runs} runs of {plan.pilot}."
+    text += f" in both arms, as in the {plan.pilot_runs} runs of {plain(plan.pilot)}."
     if plan.sd.low is None or plan.sd.high is None:
         text += " So few runs give that SD no interval: the number is a guess."
     else:
