@@ -14,10 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from nondet import cli
 
 os.environ.setdefault("MKL_CBWR", "AUTO")  # as the command sets it: read once, at the first product
+
+settings.register_profile("nondet", deadline=None, derandomize=True)  # no test depends on time or on luck
+settings.load_profile("nondet")
 
 TINY = """
 import numpy as np

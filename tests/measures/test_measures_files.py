@@ -156,7 +156,7 @@ def test_a_folder_may_mix_its_formats(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_outputs(tmp_path), outputs[:3])
 
 
-@settings(derandomize=True, deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     outputs=hnp.arrays("float64", hnp.array_shapes(min_dims=3, max_dims=3), elements=st.floats(-1e90, 1e90)),
     seed=st.integers(0, 99),

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from nondet import measures
 from nondet.errors import BadInput
 
-repeatable = settings(derandomize=True, deadline=None, max_examples=60)
+repeatable = settings(max_examples=60)
 
 
 @st.composite
