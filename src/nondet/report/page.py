@@ -51,10 +51,11 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
 
 
 def findings(results: Results) -> list[str]:
-    """What was found, in sentences: the most important ones first."""
+    """What was found, in sentences, the most important one first; but for a control that is not zero, an alarm."""
     crossing = components.words(results.crossing) if results.crossing else []
     asked = until.words(results.study.until)
-    sentences = [words.summary(results), *crossing, asked, words.failures(results), words.unfinished(results)]
+    control = "" if results.control.identical is False else words.control_words(results)
+    sentences = [words.summary(results), *crossing, control, asked, words.failures(results), words.unfinished(results)]
     return [sentence for sentence in sentences if sentence]
 
 

@@ -85,15 +85,14 @@ def bands(curves: Mapping[str, Floats], label: str, log: bool = False) -> Figure
 
 def drifting(results: Results, runs: Runs) -> Section | None:
     """The section of how a change of one bit grows while training goes on."""
-    bits = [c for c in results.conditions if c.condition.vary == ("bit",)]
+    bits = sorted((c for c in results.conditions if c.condition.vary == ("bit",)), key=lambda c: c.condition.onset)
     reference = runs.get(next(iter(results.study.specs()), ""))
-    if not bits or reference is None:
-        return None
-    bit = min(bits, key=lambda c: c.condition.onset)
-    apart = _apart(results, runs, bit, reference)
-    if not len(apart):
-        return None
-    late = bit.condition.onset
+    apart = _apart(results, runs, bits[0], reference) if bits and reference else np.empty((0, 0))
+    if reference is None or not len(apart):
+        distances = tuple(_distances(results))
+        text = "How far are the parameters of runs from those of the first?"
+        return Section("drift", "How runs drift apart", text, distances) if distances else None
+    late = bits[0].condition.onset
     text = (
         "One weight of the reference run is moved to the next floating-point number, "
         f"{f'after epoch {late}' if late else 'before training'}, and everything else stays the same. "
