@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nondet.executors.helpers import available_cores
+from nondet.cores import available_cores
 
 # A child's peak starts from the memory of its parent in getrusage, and anew in VmHWM.
 CHILD = """

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from nondet import study as studies
 from nondet import until
+from nondet.cores import available_cores
 from nondet.environment import environment, set_up_process
 from nondet.errors import BadInput, Stopped
-from nondet.executors.helpers import Helpers, available_cores
+from nondet.executors.helpers import Helpers
 from nondet.progress import Watch
 from nondet.protocol import Condition, Crossed, conditions, crossed
 from nondet.request import Request

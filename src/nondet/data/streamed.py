@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from nondet.cores import available_cores
 from nondet.data.decode import DRAWS, decode
 from nondet.errors import BadInput
-from nondet.executors.helpers import available_cores
 
 if TYPE_CHECKING:
     import torch

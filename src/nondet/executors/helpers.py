@@ -78,11 +78,6 @@ class Helpers:
         self.current[number] = 0
 
 
-def available_cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def helper_main(read_line: Callable[[], str]) -> int:
     """What a helper process does: read its order, train what is free, and end when the main process does."""
     order = json.loads(read_line())

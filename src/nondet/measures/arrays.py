@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nondet.cores import available_cores
 from nondet.errors import BadInput
-from nondet.executors.helpers import available_cores
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
