@@ -7,10 +7,12 @@ import os
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from nondet import __version__
 from nondet.data.decode import decoder_version
 from nondet.errors import BadInput
 
@@ -83,9 +85,9 @@ def environment_of_machine() -> dict[str, Any]:
     import torch
 
     return {
-        "nondet": version("nondet"),
+        "nondet": __version__,
         "torch": torch.__version__,
-        "numpy": version("numpy"),
+        "numpy": np.__version__,
         "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
