@@ -1,7 +1,7 @@
-"""What a task costs on one core: python benchmarks/cost.py [--data ROOT] prints docs/benchmarks.md's table of tasks.
+"""What a task costs: python benchmarks/cost.py [--data ROOT] prints docs/benchmarks.md's table of tasks.
 
-For each task, in a process of its own: epochs of the engine beside a bare loop of the same stacked steps (forward,
-backward, optimizer) on one mini-batch made beforehand, in turns; medians of seven. Peak memory is the process's.
+For each task as many processes as there are cores, as a study has them. Each of them times epochs of the engine beside
+a bare loop of the same stacked steps (forward, backward, optimizer) on mini-batches made beforehand, in turns.
 ROOT holds the official folders (`mnist`, `cifar-10-batches-bin`, `text` with train, valid and test). For the other
 tasks it makes random files of the official form in a temporary folder: what an epoch costs does not depend on them.
 """
@@ -17,7 +17,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nondet.cores import available_cores
+
+if TYPE_CHECKING:
+    from nondet.training.problem import Problem
 
 TASKS: dict[str, tuple[str, int, int, dict[str, str]]] = {
     # name in the table: task, stack, training examples in an epoch, recipe fields
@@ -36,18 +43,18 @@ ROUNDS = 7
 HEADING = """
 ## What a task costs
 
-`python benchmarks/cost.py --data ROOT`: epochs of the engine on one core, beside a bare loop of the same stacked
-forward, backward and optimizer steps on mini-batches made beforehand, in turns; medians of seven. Small numbers of
-examples, at the task's own batch size: multiply. Peak memory is the whole process's.
+`python benchmarks/cost.py --data ROOT`: epochs of the engine on all {cores} cores, a process with one thread and one
+stack on each, as a study trains. In the same processes, in turns, a bare loop of the same stacked forward, backward and
+optimizer steps on mini-batches made beforehand. Medians of {rounds} epochs of each process. Seconds a model-epoch are
+those of a stack over its runs and the number of cores. Small numbers of examples, at the batch size named: multiply.
+Peak memory is that of all processes together.
 
-{processor} ({instructions}), torch {torch}, numpy {numpy}, one thread.
+{processor} ({instructions}), {cores} cores, torch {torch}, numpy {numpy}.
 """
 
 
 def generate(task: str, folder: Path) -> None:
     """Random files of a task's official form."""
-    import numpy as np
-
     rng = np.random.Generator(np.random.Philox(0))
     if task == "fashion-mnist":
         for part, n in (("train", 60_000), ("t10k", 10_000)):
@@ -76,80 +83,107 @@ def generate(task: str, folder: Path) -> None:
 
 
 def measure(name: str, data: Path | None) -> dict[str, Any]:
-    """One task's figures, in this process."""
-    import torch
-
+    """One task's figures, in this process: seconds of each epoch of the engine, and of each bare loop."""
     from nondet.environment import set_up_process
     from nondet.request import Request
-    from nondet.sources import FIXED_SEED, stream
+    from nondet.sources import FIXED_SEED
     from nondet.training import classify, text
-    from nondet.training.dropout import draw_uniforms
     from nondet.training.settings import kernels
     from nondet.training.train import feed, start
 
     set_up_process()
     task, width, n, fields = TASKS[name]
-    fields = dict(fields)
     model = "mnist-dense" if name.endswith("dense") else None
     if task != "digits":
-        fields |= {"train_examples": str(n), "test_examples": "256"}
+        fields = fields | {"train_examples": str(n), "test_examples": "256"}
     folder = None if task == "digits" else str(data / "text" if task == "text" and data else data)
     problem = Request(task, fields, "cpu", folder, model).prepare()
     runs = [dict.fromkeys(problem.sources, FIXED_SEED)] * width
+    step = text.train_window if problem.recipe.bptt else classify.train_step
     engine: list[float] = []
     bare: list[float] = []
     with kernels():
         stack = start(problem, runs)
-
-        def steps() -> None:
-            """The bare loop: as many stacked steps as an epoch has, on mini-batches made before."""
-            for args in made:
-                if problem.recipe.bptt:
-                    text.train_window(stack, *args)
-                else:
-                    classify.train_step(stack, *args)
-
-        made: list[Any] = []
-        masks = [stream("dropout", FIXED_SEED, 0) for _ in runs]
-        import numpy as np
-
-        if problem.recipe.bptt:
-            batch = problem.recipe.batch_size
-            x, y = (text.columns(part, batch) for part in problem.train)
-            places = np.broadcast_to(np.arange(batch), (width, batch))
-            for part in text.windows(x.shape[1], problem.recipe.bptt):
-                size = len(range(*part.indices(x.shape[1])))
-                uniforms = draw_uniforms(masks, problem.dropout[size], places, problem.device)
-                made.append(
-                    (x[:, part].expand(width, -1, -1).clone(), y[:, part].expand(width, -1, -1).clone(), None, uniforms)
-                )
-        else:
-            plans = [classify.epoch_plan(problem, run, 0) for run in runs]
-            examples = np.stack([plan.examples for plan in plans])
-            draws = [np.stack(d) for d in zip(*(plan.draws for plan in plans), strict=True)]
-            for inputs, labels in classify.mini_batches(problem, examples, draws):
-                places = np.broadcast_to(np.arange(labels.shape[1]), labels.shape)
-                uniforms = draw_uniforms(masks, problem.dropout[labels.shape[1]], places, problem.device)
-                made.append((inputs, labels, uniforms))
+        made = text_batches(problem, width) if problem.recipe.bptt else class_batches(problem, runs)
         for round_ in range(ROUNDS + 1):
-            for times, work in ((engine, lambda: feed(problem).train_epoch(problem, stack, runs)), (bare, steps)):
+            for times, work in (
+                (engine, lambda: feed(problem).train_epoch(problem, stack, runs)),
+                (bare, lambda: [step(stack, *args) for args in made]),
+            ):
                 stack.epoch = 0
                 stack.skeleton.train()
                 begin = time.perf_counter()
                 work()
-                if round_:
+                if round_:  # the first warms up
                     times.append(time.perf_counter() - begin)
-    seconds = statistics.median(engine) / width
     return {
-        "name": name,
         "stack": width,
-        "examples": n,
-        "seconds": seconds,
-        "full": len(problem.train[1]),
-        "ratio": statistics.median(e / b for e, b in zip(engine, bare, strict=True)),
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "torch": torch.__version__,
+        "batch": problem.recipe.batch_size,
+        "examples": len(problem.train[1]),
+        "engine": engine,
+        "bare": bare,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10 / 1e9,
     }
+
+
+def class_batches(problem: Problem, runs: list[dict[str, int]]) -> list[Any]:
+    """An epoch's mini-batches of a classifier, as arguments of `classify.train_step`."""
+    from nondet.training import classify
+
+    plans = [classify.epoch_plan(problem, run, 0) for run in runs]
+    examples = np.stack([plan.examples for plan in plans])
+    draws = [np.stack(d) for d in zip(*(plan.draws for plan in plans), strict=True)]
+    return [
+        (inputs, labels, uniforms(problem, labels.shape[1], *labels.shape))
+        for inputs, labels in classify.mini_batches(problem, examples, draws)
+    ]
+
+
+def text_batches(problem: Problem, width: int) -> list[Any]:
+    """An epoch's windows of a language model, as arguments of `text.train_window`; each from the zero state."""
+    from nondet.training import text
+
+    batch = problem.recipe.batch_size
+    inputs, labels = (text.columns(tokens, batch) for tokens in text.texts(problem.train))
+    made: list[Any] = []
+    for part in text.windows(inputs.shape[1], problem.recipe.bptt):
+        x, y = (columns[:, part].expand(width, -1, -1).clone() for columns in (inputs, labels))
+        made.append((x, y, None, uniforms(problem, x.shape[2], width, batch)))
+    return made
+
+
+def uniforms(problem: Problem, size: int, width: int, count: int) -> Any:
+    """Dropout's numbers for mini-batches of this size, by run and place in it."""
+    from nondet.sources import FIXED_SEED, stream
+    from nondet.training.dropout import draw_uniforms
+
+    masks = [stream("dropout", FIXED_SEED, 0) for _ in range(width)]
+    places = np.broadcast_to(np.arange(count), (width, count))
+    return draw_uniforms(masks, problem.dropout[size], places, problem.device)
+
+
+def measure_on_all_cores(words: list[str]) -> list[dict[str, Any]]:
+    """The figures of as many processes as there are cores, all at work at once; RuntimeError if one fails."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(words, **pipes) for _ in range(available_cores())]
+    said = [process.communicate() for process in processes]
+    for process, (_, err) in zip(processes, said, strict=True):
+        if process.returncode:
+            raise RuntimeError(err.strip().splitlines()[-1])
+    return [json.loads(out.splitlines()[-1]) for out, _ in said]
+
+
+def row(name: str, found: list[dict[str, Any]]) -> str:
+    """One task's row of the table."""
+    first = found[0]
+    pairs = [pair for one in found for pair in zip(one["engine"], one["bare"], strict=True)]
+    seconds = statistics.median(engine for engine, _ in pairs) / (first["stack"] * len(found))
+    ratio = statistics.median(engine / bare for engine, bare in pairs)
+    memory = sum(one["memory"] for one in found)
+    return (
+        f"| {name} | {first['stack']} | {first['batch']} | {first['examples']:,} | {seconds:.3f} | {ratio:.2f} "
+        f"| {memory:.1f} |"
+    )
 
 
 def main() -> None:
@@ -162,9 +196,10 @@ def main() -> None:
         return
     from nondet.environment import environment_of_machine
 
-    print(HEADING.format(**environment_of_machine()))
-    print("| task, network | stack | examples (tokens) | s a model-epoch | engine / bare loop | peak memory (GB) |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print(HEADING.format(**environment_of_machine(), cores=available_cores(), rounds=ROUNDS))
+    head = ("task, network", "stack", "batch", "examples (tokens)", "s a model-epoch", "engine / bare loop")
+    print(f"| {' | '.join(head)} | peak memory (GB) |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for name in TASKS:
         made = TASKS[name][0] in GENERATED
         if name != "digits" and given.data is None and not made:
@@ -174,15 +209,10 @@ def main() -> None:
                 generate(TASKS[name][0], Path(folder))
             data = folder if made else given.data
             words = [sys.executable, __file__, "--one", name, *(["--data", str(data)] if data else [])]
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(f"| {name} | | | not measured: {done.stderr.strip().splitlines()[-1]} | | |")
-            continue
-        r = json.loads(done.stdout.splitlines()[-1])
-        print(
-            f"| {name} | {r['stack']} | {r['full']:,} | {r['seconds']:.2f} | {r['ratio']:.2f} | {r['memory']:.2f} |",
-            flush=True,
-        )
+            try:
+                print(row(name, measure_on_all_cores(words)), flush=True)
+            except RuntimeError as error:
+                print(f"| {name} | | | | not measured: {error} | | |", flush=True)
 
 
 if __name__ == "__main__":
