@@ -134,9 +134,7 @@ def measure(outputs: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bo
         **figures.correlation_figures(logits, few, examples),
         **_ensemble_figures(logits, truth, few, examples),
     }
-    if len(logits) == 2 and np.array_equal(logits[0], logits[1]):
-        found = figures.without_error(found)
-    return _record(found, predicted.shape, failed)
+    return _record(figures.settled(found, all_equal(logits)), predicted.shape, failed, examples)
 
 
 def measure_predictions(predicted: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bool = False) -> Measures:
@@ -155,9 +153,9 @@ def measure_predictions(predicted: ArrayLike, labels: ArrayLike, failed: int = 0
     classes = checked_predictions(predicted)
     truth = checked_labels(labels, classes.shape[1])
     found = figures.prediction_figures(classes, truth, figures.some_runs(classes), examples)
-    if len(classes) == 2 and np.array_equal(classes[0], classes[1]):
-        found = figures.without_error(found)
-    return _record(found | dict.fromkeys(LOGITS_NEEDED, Figure(math.nan, UNKNOWN)), classes.shape, failed)
+    found = figures.settled(found, equal=False)  # equal predictions do not show that the runs are
+    found |= dict.fromkeys(LOGITS_NEEDED, Figure(math.nan, UNKNOWN))
+    return _record(found, classes.shape, failed, examples)
 
 
 def spread(found: Figures, name: str) -> Spread:
@@ -173,6 +171,12 @@ def as_json(record: Any) -> dict[str, Any]:
     fields["errors"] = {name: u["error"] for name, u in found.items()}
     fields["intervals"] = {name: None if u["low"] is None else [u["low"], u["high"]] for name, u in found.items()}
     return fields
+
+
+def all_equal(runs: ArrayLike) -> bool:
+    """Whether every run has left what the first has, `(N, ...)`."""
+    first, *others = np.asarray(runs)
+    return all(np.array_equal(first, run) for run in others)
 
 
 def check_failed(failed: int) -> None:
@@ -198,7 +202,7 @@ def _ensemble_figures(logits: NDArray[Any], truth: Integers, few: NDArray[Any], 
     return found
 
 
-def _record(found: Figures, shape: tuple[int, ...], failed: int) -> Measures:
+def _record(found: Figures, shape: tuple[int, ...], failed: int, drawn: bool) -> Measures:
     runs, examples = shape
     value = {name: figure.value for name, figure in found.items()}
     return Measures(
@@ -215,7 +219,7 @@ def _record(found: Figures, shape: tuple[int, ...], failed: int) -> Measures:
             value["accuracy_variance.training"],
             examples,
         ),
-        uncertainties=figures.uncertainties({name: found[name] for name in NAMES}, examples),
+        uncertainties=figures.uncertainties({name: found[name] for name in NAMES}, examples if drawn else None),
     )
 
 
