@@ -77,11 +77,14 @@ class ConditionResult:
 
 @dataclass(frozen=True)
 class Results:
+    """examples: whether errors and intervals are of other test examples too."""
+
     study: Study
     control: Control
     conditions: tuple[ConditionResult, ...]
     missing: int
     crossing: Crossing | None = None
+    examples: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON contract of `nondet show --json`."""
@@ -138,7 +141,7 @@ def read_results(study: Study, examples: bool = False) -> Results:
                 ) from error
     conditions = tuple(_measured(study, c, stored, examples) for c in study.conditions)
     missing, crossing = len(planned) - len(stored), read_crossing(study, stored)
-    return Results(study, _control(study, stored, examples), conditions, missing, crossing)
+    return Results(study, _control(study, stored, examples), conditions, missing, crossing, examples)
 
 
 def describe(spec: RunSpec) -> str:
