@@ -167,10 +167,16 @@ def spread(found: Figures, name: str) -> Spread:
 def as_json(record: Any) -> dict[str, Any]:
     """A record of measures as nested dictionaries: uncertainties as `errors` and `intervals`, NaN as None."""
     fields = asdict(record, dict_factory=_without_nan)
-    found = fields.pop("uncertainties")
-    fields["errors"] = {name: u["error"] for name, u in found.items()}
-    fields["intervals"] = {name: None if u["low"] is None else [u["low"], u["high"]] for name, u in found.items()}
-    return fields
+    del fields["uncertainties"]
+    return fields | errors_and_intervals(record.uncertainties)
+
+
+def errors_and_intervals(uncertainties: Mapping[str, Uncertainty]) -> dict[str, dict[str, Any]]:
+    """Uncertainties by name as the `errors` and `intervals` of JSON: what is not known is None."""
+    return {
+        "errors": {name: None if math.isnan(u.error) else u.error for name, u in uncertainties.items()},
+        "intervals": {name: None if math.isnan(u.low) else [u.low, u.high] for name, u in uncertainties.items()},
+    }
 
 
 def all_equal(runs: ArrayLike) -> bool:
