@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from nondet.measures import by_example, errors
 from nondet.measures.errors import Uncertainty
-from nondet.measures.figures import DISTANCE_FROM, GROUP
+from nondet.measures.figures import DISTANCE_FROM, GROUP, Figure, uncertainties
 from nondet.measures.variance import variance_by_run, variance_uncertainty
 
 Array = NDArray[np.float64]
-RUNS = {10: 2000, 25: 1000, 100: 400}
+RUNS = {5: 2000, 10: 2000, 20: 1000, 25: 1000, 100: 400}
 """Runs of a study, and how many studies there are of each model."""
 
 VALUES = 20_000
+ODD = 20  # of so many runs one is odd, where a model has odd runs
 EXAMPLES, CLASSES = 80, 3
 AT_ONCE = 2000  # runs that are drawn and measured together
 
@@ -37,6 +38,7 @@ ONE_NUMBER: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] =
     "lognormal, sigma 1/2": lambda rng, shape: np.exp(rng.normal(size=shape) / 2),
     "Laplace": lambda rng, shape: rng.laplace(size=shape),
     "Student, 5 degrees": lambda rng, shape: rng.standard_t(5, size=shape),
+    "1 run in 20 far off": lambda rng, shape: rng.normal(size=shape) - 6 * (rng.integers(ODD, size=shape) == 0),
 }
 
 OUTPUTS: dict[str, Callable[[np.random.Generator, Array, Array, int], Array]] = {
@@ -45,6 +47,7 @@ OUTPUTS: dict[str, Callable[[np.random.Generator, Array, Array, int], Array]] = 
     "better and worse": lambda rng, mu, d, s: mu * np.exp(0.3 * rng.normal(size=(s, 1, 1))) + _noise(rng, s, mu),
     "one direction": lambda rng, mu, d, s: mu + 0.5 * rng.normal(size=(s, 1, 1)) * d + 0.8 * _noise(rng, s, mu),
     "nothing shared": lambda rng, mu, d, s: _noise(rng, s, mu),
+    "1 run in 20 far off": lambda rng, mu, d, s: mu * (rng.integers(ODD, size=(s, 1, 1)) > 0) + _noise(rng, s, mu),
 }
 """Logits of s runs `(s, n, c)`, from what they share: a mean `(n, c)` and a direction `(n, c)`."""
 
@@ -131,10 +134,9 @@ def uncertain(z: Array, labels: NDArray[np.int64], fixed: bool) -> Iterator[dict
             figures[f"accuracy_variance.{part}"] = values[part], u
         if not fixed:
             added = added_by_examples(z[s][:GROUP], labels[s], right)
-            figures = {
-                name: (v, by_example.widened(u, v, added[name], EXAMPLES, DISTANCE_FROM.get(name)))
-                for name, (v, u) in figures.items()
-            }
+            found = {name: Figure(v, u, added[name]) for name, (v, u) in figures.items()}
+            wide = uncertainties(found, EXAMPLES)
+            figures = {name: (v, wide[name]) for name, (v, _) in figures.items()}
         yield figures
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from scipy import stats
 
 from nondet import study as studies
 from nondet.models import MODELS
@@ -118,10 +119,17 @@ def test_similarity(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
             for y in seen[:i]
         ]
         assert entry["cka"] == pytest.approx(np.mean(pairs), rel=1e-9)
+        assert entry["errors"]["cka"] == pytest.approx(np.sqrt(2 / 3 * np.square(pairs - np.mean(pairs)).sum()))
+        for kind in ("cka", "cka_unbiased"):
+            low, high = entry["intervals"][kind]
+            assert low <= entry[kind] <= high <= 1
         assert entry["cka_unbiased"] <= 1
     flat = [run["track.2.parameters"].astype(float) for run in runs]
     assert row["distance"][1]["epoch"] == 2
-    assert row["distance"][1]["l2"] == pytest.approx(np.mean([np.linalg.norm(f - flat[0]) for f in flat[1:]]))
+    lengths = [np.linalg.norm(f - flat[0]) for f in flat[1:]]
+    assert row["distance"][1]["l2"] == pytest.approx(np.mean(lengths))
+    assert row["distance"][1]["errors"]["l2"] == pytest.approx(stats.sem(lengths))
+    assert row["distance"][1]["intervals"]["cosine"][0] < row["distance"][1]["cosine"]
 
 
 def test_tracking_cannot_come_later(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:

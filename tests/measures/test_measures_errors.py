@@ -274,6 +274,44 @@ def test_accuracies_that_are_equal_by_chance_have_no_interval() -> None:
     assert record["intervals"]["accuracy.mean"] is None
 
 
+ANSWERS = [name for name in NAMES if name not in LOGITS_NEEDED] + ["ensemble_delta.accuracy"]
+
+
+@pytest.mark.parametrize("examples", [False, True])
+@pytest.mark.parametrize("runs", [2, 3, 40])
+def test_equal_answers_of_unequal_runs_have_no_interval(runs: int, examples: bool) -> None:
+    """Runs that are all right everywhere do not show that all runs there could be are; what varies has its interval."""
+    rng = np.random.default_rng(runs)
+    labels = rng.integers(3, size=30)
+    outputs = 20 * np.eye(3)[labels] + rng.normal(size=(runs, 30, 3))
+    record = measures.measure(outputs, labels, examples=examples).as_dict()
+    assert (record["accuracy"]["mean"], record["accuracy"]["sd"], record["disagreement"]) == (100, 0, 0)
+    assert [record["intervals"][name] for name in ANSWERS] == [None] * len(ANSWERS)
+    assert record["intervals"]["cross_entropy.sd"][0] > 0
+    alone = measures.measure_predictions(measures.predictions(outputs), labels, examples=examples).as_dict()
+    assert set(alone["intervals"].values()) == {None}
+
+
+def test_pairs_that_differ_equally_by_chance_have_no_interval() -> None:
+    """Three runs of which every two differ on two of three examples: no other runs need do so."""
+    record = measures.measure_predictions([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [0, 0, 0]).as_dict()
+    assert record["disagreement"] == pytest.approx(200 / 3)
+    assert record["intervals"]["disagreement"] is None
+
+
+def test_intervals_end_where_no_figure_can_be() -> None:
+    """The variance of an accuracy is at most 2,500 squared points, as its SD is at most 50; the test set's is no less
+    than 0; an estimate without bias may pass the former, and stays inside its interval."""
+    rng = np.random.default_rng(1)
+    predicted = (rng.random((20, 3, 40)) < 0.2).astype(np.int64)
+    found = [measures.measure_predictions(p, [0] * 40).as_dict()["intervals"] for p in predicted]
+    assert max(i["accuracy_variance.total"][1] for i in found) == 2500
+    assert min(i["accuracy_variance.test_set"][0] for i in found) == 0
+    extreme = measures.measure_predictions([[0] * 9, [1] * 9, [1] * 9], [1] * 9).as_dict()
+    assert extreme["accuracy_variance"]["total"] == pytest.approx(1e4 / 3)
+    assert extreme["intervals"]["accuracy_variance.total"][1] == pytest.approx(1e4 / 3)
+
+
 def test_predicted_classes_alone(sample: Callable[..., Any]) -> None:
     """What they give has the errors that logits give it; the rest is null."""
     outputs, labels = sample(runs=5)

@@ -60,6 +60,17 @@ def test_biased_cka_is_the_mean_of_the_feature_formula(sizes: tuple[int, int, in
     assert similarity.cka(x) == pytest.approx(over_pairs(feature_cka, x), abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("by_run", "pair"), [(similarity.cka_by_run, "feature_cka"), (similarity.cka_unbiased_by_run, "plain_unbiased")]
+)
+def test_by_run_is_each_runs_mean_over_its_partners(by_run: Any, pair: str) -> None:
+    """From which the jackknife's error over runs follows."""
+    x = related()
+    kernel = globals()[pair]
+    expected = [np.mean([kernel(a, b) for b in np.delete(x, i, axis=0)]) for i, a in enumerate(x)]
+    np.testing.assert_allclose(by_run(x), expected, atol=1e-9)
+
+
 @given(SIZES)
 def test_unbiased_cka_is_the_mean_of_the_ratio_of_estimates(sizes: tuple[int, int, int, int]) -> None:
     """For any sizes, cka_unbiased is the mean over pairs of HSIC_1(K, L) over the root of its own terms."""

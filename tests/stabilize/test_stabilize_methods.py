@@ -13,7 +13,8 @@ import pytest
 
 from nondet import Crop, Flip, Recipe
 from nondet.errors import BadInput
-from nondet.measures import measure
+from nondet.measures import Uncertainty, measure
+from nondet.measures.summary import NAMES
 from nondet.report import table as tables
 from nondet.stabilize import table
 from nondet.stabilize.kept import outputs, sound_runs
@@ -160,6 +161,13 @@ def test_json(given: tuple[Stabilized, Path, list[tuple[str, dict[str, str]]]]) 
     ] * len(COSTS)
     assert parsed["methods"][0]["reduction"] == 0
     assert parsed["methods"][-1]["runs"] == 2
+    assert (parsed["methods"][0]["errors"]["reduction"], parsed["methods"][0]["intervals"]["reduction"]) == (0, [0, 0])
+    for m in parsed["methods"]:
+        assert tuple(m["errors"]) == tuple(m["intervals"]) == (*NAMES, "reduction")
+    for m in parsed["methods"][1:-1]:
+        low, high = m["intervals"]["reduction"]
+        assert low < m["reduction"] < high
+    assert parsed["methods"][-1]["intervals"]["reduction"] is None  # two answers leave no pair of two others
     odd = replace(found.methods[1], reduction=float("nan"))
     assert odd.as_dict()["reduction"] is None
 
@@ -303,10 +311,20 @@ def test_summary_names_the_best_and_its_cost() -> None:
     found = methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 4, 30.4, 40), ("B", 1, 1, -5.0, 40), ("C", 2, 2, 55.0, 20))
     single, a, _, c = (f"{m.measures.accuracy.mean:.2f} %" for m in found)
     assert table.summary(found) == (
-        "Variability is reduced most by C: 55 % over the five columns, for 2 trainings and 2 forward passes per test "
-        f"image (accuracy {c} beside {single}); without further training, by A: 30 % over the five columns, for one "
-        f"training and 4 forward passes per test image (accuracy {a} beside {single})."
+        "The largest reduction of variability is that of C: 55 % over the five columns, for 2 trainings and 2 forward "
+        f"passes per test image (accuracy {c} beside {single}); without further training, that of A: 30 % over the "
+        f"five columns, for one training and 4 forward passes per test image (accuracy {a} beside {single})."
     )
+
+
+def test_summary_has_the_interval() -> None:
+    """A reduction whose interval holds 0 may be chance, and is said to; the table has the error."""
+    single, method = methods_with(("single", 1, 1, 0.0, 40), ("C", 1, 1, 20.0, 40))
+    sure = replace(method, uncertainty=Uncertainty(5.0, 9.0, 29.0))
+    assert "that of C: 20 % (95 % interval 9 to 29) over" in table.summary([single, sure])
+    assert table.rows([single, sure])[1][-1] == "20 ± 5"
+    unsure = replace(method, uncertainty=Uncertainty(15.0, -12.0, 44.0))
+    assert "that of C: 20 % (95 % interval -12 to 44: it may be chance) over" in table.summary([single, unsure])
 
 
 def test_summary_says_when_there_are_few() -> None:

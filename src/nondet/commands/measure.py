@@ -55,7 +55,7 @@ def measure(outputs: Path, /, *, labels: Path | None = None, examples: Flag = Fa
         return 0
     print_table(
         table.for_terminal([table.measured_row(measures)]),
-        words.measured_words(measures),
+        words.measured_words(measures, examples),
         CLASSES_ALONE if classes_alone else "",
         f"The ensembles are {measures.sampled_pairs} sampled pairs, not all." if measures.sampled_pairs else "",
     )

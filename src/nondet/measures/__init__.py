@@ -39,7 +39,7 @@ from nondet.measures.language import (
     sample_tokens,
     token_cross_entropy,
 )
-from nondet.measures.similarity import cka, cka_unbiased, parameter_distance
+from nondet.measures.similarity import cka, cka_by_run, cka_unbiased, cka_unbiased_by_run, parameter_distance
 from nondet.measures.summary import Correlation, EnsembleDelta, Measures, Spread, measure, measure_predictions
 from nondet.measures.variability import accuracy, accuracy_of, cross_entropy, mean, sd, sd_error
 from nondet.measures.variance import AccuracyVariance, accuracy_variance, expected_variance
@@ -59,7 +59,9 @@ __all__ = [
     "checked",
     "checked_outputs",
     "cka",
+    "cka_by_run",
     "cka_unbiased",
+    "cka_unbiased_by_run",
     "correlation_by_run",
     "correlation_matrix",
     "cross_entropy",

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from nondet.measures.arrays import Floats, Integers, cells, tiles
 from nondet.measures.diversity import ranks, standardised
-from nondet.measures.errors import UNKNOWN, Uncertainty, student
+from nondet.measures.errors import Uncertainty, student
 from nondet.measures.variability import losses_of
 from nondet.measures.variance import POINTS
+
+FEWEST_THAT_SHOW = 5
+"""Fewer right or wrong examples than this do not show how much examples differ."""
 
 
 def added_variance(table: Floats, degree: Literal[1, 2] = 1) -> float:
@@ -44,11 +47,11 @@ def widened(u: Uncertainty, value: float, added: float, examples: int, origin: f
     On each side of the figure the squares of the two intervals' widths are summed (MOVER: Zou & Donner, Statistics in
     Medicine 27, 2008), on the scale of the interval over runs: the logarithm of the distance from `origin`, if given.
     """
+    half, error = student(max(1, examples - 1)) * math.sqrt(added), math.hypot(u.error, math.sqrt(added))
     if math.isnan(added) or math.isnan(u.low):
-        return UNKNOWN
+        return Uncertainty(error, math.nan, math.nan)
     if added == 0.0 or value == origin:
         return u
-    half, error = student(max(1, examples - 1)) * math.sqrt(added), math.hypot(u.error, math.sqrt(added))
     if origin is None:
         return Uncertainty(error, value - math.hypot(value - u.low, half), value + math.hypot(u.high - value, half))
     distance = value - origin
@@ -56,6 +59,27 @@ def widened(u: Uncertainty, value: float, added: float, examples: int, origin: f
     factors = [math.exp(min(700.0, math.hypot(math.log(f), half / distance))) for f in (nearer, farther)]
     low, high = sorted((distance / factors[0], distance * factors[1]))
     return Uncertainty(error, origin + low, origin + high)
+
+
+def widened_share(u: Uncertainty, value: float, added: float, examples: int) -> Uncertainty:
+    """The same for a share of examples in percent, which near 0 or 100 is skewed: the examples' limits are Wilson's.
+
+    They are those of so many independent examples as would give the variance `added`, but of these at least. An `added`
+    of 0 is none, unless too few examples stand out to show any.
+    Source: Wilson, Journal of the American Statistical Association 22, 1927.
+    """
+    error = math.hypot(u.error, math.sqrt(added))
+    if math.isnan(added) or math.isnan(u.low):
+        return Uncertainty(error, math.nan, math.nan)
+    share = value / 100
+    if added == 0.0 and examples * share * (1 - share) >= FEWEST_THAT_SHOW:
+        return u
+    independent = max(examples, 1e4 * share * (1 - share) / added) if added else examples
+    square = student(examples - 1) ** 2 / independent
+    centre = 100 * (share + square / 2) / (1 + square)
+    half = 100 * math.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
+    low, high = value - min(value, centre - half), max(value, centre + half) - value
+    return Uncertainty(error, value - math.hypot(value - u.low, low), value + math.hypot(u.high - value, high))
 
 
 def sd_added(table: Floats) -> float:

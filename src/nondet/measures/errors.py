@@ -140,7 +140,7 @@ def pairwise_uncertainty(
         return UNKNOWN
     if error == 0.0:
         return certain(float(rows[0]))
-    value, left, degrees = float(rows.mean()), delete_one(rows), _degrees(np.square(rows - rows.mean()))
+    value, left, degrees = float(rows.mean()), delete_one(rows), satterthwaite(np.square(rows - rows.mean()))
     lowered = error
     if matrix is not None and len(rows) >= FEW:
         lowered, degrees = _without_chance(error, degrees, len(rows), residual_variance(matrix))
@@ -197,7 +197,7 @@ def student(degrees: float) -> float:
     return float(stdtrit(degrees, 0.975))
 
 
-def _degrees(squares: Floats) -> float:
+def satterthwaite(squares: Floats) -> float:
     """Degrees of freedom of an error estimated from the mean of these squares `(N,)` (Satterthwaite); N - 1 at most."""
     most = len(squares) - 1.0
     variance = float(squares.var())
@@ -221,6 +221,6 @@ def _bonett(ordered: Floats) -> tuple[float, float]:
     beyond = np.square(ordered - ordered[trimmed : runs - trimmed].mean())
     kurtosis = float(np.square(beyond).mean())
     error = math.sqrt((kurtosis - (runs - 3) / runs) / (runs - 3))
-    half = student(_degrees(np.square(beyond / beyond.mean() - 1))) * error
+    half = student(satterthwaite(np.square(beyond / beyond.mean() - 1))) * error
     centre = math.log(runs / (runs - NORMAL) * runs / (runs - 1))
     return math.exp((centre - half) / 2), math.exp((centre + half) / 2)

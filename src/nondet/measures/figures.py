@@ -51,11 +51,11 @@ BOUNDS = {
     "correlation.pearson": (-1.0, 1.0),
     "correlation.spearman": (-1.0, 1.0),
     "ensemble_delta.accuracy": (-100.0, 100.0),
+    "accuracy_variance.total": (0.0, 2500.0),
+    "accuracy_variance.test_set": (0.0, math.inf),
 }
-"""What a figure of all runs cannot pass. `accuracy_variance`'s other parts have none: on one test set they can be
-negative, as covariances are."""
-
-NO_INTERVAL = (math.nan, math.nan)
+"""What a figure of all runs cannot pass. `accuracy_variance.training` has none: on one test set it can be negative, as
+covariances are."""
 
 GROUP = 32
 """So many runs are enough where a quantity that only corrects an error needs every pair, or all runs at once."""
@@ -73,12 +73,17 @@ class Figure:
 Figures = dict[str, Figure]
 
 
-def uncertainties(figures: Mapping[str, Figure], examples: int) -> dict[str, Uncertainty]:
-    """Of each figure, over runs and over whatever the drawing of so many test examples adds; within its bounds."""
+def uncertainties(figures: Mapping[str, Figure], drawn: int | None = None) -> dict[str, Uncertainty]:
+    """Of each figure, over runs and, where so many test examples are drawn anew, over these too; within its bounds."""
     found: dict[str, Uncertainty] = {}
     for name, f in figures.items():
-        u = by_example.widened(f.over_runs, f.value, f.added, examples, DISTANCE_FROM.get(name))
+        u = f.over_runs
+        if drawn and name == "accuracy.mean":
+            u = by_example.widened_share(u, f.value, f.added, drawn)
+        elif drawn:
+            u = by_example.widened(u, f.value, f.added, drawn, DISTANCE_FROM.get(name))
         least, most = BOUNDS.get(name, (-math.inf, math.inf))
+        most = max(most, f.value)  # which an unbiased variance may pass
         found[name] = u if math.isnan(u.low) else Uncertainty(u.error, max(least, u.low), min(most, u.high))
     return found
 
@@ -129,7 +134,7 @@ def prediction_figures(predicted: NDArray[Any], truth: Integers, some: Integers,
         **{f"accuracy_variance.{name}": Figure(split[name], u, added[name]) for name, u in parts.items()},
     }
     if split["total"] == 0.0 and (right != right[0]).any():  # accuracies that are equal by chance show no interval
-        found = {name: replace(f, over_runs=Uncertainty(f.over_runs.error, *NO_INTERVAL)) for name, f in found.items()}
+        found = {name: _without_interval(figure) for name, figure in found.items()}
     return found | disagreement_figure(predicted, some, examples)
 
 
@@ -155,11 +160,21 @@ def correlation_figures(logits: NDArray[Any], few: NDArray[Any], examples: bool 
     return figures
 
 
-def without_error(figures: Figures) -> Figures:
-    """The figures of equal runs, whose errors are 0; two runs alone do not tell."""
-    return {
-        name: f
-        if math.isnan(f.value)
-        else replace(f, over_runs=certain(f.value), added=0.0 if math.isnan(f.added) else f.added)
-        for name, f in figures.items()
-    }
+def settled(figures: Figures, equal: bool) -> Figures:
+    """The figures, once it is known whether all runs are equal: then no error is left, of two runs too.
+
+    Runs that are not may still show the same figure, as those that are right on every example do. That is no proof that
+    all runs there could be would: no interval is known.
+    """
+    if equal:
+        return {
+            name: f
+            if math.isnan(f.value)
+            else replace(f, over_runs=certain(f.value), added=0.0 if math.isnan(f.added) else f.added)
+            for name, f in figures.items()
+        }
+    return {name: _without_interval(f) if f.over_runs.low == f.over_runs.high else f for name, f in figures.items()}
+
+
+def _without_interval(figure: Figure) -> Figure:
+    return replace(figure, over_runs=Uncertainty(figure.over_runs.error, math.nan, math.nan))

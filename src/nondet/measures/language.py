@@ -27,7 +27,7 @@ from nondet.measures.arrays import (
     tiles,
 )
 from nondet.measures.errors import Uncertainty
-from nondet.measures.summary import Correlation, Spread, as_json, check_failed, spread
+from nondet.measures.summary import Correlation, Spread, all_equal, as_json, check_failed, spread
 from nondet.measures.variability import cross_entropy
 
 SAMPLE = 256
@@ -130,8 +130,7 @@ def measure_language(
         **figures.pair_figure("ensemble_delta.perplexity", gains, float(gains.mean())),
         **figures.pair_figure("ensemble_delta.cross_entropy", logs, float(logs.mean())),
     }
-    if len(losses) == 2 and not losses[0] - losses[1] and np.array_equal(logits[0], logits[1]):
-        found = figures.without_error(found)
+    found = figures.settled(found, all_equal(logits) and all_equal(predicted) and all_equal(logprob))
     value = {name: figure.value for name, figure in found.items()}
     return LanguageMeasures(
         runs=len(losses) + failed,
@@ -141,7 +140,7 @@ def measure_language(
         disagreement=value["disagreement"],
         correlation=Correlation(value["correlation.pearson"], value["correlation.spearman"]),
         ensemble_delta=LanguageDelta(value["ensemble_delta.perplexity"], value["ensemble_delta.cross_entropy"]),
-        uncertainties=figures.uncertainties({name: found[name] for name in LANGUAGE_NAMES}, len(labels)),
+        uncertainties=figures.uncertainties({name: found[name] for name in LANGUAGE_NAMES}),
     )
 
 

@@ -3,7 +3,7 @@
 Activations have axes `(N, m, d)` = (runs, examples, features), of one layer at one epoch; convolutional layers are
 averaged over space beforehand. Both kinds of CKA compare the runs' m x m Gram matrices, centred in two ways. The
 entries of a centred matrix sum to zero, so the cosine of two of them is their Pearson correlation, whose mean over
-pairs `diversity.pearson` finds without a loop over pairs. The Gram matrices take 8 N m^2 bytes.
+pairs `diversity.correlation_by_run` finds without a loop over pairs. The Gram matrices take 8 N m^2 bytes.
 Sources: Kornblith et al., ICML 2019; Song et al., JMLR 2012, section 3; Nguyen et al., ICLR 2021.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
 from nondet.measures.arrays import LARGEST, Floats, as_array, check_runs
-from nondet.measures.diversity import pearson
+from nondet.measures.diversity import correlation_by_run
 
 
 def cka(activations: ArrayLike) -> float:
@@ -31,7 +31,19 @@ def cka(activations: ArrayLike) -> float:
     Raises:
         BadInput: other shapes, values that are no real numbers, or not finite, or above 1e100 in size.
     """
-    return _mean_alignment(activations, _centred, least=2)
+    return float(cka_by_run(activations).mean())
+
+
+def cka_by_run(activations: ArrayLike) -> Floats:
+    """Mean `cka` of each run with the others, `(N,)`; their mean is `cka`.
+
+    Args:
+        activations: `(N, m, d)`, at least two runs and two examples.
+
+    Raises:
+        BadInput: see `cka`.
+    """
+    return _alignment_by_run(activations, _centred, least=2)
 
 
 def cka_unbiased(activations: ArrayLike) -> float:
@@ -47,7 +59,19 @@ def cka_unbiased(activations: ArrayLike) -> float:
     Raises:
         BadInput: other shapes, values that are no real numbers, or not finite, or above 1e100 in size.
     """
-    return _mean_alignment(activations, _u_centred, least=4)
+    return float(cka_unbiased_by_run(activations).mean())
+
+
+def cka_unbiased_by_run(activations: ArrayLike) -> Floats:
+    """Mean `cka_unbiased` of each run with the others, `(N,)`; their mean is `cka_unbiased`.
+
+    Args:
+        activations: `(N, m, d)`, at least two runs and four examples.
+
+    Raises:
+        BadInput: see `cka_unbiased`.
+    """
+    return _alignment_by_run(activations, _u_centred, least=4)
 
 
 def parameter_distance(parameters: ArrayLike) -> tuple[Floats, Floats]:
@@ -72,7 +96,7 @@ def parameter_distance(parameters: ArrayLike) -> tuple[Floats, Floats]:
     return l2, cosine
 
 
-def _mean_alignment(activations: ArrayLike, centre: Callable[[Floats], Floats], least: int) -> float:
+def _alignment_by_run(activations: ArrayLike, centre: Callable[[Floats], Floats], least: int) -> Floats:
     array = _real(activations, "activations", "runs, examples and features", axes=3)
     runs, examples, _ = array.shape
     check_runs(runs, "activations")
@@ -81,7 +105,7 @@ def _mean_alignment(activations: ArrayLike, centre: Callable[[Floats], Floats], 
     aligned = np.empty((runs, examples, examples))
     for run, given in enumerate(array):
         aligned[run] = centre(_gram(_finite(given, "activations", run)))
-    return pearson(aligned)
+    return correlation_by_run(aligned)
 
 
 def _gram(x: Floats) -> Floats:

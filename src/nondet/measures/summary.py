@@ -134,9 +134,7 @@ def measure(outputs: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bo
         **figures.correlation_figures(logits, few, examples),
         **_ensemble_figures(logits, truth, few, examples),
     }
-    if len(logits) == 2 and np.array_equal(logits[0], logits[1]):
-        found = figures.without_error(found)
-    return _record(found, predicted.shape, failed)
+    return _record(figures.settled(found, all_equal(logits)), predicted.shape, failed, examples)
 
 
 def measure_predictions(predicted: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bool = False) -> Measures:
@@ -155,9 +153,9 @@ def measure_predictions(predicted: ArrayLike, labels: ArrayLike, failed: int = 0
     classes = checked_predictions(predicted)
     truth = checked_labels(labels, classes.shape[1])
     found = figures.prediction_figures(classes, truth, figures.some_runs(classes), examples)
-    if len(classes) == 2 and np.array_equal(classes[0], classes[1]):
-        found = figures.without_error(found)
-    return _record(found | dict.fromkeys(LOGITS_NEEDED, Figure(math.nan, UNKNOWN)), classes.shape, failed)
+    found = figures.settled(found, equal=False)  # equal predictions do not show that the runs are
+    found |= dict.fromkeys(LOGITS_NEEDED, Figure(math.nan, UNKNOWN))
+    return _record(found, classes.shape, failed, examples)
 
 
 def spread(found: Figures, name: str) -> Spread:
@@ -169,10 +167,22 @@ def spread(found: Figures, name: str) -> Spread:
 def as_json(record: Any) -> dict[str, Any]:
     """A record of measures as nested dictionaries: uncertainties as `errors` and `intervals`, NaN as None."""
     fields = asdict(record, dict_factory=_without_nan)
-    found = fields.pop("uncertainties")
-    fields["errors"] = {name: u["error"] for name, u in found.items()}
-    fields["intervals"] = {name: None if u["low"] is None else [u["low"], u["high"]] for name, u in found.items()}
-    return fields
+    del fields["uncertainties"]
+    return fields | errors_and_intervals(record.uncertainties)
+
+
+def errors_and_intervals(uncertainties: Mapping[str, Uncertainty]) -> dict[str, dict[str, Any]]:
+    """Uncertainties by name as the `errors` and `intervals` of JSON: what is not known is None."""
+    return {
+        "errors": {name: None if math.isnan(u.error) else u.error for name, u in uncertainties.items()},
+        "intervals": {name: None if math.isnan(u.low) else [u.low, u.high] for name, u in uncertainties.items()},
+    }
+
+
+def all_equal(runs: ArrayLike) -> bool:
+    """Whether every run has left what the first has, `(N, ...)`."""
+    first, *others = np.asarray(runs)
+    return all(np.array_equal(first, run) for run in others)
 
 
 def check_failed(failed: int) -> None:
@@ -198,7 +208,7 @@ def _ensemble_figures(logits: NDArray[Any], truth: Integers, few: NDArray[Any], 
     return found
 
 
-def _record(found: Figures, shape: tuple[int, ...], failed: int) -> Measures:
+def _record(found: Figures, shape: tuple[int, ...], failed: int, drawn: bool) -> Measures:
     runs, examples = shape
     value = {name: figure.value for name, figure in found.items()}
     return Measures(
@@ -215,7 +225,7 @@ def _record(found: Figures, shape: tuple[int, ...], failed: int) -> Measures:
             value["accuracy_variance.training"],
             examples,
         ),
-        uncertainties=figures.uncertainties({name: found[name] for name in NAMES}, examples),
+        uncertainties=figures.uncertainties({name: found[name] for name in NAMES}, examples if drawn else None),
     )
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nondet.errors import BadInput, Damaged
-from nondet.measures import Measures, measure
+from nondet.measures import Measures, Uncertainty, mean_uncertainty, measure, pairwise_uncertainty
+from nondet.measures.errors import UNKNOWN
 from nondet.measures.language import LANGUAGE_NAMES, LanguageMeasures, measure_language, sample_tokens
-from nondet.measures.similarity import cka, cka_unbiased, parameter_distance
-from nondet.measures.summary import NAMES
+from nondet.measures.similarity import cka_by_run, cka_unbiased_by_run, parameter_distance
+from nondet.measures.summary import NAMES, errors_and_intervals
 from nondet.protocol import Condition, Crossed
 from nondet.run import RunSpec
 from nondet.store import Stored
@@ -77,11 +78,14 @@ class ConditionResult:
 
 @dataclass(frozen=True)
 class Results:
+    """examples: whether errors and intervals are of other test examples too."""
+
     study: Study
     control: Control
     conditions: tuple[ConditionResult, ...]
     missing: int
     crossing: Crossing | None = None
+    examples: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON contract of `nondet show --json`."""
@@ -138,7 +142,7 @@ def read_results(study: Study, examples: bool = False) -> Results:
                 ) from error
     conditions = tuple(_measured(study, c, stored, examples) for c in study.conditions)
     missing, crossing = len(planned) - len(stored), read_crossing(study, stored)
-    return Results(study, _control(study, stored, examples), conditions, missing, crossing)
+    return Results(study, _control(study, stored, examples), conditions, missing, crossing, examples)
 
 
 def describe(spec: RunSpec) -> str:
@@ -225,7 +229,10 @@ def _measures(study: Study, runs: Sequence[Stored], failed: int, examples: bool 
 
 
 def _tracked(study: Study, runs: Sequence[Stored]) -> tuple[tuple[Mapping[str, Any], ...], ...]:
-    """Similarity by layer and epoch, and the parameters' distance by epoch; NaN as None."""
+    """Similarity by layer and epoch, and the parameters' distance by epoch, each with errors and intervals over runs.
+
+    A distance is a mean over the other runs, run 1 being as it is. NaN is None.
+    """
     track = study.identity.get("track", {"epochs": [], "layers": []})
     similarity: list[Mapping[str, Any]] = []
     distance: list[Mapping[str, Any]] = []
@@ -234,13 +241,21 @@ def _tracked(study: Study, runs: Sequence[Stored]) -> tuple[tuple[Mapping[str, A
             name = f"track.{epoch}.layer.{layer}"
             if name in runs[0].arrays:
                 seen = _stacked(runs, name)
-                figures = {"cka": _number(cka(seen)), "cka_unbiased": _number(cka_unbiased(seen))}
-                similarity.append({"layer": layer, "epoch": epoch, **figures})
+                rows = {"cka": cka_by_run(seen), "cka_unbiased": cka_unbiased_by_run(seen)}
+                found = {kind: pairwise_uncertainty(by_run, distance_from=1.0) for kind, by_run in rows.items()}
+                figures = {kind: _number(float(by_run.mean())) for kind, by_run in rows.items()}
+                similarity.append({"layer": layer, "epoch": epoch, **figures, **errors_and_intervals(found)})
         if f"track.{epoch}.parameters" in runs[0].arrays:
             l2, cosine = parameter_distance(_stacked(runs, f"track.{epoch}.parameters"))
-            figures = {"l2": _number(float(l2[1:].mean())), "cosine": _number(float(cosine[1:].mean()))}
-            distance.append({"epoch": epoch, **figures})
+            others = {"l2": l2[1:], "cosine": cosine[1:]}
+            figures = {kind: _number(float(values.mean())) for kind, values in others.items()}
+            found = {kind: _of_mean(values) for kind, values in others.items()}
+            distance.append({"epoch": epoch, **figures, **errors_and_intervals(found)})
     return tuple(similarity), tuple(distance)
+
+
+def _of_mean(values: np.ndarray) -> Uncertainty:
+    return mean_uncertainty(values) if len(values) > 1 and np.isfinite(values).all() else UNKNOWN
 
 
 def _number(value: float) -> float | None:

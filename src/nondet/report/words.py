@@ -62,43 +62,55 @@ def summary(results: Results) -> str:
     if not measured:
         return "No condition has two runs that did not fail, so there is nothing to compare yet."
     name = "all" if "all" in measured else next(reversed(measured))
-    varying = f"With {_NAMES.get(name, name)} varying, "
-    split = split_words(measured[name])
+    more = "" if results.control.identical is not False else ", and what no source names,"
+    varying = f"With {_NAMES.get(name, name)}{more} varying, "
+    split = split_words(measured[name], results.examples)
     if len(measured) == 1:
         return f"{varying}{_pair(measured[name])}." + (f" {_capital(split)}." if split else "")
     if not any(m.disagreement for m in measured.values()):
-        return f"No two runs disagree on any test {'token' if is_text(results.study) else 'example'}, whatever varies."
+        what = "token" if is_text(results.study) else "example"
+        return f"No two of these runs disagree on any test {what}, whatever varies."
     text = _range(measured, "tokens" if is_text(results.study) else "examples")
-    if "bit" in measured and "all" in measured and measured["all"].disagreement > 0:
-        text += f"; one bit of one weight alone gives {_bit(measured['bit'], measured['all'])}"
+    if results.control.identical and "bit" in measured and "all" in measured and measured["all"].disagreement > 0:
+        text += f"; one bit of one weight alone {_bit(measured['bit'], measured['all'])}"
     return f"{text}." + (f" {varying}{split}." if split else "")
 
 
-def measured_words(measures: Measures) -> str:
-    """The sentences under the table of `nondet measure`."""
-    split = split_words(measures)
+def measured_words(measures: Measures, examples: bool) -> str:
+    """The sentences under the table of `nondet measure`; `examples`: whether intervals are of test examples too."""
+    split = split_words(measures, examples)
     return f"Over these {measures.runs} runs, {_pair(measures)}." + (f" {_capital(split)}." if split else "")
 
 
-def split_words(m: AnyMeasures) -> str:
-    """How much of the accuracy's variance the test set causes, and what another would show; empty if none is known."""
+def split_words(m: AnyMeasures, examples: bool) -> str:
+    """How much of the accuracy's variance the test set causes, and what another would show; empty if none is known.
+
+    examples: whether intervals are of test examples too; without, they cannot speak for other test sets, and say so.
+    """
     if isinstance(m, LanguageMeasures) or not m.accuracy_variance.total > 0:
         return ""
     whole, rest = m.accuracy_variance, m.uncertainties["accuracy_variance.training"]
     if math.isnan(whole.training) or math.isnan(rest.low):
         return ""
-    caused = m.uncertainties["accuracy_variance.test_set"].error
-    text = (
-        f"accuracy's variance is {whole.total:.2g} squared points, of which the finite test set causes "
-        f"{whole.test_set:.2g} ± {caused:.1g}; "
-    )
-    high = math.sqrt(max(rest.high, 0.0))
+    over = "95 % interval" if examples else "95 % interval over runs alone"
+    caused = f"{whole.test_set:.2g} ± {m.uncertainties['accuracy_variance.test_set'].error:.1g}"
+    text = f"accuracy's variance is {whole.total:.2g} squared points, "
+    high = _points(math.sqrt(max(rest.high, 0.0)))
+    most = f"on a test set without end the SD would be at most {high} points ({over})"
+    if whole.training <= 0:
+        return f"{text}no more than the {caused} that the finite test set causes by itself; {most}"
+    text += f"of which the finite test set causes {caused}; "
     if rest.low <= 0:
-        return text + f"the rest can be chance, and on a test set without end the SD would be at most {high:.2f} points"
+        return f"{text}the rest can be chance, and {most}"
     return text + (
-        f"on a test set without end the SD would be {math.sqrt(whole.training):.2f} points "
-        f"(95 % interval {math.sqrt(rest.low):.2f} to {high:.2f})"
+        f"on a test set without end the SD would be {_points(math.sqrt(whole.training))} points "
+        f"({over} {_points(math.sqrt(rest.low))} to {high})"
     )
+
+
+def _points(value: float) -> str:
+    """Two decimals, or two digits where decimals would leave none."""
+    return f"{value:.2f}" if value == 0 or value >= 0.1 else f"{value:.2g}"
 
 
 def few_runs(numbers: Mapping[str, int]) -> str:
@@ -128,35 +140,34 @@ def _range(measured: Mapping[str, AnyMeasures], what: str) -> str:
     ends = [_disagreement(measured[name]) for name in (low, high)]
     text = f"Two runs disagree on {ends[0]} ({low}) to {ends[1]} ({high}) of the test {what}"
     below, above = (measured[name].uncertainties["disagreement"] for name in (low, high))
-    if math.isnan(below.high) or math.isnan(above.low):
-        return text
+    if not _is_open(below) or not _is_open(above):  # of two runs, or of runs that answer alike
+        return f"{text} (in brackets: its 95 % interval)" if _is_open(below) or _is_open(above) else text
     if below.high < above.low:
-        return f"{text} (in brackets: 95 % intervals, which lie apart)"
+        chance = f", as those of the extremes of {len(measured)} conditions may by chance" if len(measured) > 2 else ""
+        return f"{text} (in brackets: 95 % intervals, which lie apart{chance})"
     return f"{text} (in brackets: 95 % intervals, which overlap: this does not show that they differ)"
 
 
 def _disagreement(m: AnyMeasures) -> str:
     u = m.uncertainties["disagreement"]
-    if math.isnan(u.low) or u.low == u.high:
-        return f"{m.disagreement:.1f} %"
-    return f"{m.disagreement:.1f} % [{u.low:.1f}, {u.high:.1f}]"
+    return f"{m.disagreement:.1f} %" + (f" [{u.low:.1f}, {u.high:.1f}]" if _is_open(u) else "")
 
 
 def _bit(bit: AnyMeasures, every: AnyMeasures) -> str:
     """What one bit does, and its share of what all sources do, with an interval where there is one."""
+    if bit.disagreement == 0:
+        return f"changed no answer in these {bit.runs - bit.failed} runs"
     share, low, high = ratio(bit, every)
     if high < 0.1:
-        return f"{bit.disagreement:.2g} %: this training hardly amplifies it"
+        return f"gives {bit.disagreement:.2g} %: this training hardly amplifies it"
     interval = "" if math.isnan(low) else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return f"{bit.disagreement:.2g} %, which is {100 * share:.0f} %{interval} of what all sources give"
+    return f"gives {bit.disagreement:.2g} %, which is {100 * share:.0f} %{interval} of what all sources give"
 
 
 def ratio(one: AnyMeasures, other: AnyMeasures) -> tuple[float, float, float]:
-    """One disagreement over another that is above 0, and its 95 % interval, from both on the logarithmic scale."""
+    """One disagreement over another, and its 95 % interval, from both on the logarithmic scale; both are above 0."""
     a, b = one.uncertainties["disagreement"], other.uncertainties["disagreement"]
     share = one.disagreement / other.disagreement
-    if share == 0.0 and not math.isnan(a.low):
-        return 0.0, 0.0, 0.0
     if math.isnan(a.low) or math.isnan(b.low):
         return share, math.nan, math.nan
     down = math.hypot(math.log(one.disagreement / a.low), math.log(b.high / other.disagreement))
@@ -168,8 +179,13 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _is_open(u: Uncertainty) -> bool:
+    """Whether there is an interval, and more than a point: the latter is of equal runs, and says nothing of others."""
+    return u.low < u.high
+
+
 def _interval(u: Uncertainty, decimals: int) -> str:
-    return "" if math.isnan(u.low) else f" (95 % interval {u.low:.{decimals}f} to {u.high:.{decimals}f})"
+    return f" (95 % interval {u.low:.{decimals}f} to {u.high:.{decimals}f})" if _is_open(u) else ""
 
 
 def _pair(m: AnyMeasures) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from nondet.measures import Measures, measure
+from nondet.measures import Measures, Uncertainty, measure
+from nondet.measures.errors import UNKNOWN, certain
+from nondet.measures.summary import errors_and_intervals
 from nondet.run import WEIGHTS_LIMIT
 from nondet.stabilize.kept import Runs, keeps_weights, outputs
-from nondet.stabilize.reduction import columns, reduction
+from nondet.stabilize.reduction import Influences, columns, influences, reduction, reduction_uncertainty
 from nondet.stabilize.tta import augmented_outputs
 from nondet.stabilize.views import View, view_sets
 from nondet.training.problem import Problem
@@ -29,7 +31,8 @@ OnProgress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Method:
     """training_cost: in trainings of the single model. test_cost: forward passes for each test image.
-    reduction: of variability against the single model, in percent (NaN if that does not vary at all).
+    reduction: of variability against the single model, in percent (NaN if that does not vary at all), and its
+    uncertainty over runs.
     """
 
     name: str
@@ -37,15 +40,29 @@ class Method:
     training_cost: int
     test_cost: int
     reduction: float
+    uncertainty: Uncertainty = UNKNOWN
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
             **self.measures.as_dict(),
+            **errors_and_intervals({**self.measures.uncertainties, "reduction": self.uncertainty}),
             "training_cost": self.training_cost,
             "test_cost": self.test_cost,
             "reduction": None if math.isnan(self.reduction) else self.reduction,
         }
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a method answers: its figures, and what each answer adds to them. together: runs that make one answer."""
+
+    name: str
+    measures: Measures
+    influences: Influences
+    training_cost: int
+    test_cost: int
+    together: int = 1
 
 
 def methods(
@@ -61,9 +78,8 @@ def methods(
     BadInput: see `kept.stacks`.
     """
     left_out: list[str] = []
-    found: list[tuple[str, Measures, int, int]] = []
     kept = outputs(single, ["outputs", *(f"{kind}.outputs" for kind in AVERAGES)])
-    found.append((SINGLE, _measured(kept["outputs"], single), 1, 1))
+    found = [_answers(SINGLE, kept["outputs"], single, 1)]
     sets = view_sets(problem)
     if not sets:
         left_out.append("TTA is left out: no crop or flip of training tells which copies fit.")
@@ -71,16 +87,30 @@ def methods(
     if accelerated is None:
         left_out.append(f"The {ACCELERATED} is left out: it needs training; give the task in place of the study.")
     else:
-        measured = _measured(outputs(accelerated, ["outputs"])["outputs"], accelerated)
-        found.append((ACCELERATED, measured, 1, accelerated.members))
+        logits = outputs(accelerated, ["outputs"])["outputs"]
+        found.append(_answers(ACCELERATED, logits, accelerated, accelerated.members))
         title = f"{ACCELERATED} + TTA"
         found += _augmented(accelerated, title, f"{title} ", problem, sets, on_progress, left_out)
     found += _averages(single, kept, left_out) + _ensembles(single, kept["outputs"], left_out)
-    baseline = columns(found[0][1])
-    return [
-        Method(name, measures, training, test, reduction(baseline, columns(measures)) if name != SINGLE else 0.0)
-        for name, measures, training, test in found
-    ], left_out
+    return [_compared(found[0], answers) for answers in found], left_out
+
+
+def _compared(baseline: _Answers, answers: _Answers) -> Method:
+    """A method beside the single model, whose runs vary together with the answers that they, or their seeds, are in."""
+    costs = answers.training_cost, answers.test_cost
+    if answers.name == SINGLE:
+        return Method(SINGLE, answers.measures, *costs, 0.0, certain(0.0))
+    units = _groups(len(baseline.influences.units), answers.together) if answers.together > 1 else None
+    runs = replace(baseline.influences, units=units) if units else baseline.influences
+    before, after = columns(baseline.measures), columns(answers.measures)
+    uncertainty = reduction_uncertainty(before, after, runs, answers.influences)
+    return Method(answers.name, answers.measures, *costs, reduction(before, after), uncertainty)
+
+
+def _groups(runs: int, size: int) -> tuple[Hashable, ...]:
+    """The group of each run, where successive ones form groups; those that are left over are on their own."""
+    grouped = runs - runs % size
+    return tuple(run // size if run < grouped else f"run {run}" for run in range(runs))
 
 
 def _augmented(
@@ -91,7 +121,7 @@ def _augmented(
     sets: Mapping[str, tuple[View, ...]],
     on_progress: OnProgress,
     left_out: list[str],
-) -> list[tuple[str, Measures, int, int]]:
+) -> list[_Answers]:
     if not sets:
         return []
     if not keeps_weights(runs):
@@ -100,31 +130,28 @@ def _augmented(
         )
         return []
     logits = augmented_outputs(problem, runs, sets, lambda done, total: on_progress(title, done, total))
-    return [
-        (prefix + name, _measured(logits[name], runs), 1, len(views) * runs.members) for name, views in sets.items()
-    ]
+    return [_answers(prefix + name, logits[name], runs, len(views) * runs.members) for name, views in sets.items()]
 
 
-def _averages(
-    single: Runs, kept: Mapping[str, np.ndarray], left_out: list[str]
-) -> list[tuple[str, Measures, int, int]]:
+def _averages(single: Runs, kept: Mapping[str, np.ndarray], left_out: list[str]) -> list[_Answers]:
     missing = [kind for kind in AVERAGES if f"{kind}.outputs" not in kept]
     for kind in missing:
         left_out.append(f"{kind.upper()} is left out: the study was trained without it (--set {kind}=...).")
-    return [
-        (kind.upper(), _measured(kept[f"{kind}.outputs"], single), 1, 1) for kind in AVERAGES if kind not in missing
-    ]
+    return [_answers(kind.upper(), kept[f"{kind}.outputs"], single, 1) for kind in AVERAGES if kind not in missing]
 
 
-def _ensembles(single: Runs, logits: np.ndarray, left_out: list[str]) -> list[tuple[str, Measures, int, int]]:
-    found: list[tuple[str, Measures, int, int]] = []
+def _ensembles(single: Runs, logits: np.ndarray, left_out: list[str]) -> list[_Answers]:
+    labels = single.study.labels
+    found: list[_Answers] = []
     for size in ENSEMBLES:
         if len(logits) < 2 * size:
             left_out.append(
                 f"The ensemble of {size} is left out: two of them need {2 * size} runs, and there are {len(logits)}."
             )
         else:
-            found.append((f"ensemble of {size}", measure(grouped(logits, size), single.study.labels), size, size))
+            means = grouped(logits, size)
+            moved = influences(means, labels, range(len(means)))
+            found.append(_Answers(f"ensemble of {size}", measure(means, labels), moved, size, size, size))
     return found
 
 
@@ -137,5 +164,8 @@ def grouped(logits: np.ndarray, size: int) -> np.ndarray:
     return mean
 
 
-def _measured(logits: np.ndarray, runs: Runs) -> Measures:
-    return measure(logits, runs.study.labels, runs.failed)
+def _answers(name: str, logits: np.ndarray, runs: Runs, test_cost: int) -> _Answers:
+    """One answer a run, at the cost of one training; runs of equal seeds vary together, in two studies too."""
+    seeds = [tuple(sorted(spec.seeds.items())) for spec in runs.specs]
+    measures = measure(logits, runs.study.labels, runs.failed)
+    return _Answers(name, measures, influences(logits, runs.study.labels, seeds), 1, test_cost)
