@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from nondet.decide.compare import MOST_RUNS, POWER, Comparison
@@ -27,9 +28,11 @@ def comparisons_dict(found: Sequence[Comparison]) -> dict[str, Any]:
 
 def comparison_tables(found: Sequence[Comparison]) -> Iterator[tuple[list[str], list[list[str]]]]:
     """Titles and rows of tables that have a column for A and for each of a few that are compared with it."""
-    for start in range(0, len(found), COLUMNS):
-        part = found[start : start + COLUMNS]
-        yield ["", f"A: {plain(part[0].a)}", *(plain(c.b) for c in part)], _rows(part)
+    for _, same in groupby(found, key=lambda c: (c.runs[0], c.means[0], c.sds[0])):  # A without what it shares with B
+        comparisons = list(same)
+        for start in range(0, len(comparisons), COLUMNS):
+            part = comparisons[start : start + COLUMNS]
+            yield ["", f"A: {plain(part[0].a)}", *(plain(c.b) for c in part)], _rows(part)
 
 
 def _rows(found: Sequence[Comparison]) -> list[list[str]]:
@@ -76,7 +79,8 @@ def method_words(c: Comparison) -> str:
     if c.correlation is None:
         return "Compared as independent runs (Welch's t-test)."
     if c.pairs:
-        return f"Compared as {c.pairs} pairs of runs with equal seeds, whose values correlate at {c.correlation:.2f}."
+        text = f"Compared as {c.pairs} pairs of runs with equal seeds, whose values correlate at {c.correlation:.2f}"
+        return text + ("; the difference is of these runs alone." if c.pairs < max(c.runs) else ".")
     return (
         f"Compared as independent runs (Welch's t-test): the values of runs with equal seeds correlate at "
         f"{c.correlation:.2f}, too little for pairs to help."
@@ -206,8 +210,8 @@ def _chance(p: float) -> str:
 
 def plan_words(plan: Plan) -> str:
     """A plan in a few sentences."""
-    points = "point" if plan.effect == 1 else "points"
-    unit = {"accuracy": f" {points} of accuracy", "cross_entropy": " nats", "perplexity": " of perplexity"}
+    s = "" if plan.effect == 1 else "s"
+    unit = {"accuracy": f" point{s} of accuracy", "cross_entropy": f" nat{s}", "perplexity": " of perplexity"}
     text = (
         f"{plan.runs_per_arm:,} runs of each arm find a difference of {plan.effect:g}{unit.get(plan.metric, '')} with "
         f"a chance of {100 * plan.power:g} % (two-sided t-test at {100 * plan.level:g} %), if one run's SD is "
@@ -220,9 +224,8 @@ def plan_words(plan: Plan) -> str:
         text += " So few runs give that SD no interval: the number is a guess."
     else:
         high = "more than a million" if plan.high is None else f"{plan.high:,}"
-        text += (
-            f" The SD is known only to lie between {plan.sd.low:.3g} and {plan.sd.high:.3g} (95 %), which makes it "
-            f"{plan.low:,} to {high}."
+        text += f" The SD is known only to lie between {plan.sd.low:.3g} and {plan.sd.high:.3g} (95 %), which " + (
+            f"makes it {plan.low:,} to {high}." if plan.low != plan.high else "changes nothing."
         )
     text += f" With the pilot's runs as one arm, {plan.runs_to_train:,} runs are to be trained"
     return text + (f": about {duration(plan.seconds)} at the pilot's pace." if plan.seconds else ".")
@@ -233,4 +236,4 @@ def duration(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return f"{seconds:.0f} seconds" if seconds >= 2 else f"{seconds:.1g} seconds"
