@@ -11,7 +11,7 @@ import pytest
 
 from nondet.decide.arm import METRICS, Arm
 from nondet.decide.compare import compare
-from nondet.report.decisions import comparison_tables, method_words
+from nondet.report.decisions import comparison_tables, comparison_words, method_words
 
 Nondet = Callable[..., Any]
 
@@ -123,6 +123,46 @@ def test_each_table_has_the_runs_of_a_that_it_is_about() -> None:
     tables = list(comparison_tables(found))
     assert [head[1:] for head, _ in tables] == [["A: a", "c"], ["A: a", "b"]]
     assert [(rows[0][1], rows[1][1]) for _, rows in tables] == [("4", "3.75"), ("3", "2.00")]
+
+
+def test_a_margin_is_not_offered_where_it_cannot_help() -> None:
+    """Where no accuracy varies, nothing is ever alike, and the sentence names no margin as a way out."""
+    found = compare([arm([90.0] * 2, "a"), arm([91.0] * 2, "b")])[0]
+    text = comparison_words(found)
+    assert found.verdict == "undecided"
+    assert "no interval, as all runs of each have the same accuracy; permutation test: p = 0.333" in text
+    assert text.endswith("How many runs would decide does not follow from runs whose accuracy does not vary.")
+
+
+def test_large_figures_are_short() -> None:
+    """The perplexity of a diverged run may have a hundred digits; three are shown."""
+    a, b = (
+        Arm(**{**vars(arm(v, n)), "metric": METRICS["perplexity"]}) for v, n in (([1e99, 2e99], "a"), ([5, 6], "b"))
+    )
+    assert "1.5e+99 (95 %" in comparison_words(compare([a, b])[0])
+
+
+def test_a_plan_takes_outputs_as_its_pilot(nondet: Nondet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs of others with their labels are a pilot too; probabilities are warned of."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.Generator(np.random.Philox(2))
+    powers = np.exp(rng.normal(size=(5, 40, 3)))
+    np.save("p.npy", powers / powers.sum(-1, keepdims=True))
+    np.save("y.npy", rng.integers(3, size=40))
+    ran = nondet("plan", "--effect", 2, "--study", "p.npy", "--labels", "y.npy", "--json")
+    accuracies = 100 * (powers.argmax(-1) == np.load("y.npy")).mean(1)
+    assert (ran.code, ran.json["sd"]) == (0, pytest.approx(accuracies.std(ddof=1)))
+    assert ran.err.startswith("p.npy: warning: the outputs look like probabilities")
+    for words in (("--study", "p.npy"), ("--sd", 1, "--labels", "y.npy")):
+        ran = nondet("plan", "--effect", 2, *words)
+        assert (ran.code, ran.out) == (2, "")
+        assert "labels" in ran.err
+
+
+def test_a_plan_names_its_metric(nondet: Nondet) -> None:
+    """With an SD alone, --metric gives the unit."""
+    ran = nondet("plan", "--effect", 0.2, "--sd", 0.23, "--metric", "accuracy")
+    assert "a difference of 0.2 points of accuracy" in ran.out
 
 
 def test_a_plan_for_what_hardly_varies(nondet: Nondet) -> None:

@@ -82,10 +82,8 @@ def _read(name: str, labels: NDArray[Any] | None, metric: MetricName | None) -> 
 
 def _of_file(name: str, path: Path, labels: NDArray[Any] | None, metric: MetricName | None) -> Arm:
     outputs = read_outputs(path)
-    if labels is None and path.suffix == ".npy":
-        raise BadInput(
-            f"labels are needed to compare outputs (got none, and {name} holds one array); add --labels FILE"
-        )
+    if labels is None and path.suffix.lower() == ".npy":
+        raise BadInput(f"labels are needed beside outputs (got none, and {name} holds one array); add --labels FILE")
     truth = read_labels(path) if labels is None else labels
     classes_alone = outputs.ndim == 2 and outputs.dtype.kind in "iu"
     chosen = _metric(name, metric, CLASSES if classes_alone else LOGITS, "predicted classes" if classes_alone else "")

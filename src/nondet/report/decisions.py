@@ -14,6 +14,9 @@ from nondet.report.table import DASH
 COLUMNS = 3
 """As many comparisons fit beside each other."""
 
+LARGE = 1e6
+"""Figures from here on have three digits and an exponent: diverged runs may have any."""
+
 _DECIMALS = {"accuracy": 2, "cross_entropy": 4, "perplexity": 2}
 _MINUS = "\N{MINUS SIGN}"
 
@@ -144,7 +147,7 @@ def _undecided(c: Comparison) -> str:
 def _way_on(c: Comparison) -> str:
     margin = "" if c.margin else "; or name a --margin within which a difference does not matter"
     if c.more_runs is None:
-        return f"How many runs would decide does not follow from runs that do not vary{margin}."
+        return f"How many runs would decide does not follow from runs whose {c.metric.words} does not vary."
     if not c.more_runs_aim:
         return (
             f"To tell so small a difference from none would take more than {MOST_RUNS:,} further runs of each{margin}."
@@ -158,7 +161,8 @@ def _way_on(c: Comparison) -> str:
 
 def _interval(c: Comparison) -> str:
     if c.difference.low is None or c.difference.high is None:
-        return f"no interval, as all runs of each have the same; permutation test: p = {_chance(c.p_permutation)}"
+        same = f"no interval, as all runs of each have the same {c.metric.words}"
+        return f"{same}; permutation test: p = {_chance(c.p_permutation)}"
     share = f"{100 * (1 - c.level):g} % interval"
     return f"{share} {_signed(c.difference.low, c)} to {_signed(c.difference.high, c)}"
 
@@ -197,6 +201,8 @@ def _unit(c: Comparison) -> str:
 
 def _figure(value: float, c: Comparison) -> str:
     decimals = _DECIMALS[c.metric.name]
+    if abs(value) >= LARGE:
+        return f"{value:.3g}"
     return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 0.5 * 10.0**-decimals else f"{value:.0e}"
 
 
