@@ -115,6 +115,23 @@ def test_pairs_that_are_not_all_runs_say_so() -> None:
     assert "alone" not in method_words(all_paired)
 
 
+def test_some_pairs_that_go_opposite_ways_are_counted_in() -> None:
+    """All runs are compared, and the sentence, the table and the JSON say that pairs among them widen the interval."""
+    rng = np.random.Generator(np.random.Philox(6))
+    values = 90 + rng.normal(size=8)
+    a = arm(list(values), "a", list(range(1, 9)))
+    found = compare([a, arm([*(181 - values + 0.2 * rng.normal(size=8)), 92.0, 90.5], "b", list(range(1, 11)))])[0]
+    assert (found.method, found.pairs, found.runs) == ("widened", 8, (8, 10))
+    assert found.difference.estimate == pytest.approx(found.means[1] - found.means[0])
+    apart = compare([arm(list(values), "a"), arm([*(181 - values), 92.0, 90.5], "b")])[0]
+    assert (found.difference.high or 0) - (found.difference.low or 0) > 1.2 * (
+        (apart.difference.high or 0) - (apart.difference.low or 0)
+    )
+    assert "which widens the interval" in method_words(found)
+    assert (found.as_dict()["method"], found.as_dict()["pairs"]) == ("widened", 8)
+    assert next(iter(comparison_tables([found])))[1][6] == ["compared as", "", "runs, 8 pairs counted in"]
+
+
 def test_each_table_has_the_runs_of_a_that_it_is_about() -> None:
     """A run that A shares with one arm alone counts for the others: they stand in another table."""
     a, fewer, more = arm([1, 2, 3, 9], "a", None, "wxyz"), arm([4, 5, 6], "b", None, "zbc"), arm([4, 5, 6], "c")

@@ -17,6 +17,7 @@ COLUMNS = 3
 LARGE = 1e6
 """Figures from here on have three digits and an exponent: diverged runs may have any."""
 
+_METHODS = {"welch": "independent runs", "paired": "{} pairs", "widened": "runs, {} pairs counted in"}
 _DECIMALS = {"accuracy": 2, "cross_entropy": 4, "perplexity": 2}
 _MINUS = "\N{MINUS SIGN}"
 
@@ -48,7 +49,7 @@ def _rows(found: Sequence[Comparison]) -> list[list[str]]:
         ["churn within (%)", f"{a.churn.within_a:.2f}", *(f"{c.churn.within_b:.2f}" for c in found)],
         [f"difference to A [{share}]", "", *(_signed(c.difference.estimate or 0.0, c) + _range(c) for c in found)],
         ["p-value", "", *(_chance(c.p_value) for c in found)],
-        ["compared as", "", *(f"{c.pairs} pairs" if c.pairs else "independent runs" for c in found)],
+        ["compared as", "", *(_METHODS[c.method].format(c.pairs) for c in found)],
         ["chance that a run beats one of A", "", *(_superiority(c) for c in found)],
         ["SD ratio to A", "", *(_ratio(c.sd_ratio) for c in found)],
         ["churn to A (%)", "", *(f"{c.churn.between:.2f}" for c in found)],
@@ -81,7 +82,12 @@ def method_words(c: Comparison) -> str:
     """How the runs were compared, and why."""
     if c.correlation is None:
         return "Compared as independent runs (Welch's t-test)."
-    if c.pairs:
+    if c.method == "widened":
+        return (
+            f"Compared as runs of which {c.pairs} pairs have equal seeds: their values correlate at "
+            f"{c.correlation:.2f}, which widens the interval of Welch's t-test."
+        )
+    if c.method == "paired":
         text = f"Compared as {c.pairs} pairs of runs with equal seeds, whose values correlate at {c.correlation:.2f}"
         return text + ("; the difference is of these runs alone." if c.pairs < max(c.runs) else ".")
     return (
