@@ -205,3 +205,22 @@ def test_alike_ends_with_what_was_shown(nondet: Nondet, process: Nondet, tiny: P
     lines = " ".join(nondet("alike", folder).out.split())
     assert lines.index("From 4 runs a condition") < lines.index("until disagreement.error<50 in all of them")
     assert lines.index("until disagreement.error<50") < lines.rindex("were shown alike")
+
+
+def test_a_stopping_rule_is_noted_for_its_own_conditions(
+    nondet: Nondet, process: Nondet, tiny: Path, tmp_path: Path
+) -> None:
+    """The note holds after runs were added by hand, too, and is not of conditions that the rule was not about."""
+    folder = tmp_path / "ruled"
+    rule = ("--until", "disagreement.error<0.001", "--limit", 3)
+    for words in (("--runs", 3, "--vary", "init", *rule), ("--runs", 5, "--vary", "init", "--vary", "shuffle")):
+        assert process("run", tiny, *words, "--study", folder).code == 0
+    notes = nondet("compare", f"{folder}:init", f"{folder}:shuffle", "--json").json["notes"]
+    assert f"Runs of {folder}:init were added until disagreement.error<0.001, and not by a plan made before." in notes
+    assert not any("shuffle were added" in note for note in notes)
+
+
+def test_one_more_run_is_no_others() -> None:
+    """Of six runs that both arms have, five are named."""
+    a, b = arm([1, 2, 3, 4, 5, 6], "a", None, "uvwxyz"), arm([1, 2, 3, 4, 5, 6, 7, 8], "b", None, "uvwxyzst")
+    assert "runs 1, 2, 3, 4, 5 and 1 other of b are also in a" in compare([a, b])[0].notes[0]

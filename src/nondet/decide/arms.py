@@ -145,8 +145,8 @@ def _of_study(folder: Path, condition: str | None, metric: MetricName | None) ->
     fixed = [s for s in study.sources if s not in (*chosen.vary, *NOT_IN_ALL)]
     if fixed:
         notes.append(f"{name} keeps one seed of {', '.join(fixed)}, and what is said of it holds for that seed.")
-    if study.until is not None:
-        notes.append(f"{name} has as many runs as its stopping rule asked for ({study.until.expression}).")
+    if study.until is not None and chosen.name in (study.until.errors or [chosen.name]):
+        notes.append(f"Runs of {name} were added until {study.until.expression}, and not by a plan made before.")
     if failed:
         notes.append(f"{name}: {failed} failed runs are left out, so the comparison is of runs that do not fail.")
     return replace(

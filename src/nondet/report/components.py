@@ -159,8 +159,8 @@ def words(crossing: Crossing) -> list[str]:
     design = crossing.design
     if crossing.failures:
         named = [f"run {run} at epoch {epoch}" for run, epoch in crossing.failures.items()]
-        others = f" and {len(named) - SHOWN} others" if len(named) > SHOWN else ""
-        failed = "; ".join(named[:SHOWN]) + others
+        more = len(named) - SHOWN
+        failed = "; ".join(named[:SHOWN]) + (f" and {more} other{'s' * (more > 1)}" if more > 0 else "")
         return [
             f"Of the crossed design's runs {len(crossing.failures)} failed ({failed}), and variance components need a "
             "sound run in every cell, so there are none; try a lower learning rate (--set lr=...) in a new study."
