@@ -27,6 +27,7 @@ def alike(study: Path, /, *, margin: float = 1.25, level: float = 0.05, json: Fl
         As JSON: omnibus, pairs, margin, level, runs, left_out and sentence.
     """
     from nondet import study as studies
+    from nondet import until
     from nondet.decide.alike import MIN_RUNS, check_margin
     from nondet.report import alike as report
     from nondet.report import table, words
@@ -43,18 +44,19 @@ def alike(study: Path, /, *, margin: float = 1.25, level: float = 0.05, json: Fl
             f"run that all share (got {got or 'no conditions'}); "
             "add --runs 20, or another --vary, to `nondet run`"
         )
-    found = [report.alike(group, margin, level) for group in effects]
+    found, control = [report.alike(group, margin, level) for group in effects], control_is_zero(opened)
     if json:
         print(dumps(report.as_json(found, left_out), indent=2, allow_nan=False))
     else:
         for one in found:
             above = f"Sources that vary from epoch {one.effects.onset} on:" if len(found) > 1 else ""
-            print_table(table.for_terminal(report.rows(one), report.head(one)), report.sentence(one), "", above=above)
+            print_table(table.for_terminal(report.rows(one), report.head(one)), above=above)
         print_sentences(report.legend(found), *(f"Left out: {n} ({reason})." for n, reason in left_out.items()))
+        print_sentences(until.words(opened.until), *map(report.sentence, found))
     done, planned = studies.count_done(opened)
     if done < planned:
         say(f"Not finished: {planned - done} runs are still to train. Go on with: {opened.command_line}")
-    if control_is_zero(opened) is False:
+    if control is False:
         say(words.CONTROL_NOT_ZERO)
         return 3
     return 0

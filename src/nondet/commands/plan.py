@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from json import dumps
+from pathlib import Path
 from typing import Literal
 
 from nondet.commands.common import Flag, say
+from nondet.commands.measure import PROBABILITIES
 from nondet.errors import BadInput
 
 
@@ -17,6 +19,7 @@ def plan(
     power: float = 0.8,
     level: float = 0.05,
     metric: Literal["accuracy", "cross_entropy", "perplexity"] | None = None,
+    labels: Path | None = None,
     json: Flag = False,
 ) -> int:
     """How many runs of each of two arms a difference takes to be found, and what they cost.
@@ -28,28 +31,39 @@ def plan(
     sd
         The SD of one run's metric, if it is known.
     study
-        Or a pilot: a study's folder (its condition `all`, or its only one), or STUDY:condition.
+        Or a pilot: a study's folder (its condition `all`, or its only one), STUDY:condition, or outputs of others, as
+        for `nondet compare`.
     power
         The chance to find the difference, if it is there.
     level
         The chance to find one that is not.
     metric
-        Of the pilot; accuracy if left out, and perplexity of language models.
+        What the difference is of; of a pilot accuracy if left out, and perplexity of language models.
+    labels
+        With outputs of others that do not hold them: class numbers (n,) in a file.
     json
         As JSON, for scripts.
     """
     from nondet.decide.arms import read_arms
-    from nondet.decide.plan import plan_from, plan_with
+    from nondet.decide.plan import check_options, plan_from, plan_with
     from nondet.report import decisions, words
 
     if (sd is None) == (study is None):
         raise BadInput(f"plan takes one of --sd and --study (got {'none' if sd is None else 'both'}); give one")
-    pilot = None if study is None else read_arms([study], None, metric)[0]
-    planned = plan_with(sd or 0.0, effect, power, level) if pilot is None else plan_from(pilot, effect, power, level)
+    if study is None and labels is not None:
+        raise BadInput(f"--labels is for the outputs of a pilot (got {labels} beside --sd); leave it out")
+    check_options(effect, power, level)
+    pilot = None if study is None else read_arms([study], labels, metric)[0]
+    if pilot is None:
+        planned = plan_with(sd or 0.0, effect, power, level, metric)
+    else:
+        planned = plan_from(pilot, effect, power, level)
     if json:
         print(dumps({**planned.as_dict(), "sentence": decisions.plan_words(planned)}, indent=2, allow_nan=False))
     else:
         print("\n".join([*map(decisions.plain, planned.notes), decisions.plan_words(planned)]))
+    if pilot is not None and pilot.probabilities:
+        say(f"{pilot.name}: {PROBABILITIES}")
     if pilot is not None and pilot.control is False:
         say(words.CONTROL_NOT_ZERO)
         return 3

@@ -45,6 +45,7 @@ class Arm:
         values: one number per run, `(N,)`.
         predictions: `(N, n)`: classes, or the most probable tokens.
         labels: `(n,)`.
+        classes: how many logits each example has; None where only predictions are known, and of language models.
         numbers: of the runs, counted from 1; a study's run takes its number as its seeds.
         digests: of each run's outputs: equal outputs, equal digests.
         seeds: of each run, those of the sources that vary; None of outputs that no study made.
@@ -63,6 +64,7 @@ class Arm:
     labels: Integers
     numbers: tuple[int, ...]
     digests: tuple[str, ...]
+    classes: int | None = None
     seeds: tuple[Mapping[str, int], ...] | None = None
     seconds: tuple[float, ...] = ()
     environment: Mapping[str, Any] | None = None

@@ -25,7 +25,7 @@ from nondet.measures.files import read_labels, read_outputs
 from nondet.measures.language import perplexity, token_cross_entropy
 from nondet.measures.variability import accuracy, cross_entropy
 from nondet.protocol import NOT_IN_ALL, Condition
-from nondet.report.results import describe, is_text, retrain
+from nondet.report.results import control_is_zero, is_text, read_run, retrain
 from nondet.store import Stored
 from nondet.study import Study
 
@@ -59,6 +59,8 @@ def read_arms(names: Sequence[str], labels: Path | None = None, metric: MetricNa
 
 
 def _read(name: str, labels: NDArray[Any] | None, metric: MetricName | None) -> Arm:
+    if not name:
+        raise BadInput("an arm must be a study, STUDY:condition, or outputs (got an empty name); name one")
     path, condition = Path(name), None
     if not path.exists() and ":" in name:
         folder, _, condition = name.rpartition(":")
@@ -80,10 +82,8 @@ def _read(name: str, labels: NDArray[Any] | None, metric: MetricName | None) -> 
 
 def _of_file(name: str, path: Path, labels: NDArray[Any] | None, metric: MetricName | None) -> Arm:
     outputs = read_outputs(path)
-    if labels is None and path.suffix == ".npy":
-        raise BadInput(
-            f"labels are needed to compare outputs (got none, and {name} holds one array); add --labels FILE"
-        )
+    if labels is None and path.suffix.lower() == ".npy":
+        raise BadInput(f"labels are needed beside outputs (got none, and {name} holds one array); add --labels FILE")
     truth = read_labels(path) if labels is None else labels
     classes_alone = outputs.ndim == 2 and outputs.dtype.kind in "iu"
     chosen = _metric(name, metric, CLASSES if classes_alone else LOGITS, "predicted classes" if classes_alone else "")
@@ -107,6 +107,7 @@ def _of_logits(name: str, outputs: NDArray[Any], labels: NDArray[Any], metric: M
         labels=truth,
         numbers=tuple(range(1, len(logits) + 1)),
         digests=tuple(digest(run) for run in logits),
+        classes=logits.shape[2],
     )
 
 
@@ -133,9 +134,10 @@ def _of_study(folder: Path, condition: str | None, metric: MetricName | None) ->
     _check_independent(study, chosen, name)
     runs, missing, failed = _sound(study, chosen)
     if len(runs) < 2:
+        way_out = f"go on with {study.command_line}" if missing else "ask for more --runs, or train with another recipe"
         raise BadInput(
-            f"runs must be at least 2 to be compared ({name} has {len(runs)} that are finished and sound); "
-            f"go on with {study.command_line}"
+            f"runs must be at least 2 to be compared ({name} has {len(runs)} that are finished and sound, and {failed} "
+            f"that failed); {way_out}"
         )
     read = _of_text if is_text(study) else _of_classifier
     arm = read(name, study, runs, metric)
@@ -143,8 +145,8 @@ def _of_study(folder: Path, condition: str | None, metric: MetricName | None) ->
     fixed = [s for s in study.sources if s not in (*chosen.vary, *NOT_IN_ALL)]
     if fixed:
         notes.append(f"{name} keeps one seed of {', '.join(fixed)}, and what is said of it holds for that seed.")
-    if study.until is not None:
-        notes.append(f"{name} has as many runs as its stopping rule asked for ({study.until.expression}).")
+    if study.until is not None and chosen.name in (study.until.errors or [chosen.name]):
+        notes.append(f"Runs of {name} were added until {study.until.expression}, and not by a plan made before.")
     if failed:
         notes.append(f"{name}: {failed} failed runs are left out, so the comparison is of runs that do not fail.")
     return replace(
@@ -153,7 +155,7 @@ def _of_study(folder: Path, condition: str | None, metric: MetricName | None) ->
         seeds=tuple({s: run.record["run"]["seeds"][s] for s in chosen.vary} for run in runs.values()),
         seconds=tuple(float(run.record.get("seconds", 0.0)) for run in runs.values()),
         environment=study.environment,
-        control=_control(study),
+        control=control_is_zero(study),
         notes=tuple(notes),
     )
 
@@ -232,22 +234,13 @@ def _sound(study: Study, condition: Condition) -> tuple[dict[int, Stored], int, 
         if spec.key not in present:
             missing += 1
             continue
-        try:
-            run = study.store.get(spec.key)
-        except Damaged as error:
-            raise Damaged(f"{error}; it belongs to the run {describe(spec)}: {retrain(study)}") from error
+        run = read_run(study, spec)
         if run.record["failed"] is None:
             kept = {name: run.arrays[name] for name in ("outputs", "logprob", "prediction") if name in run.arrays}
             runs[number] = Stored(run.record, kept)
         else:
             failed += 1
     return runs, missing, failed
-
-
-def _control(study: Study) -> bool | None:
-    """Whether the finished repeats of the reference run are equal to the last bit; None of fewer than two."""
-    keys = study.control_specs().keys() & study.store.keys()
-    return len({study.store.record(key)["blob"]["sha256"] for key in keys}) == 1 if len(keys) > 1 else None
 
 
 def _stacked(study: Study, runs: Mapping[int, Stored], name: str) -> NDArray[Any]:
@@ -269,4 +262,9 @@ def _check_same_test(a: Arm, b: Arm) -> None:
         raise BadInput(
             f"both arms must answer the same test set ({a.name} and {b.name} have other labels at "
             f"{np.count_nonzero(a.labels != b.labels)} of {len(a.labels)} examples); compare studies of one test set"
+        )
+    if a.classes and b.classes and a.classes != b.classes:
+        raise BadInput(
+            f"both arms must choose among the same classes ({a.name} has {a.classes} logits for each example, {b.name} "
+            f"{b.classes}); give logits of the same classes, or predicted classes as integers"
         )

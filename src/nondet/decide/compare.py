@@ -13,13 +13,14 @@ from nondet.decide.arm import Arm, Metric
 from nondet.decide.churn import Churn, churn
 from nondet.decide.holm import holm
 from nondet.decide.independence import environments_differ, pairs, separated, without_copies
-from nondet.decide.means import Shift, paired, pairing_helps, permutation_p, sign_flip_p, welch
+from nondet.decide.means import Shift, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
 from nondet.decide.power import fewest, power_of_difference, power_of_equivalence
 from nondet.decide.spread import Estimate, sd_of, sd_ratio
 from nondet.decide.superiority import superiority
 from nondet.errors import BadInput
 
 Verdict = Literal["better", "worse", "alike", "undecided"]
+Method = Literal["welch", "paired", "widened"]
 
 POWER = 0.8
 """The chance with which `more_runs` decide, if what was seen is the truth."""
@@ -41,7 +42,9 @@ class Comparison:
             of either arm differs from the others.
         p_permutation: of the permutation test. p_holm: `p_value`, adjusted for several comparisons.
         p_alike: that the difference is outside of the margin, adjusted likewise; None without a margin.
-        pairs: how many pairs with equal seeds were compared as pairs; 0 if the runs were compared as independent ones.
+        method: "welch": the runs were compared as independent ones; "paired": those with equal seeds as pairs;
+            "widened": as independent ones, with the error that pairs among them add, which correlate below 0.
+        pairs: how many pairs with equal seeds the method counts in; 0 for "welch".
         correlation: of the values of runs with equal seeds; None where there are none.
         superiority, superiority_interval: chance that one run of B beats one of A, ties counted half.
         sd_ratio: SD of B divided by SD of A.
@@ -63,6 +66,7 @@ class Comparison:
     p_permutation: float
     p_holm: float
     p_alike: float | None
+    method: Method
     pairs: int
     correlation: float | None
     superiority: float
@@ -91,7 +95,7 @@ class Comparison:
             "p_value": self.p_value,
             "p_permutation": self.p_permutation,
             "p_alike": self.p_alike,
-            "method": "paired" if self.pairs else "welch",
+            "method": self.method,
             "pairs": self.pairs,
             "correlation": self.correlation,
             "superiority": self.superiority,
@@ -172,7 +176,7 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> tuple[Compa
     """A comparison as yet without a verdict, and what its error consists of."""
     a, b = separated(a, b)
     matched = pairs(a, b)
-    shift, p_permutation, used, correlation, parts = _difference(a, b, matched)
+    method, shift, p_permutation, correlation, parts = _difference(a, b, matched)
     p_value = shift.p_value()
     sign = a.metric.sign
     chance, low, high = superiority(sign * a.values, sign * b.values, level)
@@ -190,7 +194,8 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> tuple[Compa
         p_permutation=p_permutation,
         p_holm=1.0,
         p_alike=None if margin is None else shift.p_within(margin),
-        pairs=used,
+        method=method,
+        pairs=0 if method == "welch" else len(matched),
         correlation=correlation,
         superiority=chance,
         superiority_interval=(low, high),
@@ -207,17 +212,22 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> tuple[Compa
     return found, parts
 
 
-def _difference(a: Arm, b: Arm, matched: Sequence[tuple[int, int]]) -> tuple[Shift, float, int, float | None, _Parts]:
-    """The difference of means by the fitting test, its permutation p-value, how many pairs, and their correlation."""
+def _difference(
+    a: Arm, b: Arm, matched: Sequence[tuple[int, int]]
+) -> tuple[Method, Shift, float, float | None, _Parts]:
+    """How the means are compared, their difference, its permutation p-value, and the correlation of the pairs."""
     unpaired = welch(a.values, b.values)
     first, second = a.values[[i for i, _ in matched]], b.values[[j for _, j in matched]]
     helps, correlation = pairing_helps(first, second, unpaired)
-    if helps:
-        parts = _Parts(paired(first, second).estimate, (float(np.var(second - first, ddof=1)),), (len(matched),))
-        return paired(first, second), sign_flip_p(second - first), len(matched), correlation, parts
-    variances = tuple(float(np.var(x.values - x.values[0], ddof=1)) for x in (a, b))
-    parts = _Parts(unpaired.estimate, variances, (len(a), len(b)))
-    return unpaired, permutation_p(a.values, b.values), 0, correlation, parts
+    if helps and ((correlation or 0.0) > 0 or len(matched) == len(a) == len(b)):
+        shift = paired(first, second)
+        parts = _Parts(shift.estimate, (float(np.var(second - first, ddof=1)),), (len(matched),))
+        return "paired", shift, sign_flip_p(second - first), correlation, parts
+    shift = widened(a.values, b.values, matched) if helps else unpaired
+    wider = (shift.error / unpaired.error) ** 2 if helps else 1.0
+    variances = tuple(wider * float(np.var(x.values - x.values[0], ddof=1)) for x in (a, b))
+    parts = _Parts(shift.estimate, variances, (len(a), len(b)))
+    return "widened" if helps else "welch", shift, permutation_p(a.values, b.values), correlation, parts
 
 
 def _verdict(found: Comparison) -> Verdict:

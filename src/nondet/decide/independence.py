@@ -8,6 +8,9 @@ from dataclasses import replace
 from nondet.decide.arm import Arm, answers
 from nondet.errors import BadInput
 
+SHOWN = 5
+"""Runs that are named."""
+
 
 def without_copies(arm: Arm) -> Arm:
     """The arm with each run once: runs with equal outputs count as one, and a note says which.
@@ -111,5 +114,6 @@ def environments_differ(a: Arm, b: Arm) -> str:
 
 
 def _runs(numbers: Sequence[str]) -> str:
-    shown = ", ".join(numbers[:5]) + (f" and {len(numbers) - 5} others" if len(numbers) > 5 else "")
+    more = len(numbers) - SHOWN
+    shown = ", ".join(numbers[:SHOWN]) + (f" and {more} other{'s' * (more > 1)}" if more > 0 else "")
     return f"{'run' if len(numbers) == 1 else 'runs'} {shown}"

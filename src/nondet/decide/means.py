@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -12,9 +13,10 @@ from scipy import special
 from nondet.measures.arrays import TILE, Floats
 
 PERMUTATIONS = 9999
-DEPENDENT = 0.02
-"""Pairs count as dependent where their correlation differs from 0 at this level: with independent ones, the choice
-between a paired and an unpaired test then costs at most half a point of a level of 5 % (docs/compare.md)."""
+DEPENDENT, OPPOSED = 0.02, 0.5
+"""Pairs count as dependent where their correlation differs from 0 at this level: the first where it is above 0, since
+to take pairs for independent runs is conservative then; the second where it is below, since that is not. So the choice
+between a paired and an unpaired test costs little of a level of 5 % (docs/compare.md)."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,34 @@ def paired(a: Floats, b: Floats) -> Shift:
 def pairing_helps(a: Floats, b: Floats, unpaired: Shift) -> tuple[bool, float | None]:
     """Whether pairs should be compared as pairs, and their correlation (None where an arm does not vary).
 
-    They should where their correlation differs from 0 (DEPENDENT), unless it is positive and the pairs, which may be
-    fewer than the runs, give no smaller error than `unpaired`, which is conservative then.
+    They should where their correlation differs from 0 (DEPENDENT, OPPOSED), unless it is positive and the pairs, which
+    may be fewer than the runs, give no smaller error than `unpaired`, which is conservative then.
     """
     if len(a) < 3 or not (np.ptp(a) > 0 and np.ptp(b) > 0):
         return False, None
     correlation = float(np.corrcoef(a, b)[0, 1])
     squared = min(correlation**2, 1 - 1e-15)
     t = math.sqrt(squared * (len(a) - 2) / (1 - squared))
-    dependent = 2 * float(special.stdtr(len(a) - 2, -t)) < DEPENDENT
+    dependent = 2 * float(special.stdtr(len(a) - 2, -t)) < (DEPENDENT if correlation > 0 else OPPOSED)
     error = paired(a, b).error
     known = error > 1e-9 * unpaired.error  # differences that are equal but for rounding have none
     return bool(dependent and known and (correlation < 0 or error < unpaired.error)), correlation
+
+
+def widened(a: Floats, b: Floats, matched: Sequence[tuple[int, int]]) -> Shift:
+    """Mean of b - mean of a, where some runs (their places) belong together in pairs that correlate below 0.
+
+    Welch's error, with twice the covariance of the pairs added to its square. Parts of an error that may depend on each
+    other in any way have at least the degrees of freedom `1 / (sum of share / sqrt(df))^2`. Where all runs are in pairs
+    this is the paired t-test.
+    """
+    unpaired, pairs = welch(a, b), len(matched)
+    first, second = a[[i for i, _ in matched]], b[[j for _, j in matched]]
+    covariance = max(0.0, -float(np.cov(first, second)[0, 1]))
+    parts = _mean(a)[1], _mean(b)[1], 2 * pairs * covariance / (len(a) * len(b))
+    total = sum(parts)
+    spread = sum(p / total / math.sqrt(n - 1) for p, n in zip(parts, (len(a), len(b), pairs), strict=True))
+    return Shift(unpaired.estimate, math.sqrt(total), 1 / spread**2)
 
 
 def permutation_p(a: Floats, b: Floats, seed: int = 0) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nondet.decide.arm import Arm
+from nondet.decide.arm import Arm, MetricName
 from nondet.decide.independence import without_copies
 from nondet.decide.power import LARGEST, runs_per_arm
 from nondet.decide.spread import Estimate, sd_of
@@ -25,7 +25,7 @@ class Plan:
         runs_per_arm: at the SD itself. low, high: at the ends of its interval; None where there is none, or where it
             takes more than a million.
         pilot: the name of the pilot's arm; empty if the SD was given. pilot_runs: its independent runs.
-        metric: of the pilot; empty if the SD was given.
+        metric: of the difference; empty if it was not named.
         seconds_per_run: mean of the pilot's recorded times, each a share of its stack's; None without a pilot.
         runs_to_train: what both arms need beyond the runs of the pilot, which serves as one of them.
         notes: what else a reader must know, a sentence each.
@@ -70,18 +70,21 @@ class Plan:
         }
 
 
-def plan_with(sd: float, effect: float, power: float = 0.8, level: float = 0.05) -> Plan:
+def plan_with(
+    sd: float, effect: float, power: float = 0.8, level: float = 0.05, metric: MetricName | None = None
+) -> Plan:
     """A plan for runs whose SD is known.
 
     Raises:
         BadInput: the effect or the SD is not a finite number above 0, the power or the level not between 0 and 1, or
             it takes more than a million runs.
     """
-    _check(effect, power, level)
+    check_options(effect, power, level)
     if not 0 < sd < math.inf:
         raise BadInput(f"sd must be above 0 (got {sd}); give the SD of one run's metric, in the unit of the effect")
     runs = _needed(effect, sd, power, level)
-    return Plan(effect, power, level, Estimate(sd, None, None), runs, None, None, "", 0, "", None, 2 * runs, ())
+    known = Estimate(sd, None, None)
+    return Plan(effect, power, level, known, runs, None, None, "", 0, metric or "", None, 2 * runs, ())
 
 
 def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05) -> Plan:
@@ -90,7 +93,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
     Raises:
         BadInput: as `plan_with`; or the pilot's runs do not vary.
     """
-    _check(effect, power, level)
+    check_options(effect, power, level)
     pilot = without_copies(pilot)
     sd = sd_of(pilot.values)
     if not sd.estimate:
@@ -117,7 +120,12 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
     )
 
 
-def _check(effect: float, power: float, level: float) -> None:
+def check_options(effect: float, power: float, level: float) -> None:
+    """Refuse an effect that is not a finite number above 0, and a power or a level that is no probability.
+
+    Raises:
+        BadInput: so it is.
+    """
     if not 0 < effect < math.inf:
         raise BadInput(f"effect must be above 0 (got {effect}); give the smallest difference that matters")
     for name, value, usual in (("power", power, 0.8), ("level", level, 0.05)):

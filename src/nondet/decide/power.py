@@ -18,7 +18,7 @@ def power_of_difference(effect: float, error: float, freedom: float, level: floa
     """
     if not effect:
         return level
-    shift, bound = abs(effect) / error, float(special.stdtrit(freedom, 1 - level / 2))
+    shift, bound = abs(effect) / error if error else math.inf, float(special.stdtrit(freedom, 1 - level / 2))
     return _above(freedom, shift, bound) + _above(freedom, -shift, bound)
 
 

@@ -20,6 +20,9 @@ from nondet.study import Study
 
 DASH = "\N{EN DASH}"
 TIMES = " \N{MULTIPLICATION SIGN} "
+SHOWN = 5
+"""Failed runs that are named."""
+
 DECIDED = 0.5
 """A share whose whole interval is above this is most of the variance."""
 
@@ -155,7 +158,9 @@ def words(crossing: Crossing) -> list[str]:
     """What the crossing says, in two or three sentences; or why it says nothing."""
     design = crossing.design
     if crossing.failures:
-        failed = "; ".join(f"run {run} at epoch {epoch}" for run, epoch in crossing.failures.items())
+        named = [f"run {run} at epoch {epoch}" for run, epoch in crossing.failures.items()]
+        more = len(named) - SHOWN
+        failed = "; ".join(named[:SHOWN]) + (f" and {more} other{'s' * (more > 1)}" if more > 0 else "")
         return [
             f"Of the crossed design's runs {len(crossing.failures)} failed ({failed}), and variance components need a "
             "sound run in every cell, so there are none; try a lower learning rate (--set lr=...) in a new study."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from nondet.decide.compare import MOST_RUNS, POWER, Comparison
@@ -13,6 +14,10 @@ from nondet.report.table import DASH
 COLUMNS = 3
 """As many comparisons fit beside each other."""
 
+LARGE = 1e6
+"""Figures from here on have three digits and an exponent: diverged runs may have any."""
+
+_METHODS = {"welch": "independent runs", "paired": "{} pairs", "widened": "runs, {} pairs counted in"}
 _DECIMALS = {"accuracy": 2, "cross_entropy": 4, "perplexity": 2}
 _MINUS = "\N{MINUS SIGN}"
 
@@ -27,9 +32,11 @@ def comparisons_dict(found: Sequence[Comparison]) -> dict[str, Any]:
 
 def comparison_tables(found: Sequence[Comparison]) -> Iterator[tuple[list[str], list[list[str]]]]:
     """Titles and rows of tables that have a column for A and for each of a few that are compared with it."""
-    for start in range(0, len(found), COLUMNS):
-        part = found[start : start + COLUMNS]
-        yield ["", f"A: {plain(part[0].a)}", *(plain(c.b) for c in part)], _rows(part)
+    for _, same in groupby(found, key=lambda c: (c.runs[0], c.means[0], c.sds[0])):  # A without what it shares with B
+        comparisons = list(same)
+        for start in range(0, len(comparisons), COLUMNS):
+            part = comparisons[start : start + COLUMNS]
+            yield ["", f"A: {plain(part[0].a)}", *(plain(c.b) for c in part)], _rows(part)
 
 
 def _rows(found: Sequence[Comparison]) -> list[list[str]]:
@@ -42,7 +49,7 @@ def _rows(found: Sequence[Comparison]) -> list[list[str]]:
         ["churn within (%)", f"{a.churn.within_a:.2f}", *(f"{c.churn.within_b:.2f}" for c in found)],
         [f"difference to A [{share}]", "", *(_signed(c.difference.estimate or 0.0, c) + _range(c) for c in found)],
         ["p-value", "", *(_chance(c.p_value) for c in found)],
-        ["compared as", "", *(f"{c.pairs} pairs" if c.pairs else "independent runs" for c in found)],
+        ["compared as", "", *(_METHODS[c.method].format(c.pairs) for c in found)],
         ["chance that a run beats one of A", "", *(_superiority(c) for c in found)],
         ["SD ratio to A", "", *(_ratio(c.sd_ratio) for c in found)],
         ["churn to A (%)", "", *(f"{c.churn.between:.2f}" for c in found)],
@@ -75,8 +82,14 @@ def method_words(c: Comparison) -> str:
     """How the runs were compared, and why."""
     if c.correlation is None:
         return "Compared as independent runs (Welch's t-test)."
-    if c.pairs:
-        return f"Compared as {c.pairs} pairs of runs with equal seeds, whose values correlate at {c.correlation:.2f}."
+    if c.method == "widened":
+        return (
+            f"Compared as runs of which {c.pairs} pairs have equal seeds: their values correlate at "
+            f"{c.correlation:.2f}, which widens the interval of Welch's t-test."
+        )
+    if c.method == "paired":
+        text = f"Compared as {c.pairs} pairs of runs with equal seeds, whose values correlate at {c.correlation:.2f}"
+        return text + ("; the difference is of these runs alone." if c.pairs < max(c.runs) else ".")
     return (
         f"Compared as independent runs (Welch's t-test): the values of runs with equal seeds correlate at "
         f"{c.correlation:.2f}, too little for pairs to help."
@@ -140,7 +153,7 @@ def _undecided(c: Comparison) -> str:
 def _way_on(c: Comparison) -> str:
     margin = "" if c.margin else "; or name a --margin within which a difference does not matter"
     if c.more_runs is None:
-        return f"How many runs would decide does not follow from runs that do not vary{margin}."
+        return f"How many runs would decide does not follow from runs whose {c.metric.words} does not vary."
     if not c.more_runs_aim:
         return (
             f"To tell so small a difference from none would take more than {MOST_RUNS:,} further runs of each{margin}."
@@ -154,7 +167,8 @@ def _way_on(c: Comparison) -> str:
 
 def _interval(c: Comparison) -> str:
     if c.difference.low is None or c.difference.high is None:
-        return f"no interval, as all runs of each have the same; permutation test: p = {_chance(c.p_permutation)}"
+        same = f"no interval, as all runs of each have the same {c.metric.words}"
+        return f"{same}; permutation test: p = {_chance(c.p_permutation)}"
     share = f"{100 * (1 - c.level):g} % interval"
     return f"{share} {_signed(c.difference.low, c)} to {_signed(c.difference.high, c)}"
 
@@ -193,6 +207,8 @@ def _unit(c: Comparison) -> str:
 
 def _figure(value: float, c: Comparison) -> str:
     decimals = _DECIMALS[c.metric.name]
+    if abs(value) >= LARGE:
+        return f"{value:.3g}"
     return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 0.5 * 10.0**-decimals else f"{value:.0e}"
 
 
@@ -206,8 +222,8 @@ def _chance(p: float) -> str:
 
 def plan_words(plan: Plan) -> str:
     """A plan in a few sentences."""
-    points = "point" if plan.effect == 1 else "points"
-    unit = {"accuracy": f" {points} of accuracy", "cross_entropy": " nats", "perplexity": " of perplexity"}
+    s = "" if plan.effect == 1 else "s"
+    unit = {"accuracy": f" point{s} of accuracy", "cross_entropy": f" nat{s}", "perplexity": " of perplexity"}
     text = (
         f"{plan.runs_per_arm:,} runs of each arm find a difference of {plan.effect:g}{unit.get(plan.metric, '')} with "
         f"a chance of {100 * plan.power:g} % (two-sided t-test at {100 * plan.level:g} %), if one run's SD is "
@@ -220,9 +236,8 @@ def plan_words(plan: Plan) -> str:
         text += " So few runs give that SD no interval: the number is a guess."
     else:
         high = "more than a million" if plan.high is None else f"{plan.high:,}"
-        text += (
-            f" The SD is known only to lie between {plan.sd.low:.3g} and {plan.sd.high:.3g} (95 %), which makes it "
-            f"{plan.low:,} to {high}."
+        text += f" The SD is known only to lie between {plan.sd.low:.3g} and {plan.sd.high:.3g} (95 %), which " + (
+            f"makes it {plan.low:,} to {high}." if plan.low != plan.high else "changes nothing."
         )
     text += f" With the pilot's runs as one arm, {plan.runs_to_train:,} runs are to be trained"
     return text + (f": about {duration(plan.seconds)} at the pilot's pace." if plan.seconds else ".")
@@ -233,4 +248,4 @@ def duration(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return f"{seconds:.0f} seconds" if seconds >= 2 else f"{seconds:.1g} seconds"

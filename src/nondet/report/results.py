@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nondet.report.components import Crossing
 
 AnyMeasures = Measures | LanguageMeasures
+Read = TypeVar("Read")
 
 
 def not_measured(text: bool) -> dict[str, Any]:
@@ -134,15 +135,24 @@ def read_results(study: Study, examples: bool = False) -> Results:
     stored: dict[str, Stored] = {}
     for key, spec in planned.items():
         if key in present or key in study.finished:
-            try:
-                stored[key] = study.store.get(key)
-            except Damaged as error:
-                raise Damaged(
-                    f"{error}; it belongs to the run {describe(spec)}, which no table may use: {retrain(study)}"
-                ) from error
+            stored[key] = read_run(study, spec)
     conditions = tuple(_measured(study, c, stored, examples) for c in study.conditions)
     missing, crossing = len(planned) - len(stored), read_crossing(study, stored)
     return Results(study, _control(study, stored, examples), conditions, missing, crossing, examples)
+
+
+def read_run(study: Study, spec: RunSpec) -> Stored:
+    """A run from the study's store; Damaged, with the way to retrain it, if it is not what was written, or lost."""
+    return _read(study, spec, study.store.get)
+
+
+def _read(study: Study, spec: RunSpec, read: Callable[[str], Read]) -> Read:
+    try:
+        return read(spec.key)
+    except Damaged as error:
+        raise Damaged(
+            f"{error}; it belongs to the run {describe(spec)}, which no table may use: {retrain(study)}"
+        ) from error
 
 
 def describe(spec: RunSpec) -> str:
@@ -169,10 +179,13 @@ def verify(study: Study) -> tuple[int, list[str]]:
 
 
 def control_is_zero(study: Study) -> bool | None:
-    """Whether the control's runs are equal to the last bit; None while fewer than two of them are finished."""
-    present = study.store.keys()
-    digests = [study.store.record(key)["blob"]["sha256"] for key in study.control_specs() if key in present]
-    return len({*digests}) == 1 if len(digests) > 1 else None
+    """Whether the control's runs are equal to the last bit; None while fewer than two of them are finished.
+
+    Damaged if one was finished and its record is lost.
+    """
+    present = study.store.keys() | study.finished
+    records = [_read(study, s, study.store.record) for key, s in study.control_specs().items() if key in present]
+    return len({record["blob"]["sha256"] for record in records}) == 1 if len(records) > 1 else None
 
 
 def sound_runs(
@@ -180,14 +193,15 @@ def sound_runs(
 ) -> tuple[dict[int, Stored], dict[int, int]]:
     """A condition's finished runs by number, counted from 1, and the epochs at which others failed.
 
-    stored: runs read before, by key; without it they are read, and checked, from the study's store.
+    stored: runs read before, by key; without it they are read, and checked, from the study's store: Damaged if one is
+    not sound, or was there and is lost.
     """
-    present = study.store.keys() if stored is None else stored.keys()
+    present = study.store.keys() | study.finished if stored is None else stored.keys()
     sound: dict[int, Stored] = {}
     failures: dict[int, int] = {}
     for number, spec in enumerate(condition.specs(study.identity, study.sources), start=1):
         if spec.key in present:
-            run = study.store.get(spec.key) if stored is None else stored[spec.key]
+            run = read_run(study, spec) if stored is None else stored[spec.key]
             if run.record["failed"] is None:
                 sound[number] = run
             else:
