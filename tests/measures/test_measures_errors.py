@@ -224,6 +224,15 @@ def test_one_odd_run_has_an_interval() -> None:
     assert 0 < found.low < rows.mean() < found.high < math.inf
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e-90, 1e90, 2e100])
+def test_intervals_do_not_depend_on_the_unit(size: float) -> None:
+    """Figures of any size that the checks let through have the interval of the same figures in another unit."""
+    rows = np.array([1.0, 1.5, 2.0, 4.0])
+    plain, scaled = measures.pairwise_uncertainty(rows), measures.pairwise_uncertainty(size * rows)
+    assert scaled.error == pytest.approx(size * plain.error, rel=1e-12)
+    assert (scaled.low, scaled.high) == pytest.approx((size * plain.low, size * plain.high), rel=1e-12)
+
+
 # --- every figure of a record ------------------------------------------------------------------------------------
 
 

@@ -79,7 +79,8 @@ def uncertainties(figures: Mapping[str, Figure], examples: int) -> dict[str, Unc
     for name, f in figures.items():
         u = by_example.widened(f.over_runs, f.value, f.added, examples, DISTANCE_FROM.get(name))
         least, most = BOUNDS.get(name, (-math.inf, math.inf))
-        found[name] = u if math.isnan(u.low) else Uncertainty(u.error, max(least, u.low), min(most, u.high))
+        known = math.isfinite(u.low) and math.isfinite(u.high)  # one that ends beyond all numbers says nothing
+        found[name] = Uncertainty(u.error, *((max(least, u.low), min(most, u.high)) if known else NO_INTERVAL))
     return found
 
 
