@@ -137,7 +137,8 @@ def test_an_interval_beyond_all_numbers_is_none() -> None:
     large = {"cross_entropy.sd": Figure(1e9, Uncertainty(1e8, 8e8, 2e9), 1e26)}
     (found,) = uncertainties(large, 2).values()
     assert found.error == pytest.approx(1e13)
-    assert math.isnan(found.low) and math.isnan(found.high)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
 
 
 

@@ -112,7 +112,7 @@ def test_contradiction_of_undecided_runs() -> None:
 
 
 def test_certainty_of_different_sizes_is_told_apart() -> None:
-    """Runs whose probabilities are the same 0 and 1 in float64 are not equal: a third loses more against one of them."""
+    """Runs whose probabilities are the same 0 and 1 in float64 are not equal: a third tells them apart."""
     margins = np.array([2000.0, 6000.0, -4000.0])
     outputs = np.zeros((3, 1, 2))
     outputs[..., 0] = margins[:, None]
