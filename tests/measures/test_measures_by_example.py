@@ -141,7 +141,6 @@ def test_an_interval_beyond_all_numbers_is_none() -> None:
     assert math.isnan(found.high)
 
 
-
 def test_coverage_of_runs_and_examples() -> None:
     """Intervals hold the truth in about 95 cases of 100 with both drawn anew; those over runs alone in far fewer."""
     rng = np.random.default_rng(5)
