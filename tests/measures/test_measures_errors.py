@@ -295,6 +295,13 @@ def test_predicted_classes_alone(sample: Callable[..., Any]) -> None:
         assert record["intervals"][name] == (None if needed else whole["intervals"][name])
 
 
+@pytest.mark.parametrize(("predicted", "labels"), [([[0, 1], [1, -100]], [0, 1]), ([[0, 1], [1, 1]], [0, -100])])
+def test_numbers_below_zero_are_no_classes(predicted: Any, labels: Any) -> None:
+    """A label that marks what is to be ignored is refused, not counted as wrong."""
+    with pytest.raises(BadInput, match=r"(predicted classes|labels) must be 0 or more \(got -100\); leave out"):
+        measures.measure_predictions(predicted, labels)
+
+
 def test_a_constant_run_has_no_correlation_and_no_error_of_one(sample: Callable[..., Any]) -> None:
     """Its correlation is null, and so are its error and interval; the other figures have theirs."""
     outputs, labels = sample(runs=4)
