@@ -219,7 +219,7 @@ def test_examples_in_words(nondet: Nondet, three: Path) -> None:
     ran = nondet("examples", three, "--top", 2)
     assert ran.code == 0
     text = " ".join(ran.out.split())
-    assert "all 3 runs of all agree" in text
+    assert "all 3 runs agree (condition all; " in text
     assert "the 10 % that flip most" in text
     assert "churn (%)" in text
 

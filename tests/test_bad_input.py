@@ -87,6 +87,7 @@ def refused(nondet: Callable[..., Any]) -> Refused:
         (["verify", "missing"], ("missing is not a study",)),
         (["measure"], ("requires an argument",)),
         (["measure", "x.npy"], ("x.npy", "No such file")),
+        (["measure", "two\nlines.npy"], ("lines.npy", "No such file")),
         (["dance"], ("dance",)),
     ],
 )

@@ -14,7 +14,7 @@ from scipy import special, stats
 from nondet import measures
 from nondet.measures import by_example
 from nondet.measures.errors import Uncertainty
-from nondet.measures.figures import DISTANCE_FROM
+from nondet.measures.figures import DISTANCE_FROM, Figure, uncertainties
 from nondet.measures.summary import NAMES
 
 
@@ -147,6 +147,23 @@ def test_coverage_with_few_wrong_examples() -> None:
         u = by_example.widened_share(over_runs, accuracies.mean(), added, 100)
         held += u.low <= 98 <= u.high
     assert 0.92 - 0.011 <= held / 600 <= 0.98 + 0.006
+
+
+def test_an_end_that_rounds_to_its_origin_can_be_widened() -> None:
+    """Three runs can have an interval that ends at 1 in float64; drawing the examples makes it no narrower."""
+    u = by_example.widened(Uncertainty(2e-4, -9e30, 1.0), 0.9998, 8e-5, 20, 1.0)
+    assert u.error == pytest.approx(math.hypot(2e-4, math.sqrt(8e-5)))
+    assert u.low <= -9e30
+    assert u.high == 1.0
+
+
+def test_an_interval_beyond_all_numbers_is_none() -> None:
+    """Where the examples leave a large figure unknown by a factor that no number holds, it has an error alone."""
+    large = {"cross_entropy.sd": Figure(1e9, Uncertainty(1e8, 8e8, 2e9), 1e26)}
+    (found,) = uncertainties(large, 2).values()
+    assert found.error == pytest.approx(1e13)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
 
 
 def test_coverage_of_runs_and_examples() -> None:

@@ -111,6 +111,16 @@ def test_contradiction_of_undecided_runs() -> None:
     assert measures.ensemble_cross_entropy_delta(outputs, [0]) == pytest.approx(expected, rel=1e-14)
 
 
+def test_certainty_of_different_sizes_is_told_apart() -> None:
+    """Runs whose probabilities are the same 0 and 1 in float64 are not equal: a third tells them apart."""
+    margins = np.array([2000.0, 6000.0, -4000.0])
+    outputs = np.zeros((3, 1, 2))
+    outputs[..., 0] = margins[:, None]
+    expected = plain_cross_entropy_delta(outputs, np.array([0]))
+    assert expected == pytest.approx(-(1000 + 2000) / 3, rel=1e-12)
+    assert measures.ensemble_cross_entropy_delta(outputs, [0]) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("classes", [4, 40])
 def test_deltas_do_not_depend_on_tiles(
     sample: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, classes: int
@@ -120,7 +130,7 @@ def test_deltas_do_not_depend_on_tiles(
     both = measures.ensemble_accuracy_delta, measures.ensemble_cross_entropy_delta
     whole = [delta(outputs, labels) for delta in both]
     for examples in (1, 7):
-        monkeypatch.setattr("nondet.measures.arrays.TILE", examples * 5 * classes)
+        monkeypatch.setattr("nondet.measures.ensemble.TILE", examples * 5 * classes)
         parts = [delta(outputs, labels) for delta in both]
         assert parts[0] == whole[0]
         assert parts[1] == pytest.approx(whole[1], rel=1e-13)

@@ -224,6 +224,15 @@ def test_one_odd_run_has_an_interval() -> None:
     assert 0 < found.low < rows.mean() < found.high < math.inf
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e-90, 1e90, 2e100])
+def test_intervals_do_not_depend_on_the_unit(size: float) -> None:
+    """Figures of any size that the checks let through have the interval of the same figures in another unit."""
+    rows = np.array([1.0, 1.5, 2.0, 4.0])
+    plain, scaled = measures.pairwise_uncertainty(rows), measures.pairwise_uncertainty(size * rows)
+    assert scaled.error == pytest.approx(size * plain.error, rel=1e-12)
+    assert (scaled.low, scaled.high) == pytest.approx((size * plain.low, size * plain.high), rel=1e-12)
+
+
 # --- every figure of a record ------------------------------------------------------------------------------------
 
 
@@ -322,6 +331,13 @@ def test_predicted_classes_alone(sample: Callable[..., Any]) -> None:
         needed = name in LOGITS_NEEDED
         assert record["errors"][name] == (None if needed else whole["errors"][name])
         assert record["intervals"][name] == (None if needed else whole["intervals"][name])
+
+
+@pytest.mark.parametrize(("predicted", "labels"), [([[0, 1], [1, -100]], [0, 1]), ([[0, 1], [1, 1]], [0, -100])])
+def test_numbers_below_zero_are_no_classes(predicted: Any, labels: Any) -> None:
+    """A label that marks what is to be ignored is refused, not counted as wrong."""
+    with pytest.raises(BadInput, match=r"(predicted classes|labels) must be 0 or more \(got -100\); leave out"):
+        measures.measure_predictions(predicted, labels)
 
 
 def test_a_constant_run_has_no_correlation_and_no_error_of_one(sample: Callable[..., Any]) -> None:

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import os
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -262,10 +263,11 @@ KEYS = "run,example,a,b\n"
     ("name", "content", "message"),
     [
         ("o.npy", b"", r"o\.npy must be a whole \.npy file"),
+        ("o.npy", npy(OUT := np.zeros((2, 3))) * 2, r"it goes on for 176 bytes after the array of shape \(2, 3\)"),
         ("o.npz", b"", r"o\.npz must be a whole \.npz file of numbers \(File is not a zip file\); write it with"),
         ("o.npz", npz(a=b"1"), r"must be a whole \.npz file"),
         ("o.npz", npz(), r"must hold one array named outputs \(got no array\)"),
-        ("o.npz", npz(a=npy(OUT := np.zeros((2, 3))), b=npy(OUT)), r"one array named outputs \(got 'a', 'b'\)"),
+        ("o.npz", npz(a=npy(OUT), b=npy(OUT)), r"one array named outputs \(got 'a', 'b'\)"),
         ("o.npz", npz(labels=npy(OUT)), r"must hold one array named outputs \(got 'labels'\)"),
         ("o.npz", npz(a=npy(OUT, claim=(200, 3))), r"its header says \(200, 3\), which is not its size"),
         ("o.npz", npz(a=npy(OUT, claim=(2**40, 2**40))), r"its header says .* which is not its size"),
@@ -282,6 +284,7 @@ KEYS = "run,example,a,b\n"
         ("o.safetensors", tensors(tensor(shape=(2**62, 2**62, 2))), r"which is not its size"),
         ("o.safetensors", tensors(tensor(shape=(-4, -3, 2))), r"points outside it|header says|whole"),
         ("o.safetensors", tensors(tensor(dtype="BF16")), r"float16, float32, float64 or integers \(got 'BF16'\)"),
+        ("o.safetensors", tensors(tensor(shape=(4.5, 3, 2))), r"sizes that are no whole numbers"),
         ("o.safetensors", tensors({"outputs": 3}), r"must be a whole \.safetensors file"),
         ("o.csv", b"", r"o\.csv must be a table that can be read \(Empty CSV file"),
         ("o.csv", b"run;example;a;b\n0;0;1;2\n", r"columns run, example .* \(got 'run;example;a;b'\)"),
@@ -311,6 +314,22 @@ def test_hostile_files_are_refused(tmp_path: Path, name: str, content: bytes, me
     with pytest.raises(BadInput, match=message) as caught:
         read_outputs(tmp_path / name)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_archive_without_arrays_holds_none(tmp_path: Path) -> None:
+    """What is in a .npz and is no .npy file is no array, whatever its name."""
+    with zipfile.ZipFile(tmp_path / "o.npz", "w") as archive:
+        archive.writestr("outputs.txt", b"x")
+    with pytest.raises(BadInput, match=r"must hold one array named outputs \(got no array\)"):
+        read_outputs(tmp_path / "o.npz")
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "safetensors", "csv", "parquet"])
+def test_pipes_are_not_waited_for(tmp_path: Path, kind: str) -> None:
+    """A pipe is refused before it is opened, which would wait for another program."""
+    os.mkfifo(tmp_path / f"o.{kind}")
+    with pytest.raises(BadInput, match=r"must be a file or a folder \(got a device or a pipe\)"):
+        read_outputs(tmp_path / f"o.{kind}")
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz"])

@@ -54,7 +54,7 @@ class Parsed(HTMLParser):
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += data.replace("\N{NO-BREAK SPACE}", " ")
 
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.elements if name == tag]
@@ -164,6 +164,17 @@ def test_the_page_says_what_show_says(page_of: Any, nondet: Nondet, finished: Pa
         assert str(value) in text
 
 
+def test_every_command_is_named(nondet: Nondet, tiny: Path) -> None:
+    """A study that several commands made, none of which would make it alone, names them all, in order."""
+    nondet("run", tiny, "--runs", 2, "--vary", "init", "--workers", 1, "--study", "grown")
+    nondet("run", tiny, "--runs", 2, "--vary", "bit", "--onset", 1, "--workers", 1, "--study", "grown")
+    made = Parsed(page(read_results(studies.load(Path("grown")))))
+    assert len(made.all("pre")) == 2
+    assert made.text.index("--vary=init") < made.text.index("--vary=bit")
+    assert "The commands" in made.text
+    assert all(c.condition.name in ("init", "bit@1") for c in read_results(studies.load(Path("grown"))).conditions)
+
+
 def test_hostile_names_stay_text(page_of: Any, rich: Path) -> None:
     """Markup in the name of a task, a layer, a file or a folder is shown as it is, and makes no element."""
     made, name = page_of(rich), studies.load(rich).identity["name"]
@@ -201,8 +212,8 @@ def test_report_says_where_and_what(nondet: Nondet, study: Path) -> None:
     ran = nondet("report", study, "--condition", "init")
     assert ran.code == 0
     assert ran.out.splitlines()[0] == f"Wrote {study / 'report.html'}."
-    assert "two runs disagree on" in ran.out.lower()
-    assert "3 runs of init agree" in (study / "report.html").read_text()
+    assert "Two runs disagree on" in ran.out
+    assert "all 3 runs agree (condition init; " in (study / "report.html").read_text()
     assert nondet("verify", study).code == 0
     (study / "study.json").unlink()
     command = ("run", "tiny.py", "--study", study)
@@ -211,7 +222,7 @@ def test_report_says_where_and_what(nondet: Nondet, study: Path) -> None:
 
 def test_the_examples_are_those_of_all_sources(page_of: Any, finished: Path) -> None:
     """Without --condition the examples are those of `all`."""
-    assert "3 runs of all agree" in page_of(finished).text
+    assert "all 3 runs agree (condition all; " in page_of(finished).text
 
 
 @pytest.mark.parametrize(

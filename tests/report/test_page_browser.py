@@ -49,6 +49,10 @@ def test_a_page_is_quiet_and_seen(browser: Any, page: Path, width: int) -> None:
     assert all(w > 100 and h > 10 for _, _, _, w, h in boxes)
     assert all(right <= width for tag, _, right, *_ in boxes if tag != "TABLE")
     assert browser.value("document.scrollingElement.scrollWidth") <= width
+    assert browser.value("[...document.querySelectorAll('pre')].every(e => e.scrollWidth <= e.clientWidth)")
+    beyond = browser.value("(e => e.scrollWidth - e.clientWidth)(document.querySelector('#table .scroll'))")
+    assert beyond == 0 if width > 1000 else beyond > 0  # a desk shows the whole table; a phone scrolls it,
+    assert browser.value("document.querySelector('#table th').getBoundingClientRect().width") < 0.45 * width
     for whole, drawn, height in browser.value(DRAWN):  # shapes fill their figure: nothing is lost on the way
         assert 0.8 * whole < drawn
         assert height > 30

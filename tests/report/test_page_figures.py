@@ -18,7 +18,7 @@ from nondet.report.figures.layers import layers
 from nondet.report.figures.pairs import disagreements, heat
 from nondet.report.figures.seen import Seen
 from nondet.report.figures.spreads import forest, strip
-from nondet.report.figures.style import COLOURS, WIDTH, content, line_plot, power, short, styled
+from nondet.report.figures.style import COLOURS, WIDTH, colours_of, content, line_plot, power, short, styled
 from nondet.report.figures.svg import inline
 
 Nondet = Callable[..., Any]
@@ -173,6 +173,38 @@ def test_colours_are_told_apart_by_colour_blind_readers() -> None:
         seen = _lab(np.clip(linear @ np.array(matrix).T, 0, 1))
         apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)[np.triu_indices(len(COLOURS), 1)]
         assert apart.min() > 10, kind  # 2.3 is just noticeable
+
+
+def test_a_condition_has_one_colour_in_all_figures() -> None:
+    """Whichever of a study's conditions a figure shows, and in whatever order."""
+    study = ["init", "bit", "all", "bit@2"]
+    whole = colours_of(study)
+    assert len({whole[name] for name in study}) == 3
+    for some in (["all"], ["bit@2", "all"], ["bit", "init"]):
+        assert colours_of(some, study) == {name: whole[name] for name in some}
+    with styled():
+        curves = np.ones((2, 3))
+        figures = {
+            "strip": strip({"all": np.arange(3.0)}, {}, "", study),
+            "forest": forest({"all": 1.0}, {}, "", study),
+            "bands": bands({"all": curves}, "", among=study),
+            "drift": drift(curves, {"all": curves[0]}, "", study),
+            "line": line_plot({"all": {0: 1.0}}, {}, "", "", among=study),
+        }
+    for name, figure in figures.items():
+        drawn = {line.get_color() for axes in figure.axes for line in axes.get_lines()}
+        assert whole["all"] in drawn, name
+        assert (whole["bit"] in drawn) == (name == "drift"), name
+
+
+def test_names_of_one_colour_are_told_apart() -> None:
+    """A condition and its late onsets share a colour, and differ in their dashes and in marks filled or not."""
+    with styled():
+        figure = line_plot({name: {1: 1.0, 2: 2.0} for name in ("bit", "bit@2", "bit@4")}, {}, "", "")
+    lines = figure.axes[0].get_lines()
+    assert len({line.get_color() for line in lines}) == 1
+    assert len({line.get_linestyle() for line in lines}) == 3
+    assert [line.get_markerfacecolor() == line.get_color() for line in lines] == [True, False, False]
 
 
 def _lab(linear: np.ndarray) -> np.ndarray:

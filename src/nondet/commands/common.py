@@ -49,5 +49,5 @@ def print_sentences(*sentences: str, width: int = WIDE) -> None:
 
 
 def say(text: str) -> None:
-    """To standard error: standard output holds results alone."""
-    print(text, file=sys.stderr)
+    """To standard error, in one line whatever a name in it holds: standard output is for results alone."""
+    print("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text), file=sys.stderr)

@@ -16,8 +16,7 @@ from nondet.errors import BadInput, Damaged
 from nondet.measures.arrays import (
     LARGEST_VALUE,
     checked,
-    checked_labels,
-    checked_predictions,
+    checked_classes,
     look_like_probabilities,
     predictions,
 )
@@ -112,9 +111,8 @@ def _of_logits(name: str, outputs: NDArray[Any], labels: NDArray[Any], metric: M
 
 
 def _of_classes(name: str, classes: NDArray[Any], labels: NDArray[Any], metric: Metric) -> Arm:
-    predicted = checked_predictions(classes)
+    predicted, truth = checked_classes(classes, labels)
     runs, examples = predicted.shape
-    truth = checked_labels(labels, examples)
     return Arm(
         name=name,
         kind="classes",

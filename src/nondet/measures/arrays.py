@@ -111,6 +111,23 @@ def checked_labels(labels: ArrayLike, examples: int) -> Integers:
     return array.astype(np.int64)
 
 
+def checked_classes(predicted: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Integers]:
+    """Return predicted classes `(N, n)` and labels `(n,)` as arrays, once neither is below 0.
+
+    How many classes there are is not known, so a label may be one that no run predicts. Below 0 is no class: it marks
+    what does not count, or what a run did not answer, and would be counted as wrong.
+
+    Raises:
+        BadInput: see `checked_predictions` and `checked_labels`; or a number is below 0.
+    """
+    classes = checked_predictions(predicted)
+    truth = checked_labels(labels, classes.shape[1])
+    for numbers, what in ((classes, "predicted classes"), (truth, "labels")):
+        if numbers.min() < 0:
+            raise BadInput(f"{what} must be 0 or more (got {numbers.min()}); leave out what has no class")
+    return classes, truth
+
+
 def check_runs(runs: int, what: str) -> None:
     """Refuse fewer than two runs: one run does not vary.
 

@@ -56,6 +56,7 @@ def widened(u: Uncertainty, value: float, added: float, examples: int, origin: f
         return Uncertainty(error, value - math.hypot(value - u.low, half), value + math.hypot(u.high - value, half))
     distance = value - origin
     nearer, farther = sorted(((u.low - origin) / distance, (u.high - origin) / distance))
+    nearer = max(nearer, math.exp(-700.0))  # an end so near to `origin` that it is no different in float64
     factors = [math.exp(min(700.0, math.hypot(math.log(f), half / distance))) for f in (nearer, farther)]
     low, high = sorted((distance / factors[0], distance * factors[1]))
     return Uncertainty(error, origin + low, origin + high)

@@ -199,11 +199,12 @@ def student(degrees: float) -> float:
 
 def satterthwaite(squares: Floats) -> float:
     """Degrees of freedom of an error estimated from the mean of these squares `(N,)` (Satterthwaite); N - 1 at most."""
-    most = len(squares) - 1.0
-    variance = float(squares.var())
+    most, largest = len(squares) - 1.0, float(squares.max())
+    shares = squares / (largest or 1.0)  # so that no square of them leaves the range of float64
+    variance = float(shares.var())
     if variance == 0.0:
         return most
-    return min(most, max(FEWEST_DEGREES, 2 * len(squares) * float(squares.mean()) ** 2 / variance))
+    return min(most, max(FEWEST_DEGREES, 2 * len(squares) * float(shares.mean()) ** 2 / variance))
 
 
 def _normal(runs: int) -> tuple[float, float]:

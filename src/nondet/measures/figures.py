@@ -84,7 +84,8 @@ def uncertainties(figures: Mapping[str, Figure], drawn: int | None = None) -> di
             u = by_example.widened(u, f.value, f.added, drawn, DISTANCE_FROM.get(name))
         least, most = BOUNDS.get(name, (-math.inf, math.inf))
         most = max(most, f.value)  # which an unbiased variance may pass
-        found[name] = u if math.isnan(u.low) else Uncertainty(u.error, max(least, u.low), min(most, u.high))
+        known = math.isfinite(u.low) and math.isfinite(u.high)  # one that ends beyond all numbers says nothing
+        found[name] = Uncertainty(u.error, max(least, u.low), min(most, u.high)) if known else _open(u)
     return found
 
 
@@ -177,4 +178,9 @@ def settled(figures: Figures, equal: bool) -> Figures:
 
 
 def _without_interval(figure: Figure) -> Figure:
-    return replace(figure, over_runs=Uncertainty(figure.over_runs.error, math.nan, math.nan))
+    return replace(figure, over_runs=_open(figure.over_runs))
+
+
+def _open(u: Uncertainty) -> Uncertainty:
+    """The error alone."""
+    return Uncertainty(u.error, math.nan, math.nan)

@@ -87,12 +87,18 @@ def load_npy(path: Path) -> Array:
     """
     with reading(path, "a whole .npy file of numbers", "write it with numpy.save"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old headers, which numpy reads all the same
-        return np.lib.format.open_memmap(path, mode="r")
+        array = np.lib.format.open_memmap(path, mode="r")
+        beyond = path.stat().st_size - array.offset - array.nbytes
+        if beyond:  # several arrays saved to one file, of which this is the first, would go unnoticed
+            raise ValueError(f"it goes on for {beyond} bytes after the array of shape {array.shape}")
+        return array
 
 
 @contextmanager
 def reading(path: Path, rule: str, way_out: str) -> Generator[None]:
     """Turn whatever a parser meets in a file that is not what it should be into one sentence."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # opening a pipe would wait for ever
+        raise BadInput(f"{path} must be a file or a folder (got a device or a pipe); save its content to a file")
     try:
         yield
     except BadInput:
@@ -163,7 +169,7 @@ def _chosen(path: Path, held: Sequence[str], names: Sequence[str], not_these: Se
 def _read_npz(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Array:
     """Unpack one array of an .npz file into memory, or into a temporary file if it is large."""
     with reading(path, "a whole .npz file of numbers", "write it with numpy.savez"), zipfile.ZipFile(path) as archive:
-        held = [name.removesuffix(".npy") for name in archive.namelist()]
+        held = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         member = archive.getinfo(_chosen(path, held, names, not_these) + ".npy")
         refuse_traps(path, member.file_size)
         with archive.open(member) as file:
@@ -198,8 +204,10 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
             raise BadInput(
                 f"{path} must hold float16, float32, float64 or integers (got {entry['dtype']!a}); convert to float32"
             )
-        dtype, shape = np.dtype(_SAFETENSORS[entry["dtype"]]), tuple(map(int, entry["shape"]))
-        first, last = map(int, entry["data_offsets"])
+        dtype, shape = np.dtype(_SAFETENSORS[entry["dtype"]]), tuple(entry["shape"])
+        first, last = entry["data_offsets"]
+        if not all(type(number) is int for number in (first, last, *shape)):
+            raise ValueError("its header has sizes that are no whole numbers")
         if min(shape, default=0) < 0 or not 0 <= first <= last <= size - start:
             raise ValueError("its header points outside it")
         if last - first != math.prod(shape) * dtype.itemsize:

@@ -107,7 +107,7 @@ def log_overlaps(tile: Floats) -> Floats:
     unit /= length
     tile -= np.log(length)  # unit = exp(tile), but for what underflows
     numbers: dict[bytes, int] = {}
-    which = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in unit])  # (N,): equal rows' number
+    which = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in tile])  # (N,): equal rows' number
     _, first, copies = np.unique(which, return_index=True, return_counts=True)
     unit, logs = np.ascontiguousarray(unit[first].transpose(1, 0, 2)), tile.transpose(1, 0, 2)  # (t, D, c), (t, N, c)
     sums = np.zeros(len(first))

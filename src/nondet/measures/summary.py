@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
 from nondet.measures import by_example, figures
-from nondet.measures.arrays import Integers, checked, checked_labels, checked_predictions, predictions
+from nondet.measures.arrays import Integers, checked, checked_classes, predictions
 from nondet.measures.ensemble import (
     ensemble_accuracy_delta_by_run,
     ensemble_cross_entropy_delta_by_run,
@@ -141,17 +141,16 @@ def measure_predictions(predicted: ArrayLike, labels: ArrayLike, failed: int = 0
     """Take the measures that predicted classes allow: accuracy, its variance, and disagreement.
 
     Args:
-        predicted: classes `(N, n)`, integers.
+        predicted: classes `(N, n)`, integers from 0.
         labels: classes `(n,)`.
         failed: how many further runs failed.
         examples: as for `measure`.
 
     Raises:
-        BadInput: see `checked_predictions` and `checked_labels`; or `failed` is negative.
+        BadInput: see `checked_classes`; or `failed` is negative.
     """
     check_failed(failed)
-    classes = checked_predictions(predicted)
-    truth = checked_labels(labels, classes.shape[1])
+    classes, truth = checked_classes(predicted, labels)
     found = figures.prediction_figures(classes, truth, figures.some_runs(classes), examples)
     found = figures.settled(found, equal=False)  # equal predictions do not show that the runs are
     found |= dict.fromkeys(LOGITS_NEEDED, Figure(math.nan, UNKNOWN))

@@ -29,6 +29,7 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
 
     here = files("nondet.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["whole"] = _whole
     template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
     css = (here / "page.css").read_text(encoding="utf-8")
     study = results.study
@@ -46,7 +47,7 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
         unstable=cards(results, condition, data, run_task=run_task),
         environment=[(name, str(value)) for name, value in study.environment.items()],
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
-        command=study.command_line,
+        commands=commands(results),
     )
 
 
@@ -57,6 +58,14 @@ def findings(results: Results) -> list[str]:
     control = "" if results.control.identical is False else words.control_words(results)
     sentences = [words.summary(results), *crossing, control, asked, words.failures(results), words.unfinished(results)]
     return [sentence for sentence in sentences if sentence]
+
+
+def commands(results: Results) -> list[str]:
+    """The commands that trained the runs, each once, in the order of the conditions; one may have added to another."""
+    study = results.study
+    present = study.store.keys()
+    records = [study.store.record(key) for key in study.planned() if key in present]
+    return list(dict.fromkeys(str(record["command"]) for record in records)) or [study.command_line]
 
 
 def policy(css: str) -> str:
@@ -75,6 +84,11 @@ def facts(results: Results) -> str:
         f"{_count(len(results.study.labels), 'test token' if is_text(results.study) else 'test example')}, "
         f"{_count(results.study.identity['recipe']['epochs'], 'epoch')}"
     )
+
+
+def _whole(text: str) -> str:
+    """The text with its percentages in one piece: no line ends between a number and its sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def _count(number: int, what: str) -> str:

@@ -208,8 +208,8 @@ def sentence(found: Unstable) -> str:
     """What the runs agree on, and how few examples carry their disagreement."""
     u, word = found.unanimous, found.word
     text = (
-        f"On {u.all:.1f} % of the {found.examples:,} test {word}s all {found.runs} runs of {found.condition} agree "
-        f"({u.right:.1f} % rightly, {u.wrong:.1f} % wrongly)"
+        f"On {u.all:.1f} % of the {found.examples:,} test {word}s all {found.runs} runs agree (condition "
+        f"{found.condition}; {u.right:.1f} % rightly, {u.wrong:.1f} % wrongly)"
     )
     first, tenth = found.carried[1], found.carried[10]
     if first is None or tenth is None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nondet.measures.arrays import Floats
-from nondet.report.figures.section import PANELS, Drawing, Section, sentence
+from nondet.report.figures.section import PANELS, Drawing, Section, names_of, sentence
 from nondet.report.figures.seen import Runs, Seen, by_design
-from nondet.report.figures.style import COLOURS, DASHES, colours_of, epochs, line_plot, log_axis, new, short
+from nondet.report.figures.style import DASHES, colours_of, epochs, line_plot, log_axis, new, short
 from nondet.report.results import ConditionResult, Results
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def training(results: Results, runs: Runs) -> Section | None:
         + (f" Shown: {len(shown)} of {all_of_them} conditions." if len(shown) < all_of_them else "")
     )
     drawings = (
-        _curves("training-loss", "training loss (nats)", losses),
-        _curves("training-accuracy", "training accuracy (%)", accuracies),
+        _curves("training-loss", "training loss (nats)", losses, names_of(results)),
+        _curves("training-accuracy", "training accuracy (%)", accuracies, names_of(results)),
     )
     return Section("training", "Training", text, drawings)
 
@@ -46,7 +46,7 @@ def _chosen(results: Results, runs: Runs) -> tuple[dict[str, list[Seen]], int]:
     return dict(able[:PANELS]), len(able)
 
 
-def _curves(name: str, label: str, curves: Mapping[str, Floats]) -> Drawing:
+def _curves(name: str, label: str, curves: Mapping[str, Floats], among: Sequence[str]) -> Drawing:
     values = np.concatenate([c.ravel() for c in curves.values()])
     log = bool(values.min() > 0 and values.max() > 20 * values.min())
     last = "; ".join(
@@ -55,16 +55,16 @@ def _curves(name: str, label: str, curves: Mapping[str, Floats]) -> Drawing:
     )
     caption = f"{sentence(label)} by epoch, a panel for each condition{'; logarithmic axis' if log else ''}."
     alternative = f"{caption} Mean, and 10th to 90th percentile, in the last epoch: {last}."
-    return Drawing(name, caption, alternative, bands(curves, label, log))
+    return Drawing(name, caption, alternative, bands(curves, label, log, among))
 
 
-def bands(curves: Mapping[str, Floats], label: str, log: bool = False) -> Figure:
+def bands(curves: Mapping[str, Floats], label: str, log: bool = False, among: Sequence[str] = ()) -> Figure:
     """Curves (N, epochs) of each name in a panel of its own: their mean, and the band from the 10th to the 90th
     percentile; in grey, the other names' means."""
     rows = -(-len(curves) // 2)
     grid = {"nrows": rows, "ncols": min(2, len(curves)), "sharex": True, "sharey": True}
     figure, panels = new(0.35 + 1.05 * rows, **grid)
-    colours = colours_of(list(curves))
+    colours = colours_of(list(curves), among)
     for axes, (name, values) in zip(panels, curves.items(), strict=False):
         colour, at = colours[name], np.arange(1, values.shape[1] + 1)
         for other in curves.values():
@@ -109,7 +109,7 @@ def drifting(results: Results, runs: Runs) -> Section | None:
         "drift",
         "How runs drift apart",
         f"{text}How far is a run's training loss then from that of the reference run?",
-        (_drift(apart, beside), *_distances(results)),
+        (_drift(apart, beside, names_of(results)), *_distances(results)),
     )
 
 
@@ -119,7 +119,7 @@ def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) ->
     return np.abs(np.array([run.loss for run in others]) - reference.loss) if others else np.empty((0, 0))
 
 
-def _drift(apart: Floats, beside: Mapping[str, Floats]) -> Drawing:
+def _drift(apart: Floats, beside: Mapping[str, Floats], among: Sequence[str]) -> Drawing:
     median = np.median(apart, axis=0)
     first, last = int(np.flatnonzero(apart.any(axis=0))[0]), len(median) - 1
     return Drawing(
@@ -130,19 +130,20 @@ def _drift(apart: Floats, beside: Mapping[str, Floats]) -> Drawing:
         f"one changed bit: {median[first]:.2g} nats in epoch {first + 1}, {median[last]:.2g} in epoch {last + 1}"
         + "".join(f"; where {name} varies {curve[last]:.2g} in epoch {last + 1}" for name, curve in beside.items())
         + ".",
-        drift(apart, beside, "difference of loss (nats)"),
+        drift(apart, beside, "difference of loss (nats)", among),
     )
 
 
-def drift(runs: Floats, beside: Mapping[str, Floats], label: str) -> Figure:
+def drift(runs: Floats, beside: Mapping[str, Floats], label: str, among: Sequence[str] = ()) -> Figure:
     """How far runs are from the reference, (N, epochs), each as a thin line, their median as a thick one; beside them
     other medians, (epochs,). Zeros have no place on the axis, which is logarithmic."""
     figure, (axes,) = new(2.4)
     at = np.arange(1, runs.shape[1] + 1)
-    axes.plot(at, _positive(runs[:THIN_LINES]).T, color=COLOURS[0], lw=0.5, alpha=0.45)
-    axes.plot(at, _positive(np.median(runs, axis=0)), color=COLOURS[0], lw=2.0, label="one bit, median")
+    colours = colours_of(["bit", *beside], among)
+    axes.plot(at, _positive(runs[:THIN_LINES]).T, color=colours["bit"], lw=0.5, alpha=0.45)
+    axes.plot(at, _positive(np.median(runs, axis=0)), color=colours["bit"], lw=2.0, label="one bit, median")
     for number, (name, curve) in enumerate(beside.items(), start=1):
-        axes.plot(at, _positive(curve), color=COLOURS[number], ls=DASHES[number], label=f"{short(name)}, median")
+        axes.plot(at, _positive(curve), color=colours[name], ls=DASHES[number], label=f"{short(name)}, median")
     log_axis(axes)
     epochs(axes, len(at))
     axes.set_xlabel("epoch")
@@ -166,5 +167,5 @@ def _distances(results: Results) -> list[Drawing]:
         return []
     ends = "; ".join(f"{name} {points[max(points)]:.2g} after epoch {max(points)}" for name, points in series.items())
     caption = "Distance (L2) of the parameters from the first run's, mean over the other runs, on a logarithmic axis."
-    figure = line_plot(series, {}, "after epoch", "distance of parameters", log=True)
+    figure = line_plot(series, {}, "after epoch", "distance of parameters", log=True, among=names_of(results))
     return [Drawing("parameter-distance", caption, f"{caption} {ends}.", figure)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nondet.report.figures.section import Drawing, Section, intervals, sentence, value
+from nondet.report.figures.section import Drawing, Section, intervals, names_of, sentence, value
 from nondet.report.figures.seen import Runs
 from nondet.report.figures.spreads import COLUMNS
 from nondet.report.figures.style import line_plot
@@ -49,7 +49,7 @@ def _drawing(
         f"{group}: " + ", ".join(f"{estimate:.3g} from epoch {at}" for at, estimate in points.items())
         for group, points in series.items()
     )
-    figure = line_plot(series, bars, "onset (epoch)", label)
+    figure = line_plot(series, bars, "onset (epoch)", label, among=names_of(results))
     return Drawing(f"onset-{name}", caption, f"{caption} {described}.", figure)
 
 

@@ -37,7 +37,7 @@ def pairs(results: Results, runs: Runs) -> Section | None:
         f"conditions share stands in the first of them.{left_out}",
         f"Heat map of the disagreement between {len(chosen)} runs: {_mean(matrix):.3g} % on average"
         + (f"; within a condition {within}." if within else "."),
-        heat(matrix, sizes, "two runs disagree on (%)"),
+        heat(matrix, sizes, "disagreement of two runs (%)"),
     )
     text = (
         f"Each cell is two runs, and its colour the share of {kind} that they answer differently. A run unlike all "

@@ -39,6 +39,11 @@ class Section:
     table: tuple[tuple[str, ...], tuple[tuple[str, ...], ...]] | None = None
 
 
+def names_of(results: Results) -> list[str]:
+    """The names of a study's conditions, in order."""
+    return [c.condition.name for c in results.conditions]
+
+
 def value(c: ConditionResult, dotted: str) -> float | None:
     """A figure by its name in the JSON, such as accuracy.sd; None where a condition has none."""
     found: Any = c.measures.as_dict() if c.measures else {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet.measures.arrays import Floats
-from nondet.report.figures.section import Drawing, Interval, Section, intervals, sentence, value
+from nondet.report.figures.section import Drawing, Interval, Section, intervals, names_of, sentence, value
 from nondet.report.figures.seen import Runs, Seen, by_design
 from nondet.report.figures.style import COLOURS, INK, MARKERS, colours_of, new, short
 from nondet.report.results import Results, is_text
@@ -24,7 +24,7 @@ COLUMNS = (
     ("accuracy.sd", "accuracy-sd", "SD of accuracy (points)"),
     ("perplexity.sd", "perplexity-sd", "SD of perplexity"),
     ("cross_entropy.sd", "cross-entropy-sd", "SD of cross-entropy (nats)"),
-    ("disagreement", "disagreement", "two runs disagree on (%)"),
+    ("disagreement", "disagreement", "disagreement of two runs (%)"),
     ("correlation.pearson", "correlation", "correlation of two runs' logits"),
     ("ensemble_delta.accuracy", "ensemble-gain", "gain of an ensemble of two (points)"),
     ("ensemble_delta.perplexity", "ensemble-gain", "change by an ensemble of two (perplexity)"),
@@ -51,7 +51,7 @@ def accuracies(results: Results, runs: Runs) -> Section | None:
         f"{sentence(label)} of every run, by condition. The upright stroke is the mean"
         + (", the line through it its 95 % interval." if known else "."),
         f"Dot plot of {label} by condition. {described}.",
-        strip(values, known, label),
+        strip(values, known, label, names_of(results)),
     )
     better = "lower" if is_text(results.study) else "higher"
     return Section("runs", f"{sentence(name)} of every run", f"One dot is one run; {better} is better.", (drawing,))
@@ -62,12 +62,12 @@ def _performances(seen: Sequence[Seen]) -> Floats:
     return values[np.isfinite(values)]  # a perplexity may be beyond all numbers
 
 
-def strip(runs: Mapping[str, Floats], means: Mapping[str, Interval], label: str) -> Figure:
+def strip(runs: Mapping[str, Floats], means: Mapping[str, Interval], label: str, among: Sequence[str] = ()) -> Figure:
     """Every run's value as a dot, a row for each name; the mean as a stroke; its 95 % interval, where there is one."""
     figure, (axes,) = new(0.45 + 0.3 * len(runs))
     width = float(np.ptp(np.concatenate(list(runs.values())))) / 70
     many = sum(map(len, runs.values())) > MANY
-    colours = colours_of(list(runs))
+    colours = colours_of(list(runs), among)
     for row, (name, values) in enumerate(runs.items()):
         axes.plot(
             values, row + _beside(values, width), "o", ms=2.6, mew=0, color=colours[name], alpha=0.65, rasterized=many
@@ -100,7 +100,12 @@ def columns(results: Results, runs: Runs) -> Section | None:
         known = {c: i for c, i in intervals(results, dotted).items() if c in estimates}
         caption = f"{sentence(label)}, by condition{', with 95 % intervals' if known else ''}."
         drawings.append(
-            Drawing(name, caption, f"{caption} {listed(estimates, known)}.", forest(estimates, known, label))
+            Drawing(
+                name,
+                caption,
+                f"{caption} {listed(estimates, known)}.",
+                forest(estimates, known, label, names_of(results)),
+            )
         )
     text = (
         "Figures of each condition, the columns of the table first. Where two intervals lie apart, chance alone hardly "
@@ -118,10 +123,12 @@ def listed(estimates: Mapping[str, float], known: Mapping[str, Interval]) -> str
     )
 
 
-def forest(estimates: Mapping[str, float], known: Mapping[str, Interval], label: str) -> Figure:
+def forest(
+    estimates: Mapping[str, float], known: Mapping[str, Interval], label: str, among: Sequence[str] = ()
+) -> Figure:
     """An estimate for each name, and its 95 % interval where there is one."""
     figure, (axes,) = new(0.45 + 0.19 * len(estimates))
-    colours = colours_of(list(estimates))
+    colours = colours_of(list(estimates), among)
     for row, (name, estimate) in enumerate(estimates.items()):
         colour = colours[name]
         if name in known:

@@ -112,9 +112,12 @@ def short(name: str) -> str:
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def colours_of(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each condition; those that differ in their onset alone, as in bit and bit@4, share it."""
-    bases = list(dict.fromkeys(name.partition("@")[0] for name in names))
+def colours_of(names: Sequence[str], among: Sequence[str] = ()) -> dict[str, str]:
+    """A colour for each condition; those that differ in their onset alone, as in bit and bit@4, share it.
+
+    With all of a study's conditions as `among`, a condition has one colour in all figures, whatever else is in them.
+    """
+    bases = list(dict.fromkeys(name.partition("@")[0] for name in (*among, *names)))
     return {name: COLOURS[bases.index(name.partition("@")[0]) % len(COLOURS)] for name in names}
 
 
@@ -151,17 +154,31 @@ def line_plot(
     across: str,
     label: str,
     log: bool = False,
+    among: Sequence[str] = (),
 ) -> Figure:
-    """Values at whole numbers, such as epochs: a line with marks for each name, and 95 % intervals where there are."""
+    """Values at whole numbers, such as epochs: a line with marks for each name, and 95 % intervals where there are.
+
+    Names that share a colour (see `colours_of`, also for `among`) differ in their dashes, and in marks filled or not.
+    """
     from matplotlib.ticker import MaxNLocator
 
     figure, (axes,) = new(2.3)
-    colours = colours_of(list(series))
-    for number, (name, points) in enumerate(series.items()):
-        colour, dash = colours[name], DASHES[number // len(COLOURS) % len(DASHES)]
-        marker = MARKERS[COLOURS.index(colour)]
+    colours = colours_of(list(series), among)
+    drawn: list[str] = []
+    for name, points in series.items():
+        colour = colours[name]
+        alike = drawn.count(colour)
+        drawn.append(colour)
         axes.plot(
-            list(points), list(points.values()), marker=marker, ms=4, mew=0, color=colour, ls=dash, label=short(name)
+            list(points),
+            list(points.values()),
+            marker=MARKERS[COLOURS.index(colour)],
+            ms=4,
+            mew=0.8,
+            mfc="white" if alike else colour,
+            color=colour,
+            ls=DASHES[alike % len(DASHES)],
+            label=short(name),
         )
         for at, interval in intervals.get(name, {}).items():
             axes.plot([at, at], interval, color=colour, lw=0.9)
