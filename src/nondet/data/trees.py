@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nondet.data import readable
 from nondet.data.decode import decoder_version, read_image, reason
 from nondet.data.streamed import Decoders, decoder_count
 from nondet.errors import BadInput, Damaged
@@ -50,6 +51,7 @@ class Tree:
         return replace(self, files=files, sizes=self.sizes[where], times=self.times[where], labels=self.labels[where])
 
 
+@readable()
 def read_tree(
     folder: Path, broken: str = "stop", examples: tuple[int | None, int | None] = (None, None)
 ) -> tuple[Tree, Tree]:
