@@ -16,7 +16,7 @@ from nondet.training.classify import TEST_BATCH, augmented, epoch_plan, evaluate
 from nondet.training.dropout import draw_uniforms
 from nondet.training.problem import Problem, first_line
 from nondet.training.settings import kernels
-from nondet.training.stack import Seeds, Stack, make_optimizer, new_stack
+from nondet.training.stack import Seeds, Stack, make_optimizer, new_stack, wide
 from nondet.training.track import look
 
 
@@ -113,7 +113,7 @@ def _trial_steps(recipe: Recipe, neighbour: int | None) -> list[Tensor]:
     """The first run's parameters after three steps beside a neighbour with gradients of this seed (None: NaN)."""
     shapes = ((3, 4), (4,))
     ours, theirs = np.random.default_rng(0), np.random.default_rng(neighbour or 1)
-    dtype = getattr(torch, recipe.precision)
+    dtype = wide(getattr(torch, recipe.precision))
     trained = {str(i): torch.ones(2, *shape, dtype=dtype).requires_grad_() for i, shape in enumerate(shapes)}
     optimizer, _ = make_optimizer(recipe, trained)
     for _ in range(3):
