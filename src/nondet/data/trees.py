@@ -71,11 +71,11 @@ def read_tree(
         )
     parts = [list_part(folder / name) for name in ("train", test)]
     _require_same_classes(*parts)
+    names = ("train_examples", "test_examples")
+    train, tested = (_whole(*which, broken) for which in zip(parts, examples, names, strict=True))
     ignored = sum(part.ignored for part in parts)
     if ignored:
         _say(f"{ignored:,} files and folders in {str(folder)!r} are ignored: hidden, or no images by their names")
-    names = ("train_examples", "test_examples")
-    train, tested = (_whole(*which, broken) for which in zip(parts, examples, names, strict=True))
     return train, tested
 
 
