@@ -56,15 +56,18 @@ def test_the_number_of_decoders_does_not_matter(
 def test_broken_pictures(nondet: Nondet, tree: Path, tmp_path: Path) -> None:
     """A broken picture is named and counted; training stops, unless it is to be skipped."""
     (tree / "train" / "cat" / "bad.jpg").write_bytes(b"no picture")
+    (tree / "train" / "cat" / "notes.txt").write_text("ignored")
     options = ("run", "imagenet", "--data", tree, "--vary", "bit", *OPTIONS)
     stopped = nondet(*options, "--study", tmp_path / "s")
     assert stopped.code == 2
     assert "bad.jpg" in stopped.err
+    assert stopped.err.count("\n") == 1, "nothing but the refusal"
     assert "--broken skip" in stopped.err
     assert not (tmp_path / "s").exists()
     skipped = nondet(*options, "--broken", "skip", "--study", tmp_path / "s")
     assert skipped.code == 0, skipped.err
     assert "bad.jpg" in skipped.err
+    assert "1 files and folders" in skipped.err
 
 
 def test_data_are_needed(nondet: Nondet, tmp_path: Path) -> None:

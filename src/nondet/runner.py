@@ -129,11 +129,14 @@ def _rounds(
     request: Request, problem: Problem, folder: Path, asked: Asked, stack: int | None, say: Callable[[str], None]
 ) -> Iterator[Study]:
     """The study, to be trained before the next is asked for: once, or with more runs until the stopping rule holds."""
-    from nondet.training.trial import check_stack
+    from nondet.training.trial import check_bit, check_stack
 
     rule, wanted, crossing = asked.rule(problem), asked.conditions(problem), asked.crossed(problem)
     width = stack or studies.width_of(folder) or problem.task.stack
     check_stack(problem, width)
+    from_the_start = [c.vary for c in wanted if not c.onset] + ([crossing.vary] if crossing else [])
+    if any("bit" in vary for vary in from_the_start):
+        check_bit(problem)
     where = environment(problem, width)
     command = ["nondet", "run", request.task, *asked.words(), f"--stack={width}", *request.words()]
     state = rule.begun if rule else None

@@ -163,6 +163,39 @@ def test_without_a_server_the_way_out_is_said(server: Server, cache: Path, offer
     assert (folder("small", None) / "set/test.bin").read_bytes() == CONTENT["set/test.bin"]
 
 
+def test_a_refusal_is_the_only_thing_said(
+    server: Server, cache: Path, offer: Callable[..., None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a server that is not there nor a wrong sum leaves a line of its own beside the sentence."""
+    offer(archive(), promised=b"something else")
+    with pytest.raises(BadInput, match="SHA-256"):
+        folder("small", None)
+    server.stop()
+    with pytest.raises(BadInput, match="which failed"):
+        folder("small", None)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_large_file_is_announced(
+    server: Server,
+    cache: Path,
+    offer: Callable[..., None],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once it is on its way: its size and its source."""
+    monkeypatch.setattr(fetch, "LARGE", 7)
+    offer(b"as it is", names=())
+    folder("small", None)
+    assert capfd.readouterr() == ("", f"fetching 0 MB from {server.url('set.tar.gz')}\n")
+
+
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """What the system refuses is said in a sentence, as every other fault of the data is: here, a name too long."""
+    with pytest.raises(BadInput, match=r"must be readable \(got 'File name too long' for '.*'\); change that"):
+        folder("mnist", tmp_path / ("x" * 300))
+
+
 def test_a_file_that_the_server_has_not(server: Server, cache: Path, offer: Callable[..., None]) -> None:
     """The server's answer is in the sentence."""
     offer(archive())

@@ -100,7 +100,7 @@ def test_a_wrong_file_is_refused_in_one_sentence(tmp_path: Path, case: str) -> N
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=reason) as caught:
-        read_idx(path, (28, 28))
+        read_idx(path, (28, 28), 60_000)
     assert "train-images-idx3-ubyte" in str(caught.value)
 
 
@@ -112,8 +112,17 @@ def test_a_gzip_bomb_is_read_no_further_than_the_header_says(tmp_path: Path, mon
     plain = gzip.GzipFile.read
     monkeypatch.setattr(gzip.GzipFile, "read", lambda self, size=-1: (asked.append(size), plain(self, size))[1])
     with pytest.raises(BadInput, match=r"must hold 3,920 bytes .* \(got more\)"):
-        read_idx(path, (28, 28))
+        read_idx(path, (28, 28), 60_000)
     assert asked == [16, 3921]
+
+
+def test_swapped_parts_are_refused(tmp_path: Path) -> None:
+    """The official training files under the test files' names: more images than those have."""
+    write_set(tmp_path)
+    for name, array in (("images-idx3", np.zeros((60_000, 28, 28))), ("labels-idx1", np.zeros(60_000))):
+        (tmp_path / f"t10k-{name}-ubyte").write_bytes(idx(array.astype(np.uint8)))
+    with pytest.raises(BadInput, match=r"t10k-images-idx3-ubyte' must hold 1 to 10,000 items .* \(got 60,000 of"):
+        read_mnist(tmp_path)
 
 
 def test_a_label_that_is_no_class_is_refused(tmp_path: Path) -> None:

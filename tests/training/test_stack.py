@@ -19,6 +19,7 @@ from nondet.tasks.task import optimizer_class
 from nondet.training.classify import epoch_plan
 from nondet.training.problem import Problem, build_model
 from nondet.training.schedule import lr_factor
+from nondet.training.stack import new_stack
 from nondet.training.train import train_stack
 from nondet.training.trial import check_stack
 
@@ -109,6 +110,31 @@ def test_optimizers_that_couple_runs_are_refused(optimizer: str) -> None:
     """An optimizer that looks at more than one element at a time would mix the runs of a stack."""
     with pytest.raises(BadInput, match=f"{optimizer}.*choose"):
         check_stack(problem("mlp", optimizer=optimizer), WIDTH)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_short_types_do_not_depend_on_the_slot(precision: str, optimizer: str) -> None:
+    """Equal runs stay equal in every slot, their averages too: torch's sums in these types round by the place."""
+    options = OPTIMIZERS["SGD"] if optimizer == "SGD" else {}
+    p = problem("resnet", precision=precision, optimizer=optimizer, options=options, epochs=6, ema=0.9, swa=3)
+    first, *others = train_stack(p, [seeds(p, 2)] * 3)
+    assert first.failed is None
+    assert all(same(first, other) for other in others)
+
+
+def test_short_types_are_updated_in_float32() -> None:
+    """One step by hand: the float16 weight and gradient as float32, the step, and one rounding."""
+    p = problem("mlp", precision="float16", options={"weight_decay": 0.01}, lr=0.3)
+    stack = new_stack(p, [seeds(p, n) for n in (1, 2)])
+    before = {name: w.detach().clone() for name, w in stack.trained.items()}
+    losses = torch.stack([sum((w[run].float() ** 2).sum() for w in stack.trained.values()) for run in range(2)])
+    stack.learn(losses)
+    for name, w in stack.trained.items():
+        gradient = (2 * before[name].float()).half().float()
+        expected = before[name].float() - 0.3 * (gradient + 0.01 * before[name].float())
+        assert w.dtype == torch.float16
+        assert torch.allclose(w.float(), expected, rtol=1e-3, atol=0)
 
 
 def test_a_neighbour_that_diverges_does_not_matter() -> None:

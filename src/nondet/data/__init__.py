@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,20 @@ def nothing_found(folder: Path, files: str, inside: Iterable[str]) -> BadInput:
         f"the data folder must hold {files}, itself or in its folder {' or '.join(inside)} "
         f"(got {str(folder)!r}, which has none of them); give --data DIR, where DIR is the unpacked official folder"
     )
+
+
+@contextmanager
+def readable() -> Generator[None]:
+    """Read the user's files inside the block, or the function it decorates: what the system refuses is BadInput."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:  # not about a file
+            raise
+        raise BadInput(
+            f"the data must be readable (got {error.strerror or type(error).__name__!r} for {str(error.filename)!r}); "
+            "change that, or give a copy with --data DIR"
+        ) from error
 
 
 def file_size(path: Path) -> int:

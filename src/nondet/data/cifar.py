@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nondet.data import Pictures, checked_labels, file_size, nothing_found
+from nondet.data import Pictures, checked_labels, file_size, nothing_found, readable
 from nondet.data.pickles import read_pickle
 from nondet.errors import BadInput
 
@@ -83,6 +83,7 @@ def read_batch(path: Path, images: int, classes: int, key: str) -> tuple[np.ndar
     return pixels.reshape(-1, 3, 32, 32), checked_labels(path, np.array(known), classes)
 
 
+@readable()
 def _read(folder: Path, versions: tuple[Version, ...]) -> Pictures:
     places = [(folder, version) for version in versions] + [(folder / version.folder, version) for version in versions]
     for place, version in places:

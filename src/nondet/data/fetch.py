@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from nondet.data import readable
 from nondet.errors import BadInput
 
 
@@ -65,6 +67,10 @@ SOURCES: dict[str, tuple[Source, ...]] = {
 """What can be fetched, by task. For any other, the user names the folder."""
 
 
+LARGE = 1_000_000
+"""Bytes from which on a download is worth a line, since it may take a while."""
+
+
 def folder(name: str, data: Path | None) -> Path:
     """The folder of a task's official files: DIR of `--data DIR`, or else one in the cache, filled at the first call.
 
@@ -72,7 +78,9 @@ def folder(name: str, data: Path | None) -> Path:
     BadInput if DIR is no folder, if the task has no free official source, or if fetching fails.
     """
     if data is not None:
-        if not data.is_dir():
+        with readable():
+            there = data.is_dir()
+        if not there:
             raise BadInput(
                 f"--data must name a folder (got {str(data)!r}, which is none); put the official files in one"
             )
@@ -142,13 +150,21 @@ def _download(source: Source, place: Path) -> Path:
     target = place / source.name
     way = f"fetch it elsewhere and put it at {str(target)!r}, or give --data DIR with its unpacked files"
     try:
-        pooch.retrieve(source.url, f"sha256:{source.sha256}", source.name, place)
+        downloader = pooch.HTTPDownloader(hooks={"response": _announce})
+        pooch.retrieve(source.url, f"sha256:{source.sha256}", source.name, place, downloader=downloader)
     except RequestException as error:
         got = type(error).__name__ if error.response is None else f"status {error.response.status_code}"
         raise BadInput(f"{source.name} must be fetched from {source.url}, which failed (got {got}); {way}") from error
     except ValueError as error:  # pooch says that the sum differs, and has deleted what it fetched
         raise BadInput(f"{source.url} must have the SHA-256 {source.sha256} (got another); {way}") from error
     return target
+
+
+def _announce(response: Any, *_: Any, **__: Any) -> None:
+    """Say that a large file is on its way, once it is: where there is none to be had, a refusal is all that is said."""
+    size = response.headers.get("Content-Length", "")
+    if response.ok and size.isdigit() and int(size) >= LARGE:
+        print(f"fetching {int(size) / 1e6:.0f} MB from {response.url}", file=sys.stderr, flush=True)
 
 
 def _pooch() -> Any:
@@ -158,4 +174,5 @@ def _pooch() -> Any:
         raise BadInput(
             "pooch must be installed to fetch data (got no such module); add it, or give --data DIR"
         ) from error
+    pooch.get_logger().setLevel("ERROR")  # it announces each attempt, and would speak beside a refusal
     return pooch

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nondet.data import Pictures, checked_labels, nothing_found
+from nondet.data import Pictures, checked_labels, nothing_found, readable
 from nondet.errors import BadInput
 
 SIDE = 28
-AT_MOST = 60_000
-"""Images in the larger file of both sets."""
+AT_MOST = {"train": 60_000, "t10k": 10_000}
+"""Images in the official files of both sets: a larger file is another one."""
 CLASSES = 10
 FOLDERS = {"mnist": ("mnist", "MNIST/raw"), "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw")}
 """Where the files may lie inside the data folder: beside others, and where torchvision puts them."""
@@ -31,8 +31,8 @@ def read_fashion_mnist(folder: Path) -> Pictures:
     return _read(folder, FOLDERS["fashion-mnist"])
 
 
-def read_idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
-    """An IDX file of bytes, of any number n of items of this shape up to 60,000: uint8 (n, *item).
+def read_idx(path: Path, item: tuple[int, ...], most: int) -> np.ndarray:
+    """An IDX file of bytes, of any number n of items of this shape up to `most`: uint8 (n, *item).
 
     The header gives n. No more than n items and one byte are read, however much a gzipped file would unpack to.
     """
@@ -43,7 +43,7 @@ def read_idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
             raw.seek(0)
             with gzip.open(raw) if zipped else raw as file:
                 header = file.read(width)
-                n = _checked_header(path, header, item)
+                n = _checked_header(path, header, item, most)
                 content = file.read(n * math.prod(item) + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(
@@ -58,7 +58,7 @@ def read_idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(bytearray(content), dtype=np.uint8).reshape(n, *item)  # of a bytearray: it can be written to
 
 
-def _checked_header(path: Path, header: bytes, item: tuple[int, ...]) -> int:
+def _checked_header(path: Path, header: bytes, item: tuple[int, ...], most: int) -> int:
     """The number of items, of a header that is sound."""
     magic = 0x0800 + 1 + len(item)  # bytes, and the number of axes
     if len(header) < 4 * (2 + len(item)):
@@ -69,14 +69,15 @@ def _checked_header(path: Path, header: bytes, item: tuple[int, ...]) -> int:
             f"{str(path)!r} must begin with the IDX magic number {magic:#010x} (got {found:#010x}); "
             "fetch the official file again"
         )
-    if not 1 <= n <= AT_MOST or tuple(shape) != item:
+    if not 1 <= n <= most or tuple(shape) != item:
         raise BadInput(
-            f"{str(path)!r} must hold 1 to {AT_MOST:,} items of shape {item} (got {n:,} of {tuple(shape)}); "
+            f"{str(path)!r} must hold 1 to {most:,} items of shape {item} (got {n:,} of {tuple(shape)}); "
             "fetch the official file again"
         )
     return n
 
 
+@readable()
 def _read(folder: Path, inside: tuple[str, ...]) -> Pictures:
     for place in (folder, *(folder / name for name in inside)):
         if any(_find(place, part, kind) for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")):
@@ -91,8 +92,8 @@ def _read_part(place: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         raise BadInput(
             f"every official file must be there (got no {missing} or {missing}.gz in {str(place)!r}); fetch it too"
         )
-    images = read_idx(paths[0], (SIDE, SIDE))
-    labels = read_idx(paths[1], ())
+    images = read_idx(paths[0], (SIDE, SIDE), AT_MOST[part])
+    labels = read_idx(paths[1], (), AT_MOST[part])
     if len(images) != len(labels):
         raise BadInput(
             f"{str(paths[1])!r} must have a label for each image (got {len(labels):,} of {len(images):,}); "

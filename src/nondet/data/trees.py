@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nondet.data import readable
 from nondet.data.decode import decoder_version, read_image, reason
 from nondet.data.streamed import Decoders, decoder_count
 from nondet.errors import BadInput, Damaged
@@ -50,6 +51,7 @@ class Tree:
         return replace(self, files=files, sizes=self.sizes[where], times=self.times[where], labels=self.labels[where])
 
 
+@readable()
 def read_tree(
     folder: Path, broken: str = "stop", examples: tuple[int | None, int | None] = (None, None)
 ) -> tuple[Tree, Tree]:
@@ -69,11 +71,11 @@ def read_tree(
         )
     parts = [list_part(folder / name) for name in ("train", test)]
     _require_same_classes(*parts)
+    names = ("train_examples", "test_examples")
+    train, tested = (_whole(*which, broken) for which in zip(parts, examples, names, strict=True))
     ignored = sum(part.ignored for part in parts)
     if ignored:
         _say(f"{ignored:,} files and folders in {str(folder)!r} are ignored: hidden, or no images by their names")
-    names = ("train_examples", "test_examples")
-    train, tested = (_whole(*which, broken) for which in zip(parts, examples, names, strict=True))
     return train, tested
 
 

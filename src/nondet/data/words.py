@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nondet.data import nothing_found
+from nondet.data import nothing_found, readable
 from nondet.errors import BadInput
 
 PARTS = ("train", "valid", "test")
@@ -15,6 +15,7 @@ OFFICIAL = "simple-examples/data"
 """Where the Penn Treebank lies in Mikolov's archive."""
 
 
+@readable()
 def read_words(folder: Path) -> dict[str, list[str]]:
     """The words of "train", "valid" and "test" in order, each line ended by `<eos>`.
 

@@ -48,6 +48,15 @@ def load_task(name: str, options: Options | None = None) -> Task:
     """The task of this name, or of the user's file at this path (any name that ends in .py)."""
     options = options or Options()
     if name in BUILT_IN:
+        if name != "imagenet" and options.broken != Options.broken:
+            raise BadInput(
+                f"--broken is for imagenet, whose images may not decode (got --broken {options.broken} with {name}); "
+                "leave it out"
+            )
+        if name == "digits" and options.data is not None:
+            raise BadInput(
+                f"digits come with scikit-learn and are read from no folder (got --data {options.data}); leave it out"
+            )
         return import_module(module_of(name)).task(options)
     if name.endswith(".py"):
         from nondet.tasks.user import load_file

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nondet.tasks.task import Recipe
-from nondet.training.stack import Stack
+from nondet.training.stack import Stack, wide
 
 
 def kinds(recipe: Recipe) -> list[str]:
@@ -17,9 +17,11 @@ def kinds(recipe: Recipe) -> list[str]:
 
 
 def begin(recipe: Recipe, stack: Stack) -> None:
-    """Start every average at the stack's first weights."""
+    """Start every average at the stack's first weights; those of a short type are averaged in float32."""
     for kind in kinds(recipe):
-        stack.averages |= {f"{kind}.{name}": w.detach().clone() for name, w in stack.weights.items()}
+        stack.averages |= {
+            f"{kind}.{name}": w.detach().to(wide(w.dtype), copy=True) for name, w in stack.weights.items()
+        }
 
 
 @torch.no_grad()
@@ -43,13 +45,13 @@ def _approach(stack: Stack, kind: str, share: float) -> None:
         if share == 1 or not mean.is_floating_point():
             mean.copy_(w)
         else:
-            mean.lerp_(w, share)
+            mean.lerp_(w.to(mean.dtype), share)
 
 
 def averaged(stack: Stack, kind: str) -> Stack:
     """The stack with its averages in place of its weights; copies, so that nothing done to it comes back."""
 
     def means(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: stack.averages[f"{kind}.{name}"].clone() for name in weights}
+        return {name: stack.averages[f"{kind}.{name}"].to(w.dtype, copy=True) for name, w in weights.items()}
 
     return replace(stack, trained=means(stack.trained), frozen=means(stack.frozen), buffers=means(stack.buffers))

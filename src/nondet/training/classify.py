@@ -121,9 +121,7 @@ def train_step(stack: Stack, inputs: Tensor, labels: Tensor, uniforms: Sequence[
         return F.cross_entropy(at_least_float32(outputs), y), (outputs.detach().argmax(1) == y).sum()
 
     losses, correct = over_stack(forward, stack.trained, stack.frozen, stack.buffers, inputs, labels, *uniforms)
-    stack.optimizer.zero_grad()
-    losses.sum().backward()
-    stack.optimizer.step()
+    stack.learn(losses)
     return losses, correct
 
 

@@ -39,7 +39,8 @@ def change_bit(parameters: Mapping[str, Tensor], seed: int, which: str = "first"
     count = sum(len(place) for place in places.values())
     if not count:
         raise BadInput(
-            f"the bit source needs a weight that is not zero, and {', '.join(places)} is all zeros; leave bit out"
+            f"the bit source needs a weight that is not zero, and {', '.join(places)} is all zeros; "
+            "choose another with --set bit=NAME, or vary bit from a later --onset"
         )
     rng = stream("bit", seed)
     number = int(rng.integers(count))
@@ -48,7 +49,7 @@ def change_bit(parameters: Mapping[str, Tensor], seed: int, which: str = "first"
     name = list(places)[part]
     flat = parameters[name].detach().view(-1)
     at = int(places[name][number - int(starts[part])])
-    before = flat[at].clone()
+    before = flat[at].to("cpu", copy=True)  # there nextafter knows every type; on CUDA not in every version
     goal = torch.full_like(before, torch.inf if rng.integers(2) else -torch.inf)
     flat[at] = torch.nextafter(before, goal)
     index = torch.unravel_index(torch.tensor(at), parameters[name].shape)
@@ -56,10 +57,14 @@ def change_bit(parameters: Mapping[str, Tensor], seed: int, which: str = "first"
 
 
 def has_bit(parameters: Mapping[str, Tensor], which: str = "first") -> bool:
-    """Whether `change_bit` finds a weight to change; BadInput if the one named is not there."""
+    """Whether `change_bit` can find a weight to change; BadInput if the one named is not there.
+
+    One that is named may be all zeros at the start, as biases are, and no longer at a later onset.
+    """
     if which == "first" and not any(tensor.dim() >= 2 for tensor in parameters.values()):
         return False
-    return any(bool(tensor.detach().count_nonzero()) for tensor in _chosen(parameters, which).values())
+    chosen = _chosen(parameters, which)
+    return which in chosen or any(bool(tensor.detach().count_nonzero()) for tensor in chosen.values())
 
 
 def _chosen(parameters: Mapping[str, Tensor], which: str) -> dict[str, Tensor]:

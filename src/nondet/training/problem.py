@@ -75,6 +75,8 @@ def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
     try:
         with seeded_globals(stream("init", init_seed)):
             model = task.model()
+    except BadInput:  # a network by name says itself what is wrong
+        raise
     except Exception as error:
         raise BadInput(f"the model's constructor fails: {first_line(error)}; mend it and try again") from error
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] -- a user's function
@@ -101,6 +103,8 @@ def prepare(
     """
     from nondet.training import track as tracking
 
+    if layers and not track:
+        raise BadInput(f"--layers says what to look at with --track (got --layers {layers[0]} alone); add --track 0,1")
     if (track or recipe.cycles > 1) and recipe.bptt:
         raise BadInput("--track and cycles are for classifiers, and this task is a language model; leave them out")
     _try_schedule(recipe)

@@ -34,6 +34,7 @@ class Stack:
     """R models half way through their training; changed in place by every epoch.
 
     skeleton: one model, whose forward pass serves all. trained, frozen, buffers: name -> (R, ...).
+    updated: what the optimizer changes: the trained tensors themselves, or float32 copies of those of a short type.
     curves: "loss" and "accuracy", each (R, epochs), NaN where not yet trained.
     failed: for each run the epoch, counted from 1, at which its loss was no longer finite; 0 if it is well.
     averages: "ema.NAME" and "swa.NAME", the running means of weights that the recipe asks for: (R, ...).
@@ -44,6 +45,7 @@ class Stack:
     trained: dict[str, Tensor]
     frozen: dict[str, Tensor]
     buffers: dict[str, Tensor]
+    updated: dict[str, Tensor]
     optimizer: torch.optim.Optimizer
     peaks: list[float]
     curves: dict[str, Tensor]
@@ -78,6 +80,24 @@ class Stack:
             "kept": self.kept,
         }
 
+    def learn(self, losses: Tensor) -> None:
+        """One optimizer step of every run, from each one's loss (R,).
+
+        Parameters of a short type are updated in float32, and rounded once. In the short type itself, torch's sums with
+        a factor round by the place in memory on the CPU, so that a run would depend on its slot.
+        """
+        for p in self.trained.values():
+            p.grad = None
+        losses.sum().backward()
+        copies = [(self.updated[name], p) for name, p in self.trained.items() if self.updated[name] is not p]
+        with torch.no_grad():
+            for copied, p in copies:
+                copied.copy_(p)
+                copied.grad = None if p.grad is None else p.grad.to(copied.dtype)
+            self.optimizer.step()
+            for copied, p in copies:
+                p.copy_(copied)
+
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of this stack."""
         with torch.no_grad():
@@ -102,19 +122,26 @@ def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
     ]
     parameters = {name: p.to(problem.device) for name, p in copies.items()}
     trained = {name: p.requires_grad_() for name, p in parameters.items() if learns[name]}
-    optimizer, peaks = make_optimizer(problem.recipe, trained)
+    updated = {name: p if p.dtype == wide(p.dtype) else p.detach().to(wide(p.dtype)) for name, p in trained.items()}
+    optimizer, peaks = make_optimizer(problem.recipe, updated)
     curves = torch.full((len(seeds), problem.recipe.epochs), torch.nan, dtype=torch.float64)
     return Stack(
         skeleton=skeleton,
         trained=trained,
         frozen={name: p for name, p in parameters.items() if not learns[name]},
         buffers={n: b.to(problem.device) for n, b in _stacked([dict(m.named_buffers()) for m in models]).items()},
+        updated=updated,
         optimizer=optimizer,
         peaks=peaks,
         curves={"loss": curves, "accuracy": curves.clone()},
         failed=torch.zeros(len(seeds), dtype=torch.int64),
         facts=[{"bit": asdict(change)} if change else {} for change in changes],
     )
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The type in which numbers of this one are summed up: float32 for the short types."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 def _stacked(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

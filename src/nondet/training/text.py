@@ -94,9 +94,7 @@ def train_window(
     carried = () if state is None else (state,)
     model = stack.trained, stack.frozen, stack.buffers
     losses, correct, after = over_stack(forward, *model, inputs, labels, tuple(uniforms), *carried)
-    stack.optimizer.zero_grad()
-    losses.sum().backward()
-    stack.optimizer.step()
+    stack.learn(losses)
     return losses, correct, tree_map(torch.detach, after)
 
 

@@ -14,9 +14,10 @@ from nondet.tasks.task import Recipe, optimizer_class
 from nondet.training import averages, text
 from nondet.training.classify import TEST_BATCH, augmented, epoch_plan, evaluate, evaluation_batches, train_step
 from nondet.training.dropout import draw_uniforms
-from nondet.training.problem import Problem, first_line
+from nondet.training.perturb import change_bit
+from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.settings import kernels
-from nondet.training.stack import Seeds, Stack, make_optimizer, new_stack
+from nondet.training.stack import Seeds, Stack, make_optimizer, new_stack, wide
 from nondet.training.track import look
 
 
@@ -52,6 +53,12 @@ def check_stack(problem: Problem, width: int) -> None:
                     f"{first_line(error)}; try --stack 1, which trains one model at a time, or --set batch_size"
                     + (", or --device cpu" if problem.device.type == "cuda" else "")
                 ) from error
+
+
+def check_bit(problem: Problem) -> None:
+    """Try the change of one bit at the start; BadInput if the weight that the recipe names is all zeros there."""
+    model = build_model(problem.task, problem.recipe, FIXED_SEED)
+    change_bit(dict(model.named_parameters()), FIXED_SEED + 1, problem.recipe.bit)
 
 
 def _trial_inputs(problem: Problem, run: Seeds, size: int) -> Tensor:
@@ -113,7 +120,7 @@ def _trial_steps(recipe: Recipe, neighbour: int | None) -> list[Tensor]:
     """The first run's parameters after three steps beside a neighbour with gradients of this seed (None: NaN)."""
     shapes = ((3, 4), (4,))
     ours, theirs = np.random.default_rng(0), np.random.default_rng(neighbour or 1)
-    dtype = getattr(torch, recipe.precision)
+    dtype = wide(getattr(torch, recipe.precision))
     trained = {str(i): torch.ones(2, *shape, dtype=dtype).requires_grad_() for i, shape in enumerate(shapes)}
     optimizer, _ = make_optimizer(recipe, trained)
     for _ in range(3):
