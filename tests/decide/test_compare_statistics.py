@@ -127,6 +127,8 @@ def test_pairs_that_go_opposite_ways_are_never_independent(rng: np.random.Genera
         b = rho * x + math.sqrt(1 - rho**2) * y
         helps, correlation = pairing_helps(x, b, welch(x, b))
         assert (helps, correlation) == (counts, pytest.approx(rho))
+    for b, counts in ((x[1::-1], True), (x[:2], False)):  # two pairs: the worse is taken for granted
+        assert pairing_helps(x[:2], 2 * b, welch(x[:2], 2 * b))[0] == counts
 
 
 def test_the_error_of_some_pairs_is_added(rng: np.random.Generator) -> None:

@@ -70,12 +70,15 @@ def pairing_helps(a: Floats, b: Floats, unpaired: Shift) -> tuple[bool, float | 
     They should where their correlation differs from 0 (DEPENDENT, OPPOSED), unless it is positive and the pairs, which
     may be fewer than the runs, give no smaller error than `unpaired`, which is conservative then.
     """
-    if len(a) < 3 or not (np.ptp(a) > 0 and np.ptp(b) > 0):
+    if len(a) < 2 or not (np.ptp(a) > 0 and np.ptp(b) > 0):
         return False, None
     correlation = float(np.corrcoef(a, b)[0, 1])
+    if len(a) == 2 and correlation > 0:  # it is 1 of any two pairs that go the same way
+        return False, None
     squared = min(correlation**2, 1 - 1e-15)
     t = math.sqrt(squared * (len(a) - 2) / (1 - squared))
-    dependent = 2 * float(special.stdtr(len(a) - 2, -t)) < (DEPENDENT if correlation > 0 else OPPOSED)
+    chance = 2 * float(special.stdtr(len(a) - 2, -t)) if len(a) > 2 else 0.0
+    dependent = chance < (DEPENDENT if correlation > 0 else OPPOSED)
     error = paired(a, b).error
     known = error > 1e-9 * unpaired.error  # differences that are equal but for rounding have none
     return bool(dependent and known and (correlation < 0 or error < unpaired.error)), correlation
