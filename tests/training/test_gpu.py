@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from test_stack import same
 
 from nondet.training.train import train_stack
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 CUDA = torch.device("cuda")
 
 
@@ -40,3 +41,15 @@ def test_short_types_train(precision: str) -> None:
     p = problem("resnet", CUDA, precision=precision)
     one, other = (train_stack(p, [seeds(p, 1), seeds(p, n)]) for n in (2, 3))
     assert same(one[0], other[0])
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_a_bit_at_the_onset_is_the_next_float(tmp_path: Path, precision: str) -> None:
+    """A trunk on the device is forked, and one weight of it moves to the next float of its type."""
+    p = problem("resnet", CUDA, precision=precision)
+    trunk = tmp_path / "trunk"
+    train_stack(p, [seeds(p, 1)] * 2, trunks={1: trunk})
+    same_run, changed = train_stack(p, [seeds(p, n, "bit") for n in (1, 2)], fork=trunk)
+    bit = changed.facts["bit"]
+    assert abs(int(bit["before"], 16) - int(bit["after"], 16)) == 1
+    assert not same_run.facts
