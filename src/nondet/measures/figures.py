@@ -162,7 +162,7 @@ def settled(figures: Figures, equal: bool) -> Figures:
     """The figures, once it is known whether all runs are equal: then no error is left, of two runs too.
 
     Runs that are not may still show the same figure, as those that are right on every example do. That is no proof that
-    all runs there could be would: neither error nor interval is known.
+    all runs there could be would: no interval is known, though the formulas of the errors give 0.
     """
     if equal:
         return {
@@ -182,5 +182,4 @@ def settled(figures: Figures, equal: bool) -> Figures:
 
 
 def _without_interval(figure: Figure) -> Figure:
-    """Nor with an error of 0, which would only say that so few runs show none."""
-    return replace(figure, over_runs=Uncertainty(figure.over_runs.error or math.nan, math.nan, math.nan))
+    return replace(figure, over_runs=Uncertainty(figure.over_runs.error, math.nan, math.nan))
