@@ -278,8 +278,9 @@ def test_equal_runs_have_no_error(sample: Callable[..., Any], runs: int) -> None
 def test_accuracies_that_are_equal_by_chance_have_no_interval() -> None:
     """Two runs that are right equally often, on different examples, do not show that all runs are."""
     record = measures.measure_predictions([[0, 1, 1], [1, 0, 1]], [0, 0, 1]).as_dict()
-    assert record["accuracy"]["sd"] == 0.0
+    assert (record["accuracy"]["sd"], record["accuracy"]["sd_error"], record["errors"]["accuracy.sd"]) == (0, 0, 0)
     assert record["intervals"]["accuracy.sd"] is None
+    assert record["intervals"]["accuracy_variance.training"] is None
     assert record["intervals"]["accuracy.mean"] is None
 
 
@@ -296,6 +297,7 @@ def test_equal_answers_of_unequal_runs_have_no_interval(runs: int, examples: boo
     record = measures.measure(outputs, labels, examples=examples).as_dict()
     assert (record["accuracy"]["mean"], record["accuracy"]["sd"], record["disagreement"]) == (100, 0, 0)
     assert [record["intervals"][name] for name in ANSWERS] == [None] * len(ANSWERS)
+    assert record["errors"]["accuracy.sd"] == record["accuracy"]["sd_error"] == 0  # as the bootstrap has it
     assert record["intervals"]["cross_entropy.sd"][0] > 0
     alone = measures.measure_predictions(measures.predictions(outputs), labels, examples=examples).as_dict()
     assert set(alone["intervals"].values()) == {None}

@@ -77,9 +77,10 @@ def sd_interval(values: ArrayLike) -> tuple[float, float]:
 
     It is Bonett's interval for values that need not be normal, on the logarithm of the variance (Computational
     Statistics & Data Analysis 50, 2006), with two changes, without which it holds the truth too rarely where tails are
-    heavy: N - 3 in place of N - 1 below the kurtosis, and Student's quantile in place of the normal one, with the
-    degrees of freedom of an error that is itself estimated from squared deviations. Fewer than FEWEST_WITH_TAILS values
-    show no kurtosis, and their interval is that of normal values, from the chi-square distribution.
+    heavy: below the kurtosis not N - 1 but N - 3 at ten values, and N - 6 from 25 on; and Student's quantile in
+    place of the normal one, with the degrees of freedom of an error that is itself estimated from squared deviations.
+    Fewer than FEWEST_WITH_TAILS values show no kurtosis, and their interval is that of normal values, from the
+    chi-square distribution.
 
     Args:
         values: one number per run, `(N,)`.
@@ -221,7 +222,7 @@ def _bonett(ordered: Floats) -> tuple[float, float]:
     trimmed = int(runs / (2 * math.sqrt(runs - 4)))
     beyond = np.square(ordered - ordered[trimmed : runs - trimmed].mean())
     kurtosis = float(np.square(beyond).mean())
-    error = math.sqrt((kurtosis - (runs - 3) / runs) / (runs - 3))
+    error = math.sqrt((kurtosis - (runs - 3) / runs) / (runs - min(6.0, 1 + runs / 5)))
     half = student(satterthwaite(np.square(beyond / beyond.mean() - 1))) * error
     centre = math.log(runs / (runs - NORMAL) * runs / (runs - 1))
     return math.exp((centre - half) / 2), math.exp((centre + half) / 2)

@@ -134,8 +134,6 @@ def prediction_figures(predicted: NDArray[Any], truth: Integers, some: Integers,
         **spread_figures("accuracy", accuracy_of(predicted, truth), right * np.float64(100) if examples else None),
         **{f"accuracy_variance.{name}": Figure(split[name], u, added[name]) for name, u in parts.items()},
     }
-    if split["total"] == 0.0 and (right != right[0]).any():  # accuracies that are equal by chance show no interval
-        found = {name: _without_interval(figure) for name, figure in found.items()}
     return found | disagreement_figure(predicted, some, examples)
 
 
@@ -165,7 +163,7 @@ def settled(figures: Figures, equal: bool) -> Figures:
     """The figures, once it is known whether all runs are equal: then no error is left, of two runs too.
 
     Runs that are not may still show the same figure, as those that are right on every example do. That is no proof that
-    all runs there could be would: no interval is known.
+    all runs there could be would: no interval is known, though the formulas of the errors give 0.
     """
     if equal:
         return {
@@ -174,7 +172,14 @@ def settled(figures: Figures, equal: bool) -> Figures:
             else replace(f, over_runs=certain(f.value), added=0.0 if math.isnan(f.added) else f.added)
             for name, f in figures.items()
         }
-    return {name: _without_interval(f) if f.over_runs.low == f.over_runs.high else f for name, f in figures.items()}
+    variance = figures.get("accuracy_variance.total")
+    alike = variance is not None and variance.value == 0.0  # then the parts of no variance have no interval either
+    return {
+        name: _without_interval(f)
+        if f.over_runs.low == f.over_runs.high or (alike and name.startswith("accuracy"))
+        else f
+        for name, f in figures.items()
+    }
 
 
 def _without_interval(figure: Figure) -> Figure:

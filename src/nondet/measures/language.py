@@ -130,7 +130,7 @@ def measure_language(
         **figures.pair_figure("ensemble_delta.perplexity", gains, float(gains.mean())),
         **figures.pair_figure("ensemble_delta.cross_entropy", logs, float(logs.mean())),
     }
-    found = figures.settled(found, all_equal(logits) and all_equal(predicted) and all_equal(logprob))
+    equal = all_equal(logits) and all_equal(predicted) and all_equal(logprob)
     value = {name: figure.value for name, figure in found.items()}
     return LanguageMeasures(
         runs=len(losses) + failed,
@@ -140,7 +140,7 @@ def measure_language(
         disagreement=value["disagreement"],
         correlation=Correlation(value["correlation.pearson"], value["correlation.spearman"]),
         ensemble_delta=LanguageDelta(value["ensemble_delta.perplexity"], value["ensemble_delta.cross_entropy"]),
-        uncertainties=figures.uncertainties({name: found[name] for name in LANGUAGE_NAMES}),
+        uncertainties=figures.uncertainties(figures.settled({name: found[name] for name in LANGUAGE_NAMES}, equal)),
     )
 
 

@@ -134,7 +134,7 @@ def measure(outputs: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bo
         **figures.correlation_figures(logits, few, examples),
         **_ensemble_figures(logits, truth, few, examples),
     }
-    return _record(figures.settled(found, all_equal(logits)), predicted.shape, failed, examples)
+    return _record(found, all_equal(logits), predicted.shape, failed, examples)
 
 
 def measure_predictions(predicted: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bool = False) -> Measures:
@@ -152,9 +152,8 @@ def measure_predictions(predicted: ArrayLike, labels: ArrayLike, failed: int = 0
     check_failed(failed)
     classes, truth = checked_classes(predicted, labels)
     found = figures.prediction_figures(classes, truth, figures.some_runs(classes), examples)
-    found = figures.settled(found, equal=False)  # equal predictions do not show that the runs are
     found |= dict.fromkeys(LOGITS_NEEDED, Figure(math.nan, UNKNOWN))
-    return _record(found, classes.shape, failed, examples)
+    return _record(found, False, classes.shape, failed, examples)  # equal predictions do not show that the runs are
 
 
 def spread(found: Figures, name: str) -> Spread:
@@ -207,7 +206,7 @@ def _ensemble_figures(logits: NDArray[Any], truth: Integers, few: NDArray[Any], 
     return found
 
 
-def _record(found: Figures, shape: tuple[int, ...], failed: int, drawn: bool) -> Measures:
+def _record(found: Figures, equal: bool, shape: tuple[int, ...], failed: int, drawn: bool) -> Measures:
     runs, examples = shape
     value = {name: figure.value for name, figure in found.items()}
     return Measures(
@@ -224,7 +223,9 @@ def _record(found: Figures, shape: tuple[int, ...], failed: int, drawn: bool) ->
             value["accuracy_variance.training"],
             examples,
         ),
-        uncertainties=figures.uncertainties({name: found[name] for name in NAMES}, examples if drawn else None),
+        uncertainties=figures.uncertainties(
+            figures.settled({name: found[name] for name in NAMES}, equal), examples if drawn else None
+        ),
     )
 
 

@@ -94,7 +94,8 @@ def split_words(m: AnyMeasures, examples: bool) -> str:
         return ""
     over = "95 % interval" if examples else "95 % interval over runs alone"
     caused = f"{whole.test_set:.2g} ± {m.uncertainties['accuracy_variance.test_set'].error:.1g}"
-    text = f"accuracy's variance is {whole.total:.2g} squared points, "
+    sd = _points(math.sqrt(whole.total))
+    text = f"accuracy's variance is {whole.total:.2g} squared points (without bias: an SD of {sd}), "
     high = _points(math.sqrt(max(rest.high, 0.0)))
     most = f"on a test set without end the SD would be at most {high} points ({over})"
     if whole.training <= 0:
@@ -122,7 +123,7 @@ def few_runs(numbers: Mapping[str, int]) -> str:
     more = f" and {len(few) - SHOWN} more" if len(few) > SHOWN else ""
     return (
         f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): they may hold the truth less often than 95 "
-        f"times in 100, or be too wide; {FEW} runs are enough."
+        f"times in 100, or be too wide, and they know nothing of what rare runs do; take {FEW} runs or more."
     )
 
 

@@ -109,8 +109,8 @@ def columns(results: Results, runs: Runs) -> Section | None:
         )
     text = (
         "Figures of each condition, the columns of the table first. Where two intervals lie apart, chance alone hardly "
-        "explains it; where they overlap, that does not make the conditions alike: the commands compare and alike test "
-        "it."
+        "explains it, unless the two were picked from many; where they overlap, that does not make the conditions "
+        "alike: the commands compare and alike test it."
     )
     return Section("intervals", "How sure the figures are", text, tuple(drawings)) if drawings else None
 
