@@ -253,6 +253,15 @@ def test_examples_without_pictures(nondet: Nondet, finished: Path, tmp_path: Pat
     assert not (tmp_path / "p").exists()
 
 
+def test_pictures_need_a_folder(nondet: Nondet, finished: Path, tmp_path: Path) -> None:
+    """A file where the folder of the pictures should be is bad input, and stays what it is."""
+    (tmp_path / "p").write_text("x")
+    ran = nondet("examples", finished, "--pictures", tmp_path / "p")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--pictures must name a folder" in ran.err
+    assert (tmp_path / "p").read_text() == "x"
+
+
 def test_examples_writes_pictures(nondet: Nondet, task_file: Callable[..., Path], tmp_path: Path) -> None:
     """The pictures of a user's own task are PNG files named by number; the JSON says where they are."""
     task = task_file(

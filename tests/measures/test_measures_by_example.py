@@ -36,6 +36,18 @@ def test_the_cells_own_variance_is_counted_once() -> None:
     assert np.mean(shared) == pytest.approx(1 / 40, rel=0.05)
 
 
+@pytest.mark.parametrize("examples", [1, 7])
+def test_what_examples_add_does_not_depend_on_tiles(
+    sample: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, examples: int
+) -> None:
+    """Reading one or seven examples at a time gives the errors and intervals of reading all at once."""
+    outputs, labels = sample(runs=8)
+    whole = measures.measure(outputs, labels, examples=True).uncertainties
+    monkeypatch.setattr("nondet.measures.by_example.TILE", examples * 8)
+    for name, u in measures.measure(outputs, labels, examples=True).uncertainties.items():
+        assert (u.error, u.low, u.high) == pytest.approx((whole[name].error, whole[name].low, whole[name].high)), name
+
+
 def test_degree_two_agrees_with_the_jackknife() -> None:
     """Of means over partners, an example's own variance over runs is the jackknife's."""
     outputs, _ = drawn(np.random.default_rng(1), 6, 30)
@@ -50,7 +62,7 @@ def test_influences_on_the_variance() -> None:
     outputs, labels = drawn(np.random.default_rng(2), 30, 150)
     predicted = outputs.argmax(axis=2)
     table = 100.0 * (predicted == labels)
-    found = by_example._of_variance(table).mean(axis=0) * 30 / 29
+    found = by_example._of_variance(table, table.mean(axis=1), 150).mean(axis=0) * 30 / 29
     whole = measures.accuracy_variance(predicted, labels).total
     left = [measures.accuracy_variance(np.delete(predicted, e, axis=1), np.delete(labels, e)).total for e in range(150)]
     changes = 149 * (whole - np.array(left))

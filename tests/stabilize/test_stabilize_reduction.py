@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from nondet import measures
 from nondet.measures import measure
 from nondet.stabilize.methods import _groups, grouped
-from nondet.stabilize.reduction import Columns, Influences, columns, influences, reduction, reduction_uncertainty
+from nondet.stabilize.reduction import (
+    Columns,
+    Influences,
+    columns,
+    influences,
+    reduction,
+    reduction_uncertainty,
+    unbiased,
+)
 
 SINGLE = Columns(0.26, 0.0072, 10.7, 0.871, 1.82)
 
@@ -63,15 +71,14 @@ def test_no_column_left_is_nan() -> None:
 
 
 def test_columns_are_those_of_the_table() -> None:
-    """The five columns are read from their places in the measures; the SDs are those of ddof = 1."""
+    """The five columns are read from their places in the measures; `unbiased` makes the SDs those of ddof = 1."""
     rng = np.random.default_rng(3)
     m = measure(rng.standard_normal((5, 40, 3)), rng.integers(3, size=40))
     found = columns(m)
-    assert (found.accuracy_sd**2 * 4 / 5, found.cross_entropy_sd**2 * 4 / 5) == pytest.approx(
-        (m.accuracy.sd**2, m.cross_entropy.sd**2)
-    )
-    assert (found.disagreement, found.correlation) == (m.disagreement, m.correlation.pearson)
-    assert found.ensemble_delta == m.ensemble_delta.accuracy
+    others = (m.disagreement, m.correlation.pearson, m.ensemble_delta.accuracy)
+    assert astuple(found) == (m.accuracy.sd, m.cross_entropy.sd, *others)
+    more = math.sqrt(5 / 4)
+    assert astuple(unbiased(found, 5)) == pytest.approx((more * m.accuracy.sd, more * m.cross_entropy.sd, *others))
 
 
 # --- errors and intervals ----------------------------------------------------------------------------------------
@@ -88,8 +95,8 @@ def drawn(rng: np.random.Generator, runs: int) -> dict[str, Any]:
 
 def plain_columns(z: Any) -> Columns:
     return Columns(
-        accuracy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(measures.accuracy(z, LABELS)),
-        cross_entropy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(measures.cross_entropy(z, LABELS)),
+        accuracy_sd=float(np.std(measures.accuracy(z, LABELS), ddof=1)),
+        cross_entropy_sd=float(np.std(measures.cross_entropy(z, LABELS), ddof=1)),
         disagreement=measures.disagreement(z),
         correlation=measures.pearson(z),
         ensemble_delta=measures.ensemble_accuracy_delta(z, LABELS),

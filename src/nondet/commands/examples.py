@@ -6,6 +6,7 @@ from json import dumps
 from pathlib import Path
 
 from nondet.commands.common import Flag, print_sentences, print_table, say
+from nondet.errors import BadInput
 
 
 def examples(
@@ -33,6 +34,8 @@ def examples(
     from nondet.report.pictures import pictures_of
     from nondet.report.results import control_is_zero
 
+    if pictures and pictures.exists() and not pictures.is_dir():
+        raise BadInput(f"--pictures must name a folder, and {pictures} is a file; name another")
     folder, name = _parts(target)
     opened = studies.load(folder)
     found = unstable.read_unstable(opened, unstable.chosen_condition(opened, name), top)

@@ -9,12 +9,13 @@ Business & Economic Statistics 29, 2011.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nondet.measures.arrays import Floats, Integers, cells, tiles
+from nondet.measures.arrays import TILE, Floats, Integers, cells, tiles
 from nondet.measures.diversity import ranks, standardised
 from nondet.measures.errors import Uncertainty, student
 from nondet.measures.variability import losses_of
@@ -24,21 +25,30 @@ FEWEST_THAT_SHOW = 5
 """Fewer right or wrong examples than this do not show how much examples differ."""
 
 
-def added_variance(table: Floats, degree: Literal[1, 2] = 1) -> float:
+def added_variance(
+    table: NDArray[Any], degree: Literal[1, 2] = 1, numbers: Callable[[Floats], Floats] | None = None
+) -> float:
     """What drawing the examples adds to the variance of the mean of a table `(N, n)`, beyond that over runs.
 
     NaN for one example, or for as few runs as the degree.
 
     Args:
-        table: numbers by run and example.
+        table: numbers by run and example; read a part at a time.
         degree: 2 where a run's number is a mean over its partners, and so is in the numbers of these too.
+        numbers: makes the numbers of some examples `(N, t)` from their columns of the table, which else are they.
     """
     runs, examples = table.shape
     if examples < 2 or runs <= degree:
         return math.nan
     factor = 1 / runs if degree == 1 else 4 * (runs - 1) ** 2 / (runs * (runs - 2) ** 2)  # as in `pairwise_error`
-    both = factor * float(table.var(axis=0, ddof=1).mean())
-    return max(0.0, float(table.mean(axis=0).var(ddof=1)) - both) / examples
+    means, within = np.empty(examples), np.empty(examples)
+    step = max(1, TILE // runs)
+    for start in range(0, examples, step):
+        part = slice(start, start + step)
+        tile = table[:, part].astype(np.float64)
+        tile = numbers(tile) if numbers else tile
+        means[part], within[part] = tile.mean(axis=0), tile.var(axis=0, ddof=1)
+    return max(0.0, float(means.var(ddof=1)) - factor * float(within.mean())) / examples
 
 
 def widened(u: Uncertainty, value: float, added: float, examples: int, origin: float | None) -> Uncertainty:
@@ -83,11 +93,13 @@ def widened_share(u: Uncertainty, value: float, added: float, examples: int) -> 
     return Uncertainty(error, value - math.hypot(value - u.low, low), value + math.hypot(u.high - value, high))
 
 
-def sd_added(table: Floats) -> float:
+def sd_added(table: NDArray[Any]) -> float:
     """For the SD over runs of a figure that is a mean over examples; `table` is it by run and example, `(N, n)`."""
     own = table.mean(axis=1)  # (N,)
     spread = float(own.std())
-    return added_variance(_of_variance(table) / (2 * spread)) if spread else 0.0
+    if not spread:
+        return 0.0
+    return added_variance(table, numbers=lambda part: _of_variance(part, own, table.shape[1]) / (2 * spread))
 
 
 def variance_added(right: NDArray[np.bool_]) -> dict[str, float]:
@@ -95,12 +107,20 @@ def variance_added(right: NDArray[np.bool_]) -> dict[str, float]:
     runs, examples = right.shape
     if examples < 2:
         return {"total": math.nan, "test_set": math.nan, "training": math.nan}
-    factor, table = POINTS * runs / (runs - 1), right.astype(np.float64)
-    totals = factor * _of_variance(table)
-    own = factor * np.square(table - table.mean(axis=0))
-    trainings = (examples * totals - own) / (examples - 1)  # without the products of an example with itself
-    parts = {"total": totals, "test_set": totals - trainings, "training": trainings}
-    return {name: added_variance(part) for name, part in parts.items()}
+    factor, own = POINTS * runs / (runs - 1), right.mean(axis=1)
+
+    def total(part: Floats) -> Floats:
+        return factor * _of_variance(part, own, examples)
+
+    def training(part: Floats) -> Floats:  # without the products of an example with itself
+        itself = factor * np.square(part - part.mean(axis=0))
+        return (examples * total(part) - itself) / (examples - 1)
+
+    return {
+        "total": added_variance(right, numbers=total),
+        "test_set": added_variance(right, numbers=lambda part: total(part) - training(part)),
+        "training": added_variance(right, numbers=training),
+    }
 
 
 def losses_by_example(logits: NDArray[Any], truth: Integers) -> Floats:
@@ -150,14 +170,14 @@ def _log_sum(tile: Floats) -> Floats:
         return top + np.log(np.exp(tile - top[..., None]).sum(axis=-1))
 
 
-def _of_variance(table: Floats) -> Floats:
-    """Influence of each example on the variance over runs of the means over examples, `(N, n)`; its mean is over runs.
+def _of_variance(part: Floats, own: Floats, examples: int) -> Floats:
+    """Influence of some examples on the variance over runs of the means over examples, `(N, t)`; its mean is over runs.
 
     That variance is the mean over pairs of examples of their covariance. An example enters the covariances with all n,
-    twice each, but its own variance once.
+    twice each, but its own variance once. `own` is each run's mean over all examples, `(N,)`.
     """
-    own, apart = table.mean(axis=1), table - table.mean(axis=0)
-    return 2 * (own - own.mean())[:, None] * apart - np.square(apart) / table.shape[1]
+    apart = part - part.mean(axis=0)
+    return 2 * (own - own.mean())[:, None] * apart - np.square(apart) / examples
 
 
 def _influences(z: Floats) -> Floats:

@@ -103,8 +103,8 @@ def some_runs(predicted: NDArray[Any], losses: ArrayLike | None = None) -> Integ
     return np.array(sorted(range(len(keys)), key=keys.__getitem__)[:GROUP])
 
 
-def spread_figures(name: str, values: Floats, table: Floats | None = None) -> Figures:
-    """Mean and SD of one number per run, `(N,)`; `table` is the number by run and example, `(N, n)`.
+def spread_figures(name: str, values: Floats, table: NDArray[Any] | None = None, unit: float = 1.0) -> Figures:
+    """Mean and SD of one number per run, `(N,)`; `table` is the number by run and example, `(N, n)`, over the unit.
 
     Not numbers where one is so large that no square of it is one.
     """
@@ -112,8 +112,8 @@ def spread_figures(name: str, values: Floats, table: Floats | None = None) -> Fi
         return {f"{name}.mean": Figure(math.nan, UNKNOWN), f"{name}.sd": Figure(math.nan, UNKNOWN)}
     added = (0.0, 0.0) if table is None else (by_example.added_variance(table), by_example.sd_added(table))
     return {
-        f"{name}.mean": Figure(mean(values), mean_uncertainty(values), added[0]),
-        f"{name}.sd": Figure(sd(values), sd_uncertainty(values), added[1]),
+        f"{name}.mean": Figure(mean(values), mean_uncertainty(values), unit**2 * added[0]),
+        f"{name}.sd": Figure(sd(values), sd_uncertainty(values), unit**2 * added[1]),
     }
 
 
@@ -131,7 +131,7 @@ def prediction_figures(predicted: NDArray[Any], truth: Integers, some: Integers,
     parts, split = variance_uncertainty(right), asdict(accuracy_variance(predicted, truth))
     added = by_example.variance_added(right) if examples else dict.fromkeys(parts, 0.0)
     found = {
-        **spread_figures("accuracy", accuracy_of(predicted, truth), right * np.float64(100) if examples else None),
+        **spread_figures("accuracy", accuracy_of(predicted, truth), right if examples else None, 100.0),
         **{f"accuracy_variance.{name}": Figure(split[name], u, added[name]) for name, u in parts.items()},
     }
     return found | disagreement_figure(predicted, some, examples)

@@ -14,7 +14,7 @@ from nondet.measures.errors import UNKNOWN, certain
 from nondet.measures.summary import errors_and_intervals
 from nondet.run import WEIGHTS_LIMIT
 from nondet.stabilize.kept import Runs, keeps_weights, outputs
-from nondet.stabilize.reduction import Influences, columns, influences, reduction, reduction_uncertainty
+from nondet.stabilize.reduction import Influences, columns, influences, reduction, reduction_uncertainty, unbiased
 from nondet.stabilize.tta import augmented_outputs
 from nondet.stabilize.views import View, view_sets
 from nondet.training.problem import Problem
@@ -102,9 +102,10 @@ def _compared(baseline: _Answers, answers: _Answers) -> Method:
         return Method(SINGLE, answers.measures, *costs, 0.0, certain(0.0))
     units = _groups(len(baseline.influences.units), answers.together) if answers.together > 1 else None
     runs = replace(baseline.influences, units=units) if units else baseline.influences
-    before, after = columns(baseline.measures), columns(answers.measures)
+    both = baseline.measures, answers.measures
+    before, after = (unbiased(columns(m), m.runs - m.failed) for m in both)
     uncertainty = reduction_uncertainty(before, after, runs, answers.influences)
-    return Method(answers.name, answers.measures, *costs, reduction(before, after), uncertainty)
+    return Method(answers.name, answers.measures, *costs, reduction(*map(columns, both)), uncertainty)
 
 
 def _groups(runs: int, size: int) -> tuple[Hashable, ...]:

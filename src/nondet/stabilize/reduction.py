@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +33,6 @@ from nondet.measures.errors import UNKNOWN, satterthwaite, student
 class Columns:
     """The table's five columns: SDs of accuracy (points) and cross-entropy (nats), disagreement (%), mean pairwise
     Pearson correlation, and the two-run ensemble's gain of accuracy (points).
-
-    The SDs are of ddof = 1, unlike the table's: ensembles give fewer answers than single models, and an SD of ddof = 0
-    is the lower the fewer they are. Of equally many answers the reduction is the same with either.
     """
 
     accuracy_sd: float
@@ -46,16 +43,20 @@ class Columns:
 
 
 def columns(measures: Measures) -> Columns:
-    """A condition's five columns."""
-    answers = measures.runs - measures.failed
-    unbiased = math.sqrt(answers / (answers - 1))
+    """A condition's five columns, as the table has them."""
     return Columns(
-        accuracy_sd=unbiased * measures.accuracy.sd,
-        cross_entropy_sd=unbiased * measures.cross_entropy.sd,
+        accuracy_sd=measures.accuracy.sd,
+        cross_entropy_sd=measures.cross_entropy.sd,
         disagreement=measures.disagreement,
         correlation=measures.correlation.pearson,
         ensemble_delta=measures.ensemble_delta.accuracy,
     )
+
+
+def unbiased(row: Columns, answers: int) -> Columns:
+    """The columns with SDs of ddof = 1: those of ddof = 0 are the lower the fewer answers there are."""
+    factor = math.sqrt(answers / (answers - 1))
+    return replace(row, accuracy_sd=factor * row.accuracy_sd, cross_entropy_sd=factor * row.cross_entropy_sd)
 
 
 def reduction(baseline: Columns, method: Columns) -> float:
@@ -104,6 +105,9 @@ def reduction_uncertainty(
 ) -> Uncertainty:
     """The reduction's jackknife error and 95 % interval; NaN where either has fewer than three answers.
 
+    The columns are `unbiased` ones: the interval is for the reduction of all runs, and an ensemble gives fewer answers
+    than there are single models.
+
     To first order the reduction moves by `-100 sum_c (dm_c - m_c / b_c db_c) / b_c` over the number of columns. What
     the answers of one unit add to that is summed, and the squares of the U sums are added, times `U / (U - 1)`. The
     interval is Student's, on the logarithm of what variability is left, 100 - reduction.
@@ -130,8 +134,8 @@ def reduction_uncertainty(
 
 
 def _sds_without_each(values: Floats) -> Floats:
-    unbiased = math.sqrt((len(values) - 1) / (len(values) - 2))
-    return np.array([unbiased * sd(np.delete(values, i)) for i in range(len(values))])
+    factor = math.sqrt((len(values) - 1) / (len(values) - 2))  # as in `unbiased`
+    return np.array([factor * sd(np.delete(values, i)) for i in range(len(values))])
 
 
 def _distances(row: Columns) -> tuple[float, ...]:

@@ -76,5 +76,5 @@ def layers(grids: Mapping[str, Floats], names: Sequence[str], at: Sequence[int],
 def _numbers(axes: Axes, grid: Floats) -> None:
     for (row, column), number in np.ndenumerate(grid):
         if np.isfinite(number):
-            colour = "white" if number < 0.5 else INK
+            colour = "white" if number < 0.53 else INK
             axes.text(column, row, f"{round(number, 2) + 0.0:.2f}", ha="center", va="center", fontsize=6, color=colour)
