@@ -224,6 +224,15 @@ def test_one_odd_run_has_an_interval() -> None:
     assert 0 < found.low < rows.mean() < found.high < math.inf
 
 
+def test_what_rounding_leaves_of_no_difference_is_none() -> None:
+    """The interval of one odd run is the same whether the others' distance is 0 or what rounding makes of it."""
+    exact, rounded = (
+        measures.pairwise_uncertainty(rows, distance_from=0.0) for rows in ([3, 1, 1, 1], [0.3, 0.1, 0.1, 0.1])
+    )
+    assert measures.delete_one([0.3, 0.1, 0.1, 0.1]).min() != 0.0
+    assert (rounded.low, rounded.high) == pytest.approx((exact.low / 10, exact.high / 10), rel=1e-9)
+
+
 @pytest.mark.parametrize("size", [1e-200, 1e-90, 1e90, 2e100])
 def test_intervals_do_not_depend_on_the_unit(size: float) -> None:
     """Figures of any size that the checks let through have the interval of the same figures in another unit."""

@@ -95,8 +95,8 @@ def drawn(rng: np.random.Generator, runs: int) -> dict[str, Any]:
 
 def plain_columns(z: Any) -> Columns:
     return Columns(
-        accuracy_sd=float(np.std(measures.accuracy(z, LABELS), ddof=1)),
-        cross_entropy_sd=float(np.std(measures.cross_entropy(z, LABELS), ddof=1)),
+        accuracy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(measures.accuracy(z, LABELS)),
+        cross_entropy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(measures.cross_entropy(z, LABELS)),
         disagreement=measures.disagreement(z),
         correlation=measures.pearson(z),
         ensemble_delta=measures.ensemble_accuracy_delta(z, LABELS),

@@ -24,6 +24,8 @@ FEWEST_WITH_TAILS = 10
 NORMAL = 1.959964
 """The normal distribution's quantile that leaves 2.5 % above it."""
 
+EPSILON = float(np.finfo(np.float64).eps)
+
 FEWEST_DEGREES = 3.0
 """Of freedom, in an interval: an error that is known less well than this has no use."""
 
@@ -148,7 +150,8 @@ def pairwise_uncertainty(
     if distance_from is None or value == distance_from:
         return Uncertainty(lowered, value - student(degrees) * lowered, value + student(degrees) * lowered)
     distances, distance = np.abs(left - distance_from), value - distance_from
-    relative = error / abs(distance) if distances.min() == 0.0 else _jackknife(np.log(distances))
+    rounding = 4 * len(rows) * EPSILON * max(float(np.abs(rows).max()), abs(distance_from))
+    relative = error / abs(distance) if distances.min() <= rounding else _jackknife(np.log(distances))
     factor = math.exp(min(700.0, student(degrees) * relative * lowered / error))
     low, high = sorted((distance / factor, distance * factor))
     return Uncertainty(lowered, distance_from + low, distance_from + high)
