@@ -149,7 +149,7 @@ def test_bad_predictions(predicted: Any, rule: str) -> None:
 
 def test_bad_labels_and_classes() -> None:
     """Labels of another length are refused, and so are predictions outside of the classes."""
-    with pytest.raises(BadInput, match="one for each of the 2 examples"):
+    with pytest.raises(BadInput, match="as many as the examples"):
         examples.churn_by_class([[0, 1], [0, 1]], [0])
     with pytest.raises(BadInput, match=r"predictions must be from 0 to 1 \(got 2\)"):
         examples.vote_counts([[0, 2], [0, 1]], 2)

@@ -226,11 +226,10 @@ def test_one_odd_run_has_an_interval() -> None:
 
 def test_what_rounding_leaves_of_no_difference_is_none() -> None:
     """The interval of one odd run is the same whether the others' distance is 0 or what rounding makes of it."""
-    exact, rounded = (
-        measures.pairwise_uncertainty(rows, distance_from=0.0) for rows in ([3, 1, 1, 1], [0.3, 0.1, 0.1, 0.1])
-    )
-    assert measures.delete_one([0.3, 0.1, 0.1, 0.1]).min() != 0.0
-    assert (rounded.low, rounded.high) == pytest.approx((exact.low / 10, exact.high / 10), rel=1e-9)
+    rows = np.array([1.0] * 6 + [6.0])
+    assert (measures.delete_one(rows).min(), abs(measures.delete_one(1.1 * rows)).min() > 0) == (0.0, True)
+    exact, rounded = (measures.pairwise_uncertainty(r, distance_from=0.0) for r in (rows, 1.1 * rows))
+    assert (rounded.low, rounded.high) == pytest.approx((1.1 * exact.low, 1.1 * exact.high), rel=1e-9)
 
 
 @pytest.mark.parametrize("size", [1e-200, 1e-90, 1e90, 2e100])

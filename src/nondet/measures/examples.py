@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
-from nondet.measures.arrays import TILE, Floats, Integers, as_array, check_runs, checked_outputs, tiles
+from nondet.measures.arrays import (
+    TILE,
+    Floats,
+    Integers,
+    checked_labels,
+    checked_outputs,
+    checked_predictions,
+    tiles,
+)
 
 DENSE = 2**16
 """Predictions that span fewer numbers than this are counted as they are; others are numbered anew first."""
@@ -180,10 +188,10 @@ def unanimity(predicted: ArrayLike, labels: ArrayLike) -> Unanimity:
         labels: what is right, `(n,)`.
 
     Raises:
-        BadInput: see `checked_predictions`; or not one label for each example.
+        BadInput: see `checked_predictions` and `checked_labels`.
     """
     array = checked_predictions(predicted)
-    truth = _one_each(labels, array.shape[1])
+    truth = checked_labels(labels, array.shape[1])
     agree = (array == array[0]).all(axis=0)
     right = int(np.count_nonzero(agree & (array[0] == truth)))
     count, examples = int(np.count_nonzero(agree)), array.shape[1]
@@ -202,11 +210,11 @@ def churn_by_class(predicted: ArrayLike, labels: ArrayLike) -> tuple[ClassChurn,
         labels: true classes `(n,)`.
 
     Raises:
-        BadInput: see `checked_predictions`; or not one label for each example.
+        BadInput: see `checked_predictions` and `checked_labels`.
     """
     array = checked_predictions(predicted)
     runs, examples = array.shape
-    names, group = np.unique(_one_each(labels, examples), return_inverse=True)
+    names, group = np.unique(checked_labels(labels, examples), return_inverse=True)
     differing = np.zeros((len(names), runs))  # pairs of (example, other run) that differ from this run
     for part, classes, votes in _vote_tiles(array):
         others = runs - np.take_along_axis(votes.T, classes, axis=0)  # (N, t): how many runs predict something else
@@ -219,32 +227,6 @@ def churn_by_class(predicted: ArrayLike, labels: ArrayLike) -> tuple[ClassChurn,
         ClassChurn(int(name), int(size), float(mean), _jackknife_error(row, float(mean)))
         for name, size, mean, row in zip(names, sizes, churn, rows, strict=True)
     )
-
-
-def checked_predictions(predicted: ArrayLike) -> NDArray[np.integer]:
-    """Return predictions `(N, n)` as an array, uncopied: integers of at least two runs and one example.
-
-    Raises:
-        BadInput: they are not.
-    """
-    array = as_array(predicted, "predictions")
-    if array.ndim != 2 or array.dtype.kind not in "iu" or array.shape[1] < 1:
-        raise BadInput(
-            "predictions must be integers with two axes, runs and examples "
-            f"(got {array.dtype} of shape {array.shape}); give one row of classes for each run"
-        )
-    check_runs(len(array), "predictions")
-    return array
-
-
-def _one_each(labels: ArrayLike, examples: int) -> Integers:
-    array = as_array(labels, "labels")
-    if array.dtype.kind not in "iu" or array.shape != (examples,):
-        raise BadInput(
-            f"labels must be integers, one for each of the {examples} examples (got {array.dtype} of shape "
-            f"{array.shape}); give the labels of the same test set, in its order"
-        )
-    return array.astype(np.int64)
 
 
 def _vote_tiles(array: NDArray[np.integer]) -> Iterator[tuple[slice, Integers, Integers]]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from nondet.measures.errors import FEW
 from nondet.report import table
 from nondet.stabilize.methods import Method
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = ("method", *table.HEAD[1:], f"training {TIMES}", f"test {TIMES}", "reduction (%)")
 """Titles for `nondet.report.table.for_terminal`, `for_markdown` and `for_latex`."""
-
-FEW = 20
-"""With fewer answers than this an SD is known to no better than about a sixth."""
 
 
 def rows(methods: Sequence[Method]) -> list[tuple[str, ...]]:
