@@ -1,7 +1,8 @@
-"""Seconds and peak memory of `nondet measure` on many runs: python benchmarks/scale.py 1000 [10000] [--dtype float32].
+"""Seconds and peak memory of `nondet measure` on many runs: python benchmarks/scale.py 1000 [10000].
 
 Outputs of 10,000 examples and 10 classes are written to a temporary folder (2 GB for 10,000 runs of float16), and
-measured by the command in a process of its own, on all cores that this process may use.
+measured by the command in a process of its own, on all cores that this process may use: in float16, and the first of
+the numbers of runs in float32 and with --examples too.
 """
 
 import argparse
@@ -16,6 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from nondet.cores import available_cores
+from nondet.environment import environment_of_machine
+
+HEADING = """
+## Many runs
+
+`python benchmarks/scale.py {runs}`: `nondet measure` of made-up logits, all measures with their errors and intervals.
+The bounds that it must keep on 2 cores are 120 s and 3 GB for 1,000 runs, 10 minutes and 6 GB for 10,000.
+
+{processor} ({instructions}), numpy {numpy}.
+"""
 
 # A child's peak starts from the memory of its parent in getrusage, and anew in VmHWM.
 CHILD = """
@@ -41,9 +52,9 @@ def write(folder: Path, runs: int, examples: int, classes: int, dtype: str) -> N
     np.save(folder / "labels.npy", labels)
 
 
-def measured(folder: Path) -> tuple[float, float, float, dict[str, object]]:
+def measured(folder: Path, options: list[str]) -> tuple[float, float, float, dict[str, object]]:
     """Seconds, seconds of all cores, peak memory in GB, and the JSON."""
-    files = [str(folder / "outputs.npy"), "--labels", str(folder / "labels.npy"), "--json"]
+    files = [str(folder / "outputs.npy"), "--labels", str(folder / "labels.npy"), "--json", *options]
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", CHILD, "measure", *files], capture_output=True, text=True, check=True)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -57,17 +68,23 @@ def main() -> None:
     parser.add_argument("runs", type=int, nargs="+")
     parser.add_argument("--examples", type=int, default=10_000)
     parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--dtype", default="float16", choices=["float16", "float32"])
-    options = parser.parse_args()
+    given = parser.parse_args()
+    print(HEADING.format(runs=" ".join(map(str, given.runs)), **environment_of_machine()))
     print("| runs x examples x classes | cores | seconds | CPU seconds | peak memory (GB) | pairs of the ensembles |")
     print("|---|---:|---:|---:|---:|---:|")
-    for runs in options.runs:
+    first = given.runs[0]
+    cases = [
+        (first, "float32", []),
+        (first, "float16", ["--examples"]),
+        *((runs, "float16", []) for runs in given.runs),
+    ]
+    for runs, dtype, options in cases:
         with tempfile.TemporaryDirectory() as name:
-            write(Path(name), runs, options.examples, options.classes, options.dtype)
-            seconds, busy, peak, found = measured(Path(name))
+            write(Path(name), runs, given.examples, given.classes, dtype)
+            seconds, busy, peak, found = measured(Path(name), options)
         sampled = found.get("sampled_pairs")
         pairs = sampled["ensemble_delta.accuracy"] if isinstance(sampled, dict) else runs * (runs - 1) // 2
-        size = f"{runs:,} x {options.examples:,} x {options.classes}, {options.dtype}"
+        size = ", ".join([f"{runs:,} x {given.examples:,} x {given.classes}", dtype, *(f"`{o}`" for o in options)])
         print(f"| {size} | {available_cores()} | {seconds:.0f} | {busy:.0f} | {peak:.2f} | {pairs:,} |", flush=True)
 
 
