@@ -132,7 +132,7 @@ def test_large_arrays_go_to_a_file_that_leaves_no_trace(
 ) -> None:
     """What cannot be mapped and is large is kept in a temporary file without a name."""
     path = write(tmp_path, kind, outputs_of())
-    monkeypatch.setattr("nondet.measures.files.IN_MEMORY", 10)
+    monkeypatch.setattr("nondet.measures.foreign.IN_MEMORY", 10)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
@@ -208,7 +208,7 @@ def test_tables_are_read_in_several_parts(tmp_path: Path) -> None:
 def test_a_full_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a large array has no room, one sentence says how much it needs, before it is written."""
     path = write(tmp_path, "npz", outputs_of())
-    monkeypatch.setattr("nondet.measures.files.IN_MEMORY", 10)
+    monkeypatch.setattr("nondet.measures.foreign.IN_MEMORY", 10)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -355,7 +355,7 @@ def test_pickles_are_never_loaded(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["npz", "parquet"])
 def test_small_files_that_hold_far_more_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """A file of a few bytes that would fill the memory is refused by its own account."""
-    monkeypatch.setattr("nondet.measures.files.GROWN", 1000)
+    monkeypatch.setattr("nondet.measures.foreign.GROWN", 1000)
     path = tmp_path / f"o.{kind}"
     if kind == "npz":
         np.savez_compressed(path, np.zeros(10**7))

@@ -32,7 +32,7 @@ def alike(study: Path, /, *, margin: float = 1.25, level: float = 0.05, json: Fl
     from nondet.report import alike as report
     from nondet.report import table, words
     from nondet.report.effects import read_effects
-    from nondet.report.results import control_is_zero
+    from nondet.trained import control_is_zero
 
     check_margin(margin, level)
     opened = studies.load(study)

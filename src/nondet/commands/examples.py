@@ -32,7 +32,7 @@ def examples(
     from nondet.files import write_file
     from nondet.report import table, unstable, words
     from nondet.report.pictures import pictures_of
-    from nondet.report.results import control_is_zero
+    from nondet.trained import control_is_zero
 
     if pictures and pictures.exists() and not pictures.is_dir():
         raise BadInput(f"--pictures must name a folder, and {pictures} is a file; name another")

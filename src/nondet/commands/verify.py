@@ -16,8 +16,8 @@ def verify(study: Path, /) -> int:
         The study's folder.
     """
     from nondet import study as studies
-    from nondet.report.results import retrain
-    from nondet.report.results import verify as check
+    from nondet.trained import retrain
+    from nondet.trained import verify as check
 
     opened = studies.load(study)
     sound, problems = check(opened)

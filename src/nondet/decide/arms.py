@@ -24,9 +24,9 @@ from nondet.measures.files import read_labels, read_outputs
 from nondet.measures.language import perplexity, token_cross_entropy
 from nondet.measures.variability import accuracy, cross_entropy
 from nondet.protocol import NOT_IN_ALL, Condition
-from nondet.report.results import control_is_zero, is_text, read_run, retrain
 from nondet.store import Stored
 from nondet.study import Study
+from nondet.trained import control_is_zero, is_text, read_run, retrain
 
 LOGITS: Sequence[MetricName] = ("accuracy", "cross_entropy")
 CLASSES: Sequence[MetricName] = ("accuracy",)

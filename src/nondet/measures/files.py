@@ -6,28 +6,18 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from nondet.errors import BadInput
-
-Array = NDArray[Any]
+from nondet.measures import tables
+from nondet.measures.foreign import LABELS, Array, reading, refuse_traps, scratch
 
 OUTPUTS = ("outputs", "logits")
-LABELS = ("labels", "label")
 TABLES = (".csv", ".parquet")
-
-IN_MEMORY = 2**28
-"""Bytes up to which an array that cannot be mapped is kept in memory; a larger one goes to a temporary file."""
-
-GROWTH, GROWN = 200, 2**30
-"""A file that holds over GROWTH times its own size, and over GROWN bytes, is taken for a trap and refused."""
 
 LONGEST_HEADER = 100 * 2**20  # bytes, as in the safetensors library
 
@@ -52,8 +42,6 @@ def read_outputs(path: Path) -> Array:
     if path.is_dir():
         return _read_folder(path)
     if path.suffix.lower() in TABLES:
-        from nondet.measures import tables
-
         return tables.read_outputs(path)
     return _read_array(path, OUTPUTS, not_these=LABELS)
 
@@ -73,8 +61,6 @@ def read_labels(path: Path) -> Array:
             raise BadInput(f"{path} must hold one file labels.npy (got {len(inside)}); give another with --labels FILE")
         return read_labels(inside[0])
     if path.suffix.lower() in TABLES:
-        from nondet.measures import tables
-
         return tables.read_labels(path)
     return _read_array(path, LABELS, not_these=OUTPUTS)
 
@@ -92,54 +78,6 @@ def load_npy(path: Path) -> Array:
         if beyond:  # several arrays saved to one file, of which this is the first, would go unnoticed
             raise ValueError(f"it goes on for {beyond} bytes after the array of shape {array.shape}")
         return array
-
-
-@contextmanager
-def reading(path: Path, rule: str, way_out: str) -> Generator[None]:
-    """Turn whatever a parser meets in a file that is not what it should be into one sentence."""
-    if path.exists() and not (path.is_file() or path.is_dir()):  # opening a pipe would wait for ever
-        raise BadInput(f"{path} must be a file or a folder (got a device or a pipe); save its content to a file")
-    try:
-        yield
-    except BadInput:
-        raise
-    except Exception as error:
-        reason = "".join(filter(str.isprintable, next(iter(str(error).splitlines()), "")))[:200].rstrip(".")
-        if isinstance(error, OSError):
-            raise BadInput(
-                f"cannot read {path}: {error.strerror or reason}; give the path of a .npy, .npz, .safetensors, "
-                ".parquet or .csv file, or of a folder of them"
-            ) from error
-        raise BadInput(f"{path} must be {rule} ({reason or type(error).__name__}); {way_out}") from error
-
-
-def refuse_traps(path: Path, held: int) -> None:
-    """Refuse a compressed file that says it holds far more bytes than it has."""
-    size = path.stat().st_size
-    if held > max(GROWN, GROWTH * size):
-        raise BadInput(
-            f"{path} must not hold over {GROWTH} times its size (got {held} bytes in a file of {size}); "
-            "write the array as .npy, which is read as it is"
-        )
-
-
-def scratch(shape: Sequence[int], dtype: DTypeLike) -> Array:
-    """An array to be filled: in memory, or if it is large in a temporary file without a name, which goes with it."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size <= IN_MEMORY:
-        return np.empty(shape, dtype)
-    with TemporaryFile() as file:
-        try:
-            if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a fault at a later write
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                file.truncate(size)
-        except OSError as error:
-            raise BadInput(
-                f"the temporary folder must have room for {size} bytes (got: {error.strerror}); "
-                "name another one in the variable TMPDIR"
-            ) from error
-        return np.memmap(file, dtype, "r+", shape=tuple(shape))
 
 
 def _read_array(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Array:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nondet.errors import BadInput
 from nondet.measures.arrays import Integers
-from nondet.measures.files import LABELS, Array, reading, refuse_traps, scratch
+from nondet.measures.foreign import LABELS, Array, reading, refuse_traps, scratch
 
 KEYS = ("run", "example")
 INDEX = ("__index_level_", "Unnamed: ")

@@ -14,9 +14,9 @@ from nondet.measures.arrays import predictions
 from nondet.measures.language import perplexity, token_cross_entropy
 from nondet.measures.variability import accuracy, cross_entropy
 from nondet.protocol import Crossed
-from nondet.report.results import is_text, sound_runs
 from nondet.store import Stored
 from nondet.study import Study
+from nondet.trained import is_text, sound_runs
 
 DASH = "\N{EN DASH}"
 TIMES = " \N{MULTIPLICATION SIGN} "

@@ -20,9 +20,9 @@ from nondet.measures import (
 from nondet.measures.arrays import LARGEST_VALUE, Floats
 from nondet.measures.language import perplexity, sample_tokens, token_cross_entropy
 from nondet.protocol import Condition
-from nondet.report.results import is_text, sound_runs
 from nondet.store import Stored
 from nondet.study import Study
+from nondet.trained import is_text, sound_runs
 
 SPREADS = ("accuracy.sd", "perplexity.sd", "cross_entropy.sd")
 

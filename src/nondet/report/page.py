@@ -12,7 +12,8 @@ from nondet.report import components, figures, table, words
 from nondet.report.cards import cards
 from nondet.report.figures.style import content
 from nondet.report.figures.svg import inline
-from nondet.report.results import Results, is_text
+from nondet.report.results import Results
+from nondet.trained import is_text
 
 
 def page(results: Results, condition: str = "", data: str | None = None, *, run_task: bool = False) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nondet.errors import BadInput, Damaged
-from nondet.report.results import is_text
+from nondet.trained import is_text
 
 if TYPE_CHECKING:
     from nondet.study import Study

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from nondet.errors import BadInput, Damaged
+from nondet.errors import BadInput
 from nondet.measures import Measures, Uncertainty, mean_uncertainty, measure, pairwise_uncertainty
 from nondet.measures.errors import UNKNOWN
 from nondet.measures.language import LANGUAGE_NAMES, LanguageMeasures, measure_language, sample_tokens
 from nondet.measures.similarity import cka_by_run, cka_unbiased_by_run, parameter_distance
 from nondet.measures.summary import NAMES, errors_and_intervals
-from nondet.protocol import Condition, Crossed
-from nondet.run import RunSpec
+from nondet.protocol import Condition
+from nondet.report.components import Crossing, read_crossing
 from nondet.store import Stored
 from nondet.study import FORMAT, Study
-
-if TYPE_CHECKING:
-    from nondet.report.components import Crossing
+from nondet.trained import is_text, read_run, sound_runs
 
 AnyMeasures = Measures | LanguageMeasures
-Read = TypeVar("Read")
 
 
 def not_measured(text: bool) -> dict[str, Any]:
@@ -129,8 +126,6 @@ def read_results(study: Study, examples: bool = False) -> Results:
             "--examples is for classifiers, whose test examples are drawn one by one (got a language model, and the "
             "tokens of a text are not); leave it out"
         )
-    from nondet.report.components import read_crossing  # which reads runs as this module does
-
     planned, present = study.planned(), study.store.keys()
     stored: dict[str, Stored] = {}
     for key, spec in planned.items():
@@ -139,74 +134,6 @@ def read_results(study: Study, examples: bool = False) -> Results:
     conditions = tuple(_measured(study, c, stored, examples) for c in study.conditions)
     missing, crossing = len(planned) - len(stored), read_crossing(study, stored)
     return Results(study, _control(study, stored, examples), conditions, missing, crossing, examples)
-
-
-def read_run(study: Study, spec: RunSpec) -> Stored:
-    """A run from the study's store; Damaged, with the way to retrain it, if it is not what was written, or lost."""
-    return _read(study, spec, study.store.get)
-
-
-def _read(study: Study, spec: RunSpec, read: Callable[[str], Read]) -> Read:
-    try:
-        return read(spec.key)
-    except Damaged as error:
-        raise Damaged(
-            f"{error}; it belongs to the run {describe(spec)}, which no table may use: {retrain(study)}"
-        ) from error
-
-
-def describe(spec: RunSpec) -> str:
-    """A run in words: its seeds, and which repeat of the control it is."""
-    seeds = ", ".join(f"{source}={seed}" for source, seed in spec.seeds.items())
-    return f"with seeds {seeds}" + (f" (repeat {spec.repeat} of the control)" if spec.repeat else "")
-
-
-def retrain(study: Study) -> str:
-    """How to train again what is damaged or missing."""
-    return f"`{study.command_line}` sets it aside and trains it again"
-
-
-def verify(study: Study) -> tuple[int, list[str]]:
-    """Read every byte of every run that is done; the number of sound runs, and what is wrong with the others."""
-    problems: list[str] = []
-    keys = sorted(study.store.keys() | study.finished)
-    for key in keys:
-        try:
-            study.store.get(key)
-        except Damaged as error:
-            problems.append(str(error))
-    return len(keys) - len(problems), problems
-
-
-def control_is_zero(study: Study) -> bool | None:
-    """Whether the control's runs are equal to the last bit; None while fewer than two of them are finished.
-
-    Damaged if one was finished and its record is lost.
-    """
-    present = study.store.keys() | study.finished
-    records = [_read(study, s, study.store.record) for key, s in study.control_specs().items() if key in present]
-    return len({record["blob"]["sha256"] for record in records}) == 1 if len(records) > 1 else None
-
-
-def sound_runs(
-    study: Study, condition: Condition | Crossed, stored: Mapping[str, Stored] | None = None
-) -> tuple[dict[int, Stored], dict[int, int]]:
-    """A condition's finished runs by number, counted from 1, and the epochs at which others failed.
-
-    stored: runs read before, by key; without it they are read, and checked, from the study's store: Damaged if one is
-    not sound, or was there and is lost.
-    """
-    present = study.store.keys() | study.finished if stored is None else stored.keys()
-    sound: dict[int, Stored] = {}
-    failures: dict[int, int] = {}
-    for number, spec in enumerate(condition.specs(study.identity, study.sources), start=1):
-        if spec.key in present:
-            run = read_run(study, spec) if stored is None else stored[spec.key]
-            if run.record["failed"] is None:
-                sound[number] = run
-            else:
-                failures[number] = run.record["failed"]
-    return sound, failures
 
 
 def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored], examples: bool) -> ConditionResult:
@@ -223,11 +150,6 @@ def measured(study: Study, condition: Condition) -> AnyMeasures | None:
     """The measures of a condition's finished runs, if two or more did not fail."""
     sound, failures = sound_runs(study, condition)
     return _measures(study, list(sound.values()), len(failures)) if len(sound) >= 2 else None
-
-
-def is_text(study: Study) -> bool:
-    """Whether a study's runs are language models."""
-    return bool(study.identity["recipe"].get("bptt"))
 
 
 def _measures(study: Study, runs: Sequence[Stored], failed: int, examples: bool = False) -> AnyMeasures:

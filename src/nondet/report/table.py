@@ -11,7 +11,8 @@ from rich.text import Text
 
 from nondet.measures import Measures
 from nondet.measures.language import LanguageMeasures
-from nondet.report.results import AnyMeasures, Results, is_text
+from nondet.report.results import AnyMeasures, Results
+from nondet.trained import is_text
 
 HEAD = ("condition", "runs", "accuracy (%)", "acc. SD (%)", "CE SD", "disagree (%)", "corr.", "ens. Δ (%)")
 HEAD_TEXT = ("condition", "runs", "perplexity", "PPL SD", "CE SD", "disagree (%)", "corr.", "ens. Δ (PPL)")

@@ -26,8 +26,8 @@ from nondet.measures.examples import (
 )
 from nondet.measures.language import sample_tokens
 from nondet.protocol import Condition
-from nondet.report.results import is_text, sound_runs
 from nondet.study import Study
+from nondet.trained import is_text, sound_runs
 
 CLASSES_SHOWN = 10
 VOTES_SHOWN = 6

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from nondet.measures import Measures, Uncertainty
 from nondet.measures.errors import FEW
 from nondet.measures.language import LanguageMeasures
-from nondet.report.results import AnyMeasures, Results, is_text
+from nondet.report.results import AnyMeasures, Results
+from nondet.trained import is_text
 
 CONTROL_NOT_ZERO = (
     "THE CONTROL IS NOT ZERO: trainings with equal seeds differ, so something varies that no source names; "

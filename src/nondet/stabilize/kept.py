@@ -11,11 +11,11 @@ from torch import Tensor
 
 from nondet.environment import environment
 from nondet.errors import BadInput, Damaged
-from nondet.report.results import retrain
 from nondet.run import RunSpec
 from nondet.sources import FIXED_SEED
 from nondet.store import Stored
 from nondet.study import Study
+from nondet.trained import retrain
 from nondet.training.classify import evaluate
 from nondet.training.problem import Problem
 from nondet.training.stack import Stack, new_stack

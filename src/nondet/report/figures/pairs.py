@@ -11,7 +11,8 @@ from nondet.measures.arrays import Floats
 from nondet.report.figures.section import Drawing, Section
 from nondet.report.figures.seen import Runs, Seen, keys_by_design
 from nondet.report.figures.style import new, short
-from nondet.report.results import Results, is_text
+from nondet.report.results import Results
+from nondet.trained import is_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from nondet.measures.arrays import Floats
 from nondet.measures.language import perplexity
-from nondet.report.results import is_text
 from nondet.store import Stored
 from nondet.study import Study
+from nondet.trained import is_text
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,72 @@
+"""What all readers of files that others wrote have in common: one sentence for any fault, no traps, room on disk."""
+
+import math
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from nondet.errors import BadInput
+
+Array = NDArray[Any]
+
+LABELS = ("labels", "label")
+
+IN_MEMORY = 2**28
+"""Bytes up to which an array that cannot be mapped is kept in memory; a larger one goes to a temporary file."""
+
+GROWTH, GROWN = 200, 2**30
+"""A file that holds over GROWTH times its own size, and over GROWN bytes, is taken for a trap and refused."""
+
+
+@contextmanager
+def reading(path: Path, rule: str, way_out: str) -> Generator[None]:
+    """Turn whatever a parser meets in a file that is not what it should be into one sentence."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # opening a pipe would wait for ever
+        raise BadInput(f"{path} must be a file or a folder (got a device or a pipe); save its content to a file")
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as error:
+        reason = "".join(filter(str.isprintable, next(iter(str(error).splitlines()), "")))[:200].rstrip(".")
+        if isinstance(error, OSError):
+            raise BadInput(
+                f"cannot read {path}: {error.strerror or reason}; give the path of a .npy, .npz, .safetensors, "
+                ".parquet or .csv file, or of a folder of them"
+            ) from error
+        raise BadInput(f"{path} must be {rule} ({reason or type(error).__name__}); {way_out}") from error
+
+
+def refuse_traps(path: Path, held: int) -> None:
+    """Refuse a compressed file that says it holds far more bytes than it has."""
+    size = path.stat().st_size
+    if held > max(GROWN, GROWTH * size):
+        raise BadInput(
+            f"{path} must not hold over {GROWTH} times its size (got {held} bytes in a file of {size}); "
+            "write the array as .npy, which is read as it is"
+        )
+
+
+def scratch(shape: Sequence[int], dtype: DTypeLike) -> Array:
+    """An array to be filled: in memory, or if it is large in a temporary file without a name, which goes with it."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    with TemporaryFile() as file:
+        try:
+            if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a fault at a later write
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+        except OSError as error:
+            raise BadInput(
+                f"the temporary folder must have room for {size} bytes (got: {error.strerror}); "
+                "name another one in the variable TMPDIR"
+            ) from error
+        return np.memmap(file, dtype, "r+", shape=tuple(shape))

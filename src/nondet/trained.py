@@ -1,0 +1,87 @@
+"""The runs that a study has: read from its store, checked, told apart into sound and failed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from nondet.errors import Damaged
+from nondet.protocol import Condition, Crossed
+from nondet.run import RunSpec
+from nondet.store import Stored
+from nondet.study import Study
+
+Read = TypeVar("Read")
+
+
+def is_text(study: Study) -> bool:
+    """Whether a study's runs are language models."""
+    return bool(study.identity["recipe"].get("bptt"))
+
+
+def sound_runs(
+    study: Study, condition: Condition | Crossed, stored: Mapping[str, Stored] | None = None
+) -> tuple[dict[int, Stored], dict[int, int]]:
+    """A condition's finished runs by number, counted from 1, and the epochs at which others failed.
+
+    stored: runs read before, by key; without it they are read, and checked, from the study's store: Damaged if one is
+    not sound, or was there and is lost.
+    """
+    present = study.store.keys() | study.finished if stored is None else stored.keys()
+    sound: dict[int, Stored] = {}
+    failures: dict[int, int] = {}
+    for number, spec in enumerate(condition.specs(study.identity, study.sources), start=1):
+        if spec.key in present:
+            run = read_run(study, spec) if stored is None else stored[spec.key]
+            if run.record["failed"] is None:
+                sound[number] = run
+            else:
+                failures[number] = run.record["failed"]
+    return sound, failures
+
+
+def read_run(study: Study, spec: RunSpec) -> Stored:
+    """A run from the study's store; Damaged, with the way to retrain it, if it is not what was written, or lost."""
+    return _read(study, spec, study.store.get)
+
+
+def control_is_zero(study: Study) -> bool | None:
+    """Whether the control's runs are equal to the last bit; None while fewer than two of them are finished.
+
+    Damaged if one was finished and its record is lost.
+    """
+    present = study.store.keys() | study.finished
+    records = [_read(study, s, study.store.record) for key, s in study.control_specs().items() if key in present]
+    return len({record["blob"]["sha256"] for record in records}) == 1 if len(records) > 1 else None
+
+
+def verify(study: Study) -> tuple[int, list[str]]:
+    """Read every byte of every run that is done; the number of sound runs, and what is wrong with the others."""
+    problems: list[str] = []
+    keys = sorted(study.store.keys() | study.finished)
+    for key in keys:
+        try:
+            study.store.get(key)
+        except Damaged as error:
+            problems.append(str(error))
+    return len(keys) - len(problems), problems
+
+
+def describe(spec: RunSpec) -> str:
+    """A run in words: its seeds, and which repeat of the control it is."""
+    seeds = ", ".join(f"{source}={seed}" for source, seed in spec.seeds.items())
+    return f"with seeds {seeds}" + (f" (repeat {spec.repeat} of the control)" if spec.repeat else "")
+
+
+def retrain(study: Study) -> str:
+    """How to train again what is damaged or missing."""
+    return f"`{study.command_line}` sets it aside and trains it again"
+
+
+def _read(study: Study, spec: RunSpec, read: Callable[[str], Read]) -> Read:
+    try:
+        return read(spec.key)
+    except Damaged as error:
+        raise Damaged(
+            f"{error}; it belongs to the run {describe(spec)}, which no table may use: {retrain(study)}"
+        ) from error
