@@ -32,7 +32,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 SOURCES = ("init", "shuffle", "augment", "order", "bit")
 CLASSIFIER = until.figures_of(text=False)
 RULE = "accuracy.sd.error<18%"
-ADAPTIVE = ("--until", RULE, "--runs", 3, "--vary", "init", "--vary", "bit", "--limit", 30, "--workers", 1)
+ADAPTIVE = ("--until", RULE, "--runs", 3, "--vary", "init", "--vary", "all", "--limit", 30, "--workers", 1)
 CROSSED = ("--design", "crossed", "--levels", 3, "--vary", "init", "--vary", "shuffle", "--workers", 1)
 
 DRIVER = """
@@ -187,9 +187,17 @@ def test_the_error_that_a_rule_looks_at(
     value: float, error: float | None, relative: float | None, absolute: float | None
 ) -> None:
     """In percent of the figure's size, or in its unit; not known where the error is not, or the figure is 0."""
-    figures = {"disagreement": value, "errors": {"disagreement": error}}
+    interval = {"disagreement": [0.0, 9.0]}
+    figures = {"runs": 5, "failed": 0, "disagreement": value, "errors": {"disagreement": error}, "intervals": interval}
     for expression, expected in (("disagreement.error<10%", relative), ("disagreement.error<10", absolute)):
         assert until.parse(expression, CLASSIFIER, 2, 2).error_of(figures) == expected
+
+
+def test_runs_that_agree_by_chance_show_no_error() -> None:
+    """An error of 0 without an interval, which is that of unequal runs, is not known of few runs; of 20 it is 0."""
+    rule = until.parse("accuracy.sd.error<10%", CLASSIFIER, 2, 2)
+    figures = {"failed": 1, "accuracy": {"sd": 0.0}, "errors": {"accuracy.sd": 0.0}, "intervals": {"accuracy.sd": None}}
+    assert [rule.error_of(figures | {"runs": runs}) for runs in (3, 20, 21)] == [None, None, 0.0]
 
 
 def test_when_a_rule_holds() -> None:
@@ -221,11 +229,11 @@ def test_until_stops_when_it_holds(nondet: Nondet, tiny: Path, tmp_path: Path, a
     runs = stopping["runs"]
     assert 3 < runs <= 30
     assert (stopping["expression"], stopping["begin"], stopping["limit"], stopping["held"]) == (RULE, 3, 30, True)
-    assert {c["name"]: c["runs"] for c in shown["conditions"]} == {"init": runs, "bit": runs}
-    assert stopping["errors"].keys() == {"init", "bit"}
+    assert {c["name"]: c["runs"] for c in shown["conditions"]} == {"init": runs, "all": runs}
+    assert stopping["errors"].keys() == {"init", "all"}
     assert max(stopping["errors"].values()) < 18
 
-    ran = nondet("run", tiny, "--runs", runs, "--vary", "init", "--vary", "bit", "--study", tmp_path / "once")
+    ran = nondet("run", tiny, "--runs", runs, "--vary", "init", "--vary", "all", "--study", tmp_path / "once")
     assert ran.code == 0
     assert blobs(tmp_path / "once") == blobs(adaptive)
     once = nondet("show", tmp_path / "once", "--json").json
@@ -233,8 +241,13 @@ def test_until_stops_when_it_holds(nondet: Nondet, tiny: Path, tmp_path: Path, a
     init = once["conditions"][0]
     assert stopping["errors"]["init"] == pytest.approx(100 * init["accuracy"]["sd_error"] / init["accuracy"]["sd"])
 
-    before = nondet("run", tiny, *ADAPTIVE[:-4], "--limit", runs - 1, "--study", tmp_path / "before")
-    assert f"or {runs - 1} at most" in before.out
+    study, rounds = load(adaptive), [3]
+    while rounds[-1] < runs:
+        now = replace(study, conditions=tuple(replace(c, runs=rounds[-1]) for c in study.conditions))
+        rounds.append(until.next_runs(now, now.conditions, 30))
+    assert rounds[-1] == runs
+    before = nondet("run", tiny, *ADAPTIVE[:-4], "--limit", rounds[-2], "--study", tmp_path / "before")
+    assert f"or {rounds[-2]} at most" in before.out
     assert nondet("show", tmp_path / "before", "--json").json["until"]["held"] is False
 
 

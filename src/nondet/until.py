@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any
 
 from nondet.errors import BadInput
+from nondet.measures.errors import FEW
 from nondet.protocol import Condition, Stopping, merged
 from nondet.study import Study
 
@@ -46,8 +47,13 @@ class Until:
         return error is not None and (error < self.bound or error == 0)
 
     def error_of(self, figures: Mapping[str, Any]) -> float | None:
-        """The figure's error among a condition's figures, in percent of the figure if the rule is relative."""
+        """The figure's error among a condition's figures, in percent of the figure if the rule is relative.
+
+        Not known of fewer than FEW runs that differ and agree in this figure by chance, whose error of 0 shows nothing.
+        """
         value, error = _figure(figures, self.figure), _error(figures, self.figure)
+        if error == 0 and figures["intervals"][self.figure] is None and figures["runs"] - figures["failed"] < FEW:
+            return None
         if value is None or error is None or not self.relative or not error:
             return error
         return 100 * error / abs(value) if value else None
