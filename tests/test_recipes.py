@@ -44,7 +44,7 @@ def small_stack(trained: Mapping[str, Tensor]) -> Stack:
     """The main experiment's optimizer over these parameters."""
     optimizer, peaks = make_optimizer(cifar10.RECIPE, trained)
     failed = torch.zeros(2, dtype=torch.int64)
-    return Stack(nn.Identity(), dict(trained), {}, {}, optimizer, peaks, {}, failed, [])
+    return Stack(nn.Identity(), dict(trained), {}, {}, dict(trained), optimizer, peaks, {}, failed, [])
 
 
 @pytest.fixture
