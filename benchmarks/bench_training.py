@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from nondet.run import Outcome
+from nondet.spec import Outcome
 from nondet.store import Store
 from nondet.tasks import load_task
 from nondet.training.classify import epoch_plan, train_epoch

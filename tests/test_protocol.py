@@ -10,7 +10,7 @@ import pytest
 
 from nondet.errors import BadInput
 from nondet.protocol import condition, conditions, control, merged
-from nondet.run import RunSpec
+from nondet.spec import RunSpec
 
 SOURCES = ("init", "shuffle", "augment", "order", "bit")
 IDENTITY = {"name": "x", "recipe": {"epochs": 1}}

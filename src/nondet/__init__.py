@@ -11,7 +11,7 @@ from nondet.tasks.task import Recipe, Task
 if TYPE_CHECKING:
     from nondet.training.augment import Crop, Flip
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "SOURCES",

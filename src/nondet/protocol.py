@@ -12,8 +12,8 @@ from itertools import product
 from typing import Any
 
 from nondet.errors import BadInput
-from nondet.run import RunSpec
 from nondet.sources import FIXED_SEED, SOURCES
+from nondet.spec import RunSpec
 
 NOT_IN_ALL = ("bit",)
 """`all` is every source of the task but these."""

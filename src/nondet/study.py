@@ -24,8 +24,8 @@ from nondet.environment import require_same
 from nondet.errors import BadInput, Damaged
 from nondet.files import checked_payload, sealed, unsealed, write_file
 from nondet.protocol import Condition, Crossed, Stopping, control, crossed, merged
-from nondet.run import Outcome, RunSpec
 from nondet.sources import FIXED_SEED
+from nondet.spec import Outcome, RunSpec
 from nondet.store import Store
 from nondet.tasks.task import sha256_of_json
 

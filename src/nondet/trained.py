@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from nondet.errors import Damaged
 from nondet.protocol import Condition, Crossed
-from nondet.run import RunSpec
+from nondet.spec import RunSpec
 from nondet.store import Stored
 from nondet.study import Study
 

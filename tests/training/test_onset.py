@@ -12,7 +12,7 @@ from test_stack import same
 
 from nondet.errors import BadInput
 from nondet.protocol import condition, conditions
-from nondet.run import Outcome
+from nondet.spec import Outcome
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model
 from nondet.training.train import train_stack

@@ -13,8 +13,8 @@ from problems import MODELS, Explosive, problem, seeds
 from torch import nn
 
 from nondet.errors import BadInput
-from nondet.run import Outcome
 from nondet.sources import stream
+from nondet.spec import Outcome
 from nondet.tasks.task import optimizer_class
 from nondet.training.classify import epoch_plan
 from nondet.training.problem import Problem, build_model

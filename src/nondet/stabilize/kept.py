@@ -11,8 +11,8 @@ from torch import Tensor
 
 from nondet.environment import environment
 from nondet.errors import BadInput, Damaged
-from nondet.run import RunSpec
 from nondet.sources import FIXED_SEED
+from nondet.spec import RunSpec
 from nondet.store import Stored
 from nondet.study import Study
 from nondet.trained import retrain

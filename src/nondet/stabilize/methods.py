@@ -12,7 +12,7 @@ import numpy as np
 from nondet.measures import Measures, Uncertainty, measure
 from nondet.measures.errors import UNKNOWN, certain
 from nondet.measures.summary import errors_and_intervals
-from nondet.run import WEIGHTS_LIMIT
+from nondet.spec import WEIGHTS_LIMIT
 from nondet.stabilize.kept import Runs, keeps_weights, outputs
 from nondet.stabilize.reduction import Influences, columns, influences, reduction, reduction_uncertainty, unbiased
 from nondet.stabilize.tta import augmented_outputs

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from nondet.errors import BadInput
-from nondet.run import WEIGHTS_LIMIT
+from nondet.spec import WEIGHTS_LIMIT
 from nondet.training.stack import Stack, over_stack
 
 PROBE = 256

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from nondet.errors import BadInput
-from nondet.run import WEIGHTS_LIMIT, Outcome
 from nondet.sources import FIXED_SEED
+from nondet.spec import WEIGHTS_LIMIT, Outcome
 from nondet.training import averages, classify, snapshots, text
 from nondet.training import track as tracking
 from nondet.training.perturb import change_bit
