@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from nondet.errors import BadInput, Damaged
-from nondet.measures import Measures, measure
+from nondet.measures import Measures
+from nondet.measures.copies import measure
 from nondet.protocol import Condition
 from nondet.sources import SOURCES
 from nondet.tasks.task import Recipe, Task
