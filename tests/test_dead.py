@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from nondet.files import sealed
+from nondet.study import load
 
 Nondet = Callable[..., Any]
 
@@ -253,3 +257,22 @@ def test_runs_that_repeat_each_other_are_counted(nondet: Nondet, made: Any) -> N
     text = said(nondet("show", study).out)
     assert f"Of the 7 runs of init besides the reference run, {others - 1} equal an earlier one to the last bit" in text
     assert f"{found['unreached']} were reached by nothing: those runs equal the reference run" in text
+
+
+def test_an_unfinished_study_of_equal_runs(nondet: Nondet, made: Any) -> None:
+    """While runs are missing it is not known whether a source is dead, and its zero is no finding either."""
+    study = made([SEEDED], "--runs", 4, "--vary", "init", "--vary", "shuffle")
+    fields = json.loads((study / "study.json").read_text())
+    specs = load(study).conditions[0].specs(load(study).identity, load(study).sources)
+    for ending in ("json", "safetensors"):
+        (study / "runs" / f"{specs[3].key}.{ending}").unlink()
+    del fields["sha256"]
+    (study / "study.json").write_bytes(sealed(fields | {"finished": []}))
+    assert conditions(nondet, study)["init"]["dead"] is None
+    for command in (("show", study), ("report", study)):
+        ran = nondet(*command)
+        assert ran.code == 0
+        assert "0.0 % (init)" not in said(ran.out)
+    assert "Of the 2 runs of init besides the reference run, 2 were reached by nothing" in said(
+        nondet("show", study).out
+    )

@@ -53,7 +53,7 @@ class Reach:
 
     runs: its sound runs besides the reference run. unreached: those of them whose outputs equal the reference run's;
         None while there is no sound reference run.
-    repeated: those whose outputs equal those of an earlier run that is not the reference run.
+    distinct: how many outputs all its sound runs have between them that differ.
     dead: whether all of them do; None where that cannot be known: a run is not there yet, the reference run failed, the
         control is not zero, or nothing is left that could vary.
     past: whether nothing is left that could vary: init at a late onset, or anything at the end of the last epoch.
@@ -61,9 +61,14 @@ class Reach:
 
     runs: int = 0
     unreached: int | None = None
-    repeated: int = 0
+    distinct: int = 0
     dead: bool | None = None
     past: bool = False
+
+    @property
+    def repeated(self) -> int:
+        """How many runs equal an earlier one that is not the reference run."""
+        return 0 if self.unreached is None else self.runs - self.unreached - (self.distinct - 1)
 
 
 UNREAD = Reach()
@@ -79,21 +84,20 @@ def reach_of(study: Study, condition: Condition, stored: Mapping[str, Stored], i
     reference = next(iter(study.specs()))
     own = [s.key for s in condition.specs(study.identity, study.sources) if s.key != reference]
     past = not own or condition.onset >= study.identity["recipe"]["epochs"]
+    there = [stored[key] for key in own if key in stored]
+    digests = [outputs_digest(run) for run in there if run.record["failed"] is None]
     first = stored.get(reference)
     if first is None or first.record["failed"] is not None:
-        return Reach(past=past)
-    there = [stored[key] for key in own if key in stored]
-    sound = [run for run in there if run.record["failed"] is None]
+        return Reach(len(digests), distinct=len(set(digests)), past=past)
     digest = outputs_digest(first)
-    others = [found for run in sound if (found := outputs_digest(run)) != digest]
-    unreached = len(sound) - len(others)
+    unreached = digests.count(digest)
     dead: bool | None = None
     if identical is not False and not past:
         if unreached < len(there):  # a run that fails where the reference run does not is another one
             dead = False if identical else None
         elif len(there) == len(own):
             dead = True
-    return Reach(len(sound), unreached, len(others) - len(set(others)), dead, past)
+    return Reach(len(digests), unreached, len({digest, *digests}), dead, past)
 
 
 def outputs_digest(run: Stored) -> bytes:

@@ -144,7 +144,7 @@ def test_doubt_is_refused_and_the_way_out_works(
     path = write(tmp_path / "o.csv", *names)
     refused = nondet("measure", path)
     assert refused.code == 2
-    assert "it cannot be told which are outputs; rename them, or name the outputs with --columns" in refused.err
+    assert "it cannot be told which are outputs; rename them, or name those that are with --columns" in refused.err
     ran = nondet("measure", path, "--columns", right, "--json")
     assert ran.code == 0, ran.err
     assert ran.json["accuracy"]["mean"] == pytest.approx(accuracy(0.8))
@@ -207,3 +207,13 @@ def test_labels_are_the_column_of_that_name(nondet: Nondet, tmp_path: Path) -> N
     )
     ran = nondet("measure", write(tmp_path / "o.csv", "pred"), "--labels", tmp_path / "l.csv", "--json")
     assert ran.json["accuracy"]["mean"] == pytest.approx(accuracy(0.8))
+
+
+def test_a_name_may_hold_a_comma(nondet: Nondet, tmp_path: Path) -> None:
+    """--columns takes a name as it is before it is parted at commas; several words are as good as one."""
+    rows = columns(0.8, ("cat", "dog"))
+    csv.write_csv(rows.rename_columns([*rows.column_names[:3], "cat, wild", "dog"]), tmp_path / "o.csv")
+    for words in (("cat, wild", "dog"), ("dog", "cat, wild")):
+        ran = nondet("measure", tmp_path / "o.csv", *(part for word in words for part in ("--columns", word)))
+        assert ran.code == 0
+        assert f"logits are read from {words[0]!r}, {words[1]!r}" in ran.err

@@ -6,7 +6,7 @@ from json import dumps
 from pathlib import Path
 from typing import Literal
 
-from nondet.commands.common import Flag, Words, names, print_table, say
+from nondet.commands.common import Flag, Words, print_table, say
 from nondet.commands.measure import PROBABILITIES
 
 
@@ -53,7 +53,7 @@ def compare(
     from nondet.report import decisions, table, words
 
     check_options(margin, level)
-    arms = read_arms([a, b, *others], labels, metric, names(columns), say)
+    arms = read_arms([a, b, *others], labels, metric, columns or [], say)
     found = compare_arms(arms, margin, level)
     if json:
         print(dumps(decisions.comparisons_dict(found), indent=2, allow_nan=False))

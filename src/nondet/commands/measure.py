@@ -5,7 +5,7 @@ from __future__ import annotations
 from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, Words, names, print_table, say
+from nondet.commands.common import Flag, Words, print_table, say
 from nondet.errors import BadInput
 
 PROBABILITIES = (
@@ -48,7 +48,7 @@ def measure(
 
     if columns and not is_table(outputs):
         raise BadInput(f"--columns is for tables, .csv or .parquet (got {outputs}); leave it out")
-    array = read_outputs(outputs, names(columns), say)
+    array = read_outputs(outputs, columns or [], say)
     if labels is None and outputs.suffix.lower() == ".npy":
         raise BadInput(f"--labels must name the file of the labels (got none, and {outputs} holds one array); add it")
     truth = read_labels(labels or outputs)

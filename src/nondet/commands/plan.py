@@ -6,7 +6,7 @@ from json import dumps
 from pathlib import Path
 from typing import Literal
 
-from nondet.commands.common import Flag, Words, names, say
+from nondet.commands.common import Flag, Words, say
 from nondet.commands.measure import PROBABILITIES
 from nondet.errors import BadInput
 
@@ -58,7 +58,7 @@ def plan(
     if study is None and columns:
         raise BadInput("--columns is for the table of a pilot (got it beside --sd); leave it out")
     check_options(effect, power, level)
-    pilot = None if study is None else read_arms([study], labels, metric, names(columns), say)[0]
+    pilot = None if study is None else read_arms([study], labels, metric, columns or [], say)[0]
     if pilot is None:
         planned = plan_with(sd or 0.0, effect, power, level, metric)
     else:

@@ -78,7 +78,8 @@ def columns_of(path: Path, is_number: Mapping[str, bool], wanted: Sequence[str] 
 
     Args:
         is_number: the columns' names, and whether they hold numbers as far as is known.
-        wanted: the columns of outputs, as the user names them; without, their names decide.
+        wanted: the columns of outputs, as the user names them, one or several joined by commas in each word; without,
+            their names decide.
 
     Raises:
         BadInput: a column is missing, or it is in doubt which are the outputs.
@@ -87,29 +88,29 @@ def columns_of(path: Path, is_number: Mapping[str, bool], wanted: Sequence[str] 
     if not set(KEYS) <= set(is_number) or not names:
         raise _missing(path, list(is_number))
     if wanted:
-        return _wanted(path, names, list(dict.fromkeys(wanted)))
+        return _wanted(path, names, wanted)
     families = _families(names)
     logits = [family for word, family in families.items() if _ends_in(word, LOGITS)] or list(families.values())
     sure = _called(names, PREDICTIONS, logits)
     predictions = sure or ([] if logits else _called(names, PERHAPS, logits))
     if len(logits) > 1 or len(predictions) > 1:
-        raise _doubt(path, [*predictions, *(name for family in logits for name in family)])
+        raise _doubt(path, [*predictions, *(name for family in logits for name in family)], predictions or logits[0])
     used = {*predictions, *(name for family in logits for name in family)}
     rest = [name for name in names if name not in used]
     others = {name for family in families.values() for name in family}  # of probabilities beside logits
     unknown = [name for name in rest if is_number[name] and name not in others and not _words(name) & OTHERS]
     if logits:
         if unknown:
-            raise _doubt(path, [*logits[0], *unknown])
+            raise _doubt(path, [*logits[0], *unknown], logits[0])
         return Columns(logits[0], next(iter(predictions), ""), tuple(rest), bool(rest or predictions))
     if predictions:
         if unknown and not sure:
-            raise _doubt(path, [*predictions, *unknown])
+            raise _doubt(path, [*predictions, *unknown], predictions)
         return Columns(tuple(predictions), "", tuple(rest), bool(rest))
     if not unknown:
         raise _missing(path, list(is_number))
     if len(rest) > 1:
-        raise _doubt(path, unknown)
+        raise _doubt(path, unknown, unknown)
     return Columns(tuple(unknown), chosen=True)
 
 
@@ -119,12 +120,15 @@ def shown(names: Sequence[str]) -> str:
 
 
 def _wanted(path: Path, names: Sequence[str], wanted: Sequence[str]) -> Columns:
-    for name in wanted:
+    """The columns that these words name; a name may itself hold a comma."""
+    parts = [part for word in wanted for part in ([word] if word in names else word.split(","))]
+    chosen = tuple(dict.fromkeys(part if part in names else part.strip() for part in parts))
+    for name in chosen:
         if name not in names:
             raise BadInput(
                 f"--columns must name columns of {path} that hold outputs (got {name!a}); choose from {shown(names)}"
             )
-    return Columns(tuple(wanted), "", tuple(name for name in names if name not in wanted), True)
+    return Columns(chosen, "", tuple(name for name in names if name not in chosen), True)
 
 
 def _called(names: Sequence[str], known: frozenset[str], families: Sequence[Sequence[str]]) -> list[str]:
@@ -186,10 +190,10 @@ def _missing(path: Path, names: Sequence[str]) -> BadInput:
     )
 
 
-def _doubt(path: Path, names: Sequence[str]) -> BadInput:
-    listed = ",".join(names[:3])
+def _doubt(path: Path, names: Sequence[str], likely: Sequence[str]) -> BadInput:
+    word = ",".join(likely[:3]) + (",..." if len(likely) > 3 else "")
     return BadInput(
         f"{path} must have one column of predicted classes (pred) or a numbered one of logits for each class (logit_0, "
-        f"logit_1, ...), and of {shown(names)} it cannot be told which are outputs; rename them, or name the outputs "
-        f"with --columns, such as --columns {listed}"
+        f"logit_1, ...), and of {shown(names)} it cannot be told which are outputs; rename them, or name those that "
+        f"are with --columns: one of classes, or the logits in the order of the classes, such as --columns {word!a}"
     )

@@ -59,7 +59,7 @@ class Cards:
 
 
 def cards(results: Results, name: str = "", data: str | None = None, *, run_task: bool = False) -> Cards | None:
-    """The section of a condition: the one called `name`, else `all`, else the last that has two runs; None if none has.
+    """The section of a condition: the one called `name`, else `all`, else the last; None if no two runs differ in any.
 
     Args:
         data: the folder of the task's data.
@@ -89,7 +89,7 @@ def cards(results: Results, name: str = "", data: str | None = None, *, run_task
 
 
 def _usual(results: Results) -> Condition | None:
-    able = [c.condition for c in results.conditions if c.effect is not None and not c.reach.past]
+    able = [c.condition for c in results.conditions if c.effect is not None and c.reach.distinct > 1]
     return next((c for c in able if c.name == "all"), able[-1] if able else None)
 
 

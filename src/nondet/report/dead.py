@@ -18,7 +18,8 @@ def dead_words(results: Results) -> list[str]:
 def unreached_words(results: Results) -> list[str]:
     """A sentence for each other condition some of whose runs equal the reference run or each other, or all because
     nothing is left to vary."""
-    alive = [c for c in results.conditions if results.control.identical and not c.dead and not c.reach.past]
+    zero = results.control.identical is not False
+    alive = [c for c in results.conditions if zero and not c.dead and not c.reach.past]
     past = [c for c in results.conditions if c.reach.past and c.runs > 1]
     return [
         *(_unreached(c) for c in alive if c.reach.unreached),
@@ -42,7 +43,8 @@ def _unreached(c: ConditionResult) -> str:
     if c.condition.vary == ("bit",):
         said = f"Of {others} changes of one bit {lost} never reached an output"
     else:
-        said = f"Of the {others} runs of {c.condition.name} besides the reference run, {lost} were reached by nothing"
+        said = f"Of the {others} runs of {c.condition.name} besides the reference run, {lost} "
+        said += f"{'was' if lost == 1 else 'were'} reached by nothing"
     end = "that run equals" if lost == 1 else "those runs equal"
     named = f" ({c.condition.name})" if c.condition.onset and c.condition.vary == ("bit",) else ""
     return f"{said}{named}: {end} the reference run to the last bit."

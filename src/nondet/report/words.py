@@ -59,7 +59,8 @@ def summary(results: Results) -> str:
     """The study in words: how much runs disagree, by source; what one bit does; whose the accuracy's variance is."""
     if results.crossing and not results.conditions:
         return ""
-    measured = {c.condition.name: c.effect for c in results.conditions if c.effect and not c.reach.past}
+    differing = [c for c in results.conditions if not c.reach.past and c.reach.distinct != 1]
+    measured = {c.condition.name: c.effect for c in differing if c.effect}
     if not measured and any(c.measures for c in results.conditions):
         return "No condition has runs that differ from the reference run, so there is nothing to compare."
     if not measured:
