@@ -16,6 +16,7 @@ from nondet.executors.helpers import Helpers
 from nondet.progress import Watch
 from nondet.protocol import Condition, Crossed, conditions, crossed
 from nondet.request import Request
+from nondet.spec import same_task
 from nondet.study import Study
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def problem_of(study: Study, device: str = "auto", data: str | None = None) -> P
         raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
     request = Request.of(study.request)
     problem = replace(request, device=device, data=data or request.data).prepare()
-    if problem.identity != study.identity:
+    if not same_task(problem.identity, study.identity):
         raise BadInput(
             f"{study.folder} is a study of another task than {request.task} is now (its code, data, network or recipe "
             "has changed since); restore it"
@@ -129,11 +130,17 @@ def _rounds(
     request: Request, problem: Problem, folder: Path, asked: Asked, stack: int | None, say: Callable[[str], None]
 ) -> Iterator[Study]:
     """The study, to be trained before the next is asked for: once, or with more runs until the stopping rule holds."""
-    from nondet.training.trial import check_bit, check_stack
+    from nondet.training.trial import check_bit, fitting_width
 
     rule, wanted, crossing = asked.rule(problem), asked.conditions(problem), asked.crossed(problem)
-    width = stack or studies.width_of(folder) or problem.task.stack
-    check_stack(problem, width)
+    width, why = fitting_width(problem, stack or studies.width_of(folder) or problem.task.stack)
+    if why:
+        say(f"The runs are trained one at a time, because the model does not stack: {why}.")
+    if problem.state and any(c.onset for c in wanted):
+        raise BadInput(
+            f"an onset continues from a stored state, and the model counts in {problem.state}, a plain number that "
+            "none holds; make it a buffer: self.register_buffer(...)"
+        )
     from_the_start = [c.vary for c in wanted if not c.onset] + ([crossing.vary] if crossing else [])
     if any("bit" in vary for vary in from_the_start):
         check_bit(problem)

@@ -25,7 +25,7 @@ from nondet.errors import BadInput, Damaged
 from nondet.files import checked_payload, sealed, unsealed, write_file
 from nondet.protocol import Condition, Crossed, Stopping, control, crossed, merged
 from nondet.sources import FIXED_SEED
-from nondet.spec import Outcome, RunSpec
+from nondet.spec import Outcome, RunSpec, same_trial
 from nondet.store import Store
 from nondet.tasks.task import sha256_of_json
 
@@ -238,14 +238,14 @@ def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
         if (folder / "study.json").exists():
             (folder / "evidence").mkdir(exist_ok=True)
             (folder / "study.json").rename(folder / "evidence" / f"study.damaged{time.time_ns()}.json")
-    store = Store(folder)
+    store, anew = Store(folder), None
     for key in sorted(store.keys()):
         with suppress(Damaged):
             record = store.record(key)
-            lost = replace(new, identity=record["run"]["task"], environment=record["environment"])
-            _require_same_task(lost, new)
-            require_same(folder, lost.environment, new.environment)
-    return None
+            anew = replace(new, identity=record["run"]["task"], environment=record["environment"])
+            _require_same_task(anew, new)
+            require_same(folder, anew.environment, new.environment)
+    return anew
 
 
 def _foreign(folder: Path) -> bool:
@@ -277,6 +277,17 @@ def _require_same_task(old: Study, new: Study) -> None:
                 f"{old.folder} was made with another {word}: that of task {ours['name']!r} has changed since; "
                 f"restore it, or {way_out}"
             )
+    if not same_trial(theirs.get("trial"), ours.get("trial")):
+        losses = [identity["trial"]["loss"] for identity in (theirs, ours)]
+        raise BadInput(
+            f"{old.folder} was made with another training: three trial steps of {ours['name']!r} had losses "
+            f"{_listed(losses[0])} then, and {_listed(losses[1])} now, so something that it imports or reads has "
+            f"changed; restore it, or {way_out}"
+        )
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{x:.6g}" for x in numbers)
 
 
 def train_missing(

@@ -175,6 +175,6 @@ def test_the_bit_at_the_onset(tmp_path: Path) -> None:
     state = snapshots.load_snapshot(trunks[1])
     assert state is not None
     bit = train_stack(p, [seeds(p, 7, "bit")] * 3, fork=trunks[1])[0].facts["bit"]
-    weight = state["trained"]["b.weight"][0][tuple(bit["index"])]
+    weight = state["weights"]["b.weight"][0][tuple(bit["index"])]
     assert bit["name"] == "b.weight"
     assert bit["before"] == f"{int(weight.view(torch.int32)) % 2**32:08x}"

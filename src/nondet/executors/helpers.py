@@ -87,12 +87,13 @@ def helper_main(read_line: Callable[[], str]) -> int:
 
     from nondet.environment import environment, set_up_process
     from nondet.request import Request
+    from nondet.spec import same_task
     from nondet.study import load, train_missing
 
     set_up_process()
     problem = Request.of(order["request"]).prepare()
     study = load(Path(order["folder"]))
-    if problem.identity != study.identity or environment(problem, study.width) != study.environment:
+    if not same_task(problem.identity, study.identity) or environment(problem, study.width) != study.environment:
         return 1
     train_missing(study, problem, on_epoch=lambda done: print(done, file=tell, flush=True))
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -111,13 +111,11 @@ def stacks(problem: Problem, runs: Runs) -> Iterator[tuple[int, list[Stack]]]:
 def _loaded(base: Stack, runs: Sequence[Mapping[str, np.ndarray]], prefix: str) -> Stack:
     """The stack with kept weights in place of its own."""
 
-    def kept(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {
-            name: torch.stack([torch.from_numpy(run[prefix + name]) for run in runs]).to(w.device, w.dtype)
-            for name, w in weights.items()
-        }
+    def kept(name: str, like: Tensor) -> Tensor:
+        stored = torch.stack([torch.from_numpy(run[prefix + name]) for run in runs]).to(like.device)
+        return torch.view_as_complex(stored) if like.is_complex() else stored.to(like.dtype)
 
-    return replace(base, trained=kept(base.trained), frozen=kept(base.frozen), buffers=kept(base.buffers))
+    return base.holding({name: kept(name, w) for name, w in base.weights.items()})
 
 
 def _check_outputs(

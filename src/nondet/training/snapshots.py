@@ -56,8 +56,8 @@ def load_snapshot(path: Path) -> dict[str, Any] | None:
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """JSON for the value, with its tensors moved out under their paths."""
     if isinstance(value, Tensor):
-        tensors[path] = value.detach().contiguous()
-        return {"tensor": path}
+        tensors[path] = real(value.detach()).contiguous()
+        return {"complex" if value.is_complex() else "tensor": path}
     if isinstance(value, Mapping):
         return {"items": [[key, _split(item, f"{path}/{key}", tensors)] for key, item in value.items()]}
     return {"value": value}
@@ -66,9 +66,16 @@ def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 def _joined(value: dict[str, Any], tensors: Mapping[str, Tensor]) -> Any:
     if "tensor" in value:
         return tensors[value["tensor"]]
+    if "complex" in value:
+        return torch.view_as_complex(tensors[value["complex"]])
     if "items" in value:
         return {key: _joined(item, tensors) for key, item in value["items"]}
     return value["value"]
+
+
+def real(tensor: Tensor) -> Tensor:
+    """A tensor of real numbers as it is; one of complex numbers with a last axis for the two parts."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def slot_of(value: Any, slot: int) -> Any:
@@ -83,6 +90,20 @@ def widened(value: Any, width: int) -> Any:
     if isinstance(value, Mapping):
         return {key: widened(item, width) for key, item in value.items()}
     return value.repeat_interleave(width, dim=0) if isinstance(value, Tensor) and value.dim() else value
+
+
+def with_run_axis(value: Any) -> Any:
+    """What a plain optimizer remembers as that of a stack of one: a first axis for the run, but for mere numbers."""
+    if isinstance(value, Mapping):
+        return {key: with_run_axis(item) for key, item in value.items()}
+    return value[None] if isinstance(value, Tensor) and value.dim() else value
+
+
+def without_run_axis(value: Any) -> Any:
+    """The reverse of `with_run_axis`."""
+    if isinstance(value, Mapping):
+        return {key: without_run_axis(item) for key, item in value.items()}
+    return value[0] if isinstance(value, Tensor) and value.dim() else value
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:

@@ -41,6 +41,8 @@ def train_stack(
     fork: a trunk's file; every run starts from it, and its seeds count from there on.
     trunks: epoch -> file: where to keep the state of the run in `trunk_slot` after that epoch, as a trunk of others.
     """
+    if problem.state:  # a count that no snapshot holds: an interrupted stack begins anew
+        snapshot = None
     wanted = dict(trunks or {})
     deterministic = all(run.get("kernels", FIXED_SEED) == FIXED_SEED for run in seeds)
     with kernels(deterministic, problem.tf32):
@@ -94,10 +96,10 @@ def forked(problem: Problem, seeds: Sequence[Seeds], trunk: Path) -> Stack:
     stack = new_stack(problem, [{**run, "init": FIXED_SEED, "bit": FIXED_SEED} for run in seeds])
     stack.restore(snapshots.widened(state, stack.width))
     if stack.epoch < problem.recipe.epochs:
-        weights = stack.weights
+        parameters = stack.parameters
         for slot, run in enumerate(seeds):
-            mine = {name: weights[name][slot] for name, _ in stack.skeleton.named_parameters()}
-            change = change_bit(mine, run.get("bit", FIXED_SEED), problem.recipe.bit)
+            mine = {name: parameters[name][slot] for name, _ in stack.skeleton.named_parameters()}
+            change = change_bit(mine, run.get("bit", FIXED_SEED), problem.recipe.bit, problem.reached)
             stack.facts[slot] |= {"bit": asdict(change)} if change else {}
     return stack
 
@@ -154,10 +156,10 @@ def _outcome(stack: Stack, left: Mapping[str, Tensor], run: int, failed: int) ->
 def _weights(stack: Stack) -> dict[str, Tensor]:
     """Every run's parameters and buffers on the CPU, where a run's take less than WEIGHTS_LIMIT bytes.
 
-    numpy knows no bfloat16: such weights come as float32, which holds them exactly.
+    numpy knows no bfloat16: such weights come as float32, which holds them exactly. A complex number comes as two.
     """
     weights = stack.weights
     if sum(w[0].numel() * w.element_size() for w in weights.values()) >= WEIGHTS_LIMIT:
         return {}
-    plain = {name: w.float() if w.dtype == torch.bfloat16 else w for name, w in weights.items()}
+    plain = {name: w.float() if w.dtype == torch.bfloat16 else snapshots.real(w) for name, w in weights.items()}
     return {f"weights.{name}": w.detach().to("cpu", copy=True) for name, w in plain.items()}
