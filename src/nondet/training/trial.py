@@ -211,6 +211,7 @@ def _evaluated(problem: Problem, stack: Stack) -> dict[str, Tensor]:
     if problem.recipe.bptt:
         return text.outputs(problem, stack, first=2 * text.TEST_COLUMNS * text.TEST_WINDOW)[0]
     n = len(problem.test[1])
+    stack.skeleton.eval()
     starts = {0, (n - 1) // classify.TEST_BATCH * classify.TEST_BATCH}
     with torch.no_grad():
         return {f"{k}": classify.answers(stack, classify.part_of_test(problem, k, n)) for k in sorted(starts)}
