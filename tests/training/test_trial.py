@@ -79,6 +79,12 @@ def test_usual_models_train_in_stacks(name: str, precision: str) -> None:
     assert fitting_width(problem(*USUAL[name], optimizer="AdamW", precision=precision), 3) == (3, "")
 
 
+def test_averages_train_in_stacks() -> None:
+    """A recipe that asks for averages of the weights changes nothing of it."""
+    p = problem(*USUAL["batch norm"], ema=0.9, swa=1)
+    assert fitting_width(p, 3) == (3, "")
+
+
 def test_three_steps_are_part_of_the_name() -> None:
     """Their losses and gradients: equal for the same task, others for another function of the same shapes."""
     relu, tanh, again = (problem(dense(kind), ROWS) for kind in (nn.ReLU, nn.Tanh, nn.ReLU))

@@ -21,7 +21,7 @@ from nondet.training.settings import kernels
 from nondet.training.stack import Seeds, Stack, make_optimizer, new_stack, wide
 from nondet.training.track import look
 
-MORE_STEPS, MORE_EXAMPLES = 16, 512
+MORE_STEPS, MORE_EXAMPLES = 16, 256
 """Steps, and examples of a run in them, in which all slots are compared: some rounding shows at some values only."""
 
 
@@ -66,23 +66,25 @@ def _objection(problem: Problem, width: int) -> str:
 
 
 def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
-    """Equal runs in every slot take the first step of a plain loop, and then many more, slot for slot."""
-    taken = plain.batches(problem, run)
+    """Equal runs in every slot take the steps of a plain loop, and then some more, slot for slot."""
     precision = problem.recipe.precision
+    taken = plain.batches(problem, run)
     stack = new_stack(problem, [run] * width)
     averages.begin(problem.recipe, stack)
     alike = width > 1 and _slot_apart(stack.weights) is None  # what a constructor draws itself is for the control
-    (found,) = _stack_traces(problem, stack, [taken] * width, 1)
+    found, apart = _stack_traces(problem, stack, [taken] * width, 1)
     if any(p.grad is not None for p in stack.skeleton.parameters()) and not stack.own:
         return "it reaches a parameter by another way than its attribute, such as a list"
     if problem.track:
         look(stack, problem.track, next(iter(evaluation_batches(problem, 2))))
     if problem.repeats:
-        difference = _difference(found, plain.trace(problem, run, taken, precision), getattr(torch, precision), steps=1)
+        plainly = plain.trace(problem, run, taken, precision)
+        difference = _difference(found[0], plainly, getattr(torch, precision), thorough=False)
         if difference:
             return difference
-    apart = _first_apart(problem, new_stack(problem, [run] * width), run, taken) if alike else None
-    if apart is None:
+    if alike and apart is None:
+        apart = _first_apart(problem, stack, run)
+    if not alike or apart is None:
         return ""
     return (
         f"slot {apart + 1} of {width} rounds otherwise than the first, since an operation of the model rounds "
@@ -90,13 +92,11 @@ def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
     )
 
 
-def _first_apart(problem: Problem, stack: Stack, run: Seeds, taken: Sequence[plain.Batch]) -> int | None:
-    """The first slot of equal runs whose gradients or answers are not those of the first, over many steps."""
+def _first_apart(problem: Problem, stack: Stack, run: Seeds) -> int | None:
+    """The first slot of equal runs whose gradients or answers are not those of the first, over some more steps."""
     more = min(MORE_STEPS, MORE_EXAMPLES // (problem.recipe.batch_size * max(problem.recipe.bptt, 1)))
-    state: Any = None
-    for batch in plain.batches(problem, run, steps=more) if more > len(taken) else taken:
-        loss, gradients, state = _stack_step(problem, stack, [batch] * stack.width, state)
-        apart = _slot_apart({"loss": loss, **gradients})
+    if more > plain.STEPS:
+        _, apart = _stack_traces(problem, stack, [plain.batches(problem, run, steps=more)] * stack.width, 0)
         if apart is not None:
             return apart
     return _slot_apart({**stack.weights, **_evaluated(problem, stack)})
@@ -108,10 +108,11 @@ def _differs(problem: Problem, runs: Sequence[Seeds], small: bool) -> str:
     here = replace(problem, recipe=replace(problem.recipe, precision=precision))
     batches = [plain.batches(here, run, small) for run in runs]
     stack = new_stack(here, runs)
-    found = _stack_traces(here, stack, batches, len(runs))
+    averages.begin(here.recipe, stack)
+    found, _ = _stack_traces(here, stack, batches, len(runs))
     for run, taken, mine in zip(runs, batches, found, strict=True):
         theirs = plain.trace(here, run, taken, precision)
-        difference = _difference(mine, theirs, getattr(torch, precision), steps=plain.STEPS)
+        difference = _difference(mine, theirs, getattr(torch, precision), thorough=True)
         if difference:
             return difference
     return ""
@@ -119,13 +120,18 @@ def _differs(problem: Problem, runs: Sequence[Seeds], small: bool) -> str:
 
 def _stack_traces(
     problem: Problem, stack: Stack, batches: Sequence[Sequence[plain.Batch]], first: int
-) -> list[plain.Trace]:
-    """The same steps by the stack; batches: those of each run. The traces of the first so many slots."""
+) -> tuple[list[plain.Trace], int | None]:
+    """The same steps by the stack; batches: those of each run.
+
+    Returns the traces of the first so many slots, and the first slot whose gradients are not those of the first.
+    """
+    apart: int | None = None
     losses: list[Tensor] = []
     gradients: list[dict[str, Tensor | None]] = []
     state: Any = None
     for step in zip(*batches, strict=True):
         loss, left, state = _stack_step(problem, stack, step, state)
+        apart = _slot_apart({"loss": loss, **left}) if apart is None else apart
         losses.append(loss.detach())
         gradients.append({name: None if g is None else g[:first].clone() for name, g in left.items()})
     stack.skeleton.eval()
@@ -136,7 +142,7 @@ def _stack_traces(
         else:
             answers = [classify.answers(stack, x) for x in inputs]
     outputs = torch.cat(answers, dim=1)
-    return [
+    traces = [
         plain.Trace(
             torch.stack(losses)[:, slot],
             tuple({name: None if g is None else g[slot] for name, g in step.items()} for step in gradients),
@@ -144,6 +150,7 @@ def _stack_traces(
         )
         for slot in range(first)
     ]
+    return traces, apart
 
 
 def _stack_step(
@@ -172,29 +179,39 @@ def _typed(problem: Problem, inputs: Tensor) -> Tensor:
     return inputs.to(getattr(torch, problem.recipe.precision)) if inputs.is_floating_point() else inputs
 
 
-def _difference(mine: plain.Trace, theirs: plain.Trace, dtype: torch.dtype, steps: int) -> str:
+def _difference(mine: plain.Trace, theirs: plain.Trace, dtype: torch.dtype, thorough: bool) -> str:
     """What differs first by more than rounding can cause, in words; empty if nothing does.
 
     Rounding may be ten times the square root of the precision's step: in float64 1e-7 where sound models differ by
-    1e-14 and others by 1e-2. After the first step a shorter type's rounding has grown too far to compare.
+    1e-14 and others by 1e-2. Unless `thorough`, of the later steps the losses alone are compared: in a shorter type
+    the rounding noise of gradients that are zero on paper has grown too far by then.
     """
     bound = 10 * torch.finfo(dtype).eps ** 0.5
-    for step in range(steps):
+    for step in range(len(theirs.losses)):
         if not bool(theirs.losses[step].isfinite()):  # from here on there is nothing to compare
             return "" if not bool(mine.losses[step].isfinite()) else f"its loss at step {step + 1} is another"
         if not _near(mine.losses[step], theirs.losses[step], bound, 0):
             return f"its loss at step {step + 1} is another"
-        gradients = {name: g for name, g in theirs.gradients[step].items() if g is not None}
-        largest = max((float(g.abs().max()) for g in gradients.values() if g.numel()), default=0.0)
-        for name in theirs.gradients[step]:
-            ours, plainly = mine.gradients[step].get(name), gradients.get(name)
-            if ours is None and plainly is None:
-                continue
-            zero = torch.zeros_like(ours) if ours is not None else torch.zeros_like(gradients[name])
-            if not _near(zero if ours is None else ours, zero if plainly is None else plainly, bound, largest):
-                return f"the gradient of {name} at step {step + 1} is another (as after a hook, or a block run again)"
-    if steps == len(theirs.losses) and not _near(mine.outputs, theirs.outputs, bound, 0):
-        return f"its answers after {steps} steps are others"
+        name = _other_gradient(mine.gradients[step], theirs.gradients[step], bound) if thorough or not step else ""
+        if name:
+            return f"the gradient of {name} at step {step + 1} is another (as after a hook, or a block run again)"
+    if thorough and not _near(mine.outputs, theirs.outputs, bound, 0):
+        return f"its answers after {len(theirs.losses)} steps are others"
+    return ""
+
+
+def _other_gradient(mine: Mapping[str, Tensor | None], theirs: Mapping[str, Tensor | None], bound: float) -> str:
+    """The first parameter whose gradient differs by more than the bound; empty if none does. None counts as zero."""
+    known = {name: g for name, g in theirs.items() if g is not None}
+    largest = max((float(g.abs().max()) for g in known.values() if g.numel()), default=0.0)
+    for name in theirs:
+        ours, plainly = mine.get(name), known.get(name)
+        either = ours if plainly is None else plainly
+        if either is None:
+            continue
+        zero = torch.zeros_like(either)
+        if not _near(zero if ours is None else ours, zero if plainly is None else plainly, bound, largest):
+            return name
     return ""
 
 
