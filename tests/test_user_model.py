@@ -221,6 +221,22 @@ def test_the_runs_are_those_of_a_plain_loop(
     assert ("one at a time, because" in ran.err) == (alone and width > 1)
 
 
+@pytest.mark.parametrize("switch", ["self.b.weight.requires_grad = False", "self.b.requires_grad_(False)"])
+def test_training_that_is_switched_off_late(nondet: Callable[..., Any], tmp_path: Path, switch: str) -> None:
+    """A layer that is frozen after the trial's steps stops a stack, with a way out; and that way out works."""
+    path = tmp_path / "mine.py"
+    text = source("nothing special").replace(
+        "super().__init__()", "super().__init__()\n        self.seen = torch.zeros(1)"
+    )
+    text = text.replace(PLAIN, f"self.seen += self.training\n        if self.seen == 25: {switch}\n        {PLAIN}")
+    path.write_text(text)
+    given = ("run", path, "--runs", 3, "--vary", "init", "--set", "epochs=12", "--study")
+    ran = nondet(*given, tmp_path / "s")
+    assert ran.code == 2
+    assert "--stack 1 and a new --study" in ran.err
+    assert nondet(*given, tmp_path / "alone", "--stack", 1).code == 0
+
+
 def test_compiled_code_is_run(nondet: Callable[..., Any], tmp_path: Path) -> None:
     """A model that torch compiles is trained as it is: its compiled code is called at every step and every answer."""
     path, log = tmp_path / "mine.py", tmp_path / "calls"
@@ -250,14 +266,15 @@ def test_compiled_code_is_run(nondet: Callable[..., Any], tmp_path: Path) -> Non
     assert all(np.abs(compiled[seed] - eager[seed]).max() < 1e-9 for seed in eager)
 
 
-def test_a_model_that_counts_is_not_resumed_half_way(nondet: Callable[..., Any], tmp_path: Path) -> None:
-    """A plain number that counts steps is in no stored state: an onset is refused, with the way out, which works."""
+@pytest.mark.parametrize("count", ["0", "torch.zeros(1)"])
+def test_a_model_that_counts_is_not_resumed_half_way(nondet: Callable[..., Any], tmp_path: Path, count: str) -> None:
+    """A number that counts steps is in no stored state: an onset is refused, with the way out, which works."""
     path = tmp_path / "mine.py"
-    path.write_text(source("a number that counts"))
+    path.write_text(source("a number that counts").replace("self.count = 0", f"self.count = {count}"))
     given = ("run", path, "--runs", 2, "--vary", "shuffle", "--onset", 1, "--study", tmp_path / "s")
     ran = nondet(*given)
     assert ran.code == 2
-    assert "counts in count, a plain number" in ran.err
+    assert "counts in count, a number" in ran.err
     text = source("a number that counts").replace("self.count = 0", "self.register_buffer('count', torch.zeros(()))")
     path.write_text(text.replace("self.count += self.training", "self.count += float(self.training)"))
     assert nondet(*given).code == 0

@@ -138,7 +138,7 @@ def _rounds(
         say(f"The runs are trained one at a time, because the model does not stack: {why}.")
     if problem.state and any(c.onset for c in wanted):
         raise BadInput(
-            f"an onset continues from a stored state, and the model counts in {problem.state}, a plain number that "
+            f"an onset continues from a stored state, and the model counts in {problem.state}, a number that "
             "none holds; make it a buffer: self.register_buffer(...)"
         )
     from_the_start = [c.vary for c in wanted if not c.onset] + ([crossing.vary] if crossing else [])

@@ -367,8 +367,9 @@ def _train(problem: Problem, seeds: Sequence[Mapping[str, int]], **how: Any) -> 
     except (BadInput, Damaged, OSError, _Enough):
         raise
     except Exception as error:
+        alone = ", or train one run at a time with --stack 1 and a new --study" if len(seeds) > 1 else ""
         raise BadInput(
-            f"training fails: {first_line(error)}; mend the task (the runs that are done are kept)"
+            f"training fails: {first_line(error)}; mend the task (the runs that are done are kept){alone}"
         ) from error
 
 

@@ -20,11 +20,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+_SWITCH: Any = torch.Tensor.requires_grad  # a property, whose setter a mode sees
+
 
 class _Dropout(TorchFunctionMode):
-    def __init__(self, uniforms: Callable[[tuple[int, ...], torch.dtype], Tensor]) -> None:
+    """stacked: under vmap, where switching a weight's training on or off would do nothing, in silence."""
+
+    def __init__(self, uniforms: Callable[[tuple[int, ...], torch.dtype], Tensor], stacked: bool = False) -> None:
         super().__init__()
         self.uniforms = uniforms
+        self.stacked = stacked
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -33,6 +38,8 @@ class _Dropout(TorchFunctionMode):
             return self._drop(True, *args, **(kwargs or {}))
         if func is F.dropout1d or func is F.dropout2d or func is F.dropout3d:
             return self._drop(False, *args, **(kwargs or {}))
+        if self.stacked and func == _SWITCH.__set__:
+            raise RuntimeError("the forward pass changes whether a weight is trained")
         return func(*args, **(kwargs or {}))
 
     def _drop(
@@ -94,13 +101,14 @@ class _Again:
 
 
 @contextmanager
-def given_dropout(uniforms: Sequence[Tensor], again: bool = False) -> Generator[None]:
+def given_dropout(uniforms: Sequence[Tensor], again: bool = False, stacked: bool = False) -> Generator[None]:
     """Answer each dropout call with the next of these uniform numbers in [0, 1).
 
     again: whether the block holds the backward pass of a model that recomputes its dropout there.
+    stacked: whether it is under vmap.
     """
     if not again:
-        with _Dropout(_InTurn(uniforms)):
+        with _Dropout(_InTurn(uniforms), stacked):
             yield
         return
     with torch.random.fork_rng(devices=[]), _Dropout(_Again(uniforms)):

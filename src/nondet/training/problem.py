@@ -384,12 +384,15 @@ def _graphs() -> int:
 
 
 def _counts(model: nn.Module) -> dict[str, Any]:
-    """The plain numbers among a model's attributes, such as a counter of steps: a snapshot does not hold them."""
+    """A model's attributes in which it may keep count, such as `self.step`: a snapshot does not hold them.
+
+    Plain numbers, and how often a tensor that is no buffer was changed in place.
+    """
     return {
-        f"{name}.{attribute}".lstrip("."): value
+        f"{name}.{attribute}".lstrip("."): value._version if isinstance(value, Tensor) else value
         for name, module in model.named_modules()
         for attribute, value in vars(module).items()
-        if type(value) in (int, float, bool) and attribute != "training"
+        if isinstance(value, Tensor) or (type(value) in (int, float, bool) and attribute != "training")
     }
 
 

@@ -87,6 +87,7 @@ class Stack:
         remembered = snapshots.optimizer_state(self.optimizer)
         return {
             "weights": self.weights,
+            "learns": {name: p.requires_grad for name, p in self.skeleton.named_parameters()},
             "optimizer": snapshots.with_run_axis(remembered) if self.own else remembered,
             "groups": snapshots.optimizer_groups(self.optimizer),
             "curves": self.curves,
@@ -118,7 +119,7 @@ class Stack:
         if self.width > 1:
 
             def dropped(call: Any, u: Sequence[Tensor], *rest: Any) -> Any:
-                with given_dropout(u):
+                with given_dropout(u, stacked=True):
                     return function(call, *rest)
 
             results = self.map(dropped, tuple(uniforms), *stacked)
@@ -163,6 +164,8 @@ class Stack:
         with torch.no_grad():
             for name, tensor in state["weights"].items():
                 weights[name].copy_(tensor)
+        for name, p in self.skeleton.named_parameters():
+            p.requires_grad_(state["learns"][name])
         remembered = snapshots.without_run_axis(state["optimizer"]) if self.own else state["optimizer"]
         snapshots.restore_optimizer(self.optimizer, remembered, state["groups"])
         device = next(iter(weights.values())).device
