@@ -23,7 +23,18 @@ from nondet.study import load
 Nondet = Callable[..., Any]
 Contents = Callable[[Path], dict[str, tuple[bytes, int]]]
 
-CONDITION_KEYS = ["name", "vary", "onset", "runs", "failed", "accuracy", "cross_entropy", "disagreement"]
+CONDITION_KEYS = [
+    "name",
+    "vary",
+    "onset",
+    "dead",
+    "unreached",
+    "runs",
+    "failed",
+    "accuracy",
+    "cross_entropy",
+    "disagreement",
+]
 CONDITION_KEYS += ["correlation", "ensemble_delta", "accuracy_variance", "errors", "intervals"]
 NULL = {
     "accuracy": {"mean": None, "sd": None, "sd_error": None},
@@ -128,18 +139,20 @@ def test_show_json_has_the_figures_of_the_stored_outputs(nondet: Nondet, finishe
         assert found["accuracy"]["mean"] == pytest.approx(right.mean())
         assert found["accuracy"]["sd"] == pytest.approx(right.std(ddof=0))
         assert found["disagreement"] == pytest.approx(100 * np.mean([answers[i] != answers[j] for i, j in pairs]))
-        assert found == {**condition.as_dict(), **measure(outputs, study.labels).as_dict()}
+        unreached = sum(np.array_equal(run, outputs[0]) for run in outputs[1:])
+        reach = {"dead": unreached == 2, "unreached": unreached}
+        assert found == {**condition.as_dict(), **reach, **measure(outputs, study.labels).as_dict()}
 
 
 def test_measure_json_is_a_condition_without_its_name(nondet: Nondet, tmp_path: Path) -> None:
-    """`measure --json` prints one condition object of the contract, less name, vary and onset."""
+    """`measure --json` prints one condition object of the contract, less its name and what its sources reach."""
     rng = np.random.default_rng(0)
     np.save(tmp_path / "outputs.npy", rng.normal(size=(4, 30, 5)).astype(np.float32))
     np.save(tmp_path / "labels.npy", rng.integers(0, 5, 30))
     ran = nondet("measure", tmp_path / "outputs.npy", "--labels", tmp_path / "labels.npy", "--json")
     assert ran.code == 0
     assert ran.err.startswith("Intervals of fewer than 20 runs are rough (outputs 4)")
-    assert list(ran.json) == CONDITION_KEYS[3:]
+    assert list(ran.json) == CONDITION_KEYS[5:]
     assert (ran.json["runs"], ran.json["failed"]) == (4, 0)
     assert 0 < ran.json["disagreement"] <= 100
 
@@ -152,7 +165,8 @@ def test_measure_agrees_with_show(nondet: Nondet, finished: Path, tmp_path: Path
     np.save(tmp_path / "l.npy", study.labels)
     measured = nondet("measure", tmp_path / "o.npy", "--labels", tmp_path / "l.npy", "--json").json
     shown = nondet("show", finished, "--json").json["conditions"][0]
-    assert measured == {k: v for k, v in shown.items() if k not in ("name", "vary", "onset")}
+    assert measured == {k: v for k, v in shown.items() if k in measured}
+    assert list(shown)[5:] == list(measured)
 
 
 def test_measure_says_null_where_a_number_does_not_exist(nondet: Nondet, tmp_path: Path) -> None:

@@ -93,6 +93,16 @@ def environment_of_machine() -> dict[str, Any]:
     }
 
 
+def require_same_version(study: Path, theirs: Mapping[str, Any]) -> None:
+    """Refuse to add runs to a study of another version of nondet, whatever else differs: it can still be read."""
+    if theirs.get("nondet") != __version__:
+        raise BadInput(
+            f"a study must keep to one version, and {study} was made by nondet {theirs.get('nondet')}, and this is "
+            f"nondet {__version__}, which reads it but adds no run to it; install that version, or start a new study "
+            "with --study"
+        )
+
+
 def require_same(study: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     """Refuse to add runs to a study of another environment; the sentence names each field that differs."""
     differing = [

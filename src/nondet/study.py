@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nondet import claims
-from nondet.environment import require_same
+from nondet.environment import require_same, require_same_version
 from nondet.errors import BadInput, Damaged
 from nondet.files import checked_payload, sealed, unsealed, write_file
 from nondet.protocol import Condition, Crossed, Stopping, control, crossed, merged
@@ -205,6 +205,7 @@ def open_study(
     with claims.folder_lock(folder):
         old = _load_or_make_anew(folder, new)
         if old is not None:
+            require_same_version(folder, old.environment)
             _require_same_task(old, new)
             require_same(folder, old.environment, new.environment)
             new = old
@@ -243,6 +244,7 @@ def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
         with suppress(Damaged):
             record = store.record(key)
             anew = replace(new, identity=record["run"]["task"], environment=record["environment"])
+            require_same_version(folder, anew.environment)
             _require_same_task(anew, new)
             require_same(folder, anew.environment, new.environment)
     return anew

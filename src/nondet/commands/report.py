@@ -53,7 +53,8 @@ def report(
     write_file(file, text.encode(), replace=True)
     if failed_control:
         say(words.control_words(results))
-    found = findings(results)[0]
+    dead = sum(c.dead for c in results.conditions)
+    found = "\n".join(findings(results)[: 1 + dead])
     if json:
         print(dumps({"file": str(file), "bytes": len(text.encode()), "found": found}, indent=2))
     else:

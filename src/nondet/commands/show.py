@@ -30,6 +30,7 @@ def show(
     from nondet import study as studies
     from nondet import until
     from nondet.report import components, table, words
+    from nondet.report.dead import dead_words, unreached_words
     from nondet.report.results import read_results
 
     if json + markdown + latex > 1:
@@ -47,7 +48,9 @@ def show(
         print_table(
             table.for_terminal(table.rows(results), table.head(results)),
             words.failures(results),
+            *dead_words(results),
             words.summary(results),
+            *unreached_words(results),
             until.words(results.study.until),
             above=words.control_words(results),
         )
@@ -56,9 +59,11 @@ def show(
                 table.for_terminal(components.rows(results.crossing), components.head(results.crossing)),
                 *components.words(results.crossing),
             )
-    if (json or markdown or latex) and failed_control:
-        say(words.control_words(results))
-    caution = words.few_runs({c.condition.name: c.runs - len(c.failures) for c in results.conditions})
+    if json or markdown or latex:
+        crossed = components.dead_words(results.crossing) if results.crossing else []
+        for sentence in [*[words.control_words(results)] * failed_control, *dead_words(results), *crossed]:
+            say(sentence)
+    caution = words.few_runs({c.condition.name: c.runs - len(c.failures) for c in results.conditions if not c.dead})
     if caution:
         say(caution)
     if results.missing:

@@ -89,7 +89,7 @@ def cards(results: Results, name: str = "", data: str | None = None, *, run_task
 
 
 def _usual(results: Results) -> Condition | None:
-    able = [c.condition for c in results.conditions if c.measures is not None]
+    able = [c.condition for c in results.conditions if c.effect is not None and not c.reach.past]
     return next((c for c in able if c.name == "all"), able[-1] if able else None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from nondet.measures.arrays import predictions
 from nondet.measures.language import perplexity, token_cross_entropy
 from nondet.measures.variability import accuracy, cross_entropy
 from nondet.protocol import Crossed
+from nondet.reach import CAUSES, outputs_digest
 from nondet.store import Stored
 from nondet.study import Study
 from nondet.trained import is_text, sound_runs
@@ -34,6 +35,7 @@ class Crossing:
     failures: number of the failed run -> epoch, both counted from 1.
     split: accuracy (or perplexity) and cross_entropy -> their components; empty while a cell is.
     disagreement: in percent, of the pairs of runs that differ in exactly a set of sources.
+    dead: the sources whose seeds change no output of any run.
     """
 
     design: Crossed
@@ -42,6 +44,11 @@ class Crossing:
     failures: Mapping[int, int]
     split: Mapping[str, Components]
     disagreement: tuple[tuple[tuple[int, ...], Estimate], ...]
+    dead: tuple[str, ...] = ()
+
+    def is_dead(self, s: tuple[int, ...]) -> bool:
+        """Whether a set of sources holds a dead one: then it has no part of its own in anything."""
+        return any(self.design.vary[axis] in self.dead for axis in s)
 
     @property
     def performance(self) -> str:
@@ -60,6 +67,7 @@ class Crossing:
             "components": [
                 {
                     "sources": [self.design.vary[axis] for axis in s],
+                    "dead": self.is_dead(s),
                     **self._part(self.performance, number),
                     "cross_entropy": self._part("cross_entropy", number),
                     "disagreement": pairs.as_dict("mean"),
@@ -100,7 +108,15 @@ def read_crossing(study: Study, stored: Mapping[str, Stored]) -> Crossing | None
     values, predicted = _figures(study, [sound[number] for number in sorted(sound)])
     split = {name: variance_components(each.reshape(cells)) for name, each in values.items() if np.isfinite(each).all()}
     disagreement = disagreement_by_set(predicted.reshape(*cells, -1))
-    return Crossing(design, crossing.text, crossing.runs, failures, split, disagreement)
+    digests = [outputs_digest(sound[number]) for number in sorted(sound)]
+    return Crossing(design, crossing.text, crossing.runs, failures, split, disagreement, _dead(design, digests))
+
+
+def _dead(design: Crossed, digests: Sequence[bytes]) -> tuple[str, ...]:
+    """The sources along whose axes all runs' outputs are equal to the last bit."""
+    numbers = {digest: number for number, digest in enumerate(dict.fromkeys(digests))}
+    cells = np.array([numbers[digest] for digest in digests]).reshape((design.levels,) * len(design.vary))
+    return tuple(source for axis, source in enumerate(design.vary) if (cells == cells.take([0], axis=axis)).all())
 
 
 def _figures(study: Study, runs: list[Stored]) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -121,15 +137,14 @@ def head(crossing: Crossing) -> tuple[str, ...]:
 
 def rows(crossing: Crossing) -> list[tuple[str, ...]]:
     """A row for each set of sources: its shares of the variance, and how far runs are apart that differ in it alone."""
-    table = [
-        (
-            TIMES.join(crossing.design.vary[axis] for axis in s),
-            *_share_cells(crossing, lambda found, number=number: found.parts[number][1]),
-            _plus_minus(pairs, 1, 2),
-            _range(pairs, 1, 2),
-        )
-        for number, (s, pairs) in enumerate(crossing.disagreement)
-    ]
+    table: list[tuple[str, ...]] = []
+    for number, (s, pairs) in enumerate(crossing.disagreement):
+        name = TIMES.join(crossing.design.vary[axis] for axis in s)
+        if crossing.is_dead(s):
+            table.append((f"{name} (dead)", *(DASH,) * (len(head(crossing)) - 1)))
+        else:
+            shares = _share_cells(crossing, lambda found, number=number: found.parts[number][1])
+            table.append((name, *shares, _plus_minus(pairs, 1, 2), _range(pairs, 1, 2)))
     if len(crossing.design.vary) > 2 and table:
         table.append(("all interactions", *_share_cells(crossing, lambda found: found.interactions), DASH, DASH))
     return table
@@ -167,7 +182,21 @@ def words(crossing: Crossing) -> list[str]:
         ]
     if not crossing.disagreement:
         return [f"The crossed design has {crossing.runs} of its {design.runs} runs: variance components need them all."]
-    return [_variance_words(crossing), _disagreement_words(crossing)]
+    if len(crossing.dead) == len(design.vary):
+        return dead_words(crossing)
+    return [*dead_words(crossing), _variance_words(crossing), _disagreement_words(crossing)]
+
+
+def dead_words(crossing: Crossing) -> list[str]:
+    """Which of the crossed sources reach nothing, and why that may be; nothing if all reach something."""
+    if not crossing.dead:
+        return []
+    causes = "; ".join(f"{source}: {CAUSES[source]}" for source in crossing.dead if source in CAUSES)
+    return [
+        f"DEAD: in the crossed design no seed of {' or '.join(crossing.dead)} changes an output of any run, not by a "
+        "bit. This is not an effect of 0, and it counts in no finding."
+        + (f" Likely causes: {causes}." if causes else "")
+    ]
 
 
 def _variance_words(crossing: Crossing) -> str:
@@ -177,7 +206,7 @@ def _variance_words(crossing: Crossing) -> str:
     total = [math.sqrt(v or 0.0) for v in (found.total.value, found.total.low, found.total.high)]
     if not total[0]:
         return f"All {design.runs} runs have the same {crossing.performance}: there is no variance to share out."
-    named = [*((f"{design.vary[s[0]]} alone", c) for s, c in found.parts if len(s) == 1)]
+    named = [*((f"{design.vary[s[0]]} alone", c) for s, c in found.parts if len(s) == 1 and not crossing.is_dead(s))]
     named.append(("what they do together", found.interactions))
     shares = [f"{name} {_share_words(c.share)}" for name, c in named]
     most = [name for name, c in named if (c.share.low or 0.0) > DECIDED]
@@ -208,7 +237,7 @@ def _disagreement_words(crossing: Crossing) -> str:
     single = [
         f"{_plus_minus(pairs, 1, 2)} % where {crossing.design.vary[s[0]]} alone differs"
         for s, pairs in crossing.disagreement
-        if len(s) == 1
+        if len(s) == 1 and not crossing.is_dead(s)
     ]
     together = _plus_minus(crossing.disagreement[-1][1], 1, 2)
     return f"Two runs disagree on {', '.join(single)}, and on {together} % of the test {what} where all differ."

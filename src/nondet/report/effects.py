@@ -20,9 +20,10 @@ from nondet.measures import (
 from nondet.measures.arrays import LARGEST_VALUE, Floats
 from nondet.measures.language import perplexity, sample_tokens, token_cross_entropy
 from nondet.protocol import Condition
+from nondet.reach import outputs_digest
 from nondet.store import Stored
 from nondet.study import Study
-from nondet.trained import is_text, sound_runs
+from nondet.trained import is_text, read_run, sound_runs
 
 SPREADS = ("accuracy.sd", "perplexity.sd", "cross_entropy.sd")
 
@@ -43,9 +44,12 @@ def read_effects(study: Study) -> tuple[list[Effects], dict[str, str]]:
     """The effects by onset, in the order of the study; and the conditions that were left out, with the reason.
 
     A run counts in one condition only: the reference run, which all share, in none, and any other that several share
-    in the first of them.
+    in the first of them. A condition whose runs all equal the reference run has no effect to compare.
     """
-    seen = set(list(study.specs())[:1])  # the reference run
+    reference = next(iter(study.specs().values()), None)
+    seen = {reference.key} if reference else set[str]()
+    present = study.store.keys()
+    digest = outputs_digest(read_run(study, reference)) if reference and reference.key in present else b""
     by_onset: dict[int, dict[str, dict[str, Floats]]] = {}
     left_out: dict[str, str] = {}
     for condition in study.conditions:
@@ -54,6 +58,8 @@ def read_effects(study: Study) -> tuple[list[Effects], dict[str, str]]:
             left_out[condition.name] = (
                 f"{len(runs)} sound runs of its own besides the reference run, and it takes {MIN_RUNS}"
             )
+        elif all(outputs_digest(run) == digest for run in runs):
+            left_out[condition.name] = "all its runs equal the reference run to the last bit, which is no effect"
         else:
             by_onset.setdefault(condition.onset, {})[condition.name] = _by_run(study, runs)
     for onset, named in list(by_onset.items()):

@@ -10,6 +10,7 @@ from typing import Any
 from nondet import until
 from nondet.report import components, figures, table, words
 from nondet.report.cards import cards
+from nondet.report.dead import dead_words, unreached_words
 from nondet.report.figures.style import content
 from nondet.report.figures.svg import inline
 from nondet.report.results import Results
@@ -57,7 +58,8 @@ def findings(results: Results) -> list[str]:
     crossing = components.words(results.crossing) if results.crossing else []
     asked = until.words(results.study.until)
     control = "" if results.control.identical is False else words.control_words(results)
-    sentences = [words.summary(results), *crossing, control, asked, words.failures(results), words.unfinished(results)]
+    found = [*dead_words(results), words.summary(results), *unreached_words(results), *crossing]
+    sentences = [*found, control, asked, words.failures(results), words.unfinished(results)]
     return [sentence for sentence in sentences if sentence]
 
 

@@ -15,6 +15,7 @@ from nondet.measures.language import LANGUAGE_NAMES, LanguageMeasures, measure_l
 from nondet.measures.similarity import cka_by_run, cka_unbiased_by_run, parameter_distance
 from nondet.measures.summary import NAMES, errors_and_intervals
 from nondet.protocol import Condition
+from nondet.reach import UNREAD, Reach, reach_of
 from nondet.report.components import Crossing, read_crossing
 from nondet.store import Stored
 from nondet.study import FORMAT, Study
@@ -64,6 +65,7 @@ class ConditionResult:
     failures: number of the failed run -> epoch, both counted from 1.
     similarity: for each layer and epoch that was looked at, CKA as the mean over pairs of runs.
     distance: for each of these epochs, the mean distance of the runs' parameters to those of run 1.
+    reach: whether what varies reaches the outputs.
     """
 
     condition: Condition
@@ -72,6 +74,17 @@ class ConditionResult:
     measures: AnyMeasures | None
     similarity: tuple[Mapping[str, Any], ...] = ()
     distance: tuple[Mapping[str, Any], ...] = ()
+    reach: Reach = UNREAD
+
+    @property
+    def dead(self) -> bool:
+        """Whether it is known that nothing that varies here reaches an output: then no figure of it is a finding."""
+        return self.reach.dead is True
+
+    @property
+    def effect(self) -> AnyMeasures | None:
+        """The measures, unless they are of a dead source."""
+        return None if self.dead else self.measures
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,8 @@ class Results:
                     "name": c.condition.name,
                     "vary": list(c.condition.vary),
                     "onset": c.condition.onset,
+                    "dead": c.reach.dead,
+                    "unreached": c.reach.unreached,
                     **(
                         c.measures.as_dict()
                         if c.measures
@@ -131,19 +146,23 @@ def read_results(study: Study, examples: bool = False) -> Results:
     for key, spec in planned.items():
         if key in present or key in study.finished:
             stored[key] = read_run(study, spec)
-    conditions = tuple(_measured(study, c, stored, examples) for c in study.conditions)
+    control = _control(study, stored, examples)
+    conditions = tuple(_measured(study, c, stored, control.identical, examples) for c in study.conditions)
     missing, crossing = len(planned) - len(stored), read_crossing(study, stored)
-    return Results(study, _control(study, stored, examples), conditions, missing, crossing, examples)
+    return Results(study, control, conditions, missing, crossing, examples)
 
 
-def _measured(study: Study, condition: Condition, stored: Mapping[str, Stored], examples: bool) -> ConditionResult:
+def _measured(
+    study: Study, condition: Condition, stored: Mapping[str, Stored], identical: bool | None, examples: bool
+) -> ConditionResult:
     sound, failures = sound_runs(study, condition, stored)
     runs = list(sound.values())
     total = len(sound) + len(failures)
+    reach = reach_of(study, condition, stored, identical)
     if len(sound) < 2:
-        return ConditionResult(condition, total, failures, None)
+        return ConditionResult(condition, total, failures, None, reach=reach)
     measures = _measures(study, runs, len(failures), examples)
-    return ConditionResult(condition, total, failures, measures, *_tracked(study, runs))
+    return ConditionResult(condition, total, failures, measures, *_tracked(study, runs), reach=reach)
 
 
 def measured(study: Study, condition: Condition) -> AnyMeasures | None:

@@ -46,14 +46,16 @@ _FIGURE = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def rows(results: Results) -> list[tuple[str, ...]]:
-    """The table's cells, the control first: runs as finished of those asked for where they differ."""
+    """The table's cells, the control first: runs as finished of those asked for where they differ.
+
+    The figures of a dead source are those of one run, and so are none.
+    """
     control = results.control
     table = [("deterministic (control)", str(control.runs), *_cells(control.measures))]
     for c in results.conditions:
         runs = str(c.runs) if c.runs == c.condition.runs else f"{c.runs} of {c.condition.runs}"
-        table.append(
-            (c.condition.name, runs + (f", {len(c.failures)} failed" if c.failures else ""), *_cells(c.measures))
-        )
+        more = f", {len(c.failures)} failed" if c.failures else ", dead" if c.dead else ""
+        table.append((c.condition.name, runs + more, *_cells(c.effect)))
     return table
 
 

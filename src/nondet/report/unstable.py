@@ -26,6 +26,7 @@ from nondet.measures.examples import (
 )
 from nondet.measures.language import sample_tokens
 from nondet.protocol import Condition
+from nondet.reach import outputs_digest
 from nondet.study import Study
 from nondet.trained import is_text, sound_runs
 
@@ -95,13 +96,18 @@ def read_unstable(study: Study, condition: Condition, top: int) -> Unstable:
     """Read a condition's runs and take the measures of its test examples.
 
     Raises:
-        BadInput: fewer than two runs that did not fail, or `top` is below 1.
+        BadInput: fewer than two runs that did not fail and differ, or `top` is below 1.
     """
     sound, failures = sound_runs(study, condition)
     if len(sound) < 2:
         raise BadInput(
             f"runs must be at least 2 to disagree (got {len(sound)} of {condition.name} that are finished and did not "
             f"fail); go on with: {study.command_line}"
+        )
+    if len({outputs_digest(run) for run in sound.values()}) < 2:
+        raise BadInput(
+            f"runs must be at least 2 that differ (all {len(sound)} of {condition.name} have equal outputs, and count "
+            "as one run); choose another condition, or train one with a source that matters"
         )
     text = is_text(study)
     logits = np.stack([run.arrays["sample.logits" if text else "outputs"] for run in sound.values()])

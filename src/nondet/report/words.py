@@ -59,7 +59,9 @@ def summary(results: Results) -> str:
     """The study in words: how much runs disagree, by source; what one bit does; whose the accuracy's variance is."""
     if results.crossing and not results.conditions:
         return ""
-    measured = {c.condition.name: c.measures for c in results.conditions if c.measures}
+    measured = {c.condition.name: c.effect for c in results.conditions if c.effect and not c.reach.past}
+    if not measured and any(c.measures for c in results.conditions):
+        return "No condition has runs that differ from the reference run, so there is nothing to compare."
     if not measured:
         return "No condition has two runs that did not fail, so there is nothing to compare yet."
     name = "all" if "all" in measured else next(reversed(measured))

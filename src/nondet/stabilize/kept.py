@@ -48,7 +48,7 @@ class Runs:
 
 
 def sound_runs(study: Study) -> Runs:
-    """The runs of the condition `all`, or else of the first, that has two or more which did not fail.
+    """The runs of the condition `all`, or else of the first, that has two or more that did not fail and that differ.
 
     BadInput if none has, or if the study is not finished; Damaged if a record is.
     """
@@ -61,12 +61,13 @@ def sound_runs(study: Study) -> Runs:
         )
     for condition in sorted(study.conditions, key=lambda c: c.name != BASELINE):
         specs = condition.specs(study.identity, study.sources)
-        sound = tuple(spec for spec in specs if study.store.record(spec.key)["failed"] is None)
-        if len(sound) >= 2:
+        records = [study.store.record(spec.key) for spec in specs]
+        sound = tuple(spec for spec, record in zip(specs, records, strict=True) if record["failed"] is None)
+        if len(sound) >= 2 and len({record["blob"]["sha256"] for record in records if record["failed"] is None}) > 1:
             return Runs(study, sound, len(specs) - len(sound))
     raise BadInput(
-        f"stabilize needs a condition with two runs that did not fail, and {study.folder} has none; "
-        "train another with a lower learning rate (--set lr=...)"
+        f"stabilize needs a condition with two runs that did not fail and that differ, and {study.folder} has none; "
+        "train another with a lower learning rate (--set lr=...), or with a source that matters"
     )
 
 

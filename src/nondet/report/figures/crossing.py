@@ -21,7 +21,11 @@ def crossing(results: Results, runs: Runs) -> Section | None:
     )
     table = (components.head(found), tuple(components.rows(found))) if found.disagreement else None
     parts = found.split[found.performance].parts if found.performance in found.split else ()
-    shares = {components.TIMES.join(design.vary[axis] for axis in axes): part.share for axes, part in parts}
+    shares = {
+        components.TIMES.join(design.vary[axis] for axis in axes): part.share
+        for axes, part in parts
+        if not found.is_dead(axes)
+    }
     estimates = {name: 100 * share.value for name, share in shares.items() if share.value is not None}
     if not estimates:
         return Section("crossed", "Sources crossed", text, (), table)

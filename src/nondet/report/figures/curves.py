@@ -41,7 +41,7 @@ def training(results: Results, runs: Runs) -> Section | None:
 
 def _chosen(results: Results, runs: Runs) -> tuple[dict[str, list[Seen]], int]:
     """The conditions to show with their runs, those without a late onset first; and how many could be shown."""
-    ordered = sorted(by_design(results.study, runs).items(), key=lambda item: "@" in item[0])
+    ordered = sorted(by_design(results, runs).items(), key=lambda item: "@" in item[0])
     able = [(name, seen) for name, seen in ordered if len(seen) > 1]
     return dict(able[:PANELS]), len(able)
 
@@ -85,7 +85,8 @@ def bands(curves: Mapping[str, Floats], label: str, log: bool = False, among: Se
 
 def drifting(results: Results, runs: Runs) -> Section | None:
     """The section of how a change of one bit grows while training goes on."""
-    bits = sorted((c for c in results.conditions if c.condition.vary == ("bit",)), key=lambda c: c.condition.onset)
+    alive = [c for c in results.conditions if not c.dead]
+    bits = sorted((c for c in alive if c.condition.vary == ("bit",)), key=lambda c: c.condition.onset)
     reference = runs.get(next(iter(results.study.specs()), ""))
     apart = _apart(results, runs, bits[0], reference) if bits and reference else np.empty((0, 0))
     if reference is None or not len(apart):
@@ -102,7 +103,7 @@ def drifting(results: Results, runs: Runs) -> Section | None:
         return Section("drift", "How runs drift apart", text, tuple(_distances(results)))
     beside = {
         c.condition.name: np.median(found, axis=0)
-        for c in results.conditions
+        for c in alive
         if c.condition.name == "all" and len(found := _apart(results, runs, c, reference))
     }
     return Section(
@@ -115,7 +116,7 @@ def drifting(results: Results, runs: Runs) -> Section | None:
 
 def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) -> Floats:
     """Distance of the training loss of a condition's runs from the reference run's, (N, epochs)."""
-    others = [run for run in by_design(results.study, runs)[c.condition.name] if run is not reference]
+    others = [run for run in by_design(results, runs)[c.condition.name] if run is not reference]
     return np.abs(np.array([run.loss for run in others]) - reference.loss) if others else np.empty((0, 0))
 
 
@@ -161,7 +162,7 @@ def _distances(results: Results) -> list[Drawing]:
     series = {
         c.condition.name: {d["epoch"]: d["l2"] for d in c.distance if d["l2"]}
         for c in results.conditions
-        if any(d["l2"] for d in c.distance)
+        if not c.dead and any(d["l2"] for d in c.distance)
     }
     if not series:
         return []

@@ -23,7 +23,7 @@ NUMBERED = 8
 
 def representations(results: Results, runs: Runs) -> Section | None:
     """The section of CKA, where a study was tracked."""
-    able = [c for c in results.conditions if any(s["cka_unbiased"] is not None for s in c.similarity)]
+    able = [c for c in results.conditions if not c.dead and any(s["cka_unbiased"] is not None for s in c.similarity)]
     looked = sorted(able, key=lambda c: c.condition.onset > 0)[:PANELS]
     if not looked:
         return None

@@ -17,7 +17,7 @@ def onsets(results: Results, runs: Runs) -> Section | None:
     """The section of conditions that differ in nothing but their onset."""
     groups: dict[str, list[ConditionResult]] = {}
     for c in sorted(results.conditions, key=lambda c: c.condition.onset):
-        if c.measures is not None:
+        if c.effect is not None:
             groups.setdefault(c.condition.name.partition("@")[0], []).append(c)
     groups = {name: found for name, found in groups.items() if len(found) > 1}
     columns = [column for column in COLUMNS if column[0] in SHOWN]

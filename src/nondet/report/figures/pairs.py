@@ -49,7 +49,7 @@ def pairs(results: Results, runs: Runs) -> Section | None:
 
 def _groups(results: Results, runs: Runs) -> list[tuple[str, list[Seen]]]:
     """The runs by the first condition that has them; evenly chosen where there are very many."""
-    designs = keys_by_design(results.study, runs)
+    designs = keys_by_design(results, runs)
     most = max(2, SHOWN // max(1, len(designs)))
     taken: set[str] = set()
     groups: list[tuple[str, list[Seen]]] = []

@@ -45,8 +45,8 @@ def names_of(results: Results) -> list[str]:
 
 
 def value(c: ConditionResult, dotted: str) -> float | None:
-    """A figure by its name in the JSON, such as accuracy.sd; None where a condition has none."""
-    found: Any = c.measures.as_dict() if c.measures else {}
+    """A figure by its name in the JSON, such as accuracy.sd; None where a condition has none, or is dead."""
+    found: Any = c.effect.as_dict() if c.effect else {}
     for name in dotted.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None
     return found
@@ -56,7 +56,7 @@ def intervals(results: Results, dotted: str) -> dict[str, Interval]:
     """The 95 % intervals of such a figure, by condition, where they are known."""
     known: dict[str, Interval] = {}
     for c in results.conditions:
-        found: Any = (c.measures.as_dict() if c.measures else {}).get("intervals", {}).get(dotted)
+        found: Any = (c.effect.as_dict() if c.effect else {}).get("intervals", {}).get(dotted)
         if found and None not in found:
             known[c.condition.name] = (found[0], found[1])
     return known

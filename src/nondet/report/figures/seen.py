@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nondet.measures.arrays import Floats
 from nondet.measures.language import perplexity
+from nondet.report.results import Results
 from nondet.store import Stored
 from nondet.study import Study
 from nondet.trained import is_text
@@ -41,18 +42,20 @@ def look_at(study: Study) -> Runs:
     return {key: _seen(study, run) for key, run in read if run.record["failed"] is None}
 
 
-def keys_by_design(study: Study, runs: Runs) -> dict[str, list[str]]:
-    """The keys of these runs, in order, by condition; a crossed design stands after the conditions, as `crossed`."""
-    designs = {c.name: c for c in study.conditions} | ({"crossed": study.crossed} if study.crossed else {})
+def keys_by_design(results: Results, runs: Runs) -> dict[str, list[str]]:
+    """The keys of these runs, in order, by condition that is not dead; a crossed design stands last, as `crossed`."""
+    study = results.study
+    designs = {c.condition.name: c.condition for c in results.conditions if not c.dead}
+    designs |= {"crossed": study.crossed} if study.crossed else {}
     return {
         name: [spec.key for spec in design.specs(study.identity, study.sources) if spec.key in runs]
         for name, design in designs.items()
     }
 
 
-def by_design(study: Study, runs: Runs) -> dict[str, list[Seen]]:
-    """These runs, in order, by condition or design."""
-    return {name: [runs[key] for key in keys] for name, keys in keys_by_design(study, runs).items()}
+def by_design(results: Results, runs: Runs) -> dict[str, list[Seen]]:
+    """These runs, in order, by condition that is not dead or design."""
+    return {name: [runs[key] for key in keys] for name, keys in keys_by_design(results, runs).items()}
 
 
 def _seen(study: Study, run: Stored) -> Seen:

@@ -38,7 +38,7 @@ def accuracies(results: Results, runs: Runs) -> Section | None:
     """How well every run does."""
     name = "perplexity" if is_text(results.study) else "accuracy"
     label = "test perplexity" if is_text(results.study) else "test accuracy (%)"
-    values = {condition: _performances(seen) for condition, seen in by_design(results.study, runs).items()}
+    values = {condition: _performances(seen) for condition, seen in by_design(results, runs).items()}
     values = {condition: found for condition, found in values.items() if len(found)}
     if not values:
         return None
