@@ -6,55 +6,119 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nondet import claims
 from nondet.errors import Damaged
 
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What file systems without hard links answer: there, two writers at the same moment may both think they were first."""
+_NO_LINKS = frozenset(
+    getattr(errno, name)
+    for name in ("EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EXDEV", "EMLINK", "ENOTTY")
+    if hasattr(errno, name)
+)
+"""What file systems answer that have no hard links, or not this one."""
+
+_NO_SYNC = _NO_LINKS | {errno.EBADF, errno.EISDIR}
+"""What file systems answer that cannot flush a file or a folder when asked: a full or broken disk answers otherwise."""
 
 
 def write_file(path: Path, content: bytes, *, replace: bool = False) -> bool:
-    """Write a file whole or not at all: temporary file, flush, fsync, final name, fsync of the folder.
+    """Write a file whole or not at all: temporary file, flush to the disk, final name, flush of the folder.
 
-    Without `replace` the first writer wins: an existing file stays, and the answer is False.
+    Without `replace` the first writer wins: an existing file stays, and the answer is False. Its mode is what the
+    umask says, so that a group can work in one folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    temporary = Path(name)
+    handle, temporary = _begin(path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        if replace:
-            temporary.replace(path)
-        else:
-            try:
-                path.hardlink_to(temporary)
-            except FileExistsError:
-                return False
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                if path.exists():
-                    return False
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[os.write(handle, left) :]
+            _sync(handle)
+            if replace:
                 temporary.replace(path)
+            elif not _take_name(temporary, path):
+                return False
+        finally:
+            os.close(handle)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
     return True
 
 
+def _begin(folder: Path) -> tuple[int, Path]:
+    """A new temporary file, locked as long as its handle is open: what is not locked was left by a killed writer."""
+    while True:
+        path = folder / f".writing-{secrets.token_hex(4)}"
+        with suppress(FileExistsError):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+            claims.lock(handle)
+            if claims.is_at(handle, path):
+                return handle, path
+            os.close(handle)  # swept away in the moment between the two
+
+
+def _take_name(temporary: Path, path: Path) -> bool:
+    """Give a file its final name unless that is taken; whether it has it now.
+
+    By a hard link, which no two writers get. Where there are none, one writer at a time looks whether the name is free
+    and renames; without locks either, two writers at the same moment may both think that they were first.
+    """
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        with suppress(OSError):
+            return path.samefile(temporary)  # a link over a network, whose first answer was lost
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with claims.folder_lock(path.parent):
+            if os.path.lexists(path):
+                return False
+            temporary.replace(path)
+    return True
+
+
 def sync_folder(folder: Path) -> None:
-    """Make a folder's own entries durable."""
+    """Make a folder's own entries durable, where the file system knows how."""
     handle = os.open(folder, os.O_RDONLY)
     try:
+        _sync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync(handle: int) -> None:
+    try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
+def read_plain(path: Path) -> bytes:
+    """A file's bytes; Damaged where a folder, a pipe or a device stands in its place, which reading might wait for."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR):
+            raise
+        raise Damaged(f"{path} is damaged: it is no plain file") from error
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise Damaged(f"{path} is damaged: it is no plain file")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read()
     finally:
         os.close(handle)
 

@@ -13,6 +13,7 @@ from nondet.cores import available_cores
 from nondet.environment import environment, set_up_process
 from nondet.errors import BadInput, Stopped
 from nondet.executors.helpers import Helpers
+from nondet.mending import set_damaged_aside
 from nondet.progress import Watch
 from nondet.protocol import Condition, Crossed, conditions, crossed
 from nondet.request import Request
@@ -149,8 +150,8 @@ def _rounds(
     state = rule.begun if rule else None
     while True:
         opened = studies.open_study(folder, problem, where, wanted, command, request.as_dict(), crossing, state)
-        for damage in studies.set_damaged_aside(opened):
-            say(f"{damage}: set aside, to be trained again")
+        for sentence in set_damaged_aside(opened):
+            say(sentence)
         yield opened
         if rule is None:
             return

@@ -7,6 +7,7 @@ writer wins; a second result that differs, and whatever was found damaged, goes 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from nondet.errors import BadInput, Damaged
-from nondet.files import sealed, sync_folder, unsealed, write_file
+from nondet.files import read_plain, sealed, sync_folder, unsealed, write_file
+from nondet.ours import own_names
 
 RECORD_FORMAT = 1
 
@@ -45,7 +47,7 @@ class Store:
 
     def keys(self) -> set[str]:
         """The keys of all runs that are done."""
-        return {path.stem for path in (self.folder / "runs").glob("*.json")}
+        return {name.removesuffix(".json") for name in own_names(self.folder, "runs") if name.endswith(".json")}
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> bool:
         """Keep a run, unless it is there already; False if another result was there and this one went to `evidence`."""
@@ -53,7 +55,7 @@ class Store:
         digest = hashlib.sha256(content).hexdigest()
         full = {"format": RECORD_FORMAT, "key": key, **record, "blob": {"sha256": digest, "bytes": len(content)}}
         if not write_file(self.blob_path(key), content):
-            present = self.blob_path(key).read_bytes()
+            present = self._present_blob(key)
             if present != content and self.record_path(key).exists():
                 write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.safetensors", content)
                 write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.json", sealed(full))
@@ -68,7 +70,7 @@ class Store:
         """A run's record, its seal, format and key checked."""
         path = self.record_path(key)
         try:
-            record = unsealed(path.read_bytes(), path)
+            record = unsealed(read_plain(path), path)
         except FileNotFoundError:
             raise Damaged(f"{path} is missing") from None
         if record.get("format", RECORD_FORMAT) != RECORD_FORMAT:
@@ -76,7 +78,8 @@ class Store:
                 f"{path} has record format {record['format']}, and this version of nondet reads {RECORD_FORMAT}; "
                 "use the version that made it"
             )
-        if record.get("key") != key or not isinstance(record.get("blob"), dict):
+        blob = record.get("blob")
+        if record.get("key") != key or not isinstance(blob, dict) or not {"sha256", "bytes"} <= blob.keys():
             raise Damaged(f"{path} is damaged: it is the record of another run, or of nothing")
         return record
 
@@ -85,7 +88,7 @@ class Store:
         record = self.record(key)
         path = self.blob_path(key)
         try:
-            content = path.read_bytes()
+            content = read_plain(path)
         except FileNotFoundError:
             raise Damaged(f"{path} is missing") from None
         if len(content) != record["blob"]["bytes"]:
@@ -97,12 +100,24 @@ class Store:
         except SafetensorError as error:
             raise Damaged(f"{path} is damaged: {error}") from error
 
+    def _present_blob(self, key: str) -> bytes | None:
+        """What stands under a blob's name; None if that is no file."""
+        try:
+            return read_plain(self.blob_path(key))
+        except (Damaged, FileNotFoundError):
+            return None
+
     def set_aside(self, key: str) -> None:
         """Move a run's files to `evidence`, so that it no longer counts as done and can be trained again."""
-        evidence = self.folder / "evidence"
-        evidence.mkdir(exist_ok=True)
         for path in (self.record_path(key), self.blob_path(key)):  # the record first: without it the run is not done
-            if path.exists():
-                path.rename(evidence / f"{path.stem}.damaged{time.time_ns()}{path.suffix}")
+            set_aside(path, self.folder)
+
+
+def set_aside(path: Path, study: Path) -> None:
+    """Move whatever stands at a path, if anything does, to the folder `evidence` of the study."""
+    evidence = study / "evidence"
+    evidence.mkdir(exist_ok=True)
+    if os.path.lexists(path):
+        path.rename(evidence / f"{path.stem}.damaged{time.time_ns()}{path.suffix}")
         sync_folder(evidence)
-        sync_folder(self.folder / "runs")
+        sync_folder(path.parent)

@@ -6,7 +6,6 @@ stays done, and running again trains only what is missing.
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import shlex
 import time
@@ -19,14 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nondet import claims
+from nondet import claims, disk
+from nondet.belonging import has_runs, stray_study
 from nondet.environment import require_same, require_same_version
 from nondet.errors import BadInput, Damaged
-from nondet.files import checked_payload, sealed, unsealed, write_file
+from nondet.files import sealed, unsealed, write_file
+from nondet.ours import first_foreign
 from nondet.protocol import Condition, Crossed, Stopping, control, crossed, merged
 from nondet.sources import FIXED_SEED
 from nondet.spec import Outcome, RunSpec, same_trial
-from nondet.store import Store
+from nondet.states import Seal, snapshot_name
+from nondet.store import Store, set_aside
 from nondet.tasks.task import sha256_of_json
 
 if TYPE_CHECKING:
@@ -104,20 +106,19 @@ class Study:
         return self.folder / "trunks" / f"{next(iter(self.specs()))}.{onset}.snapshot"
 
     def lacking_trunks(self) -> dict[int, Path]:
-        """Onset -> file of the trunks that runs still to train need, and that are not there yet."""
-        present = self.store.keys()
-        onsets = {spec.onset for key, spec in self.specs().items() if spec.onset and key not in present}
+        """Onset -> file of the trunks that are not there: not yet trained, or lost."""
+        onsets = {spec.onset for spec in self.specs().values() if spec.onset}
         paths = {onset: self.trunk_path(onset) for onset in sorted(onsets)}
         return {onset: path for onset, path in paths.items() if not path.exists()}
 
 
-def load(folder: Path) -> Study:
-    """The study in a folder. BadInput if there is none or its format is unknown, Damaged if its file is."""
+def _read(folder: Path) -> Study:
+    """What a folder's `study.json` says."""
     path = folder / "study.json"
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        if (folder / "runs").is_dir():
+        if Store(folder).keys():
             raise Damaged(f"{path} is missing; {_MAKE_ANEW}") from None
         raise BadInput(f"{folder} is not a study: {path} is missing; give the folder of a `nondet run`") from None
     except NotADirectoryError:
@@ -149,6 +150,24 @@ def load(folder: Path) -> Study:
         )
     except (Damaged, KeyError, TypeError) as error:
         raise Damaged(f"{path} is damaged: it is not what nondet wrote; {_MAKE_ANEW}") from error
+
+
+def load(folder: Path) -> Study:
+    """The study in a folder. BadInput if there is none or its format is unknown, Damaged if its file is, or is that of
+    another study than the runs beside it.
+    """
+    study = _read(folder)
+    _require_runs_of(study)
+    return study
+
+
+def _require_runs_of(study: Study) -> None:
+    """Damaged if a sound `study.json` was put beside runs of another study."""
+    if why := stray_study(study.store, study.identity, study.environment):
+        raise Damaged(
+            f"{study.folder / 'study.json'} is not that of the runs beside it (a run is not its own: {why}); "
+            f"put theirs back, or remove it: {_MAKE_ANEW}"
+        )
 
 
 def width_of(folder: Path) -> int | None:
@@ -197,10 +216,7 @@ def open_study(
         environment=environment,
         labels=problem.test[1].cpu().numpy(),
     )
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"--study must name a folder, and {folder} is a file; name another")
-    if folder.is_dir() and not (folder / "study.json").exists() and _foreign(folder):
-        raise BadInput(f"--study must name a study or a new folder, and {folder} holds other files; name another")
+    _require_room(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with claims.folder_lock(folder):
         old = _load_or_make_anew(folder, new)
@@ -208,6 +224,7 @@ def open_study(
             require_same_version(folder, old.environment)
             _require_same_task(old, new)
             require_same(folder, old.environment, new.environment)
+            _require_runs_of(old)
             new = old
         study = replace(
             new,
@@ -217,6 +234,8 @@ def open_study(
             crossed=_larger(folder, new.crossed, crossing),
             until=until or new.until,
         )
+        disk.sweep(folder)
+        disk.probe(folder)
         _save(study)
     return study
 
@@ -233,27 +252,37 @@ def _larger(folder: Path, old: Crossed | None, new: Crossed | None) -> Crossed |
 
 def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
     """The folder's study, if it has one; where `study.json` is lost, its runs decide the environment it must keep."""
-    try:
-        return load(folder) if any((folder / name).exists() for name in ("study.json", "runs")) else None
-    except Damaged:
-        if (folder / "study.json").exists():
-            (folder / "evidence").mkdir(exist_ok=True)
-            (folder / "study.json").rename(folder / "evidence" / f"study.damaged{time.time_ns()}.json")
     store, anew = Store(folder), None
-    for key in sorted(store.keys()):
-        with suppress(Damaged):
-            record = store.record(key)
-            anew = replace(new, identity=record["run"]["task"], environment=record["environment"])
-            require_same_version(folder, anew.environment)
-            _require_same_task(anew, new)
-            require_same(folder, anew.environment, new.environment)
+    try:
+        return _read(folder) if (folder / "study.json").exists() or store.keys() else None
+    except Damaged:
+        for key in sorted(store.keys()):
+            with suppress(Damaged, KeyError, TypeError):  # a damaged record says nothing of it
+                record = store.record(key)
+                anew = replace(new, identity=record["run"]["task"], environment=record["environment"])
+                require_same_version(folder, anew.environment)
+                _require_same_task(anew, new)
+                require_same(folder, anew.environment, new.environment)
+    set_aside(folder / "study.json", folder)
     return anew
 
 
-def _foreign(folder: Path) -> bool:
-    """Whether a folder without a study holds what nondet did not write there."""
-    ours = {"runs", "partial", "evidence", "trunks", "report.html", "figures"}
-    return any(not path.name.startswith(".writing-") and path.name not in ours for path in folder.iterdir())
+def _require_room(folder: Path) -> None:
+    """BadInput if a folder holds files of somebody else and no study; nothing is written before this is known."""
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"--study must name a folder, and {folder} is a file; name another")
+    if not folder.is_dir() or has_runs(Store(folder)):
+        return
+    if (folder / "study.json").exists():
+        with suppress(Damaged):
+            _read(folder)
+            return
+    foreign = first_foreign(folder)
+    if foreign is not None:
+        raise BadInput(
+            f"--study must name a study or a new folder, and {folder} holds other files (such as {foreign}); "
+            "name another"
+        )
 
 
 def _require_same_task(old: Study, new: Study) -> None:
@@ -300,7 +329,7 @@ def train_missing(
     on_wait: Callable[[], None] = lambda: None,
     poll_seconds: float = 0.5,
 ) -> None:
-    """Train every planned run that is not in the store, a stack at a time, until all are there.
+    """Train every planned run that is not in the store, and every trunk that is lost, until all are there.
 
     Runs that another process is training are left to it, and waited for. on_epoch is called with the run-epochs done
     of the stack in hand, and with 0 when it is in the store; on_wait while there is nothing but waiting to do.
@@ -308,8 +337,11 @@ def train_missing(
     planned, store = study.planned(), study.store
     present = store.keys()
     missing = [key for key in planned if key not in present]
-    while missing := [key for key in missing if not store.record_path(key).exists()]:
+    while True:
+        missing = [key for key in missing if not store.record_path(key).exists()]
         trunk = [study.trunk_key] if study.lacking_trunks() else []
+        if not missing and not trunk:
+            return
         with claims.claim(study.folder, [*missing, *trunk], lambda free: _choose(study, free)) as chosen:
             if not chosen:
                 on_wait()
@@ -335,6 +367,7 @@ def _train_chosen(study: Study, problem: Problem, specs: Sequence[RunSpec], on_e
         fork=study.trunk_path(onset) if onset else None,
         trunks=study.lacking_trunks() if control and deterministic and not onset else None,
         trunk_slot=control[0] if control else 0,
+        seal=_seal(study, slots),
     )
     _keep(study, slots, [spec.key for spec in specs], outcomes, begin)
     snapshot.unlink(missing_ok=True)
@@ -352,7 +385,8 @@ def _train_trunk(study: Study, problem: Problem, on_epoch: Callable[[int], None]
             raise _Enough
 
     with suppress(_Enough):
-        _train(problem, [reference.seeds] * study.width, on_epoch=stop, trunks=trunks)
+        seal = _seal(study, [reference] * study.width)
+        _train(problem, [reference.seeds] * study.width, on_epoch=stop, trunks=trunks, seal=seal)
 
 
 class _Enough(Exception):
@@ -379,28 +413,6 @@ def count_done(study: Study) -> tuple[int, int]:
     """How many of the planned runs are done, and how many are planned."""
     planned = study.planned()
     return len(planned.keys() & study.store.keys()), len(planned)
-
-
-def set_damaged_aside(study: Study) -> list[str]:
-    """Move the files of damaged runs out of the way, so that these runs are trained again; what was wrong with each."""
-    found: list[str] = []
-    with claims.folder_lock(study.folder):
-        for key in sorted(study.store.keys()):
-            try:
-                study.store.get(key)
-            except Damaged as error:
-                study.store.set_aside(key)
-                found.append(str(error))
-        for path in damaged_trunks(study):
-            path.unlink()
-            found.append(f"{path} is damaged: its content does not match its SHA-256")
-    return found
-
-
-def damaged_trunks(study: Study) -> list[Path]:
-    """The trunks that are not what was written; each is trained again when it is needed."""
-    paths = sorted((study.folder / "trunks").glob("*.snapshot"))
-    return [path for path in paths if checked_payload(path.read_bytes()) is None]
 
 
 def _choose(study: Study, free: Sequence[str]) -> list[str]:
@@ -430,8 +442,12 @@ def _slots(study: Study, specs: Sequence[RunSpec]) -> list[RunSpec]:
 
 def _snapshot_path(study: Study, slots: Sequence[RunSpec]) -> Path:
     """Where a stack's snapshot stands: it is named by its runs and their slots."""
-    name = hashlib.sha256(" ".join(spec.key for spec in slots).encode()).hexdigest()
-    return study.folder / "partial" / f"{name}.snapshot"
+    return study.folder / "partial" / f"{snapshot_name([spec.key for spec in slots])}.snapshot"
+
+
+def _seal(study: Study, slots: Sequence[RunSpec]) -> Seal:
+    """What names the snapshots and trunks of a stack, and the trunk it forks from."""
+    return Seal(tuple(s.key for s in slots), next(iter(study.specs())), slots[0].onset, study.environment)
 
 
 def _keep(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from nondet.belonging import require_own
 from nondet.errors import Damaged
+from nondet.ours import links
 from nondet.protocol import Condition, Crossed
 from nondet.spec import RunSpec
+from nondet.states import is_old, wrong_states
 from nondet.store import Stored
 from nondet.study import Study
 
@@ -61,10 +64,26 @@ def verify(study: Study) -> tuple[int, list[str]]:
     keys = sorted(study.store.keys() | study.finished)
     for key in keys:
         try:
-            study.store.get(key)
+            require_own(study.store.get(key).record, study.store.record_path(key), study.identity, study.environment)
         except Damaged as error:
             problems.append(str(error))
     return len(keys) - len(problems), problems
+
+
+def verify_beside(study: Study) -> list[str]:
+    """What is wrong beside the runs: trunks and snapshots that are not what they should be, trunks that are lost, and
+    links in the place of files and folders.
+    """
+    found = list(wrong_states(study).values())
+    done = study.store.keys() | study.finished
+    forked = {spec.onset for key, spec in study.specs().items() if key in done}
+    lost = [path for onset, path in study.lacking_trunks().items() if onset in forked and not is_old(study)]
+    found += [f"{path} is missing: runs of this study were forked from it" for path in lost]
+    found += [
+        f"{path} is a link, and a copy of the study may not hold what it leads to (a copy of that takes its place)"
+        for path in links(study.folder)
+    ]
+    return found
 
 
 def describe(spec: RunSpec) -> str:
@@ -80,7 +99,10 @@ def retrain(study: Study) -> str:
 
 def _read(study: Study, spec: RunSpec, read: Callable[[str], Read]) -> Read:
     try:
-        return read(spec.key)
+        found = read(spec.key)
+        record: Any = found.record if isinstance(found, Stored) else found
+        require_own(record, study.store.record_path(spec.key), study.identity, study.environment)
+        return found
     except Damaged as error:
         raise Damaged(
             f"{error}; it belongs to the run {describe(spec)}, which no table may use: {retrain(study)}"

@@ -6,6 +6,7 @@ from json import dumps
 from pathlib import Path
 
 from nondet.commands.common import Flag, print_sentences, print_table, say
+from nondet.commands.writing import require_outside_studies, require_plain
 from nondet.errors import BadInput
 
 
@@ -36,11 +37,15 @@ def examples(
 
     if pictures and pictures.exists() and not pictures.is_dir():
         raise BadInput(f"--pictures must name a folder, and {pictures} is a file; name another")
+    if pictures:
+        require_outside_studies(pictures / "0.png", "--pictures")
     folder, name = _parts(target)
     opened = studies.load(folder)
     found = unstable.read_unstable(opened, unstable.chosen_condition(opened, name), top)
     pngs, why = pictures_of(opened, [e.index for e in found.top], data, run_task_file=True) if pictures else ({}, "")
     files = {index: (pictures or folder) / f"{index}.png" for index in pngs}
+    for path in files.values():
+        require_plain(path, "--pictures")
     for index, path in files.items():
         write_file(path, pngs[index], replace=True)
     if json:

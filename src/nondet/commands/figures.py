@@ -6,6 +6,7 @@ from json import dumps
 from pathlib import Path
 
 from nondet.commands.common import Flag, say
+from nondet.commands.writing import require_outside_studies, require_plain
 from nondet.errors import BadInput
 
 
@@ -35,9 +36,12 @@ def figures(study: Path, /, *, format: str = "pdf", out: Path | None = None, jso
     folder = out or study / "figures"
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--out must name a folder, and {folder} is a file; name another")
+    require_outside_studies(folder / f"any.{format}", "--out")
     results = read_results(studies.load(study))
     drawings = [drawing for section in sections(results) for drawing in section.drawings]
     written = [(folder / f"{drawing.name}.{format}", drawing) for drawing in drawings]
+    for path, _ in written:
+        require_plain(path, "--out")
     for path, drawing in written:
         write_file(path, content(drawing.figure, format), replace=True)
     if json:

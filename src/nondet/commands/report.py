@@ -6,6 +6,7 @@ from json import dumps
 from pathlib import Path
 
 from nondet.commands.common import Flag, say
+from nondet.commands.writing import page_to_write
 from nondet.errors import BadInput
 
 
@@ -47,10 +48,11 @@ def report(
         raise BadInput(
             f"--out must name a file, and {file} is a folder; name one in it, such as {file / 'report.html'}"
         )
+    target = page_to_write(file, "--out")
     results = read_results(studies.load(study))
     failed_control = results.control.identical is False
     text = page(results, condition, data, run_task=run_task)
-    write_file(file, text.encode(), replace=True)
+    write_file(target, text.encode(), replace=True)
     if failed_control:
         say(words.control_words(results))
     dead = sum(c.dead for c in results.conditions)

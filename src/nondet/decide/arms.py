@@ -23,6 +23,7 @@ from nondet.measures.arrays import (
 from nondet.measures.files import read_labels, read_outputs
 from nondet.measures.language import perplexity, token_cross_entropy
 from nondet.measures.variability import accuracy, cross_entropy
+from nondet.ours import own_names
 from nondet.protocol import NOT_IN_ALL, Condition
 from nondet.store import Stored
 from nondet.study import Study
@@ -68,7 +69,7 @@ def _read(name: str, labels: NDArray[Any] | None, metric: MetricName | None) -> 
         raise BadInput(
             f"{name} must be a study, STUDY:condition, or outputs (nothing is at {path}); give a folder or file that is"
         )
-    if condition is None and not (path.is_dir() and ((path / "study.json").exists() or (path / "runs").is_dir())):
+    if condition is None and not (path.is_dir() and ((path / "study.json").exists() or own_names(path, "runs"))):
         return _of_file(name, path, labels, metric)
     arm = _of_study(path, condition, metric)
     if labels is not None and not np.array_equal(labels, arm.labels):

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,32 +18,40 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from nondet.files import checked_payload, with_digest, write_file
+from nondet.errors import Damaged
+from nondet.files import checked_payload, read_plain, with_digest, write_file
+from nondet.states import agrees, seal_in
 
 SECONDS = 30.0
 """How long a stack trains between two snapshots, at the least."""
 
+NO_SEAL: Mapping[str, Any] = MappingProxyType({})
+"""Of a state that need not say what it is."""
 
-def save_snapshot(path: Path, state: Mapping[str, Any]) -> bool:
-    """Write a nested dictionary of tensors and JSON values, whole or not at all; False if it holds anything else."""
+
+def save_snapshot(path: Path, state: Mapping[str, Any], seal: Mapping[str, Any] = NO_SEAL) -> bool:
+    """Write a nested dictionary of tensors and JSON values, whole or not at all; False if it holds anything else.
+
+    seal: what names this state, as `Seal` gives it: it is loaded as nothing else.
+    """
     tensors: dict[str, Tensor] = {}
     try:
         header = json.dumps(_split(state, "", tensors), sort_keys=True)
     except TypeError:
         return False  # an optimizer that remembers other things than tensors and numbers: no snapshots, and no harm
-    payload = save(tensors, metadata={"state": header})
+    payload = save(tensors, metadata={"state": header, "seal": json.dumps(dict(seal), sort_keys=True)})
     with suppress(FileNotFoundError):  # a process that finishes clears the folder; the next snapshot makes it anew
         write_file(path, with_digest(payload), replace=True)
     return True
 
 
-def load_snapshot(path: Path) -> dict[str, Any] | None:
-    """The state in a snapshot, or None if there is none that can be trusted."""
+def load_snapshot(path: Path, seal: Mapping[str, Any] = NO_SEAL) -> dict[str, Any] | None:
+    """The state in a snapshot, or None if there is none that can be trusted, or it is not the one that `seal` names."""
     try:
-        payload = checked_payload(path.read_bytes())
-    except FileNotFoundError:
+        payload = checked_payload(read_plain(path))
+    except (FileNotFoundError, Damaged):
         return None
-    if payload is None:
+    if payload is None or not agrees(seal_in(payload), seal):
         return None
     try:
         tensors = load(payload)
