@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, print_sentences, print_table, say
+from nondet.commands.common import Flag, print_json, print_sentences, print_table
 from nondet.errors import BadInput
+from nondet.stopping import undisturbed
+from nondet.streams import say
 
 
 def examples(
@@ -42,10 +43,11 @@ def examples(
     pngs, why = pictures_of(opened, [e.index for e in found.top], data, run_task_file=True) if pictures else ({}, "")
     files = {index: (pictures or folder) / f"{index}.png" for index in pngs}
     for index, path in files.items():
-        write_file(path, pngs[index], replace=True)
+        with undisturbed():
+            write_file(path, pngs[index], replace=True)
     if json:
         drawn = {"pictures": {"files": [str(path) for path in files.values()], "reason": why}} if pictures else {}
-        print(dumps(unstable.as_json(found) | drawn, indent=2, allow_nan=False))
+        print_json(unstable.as_json(found) | drawn)
     else:
         print_table(table.for_terminal(unstable.rows(found), unstable.HEAD))
         print_table(table.for_terminal(unstable.class_rows(found), unstable.HEAD_CLASSES))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.commands.common import say
+from nondet.streams import say, tell
 
 
 def verify(study: Path, /) -> int:
@@ -29,7 +29,7 @@ def verify(study: Path, /) -> int:
         say(f"Damaged: {len(problems)} of {sound + len(problems)} runs{beside}; {retrain(opened)}")
         return 1
     done, planned = studies.count_done(opened)
-    print(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
+    tell(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
     for path in sorted((study / "evidence").glob("*")):
-        print(f"note: kept as evidence, and used nowhere: {path}")
+        tell(f"note: kept as evidence, and used nowhere: {path}")
     return 0
