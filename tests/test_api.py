@@ -22,8 +22,25 @@ def run(blocked: list[str], statement: str) -> None:
 
 
 def test_import_is_light() -> None:
-    """Importing nondet imports neither torch nor any library of the commands."""
+    """Importing nondet imports no library at all; its measures need neither torch nor any library of the commands."""
+    run(["torch", "numpy", "scipy", "rich", "cyclopts", "sklearn", "matplotlib", "pyarrow"], "import nondet")
     run(["torch", "rich", "cyclopts", "sklearn", "matplotlib"], "import nondet; nondet.Recipe; nondet.measure")
+
+
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    """After the command line is loaded, each public name is still no module, and `dir` lists the public names alone."""
+    run(
+        [],
+        "import types, nondet, nondet.cli, nondet.commands.app, nondet.study, nondet.runner\n"
+        "assert not [n for n in nondet.__all__ if isinstance(getattr(nondet, n), types.ModuleType)]\n"
+        "assert {n for n in dir(nondet) if n[0] != '_'} == {*nondet.__all__}",
+    )
+
+
+def test_public_tables_cannot_be_changed() -> None:
+    """A source that somebody adds to the public table would be in every design: the table is read-only."""
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        nondet.SOURCES["phantom"] = "made up"  # type: ignore[index]
 
 
 def test_training_needs_no_command_libraries() -> None:

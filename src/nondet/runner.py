@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nondet import stopping, until
 from nondet import study as studies
-from nondet import until
 from nondet.cores import available_cores
 from nondet.environment import environment, set_up_process
 from nondet.errors import BadInput, Stopped
@@ -99,10 +99,11 @@ def train(
             raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the usual one")
     set_up_process()
     opened: Study | None = None
+    problem = request.prepare()
     try:
-        problem = request.prepare()
-        for opened in _rounds(request, problem, folder, asked, stack, say):
-            _train(opened, problem, {"request": request.as_dict(), "folder": str(folder)}, workers)
+        with stopping.unwinding():
+            for opened in _rounds(request, problem, folder, asked, stack, say):
+                _train(opened, problem, {"request": request.as_dict(), "folder": str(folder)}, workers)
     except KeyboardInterrupt:
         if opened is None:
             raise Stopped("Stopped before any training. Give the same command again.") from None

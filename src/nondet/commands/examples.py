@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, print_sentences, print_table, say
+from nondet.commands.common import Flag, print_json, print_sentences, print_table
 from nondet.commands.writing import require_outside_studies, require_plain
 from nondet.errors import BadInput
+from nondet.stopping import undisturbed
+from nondet.streams import say
 
 
 def examples(
@@ -47,10 +48,11 @@ def examples(
     for path in files.values():
         require_plain(path, "--pictures")
     for index, path in files.items():
-        write_file(path, pngs[index], replace=True)
+        with undisturbed():
+            write_file(path, pngs[index], replace=True)
     if json:
         drawn = {"pictures": {"files": [str(path) for path in files.values()], "reason": why}} if pictures else {}
-        print(dumps(unstable.as_json(found) | drawn, indent=2, allow_nan=False))
+        print_json(unstable.as_json(found) | drawn)
     else:
         print_table(table.for_terminal(unstable.rows(found), unstable.HEAD))
         print_table(table.for_terminal(unstable.class_rows(found), unstable.HEAD_CLASSES))

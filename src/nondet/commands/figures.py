@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, say
+from nondet.commands.common import Flag, print_json
 from nondet.commands.writing import require_outside_studies, require_plain
 from nondet.errors import BadInput
+from nondet.stopping import undisturbed
+from nondet.streams import say, tell
 
 
 def figures(study: Path, /, *, format: str = "pdf", out: Path | None = None, json: Flag = False) -> int:
@@ -43,13 +44,15 @@ def figures(study: Path, /, *, format: str = "pdf", out: Path | None = None, jso
     for path, _ in written:
         require_plain(path, "--out")
     for path, drawing in written:
-        write_file(path, content(drawing.figure, format), replace=True)
+        drawn = content(drawing.figure, format)
+        with undisturbed():
+            write_file(path, drawn, replace=True)
     if json:
-        print(dumps([{"file": str(path), "shows": drawing.alternative} for path, drawing in written], indent=2))
+        print_json([{"file": str(path), "shows": drawing.alternative} for path, drawing in written])
     else:
         for path, _ in written:
-            print(path)
-        print(f"Wrote {len(written)} figures to {folder}.")
+            tell(str(path))
+        tell(f"Wrote {len(written)} figures to {folder}.")
     failed_control = results.control.identical is False
     if failed_control:
         say(words.control_words(results))

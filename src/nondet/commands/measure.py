@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, print_table, say
+from nondet.commands.common import Flag, print_json, print_table
 from nondet.errors import BadInput
+from nondet.streams import say
 
 PROBABILITIES = (
     "warning: the outputs look like probabilities (all from 0 to 1, each example's sum 1), and correlations, "
@@ -51,7 +51,7 @@ def measure(outputs: Path, /, *, labels: Path | None = None, examples: Flag = Fa
     if caution:
         say(caution)
     if json:
-        print(dumps(measures.as_dict(), indent=2, allow_nan=False))
+        print_json(measures.as_dict())
         return 0
     print_table(
         table.for_terminal([table.measured_row(measures)]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.commands.common import say
+from nondet.streams import say, tell
 
 
 def verify(study: Path, /) -> int:
@@ -34,11 +34,11 @@ def verify(study: Path, /) -> int:
     if problems or beside or linked:
         return 1
     done, planned = studies.count_done(opened)
-    print(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
+    tell(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
     for path in opened.lacking_trunks().values():
-        print(f"note: runs fork from this trunk, which is not there: {path}")
+        tell(f"note: runs fork from this trunk, which is not there: {path}")
     for path in own_files(study, "evidence"):
-        print(f"note: kept as evidence, and used nowhere: {path}")
+        tell(f"note: kept as evidence, and used nowhere: {path}")
     for path in left_by_killed(study):
-        print(f"note: left half-written by a killed process; the next `nondet run` removes it: {path}")
+        tell(f"note: left half-written by a killed process; the next `nondet run` removes it: {path}")
     return 0

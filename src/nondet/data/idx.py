@@ -7,6 +7,7 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,10 +15,10 @@ from nondet.data import Pictures, checked_labels, nothing_found, readable
 from nondet.errors import BadInput
 
 SIDE = 28
-AT_MOST = {"train": 60_000, "t10k": 10_000}
+AT_MOST = MappingProxyType({"train": 60_000, "t10k": 10_000})
 """Images in the official files of both sets: a larger file is another one."""
 CLASSES = 10
-FOLDERS = {"mnist": ("mnist", "MNIST/raw"), "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw")}
+FOLDERS = MappingProxyType({"mnist": ("mnist", "MNIST/raw"), "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw")})
 """Where the files may lie inside the data folder: beside others, and where torchvision puts them."""
 
 

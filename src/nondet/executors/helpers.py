@@ -22,6 +22,9 @@ from typing import IO, Any, Self
 WORTH_SECONDS = 8.0
 """Helpers need seconds to start: with less than this left to train, there are none."""
 
+SECONDS_TO_END = 5.0
+"""As long as a helper may take to put its files in order before it is ended for good."""
+
 
 @dataclass
 class Helpers:
@@ -44,7 +47,11 @@ class Helpers:
         for process in self.processes:
             process.terminate()
         for process, listener in zip(self.processes, self.listeners, strict=True):
-            process.wait()
+            try:
+                process.wait(SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
             listener.join()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from nondet import until
+from nondet.plain import plain
 from nondet.report import components, figures, table, words
 from nondet.report.cards import cards
 from nondet.report.dead import dead_words, unreached_words
@@ -30,7 +31,9 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
     from markupsafe import Markup
 
     here = files("nondet.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown_plainly
+    )
     environment.filters["whole"] = _whole
     template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
     css = (here / "page.css").read_text(encoding="utf-8")
@@ -87,6 +90,11 @@ def facts(results: Results) -> str:
         f"{_count(len(results.study.labels), 'test token' if is_text(results.study) else 'test example')}, "
         f"{_count(results.study.identity['recipe']['epochs'], 'epoch')}"
     )
+
+
+def _shown_plainly(value: object) -> object:
+    """Whatever the template fills in: text without characters that would do something; markup of our own as it is."""
+    return plain(value) if type(value) is str else value
 
 
 def _whole(text: str) -> str:

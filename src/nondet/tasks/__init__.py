@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 
 from nondet.errors import BadInput
 from nondet.tasks.options import Options
@@ -24,18 +25,22 @@ class About:
 _PICTURES = ("init", "shuffle", "augment", "order", "bit")
 _TEXT = ("init", "dropout", "order", "bit")
 
-BUILT_IN = {
-    "digits": About("scikit-learn's 1,797 handwritten digits, 8 x 8, and a small ResNet", _PICTURES),
-    "mnist": About("60,000 handwritten digits, 28 x 28, and a small convolutional network", _PICTURES),
-    "fashion-mnist": About("60,000 pictures of clothes, 28 x 28, and a small convolutional network", _PICTURES),
-    "cifar10": About(
-        "50,000 pictures of 10 classes, 32 x 32, and ResNet-14: the protocol's main experiment", _PICTURES
-    ),
-    "cifar100": About("50,000 pictures of 100 classes, 32 x 32, and ResNet-34", _PICTURES),
-    "ptb": About("the Penn Treebank, 10,000 words, and a QRNN language model", _TEXT),
-    "text": About("any folder with train, valid and test text, and a QRNN language model", _TEXT),
-    "imagenet": About("ImageNet, or any folder with one folder of pictures for each class, and ResNet-18", _PICTURES),
-}
+BUILT_IN = MappingProxyType(
+    {
+        "digits": About("scikit-learn's 1,797 handwritten digits, 8 x 8, and a small ResNet", _PICTURES),
+        "mnist": About("60,000 handwritten digits, 28 x 28, and a small convolutional network", _PICTURES),
+        "fashion-mnist": About("60,000 pictures of clothes, 28 x 28, and a small convolutional network", _PICTURES),
+        "cifar10": About(
+            "50,000 pictures of 10 classes, 32 x 32, and ResNet-14: the protocol's main experiment", _PICTURES
+        ),
+        "cifar100": About("50,000 pictures of 100 classes, 32 x 32, and ResNet-34", _PICTURES),
+        "ptb": About("the Penn Treebank, 10,000 words, and a QRNN language model", _TEXT),
+        "text": About("any folder with train, valid and test text, and a QRNN language model", _TEXT),
+        "imagenet": About(
+            "ImageNet, or any folder with one folder of pictures for each class, and ResNet-18", _PICTURES
+        ),
+    }
+)
 """The tasks that come with nondet; each is the function `task` of its module, whose recipe is RECIPE."""
 
 
