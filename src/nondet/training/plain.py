@@ -115,8 +115,11 @@ def _shapes(problem: Problem, inputs: Tensor) -> list[tuple[int, ...]]:
     return shapes
 
 
-def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str) -> Trace:
-    """The run's model alone, in this precision, trained on these mini-batches at the recipe's highest rate."""
+def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, answers: bool = True) -> Trace:
+    """The run's model alone, in this precision, trained on these mini-batches at the recipe's highest rate.
+
+    answers: whether it also answers test examples after them.
+    """
     recipe = replace(problem.recipe, precision=precision)
     dtype = getattr(torch, precision)
     forget_compiled(problem)
@@ -138,7 +141,8 @@ def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str) 
             gradients.append({name: None if g is None else g.to_dense() for name, g in found.items()})
         with torch.no_grad():
             model.eval()
-            outputs = torch.cat([_answers(problem, model, _typed(x, dtype)) for x in trial_inputs(problem)])
+            tested = [_answers(problem, model, _typed(x, dtype)) for x in (trial_inputs(problem) if answers else [])]
+            outputs = torch.cat(tested) if tested else torch.empty(0)
     return Trace(torch.stack(losses), tuple(gradients), outputs)
 
 

@@ -176,7 +176,7 @@ def _with_trial(problem: Problem) -> Problem:
     run = dict.fromkeys(problem.sources, FIXED_SEED)
     taken = plain.batches(here, run, small=True)
     first = _traced(here, run, taken)
-    repeats = plain.trace(here, run, plain.batches(here, run, small=True), first[1]).same(first[0])
+    repeats = plain.trace(here, run, plain.batches(here, run, small=True), first[1], answers=False).same(first[0])
     reached = plain.all_reached(here, run, taken, first[0].reached)
     trial = {"precision": first[1], **first[0].numbers()} if repeats else None
     return replace(problem, identity={**problem.identity, "trial": trial}, repeats=repeats, reached=reached)
@@ -188,7 +188,7 @@ def _traced(problem: Problem, run: Mapping[str, int], taken: Sequence[Batch]) ->
 
     for precision in ("float64", problem.recipe.precision):
         try:
-            return plain.trace(problem, run, taken, precision), precision
+            return plain.trace(problem, run, taken, precision, answers=False), precision
         except OSError:
             raise
         except Exception as error:
