@@ -171,9 +171,10 @@ def test_measure_agrees_with_show(nondet: Nondet, finished: Path, tmp_path: Path
 
 def test_measure_says_null_where_a_number_does_not_exist(nondet: Nondet, tmp_path: Path) -> None:
     """Correlations of constant logits are null: NaN is not JSON."""
-    np.save(tmp_path / "o.npy", np.zeros((2, 3, 2)))
+    np.save(tmp_path / "o.npy", np.stack([np.zeros((3, 2)), np.ones((3, 2))]))
     np.save(tmp_path / "l.npy", np.zeros(3, int))
     ran = nondet("measure", tmp_path / "o.npy", "--labels", tmp_path / "l.npy", "--json")
+    assert ran.code == 0
     assert ran.json["correlation"] == {"pearson": None, "spearman": None}
     assert ran.json["disagreement"] == 0
 

@@ -219,3 +219,37 @@ def test_a_study_of_words(nondet: Nondet, tmp_path: Path) -> None:
     ran = nondet("run", tmp_path / "words.py", "--runs", 2, "--vary", "init", "--study", tmp_path / "s")
     assert ran.code == 0
     assert "all 2 runs of init equal the control to the last bit" in said(ran.out)
+
+
+def test_a_stopping_rule_says_nothing_of_dead_conditions(nondet: Nondet, made: Any) -> None:
+    """An error of 0 of a dead condition is no error that is small enough."""
+    rule = ("--until", "accuracy.sd.error<10%", "--limit", 4)
+    study = made([SEEDED], "--runs", 3, "--vary", "init", *rule)
+    assert "they are dead, so the rule says nothing" in said(nondet("show", study).out)
+    made([SEEDED], "--runs", 3, "--vary", "init", "--vary", "shuffle", *rule)
+    assert "0 % (init)" not in said(nondet("show", study).out)
+
+
+def test_stabilize_needs_runs_that_differ(nondet: Nondet, made: Any) -> None:
+    """Runs that are all copies of one have no variability to reduce."""
+    ran = nondet("stabilize", made([SEEDED], "--runs", 3, "--vary", "init"))
+    assert ran.code == 2
+    assert "two runs that did not fail and that differ" in ran.err
+
+
+def test_runs_that_repeat_each_other_are_counted(nondet: Nondet, made: Any) -> None:
+    """A constructor that makes two models of all seeds is not dead, but that its runs are copies is said."""
+    study = made(
+        [("def model():\n", "def model():\n    torch.manual_seed(int(torch.rand(()) < 0.5))\n")],
+        "--runs",
+        8,
+        "--vary",
+        "init",
+    )
+    found = conditions(nondet, study)["init"]
+    assert found["dead"] is False
+    others = 7 - found["unreached"]
+    assert 1 < others < 7
+    text = said(nondet("show", study).out)
+    assert f"Of the 7 runs of init besides the reference run, {others - 1} equal an earlier one to the last bit" in text
+    assert f"{found['unreached']} were reached by nothing: those runs equal the reference run" in text

@@ -5,7 +5,8 @@ from importlib import import_module
 TYPE_CHECKING = False  # as type checkers know it; the module typing takes longer to load than all else here
 if TYPE_CHECKING:
     from nondet.errors import BadInput, Damaged
-    from nondet.measures import Measures, measure
+    from nondet.measures import Measures
+    from nondet.measures.copies import measure
     from nondet.protocol import Condition
     from nondet.sources import SOURCES
     from nondet.tasks.task import Recipe, Task
@@ -28,7 +29,8 @@ __all__ = [
 
 _HOMES = (
     ("errors", ("BadInput", "Damaged")),
-    ("measures", ("Measures", "measure")),
+    ("measures", ("Measures",)),
+    ("measures.copies", ("measure",)),
     ("protocol", ("Condition",)),
     ("sources", ("SOURCES",)),
     ("tasks.task", ("Recipe", "Task")),

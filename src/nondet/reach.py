@@ -53,6 +53,7 @@ class Reach:
 
     runs: its sound runs besides the reference run. unreached: those of them whose outputs equal the reference run's;
         None while there is no sound reference run.
+    repeated: those whose outputs equal those of an earlier run that is not the reference run.
     dead: whether all of them do; None where that cannot be known: a run is not there yet, the reference run failed, the
         control is not zero, or nothing is left that could vary.
     past: whether nothing is left that could vary: init at a late onset, or anything at the end of the last epoch.
@@ -60,6 +61,7 @@ class Reach:
 
     runs: int = 0
     unreached: int | None = None
+    repeated: int = 0
     dead: bool | None = None
     past: bool = False
 
@@ -83,14 +85,15 @@ def reach_of(study: Study, condition: Condition, stored: Mapping[str, Stored], i
     there = [stored[key] for key in own if key in stored]
     sound = [run for run in there if run.record["failed"] is None]
     digest = outputs_digest(first)
-    unreached = sum(outputs_digest(run) == digest for run in sound)
+    others = [found for run in sound if (found := outputs_digest(run)) != digest]
+    unreached = len(sound) - len(others)
     dead: bool | None = None
     if identical is not False and not past:
         if unreached < len(there):  # a run that fails where the reference run does not is another one
             dead = False if identical else None
         elif len(there) == len(own):
             dead = True
-    return Reach(len(sound), unreached, dead, past)
+    return Reach(len(sound), unreached, len(others) - len(set(others)), dead, past)
 
 
 def outputs_digest(run: Stored) -> bytes:

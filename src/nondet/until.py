@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -118,11 +118,18 @@ def worst(stopping: Stopping) -> str:
     return f"{error:.3g}{' %' if stopping.expression.endswith('%') else ''} ({name})"
 
 
-def words(stopping: Stopping | None) -> str:
-    """How many runs there are because of a stopping rule; empty if there was none."""
+def words(stopping: Stopping | None, dead: Collection[str] = ()) -> str:
+    """How many runs there are because of a stopping rule; empty if there was none.
+
+    dead: names of dead conditions, whose error of 0 says nothing.
+    """
     if stopping is None:
         return ""
     rule = f"Runs were added, from {stopping.begin} in each condition on, until {stopping.expression} in all of them"
+    alive = {name: error for name, error in stopping.errors.items() if name not in dead}
+    if stopping.errors and not alive:
+        return f"{rule}: they are dead, so the rule says nothing."
+    stopping = replace(stopping, errors=alive)
     if stopping.held is None:
         return f"{rule}: that is not decided yet."
     if stopping.held:

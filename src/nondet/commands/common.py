@@ -34,6 +34,11 @@ def assignments(texts: list[str]) -> dict[str, str]:
     return pairs
 
 
+def names(texts: list[str] | None) -> list[str]:
+    """The names in words that may join several by commas."""
+    return [name.strip() for text in texts or [] for name in text.split(",") if name.strip()]
+
+
 def print_table(table: Table, *sentences: str, above: str = "", width: int = WIDE) -> None:
     """Print a table with a sentence above it and those of `sentences` that are not empty below it, as plain text."""
     out, text = _console(width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from nondet.commands.common import Flag, print_json, print_table
+from nondet.commands.common import Flag, Words, names, print_json, print_table
 from nondet.commands.measure import PROBABILITIES
 from nondet.streams import say
 
@@ -16,6 +16,7 @@ def compare(
     /,
     *others: str,
     labels: Path | None = None,
+    columns: Words = None,
     margin: float | None = None,
     level: float = 0.05,
     metric: Literal["accuracy", "cross_entropy", "perplexity"] | None = None,
@@ -34,6 +35,9 @@ def compare(
         More of them, each to be compared with A; verdicts then count in how many there are (Holm).
     labels
         Class numbers (n,) in a file; needed with outputs of others that do not hold them.
+    columns
+        Of tables: the column of predicted classes, or those of the logits in the order of the classes, joined by
+        commas; found by their names if left out.
     margin
         The largest difference that does not matter, in the metric's unit: within it, A and B are alike.
     level
@@ -49,7 +53,7 @@ def compare(
     from nondet.report import decisions, table, words
 
     check_options(margin, level)
-    arms = read_arms([a, b, *others], labels, metric)
+    arms = read_arms([a, b, *others], labels, metric, names(columns), say)
     found = compare_arms(arms, margin, level)
     if json:
         print_json(decisions.comparisons_dict(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.commands.common import Flag, print_json, print_table
+from nondet.commands.common import Flag, Words, names, print_json, print_table
 from nondet.errors import BadInput
 from nondet.streams import say
 
@@ -16,7 +16,15 @@ PROBABILITIES = (
 CLASSES_ALONE = "Predicted classes alone give accuracy and disagreement; the other measures need logits."
 
 
-def measure(outputs: Path, /, *, labels: Path | None = None, examples: Flag = False, json: Flag = False) -> int:
+def measure(
+    outputs: Path,
+    /,
+    *,
+    labels: Path | None = None,
+    columns: Words = None,
+    examples: Flag = False,
+    json: Flag = False,
+) -> int:
     """Measure what somebody else's training left.
 
     Parameters
@@ -26,27 +34,30 @@ def measure(outputs: Path, /, *, labels: Path | None = None, examples: Flag = Fa
         .safetensors, .parquet or .csv, or a folder of one array a run.
     labels
         Class numbers (n,) in a file of these kinds; without it, what is named labels beside the outputs.
+    columns
+        Of a table: the column of predicted classes, or those of the logits in the order of the classes, joined by
+        commas; found by their names if left out.
     examples
         Errors and intervals that hold for other test examples too, drawn as these were.
     json
         As JSON: one condition of the JSON that `nondet show` prints.
     """
-    from nondet.measures import look_like_probabilities, measure_predictions
-    from nondet.measures import measure as measure_logits
-    from nondet.measures.files import read_labels, read_outputs
+    from nondet.measures import copies, look_like_probabilities
+    from nondet.measures.files import is_table, read_labels, read_outputs
     from nondet.report import table, words
 
-    array = read_outputs(outputs)
+    if columns and not is_table(outputs):
+        raise BadInput(f"--columns is for tables, .csv or .parquet (got {outputs}); leave it out")
+    array = read_outputs(outputs, names(columns), say)
     if labels is None and outputs.suffix.lower() == ".npy":
         raise BadInput(f"--labels must name the file of the labels (got none, and {outputs} holds one array); add it")
     truth = read_labels(labels or outputs)
     classes_alone = array.ndim == 2 and array.dtype.kind in "iu"
-    if classes_alone:
-        measures = measure_predictions(array, truth, examples=examples)
-    else:
-        measures = measure_logits(array, truth, examples=examples)
-        if look_like_probabilities(array):
-            say(PROBABILITIES)
+    measures = copies.measure(array, truth, examples=examples, name=str(outputs))
+    if not classes_alone and look_like_probabilities(array):
+        say(PROBABILITIES)
+    if measures.copies:
+        say(words.capital(copies.copies_words(str(outputs), measures.copies)))
     caution = words.few_runs({"outputs": measures.runs})
     if caution:
         say(caution)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from nondet.commands.common import Flag, print_json
+from nondet.commands.common import Flag, Words, names, print_json
 from nondet.commands.measure import PROBABILITIES
 from nondet.errors import BadInput
 from nondet.streams import say, tell
@@ -20,6 +20,7 @@ def plan(
     level: float = 0.05,
     metric: Literal["accuracy", "cross_entropy", "perplexity"] | None = None,
     labels: Path | None = None,
+    columns: Words = None,
     json: Flag = False,
 ) -> int:
     """How many runs of each of two arms a difference takes to be found, and what they cost.
@@ -41,6 +42,8 @@ def plan(
         What the difference is of; of a pilot accuracy if left out, and perplexity of language models.
     labels
         With outputs of others that do not hold them: class numbers (n,) in a file.
+    columns
+        With a table as pilot: its columns of outputs, as for `nondet compare`.
     json
         As JSON, for scripts.
     """
@@ -52,8 +55,10 @@ def plan(
         raise BadInput(f"plan takes one of --sd and --study (got {'none' if sd is None else 'both'}); give one")
     if study is None and labels is not None:
         raise BadInput(f"--labels is for the outputs of a pilot (got {labels} beside --sd); leave it out")
+    if study is None and columns:
+        raise BadInput("--columns is for the table of a pilot (got it beside --sd); leave it out")
     check_options(effect, power, level)
-    pilot = None if study is None else read_arms([study], labels, metric)[0]
+    pilot = None if study is None else read_arms([study], labels, metric, names(columns), say)[0]
     if pilot is None:
         planned = plan_with(sd or 0.0, effect, power, level, metric)
     else:

@@ -57,8 +57,7 @@ def report(
         write_file(target, text.encode(), replace=True)
     if failed_control:
         say(words.control_words(results))
-    dead = sum(c.dead for c in results.conditions)
-    found = "\n".join(findings(results)[: 1 + dead])
+    found = "\n".join(findings(results)[: 1 + len(results.dead)])
     if json:
         print_json({"file": str(file), "bytes": len(text.encode()), "found": found})
     else:

@@ -51,7 +51,7 @@ def show(
             *dead_words(results),
             words.summary(results),
             *unreached_words(results),
-            until.words(results.study.until),
+            until.words(results.study.until, results.dead),
             above=words.control_words(results),
         )
         if results.crossing:

@@ -47,7 +47,9 @@ class Arm:
         labels: `(n,)`.
         classes: how many logits each example has; None where only predictions are known, and of language models.
         numbers: of the runs, counted from 1; a study's run takes its number as its seeds.
-        digests: of each run's outputs: equal outputs, equal digests.
+        digests: of each run's outputs, rounded to float32: the same run in two files has equal ones.
+        exact: of each run's outputs as they are, which tell copies from runs that differ in the last digits; empty
+            where `digests` tell as much.
         seeds: of each run, those of the sources that vary; None of outputs that no study made.
         seconds: of training, each run's share of its stack's; empty of outputs that no study made.
         environment: where a study's runs were trained.
@@ -67,6 +69,7 @@ class Arm:
     classes: int | None = None
     seeds: tuple[Mapping[str, int], ...] | None = None
     seconds: tuple[float, ...] = ()
+    exact: tuple[str, ...] = ()
     environment: Mapping[str, Any] | None = None
     control: bool | None = None
     probabilities: bool = False
@@ -84,6 +87,7 @@ class Arm:
             predictions=self.predictions[chosen],
             numbers=tuple(self.numbers[i] for i in chosen),
             digests=tuple(self.digests[i] for i in chosen),
+            exact=tuple(self.exact[i] for i in chosen) if self.exact else (),
             seeds=None if self.seeds is None else tuple(self.seeds[i] for i in chosen),
             seconds=tuple(self.seconds[i] for i in chosen) if self.seconds else (),
         )

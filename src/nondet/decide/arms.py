@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from nondet.measures.arrays import (
     look_like_probabilities,
     predictions,
 )
-from nondet.measures.files import read_labels, read_outputs
+from nondet.measures.copies import exact_digest
+from nondet.measures.files import is_table, read_labels, read_outputs
 from nondet.measures.language import perplexity, token_cross_entropy
 from nondet.measures.variability import accuracy, cross_entropy
 from nondet.ours import own_names
@@ -35,30 +36,46 @@ TEXT: Sequence[MetricName] = ("perplexity", "cross_entropy")
 """What each kind of arm can be compared by; the first is the usual."""
 
 
-def read_arms(names: Sequence[str], labels: Path | None = None, metric: MetricName | None = None) -> list[Arm]:
+def read_arms(
+    names: Sequence[str],
+    labels: Path | None = None,
+    metric: MetricName | None = None,
+    columns: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Arm]:
     """The arms that these words name: a study's folder, `STUDY:condition`, or a file or folder of outputs.
 
     Args:
         names: at least one.
         labels: a file of class numbers; needed where an arm is outputs, and else only checked.
         metric: accuracy if left out, and perplexity of language models.
+        columns: of tables, those of the outputs; found by their names if left out.
+        say: is told which columns of a table were taken for what.
 
     Raises:
         BadInput: there is nothing of that name, or the arms cannot be compared: other test sets, other classes, fewer
             than two runs, no such metric.
         Damaged: a run of a study is not what was written.
     """
+    if columns and not any(is_table(Path(name)) for name in names):
+        raise BadInput(f"--columns is for tables, .csv or .parquet (got {', '.join(names)}); leave it out")
     given = None if labels is None else read_labels(labels)
     arms: list[Arm] = []
     for name in names:
-        arm = _read(name, given, metric)
+        arm = _read(name, given, metric, columns, say)
         if arms:
             _check_same_test(arms[0], arm)
         arms.append(arm)
     return arms
 
 
-def _read(name: str, labels: NDArray[Any] | None, metric: MetricName | None) -> Arm:
+def _read(
+    name: str,
+    labels: NDArray[Any] | None,
+    metric: MetricName | None,
+    columns: Sequence[str],
+    say: Callable[[str], None],
+) -> Arm:
     if not name:
         raise BadInput("an arm must be a study, STUDY:condition, or outputs (got an empty name); name one")
     path, condition = Path(name), None
@@ -70,7 +87,8 @@ def _read(name: str, labels: NDArray[Any] | None, metric: MetricName | None) -> 
             f"{name} must be a study, STUDY:condition, or outputs (nothing is at {path}); give a folder or file that is"
         )
     if condition is None and not (path.is_dir() and ((path / "study.json").exists() or own_names(path, "runs"))):
-        return _of_file(name, path, labels, metric)
+        outputs = read_outputs(path, columns if is_table(path) else (), say)
+        return _of_outputs(name, path, outputs, labels, metric)
     arm = _of_study(path, condition, metric)
     if labels is not None and not np.array_equal(labels, arm.labels):
         raise BadInput(
@@ -80,8 +98,9 @@ def _read(name: str, labels: NDArray[Any] | None, metric: MetricName | None) -> 
     return arm
 
 
-def _of_file(name: str, path: Path, labels: NDArray[Any] | None, metric: MetricName | None) -> Arm:
-    outputs = read_outputs(path)
+def _of_outputs(
+    name: str, path: Path, outputs: NDArray[Any], labels: NDArray[Any] | None, metric: MetricName | None
+) -> Arm:
     if labels is None and path.suffix.lower() == ".npy":
         raise BadInput(f"labels are needed beside outputs (got none, and {name} holds one array); add --labels FILE")
     truth = read_labels(path) if labels is None else labels
@@ -107,6 +126,7 @@ def _of_logits(name: str, outputs: NDArray[Any], labels: NDArray[Any], metric: M
         labels=truth,
         numbers=tuple(range(1, len(logits) + 1)),
         digests=tuple(digest(run) for run in logits),
+        exact=tuple(exact_digest(run) for run in logits) if logits.dtype.itemsize > 4 else (),
         classes=logits.shape[2],
     )
 
@@ -182,6 +202,7 @@ def _of_text(name: str, study: Study, runs: Mapping[int, Stored], metric: Metric
         labels=study.labels,
         numbers=tuple(runs),
         digests=tuple(digest(run) for run in logprob),
+        exact=tuple(exact_digest(run) for run in logprob) if logprob.dtype.itemsize > 4 else (),
     )
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from nondet.decide.arm import Arm, answers
 from nondet.errors import BadInput
-
-SHOWN = 5
-"""Runs that are named."""
+from nondet.measures.copies import copies_words, distinct, named_runs
 
 
 def without_copies(arm: Arm) -> Arm:
@@ -19,31 +16,10 @@ def without_copies(arm: Arm) -> Arm:
         BadInput: predicted classes alone are equal, which copies are, but also runs that answer alike; or fewer than
             two runs are left.
     """
-    first: dict[str, int] = {}
-    for place, digest in enumerate(arm.digests):
-        first.setdefault(digest, place)
-    if len(first) == len(arm):
+    kept, copies = distinct(arm.name, arm.numbers, arm.exact or arm.digests, arm.kind == "classes")
+    if not copies:
         return arm
-    copies = [
-        f"{arm.numbers[place]} (equal to {arm.numbers[first[digest]]})"
-        for place, digest in enumerate(arm.digests)
-        if first[digest] != place
-    ]
-    said = f"{_runs(copies)} of {arm.name} {'has' if len(copies) == 1 else 'have'}"
-    if arm.kind == "classes":
-        raise BadInput(
-            f"runs must be independent, and {said} the answers of an earlier run: copies cannot be told from runs "
-            "that answer alike by their classes; leave copies out, or give logits"
-        )
-    if len(first) < 2:
-        raise BadInput(
-            f"runs must be at least 2 that differ (all {len(arm)} of {arm.name} have equal outputs, and count as one "
-            "run); give runs that were trained with different seeds of a source that matters"
-        )
-    note = (
-        f"{said} exactly the outputs of an earlier run, and {'counts' if len(copies) == 1 else 'count'} once with it."
-    )
-    return replace(arm.keep(sorted(first.values())), notes=(*arm.notes, note))
+    return replace(arm.keep(kept), notes=(*arm.notes, copies_words(arm.name, copies)))
 
 
 def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
@@ -70,7 +46,7 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
     dropped = [str(number) for number, digest in zip(larger.numbers, larger.digests, strict=True) if digest in common]
     if a.kind == "classes":
         raise BadInput(
-            f"the arms must be independent, and {_runs(dropped)} of {larger.name} give the answers of runs of "
+            f"the arms must be independent, and {named_runs(dropped)} of {larger.name} give the answers of runs of "
             f"{smaller.name}: copies cannot be told from runs that answer alike by their classes; leave copies out, or "
             "give logits"
         )
@@ -79,7 +55,7 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
             f"the arms must be independent, and {larger.name} shares {len(common)} of its {len(larger)} runs with "
             f"{smaller.name}, which leaves {len(left)}; add runs to it, or compare others"
         )
-    note = f"{_runs(dropped)} of {larger.name} {'is' if len(dropped) == 1 else 'are'} also in {smaller.name}, and "
+    note = f"{named_runs(dropped)} of {larger.name} {'is' if len(dropped) == 1 else 'are'} also in {smaller.name}, and "
     note += f"{'counts' if len(dropped) == 1 else 'count'} there alone."
     reduced = larger.keep(left)
     reduced = replace(reduced, notes=(*reduced.notes, note))
@@ -111,9 +87,3 @@ def environments_differ(a: Arm, b: Arm) -> str:
     if not fields:
         return ""
     return f"They were trained in different environments ({'; '.join(fields)}), so the difference may be of these."
-
-
-def _runs(numbers: Sequence[str]) -> str:
-    more = len(numbers) - SHOWN
-    shown = ", ".join(numbers[:SHOWN]) + (f" and {more} other{'s' * (more > 1)}" if more > 0 else "")
-    return f"{'run' if len(numbers) == 1 else 'runs'} {shown}"

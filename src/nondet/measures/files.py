@@ -26,7 +26,7 @@ _SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"} | {
 }
 
 
-def read_outputs(path: Path) -> Array:
+def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], None] = lambda line: None) -> Array:
     """Outputs of runs from a file or a folder: logits `(N, n, c)`, or predicted classes `(N, n)` as integers.
 
     - `.npy`: mapped, not read into memory.
@@ -34,16 +34,22 @@ def read_outputs(path: Path) -> Array:
     - a folder of one such file a run, `(n, c)` or `(n,)`: in the order of their names, numbers in them as numbers.
     - `.csv`, `.parquet`: see `nondet.measures.tables`.
 
-    The axes are those of the file: what is measurable is for `checked_outputs` to say.
+    The axes are those of the file: what is measurable is for `checked_outputs` to say. `columns` and `say` are for
+    tables.
 
     Raises:
         BadInput: the path cannot be read, is not whole, or is no array of numbers.
     """
     if path.is_dir():
         return _read_folder(path)
-    if path.suffix.lower() in TABLES:
-        return tables.read_outputs(path)
+    if is_table(path):
+        return tables.read_outputs(path, columns, say)
     return _read_array(path, OUTPUTS, not_these=LABELS)
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path is that of a table, whose columns have names."""
+    return path.suffix.lower() in TABLES and not path.is_dir()
 
 
 def read_labels(path: Path) -> Array:
@@ -107,7 +113,9 @@ def _chosen(path: Path, held: Sequence[str], names: Sequence[str], not_these: Se
 def _read_npz(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Array:
     """Unpack one array of an .npz file into memory, or into a temporary file if it is large."""
     with reading(path, "a whole .npz file of numbers", "write it with numpy.savez"), zipfile.ZipFile(path) as archive:
-        held = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        members = archive.namelist()
+        _refuse_twice(path, members)
+        held = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
         member = archive.getinfo(_chosen(path, held, names, not_these) + ".npy")
         refuse_traps(path, member.file_size)
         with archive.open(member) as file:
@@ -135,7 +143,7 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
         start = 8 + int.from_bytes(file.read(8), "little")
         if start > min(size, LONGEST_HEADER):
             raise ValueError("its header does not fit into it")
-        entries: dict[str, Any] = json.loads(file.read(start - 8))
+        entries: dict[str, Any] = json.loads(file.read(start - 8), object_pairs_hook=lambda pairs: _once(path, pairs))
         entries.pop("__metadata__", None)
         entry = entries[_chosen(path, list(entries), names, not_these)]
         if entry["dtype"] not in _SAFETENSORS:
@@ -153,6 +161,21 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
         return np.memmap(file, dtype, "r", start + first, shape) if last > first else np.empty(shape, dtype)
 
 
+def _once(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON each of whose keys stands in it once."""
+    _refuse_twice(path, [name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _refuse_twice(path: Path, names: Sequence[str]) -> None:
+    """Refuse a file that holds two things of one name: which is meant depends on who reads it."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise BadInput(f"{path} must hold each name once (got {name[:80]!a} twice); write the file anew")
+        seen.add(name)
+
+
 def _children(folder: Path) -> list[Path]:
     """What a folder holds, but for hidden files, in the order of names, numbers in them as numbers."""
 
@@ -168,6 +191,7 @@ def _read_folder(folder: Path) -> Array:
     paths = [child for child in _children(folder) if child.stem != "labels"]
     if not paths:
         raise BadInput(f"{folder} must hold one file for each run (got an empty folder); give the folder of the files")
+    _refuse_two_formats(folder, paths)
     first = _read_run(paths[0])
     stack = scratch((len(paths), *first.shape), first.dtype)
     for row, path in zip(stack, paths, strict=True):
@@ -180,6 +204,16 @@ def _read_folder(folder: Path) -> Array:
             )
         row[...] = run
     return stack
+
+
+def _refuse_two_formats(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse two files of one name and different endings: are they one run in two formats, or two runs?"""
+    stems: dict[str, Path] = {}
+    for path in paths:
+        if (first := stems.setdefault(path.stem, path)) != path:
+            raise BadInput(
+                f"{folder} must hold one file for each run (got {first.name!a} and {path.name!a}); remove or rename one"
+            )
 
 
 def _read_run(path: Path) -> Array:

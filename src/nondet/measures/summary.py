@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,7 @@ class Measures:
         ensemble_delta: in points and in nats.
         accuracy_variance: in squared points.
         uncertainties: of each of these figures, by dotted name, such as "accuracy.sd".
+        copies: number of each run that was left out -> of the earlier one that it equals, both counted from 1.
 
     Of predicted classes alone, what needs logits is not a number: cross-entropy, correlation and ensemble delta.
     """
@@ -93,11 +94,15 @@ class Measures:
     ensemble_delta: EnsembleDelta
     accuracy_variance: AccuracyVariance
     uncertainties: Mapping[str, Uncertainty]
+    copies: Mapping[int, int] = field(default_factory=dict[int, int])
 
     def as_dict(self) -> dict[str, Any]:
         """The record as nested dictionaries for JSON, which has no NaN: such a number becomes None."""
         record = as_json(self)
         del record["accuracy_variance"]["examples"]
+        del record["copies"]
+        if self.copies:
+            record["copies"] = [{"run": run, "equal_to": first} for run, first in self.copies.items()]
         if self.sampled_pairs:
             record["sampled_pairs"] = {
                 f"ensemble_delta.{name}": self.sampled_pairs for name in record["ensemble_delta"]

@@ -1,11 +1,12 @@
 """Outputs and labels from Parquet and CSV tables: a row for each run and example, in any order.
 
 The columns are `run`, `example` and then either one column of predicted classes, or a column of logits for each class,
-in the order of the classes; a column `label` may stand anywhere. Runs and examples may be named by numbers or texts:
+in the order of the classes; a column `label` may stand anywhere. Which they are follows from their names, or from the
+user: see `nondet.measures.columns`. Runs and examples may be named by numbers or texts:
 they are put in the order of the numbers if all are numbers, else of the texts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -15,39 +16,56 @@ from numpy.typing import NDArray
 
 from nondet.errors import BadInput
 from nondet.measures.arrays import Integers
+from nondet.measures.columns import KEYS, Columns, columns_of, shown
 from nondet.measures.foreign import LABELS, Array, reading, refuse_traps, scratch
 
-KEYS = ("run", "example")
 INDEX = ("__index_level_", "Unnamed: ")
 
 
-def read_outputs(path: Path) -> Array:
+def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], None] = lambda line: None) -> Array:
     """Logits `(N, n, c)`, or predicted classes `(N, n)`, of a table.
 
     The table is read twice, a part at a time: for the places of its rows, and for their numbers.
 
+    Args:
+        columns: those of the outputs; found by their names if left out.
+        say: is told which columns were taken for what, where another reading would have been possible.
+
     Raises:
-        BadInput: a column is missing or holds no numbers, or not every run has one row for every example.
+        BadInput: a column is missing, in doubt or holds no numbers, or not every run has one row for every example.
     """
     with reading(path, "a table that can be read", "write it with pyarrow or pandas"):
         types = _column_types(path)
-        values = [name for name in types if name not in (*KEYS, *LABELS)]
-        if not set(KEYS) <= set(types) or not values:
-            raise BadInput(
-                f"{path} must have columns run, example and one of classes or several of logits "
-                f"(got {_shown(list(types))}); name them in the first line or in the schema"
-            )
+        found = columns_of(path, {name: _is_number(kind) for name, kind in types.items()}, columns)
+        values = found.values
         dtype = _common_dtype(path, values, types)
         places, runs, examples = _places(path)
         outputs = scratch((runs * examples, len(values)), dtype)
         done = 0
-        kind = "int64" if len(values) == 1 else "float64"
-        for batch in _batches(path, dict.fromkeys(values, kind)):
+        kinds = dict.fromkeys(values, "int64" if len(values) == 1 else "float64")
+        for batch in _batches(path, kinds | ({found.beside: "int64"} if found.beside else {})):
             rows = places[done : done + batch.num_rows]
             for number, name in enumerate(values):
                 outputs[rows, number] = _column(path, batch, name, done)
+            if found.beside:
+                _check_beside(path, found, outputs[rows], _column(path, batch, found.beside, done), done)
             done += batch.num_rows
+        if line := found.words(path):
+            say(line)
         return outputs.reshape((runs, examples) if len(values) == 1 else (runs, examples, len(values)))
+
+
+def _check_beside(path: Path, found: Columns, logits: NDArray[Any], classes: NDArray[Any], done: int) -> None:
+    """Logits and predicted classes in one table must say the same: else one of them is something else."""
+    differs = np.flatnonzero(logits.argmax(axis=1) != classes)
+    if len(differs):
+        row = int(differs[0])
+        largest = found.values[int(logits[row].argmax())]
+        raise BadInput(
+            f"{path} must have logits whose largest is that of the predicted class, or only one of both (got "
+            f"{found.beside!a} {classes[row]} in row {done + row + 1}, where {largest!a} is the largest); name those "
+            f"that count with --columns, such as --columns {found.beside}"
+        )
 
 
 def read_labels(path: Path) -> Array:
@@ -61,10 +79,11 @@ def read_labels(path: Path) -> Array:
     """
     with reading(path, "a table that can be read", "write it with pyarrow or pandas"):
         types = _column_types(path)
-        others = [name for name in types if name in LABELS or (name != "example" and "run" not in types)]
-        if len(others) != 1 or ("run" in types and "example" not in types):
+        named = [name for name in types if name in LABELS]
+        others = named or [name for name in types if name != "example" and "run" not in types]
+        if len(others) != 1 or ("example" not in types and len(types) > 1):
             raise BadInput(
-                f"{path} must have one column label, and example beside run (got {_shown(list(types))}); "
+                f"{path} must have one column label, and example beside run (got {shown(list(types))}); "
                 "name it in the first line or in the schema, or give another file with --labels"
             )
         keyed = "example" in types
@@ -161,7 +180,7 @@ def _of_examples(path: Path, names: _Names, example: Integers, labels: Integers)
 
 
 def _column_types(path: Path) -> dict[str, Any]:
-    """The columns' names and types, of which CSV has none; without the index that pandas writes unasked."""
+    """The columns' names and types, those of CSV by its first part; without the index that pandas writes unasked."""
     if path.suffix.lower() == ".parquet":
         from pyarrow import parquet
 
@@ -173,11 +192,10 @@ def _column_types(path: Path) -> dict[str, Any]:
         from pyarrow import csv
 
         with csv.open_csv(path) as reader:
-            names = reader.schema.names
-            types = [None] * len(names)
+            names, types = reader.schema.names, reader.schema.types
     named = {name: kind for name, kind in zip(names, types, strict=True) if name and not name.startswith(INDEX)}
     if any(names.count(name) > 1 for name in named):
-        raise BadInput(f"{path} must have columns of different names (got {_shown(names)}); rename some")
+        raise BadInput(f"{path} must have columns of different names (got {shown(names)}); rename some")
     return named
 
 
@@ -196,6 +214,13 @@ def _batches(path: Path, columns: dict[str, str]) -> Iterator[Any]:
         options = csv.ConvertOptions(include_columns=[*columns], column_types=types)
         with csv.open_csv(path, convert_options=options) as reader:
             yield from reader
+
+
+def _is_number(kind: Any) -> bool:
+    """Whether a column's type is one of numbers."""
+    from pyarrow import types
+
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
 
 
 def _common_dtype(path: Path, values: Sequence[str], types: dict[str, Any]) -> np.dtype[Any]:
@@ -234,7 +259,3 @@ def _integers(path: Path, name: str, values: NDArray[Any]) -> Integers:
             f"{path} must have integers as labels (got {values.dtype} in column {name!a}); number the classes"
         )
     return values.astype(np.int64)
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(map(ascii, names[:8])) + (", ..." if len(names) > 8 else "") or "no column"

@@ -16,11 +16,15 @@ def dead_words(results: Results) -> list[str]:
 
 
 def unreached_words(results: Results) -> list[str]:
-    """A sentence for each other condition some of whose runs equal the reference run, or all because nothing is left
-    to vary."""
-    some = [c for c in results.conditions if c.reach.unreached and not c.dead and not c.reach.past]
+    """A sentence for each other condition some of whose runs equal the reference run or each other, or all because
+    nothing is left to vary."""
+    alive = [c for c in results.conditions if results.control.identical and not c.dead and not c.reach.past]
     past = [c for c in results.conditions if c.reach.past and c.runs > 1]
-    return [_unreached(c) for c in some if results.control.identical] + [_past(c) for c in past]
+    return [
+        *(_unreached(c) for c in alive if c.reach.unreached),
+        *(_repeated(c) for c in alive if c.reach.repeated),
+        *(_past(c) for c in past),
+    ]
 
 
 def _dead(c: ConditionResult, unexplained: Sequence[str]) -> str:
@@ -42,6 +46,14 @@ def _unreached(c: ConditionResult) -> str:
     end = "that run equals" if lost == 1 else "those runs equal"
     named = f" ({c.condition.name})" if c.condition.onset and c.condition.vary == ("bit",) else ""
     return f"{said}{named}: {end} the reference run to the last bit."
+
+
+def _repeated(c: ConditionResult) -> str:
+    equal = "1 equals an earlier one" if c.reach.repeated == 1 else f"{c.reach.repeated} equal an earlier one"
+    return (
+        f"Of the {c.reach.runs} runs of {c.condition.name} besides the reference run, {equal} to the last bit: other "
+        "seeds, and the same training."
+    )
 
 
 def _past(c: ConditionResult) -> str:

@@ -59,7 +59,7 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
 def findings(results: Results) -> list[str]:
     """What was found, in sentences, the most important one first; but for a control that is not zero, an alarm."""
     crossing = components.words(results.crossing) if results.crossing else []
-    asked = until.words(results.study.until)
+    asked = until.words(results.study.until, results.dead)
     control = "" if results.control.identical is False else words.control_words(results)
     found = [*dead_words(results), words.summary(results), *unreached_words(results), *crossing]
     sentences = [*found, control, asked, words.failures(results), words.unfinished(results)]

@@ -98,6 +98,11 @@ class Results:
     crossing: Crossing | None = None
     examples: bool = False
 
+    @property
+    def dead(self) -> list[str]:
+        """The names of the conditions that are known to be dead."""
+        return [c.condition.name for c in self.conditions if c.dead]
+
     def as_dict(self) -> dict[str, Any]:
         """The JSON contract of `nondet show --json`."""
         return {

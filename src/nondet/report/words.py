@@ -69,7 +69,7 @@ def summary(results: Results) -> str:
     varying = f"With {_NAMES.get(name, name)}{more} varying, "
     split = split_words(measured[name], results.examples)
     if len(measured) == 1:
-        return f"{varying}{_pair(measured[name])}." + (f" {_capital(split)}." if split else "")
+        return f"{varying}{_pair(measured[name])}." + (f" {capital(split)}." if split else "")
     if not any(m.disagreement for m in measured.values()):
         what = "token" if is_text(results.study) else "example"
         return f"No two of these runs disagree on any test {what}, whatever varies."
@@ -82,7 +82,7 @@ def summary(results: Results) -> str:
 def measured_words(measures: Measures, examples: bool) -> str:
     """The sentences under the table of `nondet measure`; `examples`: whether intervals are of test examples too."""
     split = split_words(measures, examples)
-    return f"Over these {measures.runs} runs, {_pair(measures)}." + (f" {_capital(split)}." if split else "")
+    return f"Over these {measures.runs} runs, {_pair(measures)}." + (f" {capital(split)}." if split else "")
 
 
 def split_words(m: AnyMeasures, examples: bool) -> str:
@@ -179,7 +179,8 @@ def ratio(one: AnyMeasures, other: AnyMeasures) -> tuple[float, float, float]:
     return share, share * math.exp(-down), share * math.exp(up)
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """A text as the beginning of a sentence."""
     return text[:1].upper() + text[1:]
 
 
