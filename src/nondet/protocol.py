@@ -21,7 +21,11 @@ NOT_IN_ALL = ("bit",)
 NOT_CROSSED = ("kernels",)
 """Sources without a seed: their numbers only tell runs apart, so equal numbers do not mean equal effects."""
 
+MOST_RUNS = 1_000_000
+"""Runs of one condition: every one is a file, and each of them is looked at by every command."""
+
 MOST_CROSSED = 10_000
+"""Runs of a crossed design."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,8 @@ def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> C
     """The condition that `--vary` names: a source, several joined by +, or `all`; a late onset is in its name."""
     if runs < 2:
         raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try --runs 20")
+    if runs > MOST_RUNS:
+        raise BadInput(f"runs must be at most {MOST_RUNS:,} in a condition (got {runs:,}); try --runs 100")
     everything = tuple(s for s in sources if s not in NOT_IN_ALL)
     names = everything if vary == "all" else tuple(vary.split("+"))
     for name in names:

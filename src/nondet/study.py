@@ -22,11 +22,13 @@ import numpy as np
 from nondet import claims
 from nondet.environment import require_same
 from nondet.errors import BadInput, Damaged
-from nondet.files import checked_payload, sealed, unsealed, write_file
+from nondet.files import NotAFile, checked_payload, read_file, sealed, unsealed, write_file
 from nondet.protocol import Condition, Crossed, Stopping, control, crossed, merged
+from nondet.sound import checked_run
 from nondet.sources import FIXED_SEED
 from nondet.spec import Outcome, RunSpec
 from nondet.store import Store
+from nondet.study_fields import LARGEST, wrong_field
 from nondet.tasks.task import sha256_of_json
 
 if TYPE_CHECKING:
@@ -115,7 +117,9 @@ def load(folder: Path) -> Study:
     """The study in a folder. BadInput if there is none or its format is unknown, Damaged if its file is."""
     path = folder / "study.json"
     try:
-        content = path.read_bytes()
+        content = read_file(path, LARGEST)
+    except NotAFile as error:
+        raise Damaged(f"{path} is damaged: {error}; {_MAKE_ANEW}") from error
     except FileNotFoundError:
         if (folder / "runs").is_dir():
             raise Damaged(f"{path} is missing; {_MAKE_ANEW}") from None
@@ -130,6 +134,8 @@ def load(folder: Path) -> Study:
                 f"{FORMAT_CROSSED}; "
                 "use the version that made it, or start a new study with --study"
             )
+        if wrong := wrong_field(fields):
+            raise Damaged(f"its field {wrong} is not what nondet writes there")
         return Study(
             folder=folder,
             identity=fields["task"],
@@ -147,8 +153,9 @@ def load(folder: Path) -> Study:
             else None,
             until=Stopping(**fields["until"]) if "until" in fields else None,
         )
-    except (Damaged, KeyError, TypeError) as error:
-        raise Damaged(f"{path} is damaged: it is not what nondet wrote; {_MAKE_ANEW}") from error
+    except (Damaged, KeyError, TypeError, OverflowError) as error:
+        reason = f" ({error})" if isinstance(error, Damaged) else ""
+        raise Damaged(f"{path} is damaged: it is not what nondet wrote{reason}; {_MAKE_ANEW}") from error
 
 
 def width_of(folder: Path) -> int | None:
@@ -371,9 +378,12 @@ def set_damaged_aside(study: Study) -> list[str]:
     """Move the files of damaged runs out of the way, so that these runs are trained again; what was wrong with each."""
     found: list[str] = []
     with claims.folder_lock(study.folder):
+        planned = study.planned()
         for key in sorted(study.store.keys()):
             try:
-                study.store.get(key)
+                run = study.store.get(key)
+                if key in planned:
+                    checked_run(study, planned[key], run)
             except Damaged as error:
                 study.store.set_aside(key)
                 found.append(str(error))

@@ -1,6 +1,5 @@
 """Outputs and labels of others, read from files as data: mapped where the format allows, never unpickled."""
 
-import json
 import math
 import os
 import re
@@ -13,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from nondet.errors import BadInput
+from nondet.files import read_json
 from nondet.measures import tables
-from nondet.measures.foreign import LABELS, Array, reading, refuse_traps, scratch
+from nondet.measures.foreign import LABELS, Array, reading, refuse_no_file, refuse_traps, scratch
 
 OUTPUTS = ("outputs", "logits")
 TABLES = (".csv", ".parquet")
@@ -39,6 +39,7 @@ def read_outputs(path: Path) -> Array:
     Raises:
         BadInput: the path cannot be read, is not whole, or is no array of numbers.
     """
+    refuse_no_file(path)
     if path.is_dir():
         return _read_folder(path)
     if path.suffix.lower() in TABLES:
@@ -55,6 +56,7 @@ def read_labels(path: Path) -> Array:
     Raises:
         BadInput: the path cannot be read, is not whole, or holds no labels.
     """
+    refuse_no_file(path)
     if path.is_dir():
         inside = [child for child in _children(path) if child.stem == "labels"]
         if len(inside) != 1:
@@ -135,7 +137,7 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
         start = 8 + int.from_bytes(file.read(8), "little")
         if start > min(size, LONGEST_HEADER):
             raise ValueError("its header does not fit into it")
-        entries: dict[str, Any] = json.loads(file.read(start - 8))
+        entries: dict[str, Any] = read_json(file.read(start - 8))
         entries.pop("__metadata__", None)
         entry = entries[_chosen(path, list(entries), names, not_these)]
         if entry["dtype"] not in _SAFETENSORS:
