@@ -14,7 +14,7 @@ from nondet.environment import environment, set_up_process
 from nondet.errors import BadInput, Stopped
 from nondet.executors.helpers import Helpers
 from nondet.progress import Watch
-from nondet.protocol import Condition, Crossed, conditions, crossed
+from nondet.protocol import Condition, Crossed, conditions, crossed, past_words
 from nondet.request import Request
 from nondet.study import Study
 
@@ -133,6 +133,8 @@ def _rounds(
     from nondet.training.trial import check_bit, check_stack
 
     rule, wanted, crossing = asked.rule(problem), asked.conditions(problem), asked.crossed(problem)
+    if past := past_words(wanted):
+        say(past)
     width = stack or studies.width_of(folder) or problem.task.stack
     check_stack(problem, width)
     from_the_start = [c.vary for c in wanted if not c.onset] + ([crossing.vary] if crossing else [])
