@@ -65,6 +65,7 @@ RUNS = np.random.default_rng(0).standard_normal((4, 12, 3))
 LABELS = np.arange(12) % 3
 CLASSES = RUNS.argmax(axis=-1)
 ANSWERED = (CLASSES > 0).all(axis=0)
+ABOVE = CLASSES[:, ANSWERED] - 1
 BINARY = np.concatenate([0 * RUNS[..., :1], RUNS[..., :1]], axis=-1)
 NAN = np.where(np.arange(4)[:, None, None] == 2, np.nan, RUNS)
 
@@ -108,7 +109,7 @@ ADVICE: dict[str, tuple[tuple[object, object], str, tuple[object, object], int]]
     "another test set": ((RUNS, LABELS[:5]), "labels of the same test set", (RUNS, LABELS), 0),
     "labels of two axes": ((RUNS, LABELS[None]), "one class number each", (RUNS, LABELS), 0),
     "a failed run": ((NAN, LABELS), "leave that run out and count it as failed", (np.delete(NAN, 2, 0), LABELS), 1),
-    "a class below 0": ((CLASSES - 1, LABELS), "leave out what has no class", (CLASSES[:, ANSWERED] - 1, LABELS[ANSWERED]), 0),
+    "a class below 0": ((CLASSES - 1, LABELS), "leave out what has no class", (ABOVE, LABELS[ANSWERED]), 0),
     "unequal lists": (([[[1.0, 2.0]], [[1.0]]], [0]), "pad or drop some", ([[[1.0, 2.0]], [[1.0, 0.0]]], [0]), 0),
     "a list of objects": (([object()], LABELS), "three axes", (RUNS, LABELS), 0),
 }  # fmt: skip
