@@ -270,7 +270,7 @@ def test_a_file_that_defines_no_task(refused: Refused, tmp_path: Path, text: byt
 def test_a_folder_that_is_called_like_a_file(refused: Refused, tmp_path: Path) -> None:
     """A folder whose name ends in .py is not a Python file."""
     (tmp_path / "mine.py").mkdir()
-    refused("run", tmp_path / "mine.py", words=("cannot read", "directory"))
+    refused("run", tmp_path / "mine.py", words=("cannot read", "folder"))
 
 
 @pytest.mark.parametrize(

@@ -92,3 +92,16 @@ def test_a_stop_while_a_users_file_is_loaded(process: Nondet, task_file: Nondet,
     ran = process("run", task_file(("import nondet\n", f"{catch}import nondet\n")), "--study", tmp_path / "s")
     assert (ran.code, ran.out, ran.err) == (130, "", "Stopped.\n")
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("place", ["def model():\n", "return nn.Sequential("])
+def test_a_task_that_ends_the_process(nondet: Nondet, task_file: Nondet, tmp_path: Path, place: str) -> None:
+    """`sys.exit` in a user's model does not end a command with the status that it names."""
+    leave = {"def model():\n": "def model():\n    raise SystemExit(0)\n", "return nn.Sequential(": "return Leaving("}
+    forward = (
+        "\n\nclass Leaving(nn.Sequential):\n    def forward(self, x):\n        raise SystemExit(0)\n\n\ndef model():\n"
+    )
+    changes = [(place, leave[place])] + ([("\n\ndef model():\n", forward)] if "return" in place else [])
+    ran = nondet("run", task_file(*changes), "--study", tmp_path / "s")
+    assert ran.code == 2
+    assert len(ran.err.splitlines()) == 1

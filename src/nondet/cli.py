@@ -81,6 +81,8 @@ def _sentence(error: BaseException) -> tuple[str, int] | None:
             "nothing half-written counts, so mend that and give the same command again",
             1,
         )
+    if isinstance(error, SystemExit):
+        return f"nondet: code of the task must come back, and it calls sys.exit({error.code!r}); take that call out", 2
     if isinstance(error, MemoryError):
         return "nondet: the memory of this machine does not hold what this takes; give it more, or ask for less", 1
     return None

@@ -8,8 +8,9 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -104,23 +105,89 @@ def _sync(handle: int) -> None:
             raise
 
 
+class NotAFile(Exception):
+    """Where a file should be, something else is, or one that is far too large; the message says what."""
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a regular file for reading; anything else at its place is refused, and not waited for as a pipe would be.
+
+    Raises:
+        NotAFile: a folder, a pipe, a socket or a device.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise NotAFile("it is no file but a socket or a device without a driver") from error
+        raise
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kinds = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "pipe"))
+        raise NotAFile(f"it is no file but a {next((word for test, word in kinds if test(mode)), 'device')}")
+    return os.fdopen(handle, "rb")
+
+
+def read_file(path: Path, at_most: int) -> bytes:
+    """The content of a regular file of at most so many bytes.
+
+    Raises:
+        NotAFile: see `open_file`; or it is larger.
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > at_most:
+            raise NotAFile(f"it has {size:,} bytes, and at most {at_most:,} are expected")
+        return file.read()
+
+
 def read_plain(path: Path) -> bytes:
     """A file's bytes; Damaged where a folder, a pipe or a device stands in its place, which reading might wait for."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR):
-            raise
-        raise Damaged(f"{path} is damaged: it is no plain file") from error
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise Damaged(f"{path} is damaged: it is no plain file")
-        with os.fdopen(handle, "rb", closefd=False) as file:
+        with open_file(path) as file:
             return file.read()
-    finally:
-        os.close(handle)
+    except NotAFile as error:
+        raise Damaged(f"{path} is damaged: {error}") from error
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENODEV):
+            raise
+        raise Damaged(f"{path} is damaged: it is no file that can be opened") from error
+
+
+DEEPEST = 100
+"""Levels of lists and fields inside each other in JSON; what is written again must not be deeper than Python can."""
+
+
+def read_json(content: bytes, check_names: Callable[[Sequence[str]], None] = lambda names: None) -> Any:
+    """The value in JSON text, whoever wrote it; `check_names` sees the names of each object's fields.
+
+    Raises:
+        ValueError: it is not UTF-8, not JSON, begins with a byte order mark, names a field twice, holds NaN or Infinity
+            or a number of thousands of digits, or is nested too deeply.
+    """
+
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is no number in JSON")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        check_names([name for name, _ in pairs])
+        named = dict(pairs)
+        if len(named) < len(pairs):
+            raise ValueError("a field is there twice")
+        return named
+
+    try:
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEEPEST):
+        inside = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [each for some in inside for each in some if isinstance(each, dict | list)]
+    if level:
+        raise ValueError("it is nested too deeply")
+    return value
 
 
 def with_digest(payload: bytes) -> bytes:
@@ -144,10 +211,10 @@ def sealed(record: Mapping[str, Any]) -> bytes:
 def unsealed(content: bytes, path: Path) -> dict[str, Any]:
     """The record in sealed JSON text; Damaged if one byte of it is not what was written."""
     try:
-        record = json.loads(content)
+        record = read_json(content)
         del record["sha256"]
         sound = sealed(record) == content
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Damaged(f"{path} is damaged: it is not a whole sealed record") from error
     if not sound:
         raise Damaged(f"{path} is damaged: its content does not match its SHA-256")

@@ -15,7 +15,7 @@ from nondet.errors import BadInput, Stopped
 from nondet.executors.helpers import Helpers
 from nondet.mending import set_damaged_aside
 from nondet.progress import Watch
-from nondet.protocol import Condition, Crossed, conditions, crossed
+from nondet.protocol import Condition, Crossed, conditions, crossed, past_words
 from nondet.request import Request
 from nondet.spec import same_task
 from nondet.study import Study
@@ -135,6 +135,8 @@ def _rounds(
     from nondet.training.trial import check_bit, fitting_width
 
     rule, wanted, crossing = asked.rule(problem), asked.conditions(problem), asked.crossed(problem)
+    if past := past_words(wanted):
+        say(past)
     width, why = fitting_width(problem, stack or studies.width_of(folder) or problem.task.stack)
     if why:
         say(f"The runs are trained one at a time, because the model does not stack: {why}.")

@@ -15,19 +15,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
+from nondet.blob import checked_arrays
 from nondet.errors import BadInput, Damaged
-from nondet.files import read_plain, sealed, sync_folder, unsealed, write_file
+from nondet.files import NotAFile, read_file, read_plain, sealed, sync_folder, unsealed, write_file
 from nondet.ours import own_names
+from nondet.shape import Number, misfit
 
 RECORD_FORMAT = 1
+
+RECORD = {
+    "run?": {"task": {}, "seeds": {str: int}, "onset": int, "repeat": int},
+    "failed?": (int, None),
+    "facts?": {},
+    "environment?": {},
+    "seconds?": Number,
+    "command?": str,
+    "blob": {"sha256": str, "bytes": int},
+}
+"""What a record holds, of which there is more to read than its seal."""
+
+LARGEST_RECORD = 16 * 2**20
+"""Bytes: thousands of times what a record has."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One run as the store holds it: its record, and its arrays with their SHA-256 as one blob."""
+    """One run as the store holds it: its record, and its arrays, which are read from its blob as they are asked for."""
 
     record: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
@@ -70,35 +85,30 @@ class Store:
         """A run's record, its seal, format and key checked."""
         path = self.record_path(key)
         try:
-            record = unsealed(read_plain(path), path)
+            record = unsealed(read_file(path, LARGEST_RECORD), path)
         except FileNotFoundError:
             raise Damaged(f"{path} is missing") from None
+        except NotAFile as error:
+            raise Damaged(f"{path} is damaged: {error}") from error
         if record.get("format", RECORD_FORMAT) != RECORD_FORMAT:
             raise BadInput(
                 f"{path} has record format {record['format']}, and this version of nondet reads {RECORD_FORMAT}; "
                 "use the version that made it"
             )
-        blob = record.get("blob")
-        if record.get("key") != key or not isinstance(blob, dict) or not {"sha256", "bytes"} <= blob.keys():
+        if record.get("key") != key:
             raise Damaged(f"{path} is damaged: it is the record of another run, or of nothing")
+        if wrong := misfit(record, RECORD):
+            raise Damaged(f"{path} is damaged: its field {wrong} is not what nondet writes there")
         return record
 
     def get(self, key: str) -> Stored:
-        """A run, every byte of it checked against its hashes; Damaged names the file that is not what was written."""
+        """A run, every byte of it checked against its hashes; Damaged names the file that is not what was written.
+
+        The arrays are read from the file later, each when it is asked for: memory holds no more than is used.
+        """
         record = self.record(key)
-        path = self.blob_path(key)
-        try:
-            content = read_plain(path)
-        except FileNotFoundError:
-            raise Damaged(f"{path} is missing") from None
-        if len(content) != record["blob"]["bytes"]:
-            raise Damaged(f"{path} is damaged: {len(content)} bytes where {record['blob']['bytes']} were written")
-        if hashlib.sha256(content).hexdigest() != record["blob"]["sha256"]:
-            raise Damaged(f"{path} is damaged: its content does not match its SHA-256")
-        try:
-            return Stored(record, load(content))
-        except SafetensorError as error:
-            raise Damaged(f"{path} is damaged: {error}") from error
+        blob = record["blob"]
+        return Stored(record, checked_arrays(self.blob_path(key), blob["bytes"], blob["sha256"]))
 
     def _present_blob(self, key: str) -> bytes | None:
         """What stands under a blob's name; None if that is no file."""

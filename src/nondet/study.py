@@ -22,13 +22,14 @@ from nondet import claims, disk
 from nondet.belonging import has_runs, stray_study
 from nondet.environment import require_same, require_same_version
 from nondet.errors import BadInput, Damaged
-from nondet.files import sealed, unsealed, write_file
+from nondet.files import NotAFile, read_file, sealed, unsealed, write_file
 from nondet.ours import first_foreign
 from nondet.protocol import Condition, Crossed, Stopping, control, crossed, merged
 from nondet.sources import FIXED_SEED
 from nondet.spec import Outcome, RunSpec, same_trial
 from nondet.states import Seal, snapshot_name
 from nondet.store import Store, set_aside
+from nondet.study_fields import LARGEST, wrong_field
 from nondet.tasks.task import sha256_of_json
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ def _read(folder: Path) -> Study:
     """What a folder's `study.json` says."""
     path = folder / "study.json"
     try:
-        content = path.read_bytes()
+        content = read_file(path, LARGEST)
+    except NotAFile as error:
+        raise Damaged(f"{path} is damaged: {error}; {_MAKE_ANEW}") from error
     except FileNotFoundError:
         if Store(folder).keys():
             raise Damaged(f"{path} is missing; {_MAKE_ANEW}") from None
@@ -131,6 +134,8 @@ def _read(folder: Path) -> Study:
                 f"{FORMAT_CROSSED}; "
                 "use the version that made it, or start a new study with --study"
             )
+        if wrong := wrong_field(fields):
+            raise Damaged(f"its field {wrong} is not what nondet writes there")
         return Study(
             folder=folder,
             identity=fields["task"],
@@ -148,8 +153,9 @@ def _read(folder: Path) -> Study:
             else None,
             until=Stopping(**fields["until"]) if "until" in fields else None,
         )
-    except (Damaged, KeyError, TypeError) as error:
-        raise Damaged(f"{path} is damaged: it is not what nondet wrote; {_MAKE_ANEW}") from error
+    except (Damaged, KeyError, TypeError, OverflowError) as error:
+        reason = f" ({error})" if isinstance(error, Damaged) else ""
+        raise Damaged(f"{path} is damaged: it is not what nondet wrote{reason}; {_MAKE_ANEW}") from error
 
 
 def load(folder: Path) -> Study:

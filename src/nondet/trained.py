@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from nondet.belonging import require_own
+from nondet.blob import Arrays
 from nondet.errors import Damaged
 from nondet.ours import links
 from nondet.protocol import Condition, Crossed
+from nondet.sound import checked_run
 from nondet.spec import RunSpec
 from nondet.states import is_old, wrong_states
 from nondet.store import Stored
@@ -40,12 +42,13 @@ def sound_runs(
                 sound[number] = run
             else:
                 failures[number] = run.record["failed"]
+    _alike(study, sound.values())
     return sound, failures
 
 
 def read_run(study: Study, spec: RunSpec) -> Stored:
     """A run from the study's store; Damaged, with the way to retrain it, if it is not what was written, or lost."""
-    return _read(study, spec, study.store.get)
+    return _read(study, spec, lambda key: checked_run(study, spec, study.store.get(key)))
 
 
 def control_is_zero(study: Study) -> bool | None:
@@ -61,10 +64,13 @@ def control_is_zero(study: Study) -> bool | None:
 def verify(study: Study) -> tuple[int, list[str]]:
     """Read every byte of every run that is done; the number of sound runs, and what is wrong with the others."""
     problems: list[str] = []
-    keys = sorted(study.store.keys() | study.finished)
+    keys, planned = sorted(study.store.keys() | study.finished), study.planned()
     for key in keys:
         try:
-            require_own(study.store.get(key).record, study.store.record_path(key), study.identity, study.environment)
+            run = study.store.get(key)
+            require_own(run.record, study.store.record_path(key), study.identity, study.environment)
+            if key in planned:
+                checked_run(study, planned[key], run)
         except Damaged as error:
             problems.append(str(error))
     return len(keys) - len(problems), problems
@@ -95,6 +101,16 @@ def describe(spec: RunSpec) -> str:
 def retrain(study: Study) -> str:
     """How to train again what is damaged or missing."""
     return f"`{study.command_line}` sets it aside and trains it again"
+
+
+def _alike(study: Study, runs: Iterable[Stored]) -> None:
+    """Refuse runs whose answers are of several shapes."""
+    name = "sample.logits" if is_text(study) else "outputs"
+    shapes = {run.arrays.shapes[name] for run in runs if isinstance(run.arrays, Arrays)}
+    if len(shapes) > 1:
+        raise Damaged(
+            f"{study.folder} is damaged: its runs' {name} are of {len(shapes)} shapes; start a new one with --study"
+        )
 
 
 def _read(study: Study, spec: RunSpec, read: Callable[[str], Read]) -> Read:

@@ -140,5 +140,5 @@ def _epochs(texts: list[str]) -> tuple[int, ...]:
     numbers = [number.strip() for text in texts for number in text.split(",") if number.strip()]
     for number in numbers:
         if not (number.isascii() and number.isdigit()):
-            raise BadInput(f"--track must be epochs joined by commas (got {number!r}); try --track 0,1,5")
+            raise BadInput(f"--track must be epochs joined by commas (got {number!r}); try --track 0,1")
     return tuple(int(number) for number in numbers)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from nondet.data import Pictures, checked_labels, nothing_found, readable
+from nondet.data import Pictures, checked_labels, nothing_found, open_plain, readable
 from nondet.errors import BadInput
 
 SIDE = 28
@@ -39,7 +39,7 @@ def read_idx(path: Path, item: tuple[int, ...], most: int) -> np.ndarray:
     """
     width = 4 * (2 + len(item))  # the magic number, n and the item's shape
     try:
-        with path.open("rb") as raw:
+        with open_plain(path) as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             with gzip.open(raw) if zipped else raw as file:

@@ -12,17 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from nondet.errors import BadInput
+from nondet.files import NotAFile, read_file
 from nondet.tasks.task import Task
 
 MODULE_NAME = "nondet_user_task"
+
+LARGEST = 2**24
+"""Bytes of a task's file, which is code that somebody wrote."""
 
 
 def load_file(path: Path) -> Task:
     """The `task` that a Python file defines, named by the file's bytes as well as by what they define."""
     try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}; give the path of a Python file") from error
+        source = read_file(path, LARGEST)
+    except (OSError, NotAFile) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise BadInput(f"cannot read {path}: {reason}; give the path of a Python file") from error
     spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
     if spec is None or spec.loader is None:
         raise BadInput(f"{path} is not a Python file; its name must end in .py")
