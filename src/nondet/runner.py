@@ -15,6 +15,7 @@ from nondet.errors import BadInput, Stopped
 from nondet.executors.helpers import Helpers
 from nondet.mending import set_damaged_aside
 from nondet.progress import Watch
+from nondet.proof import Proof, Unproved
 from nondet.protocol import Condition, Crossed, conditions, crossed, past_words
 from nondet.request import Request
 from nondet.spec import same_task
@@ -99,11 +100,15 @@ def train(
             raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the usual one")
     set_up_process()
     opened: Study | None = None
-    problem = request.prepare()
+    problem, before, proof = request.prepare(), studies.saved(folder), Proof()
     try:
         with stopping.unwinding():
             for opened in _rounds(request, problem, folder, asked, stack, say):
-                _train(opened, problem, {"request": request.as_dict(), "folder": str(folder)}, workers)
+                _train(opened, problem, {"request": request.as_dict(), "folder": str(folder)}, workers, proof)
+    except Unproved:
+        if opened is not None:
+            studies.put_back(opened, before)
+        raise
     except KeyboardInterrupt:
         if opened is None:
             raise Stopped("Stopped before any training. Give the same command again.") from None
@@ -167,12 +172,12 @@ def _rounds(
         wanted = [replace(c, runs=more) for c in wanted]
 
 
-def _train(study: Study, problem: Problem, order: Mapping[str, Any], workers: int | None) -> None:
+def _train(study: Study, problem: Problem, order: Mapping[str, Any], workers: int | None, proof: Proof) -> None:
     """Train what is missing, with helpers where that is worth it."""
     done, planned = studies.count_done(study)
     alone = problem.device.type != "cpu" or "decoder" in study.environment  # its decoders take the other cores
     usual = 1 if alone else available_cores() // int(study.environment["threads"])
     most = min(workers or usual, -(-(planned - done) // study.width))
     with Helpers(most - 1, order) as helpers, Watch(study, problem.recipe.epochs, helpers) as watch:
-        studies.train_missing(study, problem, on_epoch=watch.on_epoch, on_wait=watch.on_wait)
+        studies.train_missing(study, problem, on_epoch=watch.on_epoch, on_wait=watch.on_wait, proof=proof)
     studies.finish(study)

@@ -24,6 +24,7 @@ from nondet.environment import require_same, require_same_version
 from nondet.errors import BadInput, Damaged
 from nondet.files import NotAFile, read_file, sealed, unsealed, write_file
 from nondet.ours import first_foreign
+from nondet.proof import Proof
 from nondet.protocol import Condition, Crossed, Stopping, control, crossed, merged
 from nondet.sources import FIXED_SEED
 from nondet.spec import Outcome, RunSpec, same_trial
@@ -85,6 +86,11 @@ class Study:
         """Every distinct run of the designs, by key, in the order of the tables; the reference run is the first."""
         designs = [*self.conditions, *([self.crossed] if self.crossed else [])]
         return {s.key: s for d in designs for s in d.specs(self.identity, self.sources)}
+
+    @property
+    def reference(self) -> RunSpec:
+        """The run all of whose seeds are fixed, which every condition shares."""
+        return next(iter(self.specs().values()))
 
     def control_specs(self) -> dict[str, RunSpec]:
         """The control's runs by key; the first is the reference run."""
@@ -185,6 +191,24 @@ def width_of(folder: Path) -> int | None:
 
 
 def _save(study: Study) -> None:
+    write_file(study.folder / "study.json", _content(study), replace=True)
+
+
+def saved(folder: Path) -> bytes | None:
+    """The bytes of a folder's `study.json`; None if there is none."""
+    with suppress(OSError):
+        return (folder / "study.json").read_bytes()
+    return None
+
+
+def put_back(study: Study, before: bytes | None) -> None:
+    """Undo what opening a study wrote into its `study.json`, unless another process has changed it since."""
+    with claims.folder_lock(study.folder):
+        if before is not None and saved(study.folder) == _content(study):
+            write_file(study.folder / "study.json", before, replace=True)
+
+
+def _content(study: Study) -> bytes:
     fields = {
         "format": FORMAT_CROSSED if study.crossed else FORMAT,
         "task": study.identity,
@@ -198,7 +222,7 @@ def _save(study: Study) -> None:
         **({"crossed": study.crossed.as_dict()} if study.crossed else {}),
         **({"until": asdict(study.until)} if study.until else {}),
     }
-    write_file(study.folder / "study.json", sealed(fields), replace=True)
+    return sealed(fields)
 
 
 def open_study(
@@ -334,13 +358,15 @@ def train_missing(
     on_epoch: Callable[[int], None] = lambda done: None,
     on_wait: Callable[[], None] = lambda: None,
     poll_seconds: float = 0.5,
+    proof: Proof | None = None,
 ) -> None:
     """Train every planned run that is not in the store, and every trunk that is lost, until all are there.
 
     Runs that another process is training are left to it, and waited for. on_epoch is called with the run-epochs done
     of the stack in hand, and with 0 when it is in the store; on_wait while there is nothing but waiting to do.
+    proof: this process's, where it comes back for more.
     """
-    planned, store = study.planned(), study.store
+    planned, store, proof = study.planned(), study.store, proof or Proof()
     present = store.keys()
     missing = [key for key in planned if key not in present]
     while True:
@@ -353,46 +379,90 @@ def train_missing(
                 on_wait()
                 time.sleep(poll_seconds)
             elif chosen == trunk:
-                _train_trunk(study, problem, on_epoch)
+                _train_trunk(study, problem, on_epoch, proof)
             else:
-                _train_chosen(study, problem, [planned[key] for key in chosen], on_epoch)
+                _train_chosen(study, problem, [planned[key] for key in chosen], on_epoch, proof)
 
 
-def _train_chosen(study: Study, problem: Problem, specs: Sequence[RunSpec], on_epoch: Callable[[int], None]) -> None:
-    """Train these runs as one stack and keep them; the control's first stack leaves the trunks that others need."""
-    slots, runs = _slots(study, specs), len(specs)
+def _train_chosen(
+    study: Study, problem: Problem, specs: Sequence[RunSpec], on_epoch: Callable[[int], None], proof: Proof
+) -> None:
+    """Train these runs as one stack and keep them; the control's first stack leaves the trunks that others need.
+
+    A process that has not proved itself carries the reference run beside them, and keeps nothing unless it is the
+    stored one to the last bit.
+    """
+    specs, beside = _with_proof(study, problem, specs, on_epoch, proof)
+    slots, runs = _slots(study, [*specs, *beside]), len(specs)
     onset, deterministic = specs[0].family
     begin = datetime.now(UTC)
     snapshot = _snapshot_path(study, slots)
     control = [slot for slot, spec in enumerate(slots) if set(spec.seeds.values()) == {FIXED_SEED}]
+    trunks = study.lacking_trunks() if control and deterministic and not onset else {}
     outcomes = _train(
         problem,
         [spec.seeds for spec in slots],
         on_epoch=lambda epoch: on_epoch(epoch * runs),
         snapshot=snapshot,
         fork=study.trunk_path(onset) if onset else None,
-        trunks=study.lacking_trunks() if control and deterministic and not onset else None,
+        trunks=trunks,
         trunk_slot=control[0] if control else 0,
         seal=_seal(study, slots),
     )
+    if control and proof.needed(study, problem):
+        _take(proof, study, outcomes[control[0]], [*trunks.values(), snapshot])
     _keep(study, slots, [spec.key for spec in specs], outcomes, begin)
+    proof.given |= study.reference.key in {spec.key for spec in specs}
     snapshot.unlink(missing_ok=True)
     on_epoch(0)
 
 
-def _train_trunk(study: Study, problem: Problem, on_epoch: Callable[[int], None]) -> None:
-    """Train the reference run once more, as far as the latest trunk that is lacking: its own stack is done already."""
-    trunks = study.lacking_trunks()
-    reference = next(iter(study.specs().values()))
+def _with_proof(
+    study: Study, problem: Problem, specs: Sequence[RunSpec], on_epoch: Callable[[int], None], proof: Proof
+) -> tuple[Sequence[RunSpec], Sequence[RunSpec]]:
+    """The runs to keep of a stack, and the reference run beside them where this process must prove itself by it.
+
+    A run of the control among them proves it as well. Where the reference run has no place beside them, or an
+    interrupted process left a snapshot of just these, it is trained first, by itself.
+    """
+    if not proof.needed(study, problem) or any(spec.key in study.control_specs() for spec in specs):
+        return specs, ()
+    _, deterministic = specs[0].family
+    if study.width > 1 and deterministic and not _snapshot_path(study, _slots(study, specs)).exists():
+        return specs[: study.width - 1], (study.reference,)
+    slots = [study.reference] * study.width
+    on_epoch(0)
+    _take(proof, study, _train(problem, [spec.seeds for spec in slots], seal=_seal(study, slots))[0], [])
+    return specs, ()
+
+
+def _take(proof: Proof, study: Study, outcome: Outcome, left: Sequence[Path]) -> None:
+    """Take a proof; where it fails, what its stack has left on the disk goes."""
+    try:
+        proof.take(study, outcome)
+    except BadInput:
+        for path in left:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _train_trunk(study: Study, problem: Problem, on_epoch: Callable[[int], None], proof: Proof) -> None:
+    """Train the reference run once more, as far as the latest trunk that is lacking: its own stack is done already.
+
+    As far as its end, where this process must prove itself by it.
+    """
+    trunks, unproved = study.lacking_trunks(), proof.needed(study, problem)
 
     def stop(epoch: int) -> None:
         on_epoch(0)
-        if epoch >= max(trunks, default=0):
+        if epoch >= max(trunks, default=0) and not unproved:
             raise _Enough
 
     with suppress(_Enough):
-        seal = _seal(study, [reference] * study.width)
-        _train(problem, [reference.seeds] * study.width, on_epoch=stop, trunks=trunks, seal=seal)
+        slots = [study.reference] * study.width
+        outcomes = _train(problem, [s.seeds for s in slots], on_epoch=stop, trunks=trunks, seal=_seal(study, slots))
+        if unproved:
+            _take(proof, study, outcomes[0], [*trunks.values()])
 
 
 class _Enough(Exception):
