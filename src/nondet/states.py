@@ -57,7 +57,7 @@ def seal_in(payload: bytes) -> dict[str, Any]:
     """What a state says that it is, from its safetensors header; empty if it says nothing."""
     size = int.from_bytes(payload[:8], "little")
     try:
-        return dict(json.loads(json.loads(payload[8 : 8 + size])["__metadata__"]["seal"]))
+        return dict(json.loads(json.loads(payload[8 : 8 + size])["__metadata__"]["state"])["seal"])
     except (ValueError, KeyError, TypeError):
         return {}
 
