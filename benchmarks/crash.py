@@ -2,8 +2,8 @@
 
 Studies of every kind are killed (SIGKILL) before, after and, for a write, in the middle of every single operation on a
 file, and at random moments; or the system answers one of these operations, or all from there on, with ENOSPC, EIO or
-EDQUOT. Then the same command is given again, once or after another kill, and the study is compared with an
-uninterrupted one bit by bit:
+EDQUOT. Then the same command is given again, killed once or twice more or not, until it completes the study, which is
+compared with an uninterrupted one bit by bit:
 
     lost        a run that was done is no longer there, or the command cannot complete the study
     corrupt     `nondet verify` finds something, or something is left lying around
@@ -138,12 +138,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Try:
-    """A study of a kind, made anew or added to, what happens to it, and what happens when it is gone on with."""
+    """A study of a kind, made anew or added to, what happens to it, and each time that it is gone on with."""
 
     kind: str
     grown: bool
     fault: Fault
-    again: Fault | None = None
+    again: tuple[Fault, ...] = ()
 
 
 class Disk:
@@ -218,6 +218,20 @@ class ForkedHelpers(Helpers):
             os.waitpid(child, 0)
 
 
+def prepare_once() -> None:
+    """Prepare each request once, in this process: the children that are forked from it have it already."""
+    prepared: dict[str, Any] = {}
+    prepare = Request.prepare
+
+    def instead(request: Request) -> Any:
+        name = json.dumps(request.as_dict())
+        if name not in prepared:
+            prepared[name] = prepare(request)
+        return prepared[name]
+
+    Request.prepare = instead
+
+
 class Campaign:
     """Studies in a folder: for each kind an uninterrupted one and a smaller one, and those that are tried."""
 
@@ -290,16 +304,15 @@ class Campaign:
             shutil.copytree(self.folder / f"{tried.kind}.small", place)
         found: dict[str, Any] = {"kills": 0, "errors": 0, **dict.fromkeys(COUNTS, 0)}
         done: dict[str, tuple[bytes, int]] = finished(place)
-        for fault in (tried.fault, tried.again):
-            if fault is not None:
-                hit.unlink(missing_ok=True)
-                status = self.child(tried.kind, place, fault, often=often)
-                if status == -signal.SIGKILL or hit.exists():
-                    found["kills" if fault.kills else "errors"] += 1
-                if status not in (0, 1, -signal.SIGKILL) or "Traceback" in (self.folder / "err").read_text():
-                    found["corrupt"] += 1
-                self._compare_done(found, done, place)
-                done = finished(place)
+        for fault in (tried.fault, *tried.again):
+            hit.unlink(missing_ok=True)
+            status = self.child(tried.kind, place, fault, often=often)
+            if status == -signal.SIGKILL or hit.exists():
+                found["kills" if fault.kills else "errors"] += 1
+            if status not in (0, 1, -signal.SIGKILL) or "Traceback" in (self.folder / "err").read_text():
+                found["corrupt"] += 1
+            self._compare_done(found, done, place)
+            done = finished(place)
         if self.child(tried.kind, place, None) != 0:
             found["lost"] += 1
         self._compare_done(found, done, place)
@@ -356,8 +369,9 @@ def tries(campaign: Campaign, seed: int) -> Iterator[Try]:
                 everything.append(Try(kind, grown, Fault(rng.choice(hows), at // 2, helper=True)))
     rng.shuffle(everything)
     for tried in everything:
-        kind = campaign.operations[tried.kind, tried.grown]
-        again = Fault(rng.choice(["before", "after", "half"]), rng.randrange(len(kind))) if rng.random() < 0.3 else None
+        most = len(campaign.operations[tried.kind, tried.grown])
+        hows = rng.choices(["before", "after", "half"], k=rng.choice([0, 1, 2]))
+        again = tuple(Fault(how, rng.randrange(most)) for how in hows)
         yield Try(tried.kind, tried.grown, tried.fault, again)
 
 
@@ -381,6 +395,7 @@ def main() -> int:
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     asked.folder.mkdir(parents=True, exist_ok=True)
+    prepare_once()
     campaign = Campaign(asked.folder, asked.kinds.split(","))
     log = asked.folder / "tried.jsonl"
     results = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
