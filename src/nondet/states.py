@@ -57,7 +57,7 @@ def seal_in(payload: bytes) -> dict[str, Any]:
     """What a state says that it is, from its safetensors header; empty if it says nothing."""
     size = int.from_bytes(payload[:8], "little")
     try:
-        return dict(json.loads(json.loads(payload[8 : 8 + size])["__metadata__"]["seal"]))
+        return dict(json.loads(json.loads(payload[8 : 8 + size])["__metadata__"]["state"])["seal"])
     except (ValueError, KeyError, TypeError):
         return {}
 
@@ -104,9 +104,10 @@ def _wrong_snapshot(study: Study, path: Path) -> str:
     found, why = _seal_of(study, path)
     if why or found is None:
         return why
-    if snapshot_name(found.get("runs", ())) != path.stem:
+    runs = found.get("runs")
+    if not isinstance(runs, list) or snapshot_name([str(key) for key in runs]) != path.stem:
         return f"{path} is a snapshot of other runs"
-    expected = Seal(tuple(found["runs"]), environment=study.environment).of_snapshot()
+    expected = Seal(tuple(runs), environment=study.environment).of_snapshot()
     return "" if agrees(found, expected) else f"{path} is a snapshot of another environment"
 
 

@@ -36,10 +36,10 @@ def save_snapshot(path: Path, state: Mapping[str, Any], seal: Mapping[str, Any] 
     """
     tensors: dict[str, Tensor] = {}
     try:
-        header = json.dumps(_split(state, "", tensors), sort_keys=True)
+        header = json.dumps(_split(state, "", tensors) | {"seal": dict(seal)}, sort_keys=True)
     except TypeError:
         return False  # an optimizer that remembers other things than tensors and numbers: no snapshots, and no harm
-    payload = save(tensors, metadata={"state": header, "seal": json.dumps(dict(seal), sort_keys=True)})
+    payload = save(tensors, metadata={"state": header})
     with suppress(FileNotFoundError):  # a process that finishes clears the folder; the next snapshot makes it anew
         write_file(path, with_digest(payload), replace=True)
     return True
