@@ -126,6 +126,7 @@ def load(folder: Path) -> Study:
         raise BadInput(f"{folder} is not a study: {path} is missing; give the folder of a `nondet run`") from None
     except NotADirectoryError:
         raise BadInput(f"{folder} is not a study but a file; give the folder of a `nondet run`") from None
+    what = "it"
     try:
         fields = unsealed(content, path)
         if fields["format"] not in (FORMAT, FORMAT_CROSSED):
@@ -135,7 +136,8 @@ def load(folder: Path) -> Study:
                 "use the version that made it, or start a new study with --study"
             )
         if wrong := wrong_field(fields):
-            raise Damaged(f"its field {wrong} is not what nondet writes there")
+            what = f"its field {wrong}"
+            raise TypeError(wrong)
         return Study(
             folder=folder,
             identity=fields["task"],
@@ -154,8 +156,7 @@ def load(folder: Path) -> Study:
             until=Stopping(**fields["until"]) if "until" in fields else None,
         )
     except (Damaged, KeyError, TypeError, OverflowError) as error:
-        reason = f" ({error})" if isinstance(error, Damaged) else ""
-        raise Damaged(f"{path} is damaged: it is not what nondet wrote{reason}; {_MAKE_ANEW}") from error
+        raise Damaged(f"{path} is damaged: {what} is not what nondet wrote; {_MAKE_ANEW}") from error
 
 
 def width_of(folder: Path) -> int | None:
