@@ -248,7 +248,7 @@ def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
             (folder / "study.json").rename(folder / "evidence" / f"study.damaged{time.time_ns()}.json")
     store = Store(folder)
     for key in sorted(store.keys()):
-        with suppress(Damaged, KeyError, TypeError):  # of a record that is none
+        with suppress(Damaged):
             record = store.record(key)
             lost = replace(new, identity=record["run"]["task"], environment=record["environment"])
             _require_same_task(lost, new)
