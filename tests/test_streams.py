@@ -160,3 +160,15 @@ def test_emoji_codes_and_markup_in_names_stay_as_they_are(nondet: Nondet, tiny: 
     assert nondet("run", file, "--runs", 2, "--vary", "init", "--study", tmp_path / "s").code == 0
     ran = nondet("report", tmp_path / "s", "--out", tmp_path / ":smile:.html")
     assert f"Wrote {tmp_path}/:smile:.html." in ran.out
+
+
+def test_names_that_are_no_text(process: Nondet, tiny: Path, tmp_path: Path) -> None:
+    """Bytes that are no characters are shown as what they are, or refused with the way out."""
+    name = os.fsdecode(b"a\xff")
+    ran = process("show", tmp_path / name)
+    assert (ran.code, ran.err.splitlines()[1:]) == (2, [])
+    assert r"a\udcff is not a study" in ran.err
+    (tmp_path / f"{name}.py").write_text(tiny.read_text())
+    ran = process("run", tmp_path / f"{name}.py", "--runs", 2, "--vary", "init", "--study", tmp_path / name)
+    assert ran.code in (0, 2)
+    assert "Traceback" not in ran.err

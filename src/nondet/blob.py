@@ -14,13 +14,16 @@ from nondet.files import NotAFile, open_file
 
 
 class Arrays(Mapping[str, np.ndarray]):
-    """The arrays of a .safetensors file by name; each is read when it is asked for, and not kept."""
+    """The arrays of a .safetensors file by name; each is read when it is asked for, and not kept.
+
+    shapes: the shape of each, known without reading it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with safe_open(path, framework="np") as file:
-            self.shapes: dict[str, tuple[int, ...]] = {n: tuple(file.get_slice(n).get_shape()) for n in file.keys()}  # noqa: SIM118
-        """The shape of each array, without reading it."""
+            names: list[str] = list(file.keys())
+            self.shapes: dict[str, tuple[int, ...]] = {name: tuple(file.get_slice(name).get_shape()) for name in names}
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.shapes:

@@ -83,6 +83,8 @@ def _sentence(error: BaseException) -> tuple[str, int] | None:
         )
     if isinstance(error, SystemExit):
         return f"nondet: code of the task must come back, and it calls sys.exit({error.code!r}); take that call out", 2
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return f"nondet: names of files must be text (got {error.object!a}, whose bytes are none); rename it", 2
     if isinstance(error, MemoryError):
         return "nondet: the memory of this machine does not hold what this takes; give it more, or ask for less", 1
     return None

@@ -26,7 +26,7 @@ from nondet.shape import Number, misfit
 RECORD_FORMAT = 1
 
 RECORD = {
-    "run?": {"task": {}, "seeds": {str: int}, "onset": int, "repeat": int},
+    "run?": {},
     "failed?": (int, None),
     "facts?": {},
     "environment?": {},

@@ -132,6 +132,7 @@ def _read(folder: Path) -> Study:
         raise BadInput(f"{folder} is not a study: {path} is missing; give the folder of a `nondet run`") from None
     except NotADirectoryError:
         raise BadInput(f"{folder} is not a study but a file; give the folder of a `nondet run`") from None
+    what = "it"
     try:
         fields = unsealed(content, path)
         if fields["format"] not in (FORMAT, FORMAT_CROSSED):
@@ -141,7 +142,8 @@ def _read(folder: Path) -> Study:
                 "use the version that made it, or start a new study with --study"
             )
         if wrong := wrong_field(fields):
-            raise Damaged(f"its field {wrong} is not what nondet writes there")
+            what = f"its field {wrong}"
+            raise TypeError(wrong)
         return Study(
             folder=folder,
             identity=fields["task"],
@@ -160,8 +162,7 @@ def _read(folder: Path) -> Study:
             until=Stopping(**fields["until"]) if "until" in fields else None,
         )
     except (Damaged, KeyError, TypeError, OverflowError) as error:
-        reason = f" ({error})" if isinstance(error, Damaged) else ""
-        raise Damaged(f"{path} is damaged: it is not what nondet wrote{reason}; {_MAKE_ANEW}") from error
+        raise Damaged(f"{path} is damaged: {what} is not what nondet wrote; {_MAKE_ANEW}") from error
 
 
 def load(folder: Path) -> Study:

@@ -18,11 +18,11 @@ _CONDITION = {"name": str, "vary": [str], "runs": int, "onset": int}
 _SHAPE = {
     "task": {
         "name": str,
-        "recipe": {"epochs": int, "bptt?": int, "cycles?": int, "swa?": int, "ema?": Number},
+        "recipe": {"epochs?": int, "bptt?": int, "cycles?": int, "swa?": int, "ema?": Number},
         "track?": {"epochs": [int], "layers": [str]},
     },
     "sources": [str],
-    "environment": {"stack": int, "threads": int},
+    "environment": {"stack": int, "threads?": int},
     "labels": [int],
     "command": [str],
     "conditions": [_CONDITION],

@@ -85,10 +85,11 @@ def facts(results: Results) -> str:
     runs = len(results.study.planned()) - results.missing
     designs = [_count(len(results.conditions), "condition")] if results.conditions else []
     designs += ["a crossed design"] if results.crossing else []
+    epochs = results.study.identity["recipe"].get("epochs", 0)
     return (
         f"{_count(runs, 'run')}, {', '.join(designs)}, "
         f"{_count(len(results.study.labels), 'test token' if is_text(results.study) else 'test example')}, "
-        f"{_count(results.study.identity['recipe']['epochs'], 'epoch')}"
+        f"{_count(epochs, 'epoch')}"
     )
 
 
