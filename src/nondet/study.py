@@ -270,13 +270,19 @@ def _require_same_task(old: Study, new: Study) -> None:
     if fields:
         changes = "; ".join(f"{k} is different: study={recipes[0].get(k)}, here={recipes[1].get(k)}" for k in fields)
         raise BadInput(f"{old.folder} was made with another recipe ({changes}); use the same, or {way_out}")
-    names = {"code": "file", "data": "data", "model": "model", "augment": "augmentation"}
+    names = {"code": "file", "data": "data", "model": "model", "augment": "augmentation", "schedule": "schedule"}
     for name, word in names.items():
-        if theirs[name] != ours[name]:
+        if theirs.get(name) != ours.get(name):
             raise BadInput(
-                f"{old.folder} was made with another {word}: that of task {ours['name']!r} has changed since; "
-                f"restore it, or {way_out}"
+                f"{old.folder} was made with another {word}: that of task {ours['name']!r} has changed since"
+                f"{_BY_ITSELF if name == 'data' else ''}; restore it, or {way_out}"
             )
+
+
+_BY_ITSELF = (
+    " (if nobody changed it, it differs in each process: a split or shuffle without a seed, classes numbered in the "
+    "order of a set, which PYTHONHASHSEED decides, or files in the order of os.listdir, which must be sorted)"
+)
 
 
 def train_missing(
