@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from nondet import until
+from nondet.environment import flat
 from nondet.report import components, figures, table, words
 from nondet.report.cards import cards
 from nondet.report.figures.style import content
@@ -46,7 +47,7 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
         rows=table.rows(results),
         sections=[_shown(section) for section in figures.sections(results)],
         unstable=cards(results, condition, data, run_task=run_task),
-        environment=[(name, str(value)) for name, value in study.environment.items()],
+        environment=[(name, str(value)) for name, value in flat(study.environment).items()],
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
         commands=commands(results),
     )
