@@ -127,15 +127,6 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
     return found
 
 
-def flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """An environment with each member of a field as a field of its own."""
-    found: dict[str, Any] = {}
-    for name, value in fields.items():
-        members = value if isinstance(value, Mapping) else None
-        found |= {name: value} if members is None else {f"{name}.{m}": v for m, v in members.items()}
-    return found
-
-
 def _processor() -> str:
     """The processor's name: other models of one instruction set may take other kernels."""
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -47,7 +46,7 @@ class Study:
     sources: the task's sources. environment: where its runs are trained; "stack" is the stack width.
     labels: the test labels (n,), kept here so that a study can be read without its task.
     command: the words of the command that last added to it, but for its --study: a study can be moved.
-    request: what that command asked to be trained, as a dictionary.
+    request, asked: what that command asked to be trained, and how many runs of it, as dictionaries.
     crossed: the crossed design, if one was asked for.
     until: the stopping rule of the last command that had one, and what came of it.
     finished: keys of the runs that a completed command has left; one that is no longer there was lost.
@@ -64,6 +63,7 @@ class Study:
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
     crossed: Crossed | None = None
     until: Stopping | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def store(self) -> Store:
@@ -72,7 +72,9 @@ class Study:
     @property
     def command_line(self) -> str:
         """The command that goes on with this study where it is now."""
-        return shlex.join([*self.command, "--study", str(self.folder)])
+        from nondet.advice import go_on
+
+        return go_on(self)
 
     @property
     def width(self) -> int:
@@ -142,6 +144,7 @@ def load(folder: Path) -> Study:
             ),
             finished=frozenset(fields["finished"]),
             request=fields.get("request", {}),
+            asked=fields.get("asked", {}),
             crossed=crossed(fields["crossed"]["vary"], fields["sources"], fields["crossed"]["levels"])
             if "crossed" in fields
             else None,
@@ -167,6 +170,7 @@ def _save(study: Study) -> None:
         "environment": study.environment,
         "command": list(study.command),
         "request": study.request,
+        **({"asked": study.asked} if study.asked else {}),
         "conditions": [c.as_dict() for c in study.conditions],
         "labels": study.labels.tolist(),
         "finished": sorted(study.finished),
@@ -185,6 +189,7 @@ def open_study(
     request: Mapping[str, Any] | None = None,
     crossing: Crossed | None = None,
     until: Stopping | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> Study:
     """The study in a folder with these conditions, crossed design and stopping rule added, made if it is new.
 
@@ -213,6 +218,7 @@ def open_study(
             conditions=tuple(merged(new.conditions, conditions)),
             command=tuple(command),
             request=request or {},
+            asked=asked or {},
             crossed=_larger(folder, new.crossed, crossing),
             until=until or new.until,
         )

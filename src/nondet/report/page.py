@@ -7,13 +7,13 @@ import hashlib
 from importlib.resources import files
 from typing import Any
 
-from nondet import until
-from nondet.environment import flat
+from nondet import advice, until
 from nondet.report import components, figures, table, words
 from nondet.report.cards import cards
 from nondet.report.figures.style import content
 from nondet.report.figures.svg import inline
 from nondet.report.results import Results
+from nondet.study import Study
 from nondet.trained import is_text
 
 
@@ -47,9 +47,9 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
         rows=table.rows(results),
         sections=[_shown(section) for section in figures.sections(results)],
         unstable=cards(results, condition, data, run_task=run_task),
-        environment=[(name, str(value)) for name, value in flat(study.environment).items()],
+        environment=[(name, str(value)) for name, value in study.environment.items()],
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
-        commands=commands(results),
+        commands=commands(study),
     )
 
 
@@ -62,12 +62,10 @@ def findings(results: Results) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def commands(results: Results) -> list[str]:
-    """The commands that trained the runs, each once, in the order of the conditions; one may have added to another."""
-    study = results.study
-    present = study.store.keys()
-    records = [study.store.record(key) for key in study.planned() if key in present]
-    return list(dict.fromkeys(str(record["command"]) for record in records)) or [study.command_line]
+def commands(study: Study) -> list[str]:
+    """The commands that make the study: one that trained all of it, or one for each part that it has grown."""
+    parts = advice.commands(study)
+    return parts if len(parts) > 1 else [study.command_line]
 
 
 def policy(css: str) -> str:
