@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nondet import stopping, until
 from nondet import study as studies
+from nondet.advice import require_consent
+from nondet.asked import Asked
 from nondet.cores import available_cores
 from nondet.environment import environment, set_up_process
 from nondet.errors import BadInput, Stopped
@@ -16,61 +18,13 @@ from nondet.executors.helpers import Helpers
 from nondet.mending import set_damaged_aside
 from nondet.progress import Watch
 from nondet.proof import Proof, Unproved
-from nondet.protocol import Condition, Crossed, conditions, crossed, past_words
+from nondet.protocol import past_words
 from nondet.request import Request
 from nondet.spec import same_task
 from nondet.study import Study
 
 if TYPE_CHECKING:
     from nondet.training.problem import Problem
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Which runs a command asks for: conditions of `runs` runs, or a crossed design of so many `levels`."""
-
-    runs: int
-    vary: Sequence[str]
-    onsets: Sequence[int]
-    levels: int | None
-    until: str | None
-    limit: int | None
-
-    def check(self) -> None:
-        """BadInput for options that do not go together."""
-        if self.runs < 2:
-            raise BadInput(f"runs must be at least 2 to measure variability (got {self.runs}); try --runs 20")
-        late = [onset for onset in self.onsets if onset]
-        for name, given in (("--onset", late), ("--until", [self.until] if self.until is not None else [])):
-            if self.levels is not None and given:
-                raise BadInput(
-                    f"{name} is for conditions, not for --design crossed (got {name} {given[0]}); leave it out"
-                )
-        if self.limit is not None and self.until is None:
-            raise BadInput(
-                f"--limit is the limit of --until (got --limit {self.limit} alone); leave it out, or add --until"
-            )
-
-    def words(self) -> list[str]:
-        """The options of a command that ask for the same."""
-        if self.levels is not None:
-            return ["--design=crossed", f"--levels={self.levels}", *(f"--vary={v}" for v in self.vary)]
-        given = [f"--runs={self.runs}", *(f"--vary={v}" for v in self.vary), *(f"--onset={e}" for e in self.onsets)]
-        given += [f"--until={self.until}"] if self.until is not None else []
-        return [*given, *([f"--limit={self.limit}"] if self.limit is not None else [])]
-
-    def conditions(self, problem: Problem) -> list[Condition]:
-        if self.levels is not None:
-            return []
-        return conditions(self.vary, problem.sources, self.runs, self.onsets, problem.recipe.epochs)
-
-    def crossed(self, problem: Problem) -> Crossed | None:
-        return None if self.levels is None else crossed(self.vary, problem.sources, self.levels)
-
-    def rule(self, problem: Problem) -> until.Until | None:
-        if self.until is None:
-            return None
-        return until.parse(self.until, until.figures_of(bool(problem.recipe.bptt)), self.runs, self.limit)
 
 
 def train(
@@ -119,11 +73,15 @@ def train(
     return studies.load(folder)
 
 
-def problem_of(study: Study, device: str = "auto", data: str | None = None) -> Problem:
-    """The task of a study as it was asked for; BadInput if it is another by now, or the study does not tell."""
+def problem_of(study: Study, device: str = "auto", data: str | None = None, *, run_task: bool = False) -> Problem:
+    """The task of a study as it was asked for; BadInput if it is another by now, or the study does not tell.
+
+    run_task: the user has agreed to what a study's own words would run or read; without it, they run and read nothing.
+    """
     if not study.request:
         raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
     request = Request.of(study.request)
+    require_consent(study, request, data, run_task)
     problem = replace(request, device=device, data=data or request.data).prepare()
     if not same_task(problem.identity, study.identity):
         raise BadInput(
@@ -155,9 +113,9 @@ def _rounds(
         check_bit(problem)
     where = environment(problem, width)
     command = ["nondet", "run", request.task, *asked.words(), f"--stack={width}", *request.words()]
-    state = rule.begun if rule else None
+    state, said = rule.begun if rule else None, asdict(asked)
     while True:
-        opened = studies.open_study(folder, problem, where, wanted, command, request.as_dict(), crossing, state)
+        opened = studies.open_study(folder, problem, where, wanted, command, request.as_dict(), crossing, state, said)
         for sentence in set_damaged_aside(opened):
             say(sentence)
         yield opened

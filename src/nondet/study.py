@@ -7,7 +7,6 @@ stays done, and running again trains only what is missing.
 from __future__ import annotations
 
 import platform
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -51,7 +50,7 @@ class Study:
     sources: the task's sources. environment: where its runs are trained; "stack" is the stack width.
     labels: the test labels (n,), kept here so that a study can be read without its task.
     command: the words of the command that last added to it, but for its --study: a study can be moved.
-    request: what that command asked to be trained, as a dictionary.
+    request, asked: what that command asked to be trained, and how many runs of it, as dictionaries.
     crossed: the crossed design, if one was asked for.
     until: the stopping rule of the last command that had one, and what came of it.
     finished: keys of the runs that a completed command has left; one that is no longer there was lost.
@@ -68,6 +67,7 @@ class Study:
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
     crossed: Crossed | None = None
     until: Stopping | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def store(self) -> Store:
@@ -76,7 +76,9 @@ class Study:
     @property
     def command_line(self) -> str:
         """The command that goes on with this study where it is now."""
-        return shlex.join([*self.command, "--study", str(self.folder)])
+        from nondet.advice import go_on
+
+        return go_on(self)
 
     @property
     def width(self) -> int:
@@ -156,6 +158,7 @@ def _read(folder: Path) -> Study:
             ),
             finished=frozenset(fields["finished"]),
             request=fields.get("request", {}),
+            asked=fields.get("asked", {}),
             crossed=crossed(fields["crossed"]["vary"], fields["sources"], fields["crossed"]["levels"])
             if "crossed" in fields
             else None,
@@ -217,6 +220,7 @@ def _content(study: Study) -> bytes:
         "environment": study.environment,
         "command": list(study.command),
         "request": study.request,
+        **({"asked": study.asked} if study.asked else {}),
         "conditions": [c.as_dict() for c in study.conditions],
         "labels": study.labels.tolist(),
         "finished": sorted(study.finished),
@@ -235,6 +239,7 @@ def open_study(
     request: Mapping[str, Any] | None = None,
     crossing: Crossed | None = None,
     until: Stopping | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> Study:
     """The study in a folder with these conditions, crossed design and stopping rule added, made if it is new.
 
@@ -262,6 +267,7 @@ def open_study(
             conditions=tuple(merged(new.conditions, conditions)),
             command=tuple(command),
             request=request or {},
+            asked=asked or {},
             crossed=_larger(folder, new.crossed, crossing),
             until=until or new.until,
         )
@@ -332,12 +338,12 @@ def _require_same_task(old: Study, new: Study) -> None:
     if fields:
         changes = "; ".join(f"{k} is different: study={recipes[0].get(k)}, here={recipes[1].get(k)}" for k in fields)
         raise BadInput(f"{old.folder} was made with another recipe ({changes}); use the same, or {way_out}")
-    names = {"code": "file", "data": "data", "model": "model", "augment": "augmentation"}
+    names = {"code": "file", "data": "data", "model": "model", "augment": "augmentation", "schedule": "schedule"}
     for name, word in names.items():
-        if theirs[name] != ours[name]:
+        if theirs.get(name) != ours.get(name):
             raise BadInput(
-                f"{old.folder} was made with another {word}: that of task {ours['name']!r} has changed since; "
-                f"restore it, or {way_out}"
+                f"{old.folder} was made with another {word}: that of task {ours['name']!r} has changed since"
+                f"{_BY_ITSELF if name == 'data' else ''}; restore it, or {way_out}"
             )
     if not same_trial(theirs.get("trial"), ours.get("trial")):
         losses = [identity["trial"]["loss"] for identity in (theirs, ours)]
@@ -350,6 +356,12 @@ def _require_same_task(old: Study, new: Study) -> None:
 
 def _listed(numbers: Sequence[float]) -> str:
     return ", ".join(f"{x:.6g}" for x in numbers)
+
+
+_BY_ITSELF = (
+    " (if nobody changed it, it differs in each process: a split or shuffle without a seed, classes numbered in the "
+    "order of a set, which PYTHONHASHSEED decides, or files in the order of os.listdir, which must be sorted)"
+)
 
 
 def train_missing(

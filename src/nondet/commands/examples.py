@@ -12,7 +12,14 @@ from nondet.streams import say
 
 
 def examples(
-    target: str, /, *, top: int = 20, json: Flag = False, pictures: Path | None = None, data: str | None = None
+    target: str,
+    /,
+    *,
+    top: int = 20,
+    json: Flag = False,
+    pictures: Path | None = None,
+    data: str | None = None,
+    run_task: Flag = False,
 ) -> int:
     """Show the test examples on which a condition's runs disagree most, and the churn of each class.
 
@@ -25,10 +32,11 @@ def examples(
     json
         As JSON, for scripts.
     pictures
-        A folder: write each of these examples into it as a PNG file, named by its number. The pictures are read by
-        the study's task; if that is a file of your own, it runs.
+        A folder: write each of these examples into it as a PNG file, named by its number.
     data
         The folder of the task's data, as for `nondet run`, if --pictures does not find them.
+    run_task
+        If the task is a file: run it, for the pictures are read by it.
     """
     from nondet import study as studies
     from nondet.files import write_file
@@ -43,7 +51,8 @@ def examples(
     folder, name = _parts(target)
     opened = studies.load(folder)
     found = unstable.read_unstable(opened, unstable.chosen_condition(opened, name), top)
-    pngs, why = pictures_of(opened, [e.index for e in found.top], data, run_task_file=True) if pictures else ({}, "")
+    indices = [example.index for example in found.top] if pictures else []
+    pngs, why = pictures_of(opened, indices, data, run_task_file=run_task) if pictures else ({}, "")
     files = {index: (pictures or folder) / f"{index}.png" for index in pngs}
     for path in files.values():
         require_plain(path, "--pictures")

@@ -25,6 +25,7 @@ def stabilize(
     broken: str = "stop",
     device: str = "auto",
     workers: int | None = None,
+    run_task: Flag = False,
     json: Flag = False,
     markdown: Flag = False,
 ) -> int:
@@ -57,6 +58,8 @@ def stabilize(
         As for `nondet run`.
     workers
         As for `nondet run`.
+    run_task
+        Of a finished study whose task is a file: run that file, for the study's models are made by it.
     json
         As JSON, for scripts.
     markdown
@@ -88,7 +91,9 @@ def stabilize(
                 workers=workers,
                 say=say,
             ),
-            problem_of=lambda opened: runner.problem_of(opened, device, data),
+            problem_of=lambda opened: runner.problem_of(
+                opened, device, data, run_task=run_task or remedies.is_task(target)
+            ),
             cycles=cycles,
             on_progress=on_progress,
         )

@@ -7,7 +7,7 @@ import hashlib
 from importlib.resources import files
 from typing import Any
 
-from nondet import until
+from nondet import advice, until
 from nondet.plain import plain
 from nondet.report import components, figures, table, words
 from nondet.report.cards import cards
@@ -15,6 +15,7 @@ from nondet.report.dead import dead_words, unreached_words
 from nondet.report.figures.style import content
 from nondet.report.figures.svg import inline
 from nondet.report.results import Results
+from nondet.study import Study
 from nondet.trained import is_text
 
 
@@ -52,7 +53,7 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
         unstable=cards(results, condition, data, run_task=run_task),
         environment=[(name, str(value)) for name, value in study.environment.items()],
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
-        commands=commands(results),
+        commands=commands(study),
     )
 
 
@@ -66,12 +67,10 @@ def findings(results: Results) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def commands(results: Results) -> list[str]:
-    """The commands that trained the runs, each once, in the order of the conditions; one may have added to another."""
-    study = results.study
-    present = study.store.keys()
-    records = [study.store.record(key) for key in study.planned() if key in present]
-    return list(dict.fromkeys(str(record["command"]) for record in records)) or [study.command_line]
+def commands(study: Study) -> list[str]:
+    """The commands that make the study: one that trained all of it, or one for each part that it has grown."""
+    parts = advice.commands(study)
+    return parts if len(parts) > 1 else [study.command_line]
 
 
 def policy(css: str) -> str:

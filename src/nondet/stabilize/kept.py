@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nondet.environment import environment
+from nondet.environment import differing, environment
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
 from nondet.spec import RunSpec
@@ -136,7 +136,5 @@ def _check_outputs(
 
 
 def _differing(study: Study, problem: Problem) -> str:
-    here = environment(problem, study.width)
-    changed = {name: value for name, value in study.environment.items() if here.get(name) != value}
-    fields = [f"{name} is different: study={value}, here={here.get(name)}" for name, value in changed.items()]
+    fields = differing(study.environment, environment(problem, study.width))
     return "; ".join(fields) or "in nothing that a study records"

@@ -11,7 +11,7 @@ from nondet.errors import BadInput
 from nondet.tasks.options import Options
 from nondet.tasks.task import Recipe, Task
 
-__all__ = ["BUILT_IN", "Options", "Recipe", "Task", "load_task"]
+__all__ = ["BUILT_IN", "Options", "Recipe", "Task", "is_file", "load_task"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ def module_of(name: str) -> str:
     return f"nondet.tasks.{name.replace('-', '_')}"
 
 
+def is_file(name: str) -> bool:
+    """Whether a task of this name is a user's own file: code, which runs when it is loaded."""
+    return name not in BUILT_IN and name.endswith(".py")
+
+
 def load_task(name: str, options: Options | None = None) -> Task:
     """The task of this name, or of the user's file at this path (any name that ends in .py)."""
     options = options or Options()
@@ -63,7 +68,7 @@ def load_task(name: str, options: Options | None = None) -> Task:
                 f"digits come with scikit-learn and are read from no folder (got --data {options.data}); leave it out"
             )
         return import_module(module_of(name)).task(options)
-    if name.endswith(".py"):
+    if is_file(name):
         from nondet.tasks.user import load_file
 
         if options != Options():
