@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nondet.errors import Damaged
-from nondet.files import checked_payload, read_plain
+from nondet.files import checked_payload, read_json, read_plain
 from nondet.ours import own_files
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def seal_in(payload: bytes) -> dict[str, Any]:
     """What a state says that it is, from its safetensors header; empty if it says nothing."""
     size = int.from_bytes(payload[:8], "little")
     try:
-        return dict(json.loads(json.loads(payload[8 : 8 + size])["__metadata__"]["state"])["seal"])
-    except (ValueError, KeyError, TypeError):
+        return dict(read_json(read_json(payload[8 : 8 + size])["__metadata__"]["state"].encode())["seal"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 

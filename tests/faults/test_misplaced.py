@@ -184,7 +184,15 @@ def test_a_run_of_another_environment(nondet: Nondet, tiny: Path, study: Path, f
     path = opened.store.record_path(next(iter(opened.specs())))  # of a run that every condition has
     record = unsealed(path.read_bytes(), path)
     resealed(path, environment={**record["environment"], "instructions": "SSE2"})
-    commands = (["verify"], ["show"], ["figures"], ["alike"], ["examples"], ["stabilize"], ["compare", f"{study}:init"])
+    commands = (
+        ["verify"],
+        ["show"],
+        ["figures"],
+        ["alike"],
+        ["examples"],
+        ["stabilize", "--run-task"],
+        ["compare", f"{study}:init"],
+    )
     for command in commands:
         ran = nondet(*command, study)
         assert ran.code == 1, ran.err

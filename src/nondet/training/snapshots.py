@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nondet.errors import Damaged
-from nondet.files import checked_payload, read_plain, with_digest, write_file
+from nondet.files import checked_payload, read_json, read_plain, with_digest, write_file
 from nondet.states import agrees, seal_in
 
 SECONDS = 30.0
@@ -56,10 +56,10 @@ def load_snapshot(path: Path, seal: Mapping[str, Any] = NO_SEAL) -> dict[str, An
     try:
         tensors = load(payload)
         size = int.from_bytes(payload[:8], "little")
-        header = json.loads(payload[8 : 8 + size])["__metadata__"]["state"]
-    except (SafetensorError, ValueError, KeyError):
+        header = read_json(read_json(payload[8 : 8 + size])["__metadata__"]["state"].encode())
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return _joined(json.loads(header), tensors)
+    return _joined(header, tensors)
 
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
