@@ -18,7 +18,7 @@ from nondet.environment import environment, set_up_process
 from nondet.protocol import conditions
 from nondet.report.results import read_results
 from nondet.request import Request
-from nondet.training.trial import check_stack
+from nondet.training.trial import fitting_width
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     fields = {"epochs": str(given.epochs)} | dict(pair.split("=", 1) for pair in given.set)
     request = Request("cifar10", fields, given.device, given.data, tf32=given.tf32)
     problem = request.prepare()
-    check_stack(problem, given.stack)
+    fitting_width(problem, given.stack)
     vary = ["shuffle", "bit", "all"]
     wanted = conditions(vary, problem.sources, given.runs)
     command = ["nondet", "run", "cifar10", f"--runs={given.runs}", *(f"--vary={v}" for v in vary)]

@@ -49,8 +49,9 @@ def made(folder: Path, conditions: tuple[Condition, ...], arrays: Callable[[int]
         command=("nondet", "run", "made"),
         conditions=conditions,
     )
+    record = {"failed": None, "environment": dict(study.environment)}
     for seed, (key, spec) in enumerate(study.planned().items()):
-        study.store.put(key, arrays(0 if spec.repeat else seed), {"run": spec.as_dict(), "failed": None})
+        study.store.put(key, arrays(0 if spec.repeat else seed), record | {"run": spec.as_dict()})
     studies._save(study)
     return folder
 
@@ -318,8 +319,9 @@ def test_control(nondet: Nondet, three: Path) -> None:
     """Where the control is not zero both commands say so on standard error, and exit with 3."""
     opened = studies.load(three)
     repeat = list(opened.control_specs())[-1]
+    record = opened.store.record(repeat)
     for path in (three / "runs").glob(f"{repeat}*"):
         path.unlink()
-    opened.store.put(repeat, logits_of(77), {"run": {}, "failed": None})
+    opened.store.put(repeat, logits_of(77), {name: record[name] for name in ("run", "environment", "failed")})
     ran = nondet("examples", three)
     assert (ran.code, "CONTROL IS NOT ZERO" in ran.err) == (3, True)

@@ -88,7 +88,7 @@ def test_reasons(study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert "cannot read" in pictures_of(gone, [0], run_task_file=True)[1]
     assert "does not say what made it" in pictures_of(replace(opened, request={}), [0])[1]
     odd = replace(opened, request={"task": "digits", "hostile": 1})
-    assert "the test inputs cannot be read" in pictures_of(odd, [0])[1]
+    assert "must say what was trained as nondet writes it" in pictures_of(odd, [0])[1]
 
 
 def untrained(folder: Path, task: str, data: Path | None = None) -> studies.Study:
@@ -129,7 +129,8 @@ def test_streamed_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     read: list[str] = []
     whole = decode.read_image
     monkeypatch.setattr(decode, "read_image", lambda path: read.append("/".join(path.parts[-3:])) or whole(path))
-    found, why = pictures_of(opened, [2])
+    assert "which was not read" in pictures_of(opened, [2])[1]  # the study names the folder, and nobody else has
+    found, why = pictures_of(opened, [2], str(tmp_path / "tree"))
     assert why == ""
     assert _pixels(found[2]).shape == (224, 224, 3)
     (tested,) = [name for name in read if name.startswith("val")]

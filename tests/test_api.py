@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import nondet
 
@@ -22,8 +25,25 @@ def run(blocked: list[str], statement: str) -> None:
 
 
 def test_import_is_light() -> None:
-    """Importing nondet imports neither torch nor any library of the commands."""
+    """Importing nondet imports no library at all; its measures need neither torch nor any library of the commands."""
+    run(["torch", "numpy", "scipy", "rich", "cyclopts", "sklearn", "matplotlib", "pyarrow"], "import nondet")
     run(["torch", "rich", "cyclopts", "sklearn", "matplotlib"], "import nondet; nondet.Recipe; nondet.measure")
+
+
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    """After the command line is loaded, each public name is still no module, and `dir` lists the public names alone."""
+    run(
+        [],
+        "import types, nondet, nondet.cli, nondet.commands.app, nondet.study, nondet.runner\n"
+        "assert not [n for n in nondet.__all__ if isinstance(getattr(nondet, n), types.ModuleType)]\n"
+        "assert {n for n in dir(nondet) if n[0] != '_'} == {*nondet.__all__}",
+    )
+
+
+def test_public_tables_cannot_be_changed() -> None:
+    """A source that somebody adds to the public table would be in every design: the table is read-only."""
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        nondet.SOURCES["phantom"] = "made up"  # type: ignore[index]
 
 
 def test_training_needs_no_command_libraries() -> None:
@@ -39,3 +59,66 @@ def test_the_public_names_are_there() -> None:
     assert all(getattr(nondet, name) is not None for name in nondet.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Corp'"):
         nondet.Corp  # noqa: B018
+
+
+RUNS = np.random.default_rng(0).standard_normal((4, 12, 3))
+LABELS = np.arange(12) % 3
+CLASSES = RUNS.argmax(axis=-1)
+ANSWERED = (CLASSES > 0).all(axis=0)
+ABOVE = CLASSES[:, ANSWERED] - 1
+BINARY = np.concatenate([0 * RUNS[..., :1], RUNS[..., :1]], axis=-1)
+NAN = np.where(np.arange(4)[:, None, None] == 2, np.nan, RUNS)
+
+
+def as_dict(outputs: object, labels: object = LABELS, **options: Any) -> dict[str, Any]:
+    return nondet.measure(outputs, labels, **options).as_dict()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_classes_are_measured_whatever_integers_they_are(kind: str) -> None:
+    """Predicted classes alone are measured too: the figures that they allow, and null for what needs logits."""
+    found = as_dict(CLASSES.astype(kind), LABELS.astype(kind))
+    logits = as_dict(RUNS)
+    assert (found["accuracy"], found["disagreement"]) == (logits["accuracy"], logits["disagreement"])
+    assert found["cross_entropy"]["mean"] is None
+
+
+@pytest.mark.parametrize("form", ["list", "tensor", "tensor with a gradient", "tensor of bfloat16"])
+def test_lists_and_tensors_are_measured(form: str) -> None:
+    """Lists and tensors are as good as arrays."""
+    if form == "list":
+        assert as_dict(CLASSES.tolist(), LABELS.tolist()) == as_dict(CLASSES)
+        assert as_dict(RUNS.tolist(), LABELS.tolist()) == as_dict(RUNS)
+        return
+    logits = torch.from_numpy(RUNS).requires_grad_("gradient" in form)
+    logits = logits.bfloat16() if "bfloat16" in form else logits
+    assert as_dict(logits, torch.from_numpy(LABELS)) == as_dict(logits.detach().double().numpy())
+    assert as_dict(torch.from_numpy(CLASSES), torch.from_numpy(LABELS)) == as_dict(CLASSES)
+
+
+ADVICE: dict[str, tuple[tuple[object, object], str, tuple[object, object], int]] = {
+    "no axis of runs": ((RUNS[0], LABELS), "stack one .* for each run", (np.stack([RUNS[0], RUNS[1]]), LABELS), 0),
+    "classes as floats": ((CLASSES * 1.0, LABELS), "predicted classes as integers", (CLASSES.astype(int), LABELS), 0),
+    "classes as booleans": ((CLASSES > 0, LABELS), "as integers", ((CLASSES > 0).astype(int), LABELS), 0),
+    "labels as floats": ((RUNS, LABELS * 1.0), r"labels\.astype\(int\)", (RUNS, (LABELS * 1.0).astype(int)), 0),
+    "labels as booleans": ((RUNS, LABELS > 0), r"labels\.astype\(int\)", (RUNS, (LABELS > 0).astype(int)), 0),
+    "texts": ((RUNS.astype(str), LABELS), "convert them to float64", (RUNS.astype(str).astype(np.float64), LABELS), 0),
+    "one run": ((RUNS[:1], LABELS), "at least two runs", (RUNS[:2], LABELS), 0),
+    "one logit": ((RUNS[..., :1], LABELS % 2), "two if it is binary", (BINARY, LABELS % 2), 0),
+    "classes from 1": ((RUNS, LABELS + 1), "number the classes from 0", (RUNS, LABELS), 0),
+    "another test set": ((RUNS, LABELS[:5]), "labels of the same test set", (RUNS, LABELS), 0),
+    "labels of two axes": ((RUNS, LABELS[None]), "one class number each", (RUNS, LABELS), 0),
+    "a failed run": ((NAN, LABELS), "leave that run out and count it as failed", (np.delete(NAN, 2, 0), LABELS), 1),
+    "a class below 0": ((CLASSES - 1, LABELS), "leave out what has no class", (ABOVE, LABELS[ANSWERED]), 0),
+    "unequal lists": (([[[1.0, 2.0]], [[1.0]]], [0]), "pad or drop some", ([[[1.0, 2.0]], [[1.0, 0.0]]], [0]), 0),
+    "a list of objects": (([object()], LABELS), "three axes", (RUNS, LABELS), 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ADVICE)
+def test_the_way_out_of_a_refusal_works(name: str) -> None:
+    """What a refusal of `measure` advises is taken."""
+    bad, advice, good, failed = ADVICE[name]
+    with pytest.raises(nondet.BadInput, match=advice):
+        as_dict(*bad)
+    assert as_dict(*good, failed=failed)["failed"] == failed

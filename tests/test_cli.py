@@ -93,7 +93,7 @@ def test_show_json_has_the_keys_of_the_contract(nondet: Nondet, finished: Path) 
     shown = ran.json
     assert ran.code == 0
     assert ran.err.startswith("Intervals of fewer than 20 runs are rough (init 3, shuffle 3, order 3 and 2 more)")
-    assert list(shown) == ["format", "task", "recipe", "environment", "control", "conditions"]
+    assert list(shown) == ["format", "nondet", "task", "recipe", "environment", "control", "conditions"]
     assert shown["format"] == 1
     assert shown["task"] == "tiny"
     assert shown["recipe"]["epochs"] == 2

@@ -45,10 +45,10 @@ UNUSED = [
         "        self.table = nn.Embedding(50, 8)\n        self.line = nn.Linear(6, 8)\n"
         "        self.out = nn.Linear(8, 3)\n\n"
         "    def forward(self, x):\n        rows = torch.arange(10, 40) if self.training else torch.arange(10)\n"
-        "        return self.out(torch.relu(self.line(x) + 0 * self.table(rows).sum()))\n\n\ntask =",
+        "        return self.out(torch.relu(self.line(x) + 1e-30 * self.table(rows).sum()))\n\n\ntask =",
     ),
 ]
-"""An embedding whose rows are looked up and multiplied by 0."""
+"""An embedding whose rows are looked up and multiplied by so little that no sum notices."""
 
 CLOCK = [
     ("nn.Linear(8, 3))", "Noisy(8, 3))"),

@@ -13,7 +13,9 @@ from safetensors.numpy import load_file
 from scipy import stats
 
 from nondet import study as studies
+from nondet.errors import BadInput
 from nondet.models import MODELS
+from nondet.protocol import conditions
 
 Nondet = Callable[..., Any]
 
@@ -73,12 +75,28 @@ def test_trunks_come_with_the_control(nondet: Nondet, tiny: Path, tmp_path: Path
 
 
 def test_onset_and_init(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
-    """Initial parameters are past at a later onset: these runs are all the reference run."""
+    """Initial parameters are past at a later onset: a condition of them alone would be one run many times."""
     folder = tmp_path / "s"
-    assert nondet("run", tiny, "--runs", 3, "--vary", "init", "--onset", 1, "--study", folder).code == 0
-    assert len(records(folder)) == 2, "the reference run and the control's repeat"
-    (row,) = nondet("show", folder, "--json").json["conditions"]
-    assert (row["runs"], row["disagreement"]) == (3, 0)
+    for onsets in (("--onset", 1), ("--onset", 0, "--onset", 2), ("--onset", 1, "--vary", "shuffle")):
+        ran = nondet("run", tiny, "--runs", 3, "--vary", "init", *onsets, "--study", folder)
+        assert ran.code == 2
+        assert "initial parameters are past" in ran.err
+        assert len(ran.err.splitlines()) == 1
+        assert not folder.exists()
+    assert nondet("run", tiny, "--runs", 3, "--vary", "init", "--study", folder).code == 0  # the way out
+    ran = nondet("run", tiny, "--runs", 3, "--vary", "init+shuffle", "--onset", 1, "--study", folder)
+    assert ran.code == 0
+    assert "in init+shuffle@1 init keeps its fixed seed" in ran.err
+    assert nondet("run", tiny, "--runs", 3, "--onset", 1, "--study", folder).code == 0
+    names = [c["name"] for c in nondet("show", folder, "--json").json["conditions"]]
+    assert names == ["init", "init+shuffle@1", "shuffle@1", "order@1", "bit@1", "all@1"]
+
+
+def test_all_of_a_task_whose_one_source_is_past() -> None:
+    """Where nothing but a bit is left to vary, the usual conditions of a late onset have no `all`."""
+    assert [c.name for c in conditions([], ("init", "bit"), 3, [0, 1], 2)] == ["all", "bit", "bit@1"]
+    with pytest.raises(BadInput, match=r"something must vary .*without --onset"):
+        conditions(["all"], ("init", "bit"), 3, [1], 2)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])

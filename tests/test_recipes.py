@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def written(epoch: float, epochs: int, highest: float = 0.4) -> float:
 
 def small_stack(trained: Mapping[str, Tensor]) -> Stack:
     """The main experiment's optimizer over these parameters."""
-    optimizer, peaks = make_optimizer(cifar10.RECIPE, trained)
+    optimizer, peaks = make_optimizer(cifar10.RECIPE, trained, axes=1)
     failed = torch.zeros(2, dtype=torch.int64)
     return Stack(nn.Identity(), dict(trained), {}, {}, dict(trained), optimizer, peaks, {}, failed, [])
 
@@ -151,7 +151,7 @@ def test_two_steps_by_hand(parameters: dict[str, Tensor]) -> None:
 class Noted(torch.optim.SGD):
     """SGD that notes its groups' rates at every step."""
 
-    rates: list[list[float]]
+    rates: ClassVar[list[list[float]]] = []
 
     def step(self, closure: Any = None) -> Any:
         Noted.rates.append([group["lr"] for group in self.param_groups])
@@ -163,7 +163,7 @@ def test_a_training_takes_these_rates(folder: Path) -> None:
     task = cifar10.task(Options(data=folder, model="resnet14x0.125"))
     recipe = replace(cifar10.RECIPE, epochs=4, batch_size=4, optimizer=Noted)
     problem = prepare(task, recipe, torch.device("cpu"))
-    Noted.rates = []
+    Noted.rates.clear()  # of the trial steps
     train_stack(problem, [dict.fromkeys(problem.sources, seed) for seed in (1, 2)])
     wanted = [written(i / 3, 4) for i in range(12)]
     np.testing.assert_allclose(Noted.rates, [[rate, 0.1 * rate] for rate in wanted], rtol=1e-9)

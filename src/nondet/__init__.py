@@ -1,15 +1,15 @@
 """nondet measures how much a neural network's training varies from run to run, and which source causes it."""
 
-from typing import TYPE_CHECKING
+from importlib import import_module
 
-from nondet.errors import BadInput, Damaged
-from nondet.measures import Measures
-from nondet.measures.copies import measure
-from nondet.protocol import Condition
-from nondet.sources import SOURCES
-from nondet.tasks.task import Recipe, Task
-
+TYPE_CHECKING = False  # as type checkers know it; the module typing takes longer to load than all else here
 if TYPE_CHECKING:
+    from nondet.errors import BadInput, Damaged
+    from nondet.measures import Measures
+    from nondet.measures.copies import measure
+    from nondet.protocol import Condition
+    from nondet.sources import SOURCES
+    from nondet.tasks.task import Recipe, Task
     from nondet.training.augment import Crop, Flip
 
 __version__ = "0.2.0"
@@ -27,11 +27,26 @@ __all__ = [
     "measure",
 ]
 
+_HOMES = (
+    ("errors", ("BadInput", "Damaged")),
+    ("measures", ("Measures",)),
+    ("measures.copies", ("measure",)),
+    ("protocol", ("Condition",)),
+    ("sources", ("SOURCES",)),
+    ("tasks.task", ("Recipe", "Task")),
+    ("training.augment", ("Crop", "Flip")),
+)
+
 
 def __getattr__(name: str) -> object:
-    """Crop and Flip work on torch tensors: they are imported when they are asked for."""
-    if name in ("Crop", "Flip"):
-        from nondet.training import augment
-
-        return getattr(augment, name)
+    """Each public name is imported when it is first asked for, so that `import nondet` costs nothing."""
+    for module, names in _HOMES:
+        if name in names:
+            found = globals()[name] = getattr(import_module(f"nondet.{module}"), name)
+            return found
     raise AttributeError(f"module 'nondet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names alone: modules of the package that happen to be loaded are no part of the API."""
+    return sorted([*__all__, "__version__", "__doc__", "__name__", "__path__", "__file__"])

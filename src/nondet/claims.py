@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from nondet.ours import own_files
+
 try:
     import fcntl
 except ImportError:  # not a POSIX system
@@ -23,12 +25,36 @@ def folder_lock(folder: Path) -> Generator[None]:
     """Only one process at a time inside this block, for one folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        if fcntl is not None:
-            with suppress(OSError):
-                fcntl.flock(handle, fcntl.LOCK_EX)
+        lock(handle)
         yield
     finally:
         os.close(handle)
+
+
+def lock(handle: int) -> None:
+    """Lock an open file for as long as it is open here, where there are locks."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def nobody_holds(handle: int) -> bool:
+    """Whether an open file is certainly locked by nobody: it is locked by this process from now on."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def is_at(handle: int, path: Path) -> bool:
+    """Whether an open file still stands at its path."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -41,7 +67,7 @@ def claim(folder: Path, keys: Sequence[str], choose: Callable[[Sequence[str]], l
     handle = _open(path)
     try:
         free = [key for key in keys if _lock(handle, key)]
-        if not _is_at(handle, path):  # cleared by a process that finished, between opening and locking
+        if not is_at(handle, path):  # cleared by a process that finished, between opening and locking
             free = []
         chosen = choose(free)
         for key in set(free) - set(chosen):
@@ -52,32 +78,29 @@ def claim(folder: Path, keys: Sequence[str], choose: Callable[[Sequence[str]], l
 
 
 def clear(folder: Path) -> None:
-    """Remove the folder `partial` with the snapshots left in it, unless a process has claims there."""
+    """Remove the folder `partial` with the snapshots left in it, unless a process has claims there.
+
+    A file of somebody else stays, and the folder with it.
+    """
     partial = folder / "partial"
     with suppress(OSError):
         handle = os.open(partial / "claims", os.O_RDWR)
         try:
             if fcntl is not None:
                 fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for path in partial.glob("*"):
+            for path in own_files(folder, "partial"):
                 path.unlink(missing_ok=True)
             partial.rmdir()
         finally:
             os.close(handle)
 
 
-def _is_at(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
-
-
 def _open(path: Path) -> int:
     for _ in range(100):  # a process that finishes clears the folder: perhaps between these two lines
         path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        for flags in (0, os.O_CREAT):  # a shared folder may let nobody create over a file of another user
+            with suppress(FileNotFoundError):
+                return os.open(path, os.O_RDWR | flags, 0o666)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 

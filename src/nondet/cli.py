@@ -1,70 +1,90 @@
-"""The command line: which commands there are, and what their exit statuses mean."""
+"""The `nondet` command: how it begins and ends. Until it is ready to be stopped, it loads next to nothing."""
 
-from __future__ import annotations
-
-import io
 import sys
-from typing import Any
 
-from cyclopts import App, CycloptsError
+from nondet import stopping
 
-from nondet import __version__
-from nondet.commands.alike import alike
-from nondet.commands.common import say
-from nondet.commands.compare import compare
-from nondet.commands.examples import examples
-from nondet.commands.figures import figures
-from nondet.commands.lists import models, tasks
-from nondet.commands.measure import measure
-from nondet.commands.plan import plan
-from nondet.commands.report import report
-from nondet.commands.run import run
-from nondet.commands.show import show
-from nondet.commands.stabilize import stabilize
-from nondet.commands.verify import verify
-from nondet.errors import BadInput, Damaged
-
-app = App(
-    name="nondet",
-    help="Measure how much a neural network's training varies from run to run, and which source causes it.",
-    version=__version__,
-    suppress_keyboard_interrupt=False,
-    help_epilogue=(
-        "Exit status: 0 done; 1 a damaged study, or a disk that cannot be written; 2 input that cannot be used; "
-        "3 the control is not exactly zero; 130 interrupted."
-    ),
-)
-for command in (run, show, measure, compare, plan, alike, examples, report, figures, stabilize, verify, tasks, models):
-    app.command(command)
+NOT_READ = 141
+"""The exit status where the reader of standard output is gone: 128 and the number of SIGPIPE, as of other tools."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The `nondet` command; returns its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without Greek letters still gets its table
+    """The `nondet` command; returns its exit status.
+
+    arguments: the words after `nondet`. Without them they are those of this process, which then is the command's own:
+    signals and standard streams are taken over.
+    """
+    if arguments is not None:
+        return _status(arguments)
+    stopping.install()
+    from nondet import streams
+
+    streams.prepare()
+    status = stopping.end(_status(sys.argv[1:]))
+    streams.silence()
+    return status
+
+
+def _status(arguments: list[str]) -> int:
+    """What a command answers, and every way in which one ends as one sentence."""
+    from nondet import streams
+
+    streams.replace_what_is_not_there()
     try:
-        status: Any = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-        return status if isinstance(status, int) else 0
+        status = _command(arguments)
+        streams.flush()
+        return status
+    except streams.NotRead as error:
+        if isinstance(error.error, BrokenPipeError):
+            return NOT_READ
+        streams.say(f"nondet: standard output cannot be written ({error}); what a study holds is as it was left")
+        return 1
+    except BaseException as error:
+        said = _sentence(error)
+        if said is None:
+            raise
+        sentence, status = said
+        streams.say(sentence)
+        stopping.told()
+        return status
+
+
+def _command(arguments: list[str]) -> int:
+    from cyclopts import CycloptsError
+
+    from nondet.commands.app import app
+    from nondet.errors import BadInput
+
+    try:
+        status: object = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        say(f"nondet: {' '.join(str(error).split())} (see nondet --help)")
-        return 2
-    except BadInput as error:
-        say(f"nondet: {error}")
-        return 2
-    except Damaged as error:
-        say(f"nondet: {error}")
-        return 1
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
-    except OSError as error:
+        raise BadInput(f"{' '.join(str(error).split())} (see nondet --help)") from error
+    return status if isinstance(status, int) else 0
+
+
+def _sentence(error: BaseException) -> tuple[str, int] | None:
+    """What to say of an error, and the exit status; None of one that is a fault of nondet's own."""
+    from nondet.errors import BadInput, Damaged, Stopped
+
+    if isinstance(error, Stopped):
+        return str(error), stopping.status()
+    if isinstance(error, KeyboardInterrupt) or stopping.stopped():  # a stop may come out as any error at all
+        return "Stopped.", stopping.status()
+    if isinstance(error, BadInput):
+        return f"nondet: {error}", 2
+    if isinstance(error, Damaged):
+        return f"nondet: {error}", 1
+    if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        say(
+        return (
             f"nondet: the system refuses to read or write{where}: {error.strerror or error}; "
-            "nothing half-written counts, so mend that and give the same command again"
+            "nothing half-written counts, so mend that and give the same command again",
+            1,
         )
-        return 1
-    except KeyboardInterrupt:
-        say("Stopped.")
-        return 130
+    if isinstance(error, SystemExit):
+        return f"nondet: code of the task must come back, and it calls sys.exit({error.code!r}); take that call out", 2
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return f"nondet: names of files must be text (got {error.object!a}, whose bytes are none); rename it", 2
+    if isinstance(error, MemoryError):
+        return "nondet: the memory of this machine does not hold what this takes; give it more, or ask for less", 1
+    return None

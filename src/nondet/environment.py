@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nondet import __version__
+from nondet import __version__, choices
 from nondet.data.decode import decoder_version
 from nondet.errors import BadInput
 
@@ -67,6 +67,8 @@ def environment(problem: Problem, width: int) -> dict[str, Any]:
         "mkl": os.environ.get("MKL_CBWR", ""),
         "threads": torch.get_num_threads(),
         "stack": width,
+        "variables": choices.variables(problem.device.type == "cuda"),
+        "settings": choices.settings(problem.device.type == "cuda"),
     }
     if not isinstance(problem.train[0], torch.Tensor):
         found["decoder"] = decoder_version()
@@ -105,16 +107,34 @@ def require_same_version(study: Path, theirs: Mapping[str, Any]) -> None:
 
 def require_same(study: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     """Refuse to add runs to a study of another environment; the sentence names each field that differs."""
-    differing = [
-        f"{name} is different: study={theirs.get(name)}, here={ours.get(name)}"
-        for name in sorted({*theirs, *ours})
-        if theirs.get(name) != ours.get(name)
-    ]
-    if differing:
+    fields = differing(theirs, ours)
+    if fields:
         raise BadInput(
-            f"a study must keep to one environment, and {study} was made in another ({'; '.join(differing)}); "
+            f"a study must keep to one environment, and {study} was made in another ({'; '.join(fields)}); "
             "restore it, or start a new study with --study"
         )
+
+
+def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """Each field in which two environments differ, with both values; of a field that has members, each of those."""
+    return [f"{name} is different: study={a}, here={b}" for name, (a, b) in differences(theirs, ours).items()]
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Both values by name, such as `torch` or `variables.LD_PRELOAD`, where they differ.
+
+    What an older version did not record is "unknown" there, as one field.
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in sorted({*one, *other}):
+        a, b = one.get(name), other.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found |= {f"{name}.{member}": pair for member, pair in differences(a, b).items()}
+        elif isinstance(a, Mapping) or isinstance(b, Mapping):
+            found[name] = ("recorded", "unknown") if isinstance(a, Mapping) else ("unknown", "recorded")
+        elif a != b:
+            found[name] = (a, b)
+    return found
 
 
 def _processor() -> str:

@@ -12,7 +12,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from nondet import stopping
 from nondet.executors.helpers import Helpers
+from nondet.streams import say
 from nondet.study import Study, count_done
 
 LINE_SECONDS = 10.0
@@ -43,7 +45,7 @@ class Watch:
     def __enter__(self) -> Self:
         self.bar.start()
         if self.bar.disable and self.begin_done < self.planned:
-            _say(f"{self.planned - self.begin_done} of {self.planned} runs to train, {self.study.width} at a time")
+            say(f"{self.planned - self.begin_done} of {self.planned} runs to train, {self.study.width} at a time")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -74,7 +76,7 @@ class Watch:
         self.bar.update(self.task, completed=done, description=what, said=said)
         if self.bar.disable and now - self.last_line >= LINE_SECONDS:
             self.last_line = now
-            _say(f"{what}: {done / (self.planned * self.epochs):.0%}, {said}")
+            say(f"{what}: {done / (self.planned * self.epochs):.0%}, {said}")
 
 
 @contextmanager
@@ -100,19 +102,16 @@ def steps() -> Generator[Callable[[str, int, int], None]]:
         bar.update(tasks[what], completed=done)
         if bar.disable and time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
-            _say(f"{what}: {done} of {total}")
+            say(f"{what}: {done} of {total}")
 
-    try:
-        yield on_progress
-    finally:
-        bar.stop()
+    with stopping.unwinding():  # a bar hides the cursor
+        try:
+            yield on_progress
+        finally:
+            bar.stop()
 
 
 def _time(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

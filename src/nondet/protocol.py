@@ -21,7 +21,20 @@ NOT_IN_ALL = ("bit",)
 NOT_CROSSED = ("kernels",)
 """Sources without a seed: their numbers only tell runs apart, so equal numbers do not mean equal effects."""
 
+MOST_RUNS = 1_000_000
+"""Runs of one condition: every one is a file, and each of them is looked at by every command."""
+
 MOST_CROSSED = 10_000
+"""Runs of a crossed design."""
+
+
+PAST = ("init",)
+"""Sources that have had their effect before a later onset comes."""
+
+
+def varying(vary: Sequence[str], onset: int) -> tuple[str, ...]:
+    """Those of a condition's sources that do vary from its onset on."""
+    return tuple(source for source in vary if not (onset and source in PAST))
 
 
 @dataclass(frozen=True)
@@ -41,10 +54,10 @@ class Condition:
 
         Initial parameters are past when a later onset comes: there `init` keeps its fixed seed.
         """
-        varying = [s for s in self.vary if not (self.onset and s == "init")]
+        chosen = varying(self.vary, self.onset)
         specs: list[RunSpec] = []
         for i in range(FIXED_SEED, FIXED_SEED + self.runs):
-            seeds = {s: i if s in varying else FIXED_SEED for s in sources}
+            seeds = {s: i if s in chosen else FIXED_SEED for s in sources}
             specs.append(RunSpec(identity, seeds, self.onset if set(seeds.values()) != {FIXED_SEED} else 0))
         return specs
 
@@ -122,6 +135,8 @@ def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> C
     """The condition that `--vary` names: a source, several joined by +, or `all`; a late onset is in its name."""
     if runs < 2:
         raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try --runs 20")
+    if runs > MOST_RUNS:
+        raise BadInput(f"runs must be at most {MOST_RUNS:,} in a condition (got {runs:,}); try --runs 100")
     everything = tuple(s for s in sources if s not in NOT_IN_ALL)
     names = everything if vary == "all" else tuple(vary.split("+"))
     for name in names:
@@ -130,6 +145,12 @@ def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> C
         if name not in sources:
             raise BadInput(f"unknown source {name!r} in --vary {vary}; choose from {', '.join(sources)}, or all")
     chosen = tuple(s for s in sources if s in names)
+    if onset and not varying(chosen, onset):
+        raise BadInput(
+            f"something must vary in a condition, and {vary} from epoch {onset} on does not: initial parameters are "
+            f"past by then, and all its runs would be one (got --vary {vary} with --onset {onset}); give --vary {vary} "
+            "in a command without --onset, or vary another source too"
+        )
     name = "all" if chosen == everything else "+".join(chosen)
     return Condition(f"{name}@{onset}" if onset else name, chosen, runs, onset)
 
@@ -144,12 +165,22 @@ def conditions(
     for onset in onsets:
         if not 0 <= onset <= epochs:
             raise BadInput(f"onset must be an epoch from 0 to the recipe's {epochs} (got {onset}); choose another")
-    named = [
-        condition(v, sources, runs, onset)
-        for onset in onsets or [0]
-        for v in vary or [*(s for s in sources if not (onset and s == "init")), "all"]
-    ]
+    named = [condition(v, sources, runs, onset) for onset in onsets or [0] for v in vary or _usual(sources, onset)]
     return list({c.name: c for c in named}.values())
+
+
+def _usual(sources: Sequence[str], onset: int) -> list[str]:
+    """What varies without `--vary`: each source alone, and all together, where something does."""
+    alone = varying(sources, onset)
+    return [*alone, "all"] if {*alone} - {*NOT_IN_ALL} else [*alone]
+
+
+def past_words(conditions: Sequence[Condition]) -> str:
+    """Which of these conditions, but for `all`, name a source that is past at their onset; empty if none does."""
+    late = [c.name for c in conditions if len(varying(c.vary, c.onset)) < len(c.vary) and not c.name.startswith("all@")]
+    if not late:
+        return ""
+    return f"Initial parameters are past at a late onset: in {', '.join(late)} init keeps its fixed seed"
 
 
 def merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:

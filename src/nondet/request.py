@@ -41,9 +41,19 @@ class Request:
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> Request:
-        """The request that `as_dict` wrote, back from JSON."""
-        lists: dict[str, Any] = {name: tuple(fields[name]) for name in ("track", "layers")}
-        return Request(**(dict(fields) | lists))
+        """The request that `as_dict` wrote, back from JSON. BadInput for anything else: it may be a stranger's."""
+        try:
+            lists: dict[str, Any] = {name: tuple(fields.get(name, ())) for name in ("track", "layers")}
+            request = Request(**(dict(fields) | lists))
+            texts = [request.task, request.device, request.broken, *request.layers]
+            texts += [text for text in (request.data, request.model) if text is not None]
+            texts += [*request.assignments.keys(), *request.assignments.values()]
+        except (TypeError, AttributeError, ValueError) as error:
+            raise BadInput(_NOT_A_REQUEST) from error
+        numbers = all(type(epoch) is int for epoch in request.track) and type(request.tf32) is bool
+        if not numbers or not all(type(text) is str for text in texts):
+            raise BadInput(_NOT_A_REQUEST)
+        return request
 
     @property
     def name(self) -> str:
@@ -79,6 +89,9 @@ class Request:
             raise BadInput(f"--tf32 is a choice of CUDA devices (got device {device}); leave it out")
         task = self.load()
         return prepare(task, self.recipe(task), device, track=self.track, layers=self.layers, tf32=self.tf32)
+
+
+_NOT_A_REQUEST = "study.json must say what was trained as nondet writes it; give the `nondet run` command again"
 
 
 def _count(name: str, text: str) -> int:

@@ -3,71 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nondet import stopping, until
 from nondet import study as studies
-from nondet import until
+from nondet.advice import require_consent
+from nondet.asked import Asked
 from nondet.cores import available_cores
 from nondet.environment import environment, set_up_process
 from nondet.errors import BadInput, Stopped
 from nondet.executors.helpers import Helpers
+from nondet.mending import set_damaged_aside
 from nondet.progress import Watch
-from nondet.protocol import Condition, Crossed, conditions, crossed
+from nondet.proof import Proof, Unproved
+from nondet.protocol import past_words
 from nondet.request import Request
+from nondet.spec import same_task
 from nondet.study import Study
 
 if TYPE_CHECKING:
     from nondet.training.problem import Problem
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Which runs a command asks for: conditions of `runs` runs, or a crossed design of so many `levels`."""
-
-    runs: int
-    vary: Sequence[str]
-    onsets: Sequence[int]
-    levels: int | None
-    until: str | None
-    limit: int | None
-
-    def check(self) -> None:
-        """BadInput for options that do not go together."""
-        if self.runs < 2:
-            raise BadInput(f"runs must be at least 2 to measure variability (got {self.runs}); try --runs 20")
-        late = [onset for onset in self.onsets if onset]
-        for name, given in (("--onset", late), ("--until", [self.until] if self.until is not None else [])):
-            if self.levels is not None and given:
-                raise BadInput(
-                    f"{name} is for conditions, not for --design crossed (got {name} {given[0]}); leave it out"
-                )
-        if self.limit is not None and self.until is None:
-            raise BadInput(
-                f"--limit is the limit of --until (got --limit {self.limit} alone); leave it out, or add --until"
-            )
-
-    def words(self) -> list[str]:
-        """The options of a command that ask for the same."""
-        if self.levels is not None:
-            return ["--design=crossed", f"--levels={self.levels}", *(f"--vary={v}" for v in self.vary)]
-        given = [f"--runs={self.runs}", *(f"--vary={v}" for v in self.vary), *(f"--onset={e}" for e in self.onsets)]
-        given += [f"--until={self.until}"] if self.until is not None else []
-        return [*given, *([f"--limit={self.limit}"] if self.limit is not None else [])]
-
-    def conditions(self, problem: Problem) -> list[Condition]:
-        if self.levels is not None:
-            return []
-        return conditions(self.vary, problem.sources, self.runs, self.onsets, problem.recipe.epochs)
-
-    def crossed(self, problem: Problem) -> Crossed | None:
-        return None if self.levels is None else crossed(self.vary, problem.sources, self.levels)
-
-    def rule(self, problem: Problem) -> until.Until | None:
-        if self.until is None:
-            return None
-        return until.parse(self.until, until.figures_of(bool(problem.recipe.bptt)), self.runs, self.limit)
 
 
 def train(
@@ -97,10 +54,15 @@ def train(
             raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the usual one")
     set_up_process()
     opened: Study | None = None
+    problem, before, proof = request.prepare(), studies.saved(folder), Proof()
     try:
-        problem = request.prepare()
-        for opened in _rounds(request, problem, folder, asked, stack, say):
-            _train(opened, problem, {"request": request.as_dict(), "folder": str(folder)}, workers)
+        with stopping.unwinding():
+            for opened in _rounds(request, problem, folder, asked, stack, say):
+                _train(opened, problem, {"request": request.as_dict(), "folder": str(folder)}, workers, proof)
+    except Unproved:
+        if opened is not None:
+            studies.put_back(opened, before)
+        raise
     except KeyboardInterrupt:
         if opened is None:
             raise Stopped("Stopped before any training. Give the same command again.") from None
@@ -111,13 +73,17 @@ def train(
     return studies.load(folder)
 
 
-def problem_of(study: Study, device: str = "auto", data: str | None = None) -> Problem:
-    """The task of a study as it was asked for; BadInput if it is another by now, or the study does not tell."""
+def problem_of(study: Study, device: str = "auto", data: str | None = None, *, run_task: bool = False) -> Problem:
+    """The task of a study as it was asked for; BadInput if it is another by now, or the study does not tell.
+
+    run_task: the user has agreed to what a study's own words would run or read; without it, they run and read nothing.
+    """
     if not study.request:
         raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
     request = Request.of(study.request)
+    require_consent(study, request, data, run_task)
     problem = replace(request, device=device, data=data or request.data).prepare()
-    if problem.identity != study.identity:
+    if not same_task(problem.identity, study.identity):
         raise BadInput(
             f"{study.folder} is a study of another task than {request.task} is now (its code, data, network or recipe "
             "has changed since); restore it"
@@ -129,21 +95,29 @@ def _rounds(
     request: Request, problem: Problem, folder: Path, asked: Asked, stack: int | None, say: Callable[[str], None]
 ) -> Iterator[Study]:
     """The study, to be trained before the next is asked for: once, or with more runs until the stopping rule holds."""
-    from nondet.training.trial import check_bit, check_stack
+    from nondet.training.trial import check_bit, fitting_width
 
     rule, wanted, crossing = asked.rule(problem), asked.conditions(problem), asked.crossed(problem)
-    width = stack or studies.width_of(folder) or problem.task.stack
-    check_stack(problem, width)
+    if past := past_words(wanted):
+        say(past)
+    width, why = fitting_width(problem, stack or studies.width_of(folder) or problem.task.stack)
+    if why:
+        say(f"The runs are trained one at a time, because the model does not stack: {why}.")
+    if problem.state and any(c.onset for c in wanted):
+        raise BadInput(
+            f"an onset continues from a stored state, and the model counts in {problem.state}, a number that "
+            "none holds; make it a buffer: self.register_buffer(...)"
+        )
     from_the_start = [c.vary for c in wanted if not c.onset] + ([crossing.vary] if crossing else [])
     if any("bit" in vary for vary in from_the_start):
         check_bit(problem)
     where = environment(problem, width)
     command = ["nondet", "run", request.task, *asked.words(), f"--stack={width}", *request.words()]
-    state = rule.begun if rule else None
+    state, said = rule.begun if rule else None, asdict(asked)
     while True:
-        opened = studies.open_study(folder, problem, where, wanted, command, request.as_dict(), crossing, state)
-        for damage in studies.set_damaged_aside(opened):
-            say(f"{damage}: set aside, to be trained again")
+        opened = studies.open_study(folder, problem, where, wanted, command, request.as_dict(), crossing, state, said)
+        for sentence in set_damaged_aside(opened):
+            say(sentence)
         yield opened
         if rule is None:
             return
@@ -156,12 +130,12 @@ def _rounds(
         wanted = [replace(c, runs=more) for c in wanted]
 
 
-def _train(study: Study, problem: Problem, order: Mapping[str, Any], workers: int | None) -> None:
+def _train(study: Study, problem: Problem, order: Mapping[str, Any], workers: int | None, proof: Proof) -> None:
     """Train what is missing, with helpers where that is worth it."""
     done, planned = studies.count_done(study)
     alone = problem.device.type != "cpu" or "decoder" in study.environment  # its decoders take the other cores
     usual = 1 if alone else available_cores() // int(study.environment["threads"])
     most = min(workers or usual, -(-(planned - done) // study.width))
     with Helpers(most - 1, order) as helpers, Watch(study, problem.recipe.epochs, helpers) as watch:
-        studies.train_missing(study, problem, on_epoch=watch.on_epoch, on_wait=watch.on_wait)
+        studies.train_missing(study, problem, on_epoch=watch.on_epoch, on_wait=watch.on_wait, proof=proof)
     studies.finish(study)

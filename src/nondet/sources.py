@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import numpy as np
 
 FIXED_SEED = 1
 """The seed of every source that a condition holds fixed (the protocol's choice)."""
 
-SOURCES = {
-    "init": "the model's initial parameters",
-    "shuffle": "the order of the training examples in each epoch",
-    "augment": "the random crops and flips of the training images",
-    "dropout": "the masks of the model's dropout layers",
-    "order": "the place of the examples inside each mini-batch: the same update, summed in another order",
-    "kernels": "CUDA's nondeterministic kernels in place of the deterministic ones",
-    "bit": "one weight, moved to the next float up or down before training or at the onset",
-}
+SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "init": "the model's initial parameters",
+        "shuffle": "the order of the training examples in each epoch",
+        "augment": "the random crops and flips of the training images",
+        "dropout": "the masks of the model's dropout layers",
+        "order": "the place of the examples inside each mini-batch: the same update, summed in another order",
+        "kernels": "CUDA's nondeterministic kernels in place of the deterministic ones",
+        "bit": "one weight, moved to the next float up or down before training or at the onset",
+    }
+)
 """Sources by name, in the order of every table. With the fixed seed, `order` and `bit` change nothing.
 
 `kernels` has no random numbers of its own: its fixed seed means the deterministic kernels, every other seed those that

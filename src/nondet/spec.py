@@ -18,8 +18,8 @@ WEIGHTS_LIMIT = 16 * 2**20
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What names a run: the task's identity (its name, code, data, model and recipe), a seed for each source, the
-    onset epoch, and which repeat of the same training it is (0, but for the control's repeats).
+    """What names a run: the task's identity (its name, code, data, model and recipe, and what trial steps came to), a
+    seed for each source, the onset epoch, and which repeat of the same training it is (0, but for the control's).
     """
 
     identity: Mapping[str, Any]
@@ -44,6 +44,25 @@ class RunSpec:
     def key(self) -> str:
         """The SHA-256 that names the run's files."""
         return sha256_of_json(self.as_dict())
+
+
+def same_task(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two identities name the same training; the trial steps' numbers may differ by rounding."""
+    rest = [{name: value for name, value in identity.items() if name != "trial"} for identity in (one, other)]
+    return rest[0] == rest[1] and same_trial(one.get("trial"), other.get("trial"))
+
+
+def same_trial(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Whether trial steps came to the same losses and gradients, but for another processor's rounding.
+
+    What is not known, of an older study or a model that does not repeat its own steps, differs from nothing.
+    """
+    if one is None or other is None:
+        return True
+    bound = 1e-6 if one["precision"] == "float64" else 1e-2
+    return one["precision"] == other["precision"] and all(
+        np.allclose(one[name], other[name], rtol=bound, atol=0, equal_nan=True) for name in ("loss", "gradient")
+    )
 
 
 @dataclass(frozen=True)

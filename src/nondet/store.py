@@ -7,6 +7,7 @@ writer wins; a second result that differs, and whatever was found damaged, goes 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,18 +15,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
+from nondet.blob import checked_arrays
 from nondet.errors import BadInput, Damaged
-from nondet.files import sealed, sync_folder, unsealed, write_file
+from nondet.files import NotAFile, read_file, read_plain, sealed, sync_folder, unsealed, write_file
+from nondet.ours import own_names
+from nondet.shape import Number, misfit
 
 RECORD_FORMAT = 1
+
+RECORD = {
+    "run?": {},
+    "failed?": (int, None),
+    "facts?": {},
+    "environment?": {},
+    "seconds?": Number,
+    "command?": str,
+    "blob": {"sha256": str, "bytes": int},
+}
+"""What a record holds, of which there is more to read than its seal."""
+
+LARGEST_RECORD = 16 * 2**20
+"""Bytes: thousands of times what a record has."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One run as the store holds it: its record, and its arrays with their SHA-256 as one blob."""
+    """One run as the store holds it: its record, and its arrays, which are read from its blob as they are asked for."""
 
     record: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
@@ -45,7 +62,7 @@ class Store:
 
     def keys(self) -> set[str]:
         """The keys of all runs that are done."""
-        return {path.stem for path in (self.folder / "runs").glob("*.json")}
+        return {name.removesuffix(".json") for name in own_names(self.folder, "runs") if name.endswith(".json")}
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> bool:
         """Keep a run, unless it is there already; False if another result was there and this one went to `evidence`."""
@@ -53,7 +70,7 @@ class Store:
         digest = hashlib.sha256(content).hexdigest()
         full = {"format": RECORD_FORMAT, "key": key, **record, "blob": {"sha256": digest, "bytes": len(content)}}
         if not write_file(self.blob_path(key), content):
-            present = self.blob_path(key).read_bytes()
+            present = self._present_blob(key)
             if present != content and self.record_path(key).exists():
                 write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.safetensors", content)
                 write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.json", sealed(full))
@@ -68,41 +85,49 @@ class Store:
         """A run's record, its seal, format and key checked."""
         path = self.record_path(key)
         try:
-            record = unsealed(path.read_bytes(), path)
+            record = unsealed(read_file(path, LARGEST_RECORD), path)
         except FileNotFoundError:
             raise Damaged(f"{path} is missing") from None
+        except NotAFile as error:
+            raise Damaged(f"{path} is damaged: {error}") from error
         if record.get("format", RECORD_FORMAT) != RECORD_FORMAT:
             raise BadInput(
                 f"{path} has record format {record['format']}, and this version of nondet reads {RECORD_FORMAT}; "
                 "use the version that made it"
             )
-        if record.get("key") != key or not isinstance(record.get("blob"), dict):
+        if record.get("key") != key:
             raise Damaged(f"{path} is damaged: it is the record of another run, or of nothing")
+        if wrong := misfit(record, RECORD):
+            raise Damaged(f"{path} is damaged: its field {wrong} is not what nondet writes there")
         return record
 
     def get(self, key: str) -> Stored:
-        """A run, every byte of it checked against its hashes; Damaged names the file that is not what was written."""
+        """A run, every byte of it checked against its hashes; Damaged names the file that is not what was written.
+
+        The arrays are read from the file later, each when it is asked for: memory holds no more than is used.
+        """
         record = self.record(key)
-        path = self.blob_path(key)
+        blob = record["blob"]
+        return Stored(record, checked_arrays(self.blob_path(key), blob["bytes"], blob["sha256"]))
+
+    def _present_blob(self, key: str) -> bytes | None:
+        """What stands under a blob's name; None if that is no file."""
         try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise Damaged(f"{path} is missing") from None
-        if len(content) != record["blob"]["bytes"]:
-            raise Damaged(f"{path} is damaged: {len(content)} bytes where {record['blob']['bytes']} were written")
-        if hashlib.sha256(content).hexdigest() != record["blob"]["sha256"]:
-            raise Damaged(f"{path} is damaged: its content does not match its SHA-256")
-        try:
-            return Stored(record, load(content))
-        except SafetensorError as error:
-            raise Damaged(f"{path} is damaged: {error}") from error
+            return read_plain(self.blob_path(key))
+        except (Damaged, FileNotFoundError):
+            return None
 
     def set_aside(self, key: str) -> None:
         """Move a run's files to `evidence`, so that it no longer counts as done and can be trained again."""
-        evidence = self.folder / "evidence"
-        evidence.mkdir(exist_ok=True)
         for path in (self.record_path(key), self.blob_path(key)):  # the record first: without it the run is not done
-            if path.exists():
-                path.rename(evidence / f"{path.stem}.damaged{time.time_ns()}{path.suffix}")
+            set_aside(path, self.folder)
+
+
+def set_aside(path: Path, study: Path) -> None:
+    """Move whatever stands at a path, if anything does, to the folder `evidence` of the study."""
+    evidence = study / "evidence"
+    evidence.mkdir(exist_ok=True)
+    if os.path.lexists(path):
+        path.rename(evidence / f"{path.stem}.damaged{time.time_ns()}{path.suffix}")
         sync_folder(evidence)
-        sync_folder(self.folder / "runs")
+        sync_folder(path.parent)

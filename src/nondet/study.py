@@ -6,9 +6,7 @@ stays done, and running again trains only what is missing.
 
 from __future__ import annotations
 
-import hashlib
 import platform
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,14 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nondet import claims
+from nondet import claims, disk
+from nondet.belonging import has_runs, stray_study
 from nondet.environment import require_same, require_same_version
 from nondet.errors import BadInput, Damaged
-from nondet.files import checked_payload, sealed, unsealed, write_file
+from nondet.files import NotAFile, read_file, sealed, unsealed, write_file
+from nondet.ours import first_foreign
+from nondet.proof import Proof
 from nondet.protocol import Condition, Crossed, Stopping, control, crossed, merged
 from nondet.sources import FIXED_SEED
-from nondet.spec import Outcome, RunSpec
-from nondet.store import Store
+from nondet.spec import Outcome, RunSpec, same_trial
+from nondet.states import Seal, snapshot_name
+from nondet.store import Store, set_aside
+from nondet.study_fields import LARGEST, wrong_field
 from nondet.tasks.task import sha256_of_json
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ class Study:
     sources: the task's sources. environment: where its runs are trained; "stack" is the stack width.
     labels: the test labels (n,), kept here so that a study can be read without its task.
     command: the words of the command that last added to it, but for its --study: a study can be moved.
-    request: what that command asked to be trained, as a dictionary.
+    request, asked: what that command asked to be trained, and how many runs of it, as dictionaries.
     crossed: the crossed design, if one was asked for.
     until: the stopping rule of the last command that had one, and what came of it.
     finished: keys of the runs that a completed command has left; one that is no longer there was lost.
@@ -64,6 +67,7 @@ class Study:
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
     crossed: Crossed | None = None
     until: Stopping | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def store(self) -> Store:
@@ -72,7 +76,9 @@ class Study:
     @property
     def command_line(self) -> str:
         """The command that goes on with this study where it is now."""
-        return shlex.join([*self.command, "--study", str(self.folder)])
+        from nondet.advice import go_on
+
+        return go_on(self)
 
     @property
     def width(self) -> int:
@@ -82,6 +88,11 @@ class Study:
         """Every distinct run of the designs, by key, in the order of the tables; the reference run is the first."""
         designs = [*self.conditions, *([self.crossed] if self.crossed else [])]
         return {s.key: s for d in designs for s in d.specs(self.identity, self.sources)}
+
+    @property
+    def reference(self) -> RunSpec:
+        """The run all of whose seeds are fixed, which every condition shares."""
+        return next(iter(self.specs().values()))
 
     def control_specs(self) -> dict[str, RunSpec]:
         """The control's runs by key; the first is the reference run."""
@@ -104,24 +115,26 @@ class Study:
         return self.folder / "trunks" / f"{next(iter(self.specs()))}.{onset}.snapshot"
 
     def lacking_trunks(self) -> dict[int, Path]:
-        """Onset -> file of the trunks that runs still to train need, and that are not there yet."""
-        present = self.store.keys()
-        onsets = {spec.onset for key, spec in self.specs().items() if spec.onset and key not in present}
+        """Onset -> file of the trunks that are not there: not yet trained, or lost."""
+        onsets = {spec.onset for spec in self.specs().values() if spec.onset}
         paths = {onset: self.trunk_path(onset) for onset in sorted(onsets)}
         return {onset: path for onset, path in paths.items() if not path.exists()}
 
 
-def load(folder: Path) -> Study:
-    """The study in a folder. BadInput if there is none or its format is unknown, Damaged if its file is."""
+def _read(folder: Path) -> Study:
+    """What a folder's `study.json` says."""
     path = folder / "study.json"
     try:
-        content = path.read_bytes()
+        content = read_file(path, LARGEST)
+    except NotAFile as error:
+        raise Damaged(f"{path} is damaged: {error}; {_MAKE_ANEW}") from error
     except FileNotFoundError:
-        if (folder / "runs").is_dir():
+        if Store(folder).keys():
             raise Damaged(f"{path} is missing; {_MAKE_ANEW}") from None
         raise BadInput(f"{folder} is not a study: {path} is missing; give the folder of a `nondet run`") from None
     except NotADirectoryError:
         raise BadInput(f"{folder} is not a study but a file; give the folder of a `nondet run`") from None
+    what = "it"
     try:
         fields = unsealed(content, path)
         if fields["format"] not in (FORMAT, FORMAT_CROSSED):
@@ -130,6 +143,9 @@ def load(folder: Path) -> Study:
                 f"{FORMAT_CROSSED}; "
                 "use the version that made it, or start a new study with --study"
             )
+        if wrong := wrong_field(fields):
+            what = f"its field {wrong}"
+            raise TypeError(wrong)
         return Study(
             folder=folder,
             identity=fields["task"],
@@ -142,13 +158,32 @@ def load(folder: Path) -> Study:
             ),
             finished=frozenset(fields["finished"]),
             request=fields.get("request", {}),
+            asked=fields.get("asked", {}),
             crossed=crossed(fields["crossed"]["vary"], fields["sources"], fields["crossed"]["levels"])
             if "crossed" in fields
             else None,
             until=Stopping(**fields["until"]) if "until" in fields else None,
         )
-    except (Damaged, KeyError, TypeError) as error:
-        raise Damaged(f"{path} is damaged: it is not what nondet wrote; {_MAKE_ANEW}") from error
+    except (Damaged, KeyError, TypeError, OverflowError) as error:
+        raise Damaged(f"{path} is damaged: {what} is not what nondet wrote; {_MAKE_ANEW}") from error
+
+
+def load(folder: Path) -> Study:
+    """The study in a folder. BadInput if there is none or its format is unknown, Damaged if its file is, or is that of
+    another study than the runs beside it.
+    """
+    study = _read(folder)
+    _require_runs_of(study)
+    return study
+
+
+def _require_runs_of(study: Study) -> None:
+    """Damaged if a sound `study.json` was put beside runs of another study."""
+    if why := stray_study(study.store, study.identity, study.environment):
+        raise Damaged(
+            f"{study.folder / 'study.json'} is not that of the runs beside it (a run is not its own: {why}); "
+            f"put theirs back, or remove it: {_MAKE_ANEW}"
+        )
 
 
 def width_of(folder: Path) -> int | None:
@@ -160,6 +195,24 @@ def width_of(folder: Path) -> int | None:
 
 
 def _save(study: Study) -> None:
+    write_file(study.folder / "study.json", _content(study), replace=True)
+
+
+def saved(folder: Path) -> bytes | None:
+    """The bytes of a folder's `study.json`; None if there is none."""
+    with suppress(OSError):
+        return (folder / "study.json").read_bytes()
+    return None
+
+
+def put_back(study: Study, before: bytes | None) -> None:
+    """Undo what opening a study wrote into its `study.json`, unless another process has changed it since."""
+    with claims.folder_lock(study.folder):
+        if before is not None and saved(study.folder) == _content(study):
+            write_file(study.folder / "study.json", before, replace=True)
+
+
+def _content(study: Study) -> bytes:
     fields = {
         "format": FORMAT_CROSSED if study.crossed else FORMAT,
         "task": study.identity,
@@ -167,13 +220,14 @@ def _save(study: Study) -> None:
         "environment": study.environment,
         "command": list(study.command),
         "request": study.request,
+        **({"asked": study.asked} if study.asked else {}),
         "conditions": [c.as_dict() for c in study.conditions],
         "labels": study.labels.tolist(),
         "finished": sorted(study.finished),
         **({"crossed": study.crossed.as_dict()} if study.crossed else {}),
         **({"until": asdict(study.until)} if study.until else {}),
     }
-    write_file(study.folder / "study.json", sealed(fields), replace=True)
+    return sealed(fields)
 
 
 def open_study(
@@ -185,6 +239,7 @@ def open_study(
     request: Mapping[str, Any] | None = None,
     crossing: Crossed | None = None,
     until: Stopping | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> Study:
     """The study in a folder with these conditions, crossed design and stopping rule added, made if it is new.
 
@@ -197,10 +252,7 @@ def open_study(
         environment=environment,
         labels=problem.test[1].cpu().numpy(),
     )
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"--study must name a folder, and {folder} is a file; name another")
-    if folder.is_dir() and not (folder / "study.json").exists() and _foreign(folder):
-        raise BadInput(f"--study must name a study or a new folder, and {folder} holds other files; name another")
+    _require_room(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with claims.folder_lock(folder):
         old = _load_or_make_anew(folder, new)
@@ -208,15 +260,19 @@ def open_study(
             require_same_version(folder, old.environment)
             _require_same_task(old, new)
             require_same(folder, old.environment, new.environment)
+            _require_runs_of(old)
             new = old
         study = replace(
             new,
             conditions=tuple(merged(new.conditions, conditions)),
             command=tuple(command),
             request=request or {},
+            asked=asked or {},
             crossed=_larger(folder, new.crossed, crossing),
             until=until or new.until,
         )
+        disk.sweep(folder)
+        disk.probe(folder)
         _save(study)
     return study
 
@@ -233,27 +289,37 @@ def _larger(folder: Path, old: Crossed | None, new: Crossed | None) -> Crossed |
 
 def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
     """The folder's study, if it has one; where `study.json` is lost, its runs decide the environment it must keep."""
+    store, anew = Store(folder), None
     try:
-        return load(folder) if any((folder / name).exists() for name in ("study.json", "runs")) else None
+        return _read(folder) if (folder / "study.json").exists() or store.keys() else None
     except Damaged:
-        if (folder / "study.json").exists():
-            (folder / "evidence").mkdir(exist_ok=True)
-            (folder / "study.json").rename(folder / "evidence" / f"study.damaged{time.time_ns()}.json")
-    store = Store(folder)
-    for key in sorted(store.keys()):
+        for key in sorted(store.keys()):
+            with suppress(Damaged, KeyError, TypeError):  # a damaged record says nothing of it
+                record = store.record(key)
+                anew = replace(new, identity=record["run"]["task"], environment=record["environment"])
+                require_same_version(folder, anew.environment)
+                _require_same_task(anew, new)
+                require_same(folder, anew.environment, new.environment)
+    set_aside(folder / "study.json", folder)
+    return anew
+
+
+def _require_room(folder: Path) -> None:
+    """BadInput if a folder holds files of somebody else and no study; nothing is written before this is known."""
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"--study must name a folder, and {folder} is a file; name another")
+    if not folder.is_dir() or has_runs(Store(folder)):
+        return
+    if (folder / "study.json").exists():
         with suppress(Damaged):
-            record = store.record(key)
-            lost = replace(new, identity=record["run"]["task"], environment=record["environment"])
-            require_same_version(folder, lost.environment)
-            _require_same_task(lost, new)
-            require_same(folder, lost.environment, new.environment)
-    return None
-
-
-def _foreign(folder: Path) -> bool:
-    """Whether a folder without a study holds what nondet did not write there."""
-    ours = {"runs", "partial", "evidence", "trunks", "report.html", "figures"}
-    return any(not path.name.startswith(".writing-") and path.name not in ours for path in folder.iterdir())
+            _read(folder)
+            return
+    foreign = first_foreign(folder)
+    if foreign is not None:
+        raise BadInput(
+            f"--study must name a study or a new folder, and {folder} holds other files (such as {foreign}); "
+            "name another"
+        )
 
 
 def _require_same_task(old: Study, new: Study) -> None:
@@ -272,13 +338,30 @@ def _require_same_task(old: Study, new: Study) -> None:
     if fields:
         changes = "; ".join(f"{k} is different: study={recipes[0].get(k)}, here={recipes[1].get(k)}" for k in fields)
         raise BadInput(f"{old.folder} was made with another recipe ({changes}); use the same, or {way_out}")
-    names = {"code": "file", "data": "data", "model": "model", "augment": "augmentation"}
+    names = {"code": "file", "data": "data", "model": "model", "augment": "augmentation", "schedule": "schedule"}
     for name, word in names.items():
-        if theirs[name] != ours[name]:
+        if theirs.get(name) != ours.get(name):
             raise BadInput(
-                f"{old.folder} was made with another {word}: that of task {ours['name']!r} has changed since; "
-                f"restore it, or {way_out}"
+                f"{old.folder} was made with another {word}: that of task {ours['name']!r} has changed since"
+                f"{_BY_ITSELF if name == 'data' else ''}; restore it, or {way_out}"
             )
+    if not same_trial(theirs.get("trial"), ours.get("trial")):
+        losses = [identity["trial"]["loss"] for identity in (theirs, ours)]
+        raise BadInput(
+            f"{old.folder} was made with another training: three trial steps of {ours['name']!r} had losses "
+            f"{_listed(losses[0])} then, and {_listed(losses[1])} now, so something that it imports or reads has "
+            f"changed; restore it, or {way_out}"
+        )
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{x:.6g}" for x in numbers)
+
+
+_BY_ITSELF = (
+    " (if nobody changed it, it differs in each process: a split or shuffle without a seed, classes numbered in the "
+    "order of a set, which PYTHONHASHSEED decides, or files in the order of os.listdir, which must be sorted)"
+)
 
 
 def train_missing(
@@ -288,60 +371,111 @@ def train_missing(
     on_epoch: Callable[[int], None] = lambda done: None,
     on_wait: Callable[[], None] = lambda: None,
     poll_seconds: float = 0.5,
+    proof: Proof | None = None,
 ) -> None:
-    """Train every planned run that is not in the store, a stack at a time, until all are there.
+    """Train every planned run that is not in the store, and every trunk that is lost, until all are there.
 
     Runs that another process is training are left to it, and waited for. on_epoch is called with the run-epochs done
     of the stack in hand, and with 0 when it is in the store; on_wait while there is nothing but waiting to do.
+    proof: this process's, where it comes back for more.
     """
-    planned, store = study.planned(), study.store
+    planned, store, proof = study.planned(), study.store, proof or Proof()
     present = store.keys()
     missing = [key for key in planned if key not in present]
-    while missing := [key for key in missing if not store.record_path(key).exists()]:
+    while True:
+        missing = [key for key in missing if not store.record_path(key).exists()]
         trunk = [study.trunk_key] if study.lacking_trunks() else []
+        if not missing and not trunk:
+            return
         with claims.claim(study.folder, [*missing, *trunk], lambda free: _choose(study, free)) as chosen:
             if not chosen:
                 on_wait()
                 time.sleep(poll_seconds)
             elif chosen == trunk:
-                _train_trunk(study, problem, on_epoch)
+                _train_trunk(study, problem, on_epoch, proof)
             else:
-                _train_chosen(study, problem, [planned[key] for key in chosen], on_epoch)
+                _train_chosen(study, problem, [planned[key] for key in chosen], on_epoch, proof)
 
 
-def _train_chosen(study: Study, problem: Problem, specs: Sequence[RunSpec], on_epoch: Callable[[int], None]) -> None:
-    """Train these runs as one stack and keep them; the control's first stack leaves the trunks that others need."""
-    slots, runs = _slots(study, specs), len(specs)
+def _train_chosen(
+    study: Study, problem: Problem, specs: Sequence[RunSpec], on_epoch: Callable[[int], None], proof: Proof
+) -> None:
+    """Train these runs as one stack and keep them; the control's first stack leaves the trunks that others need.
+
+    A process that has not proved itself carries the reference run beside them, and keeps nothing unless it is the
+    stored one to the last bit.
+    """
+    specs, beside = _with_proof(study, problem, specs, on_epoch, proof)
+    slots, runs = _slots(study, [*specs, *beside]), len(specs)
     onset, deterministic = specs[0].family
     begin = datetime.now(UTC)
     snapshot = _snapshot_path(study, slots)
     control = [slot for slot, spec in enumerate(slots) if set(spec.seeds.values()) == {FIXED_SEED}]
+    trunks = study.lacking_trunks() if control and deterministic and not onset else {}
     outcomes = _train(
         problem,
         [spec.seeds for spec in slots],
         on_epoch=lambda epoch: on_epoch(epoch * runs),
         snapshot=snapshot,
         fork=study.trunk_path(onset) if onset else None,
-        trunks=study.lacking_trunks() if control and deterministic and not onset else None,
+        trunks=trunks,
         trunk_slot=control[0] if control else 0,
+        seal=_seal(study, slots),
     )
+    if control and proof.needed(study, problem):
+        _take(proof, study, outcomes[control[0]], [*trunks.values(), snapshot])
     _keep(study, slots, [spec.key for spec in specs], outcomes, begin)
+    proof.given |= study.reference.key in {spec.key for spec in specs}
     snapshot.unlink(missing_ok=True)
     on_epoch(0)
 
 
-def _train_trunk(study: Study, problem: Problem, on_epoch: Callable[[int], None]) -> None:
-    """Train the reference run once more, as far as the latest trunk that is lacking: its own stack is done already."""
-    trunks = study.lacking_trunks()
-    reference = next(iter(study.specs().values()))
+def _with_proof(
+    study: Study, problem: Problem, specs: Sequence[RunSpec], on_epoch: Callable[[int], None], proof: Proof
+) -> tuple[Sequence[RunSpec], Sequence[RunSpec]]:
+    """The runs to keep of a stack, and the reference run beside them where this process must prove itself by it.
+
+    A run of the control among them proves it as well. Where the reference run has no place beside them, or an
+    interrupted process left a snapshot of just these, it is trained first, by itself.
+    """
+    if not proof.needed(study, problem) or any(spec.key in study.control_specs() for spec in specs):
+        return specs, ()
+    _, deterministic = specs[0].family
+    if study.width > 1 and deterministic and not _snapshot_path(study, _slots(study, specs)).exists():
+        return specs[: study.width - 1], (study.reference,)
+    slots = [study.reference] * study.width
+    on_epoch(0)
+    _take(proof, study, _train(problem, [spec.seeds for spec in slots], seal=_seal(study, slots))[0], [])
+    return specs, ()
+
+
+def _take(proof: Proof, study: Study, outcome: Outcome, left: Sequence[Path]) -> None:
+    """Take a proof; where it fails, what its stack has left on the disk goes."""
+    try:
+        proof.take(study, outcome)
+    except BadInput:
+        for path in left:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _train_trunk(study: Study, problem: Problem, on_epoch: Callable[[int], None], proof: Proof) -> None:
+    """Train the reference run once more, as far as the latest trunk that is lacking: its own stack is done already.
+
+    As far as its end, where this process must prove itself by it.
+    """
+    trunks, unproved = study.lacking_trunks(), proof.needed(study, problem)
 
     def stop(epoch: int) -> None:
         on_epoch(0)
-        if epoch >= max(trunks, default=0):
+        if epoch >= max(trunks, default=0) and not unproved:
             raise _Enough
 
     with suppress(_Enough):
-        _train(problem, [reference.seeds] * study.width, on_epoch=stop, trunks=trunks)
+        slots = [study.reference] * study.width
+        outcomes = _train(problem, [s.seeds for s in slots], on_epoch=stop, trunks=trunks, seal=_seal(study, slots))
+        if unproved:
+            _take(proof, study, outcomes[0], [*trunks.values()])
 
 
 class _Enough(Exception):
@@ -358,8 +492,9 @@ def _train(problem: Problem, seeds: Sequence[Mapping[str, int]], **how: Any) -> 
     except (BadInput, Damaged, OSError, _Enough):
         raise
     except Exception as error:
+        alone = ", or train one run at a time with --stack 1 and a new --study" if len(seeds) > 1 else ""
         raise BadInput(
-            f"training fails: {first_line(error)}; mend the task (the runs that are done are kept)"
+            f"training fails: {first_line(error)}; mend the task (the runs that are done are kept){alone}"
         ) from error
 
 
@@ -367,28 +502,6 @@ def count_done(study: Study) -> tuple[int, int]:
     """How many of the planned runs are done, and how many are planned."""
     planned = study.planned()
     return len(planned.keys() & study.store.keys()), len(planned)
-
-
-def set_damaged_aside(study: Study) -> list[str]:
-    """Move the files of damaged runs out of the way, so that these runs are trained again; what was wrong with each."""
-    found: list[str] = []
-    with claims.folder_lock(study.folder):
-        for key in sorted(study.store.keys()):
-            try:
-                study.store.get(key)
-            except Damaged as error:
-                study.store.set_aside(key)
-                found.append(str(error))
-        for path in damaged_trunks(study):
-            path.unlink()
-            found.append(f"{path} is damaged: its content does not match its SHA-256")
-    return found
-
-
-def damaged_trunks(study: Study) -> list[Path]:
-    """The trunks that are not what was written; each is trained again when it is needed."""
-    paths = sorted((study.folder / "trunks").glob("*.snapshot"))
-    return [path for path in paths if checked_payload(path.read_bytes()) is None]
 
 
 def _choose(study: Study, free: Sequence[str]) -> list[str]:
@@ -418,8 +531,12 @@ def _slots(study: Study, specs: Sequence[RunSpec]) -> list[RunSpec]:
 
 def _snapshot_path(study: Study, slots: Sequence[RunSpec]) -> Path:
     """Where a stack's snapshot stands: it is named by its runs and their slots."""
-    name = hashlib.sha256(" ".join(spec.key for spec in slots).encode()).hexdigest()
-    return study.folder / "partial" / f"{name}.snapshot"
+    return study.folder / "partial" / f"{snapshot_name([spec.key for spec in slots])}.snapshot"
+
+
+def _seal(study: Study, slots: Sequence[RunSpec]) -> Seal:
+    """What names the snapshots and trunks of a stack, and the trunk it forks from."""
+    return Seal(tuple(s.key for s in slots), next(iter(study.specs())), slots[0].onset, study.environment)
 
 
 def _keep(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
+from nondet.belonging import require_own
+from nondet.blob import Arrays
 from nondet.errors import Damaged
+from nondet.ours import links
 from nondet.protocol import Condition, Crossed
+from nondet.sound import checked_run
 from nondet.spec import RunSpec
+from nondet.states import is_old, wrong_states
 from nondet.store import Stored
 from nondet.study import Study
 
@@ -37,12 +42,13 @@ def sound_runs(
                 sound[number] = run
             else:
                 failures[number] = run.record["failed"]
+    _alike(study, sound.values())
     return sound, failures
 
 
 def read_run(study: Study, spec: RunSpec) -> Stored:
     """A run from the study's store; Damaged, with the way to retrain it, if it is not what was written, or lost."""
-    return _read(study, spec, study.store.get)
+    return _read(study, spec, lambda key: checked_run(study, spec, study.store.get(key)))
 
 
 def control_is_zero(study: Study) -> bool | None:
@@ -58,13 +64,32 @@ def control_is_zero(study: Study) -> bool | None:
 def verify(study: Study) -> tuple[int, list[str]]:
     """Read every byte of every run that is done; the number of sound runs, and what is wrong with the others."""
     problems: list[str] = []
-    keys = sorted(study.store.keys() | study.finished)
+    keys, planned = sorted(study.store.keys() | study.finished), study.planned()
     for key in keys:
         try:
-            study.store.get(key)
+            run = study.store.get(key)
+            require_own(run.record, study.store.record_path(key), study.identity, study.environment)
+            if key in planned:
+                checked_run(study, planned[key], run)
         except Damaged as error:
             problems.append(str(error))
     return len(keys) - len(problems), problems
+
+
+def verify_beside(study: Study) -> list[str]:
+    """What is wrong beside the runs: trunks and snapshots that are not what they should be, trunks that are lost, and
+    links in the place of files and folders.
+    """
+    found = list(wrong_states(study).values())
+    done = study.store.keys() | study.finished
+    forked = {spec.onset for key, spec in study.specs().items() if key in done}
+    lost = [path for onset, path in study.lacking_trunks().items() if onset in forked and not is_old(study)]
+    found += [f"{path} is missing: runs of this study were forked from it" for path in lost]
+    found += [
+        f"{path} is a link, and a copy of the study may not hold what it leads to (a copy of that takes its place)"
+        for path in links(study.folder)
+    ]
+    return found
 
 
 def describe(spec: RunSpec) -> str:
@@ -78,9 +103,22 @@ def retrain(study: Study) -> str:
     return f"`{study.command_line}` sets it aside and trains it again"
 
 
+def _alike(study: Study, runs: Iterable[Stored]) -> None:
+    """Refuse runs whose answers are of several shapes."""
+    name = "sample.logits" if is_text(study) else "outputs"
+    shapes = {run.arrays.shapes[name] for run in runs if isinstance(run.arrays, Arrays)}
+    if len(shapes) > 1:
+        raise Damaged(
+            f"{study.folder} is damaged: its runs' {name} are of {len(shapes)} shapes; start a new one with --study"
+        )
+
+
 def _read(study: Study, spec: RunSpec, read: Callable[[str], Read]) -> Read:
     try:
-        return read(spec.key)
+        found = read(spec.key)
+        record: Any = found.record if isinstance(found, Stored) else found
+        require_own(record, study.store.record_path(spec.key), study.identity, study.environment)
+        return found
     except Damaged as error:
         raise Damaged(
             f"{error}; it belongs to the run {describe(spec)}, which no table may use: {retrain(study)}"

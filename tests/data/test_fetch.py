@@ -78,7 +78,8 @@ def offer(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     def put(content: bytes, promised: bytes | None = None, names: tuple[str, ...] = tuple(CONTENT)) -> None:
         server.files["set.tar.gz"] = content
         sha256 = hashlib.sha256(content if promised is None else promised).hexdigest()
-        monkeypatch.setitem(SOURCES, "small", (Source(server.url("set.tar.gz"), sha256, names),))
+        sources = {"small": (Source(server.url("set.tar.gz"), sha256, names),)}
+        monkeypatch.setattr(fetch, "SOURCES", sources)
 
     return put
 

@@ -277,6 +277,16 @@ def test_a_cache_that_cannot_be_written_is_done_without(tree: Path, cache: Path)
     assert len(read_tree(tree)[0].files) == 12
 
 
+def test_there_is_one_cache_folder(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was tried out is remembered where fetched files are: in the system's cache folder."""
+    monkeypatch.delenv("NONDET_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "system"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    read_tree(tree)
+    assert not (tmp_path / "home").exists()
+    assert len(list((tmp_path / "system" / "nondet" / "checked").iterdir())) == 2
+
+
 def test_workers_find_the_same_broken_images(tree: Path, cache: Path) -> None:
     """Places and reasons are equal with none and with two."""
     break_some(tree)

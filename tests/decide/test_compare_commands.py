@@ -404,7 +404,7 @@ def test_conditions_are_listed(nondet: Nondet, study: Path) -> None:
     ran = nondet("compare", study, study)
     assert ran.code == 2
     assert "has several conditions; name one of init, init+shuffle" in ran.err
-    rewrite(study, conditions=[])
+    rewrite(study, conditions=[], format=2, crossed={"vary": ["init", "shuffle"], "levels": 2})
     assert "has no condition to compare" in nondet("compare", study, study).err
 
 
@@ -437,9 +437,10 @@ def test_a_control_that_is_not_zero_exits_3(nondet: Nondet, study: Path) -> None
 
     repeat = list(load(study).control_specs())[1]
     stored = Store(study).get(repeat)
+    arrays = dict(stored.arrays)
     Store(study).set_aside(repeat)
     record = {k: v for k, v in stored.record.items() if k not in ("format", "key", "blob")}
-    Store(study).put(repeat, {**stored.arrays, "outputs": stored.arrays["outputs"] + 1}, record)
+    Store(study).put(repeat, arrays | {"outputs": arrays["outputs"] + 1}, record)
     for words in (("compare", study, f"{study}:init"), ("plan", "--effect", 1, "--study", study)):
         ran = nondet(*words, "--json")
         assert ran.code == 3

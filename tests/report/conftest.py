@@ -162,9 +162,11 @@ def rich(tmp_path_factory: pytest.TempPathFactory, process: Any) -> Path:
     folder = tmp_path_factory.mktemp("rich")
     task = folder / "<b>task.py"
     task.write_text(PICTURES.replace("NAME", repr(json.dumps(HOSTILE))))
-    ran = process(
-        "run", task, "--runs", 3, "--vary", "bit", "--vary", "init", "--vary", "all", "--onset", 0, "--onset", 1,
-        "--track", "0,1,3", "--workers", 1, "--study", folder / "study <i>$1$",
-    )  # fmt: skip
-    assert ran.code == 0, ran.err
+    early, late = ("--vary", "bit", "--vary", "init", "--vary", "all"), ("--vary", "bit", "--vary", "all", "--onset", 1)
+    for conditions in (early, late):
+        ran = process(
+            "run", task, "--runs", 3, *conditions, "--track", "0,1,3", "--workers", 1,
+            "--study", folder / "study <i>$1$",
+        )  # fmt: skip
+        assert ran.code == 0, ran.err
     return folder / "study <i>$1$"

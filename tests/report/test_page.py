@@ -164,15 +164,17 @@ def test_the_page_says_what_show_says(page_of: Any, nondet: Nondet, finished: Pa
         assert str(value) in text
 
 
-def test_every_command_is_named(nondet: Nondet, tiny: Path) -> None:
+def test_every_command_is_named(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
     """A study that several commands made, none of which would make it alone, names them all, in order."""
-    nondet("run", tiny, "--runs", 2, "--vary", "init", "--workers", 1, "--study", "grown")
-    nondet("run", tiny, "--runs", 2, "--vary", "bit", "--onset", 1, "--workers", 1, "--study", "grown")
-    made = Parsed(page(read_results(studies.load(Path("grown")))))
+    grown = tmp_path / "grown"
+    for conditions in (("--vary", "init"), ("--vary", "bit", "--onset", 1)):
+        ran = nondet("run", tiny, "--runs", 2, *conditions, "--workers", 1, "--study", grown)
+        assert ran.code == 0, ran.err
+    made = Parsed(page(read_results(studies.load(grown))))
     assert len(made.all("pre")) == 2
     assert made.text.index("--vary=init") < made.text.index("--vary=bit")
     assert "The commands" in made.text
-    assert all(c.condition.name in ("init", "bit@1") for c in read_results(studies.load(Path("grown"))).conditions)
+    assert all(c.condition.name in ("init", "bit@1") for c in read_results(studies.load(grown)).conditions)
 
 
 def test_hostile_names_stay_text(page_of: Any, rich: Path) -> None:

@@ -118,8 +118,9 @@ def own(problem_like: Callable[..., Problem], trained: Callable[..., Study], tmp
 def rewrite(study: Study, name: str, change: Callable[[np.ndarray], np.ndarray], key: str) -> None:
     """Keep another result for a run, with hashes that fit."""
     kept = study.store.get(key)
+    arrays = dict(kept.arrays)
     study.store.set_aside(key)
-    study.store.put(key, {**kept.arrays, name: change(kept.arrays[name])}, kept.record)
+    study.store.put(key, arrays | {name: change(arrays[name])}, kept.record)
 
 
 def test_other_bits_are_refused(own: tuple[Problem, Study]) -> None:

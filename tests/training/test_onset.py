@@ -105,9 +105,10 @@ def test_onset_zero_is_no_onset() -> None:
 
 
 def test_init_is_past_at_a_late_onset() -> None:
-    """From a later epoch on, `init` varies nothing: all its runs are the reference run, and `all` goes without it."""
+    """From a later epoch on, `init` varies nothing: alone it is refused, and `all` goes without it."""
     sources = ("init", "shuffle", "bit")
-    assert len({spec.key for spec in condition("init", sources, 4, 1).specs({}, sources)}) == 1
+    with pytest.raises(BadInput, match=r"something must vary in a condition, and init from epoch 1 on does not"):
+        condition("init", sources, 4, 1)
     late = condition("init+shuffle", sources, 4, 1).specs({}, sources)
     assert [spec.seeds["init"] for spec in late] == [1, 1, 1, 1]
     assert [c.name for c in conditions([], sources, 4, [0, 2], 5)] == [
@@ -175,6 +176,6 @@ def test_the_bit_at_the_onset(tmp_path: Path) -> None:
     state = snapshots.load_snapshot(trunks[1])
     assert state is not None
     bit = train_stack(p, [seeds(p, 7, "bit")] * 3, fork=trunks[1])[0].facts["bit"]
-    weight = state["trained"]["b.weight"][0][tuple(bit["index"])]
+    weight = state["weights"]["b.weight"][0][tuple(bit["index"])]
     assert bit["name"] == "b.weight"
     assert bit["before"] == f"{int(weight.view(torch.int32)) % 2**32:08x}"

@@ -19,7 +19,7 @@ from nondet.sources import stream
 from nondet.training import text
 from nondet.training.dropout import given_dropout
 from nondet.training.perturb import change_bit
-from nondet.training.problem import Problem, build_model
+from nondet.training.problem import Problem, Seen, build_model
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import kernels
 from nondet.training.stack import Stack, new_stack
@@ -59,7 +59,7 @@ def problem(model: Any = small, **recipe: Any) -> Problem:
     }
     made = Recipe(**(fields | recipe))
     task = Task(name="small", model=model, train=tokens(188), test=tokens(301), recipe=made)
-    dropout = text.try_out(build_model(task, made, 1), *task.train, made)
+    dropout = text.try_out(build_model(task, made, 1), *task.train, made, Seen())
     return Problem(task, made, torch.device("cpu"), task.train, task.test, dropout, SOURCES, {})
 
 
@@ -282,18 +282,14 @@ def test_texts_that_cannot_be_read() -> None:
         (torch.zeros(10, 2), "int64 word numbers of shape .n,. .got torch.float32 of shape .10, 2."),
     ):
         with pytest.raises(BadInput, match=sentence):
-            text.try_out(model, inputs, inputs, recipe)
+            text.try_out(model, inputs, inputs, recipe, Seen())
 
 
-def test_the_trial_step_trains_and_evaluates() -> None:
-    """A trial takes windows of every length and reads the test text's beginning."""
-    p = problem()
-    runs = [seeds(1)] * 2
-    with kernels():
-        stack = new_stack(p, runs)
-        before = {name: w.detach().clone() for name, w in stack.trained.items()}
-        text.trial(p, stack, runs)
-    assert all(not torch.equal(w, before[name]) for name, w in stack.trained.items())
+def test_the_trial_takes_windows_of_every_length() -> None:
+    """The first windows and the last, shorter one, each with its labels, one token ahead."""
+    parts = text.trial_batches(problem(), seeds(1), 3, None)
+    assert [inputs.shape for inputs, _, _ in parts] == [(BATCH, BPTT), (BATCH, BPTT), (BATCH, 37 % BPTT)]
+    assert all(torch.equal(inputs[:, 1:], labels[:, :-1]) for inputs, labels, _ in parts)
 
 
 def test_measures_of_trained_runs() -> None:

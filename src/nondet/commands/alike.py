@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, print_sentences, print_table, say
+from nondet.commands.common import Flag, print_json, print_sentences, print_table
 from nondet.errors import BadInput
+from nondet.streams import say
 
 
 def alike(study: Path, /, *, margin: float = 1.25, level: float = 0.05, json: Flag = False) -> int:
@@ -46,7 +46,7 @@ def alike(study: Path, /, *, margin: float = 1.25, level: float = 0.05, json: Fl
         )
     found, control = [report.alike(group, margin, level) for group in effects], control_is_zero(opened)
     if json:
-        print(dumps(report.as_json(found, left_out), indent=2, allow_nan=False))
+        print_json(report.as_json(found, left_out))
     else:
         for one in found:
             above = f"Sources that vary from epoch {one.effects.onset} on:" if len(found) > 1 else ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from io import StringIO
+from json import dumps
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nondet.errors import BadInput
+from nondet.plain import plain
+from nondet.streams import tell_as_it_is
 
 Flag = Annotated[bool, Parameter(negative="")]
 Words = Annotated[list[str] | None, Parameter(negative="")]
@@ -32,22 +36,35 @@ def assignments(texts: list[str]) -> dict[str, str]:
 
 def print_table(table: Table, *sentences: str, above: str = "", width: int = WIDE) -> None:
     """Print a table with a sentence above it and those of `sentences` that are not empty below it, as plain text."""
-    out = Console(width=None if sys.stdout.isatty() else width)
+    out, text = _console(width)
     if above:
-        out.print(above, markup=False, highlight=False)
+        _print(out, above)
         out.print()
     out.print(table)
     out.print()
+    tell_as_it_is(text.getvalue())
     print_sentences(*sentences, width=width)
 
 
 def print_sentences(*sentences: str, width: int = WIDE) -> None:
     """Print those of the sentences that are not empty, each in lines of its own, as plain text."""
-    out = Console(width=None if sys.stdout.isatty() else width)
+    out, text = _console(width)
     for sentence in filter(None, sentences):
-        out.print(sentence, markup=False, highlight=False)
+        _print(out, sentence)
+    tell_as_it_is(text.getvalue())
 
 
-def say(text: str) -> None:
-    """To standard error, in one line whatever a name in it holds: standard output is for results alone."""
-    print("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text), file=sys.stderr)
+def print_json(record: object) -> None:
+    """Print a record as JSON, whose texts are ASCII and so need nothing done to them."""
+    tell_as_it_is(dumps(record, indent=2, allow_nan=False) + "\n")
+
+
+def _console(width: int) -> tuple[Console, StringIO]:
+    """A console as wide as standard output, and the text that comes of it: written by us, for rich ends the process
+    where a pipe is broken."""
+    text, terminal = StringIO(), sys.stdout.isatty()
+    return Console(file=text, force_terminal=terminal, width=None if terminal else width, emoji=False), text
+
+
+def _print(out: Console, sentence: str) -> None:
+    out.print(plain(sentence), markup=False, highlight=False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 from typing import Literal
 
-from nondet.commands.common import Flag, Words, print_table, say
+from nondet.commands.common import Flag, Words, print_json, print_table
 from nondet.commands.measure import PROBABILITIES
+from nondet.streams import say
 
 
 def compare(
@@ -56,7 +56,7 @@ def compare(
     arms = read_arms([a, b, *others], labels, metric, columns or [], say)
     found = compare_arms(arms, margin, level)
     if json:
-        print(dumps(decisions.comparisons_dict(found), indent=2, allow_nan=False))
+        print_json(decisions.comparisons_dict(found))
     else:
         *tables, last = (table.for_terminal(rows, head) for head, rows in decisions.comparison_tables(found))
         for one in tables:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, print_sentences, print_table, say
+from nondet.commands.common import Flag, print_json, print_sentences, print_table
+from nondet.commands.writing import require_outside_studies, require_plain
 from nondet.errors import BadInput
+from nondet.stopping import undisturbed
+from nondet.streams import say
 
 
 def examples(
-    target: str, /, *, top: int = 20, json: Flag = False, pictures: Path | None = None, data: str | None = None
+    target: str,
+    /,
+    *,
+    top: int = 20,
+    json: Flag = False,
+    pictures: Path | None = None,
+    data: str | None = None,
+    run_task: Flag = False,
 ) -> int:
     """Show the test examples on which a condition's runs disagree most, and the churn of each class.
 
@@ -23,10 +32,11 @@ def examples(
     json
         As JSON, for scripts.
     pictures
-        A folder: write each of these examples into it as a PNG file, named by its number. The pictures are read by
-        the study's task; if that is a file of your own, it runs.
+        A folder: write each of these examples into it as a PNG file, named by its number.
     data
         The folder of the task's data, as for `nondet run`, if --pictures does not find them.
+    run_task
+        If the task is a file: run it, for the pictures are read by it.
     """
     from nondet import study as studies
     from nondet.files import write_file
@@ -36,16 +46,22 @@ def examples(
 
     if pictures and pictures.exists() and not pictures.is_dir():
         raise BadInput(f"--pictures must name a folder, and {pictures} is a file; name another")
+    if pictures:
+        require_outside_studies(pictures / "0.png", "--pictures")
     folder, name = _parts(target)
     opened = studies.load(folder)
     found = unstable.read_unstable(opened, unstable.chosen_condition(opened, name), top)
-    pngs, why = pictures_of(opened, [e.index for e in found.top], data, run_task_file=True) if pictures else ({}, "")
+    indices = [example.index for example in found.top] if pictures else []
+    pngs, why = pictures_of(opened, indices, data, run_task_file=run_task) if pictures else ({}, "")
     files = {index: (pictures or folder) / f"{index}.png" for index in pngs}
+    for path in files.values():
+        require_plain(path, "--pictures")
     for index, path in files.items():
-        write_file(path, pngs[index], replace=True)
+        with undisturbed():
+            write_file(path, pngs[index], replace=True)
     if json:
         drawn = {"pictures": {"files": [str(path) for path in files.values()], "reason": why}} if pictures else {}
-        print(dumps(unstable.as_json(found) | drawn, indent=2, allow_nan=False))
+        print_json(unstable.as_json(found) | drawn)
     else:
         print_table(table.for_terminal(unstable.rows(found), unstable.HEAD))
         print_table(table.for_terminal(unstable.class_rows(found), unstable.HEAD_CLASSES))

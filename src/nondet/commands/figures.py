@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, say
+from nondet.commands.common import Flag, print_json
+from nondet.commands.writing import require_outside_studies, require_plain
 from nondet.errors import BadInput
+from nondet.stopping import undisturbed
+from nondet.streams import say, tell
 
 
 def figures(study: Path, /, *, format: str = "pdf", out: Path | None = None, json: Flag = False) -> int:
@@ -35,17 +37,22 @@ def figures(study: Path, /, *, format: str = "pdf", out: Path | None = None, jso
     folder = out or study / "figures"
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--out must name a folder, and {folder} is a file; name another")
+    require_outside_studies(folder / f"any.{format}", "--out")
     results = read_results(studies.load(study))
     drawings = [drawing for section in sections(results) for drawing in section.drawings]
     written = [(folder / f"{drawing.name}.{format}", drawing) for drawing in drawings]
+    for path, _ in written:
+        require_plain(path, "--out")
     for path, drawing in written:
-        write_file(path, content(drawing.figure, format), replace=True)
+        drawn = content(drawing.figure, format)
+        with undisturbed():
+            write_file(path, drawn, replace=True)
     if json:
-        print(dumps([{"file": str(path), "shows": drawing.alternative} for path, drawing in written], indent=2))
+        print_json([{"file": str(path), "shows": drawing.alternative} for path, drawing in written])
     else:
         for path, _ in written:
-            print(path)
-        print(f"Wrote {len(written)} figures to {folder}.")
+            tell(str(path))
+        tell(f"Wrote {len(written)} figures to {folder}.")
     failed_control = results.control.identical is False
     if failed_control:
         say(words.control_words(results))

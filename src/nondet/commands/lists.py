@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from json import dumps
-
-from nondet.commands.common import Flag
+from nondet.commands.common import Flag, print_json
+from nondet.streams import tell
 
 
 def tasks() -> int:
@@ -15,11 +14,15 @@ def tasks() -> int:
 
     for name, about in BUILT_IN.items():
         recipe = import_module(module_of(name)).RECIPE.as_dict()
-        print(f"{name}: {about.text}")
-        print(f"  sources  {', '.join(about.sources)}")
-        print(f"  recipe   {', '.join(f'{k}={v}' for k, v in recipe.items())}")
-    print("All but digits read official files: --data DIR names their folder. On CUDA each has the source kernels too.")
-    print("Your own: nondet run my_task.py, where the file defines `task = nondet.Task(...)`.")
+        tell(
+            f"{name}: {about.text}",
+            f"  sources  {', '.join(about.sources)}",
+            f"  recipe   {', '.join(f'{k}={v}' for k, v in recipe.items())}",
+        )
+    tell(
+        "All but digits read official files: --data DIR names their folder. On CUDA each has the source kernels too.",
+        "Your own: nondet run my_task.py, where the file defines `task = nondet.Task(...)`.",
+    )
     return 0
 
 
@@ -35,9 +38,9 @@ def models(*, json: Flag = False) -> int:
 
     counts = parameter_counts()
     if json:
-        print(dumps(counts, indent=2))
+        print_json(counts)
         return 0
     width = max(map(len, MODELS))
     for name, about in MODELS.items():
-        print(f"{name:<{width}}  {counts[name]['parameters']:>11,}  {about}")
+        tell(f"{name:<{width}}  {counts[name]['parameters']:>11,}  {about}")
     return 0

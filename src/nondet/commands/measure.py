@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, Words, print_table, say
+from nondet.commands.common import Flag, Words, print_json, print_table
 from nondet.errors import BadInput
+from nondet.streams import say
 
 PROBABILITIES = (
     "warning: the outputs look like probabilities (all from 0 to 1, each example's sum 1), and correlations, "
@@ -62,7 +62,7 @@ def measure(
     if caution:
         say(caution)
     if json:
-        print(dumps(measures.as_dict(), indent=2, allow_nan=False))
+        print_json(measures.as_dict())
         return 0
     print_table(
         table.for_terminal([table.measured_row(measures)]),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 from typing import Literal
 
-from nondet.commands.common import Flag, Words, say
+from nondet.commands.common import Flag, Words, print_json
 from nondet.commands.measure import PROBABILITIES
 from nondet.errors import BadInput
+from nondet.streams import say, tell
 
 
 def plan(
@@ -64,9 +64,9 @@ def plan(
     else:
         planned = plan_from(pilot, effect, power, level)
     if json:
-        print(dumps({**planned.as_dict(), "sentence": decisions.plan_words(planned)}, indent=2, allow_nan=False))
+        print_json({**planned.as_dict(), "sentence": decisions.plan_words(planned)})
     else:
-        print("\n".join([*map(decisions.plain, planned.notes), decisions.plan_words(planned)]))
+        tell(*planned.notes, decisions.plan_words(planned))
     if pilot is not None and pilot.probabilities:
         say(f"{pilot.name}: {PROBABILITIES}")
     if pilot is not None and pilot.control is False:

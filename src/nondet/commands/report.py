@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, say
+from nondet.commands.common import Flag, print_json
+from nondet.commands.writing import page_to_write
 from nondet.errors import BadInput
+from nondet.stopping import undisturbed
+from nondet.streams import say, tell
 
 
 def report(
@@ -47,18 +49,19 @@ def report(
         raise BadInput(
             f"--out must name a file, and {file} is a folder; name one in it, such as {file / 'report.html'}"
         )
+    target = page_to_write(file, "--out")
     results = read_results(studies.load(study))
     failed_control = results.control.identical is False
     text = page(results, condition, data, run_task=run_task)
-    write_file(file, text.encode(), replace=True)
+    with undisturbed():
+        write_file(target, text.encode(), replace=True)
     if failed_control:
         say(words.control_words(results))
     found = "\n".join(findings(results)[: 1 + len(results.dead)])
     if json:
-        print(dumps({"file": str(file), "bytes": len(text.encode()), "found": found}, indent=2))
+        print_json({"file": str(file), "bytes": len(text.encode()), "found": found})
     else:
-        print(f"Wrote {file}.")
-        print(found)
+        tell(f"Wrote {file}.", found)
     if results.missing:
         say(words.unfinished(results))
     return 3 if failed_control else 0

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nondet.commands.common import Assignments, Flag, Words, assignments, say
+from nondet.commands.common import Assignments, Flag, Words, assignments
 from nondet.commands.show import show
-from nondet.errors import BadInput, Stopped
+from nondet.errors import BadInput
+from nondet.streams import say
 
 
 def run(
@@ -106,23 +107,19 @@ def run(
         tf32=tf32,
     )
     folder = study or Path("studies") / request.name
-    try:
-        train(
-            request,
-            folder,
-            runs=20 if runs is None else runs,
-            vary=vary or [],
-            onsets=onset or [],
-            levels=levels,
-            until=until,
-            limit=limit,
-            stack=stack,
-            workers=workers,
-            say=say,
-        )
-    except Stopped as stop:
-        say(str(stop))
-        return 130
+    train(
+        request,
+        folder,
+        runs=20 if runs is None else runs,
+        vary=vary or [],
+        onsets=onset or [],
+        levels=levels,
+        until=until,
+        limit=limit,
+        stack=stack,
+        workers=workers,
+        say=say,
+    )
     return show(folder)
 
 
@@ -143,5 +140,5 @@ def _epochs(texts: list[str]) -> tuple[int, ...]:
     numbers = [number.strip() for text in texts for number in text.split(",") if number.strip()]
     for number in numbers:
         if not (number.isascii() and number.isdigit()):
-            raise BadInput(f"--track must be epochs joined by commas (got {number!r}); try --track 0,1,5")
+            raise BadInput(f"--track must be epochs joined by commas (got {number!r}); try --track 0,1")
     return tuple(int(number) for number in numbers)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import Flag, print_table, say
+from nondet.commands.common import Flag, print_json, print_table
 from nondet.errors import BadInput
+from nondet.streams import say, tell_as_it_is
 
 
 def show(
@@ -38,12 +38,12 @@ def show(
     results = read_results(studies.load(study), examples)
     failed_control = results.control.identical is False
     if json:
-        print(dumps(results.as_dict(), indent=2, allow_nan=False))
+        print_json(results.as_dict())
     elif markdown or latex:
         form = table.for_markdown if markdown else table.for_latex
-        print(form(table.rows(results), table.head(results)))
+        tell_as_it_is(form(table.rows(results), table.head(results)) + "\n")
         if results.crossing:
-            print("\n" + form(components.rows(results.crossing), components.head(results.crossing)))
+            tell_as_it_is("\n" + form(components.rows(results.crossing), components.head(results.crossing)) + "\n")
     else:
         print_table(
             table.for_terminal(table.rows(results), table.head(results)),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from json import dumps
 from pathlib import Path
 
-from nondet.commands.common import WIDE, Assignments, Flag, assignments, print_table, say
+from nondet.commands.common import WIDE, Assignments, Flag, assignments, print_json, print_table
 from nondet.environment import set_up_process
-from nondet.errors import BadInput, Stopped
+from nondet.errors import BadInput
+from nondet.streams import say, tell_as_it_is
 
 
 def stabilize(
@@ -25,6 +25,7 @@ def stabilize(
     broken: str = "stop",
     device: str = "auto",
     workers: int | None = None,
+    run_task: Flag = False,
     json: Flag = False,
     markdown: Flag = False,
 ) -> int:
@@ -57,6 +58,8 @@ def stabilize(
         As for `nondet run`.
     workers
         As for `nondet run`.
+    run_task
+        Of a finished study whose task is a file: run that file, for the study's models are made by it.
     json
         As JSON, for scripts.
     markdown
@@ -73,34 +76,32 @@ def stabilize(
         raise BadInput("stabilize takes one of --json and --markdown (got both); choose one")
     set_up_process()
     request = Request(target, assignments(set_ or []), device, data, model, broken)
-    try:
-        with steps() as on_progress:
-            found = remedies.stabilize(
-                target,
-                folder=study or Path("studies") / f"{request.name}-stabilize",
-                assignments=request.assignments,
-                recipe_of=request.recipe,
-                train=lambda folder, assignments: runner.train(
-                    replace(request, assignments=assignments),
-                    folder,
-                    runs=runs,
-                    vary=["all"],
-                    stack=stack,
-                    workers=workers,
-                    say=say,
-                ),
-                problem_of=lambda opened: runner.problem_of(opened, device, data),
-                cycles=cycles,
-                on_progress=on_progress,
-            )
-    except Stopped as stop:
-        say(str(stop))
-        return 130
+    with steps() as on_progress:
+        found = remedies.stabilize(
+            target,
+            folder=study or Path("studies") / f"{request.name}-stabilize",
+            assignments=request.assignments,
+            recipe_of=request.recipe,
+            train=lambda folder, assignments: runner.train(
+                replace(request, assignments=assignments),
+                folder,
+                runs=runs,
+                vary=["all"],
+                stack=stack,
+                workers=workers,
+                say=say,
+            ),
+            problem_of=lambda opened: runner.problem_of(
+                opened, device, data, run_task=run_task or remedies.is_task(target)
+            ),
+            cycles=cycles,
+            on_progress=on_progress,
+        )
     rows = remedy_table.rows(found.methods)
     if json:
-        print(dumps(found.as_dict(), indent=2, allow_nan=False))
+        print_json(found.as_dict())
     elif markdown:
-        print(table.for_markdown(rows, remedy_table.HEAD))
+        tell_as_it_is(table.for_markdown(rows, remedy_table.HEAD) + "\n")
     else:
         print_table(
             table.for_terminal(rows, remedy_table.HEAD),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.commands.common import say
+from nondet.streams import say, tell
 
 
 def verify(study: Path, /) -> int:
@@ -16,20 +16,29 @@ def verify(study: Path, /) -> int:
         The study's folder.
     """
     from nondet import study as studies
-    from nondet.trained import retrain
+    from nondet.disk import left_by_killed
+    from nondet.ours import linked_folders, own_files
+    from nondet.trained import retrain, verify_beside
     from nondet.trained import verify as check
 
     opened = studies.load(study)
     sound, problems = check(opened)
-    trunks = studies.damaged_trunks(opened)
-    for problem in (*problems, *(f"{path} is damaged: its content does not match its SHA-256" for path in trunks)):
+    beside, linked = verify_beside(opened), linked_folders(study)
+    for problem in (*problems, *beside):
         say(problem)
-    if problems or trunks:
-        beside = f" and {len(trunks)} trunks" if trunks else ""
-        say(f"Damaged: {len(problems)} of {sound + len(problems)} runs{beside}; {retrain(opened)}")
+    for folder in linked:
+        say(f"{folder} is a link to another folder, so a copy of the study lacks it; move that folder to its place")
+    if problems or beside:
+        others = f" and {len(beside)} files beside them" if beside else ""
+        say(f"Damaged: {len(problems)} of {sound + len(problems)} runs{others}; {retrain(opened)}")
+    if problems or beside or linked:
         return 1
     done, planned = studies.count_done(opened)
-    print(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
-    for path in sorted((study / "evidence").glob("*")):
-        print(f"note: kept as evidence, and used nowhere: {path}")
+    tell(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
+    for path in opened.lacking_trunks().values():
+        tell(f"note: runs fork from this trunk, which is not there: {path}")
+    for path in own_files(study, "evidence"):
+        tell(f"note: kept as evidence, and used nowhere: {path}")
+    for path in left_by_killed(study):
+        tell(f"note: left half-written by a killed process; the next `nondet run` removes it: {path}")
     return 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 
 from nondet.errors import BadInput
+from nondet.files import NotAFile, open_file, read_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,22 @@ def readable() -> Generator[None]:
             f"the data must be readable (got {error.strerror or type(error).__name__!r} for {str(error.filename)!r}); "
             "change that, or give a copy with --data DIR"
         ) from error
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a file of a data set; BadInput if it is no plain file, such as a pipe, which would be waited for."""
+    try:
+        return open_file(path)
+    except NotAFile as error:
+        raise BadInput(f"{str(path)!r} must be a plain file (got: {error}); put the official file there") from error
+
+
+def read_plain(path: Path, at_most: int) -> bytes:
+    """The content of a file of a data set of at most so many bytes; BadInput if it is larger, or no plain file."""
+    try:
+        return read_file(path, at_most)
+    except NotAFile as error:
+        raise BadInput(f"{str(path)!r} must be a plain file (got: {error}); put the official file there") from error
 
 
 def file_size(path: Path) -> int:

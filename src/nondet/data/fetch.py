@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import tarfile
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
+from nondet.cache import cache_folder
 from nondet.data import readable
 from nondet.errors import BadInput
+from nondet.stopping import unwinding
+from nondet.streams import say
 
 
 @dataclass(frozen=True)
@@ -36,34 +39,36 @@ _BATCHES = tuple(
 )
 
 # The sums are those of TensorFlow Datasets' url_checksums: cifar10.txt, cifar100.txt, mnist.txt, fashion_mnist.txt.
-SOURCES: dict[str, tuple[Source, ...]] = {
-    "cifar10": (Source(_CIFAR10, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", _BATCHES),),
-    "cifar100": (
-        Source(
-            _CIFAR100,
-            "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-            ("cifar-100-binary/train.bin", "cifar-100-binary/test.bin"),
+SOURCES: Mapping[str, tuple[Source, ...]] = MappingProxyType(
+    {
+        "cifar10": (Source(_CIFAR10, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", _BATCHES),),
+        "cifar100": (
+            Source(
+                _CIFAR100,
+                "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+                ("cifar-100-binary/train.bin", "cifar-100-binary/test.bin"),
+            ),
         ),
-    ),
-    "mnist": tuple(
-        Source(f"{_MNIST}/{name}-ubyte.gz", sha256)
-        for name, sha256 in (
-            ("train-images-idx3", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
-            ("train-labels-idx1", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-            ("t10k-images-idx3", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-            ("t10k-labels-idx1", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
-        )
-    ),
-    "fashion-mnist": tuple(
-        Source(f"{_FASHION}/{name}-ubyte.gz", sha256)
-        for name, sha256 in (
-            ("train-images-idx3", "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-            ("train-labels-idx1", "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-            ("t10k-images-idx3", "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-            ("t10k-labels-idx1", "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
-        )
-    ),
-}
+        "mnist": tuple(
+            Source(f"{_MNIST}/{name}-ubyte.gz", sha256)
+            for name, sha256 in (
+                ("train-images-idx3", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+                ("train-labels-idx1", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+                ("t10k-images-idx3", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+                ("t10k-labels-idx1", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+            )
+        ),
+        "fashion-mnist": tuple(
+            Source(f"{_FASHION}/{name}-ubyte.gz", sha256)
+            for name, sha256 in (
+                ("train-images-idx3", "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+                ("train-labels-idx1", "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+                ("t10k-images-idx3", "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+                ("t10k-labels-idx1", "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+            )
+        ),
+    }
+)
 """What can be fetched, by task. For any other, the user names the folder."""
 
 
@@ -74,7 +79,7 @@ LARGE = 1_000_000
 def folder(name: str, data: Path | None) -> Path:
     """The folder of a task's official files: DIR of `--data DIR`, or else one in the cache, filled at the first call.
 
-    The cache is `nondet` in the system's cache folder, or the folder that the environment variable NONDET_CACHE names.
+    The cache is that of `nondet.cache`.
     BadInput if DIR is no folder, if the task has no free official source, or if fetching fails.
     """
     if data is not None:
@@ -90,18 +95,20 @@ def folder(name: str, data: Path | None) -> Path:
             f"{name} has no free official source, so its folder must be given (got none); give --data DIR, "
             "where DIR holds three text files with train, valid and test in their names"
         )
-    place = _cache(name)
-    for source in SOURCES[name]:
-        if not source.unpack:
-            _download(source, place)
-        elif not all((place / file).is_file() for file in source.unpack):
-            unpack(_download(source, place), source.unpack, place)
+    place = cache_folder() / name
+    with unwinding():  # what is half fetched or unpacked goes away with a stop
+        for source in SOURCES[name]:
+            if not source.unpack:
+                _download(source, place)
+            elif not all((place / file).is_file() for file in source.unpack):
+                unpack(_download(source, place), source.unpack, place)
     return place
 
 
 def is_cached(name: str) -> bool:
     """Whether `folder` would find a task's official files in the cache, and fetch none."""
-    return all((_cache(name) / file).is_file() for source in SOURCES[name] for file in source.unpack or (source.name,))
+    place = cache_folder() / name
+    return all((place / file).is_file() for source in SOURCES[name] for file in source.unpack or (source.name,))
 
 
 def unpack(archive: Path, names: tuple[str, ...], place: Path) -> None:
@@ -137,11 +144,6 @@ def _is_sound(archive: Path, member: tarfile.TarInfo) -> bool:
     return True
 
 
-def _cache(name: str) -> Path:
-    named = os.environ.get("NONDET_CACHE")
-    return (Path(named) if named else _pooch().os_cache("nondet")) / name
-
-
 def _download(source: Source, place: Path) -> Path:
     """The file, fetched unless it is in the folder already with its SHA-256; with another one it is not kept."""
     pooch = _pooch()
@@ -164,7 +166,7 @@ def _announce(response: Any, *_: Any, **__: Any) -> None:
     """Say that a large file is on its way, once it is: where there is none to be had, a refusal is all that is said."""
     size = response.headers.get("Content-Length", "")
     if response.ok and size.isdigit() and int(size) >= LARGE:
-        print(f"fetching {int(size) / 1e6:.0f} MB from {response.url}", file=sys.stderr, flush=True)
+        say(f"fetching {int(size) / 1e6:.0f} MB from {response.url}")
 
 
 def _pooch() -> Any:

@@ -7,17 +7,18 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
-from nondet.data import Pictures, checked_labels, nothing_found, readable
+from nondet.data import Pictures, checked_labels, nothing_found, open_plain, readable
 from nondet.errors import BadInput
 
 SIDE = 28
-AT_MOST = {"train": 60_000, "t10k": 10_000}
+AT_MOST = MappingProxyType({"train": 60_000, "t10k": 10_000})
 """Images in the official files of both sets: a larger file is another one."""
 CLASSES = 10
-FOLDERS = {"mnist": ("mnist", "MNIST/raw"), "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw")}
+FOLDERS = MappingProxyType({"mnist": ("mnist", "MNIST/raw"), "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw")})
 """Where the files may lie inside the data folder: beside others, and where torchvision puts them."""
 
 
@@ -38,7 +39,7 @@ def read_idx(path: Path, item: tuple[int, ...], most: int) -> np.ndarray:
     """
     width = 4 * (2 + len(item))  # the magic number, n and the item's shape
     try:
-        with path.open("rb") as raw:
+        with open_plain(path) as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             with gzip.open(raw) if zipped else raw as file:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nondet.data import file_size
+from nondet.data import file_size, read_plain
 from nondet.errors import BadInput
 
 _OPCODES = (
@@ -37,7 +37,7 @@ def read_pickle(path: Path, at_most: int) -> dict[Any, Any]:
     size = file_size(path)
     if size > at_most:
         raise _refused(path, f"it has {size:,} bytes, and at most {at_most:,} are expected")
-    content = path.read_bytes()
+    content = read_plain(path, at_most)
     try:
         _check_opcodes(content)
         found = _values(_Restricted(io.BytesIO(content), encoding="bytes").load())

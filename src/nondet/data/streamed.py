@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from nondet import stopping
 from nondet.cores import available_cores
 from nondet.data.decode import DRAWS, decode
 from nondet.errors import BadInput
@@ -64,6 +65,7 @@ class Decoders:
             return partial(function, *arguments)
         if self._pool is None:
             # not forked: a copy of a process that runs torch's threads may hang
+            stopping.unwind_from_now_on()  # Python's own helper of these processes complains if it is left alone
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin_worker)
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,11 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from nondet.cache import cache_folder
 from nondet.data import readable
 from nondet.data.decode import decoder_version, read_image, reason
 from nondet.data.streamed import Decoders, decoder_count
 from nondet.errors import BadInput, Damaged
 from nondet.files import sealed, unsealed, write_file
+from nondet.stopping import undisturbed
+from nondet.streams import say
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 TEST_NAMES = ("val", "valid", "validation", "test")
@@ -75,7 +77,7 @@ def read_tree(
     train, tested = (_whole(*which, broken) for which in zip(parts, examples, names, strict=True))
     ignored = sum(part.ignored for part in parts)
     if ignored:
-        _say(f"{ignored:,} files and folders in {str(folder)!r} are ignored: hidden, or no images by their names")
+        say(f"{ignored:,} files and folders in {str(folder)!r} are ignored: hidden, or no images by their names")
     return train, tested
 
 
@@ -113,7 +115,7 @@ def find_broken(tree: Tree, decoders: Decoders) -> dict[int, str]:
     What was found is kept in the cache folder, under the tree's names, sizes and times. A later call with the same
     tree tries only those again that did not decode, for they may have been mended in ways that leave no trace.
     """
-    kept = _cache_folder() / "checked" / f"{_check_key(tree)}.json"
+    kept = cache_folder() / "checked" / f"{_check_key(tree)}.json"
     known = _read_known(kept, len(tree.files))
     places: Sequence[int] = range(len(tree.files)) if known is None else known
     chunks = [[(p, tree.files[p]) for p in places[i : i + CHUNK]] for i in range(0, len(places), CHUNK)]
@@ -123,9 +125,9 @@ def find_broken(tree: Tree, decoders: Decoders) -> dict[int, str]:
         found.update(broken)
         if time.monotonic() - last > LINE_SECONDS:
             last = time.monotonic()
-            _say(f"trying out the images of {str(tree.root)!r}: {number * CHUNK:,} of {len(places):,}")
+            say(f"trying out the images of {str(tree.root)!r}: {number * CHUNK:,} of {len(places):,}")
     if known != sorted(found):
-        with suppress(OSError):  # the next command tries them all again, that is all
+        with undisturbed(), suppress(OSError):  # the next command tries them all again, that is all
             write_file(kept, sealed({"version": 1, "broken": sorted(found)}), replace=True)
     return found
 
@@ -180,7 +182,7 @@ def _stop_or_say(tree: Tree, reasons: dict[str, str], seen: int, broken: str) ->
             f"every image must decode, and {len(reasons):,} of {seen:,} in {str(tree.root)!r} do not: {named}; "
             "replace them, or leave them out with --broken skip"
         )
-    _say(f"{len(reasons):,} of {seen:,} images in {str(tree.root)!r} do not decode and are left out: {named}")
+    say(f"{len(reasons):,} of {seen:,} images in {str(tree.root)!r} do not decode and are left out: {named}")
 
 
 def _require_range(name: str, wanted: int, there: int) -> None:
@@ -252,11 +254,3 @@ def _read_known(path: Path, n: int) -> list[int] | None:
         return None
     sound = isinstance(places, list) and all(type(p) is int and 0 <= p < n for p in places)
     return places if sound else None
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("NONDET_CACHE") or Path.home() / ".cache" / "nondet")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

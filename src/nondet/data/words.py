@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nondet.data import nothing_found, readable
+from nondet.data import nothing_found, read_plain, readable
 from nondet.errors import BadInput
 
 PARTS = ("train", "valid", "test")
 ENDINGS = (".txt", ".tokens", ".raw")
 END_OF_LINE = "<eos>"
+LARGEST = 2**32
+"""Bytes of a text: all of its words are held in memory."""
 OFFICIAL = "simple-examples/data"
 """Where the Penn Treebank lies in Mikolov's archive."""
 
@@ -49,7 +51,7 @@ def _only(place: Path, names: list[str], part: str) -> str:
 
 def _words(path: Path) -> list[str]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_plain(path, LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(
             f"{str(path)!r} must be UTF-8 text (got the byte {error.object[error.start]:#04x} at {error.start:,}); "

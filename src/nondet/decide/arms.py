@@ -24,6 +24,7 @@ from nondet.measures.copies import exact_digest
 from nondet.measures.files import is_table, read_labels, read_outputs
 from nondet.measures.language import perplexity, token_cross_entropy
 from nondet.measures.variability import accuracy, cross_entropy
+from nondet.ours import own_names
 from nondet.protocol import NOT_IN_ALL, Condition
 from nondet.store import Stored
 from nondet.study import Study
@@ -85,7 +86,7 @@ def _read(
         raise BadInput(
             f"{name} must be a study, STUDY:condition, or outputs (nothing is at {path}); give a folder or file that is"
         )
-    if condition is None and not (path.is_dir() and ((path / "study.json").exists() or (path / "runs").is_dir())):
+    if condition is None and not (path.is_dir() and ((path / "study.json").exists() or own_names(path, "runs"))):
         outputs = read_outputs(path, columns if is_table(path) else (), say)
         return _of_outputs(name, path, outputs, labels, metric)
     arm = _of_study(path, condition, metric)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nondet.decide.arm import Arm, answers
+from nondet.environment import differences
 from nondet.errors import BadInput
 from nondet.measures.copies import copies_words, distinct, named_runs
 
@@ -78,12 +79,7 @@ def environments_differ(a: Arm, b: Arm) -> str:
     """What differs between the environments of two studies, as a sentence; empty if nothing does."""
     if a.environment is None or b.environment is None:
         return ""
-    ours, theirs = a.environment, b.environment
-    fields = [
-        f"{name}: {ours.get(name)} and {theirs.get(name)}"
-        for name in sorted({*ours, *theirs})
-        if ours.get(name) != theirs.get(name)
-    ]
+    fields = [f"{name}: {x} and {y}" for name, (x, y) in differences(a.environment, b.environment).items()]
     if not fields:
         return ""
     return f"They were trained in different environments ({'; '.join(fields)}), so the difference may be of these."

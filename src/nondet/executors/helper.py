@@ -3,8 +3,12 @@
 import sys
 from contextlib import suppress
 
-from nondet.executors.helpers import helper_main
+from nondet import stopping
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):  # Ctrl-C reaches every process of the terminal; the main one speaks
+    stopping.install()
+    from nondet.executors.helpers import helper_main
+
+    # Ctrl-C reaches every process of the terminal, and the main process ends its helpers: it speaks, they tidy up
+    with suppress(KeyboardInterrupt), stopping.unwinding():
         sys.exit(helper_main(sys.stdin.readline))

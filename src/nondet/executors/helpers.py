@@ -22,6 +22,9 @@ from typing import IO, Any, Self
 WORTH_SECONDS = 8.0
 """Helpers need seconds to start: with less than this left to train, there are none."""
 
+SECONDS_TO_END = 5.0
+"""As long as a helper may take to put its files in order before it is ended for good."""
+
 
 @dataclass
 class Helpers:
@@ -44,7 +47,11 @@ class Helpers:
         for process in self.processes:
             process.terminate()
         for process, listener in zip(self.processes, self.listeners, strict=True):
-            process.wait()
+            try:
+                process.wait(SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
             listener.join()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
@@ -87,12 +94,13 @@ def helper_main(read_line: Callable[[], str]) -> int:
 
     from nondet.environment import environment, set_up_process
     from nondet.request import Request
+    from nondet.spec import same_task
     from nondet.study import load, train_missing
 
     set_up_process()
     problem = Request.of(order["request"]).prepare()
     study = load(Path(order["folder"]))
-    if problem.identity != study.identity or environment(problem, study.width) != study.environment:
+    if not same_task(problem.identity, study.identity) or environment(problem, study.width) != study.environment:
         return 1
     train_missing(study, problem, on_epoch=lambda done: print(done, file=tell, flush=True))
     return 0

@@ -232,16 +232,25 @@ def tiles(outputs: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
 
 
 def as_array(given: ArrayLike, name: str) -> NDArray[Any]:
-    """`numpy.asarray`, with one sentence where lists do not make an array.
+    """`numpy.asarray`, also of a tensor wherever it is; with one sentence where lists do not make an array.
 
     Raises:
-        BadInput: lists of unequal lengths.
+        BadInput: lists of unequal lengths, or something that is no array at all.
     """
+    tensor: Any = given
     try:
+        if hasattr(tensor, "detach"):  # torch's, which numpy refuses where it has a gradient or is on a GPU
+            tensor = tensor.detach().cpu()
+            return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
         return np.asarray(given)
     except ValueError as error:
         raise BadInput(
             f"{name} must be one rectangular array (got lists of unequal lengths); pad or drop some"
+        ) from error
+    except (TypeError, RuntimeError) as error:
+        raise BadInput(
+            f"{name} must be an array of numbers (got {type(given).__name__}, which numpy refuses); "
+            "convert what is in it to numpy arrays"
         ) from error
 
 

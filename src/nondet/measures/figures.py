@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,31 +30,35 @@ from nondet.measures.errors import (
 from nondet.measures.variability import accuracy_of, mean, sd
 from nondet.measures.variance import accuracy_variance, correctness, variance_uncertainty
 
-DISTANCE_FROM = {
-    "accuracy.sd": 0.0,
-    "cross_entropy.sd": 0.0,
-    "perplexity.sd": 0.0,
-    "accuracy_variance.total": 0.0,
-    "disagreement": 0.0,
-    "correlation.pearson": 1.0,
-    "correlation.spearman": 1.0,
-    "ensemble_delta.cross_entropy": 0.0,
-}
+DISTANCE_FROM = MappingProxyType(
+    {
+        "accuracy.sd": 0.0,
+        "cross_entropy.sd": 0.0,
+        "perplexity.sd": 0.0,
+        "accuracy_variance.total": 0.0,
+        "disagreement": 0.0,
+        "correlation.pearson": 1.0,
+        "correlation.spearman": 1.0,
+        "ensemble_delta.cross_entropy": 0.0,
+    }
+)
 """What a figure is when runs are equal: it never passes that, and its distance from it is skewed. Its interval is one
 of the logarithm of that distance; other figures have intervals on their own scale."""
 
-BOUNDS = {
-    "accuracy.mean": (0.0, 100.0),
-    "accuracy.sd": (0.0, 50.0),
-    "cross_entropy.mean": (0.0, math.inf),
-    "perplexity.mean": (1.0, math.inf),
-    "disagreement": (0.0, 100.0),
-    "correlation.pearson": (-1.0, 1.0),
-    "correlation.spearman": (-1.0, 1.0),
-    "ensemble_delta.accuracy": (-100.0, 100.0),
-    "accuracy_variance.total": (0.0, 2500.0),
-    "accuracy_variance.test_set": (0.0, math.inf),
-}
+BOUNDS = MappingProxyType(
+    {
+        "accuracy.mean": (0.0, 100.0),
+        "accuracy.sd": (0.0, 50.0),
+        "cross_entropy.mean": (0.0, math.inf),
+        "perplexity.mean": (1.0, math.inf),
+        "disagreement": (0.0, 100.0),
+        "correlation.pearson": (-1.0, 1.0),
+        "correlation.spearman": (-1.0, 1.0),
+        "ensemble_delta.accuracy": (-100.0, 100.0),
+        "accuracy_variance.total": (0.0, 2500.0),
+        "accuracy_variance.test_set": (0.0, math.inf),
+    }
+)
 """What a figure of all runs cannot pass. `accuracy_variance.training` has none: on one test set it can be negative, as
 covariances are."""
 

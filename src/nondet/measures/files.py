@@ -1,6 +1,5 @@
 """Outputs and labels of others, read from files as data: mapped where the format allows, never unpickled."""
 
-import json
 import math
 import os
 import re
@@ -13,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from nondet.errors import BadInput
+from nondet.files import read_json
 from nondet.measures import tables
-from nondet.measures.foreign import LABELS, Array, reading, refuse_traps, scratch
+from nondet.measures.foreign import LABELS, Array, reading, refuse_no_file, refuse_traps, scratch
 
 OUTPUTS = ("outputs", "logits")
 TABLES = (".csv", ".parquet")
@@ -40,6 +40,7 @@ def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], N
     Raises:
         BadInput: the path cannot be read, is not whole, or is no array of numbers.
     """
+    refuse_no_file(path)
     if path.is_dir():
         return _read_folder(path)
     if is_table(path):
@@ -61,6 +62,7 @@ def read_labels(path: Path) -> Array:
     Raises:
         BadInput: the path cannot be read, is not whole, or holds no labels.
     """
+    refuse_no_file(path)
     if path.is_dir():
         inside = [child for child in _children(path) if child.stem == "labels"]
         if len(inside) != 1:
@@ -143,7 +145,7 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
         start = 8 + int.from_bytes(file.read(8), "little")
         if start > min(size, LONGEST_HEADER):
             raise ValueError("its header does not fit into it")
-        entries: dict[str, Any] = json.loads(file.read(start - 8), object_pairs_hook=lambda pairs: _once(path, pairs))
+        entries: dict[str, Any] = read_json(file.read(start - 8), lambda names: _refuse_twice(path, names))
         entries.pop("__metadata__", None)
         entry = entries[_chosen(path, list(entries), names, not_these)]
         if entry["dtype"] not in _SAFETENSORS:
@@ -159,12 +161,6 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
         if last - first != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"its header says {shape}, which is not its size")
         return np.memmap(file, dtype, "r", start + first, shape) if last > first else np.empty(shape, dtype)
-
-
-def _once(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON each of whose keys stands in it once."""
-    _refuse_twice(path, [name for name, _ in pairs])
-    return dict(pairs)
 
 
 def _refuse_twice(path: Path, names: Sequence[str]) -> None:

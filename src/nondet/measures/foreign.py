@@ -24,11 +24,20 @@ GROWTH, GROWN = 200, 2**30
 """A file that holds over GROWTH times its own size, and over GROWN bytes, is taken for a trap and refused."""
 
 
+def refuse_no_file(path: Path) -> None:
+    """Refuse a pipe, which would be waited for and can be read only once, a socket and a device.
+
+    Raises:
+        BadInput: it is one.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise BadInput(f"{path} must be a file or a folder (got a device or a pipe); save its content to a file")
+
+
 @contextmanager
 def reading(path: Path, rule: str, way_out: str) -> Generator[None]:
     """Turn whatever a parser meets in a file that is not what it should be into one sentence."""
-    if path.exists() and not (path.is_file() or path.is_dir()):  # opening a pipe would wait for ever
-        raise BadInput(f"{path} must be a file or a folder (got a device or a pipe); save its content to a file")
+    refuse_no_file(path)
     try:
         yield
     except BadInput:

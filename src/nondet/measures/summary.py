@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
 from nondet.measures import by_example, figures
-from nondet.measures.arrays import Integers, checked, checked_classes, predictions
+from nondet.measures.arrays import Integers, as_array, checked, checked_classes, predictions
 from nondet.measures.ensemble import (
     ensemble_accuracy_delta_by_run,
     ensemble_cross_entropy_delta_by_run,
@@ -119,7 +119,8 @@ def measure(outputs: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bo
     """Take every measure of a condition's runs.
 
     Args:
-        outputs: logits `(N, n, c)` of the runs that did not fail.
+        outputs: logits `(N, n, c)` of the runs that did not fail; or their predicted classes `(N, n)` as integers of
+            any type, of which `measure_predictions` takes what they allow.
         labels: classes `(n,)`.
         failed: how many further runs failed.
         examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
@@ -128,7 +129,10 @@ def measure(outputs: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bo
         BadInput: see `checked`; or `failed` is negative.
     """
     check_failed(failed)
-    logits, truth = checked(outputs, labels)
+    given = as_array(outputs, "outputs")
+    if given.ndim == 2 and given.dtype.kind in "iu":
+        return measure_predictions(given, labels, failed, examples)
+    logits, truth = checked(given, labels)
     predicted, losses = predictions(logits), cross_entropy(logits, truth)
     some = figures.some_runs(predicted, losses)
     few = logits[some]

@@ -5,6 +5,7 @@ Importing this package does not import torch: the names and their descriptions a
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nondet.errors import BadInput
@@ -14,36 +15,38 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "build", "parameter_counts"]
 
-MODELS = {
-    "linear": "one fully connected layer",
-    "dense": "one hidden fully connected layer of 512",
-    "conv": "one hidden 5x5 convolution of 64 channels, stride 2",
-    "resnet6": "ResNet for small images: one stage of 2 blocks, 16 channels",
-    "resnet10": "ResNet for small images: 2, 2 blocks of 16, 32 channels",
-    "resnet14": "ResNet for small images: 2, 2, 2 blocks of 16, 32, 64 channels; the protocol's main network",
-    "resnet18": "ResNet for small images: 2, 2, 2, 2 blocks of 64, 128, 256, 512 channels",
-    "resnet20": "ResNet for small images: 3 blocks in each stage of 16, 32, 64 channels",
-    "resnet32": "ResNet for small images: 5 blocks in each stage of 16, 32, 64 channels",
-    "resnet44": "ResNet for small images: 7 blocks in each stage of 16, 32, 64 channels",
-    "resnet56": "ResNet for small images: 9 blocks in each stage of 16, 32, 64 channels",
-    "resnet110": "ResNet for small images: 18 blocks in each stage of 16, 32, 64 channels",
-    "resnet34": "ResNet for small images: 3, 4, 6, 3 blocks of 64, 128, 256, 512 channels",
-    "resnet14x0.125": "ResNet-14 at one eighth of its width",
-    "resnet14x0.25": "ResNet-14 at one quarter of its width",
-    "resnet14x0.5": "ResNet-14 at half its width",
-    "resnet14x2": "ResNet-14 at twice its width",
-    "resnet14x4": "ResNet-14 at four times its width",
-    "resnet14x8": "ResNet-14 at eight times its width",
-    "vgg11": "VGG-11 with batch norm, for images of at least 32 pixels",
-    "shufflenet0.5": "ShuffleNetV2 for small images, at half its width",
-    "shufflenet1": "ShuffleNetV2 for small images",
-    "mnist-cnn": "two 3x3 convolutions of 32 and 64 channels, max pooling, a hidden layer of 128",
-    "mnist-linear": "`linear` for MNIST",
-    "mnist-dense": "`dense` for MNIST",
-    "mnist-conv": "`conv` for MNIST",
-    "imagenet-resnet18": "ResNet-18 for ImageNet: 7x7 stem, max pooling, 1x1-convolution shortcuts",
-    "qrnn": "quasi-recurrent language model (Bradbury et al. 2016)",
-}
+MODELS = MappingProxyType(
+    {
+        "linear": "one fully connected layer",
+        "dense": "one hidden fully connected layer of 512",
+        "conv": "one hidden 5x5 convolution of 64 channels, stride 2",
+        "resnet6": "ResNet for small images: one stage of 2 blocks, 16 channels",
+        "resnet10": "ResNet for small images: 2, 2 blocks of 16, 32 channels",
+        "resnet14": "ResNet for small images: 2, 2, 2 blocks of 16, 32, 64 channels; the protocol's main network",
+        "resnet18": "ResNet for small images: 2, 2, 2, 2 blocks of 64, 128, 256, 512 channels",
+        "resnet20": "ResNet for small images: 3 blocks in each stage of 16, 32, 64 channels",
+        "resnet32": "ResNet for small images: 5 blocks in each stage of 16, 32, 64 channels",
+        "resnet44": "ResNet for small images: 7 blocks in each stage of 16, 32, 64 channels",
+        "resnet56": "ResNet for small images: 9 blocks in each stage of 16, 32, 64 channels",
+        "resnet110": "ResNet for small images: 18 blocks in each stage of 16, 32, 64 channels",
+        "resnet34": "ResNet for small images: 3, 4, 6, 3 blocks of 64, 128, 256, 512 channels",
+        "resnet14x0.125": "ResNet-14 at one eighth of its width",
+        "resnet14x0.25": "ResNet-14 at one quarter of its width",
+        "resnet14x0.5": "ResNet-14 at half its width",
+        "resnet14x2": "ResNet-14 at twice its width",
+        "resnet14x4": "ResNet-14 at four times its width",
+        "resnet14x8": "ResNet-14 at eight times its width",
+        "vgg11": "VGG-11 with batch norm, for images of at least 32 pixels",
+        "shufflenet0.5": "ShuffleNetV2 for small images, at half its width",
+        "shufflenet1": "ShuffleNetV2 for small images",
+        "mnist-cnn": "two 3x3 convolutions of 32 and 64 channels, max pooling, a hidden layer of 128",
+        "mnist-linear": "`linear` for MNIST",
+        "mnist-dense": "`dense` for MNIST",
+        "mnist-conv": "`conv` for MNIST",
+        "imagenet-resnet18": "ResNet-18 for ImageNet: 7x7 stem, max pooling, 1x1-convolution shortcuts",
+        "qrnn": "quasi-recurrent language model (Bradbury et al. 2016)",
+    }
+)
 """Networks by name, in the order of every table."""
 
 

@@ -5,33 +5,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from nondet.decide.alike import Omnibus, Pair, figure, omnibus, pairs
 from nondet.report.effects import Effects
 
-TITLES = {
-    "accuracy.sd": "acc. SD",
-    "perplexity.sd": "PPL SD",
-    "cross_entropy.sd": "CE SD",
-    "disagreement": "disagree",
-    "correlation.pearson": "1 - corr.",
-    "ensemble_delta.accuracy": "ens. acc.",
-    "ensemble_delta.cross_entropy": "ens. CE",
-}
+TITLES = MappingProxyType(
+    {
+        "accuracy.sd": "acc. SD",
+        "perplexity.sd": "PPL SD",
+        "cross_entropy.sd": "CE SD",
+        "disagreement": "disagree",
+        "correlation.pearson": "1 - corr.",
+        "ensemble_delta.accuracy": "ens. acc.",
+        "ensemble_delta.cross_entropy": "ens. CE",
+    }
+)
 """The metrics as a table's columns are called."""
 
-WORDS = {
-    "accuracy.sd": "the accuracy SD",
-    "perplexity.sd": "the perplexity SD",
-    "cross_entropy.sd": "the cross-entropy SD",
-    "disagreement": "disagreement",
-    "correlation.pearson": "1 - correlation",
-    "ensemble_delta.accuracy": "the ensemble's gain in accuracy",
-    "ensemble_delta.cross_entropy": "the ensemble's gain in cross-entropy",
-}
+WORDS = MappingProxyType(
+    {
+        "accuracy.sd": "the accuracy SD",
+        "perplexity.sd": "the perplexity SD",
+        "cross_entropy.sd": "the cross-entropy SD",
+        "disagreement": "disagreement",
+        "correlation.pearson": "1 - correlation",
+        "ensemble_delta.accuracy": "the ensemble's gain in accuracy",
+        "ensemble_delta.cross_entropy": "the ensemble's gain in cross-entropy",
+    }
+)
 
-VERDICTS = {"equivalent": "alike", "different": "differ", "undecided": "open"}
+VERDICTS = MappingProxyType({"equivalent": "alike", "different": "differ", "undecided": "open"})
 
 
 @dataclass(frozen=True)

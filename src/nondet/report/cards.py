@@ -75,8 +75,6 @@ def cards(results: Results, name: str = "", data: str | None = None, *, run_task
     flipping = [example for example in found.top if example.disagreement > 0]
     indices = [example.index for example in flipping]
     drawn, reason = pictures_of(results.study, indices, data, run_task_file=run_task) if indices else ({}, "")
-    if reason and not run_task and str(results.study.request.get("task", "")).endswith(".py"):
-        reason += " (--run-task runs it)"
     return Cards(
         condition=condition.name,
         runs=found.runs,

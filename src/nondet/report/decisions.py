@@ -9,6 +9,7 @@ from typing import Any
 from nondet.decide.compare import MOST_RUNS, POWER, Comparison
 from nondet.decide.plan import Plan
 from nondet.decide.spread import Estimate
+from nondet.plain import plain
 from nondet.report.table import DASH
 
 COLUMNS = 3
@@ -109,11 +110,6 @@ def churn_words(c: Comparison) -> str:
         return text + ": that the change itself adds churn is not shown."
     low, high = c.churn.interval
     return text + f": the change itself adds {c.churn.excess:.2f} ({low:.2f} to {high:.2f}) points."
-
-
-def plain(text: str) -> str:
-    """A name for a terminal: control characters, which could move its cursor, become a question mark."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _ranked(c: Comparison) -> str:

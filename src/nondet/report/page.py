@@ -7,13 +7,15 @@ import hashlib
 from importlib.resources import files
 from typing import Any
 
-from nondet import until
+from nondet import advice, until
+from nondet.plain import plain
 from nondet.report import components, figures, table, words
 from nondet.report.cards import cards
 from nondet.report.dead import dead_words, unreached_words
 from nondet.report.figures.style import content
 from nondet.report.figures.svg import inline
 from nondet.report.results import Results
+from nondet.study import Study
 from nondet.trained import is_text
 
 
@@ -30,7 +32,9 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
     from markupsafe import Markup
 
     here = files("nondet.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown_plainly
+    )
     environment.filters["whole"] = _whole
     template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
     css = (here / "page.css").read_text(encoding="utf-8")
@@ -49,7 +53,7 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
         unstable=cards(results, condition, data, run_task=run_task),
         environment=[(name, str(value)) for name, value in study.environment.items()],
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
-        commands=commands(results),
+        commands=commands(study),
     )
 
 
@@ -63,12 +67,10 @@ def findings(results: Results) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def commands(results: Results) -> list[str]:
-    """The commands that trained the runs, each once, in the order of the conditions; one may have added to another."""
-    study = results.study
-    present = study.store.keys()
-    records = [study.store.record(key) for key in study.planned() if key in present]
-    return list(dict.fromkeys(str(record["command"]) for record in records)) or [study.command_line]
+def commands(study: Study) -> list[str]:
+    """The commands that make the study: one that trained all of it, or one for each part that it has grown."""
+    parts = advice.commands(study)
+    return parts if len(parts) > 1 else [study.command_line]
 
 
 def policy(css: str) -> str:
@@ -82,11 +84,17 @@ def facts(results: Results) -> str:
     runs = len(results.study.planned()) - results.missing
     designs = [_count(len(results.conditions), "condition")] if results.conditions else []
     designs += ["a crossed design"] if results.crossing else []
+    epochs = results.study.identity["recipe"].get("epochs", 0)
     return (
         f"{_count(runs, 'run')}, {', '.join(designs)}, "
         f"{_count(len(results.study.labels), 'test token' if is_text(results.study) else 'test example')}, "
-        f"{_count(results.study.identity['recipe']['epochs'], 'epoch')}"
+        f"{_count(epochs, 'epoch')}"
     )
+
+
+def _shown_plainly(value: object) -> object:
+    """Whatever the template fills in: text without characters that would do something; markup of our own as it is."""
+    return plain(value) if type(value) is str else value
 
 
 def _whole(text: str) -> str:

@@ -62,8 +62,8 @@ def pictures_of(
     if is_text(study):
         return {}, "a text has words, not pictures"
     try:
-        _require_at_hand(study, data, run_task_file)
-        inputs = _test_inputs(study, indices, data)
+        _require_at_hand(study, data)
+        inputs = _test_inputs(study, indices, data, run_task_file)
     except Exception as error:  # whatever a user's file or a damaged data set comes to
         known = isinstance(error, BadInput | Damaged)
         return {}, str(error) if known else f"the test inputs cannot be read ({type(error).__name__}: {error})"
@@ -98,24 +98,23 @@ def _png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _require_at_hand(study: Study, data: str | None, run_task_file: bool) -> None:
-    """BadInput, with the way out, where reading the inputs would run a file that nobody named, or fetch from afar."""
+def _require_at_hand(study: Study, data: str | None) -> None:
+    """BadInput, with the way out, where reading the inputs would fetch them from afar."""
     from nondet.data.fetch import SOURCES, is_cached
+    from nondet.request import Request
 
-    task = str(study.request.get("task", ""))
-    if task.endswith(".py") and not run_task_file:
-        raise BadInput(f"the pictures are read by the task's own file, {task}, which is code and was not run")
-    if task in SOURCES and not (data or study.request.get("data")) and not is_cached(task):
-        raise BadInput(f"the data of {task} are not on this machine; give --data DIR")
+    request = Request.of(study.request) if study.request else None
+    if request and request.task in SOURCES and not (data or request.data) and not is_cached(request.task):
+        raise BadInput(f"the data of {request.task} are not on this machine; give --data DIR")
 
 
-def _test_inputs(study: Study, indices: Sequence[int], data: str | None) -> list[np.ndarray]:
+def _test_inputs(study: Study, indices: Sequence[int], data: str | None, run_task: bool) -> list[np.ndarray]:
     """The inputs of these examples as the task has them, float32 where they are floats."""
     import torch
 
     from nondet.runner import problem_of
 
-    inputs = problem_of(study, "cpu", data).test[0]
+    inputs = problem_of(study, "cpu", data, run_task=run_task).test[0]
     if isinstance(inputs, torch.Tensor):
         chosen = inputs[list(indices)]
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nondet import __version__
 from nondet.errors import BadInput
 from nondet.measures import Measures, Uncertainty, mean_uncertainty, measure, pairwise_uncertainty
 from nondet.measures.errors import UNKNOWN
@@ -107,6 +108,7 @@ class Results:
         """The JSON contract of `nondet show --json`."""
         return {
             "format": FORMAT,
+            "nondet": __version__,
             "task": self.study.identity["name"],
             "recipe": dict(self.study.identity["recipe"]),
             "environment": dict(self.study.environment),

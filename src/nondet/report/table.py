@@ -11,6 +11,7 @@ from rich.text import Text
 
 from nondet.measures import Measures
 from nondet.measures.language import LanguageMeasures
+from nondet.plain import plain
 from nondet.report.results import AnyMeasures, Results
 from nondet.trained import is_text
 
@@ -100,9 +101,9 @@ def _small(value: float, decimals: int) -> str:
 def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str] = HEAD) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, title in enumerate(titles):
-        table.add_column(Text(title), justify="left" if number == 0 else "right", overflow="fold")
+        table.add_column(Text(plain(title)), justify="left" if number == 0 else "right", overflow="fold")
     for row in body:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(plain(cell)) for cell in row))
     return table
 
 
@@ -116,6 +117,7 @@ def _line(cells: Sequence[str], escape: Callable[[str], str]) -> str:
 
 
 def _markdown(cell: str) -> str:
+    cell = plain(cell)
     for character in "\\|`*_<>[]":
         cell = cell.replace(character, f"\\{character}")
     return cell

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nondet.environment import environment
-from nondet.errors import BadInput, Damaged
+from nondet.environment import differing, environment
+from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
 from nondet.spec import RunSpec
-from nondet.store import Stored
 from nondet.study import Study
-from nondet.trained import retrain
+from nondet.trained import read_run
 from nondet.training.classify import evaluate
 from nondet.training.problem import Problem
 from nondet.training.stack import Stack, new_stack
@@ -80,7 +79,7 @@ def outputs(runs: Runs, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Those of these arrays that every run has: name -> (N, ...)."""
     read: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for spec in runs.specs:
-        arrays = _stored(runs.study, spec).arrays
+        arrays = read_run(runs.study, spec).arrays
         for name in names:
             read[name] += [arrays[name]] if name in arrays else []
     return {name: np.stack(found) for name, found in read.items() if len(found) == len(runs.specs)}
@@ -88,7 +87,7 @@ def outputs(runs: Runs, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def keeps_weights(runs: Runs) -> bool:
     """Whether the runs' weights are there."""
-    names = _stored(runs.study, runs.specs[0]).arrays
+    names = read_run(runs.study, runs.specs[0]).arrays
     return all(any(name.startswith(prefix) for name in names) for prefix in runs.prefixes)
 
 
@@ -102,7 +101,7 @@ def stacks(problem: Problem, runs: Runs) -> Iterator[tuple[int, list[Stack]]]:
     base.skeleton.eval()
     for start in range(0, len(runs.specs), runs.study.width):
         specs = runs.specs[start : start + runs.study.width]
-        arrays = [_stored(runs.study, spec).arrays for spec in specs]
+        arrays = [read_run(runs.study, spec).arrays for spec in specs]
         filled = [*arrays, *[arrays[0]] * (runs.study.width - len(arrays))]
         members = [_loaded(base, filled, prefix) for prefix in runs.prefixes]
         _check_outputs(problem, runs.study, specs, [a["outputs"] for a in arrays], members)
@@ -112,13 +111,11 @@ def stacks(problem: Problem, runs: Runs) -> Iterator[tuple[int, list[Stack]]]:
 def _loaded(base: Stack, runs: Sequence[Mapping[str, np.ndarray]], prefix: str) -> Stack:
     """The stack with kept weights in place of its own."""
 
-    def kept(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {
-            name: torch.stack([torch.from_numpy(run[prefix + name]) for run in runs]).to(w.device, w.dtype)
-            for name, w in weights.items()
-        }
+    def kept(name: str, like: Tensor) -> Tensor:
+        stored = torch.stack([torch.from_numpy(run[prefix + name]) for run in runs]).to(like.device)
+        return torch.view_as_complex(stored) if like.is_complex() else stored.to(like.dtype)
 
-    return replace(base, trained=kept(base.trained), frozen=kept(base.frozen), buffers=kept(base.buffers))
+    return base.holding({name: kept(name, w) for name, w in base.weights.items()})
 
 
 def _check_outputs(
@@ -139,14 +136,5 @@ def _check_outputs(
 
 
 def _differing(study: Study, problem: Problem) -> str:
-    here = environment(problem, study.width)
-    changed = {name: value for name, value in study.environment.items() if here.get(name) != value}
-    fields = [f"{name} is different: study={value}, here={here.get(name)}" for name, value in changed.items()]
+    fields = differing(study.environment, environment(problem, study.width))
     return "; ".join(fields) or "in nothing that a study records"
-
-
-def _stored(study: Study, spec: RunSpec) -> Stored:
-    try:
-        return study.store.get(spec.key)
-    except Damaged as error:
-        raise Damaged(f"{error}; {retrain(study)}") from error

@@ -11,7 +11,7 @@ from nondet.errors import BadInput
 from nondet.stabilize.kept import control_holds, sound_runs
 from nondet.stabilize.methods import Method, OnProgress, methods
 from nondet.study import Study, load
-from nondet.tasks import BUILT_IN, Recipe
+from nondet.tasks import BUILT_IN, Recipe, is_file
 from nondet.training.problem import Problem
 
 CYCLES = 5
@@ -39,7 +39,7 @@ class Stabilized:
 
 def is_task(target: str) -> bool:
     """Whether this names a task, which is trained, or else a study's folder."""
-    return target in BUILT_IN or target.endswith(".py")
+    return target in BUILT_IN or is_file(target)
 
 
 def stabilize(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from nondet.stabilize.kept import Runs, stacks
 from nondet.stabilize.views import View, margin, padded_batches, seen
-from nondet.training.classify import TEST_BATCH, at_least_float32
+from nondet.training.classify import TEST_BATCH, answers
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
-from nondet.training.stack import Stack, over_stack
+from nondet.training.stack import Stack
 
 
 def augmented_outputs(
@@ -59,19 +57,10 @@ def _of_stack(
         sums: dict[str, Tensor] = {}
         for view, names in users.items():
             for member in members:
-                logits = _logits(member, seen(padded, view, edge)).double()
+                logits = answers(member, seen(padded, view, edge)).double()
                 for name in names:
                     sums[name] = sums[name] + logits if name in sums else logits
                 on_pass()
         for name, total in sums.items():
             parts[name].append((total / (len(sets[name]) * len(members))).to("cpu", dtype))
     return {name: torch.cat(p, dim=1) for name, p in parts.items()}
-
-
-def _logits(stack: Stack, inputs: Tensor) -> Tensor:
-    """Every run's logits for the same inputs (B, ...): (R, B, c)."""
-
-    def forward(trained: Any, frozen: Any, buffers: Any, x: Tensor) -> Tensor:
-        return at_least_float32(functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x,)))
-
-    return over_stack(forward, stack.trained, stack.frozen, stack.buffers, shared=[inputs])

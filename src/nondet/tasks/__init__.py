@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 
 from nondet.errors import BadInput
 from nondet.tasks.options import Options
 from nondet.tasks.task import Recipe, Task
 
-__all__ = ["BUILT_IN", "Options", "Recipe", "Task", "load_task"]
+__all__ = ["BUILT_IN", "Options", "Recipe", "Task", "is_file", "load_task"]
 
 
 @dataclass(frozen=True)
@@ -24,24 +25,33 @@ class About:
 _PICTURES = ("init", "shuffle", "augment", "order", "bit")
 _TEXT = ("init", "dropout", "order", "bit")
 
-BUILT_IN = {
-    "digits": About("scikit-learn's 1,797 handwritten digits, 8 x 8, and a small ResNet", _PICTURES),
-    "mnist": About("60,000 handwritten digits, 28 x 28, and a small convolutional network", _PICTURES),
-    "fashion-mnist": About("60,000 pictures of clothes, 28 x 28, and a small convolutional network", _PICTURES),
-    "cifar10": About(
-        "50,000 pictures of 10 classes, 32 x 32, and ResNet-14: the protocol's main experiment", _PICTURES
-    ),
-    "cifar100": About("50,000 pictures of 100 classes, 32 x 32, and ResNet-34", _PICTURES),
-    "ptb": About("the Penn Treebank, 10,000 words, and a QRNN language model", _TEXT),
-    "text": About("any folder with train, valid and test text, and a QRNN language model", _TEXT),
-    "imagenet": About("ImageNet, or any folder with one folder of pictures for each class, and ResNet-18", _PICTURES),
-}
+BUILT_IN = MappingProxyType(
+    {
+        "digits": About("scikit-learn's 1,797 handwritten digits, 8 x 8, and a small ResNet", _PICTURES),
+        "mnist": About("60,000 handwritten digits, 28 x 28, and a small convolutional network", _PICTURES),
+        "fashion-mnist": About("60,000 pictures of clothes, 28 x 28, and a small convolutional network", _PICTURES),
+        "cifar10": About(
+            "50,000 pictures of 10 classes, 32 x 32, and ResNet-14: the protocol's main experiment", _PICTURES
+        ),
+        "cifar100": About("50,000 pictures of 100 classes, 32 x 32, and ResNet-34", _PICTURES),
+        "ptb": About("the Penn Treebank, 10,000 words, and a QRNN language model", _TEXT),
+        "text": About("any folder with train, valid and test text, and a QRNN language model", _TEXT),
+        "imagenet": About(
+            "ImageNet, or any folder with one folder of pictures for each class, and ResNet-18", _PICTURES
+        ),
+    }
+)
 """The tasks that come with nondet; each is the function `task` of its module, whose recipe is RECIPE."""
 
 
 def module_of(name: str) -> str:
     """The module of a task that comes with nondet."""
     return f"nondet.tasks.{name.replace('-', '_')}"
+
+
+def is_file(name: str) -> bool:
+    """Whether a task of this name is a user's own file: code, which runs when it is loaded."""
+    return name not in BUILT_IN and name.endswith(".py")
 
 
 def load_task(name: str, options: Options | None = None) -> Task:
@@ -58,7 +68,7 @@ def load_task(name: str, options: Options | None = None) -> Task:
                 f"digits come with scikit-learn and are read from no folder (got --data {options.data}); leave it out"
             )
         return import_module(module_of(name)).task(options)
-    if name.endswith(".py"):
+    if is_file(name):
         from nondet.tasks.user import load_file
 
         if options != Options():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput
+from nondet.files import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -211,7 +212,7 @@ def _parsed(text: str) -> Any:
     if text in words:
         return words[text]
     try:
-        value = json.loads(text)
+        value = read_json(text.encode(errors="replace"))
     except ValueError:
         try:
             return float(text)  # such as .1, which JSON does not know

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
-from torch import Tensor
 
 from nondet.tasks.task import Recipe
 from nondet.training.stack import Stack, wide
@@ -50,8 +47,5 @@ def _approach(stack: Stack, kind: str, share: float) -> None:
 
 def averaged(stack: Stack, kind: str) -> Stack:
     """The stack with its averages in place of its weights; copies, so that nothing done to it comes back."""
-
-    def means(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: stack.averages[f"{kind}.{name}"].to(w.dtype, copy=True) for name, w in weights.items()}
-
-    return replace(stack, trained=means(stack.trained), frozen=means(stack.frozen), buffers=means(stack.buffers))
+    weights = stack.weights.items()
+    return stack.holding({name: stack.averages[f"{kind}.{name}"].to(w.dtype, copy=True) for name, w in weights})

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import functional_call
 
 from nondet.measures.arrays import LARGEST
 from nondet.sources import FIXED_SEED, stream
 from nondet.training import averages
-from nondet.training.dropout import draw_uniforms, given_dropout, recorded_dropout
+from nondet.training.dropout import draw_uniforms, recorded_dropout
 from nondet.training.problem import Problem
-from nondet.training.stack import Seeds, Stack, over_stack, set_rate
+from nondet.training.stack import Seeds, Stack, set_rate
 
 TEST_BATCH = 256
 """Test examples in one forward pass. Another number would be another kernel, and perhaps another last bit."""
@@ -97,6 +96,24 @@ def mini_batches(
         yield inputs.unflatten(0, part.shape), labels
 
 
+def trial_batches(
+    problem: Problem, run: Seeds, steps: int, limit: int | None
+) -> list[tuple[Tensor, Tensor, np.ndarray]]:
+    """Mini-batches of a run's first epoch, the last of them too: inputs (B, ...), labels (B,), places (B,).
+
+    limit: the most examples of each; None for whole ones. A training set of one mini-batch gives it several times.
+    """
+    plan, n, batch = epoch_plan(problem, run, 0), len(problem.train[0]), problem.recipe.batch_size
+    starts = list(range(0, n, batch))
+    found: list[tuple[Tensor, Tensor, np.ndarray]] = []
+    for start in [*(starts * steps)[: steps - 1], starts[-1]]:
+        index = plan.examples[start : start + batch][:limit]
+        inputs = augmented(problem, index, [draw[index] for draw in plan.draws])
+        labels = problem.train[1][torch.from_numpy(index).to(problem.device)]
+        found.append((inputs, labels, np.arange(len(index))))
+    return found
+
+
 def augmented(problem: Problem, index: np.ndarray, draws: Sequence[np.ndarray]) -> Tensor:
     """Training inputs (m, ...) by index (m,), augmented as the draws of each, (m, k) for each augmentation, say."""
     if not isinstance(problem.train[0], Tensor):
@@ -115,14 +132,11 @@ def placed(problem: Problem, inputs: Tensor) -> Tensor:
 def train_step(stack: Stack, inputs: Tensor, labels: Tensor, uniforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """One optimizer step of every run; returns each one's mean loss and number of correct answers, both (R,)."""
 
-    def forward(trained: Any, frozen: Any, buffers: Any, x: Tensor, y: Tensor, *u: Tensor) -> tuple[Tensor, Tensor]:
-        with given_dropout(u):
-            outputs = functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x,))  # (B, c)
+    def forward(call: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = call(x)  # (B, c)
         return F.cross_entropy(at_least_float32(outputs), y), (outputs.detach().argmax(1) == y).sum()
 
-    losses, correct = over_stack(forward, stack.trained, stack.frozen, stack.buffers, inputs, labels, *uniforms)
-    stack.learn(losses)
-    return losses, correct
+    return stack.step(forward, inputs, labels, uniforms=uniforms)
 
 
 def at_least_float32(outputs: Tensor) -> Tensor:
@@ -132,13 +146,16 @@ def at_least_float32(outputs: Tensor) -> Tensor:
 
 def evaluation_batches(problem: Problem, first: int | None = None) -> Iterator[Tensor]:
     """The test inputs (or the first of them), a batch at a time; copies, since a model may change its input."""
-    inputs, n = problem.test[0], len(problem.test[1][:first])
-    for start in range(0, n, TEST_BATCH):
-        stop = min(start + TEST_BATCH, n)
-        if isinstance(inputs, Tensor):
-            yield inputs[start:stop].clone()
-        else:
-            yield placed(problem, inputs.batch(np.arange(start, stop), None))
+    n = len(problem.test[1][:first])
+    return (part_of_test(problem, start, n) for start in range(0, n, TEST_BATCH))
+
+
+def part_of_test(problem: Problem, start: int, n: int) -> Tensor:
+    """The batch of the first n test inputs that begins at `start`; a copy."""
+    inputs, stop = problem.test[0], min(start + TEST_BATCH, n)
+    if isinstance(inputs, Tensor):
+        return inputs[start:stop].clone()
+    return placed(problem, inputs.batch(np.arange(start, stop), None))
 
 
 @torch.no_grad()
@@ -146,14 +163,12 @@ def evaluate(problem: Problem, stack: Stack, first: int | None = None) -> Tensor
     """Every run's logits on the test set (or on its first examples): (R, n, c), on the CPU."""
     stack.skeleton.eval()
 
-    def forward(trained: Any, frozen: Any, buffers: Any, x: Tensor) -> Tensor:
-        return at_least_float32(functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x,)))
+    return torch.cat([answers(stack, x).cpu() for x in evaluation_batches(problem, first)], dim=1)
 
-    outputs = [
-        over_stack(forward, stack.trained, stack.frozen, stack.buffers, shared=[x]).cpu()
-        for x in evaluation_batches(problem, first)
-    ]
-    return torch.cat(outputs, dim=1)
+
+def answers(stack: Stack, inputs: Tensor) -> Tensor:
+    """Every run's logits for the same inputs (B, ...): (R, B, c)."""
+    return stack.map(lambda call, x: at_least_float32(call(x)), shared=[inputs])
 
 
 def outputs(problem: Problem, stack: Stack) -> tuple[dict[str, Tensor], Tensor]:
@@ -172,9 +187,9 @@ def refresh_statistics(problem: Problem, stack: Stack) -> None:
     """
     stack.skeleton.train()
 
-    def forward(trained: Any, frozen: Any, buffers: Any, x: Tensor) -> Tensor:
+    def forward(call: Any, x: Tensor) -> Tensor:
         with recorded_dropout():
-            return functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x,))
+            return call(x)
 
     n, batch = len(problem.train[1]), problem.recipe.batch_size
     for start in range(0, n, batch):
@@ -183,4 +198,4 @@ def refresh_statistics(problem: Problem, stack: Stack) -> None:
             x = problem.train[0][index[0] : index[-1] + 1].clone()
         else:
             x = placed(problem, problem.train[0].batch(index, None))
-        over_stack(forward, stack.trained, stack.frozen, stack.buffers, shared=[x])
+        stack.map(forward, shared=[x])

@@ -1,13 +1,15 @@
-"""Dropout inside a stack: every run takes its masks from its own stream.
+"""Dropout with numbers of its own: every run takes its masks from its own stream.
 
 Under vmap a model cannot draw its own random numbers, and torch's global generator would tie the runs together. So
 each call of a dropout function in the model's forward pass is met by a function mode, and answered with uniform
 numbers drawn beforehand. How many calls there are, and of which shapes, one trial run of the model tells.
+
+`torch.compile` traces through the mode, so it is written plainly: what the compiler cannot follow, it leaves out in
+silence, and the model with it.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,30 +20,40 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-_ELEMENTS: dict[Any, bool] = {F.dropout: True, F.dropout1d: False, F.dropout2d: False, F.dropout3d: False}
-"""Whether the function drops single elements, or else whole channels."""
+_SWITCH: Any = torch.Tensor.requires_grad  # a property, whose setter a mode sees
 
 
 class _Dropout(TorchFunctionMode):
-    def __init__(self, uniforms: Callable[[tuple[int, ...], torch.dtype], Tensor]) -> None:
+    """stacked: under vmap, where switching a weight's training on or off would do nothing, in silence."""
+
+    def __init__(self, uniforms: Callable[[tuple[int, ...], torch.dtype], Tensor], stacked: bool = False) -> None:
         super().__init__()
         self.uniforms = uniforms
+        self.stacked = stacked
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func not in _ELEMENTS:
-            return func(*args, **(kwargs or {}))
-        call = inspect.signature(func).bind(*args, **(kwargs or {}))
-        call.apply_defaults()
-        x, p = call.arguments["input"], float(call.arguments["p"])
-        if not call.arguments["training"] or p == 0:
-            return x
+        if func is F.dropout:
+            return self._drop(True, *args, **(kwargs or {}))
+        if func is F.dropout1d or func is F.dropout2d or func is F.dropout3d:
+            return self._drop(False, *args, **(kwargs or {}))
+        if self.stacked and func == _SWITCH.__set__:
+            raise RuntimeError("the forward pass changes whether a weight is trained")
+        return func(*args, **(kwargs or {}))
+
+    def _drop(
+        self, elements: bool, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    ) -> Tensor:
+        """Drop single elements, or else whole channels; the arguments are those of torch's own functions."""
+        if not training or p == 0:
+            return input
         if p == 1:
-            return x * 0
-        shape = tuple(x.shape) if _ELEMENTS[func] else (*x.shape[:2], *(1 for _ in x.shape[2:]))
-        keep = self.uniforms(shape, x.dtype) >= p
-        return x * (keep.to(x.dtype) / (1 - p))
+            return input.mul_(0) if inplace else input * 0
+        shape = tuple(input.shape) if elements else (*input.shape[:2], *(1 for _ in input.shape[2:]))
+        keep = self.uniforms(shape, input.dtype) >= p
+        mask = keep.to(input.dtype) / (1 - p)
+        return input.mul_(mask) if inplace else input * mask
 
 
 @contextmanager
@@ -57,12 +69,65 @@ def recorded_dropout() -> Generator[list[tuple[int, ...]]]:
         yield shapes
 
 
+class _InTurn:
+    """The next of these numbers at each call."""
+
+    def __init__(self, uniforms: Sequence[Tensor]) -> None:
+        self.uniforms = list(uniforms)
+        self.at = 0
+
+    def __call__(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        uniforms = self.uniforms[self.at]
+        self.at += 1
+        return uniforms
+
+
+class _Again:
+    """The next of these numbers at each new call, and the same ones again where a call is repeated.
+
+    A checkpointed block runs a second time in the backward pass, from the state of torch's global generator that it
+    had the first time. So each call draws a ticket there, and a ticket that was seen before names its numbers.
+    """
+
+    def __init__(self, uniforms: Sequence[Tensor]) -> None:
+        self.rest = iter(uniforms)
+        self.seen: dict[float, Tensor] = {}
+
+    def __call__(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        ticket = float(torch.rand((), dtype=torch.float64))
+        if ticket not in self.seen:
+            self.seen[ticket] = next(self.rest)
+        return self.seen[ticket]
+
+
 @contextmanager
-def given_dropout(uniforms: Sequence[Tensor]) -> Generator[None]:
-    """Answer each dropout call with the next of these uniform numbers in [0, 1)."""
-    rest = iter(uniforms)
-    with _Dropout(lambda shape, dtype: next(rest)):
+def given_dropout(uniforms: Sequence[Tensor], again: bool = False, stacked: bool = False) -> Generator[None]:
+    """Answer each dropout call with the next of these uniform numbers in [0, 1).
+
+    again: whether the block holds the backward pass of a model that recomputes its dropout there.
+    stacked: whether it is under vmap.
+    """
+    if not again:
+        with _Dropout(_InTurn(uniforms), stacked):
+            yield
+        return
+    with torch.random.fork_rng(devices=[]), _Dropout(_Again(uniforms)):
         yield
+
+
+def backward(loss: Tensor, again: bool) -> None:
+    """The backward pass; with `again`, the function modes around it stay on while it runs parts of the model again.
+
+    torch's own functions take a mode off while they run, so the engine is called as they call it.
+    """
+    if not again:
+        loss.backward()
+        return
+    engine: Any = torch.autograd.Variable
+    ones = torch.ones_like(loss)
+    engine._execution_engine.run_backward(
+        (loss,), (ones,), False, False, (), allow_unreachable=True, accumulate_grad=True
+    )
 
 
 def draw_uniforms(

@@ -23,23 +23,35 @@ class BitChange:
     after: str
 
 
-def change_bit(parameters: Mapping[str, Tensor], seed: int, which: str = "first") -> BitChange | None:
+def change_bit(
+    parameters: Mapping[str, Tensor],
+    seed: int,
+    which: str = "first",
+    reached: Mapping[str, Tensor] | None = None,
+) -> BitChange | None:
     """Move one element of one parameter to the next float up or down, each with probability 1/2, in place.
 
     which: "first", an element of the first weight tensor (of two axes or more); "random", any element of all
     parameters; or a parameter's name. Zeros are passed over: the float next to zero is too small to change a sum.
+    reached: of each parameter the elements that may be chosen, as booleans of its shape: those with a gradient. One
+    without, such as the row of an embedding for a word that no example uses, changes nothing.
     The fixed seed changes nothing, so that the run with all seeds fixed is the one that every condition shares.
     Source: Summers & Dinneen 2021, section 4.1; like there, the first layer's weight is the usual choice.
     """
     if seed == FIXED_SEED:
         return None
-    places = {
-        name: tensor.detach().reshape(-1).nonzero().view(-1) for name, tensor in _chosen(parameters, which).items()
-    }
+    chosen = _chosen(parameters, which)
+    places = {name: _places(tensor, (reached or {}).get(name)) for name, tensor in chosen.items()}
     count = sum(len(place) for place in places.values())
     if not count:
+        names = ", ".join(places)
+        if any(bool(tensor.detach().count_nonzero()) for tensor in chosen.values()):
+            raise BadInput(
+                f"the bit source needs a weight that reaches the loss, and no element of {names} has a gradient in the "
+                "first mini-batches; choose another with --set bit=NAME"
+            )
         raise BadInput(
-            f"the bit source needs a weight that is not zero, and {', '.join(places)} is all zeros; "
+            f"the bit source needs a weight that is not zero, and {names} is all zeros; "
             "choose another with --set bit=NAME, or vary bit from a later --onset"
         )
     rng = stream("bit", seed)
@@ -56,28 +68,35 @@ def change_bit(parameters: Mapping[str, Tensor], seed: int, which: str = "first"
     return BitChange(name, tuple(int(i) for i in index), _bits(before), _bits(flat[at]))
 
 
+def _places(tensor: Tensor, reached: Tensor | None) -> Tensor:
+    """The elements of a parameter, flattened, that may be changed."""
+    may = tensor.detach().reshape(-1) != 0
+    return (may if reached is None else may & reached.to(may.device).reshape(-1)).nonzero().view(-1)
+
+
 def has_bit(parameters: Mapping[str, Tensor], which: str = "first") -> bool:
     """Whether `change_bit` can find a weight to change; BadInput if the one named is not there.
 
     One that is named may be all zeros at the start, as biases are, and no longer at a later onset.
     """
-    if which == "first" and not any(tensor.dim() >= 2 for tensor in parameters.values()):
+    if which == "first" and not any(t.dim() >= 2 and t.is_floating_point() for t in parameters.values()):
         return False
     chosen = _chosen(parameters, which)
     return which in chosen or any(bool(tensor.detach().count_nonzero()) for tensor in chosen.values())
 
 
 def _chosen(parameters: Mapping[str, Tensor], which: str) -> dict[str, Tensor]:
+    real = {name: tensor for name, tensor in parameters.items() if tensor.is_floating_point()}
     if which == "random":
-        return dict(parameters)
+        return real
     if which == "first":
-        names = [name for name, tensor in parameters.items() if tensor.dim() >= 2][:1]
+        names = [name for name, tensor in real.items() if tensor.dim() >= 2][:1]
         if not names:
             raise BadInput("the bit source needs a weight of two axes or more, and this model has none; leave bit out")
         return {names[0]: parameters[names[0]]}
-    if which not in parameters:
+    if which not in real:
         raise BadInput(
-            f"bit must be first, random or the name of a parameter (got {which!r}); choose from {', '.join(parameters)}"
+            f"bit must be first, random or the name of a real parameter (got {which!r}); choose from {', '.join(real)}"
         )
     return {which: parameters[which]}
 

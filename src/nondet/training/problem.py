@@ -5,26 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED, SOURCES, seeded_globals, stream
 from nondet.tasks.task import Recipe, Task, sha256_of_json
-from nondet.training.dropout import recorded_dropout
+from nondet.training.dropout import backward, recorded_dropout
 from nondet.training.perturb import has_bit
 from nondet.training.schedule import lr_factor
 
 if TYPE_CHECKING:
     from nondet.data.streamed import Streamed
     from nondet.training.augment import Augmentation
+    from nondet.training.plain import Batch, Trace
     from nondet.training.track import Track
 
 
@@ -39,6 +41,11 @@ class Problem:
     sources: the sources of nondeterminism that this task has.
     identity: what names the task in a run's key.
     track: what is looked at on the way. tf32: whether CUDA may round factors to TF32.
+    alone: why its models can only be trained one at a time; empty if nothing is known against a stack.
+    again: whether the backward pass runs parts of the forward pass again, with dropout in them.
+    compiled: whether the model is compiled by torch. state: the attribute in which it keeps count by itself, if any.
+    repeats: whether one model trained twice takes the same steps; else nothing can be held against it.
+    reached: of each parameter the elements that had a gradient in the trial steps.
     """
 
     task: Task
@@ -51,6 +58,12 @@ class Problem:
     identity: Mapping[str, Any]
     track: Track | None = None
     tf32: bool = False
+    alone: str = ""
+    again: bool = False
+    compiled: bool = False
+    state: str = ""
+    repeats: bool = True
+    reached: Mapping[str, Tensor] | None = None
 
     @property
     def augment(self) -> tuple[Augmentation | Streamed, ...]:
@@ -85,7 +98,20 @@ def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
         raise BadInput("model must know its shapes from the start (it has lazy layers); give their sizes")
     if not any(p.requires_grad for p in model.parameters()):
         raise BadInput("model must have parameters to train (it has none that require a gradient)")
-    return model.to(getattr(torch, recipe.precision))
+    return _in_precision(model, getattr(torch, recipe.precision))
+
+
+def _in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The model with real numbers of this type, and complex ones of the type that goes with it.
+
+    `model.to(dtype)` would keep the real part of a complex weight alone.
+    """
+    with_it = torch.complex128 if dtype == torch.float64 else torch.complex64
+
+    def converted(t: Tensor) -> Tensor:
+        return t.to(with_it) if t.is_complex() else t.to(dtype) if t.is_floating_point() else t
+
+    return model._apply(converted)  # pyright: ignore[reportPrivateUsage] -- what `to` itself calls
 
 
 def prepare(
@@ -111,8 +137,9 @@ def prepare(
     train, test = (_checked(name, data, recipe) for name, data in (("train", task.train), ("test", task.test)))
     if not isinstance(train[0], Tensor) and task.augment:
         raise BadInput("streamed inputs draw their own augmentations; leave the task's augment empty")
-    model = build_model(task, recipe, FIXED_SEED)
-    dropout = _try_text(model, train, test, recipe) if recipe.bptt else _try_batches(model, train, test, recipe)
+    model, seen = build_model(task, recipe, FIXED_SEED), Seen()
+    trial = _try_text if recipe.bptt else _try_batches
+    dropout = trial(model, train, test, recipe, seen)
     has = {
         "shuffle": not recipe.bptt,
         "augment": bool(task.augment) or not isinstance(train[0], Tensor),
@@ -121,7 +148,7 @@ def prepare(
         "kernels": device.type == "cuda",
     }
     looked = tracking.choose(model, track, layers, recipe.epochs) if track else None
-    return Problem(
+    problem = Problem(
         task=task,
         recipe=recipe,
         device=device,
@@ -132,7 +159,48 @@ def prepare(
         identity=_identity(task, recipe, model, _data_hash(train, test), looked),
         track=looked,
         tf32=tf32,
+        **asdict(seen),
     )
+    return _with_trial(problem)
+
+
+def _with_trial(problem: Problem) -> Problem:
+    """The problem with what a few steps of one model came to, on the CPU: what its runs compute is in their names.
+
+    In float64 if the model can be trained in it, so that another processor gives the same numbers but for the last
+    digits. A model that does not repeat its own steps has no such numbers: its control will tell.
+    """
+    from nondet.training import plain
+
+    here = replace(problem, device=torch.device("cpu"), train=_on_cpu(problem.train), test=_on_cpu(problem.test))
+    run = dict.fromkeys(problem.sources, FIXED_SEED)
+    taken = plain.batches(here, run, small=True)
+    first = _traced(here, run, taken)
+    repeats = plain.trace(here, run, plain.batches(here, run, small=True), first[1], answers=False).same(first[0])
+    reached = plain.all_reached(here, run, taken, first[0].reached)
+    trial = {"precision": first[1], **first[0].numbers()} if repeats else None
+    return replace(problem, identity={**problem.identity, "trial": trial}, repeats=repeats, reached=reached)
+
+
+def _traced(problem: Problem, run: Mapping[str, int], taken: Sequence[Batch]) -> tuple[Trace, str]:
+    """The steps, and the precision they were taken in: float64, or else the recipe's."""
+    from nondet.training import plain
+
+    for precision in ("float64", problem.recipe.precision):
+        try:
+            return plain.trace(problem, run, taken, precision, answers=False), precision
+        except OSError:
+            raise
+        except Exception as error:
+            if precision == problem.recipe.precision and isinstance(error, BadInput):
+                raise
+            if precision == problem.recipe.precision:
+                raise BadInput(f"the model cannot be trained: {first_line(error)}; mend it and try again") from error
+    raise AssertionError("the last precision returned or raised")
+
+
+def _on_cpu(data: tuple[Tensor | Streamed, Tensor]) -> tuple[Tensor | Streamed, Tensor]:
+    return _on(torch.device("cpu"), data)
 
 
 def _on(device: torch.device, data: tuple[Tensor | Streamed, Tensor]) -> tuple[Tensor | Streamed, Tensor]:
@@ -146,23 +214,27 @@ def _first(inputs: Tensor | Streamed, count: int) -> Tensor:
 
 
 def _try_text(
-    model: nn.Module, train: tuple[Any, Tensor], test: tuple[Any, Tensor], recipe: Recipe
+    model: nn.Module, train: tuple[Any, Tensor], test: tuple[Any, Tensor], recipe: Recipe, seen: Seen
 ) -> dict[int, list[tuple[int, ...]]]:
     from nondet.training import text
 
-    text.try_out(model, *test, recipe)
-    return text.try_out(model, *train, recipe)
+    text.try_out(model, *test, recipe, seen)
+    return text.try_out(model, *train, recipe, seen)
 
 
 def _try_batches(
-    model: nn.Module, train: tuple[Tensor | Streamed, Tensor], test: tuple[Tensor | Streamed, Tensor], recipe: Recipe
+    model: nn.Module,
+    train: tuple[Tensor | Streamed, Tensor],
+    test: tuple[Tensor | Streamed, Tensor],
+    recipe: Recipe,
+    seen: Seen,
 ) -> dict[int, list[tuple[int, ...]]]:
     """The shapes of dropout's numbers by mini-batch size, once the model has shown what it returns."""
     n, batch = len(train[1]), min(recipe.batch_size, len(train[1]))
     precision = getattr(torch, recipe.precision)
     inputs = _first(train[0], batch)
     inputs = inputs.to(precision) if inputs.is_floating_point() else inputs
-    dropout = {size: _try_out(model, inputs[:size], train[1][:size]) for size in {batch, n % batch or batch}}
+    dropout = {size: _try_out(model, inputs[:size], train[1][:size], seen) for size in {batch, n % batch or batch}}
     before = torch.get_rng_state()
     with torch.no_grad():
         outputs = _outputs(model.eval(), inputs[:2])
@@ -243,34 +315,54 @@ def _checked(name: str, data: tuple[Any, Tensor], recipe: Recipe) -> tuple[Tenso
     return inputs.contiguous(), labels.to(torch.int64)
 
 
-def _try_out(model: nn.Module, inputs: Tensor, labels: Tensor) -> list[tuple[int, ...]]:
+@dataclass
+class Seen:
+    """What trial steps of a model showed of it; the fields are those of `Problem`."""
+
+    alone: str = ""
+    again: bool = False
+    compiled: bool = False
+    state: str = ""
+
+
+def _try_out(model: nn.Module, inputs: Tensor, labels: Tensor, seen: Seen) -> list[tuple[int, ...]]:
     """The shapes of dropout's numbers in one training step of one model, tried on the CPU."""
-    with tried(model):
-        with recorded_dropout() as shapes:
-            outputs = _outputs(model.train(), inputs)
-        torch.nn.functional.cross_entropy(outputs.to(torch.float64), labels % outputs.shape[1]).backward()
-    return shapes
+
+    def forward() -> Tensor:
+        outputs = _outputs(model.train(), inputs)
+        return F.cross_entropy(outputs.to(torch.float64), labels % outputs.shape[1])
+
+    return tried(model, forward, seen)
 
 
-@contextmanager
-def tried(model: nn.Module) -> Generator[None]:
-    """Try a training step of a model inside the block; its gradients and buffers are put back after it.
+def tried(model: nn.Module, forward: Callable[[], Tensor], seen: Seen) -> list[tuple[int, ...]]:
+    """Try a training step of a model, whose loss `forward` gives; its gradients and buffers are put back after it.
 
-    BadInput if the step fails, replaces a buffer, or draws from torch's global generator.
+    Returns the shapes of dropout's numbers. BadInput if the step fails, or draws from torch's global generator.
     """
-    before = torch.get_rng_state()
+    before, graphs, counts = torch.get_rng_state(), _graphs(), _counts(model)
     objects = dict(model.named_buffers())
     buffers = {name: b.clone() for name, b in objects.items()}
+    learns = {name: p.requires_grad for name, p in model.named_parameters()}
     try:
-        yield
+        with recorded_dropout() as recorded:
+            loss = forward()
+            shapes = list(recorded)
+            backward(loss, again=True)
+            seen.again |= len(recorded) > len(shapes)
     except RuntimeError as error:
         raise BadInput(f"the model cannot be trained on its outputs: {first_line(error)}; mend the model") from error
+    seen.compiled |= _graphs() > graphs or any(m._compiled_call_impl is not None for m in model.modules())  # pyright: ignore[reportPrivateUsage]
+    seen.state = seen.state or next((name for name, count in _counts(model).items() if counts.get(name) != count), "")
     replaced = [name for name, b in model.named_buffers() if b is not objects.get(name)]
-    if replaced:
-        raise BadInput(
-            f"the model replaces its buffer {replaced[0]} in the forward pass, and a stack would not see that; "
-            f"change it in place: self.{replaced[0]}.copy_(...)"
-        )
+    switched = [name for name, p in model.named_parameters() if p.requires_grad != learns.get(name)]
+    reasons = [
+        "it is compiled by torch.compile, which a stack would leave out" if seen.compiled else "",
+        f"it replaces its buffer {replaced[0]} in the forward pass" if replaced else "",
+        f"its forward pass changes whether {switched[0]} is trained" if switched else "",
+        "its backward pass runs parts of it again, with dropout in them" if seen.again else "",
+    ]
+    seen.alone = seen.alone or next(filter(None, reasons), "")
     with torch.no_grad():
         model.zero_grad()
         for name, b in model.named_buffers():
@@ -281,6 +373,27 @@ def tried(model: nn.Module) -> Generator[None]:
             "use nn.Dropout or F.dropout, which nondet seeds for each run, and take other random operations out "
             "(attention layers: dropout=0)"
         )
+    return shapes
+
+
+def _graphs() -> int:
+    """How many graphs torch has compiled in this process."""
+    if "torch._dynamo.utils" not in sys.modules:
+        return 0
+    return int(sys.modules["torch._dynamo.utils"].counters["stats"]["unique_graphs"])
+
+
+def _counts(model: nn.Module) -> dict[str, Any]:
+    """A model's attributes in which it may keep count, such as `self.step`: a snapshot does not hold them.
+
+    Plain numbers, and how often a tensor that is no buffer was changed in place.
+    """
+    return {
+        f"{name}.{attribute}".lstrip("."): value._version if isinstance(value, Tensor) else value
+        for name, module in model.named_modules()
+        for attribute, value in vars(module).items()
+        if isinstance(value, Tensor) or (type(value) in (int, float, bool) and attribute != "training")
+    }
 
 
 def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def kernels(deterministic: bool = True, tf32: bool = False) -> Generator[None]:
         place.fp32_precision = "tf32" if tf32 else "ieee"
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), _one_graph_a_shape():
             yield
     finally:
         torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
@@ -42,3 +43,10 @@ def kernels(deterministic: bool = True, tf32: bool = False) -> Generator[None]:
         cudnn.deterministic, cudnn.benchmark = before[:2]
         for place, precision in zip(places, before[2], strict=True):
             place.fp32_precision = precision
+
+
+def _one_graph_a_shape() -> AbstractContextManager[Any]:
+    """Where torch compiles: a graph for each shape, so that no result depends on the shape that came first."""
+    if "torch._dynamo.config" not in sys.modules:
+        return nullcontext()
+    return sys.modules["torch._dynamo.config"].patch(automatic_dynamic_shapes=False)

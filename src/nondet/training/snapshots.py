@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,17 +18,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from nondet.files import checked_payload, with_digest, write_file
+from nondet.errors import Damaged
+from nondet.files import checked_payload, read_json, read_plain, with_digest, write_file
+from nondet.states import agrees, seal_in
 
 SECONDS = 30.0
 """How long a stack trains between two snapshots, at the least."""
 
+NO_SEAL: Mapping[str, Any] = MappingProxyType({})
+"""Of a state that need not say what it is."""
 
-def save_snapshot(path: Path, state: Mapping[str, Any]) -> bool:
-    """Write a nested dictionary of tensors and JSON values, whole or not at all; False if it holds anything else."""
+
+def save_snapshot(path: Path, state: Mapping[str, Any], seal: Mapping[str, Any] = NO_SEAL) -> bool:
+    """Write a nested dictionary of tensors and JSON values, whole or not at all; False if it holds anything else.
+
+    seal: what names this state, as `Seal` gives it: it is loaded as nothing else.
+    """
     tensors: dict[str, Tensor] = {}
     try:
-        header = json.dumps(_split(state, "", tensors), sort_keys=True)
+        header = json.dumps(_split(state, "", tensors) | {"seal": dict(seal)}, sort_keys=True)
     except TypeError:
         return False  # an optimizer that remembers other things than tensors and numbers: no snapshots, and no harm
     payload = save(tensors, metadata={"state": header})
@@ -36,28 +45,28 @@ def save_snapshot(path: Path, state: Mapping[str, Any]) -> bool:
     return True
 
 
-def load_snapshot(path: Path) -> dict[str, Any] | None:
-    """The state in a snapshot, or None if there is none that can be trusted."""
+def load_snapshot(path: Path, seal: Mapping[str, Any] = NO_SEAL) -> dict[str, Any] | None:
+    """The state in a snapshot, or None if there is none that can be trusted, or it is not the one that `seal` names."""
     try:
-        payload = checked_payload(path.read_bytes())
-    except FileNotFoundError:
+        payload = checked_payload(read_plain(path))
+    except (FileNotFoundError, Damaged):
         return None
-    if payload is None:
+    if payload is None or not agrees(seal_in(payload), seal):
         return None
     try:
         tensors = load(payload)
         size = int.from_bytes(payload[:8], "little")
-        header = json.loads(payload[8 : 8 + size])["__metadata__"]["state"]
-    except (SafetensorError, ValueError, KeyError):
+        header = read_json(read_json(payload[8 : 8 + size])["__metadata__"]["state"].encode())
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return _joined(json.loads(header), tensors)
+    return _joined(header, tensors)
 
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """JSON for the value, with its tensors moved out under their paths."""
     if isinstance(value, Tensor):
-        tensors[path] = value.detach().contiguous()
-        return {"tensor": path}
+        tensors[path] = real(value.detach()).contiguous()
+        return {"complex" if value.is_complex() else "tensor": path}
     if isinstance(value, Mapping):
         return {"items": [[key, _split(item, f"{path}/{key}", tensors)] for key, item in value.items()]}
     return {"value": value}
@@ -66,9 +75,16 @@ def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 def _joined(value: dict[str, Any], tensors: Mapping[str, Tensor]) -> Any:
     if "tensor" in value:
         return tensors[value["tensor"]]
+    if "complex" in value:
+        return torch.view_as_complex(tensors[value["complex"]])
     if "items" in value:
         return {key: _joined(item, tensors) for key, item in value["items"]}
     return value["value"]
+
+
+def real(tensor: Tensor) -> Tensor:
+    """A tensor of real numbers as it is; one of complex numbers with a last axis for the two parts."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def slot_of(value: Any, slot: int) -> Any:
@@ -83,6 +99,20 @@ def widened(value: Any, width: int) -> Any:
     if isinstance(value, Mapping):
         return {key: widened(item, width) for key, item in value.items()}
     return value.repeat_interleave(width, dim=0) if isinstance(value, Tensor) and value.dim() else value
+
+
+def with_run_axis(value: Any) -> Any:
+    """What a plain optimizer remembers as that of a stack of one: a first axis for the run, but for mere numbers."""
+    if isinstance(value, Mapping):
+        return {key: with_run_axis(item) for key, item in value.items()}
+    return value[None] if isinstance(value, Tensor) and value.dim() else value
+
+
+def without_run_axis(value: Any) -> Any:
+    """The reverse of `with_run_axis`."""
+    if isinstance(value, Mapping):
+        return {key: without_run_axis(item) for key, item in value.items()}
+    return value[0] if isinstance(value, Tensor) and value.dim() else value
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:

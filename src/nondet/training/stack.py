@@ -3,25 +3,28 @@
 Parameters and buffers of R models are stacked, and `vmap` runs the forward pass over the stack. The loss is the sum
 of the runs' mean losses, so plain autograd and any element-wise optimizer train each run as if it were alone.
 Nothing couples the runs: no global norm, no reduction over the stack, no batch statistic across runs.
+A stack of one run is a plain module and its plain optimizer: whatever cannot be stacked is trained so.
 Shapes: R runs, n training examples, B examples in a mini-batch, c classes.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
+from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_map
 
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
 from nondet.tasks.task import Recipe, optimizer_class
 from nondet.training import snapshots
+from nondet.training.dropout import backward, given_dropout
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.schedule import lr_factor
@@ -34,6 +37,9 @@ class Stack:
     """R models half way through their training; changed in place by every epoch.
 
     skeleton: one model, whose forward pass serves all. trained, frozen, buffers: name -> (R, ...).
+    own: whether the stack is one run whose weights are the skeleton's own: a plain module, trained as any other, with
+        its hooks, checkpoints and compiled code. Then the three above are empty.
+    again: whether its backward pass runs parts of the forward pass again, with dropout in them.
     updated: what the optimizer changes: the trained tensors themselves, or float32 copies of those of a short type.
     curves: "loss" and "accuracy", each (R, epochs), NaN where not yet trained.
     failed: for each run the epoch, counted from 1, at which its loss was no longer finite; 0 if it is well.
@@ -54,24 +60,35 @@ class Stack:
     epoch: int = 0
     averages: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    own: bool = False
+    again: bool = False
 
     @property
     def width(self) -> int:
         return len(self.failed)
 
     @property
+    def parameters(self) -> dict[str, Tensor]:
+        """Parameters by name, each (R, ...)."""
+        if self.own:
+            return {name: p.detach()[None] for name, p in self.skeleton.named_parameters()}
+        return {**self.trained, **self.frozen}
+
+    @property
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers by name, each (R, ...)."""
-        return {**self.trained, **self.frozen, **self.buffers}
+        if self.own:
+            return self.parameters | {name: b.detach()[None] for name, b in self.skeleton.named_buffers()}
+        return self.parameters | self.buffers
 
     @property
     def state(self) -> dict[str, Any]:
         """All that a snapshot must hold; the rest follows from the task and the seeds."""
+        remembered = snapshots.optimizer_state(self.optimizer)
         return {
-            "trained": self.trained,
-            "frozen": self.frozen,
-            "buffers": self.buffers,
-            "optimizer": snapshots.optimizer_state(self.optimizer),
+            "weights": self.weights,
+            "learns": {name: p.requires_grad for name, p in self.skeleton.named_parameters()},
+            "optimizer": snapshots.with_run_axis(remembered) if self.own else remembered,
             "groups": snapshots.optimizer_groups(self.optimizer),
             "curves": self.curves,
             "failed": self.failed,
@@ -80,16 +97,59 @@ class Stack:
             "kept": self.kept,
         }
 
+    def map(self, function: Callable[..., Any], *stacked: Any, shared: Sequence[Tensor] = ()) -> Any:
+        """function(call, *stacked, *shared) for every run; `call` is its model. By vmap, or plainly for one run."""
+        if self.width > 1:
+
+            def run(weights: Mapping[str, Tensor], *rest: Any) -> Any:
+                return function(lambda *x: functional_call(self.skeleton, dict(weights), x), *rest)
+
+            in_dims = (0,) * (1 + len(stacked)) + (None,) * len(shared)
+            return vmap(run, in_dims=in_dims)(self.weights, *stacked, *shared)
+        alone = [tree_map(lambda t: t[0], part) for part in stacked]
+        with nullcontext() if self.own else _lent(self.skeleton, self.weights):
+            result = function(self.skeleton, *alone, *shared)
+        return tree_map(lambda part: part[None], result)
+
+    def step(self, function: Callable[..., Any], *stacked: Any, uniforms: Sequence[Tensor]) -> Any:
+        """One optimizer step of every run; function(call, *stacked) returns a run's loss and more, which come back.
+
+        uniforms: dropout's numbers, (R, ...) for each call.
+        """
+        if self.width > 1:
+
+            def dropped(call: Any, u: Sequence[Tensor], *rest: Any) -> Any:
+                with given_dropout(u, stacked=True):
+                    return function(call, *rest)
+
+            results = self.map(dropped, tuple(uniforms), *stacked)
+            self.learn(results[0])
+            return results
+        with given_dropout([u[0] for u in uniforms], self.again):
+            results = self.map(function, *stacked)
+            if self.again:
+                self.learn(results[0])
+        if not self.again:
+            self.learn(results[0])
+        return results
+
+    def gradients(self) -> dict[str, Tensor | None]:
+        """Copies of the last step's gradients by parameter, each (R, ...); None where it left none."""
+        leaves = dict(self.skeleton.named_parameters()) if self.own else self.parameters
+        dense = {name: None if p.grad is None else p.grad.detach().to_dense().clone() for name, p in leaves.items()}
+        return {name: g[None] if self.own and g is not None else g for name, g in dense.items()}
+
     def learn(self, losses: Tensor) -> None:
         """One optimizer step of every run, from each one's loss (R,).
 
         Parameters of a short type are updated in float32, and rounded once. In the short type itself, torch's sums with
         a factor round by the place in memory on the CPU, so that a run would depend on its slot.
         """
-        for p in self.trained.values():
+        leaves = dict(self.skeleton.named_parameters()) if self.own else self.trained
+        for p in leaves.values():
             p.grad = None
-        losses.sum().backward()
-        copies = [(self.updated[name], p) for name, p in self.trained.items() if self.updated[name] is not p]
+        backward(losses.sum(), self.again)
+        copies = [(self.updated[name], p) for name, p in leaves.items() if self.updated[name] is not p]
         with torch.no_grad():
             for copied, p in copies:
                 copied.copy_(p)
@@ -100,31 +160,86 @@ class Stack:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of this stack."""
+        weights = self.weights
         with torch.no_grad():
-            for name in ("trained", "frozen", "buffers"):
-                for key, tensor in getattr(self, name).items():
-                    tensor.copy_(state[name][key])
-        snapshots.restore_optimizer(self.optimizer, state["optimizer"], state["groups"])
-        device = next(iter(self.weights.values())).device
+            for name, tensor in state["weights"].items():
+                weights[name].copy_(tensor)
+        for name, p in self.skeleton.named_parameters():
+            p.requires_grad_(state["learns"][name])
+        remembered = snapshots.without_run_axis(state["optimizer"]) if self.own else state["optimizer"]
+        snapshots.restore_optimizer(self.optimizer, remembered, state["groups"])
+        device = next(iter(weights.values())).device
         self.averages = {name: tensor.to(device) for name, tensor in state["averages"].items()}
         self.curves, self.failed, self.epoch, self.kept = (state[k] for k in ("curves", "failed", "epoch", "kept"))
+
+    def holding(self, weights: Mapping[str, Tensor]) -> Stack:
+        """The stack with other weights (R, ...) in place of its own, for its answers only."""
+        kept = (self.trained, self.frozen, self.buffers)
+        trained, frozen, buffers = ({name: weights[name] for name in part} for part in kept)
+        if self.own:
+            buffers = dict(weights)
+        return replace(self, trained=trained, frozen=frozen, buffers=buffers, own=False)
+
+
+@contextmanager
+def _lent(model: nn.Module, weights: Mapping[str, Tensor]) -> Generator[None]:
+    """The model with one run's weights (1, ...) in its tensors' places, and its own back after the block."""
+    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    before = {name: tensor.data for name, tensor in own.items()}
+    for name, tensor in own.items():
+        tensor.data = weights[name][0].detach()
+    try:
+        yield
+    finally:
+        for name, tensor in own.items():
+            tensor.data = before[name]
 
 
 def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
     """Every run's model from its own init seed, its bit changed, and one optimizer for all of them."""
+    forget_compiled(problem)
     models = [build_model(problem.task, problem.recipe, run["init"]) for run in seeds]
+    curves = torch.full((len(seeds), problem.recipe.epochs), torch.nan, dtype=torch.float64)
+    make = _alone if len(models) == 1 else _side_by_side
+    return make(
+        problem,
+        models,
+        seeds,
+        curves={"loss": curves, "accuracy": curves.clone()},
+        failed=torch.zeros(len(seeds), dtype=torch.int64),
+    )
+
+
+def _alone(problem: Problem, models: Sequence[nn.Module], seeds: Sequence[Seeds], **rest: Any) -> Stack:
+    """A stack of one run: the module itself, and an optimizer of its own parameters, as in any training."""
+    change = _change(problem, dict(models[0].named_parameters()), seeds[0])
+    model = models[0].to(problem.device)
+    updated = {name: _wide_copy(p) for name, p in model.named_parameters()}
+    optimizer, peaks = make_optimizer(problem.recipe, updated, axes=0)
+    return Stack(
+        skeleton=model,
+        trained={},
+        frozen={},
+        buffers={},
+        updated=updated,
+        optimizer=optimizer,
+        peaks=peaks,
+        facts=[change],
+        own=True,
+        again=problem.again,
+        **rest,
+    )
+
+
+def _side_by_side(problem: Problem, models: Sequence[nn.Module], seeds: Sequence[Seeds], **rest: Any) -> Stack:
     skeleton = copy.deepcopy(models[0]).to(problem.device)
     learns = {name: p.requires_grad for name, p in skeleton.named_parameters()}
     copies = _stacked([dict(m.named_parameters()) for m in models])
-    changes = [
-        change_bit({name: p[slot] for name, p in copies.items()}, run.get("bit", FIXED_SEED), problem.recipe.bit)
-        for slot, run in enumerate(seeds)
-    ]
+    facts = [_change(problem, {n: p[slot] for n, p in copies.items()}, run) for slot, run in enumerate(seeds)]
     parameters = {name: p.to(problem.device) for name, p in copies.items()}
     trained = {name: p.requires_grad_() for name, p in parameters.items() if learns[name]}
-    updated = {name: p if p.dtype == wide(p.dtype) else p.detach().to(wide(p.dtype)) for name, p in trained.items()}
-    optimizer, peaks = make_optimizer(problem.recipe, updated)
-    curves = torch.full((len(seeds), problem.recipe.epochs), torch.nan, dtype=torch.float64)
+    updated = {name: _wide_copy(p) for name, p in trained.items()}
+    optimizer, peaks = make_optimizer(problem.recipe, updated, axes=1)
     return Stack(
         skeleton=skeleton,
         trained=trained,
@@ -133,10 +248,24 @@ def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
         updated=updated,
         optimizer=optimizer,
         peaks=peaks,
-        curves={"loss": curves, "accuracy": curves.clone()},
-        failed=torch.zeros(len(seeds), dtype=torch.int64),
-        facts=[{"bit": asdict(change)} if change else {} for change in changes],
+        facts=facts,
+        **rest,
     )
+
+
+def _change(problem: Problem, parameters: Mapping[str, Tensor], run: Seeds) -> dict[str, Any]:
+    change = change_bit(parameters, run.get("bit", FIXED_SEED), problem.recipe.bit, problem.reached)
+    return {"bit": asdict(change)} if change else {}
+
+
+def _wide_copy(p: Tensor) -> Tensor:
+    return p if p.dtype == wide(p.dtype) else p.detach().to(wide(p.dtype))
+
+
+def forget_compiled(problem: Problem) -> None:
+    """Before a new model of a task that compiles: torch stops compiling after a few models of the same code."""
+    if problem.compiled:
+        torch.compiler.reset()
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -152,10 +281,12 @@ def _stacked(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([model[name].detach() for model in models]).contiguous() for name in models[0]}
 
 
-def make_optimizer(recipe: Recipe, trained: Mapping[str, Tensor]) -> tuple[torch.optim.Optimizer, list[float]]:
-    """The recipe's optimizer over stacked parameters (R, ...), and the highest rate of each of its groups."""
-    weights = [p for p in trained.values() if p.dim() > 2]
-    vectors = [p for p in trained.values() if p.dim() <= 2]  # biases and scales: one axis, and the stack's
+def make_optimizer(
+    recipe: Recipe, trained: Mapping[str, Tensor], axes: int
+) -> tuple[torch.optim.Optimizer, list[float]]:
+    """The recipe's optimizer, and the highest rate of each of its groups; the parameters have `axes` of the stack."""
+    weights = [p for p in trained.values() if p.dim() > 1 + axes]
+    vectors = [p for p in trained.values() if p.dim() <= 1 + axes]  # biases and scales: one axis of their own
     groups = [(weights, recipe.lr), (vectors, recipe.lr * recipe.bias_lr)]
     chosen: Any = optimizer_class(recipe.optimizer)
     try:
@@ -164,7 +295,7 @@ def make_optimizer(recipe: Recipe, trained: Mapping[str, Tensor]) -> tuple[torch
         raise
     except Exception as error:  # whatever a class that others wrote makes of these options
         raise BadInput(
-            f"{chosen.__name__} refuses to train a stack with these options: {first_line(error)}; "
+            f"{chosen.__name__} refuses these parameters or options: {first_line(error)}; "
             "change them with --set, or choose SGD, Adam or AdamW"
         ) from error
     return optimizer, [lr for p, lr in groups if p]
@@ -175,12 +306,3 @@ def set_rate(stack: Stack, recipe: Recipe, epoch: float) -> None:
     factor = lr_factor(recipe, epoch)
     for group, peak in zip(stack.optimizer.param_groups, stack.peaks, strict=True):
         group["lr"] = factor * peak
-
-
-def over_stack(function: Callable[..., Any], *stacked: Any, shared: Sequence[Tensor] = ()) -> Any:
-    """The function for every run: by vmap, or by a plain call where the stack holds one run."""
-    if len(next(iter(stacked[0].values()))) > 1:
-        return vmap(function, in_dims=(0,) * len(stacked) + (None,) * len(shared))(*stacked, *shared)
-    alone = [tree_map(lambda t: t[0], part) for part in stacked]
-    result = function(*alone, *shared)
-    return tree_map(lambda part: part[None], result)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
 from nondet.errors import BadInput
@@ -23,9 +22,9 @@ from nondet.measures.language import sample_tokens
 from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.task import Recipe
 from nondet.training import averages
-from nondet.training.dropout import draw_uniforms, given_dropout, recorded_dropout
-from nondet.training.problem import Problem, first_line, tried
-from nondet.training.stack import Seeds, Stack, over_stack, set_rate
+from nondet.training.dropout import draw_uniforms, recorded_dropout
+from nondet.training.problem import Problem, Seen, first_line, tried
+from nondet.training.stack import Seeds, Stack, set_rate
 
 TEST_COLUMNS, TEST_WINDOW = 16, 16
 """How the test text is read. Other numbers would be other kernels, and perhaps other last bits."""
@@ -83,18 +82,13 @@ def train_window(
     Returns each run's mean loss and number of correct answers, both (R,), and the new state, cut off from its history.
     """
 
-    def forward(
-        trained: Any, frozen: Any, buffers: Any, x: Tensor, y: Tensor, u: Any, before: Any = None
-    ) -> tuple[Tensor, Tensor, Any]:
-        with given_dropout(u):
-            logits, after = functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x, before))
+    def forward(call: Any, x: Tensor, y: Tensor, before: Any = None) -> tuple[Tensor, Tensor, Any]:
+        logits, after = call(x, before)
         logits, y = logits.flatten(0, 1), y.flatten()  # (B T, V)
         return F.cross_entropy(logits, y), (logits.detach().argmax(1) == y).sum(), after
 
     carried = () if state is None else (state,)
-    model = stack.trained, stack.frozen, stack.buffers
-    losses, correct, after = over_stack(forward, *model, inputs, labels, tuple(uniforms), *carried)
-    stack.learn(losses)
+    losses, correct, after = stack.step(forward, inputs, labels, *carried, uniforms=uniforms)
     return losses, correct, tree_map(torch.detach, after)
 
 
@@ -142,12 +136,12 @@ def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[d
 def _read(stack: Stack, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Every run's logits (R, C, T, V) for one window (C, T) of one text, and its new state."""
 
-    def forward(trained: Any, frozen: Any, buffers: Any, *rest: Any) -> Any:
+    def forward(call: Any, *rest: Any) -> Any:
         *before, x = rest
-        return functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x, *(before or [None])))
+        return call(x, *(before or [None]))
 
     carried = () if state is None else (state,)
-    return over_stack(forward, stack.trained, stack.frozen, stack.buffers, *carried, shared=[inputs])
+    return stack.map(forward, *carried, shared=[inputs])
 
 
 def _real(part: slice, count: int, length: int, n: int) -> Tensor:
@@ -169,21 +163,25 @@ def texts(data: tuple[Any, Tensor]) -> tuple[Tensor, Tensor]:
     return inputs, labels
 
 
-def trial(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
-    """Two windows of training, the longest and the shortest, and the beginning of the test text."""
-    inputs, labels = (columns(tokens, problem.recipe.batch_size) for tokens in texts(problem.train))
-    places = np.stack([column_order(run, len(inputs), 0) for run in seeds])
-    masks = [stream("dropout", run.get("dropout", FIXED_SEED), 0) for run in seeds]
-    state: Any = None
-    stack.skeleton.train()
-    for width in sorted(problem.dropout, reverse=True):
-        x, y = (part[:, :width].expand(stack.width, -1, -1).clone() for part in (inputs, labels))
-        uniforms = draw_uniforms(masks, problem.dropout[width], places, problem.device)
-        _, _, state = train_window(stack, x, y, state, uniforms)
-    outputs(problem, stack, first=2 * TEST_COLUMNS * TEST_WINDOW)
+def trial_batches(
+    problem: Problem, run: Seeds, steps: int, limit: int | None
+) -> list[tuple[Tensor, Tensor, np.ndarray]]:
+    """Windows of a run's first epoch, the last of them too: inputs (B, T), labels (B, T), places (B,).
+
+    limit: the most columns of each; None for all of them.
+    """
+    batch = problem.recipe.batch_size
+    inputs, labels = (columns(tokens, batch) for tokens in texts(problem.train))  # (B, L)
+    parts = list(windows(inputs.shape[1], problem.recipe.bptt))
+    order = column_order(run, batch, 0)
+    places = torch.from_numpy(order).to(problem.device)[:limit]
+    chosen = [*(parts * steps)[: steps - 1], parts[-1]]
+    return [(inputs[:, part][places], labels[:, part][places], np.arange(len(places))) for part in chosen]
 
 
-def try_out(model: nn.Module, inputs: Tensor, labels: Tensor, recipe: Recipe) -> dict[int, list[tuple[int, ...]]]:
+def try_out(
+    model: nn.Module, inputs: Tensor, labels: Tensor, recipe: Recipe, seen: Seen
+) -> dict[int, list[tuple[int, ...]]]:
     """For each length of window that occurs, the shapes of dropout's numbers in one step of one model, on the CPU.
 
     BadInput says what is wrong with the text, or with the model's answers.
@@ -201,23 +199,19 @@ def try_out(model: nn.Module, inputs: Tensor, labels: Tensor, recipe: Recipe) ->
     length = len(inputs) // batch
     tokens = columns(inputs, batch)
     return {
-        width: _try_window(model, tokens[:, :width], high)
+        width: _try_window(model, tokens[:, :width], high, seen)
         for width in {part.stop - part.start for part in windows(length, recipe.bptt)}
     }
 
 
-def _try_window(model: nn.Module, tokens: Tensor, high: int) -> list[tuple[int, ...]]:
+def _try_window(model: nn.Module, tokens: Tensor, high: int, seen: Seen) -> list[tuple[int, ...]]:
     """The shapes of dropout's numbers for one window (B, T), the second of two, so that its state is one."""
     before = torch.get_rng_state()
     with torch.no_grad(), recorded_dropout():
         _, state = _answer(model.eval(), tokens, None, high)
     if not torch.equal(torch.get_rng_state(), before):
         raise BadInput("the model draws random numbers in evaluation too; write F.dropout(x, p, self.training)")
-    with tried(model):
-        with recorded_dropout() as shapes:
-            logits, _ = _answer(model.train(), tokens, state, high)
-        logits.double().logsumexp(-1).mean().backward()
-    return shapes
+    return tried(model, lambda: _answer(model.train(), tokens, state, high)[0].double().logsumexp(-1).mean(), seen)
 
 
 def _answer(model: nn.Module, tokens: Tensor, state: Any, high: int) -> tuple[Tensor, Any]:

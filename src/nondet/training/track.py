@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from nondet.errors import BadInput
 from nondet.spec import WEIGHTS_LIMIT
-from nondet.training.stack import Stack, over_stack
+from nondet.training import snapshots
+from nondet.training.stack import Stack
 
 PROBE = 256
 """Test examples whose activations are kept."""
@@ -70,19 +70,19 @@ def look(stack: Stack, track: Track, inputs: Tensor) -> dict[str, Tensor]:
     hooks = [modules[name].register_forward_hook(_keeper(found, name)) for name in track.layers]
     stack.skeleton.eval()
 
-    def forward(trained: Any, frozen: Any, buffers: Any, x: Tensor) -> dict[str, Tensor]:
+    def forward(call: Any, x: Tensor) -> dict[str, Tensor]:
         found.clear()
-        functional_call(stack.skeleton, {**trained, **frozen, **buffers}, (x,))
+        call(x)
         return dict(found)
 
     try:
-        seen = over_stack(forward, stack.trained, stack.frozen, stack.buffers, shared=[inputs.clone()])
+        seen = stack.map(forward, shared=[inputs.clone()])
     finally:
         for hook in hooks:
             hook.remove()
         found.clear()
     kept = {f"track.{stack.epoch}.layer.{name}": _plain(tensor) for name, tensor in seen.items()}
-    parameters = [_plain(p).flatten(1) for p in (*stack.trained.values(), *stack.frozen.values())]
+    parameters = [_plain(p).flatten(1) for p in stack.parameters.values()]
     if sum(p[0].numel() * p.element_size() for p in parameters) < WEIGHTS_LIMIT:
         kept[f"track.{stack.epoch}.parameters"] = torch.cat(parameters, dim=1)
     return kept
@@ -97,5 +97,5 @@ def _keeper(found: dict[str, Tensor], name: str) -> Any:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    tensor = tensor.detach().cpu()
+    tensor = snapshots.real(tensor.detach()).cpu()
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor.clone()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
 from nondet.spec import WEIGHTS_LIMIT, Outcome
+from nondet.states import NAMELESS, Seal
 from nondet.training import averages, classify, snapshots, text
 from nondet.training import track as tracking
 from nondet.training.perturb import change_bit
@@ -33,6 +35,7 @@ def train_stack(
     fork: Path | None = None,
     trunks: Mapping[int, Path] | None = None,
     trunk_slot: int = 0,
+    seal: Seal = NAMELESS,
 ) -> list[Outcome]:
     """Train one run for each entry of seeds (source -> seed), all together, and return their outcomes in that order.
 
@@ -40,12 +43,15 @@ def train_stack(
     `snapshot_seconds`, and training goes on from it if it is there; delete it once the outcomes are safe.
     fork: a trunk's file; every run starts from it, and its seeds count from there on.
     trunks: epoch -> file: where to keep the state of the run in `trunk_slot` after that epoch, as a trunk of others.
+    seal: what names these runs and trunks, in the files of snapshots and trunks: only what has the same is loaded.
     """
+    if problem.state:  # a count that no snapshot holds: an interrupted stack begins anew
+        snapshot = None
     wanted = dict(trunks or {})
     deterministic = all(run.get("kernels", FIXED_SEED) == FIXED_SEED for run in seeds)
     with kernels(deterministic, problem.tf32):
-        stack = start(problem, seeds) if fork is None else forked(problem, seeds, fork)
-        state = None if snapshot is None else snapshots.load_snapshot(snapshot)
+        stack = start(problem, seeds) if fork is None else forked(problem, seeds, fork, seal)
+        state = None if snapshot is None else snapshots.load_snapshot(snapshot, seal.of_snapshot())
         if state is not None:
             stack.restore(state)
         on_epoch(stack.epoch)
@@ -54,16 +60,16 @@ def train_stack(
             feed(problem).train_epoch(problem, stack, seeds)
             _after_epoch(problem, stack)
             if stack.epoch in wanted:
-                save_trunk(stack, trunk_slot, wanted.pop(stack.epoch))
+                save_trunk(stack, trunk_slot, wanted.pop(stack.epoch), seal.of_trunk(stack.epoch))
             on_epoch(stack.epoch)
             if snapshot is not None and time.monotonic() - last > snapshot_seconds:
                 begin = time.monotonic()
-                snapshots.save_snapshot(snapshot, stack.state)
+                snapshots.save_snapshot(snapshot, stack.state, seal.of_snapshot() | {"epoch": stack.epoch})
                 last = time.monotonic()
                 snapshot_seconds = max(snapshot_seconds, 50 * (last - begin))  # large states, more seldom
         for epoch, path in wanted.items():
             if epoch > stack.epoch:  # all runs failed before: so did the trunk, and whatever forks from it
-                save_trunk(stack, trunk_slot, path)
+                save_trunk(stack, trunk_slot, path, seal.of_trunk(epoch))
         return _outcomes(problem, stack)
 
 
@@ -80,24 +86,26 @@ def start(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
     return stack
 
 
-def save_trunk(stack: Stack, slot: int, path: Path) -> None:
+def save_trunk(stack: Stack, slot: int, path: Path, seal: Mapping[str, Any]) -> None:
     """Keep one run's state as a trunk: all that `forked` needs."""
-    if not path.exists() and not snapshots.save_snapshot(path, snapshots.slot_of(stack.state, slot)):
+    if not path.exists() and not snapshots.save_snapshot(path, snapshots.slot_of(stack.state, slot), seal):
         raise BadInput("an onset needs an optimizer that remembers tensors and numbers only; choose SGD, Adam or AdamW")
 
 
-def forked(problem: Problem, seeds: Sequence[Seeds], trunk: Path) -> Stack:
+def forked(problem: Problem, seeds: Sequence[Seeds], trunk: Path, seal: Seal = NAMELESS) -> Stack:
     """A stack whose every run starts from a trunk; its bit is changed there, if any training follows."""
-    state = snapshots.load_snapshot(trunk)
+    state = snapshots.load_snapshot(trunk, seal.of_fork())
     if state is None:
-        raise BadInput(f"{trunk} is no whole trunk; remove it, and it is trained again")
+        raise BadInput(
+            f"{trunk} is not the trunk that these runs fork from, or no whole trunk; remove it, and it is trained again"
+        )
     stack = new_stack(problem, [{**run, "init": FIXED_SEED, "bit": FIXED_SEED} for run in seeds])
     stack.restore(snapshots.widened(state, stack.width))
     if stack.epoch < problem.recipe.epochs:
-        weights = stack.weights
+        parameters = stack.parameters
         for slot, run in enumerate(seeds):
-            mine = {name: weights[name][slot] for name, _ in stack.skeleton.named_parameters()}
-            change = change_bit(mine, run.get("bit", FIXED_SEED), problem.recipe.bit)
+            mine = {name: parameters[name][slot] for name, _ in stack.skeleton.named_parameters()}
+            change = change_bit(mine, run.get("bit", FIXED_SEED), problem.recipe.bit, problem.reached)
             stack.facts[slot] |= {"bit": asdict(change)} if change else {}
     return stack
 
@@ -154,10 +162,10 @@ def _outcome(stack: Stack, left: Mapping[str, Tensor], run: int, failed: int) ->
 def _weights(stack: Stack) -> dict[str, Tensor]:
     """Every run's parameters and buffers on the CPU, where a run's take less than WEIGHTS_LIMIT bytes.
 
-    numpy knows no bfloat16: such weights come as float32, which holds them exactly.
+    numpy knows no bfloat16: such weights come as float32, which holds them exactly. A complex number comes as two.
     """
     weights = stack.weights
     if sum(w[0].numel() * w.element_size() for w in weights.values()) >= WEIGHTS_LIMIT:
         return {}
-    plain = {name: w.float() if w.dtype == torch.bfloat16 else w for name, w in weights.items()}
+    plain = {name: w.float() if w.dtype == torch.bfloat16 else snapshots.real(w) for name, w in weights.items()}
     return {f"weights.{name}": w.detach().to("cpu", copy=True) for name, w in plain.items()}

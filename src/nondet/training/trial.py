@@ -1,119 +1,271 @@
-"""One trial step before hours are spent: whether a model, its augmentations and its optimizer can train in a stack."""
+"""A few trial steps before hours are spent: whether a stack trains the model that its user means, and runs alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nondet.errors import BadInput
-from nondet.sources import FIXED_SEED, stream
+from nondet.sources import FIXED_SEED
 from nondet.tasks.task import Recipe, optimizer_class
-from nondet.training import averages, text
-from nondet.training.classify import TEST_BATCH, augmented, epoch_plan, evaluate, evaluation_batches, train_step
-from nondet.training.dropout import draw_uniforms
+from nondet.training import averages, classify, plain, text
+from nondet.training.classify import evaluation_batches
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.settings import kernels
 from nondet.training.stack import Seeds, Stack, make_optimizer, new_stack, wide
 from nondet.training.track import look
 
+MORE_STEPS, MORE_EXAMPLES = 16, 256
+"""Steps, and examples of a run in them, in which all slots are compared: some rounding shows at some values only."""
 
-def check_stack(problem: Problem, width: int) -> None:
-    """Try one step of a whole stack, and the optimizer; BadInput says why one of them cannot be stacked."""
-    runs = [dict.fromkeys(problem.sources, FIXED_SEED)] * width
-    check_optimizer(problem.recipe)
-    n, batch = len(problem.train[1]), problem.recipe.batch_size
-    with kernels():
-        for size in {min(batch, n), n % batch or min(batch, n)} if not problem.recipe.bptt else {0}:
-            inputs = None if problem.recipe.bptt else _trial_inputs(problem, runs[0], size)
-            try:
-                stack = new_stack(problem, runs)
-                averages.begin(problem.recipe, stack)
-                alike = _equal_slots(stack)  # a constructor with randomness of its own is for the control to find
-                if inputs is None:
-                    text.trial(problem, stack, runs)
-                else:
-                    _trial_step(problem, stack, inputs)
-                answers = {} if inputs is None else {"logits": evaluate(problem, stack, first=TEST_BATCH)}
-                if alike and not _equal_slots(stack, answers):
-                    raise BadInput(_UNEQUAL)
-                if any(p.grad is not None for p in stack.skeleton.parameters()):
-                    raise BadInput(
-                        "the model reaches a parameter by another way than its attribute, such as a list, so the runs "
-                        "of a stack would share it; use self.NAME or nn.ParameterList"
-                    )
-            except (BadInput, OSError):
-                raise
-            except Exception as error:  # whatever a model and augmentations that others wrote come to
-                raise BadInput(
-                    f"the model cannot be trained as a stack of {width} on mini-batches of {size or batch}: "
-                    f"{first_line(error)}; try --stack 1, which trains one model at a time, or --set batch_size"
-                    + (", or --device cpu" if problem.device.type == "cuda" else "")
-                ) from error
+
+def fitting_width(problem: Problem, width: int) -> tuple[int, str]:
+    """How many runs train together: `width`, or 1 with the reason why this task cannot be trained in stacks.
+
+    BadInput if it cannot be trained as its users mean it, one at a time either.
+    """
+    why = problem.alone if width > 1 else ""
+    if width > 1 and not why:
+        why = _objection(problem, width)
+    if width > 1 and not why:
+        return width, ""
+    objection = _objection(problem, 1)
+    if objection:
+        raise BadInput(
+            f"nondet must train the model that it is given, and does not train this one as a plain PyTorch loop does: "
+            f"{objection}; take that out of the model or the optimizer"
+        )
+    return 1, why
+
+
+def _objection(problem: Problem, width: int) -> str:
+    """Why a stack of this width would train something else than a plain loop over one model; empty if it does not.
+
+    Steps in the recipe's precision on its own mini-batches, and in float64 on small ones, both against the plain loop.
+    """
+    coupled = _couples(problem.recipe) if width > 1 else ""
+    if coupled:
+        return coupled
+    run = dict.fromkeys(problem.sources, FIXED_SEED)
+    others = run | {name: FIXED_SEED + 1 for name in ("init", "shuffle", "augment", "dropout") if name in run}
+    try:
+        with kernels(True, problem.tf32):
+            objection = _unequal_slots(problem, run, width)
+        wanted = [run, others][:width]
+        return objection or (_differs(problem, wanted, small=True) if problem.repeats else "")
+    except (BadInput, OSError):
+        raise
+    except Exception as error:  # whatever a model and an optimizer that others wrote come to
+        return f"vmap cannot run it ({first_line(error)})" if width > 1 else first_line(error)
+
+
+def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
+    """Equal runs in every slot take the steps of a plain loop, and then some more, slot for slot."""
+    precision = problem.recipe.precision
+    taken = plain.batches(problem, run)
+    stack = new_stack(problem, [run] * width)
+    averages.begin(problem.recipe, stack)
+    alike = width > 1 and _slot_apart(stack.weights) is None  # what a constructor draws itself is for the control
+    found, apart = _stack_traces(problem, stack, [taken] * width, 1)
+    if any(p.grad is not None for p in stack.skeleton.parameters()) and not stack.own:
+        return "it reaches a parameter by another way than its attribute, such as a list"
+    if problem.track:
+        look(stack, problem.track, next(iter(evaluation_batches(problem, 2))))
+    if problem.repeats:
+        plainly = plain.trace(problem, run, taken, precision)
+        difference = _difference(found[0], plainly, getattr(torch, precision), thorough=False)
+        if difference:
+            return difference
+    if alike and apart is None:
+        apart = _first_apart(problem, stack, run)
+    if not alike or apart is None:
+        return ""
+    return (
+        f"slot {apart + 1} of {width} rounds otherwise than the first, since an operation of the model rounds "
+        "by the place in memory (torch.sigmoid does so at some sizes)"
+    )
+
+
+def _first_apart(problem: Problem, stack: Stack, run: Seeds) -> int | None:
+    """The first slot of equal runs whose gradients or answers are not those of the first, over some more steps."""
+    more = min(MORE_STEPS, MORE_EXAMPLES // (problem.recipe.batch_size * max(problem.recipe.bptt, 1)))
+    if more > plain.STEPS:
+        _, apart = _stack_traces(problem, stack, [plain.batches(problem, run, steps=more)] * stack.width, 0)
+        if apart is not None:
+            return apart
+    return _slot_apart({**stack.weights, **_evaluated(problem, stack)})
+
+
+def _differs(problem: Problem, runs: Sequence[Seeds], small: bool) -> str:
+    """Different runs side by side, each against the plain loop, in the precision that `problem` was named in."""
+    precision = problem.identity["trial"]["precision"]
+    here = replace(problem, recipe=replace(problem.recipe, precision=precision))
+    batches = [plain.batches(here, run, small) for run in runs]
+    stack = new_stack(here, runs)
+    averages.begin(here.recipe, stack)
+    found, _ = _stack_traces(here, stack, batches, len(runs))
+    for run, taken, mine in zip(runs, batches, found, strict=True):
+        theirs = plain.trace(here, run, taken, precision)
+        difference = _difference(mine, theirs, getattr(torch, precision), thorough=True)
+        if difference:
+            return difference
+    return ""
+
+
+def _stack_traces(
+    problem: Problem, stack: Stack, batches: Sequence[Sequence[plain.Batch]], first: int
+) -> tuple[list[plain.Trace], int | None]:
+    """The same steps by the stack; batches: those of each run.
+
+    Returns the traces of the first so many slots, and the first slot whose gradients are not those of the first.
+    """
+    apart: int | None = None
+    losses: list[Tensor] = []
+    gradients: list[dict[str, Tensor | None]] = []
+    state: Any = None
+    for step in zip(*batches, strict=True):
+        loss, left, state = _stack_step(problem, stack, step, state)
+        apart = _slot_apart({"loss": loss, **left}) if apart is None else apart
+        losses.append(loss.detach())
+        gradients.append({name: None if g is None else g[:first].clone() for name, g in left.items()})
+    stack.skeleton.eval()
+    with torch.no_grad():
+        inputs = [_typed(problem, x) for x in plain.trial_inputs(problem)]
+        if problem.recipe.bptt:
+            answers = [stack.map(lambda call, x: call(x, None)[0], shared=[x]) for x in inputs]
+        else:
+            answers = [classify.answers(stack, x) for x in inputs]
+    outputs = torch.cat(answers, dim=1)
+    traces = [
+        plain.Trace(
+            torch.stack(losses)[:, slot],
+            tuple({name: None if g is None else g[slot] for name, g in step.items()} for step in gradients),
+            outputs[slot],
+        )
+        for slot in range(first)
+    ]
+    return traces, apart
+
+
+def _stack_step(
+    problem: Problem, stack: Stack, step: Sequence[plain.Batch], state: Any
+) -> tuple[Tensor, dict[str, Tensor | None], Any]:
+    """One step of a stack, a mini-batch for each run: the losses (R,), the gradients, and a language model's state."""
+    found: dict[str, Tensor | None] = {}
+
+    def before_the_step(*_: Any) -> None:  # which may change them, and may call the step of the class that it extends
+        found.update({} if found else stack.gradients())
+
+    hook = stack.optimizer.register_step_pre_hook(before_the_step)
+    stack.skeleton.train()
+    inputs, labels = (torch.stack([getattr(b, name) for b in step]) for name in ("inputs", "labels"))  # (R, B, ...)
+    uniforms = [torch.stack(u) for u in zip(*(b.uniforms for b in step), strict=True)]
+    if problem.recipe.bptt:
+        loss, _, state = text.train_window(stack, inputs, labels, state, uniforms)
+    else:
+        loss, _ = classify.train_step(stack, _typed(problem, inputs), labels, uniforms)
+    averages.after_step(problem.recipe, stack)
+    hook.remove()
+    return loss, found, state
+
+
+def _typed(problem: Problem, inputs: Tensor) -> Tensor:
+    return inputs.to(getattr(torch, problem.recipe.precision)) if inputs.is_floating_point() else inputs
+
+
+def _difference(mine: plain.Trace, theirs: plain.Trace, dtype: torch.dtype, thorough: bool) -> str:
+    """What differs first by more than rounding can cause, in words; empty if nothing does.
+
+    Rounding may be ten times the square root of the precision's step: in float64 1e-7 where sound models differ by
+    1e-14 and others by 1e-2. Unless `thorough`, of the later steps the losses alone are compared: in a shorter type
+    the rounding noise of gradients that are zero on paper has grown too far by then.
+    """
+    bound = 10 * torch.finfo(dtype).eps ** 0.5
+    for step in range(len(theirs.losses)):
+        if not bool(theirs.losses[step].isfinite()):  # from here on there is nothing to compare
+            return "" if not bool(mine.losses[step].isfinite()) else f"its loss at step {step + 1} is another"
+        if not _near(mine.losses[step], theirs.losses[step], bound, 0):
+            return f"its loss at step {step + 1} is another"
+        name = _other_gradient(mine.gradients[step], theirs.gradients[step], bound) if thorough or not step else ""
+        if name:
+            return f"the gradient of {name} at step {step + 1} is another (as after a hook, or a block run again)"
+    if thorough and not _near(mine.outputs, theirs.outputs, bound, 0):
+        return f"its answers after {len(theirs.losses)} steps are others"
+    return ""
+
+
+def _other_gradient(mine: Mapping[str, Tensor | None], theirs: Mapping[str, Tensor | None], bound: float) -> str:
+    """The first parameter whose gradient differs by more than the bound; empty if none does. None counts as zero."""
+    known = {name: g for name, g in theirs.items() if g is not None}
+    largest = max((float(g.abs().max()) for g in known.values() if g.numel()), default=0.0)
+    for name in theirs:
+        ours, plainly = mine.get(name), known.get(name)
+        either = ours if plainly is None else plainly
+        if either is None:
+            continue
+        zero = torch.zeros_like(either)
+        if not _near(zero if ours is None else ours, zero if plainly is None else plainly, bound, largest):
+            return name
+    return ""
+
+
+def _near(mine: Tensor, theirs: Tensor, bound: float, largest: float) -> bool:
+    """Whether no element differs by more than `bound` of the largest here, or a thousandth of that of the largest."""
+    if theirs.numel() == 0 or not bool(theirs.isfinite().all()):
+        return True
+    scale = max(float(theirs.abs().max()), largest / (1000 if bound < 1e-4 else 1))
+    return bool(((mine - theirs).abs() <= bound * scale).all())
+
+
+def _evaluated(problem: Problem, stack: Stack) -> dict[str, Tensor]:
+    """Answers to the first and the last test batch: all sizes that occur."""
+    if problem.recipe.bptt:
+        return text.outputs(problem, stack, first=2 * text.TEST_COLUMNS * text.TEST_WINDOW)[0]
+    n = len(problem.test[1])
+    stack.skeleton.eval()
+    starts = {0, (n - 1) // classify.TEST_BATCH * classify.TEST_BATCH}
+    with torch.no_grad():
+        return {f"{k}": classify.answers(stack, classify.part_of_test(problem, k, n)) for k in sorted(starts)}
 
 
 def check_bit(problem: Problem) -> None:
     """Try the change of one bit at the start; BadInput if the weight that the recipe names is all zeros there."""
     model = build_model(problem.task, problem.recipe, FIXED_SEED)
-    change_bit(dict(model.named_parameters()), FIXED_SEED + 1, problem.recipe.bit)
+    change_bit(dict(model.named_parameters()), FIXED_SEED + 1, problem.recipe.bit, problem.reached)
 
 
-def _trial_inputs(problem: Problem, run: Seeds, size: int) -> Tensor:
-    """The first training inputs, augmented as in the first epoch."""
-    index = np.arange(size)
-    draws = [draw[index] for draw in epoch_plan(problem, run, 0).draws]
-    try:
-        return augmented(problem, index, draws)
-    except (BadInput, OSError):
-        raise
-    except Exception as error:
-        raise BadInput(
-            f"the augmentations fail on inputs of shape {tuple(problem.train[0].shape)}: {first_line(error)}; "
-            "mend the task's augment"
-        ) from error
+def _slot_apart(tensors: Mapping[str, Tensor | None]) -> int | None:
+    """The first slot where one of these tensors (R, ...) is not as in the first, to the last bit; None if all are."""
+    for t in (t for t in tensors.values() if t is not None):
+        real = torch.view_as_real(t) if t.is_complex() else t
+        bits = real.detach().cpu().contiguous().reshape(len(t), -1).view(torch.uint8)
+        apart = (bits != bits[:1]).any(1).nonzero()
+        if len(apart):
+            return int(apart[0])
+    return None
 
 
-def _trial_step(problem: Problem, stack: Stack, inputs: Tensor) -> None:
-    """One step of every run on the same inputs."""
-    size, width = len(inputs), stack.width
-    masks = [stream("dropout", FIXED_SEED, 0) for _ in range(width)]
-    places = np.broadcast_to(np.arange(size), (width, size))
-    uniforms = draw_uniforms(masks, problem.dropout[size], places, problem.device)
-    labels = problem.train[1][:size].expand(width, size)
-    train_step(stack, inputs.expand(width, *inputs.shape).clone(), labels, uniforms)
-    if problem.track:
-        look(stack, problem.track, next(iter(evaluation_batches(problem, 2))))
-
-
-def _equal_slots(stack: Stack, answers: Mapping[str, Tensor] | None = None) -> bool:
-    """Whether all runs of a stack have the same weights and answers, to the last bit."""
-    tensors = (stack.weights | dict(answers or {})).values()
-    bits = [t.detach().cpu().reshape(stack.width, -1).view(torch.uint8) for t in tensors]
-    return all(torch.equal(b, b[:1].expand_as(b)) for b in bits)
-
-
-_UNEQUAL = (
-    "a run's result must not depend on its slot in the stack, and this model's does: one of its operations rounds by "
-    "the place in memory (torch.sigmoid does so at some sizes); use another operation or size, such as tanh, or try "
-    "--stack 1, which trains one model at a time"
-)
-
-
-def check_optimizer(recipe: Recipe) -> None:
-    """Refuse an optimizer that is not element-wise: a run's step would depend on its neighbours in the stack.
+def _couples(recipe: Recipe) -> str:
+    """Why an optimizer cannot serve a stack: it is not element-wise, so a run's step would depend on its neighbours.
 
     Two runs take three steps; then again, with other gradients for the second, and with NaN. The first must not notice.
     """
-    first, *others = [_trial_steps(recipe, neighbour) for neighbour in (1, 2, None)]
-    if not all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True)):
-        name = optimizer_class(recipe.optimizer).__name__
-        raise BadInput(
-            f"optimizer must be element-wise, so that no run depends on its neighbours, and {name} is not; "
-            "choose another, such as SGD, Adam or AdamW"
-        )
+    name = optimizer_class(recipe.optimizer).__name__
+    try:
+        first, *others = [_trial_steps(recipe, neighbour) for neighbour in (1, 2, None)]
+    except (BadInput, OSError):  # a full disk is nothing that another optimizer would mend
+        raise
+    except Exception as error:
+        return f"{name} cannot step a stack of models: {first_line(error)}"
+    if all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True)):
+        return ""
+    return f"{name} is not element-wise, so a run would depend on its neighbours"
 
 
 def _trial_steps(recipe: Recipe, neighbour: int | None) -> list[Tensor]:
@@ -122,21 +274,12 @@ def _trial_steps(recipe: Recipe, neighbour: int | None) -> list[Tensor]:
     ours, theirs = np.random.default_rng(0), np.random.default_rng(neighbour or 1)
     dtype = wide(getattr(torch, recipe.precision))
     trained = {str(i): torch.ones(2, *shape, dtype=dtype).requires_grad_() for i, shape in enumerate(shapes)}
-    optimizer, _ = make_optimizer(recipe, trained)
+    optimizer, _ = make_optimizer(recipe, trained, axes=1)
     for _ in range(3):
         for parameter in trained.values():
             shape = parameter.shape[1:]
             gradient = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in (ours, theirs)])
             gradient[1] *= np.nan if neighbour is None else 1
             parameter.grad = torch.from_numpy(gradient).to(dtype)
-        try:
-            optimizer.step()
-        except OSError:  # a full disk is nothing that another optimizer would mend
-            raise
-        except Exception as error:
-            name = optimizer_class(recipe.optimizer).__name__
-            raise BadInput(
-                f"{name} cannot train a stack of models with these options: {first_line(error)}; "
-                "change them with --set, or choose SGD, Adam or AdamW"
-            ) from error
+        optimizer.step()
     return [p.detach()[0] for p in trained.values()]

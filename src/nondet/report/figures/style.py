@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from nondet.plain import plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -107,8 +109,8 @@ def content(figure: Figure, format: str) -> bytes:
 
 
 def short(name: str) -> str:
-    """A name for a label: one line, and not too long; characters that no font draws become visible."""
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    """A name for a label: one line, and not too long; characters that no font draws are escaped."""
+    line = plain(name)
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element, SubElement, fromstring, register_namespace, tostring
 
+from nondet.plain import plain
+
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 
@@ -31,7 +33,7 @@ def inline(content: bytes, name: str, title: str, description: str) -> str:
     root.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}  # what matplotlib's style element says
     for place, (tag, text) in enumerate((("title", title), ("desc", description))):
         element = SubElement(root, f"{{{SVG}}}{tag}", {"id": f"{name}-{tag}"})
-        element.text = text
+        element.text = plain(text)
         root.remove(element)
         root.insert(place, element)
     return tostring(root, encoding="unicode")

@@ -1,0 +1,96 @@
+"""What chooses a kernel besides versions and the machine: variables of the environment, and settings made in code.
+
+A study is made under one set of them: two runs of the same seeds under others differ in their last bits, or by more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+CPU = ("ONEDNN_", "DNNL_", "MKLDNN_", "MKL_", "OMP_", "KMP_", "GOMP_", "OPENBLAS_", "BLIS_", "NVPL_", "VECLIB_", "NPY_")
+ANY = ("ATEN_", "TORCH_", "TORCHINDUCTOR_", "TORCHDYNAMO_", "PYTORCH_", "AT_")
+CUDA = ("CUBLAS_", "CUBLASLT_", "CUDNN_", "TRITON_", "NVFUSER_", "HIPBLASLT_", "MIOPEN_", "ROCBLAS_")
+"""How the names begin that numerical libraries read."""
+
+ALONE = ("GLIBC_TUNABLES", "LD_PRELOAD", "LD_AUDIT")
+ALONE_CUDA = (
+    "NVIDIA_TF32_OVERRIDE",
+    "CUDA_FORCE_PTX_JIT",
+    "CUDA_DISABLE_PTX_JIT",
+    "CUDA_LAUNCH_BLOCKING",
+    "NCCL_ALGO",
+    "NCCL_PROTO",
+)
+"""Names that count where others of their beginning do not."""
+
+_NO_CHOICE = re.compile(
+    r"_NUM_THREADS|_DOMAIN_NUM_THREADS|_THREAD_LIMIT|^MKL_CBWR$"  # recorded as `threads` and `mkl`
+    r"|VERBOSE|_LOG|LOGS|LOGLEVEL|_WARN|_DUMP|_TRACE|PROFILE|STACKTRACES|_DISPLAY|_VERSION|_BUILD|_SETTINGS$"
+    r"|CACHE|_HOME|_DIR$|_DIRS$|_PATH$|_ROOT|_FILE$|_URL|_HUB|_ARCH_LIST|_NVCC|_ALLOC_CONF|_ALLOCATOR"
+    r"|AFFINITY|PROC_BIND|_PLACES|BLOCKTIME|WAIT_POLICY|STACK_?SIZE|SPINCOUNT|DUPLICATE_LIB_OK|INIT_AT_FORK"
+    r"|^TORCH_(NCCL|GLOO|DISTRIBUTED|SHOW|ELASTIC|FR)_|^TORCH_DEVICE_BACKEND_AUTOLOAD$|_DEBUG$"
+)
+"""What says where, how much is told or which core it is: it changes no number, and differs for no reason."""
+
+
+def variables(cuda: bool, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables that are set and choose a kernel, by name; those of CUDA's libraries where it trains."""
+    begins, alone = (*CPU, *ANY, *(CUDA if cuda else ())), (*ALONE, *(ALONE_CUDA if cuda else ()))
+    names = [name for name in environ if name in alone or (name.startswith(begins) and not _NO_CHOICE.search(name))]
+    return {name: environ[name] for name in sorted(names)}
+
+
+def settings(cuda: bool) -> dict[str, Any]:
+    """What a process can set in code (a task's file may) and training leaves as it is; see also `settings.kernels`."""
+    import torch
+
+    backends: Any = torch.backends
+    found = {
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "default_device": str(torch.get_default_device()),
+        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "flush_denormal": not bool(torch.tensor(1e-310, dtype=torch.float64, device="cpu") * 1),
+        "fp16_reduction": str(_call(torch, "_C._get_cpu_allow_fp16_reduced_precision_reduction")),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "mkldnn": backends.mkldnn.enabled,
+        "mkldnn_deterministic": backends.mkldnn.deterministic,
+        "mkldnn_precision": {name: _precision(backends, name) for name in ("matmul", "conv", "rnn")},
+        "nnpack": str(_call(torch, "_C._get_nnpack_enabled")),
+        "opt_einsum": str(backends.opt_einsum.strategy if backends.opt_einsum.enabled else None),
+    }
+    if cuda:
+        matmul = backends.cuda.matmul
+        found |= {
+            "autocast_cuda": torch.is_autocast_enabled("cuda"),
+            "blas": str(_call(torch, "backends.cuda.preferred_blas_library")),
+            "cudnn": backends.cudnn.enabled,
+            "cudnn_benchmark_limit": backends.cudnn.benchmark_limit,
+            "fp16_reduction_cuda": str(matmul.allow_fp16_reduced_precision_reduction),
+            "fp16_accumulation": str(getattr(matmul, "allow_fp16_accumulation", None)),
+            "bf16_reduction": str(matmul.allow_bf16_reduced_precision_reduction),
+            "attention_reduction": str(_call(torch, "backends.cuda.fp16_bf16_reduction_math_sdp_allowed")),
+            "linalg": str(_call(torch, "backends.cuda.preferred_linalg_library")),
+        }
+    return found
+
+
+def _precision(backends: Any, operation: str) -> str:
+    """How exact oneDNN's float32 is in an operation: its own setting, or else that of all above it."""
+    places = (_at(backends.mkldnn, operation), backends.mkldnn, backends)
+    own = [getattr(place, "fp32_precision", "none") for place in places]
+    return next((precision for precision in own if precision != "none"), "ieee")
+
+
+def _at(place: Any, path: str) -> Any:
+    """An attribute of an attribute; None where a version of torch has no such thing."""
+    for name in filter(None, path.split(".")):
+        place = getattr(place, name, None)
+    return place
+
+
+def _call(place: Any, path: str) -> Any:
+    function = _at(place, path)
+    return function() if callable(function) else None

@@ -1,0 +1,83 @@
+"""Which names in a study's folder are nondet's own. Nothing else in it is ever counted, moved, overwritten or deleted.
+
+A user's folder may well hold `runs/` (TensorBoard's name) or `figures/` already.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_KEY = "[0-9a-f]{64}"
+_NAMES = {
+    "runs": rf"{_KEY}\.(json|safetensors)",
+    "trunks": rf"{_KEY}\.[0-9]+\.snapshot",
+    "partial": rf"{_KEY}\.snapshot|claims",
+    "evidence": (
+        rf"{_KEY}\.([0-9a-f]{{16}}|damaged[0-9]+)\.(json|safetensors)"
+        rf"|{_KEY}(\.[0-9]+)?\.damaged[0-9]+\.snapshot|study\.damaged[0-9]+\.json"
+    ),
+}
+_WRITING = r"\.writing-[a-z0-9_]+"
+_PAGES = ("report.html", "figures")
+"""What `nondet report` and `nondet figures` write beside the runs, if nothing else is said."""
+
+
+def own_names(folder: Path, part: str) -> list[str]:
+    """The names that are nondet's in one of a study's folders: runs, trunks, partial or evidence."""
+    try:
+        with os.scandir(folder / part) as entries:
+            return [entry.name for entry in entries if re.fullmatch(_NAMES[part], entry.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def own_files(folder: Path, part: str) -> list[Path]:
+    """What stands under nondet's names in one of a study's folders, in order."""
+    return [folder / part / name for name in sorted(own_names(folder, part))]
+
+
+def links(folder: Path) -> list[Path]:
+    """The study's own files that are symbolic links: a copy of the folder may not hold what they lead to."""
+    own = [folder / "study.json", *(path for part in _NAMES for path in own_files(folder, part))]
+    return [path for path in own if path.is_symlink() and path.parent.name != "evidence"]
+
+
+def linked_folders(folder: Path) -> list[Path]:
+    """The folders of a study that are symbolic links."""
+    return [folder / part for part in _NAMES if (folder / part).is_symlink()]
+
+
+def unfinished_files(folder: Path) -> list[Path]:
+    """The temporary files in a study's folders, of writers that are at work or were killed."""
+    found: list[Path] = []
+    for place in (folder, *(folder / part for part in (*_NAMES, "figures"))):
+        if place.is_dir():
+            found += sorted(path for path in place.iterdir() if re.fullmatch(_WRITING, path.name))
+    return found
+
+
+def first_foreign(folder: Path) -> Path | None:
+    """Something in a folder without a study that nondet did not write there, if there is anything."""
+    for path in sorted(folder.iterdir()):
+        if path.name in _NAMES and path.is_dir():
+            known = rf"{_NAMES[path.name]}|{_WRITING}"
+            others = [inner for inner in sorted(path.iterdir()) if not re.fullmatch(known, inner.name)]
+            if others:
+                return others[0]
+        elif not re.fullmatch(_WRITING, path.name) and not (path.name in _PAGES and own_files(folder, "runs")):
+            return path
+    return None
+
+
+def study_that_owns(path: Path) -> Path | None:
+    """The study's folder, if a file of this name would stand among a study's own files, also by way of links."""
+    for whole in (path.absolute(), path.resolve()):
+        for folder in whole.parents:
+            part = whole.relative_to(folder).parts[0].casefold()
+            if (part == "study.json" or part in _NAMES) and (
+                (folder / "study.json").exists() or own_files(folder, "runs")
+            ):
+                return folder
+    return None

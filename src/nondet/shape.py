@@ -1,0 +1,43 @@
+"""Whether JSON of unknown origin is made as a reader expects, before anything is done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Number = (int, float)
+
+
+def misfit(value: object, shape: Any, place: str = "") -> str:
+    """The place in the value that does not have the shape, such as `conditions.0.runs`; empty if all of it has.
+
+    A shape is a type (a bool is no int), a tuple of shapes of which one must fit, a list of one shape for every
+    element, or a dictionary: of one shape for every value under the key `str`, or of the shapes of named fields, where
+    a field whose name ends in ? may be missing. Fields that a shape does not name may hold anything.
+    """
+    if isinstance(shape, tuple):
+        found = [misfit(value, each, place) for each in shape]
+        return "" if "" in found else max(found, key=len)
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return place or "it"
+        (each,) = shape
+        return next(filter(None, (misfit(v, each, f"{place}.{i}") for i, v in enumerate(value))), "").lstrip(".")
+    if isinstance(shape, Mapping):
+        if not isinstance(value, Mapping):
+            return place or "it"
+        return next(filter(None, _misfits(value, shape, place)), "").lstrip(".")
+    right = value is None if shape is None else isinstance(value, shape) and (shape is bool or type(value) is not bool)
+    return "" if right else place or "it"
+
+
+def _misfits(value: Mapping[str, object], shape: Mapping[Any, Any], place: str) -> Any:
+    if str in shape:
+        yield from (misfit(v, shape[str], f"{place}.{name}") for name, v in value.items())
+        return
+    for field, each in shape.items():
+        name = field.removesuffix("?")
+        if name in value:
+            yield misfit(value[name], each, f"{place}.{name}")
+        elif name == field:
+            yield f"{place}.{name}"

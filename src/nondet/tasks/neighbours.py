@@ -1,0 +1,118 @@
+"""The modules beside a user's task file that it can import: found by reading, never by importing.
+
+A hash of what happens to be imported changes as a program runs. What a file can import is written in its text, and in
+that of the modules it names, so it is the same in every process and at every moment.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
+from pathlib import Path
+
+import nondet
+
+SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)
+"""How a module's file name ends, in the order in which Python looks."""
+
+_INSTALLED = tuple(Path(path) for name, path in sysconfig.get_paths().items() if name != "data")
+_FOREIGN = {place for path in (*_INSTALLED, Path(nondet.__file__).parent) for place in (path, path.resolve())}
+
+
+def is_local(path: Path, roots: Iterable[Path]) -> bool:
+    """Whether a file or folder lies in one of these folders, and is neither nondet's own nor installed."""
+    inside = any(path.is_relative_to(root) for root in roots)
+    foreign = any(path.is_relative_to(place) for place in _FOREIGN)
+    return inside and not foreign and "-packages" not in str(path)
+
+
+def files_of(
+    task: Path, roots: Sequence[Path], known: Mapping[Path, bytes], more: Iterable[Path] = ()
+) -> dict[Path, bytes]:
+    """The task's file and every local module that it can import, each with its bytes.
+
+    roots: the folders in which top-level modules are looked for, the task's own first. known: bytes that were read
+    before. more: files that belong too, by whatever way they came in.
+    """
+    places = [*roots, *(Path(entry) for entry in sys.path if entry and is_local(Path(entry), roots))]
+    found: dict[Path, bytes] = {}
+    waiting = [task, *more]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        try:
+            found[file] = known[file] if file in known else file.read_bytes()
+        except OSError:  # no file that could be imported either
+            continue
+        waiting += [path for path in _imported(file, found[file], places) if is_local(path, roots)]
+    return found
+
+
+def _imported(file: Path, source: bytes, roots: Sequence[Path]) -> Iterator[Path]:
+    """The files that a module's text names, wherever in it an import stands."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return  # compiled, or not Python: its bytes are all there is to know
+    for node in ast.walk(tree):
+        for name, level in _names(node):
+            bases = [_above(file, level)] if level else roots
+            for base in bases:
+                yield from _files(base, name.split(".") if name else [])
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_file_name(node.value):
+            yield Path(os.path.normpath(file.parent / node.value))  # for runpy, exec or a loader made by hand
+
+
+def _names(node: ast.AST) -> Iterator[tuple[str, int]]:
+    """The modules that a piece of program may import, with the dots before a relative name; `x.*` is all of x."""
+    if isinstance(node, ast.Import):
+        yield from ((alias.name, 0) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            yield ".".join(filter(None, (node.module, alias.name))), node.level
+    elif isinstance(node, ast.Call) and node.args and _called(node.func) in ("import_module", "__import__"):
+        given = node.args[0]
+        if isinstance(given, ast.JoinedStr) and given.values:  # f"nets.{name}": all of nets
+            given = given.values[0]
+            suffix = "*"
+        else:
+            suffix = ""
+        if isinstance(given, ast.Constant) and isinstance(given.value, str):
+            text = given.value.lstrip(".")
+            levels = len(given.value) - len(text)
+            yield (f"{text.rpartition('.')[0]}.*".lstrip(".") if suffix else text), levels
+
+
+def _called(function: ast.expr) -> str:
+    return getattr(function, "id", "") or getattr(function, "attr", "")
+
+
+def _above(file: Path, level: int) -> Path:
+    """The folder that so many dots mean in a module."""
+    return file.parents[min(level, len(file.parents)) - 1]
+
+
+def _files(base: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """The files of a dotted name under a folder: each package on the way, and the module, where they are there."""
+    if not parts:
+        yield from _module(base / "__init__")
+    for number, part in enumerate(parts, start=1):
+        stem = base.joinpath(*parts[:number])
+        if part == "*":
+            yield from (path for path in sorted(stem.parent.glob("*")) if path.name.endswith(SUFFIXES))
+        elif part.isidentifier():
+            yield from _module(stem / "__init__")
+            yield from _module(stem)
+
+
+def _module(stem: Path) -> Iterator[Path]:
+    yield from (path for suffix in SUFFIXES if (path := stem.with_name(stem.name + suffix)).is_file())
+
+
+def _is_file_name(text: str) -> bool:
+    return text.endswith(".py") and len(text) < 200 and text.isprintable() and not text.startswith("/")

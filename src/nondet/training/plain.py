@@ -1,0 +1,209 @@
+"""A few steps of one model alone, as any PyTorch loop takes them: what a stack is held against.
+
+Nothing of the stack is used here but its random numbers: the same mini-batches, the same numbers for dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nondet.errors import BadInput
+from nondet.sources import FIXED_SEED, stream
+from nondet.tasks.task import Recipe, optimizer_class
+from nondet.training import classify, text
+from nondet.training.dropout import backward, draw_uniforms, given_dropout, recorded_dropout
+from nondet.training.problem import Problem, build_model, first_line
+from nondet.training.settings import kernels
+from nondet.training.stack import Seeds, forget_compiled, make_optimizer
+
+STEPS = 3
+"""Mini-batches of the first epoch that are tried: the first ones, and the last, which may be smaller."""
+
+SMALL = 32
+"""Examples of each mini-batch (or columns of a text) in the steps in float64, which cost twice the time."""
+
+OF_TEST = 64
+"""Test examples whose answers are compared."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's inputs (B, ...), labels (B, ...), and dropout's numbers, one tensor for each call."""
+
+    inputs: Tensor
+    labels: Tensor
+    uniforms: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What some steps of one model came to.
+
+    losses: (S,). gradients: of each step, by the parameter's name; None where the step left none. outputs: the model's
+    answers after the last step to the first test examples. reached: of each parameter the elements that had a gradient.
+    """
+
+    losses: Tensor
+    gradients: tuple[dict[str, Tensor | None], ...]
+    outputs: Tensor
+
+    @property
+    def reached(self) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for step in self.gradients:
+            for name, gradient in step.items():
+                if gradient is not None:
+                    found[name] = found.get(name, torch.zeros_like(gradient, dtype=torch.bool)) | (gradient != 0)
+        return found
+
+    def numbers(self) -> dict[str, list[float]]:
+        """The loss, and the norm of all gradients, at each step, to nine digits: what names the training."""
+        norms = [
+            float(torch.stack([g.abs().double().square().sum() for g in step.values() if g is not None]).sum().sqrt())
+            for step in self.gradients
+        ]
+        return {"loss": [_rounded(float(x)) for x in self.losses], "gradient": [_rounded(x) for x in norms]}
+
+    def same(self, other: Trace) -> bool:
+        """Whether both are equal to the last bit."""
+        return (
+            self.losses.equal(other.losses)
+            and self.outputs.equal(other.outputs)
+            and all(
+                a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
+                for a, b in zip(self.gradients, other.gradients, strict=True)
+            )
+        )
+
+
+def batches(problem: Problem, run: Seeds, small: bool = False, steps: int = STEPS) -> list[Batch]:
+    """The mini-batches of a trial of this run; `small` ones hold at most SMALL examples."""
+    feed: Any = text if problem.recipe.bptt else classify
+    try:
+        parts: list[Any] = feed.trial_batches(problem, run, steps, SMALL if small else None)
+    except (BadInput, OSError):
+        raise
+    except Exception as error:
+        raise BadInput(
+            f"the augmentations fail on inputs of shape {tuple(problem.train[0].shape)}: {first_line(error)}; "
+            "mend the task's augment"
+        ) from error
+    rng = stream("dropout", run.get("dropout", FIXED_SEED), 0)
+    shapes: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    found: list[Batch] = []
+    for inputs, labels, places in parts:
+        if inputs.shape not in shapes:
+            shapes[inputs.shape] = _shapes(problem, inputs)
+        uniforms = draw_uniforms([rng], shapes[inputs.shape], places[None], problem.device)
+        found.append(Batch(inputs, labels, [u[0] for u in uniforms]))
+    return found
+
+
+def _shapes(problem: Problem, inputs: Tensor) -> list[tuple[int, ...]]:
+    """The shapes of dropout's numbers for one mini-batch."""
+    forget_compiled(problem)
+    model = build_model(problem.task, problem.recipe, FIXED_SEED).to(problem.device).train()
+    inputs = _typed(inputs.clone(), getattr(torch, problem.recipe.precision))
+    with torch.no_grad(), recorded_dropout() as shapes:
+        model(inputs, None) if problem.recipe.bptt else model(inputs)
+    return shapes
+
+
+def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, answers: bool = True) -> Trace:
+    """The run's model alone, in this precision, trained on these mini-batches at the recipe's highest rate.
+
+    answers: whether it also answers test examples after them.
+    """
+    recipe = replace(problem.recipe, precision=precision)
+    dtype = getattr(torch, precision)
+    forget_compiled(problem)
+    with kernels(True, problem.tf32):
+        model = build_model(problem.task, recipe, run["init"]).to(problem.device)
+        optimizer, _ = make_optimizer(recipe, dict(model.named_parameters()), axes=0)
+        losses: list[Tensor] = []
+        gradients: list[dict[str, Tensor | None]] = []
+        state: Any = None
+        model.train()
+        for batch in taken:
+            optimizer.zero_grad()
+            with given_dropout(batch.uniforms, problem.again):
+                loss, state = _loss(problem, model, _typed(batch.inputs, dtype), batch.labels, state)
+                backward(loss, problem.again)
+            found = {name: None if p.grad is None else p.grad.detach().clone() for name, p in model.named_parameters()}
+            _step(recipe, optimizer)
+            losses.append(loss.detach())
+            gradients.append({name: None if g is None else g.to_dense() for name, g in found.items()})
+        with torch.no_grad():
+            model.eval()
+            tested = [_answers(problem, model, _typed(x, dtype)) for x in (trial_inputs(problem) if answers else [])]
+            outputs = torch.cat(tested) if tested else torch.empty(0)
+    return Trace(torch.stack(losses), tuple(gradients), outputs)
+
+
+def _step(recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
+    try:
+        optimizer.step()
+    except OSError:  # a full disk is nothing that another optimizer would mend
+        raise
+    except Exception as error:
+        name = optimizer_class(recipe.optimizer).__name__
+        raise BadInput(
+            f"{name} cannot train this model with these options: {first_line(error)}; "
+            "change them with --set, or choose SGD, Adam or AdamW"
+        ) from error
+
+
+def trial_inputs(problem: Problem) -> list[Tensor]:
+    """The test inputs that are answered after the steps."""
+    if problem.recipe.bptt:
+        inputs, _ = text.texts(problem.test)
+        return [text.columns(inputs[:OF_TEST], 1)]
+    return list(classify.evaluation_batches(problem, OF_TEST))
+
+
+def _loss(problem: Problem, model: nn.Module, inputs: Tensor, labels: Tensor, state: Any) -> tuple[Tensor, Any]:
+    if not problem.recipe.bptt:
+        return F.cross_entropy(classify.at_least_float32(model(inputs.clone())), labels), None
+    logits, after = model(inputs, state)
+    loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    return loss, tuple(s.detach() for s in after) if isinstance(after, tuple) else after.detach()
+
+
+def _answers(problem: Problem, model: nn.Module, inputs: Tensor) -> Tensor:
+    return model(inputs, None)[0] if problem.recipe.bptt else classify.at_least_float32(model(inputs))
+
+
+def _typed(inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    return inputs.to(dtype) if inputs.is_floating_point() else inputs
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.9g}")
+
+
+def _equal(a: Tensor | None, b: Tensor | None) -> bool:
+    return (a is None) == (b is None) and (a is None or b is None or a.equal(b))
+
+
+def all_reached(problem: Problem, run: Seeds, taken: Sequence[Batch], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`Trace.reached`, also of parameters that are not trained: they are given a gradient for it, in one step."""
+    model = build_model(problem.task, problem.recipe, run["init"]).to(problem.device).train()
+    missing = {name: p for name, p in model.named_parameters() if name not in found and p.is_floating_point()}
+    if not missing:
+        return dict(found)
+    for p in missing.values():
+        p.requires_grad_()
+    with given_dropout(taken[0].uniforms, problem.again), kernels(True, problem.tf32):
+        dtype = getattr(torch, problem.recipe.precision)
+        loss, _ = _loss(problem, model, _typed(taken[0].inputs, dtype), taken[0].labels, None)
+        backward(loss, problem.again)
+    grown = {
+        name: torch.zeros_like(p, dtype=torch.bool) if p.grad is None else p.grad != 0 for name, p in missing.items()
+    }
+    return {**found, **grown}
