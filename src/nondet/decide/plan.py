@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from nondet.decide.arm import Arm, MetricName
 from nondet.decide.independence import without_copies
@@ -113,7 +114,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
         pilot=pilot.name,
         pilot_runs=len(pilot),
         metric=pilot.metric.name,
-        seconds_per_run=fmean(pilot.seconds) if pilot.seconds else None,
+        seconds_per_run=float(np.mean(pilot.seconds)) if pilot.seconds else None,
         runs_to_train=runs + max(0, runs - len(pilot)),
         notes=pilot.notes,
     )
