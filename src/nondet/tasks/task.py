@@ -86,10 +86,12 @@ class Recipe:
             raise BadInput(f"schedule must be cosine, constant or a function (got {self.schedule!r})")
         if not _is(self.options, Mapping):
             raise BadInput(f"options must be a dictionary (got {type(self.options).__name__})")
+        object.__setattr__(self, "options", {name: _settled(value) for name, value in self.options.items()})
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as one flat JSON object, the optimizer's options among the fields.
 
+        Options that are called as a field is stand under "options", apart from it.
         What came later than the first version is left out where it changes nothing, so that older runs keep their keys.
         """
         later = ("bit", "cycles", "ema", "swa", "bptt")
@@ -97,8 +99,14 @@ class Recipe:
         named = {k: v for k, v in named.items() if k not in later or v != _DEFAULTS[k]}
         for name in ("optimizer", "schedule"):
             if not isinstance(named[name], str):
-                named[name] = f"{named[name].__module__}.{named[name].__qualname__}"
-        return named | {name: self.options[name] for name in sorted(self.options)}
+                named[name] = _called(named[name])
+        own = {f.name for f in fields(self)}
+        apart = {name: value for name, value in sorted(self.options.items()) if name in own}
+        return (
+            named
+            | {name: self.options[name] for name in sorted(self.options) if name not in own}
+            | ({"options": apart} if apart else {})
+        )
 
     def set(self, assignments: Mapping[str, str]) -> Recipe:
         """This recipe with fields replaced by values in text form, as `--set` gives them."""
@@ -109,10 +117,11 @@ class Recipe:
         if "optimizer" in assignments:
             options = {name: value for name, value in options.items() if name in allowed}
         for name, text in assignments.items():
+            option = name.removeprefix("options.")
             if name in own:
                 changed[name] = _typed(name, text)
-            elif name in allowed:
-                options[name] = _parsed(text)
+            elif option in allowed:
+                options[option] = _parsed(text)
             else:
                 raise BadInput(
                     f"a recipe has no field {name!r}; --set takes {', '.join(own)}, "
@@ -187,6 +196,28 @@ class Task:
 def sha256_of_json(value: object) -> str:
     """The SHA-256 of a value's canonical JSON form."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _settled(value: Any) -> Any:
+    """An option's value that nothing changes later; a list is the tuple of the same, as their JSON is."""
+    if isinstance(value, list | tuple):
+        parts: Any = value
+        return tuple(_settled(part) for part in parts)
+    if isinstance(value, Mapping):
+        pairs: Any = value
+        if not all(isinstance(name, str) for name in pairs):
+            raise BadInput(f"the names in an option must be texts (got {value!r}); write them in quotes")
+        return {name: _settled(part) for name, part in pairs.items()}
+    return value
+
+
+def _called(function: Any) -> str:
+    """The name of a class or function; of what has none, such as a partial or an object that can be called, its type's.
+
+    What it does is told apart by other members of a run's name: the code, and the schedule's values.
+    """
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _is(value: object, kind: type) -> bool:

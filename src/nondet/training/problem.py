@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,9 +18,10 @@ from torch.nn.parameter import is_lazy
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED, SOURCES, seeded_globals, stream
 from nondet.tasks.task import Recipe, Task, sha256_of_json
+from nondet.training.described import described, without_addresses
 from nondet.training.dropout import backward, recorded_dropout
 from nondet.training.perturb import has_bit
-from nondet.training.schedule import lr_factor
+from nondet.training.schedule import lr_factor, schedule_hash
 
 if TYPE_CHECKING:
     from nondet.data.streamed import Streamed
@@ -267,23 +267,16 @@ def _identity(task: Task, recipe: Recipe, model: nn.Module, data: str, track: Tr
         "name": task.name,
         "code": task.code,
         "data": data,
-        "model": sha256_of_json([_without_addresses(model), shapes]),
-        "augment": [_without_addresses(a) for a in task.augment],
+        "model": sha256_of_json([without_addresses(model), shapes]),
+        "augment": [described(a) for a in task.augment],
         "recipe": recipe.as_dict(),
         **({"track": track.as_dict()} if track else {}),
+        **({"schedule": schedule_hash(recipe)} if callable(recipe.schedule) else {}),
     }
     try:
         return json.loads(json.dumps(identity, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise BadInput(f"a recipe's options must be numbers, texts, booleans or lists of them ({error})") from error
-
-
-def _without_addresses(value: object) -> str:
-    """A value's text without the places in memory, which are others in the next process."""
-    text = repr(value)
-    if type(value).__repr__ is object.__repr__:  # says nothing of the value's own settings
-        text += repr(sorted(vars(value).items()))
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 def _checked(name: str, data: tuple[Any, Tensor], recipe: Recipe) -> tuple[Tensor | Streamed, Tensor]:
