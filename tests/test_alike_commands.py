@@ -248,7 +248,7 @@ def test_folder_with_a_colon(nondet: Nondet, three: Path, tmp_path: Path) -> Non
 
 def test_examples_without_pictures(nondet: Nondet, finished: Path, tmp_path: Path) -> None:
     """Where the inputs are no pictures it says so, writes nothing, and the rest is there."""
-    ran = nondet("examples", finished, "--pictures", tmp_path / "p")
+    ran = nondet("examples", finished, "--pictures", tmp_path / "p", "--run-task")
     assert ran.code == 0
     assert "No pictures: the inputs of this task are no pictures" in ran.out
     assert not (tmp_path / "p").exists()
@@ -271,7 +271,7 @@ def test_examples_writes_pictures(nondet: Nondet, task_file: Callable[..., Path]
         ("nn.Sequential(nn.Linear(6, 8)", "nn.Sequential(nn.Flatten(), nn.Linear(64, 8)"),
     )
     assert nondet("run", task, "--runs", 2, "--vary", "bit", "--study", tmp_path / "s").code == 0
-    ran = nondet("examples", tmp_path / "s", "--top", 3, "--pictures", tmp_path / "p", "--json")
+    ran = nondet("examples", tmp_path / "s", "--top", 3, "--pictures", tmp_path / "p", "--run-task", "--json")
     assert ran.code == 0
     names = [f"{e['index']}.png" for e in ran.json["top"]]
     assert ran.json["pictures"] == {"files": [str(tmp_path / "p" / name) for name in names], "reason": ""}

@@ -86,9 +86,9 @@ def test_an_environment_without_these_fields_is_still_read(nondet: Callable[...,
     """A study of an older version is shown and verified; what it did not record is not there."""
     from nondet.files import sealed, unsealed
 
-    path = study / "study.json"
-    fields = unsealed(path.read_bytes(), path)
-    for name in ("variables", "settings"):
-        del fields["environment"][name]
-    path.write_bytes(sealed(fields))
+    for path in (study / "study.json", *(study / "runs").glob("*.json")):
+        fields = unsealed(path.read_bytes(), path)
+        for name in ("variables", "settings"):
+            del fields["environment"][name]
+        path.write_bytes(sealed(fields))
     assert "variables" not in nondet("show", study, "--json").json["environment"]

@@ -68,6 +68,40 @@ def test_an_unknown_cause_is_caught(run: Any, tmp_path: Path, first: Any, more: 
     assert before.keys() < files(study).keys()
 
 
+LATE = (
+    "return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))",
+    """class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+            self.register_buffer("steps", torch.zeros(()))
+
+        def forward(self, x):
+            if self.training:
+                self.steps += 1
+            return self.layers(x) * (1 + ("UNSEEN" in __import__("os").environ) * (self.steps > 4))
+
+    return Net()""",
+)
+"""A model whose late steps depend on a variable: no trial of a few steps sees it."""
+
+
+@pytest.mark.parametrize("more", [("--runs", 30, "--vary", "init"), ("--runs", 2, "--vary", "shuffle", "--onset", 1)])
+def test_a_cause_that_shows_late_is_caught(
+    nondet: Nondet, task_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: Any
+) -> None:
+    """Several stacks, or a trunk to be trained first: nothing of them is kept."""
+    given = ("run", task_file(LATE), "--workers", 1, "--study", tmp_path / "s")
+    assert nondet(*given, "--runs", 2, "--vary", "init").code == 0
+    before = files(tmp_path / "s")
+    with monkeypatch.context() as patch:
+        patch.setenv("UNSEEN", "1")
+        refused = nondet(*given, *more)
+    assert (refused.code, "unknown" in refused.err) == (2, True)
+    assert {name: content for name, content in files(tmp_path / "s").items() if name != "partial/claims"} == before
+    assert nondet(*given, *more).code == 0
+
+
 def test_a_study_that_grows_is_the_one_made_at_once(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
     """The repeated run takes a slot and leaves nothing else: blobs and keys are those of a study made in one go."""
     grown, whole = tmp_path / "grown", tmp_path / "whole"

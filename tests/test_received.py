@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nondet.errors import Damaged
 from nondet.files import sealed, unsealed
 from nondet.study import load
 
@@ -84,13 +85,9 @@ def test_the_page_of_a_received_study_composes_its_commands(nondet: Callable[...
         {"task": "a\x1b[31m\nb.py"},
         {"task": "--study=/tmp/x.py"},
         {"task": "no such task"},
-        {"task": ["digits"]},
         {"assignments": {"lr": "0.1; touch owned"}},
-        {"assignments": ["lr"]},
         {"data": "$(touch owned)"},
         {"device": "cpu `touch owned`"},
-        {"model": 3},
-        {"track": ["0"]},
         {"unknown": "field"},
     ],
 )
@@ -103,6 +100,14 @@ def test_what_a_study_names_is_quoted_in_advice(change: dict[str, Any], study: P
     assert (words[:2], words[-2:]) == (["nondet", "run"], ["--study", str(study)])
     assert not words[2].startswith("-")
     assert not any(mark in bare for bare in _unquoted(line) for mark in ";`$(")
+
+
+@pytest.mark.parametrize("change", [{"task": ["digits"]}, {"assignments": ["lr"]}, {"model": 3}, {"track": ["0"]}])
+def test_fields_of_another_type_are_damage(change: dict[str, Any], study: Path) -> None:
+    """What nondet does not write is no request at all, and the field is named."""
+    seal(study, request={**load(study).request, **change})
+    with pytest.raises(Damaged, match=rf"its field request\.{next(iter(change))}"):
+        load(study)
 
 
 def _unquoted(line: str) -> list[str]:
@@ -136,6 +141,8 @@ def test_names_of_a_received_study_are_escaped_on_the_page(nondet: Callable[...,
     script = "<script>alert(1)</script>"
     environment = {**fields["environment"], "processor": script, "variables": {script: script}}
     seal(study, environment=environment, request={**fields["request"], "task": f"{script}.py"})
+    for path in (study / "runs").glob("*.json"):
+        path.write_bytes(sealed({**unsealed(path.read_bytes(), path), "environment": environment}))
     assert nondet("report", study).code == 0
     assert "<script" not in _page(study)
 

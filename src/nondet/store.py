@@ -66,7 +66,7 @@ class Store:
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> bool:
         """Keep a run, unless it is there already; False if another result was there and this one went to `evidence`."""
-        content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        content = blob_content(arrays)
         digest = hashlib.sha256(content).hexdigest()
         full = {"format": RECORD_FORMAT, "key": key, **record, "blob": {"sha256": digest, "bytes": len(content)}}
         if not write_file(self.blob_path(key), content):
@@ -121,6 +121,11 @@ class Store:
         """Move a run's files to `evidence`, so that it no longer counts as done and can be trained again."""
         for path in (self.record_path(key), self.blob_path(key)):  # the record first: without it the run is not done
             set_aside(path, self.folder)
+
+
+def blob_content(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The bytes of a blob: equal for equal arrays."""
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def set_aside(path: Path, study: Path) -> None:

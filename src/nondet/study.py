@@ -260,6 +260,7 @@ def open_study(
             require_same_version(folder, old.environment)
             _require_same_task(old, new)
             require_same(folder, old.environment, new.environment)
+            _require_same_trial(old, new)
             _require_runs_of(old)
             new = old
         study = replace(
@@ -300,6 +301,7 @@ def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
                 require_same_version(folder, anew.environment)
                 _require_same_task(anew, new)
                 require_same(folder, anew.environment, new.environment)
+                _require_same_trial(anew, new)
     set_aside(folder / "study.json", folder)
     return anew
 
@@ -345,12 +347,17 @@ def _require_same_task(old: Study, new: Study) -> None:
                 f"{old.folder} was made with another {word}: that of task {ours['name']!r} has changed since"
                 f"{_BY_ITSELF if name == 'data' else ''}; restore it, or {way_out}"
             )
+
+
+def _require_same_trial(old: Study, new: Study) -> None:
+    """Refuse a task whose trial steps came to something else; asked last, since another environment may cause it."""
+    ours, theirs = new.identity, old.identity
     if not same_trial(theirs.get("trial"), ours.get("trial")):
         losses = [identity["trial"]["loss"] for identity in (theirs, ours)]
         raise BadInput(
             f"{old.folder} was made with another training: three trial steps of {ours['name']!r} had losses "
             f"{_listed(losses[0])} then, and {_listed(losses[1])} now, so something that it imports or reads has "
-            f"changed; restore it, or {way_out}"
+            f"changed; restore it, or start a new study with --study"
         )
 
 
