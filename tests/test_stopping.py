@@ -30,7 +30,7 @@ IN_TRAINING = (
     "task = nondet.Task(",
     "import os, signal\n\n\n"
     "def stop(epoch, epochs):\n"
-    "    if epoch > 1.5:\n"
+    "    if abs(epoch - 5 / 3) < 1e-9:\n"
     "        try:\n"
     "            os.kill(os.getpid(), signal.SIGNAL)\n"
     "        finally:\n"
@@ -38,7 +38,7 @@ IN_TRAINING = (
     "    return 1.0\n\n\n"
     "task = nondet.Task(",
 )
-"""A schedule that sends two signals in the second epoch, the second of them while the first is on its way out."""
+"""A schedule that sends two signals at a step of the second epoch, the second while the first is on its way out."""
 
 
 def stopped_at(module: str, number: int, *words: object) -> subprocess.CompletedProcess[str]:

@@ -26,7 +26,7 @@ from nondet.training.schedule import lr_factor, schedule_hash
 if TYPE_CHECKING:
     from nondet.data.streamed import Streamed
     from nondet.training.augment import Augmentation
-    from nondet.training.plain import Batch, Trace
+    from nondet.training.loop import Batch, Trace
     from nondet.training.track import Track
 
 
@@ -170,25 +170,25 @@ def _with_trial(problem: Problem) -> Problem:
     In float64 if the model can be trained in it, so that another processor gives the same numbers but for the last
     digits. A model that does not repeat its own steps has no such numbers: its control will tell.
     """
-    from nondet.training import plain
+    from nondet.training import loop
 
     here = replace(problem, device=torch.device("cpu"), train=_on_cpu(problem.train), test=_on_cpu(problem.test))
     run = dict.fromkeys(problem.sources, FIXED_SEED)
-    taken = plain.batches(here, run, small=True)
+    taken = loop.batches(here, run, small=True)
     first = _traced(here, run, taken)
-    repeats = plain.trace(here, run, plain.batches(here, run, small=True), first[1], answers=False).same(first[0])
-    reached = plain.all_reached(here, run, taken, first[0].reached)
+    repeats = loop.trace(here, run, loop.batches(here, run, small=True), first[1], answers=False).same(first[0])
+    reached = loop.all_reached(here, run, taken, first[0].reached)
     trial = {"precision": first[1], **first[0].numbers()} if repeats else None
     return replace(problem, identity={**problem.identity, "trial": trial}, repeats=repeats, reached=reached)
 
 
 def _traced(problem: Problem, run: Mapping[str, int], taken: Sequence[Batch]) -> tuple[Trace, str]:
     """The steps, and the precision they were taken in: float64, or else the recipe's."""
-    from nondet.training import plain
+    from nondet.training import loop
 
     for precision in ("float64", problem.recipe.precision):
         try:
-            return plain.trace(problem, run, taken, precision, answers=False), precision
+            return loop.trace(problem, run, taken, precision, answers=False), precision
         except OSError:
             raise
         except Exception as error:

@@ -13,7 +13,7 @@ from torch import Tensor
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
 from nondet.tasks.task import Recipe, optimizer_class
-from nondet.training import averages, classify, plain, text
+from nondet.training import averages, classify, loop, text
 from nondet.training.classify import evaluation_batches
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
@@ -68,7 +68,7 @@ def _objection(problem: Problem, width: int) -> str:
 def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
     """Equal runs in every slot take the steps of a plain loop, and then some more, slot for slot."""
     precision = problem.recipe.precision
-    taken = plain.batches(problem, run)
+    taken = loop.batches(problem, run)
     stack = new_stack(problem, [run] * width)
     averages.begin(problem.recipe, stack)
     alike = width > 1 and _slot_apart(stack.weights) is None  # what a constructor draws itself is for the control
@@ -78,7 +78,7 @@ def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
     if problem.track:
         look(stack, problem.track, next(iter(evaluation_batches(problem, 2))))
     if problem.repeats:
-        plainly = plain.trace(problem, run, taken, precision)
+        plainly = loop.trace(problem, run, taken, precision)
         difference = _difference(found[0], plainly, getattr(torch, precision), thorough=False)
         if difference:
             return difference
@@ -95,8 +95,8 @@ def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
 def _first_apart(problem: Problem, stack: Stack, run: Seeds) -> int | None:
     """The first slot of equal runs whose gradients or answers are not those of the first, over some more steps."""
     more = min(MORE_STEPS, MORE_EXAMPLES // (problem.recipe.batch_size * max(problem.recipe.bptt, 1)))
-    if more > plain.STEPS:
-        _, apart = _stack_traces(problem, stack, [plain.batches(problem, run, steps=more)] * stack.width, 0)
+    if more > loop.STEPS:
+        _, apart = _stack_traces(problem, stack, [loop.batches(problem, run, steps=more)] * stack.width, 0)
         if apart is not None:
             return apart
     return _slot_apart({**stack.weights, **_evaluated(problem, stack)})
@@ -106,12 +106,12 @@ def _differs(problem: Problem, runs: Sequence[Seeds], small: bool) -> str:
     """Different runs side by side, each against the plain loop, in the precision that `problem` was named in."""
     precision = problem.identity["trial"]["precision"]
     here = replace(problem, recipe=replace(problem.recipe, precision=precision))
-    batches = [plain.batches(here, run, small) for run in runs]
+    batches = [loop.batches(here, run, small) for run in runs]
     stack = new_stack(here, runs)
     averages.begin(here.recipe, stack)
     found, _ = _stack_traces(here, stack, batches, len(runs))
     for run, taken, mine in zip(runs, batches, found, strict=True):
-        theirs = plain.trace(here, run, taken, precision)
+        theirs = loop.trace(here, run, taken, precision)
         difference = _difference(mine, theirs, getattr(torch, precision), thorough=True)
         if difference:
             return difference
@@ -119,8 +119,8 @@ def _differs(problem: Problem, runs: Sequence[Seeds], small: bool) -> str:
 
 
 def _stack_traces(
-    problem: Problem, stack: Stack, batches: Sequence[Sequence[plain.Batch]], first: int
-) -> tuple[list[plain.Trace], int | None]:
+    problem: Problem, stack: Stack, batches: Sequence[Sequence[loop.Batch]], first: int
+) -> tuple[list[loop.Trace], int | None]:
     """The same steps by the stack; batches: those of each run.
 
     Returns the traces of the first so many slots, and the first slot whose gradients are not those of the first.
@@ -136,14 +136,14 @@ def _stack_traces(
         gradients.append({name: None if g is None else g[:first].clone() for name, g in left.items()})
     stack.skeleton.eval()
     with torch.no_grad():
-        inputs = [_typed(problem, x) for x in plain.trial_inputs(problem)]
+        inputs = [_typed(problem, x) for x in loop.trial_inputs(problem)]
         if problem.recipe.bptt:
             answers = [stack.map(lambda call, x: call(x, None)[0], shared=[x]) for x in inputs]
         else:
             answers = [classify.answers(stack, x) for x in inputs]
     outputs = torch.cat(answers, dim=1)
     traces = [
-        plain.Trace(
+        loop.Trace(
             torch.stack(losses)[:, slot],
             tuple({name: None if g is None else g[slot] for name, g in step.items()} for step in gradients),
             outputs[slot],
@@ -154,7 +154,7 @@ def _stack_traces(
 
 
 def _stack_step(
-    problem: Problem, stack: Stack, step: Sequence[plain.Batch], state: Any
+    problem: Problem, stack: Stack, step: Sequence[loop.Batch], state: Any
 ) -> tuple[Tensor, dict[str, Tensor | None], Any]:
     """One step of a stack, a mini-batch for each run: the losses (R,), the gradients, and a language model's state."""
     found: dict[str, Tensor | None] = {}
@@ -179,7 +179,7 @@ def _typed(problem: Problem, inputs: Tensor) -> Tensor:
     return inputs.to(getattr(torch, problem.recipe.precision)) if inputs.is_floating_point() else inputs
 
 
-def _difference(mine: plain.Trace, theirs: plain.Trace, dtype: torch.dtype, thorough: bool) -> str:
+def _difference(mine: loop.Trace, theirs: loop.Trace, dtype: torch.dtype, thorough: bool) -> str:
     """What differs first by more than rounding can cause, in words; empty if nothing does.
 
     Rounding may be ten times the square root of the precision's step: in float64 1e-7 where sound models differ by
