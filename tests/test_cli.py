@@ -495,7 +495,12 @@ def test_a_control_that_is_not_zero_is_said_first(
     assert "start again with a new --study" in words
     shown = nondet("show", folder, "--json")
     assert shown.code == 3
-    assert shown.json["control"]["identical"] is False
+    control = shown.json["control"]
+    assert control["identical"] is False
+    assert control["differing"]
+    first, *others = (control["slots"][number - 1] for number in (1, *control["differing"]))
+    assert f"The first stood in slot {first} of its stack" in words
+    assert ", ".join(map(str, sorted(set(others)))) in words
     assert "THE CONTROL IS NOT ZERO" in shown.err
     for form in ("--markdown", "--latex"):
         ran = nondet("show", folder, form)

@@ -47,13 +47,15 @@ class Control:
     """The repeats of the reference run, trained apart in different stacks.
 
     identical: whether all their files are equal to the last bit; None while there are fewer than two.
-    differing: how many differ from the first. largest: the largest difference of two logits.
+    slots: the slot of each in its stack, counted from 1. differing: which of them differ from the first, by number from
+    1. largest: the largest difference of two logits.
     failed: the epoch at which the reference run failed, if it did.
     """
 
     runs: int
     identical: bool | None
-    differing: int = 0
+    slots: tuple[int, ...] = ()
+    differing: tuple[int, ...] = ()
     largest: float = 0.0
     failed: int | None = None
     measures: AnyMeasures | None = None
@@ -112,7 +114,12 @@ class Results:
             "task": self.study.identity["name"],
             "recipe": dict(self.study.identity["recipe"]),
             "environment": dict(self.study.environment),
-            "control": {"runs": self.control.runs, "identical": self.control.identical},
+            "control": {
+                "runs": self.control.runs,
+                "identical": self.control.identical,
+                "slots": list(self.control.slots),
+                "differing": list(self.control.differing),
+            },
             "conditions": [
                 {
                     "name": c.condition.name,
@@ -233,14 +240,16 @@ def _control(study: Study, stored: Mapping[str, Stored], examples: bool) -> Cont
     if len(runs) < 2:
         return Control(len(runs), None, failed=runs[0].record["failed"] if runs else None)
     digests = [run.record["blob"]["sha256"] for run in runs]
-    differing = sum(digest != digests[0] for digest in digests)
+    slots = tuple(int(run.record["slot"]) + 1 for run in runs if "slot" in run.record)
+    differing = tuple(number for number, digest in enumerate(digests, start=1) if digest != digests[0])
     sound = [run for run in runs if run.record["failed"] is None]
     if len(sound) < 2:
-        return Control(len(runs), not differing, differing, failed=runs[0].record["failed"])
+        return Control(len(runs), not differing, slots, differing, failed=runs[0].record["failed"])
     outputs = _stacked(sound, "sample.logits" if is_text(study) else "outputs")
     return Control(
         runs=len(runs),
         identical=not differing,
+        slots=slots,
         differing=differing,
         largest=float(np.abs(outputs - outputs[0]).max()),
         measures=_measures(study, sound, 0, examples),

@@ -37,11 +37,25 @@ def control_words(results: Results) -> str:
     m = control.measures
     spread = f", and two of them disagree on {m.disagreement:.2f} % of the test examples" if m else ""
     return (
-        f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {control.differing} differ from the "
-        f"first (logits by up to {control.largest:.3g}){spread}. Something varies that no source names, so no row "
+        f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {len(control.differing)} differ from "
+        f"the first (logits by up to {control.largest:.3g}){spread}.{_slots(results)} Something varies that no source "
+        "names, so no row "
         "below shows its source alone. It may be: a model or data file that reads the clock, the system's "
         "randomness or a generator of its own; state that one model leaves to the next; an operation without a "
         "deterministic kernel; a faulty machine. Take it out of the task, then start again with a new --study."
+    )
+
+
+def _slots(results: Results) -> str:
+    """In which slots the runs of a control that is not zero stood."""
+    control = results.control
+    if results.study.width == 1 or len(control.slots) < control.runs:
+        return ""
+    apart = sorted({control.slots[number - 1] for number in control.differing})
+    return (
+        f" The first stood in slot {control.slots[0]} of its stack, and those that differ in "
+        f"{'slot' if len(apart) == 1 else 'slots'} {', '.join(map(str, apart))}; where the slot is the cause, "
+        "--stack 1 and a new --study end it."
     )
 
 
