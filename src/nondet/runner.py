@@ -102,7 +102,7 @@ def _rounds(
         say(past)
     width, why = fitting_width(problem, stack or studies.width_of(folder) or problem.task.stack)
     if why:
-        say(f"The runs are trained one at a time, because the model does not stack: {why}.")
+        say(f"The runs are trained one at a time, because they do not stack: {why}.")
     if problem.state and any(c.onset for c in wanted):
         raise BadInput(
             f"an onset continues from a stored state, and the model counts in {problem.state}, a number that "

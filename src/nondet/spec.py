@@ -60,9 +60,8 @@ def same_trial(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -
     if one is None or other is None:
         return True
     bound = 1e-6 if one["precision"] == "float64" else 1e-2
-    return one["precision"] == other["precision"] and all(
-        np.allclose(one[name], other[name], rtol=bound, atol=0, equal_nan=True) for name in ("loss", "gradient")
-    )
+    numbers = [np.array([*trial["loss"], *trial["gradient"]], dtype=np.float64) for trial in (one, other)]  # None: NaN
+    return one["precision"] == other["precision"] and np.allclose(*numbers, rtol=bound, atol=0, equal_nan=True)
 
 
 @dataclass(frozen=True)

@@ -361,8 +361,8 @@ def _require_same_trial(old: Study, new: Study) -> None:
         )
 
 
-def _listed(numbers: Sequence[float]) -> str:
-    return ", ".join(f"{x:.6g}" for x in numbers)
+def _listed(numbers: Sequence[float | None]) -> str:
+    return ", ".join("no number" if x is None else f"{x:.6g}" for x in numbers)
 
 
 _BY_ITSELF = (

@@ -119,6 +119,15 @@ def test_a_model_that_does_not_repeat_itself_has_no_numbers() -> None:
     assert p.identity["trial"] is None
 
 
+def test_a_training_that_explodes_has_a_name_too() -> None:
+    """Losses that are no finite numbers are None in it, and two such trainings repeat each other."""
+    huge = problem(dense(nn.ReLU), ROWS, lr=1e200, precision="float64")
+    assert huge.repeats
+    assert None in huge.identity["trial"]["loss"]
+    assert same_task(huge.identity, problem(dense(nn.ReLU), ROWS, lr=1e200, precision="float64").identity)
+    assert fitting_width(huge, 3) == (3, "")
+
+
 def test_dropout_is_part_of_the_trial() -> None:
     """Another rate of dropout is another training."""
     low, high = problem(dense(lambda: nn.Dropout(0.1)), ROWS), problem(dense(lambda: nn.Dropout(0.6)), ROWS)

@@ -5,6 +5,7 @@ Nothing of the stack is used here but its random numbers: the same mini-batches,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,7 @@ from nondet.training import classify, text
 from nondet.training.dropout import backward, draw_uniforms, given_dropout, recorded_dropout
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.settings import kernels
+from nondet.training.snapshots import real
 from nondet.training.stack import Seeds, forget_compiled, make_optimizer
 
 STEPS = 3
@@ -62,8 +64,11 @@ class Trace:
                     found[name] = found.get(name, torch.zeros_like(gradient, dtype=torch.bool)) | (gradient != 0)
         return found
 
-    def numbers(self) -> dict[str, list[float]]:
-        """The loss, and the norm of all gradients, at each step, to nine digits: what names the training."""
+    def numbers(self) -> dict[str, list[float | None]]:
+        """The loss, and the norm of all gradients, at each step, to nine digits: what names the training.
+
+        None where it is no finite number.
+        """
         norms = [
             float(torch.stack([g.abs().double().square().sum() for g in step.values() if g is not None]).sum().sqrt())
             for step in self.gradients
@@ -73,8 +78,8 @@ class Trace:
     def same(self, other: Trace) -> bool:
         """Whether both are equal to the last bit."""
         return (
-            self.losses.equal(other.losses)
-            and self.outputs.equal(other.outputs)
+            _equal(self.losses, other.losses)
+            and _equal(self.outputs, other.outputs)
             and all(
                 a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
                 for a, b in zip(self.gradients, other.gradients, strict=True)
@@ -183,12 +188,18 @@ def _typed(inputs: Tensor, dtype: torch.dtype) -> Tensor:
     return inputs.to(dtype) if inputs.is_floating_point() else inputs
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.9g}")
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.9g}") if math.isfinite(value) else None
 
 
 def _equal(a: Tensor | None, b: Tensor | None) -> bool:
-    return (a is None) == (b is None) and (a is None or b is None or a.equal(b))
+    if a is None or b is None:
+        return a is b
+    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(_bits(a), _bits(b))
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return real(tensor).contiguous().reshape(-1).view(torch.uint8)
 
 
 def all_reached(problem: Problem, run: Seeds, taken: Sequence[Batch], found: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -57,10 +57,14 @@ def _objection(problem: Problem, width: int) -> str:
     try:
         with kernels(True, problem.tf32):
             objection = _unequal_slots(problem, run, width)
-        wanted = [run, others][:width]
-        return objection or (_differs(problem, wanted, small=True) if problem.repeats else "")
+            return objection or (_differs(problem, [run, others][:width]) if problem.repeats else "")
     except (BadInput, OSError):
         raise
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise BadInput(
+            f"a stack of {width} must fit into the memory of {problem.device} ({first_line(error)}); "
+            f"try --stack {max(width // 2, 1)}, or --set batch_size={max(problem.recipe.batch_size // 2, 1)}"
+        ) from error
     except Exception as error:  # whatever a model and an optimizer that others wrote come to
         return f"vmap cannot run it ({first_line(error)})" if width > 1 else first_line(error)
 
@@ -102,11 +106,11 @@ def _first_apart(problem: Problem, stack: Stack, run: Seeds) -> int | None:
     return _slot_apart({**stack.weights, **_evaluated(problem, stack)})
 
 
-def _differs(problem: Problem, runs: Sequence[Seeds], small: bool) -> str:
+def _differs(problem: Problem, runs: Sequence[Seeds]) -> str:
     """Different runs side by side, each against the plain loop, in the precision that `problem` was named in."""
     precision = problem.identity["trial"]["precision"]
     here = replace(problem, recipe=replace(problem.recipe, precision=precision))
-    batches = [loop.batches(here, run, small) for run in runs]
+    batches = [loop.batches(here, run, small=True) for run in runs]
     stack = new_stack(here, runs)
     averages.begin(here.recipe, stack)
     found, _ = _stack_traces(here, stack, batches, len(runs))
@@ -172,7 +176,7 @@ def _stack_step(
         loss, _ = classify.train_step(stack, _typed(problem, inputs), labels, uniforms)
     averages.after_step(problem.recipe, stack)
     hook.remove()
-    return loss, found, state
+    return loss, found or stack.gradients(), state
 
 
 def _typed(problem: Problem, inputs: Tensor) -> Tensor:
