@@ -319,3 +319,22 @@ def test_the_bit_is_one_that_reaches_the_loss(nondet: Callable[..., Any], tmp_pa
         if facts:
             assert facts["bit"]["name"] == "emb.weight"
             assert 4900 <= facts["bit"]["index"][0] < 4950
+
+
+def test_a_change_that_no_code_shows(nondet: Callable[..., Any], tmp_path: Path) -> None:
+    """A model that reads what it does from a file beside it: changed, its runs are not pooled with the old ones."""
+    path, kind = tmp_path / "mine.py", tmp_path / "kind.txt"
+    read = f"x = getattr(torch, open({str(kind)!r}).read())(self.b(x))"
+    path.write_text(source("nothing special").replace(PLAIN, read))
+    given = ("run", path, "--vary", "init", "--study", tmp_path / "s", "--runs")
+    kind.write_text("tanh")
+    assert nondet(*given, 2).code == 0
+    before = outputs(tmp_path / "s")
+    kind.write_text("relu")
+    refused = nondet(*given, 4)
+    assert refused.code == 2
+    assert "trial steps" in refused.err
+    assert "new study with --study" in refused.err
+    assert outputs(tmp_path / "s").keys() == before.keys()
+    kind.write_text("tanh")
+    assert nondet(*given, 4).code == 0
