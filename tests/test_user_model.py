@@ -324,7 +324,7 @@ def test_the_bit_is_one_that_reaches_the_loss(nondet: Callable[..., Any], tmp_pa
 def test_a_change_that_no_code_shows(nondet: Callable[..., Any], tmp_path: Path) -> None:
     """A model that reads what it does from a file beside it: changed, its runs are not pooled with the old ones."""
     path, kind = tmp_path / "mine.py", tmp_path / "kind.txt"
-    read = f"x = getattr(torch, open({str(kind)!r}).read())(self.b(x))"
+    read = f"x = getattr(torch, __import__('pathlib').Path({str(kind)!r}).read_text())(self.b(x))"
     path.write_text(source("nothing special").replace(PLAIN, read))
     given = ("run", path, "--vary", "init", "--study", tmp_path / "s", "--runs")
     kind.write_text("tanh")

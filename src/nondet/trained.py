@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from nondet.belonging import require_own
@@ -63,17 +63,22 @@ def control_is_zero(study: Study) -> bool | None:
 
 def verify(study: Study) -> tuple[int, list[str]]:
     """Read every byte of every run that is done; the number of sound runs, and what is wrong with the others."""
-    problems: list[str] = []
-    keys, planned = sorted(study.store.keys() | study.finished), study.planned()
-    for key in keys:
+    keys = study.store.keys() | study.finished
+    problems = [str(error) for _, error in unsound_runs(study, keys)]
+    return len(keys) - len(problems), problems
+
+
+def unsound_runs(study: Study, keys: Iterable[str]) -> Iterator[tuple[str, Damaged]]:
+    """Those of these runs that are not what was written, or not this study's, by key, and what is wrong with each."""
+    planned = study.planned()
+    for key in sorted(keys):
         try:
             run = study.store.get(key)
             require_own(run.record, study.store.record_path(key), study.identity, study.environment)
             if key in planned:
                 checked_run(study, planned[key], run)
         except Damaged as error:
-            problems.append(str(error))
-    return len(keys) - len(problems), problems
+            yield key, error
 
 
 def verify_beside(study: Study) -> list[str]:
