@@ -117,7 +117,7 @@ class Results:
             "control": {
                 "runs": self.control.runs,
                 "identical": self.control.identical,
-                "slots": list(self.control.slots),
+                "slots": list(self.control.slots if self.control.differing else ()),
                 "differing": list(self.control.differing),
             },
             "conditions": [
