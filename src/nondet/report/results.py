@@ -117,8 +117,11 @@ class Results:
             "control": {
                 "runs": self.control.runs,
                 "identical": self.control.identical,
-                "slots": list(self.control.slots if self.control.differing else ()),
-                "differing": list(self.control.differing),
+                **(
+                    {"slots": list(self.control.slots), "differing": list(self.control.differing)}
+                    if self.control.differing
+                    else {}
+                ),
             },
             "conditions": [
                 {
