@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,8 @@ def _objection(problem: Problem, width: int) -> str:
             f"try --stack {max(width // 2, 1)}, or --set batch_size={max(problem.recipe.batch_size // 2, 1)}"
         ) from error
     except Exception as error:  # whatever a model and an optimizer that others wrote come to
-        return f"vmap cannot run it ({first_line(error)})" if width > 1 else first_line(error)
+        reason = shorten(first_line(error), 140, placeholder=" ...")
+        return f"vmap cannot run it ({reason})" if width > 1 else reason
 
 
 def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
