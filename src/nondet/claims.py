@@ -80,15 +80,16 @@ def claim(folder: Path, keys: Sequence[str], choose: Callable[[Sequence[str]], l
 def clear(folder: Path) -> None:
     """Remove the folder `partial` with the snapshots left in it, unless a process has claims there.
 
-    A file of somebody else stays, and the folder with it.
+    A file of somebody else stays, and the folder with it. The claims go last, and are made anew where a killed process
+    left snapshots without them.
     """
     partial = folder / "partial"
     with suppress(OSError):
-        handle = os.open(partial / "claims", os.O_RDWR)
+        handle = os.open(partial / "claims", os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if fcntl is not None:
                 fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for path in own_files(folder, "partial"):
+            for path in sorted(own_files(folder, "partial"), key=lambda path: path.name == "claims"):
                 path.unlink(missing_ok=True)
             partial.rmdir()
         finally:

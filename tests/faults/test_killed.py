@@ -25,6 +25,7 @@ from fault_tools import (
     wait_for,
 )
 
+from nondet import claims
 from nondet.study import load
 
 
@@ -197,3 +198,12 @@ def test_ctrl_c_before_training(start: Start, task_file: Nondet, tmp_path: Path)
     assert child.returncode == 130
     assert "Traceback" not in err
     assert "Stopped" in err
+
+
+def test_snapshots_that_a_killed_process_left_are_cleared(tmp_path: Path) -> None:
+    """Killed while it cleared a finished study's folder, with the claims gone already: the next one clears it."""
+    left = tmp_path / "partial" / f"{'d' * 64}.snapshot"
+    left.parent.mkdir()
+    left.write_bytes(b"a stack")
+    claims.clear(tmp_path)
+    assert list(tmp_path.iterdir()) == []
