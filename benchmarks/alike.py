@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from nondet.decide import alike
 from nondet.measures.examples import churn_by_class
+from nondet.stats import equivalence as alike
 
 STUDIES = 1000
 LEVEL = 0.05

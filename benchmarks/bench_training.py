@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from nondet.spec import Outcome
-from nondet.store import Store
+from nondet.study.spec import Outcome
+from nondet.study.store import Store
 from nondet.tasks import load_task
-from nondet.training.classify import epoch_plan, train_epoch
+from nondet.training.examples import epoch_plan, train_epoch
 from nondet.training.problem import Problem, build_model, choose_device, prepare
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import kernels

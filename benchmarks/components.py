@@ -1,4 +1,4 @@
-"""How often the intervals of `nondet.decide.components` hold the truth, on crossings of known truth.
+"""How often the intervals of `nondet.stats.components` hold the truth, on crossings of known truth.
 
     python benchmarks/components.py [--crossings 500]
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from nondet.decide.components import Estimate, disagreement_by_set, subsets, variance_components
+from nondet.stats.components import Estimate, disagreement_by_set, subsets, variance_components
 
 LEVELS = [(2, 2), (3, 3), (4, 4), (10, 10), (3, 3, 3), (4, 4, 4), (2, 2, 2, 2), (3, 3, 3, 3)]
 """Seeds of each source."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nondet.cores import available_cores
+from nondet.io.cores import available_cores
 
 if TYPE_CHECKING:
     from nondet.training.problem import Problem
@@ -84,10 +84,11 @@ def generate(task: str, folder: Path) -> None:
 
 def measure(name: str, data: Path | None) -> dict[str, Any]:
     """One task's figures, in this process: seconds of each epoch of the engine, and of each bare loop."""
-    from nondet.environment import set_up_process
-    from nondet.request import Request
+    from nondet.running.request import Request
     from nondet.sources import FIXED_SEED
-    from nondet.training import classify, text
+    from nondet.study.provenance import set_up_process
+    from nondet.training import examples as classify
+    from nondet.training import sequences as text
     from nondet.training.settings import kernels
     from nondet.training.train import feed, start
 
@@ -128,7 +129,7 @@ def measure(name: str, data: Path | None) -> dict[str, Any]:
 
 def class_batches(problem: Problem, runs: list[dict[str, int]]) -> list[Any]:
     """An epoch's mini-batches of a classifier, as arguments of `classify.train_step`."""
-    from nondet.training import classify
+    from nondet.training import examples as classify
 
     plans = [classify.epoch_plan(problem, run, 0) for run in runs]
     examples = np.stack([plan.examples for plan in plans])
@@ -141,7 +142,7 @@ def class_batches(problem: Problem, runs: list[dict[str, int]]) -> list[Any]:
 
 def text_batches(problem: Problem, width: int) -> list[Any]:
     """An epoch's windows of a language model, as arguments of `text.train_window`; each from the zero state."""
-    from nondet.training import text
+    from nondet.training import sequences as text
 
     batch = problem.recipe.batch_size
     inputs, labels = (text.columns(tokens, batch) for tokens in text.texts(problem.train))
@@ -194,7 +195,7 @@ def main() -> None:
     if given.one:
         print(json.dumps(measure(given.one, given.data)))
         return
-    from nondet.environment import environment_of_machine
+    from nondet.study.provenance import environment_of_machine
 
     print(HEADING.format(**environment_of_machine(), cores=available_cores(), rounds=ROUNDS))
     head = ("task, network", "stack", "batch", "examples (tokens)", "s a model-epoch", "engine / bare loop")

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from nondet.measures import by_example, errors
-from nondet.measures.errors import Uncertainty
+from nondet.measures import by_example
 from nondet.measures.figures import DISTANCE_FROM, GROUP, Figure, uncertainties
 from nondet.measures.variance import variance_by_run, variance_uncertainty
+from nondet.stats import intervals as errors
+from nondet.stats.intervals import Uncertainty
 
 Array = NDArray[np.float64]
 RUNS = {5: 2000, 10: 2000, 20: 1000, 25: 1000, 100: 400}

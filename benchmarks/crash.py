@@ -36,12 +36,14 @@ from typing import Any
 
 import torch
 
-from nondet import cli, runner, trained
-from nondet.disk import left_by_killed
-from nondet.executors.helpers import Helpers
-from nondet.files import unsealed
-from nondet.request import Request
-from nondet.study import load, train_missing
+from nondet.analysis import runs as trained
+from nondet.cli import main as cli
+from nondet.io.files import unsealed
+from nondet.running import session as runner
+from nondet.running.executors.processes import Helpers
+from nondet.running.request import Request
+from nondet.study.disk import left_by_killed
+from nondet.study.record import load, train_missing
 from nondet.training.train import train_stack
 
 CLASSIFIER = """

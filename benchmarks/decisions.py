@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from scipy import special
 
-from nondet.decide.churn import churn
-from nondet.decide.means import paired, pairing_helps, permutation_p, welch
-from nondet.decide.power import power_of_difference, runs_per_arm
-from nondet.decide.spread import Estimate, sd_of, sd_ratio
-from nondet.decide.superiority import superiority
+from nondet.measures.churn import churn
+from nondet.stats.means import paired, pairing_helps, permutation_p, welch
+from nondet.stats.power import power_of_difference, runs_per_arm
+from nondet.stats.spread import Estimate, sd_of, sd_ratio
+from nondet.stats.superiority import superiority
 
 Draw = Callable[..., np.ndarray]
 LEVEL = 0.05

@@ -13,11 +13,11 @@ import json
 import time
 from pathlib import Path
 
-from nondet import study as studies
-from nondet.environment import environment, set_up_process
-from nondet.protocol import conditions
-from nondet.report.results import read_results
-from nondet.request import Request
+from nondet.analysis.results import read_results
+from nondet.running.request import Request
+from nondet.study import record as studies
+from nondet.study.design import conditions
+from nondet.study.provenance import environment, set_up_process
 from nondet.training.trial import fitting_width
 
 

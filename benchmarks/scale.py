@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nondet.cores import available_cores
-from nondet.environment import environment_of_machine
+from nondet.io.cores import available_cores
+from nondet.study.provenance import environment_of_machine
 
 HEADING = """
 ## Many runs
@@ -31,7 +31,7 @@ The bounds that it must keep on 2 cores are 120 s and 3 GB for 1,000 runs, 10 mi
 # A child's peak starts from the memory of its parent in getrusage, and anew in VmHWM.
 CHILD = """
 import pathlib, re, sys
-from nondet.cli import main
+from nondet.cli.main import main
 status = main(sys.argv[1:])
 print(re.search(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1], file=sys.stderr)
 sys.exit(status)

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from numpy.typing import NDArray
 
-from nondet import cli
+from nondet.cli import main as cli
 
 os.environ.setdefault("MKL_CBWR", "AUTO")  # as the command sets it: read once, at the first product
 
@@ -24,7 +26,6 @@ settings.register_profile("nondet", deadline=None, derandomize=True)  # no test 
 settings.load_profile("nondet")
 
 TINY = """
-import numpy as np
 import torch
 from torch import nn
 
@@ -159,3 +160,22 @@ def contents() -> Callable[[Path], dict[str, tuple[bytes, int]]]:
         return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted((folder / "runs").iterdir())}
 
     return read
+
+
+Sample = tuple[NDArray[Any], NDArray[np.int64]]
+
+
+@pytest.fixture
+def sample() -> Callable[..., Sample]:
+    """Make seeded outputs `(N, n, c)` and labels `(n,)`: a signal the runs share, plus noise of their own."""
+
+    def make(runs: int = 5, examples: int = 60, classes: int = 4, dtype: str = "float64", seed: int = 0) -> Sample:
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, classes, examples)
+        shared = rng.normal(size=(examples, classes)) + 2.0 * np.eye(classes)[labels]
+        outputs = shared + rng.normal(size=(runs, examples, classes))
+        if np.dtype(dtype).kind in "iu":
+            outputs = np.clip(np.round(outputs), 0, 100)  # small whole numbers: most examples tie somewhere
+        return outputs.astype(dtype), labels
+
+    return make

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nondet import study as studies
+from nondet.analysis import unstable
+from nondet.analysis.alike import alike as all_tests
+from nondet.analysis.alike import sentence
+from nondet.analysis.effects import read_effects
 from nondet.errors import BadInput
 from nondet.measures import disagreement, measure
 from nondet.measures.language import sample_tokens
-from nondet.protocol import Condition
-from nondet.report import unstable
-from nondet.report.alike import alike as all_tests
-from nondet.report.alike import sentence
-from nondet.report.effects import read_effects
+from nondet.study import record as studies
+from nondet.study.design import Condition
 
 Nondet = Callable[..., Any]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nondet import study as studies
+from nondet.analysis.pictures import picture, pictures_of
 from nondet.data import decode
-from nondet.report.pictures import picture, pictures_of
-from nondet.request import Request
+from nondet.running.request import Request
+from nondet.study import record as studies
 
 
 def _pixels(png: bytes | None) -> np.ndarray:

@@ -34,7 +34,7 @@ def test_no_module_takes_the_place_of_a_public_name() -> None:
     """After the command line is loaded, each public name is still no module, and `dir` lists the public names alone."""
     run(
         [],
-        "import types, nondet, nondet.cli, nondet.commands.app, nondet.study, nondet.runner\n"
+        "import types, nondet, nondet.cli.main, nondet.cli.app, nondet.study.record, nondet.running.session\n"
         "assert not [n for n in nondet.__all__ if isinstance(getattr(nondet, n), types.ModuleType)]\n"
         "assert {n for n in dir(nondet) if n[0] != '_'} == {*nondet.__all__}",
     )
@@ -50,7 +50,8 @@ def test_training_needs_no_command_libraries() -> None:
     """Training, measures and the study work on a bare machine: torch, numpy and safetensors, and no more."""
     run(
         ["rich", "cyclopts", "sklearn", "matplotlib", "scipy"],
-        "import nondet, nondet.study, nondet.training.train, nondet.report.results, nondet.tasks.user; nondet.Crop",
+        "import nondet, nondet.study.record, nondet.training.train, nondet.analysis.results, nondet.tasks.user;"
+        "nondet.Crop",
     )
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from nondet.files import sealed, unsealed
-from nondet.study import _save, load
+from nondet.io.files import sealed, unsealed
+from nondet.study.record import _save, load
 
 Refused = Callable[..., str]
 

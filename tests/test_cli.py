@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nondet import cli
-from nondet import study as studies
+from nondet.cli import main as cli
 from nondet.measures import measure
 from nondet.measures.summary import NAMES
-from nondet.store import Store
-from nondet.study import load
+from nondet.study import record as studies
+from nondet.study.record import load
+from nondet.study.store import Store
 
 Nondet = Callable[..., Any]
 Contents = Callable[[Path], dict[str, tuple[bytes, int]]]

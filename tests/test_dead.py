@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from nondet.files import sealed
-from nondet.study import load
+from nondet.io.files import sealed
+from nondet.study.record import load
 
 Nondet = Callable[..., Any]
 

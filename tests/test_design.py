@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nondet import until
-from nondet.decide.components import disagreement_by_set, variance_components
 from nondet.errors import BadInput, Damaged
-from nondet.files import sealed, unsealed
+from nondet.io.files import sealed, unsealed
 from nondet.measures import measure
 from nondet.measures.language import measure_language
 from nondet.measures.variability import accuracy
-from nondet.protocol import Crossed, Stopping, conditions, crossed
-from nondet.study import Study, load
+from nondet.running import until
+from nondet.stats.components import disagreement_by_set, variance_components
+from nondet.study.design import Crossed, Stopping, conditions, crossed
+from nondet.study.record import Study, load
 
 Nondet = Callable[..., Any]
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -37,7 +37,7 @@ CROSSED = ("--design", "crossed", "--levels", 3, "--vary", "init", "--vary", "sh
 
 DRIVER = """
 import json, os, signal, sys
-import nondet.cli, nondet.training.train
+import nondet.cli.main, nondet.training.train
 
 words, folder, shares = json.loads(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 counted = os.memfd_create("calls")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nondet import SOURCES
-from nondet.commands.app import app
+from nondet.cli.app import app
 from nondet.tasks import load_task
 
 ROOT = Path(__file__).parents[1]

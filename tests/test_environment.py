@@ -84,7 +84,7 @@ def test_a_setting_that_the_task_makes_in_code_keeps_studies_apart(
 
 def test_an_environment_without_these_fields_is_still_read(nondet: Callable[..., Any], study: Path) -> None:
     """A study of an older version is shown and verified; what it did not record is not there."""
-    from nondet.files import sealed, unsealed
+    from nondet.io.files import sealed, unsealed
 
     for path in (study / "study.json", *(study / "runs").glob("*.json")):
         fields = unsealed(path.read_bytes(), path)

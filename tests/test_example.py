@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nondet.cli import main
+from nondet.cli.main import main
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "my_task.py"
 

@@ -12,10 +12,10 @@ import pytest
 from safetensors.numpy import load_file
 from scipy import stats
 
-from nondet import study as studies
 from nondet.errors import BadInput
 from nondet.models import MODELS
-from nondet.protocol import conditions
+from nondet.study import record as studies
+from nondet.study.design import conditions
 
 Nondet = Callable[..., Any]
 
@@ -26,7 +26,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 def test_onsets(nondet: Nondet, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Onset 0 is no onset; at the last epoch all runs are equal; the trunk is trained once, whatever forks from it."""
-    from nondet.training import classify
+    from nondet.training import examples as classify
 
     epochs: list[int] = []
     original = classify.train_epoch

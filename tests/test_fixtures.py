@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nondet.spec import RunSpec
+from nondet.study.spec import RunSpec
 
 Nondet = Callable[..., Any]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nondet import study as studies
+from nondet.study import record as studies
 
 Nondet = Callable[..., Any]
 OPTIONS = ("--model", "linear", "--runs", 2, "--stack", 2, "--set", "epochs=1", "--set", "batch_size=4", "--workers", 1)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nondet.errors import BadInput
-from nondet.protocol import condition, conditions, control, merged
-from nondet.spec import RunSpec
+from nondet.study.design import condition, conditions, control, merged
+from nondet.study.spec import RunSpec
 
 SOURCES = ("init", "shuffle", "augment", "order", "bit")
 IDENTITY = {"name": "x", "recipe": {"epochs": 1}}
@@ -158,8 +158,8 @@ def test_everything_that_names_a_run_is_in_its_key(change: dict[str, object]) ->
 
 def test_runs_of_other_kernels_are_no_mates(tmp_path: Path) -> None:
     """A stack's runs have the same kernels: those of the libraries' choice never stand beside deterministic ones."""
-    from nondet import study as studies
-    from nondet.protocol import condition
+    from nondet.study import record as studies
+    from nondet.study.design import condition
 
     sources = ("init", "kernels")
     wanted = tuple(condition(vary, sources, 5) for vary in ("init", "kernels", "all"))

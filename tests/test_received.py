@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from nondet.errors import Damaged
-from nondet.files import sealed, unsealed
-from nondet.study import load
+from nondet.io.files import sealed, unsealed
+from nondet.study.record import load
 
 HARM = "rm -rf important"
 
@@ -170,7 +170,7 @@ def test_a_study_that_has_grown_names_each_command_that_makes_it(
         ).code
         == 0
     )
-    from nondet.advice import commands
+    from nondet.running.advice import commands
 
     for line in commands(load(folder)):
         words = shlex.split(line)

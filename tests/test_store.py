@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nondet.errors import BadInput, Damaged
-from nondet.files import sealed, unsealed, write_file
-from nondet.store import Store
+from nondet.io.files import sealed, unsealed, write_file
+from nondet.study.store import Store
 
 KEY = "ab" * 32
 ARRAYS = {"outputs": np.arange(6, dtype=np.float32).reshape(2, 3), "curves.loss": np.array([1.5, math.nan])}

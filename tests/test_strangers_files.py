@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nondet.files import read_json, sealed
+from nondet.io.files import read_json, sealed
 
 Nondet = Callable[..., Any]
 
@@ -168,7 +168,7 @@ def test_records_of_another_type(nondet: Nondet, study: Path, name: str) -> None
 @pytest.mark.parametrize("shape", [(5, 3), (20,), (20, 3, 1), None], ids=str)
 def test_answers_of_another_shape(nondet: Nondet, study: Path, shape: tuple[int, ...] | None) -> None:
     """A blob whose hash is right, and that answers another test set, is damaged."""
-    from nondet.store import Store
+    from nondet.study.store import Store
 
     store = Store(study)
     key = sorted(store.keys())[1]

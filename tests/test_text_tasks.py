@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from nondet import study as studies
 from nondet.errors import BadInput
 from nondet.measures.language import sample_tokens
+from nondet.study import record as studies
 from nondet.tasks import Options, load_task
 from nondet.tasks.text import vocabulary
 

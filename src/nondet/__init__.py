@@ -4,13 +4,13 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # as type checkers know it; the module typing takes longer to load than all else here
 if TYPE_CHECKING:
+    from nondet.analysis.copies import measure
     from nondet.errors import BadInput, Damaged
     from nondet.measures import Measures
-    from nondet.measures.copies import measure
-    from nondet.protocol import Condition
     from nondet.sources import SOURCES
+    from nondet.study.design import Condition
+    from nondet.tasks.augment import Crop, Flip
     from nondet.tasks.task import Recipe, Task
-    from nondet.training.augment import Crop, Flip
 
 __version__ = "0.2.0"
 
@@ -30,11 +30,11 @@ __all__ = [
 _HOMES = (
     ("errors", ("BadInput", "Damaged")),
     ("measures", ("Measures",)),
-    ("measures.copies", ("measure",)),
-    ("protocol", ("Condition",)),
+    ("analysis.copies", ("measure",)),
+    ("study.design", ("Condition",)),
     ("sources", ("SOURCES",)),
     ("tasks.task", ("Recipe", "Task")),
-    ("training.augment", ("Crop", "Flip")),
+    ("tasks.augment", ("Crop", "Flip")),
 )
 
 

@@ -1,5 +1,5 @@
 import sys
 
-from nondet.cli import main
+from nondet.cli.main import main
 
 sys.exit(main())

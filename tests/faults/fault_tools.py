@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nondet.study import load
+from nondet.study.record import load
 
 Nondet = Callable[..., Any]
 Contents = Callable[[Path], dict[str, tuple[bytes, int]]]
@@ -31,11 +31,11 @@ settings, words = json.loads(sys.argv[1]), sys.argv[2:]
 nondet.training.snapshots.SECONDS = settings.get("snapshot_seconds", 30.0)
 if "worth_seconds" in settings:
     import nondet.executors.helpers
-    nondet.executors.helpers.WORTH_SECONDS = settings["worth_seconds"]
+    nondet.running.executors.processes.WORTH_SECONDS = settings["worth_seconds"]
 if "file_bytes" in settings:
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (settings["file_bytes"],) * 2)
-import nondet.cli, nondet.training.train
+import nondet.cli.main, nondet.training.train
 if "no_python" in settings:
     sys.executable = "/no/such/python"
 
@@ -64,7 +64,7 @@ def forked(folder, number=None):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 if "folder" in settings:
-    assert nondet.cli.main([*words, "--study", f"{settings['folder']}/warm"]) == 0  # what torch loads, it loads once
+    assert nondet.cli.main.main([*words, "--study", f"{settings['folder']}/warm"]) == 0  # torch loads once
 
 if "kill_at" in settings:
     codes = [forked(f"{settings['folder']}/{n}", n) for n in settings["kill_at"]]

@@ -127,7 +127,7 @@ def test_a_read_only_study(nondet: Nondet, tiny: Path, study: Path, tmp_path: Pa
     """On a disk that is mounted read-only a study can be shown and verified; adding to it is one sentence."""
     program = """
 import contextlib, sys
-from nondet.cli import main
+from nondet.cli.main import main
 for name, words in (("shown", ["show", "study", "--json"]), ("verified", ["verify", "study"])):
     with open(name, "w") as file, contextlib.redirect_stdout(file):
         assert main(words) == 0

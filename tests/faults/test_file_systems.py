@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fault_tools import Nondet, blobs, leftovers, records
 
-from nondet import cli
+from nondet.cli import main as cli
 
 WORDS = ["--runs", "2", "--vary", "init", "--workers", "1"]
 
@@ -66,7 +66,7 @@ def test_a_folder_that_cannot_hold_runs(
     nondet: Nondet, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: str
 ) -> None:
     """A folder on which a small file fails is refused before anything is trained, in one sentence with a way out."""
-    from nondet.training import classify
+    from nondet.training import examples as classify
 
     real = os.open
 
@@ -128,7 +128,7 @@ def test_a_second_user_of_a_group_goes_on(
     nondet: Nondet, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While one trains, the claims are open to the group: a second user's process can claim runs as well."""
-    from nondet.training import classify
+    from nondet.training import examples as classify
 
     modes: list[int] = []
     original = classify.train_epoch

@@ -25,8 +25,8 @@ from fault_tools import (
     wait_for,
 )
 
-from nondet import claims
-from nondet.study import load
+from nondet.study import claims
+from nondet.study.record import load
 
 
 def killed_and_completed(

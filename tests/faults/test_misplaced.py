@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from fault_tools import RUNS, Nondet, blobs, finished_files, records
 
-from nondet import cli
-from nondet.files import sealed, unsealed
-from nondet.study import _save, load
+from nondet.cli import main as cli
+from nondet.io.files import sealed, unsealed
+from nondet.study.record import _save, load
 
 ONSETS = ["--runs", "3", "--vary", "shuffle", "--onset", "1", "--onset", "2", "--set", "epochs=3", "--workers", "1"]
 MORE = [*ONSETS[2:], "--runs", "4"]
@@ -95,7 +95,8 @@ def test_a_lost_trunk(nondet: Nondet, tiny: Path, copy: Path, forked: Path) -> N
 
 def interrupted(nondet: Nondet, tiny: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, vary: str) -> Path:
     """A study whose last stack was interrupted after two epochs; the file of its snapshot."""
-    from nondet.training import classify, snapshots
+    from nondet.training import examples as classify
+    from nondet.training import snapshots
 
     original = classify.train_epoch
 

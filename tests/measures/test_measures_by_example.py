@@ -13,9 +13,9 @@ from scipy import special, stats
 
 from nondet import measures
 from nondet.measures import by_example
-from nondet.measures.errors import Uncertainty
 from nondet.measures.figures import DISTANCE_FROM, Figure, uncertainties
 from nondet.measures.summary import NAMES
+from nondet.stats.intervals import Uncertainty
 
 
 def drawn(rng: np.random.Generator, runs: int, examples: int) -> tuple[Any, Any]:

@@ -107,7 +107,7 @@ def test_sd_error_agrees_with_scipy_bootstrap() -> None:
 def test_sd_error_agrees_with_a_plain_loop(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
     """One resample at a time, from the same draws, gives the same error, however many are drawn at once."""
     values = np.sort(np.random.default_rng(6).normal(size=12))
-    monkeypatch.setattr("nondet.measures.variability.TILE", tile)
+    monkeypatch.setattr("nondet.stats.values.TILE", tile)
     draws = np.random.Generator(np.random.Philox(9))
     spreads = [np.std(values[draws.integers(0, 12, size=12)]) for _ in range(200)]
     assert measures.sd_error(values, resamples=200, seed=9) == pytest.approx(np.std(spreads), rel=1e-12)

@@ -11,8 +11,8 @@ from problems import problem, seeds
 from test_stack import same
 
 from nondet.errors import BadInput
-from nondet.protocol import condition, conditions
-from nondet.spec import Outcome
+from nondet.study.design import condition, conditions
+from nondet.study.spec import Outcome
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model
 from nondet.training.train import train_stack
@@ -58,7 +58,7 @@ def test_a_late_seed_is_the_seed_of_the_epoch(tmp_path: Path) -> None:
     """A run that shuffles from epoch 1 on takes its seed's own orders of epochs 1 and 2: as if seeds were switched."""
     p = problem("mlp", epochs=EPOCHS, precision="float64")
     trunks, _ = trunk_of(p, tmp_path)
-    from nondet.training.classify import train_epoch
+    from nondet.training.examples import train_epoch
     from nondet.training.settings import kernels
     from nondet.training.train import start
 

@@ -14,7 +14,7 @@ from test_stack import same
 from nondet import Recipe
 from nondet.errors import BadInput
 from nondet.tasks.task import optimizer_class
-from nondet.training.classify import epoch_plan
+from nondet.training.examples import epoch_plan
 from nondet.training.problem import build_model
 from nondet.training.schedule import lr_factor
 from nondet.training.train import train_stack

@@ -15,9 +15,9 @@ from torch import nn
 
 from nondet.errors import BadInput
 from nondet.sources import stream
-from nondet.spec import Outcome
+from nondet.study.spec import Outcome
 from nondet.tasks.task import optimizer_class
-from nondet.training.classify import epoch_plan
+from nondet.training.examples import epoch_plan
 from nondet.training.problem import Problem, build_model
 from nondet.training.schedule import lr_factor
 from nondet.training.stack import new_stack

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from problems import problem, seeds
 
 from nondet.sources import SOURCES, seeded_globals, stream
-from nondet.training.classify import epoch_plan
 from nondet.training.dropout import draw_uniforms
+from nondet.training.examples import epoch_plan
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model
 

@@ -16,7 +16,7 @@ from nondet.errors import BadInput
 from nondet.measures.language import measure_language, sample_tokens
 from nondet.models.qrnn import QRNN
 from nondet.sources import stream
-from nondet.training import text
+from nondet.training import sequences as text
 from nondet.training.dropout import given_dropout
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, Seen, build_model

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nondet import Recipe, Task
-from nondet.spec import same_task
+from nondet.study.spec import same_task
 from nondet.training.problem import Problem, prepare
 from nondet.training.trial import fitting_width
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.files import NotAFile, open_file, read_file
+from nondet.io.files import NotAFile, open_file, read_file
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from nondet.cache import cache_folder
 from nondet.data import readable
 from nondet.errors import BadInput
-from nondet.stopping import unwinding
-from nondet.streams import say
+from nondet.io.cache import cache_folder
+from nondet.io.signals import unwinding
+from nondet.io.streams import say
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ LARGE = 1_000_000
 def folder(name: str, data: Path | None) -> Path:
     """The folder of a task's official files: DIR of `--data DIR`, or else one in the cache, filled at the first call.
 
-    The cache is that of `nondet.cache`.
+    The cache is that of `nondet.io.cache`.
     BadInput if DIR is no folder, if the task has no free official source, or if fetching fails.
     """
     if data is not None:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from nondet import stopping
-from nondet.cores import available_cores
 from nondet.data.decode import DRAWS, decode
 from nondet.errors import BadInput
+from nondet.io import signals as stopping
+from nondet.io.cores import available_cores
 
 if TYPE_CHECKING:
     import torch

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from nondet.cache import cache_folder
 from nondet.data import readable
 from nondet.data.decode import decoder_version, read_image, reason
 from nondet.data.streamed import Decoders, decoder_count
 from nondet.errors import BadInput, Damaged
-from nondet.files import sealed, unsealed, write_file
-from nondet.stopping import undisturbed
-from nondet.streams import say
+from nondet.io.cache import cache_folder
+from nondet.io.files import sealed, unsealed, write_file
+from nondet.io.signals import undisturbed
+from nondet.io.streams import say
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 TEST_NAMES = ("val", "valid", "validation", "test")

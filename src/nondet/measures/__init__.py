@@ -21,15 +21,6 @@ from nondet.measures.ensemble import (
     ensemble_cross_entropy_delta_by_run,
     sampled_pairs,
 )
-from nondet.measures.errors import (
-    Uncertainty,
-    delete_one,
-    mean_uncertainty,
-    pairwise_error,
-    pairwise_uncertainty,
-    sd_interval,
-    sd_uncertainty,
-)
 from nondet.measures.language import (
     LanguageDelta,
     LanguageMeasures,
@@ -41,8 +32,18 @@ from nondet.measures.language import (
 )
 from nondet.measures.similarity import cka, cka_by_run, cka_unbiased, cka_unbiased_by_run, parameter_distance
 from nondet.measures.summary import Correlation, EnsembleDelta, Measures, Spread, measure, measure_predictions
-from nondet.measures.variability import accuracy, accuracy_of, cross_entropy, mean, sd, sd_error
+from nondet.measures.variability import accuracy, accuracy_of, cross_entropy
 from nondet.measures.variance import AccuracyVariance, accuracy_variance, expected_variance
+from nondet.stats.intervals import (
+    Uncertainty,
+    delete_one,
+    mean_uncertainty,
+    pairwise_error,
+    pairwise_uncertainty,
+    sd_interval,
+    sd_uncertainty,
+)
+from nondet.stats.values import mean, sd, sd_error
 
 __all__ = [
     "AccuracyVariance",

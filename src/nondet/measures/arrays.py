@@ -8,18 +8,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.cores import available_cores
 from nondet.errors import BadInput
+from nondet.io.cores import available_cores
+from nondet.stats.values import TILE, Floats, Integers, as_array, check_runs
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Cell = tuple[slice, slice]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LARGEST = 1e100  # sums and squares of logits up to this size stay far inside the range of float64
-LARGEST_VALUE = 1e150  # likewise; the cross-entropy of the largest logits is twice as large as they are
-TILE = 2**19  # numbers in one part: 4 MiB of float64, so that a part and its workings stay near the cache
 
 
 def checked(outputs: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Integers]:
@@ -128,39 +125,6 @@ def checked_classes(predicted: ArrayLike, labels: ArrayLike) -> tuple[NDArray[An
     return classes, truth
 
 
-def check_runs(runs: int, what: str) -> None:
-    """Refuse fewer than two runs: one run does not vary.
-
-    Raises:
-        BadInput: `runs` is below 2.
-    """
-    if runs < 2:
-        raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); give {what} of at least two runs")
-
-
-def checked_values(values: ArrayLike) -> Floats:
-    """Return one number per run, `(N,)`, as float64 in rising order, so that the order of runs can never matter.
-
-    Raises:
-        BadInput: not one axis, fewer than two values, or a value that is not a number of at most 1e150 in size.
-    """
-    array = as_array(values, "values")
-    if array.ndim != 1:
-        raise BadInput(f"values must have one axis, runs (got shape {array.shape}); give one number for each run")
-    if array.dtype.kind not in "fiu":
-        raise BadInput(f"values must be real numbers (got {array.dtype}); convert them to float64")
-    check_runs(len(array), "values")
-    numbers = array.astype(np.float64)
-    wrong = ~(np.abs(numbers) <= LARGEST_VALUE)
-    if wrong.any():
-        run = int(wrong.argmax())
-        raise BadInput(
-            f"values must be finite and at most {LARGEST_VALUE:g} in size "
-            f"(got {numbers[run]} for run {run}, counting from 0); leave failed runs out"
-        )
-    return np.sort(numbers)
-
-
 def predictions(outputs: ArrayLike) -> Integers:
     """Predicted classes `(N, n)`: the class with the largest logit, the first of them where several tie.
 
@@ -229,29 +193,6 @@ def tiles(outputs: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
     for start in range(0, examples, step):
         part = slice(start, min(start + step, examples))
         yield part, outputs[:, part].astype(np.float64, order="C")
-
-
-def as_array(given: ArrayLike, name: str) -> NDArray[Any]:
-    """`numpy.asarray`, also of a tensor wherever it is; with one sentence where lists do not make an array.
-
-    Raises:
-        BadInput: lists of unequal lengths, or something that is no array at all.
-    """
-    tensor: Any = given
-    try:
-        if hasattr(tensor, "detach"):  # torch's, which numpy refuses where it has a gradient or is on a GPU
-            tensor = tensor.detach().cpu()
-            return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
-        return np.asarray(given)
-    except ValueError as error:
-        raise BadInput(
-            f"{name} must be one rectangular array (got lists of unequal lengths); pad or drop some"
-        ) from error
-    except (TypeError, RuntimeError) as error:
-        raise BadInput(
-            f"{name} must be an array of numbers (got {type(given).__name__}, which numpy refuses); "
-            "convert what is in it to numpy arrays"
-        ) from error
 
 
 def _check_finite(logits: NDArray[Any], run: int) -> None:

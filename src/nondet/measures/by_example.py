@@ -15,11 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nondet.measures.arrays import TILE, Floats, Integers, cells, tiles
+from nondet.measures.arrays import cells, tiles
 from nondet.measures.diversity import ranks, standardised
-from nondet.measures.errors import Uncertainty, student
 from nondet.measures.variability import losses_of
 from nondet.measures.variance import POINTS
+from nondet.stats.intervals import Uncertainty, student
+from nondet.stats.values import TILE, Floats, Integers
 
 FEWEST_THAT_SHOW = 5
 """Fewer right or wrong examples than this do not show how much examples differ."""

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.measures.arrays import TILE, Floats, Integers, checked_outputs, checked_predictions, in_threads, predictions
+from nondet.measures.arrays import checked_outputs, checked_predictions, in_threads, predictions
+from nondet.stats.values import TILE, Floats, Integers
 
 TOGETHER = 16  # runs whose rows one thread sums before the sums are summed: fixed, so that threads change no digit
 

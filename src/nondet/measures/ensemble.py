@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.measures.arrays import Floats, Integers, checked, in_threads
+from nondet.measures.arrays import checked, in_threads
 from nondet.measures.pairs import accuracy_gains, log_overlaps
+from nondet.stats.values import Floats, Integers
 
 EXACT_RUNS = 2000
 """Up to so many runs every pair is taken; the pairs of more would take longer than all other measures together."""

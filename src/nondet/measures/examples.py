@@ -12,15 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
-from nondet.measures.arrays import (
-    TILE,
-    Floats,
-    Integers,
-    checked_labels,
-    checked_outputs,
-    checked_predictions,
-    tiles,
-)
+from nondet.measures.arrays import checked_labels, checked_outputs, checked_predictions, tiles
+from nondet.stats.values import TILE, Floats, Integers
 
 DENSE = 2**16
 """Predictions that span fewer numbers than this are counted as they are; others are numbered anew first."""

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.measures import by_example
-from nondet.measures.arrays import LARGEST_VALUE, Floats, Integers
 from nondet.measures.diversity import (
     correlation_by_run,
     correlation_matrix,
@@ -19,16 +18,10 @@ from nondet.measures.diversity import (
     disagreement_matrix,
     disagreement_of,
 )
-from nondet.measures.errors import (
-    UNKNOWN,
-    Uncertainty,
-    certain,
-    mean_uncertainty,
-    pairwise_uncertainty,
-    sd_uncertainty,
-)
-from nondet.measures.variability import accuracy_of, mean, sd
+from nondet.measures.variability import accuracy_of
 from nondet.measures.variance import accuracy_variance, correctness, variance_uncertainty
+from nondet.stats.intervals import UNKNOWN, Uncertainty, certain, mean_uncertainty, pairwise_uncertainty, sd_uncertainty
+from nondet.stats.values import LARGEST_VALUE, Floats, Integers, mean, sd
 
 DISTANCE_FROM = MappingProxyType(
     {

@@ -16,19 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
 from nondet.measures import figures
-from nondet.measures.arrays import (
-    LARGEST_VALUE,
-    Floats,
-    Integers,
-    as_array,
-    check_runs,
-    checked,
-    checked_predictions,
-    tiles,
-)
-from nondet.measures.errors import Uncertainty
+from nondet.measures.arrays import checked, checked_predictions, tiles
 from nondet.measures.summary import Correlation, Spread, all_equal, as_json, check_failed, spread
 from nondet.measures.variability import cross_entropy
+from nondet.stats.intervals import Uncertainty
+from nondet.stats.values import LARGEST_VALUE, Floats, Integers, as_array, check_runs
 
 SAMPLE = 256
 """Tokens in the sample, where the text has as many."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nondet.measures.arrays import Floats, Integers
+from nondet.stats.values import Floats, Integers
 
 Flags = NDArray[np.bool_]
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
-from nondet.measures.arrays import LARGEST, Floats, as_array, check_runs
+from nondet.measures.arrays import LARGEST
 from nondet.measures.diversity import correlation_by_run
+from nondet.stats.values import Floats, as_array, check_runs
 
 
 def cka(activations: ArrayLike) -> float:

@@ -10,16 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
 from nondet.measures import by_example, figures
-from nondet.measures.arrays import Integers, as_array, checked, checked_classes, predictions
+from nondet.measures.arrays import checked, checked_classes, predictions
 from nondet.measures.ensemble import (
     ensemble_accuracy_delta_by_run,
     ensemble_cross_entropy_delta_by_run,
     sampled_pairs,
 )
-from nondet.measures.errors import UNKNOWN, Uncertainty
 from nondet.measures.figures import Figure, Figures
 from nondet.measures.variability import cross_entropy
 from nondet.measures.variance import AccuracyVariance
+from nondet.stats.intervals import UNKNOWN, Uncertainty
+from nondet.stats.values import Integers, as_array
 
 NAMES = (
     "accuracy.mean",

@@ -8,20 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.errors import BadInput
-from nondet.measures.arrays import (
-    TILE,
-    Cell,
-    Floats,
-    Integers,
-    cells,
-    checked,
-    checked_labels,
-    checked_predictions,
-    checked_values,
-    in_threads,
-    predictions,
-)
+from nondet.measures.arrays import Cell, cells, checked, checked_labels, checked_predictions, in_threads, predictions
+from nondet.stats.values import Floats, Integers
 
 
 def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
@@ -87,67 +75,3 @@ def losses_of(tile: NDArray[Any], truth: Integers) -> Floats:
     at_label = np.take_along_axis(wide, truth[None, :, None], axis=-1)[..., 0]
     with np.errstate(under="ignore"):  # a logit far below the largest adds nothing
         return np.log(np.exp(wide, out=wide).sum(axis=-1)) - at_label
-
-
-def mean(values: ArrayLike) -> float:
-    """Mean over runs, in the unit of the values; equal values give exactly that value.
-
-    Args:
-        values: one number per run, `(N,)`.
-
-    Raises:
-        BadInput: fewer than two values, or one that is not finite.
-    """
-    ordered = checked_values(values)
-    return float(ordered[0] + (ordered - ordered[0]).mean())
-
-
-def sd(values: ArrayLike) -> float:
-    """Standard deviation over runs, in the unit of the values: `sqrt(mean((x - mean(x))^2))`, that is, ddof = 0.
-
-    Equal values give exactly 0. Source: the protocol's accuracy SD and cross-entropy SD.
-
-    Args:
-        values: one number per run, `(N,)`.
-
-    Raises:
-        BadInput: fewer than two values, or one that is not finite.
-    """
-    return float(np.sqrt(np.square(_deviations(checked_values(values))).mean()))
-
-
-def sd_error(values: ArrayLike, resamples: int = 10_000, seed: int = 0) -> float:
-    """Error of `sd`, in the unit of the values: the SD (ddof = 0) of the SD over bootstrap resamples of the runs.
-
-    Each resample draws N of the N values with replacement. Equal values give exactly 0; the same values and seed
-    always give the same error, whatever the order of the values. With few runs it is too low, as bootstraps are: on
-    normal values by about 22 % at N = 5, 16 % at 10 and 4 % at 100, and by more where tails are heavier.
-    Source: the protocol's "±", with 10,000 resamples.
-
-    Args:
-        values: one number per run, `(N,)`.
-        resamples: how many times the runs are drawn again.
-        seed: names the random draws.
-
-    Raises:
-        BadInput: fewer than two values or resamples, a value that is not finite, or a negative seed.
-    """
-    if resamples < 2:
-        raise BadInput(f"resamples must be at least 2 to have a spread (got {resamples}); the protocol takes 10000")
-    if seed < 0:
-        raise BadInput(f"seed must be 0 or more (got {seed}); any such integer will do")
-    deviations = _deviations(checked_values(values))
-    runs = len(deviations)
-    step = max(1, TILE // runs)
-    draws = np.random.Generator(np.random.Philox(seed))
-    spreads = np.empty(resamples)
-    for start in range(0, resamples, step):
-        part = spreads[start : start + step]
-        part[:] = deviations[draws.integers(0, runs, size=(len(part), runs))].std(axis=1)
-    return sd(spreads)
-
-
-def _deviations(ordered: Floats) -> Floats:
-    """Distances from the mean. A value is taken out first: the rounded mean of equal values need not equal them."""
-    shifted = ordered - ordered[0]
-    return shifted - shifted.mean()

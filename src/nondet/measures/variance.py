@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
-from nondet.measures.arrays import Floats, checked_labels, checked_predictions
-from nondet.measures.errors import UNKNOWN, Uncertainty, pairwise_uncertainty, sd_interval
+from nondet.measures.arrays import checked_labels, checked_predictions
+from nondet.stats.intervals import UNKNOWN, Uncertainty, pairwise_uncertainty, sd_interval
+from nondet.stats.values import Floats
 
 POINTS = 1e4
 """Squared points in a variance of shares: accuracies are in percent."""

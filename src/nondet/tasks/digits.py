@@ -7,9 +7,9 @@ import torch
 
 from nondet import models
 from nondet.models.resnet import ResNet
+from nondet.tasks.augment import Crop
 from nondet.tasks.options import Options, first
 from nondet.tasks.task import Recipe, Task
-from nondet.training.augment import Crop
 
 RECIPE = Recipe(
     epochs=24,

@@ -13,9 +13,9 @@ from torch import Tensor
 from nondet.data import Pictures
 from nondet.data.fetch import folder
 from nondet.models import build
+from nondet.tasks.augment import Crop, Flip
 from nondet.tasks.options import Options, first
 from nondet.tasks.task import Recipe, Task
-from nondet.training.augment import Crop, Flip
 
 
 @dataclass(frozen=True)

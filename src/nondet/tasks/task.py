@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput
-from nondet.files import read_json
+from nondet.io.files import read_json
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from nondet.data.streamed import Streamed
-    from nondet.training.augment import Augmentation
+    from nondet.tasks.augment import Augmentation
 
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 

@@ -24,7 +24,7 @@ from types import CodeType
 from typing import Any
 
 from nondet.errors import BadInput
-from nondet.files import NotAFile, read_file
+from nondet.io.files import NotAFile, read_file
 from nondet.tasks.neighbours import files_of, is_local
 from nondet.tasks.task import Task
 

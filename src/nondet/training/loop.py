@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.task import Recipe, optimizer_class
-from nondet.training import classify, text
+from nondet.training import examples as classify
+from nondet.training import sequences as text
 from nondet.training.dropout import backward, draw_uniforms, given_dropout, recorded_dropout
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.settings import kernels

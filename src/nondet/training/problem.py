@@ -25,7 +25,7 @@ from nondet.training.schedule import lr_factor, schedule_hash
 
 if TYPE_CHECKING:
     from nondet.data.streamed import Streamed
-    from nondet.training.augment import Augmentation
+    from nondet.tasks.augment import Augmentation
     from nondet.training.loop import Batch, Trace
     from nondet.training.track import Track
 
@@ -216,7 +216,7 @@ def _first(inputs: Tensor | Streamed, count: int) -> Tensor:
 def _try_text(
     model: nn.Module, train: tuple[Any, Tensor], test: tuple[Any, Tensor], recipe: Recipe, seen: Seen
 ) -> dict[int, list[tuple[int, ...]]]:
-    from nondet.training import text
+    from nondet.training import sequences as text
 
     text.try_out(model, *test, recipe, seen)
     return text.try_out(model, *train, recipe, seen)

@@ -19,8 +19,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nondet.errors import Damaged
-from nondet.files import checked_payload, read_json, read_plain, with_digest, write_file
-from nondet.states import agrees, seal_in
+from nondet.io.files import checked_payload, read_json, read_plain, with_digest, write_file
+from nondet.study.states import agrees, seal_in
 
 SECONDS = 30.0
 """How long a stack trains between two snapshots, at the least."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nondet.errors import BadInput
-from nondet.spec import WEIGHTS_LIMIT
+from nondet.study.spec import WEIGHTS_LIMIT
 from nondet.training import snapshots
 from nondet.training.stack import Stack
 

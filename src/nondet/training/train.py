@@ -15,9 +15,11 @@ from torch import Tensor
 
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
-from nondet.spec import WEIGHTS_LIMIT, Outcome
-from nondet.states import NAMELESS, Seal
-from nondet.training import averages, classify, snapshots, text
+from nondet.study.spec import WEIGHTS_LIMIT, Outcome
+from nondet.study.states import NAMELESS, Seal
+from nondet.training import averages, snapshots
+from nondet.training import examples as classify
+from nondet.training import sequences as text
 from nondet.training import track as tracking
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem

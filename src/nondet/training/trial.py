@@ -14,8 +14,10 @@ from torch import Tensor
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
 from nondet.tasks.task import Recipe, optimizer_class
-from nondet.training import averages, classify, loop, text
-from nondet.training.classify import evaluation_batches
+from nondet.training import averages, loop
+from nondet.training import examples as classify
+from nondet.training import sequences as text
+from nondet.training.examples import evaluation_batches
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.settings import kernels

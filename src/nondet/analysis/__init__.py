@@ -1,0 +1,1 @@
+"""What a study, outputs of others or scores answer, as frozen records."""

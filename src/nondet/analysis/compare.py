@@ -1,0 +1,263 @@
+"""Is B better than A? One comparison, or several with one A."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from nondet.analysis.arm import Arm, Metric
+from nondet.analysis.independence import environments_differ, pairs, separated, without_copies
+from nondet.errors import BadInput
+from nondet.measures.churn import Churn, churn
+from nondet.stats.holm import holm
+from nondet.stats.means import Shift, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
+from nondet.stats.power import fewest, power_of_difference, power_of_equivalence
+from nondet.stats.spread import Estimate, sd_of, sd_ratio
+from nondet.stats.superiority import superiority
+
+Verdict = Literal["better", "worse", "alike", "undecided"]
+Method = Literal["welch", "paired", "widened"]
+
+POWER = 0.8
+"""The chance with which `more_runs` decide, if what was seen is the truth."""
+
+MOST_RUNS = 10_000
+"""No answer to "how many more runs" is larger."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """B compared with A.
+
+    Attributes:
+        a, b: the arms' names. metric: what they are compared by.
+        runs: independent runs of A and of B. means, sds: of A and of B (ddof = 1).
+        difference: of means, B - A, with its interval at 1 - level; in points of accuracy, nats, or perplexity.
+        inner: the difference's interval at 1 - 2 level: with it inside the margin, the arms are alike.
+        p_value: that the difference is 0: Welch's t-test, or that of the pairs; the permutation test's where no run
+            of either arm differs from the others.
+        p_permutation: of the permutation test. p_holm: `p_value`, adjusted for several comparisons.
+        p_alike: that the difference is outside of the margin, adjusted likewise; None without a margin.
+        method: "welch": the runs were compared as independent ones; "paired": those with equal seeds as pairs;
+            "widened": as independent ones, with the error that pairs among them add, which correlate below 0.
+        pairs: how many pairs with equal seeds the method counts in; 0 for "welch".
+        correlation: of the values of runs with equal seeds; None where there are none.
+        superiority, superiority_interval: chance that one run of B beats one of A, ties counted half.
+        sd_ratio: SD of B divided by SD of A.
+        churn: of predictions.
+        verdict: on B, at `level`. more_runs: further runs of each arm that would be expected to decide; None if it is
+            decided, or no number follows. more_runs_aim: what they would show, if what was seen is the truth.
+        notes: what else a reader must know, a sentence each.
+    """
+
+    a: str
+    b: str
+    metric: Metric
+    runs: tuple[int, int]
+    means: tuple[float, float]
+    sds: tuple[float, float]
+    difference: Estimate
+    inner: tuple[float, float] | None
+    p_value: float
+    p_permutation: float
+    p_holm: float
+    p_alike: float | None
+    method: Method
+    pairs: int
+    correlation: float | None
+    superiority: float
+    superiority_interval: tuple[float, float]
+    sd_ratio: Estimate
+    churn: Churn
+    verdict: Verdict
+    more_runs: int | None
+    more_runs_aim: Literal["difference", "alike", ""]
+    level: float
+    margin: float | None
+    comparisons: int
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        low, high = self.superiority_interval
+        return {
+            "a": self.a,
+            "b": self.b,
+            "metric": self.metric.name,
+            "runs": {"a": self.runs[0], "b": self.runs[1]},
+            "mean": {"a": self.means[0], "b": self.means[1]},
+            "sd": {"a": self.sds[0], "b": self.sds[1]},
+            "difference": vars(self.difference),
+            "p_value": self.p_value,
+            "p_permutation": self.p_permutation,
+            "p_alike": self.p_alike,
+            "method": self.method,
+            "pairs": self.pairs,
+            "correlation": self.correlation,
+            "superiority": self.superiority,
+            "superiority_interval": {"low": low, "high": high},
+            "sd_ratio": vars(self.sd_ratio),
+            "churn": {
+                **{name: getattr(self.churn, name) for name in ("between", "within_a", "within_b", "excess")},
+                "errors": self.churn.errors,
+                "excess_interval": _interval(self.churn.interval),
+            },
+            "verdict": self.verdict,
+            "more_runs": self.more_runs,
+            "more_runs_aim": self.more_runs_aim or None,
+            "level": self.level,
+            "margin": self.margin,
+            "notes": list(self.notes),
+        }
+
+
+def check_options(margin: float | None, level: float) -> None:
+    """Refuse a margin that is not above 0 and a level that is no probability.
+
+    Raises:
+        BadInput: `margin` is not a finite number above 0, or `level` not above 0 and below 0.5.
+    """
+    if margin is not None and not 0 < margin < math.inf:
+        raise BadInput(f"margin must be above 0 (got {margin}); give the largest difference that does not matter")
+    if not 0 < level < 0.5:
+        raise BadInput(f"level must be above 0 and below 0.5 (got {level}); try 0.05")
+
+
+def compare(arms: Sequence[Arm], margin: float | None = None, level: float = 0.05) -> list[Comparison]:
+    """Compare each arm with the first; with several, verdicts go by Holm's adjusted p-values.
+
+    Args:
+        arms: at least two, of one test set and one metric.
+        margin: the largest difference, in the metric's unit, within which two arms count as alike.
+        level: the chance of a false `better` or `worse` in all comparisons together, and likewise of a false `alike`.
+
+    Raises:
+        BadInput: see `check_options`, `without_copies` and `separated`; or fewer than two arms.
+    """
+    check_options(margin, level)
+    if len(arms) < 2:
+        raise BadInput(f"arms must be at least 2 (got {len(arms)}); name what to compare with the first")
+    a, *others = (without_copies(arm) for arm in arms)
+    measured = [_measured(a, b, margin, level) for b in others]
+    different = holm([m.p_value for m, _ in measured])
+    alike = holm([1.0 if m.p_alike is None else m.p_alike for m, _ in measured])
+    found: list[Comparison] = []
+    for (one, parts), p_holm, p_alike in zip(measured, different, alike, strict=True):
+        one = replace(one, p_holm=p_holm, p_alike=None if margin is None else p_alike, comparisons=len(others))
+        one = replace(one, verdict=_verdict(one))
+        if one.verdict == "undecided":
+            more, aim = _more_runs(one, parts, level / len(others))
+            one = replace(one, more_runs=more, more_runs_aim=aim)
+        found.append(one)
+    return found
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Variances and numbers of runs that an error consists of: one of pairs, or one of each arm."""
+
+    estimate: float
+    variances: tuple[float, ...]
+    runs: tuple[int, ...]
+
+    def later(self, more: int) -> tuple[float, float]:
+        """The error, and its degrees of freedom, after so many further runs of each."""
+        squared = [v / (n + more) for v, n in zip(self.variances, self.runs, strict=True)]
+        total = sum(squared)
+        spread = sum((s / total) ** 2 / (n + more - 1) for s, n in zip(squared, self.runs, strict=True))
+        return math.sqrt(total), 1 / spread
+
+
+def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> tuple[Comparison, _Parts]:
+    """A comparison as yet without a verdict, and what its error consists of."""
+    a, b = separated(a, b)
+    matched = pairs(a, b)
+    method, shift, p_permutation, correlation, parts = _difference(a, b, matched)
+    p_value = shift.p_value()
+    sign = a.metric.sign
+    chance, low, high = superiority(sign * a.values, sign * b.values, level)
+    notes = dict.fromkeys(filter(None, (*a.notes, *b.notes, environments_differ(a, b))))
+    found = Comparison(
+        a=a.name,
+        b=b.name,
+        metric=a.metric,
+        runs=(len(a), len(b)),
+        means=(float(a.values.mean()), float(b.values.mean())),
+        sds=(sd_of(a.values).estimate or 0.0, sd_of(b.values).estimate or 0.0),
+        difference=Estimate(shift.estimate, *(shift.interval(level) or (None, None))),
+        inner=shift.interval(2 * level),
+        p_value=p_permutation if p_value is None else p_value,
+        p_permutation=p_permutation,
+        p_holm=1.0,
+        p_alike=None if margin is None else shift.p_within(margin),
+        method=method,
+        pairs=0 if method == "welch" else len(matched),
+        correlation=correlation,
+        superiority=chance,
+        superiority_interval=(low, high),
+        sd_ratio=sd_ratio(a.values, b.values, level),
+        churn=churn(a.predictions, b.predictions, level, matched),
+        verdict="undecided",
+        more_runs=None,
+        more_runs_aim="",
+        level=level,
+        margin=margin,
+        comparisons=1,
+        notes=tuple(notes),
+    )
+    return found, parts
+
+
+def _difference(
+    a: Arm, b: Arm, matched: Sequence[tuple[int, int]]
+) -> tuple[Method, Shift, float, float | None, _Parts]:
+    """How the means are compared, their difference, its permutation p-value, and the correlation of the pairs."""
+    unpaired = welch(a.values, b.values)
+    first, second = a.values[[i for i, _ in matched]], b.values[[j for _, j in matched]]
+    helps, correlation = pairing_helps(first, second, unpaired)
+    if helps and ((correlation or 0.0) > 0 or len(matched) == len(a) == len(b)):
+        shift = paired(first, second)
+        parts = _Parts(shift.estimate, (float(np.var(second - first, ddof=1)),), (len(matched),))
+        return "paired", shift, sign_flip_p(second - first), correlation, parts
+    shift = widened(a.values, b.values, matched) if helps else unpaired
+    wider = (shift.error / unpaired.error) ** 2 if helps else 1.0
+    variances = tuple(wider * float(np.var(x.values - x.values[0], ddof=1)) for x in (a, b))
+    parts = _Parts(shift.estimate, variances, (len(a), len(b)))
+    return "widened" if helps else "welch", shift, permutation_p(a.values, b.values), correlation, parts
+
+
+def _verdict(found: Comparison) -> Verdict:
+    if found.p_alike is not None and found.p_alike <= found.level:
+        return "alike"
+    if found.p_holm > found.level or not found.difference.estimate:
+        return "undecided"
+    return "better" if found.difference.estimate * found.metric.sign > 0 else "worse"
+
+
+def _more_runs(found: Comparison, parts: _Parts, level: float) -> tuple[int | None, Literal["difference", "alike", ""]]:
+    """Further runs of each arm after which the verdict is expected, were the difference and the SDs those seen."""
+    if not any(parts.variances):
+        return None, ""
+
+    def different(more: int) -> float:
+        return power_of_difference(parts.estimate, *parts.later(more), level)
+
+    def alike(more: int) -> float:
+        return power_of_equivalence(parts.estimate, *parts.later(more), level, found.margin or 0.0)
+
+    searches = {"difference": fewest(different, POWER, 1, MOST_RUNS)}
+    if found.margin is not None and abs(parts.estimate) < found.margin:
+        searches["alike"] = fewest(alike, POWER, 1, MOST_RUNS)
+    aim = min(searches, key=lambda name: searches[name] or MOST_RUNS + 1)
+    if searches[aim] is None:
+        return MOST_RUNS, ""
+    return searches[aim], "alike" if aim == "alike" else "difference"
+
+
+def _interval(interval: tuple[float, float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {"low": low, "high": high}

@@ -1,0 +1,125 @@
+"""Test examples as pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nondet.analysis.runs import is_text
+from nondet.errors import BadInput, Damaged
+
+if TYPE_CHECKING:
+    from nondet.study.record import Study
+
+SIDE = 96
+"""Pixels: smaller pictures are enlarged by the largest whole factor that keeps their longer side within this."""
+
+SMALLEST, LARGEST = 8, 1024
+"""Sides of what counts as a picture, in pixels: a smaller input is rather a row of figures."""
+
+NO_PICTURE = "the inputs of this task are no pictures of one or three channels"
+
+
+def picture(example: Any) -> bytes | None:
+    """One input as the bytes of a PNG file; None where it is no picture.
+
+    A picture is an array (C, H, W) of 1 or 3 channels, an array (H, W), or a flat vector whose length is H^2 or 3 H^2,
+    each side from 8 to 1024. Its smallest number becomes black and its largest white, whatever the task's
+    normalisation was; every pixel becomes a square of equal ones, as many as bring the longer side near 96.
+    """
+    pixels = _channels(np.asarray(example))
+    if pixels is None or pixels.dtype.kind not in "fiub" or not np.isfinite(pixels).all():
+        return None
+    pixels = pixels.astype(np.float64)
+    low, high = pixels.min(), pixels.max()
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = (pixels - low) / ((high - low) or 1.0)  # all black where all are equal
+    if not np.isfinite(scaled).all():
+        return None
+    factor = max(1, SIDE // max(scaled.shape[1:]))
+    large = np.rint(255 * scaled).astype(np.uint8).repeat(factor, axis=1).repeat(factor, axis=2)  # (C, f H, f W)
+    return _png(large)
+
+
+def pictures_of(
+    study: Study, indices: Sequence[int], data: str | None = None, *, run_task_file: bool = False
+) -> tuple[dict[int, bytes], str]:
+    """The pictures of these test examples by index, as PNG bytes, and the reason in words where there are none.
+
+    The study keeps no inputs: its task reads them again, from `data` where that is given. Nothing is fetched: a data
+    set that is not on this machine is a reason. A user's own task file is code, and a study only names it, so it runs
+    only if `run_task_file` is true. Nothing is raised: a report does without pictures.
+
+    Args:
+        study: any study.
+        indices: test examples, counted from 0.
+        data: the folder of the task's data, as for `nondet run`.
+        run_task_file: whether a task file that the study names may be run.
+    """
+    if is_text(study):
+        return {}, "a text has words, not pictures"
+    try:
+        _require_at_hand(study, data)
+        inputs = _test_inputs(study, indices, data, run_task_file)
+    except Exception as error:  # whatever a user's file or a damaged data set comes to
+        known = isinstance(error, BadInput | Damaged)
+        return {}, str(error) if known else f"the test inputs cannot be read ({type(error).__name__}: {error})"
+    drawn = {index: picture(example) for index, example in zip(indices, inputs, strict=True)}
+    found = {index: png for index, png in drawn.items() if png is not None}
+    return found, "" if found or not indices else NO_PICTURE
+
+
+def _channels(example: np.ndarray) -> np.ndarray | None:
+    """(C, H, W) of 1 or 3 channels and sides in range; None if it is not that."""
+    if example.ndim == 1:
+        for channels in (1, 3):
+            side = round((example.size / channels) ** 0.5)
+            if channels * side * side == example.size:
+                example = example.reshape(channels, side, side)
+                break
+    if example.ndim == 2:
+        example = example[None]
+    sides = example.shape[1:]
+    if example.ndim != 3 or len(example) not in (1, 3) or min(sides) < SMALLEST or max(sides) > LARGEST:
+        return None
+    return example
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    """The PNG file of bytes (C, H, W)."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _require_at_hand(study: Study, data: str | None) -> None:
+    """BadInput, with the way out, where reading the inputs would fetch them from afar."""
+    from nondet.data.fetch import SOURCES, is_cached
+    from nondet.running.request import Request
+
+    request = Request.of(study.request) if study.request else None
+    if request and request.task in SOURCES and not (data or request.data) and not is_cached(request.task):
+        raise BadInput(f"the data of {request.task} are not on this machine; give --data DIR")
+
+
+def _test_inputs(study: Study, indices: Sequence[int], data: str | None, run_task: bool) -> list[np.ndarray]:
+    """The inputs of these examples as the task has them, float32 where they are floats."""
+    import torch
+
+    from nondet.running.session import problem_of
+
+    inputs = problem_of(study, "cpu", data, run_task=run_task).test[0]
+    if isinstance(inputs, torch.Tensor):
+        chosen = inputs[list(indices)]
+    else:
+        try:
+            chosen = inputs.batch(np.asarray(indices, dtype=np.int64), None)
+        finally:
+            inputs.close()
+    return list((chosen.float() if chosen.is_floating_point() else chosen).numpy())

@@ -1,0 +1,143 @@
+"""How many runs are needed to see a difference of a given size, and what they cost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nondet.analysis.arm import Arm, MetricName
+from nondet.analysis.independence import without_copies
+from nondet.errors import BadInput
+from nondet.stats.power import LARGEST, runs_per_arm
+from nondet.stats.spread import Estimate, sd_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Runs of each of two arms, so that a two-sided t-test at `level` finds `effect` with the chance `power`.
+
+    Attributes:
+        effect: the difference of means to be found, in the unit of the metric.
+        sd: of the runs of either arm (ddof = 1), with the interval at 95 % that a pilot gives.
+        runs_per_arm: at the SD itself. low, high: at the ends of its interval; None where there is none, or where it
+            takes more than a million.
+        pilot: the name of the pilot's arm; empty if the SD was given. pilot_runs: its independent runs.
+        metric: of the difference; empty if it was not named.
+        seconds_per_run: mean of the pilot's recorded times, each a share of its stack's; None without a pilot.
+        runs_to_train: what both arms need beyond the runs of the pilot, which serves as one of them.
+        notes: what else a reader must know, a sentence each.
+    """
+
+    effect: float
+    power: float
+    level: float
+    sd: Estimate
+    runs_per_arm: int
+    low: int | None
+    high: int | None
+    pilot: str
+    pilot_runs: int
+    metric: str
+    seconds_per_run: float | None
+    runs_to_train: int
+    notes: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float | None:
+        """Time to train what is to be trained, on one such machine as the pilot's."""
+        return None if self.seconds_per_run is None else self.seconds_per_run * self.runs_to_train
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "runs_per_arm": self.runs_per_arm,
+            "runs_per_arm_low": self.low,
+            "runs_per_arm_high": self.high,
+            "effect": self.effect,
+            "sd": self.sd.estimate,
+            "sd_interval": {"low": self.sd.low, "high": self.sd.high},
+            "power": self.power,
+            "level": self.level,
+            "pilot": {"name": self.pilot, "metric": self.metric, "runs": self.pilot_runs} if self.pilot else None,
+            "runs_to_train": self.runs_to_train,
+            "seconds_per_run": self.seconds_per_run,
+            "seconds": self.seconds,
+            "run_hours": None if self.seconds is None else self.seconds / 3600,
+            "notes": list(self.notes),
+        }
+
+
+def plan_with(
+    sd: float, effect: float, power: float = 0.8, level: float = 0.05, metric: MetricName | None = None
+) -> Plan:
+    """A plan for runs whose SD is known.
+
+    Raises:
+        BadInput: the effect or the SD is not a finite number above 0, the power or the level not between 0 and 1, or
+            it takes more than a million runs.
+    """
+    check_options(effect, power, level)
+    if not 0 < sd < math.inf:
+        raise BadInput(f"sd must be above 0 (got {sd}); give the SD of one run's metric, in the unit of the effect")
+    runs = _needed(effect, sd, power, level)
+    known = Estimate(sd, None, None)
+    return Plan(effect, power, level, known, runs, None, None, "", 0, metric or "", None, 2 * runs, ())
+
+
+def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05) -> Plan:
+    """A plan for runs that vary as those of a pilot do.
+
+    Raises:
+        BadInput: as `plan_with`; or the pilot's runs do not vary.
+    """
+    check_options(effect, power, level)
+    pilot = without_copies(pilot)
+    sd = sd_of(pilot.values)
+    if not sd.estimate:
+        raise BadInput(
+            f"sd must be above 0, and all {len(pilot)} runs of {pilot.name} have the same {pilot.metric.words} "
+            f"({pilot.values[0]:g}); take a pilot whose runs vary, or give --sd"
+        )
+    runs = _needed(effect, sd.estimate, power, level)
+    low, high = (None if end is None else runs_per_arm(effect, end, power, level) for end in (sd.low, sd.high))
+    return Plan(
+        effect=effect,
+        power=power,
+        level=level,
+        sd=sd,
+        runs_per_arm=runs,
+        low=low,
+        high=high,
+        pilot=pilot.name,
+        pilot_runs=len(pilot),
+        metric=pilot.metric.name,
+        seconds_per_run=float(np.mean(pilot.seconds)) if pilot.seconds else None,
+        runs_to_train=runs + max(0, runs - len(pilot)),
+        notes=pilot.notes,
+    )
+
+
+def check_options(effect: float, power: float, level: float) -> None:
+    """Refuse an effect that is not a finite number above 0, and a power or a level that is no probability.
+
+    Raises:
+        BadInput: so it is.
+    """
+    if not 0 < effect < math.inf:
+        raise BadInput(f"effect must be above 0 (got {effect}); give the smallest difference that matters")
+    for name, value, usual in (("power", power, 0.8), ("level", level, 0.05)):
+        if not 0 < value < 1:
+            raise BadInput(f"{name} must be above 0 and below 1 (got {value}); try {usual}")
+
+
+def _needed(effect: float, sd: float, power: float, level: float) -> int:
+    runs = runs_per_arm(effect, sd, power, level)
+    if runs is None:
+        raise BadInput(
+            f"runs must be at most {LARGEST:,} for each arm, and an effect of {effect:g} beside an SD of {sd:g} takes "
+            "more; plan for a larger effect"
+        )
+    return runs

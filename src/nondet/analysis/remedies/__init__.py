@@ -1,0 +1,1 @@
+"""What makes training vary less, and what that costs."""

@@ -1,0 +1,179 @@
+"""The methods that a study's runs allow, each measured as the single model is, with what it costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nondet.analysis.remedies.kept import Runs, keeps_weights, outputs
+from nondet.analysis.remedies.reduction import (
+    Influences,
+    columns,
+    influences,
+    reduction,
+    reduction_uncertainty,
+    unbiased,
+)
+from nondet.analysis.remedies.tta import augmented_outputs
+from nondet.analysis.remedies.views import View, view_sets
+from nondet.measures import Measures, Uncertainty, measure
+from nondet.measures.summary import errors_and_intervals
+from nondet.stats.intervals import UNKNOWN, certain
+from nondet.study.spec import WEIGHTS_LIMIT
+from nondet.training.problem import Problem
+
+SINGLE = "single model"
+ACCELERATED = "accelerated ensemble"
+ENSEMBLES = (2, 5)
+"""Sizes of plain ensembles."""
+AVERAGES = ("ema", "swa")
+
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Method:
+    """training_cost: in trainings of the single model. test_cost: forward passes for each test image.
+    reduction: of variability against the single model, in percent (NaN if that does not vary at all), and its
+    uncertainty over runs.
+    """
+
+    name: str
+    measures: Measures
+    training_cost: int
+    test_cost: int
+    reduction: float
+    uncertainty: Uncertainty = UNKNOWN
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            **self.measures.as_dict(),
+            **errors_and_intervals({**self.measures.uncertainties, "reduction": self.uncertainty}),
+            "training_cost": self.training_cost,
+            "test_cost": self.test_cost,
+            "reduction": None if math.isnan(self.reduction) else self.reduction,
+        }
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a method answers: its figures, and what each answer adds to them. together: runs that make one answer."""
+
+    name: str
+    measures: Measures
+    influences: Influences
+    training_cost: int
+    test_cost: int
+    together: int = 1
+
+
+def methods(
+    single: Runs,
+    accelerated: Runs | None,
+    problem: Problem,
+    on_progress: OnProgress = lambda what, done, total: None,
+) -> tuple[list[Method], list[str]]:
+    """Every method in the table's order, the single model first; and a sentence for each that is left out.
+
+    problem: the task of both studies, on their device. on_progress gets a name, how many passes are done, and of how
+    many.
+    BadInput: see `kept.stacks`.
+    """
+    left_out: list[str] = []
+    kept = outputs(single, ["outputs", *(f"{kind}.outputs" for kind in AVERAGES)])
+    found = [_answers(SINGLE, kept["outputs"], single, 1)]
+    sets = view_sets(problem)
+    if not sets:
+        left_out.append("TTA is left out: no crop or flip of training tells which copies fit.")
+    found += _augmented(single, f"{SINGLE} + TTA", "TTA ", problem, sets, on_progress, left_out)
+    if accelerated is None:
+        left_out.append(f"The {ACCELERATED} is left out: it needs training; give the task in place of the study.")
+    else:
+        logits = outputs(accelerated, ["outputs"])["outputs"]
+        found.append(_answers(ACCELERATED, logits, accelerated, accelerated.members))
+        title = f"{ACCELERATED} + TTA"
+        found += _augmented(accelerated, title, f"{title} ", problem, sets, on_progress, left_out)
+    found += _averages(single, kept, left_out) + _ensembles(single, kept["outputs"], left_out)
+    return [_compared(found[0], answers) for answers in found], left_out
+
+
+def _compared(baseline: _Answers, answers: _Answers) -> Method:
+    """A method beside the single model, whose runs vary together with the answers that they, or their seeds, are in."""
+    costs = answers.training_cost, answers.test_cost
+    if answers.name == SINGLE:
+        return Method(SINGLE, answers.measures, *costs, 0.0, certain(0.0))
+    units = _groups(len(baseline.influences.units), answers.together) if answers.together > 1 else None
+    runs = replace(baseline.influences, units=units) if units else baseline.influences
+    both = baseline.measures, answers.measures
+    before, after = (unbiased(columns(m), m.runs - m.failed) for m in both)
+    uncertainty = reduction_uncertainty(before, after, runs, answers.influences)
+    return Method(answers.name, answers.measures, *costs, reduction(*map(columns, both)), uncertainty)
+
+
+def _groups(runs: int, size: int) -> tuple[Hashable, ...]:
+    """The group of each run, where successive ones form groups; those that are left over are on their own."""
+    grouped = runs - runs % size
+    return tuple(run // size if run < grouped else f"run {run}" for run in range(runs))
+
+
+def _augmented(
+    runs: Runs,
+    title: str,
+    prefix: str,
+    problem: Problem,
+    sets: Mapping[str, tuple[View, ...]],
+    on_progress: OnProgress,
+    left_out: list[str],
+) -> list[_Answers]:
+    if not sets:
+        return []
+    if not keeps_weights(runs):
+        left_out.append(
+            f"{title} is left out: weights of {WEIGHTS_LIMIT // 2**20} MiB a run or more are not kept by a study."
+        )
+        return []
+    logits = augmented_outputs(problem, runs, sets, lambda done, total: on_progress(title, done, total))
+    return [_answers(prefix + name, logits[name], runs, len(views) * runs.members) for name, views in sets.items()]
+
+
+def _averages(single: Runs, kept: Mapping[str, np.ndarray], left_out: list[str]) -> list[_Answers]:
+    missing = [kind for kind in AVERAGES if f"{kind}.outputs" not in kept]
+    for kind in missing:
+        left_out.append(f"{kind.upper()} is left out: the study was trained without it (--set {kind}=...).")
+    return [_answers(kind.upper(), kept[f"{kind}.outputs"], single, 1) for kind in AVERAGES if kind not in missing]
+
+
+def _ensembles(single: Runs, logits: np.ndarray, left_out: list[str]) -> list[_Answers]:
+    labels = single.study.labels
+    found: list[_Answers] = []
+    for size in ENSEMBLES:
+        if len(logits) < 2 * size:
+            left_out.append(
+                f"The ensemble of {size} is left out: two of them need {2 * size} runs, and there are {len(logits)}."
+            )
+        else:
+            means = grouped(logits, size)
+            moved = influences(means, labels, range(len(means)))
+            found.append(_Answers(f"ensemble of {size}", measure(means, labels), moved, size, size, size))
+    return found
+
+
+def grouped(logits: np.ndarray, size: int) -> np.ndarray:
+    """Mean logits of disjoint groups of `size` successive runs (N, n, c): (N // size, n, c); the rest is left out."""
+    groups = len(logits) // size
+    mean = np.empty((groups, *logits.shape[1:]), dtype=logits.dtype)
+    for group in range(groups):
+        mean[group] = logits[group * size : (group + 1) * size].mean(axis=0, dtype=np.float64)
+    return mean
+
+
+def _answers(name: str, logits: np.ndarray, runs: Runs, test_cost: int) -> _Answers:
+    """One answer a run, at the cost of one training; runs of equal seeds vary together, in two studies too."""
+    seeds = [tuple(sorted(spec.seeds.items())) for spec in runs.specs]
+    measures = measure(logits, runs.study.labels, runs.failed)
+    return _Answers(name, measures, influences(logits, runs.study.labels, seeds), 1, test_cost)

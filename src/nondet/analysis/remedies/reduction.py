@@ -1,0 +1,143 @@
+"""Variability reduction: five figures of a method beside those of the single model, as one percentage, with its error.
+
+The error is the jackknife's over runs. A method's answers often come from the very runs that it is compared with, or
+from runs that share their seeds, so that both vary together: what a run does to both is summed before it is squared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import astuple, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nondet.measures import (
+    Measures,
+    Uncertainty,
+    accuracy,
+    correlation_by_run,
+    cross_entropy,
+    delete_one,
+    disagreement_by_run,
+    ensemble_accuracy_delta_by_run,
+    predictions,
+    sd,
+)
+from nondet.stats.intervals import UNKNOWN, satterthwaite, student
+from nondet.stats.values import Floats, Integers
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The table's five columns: SDs of accuracy (points) and cross-entropy (nats), disagreement (%), mean pairwise
+    Pearson correlation, and the two-run ensemble's gain of accuracy (points).
+    """
+
+    accuracy_sd: float
+    cross_entropy_sd: float
+    disagreement: float
+    correlation: float
+    ensemble_delta: float
+
+
+def columns(measures: Measures) -> Columns:
+    """A condition's five columns, as the table has them."""
+    return Columns(
+        accuracy_sd=measures.accuracy.sd,
+        cross_entropy_sd=measures.cross_entropy.sd,
+        disagreement=measures.disagreement,
+        correlation=measures.correlation.pearson,
+        ensemble_delta=measures.ensemble_delta.accuracy,
+    )
+
+
+def unbiased(row: Columns, answers: int) -> Columns:
+    """The columns with SDs of ddof = 1: those of ddof = 0 are the lower the fewer answers there are."""
+    factor = math.sqrt(answers / (answers - 1))
+    return replace(row, accuracy_sd=factor * row.accuracy_sd, cross_entropy_sd=factor * row.cross_entropy_sd)
+
+
+def reduction(baseline: Columns, method: Columns) -> float:
+    """Variability reduction of a method against the baseline, in percent; negative where the method varies more.
+
+    The mean over the columns of `100 (b - m) / b`, where a correlation r counts as 1 - r. A column is left out where
+    the baseline's is not above 0 or either is NaN, since no share of it can be taken; NaN if that leaves none.
+    Source: Summers & Dinneen, ICML 2021, table 2.
+    """
+    pairs = zip(_distances(baseline), _distances(method), strict=True)
+    shares = [100 * (b - m) / b for b, m in pairs if b > 0 and not math.isnan(m)]
+    return sum(shares) / len(shares) if shares else math.nan
+
+
+@dataclass(frozen=True)
+class Influences:
+    """What each answer adds to the five columns, `(N, 5)`, a correlation r counting as 1 - r; the sums are 0.
+
+    It is `(N - 1) / N` times the column's mean over all that leave out one answer, less the column without this one.
+    units: for each answer what it comes from: answers of equal units vary together, others apart.
+    """
+
+    by_answer: Floats
+    units: tuple[Hashable, ...]
+
+
+def influences(logits: NDArray[np.generic], labels: Integers, units: Sequence[Hashable]) -> Influences:
+    """Of the outputs `(N, n, c)` of a method; not numbers for fewer than three answers, which leave no pair of two."""
+    if len(logits) < 3:
+        return Influences(np.full((len(logits), 5), math.nan), tuple(units))
+    left = np.stack(
+        [
+            _sds_without_each(accuracy(logits, labels)),
+            _sds_without_each(cross_entropy(logits, labels)),
+            delete_one(disagreement_by_run(predictions(logits))),
+            1 - delete_one(correlation_by_run(logits)),
+            delete_one(ensemble_accuracy_delta_by_run(logits, labels)),
+        ],
+        axis=1,
+    )
+    return Influences((left.mean(axis=0) - left) * (len(left) - 1) / len(left), tuple(units))
+
+
+def reduction_uncertainty(
+    baseline: Columns, method: Columns, of_baseline: Influences, of_method: Influences
+) -> Uncertainty:
+    """The reduction's jackknife error and 95 % interval; NaN where either has fewer than three answers.
+
+    The columns are `unbiased` ones: the interval is for the reduction of all runs, and an ensemble gives fewer answers
+    than there are single models.
+
+    To first order the reduction moves by `-100 sum_c (dm_c - m_c / b_c db_c) / b_c` over the number of columns. What
+    the answers of one unit add to that is summed, and the squares of the U sums are added, times `U / (U - 1)`. The
+    interval is Student's, on the logarithm of what variability is left, 100 - reduction.
+    """
+    b, m = np.array(_distances(baseline)), np.array(_distances(method))
+    kept = (b > 0) & ~np.isnan(m)
+    value = reduction(baseline, method)
+    if not kept.any():
+        return UNKNOWN
+    share = -100 / (np.count_nonzero(kept) * b[kept])
+    moved: dict[Hashable, float] = {}
+    for found, weights in ((of_method, share), (of_baseline, -share * m[kept] / b[kept])):
+        for unit, row in zip(found.units, found.by_answer[:, kept] @ weights, strict=True):
+            moved[unit] = moved.get(unit, 0.0) + float(row)
+    squares = np.square(list(moved.values()))
+    error = math.sqrt(float(squares.sum()) * len(squares) / (len(squares) - 1))
+    left = 100 - value
+    if math.isnan(error):
+        return UNKNOWN
+    if left <= 0:
+        return Uncertainty(error, math.nan, math.nan)
+    factor = math.exp(min(600.0, student(satterthwaite(squares)) * error / left))
+    return Uncertainty(error, 100 - left * factor, 100 - left / factor)
+
+
+def _sds_without_each(values: Floats) -> Floats:
+    factor = math.sqrt((len(values) - 1) / (len(values) - 2))  # as in `unbiased`
+    return np.array([factor * sd(np.delete(values, i)) for i in range(len(values))])
+
+
+def _distances(row: Columns) -> tuple[float, ...]:
+    *others, correlation, delta = astuple(row)
+    return (*others, 1 - correlation, delta)

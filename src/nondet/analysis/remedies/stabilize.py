@@ -1,0 +1,120 @@
+"""`nondet stabilize`: the studies it needs, trained or found, and every method's figures from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nondet.analysis.remedies.kept import control_holds, sound_runs
+from nondet.analysis.remedies.methods import Method, OnProgress, methods
+from nondet.errors import BadInput
+from nondet.study.record import Study, load
+from nondet.tasks import BUILT_IN, Recipe, is_file
+from nondet.training.problem import Problem
+
+CYCLES = 5
+"""Members of the accelerated ensemble, as in the protocol."""
+
+EMA = 0.99
+SWA_SHARE = 4
+"""SWA takes the last of so many parts of the epochs."""
+
+
+@dataclass(frozen=True)
+class Stabilized:
+    """methods: in the table's order, the single model first. left_out: a sentence for each method that is not there.
+    identical: whether the control of every study is zero.
+    """
+
+    methods: tuple[Method, ...]
+    left_out: tuple[str, ...]
+    identical: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON contract of `nondet stabilize --json`."""
+        return {"methods": [m.as_dict() for m in self.methods], "left_out": list(self.left_out)}
+
+
+def is_task(target: str) -> bool:
+    """Whether this names a task, which is trained, or else a study's folder."""
+    return target in BUILT_IN or is_file(target)
+
+
+def stabilize(
+    target: str,
+    *,
+    folder: Path,
+    assignments: Mapping[str, str],
+    recipe_of: Callable[[], Recipe],
+    train: Callable[[Path, dict[str, str]], Study],
+    problem_of: Callable[[Study], Problem],
+    cycles: int = CYCLES,
+    on_progress: OnProgress = lambda what, done, total: None,
+) -> Stabilized:
+    """The methods of a task, or of a finished study from what it kept.
+
+    target: a task's name or file; or the folder of a study, or the one that an earlier command left for a task.
+    folder: where a task's two studies stand, in `single` and `accelerated`; a study's target leaves it alone.
+    assignments: the fields that the user set, and recipe_of() the task's recipe with them.
+    train(folder, assignments): the finished study of the task with these fields set. problem_of(study): its task,
+    on its device. on_progress: see `methods`.
+    """
+    if is_task(target):
+        single, accelerated = _trained(folder, assignments, recipe_of(), train, cycles)
+    else:
+        single, accelerated = _found(Path(target))
+    runs = sound_runs(single)
+    answers = None if accelerated is None else sound_runs(accelerated)
+    found, left_out = methods(runs, answers, problem_of(single), on_progress)
+    identical = control_holds(single) and (accelerated is None or control_holds(accelerated))
+    return Stabilized(tuple(found), tuple(left_out), identical)
+
+
+def _trained(
+    folder: Path,
+    assignments: Mapping[str, str],
+    recipe: Recipe,
+    train: Callable[[Path, dict[str, str]], Study],
+    cycles: int,
+) -> tuple[Study, Study]:
+    """Both studies of a task; all that can be refused is refused before the first of them."""
+    if recipe.bptt:
+        raise BadInput(_CLASSIFIERS)
+    if cycles < 2:
+        raise BadInput(f"cycles must be at least 2 to make an ensemble (got {cycles}); the protocol takes {CYCLES}")
+    if recipe.cycles > 1:
+        raise BadInput(f"stabilize sets cycles by itself (got a recipe with {recipe.cycles}); give --cycles instead")
+    in_cycles = {"cycles": str(cycles), "ema": "0", "swa": "0"}
+    recipe.set(in_cycles)  # refuses epochs that are not a multiple
+    single = {
+        **assignments,
+        **({} if recipe.ema or "ema" in assignments else {"ema": str(EMA)}),
+        **({} if recipe.swa or "swa" in assignments else {"swa": str(max(1, recipe.epochs // SWA_SHARE))}),
+    }
+    return train(folder / "single", single), train(folder / "accelerated", {**assignments, **in_cycles})
+
+
+_CLASSIFIERS = "stabilize is for classifiers, and this task is a language model; choose another task"
+
+
+def _found(folder: Path) -> tuple[Study, Study | None]:
+    """The study in a folder, alone; or the two that stand in a folder of `stabilize`."""
+    if not folder.is_dir():
+        raise BadInput(
+            f"stabilize takes a task ({', '.join(BUILT_IN)}, or a .py file) or a study's folder (got {str(folder)!r})"
+        )
+    pair = folder / "single", folder / "accelerated"
+    both = all((part / "study.json").exists() for part in pair)
+    single, accelerated = (load(pair[0]), load(pair[1])) if both else (load(folder), None)
+    if single.identity["recipe"].get("bptt"):
+        raise BadInput(_CLASSIFIERS)
+    if single.identity["recipe"].get("cycles", 1) > 1:
+        raise BadInput(
+            f"stabilize compares with the single model, and {folder} is a study of accelerated ensembles; give its task"
+        )
+    same = ("name", "code", "data", "model", "augment")
+    if accelerated is not None and any(single.identity[k] != accelerated.identity[k] for k in same):
+        raise BadInput(f"both studies in {folder} must be of one task, and they are not; give the task anew")
+    return single, accelerated

@@ -1,0 +1,98 @@
+"""Which augmented copies of the test images a task gets, and how they are cut: test-time augmentation (TTA)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nondet.tasks.augment import Crop, Flip, padded_images
+from nondet.training.examples import TEST_BATCH, placed
+from nondet.training.problem import Problem
+
+PROTOCOL_PADDING = 4
+"""CIFAR's, from which the protocol takes both 25 crops (every second offset) and 81 (every offset)."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One copy of an image: its offset in the padded image, in pixels from the upper left; flipped or not."""
+
+    row: int
+    column: int
+    flipped: bool = False
+
+
+def view_sets(problem: Problem) -> dict[str, tuple[View, ...]]:
+    """The task's kinds of TTA by name, each with its views; the unchanged image is one of them. Empty if it has none.
+
+    Flips where training flips. Crops as training's `Crop` pads, at every offset: `crop9` for a padding of 1; `crop25`
+    and `crop81` for one of 4. One-channel images without a `Crop` get crop9. Streamed images get the nine crops
+    (corners, edges, middle) of their resized square.
+    """
+    inputs, middle = problem.test[0], margin(problem)
+    if len(inputs.shape) != 4:
+        return {}
+    sets = {
+        f"crop{len(offsets) ** 2}": tuple(View(row, column) for row in offsets for column in offsets)
+        for offsets in _grids(problem)
+    }
+    if not isinstance(inputs, Tensor) or any(isinstance(a, Flip) for a in problem.task.augment):
+        plain = {"flip": (View(middle, middle),), **{f"flip+{name}": views for name, views in sets.items()}}
+        flipped = {name: (*views, *(replace(v, flipped=True) for v in views)) for name, views in plain.items()}
+        sets = {"flip": flipped["flip"]} | sets | flipped
+    return sets
+
+
+def margin(problem: Problem) -> int:
+    """Pixels on each side of a test image in its padded form; the unchanged image starts there."""
+    inputs = problem.test[0]
+    if not isinstance(inputs, Tensor):
+        spare = inputs.resize - inputs.size
+        return 0 if spare % 4 else spare // 2  # else rounding puts the central crop elsewhere
+    crop = _crop(problem)
+    return crop.padding if crop else 0
+
+
+def _crop(problem: Problem) -> Crop | None:
+    """Training's crop; of one-channel images without any, one pixel of the darkest value that the test images have."""
+    for augmentation in problem.task.augment:
+        if isinstance(augmentation, Crop):
+            return augmentation
+    inputs = problem.test[0]
+    if isinstance(inputs, Tensor) and inputs.dim() == 4 and inputs.shape[1] == 1:
+        return Crop(1, (float(inputs.min()),))
+    return None
+
+
+def _grids(problem: Problem) -> list[Sequence[int]]:
+    """The offsets, along either side, of each kind of crop."""
+    p = margin(problem)
+    if not p:
+        return []
+    if not isinstance(problem.test[0], Tensor):
+        return [(0, p, 2 * p)]
+    return [*([range(0, 2 * p + 1, 2)] if p == PROTOCOL_PADDING else []), range(2 * p + 1)]
+
+
+def padded_batches(problem: Problem) -> Iterator[Tensor]:
+    """The test images with their margin, in evaluation's batches: (m, C, H + 2p, W + 2p), on the device."""
+    inputs, crop = problem.test[0], _crop(problem)
+    wide = None if isinstance(inputs, Tensor) else replace(inputs, size=inputs.size + 2 * margin(problem))
+    for start in range(0, len(inputs), TEST_BATCH):
+        stop = min(start + TEST_BATCH, len(inputs))
+        if wide is not None:
+            yield placed(problem, wide.batch(np.arange(start, stop), None))
+        elif isinstance(inputs, Tensor):
+            batch = inputs[start:stop]
+            yield padded_images(batch, crop.padding, crop.fill) if crop else batch
+
+
+def seen(padded: Tensor, view: View, margin: int) -> Tensor:
+    """One view of padded images, as a copy of its own: (m, C, H, W)."""
+    height, width = padded.shape[2] - 2 * margin, padded.shape[3] - 2 * margin
+    cut = padded[:, :, view.row : view.row + height, view.column : view.column + width]
+    return (cut.flip(-1) if view.flipped else cut).clone(memory_format=torch.contiguous_format)

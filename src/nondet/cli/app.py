@@ -1,0 +1,44 @@
+"""Which commands there are, and what their exit statuses mean."""
+
+from __future__ import annotations
+
+from cyclopts import App
+from rich.console import Console
+
+from nondet import __version__
+from nondet.cli.alike import alike
+from nondet.cli.compare import compare
+from nondet.cli.examples import examples
+from nondet.cli.figures import figures
+from nondet.cli.lists import models, tasks
+from nondet.cli.measure import measure
+from nondet.cli.plan import plan
+from nondet.cli.report import report
+from nondet.cli.run import run
+from nondet.cli.show import show
+from nondet.cli.stabilize import stabilize
+from nondet.cli.verify import verify
+from nondet.io.streams import NotRead
+
+
+class _Console(Console):
+    """Where help is printed."""
+
+    def on_broken_pipe(self) -> None:
+        raise NotRead(BrokenPipeError())
+
+
+app = App(
+    name="nondet",
+    help="Measure how much a neural network's training varies from run to run, and which source causes it.",
+    version=__version__,
+    console=_Console(),
+    suppress_keyboard_interrupt=False,
+    help_epilogue=(
+        "Exit status: 0 done; 1 a damaged study, or a disk that cannot be written; 2 input that cannot be used; "
+        "3 the control is not exactly zero; 129 ended with its terminal (SIGHUP); 130 interrupted (Ctrl-C); "
+        "141 nobody read the output; 143 ended (SIGTERM)."
+    ),
+)
+for command in (run, show, measure, compare, plan, alike, examples, report, figures, stabilize, verify, tasks, models):
+    app.command(command)

@@ -1,0 +1,46 @@
+"""List what comes with nondet."""
+
+from __future__ import annotations
+
+from nondet.cli.console import Flag, print_json
+from nondet.io.streams import tell
+
+
+def tasks() -> int:
+    """List the tasks that come with nondet: sources and recipe."""
+    from importlib import import_module
+
+    from nondet.tasks import BUILT_IN, module_of
+
+    for name, about in BUILT_IN.items():
+        recipe = import_module(module_of(name)).RECIPE.as_dict()
+        tell(
+            f"{name}: {about.text}",
+            f"  sources  {', '.join(about.sources)}",
+            f"  recipe   {', '.join(f'{k}={v}' for k, v in recipe.items())}",
+        )
+    tell(
+        "All but digits read official files: --data DIR names their folder. On CUDA each has the source kernels too.",
+        "Your own: nondet run my_task.py, where the file defines `task = nondet.Task(...)`.",
+    )
+    return 0
+
+
+def models(*, json: Flag = False) -> int:
+    """List the networks that come with nondet, for --model, and their learnable parameters.
+
+    Parameters
+    ----------
+    json
+        As JSON: {name: {"parameters": number}}.
+    """
+    from nondet.models import MODELS, parameter_counts
+
+    counts = parameter_counts()
+    if json:
+        print_json(counts)
+        return 0
+    width = max(map(len, MODELS))
+    for name, about in MODELS.items():
+        tell(f"{name:<{width}}  {counts[name]['parameters']:>11,}  {about}")
+    return 0

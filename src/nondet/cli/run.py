@@ -1,0 +1,144 @@
+"""Train a study, and show it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from nondet.cli.console import Assignments, Flag, Words, assignments
+from nondet.cli.show import show
+from nondet.errors import BadInput
+from nondet.io.streams import say
+
+
+def run(
+    task: str,
+    /,
+    *,
+    runs: int | None = None,
+    vary: Words = None,
+    onset: Annotated[list[int] | None, Parameter(negative="")] = None,
+    until: str | None = None,
+    limit: int | None = None,
+    design: str = "conditions",
+    levels: int | None = None,
+    study: Path | None = None,
+    stack: int | None = None,
+    set_: Assignments = None,
+    data: str | None = None,
+    model: str | None = None,
+    broken: str = "stop",
+    track: Words = None,
+    layers: Words = None,
+    device: str = "auto",
+    tf32: Flag = False,
+    workers: int | None = None,
+) -> int:
+    """Train what a study still misses, and print its table.
+
+    Run the same command again to go on after an interruption; ask for more --runs, another --vary or --onset to add to
+    the study. Runs that are done are never trained again.
+
+    Parameters
+    ----------
+    task
+        A task by name (see `nondet tasks`), or the path of your own file, which ends in .py.
+    runs
+        Runs in each condition, at least 2; 20 if left out.
+    vary
+        One condition: a source, several joined by +, which vary together, or `all` (every source but bit). Repeat
+        it for more conditions. Without it: each source of the task alone, then all together. The deterministic
+        control is always there.
+    onset
+        The epoch from which on the sources vary: before it, all runs of a condition share one trunk, which is trained
+        once. Repeat it for more conditions; 0 if left out.
+    until
+        Add runs to every condition, as many at a time as fill whole stacks, until a figure's error is below a bound in
+        all of them, such as "accuracy.sd.error<10%" (of the figure) or "disagreement.error<0.2" (in its unit). The
+        figures are those of `show --json`, by their dotted names; --runs is where it begins.
+    limit
+        With --until: the most runs in each condition, 200 if left out.
+    design
+        `conditions`, or `crossed`: all combinations of the seeds 1 to --levels of the sources, for the share of each
+        source and of their interactions in the variance. Each --vary then names one source; without it all are crossed
+        but bit.
+    levels
+        With --design crossed: how many seeds of each source, at least 2; L levels of k sources are L^k runs.
+    study
+        The study's folder, new or existing; `studies/TASK` if left out.
+    stack
+        How many runs train together as one program. A study keeps the width it began with.
+    set_
+        A recipe field and its value, such as `--set epochs=5`; repeat it for more. `bit` chooses the weight that the
+        bit source changes: first, random, or a parameter's name. For tasks that come with nondet also
+        `train_examples` and `test_examples`: take only the first so many.
+    data
+        The folder of a task's official files. Without it they are fetched once, where that can be done.
+    model
+        A network by name (see `nondet models`), for tasks that come with nondet.
+    broken
+        What to do about images that cannot be decoded: stop, or skip.
+    track
+        Epochs after which to keep activations and parameters, such as `0,1,5,10`: `show --json` then has similarity.
+    layers
+        Names of the modules to look at with --track, joined by commas; the model's usual ones if left out.
+    device
+        auto, cpu, cuda or cuda:N.
+    tf32
+        On CUDA, round the factors of float32 products to TF32: faster, and recorded in the environment.
+    workers
+        Processes that train side by side; on a CPU one for each core if left out, on a GPU one.
+    """
+    from nondet.running.request import Request
+    from nondet.running.session import train
+
+    _check_design(design, levels, runs)
+    request = Request(
+        task=task,
+        assignments=assignments(set_ or []),
+        device=device,
+        data=data,
+        model=model,
+        broken=broken,
+        track=_epochs(track or []),
+        layers=tuple(name for text in layers or [] for name in text.split(",") if name),
+        tf32=tf32,
+    )
+    folder = study or Path("studies") / request.name
+    train(
+        request,
+        folder,
+        runs=20 if runs is None else runs,
+        vary=vary or [],
+        onsets=onset or [],
+        levels=levels,
+        until=until,
+        limit=limit,
+        stack=stack,
+        workers=workers,
+        say=say,
+    )
+    return show(folder)
+
+
+def _check_design(design: str, levels: int | None, runs: int | None) -> None:
+    if design not in ("conditions", "crossed"):
+        raise BadInput(f"--design must be conditions or crossed (got {design!r}); choose one of them")
+    if design == "conditions" and levels is not None:
+        raise BadInput(
+            f"--levels is for --design crossed (got --levels {levels} without it); leave it out, or add that"
+        )
+    if design == "crossed" and levels is None:
+        raise BadInput("--design crossed needs --levels, the seeds of each source (got none); try --levels 4")
+    if design == "crossed" and runs is not None:
+        raise BadInput(f"--runs is for conditions, and --design crossed has --levels (got --runs {runs}); leave it out")
+
+
+def _epochs(texts: list[str]) -> tuple[int, ...]:
+    numbers = [number.strip() for text in texts for number in text.split(",") if number.strip()]
+    for number in numbers:
+        if not (number.isascii() and number.isdigit()):
+            raise BadInput(f"--track must be epochs joined by commas (got {number!r}); try --track 0,1")
+    return tuple(int(number) for number in numbers)

@@ -1,0 +1,44 @@
+"""Check a study's bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nondet.io.streams import say, tell
+
+
+def verify(study: Path, /) -> int:
+    """Check every byte of a study's runs against the hashes written with them.
+
+    Parameters
+    ----------
+    study
+        The study's folder.
+    """
+    from nondet.analysis.runs import retrain, verify_beside
+    from nondet.analysis.runs import verify as check
+    from nondet.study import record as studies
+    from nondet.study.disk import left_by_killed
+    from nondet.study.names import linked_folders, own_files
+
+    opened = studies.load(study)
+    sound, problems = check(opened)
+    beside, linked = verify_beside(opened), linked_folders(study)
+    for problem in (*problems, *beside):
+        say(problem)
+    for folder in linked:
+        say(f"{folder} is a link to another folder, so a copy of the study lacks it; move that folder to its place")
+    if problems or beside:
+        others = f" and {len(beside)} files beside them" if beside else ""
+        say(f"Damaged: {len(problems)} of {sound + len(problems)} runs{others}; {retrain(opened)}")
+    if problems or beside or linked:
+        return 1
+    done, planned = studies.count_done(opened)
+    tell(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
+    for path in opened.lacking_trunks().values():
+        tell(f"note: runs fork from this trunk, which is not there: {path}")
+    for path in own_files(study, "evidence"):
+        tell(f"note: kept as evidence, and used nowhere: {path}")
+    for path in left_by_killed(study):
+        tell(f"note: left half-written by a killed process; the next `nondet run` removes it: {path}")
+    return 0

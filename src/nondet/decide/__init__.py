@@ -1,1 +1,0 @@
-"""From figures to decisions, as pure functions of numpy arrays."""

@@ -1,1 +1,0 @@
-"""Where stacks are trained: this process, and helper processes beside it."""

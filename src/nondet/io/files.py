@@ -1,0 +1,225 @@
+"""Files that are there whole or not at all, and JSON that proves it was not changed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import Damaged
+from nondet.study import claims
+
+_NO_LINKS = frozenset(
+    getattr(errno, name)
+    for name in ("EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EXDEV", "EMLINK", "ENOTTY")
+    if hasattr(errno, name)
+)
+"""What file systems answer that have no hard links, or not this one."""
+
+_NO_SYNC = _NO_LINKS | {errno.EBADF, errno.EISDIR}
+"""What file systems answer that cannot flush a file or a folder when asked: a full or broken disk answers otherwise."""
+
+
+def write_file(path: Path, content: bytes, *, replace: bool = False) -> bool:
+    """Write a file whole or not at all: temporary file, flush to the disk, final name, flush of the folder.
+
+    Without `replace` the first writer wins: an existing file stays, and the answer is False. Its mode is what the
+    umask says, so that a group can work in one folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = _begin(path.parent)
+    try:
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[os.write(handle, left) :]
+            _sync(handle)
+            if replace:
+                temporary.replace(path)
+            elif not _take_name(temporary, path):
+                return False
+        finally:
+            os.close(handle)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
+def _begin(folder: Path) -> tuple[int, Path]:
+    """A new temporary file, locked as long as its handle is open: what is not locked was left by a killed writer."""
+    while True:
+        path = folder / f".writing-{secrets.token_hex(4)}"
+        with suppress(FileExistsError):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+            claims.lock(handle)
+            if claims.is_at(handle, path):
+                return handle, path
+            os.close(handle)  # swept away in the moment between the two
+
+
+def _take_name(temporary: Path, path: Path) -> bool:
+    """Give a file its final name unless that is taken; whether it has it now.
+
+    By a hard link, which no two writers get. Where there are none, one writer at a time looks whether the name is free
+    and renames; without locks either, two writers at the same moment may both think that they were first.
+    """
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        with suppress(OSError):
+            return path.samefile(temporary)  # a link over a network, whose first answer was lost
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with claims.folder_lock(path.parent):
+            if os.path.lexists(path):
+                return False
+            temporary.replace(path)
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's own entries durable, where the file system knows how."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _sync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
+class NotAFile(Exception):
+    """Where a file should be, something else is, or one that is far too large; the message says what."""
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a regular file for reading; anything else at its place is refused, and not waited for as a pipe would be.
+
+    Raises:
+        NotAFile: a folder, a pipe, a socket or a device.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise NotAFile("it is no file but a socket or a device without a driver") from error
+        raise
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kinds = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "pipe"))
+        raise NotAFile(f"it is no file but a {next((word for test, word in kinds if test(mode)), 'device')}")
+    return os.fdopen(handle, "rb")
+
+
+def read_file(path: Path, at_most: int) -> bytes:
+    """The content of a regular file of at most so many bytes.
+
+    Raises:
+        NotAFile: see `open_file`; or it is larger.
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > at_most:
+            raise NotAFile(f"it has {size:,} bytes, and at most {at_most:,} are expected")
+        return file.read()
+
+
+def read_plain(path: Path) -> bytes:
+    """A file's bytes; Damaged where a folder, a pipe or a device stands in its place, which reading might wait for."""
+    try:
+        with open_file(path) as file:
+            return file.read()
+    except NotAFile as error:
+        raise Damaged(f"{path} is damaged: {error}") from error
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENODEV):
+            raise
+        raise Damaged(f"{path} is damaged: it is no file that can be opened") from error
+
+
+DEEPEST = 100
+"""Levels of lists and fields inside each other in JSON; what is written again must not be deeper than Python can."""
+
+
+def read_json(content: bytes, check_names: Callable[[Sequence[str]], None] = lambda names: None) -> Any:
+    """The value in JSON text, whoever wrote it; `check_names` sees the names of each object's fields.
+
+    Raises:
+        ValueError: it is not UTF-8, not JSON, begins with a byte order mark, names a field twice, holds NaN or Infinity
+            or a number of thousands of digits, or is nested too deeply.
+    """
+
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is no number in JSON")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        check_names([name for name, _ in pairs])
+        named = dict(pairs)
+        if len(named) < len(pairs):
+            raise ValueError("a field is there twice")
+        return named
+
+    try:
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEEPEST):
+        inside = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [each for some in inside for each in some if isinstance(each, dict | list)]
+    if level:
+        raise ValueError("it is nested too deeply")
+    return value
+
+
+def with_digest(payload: bytes) -> bytes:
+    """Bytes behind a line with their SHA-256."""
+    return hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+
+
+def checked_payload(content: bytes) -> bytes | None:
+    """The bytes that `with_digest` took, or None if they are not what was written."""
+    digest, _, payload = content.partition(b"\n")
+    return payload if digest == hashlib.sha256(payload).hexdigest().encode() else None
+
+
+def sealed(record: Mapping[str, Any]) -> bytes:
+    """A record as JSON text that ends with the SHA-256 of the rest."""
+    body = dict(record)
+    body["sha256"] = hashlib.sha256(_text(record).encode()).hexdigest()
+    return _text(body).encode()
+
+
+def unsealed(content: bytes, path: Path) -> dict[str, Any]:
+    """The record in sealed JSON text; Damaged if one byte of it is not what was written."""
+    try:
+        record = read_json(content)
+        del record["sha256"]
+        sound = sealed(record) == content
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise Damaged(f"{path} is damaged: it is not a whole sealed record") from error
+    if not sound:
+        raise Damaged(f"{path} is damaged: its content does not match its SHA-256")
+    return record
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=1, ensure_ascii=True, allow_nan=False) + "\n"

@@ -1,0 +1,1 @@
+"""What a task's outputs are: one object a kind."""

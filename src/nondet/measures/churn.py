@@ -1,0 +1,135 @@
+"""Churn: the share of test examples that two runs answer differently, between two arms and within each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from nondet.errors import BadInput
+from nondet.stats.values import TILE, Floats, Integers
+
+
+@dataclass(frozen=True)
+class Churn:
+    """Shares of test examples answered differently, in percent, each a mean over pairs of runs.
+
+    Attributes:
+        between: by a run of A and a run of B.
+        within_a, within_b: by two runs of the same arm.
+        excess: between - (within_a + within_b) / 2: what the arms add to the noise of training. 0 if both give each
+            example the same distribution of answers, and otherwise, but for chance, above 0: it estimates the mean
+            over examples of half the squared distance of the two distributions.
+        errors: standard errors by these names, of a jackknife over the runs of both arms; None where an arm has
+            fewer than three runs.
+        interval: of the excess; None where no error is known, or it is 0.
+    """
+
+    between: float
+    within_a: float
+    within_b: float
+    excess: float
+    errors: dict[str, float | None]
+    interval: tuple[float, float] | None
+
+
+def churn(
+    a: NDArray[np.integer],
+    b: NDArray[np.integer],
+    level: float = 0.05,
+    matched: Sequence[tuple[int, int]] = (),
+) -> Churn:
+    """Churn of two arms' predictions, `(N, n)` and `(M, n)`: any integers, such as classes or token numbers.
+
+    No loop over pairs: a run of A agrees at an example with as many runs of B as give the same class there.
+
+    Args:
+        a, b: the predictions.
+        level: of the interval.
+        matched: places of runs of A and of B that are not independent, no run twice; `between` leaves them out.
+
+    Raises:
+        BadInput: the two are not of the same examples.
+    """
+    if a.shape[1] != b.shape[1]:
+        raise BadInput(f"both arms must answer the same examples (got {a.shape[1]} and {b.shape[1]}); use one test set")
+    runs, examples = (len(a), len(b)), a.shape[1]
+    within_a, between_a, within_b, between_b = (100 * x / examples for x in _differing(a, b))
+    partners = np.full(runs[0], runs[1]), np.full(runs[1], runs[0])
+    for i, j in matched:
+        own = 100 * np.count_nonzero(a[i] != b[j]) / examples
+        for between, count, place in ((between_a, partners[0], i), (between_b, partners[1], j)):
+            between[place] -= own
+            count[place] -= 1
+    if not partners[0].sum() > max(*partners[0], *partners[1]):
+        raise BadInput(f"churn needs more than {len(matched)} pairs of runs that are independent; add runs")
+    figures = {
+        "between": float(between_a.sum()) / int(partners[0].sum()),
+        "within_a": float(within_a.sum()) / (runs[0] * (runs[0] - 1)),
+        "within_b": float(within_b.sum()) / (runs[1] * (runs[1] - 1)),
+    }
+    without = [
+        _without(figures, within_a, between_a, partners[0], "within_a"),
+        _without(figures, within_b, between_b, partners[1], "within_b"),
+    ]
+    figures["excess"] = figures["between"] - (figures["within_a"] + figures["within_b"]) / 2
+    for left in without:
+        left["excess"] = left["between"] - (left["within_a"] + left["within_b"]) / 2
+    errors = {name: _jackknife([w[name] for w in without]) for name in figures}
+    error = errors["excess"]
+    reach = None if not error else float(special.stdtrit(min(runs) - 1, 1 - level / 2)) * error
+    interval = None if reach is None else (figures["excess"] - reach, figures["excess"] + reach)
+    return Churn(**figures, errors=errors, interval=interval)
+
+
+def _differing(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Integers, Integers, Integers, Integers]:
+    """For each run, in how many (example, partner) it differs: A's within A and from B's, B's within B and from A's."""
+    agreeing = [np.zeros(len(x), dtype=np.int64) for x in (a, a, b, b)]
+    numbered, classes = _numbering(a, b)
+    step = max(1, TILE // (classes + len(a) + len(b)))
+    for start in range(0, a.shape[1], step):
+        parts = [numbered(x[:, start : start + step]) for x in (a, b)]
+        places = np.arange(parts[0].shape[1]) * classes  # one for each (example, class)
+        of_a, of_b = parts[0] + places, parts[1] + places
+        votes_a, votes_b = (np.bincount(x.ravel(), minlength=len(places) * classes) for x in (of_a, of_b))
+        for total, votes, own in ((0, votes_a, of_a), (1, votes_b, of_a), (2, votes_b, of_b), (3, votes_a, of_b)):
+            agreeing[total] += votes[own].sum(axis=1)
+    examples = a.shape[1]
+    return (
+        len(a) * examples - agreeing[0],
+        len(b) * examples - agreeing[1],
+        len(b) * examples - agreeing[2],
+        len(a) * examples - agreeing[3],
+    )
+
+
+def _numbering(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Callable[[NDArray[Any]], Integers], int]:
+    """How to number the answers from 0, and how many numbers there are."""
+    low, high = min(int(a.min()), int(b.min())), max(int(a.max()), int(b.max()))
+    if high - low < 2**16:
+        return lambda part: part.astype(np.int64) - low, high - low + 1
+    names = np.union1d(a, b)
+    return lambda part: np.searchsorted(names, part), len(names)
+
+
+def _without(
+    figures: dict[str, float], within: Floats, between: Floats, partners: Integers, name: str
+) -> dict[str, Floats]:
+    """The figures with each run of one arm left out in turn, `(N,)` each; not a number within an arm left with one."""
+    runs = len(within)
+    values: dict[str, Floats] = {key: np.full(runs, value) for key, value in figures.items()}
+    values["between"] = (between.sum() - between) / (partners.sum() - partners)
+    pairs = (runs - 1) * (runs - 2)
+    values[name] = (within.sum() - 2 * within) / pairs if pairs else np.full(runs, math.nan)
+    return values
+
+
+def _jackknife(without: list[Floats]) -> float | None:
+    """Standard error from the figure without each run, of each arm (Arvesen 1969, Ann. Math. Statist. 40)."""
+    error = math.sqrt(sum((len(x) - 1) * float(np.var(x)) for x in without))
+    return None if math.isnan(error) else error

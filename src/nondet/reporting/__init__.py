@@ -1,0 +1,1 @@
+"""Records as text, tables, pictures and a page; nothing is computed here."""

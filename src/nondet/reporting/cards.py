@@ -1,0 +1,119 @@
+"""The most unstable test examples as a page shows them: a card for each, with its picture and the runs' answers."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from nondet.analysis.pictures import pictures_of
+from nondet.analysis.results import Results
+from nondet.analysis.unstable import (
+    HEAD_CLASSES,
+    Example,
+    Unstable,
+    chosen_condition,
+    class_rows,
+    read_unstable,
+    sentence,
+)
+from nondet.study.design import Condition
+
+CARDS = 12
+ANSWERS = 4
+"""Different answers that a card lists; the rest is summed up."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What some of the runs say: in words, how many runs they are, where they begin and whether they are right."""
+
+    words: str
+    runs: int
+    begin: int
+    right: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """title: the example. picture: a PNG file as an address that holds it; empty where there is none."""
+
+    title: str
+    label: str
+    answers: tuple[Answer, ...]
+    picture: str
+    alternative: str
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The section: of which condition and how many runs, what they agree on in words, the cards, why there are no
+    pictures, and the churn of the classes as a table."""
+
+    condition: str
+    runs: int
+    sentence: str
+    cards: tuple[Card, ...]
+    reason: str
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def cards(results: Results, name: str = "", data: str | None = None, *, run_task: bool = False) -> Cards | None:
+    """The section of a condition: the one called `name`, else `all`, else the last; None if no two runs differ in any.
+
+    Args:
+        data: the folder of the task's data.
+        run_task: whether a task file of the user's own may be run to read its pictures.
+
+    Raises:
+        BadInput: there is no condition of that name, or it has fewer than two runs that did not fail.
+    """
+    condition = chosen_condition(results.study, name) if name else _usual(results)
+    if condition is None:
+        return None
+    found = read_unstable(results.study, condition, CARDS)
+    flipping = [example for example in found.top if example.disagreement > 0]
+    indices = [example.index for example in flipping]
+    drawn, reason = pictures_of(results.study, indices, data, run_task_file=run_task) if indices else ({}, "")
+    return Cards(
+        condition=condition.name,
+        runs=found.runs,
+        sentence=sentence(found),
+        cards=tuple(_card(found, example, drawn.get(example.index)) for example in flipping),
+        reason=reason,
+        head=HEAD_CLASSES,
+        rows=class_rows(found) if flipping else [],
+    )
+
+
+def _usual(results: Results) -> Condition | None:
+    able = [c.condition for c in results.conditions if c.effect is not None and c.reach.distinct > 1]
+    return next((c for c in able if c.name == "all"), able[-1] if able else None)
+
+
+def _card(found: Unstable, example: Example, png: bytes | None) -> Card:
+    title = f"{found.word.capitalize()} {example.index}"
+    answers = _answers(example)
+    return Card(
+        title=title,
+        label=f"label {example.label}",
+        answers=answers,
+        picture=f"data:image/png;base64,{base64.b64encode(png).decode()}" if png else "",
+        alternative=f"{title}, label {example.label}. Answers: {'; '.join(answer.words for answer in answers)}.",
+    )
+
+
+def _answers(example: Example) -> tuple[Answer, ...]:
+    listed = list(example.votes.items())
+    answers: list[Answer] = []
+    begin = 0
+    for answer, runs in listed[:ANSWERS]:
+        answers.append(Answer(f"{answer}: {_runs(runs)}", runs, begin, answer == example.label))
+        begin += runs
+    if rest := sum(runs for _, runs in listed[ANSWERS:]):
+        answers.append(Answer(f"others: {_runs(rest)}", rest, begin, False))
+    return tuple(answers)
+
+
+def _runs(number: int) -> str:
+    return f"{number} run{'' if number == 1 else 's'}"

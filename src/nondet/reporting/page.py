@@ -1,0 +1,128 @@
+"""One page about a study: a single HTML file that needs no network, no script and no other file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+from nondet.analysis import crossing as components
+from nondet.analysis.results import Results
+from nondet.analysis.runs import is_text
+from nondet.io.plain import plain
+from nondet.reporting import plots as figures
+from nondet.reporting import prose as words
+from nondet.reporting import table
+from nondet.reporting.cards import cards
+from nondet.reporting.dead import dead_words, unreached_words
+from nondet.reporting.plots.style import content
+from nondet.reporting.plots.svg import inline
+from nondet.running import advice, until
+from nondet.study.record import Study
+
+
+def page(results: Results, condition: str = "", data: str | None = None, *, run_task: bool = False) -> str:
+    """The page of a study, as HTML.
+
+    Args:
+        condition: whose most unstable examples are shown; see `cards`, also for `data` and `run_task`.
+
+    Raises:
+        BadInput: there is no condition of that name, or it has fewer than two runs that did not fail.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    here = files("nondet.reporting")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown_plainly
+    )
+    environment.filters["whole"] = _whole
+    template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
+    css = (here / "page.css").read_text(encoding="utf-8")
+    study = results.study
+    return template.render(
+        task=study.identity["name"],
+        css=Markup(css),
+        policy=policy(css),
+        facts=facts(results),
+        zero=results.control.identical,
+        control=words.control_words(results),
+        found=findings(results),
+        head=table.head(results),
+        rows=table.rows(results),
+        sections=[_shown(section) for section in figures.sections(results)],
+        unstable=cards(results, condition, data, run_task=run_task),
+        environment=[(name, str(value)) for name, value in study.environment.items()],
+        recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
+        commands=commands(study),
+    )
+
+
+def findings(results: Results) -> list[str]:
+    """What was found, in sentences, the most important one first; but for a control that is not zero, an alarm."""
+    crossing = components.words(results.crossing) if results.crossing else []
+    asked = until.words(results.study.until, results.dead)
+    control = "" if results.control.identical is False else words.control_words(results)
+    found = [*dead_words(results), words.summary(results), *unreached_words(results), *crossing]
+    sentences = [*found, control, asked, words.failures(results), words.unfinished(results)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def commands(study: Study) -> list[str]:
+    """The commands that make the study: one that trained all of it, or one for each part that it has grown."""
+    parts = advice.commands(study)
+    return parts if len(parts) > 1 else [study.command_line]
+
+
+def policy(css: str) -> str:
+    """The content security policy: nothing is fetched, no script runs, the one style is the page's own."""
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def facts(results: Results) -> str:
+    """What the study is, in a line."""
+    runs = len(results.study.planned()) - results.missing
+    designs = [_count(len(results.conditions), "condition")] if results.conditions else []
+    designs += ["a crossed design"] if results.crossing else []
+    epochs = results.study.identity["recipe"].get("epochs", 0)
+    return (
+        f"{_count(runs, 'run')}, {', '.join(designs)}, "
+        f"{_count(len(results.study.labels), 'test token' if is_text(results.study) else 'test example')}, "
+        f"{_count(epochs, 'epoch')}"
+    )
+
+
+def _shown_plainly(value: object) -> object:
+    """Whatever the template fills in: text without characters that would do something; markup of our own as it is."""
+    return plain(value) if type(value) is str else value
+
+
+def _whole(text: str) -> str:
+    """The text with its percentages in one piece: no line ends between a number and its sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _shown(section: figures.Section) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    return {
+        "name": section.name,
+        "heading": section.heading,
+        "text": section.text,
+        "table": section.table,
+        "figures": [
+            {
+                "name": d.name,
+                "caption": d.caption,
+                "svg": Markup(inline(content(d.figure, "svg"), d.name, d.caption, d.alternative)),
+            }
+            for d in section.drawings
+        ],
+    }

@@ -1,0 +1,172 @@
+"""What happens while training goes on: learning curves, and how runs drift apart after a change of one bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nondet.analysis.results import ConditionResult, Results
+from nondet.reporting.plots.section import PANELS, Drawing, Section, names_of, sentence
+from nondet.reporting.plots.seen import Runs, Seen, by_design
+from nondet.reporting.plots.style import DASHES, colours_of, epochs, line_plot, log_axis, new, short
+from nondet.stats.values import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+THIN_LINES = 100
+"""Runs whose drift is shown one by one."""
+
+
+def training(results: Results, runs: Runs) -> Section | None:
+    """The section of the curves of loss and accuracy on the training set."""
+    shown, all_of_them = _chosen(results, runs)
+    if not shown:
+        return None
+    losses = {name: np.stack([run.loss for run in seen]) for name, seen in shown.items()}
+    accuracies = {name: np.stack([run.accuracy for run in seen]) for name, seen in shown.items()}
+    text = (
+        "The line is the mean over a condition's runs, the band holds the middle four fifths of them (10th to 90th "
+        "percentile), and the grey lines are the means of the other conditions."
+        + (f" Shown: {len(shown)} of {all_of_them} conditions." if len(shown) < all_of_them else "")
+    )
+    drawings = (
+        _curves("training-loss", "training loss (nats)", losses, names_of(results)),
+        _curves("training-accuracy", "training accuracy (%)", accuracies, names_of(results)),
+    )
+    return Section("training", "Training", text, drawings)
+
+
+def _chosen(results: Results, runs: Runs) -> tuple[dict[str, list[Seen]], int]:
+    """The conditions to show with their runs, those without a late onset first; and how many could be shown."""
+    ordered = sorted(by_design(results, runs).items(), key=lambda item: "@" in item[0])
+    able = [(name, seen) for name, seen in ordered if len(seen) > 1]
+    return dict(able[:PANELS]), len(able)
+
+
+def _curves(name: str, label: str, curves: Mapping[str, Floats], among: Sequence[str]) -> Drawing:
+    values = np.concatenate([c.ravel() for c in curves.values()])
+    log = bool(values.min() > 0 and values.max() > 20 * values.min())
+    last = "; ".join(
+        f"{condition} {c[:, -1].mean():.3g} ({np.quantile(c[:, -1], 0.1):.3g} to {np.quantile(c[:, -1], 0.9):.3g})"
+        for condition, c in curves.items()
+    )
+    caption = f"{sentence(label)} by epoch, a panel for each condition{'; logarithmic axis' if log else ''}."
+    alternative = f"{caption} Mean, and 10th to 90th percentile, in the last epoch: {last}."
+    return Drawing(name, caption, alternative, bands(curves, label, log, among))
+
+
+def bands(curves: Mapping[str, Floats], label: str, log: bool = False, among: Sequence[str] = ()) -> Figure:
+    """Curves (N, epochs) of each name in a panel of its own: their mean, and the band from the 10th to the 90th
+    percentile; in grey, the other names' means."""
+    rows = -(-len(curves) // 2)
+    grid = {"nrows": rows, "ncols": min(2, len(curves)), "sharex": True, "sharey": True}
+    figure, panels = new(0.35 + 1.05 * rows, **grid)
+    colours = colours_of(list(curves), among)
+    for axes, (name, values) in zip(panels, curves.items(), strict=False):
+        colour, at = colours[name], np.arange(1, values.shape[1] + 1)
+        for other in curves.values():
+            axes.plot(at, other.mean(axis=0), color="#c3c8ce", lw=0.6)
+        axes.fill_between(at, *np.quantile(values, [0.1, 0.9], axis=0), color=colour, alpha=0.3, lw=0)
+        axes.plot(at, values.mean(axis=0), color=colour)
+        axes.set_title(short(name))
+        if log:
+            log_axis(axes)
+        epochs(axes, len(at))
+    for axes in panels[len(curves) :]:
+        axes.set_visible(False)
+        panels[len(curves) - 2].tick_params(labelbottom=True)  # nothing stands below it
+    figure.supxlabel("epoch", fontsize=7.5)
+    figure.supylabel(label, fontsize=7.5)
+    return figure
+
+
+def drifting(results: Results, runs: Runs) -> Section | None:
+    """The section of how a change of one bit grows while training goes on."""
+    alive = [c for c in results.conditions if not c.dead]
+    bits = sorted((c for c in alive if c.condition.vary == ("bit",)), key=lambda c: c.condition.onset)
+    reference = runs.get(next(iter(results.study.specs()), ""))
+    apart = _apart(results, runs, bits[0], reference) if bits and reference else np.empty((0, 0))
+    if reference is None or not len(apart):
+        distances = tuple(_distances(results))
+        text = "How far are the parameters of runs from those of the first?"
+        return Section("drift", "How runs drift apart", text, distances) if distances else None
+    late = bits[0].condition.onset
+    text = (
+        "One weight of the reference run is moved to the next floating-point number, "
+        f"{f'after epoch {late}' if late else 'before training'}, and everything else stays the same. "
+    )
+    if not apart.any():
+        text += "The training loss of no run differs, at any epoch."
+        return Section("drift", "How runs drift apart", text, tuple(_distances(results)))
+    beside = {
+        c.condition.name: np.median(found, axis=0)
+        for c in alive
+        if c.condition.name == "all" and len(found := _apart(results, runs, c, reference))
+    }
+    return Section(
+        "drift",
+        "How runs drift apart",
+        f"{text}How far is a run's training loss then from that of the reference run?",
+        (_drift(apart, beside, names_of(results)), *_distances(results)),
+    )
+
+
+def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) -> Floats:
+    """Distance of the training loss of a condition's runs from the reference run's, (N, epochs)."""
+    others = [run for run in by_design(results, runs)[c.condition.name] if run is not reference]
+    return np.abs(np.array([run.loss for run in others]) - reference.loss) if others else np.empty((0, 0))
+
+
+def _drift(apart: Floats, beside: Mapping[str, Floats], among: Sequence[str]) -> Drawing:
+    median = np.median(apart, axis=0)
+    first, last = int(np.flatnonzero(apart.any(axis=0))[0]), len(median) - 1
+    return Drawing(
+        "drift",
+        "Distance of the training loss from the reference run's, by epoch, on a logarithmic axis. A thin line is a run "
+        "with one changed bit; where it has no point, nothing differs. The reference run itself is left out.",
+        f"Line plot of the distance of the training loss from the reference run's, median of {len(apart)} runs with "
+        f"one changed bit: {median[first]:.2g} nats in epoch {first + 1}, {median[last]:.2g} in epoch {last + 1}"
+        + "".join(f"; where {name} varies {curve[last]:.2g} in epoch {last + 1}" for name, curve in beside.items())
+        + ".",
+        drift(apart, beside, "difference of loss (nats)", among),
+    )
+
+
+def drift(runs: Floats, beside: Mapping[str, Floats], label: str, among: Sequence[str] = ()) -> Figure:
+    """How far runs are from the reference, (N, epochs), each as a thin line, their median as a thick one; beside them
+    other medians, (epochs,). Zeros have no place on the axis, which is logarithmic."""
+    figure, (axes,) = new(2.4)
+    at = np.arange(1, runs.shape[1] + 1)
+    colours = colours_of(["bit", *beside], among)
+    axes.plot(at, _positive(runs[:THIN_LINES]).T, color=colours["bit"], lw=0.5, alpha=0.45)
+    axes.plot(at, _positive(np.median(runs, axis=0)), color=colours["bit"], lw=2.0, label="one bit, median")
+    for number, (name, curve) in enumerate(beside.items(), start=1):
+        axes.plot(at, _positive(curve), color=colours[name], ls=DASHES[number], label=f"{short(name)}, median")
+    log_axis(axes)
+    epochs(axes, len(at))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    figure.legend(loc="outside upper left", ncols=2)
+    return figure
+
+
+def _positive(values: Floats) -> Floats:
+    return np.where(values > 0, values, np.nan)
+
+
+def _distances(results: Results) -> list[Drawing]:
+    """The parameters' distance from the reference run's, where a study was tracked."""
+    series = {
+        c.condition.name: {d["epoch"]: d["l2"] for d in c.distance if d["l2"]}
+        for c in results.conditions
+        if not c.dead and any(d["l2"] for d in c.distance)
+    }
+    if not series:
+        return []
+    ends = "; ".join(f"{name} {points[max(points)]:.2g} after epoch {max(points)}" for name, points in series.items())
+    caption = "Distance (L2) of the parameters from the first run's, mean over the other runs, on a logarithmic axis."
+    figure = line_plot(series, {}, "after epoch", "distance of parameters", log=True, among=names_of(results))
+    return [Drawing("parameter-distance", caption, f"{caption} {ends}.", figure)]

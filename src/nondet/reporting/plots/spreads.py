@@ -1,0 +1,151 @@
+"""How well the runs do, and how sure the figures of the table are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nondet.analysis.results import Results
+from nondet.analysis.runs import is_text
+from nondet.reporting.plots.section import Drawing, Interval, Section, intervals, names_of, sentence, value
+from nondet.reporting.plots.seen import Runs, Seen, by_design
+from nondet.reporting.plots.style import COLOURS, INK, MARKERS, colours_of, new, short
+from nondet.stats.values import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MANY = 2000
+"""Dots above which a figure holds them as one picture."""
+
+COLUMNS = (
+    ("accuracy.sd", "accuracy-sd", "SD of accuracy (points)"),
+    ("perplexity.sd", "perplexity-sd", "SD of perplexity"),
+    ("cross_entropy.sd", "cross-entropy-sd", "SD of cross-entropy (nats)"),
+    ("disagreement", "disagreement", "disagreement of two runs (%)"),
+    ("correlation.pearson", "correlation", "correlation of two runs' logits"),
+    ("ensemble_delta.accuracy", "ensemble-gain", "gain of an ensemble of two (points)"),
+    ("ensemble_delta.perplexity", "ensemble-gain", "change by an ensemble of two (perplexity)"),
+    ("accuracy_variance.training", "training-variance", "accuracy variance on any test set (points²)"),
+)
+"""Figures of a condition, the table's columns first: in the JSON, as files, and on an axis."""
+
+
+def accuracies(results: Results, runs: Runs) -> Section | None:
+    """How well every run does."""
+    name = "perplexity" if is_text(results.study) else "accuracy"
+    label = "test perplexity" if is_text(results.study) else "test accuracy (%)"
+    values = {condition: _performances(seen) for condition, seen in by_design(results, runs).items()}
+    values = {condition: found for condition, found in values.items() if len(found)}
+    if not values:
+        return None
+    known = {c: i for c, i in intervals(results, f"{name}.mean").items() if c in values}
+    described = "; ".join(
+        f"{condition}: {len(v)} runs from {v.min():.4g} to {v.max():.4g}, mean {v.mean():.4g}"
+        for condition, v in values.items()
+    )
+    drawing = Drawing(
+        name,
+        f"{sentence(label)} of every run, by condition. The upright stroke is the mean"
+        + (", the line through it its 95 % interval." if known else "."),
+        f"Dot plot of {label} by condition. {described}.",
+        strip(values, known, label, names_of(results)),
+    )
+    better = "lower" if is_text(results.study) else "higher"
+    return Section("runs", f"{sentence(name)} of every run", f"One dot is one run; {better} is better.", (drawing,))
+
+
+def _performances(seen: Sequence[Seen]) -> Floats:
+    values = np.array([run.performance for run in seen])
+    return values[np.isfinite(values)]  # a perplexity may be beyond all numbers
+
+
+def strip(runs: Mapping[str, Floats], means: Mapping[str, Interval], label: str, among: Sequence[str] = ()) -> Figure:
+    """Every run's value as a dot, a row for each name; the mean as a stroke; its 95 % interval, where there is one."""
+    figure, (axes,) = new(0.45 + 0.3 * len(runs))
+    width = float(np.ptp(np.concatenate(list(runs.values())))) / 70
+    many = sum(map(len, runs.values())) > MANY
+    colours = colours_of(list(runs), among)
+    for row, (name, values) in enumerate(runs.items()):
+        axes.plot(
+            values, row + _beside(values, width), "o", ms=2.6, mew=0, color=colours[name], alpha=0.65, rasterized=many
+        )
+        if name in means:
+            axes.plot(means[name], [row, row], color=INK, lw=1.0)
+        axes.plot([float(values.mean())], [row], "|", color=INK, ms=10, mew=1.4)
+    _rows(axes, list(runs))
+    axes.set_xlabel(label)
+    return figure
+
+
+def _beside(values: Floats, width: float) -> Floats:
+    """Offsets, at most 0.36, that lay values closer than `width` side by side."""
+    bins = np.round((values - values.min()) / width).astype(np.int64) if width else np.zeros(len(values), np.int64)
+    offsets = np.zeros(len(values))
+    for place in np.unique(bins):
+        inside = np.flatnonzero(bins == place)
+        offsets[inside] = np.arange(len(inside)) - (len(inside) - 1) / 2
+    return offsets * min(0.11, 0.36 / max(1.0, float(np.abs(offsets).max())))
+
+
+def columns(results: Results, runs: Runs) -> Section | None:
+    """The table's columns as figures, with their intervals."""
+    drawings: list[Drawing] = []
+    for dotted, name, label in COLUMNS:
+        estimates = {c.condition.name: v for c in results.conditions if (v := value(c, dotted)) is not None}
+        if not estimates:
+            continue
+        known = {c: i for c, i in intervals(results, dotted).items() if c in estimates}
+        caption = f"{sentence(label)}, by condition{', with 95 % intervals' if known else ''}."
+        drawings.append(
+            Drawing(
+                name,
+                caption,
+                f"{caption} {listed(estimates, known)}.",
+                forest(estimates, known, label, names_of(results)),
+            )
+        )
+    text = (
+        "Figures of each condition, the columns of the table first. Where two intervals lie apart, chance alone hardly "
+        "explains it, unless the two were picked from many; where they overlap, that does not make the conditions "
+        "alike: the commands compare and alike test it."
+    )
+    return Section("intervals", "How sure the figures are", text, tuple(drawings)) if drawings else None
+
+
+def listed(estimates: Mapping[str, float], known: Mapping[str, Interval]) -> str:
+    """Estimates by name as text, with their intervals."""
+    return "; ".join(
+        f"{name} {estimate:.3g}" + (f" ({known[name][0]:.3g} to {known[name][1]:.3g})" if name in known else "")
+        for name, estimate in estimates.items()
+    )
+
+
+def forest(
+    estimates: Mapping[str, float], known: Mapping[str, Interval], label: str, among: Sequence[str] = ()
+) -> Figure:
+    """An estimate for each name, and its 95 % interval where there is one."""
+    figure, (axes,) = new(0.45 + 0.19 * len(estimates))
+    colours = colours_of(list(estimates), among)
+    for row, (name, estimate) in enumerate(estimates.items()):
+        colour = colours[name]
+        if name in known:
+            axes.plot(known[name], [row, row], color=colour, lw=1.6, solid_capstyle="butt")
+        axes.plot([estimate], [row], MARKERS[COLOURS.index(colour)], color=colour, ms=4.5, mew=0)
+    _rows(axes, list(estimates))
+    axes.set_xlabel(label)
+    return figure
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), [short(name) for name in names])
+    axes.set_ylim(len(names) - 0.45, -0.55)
+    axes.grid(False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.04)
+    axes.locator_params(axis="x", nbins=6)
+    axes.ticklabel_format(axis="x", useOffset=False)

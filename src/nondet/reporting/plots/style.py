@@ -1,0 +1,194 @@
+"""How figures look, and how they become files: one column wide, colours that colour-blind readers can tell apart."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from nondet.io.plain import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 3.5
+"""Inches: one column of most journals, and a phone's screen."""
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""The palette of Okabe and Ito (2008) but for its yellow, which is too light for lines on white."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":")
+
+INK, GREY, PALE = "#22262b", "#6b737c", "#d9dde2"
+
+LONGEST = 26
+"""Characters of a name in a figure."""
+
+FORMATS = ("pdf", "svg", "png")
+
+_LOOK: dict[str, Any] = {
+    "text.parse_math": False,  # a name with two dollar signs is a name
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.6,
+    "axes.labelsize": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 3.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.unicode_minus": True,
+    "grid.color": PALE,
+    "grid.linewidth": 0.5,
+    "font.family": "DejaVu Sans",  # the font that comes with matplotlib: the same file everywhere
+    "font.size": 7.5,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+    "lines.linewidth": 1.2,
+    "legend.frameon": False,
+    "legend.fontsize": 7.0,
+    "legend.handlelength": 2.2,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,  # TrueType, which journals take and editors can search
+    "svg.fonttype": "path",
+    "svg.hashsalt": "nondet",
+}
+
+
+@contextmanager
+def styled() -> Generator[None]:
+    """Inside the block matplotlib has this style, whatever the user's own settings are."""
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_LOOK)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")  # names may be in any script
+        yield
+
+
+def new(height: float, **grid: Any) -> tuple[Figure, list[Axes]]:
+    """A figure one column wide and `height` inches high, with its axes row by row."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, list(np.ravel(figure.subplots(**grid, squeeze=False)))
+
+
+def content(figure: Figure, format: str) -> bytes:
+    """A figure as a file; the same figure always gives the same bytes."""
+    dates: dict[str, dict[str, Any]] = {
+        "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+        "svg": {"Date": None, "Creator": None},
+        "png": {"Software": None},
+    }
+    to = BytesIO()
+    with styled():
+        figure.savefig(to, format=format, metadata=dates[format], facecolor="white" if format == "png" else "none")
+    return to.getvalue()
+
+
+def short(name: str) -> str:
+    """A name for a label: one line, and not too long; characters that no font draws are escaped."""
+    line = plain(name)
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def colours_of(names: Sequence[str], among: Sequence[str] = ()) -> dict[str, str]:
+    """A colour for each condition; those that differ in their onset alone, as in bit and bit@4, share it.
+
+    With all of a study's conditions as `among`, a condition has one colour in all figures, whatever else is in them.
+    """
+    bases = list(dict.fromkeys(name.partition("@")[0] for name in (*among, *names)))
+    return {name: COLOURS[bases.index(name.partition("@")[0]) % len(COLOURS)] for name in names}
+
+
+def power(value: float, _: object = None) -> str:
+    """A tick of a logarithmic axis, without the markup that matplotlib would use."""
+    if 0.1 <= value < 1e4:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.0e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if mantissa == "1" else f"{mantissa}·10{raised}"
+
+
+def log_axis(axes: Axes) -> None:
+    """Make the upright axis logarithmic, its ticks without markup."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(numticks=6))
+    axes.yaxis.set_major_formatter(FuncFormatter(power))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def epochs(axes: Axes, last: int) -> None:
+    """Make the level axis one of epochs, from 1 to the last."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(1, max(last, 2))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def line_plot(
+    series: Mapping[str, Mapping[int, float]],
+    intervals: Mapping[str, Mapping[int, tuple[float, float]]],
+    across: str,
+    label: str,
+    log: bool = False,
+    among: Sequence[str] = (),
+) -> Figure:
+    """Values at whole numbers, such as epochs: a line with marks for each name, and 95 % intervals where there are.
+
+    Names that share a colour (see `colours_of`, also for `among`) differ in their dashes, and in marks filled or not.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, (axes,) = new(2.3)
+    colours = colours_of(list(series), among)
+    drawn: list[str] = []
+    for name, points in series.items():
+        colour = colours[name]
+        alike = drawn.count(colour)
+        drawn.append(colour)
+        axes.plot(
+            list(points),
+            list(points.values()),
+            marker=MARKERS[COLOURS.index(colour)],
+            ms=4,
+            mew=0.8,
+            mfc="white" if alike else colour,
+            color=colour,
+            ls=DASHES[alike % len(DASHES)],
+            label=short(name),
+        )
+        for at, interval in intervals.get(name, {}).items():
+            axes.plot([at, at], interval, color=colour, lw=0.9)
+    if log:
+        log_axis(axes)
+    axes.set_xlabel(across)
+    axes.set_ylabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if len(series) > 1:
+        figure.legend(loc="outside upper left", ncols=3)
+    return figure

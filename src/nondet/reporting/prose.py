@@ -1,0 +1,219 @@
+"""What the figures say, in one or two sentences that claim no more than they show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from nondet.analysis.results import AnyMeasures, Results
+from nondet.analysis.runs import is_text
+from nondet.measures import Measures, Uncertainty
+from nondet.measures.language import LanguageMeasures
+from nondet.stats.intervals import FEW
+
+CONTROL_NOT_ZERO = (
+    "THE CONTROL IS NOT ZERO: trainings with equal seeds differ, so something varies that no source names; "
+    "`nondet show` of the study says what it may be."
+)
+
+SHOWN = 3
+"""Conditions of few runs that are named."""
+
+_NAMES = {"bit": "one bit of one weight", "all": "every source but bit"}
+
+
+def control_words(results: Results) -> str:
+    """What the control shows; if it is not zero, what may cause that and what to do."""
+    control = results.control
+    if control.identical is None:
+        return "Control: not finished yet, so it is not known whether the sources named are all that varies."
+    if control.identical and control.failed:
+        return (
+            f"Control: the reference run fails at epoch {control.failed}, where its loss or an output is no longer a "
+            f"finite number, and so do its {control.runs - 1} repeats; try a lower learning rate (--set lr=...)."
+        )
+    if control.identical:
+        return f"Control: {control.runs} trainings with equal seeds, each in another stack, agree to the last bit."
+    m = control.measures
+    spread = f", and two of them disagree on {m.disagreement:.2f} % of the test examples" if m else ""
+    return (
+        f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {len(control.differing)} differ from "
+        f"the first (logits by up to {control.largest:.3g}){spread}.{_slots(results)} Something varies that no source "
+        "names, so no row "
+        "below shows its source alone. It may be: a model or data file that reads the clock, the system's "
+        "randomness or a generator of its own; state that one model leaves to the next; an operation without a "
+        "deterministic kernel; a faulty machine. Take it out of the task, then start again with a new --study."
+    )
+
+
+def _slots(results: Results) -> str:
+    """In which slots the runs of a control that is not zero stood."""
+    control = results.control
+    if results.study.width == 1 or len(control.slots) < control.runs:
+        return ""
+    apart = sorted({control.slots[number - 1] for number in control.differing})
+    return (
+        f" The first stood in slot {control.slots[0]} of its stack, and those that differ in "
+        f"{'slot' if len(apart) == 1 else 'slots'} {', '.join(map(str, apart))}; where the slot is the cause, "
+        "--stack 1 and a new --study end it."
+    )
+
+
+def failures(results: Results) -> str:
+    """Which runs failed, and at which epoch; empty if none did."""
+    parts = [
+        f"{c.condition.name}: " + ", ".join(f"run {run} at epoch {epoch}" for run, epoch in c.failures.items())
+        for c in results.conditions
+        if c.failures
+    ]
+    return f"Failed, and left out of the figures: {'; '.join(parts)}." if parts else ""
+
+
+def summary(results: Results) -> str:
+    """The study in words: how much runs disagree, by source; what one bit does; whose the accuracy's variance is."""
+    if results.crossing and not results.conditions:
+        return ""
+    differing = [c for c in results.conditions if not c.reach.past and c.reach.distinct != 1]
+    measured = {c.condition.name: c.effect for c in differing if c.effect}
+    if not measured and any(c.measures for c in results.conditions):
+        return "No condition has runs that differ from the reference run, so there is nothing to compare."
+    if not measured:
+        return "No condition has two runs that did not fail, so there is nothing to compare yet."
+    name = "all" if "all" in measured else next(reversed(measured))
+    more = "" if results.control.identical is not False else ", and what no source names,"
+    varying = f"With {_NAMES.get(name, name)}{more} varying, "
+    split = split_words(measured[name], results.examples)
+    if len(measured) == 1:
+        return f"{varying}{_pair(measured[name])}." + (f" {capital(split)}." if split else "")
+    if not any(m.disagreement for m in measured.values()):
+        what = "token" if is_text(results.study) else "example"
+        return f"No two of these runs disagree on any test {what}, whatever varies."
+    text = _range(measured, "tokens" if is_text(results.study) else "examples")
+    if results.control.identical and "bit" in measured and "all" in measured and measured["all"].disagreement > 0:
+        text += f"; one bit of one weight alone {_bit(measured['bit'], measured['all'])}"
+    return f"{text}." + (f" {varying}{split}." if split else "")
+
+
+def measured_words(measures: Measures, examples: bool) -> str:
+    """The sentences under the table of `nondet measure`; `examples`: whether intervals are of test examples too."""
+    split = split_words(measures, examples)
+    return f"Over these {measures.runs} runs, {_pair(measures)}." + (f" {capital(split)}." if split else "")
+
+
+def split_words(m: AnyMeasures, examples: bool) -> str:
+    """How much of the accuracy's variance the test set causes, and what another would show; empty if none is known.
+
+    examples: whether intervals are of test examples too; without, they cannot speak for other test sets, and say so.
+    """
+    if isinstance(m, LanguageMeasures) or not m.accuracy_variance.total > 0:
+        return ""
+    whole, rest = m.accuracy_variance, m.uncertainties["accuracy_variance.training"]
+    if math.isnan(whole.training) or math.isnan(rest.low):
+        return ""
+    over = "95 % interval" if examples else "95 % interval over runs alone"
+    caused = f"{whole.test_set:.2g} ± {m.uncertainties['accuracy_variance.test_set'].error:.1g}"
+    sd = _points(math.sqrt(whole.total))
+    text = f"accuracy's variance is {whole.total:.2g} squared points (without bias: an SD of {sd}), "
+    high = _points(math.sqrt(max(rest.high, 0.0)))
+    most = f"on a test set without end the SD would be at most {high} points ({over})"
+    if whole.training <= 0:
+        return f"{text}no more than the {caused} that the finite test set causes by itself; {most}"
+    text += f"of which the finite test set causes {caused}; "
+    if rest.low <= 0:
+        return f"{text}the rest can be chance, and {most}"
+    return text + (
+        f"on a test set without end the SD would be {_points(math.sqrt(whole.training))} points "
+        f"({over} {_points(math.sqrt(rest.low))} to {high})"
+    )
+
+
+def _points(value: float) -> str:
+    """Two decimals, or two digits where decimals would leave none."""
+    return f"{value:.2f}" if value == 0 or value >= 0.1 else f"{value:.2g}"
+
+
+def few_runs(numbers: Mapping[str, int]) -> str:
+    """A caution where intervals are of few runs; empty if of none. `numbers`: runs that did not fail, by name."""
+    few = {name: runs for name, runs in numbers.items() if 2 <= runs < FEW}
+    if not few:
+        return ""
+    listed = ", ".join(f"{name} {runs}" for name, runs in list(few.items())[:SHOWN])
+    more = f" and {len(few) - SHOWN} more" if len(few) > SHOWN else ""
+    return (
+        f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): they may hold the truth less often than 95 "
+        f"times in 100, or be too wide, and they know nothing of what rare runs do; take {FEW} runs or more."
+    )
+
+
+def unfinished(results: Results) -> str:
+    """How to go on with a study some of whose runs are not there yet; empty if all are."""
+    if not results.missing:
+        return ""
+    return f"Not finished: {results.missing} runs are still to train. Go on with: {results.study.command_line}"
+
+
+def _range(measured: Mapping[str, AnyMeasures], what: str) -> str:
+    """The least and the largest disagreement, and whether their intervals lie apart."""
+    ordered = sorted(measured, key=lambda name: measured[name].disagreement)
+    low, high = ordered[0], ordered[-1]
+    ends = [_disagreement(measured[name]) for name in (low, high)]
+    text = f"Two runs disagree on {ends[0]} ({low}) to {ends[1]} ({high}) of the test {what}"
+    below, above = (measured[name].uncertainties["disagreement"] for name in (low, high))
+    if not _is_open(below) or not _is_open(above):  # of two runs, or of runs that answer alike
+        return f"{text} (in brackets: its 95 % interval)" if _is_open(below) or _is_open(above) else text
+    if below.high < above.low:
+        chance = f", as those of the extremes of {len(measured)} conditions may by chance" if len(measured) > 2 else ""
+        return f"{text} (in brackets: 95 % intervals, which lie apart{chance})"
+    return f"{text} (in brackets: 95 % intervals, which overlap: this does not show that they differ)"
+
+
+def _disagreement(m: AnyMeasures) -> str:
+    u = m.uncertainties["disagreement"]
+    return f"{m.disagreement:.1f} %" + (f" [{u.low:.1f}, {u.high:.1f}]" if _is_open(u) else "")
+
+
+def _bit(bit: AnyMeasures, every: AnyMeasures) -> str:
+    """What one bit does, and its share of what all sources do, with an interval where there is one."""
+    if bit.disagreement == 0:
+        return f"changed no answer in these {bit.runs - bit.failed} runs"
+    share, low, high = ratio(bit, every)
+    if high < 0.1:
+        return f"gives {bit.disagreement:.2g} %: this training hardly amplifies it"
+    interval = "" if math.isnan(low) else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"gives {bit.disagreement:.2g} %, which is {100 * share:.0f} %{interval} of what all sources give"
+
+
+def ratio(one: AnyMeasures, other: AnyMeasures) -> tuple[float, float, float]:
+    """One disagreement over another, and its 95 % interval, from both on the logarithmic scale; both are above 0."""
+    a, b = one.uncertainties["disagreement"], other.uncertainties["disagreement"]
+    share = one.disagreement / other.disagreement
+    if math.isnan(a.low) or math.isnan(b.low):
+        return share, math.nan, math.nan
+    down = math.hypot(math.log(one.disagreement / a.low), math.log(b.high / other.disagreement))
+    up = math.hypot(math.log(a.high / one.disagreement), math.log(other.disagreement / b.low))
+    return share, share * math.exp(-down), share * math.exp(up)
+
+
+def capital(text: str) -> str:
+    """A text as the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
+def _is_open(u: Uncertainty) -> bool:
+    """Whether there is an interval, and more than a point: the latter is of equal runs, and says nothing of others."""
+    return u.low < u.high
+
+
+def _interval(u: Uncertainty, decimals: int) -> str:
+    return f" (95 % interval {u.low:.{decimals}f} to {u.high:.{decimals}f})" if _is_open(u) else ""
+
+
+def _pair(m: AnyMeasures) -> str:
+    text = isinstance(m, LanguageMeasures)
+    name, values, unit = ("perplexity", m.perplexity, "") if text else ("accuracy", m.accuracy, " points")
+    spread = f"{values.sd:.2f}{unit}{_interval(m.uncertainties[f'{name}.sd'], 2)}"
+    of = "test tokens, in their most probable next word" if text else "test examples"
+    return (
+        f"{name} has an SD of {spread} around {values.mean:.2f}{'' if text else ' %'}, and two runs disagree on "
+        f"{m.disagreement:.1f} %{_interval(m.uncertainties['disagreement'], 1)} of the {of}"
+    )

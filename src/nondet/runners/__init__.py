@@ -1,0 +1,1 @@
+"""How a run is made: one object a way."""

@@ -1,0 +1,1 @@
+"""Which runs are missing, who makes them, and how far they are."""

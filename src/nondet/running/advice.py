@@ -1,0 +1,87 @@
+"""What a study may make a command say or do: a study may be a stranger's, so all it says is data.
+
+Advice is composed, word by word, from fields that are checked and quoted; no stored sentence is printed as something to
+type. A file or a folder that only the study names is neither run nor read until the user agrees.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from nondet.errors import BadInput
+from nondet.running.asked import Asked
+from nondet.running.request import Request
+from nondet.sources import SOURCES
+from nondet.study.design import NOT_IN_ALL, Condition
+from nondet.tasks import BUILT_IN, is_file
+
+if TYPE_CHECKING:
+    from nondet.study.record import Study
+
+
+def go_on(study: Study) -> str:
+    """The command that goes on with a study: what was asked for last, which trains all that is missing."""
+    try:
+        return _command(study, Asked.of(study.asked).words())
+    except BadInput:  # of an older version, which did not note it
+        return commands(study)[0]
+
+
+def commands(study: Study) -> list[str]:
+    """The commands that make such a study: one, or one for each onset and number of runs that its conditions have."""
+    groups = groupby(sorted(study.conditions, key=lambda c: (c.onset, c.runs)), key=lambda c: (c.onset, c.runs))
+    asked = [_of_conditions(study, list(members)) for _, members in groups]
+    if study.crossed is not None and set(study.crossed.vary) <= set(SOURCES):
+        asked += [Asked(2, study.crossed.vary, (), study.crossed.levels, None, None)]
+    rule = study.until
+    if rule is not None and len(asked) == 1:
+        begin, limit = int(rule.begin), int(rule.limit)
+        asked = [Asked(begin, asked[0].vary, asked[0].onsets, None, str(rule.expression), limit)]
+    return [_command(study, one.words()) for one in asked] or [_command(study, [])]
+
+
+def _of_conditions(study: Study, members: Sequence[Condition]) -> Asked:
+    """These conditions, all of one onset and number of runs, as a command asks for them."""
+    everything = tuple(source for source in study.sources if source not in NOT_IN_ALL)
+    names = ["all" if c.vary == everything else "+".join(s for s in c.vary if s in SOURCES) for c in members]
+    onset = members[0].onset
+    usual = [*(s for s in study.sources if not (onset and s == "init")), "all"]
+    vary = [] if sorted(names) == sorted(usual) else [name for name in names if name]
+    return Asked(int(members[0].runs), vary, [int(onset)] if onset else [], None, None, None)
+
+
+def _command(study: Study, asked: Sequence[str]) -> str:
+    """`nondet run` with these options, for a shell; where a study does not say what its task is, with TASK in place."""
+    try:
+        request = Request.of(study.request)
+        if request.task not in BUILT_IN and not is_file(request.task):
+            raise BadInput(f"unknown task {request.task!r}")
+        task = f"./{request.task}" if request.task.startswith("-") else request.task
+        words = [task, *asked, f"--stack={int(study.width)}", *request.words()]
+    except (BadInput, KeyError, TypeError, ValueError):
+        words = ["TASK", *asked]
+    return shlex.join(printable(word) for word in ["nondet", "run", *words, "--study", str(study.folder)])
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would take as an order: in a name it is no more than a sign that is not known."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def require_consent(study: Study, request: Request, data: str | None, agreed: bool) -> None:
+    """BadInput where a study's own words would run a file, or read a folder, that the user has not named."""
+    if agreed:
+        return
+    if is_file(request.task):
+        raise BadInput(
+            f"the task of {study.folder} is the file {printable(request.task)}, which is code and was not run; if you "
+            "trust it, add --run-task"
+        )
+    if request.data is not None and data is None:
+        raise BadInput(
+            f"the study {study.folder} names a folder of data, {printable(request.data)}, which was not read; if you "
+            f"trust that, add --data {shlex.quote(printable(request.data))}"
+        )

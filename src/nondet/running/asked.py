@@ -1,0 +1,83 @@
+"""Which runs a command asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nondet.errors import BadInput
+from nondet.sources import SOURCES
+from nondet.study.design import Condition, Crossed, conditions, crossed
+
+if TYPE_CHECKING:
+    from nondet.running.until import Until
+    from nondet.training.problem import Problem
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which runs a command asks for: conditions of `runs` runs, or a crossed design of so many `levels`."""
+
+    runs: int
+    vary: Sequence[str]
+    onsets: Sequence[int]
+    levels: int | None
+    until: str | None
+    limit: int | None
+
+    def check(self) -> None:
+        """BadInput for options that do not go together."""
+        if self.runs < 2:
+            raise BadInput(f"runs must be at least 2 to measure variability (got {self.runs}); try --runs 20")
+        late = [onset for onset in self.onsets if onset]
+        for name, given in (("--onset", late), ("--until", [self.until] if self.until is not None else [])):
+            if self.levels is not None and given:
+                raise BadInput(
+                    f"{name} is for conditions, not for --design crossed (got {name} {given[0]}); leave it out"
+                )
+        if self.limit is not None and self.until is None:
+            raise BadInput(
+                f"--limit is the limit of --until (got --limit {self.limit} alone); leave it out, or add --until"
+            )
+
+    def words(self) -> list[str]:
+        """The options of a command that ask for the same."""
+        if self.levels is not None:
+            return ["--design=crossed", f"--levels={self.levels}", *(f"--vary={v}" for v in self.vary)]
+        given = [f"--runs={self.runs}", *(f"--vary={v}" for v in self.vary), *(f"--onset={e}" for e in self.onsets)]
+        given += [f"--until={self.until}"] if self.until is not None else []
+        return [*given, *([f"--limit={self.limit}"] if self.limit is not None else [])]
+
+    def conditions(self, problem: Problem) -> list[Condition]:
+        if self.levels is not None:
+            return []
+        return conditions(self.vary, problem.sources, self.runs, self.onsets, problem.recipe.epochs)
+
+    def crossed(self, problem: Problem) -> Crossed | None:
+        return None if self.levels is None else crossed(self.vary, problem.sources, self.levels)
+
+    def rule(self, problem: Problem) -> Until | None:
+        from nondet.running import until
+
+        if self.until is None:
+            return None
+        return until.parse(self.until, until.figures_of(bool(problem.recipe.bptt)), self.runs, self.limit)
+
+    @staticmethod
+    def of(fields: Mapping[str, Any]) -> Asked:
+        """What `asdict` made of it, back from JSON. BadInput for anything else: it may be of a stranger's study."""
+        try:
+            lists: dict[str, Any] = {name: tuple(fields[name]) for name in ("vary", "onsets")}
+            asked = Asked(**(dict(fields) | lists))
+        except (TypeError, KeyError) as error:
+            raise BadInput(_NOT_ASKED) from error
+        numbers = [asked.runs, *asked.onsets, *(n for n in (asked.levels, asked.limit) if n is not None)]
+        names = [name for vary in asked.vary for name in str(vary).split("+")]
+        sound = all(type(n) is int and n >= 0 for n in numbers) and all(n in (*SOURCES, "all") for n in names)
+        if not sound or not isinstance(asked.until, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise BadInput(_NOT_ASKED)
+        return asked
+
+
+_NOT_ASKED = "study.json must say which runs were asked for as nondet writes it; give the `nondet run` command again"

@@ -1,0 +1,112 @@
+"""Helper processes on the same machine: each trains stacks of the study that the main process is training.
+
+On a CPU a stack of small models is fastest on one core, and two processes of one core each beat one of two. A helper
+is nothing but a second process on the same study, which claims let work side by side. The main process needs none of
+them: if one fails to start or is killed, its runs are free again, and the others train them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+WORTH_SECONDS = 8.0
+"""Helpers need seconds to start: with less than this left to train, there are none."""
+
+SECONDS_TO_END = 5.0
+"""As long as a helper may take to put its files in order before it is ended for good."""
+
+
+@dataclass
+class Helpers:
+    """Up to `count` helper processes, started by `start`, ended with the block.
+
+    order: what a helper must know: the request, as its dictionary, and the study's folder.
+    current: for each helper, the run-epochs done of the stack in its hands.
+    """
+
+    count: int
+    order: Mapping[str, Any]
+    processes: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
+    listeners: list[threading.Thread] = field(default_factory=list[threading.Thread])
+    current: dict[int, int] = field(default_factory=dict[int, int])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process, listener in zip(self.processes, self.listeners, strict=True):
+            try:
+                process.wait(SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            listener.join()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with suppress(OSError):  # what a dead helper did not read
+                        pipe.close()
+
+    def start(self, seconds_left: float) -> None:
+        """Start the helpers, once, if what is left to train is worth it. One that cannot be started is done without."""
+        if self.processes or seconds_left < WORTH_SECONDS:
+            return
+        for number in range(self.count):
+            with suppress(OSError):
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "nondet.running.executors.worker"],
+                    stdin=subprocess.PIPE,  # held open: a helper ends when its main process does, however that ends
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,  # the main process can do without it, and says itself what is wrong
+                    text=True,
+                )
+                listener = threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True)
+                self.processes.append(process)
+                self.listeners.append(listener)
+                listener.start()
+                if process.stdin is not None:
+                    process.stdin.write(json.dumps(self.order) + "\n")
+                    process.stdin.flush()
+
+    def _listen(self, number: int, lines: IO[str]) -> None:
+        for line in lines:
+            self.current[number] = int(line)
+        self.current[number] = 0
+
+
+def helper_main(read_line: Callable[[], str]) -> int:
+    """What a helper process does: read its order, train what is free, and end when the main process does."""
+    order = json.loads(read_line())
+    threading.Thread(target=_end_with_main, args=(read_line,), daemon=True).start()
+    tell = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a user's file prints must not mix with what this process tells
+
+    from nondet.running.request import Request
+    from nondet.study.provenance import environment, set_up_process
+    from nondet.study.record import load, train_missing
+    from nondet.study.spec import same_task
+
+    set_up_process()
+    problem = Request.of(order["request"]).prepare()
+    study = load(Path(order["folder"]))
+    if not same_task(problem.identity, study.identity) or environment(problem, study.width) != study.environment:
+        return 1
+    train_missing(study, problem, on_epoch=lambda done: print(done, file=tell, flush=True))
+    return 0
+
+
+def _end_with_main(read_line: Callable[[], str]) -> None:
+    while read_line():
+        pass
+    os._exit(1)

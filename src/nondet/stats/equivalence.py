@@ -1,0 +1,272 @@
+"""Are the sources' effects the same? Tests of the sizes of several conditions' figures, from one number per run.
+
+A condition's figure is either the SD of a number per run (accuracy, cross-entropy), or a mean over pairs of runs
+(disagreement and the like), given as each run's mean over its partners. Conditions must not share runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from nondet.errors import BadInput
+from nondet.stats.holm import holm
+from nondet.stats.values import TILE, Floats
+
+MIN_RUNS = 4
+"""A condition with fewer runs has no error worth the name."""
+
+PERMUTATIONS = 4999
+POWER = 0.8
+"""The chance with which `Pair.runs_needed` runs show two conditions alike, if their figures are equal."""
+
+Verdict = Literal["equivalent", "different", "undecided"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of several conditions.
+
+    Attributes:
+        name: by dotted name, such as "accuracy.sd".
+        spread: whether the figure is the SD of the numbers by run, or else their mean, each a mean over partners.
+        by_run: for each condition one number per run, `(N,)`, of at least MIN_RUNS runs; larger is a larger effect.
+    """
+
+    name: str
+    spread: bool
+    by_run: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class Omnibus:
+    """Whether all conditions have the same figure; p_value is that of `same_effect`, p_holm counts in every metric."""
+
+    metric: str
+    p_value: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two conditions in one metric.
+
+    Attributes:
+        ratio: a's figure divided by b's; None where one of them is not above 0.
+        low, high: the interval of the ratio that holds it with probability 1 - 2 x level.
+        p_value: of the hypothesis that the ratio lies outside of 1 / margin to margin; small shows the two alike.
+        p_different: of the hypothesis that the effects are the same; small shows them different.
+        p_holm, p_different_holm: both, adjusted for the number of pairs.
+        verdict: "equivalent" if p_holm is at most the level; else "different" if p_different_holm is; else
+            "undecided".
+        runs_needed: about how many runs each of the two needs to be shown alike with a chance of 0.8, if the ratio
+            is 1.
+        reason: why there is no ratio or no interval; empty if there is.
+    """
+
+    a: str
+    b: str
+    metric: str
+    ratio: float | None
+    low: float | None
+    high: float | None
+    p_value: float
+    p_holm: float
+    p_different: float
+    p_different_holm: float
+    verdict: Verdict
+    runs_needed: int | None
+    reason: str
+
+
+def check_margin(margin: float, level: float) -> None:
+    """Refuse a margin that is no ratio above 1, and a level that leaves nothing to show.
+
+    Raises:
+        BadInput: `margin` is not a finite number above 1, or `level` is not above 0 and below 0.5.
+    """
+    if not 1 < margin < math.inf:
+        raise BadInput(f"margin must be a ratio above 1 (got {margin}); try 1.25: at most a quarter larger")
+    if not 0 < level < 0.5:
+        raise BadInput(f"level must be above 0 and below 0.5 (got {level}); try 0.05")
+
+
+def omnibus(metrics: Sequence[Metric], seed: int = 0) -> list[Omnibus]:
+    """For each metric of at least two conditions, the test that all of them have the same effect."""
+    tested = [m for m in metrics if len(m.by_run) > 1]
+    p_values = [same_effect(list(m.by_run.values()), m.spread, seed) for m in tested]
+    return [Omnibus(m.name, p, q) for m, p, q in zip(tested, p_values, holm(p_values), strict=True)]
+
+
+def pairs(metric: Metric, margin: float = 1.25, level: float = 0.05, seed: int = 0) -> list[Pair]:
+    """Every pair of a metric's conditions: is it alike within the margin, or different?
+
+    Equivalence is two one-sided t-tests of the logarithm of the ratio (Schuirmann 1987), with jackknife errors over
+    runs (Miller 1968 for the SD; Arvesen 1969 for means over pairs) and Welch's degrees of freedom. Difference is
+    `same_effect` of the two. Each is adjusted for the number of pairs by Holm's method.
+
+    Raises:
+        BadInput: see `check_margin`.
+    """
+    check_margin(margin, level)
+    named = list(combinations(metric.by_run, 2))
+    ratios = [_ratio(metric, a, b, margin, level, len(named)) for a, b in named]
+    different = [same_effect([metric.by_run[a], metric.by_run[b]], metric.spread, seed) for a, b in named]
+    alike_holm, different_holm = holm([r.p_value for r in ratios]), holm(different)
+    return [
+        Pair(
+            a=a,
+            b=b,
+            metric=metric.name,
+            ratio=r.ratio,
+            low=r.low,
+            high=r.high,
+            p_value=r.p_value,
+            p_holm=p_holm,
+            p_different=p_different,
+            p_different_holm=q_holm,
+            verdict="equivalent" if p_holm <= level else "different" if q_holm <= level else "undecided",
+            runs_needed=r.runs_needed,
+            reason=r.reason,
+        )
+        for (a, b), r, p_holm, p_different, q_holm in zip(
+            named, ratios, alike_holm, different, different_holm, strict=True
+        )
+    ]
+
+
+def same_effect(groups: Sequence[Floats], spread: bool, seed: int = 0) -> float:
+    """P-value of a permutation test that several conditions' runs scatter in the same way, wherever their centres lie.
+
+    The statistic is that of a one-way analysis of variance. For an SD it is of the distances from the condition's
+    median (Brown & Forsythe 1974), with the runs' deviations from it exchanged between conditions and centred anew.
+    For a mean over pairs it is of the jackknife's pseudo-values (Arvesen 1969), and these are exchanged: the runs'
+    means over partners share pairs, and exchanging them as if they did not finds a difference in half of all studies
+    without one. Rates of false positives: docs/alike.md.
+
+    Args:
+        groups: for each condition one number per run, `(N,)`; N may differ.
+        spread: as in `Metric`.
+        seed: names the permutations.
+    """
+    rows = [np.sort(np.asarray(group, dtype=np.float64)) for group in groups]  # the order of runs must not matter
+    values = [row - np.median(row) if spread else _pseudo_values(row) for row in rows]
+    pooled = np.concatenate(values)
+    pooled -= pooled[0]  # no statistic depends on it, and equal numbers become exactly 0
+    sizes = [len(row) for row in rows]
+    least = _statistic(pooled[None], sizes, spread)[0] * (1 - 1e-9)  # sums in another order round otherwise
+    draws = np.random.Generator(np.random.Philox(seed))
+    as_large, step = 1, max(1, TILE // len(pooled))
+    for start in range(0, PERMUTATIONS, step):
+        shuffled = np.tile(pooled, (min(step, PERMUTATIONS - start), 1))
+        as_large += int(np.count_nonzero(_statistic(draws.permuted(shuffled, axis=1), sizes, spread) >= least))
+    return as_large / (PERMUTATIONS + 1)
+
+
+def figure(by_run: Floats, spread: bool) -> float:
+    """A condition's figure: the SD (ddof = 1) of its numbers, or their mean; exactly 0 for equal numbers, or zeros."""
+    return float((by_run - by_run[0]).std(ddof=1)) if spread else float(by_run.mean())
+
+
+def without_each(by_run: Floats, spread: bool) -> Floats:
+    """The figure with each run left out in turn, `(N,)`.
+
+    A mean U over pairs is `U - 2 (r_i - U) / (N - 2)` without run i, where r_i is i's mean over its partners.
+    """
+    runs = len(by_run)
+    shifted = by_run - by_run[0]  # equal numbers must become exactly 0
+    deviations = shifted - shifted.mean()
+    if not spread:
+        return by_run.mean() - 2 * deviations / (runs - 2)
+    squares = np.square(deviations)
+    left = squares.sum() - squares * (runs / (runs - 1))
+    return np.sqrt(np.maximum(left, 0.0) / (runs - 2))
+
+
+@dataclass(frozen=True)
+class _Ratio:
+    ratio: float | None
+    low: float | None = None
+    high: float | None = None
+    p_value: float = 1.0
+    runs_needed: int | None = None
+    reason: str = ""
+
+
+def _ratio(metric: Metric, a: str, b: str, margin: float, level: float, comparisons: int) -> _Ratio:
+    """The ratio of two conditions' figures and its test; without an error it shows nothing."""
+    rows = {name: np.sort(metric.by_run[name]) for name in (a, b)}
+    figures = {name: figure(row, metric.spread) for name, row in rows.items()}
+    for name, value in figures.items():
+        if not value > 0:
+            return _Ratio(None, reason=f"{name} has no effect" if value == 0 else f"{name}'s figure is below 0")
+    distance, limit = math.log(figures[a]) - math.log(figures[b]), math.log(margin)
+    ratio = _exp(distance)
+    errors: list[float] = []
+    for name, row in rows.items():
+        left = without_each(row, metric.spread)
+        if not left.min() > 0:
+            return _Ratio(ratio, reason=f"without one of its runs {name} has no effect, so its error is not known")
+        errors.append(math.sqrt((len(row) - 1) * float(np.log(left).var())))
+    if not min(errors) > 0:
+        return _Ratio(ratio, reason="every run leaves the same figure without it, so no error is known")
+    error, freedom = _welch(errors, [len(row) for row in rows.values()])
+    reach = float(stats.t.ppf(1 - level, freedom)) * error
+    return _Ratio(
+        ratio,
+        low=_exp(distance - reach),
+        high=_exp(distance + reach),
+        p_value=float(stats.t.sf((limit - abs(distance)) / error, freedom)),
+        runs_needed=_runs_needed(errors, [len(row) for row in rows.values()], limit, level / comparisons),
+    )
+
+
+def _exp(log: float) -> float:
+    return math.exp(min(max(log, -700.0), 700.0))  # inside the range of float64
+
+
+def _welch(errors: Sequence[float], runs: Sequence[int]) -> tuple[float, float]:
+    """The error of a difference, and its degrees of freedom (Welch 1938, Satterthwaite 1946)."""
+    variances = [error**2 for error in errors]
+    freedom = sum(variances) ** 2 / sum(v**2 / (n - 1) for v, n in zip(variances, runs, strict=True))
+    return math.sqrt(sum(variances)), freedom
+
+
+def _runs_needed(errors: Sequence[float], runs: Sequence[int], limit: float, level: float) -> int:
+    """Runs at which both one-sided tests of a ratio of 1 pass with a chance of POWER; errors fall with their root."""
+    of_one_run = math.sqrt(sum(n * error**2 for n, error in zip(runs, errors, strict=True)))
+    reach = float(stats.norm.ppf(1 - level) + stats.norm.ppf((1 + POWER) / 2))
+    return max(MIN_RUNS, math.ceil((reach * of_one_run / limit) ** 2))
+
+
+def _pseudo_values(by_run: Floats) -> Floats:
+    """The jackknife's pseudo-values of a mean over pairs, `N U - (N - 1) U_-i`: `(N,)`, nearly independent."""
+    runs = len(by_run)
+    return runs * by_run.mean() - (runs - 1) * without_each(by_run, spread=False)
+
+
+def _statistic(values: Floats, sizes: Sequence[int], spread: bool) -> Floats:
+    """The F statistic of each row of `values` (B, M), whose columns are the conditions' runs one after the other."""
+    between, within = np.zeros(len(values)), np.zeros(len(values))
+    columns = np.split(values, np.cumsum(sizes)[:-1], axis=1)  # (B, N) each
+    if spread:
+        columns = [np.abs(column - np.median(column, axis=1, keepdims=True)) for column in columns]
+    grand = np.add.reduce([column.sum(axis=1) for column in columns]) / values.shape[1]
+    for column in columns:
+        middle = column.mean(axis=1)
+        between += column.shape[1] * np.square(middle - grand)
+        within += np.square(column - middle[:, None]).sum(axis=1)
+    ratio = np.divide(between, within, out=np.full(len(values), np.inf), where=within > 0)
+    ratio[(within == 0) & (between == 0)] = 0.0
+    return ratio * ((values.shape[1] - len(sizes)) / (len(sizes) - 1))
+
+
+def as_json(record: Omnibus | Pair) -> dict[str, Any]:
+    """The record for JSON."""
+    return dict(vars(record))

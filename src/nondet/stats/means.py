@@ -1,0 +1,163 @@
+"""The difference of two arms' means, with its interval and tests: one number per run, `(N,)`, in each arm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+from scipy import special
+
+from nondet.stats.values import TILE, Floats
+
+PERMUTATIONS = 9999
+DEPENDENT, OPPOSED = 0.02, 0.5
+"""Pairs count as dependent where their correlation differs from 0 at this level: the first where it is above 0, since
+to take pairs for independent runs is conservative then; the second where it is below, since that is not. So the choice
+between a paired and an unpaired test costs little of a level of 5 % (docs/compare.md)."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A difference of means, its standard error, and the degrees of freedom of the error's t distribution.
+
+    error: 0 where all runs of each arm have the same value; then there is no interval and no t-test.
+    """
+
+    estimate: float
+    error: float
+    freedom: float
+
+    def interval(self, level: float) -> tuple[float, float] | None:
+        """Holds the difference in a share 1 - `level` of all studies."""
+        if not self.error:
+            return None
+        reach = float(special.stdtrit(self.freedom, 1 - level / 2)) * self.error
+        return self.estimate - reach, self.estimate + reach
+
+    def p_value(self) -> float | None:
+        """Of the t-test, two-sided, that the difference is 0."""
+        return 2 * float(special.stdtr(self.freedom, -abs(self.estimate) / self.error)) if self.error else None
+
+    def p_within(self, margin: float) -> float:
+        """The larger p-value of the two one-sided t-tests that the difference is at most -margin, or at least margin.
+
+        Source: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15.
+        """
+        return float(special.stdtr(self.freedom, (abs(self.estimate) - margin) / self.error)) if self.error else 1.0
+
+
+def welch(a: Floats, b: Floats) -> Shift:
+    """Mean of b - mean of a, of independent runs whose variances may differ.
+
+    Source: Welch 1947, Biometrika 34; scipy.stats.ttest_ind(equal_var=False).
+    """
+    (mean_a, part_a), (mean_b, part_b) = _mean(a), _mean(b)
+    return Shift(mean_b - mean_a, math.sqrt(part_a + part_b), _freedom(part_a, len(a), part_b, len(b)))
+
+
+def paired(a: Floats, b: Floats) -> Shift:
+    """Mean of b - a, of runs that belong together in pairs."""
+    mean, part = _mean(b - a)
+    return Shift(mean, math.sqrt(part), len(a) - 1)
+
+
+def pairing_helps(a: Floats, b: Floats, unpaired: Shift) -> tuple[bool, float | None]:
+    """Whether pairs should be compared as pairs, and their correlation (None where an arm does not vary).
+
+    They should where their correlation differs from 0 (DEPENDENT, OPPOSED), unless it is positive and the pairs, which
+    may be fewer than the runs, give no smaller error than `unpaired`, which is conservative then.
+    """
+    if len(a) < 2 or not (np.ptp(a) > 0 and np.ptp(b) > 0):
+        return False, None
+    correlation = float(np.corrcoef(a, b)[0, 1])
+    if len(a) == 2 and correlation > 0:  # it is 1 of any two pairs that go the same way
+        return False, None
+    squared = min(correlation**2, 1 - 1e-15)
+    t = math.sqrt(squared * (len(a) - 2) / (1 - squared))
+    chance = 2 * float(special.stdtr(len(a) - 2, -t)) if len(a) > 2 else 0.0
+    dependent = chance < (DEPENDENT if correlation > 0 else OPPOSED)
+    error = paired(a, b).error
+    known = error > 1e-9 * unpaired.error  # differences that are equal but for rounding have none
+    return bool(dependent and known and (correlation < 0 or error < unpaired.error)), correlation
+
+
+def widened(a: Floats, b: Floats, matched: Sequence[tuple[int, int]]) -> Shift:
+    """Mean of b - mean of a, where some runs (their places) belong together in pairs that correlate below 0.
+
+    Welch's error, with twice the covariance of the pairs added to its square. Parts of an error that may depend on each
+    other in any way have at least the degrees of freedom `1 / (sum of share / sqrt(df))^2`. Where all runs are in pairs
+    this is the paired t-test.
+    """
+    unpaired, pairs = welch(a, b), len(matched)
+    first, second = a[[i for i, _ in matched]], b[[j for _, j in matched]]
+    covariance = max(0.0, -float(np.cov(first, second)[0, 1]))
+    parts = _mean(a)[1], _mean(b)[1], 2 * pairs * covariance / (len(a) * len(b))
+    total = sum(parts)
+    spread = sum(p / total / math.sqrt(n - 1) for p, n in zip(parts, (len(a), len(b), pairs), strict=True))
+    return Shift(unpaired.estimate, math.sqrt(total), 1 / spread**2)
+
+
+def permutation_p(a: Floats, b: Floats, seed: int = 0) -> float:
+    """P-value, two-sided, of Welch's t under exchange of runs between the arms; N may differ.
+
+    It is exact if both arms are distributed alike, and with t as its statistic nearly so if only their means are
+    equal (Janssen 1997, Statist. Probab. Lett. 36). All exchanges where they are few, else PERMUTATIONS drawn ones.
+    """
+    pooled = np.concatenate([np.sort(a), np.sort(b)])  # the order of runs must not matter
+    pooled -= pooled[0]  # t does not depend on it, and equal values become exactly 0
+    runs, size = len(pooled), len(a)
+    least = _size_of_t(pooled[None], size)[0] * (1 - 1e-9)  # sums in another order round otherwise
+    if math.comb(runs, size) <= 2 * PERMUTATIONS:
+        chosen = np.array(list(combinations(range(runs), size)))  # (R, N)
+        first = np.zeros((len(chosen), runs), dtype=bool)
+        np.put_along_axis(first, chosen, True, axis=1)
+        order = np.argsort(~first, axis=1, kind="stable")
+        return float(np.mean(_size_of_t(pooled[order], size) >= least))
+    draws = np.random.Generator(np.random.Philox(seed))
+    as_large, step = 1, max(1, TILE // runs)
+    for start in range(0, PERMUTATIONS, step):
+        shuffled = draws.permuted(np.tile(pooled, (min(step, PERMUTATIONS - start), 1)), axis=1)
+        as_large += int(np.count_nonzero(_size_of_t(shuffled, size) >= least))
+    return as_large / (PERMUTATIONS + 1)
+
+
+def sign_flip_p(differences: Floats, seed: int = 0) -> float:
+    """P-value, two-sided, of the mean of paired differences `(N,)` under exchange of the runs of each pair."""
+    values = np.sort(differences)
+    least = abs(values.sum()) * (1 - 1e-9)
+    if 2 ** len(values) <= 2 * PERMUTATIONS:
+        signs = np.array(list(product((-1.0, 1.0), repeat=len(values))))
+        return float(np.mean(np.abs(signs @ values) >= least))
+    draws = np.random.Generator(np.random.Philox(seed))
+    as_large, step = 1, max(1, TILE // len(values))
+    for start in range(0, PERMUTATIONS, step):
+        signs = 2.0 * draws.integers(0, 2, size=(min(step, PERMUTATIONS - start), len(values))) - 1
+        as_large += int(np.count_nonzero(np.abs(signs @ values) >= least))
+    return as_large / (PERMUTATIONS + 1)
+
+
+def _mean(values: Floats) -> tuple[float, float]:
+    """The mean, and its squared error; exactly the value and 0 where all are equal."""
+    ordered = np.sort(values)
+    shifted = ordered - ordered[0]
+    return float(ordered[0] + shifted.mean()), float(shifted.var(ddof=1)) / len(values)
+
+
+def _freedom(part_a: float, runs_a: int, part_b: float, runs_b: int) -> float:
+    """Degrees of freedom of a sum of two squared errors (Welch-Satterthwaite)."""
+    total = part_a + part_b
+    if not total:
+        return float(runs_a + runs_b - 2)
+    return 1 / ((part_a / total) ** 2 / (runs_a - 1) + (part_b / total) ** 2 / (runs_b - 1))
+
+
+def _size_of_t(pooled: Floats, size: int) -> Floats:
+    """|t| of Welch for each row of `pooled` (R, N), whose first `size` columns are one arm."""
+    a, b = pooled[:, :size], pooled[:, size:]
+    distance = np.abs(b.mean(axis=1) - a.mean(axis=1))
+    error = np.sqrt(a.var(axis=1, ddof=1) / size + b.var(axis=1, ddof=1) / b.shape[1])
+    at_once = np.where(distance > 0, np.inf, 0.0)
+    return np.divide(distance, error, out=at_once, where=error > 0)

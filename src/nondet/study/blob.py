@@ -1,0 +1,62 @@
+"""A run's arrays in their file: checked as a whole, then read one by one, so that memory holds what is used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from nondet.errors import Damaged
+from nondet.io.files import NotAFile, open_file
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """The arrays of a .safetensors file by name; each is read when it is asked for, and not kept.
+
+    shapes: the shape of each, known without reading it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with safe_open(path, framework="np") as file:
+            names: list[str] = list(file.keys())
+            self.shapes: dict[str, tuple[int, ...]] = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.shapes:
+            raise KeyError(name)
+        try:
+            with safe_open(self.path, framework="np") as file:
+                return file.get_tensor(name)
+        except (FileNotFoundError, SafetensorError) as error:
+            raise Damaged(f"{self.path} was changed while it was read; give the same command again") from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+
+def checked_arrays(path: Path, size: int, sha256: str) -> Arrays:
+    """The arrays in a file, once it has this size and this SHA-256.
+
+    Raises:
+        Damaged: it is missing, or not what was written.
+    """
+    try:
+        with open_file(path) as file:
+            there = file.seek(0, 2)
+            if there != size:
+                raise Damaged(f"{path} is damaged: {there} bytes where {size} were written")
+            file.seek(0)
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                raise Damaged(f"{path} is damaged: its content does not match its SHA-256")
+        return Arrays(path)
+    except FileNotFoundError:
+        raise Damaged(f"{path} is missing") from None
+    except (SafetensorError, NotAFile) as error:
+        raise Damaged(f"{path} is damaged: {error}") from error

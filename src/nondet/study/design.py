@@ -1,0 +1,203 @@
+"""The protocol: which runs there are.
+
+In a condition that varies the sources S, run i (i = 1..N) takes seed i for each source in S and seed 1 for all the
+others, so the run with all seeds 1 is shared by every condition (Summers & Dinneen 2021, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from nondet.errors import BadInput
+from nondet.sources import FIXED_SEED, SOURCES
+from nondet.study.spec import RunSpec
+
+NOT_IN_ALL = ("bit",)
+"""`all` is every source of the task but these."""
+
+NOT_CROSSED = ("kernels",)
+"""Sources without a seed: their numbers only tell runs apart, so equal numbers do not mean equal effects."""
+
+MOST_RUNS = 1_000_000
+"""Runs of one condition: every one is a file, and each of them is looked at by every command."""
+
+MOST_CROSSED = 10_000
+"""Runs of a crossed design."""
+
+
+PAST = ("init",)
+"""Sources that have had their effect before a later onset comes."""
+
+
+def varying(vary: Sequence[str], onset: int) -> tuple[str, ...]:
+    """Those of a condition's sources that do vary from its onset on."""
+    return tuple(source for source in vary if not (onset and source in PAST))
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A set of sources that vary from epoch `onset` on, while every other source keeps its fixed seed; `runs` runs."""
+
+    name: str
+    vary: tuple[str, ...]
+    runs: int
+    onset: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "vary": list(self.vary), "onset": self.onset, "runs": self.runs}
+
+    def specs(self, identity: Mapping[str, Any], sources: Sequence[str]) -> list[RunSpec]:
+        """The condition's runs, in order; the first is the reference run, all of whose seeds are fixed.
+
+        Initial parameters are past when a later onset comes: there `init` keeps its fixed seed.
+        """
+        chosen = varying(self.vary, self.onset)
+        specs: list[RunSpec] = []
+        for i in range(FIXED_SEED, FIXED_SEED + self.runs):
+            seeds = {s: i if s in chosen else FIXED_SEED for s in sources}
+            specs.append(RunSpec(identity, seeds, self.onset if set(seeds.values()) != {FIXED_SEED} else 0))
+        return specs
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """A full factorial: one run for each combination of seeds 1 to `levels` of the sources that vary.
+
+    The others keep their fixed seed. Its runs are not independent of each other: they share seeds.
+    """
+
+    vary: tuple[str, ...]
+    levels: int
+
+    @property
+    def runs(self) -> int:
+        return self.levels ** len(self.vary)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"vary": list(self.vary), "levels": self.levels}
+
+    def specs(self, identity: Mapping[str, Any], sources: Sequence[str]) -> list[RunSpec]:
+        """The runs in order, the seeds of the last source changing fastest; the first is the reference run."""
+        seeds = range(FIXED_SEED, FIXED_SEED + self.levels)
+        cells = (dict(zip(self.vary, cell, strict=True)) for cell in product(seeds, repeat=len(self.vary)))
+        return [RunSpec(identity, {s: cell.get(s, FIXED_SEED) for s in sources}) for cell in cells]
+
+
+def crossed(vary: Sequence[str], sources: Sequence[str], levels: int) -> Crossed:
+    """The factorial of the sources that these `--vary` options name; without any, of all that can be crossed."""
+    usual = tuple(s for s in sources if s not in (*NOT_IN_ALL, *NOT_CROSSED))
+    for name in vary:
+        if name in NOT_CROSSED and name in sources:
+            raise BadInput(
+                f"--design crossed takes sources that have a seed (got {name}, which has none); leave it out"
+            )
+        if name not in sources:
+            raise BadInput(
+                f"--design crossed takes one source in each --vary (got {name!r}); choose from {', '.join(sources)}, "
+                f"or leave --vary out for {', '.join(usual)}"
+            )
+    chosen = tuple(s for s in sources if s in vary) or usual
+    if len(chosen) < 2:
+        raise BadInput(
+            f"--design crossed needs at least 2 sources (got {len(chosen)}: {', '.join(chosen)}); add another --vary"
+        )
+    if levels < 2:
+        raise BadInput(f"levels must be at least 2 to cross seeds (got {levels}); try --levels 4")
+    if levels > MOST_CROSSED or levels ** len(chosen) > MOST_CROSSED:
+        raise BadInput(
+            f"--design crossed takes at most {MOST_CROSSED} runs (got {levels}^{len(chosen)}: {levels} levels of "
+            f"{len(chosen)} sources); take fewer --levels, or name fewer sources with --vary"
+        )
+    return Crossed(chosen, levels)
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """What came of a stopping rule: runs were added to these conditions until a figure's error was small enough.
+
+    expression, begin, limit: as the command gave them; begin and limit are runs in each condition.
+    runs: how many each condition has at the least. held: whether the rule held then; None while that is not decided.
+    errors: the figure's error by condition, in percent of the figure where the rule is; None where it is not known.
+    """
+
+    expression: str
+    begin: int
+    limit: int
+    runs: int
+    held: bool | None = None
+    errors: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
+
+
+def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> Condition:
+    """The condition that `--vary` names: a source, several joined by +, or `all`; a late onset is in its name."""
+    if runs < 2:
+        raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try --runs 20")
+    if runs > MOST_RUNS:
+        raise BadInput(f"runs must be at most {MOST_RUNS:,} in a condition (got {runs:,}); try --runs 100")
+    everything = tuple(s for s in sources if s not in NOT_IN_ALL)
+    names = everything if vary == "all" else tuple(vary.split("+"))
+    for name in names:
+        if name in SOURCES and name not in sources:
+            raise BadInput(f"this task has no {name} to vary; its sources are {', '.join(sources)}, or all")
+        if name not in sources:
+            raise BadInput(f"unknown source {name!r} in --vary {vary}; choose from {', '.join(sources)}, or all")
+    chosen = tuple(s for s in sources if s in names)
+    if onset and not varying(chosen, onset):
+        raise BadInput(
+            f"something must vary in a condition, and {vary} from epoch {onset} on does not: initial parameters are "
+            f"past by then, and all its runs would be one (got --vary {vary} with --onset {onset}); give --vary {vary} "
+            "in a command without --onset, or vary another source too"
+        )
+    name = "all" if chosen == everything else "+".join(chosen)
+    return Condition(f"{name}@{onset}" if onset else name, chosen, runs, onset)
+
+
+def conditions(
+    vary: Sequence[str], sources: Sequence[str], runs: int, onsets: Sequence[int] = (), epochs: int = 0
+) -> list[Condition]:
+    """The conditions of these `--vary` options, from each of these onsets on (0 if none is given).
+
+    Without `vary`, each source alone and then all of them together; from a late onset on all but `init`, which is past.
+    """
+    for onset in onsets:
+        if not 0 <= onset <= epochs:
+            raise BadInput(f"onset must be an epoch from 0 to the recipe's {epochs} (got {onset}); choose another")
+    named = [condition(v, sources, runs, onset) for onset in onsets or [0] for v in vary or _usual(sources, onset)]
+    return list({c.name: c for c in named}.values())
+
+
+def _usual(sources: Sequence[str], onset: int) -> list[str]:
+    """What varies without `--vary`: each source alone, and all together, where something does."""
+    alone = varying(sources, onset)
+    return [*alone, "all"] if {*alone} - {*NOT_IN_ALL} else [*alone]
+
+
+def past_words(conditions: Sequence[Condition]) -> str:
+    """Which of these conditions, but for `all`, name a source that is past at their onset; empty if none does."""
+    late = [c.name for c in conditions if len(varying(c.vary, c.onset)) < len(c.vary) and not c.name.startswith("all@")]
+    if not late:
+        return ""
+    return f"Initial parameters are past at a late onset: in {', '.join(late)} init keeps its fixed seed"
+
+
+def merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:
+    """Both lists as one, in the order of the old; of the same condition the one with more runs."""
+    by_name = {c.name: c for c in old}
+    for c in new:
+        if c.name not in by_name or by_name[c.name].runs < c.runs:
+            by_name[c.name] = c
+    return list(by_name.values())
+
+
+def control(reference: RunSpec, distinct_runs: int, width: int) -> list[RunSpec]:
+    """The deterministic control: the reference run and its repeats, to be trained apart in different stacks.
+
+    As many as there are stacks, when each holds one of them and `width` - 1 other runs, so that every stack of a study
+    that is trained in one go carries one; but two at the least, and (narrow stacks) no more than a tenth of the runs.
+    """
+    stacks = -(-(distinct_runs - 1) // max(width - 1, 1))
+    repeats = max(2, min(stacks, -(-distinct_runs // 10)))
+    return [RunSpec(reference.identity, reference.seeds, reference.onset, repeat) for repeat in range(repeats)]

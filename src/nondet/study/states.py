@@ -1,0 +1,125 @@
+"""The states of half-trained stacks that a study keeps on disk: trunks, and snapshots of interrupted stacks.
+
+Each is sealed with what names it, so that a sound file in another's place is not taken for that one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nondet.errors import Damaged
+from nondet.io.files import checked_payload, read_json, read_plain
+from nondet.study.names import own_files
+
+if TYPE_CHECKING:
+    from nondet.study.record import Study
+
+UNSEALED = "0.1."
+"""Versions whose trunks and snapshots do not say what they are. Their studies are read, and never added to."""
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What names the states that one stack leaves.
+
+    runs: the keys of its runs, slot by slot. trunk: the key of the run that others fork from, and onset: the epoch at
+    which these do. environment: where all are trained.
+    """
+
+    runs: tuple[str, ...] = ()
+    trunk: str = ""
+    onset: int = 0
+    environment: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def of_snapshot(self) -> dict[str, Any]:
+        """What a snapshot of this stack says; it says its epoch as well."""
+        return {"runs": list(self.runs), "environment": dict(self.environment)}
+
+    def of_trunk(self, epoch: int) -> dict[str, Any]:
+        """What a trunk says that this stack leaves after an epoch."""
+        return {"trunk": self.trunk, "epoch": epoch, "environment": dict(self.environment)}
+
+    def of_fork(self) -> dict[str, Any]:
+        """What the trunk must say that this stack forks from."""
+        return self.of_trunk(self.onset) if self.trunk else {}
+
+
+NAMELESS = Seal()
+"""Of stacks outside a study."""
+
+
+def seal_in(payload: bytes) -> dict[str, Any]:
+    """What a state says that it is, from its safetensors header; empty if it says nothing."""
+    size = int.from_bytes(payload[:8], "little")
+    try:
+        return dict(read_json(read_json(payload[8 : 8 + size])["__metadata__"]["state"].encode())["seal"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def agrees(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """Whether a state is what is expected, as JSON has it."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(expected)))
+    return all(found.get(name) == value for name, value in plain.items())
+
+
+def snapshot_name(runs: Sequence[str]) -> str:
+    """The name of a stack's snapshot, from the keys of its runs in their slots."""
+    return hashlib.sha256(" ".join(runs).encode()).hexdigest()
+
+
+def is_old(study: Study) -> bool:
+    """Whether a study was made by a version whose trunks do not say what they are."""
+    return str(study.environment.get("nondet", "")).startswith(UNSEALED)
+
+
+def wrong_states(study: Study) -> dict[Path, str]:
+    """The trunks and snapshots that are not what they should be, and a sentence on each."""
+    trunks = {path: _wrong_trunk(study, path) for path in own_files(study.folder, "trunks")}
+    partial = {path: _wrong_snapshot(study, path) for path in own_files(study.folder, "partial")}
+    return {path: why for path, why in (trunks | partial).items() if why}
+
+
+def _wrong_trunk(study: Study, path: Path) -> str:
+    reference, epoch = path.name.split(".")[:2]
+    expected = Seal(trunk=next(iter(study.specs())), environment=study.environment).of_trunk(int(epoch))
+    found, why = _seal_of(study, path)
+    if why or found is None:
+        return why
+    if not found:
+        return f"{path} does not say which trunk it is"
+    if found.get("trunk") != reference or reference != expected["trunk"] or found.get("epoch") != int(epoch):
+        return f"{path} is another trunk: that of epoch {found.get('epoch')} of run {found.get('trunk')}"
+    return "" if agrees(found, expected) else f"{path} is a trunk of another environment"
+
+
+def _wrong_snapshot(study: Study, path: Path) -> str:
+    if path.name == "claims":
+        return "" if path.is_file() else f"{path} is damaged: it is no plain file"
+    found, why = _seal_of(study, path)
+    if why or found is None:
+        return why
+    runs = found.get("runs")
+    if not isinstance(runs, list) or snapshot_name([str(key) for key in runs]) != path.stem:
+        return f"{path} is a snapshot of other runs"
+    expected = Seal(tuple(runs), environment=study.environment).of_snapshot()
+    return "" if agrees(found, expected) else f"{path} is a snapshot of another environment"
+
+
+def _seal_of(study: Study, path: Path) -> tuple[dict[str, Any] | None, str]:
+    """What a state says that it is, and what is wrong with its bytes; None for one that need not say it."""
+    try:
+        payload = checked_payload(read_plain(path))
+    except FileNotFoundError:
+        return None, "" if not path.is_symlink() else f"{path} is damaged: it is a link to nothing"
+    except Damaged as error:
+        return None, str(error)
+    if payload is None:
+        return None, f"{path} is damaged: its content does not match its SHA-256"
+    found = seal_in(payload)
+    return (None, "") if is_old(study) and not found else (found, "")

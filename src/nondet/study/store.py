@@ -1,0 +1,138 @@
+"""The store: one immutable blob and one small record for each run, in one folder.
+
+A run is done when its record is there, and the record is written last. Names come from hashes only. The first
+writer wins; a second result that differs, and whatever was found damaged, goes to the folder `evidence`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from nondet.errors import BadInput, Damaged
+from nondet.io.files import NotAFile, read_file, read_plain, sealed, sync_folder, unsealed, write_file
+from nondet.io.schema import Number, misfit
+from nondet.study.blob import checked_arrays
+from nondet.study.names import own_names
+
+RECORD_FORMAT = 1
+
+RECORD = {
+    "run?": {},
+    "failed?": (int, None),
+    "facts?": {},
+    "environment?": {},
+    "seconds?": Number,
+    "command?": str,
+    "blob": {"sha256": str, "bytes": int},
+}
+"""What a record holds, of which there is more to read than its seal."""
+
+LARGEST_RECORD = 16 * 2**20
+"""Bytes: thousands of times what a record has."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One run as the store holds it: its record, and its arrays, which are read from its blob as they are asked for."""
+
+    record: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The runs in a folder; `runs/KEY.safetensors` and `runs/KEY.json` for each."""
+
+    folder: Path
+
+    def blob_path(self, key: str) -> Path:
+        return self.folder / "runs" / f"{key}.safetensors"
+
+    def record_path(self, key: str) -> Path:
+        return self.folder / "runs" / f"{key}.json"
+
+    def keys(self) -> set[str]:
+        """The keys of all runs that are done."""
+        return {name.removesuffix(".json") for name in own_names(self.folder, "runs") if name.endswith(".json")}
+
+    def put(self, key: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> bool:
+        """Keep a run, unless it is there already; False if another result was there and this one went to `evidence`."""
+        content = blob_content(arrays)
+        digest = hashlib.sha256(content).hexdigest()
+        full = {"format": RECORD_FORMAT, "key": key, **record, "blob": {"sha256": digest, "bytes": len(content)}}
+        if not write_file(self.blob_path(key), content):
+            present = self._present_blob(key)
+            if present != content and self.record_path(key).exists():
+                write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.safetensors", content)
+                write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.json", sealed(full))
+                return False
+            if present != content:  # a blob without a record never counted
+                self.set_aside(key)
+                write_file(self.blob_path(key), content)
+        write_file(self.record_path(key), sealed(full))
+        return True
+
+    def record(self, key: str) -> dict[str, Any]:
+        """A run's record, its seal, format and key checked."""
+        path = self.record_path(key)
+        try:
+            record = unsealed(read_file(path, LARGEST_RECORD), path)
+        except FileNotFoundError:
+            raise Damaged(f"{path} is missing") from None
+        except NotAFile as error:
+            raise Damaged(f"{path} is damaged: {error}") from error
+        if record.get("format", RECORD_FORMAT) != RECORD_FORMAT:
+            raise BadInput(
+                f"{path} has record format {record['format']}, and this version of nondet reads {RECORD_FORMAT}; "
+                "use the version that made it"
+            )
+        if record.get("key") != key:
+            raise Damaged(f"{path} is damaged: it is the record of another run, or of nothing")
+        if wrong := misfit(record, RECORD):
+            raise Damaged(f"{path} is damaged: its field {wrong} is not what nondet writes there")
+        return record
+
+    def get(self, key: str) -> Stored:
+        """A run, every byte of it checked against its hashes; Damaged names the file that is not what was written.
+
+        The arrays are read from the file later, each when it is asked for: memory holds no more than is used.
+        """
+        record = self.record(key)
+        blob = record["blob"]
+        return Stored(record, checked_arrays(self.blob_path(key), blob["bytes"], blob["sha256"]))
+
+    def _present_blob(self, key: str) -> bytes | None:
+        """What stands under a blob's name; None if that is no file."""
+        try:
+            return read_plain(self.blob_path(key))
+        except (Damaged, FileNotFoundError):
+            return None
+
+    def set_aside(self, key: str) -> None:
+        """Move a run's files to `evidence`, so that it no longer counts as done and can be trained again."""
+        for path in (self.record_path(key), self.blob_path(key)):  # the record first: without it the run is not done
+            set_aside(path, self.folder)
+
+
+def blob_content(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The bytes of a blob: equal for equal arrays."""
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def set_aside(path: Path, study: Path) -> None:
+    """Move whatever stands at a path, if anything does, to the folder `evidence` of the study."""
+    evidence = study / "evidence"
+    evidence.mkdir(exist_ok=True)
+    if os.path.lexists(path):
+        path.rename(evidence / f"{path.stem}.damaged{time.time_ns()}{path.suffix}")
+        sync_folder(evidence)
+        sync_folder(path.parent)
