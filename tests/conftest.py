@@ -26,6 +26,7 @@ settings.register_profile("nondet", deadline=None, derandomize=True)  # no test 
 settings.load_profile("nondet")
 
 TINY = """
+import numpy as np
 import torch
 from torch import nn
 
