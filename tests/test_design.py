@@ -57,7 +57,7 @@ def forked(folder, kill=None):
         for name in ("fsync", "link", "unlink", "replace", "rename"):
             setattr(os, name, counting(getattr(os, name)))
         sys.argv = ["nondet", *words, "--study", folder]
-        code = nondet.cli.main(sys.argv[1:])
+        code = nondet.cli.main.main(sys.argv[1:])
         os.pwrite(counted, str(calls).encode(), 0)
         os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -60,7 +60,7 @@ def forked(folder, number=None):
         if number is not None:
             killed_at(number)
         sys.argv = ["nondet", *words, "--study", folder]
-        os._exit(nondet.cli.main(sys.argv[1:]))
+        os._exit(nondet.cli.main.main(sys.argv[1:]))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 if "folder" in settings:
@@ -73,7 +73,7 @@ elif "finish" in settings:
     print(json.dumps([forked(f"{settings['folder']}/{n}") for n in settings["finish"]]))
 else:
     sys.argv = ["nondet", *words]
-    sys.exit(nondet.cli.main(words))
+    sys.exit(nondet.cli.main.main(words))
 """
 """A program that runs the command with other settings, or many times in children that die at a chosen disk call."""
 
