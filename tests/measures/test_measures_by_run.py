@@ -135,7 +135,7 @@ def measured(outputs: Any, labels: Any) -> list[Any]:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few numbers, so that small outputs are read in many."""
-    for name in ("arrays", "diversity", "variability"):
+    for name in ("arrays", "diversity"):
         monkeypatch.setattr(f"nondet.measures.{name}.TILE", 40)
     monkeypatch.setattr("nondet.measures.ensemble.TILE", 700)
     monkeypatch.setattr("nondet.measures.diversity.TOGETHER", 2)
