@@ -18,7 +18,8 @@ from nondet.study.spec import Outcome
 from nondet.study.store import Store
 from nondet.tasks import load_task
 from nondet.training.examples import epoch_plan, train_epoch
-from nondet.training.problem import Problem, build_model, choose_device, prepare
+from nondet.training.prepare import prepare
+from nondet.training.problem import Problem, build_model, choose_device
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import kernels
 from nondet.training.stack import new_stack

@@ -11,17 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measuring import measure
 from PIL import Image
 
 from nondet.analysis import unstable
 from nondet.analysis.alike import alike as all_tests
-from nondet.analysis.alike import sentence
-from nondet.analysis.effects import read_effects
+from nondet.analysis.runs import Reader
 from nondet.errors import BadInput
-from nondet.measures import disagreement, measure
+from nondet.measures import disagreement
 from nondet.measures.language import sample_tokens
+from nondet.reporting.alike import sentences
+from nondet.stats.equivalence import omnibus, pairs
 from nondet.study import record as studies
 from nondet.study.design import Condition
+from nondet.study.study import Study
 
 Nondet = Callable[..., Any]
 
@@ -40,7 +43,7 @@ Arrays = dict[str, np.ndarray]
 
 def made(folder: Path, conditions: tuple[Condition, ...], arrays: Callable[[int], Arrays], text: bool = False) -> Path:
     """A finished study without any training: each run has the arrays of its own seed, the control's repeats of one."""
-    study = studies.Study(
+    study = Study(
         folder=folder,
         identity={"name": "made", "recipe": {"bptt": 4} if text else {}},
         sources=("init", "shuffle", "bit"),
@@ -133,17 +136,17 @@ def test_alike_table(nondet: Nondet, six: Path) -> None:
 def test_effects_are_the_measures(six: Path) -> None:
     """The numbers by run give the table's figures of the same runs, the reference run left out."""
     opened = studies.load(six)
-    effects, _ = read_effects(opened)
+    groups = all_tests(opened).groups
     specs = opened.conditions[0].specs(opened.identity, opened.sources)
     outputs = np.stack([opened.store.get(spec.key).arrays["outputs"] for spec in specs[1:]])
     exact = measure(outputs, opened.labels)
-    rows = {m.name: m.by_run["shuffle"] for m in effects[0].metrics}
-    assert np.std(rows["accuracy.sd"]) == pytest.approx(exact.accuracy.sd)
-    assert np.std(rows["cross_entropy.sd"]) == pytest.approx(exact.cross_entropy.sd)
-    assert rows["disagreement"].mean() == pytest.approx(exact.disagreement)
-    assert rows["correlation.pearson"].mean() == pytest.approx(1 - exact.correlation.pearson)
-    assert rows["ensemble_delta.accuracy"].mean() == pytest.approx(exact.ensemble_delta.accuracy)
-    assert rows["ensemble_delta.cross_entropy"].mean() == pytest.approx(-exact.ensemble_delta.cross_entropy)
+    rows = {m.name: m.by_run["shuffle"] for m in groups[0].metrics}
+    assert np.std(rows["accuracy.sd"]) == pytest.approx(exact["accuracy.sd"].value)
+    assert np.std(rows["cross_entropy.sd"]) == pytest.approx(exact["cross_entropy.sd"].value)
+    assert rows["disagreement"].mean() == pytest.approx(exact["disagreement"].value)
+    assert rows["correlation.pearson"].mean() == pytest.approx(1 - exact["correlation.pearson"].value)
+    assert rows["ensemble_delta.accuracy"].mean() == pytest.approx(exact["ensemble_delta.accuracy"].value)
+    assert rows["ensemble_delta.cross_entropy"].mean() == pytest.approx(-exact["ensemble_delta.cross_entropy"].value)
 
 
 def test_alike_refuses(nondet: Nondet, three: Path, six: Path, tmp_path: Path) -> None:
@@ -163,14 +166,15 @@ def test_alike_refuses(nondet: Nondet, three: Path, six: Path, tmp_path: Path) -
 
 def test_alike_with_equal_runs(six: Path) -> None:
     """A condition whose runs are all equal has no effect, is never called alike, and the sentence says so."""
-    effects = read_effects(studies.load(six))[0][1]
-    still = tuple(
-        replace(m, by_run={**m.by_run, "bit@1": np.full(5, 80.0 if m.spread else 0.0)}) for m in effects.metrics
-    )
-    found = all_tests(replace(effects, metrics=still), 1.25, 0.05)
-    assert {p.verdict for p in found.pairs} <= {"different", "undecided"}
-    assert {p.ratio for p in found.pairs} == {None}
-    assert "bit@1 has no effect at all." in sentence(found)
+    found = all_tests(studies.load(six))
+    still = [
+        replace(m, by_run={**m.by_run, "bit@1": np.full(5, 80.0 if m.spread else 0.0)}) for m in found.groups[1].metrics
+    ]
+    tested = tuple(pair for m in still for pair in pairs(m))
+    group = replace(found.groups[1], metrics=tuple(still), omnibus=tuple(omnibus(still)), pairs=tested)
+    assert {p.verdict for p in tested} <= {"different", "undecided"}
+    assert {p.ratio for p in tested} == {None}
+    assert "bit@1 has no effect at all." in sentences(replace(found, groups=(group,)))[0]
 
 
 def test_alike_of_an_unfinished_study(nondet: Nondet, six: Path) -> None:
@@ -285,7 +289,7 @@ def test_two_runs_are_needed(three: Path) -> None:
     opened = studies.load(three)
     alone = replace(opened.conditions[0], runs=1)
     with pytest.raises(BadInput, match=r"runs must be at least 2 to disagree \(got 1 of init"):
-        unstable.read_unstable(opened, alone, 5)
+        unstable.unstable(Reader(opened).runs(alone), "any", 5)
 
 
 def test_language_models(nondet: Nondet, text_study: Path) -> None:

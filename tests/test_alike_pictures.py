@@ -13,6 +13,7 @@ from nondet.analysis.pictures import picture, pictures_of
 from nondet.data import decode
 from nondet.running.request import Request
 from nondet.study import record as studies
+from nondet.study.study import Study
 
 
 def _pixels(png: bytes | None) -> np.ndarray:
@@ -91,12 +92,12 @@ def test_reasons(study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert "must say what was trained as nondet writes it" in pictures_of(odd, [0])[1]
 
 
-def untrained(folder: Path, task: str, data: Path | None = None) -> studies.Study:
+def untrained(folder: Path, task: str, data: Path | None = None) -> Study:
     """A study of a task as its first command leaves it, before any training."""
     request = Request(task, {"test_examples": "4"} if data else {}, data=str(data) if data else None, model="linear")
     problem = request.prepare()
     labels = problem.test[1].numpy()
-    return studies.Study(folder, problem.identity, problem.sources, {}, labels, request=request.as_dict())
+    return Study(folder, problem.identity, problem.sources, {}, labels, request=request.as_dict())
 
 
 def test_digits(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ NAN = np.where(np.arange(4)[:, None, None] == 2, np.nan, RUNS)
 
 
 def as_dict(outputs: object, labels: object = LABELS, **options: Any) -> dict[str, Any]:
-    return nondet.measure(outputs, labels, **options).as_dict()  # type: ignore[arg-type]
+    return nondet.measure(outputs, labels, **options).to_dict()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measuring import NAMES, measure
 
 from nondet.cli import main as cli
-from nondet.measures import measure
-from nondet.measures.summary import NAMES
+from nondet.running.advice import go_on
 from nondet.study import record as studies
 from nondet.study.record import load
 from nondet.study.store import Store
@@ -141,7 +141,7 @@ def test_show_json_has_the_figures_of_the_stored_outputs(nondet: Nondet, finishe
         assert found["disagreement"] == pytest.approx(100 * np.mean([answers[i] != answers[j] for i, j in pairs]))
         unreached = sum(np.array_equal(run, outputs[0]) for run in outputs[1:])
         reach = {"dead": unreached == 2, "unreached": unreached}
-        assert found == {**condition.as_dict(), **reach, **measure(outputs, study.labels).as_dict()}
+        assert found == {**condition.as_dict(), **reach, **measure(outputs, study.labels).to_dict()}
 
 
 def test_measure_json_is_a_condition_without_its_name(nondet: Nondet, tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_the_way_to_go_on_is_a_command_that_does(
     monkeypatch.setattr(sys, "argv", ["somebody.py", "--their", "words", "--more"])
     words = ["--runs", "2", "--vary", "init", "--vary", "bit", "--set", "epochs=1", "--stack", "3"]
     assert cli.main(["run", str(tiny), *words, "--study", str(tmp_path / "a study")]) == 0
-    program, *command = shlex.split(load(tmp_path / "a study").command_line)
+    program, *command = shlex.split(go_on(load(tmp_path / "a study")))
     again = nondet(*command)
     assert (program, again.code, len(again.err.splitlines())) == ("nondet", 0, 1)
     assert again.err.startswith("Intervals of fewer than 20 runs are rough (init 2, bit 2)")
@@ -557,7 +557,7 @@ def test_a_run_that_diverges_is_recorded_and_the_others_go_on(
     assert (init["runs"], init["failed"]) == (8, sum(f == 2 for f in failed))
     assert f"8, {init['failed']} failed" in ran.out
     sound = [study.store.get(s.key).arrays["outputs"] for s, f in zip(specs, failed, strict=True) if f is None]
-    assert init["accuracy"]["mean"] == pytest.approx(measure(np.stack(sound), study.labels).accuracy.mean)
+    assert init["accuracy"]["mean"] == pytest.approx(measure(np.stack(sound), study.labels)["accuracy.mean"].value)
     assert nondet("verify", folder).code == 0
     assert "to train" not in nondet("run", task, "--runs", 8, "--vary", "init", "--study", folder).err
 

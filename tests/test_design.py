@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import shutil
@@ -16,21 +17,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measuring import LANGUAGE_NAMES, NAMES, measure, measure_language
 
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import sealed, unsealed
-from nondet.measures import measure
-from nondet.measures.language import measure_language
+from nondet.measures.measured import Measures
 from nondet.measures.variability import accuracy
 from nondet.running import until
+from nondet.running.advice import go_on
 from nondet.stats.components import disagreement_by_set, variance_components
+from nondet.stats.estimate import Estimate
 from nondet.study.design import Crossed, Stopping, conditions, crossed
-from nondet.study.record import Study, load
+from nondet.study.record import load
+from nondet.study.study import Study
 
 Nondet = Callable[..., Any]
 TIMES = "\N{MULTIPLICATION SIGN}"
 SOURCES = ("init", "shuffle", "augment", "order", "bit")
-CLASSIFIER = until.figures_of(text=False)
+CLASSIFIER = NAMES
 RULE = "accuracy.sd.error<18%"
 ADAPTIVE = ("--until", RULE, "--runs", 3, "--vary", "init", "--vary", "all", "--limit", 30, "--workers", 1)
 CROSSED = ("--design", "crossed", "--levels", 3, "--vary", "init", "--vary", "shuffle", "--workers", 1)
@@ -173,10 +177,10 @@ def test_every_figure_with_an_error_can_be_in_a_rule() -> None:
     """The names that a rule takes are those that have an error in the JSON."""
     logits = np.random.default_rng(0).normal(size=(3, 20, 4))
     labels = np.arange(20) % 4
-    assert set(CLASSIFIER) == measure(logits, labels).as_dict()["errors"].keys()
+    assert set(CLASSIFIER) == measure(logits, labels).to_dict()["errors"].keys()
     logprob = np.log(np.full((3, 20), 0.25)) + logits[:, :, 0].clip(-1, 0)
     language = measure_language(logprob, logits.argmax(-1), logits, labels)
-    assert set(until.figures_of(text=True)) == language.as_dict()["errors"].keys()
+    assert set(LANGUAGE_NAMES) == language.to_dict()["errors"].keys()
 
 
 @pytest.mark.parametrize(
@@ -187,8 +191,7 @@ def test_the_error_that_a_rule_looks_at(
     value: float, error: float | None, relative: float | None, absolute: float | None
 ) -> None:
     """In percent of the figure's size, or in its unit; not known where the error is not, or the figure is 0."""
-    interval = {"disagreement": [0.0, 9.0]}
-    figures = {"runs": 5, "failed": 0, "disagreement": value, "errors": {"disagreement": error}, "intervals": interval}
+    figures = Measures((), {"disagreement": Estimate(value, math.nan if error is None else error, 0.0, 9.0)}, 5)
     for expression, expected in (("disagreement.error<10%", relative), ("disagreement.error<10", absolute)):
         assert until.parse(expression, CLASSIFIER, 2, 2).error_of(figures) == expected
 
@@ -196,8 +199,8 @@ def test_the_error_that_a_rule_looks_at(
 def test_runs_that_agree_by_chance_show_no_error() -> None:
     """An error of 0 without an interval, which is that of unequal runs, is not known of few runs; of 20 it is 0."""
     rule = until.parse("accuracy.sd.error<10%", CLASSIFIER, 2, 2)
-    figures = {"failed": 1, "accuracy": {"sd": 0.0}, "errors": {"accuracy.sd": 0.0}, "intervals": {"accuracy.sd": None}}
-    assert [rule.error_of(figures | {"runs": runs}) for runs in (3, 20, 21)] == [None, None, 0.0]
+    found = {"accuracy.sd": Estimate(0.0, 0.0)}
+    assert [rule.error_of(Measures((), found, runs, failed=1)) for runs in (3, 20, 21)] == [None, None, 0.0]
 
 
 def test_when_a_rule_holds() -> None:
@@ -258,7 +261,7 @@ def test_until_again_trains_nothing(
     before = contents(adaptive), (adaptive / "study.json").read_bytes()
     assert "to train" not in nondet("run", tiny, *ADAPTIVE, "--study", adaptive).err
     assert (contents(adaptive), (adaptive / "study.json").read_bytes()) == before
-    assert nondet(*shlex.split(load(adaptive).command_line)[1:]).code == 0
+    assert nondet(*shlex.split(go_on(load(adaptive)))[1:]).code == 0
     assert contents(adaptive) == before[0]
 
 

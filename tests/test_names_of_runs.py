@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from nondet import BadInput, Recipe
+from nondet.io.files import sha256_of_json
 from nondet.tasks import load_task
-from nondet.tasks.task import sha256_of_json
-from nondet.training.problem import prepare
+from nondet.training.prepare import prepare
 
 
 class Warm(torch.optim.SGD):

@@ -158,16 +158,16 @@ def test_everything_that_names_a_run_is_in_its_key(change: dict[str, object]) ->
 
 def test_runs_of_other_kernels_are_no_mates(tmp_path: Path) -> None:
     """A stack's runs have the same kernels: those of the libraries' choice never stand beside deterministic ones."""
-    from nondet.study import record as studies
+    from nondet.running.scheduler import Missing
     from nondet.study.design import condition
+    from nondet.study.study import Study
 
     sources = ("init", "kernels")
     wanted = tuple(condition(vary, sources, 5) for vary in ("init", "kernels", "all"))
-    opened = studies.Study(tmp_path, {"recipe": {}}, sources, {"stack": 4}, np.zeros(1), conditions=wanted)
-    planned, free, stacks = opened.planned(), list(opened.planned()), []
-    while free:
-        chosen = studies._choose(opened, free)
-        stacks.append({planned[key].family for key in chosen})
-        free = [key for key in free if key not in chosen]
+    opened = Study(tmp_path, {"recipe": {}}, sources, {"stack": 4}, np.zeros(1), conditions=wanted)
+    missing, stacks = Missing(opened), list[set[tuple[int, bool]]]()
+    while chosen := missing.next_stack(lambda key: True):
+        stacks.append({spec.family for spec in chosen})
+        missing.drop(chosen)
     assert all(len(families) == 1 for families in stacks)
     assert {family for families in stacks for family in families} == {(0, True), (0, False)}

@@ -11,6 +11,7 @@ import pytest
 
 from nondet.errors import Damaged
 from nondet.io.files import sealed, unsealed
+from nondet.running.advice import go_on
 from nondet.study.record import load
 
 HARM = "rm -rf important"
@@ -94,7 +95,7 @@ def test_the_page_of_a_received_study_composes_its_commands(nondet: Callable[...
 def test_what_a_study_names_is_quoted_in_advice(change: dict[str, Any], study: Path, tmp_path: Path) -> None:
     """A shell takes the advice as `nondet run` with words, one printable line, whatever a field holds."""
     seal(study, request={**load(study).request, **change})
-    line = load(study).command_line
+    line = go_on(load(study))
     words = shlex.split(line)
     assert line.isprintable()
     assert (words[:2], words[-2:]) == (["nondet", "run"], ["--study", str(study)])
@@ -120,7 +121,7 @@ def test_what_was_asked_for_is_checked_too(field: str, study: Path) -> None:
     """Where the last command's options are not what nondet writes, those of the conditions stand in their place."""
     before = load(study)
     seal(study, asked={**before.asked, field: [HARM]})
-    assert load(study).command_line == before.command_line
+    assert go_on(load(study)) == go_on(before)
 
 
 def test_a_folder_that_only_a_study_names_is_not_read(nondet: Callable[..., Any], study: Path, tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_the_advice_of_a_study_is_the_command_that_was_given(
     words = ["nondet", "run", str(tiny), "--runs=2", "--vary=init+bit", "--vary=shuffle", "--stack=3", "--set=lr=0.2"]
     words += ["--device=cpu", "--study", str(tmp_path / "s")]
     assert nondet(*words[1:]).code == 0
-    assert shlex.split(load(tmp_path / "s").command_line) == words
+    assert shlex.split(go_on(load(tmp_path / "s"))) == words
 
 
 def test_a_study_that_has_grown_names_each_command_that_makes_it(

@@ -22,7 +22,7 @@ from nondet.sources import seeded_globals, stream
 from nondet.tasks import cifar10, cifar100, load_task, mnist
 from nondet.tasks.augment import Crop, Flip
 from nondet.tasks.options import Options
-from nondet.training.problem import prepare
+from nondet.training.prepare import prepare
 from nondet.training.stack import Stack, make_optimizer, set_rate
 from nondet.training.train import train_stack
 

@@ -4,47 +4,97 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # as type checkers know it; the module typing takes longer to load than all else here
 if TYPE_CHECKING:
-    from nondet.analysis.copies import measure
-    from nondet.errors import BadInput, Damaged
-    from nondet.measures import Measures
-    from nondet.sources import SOURCES
+    from nondet.analysis.measure import measure
+    from nondet.analysis.runs import OpenStudy, Runs
+    from nondet.api import alike, compare, open, plan, plots, report, run, show, stabilize, unstable
+    from nondet.errors import BadInput, Damaged, Stopped
+    from nondet.io.extensions import register
+    from nondet.kinds import Kind
+    from nondet.measures.figure import Figure, Score
+    from nondet.measures.measured import Measures
+    from nondet.sources import SOURCES, Source
+    from nondet.stats.estimate import Estimate
     from nondet.study.design import Condition
     from nondet.tasks.augment import Crop, Flip
     from nondet.tasks.task import Recipe, Task
 
 __version__ = "0.2.0"
 
+_HOMES = {
+    "analysis.runs": ("OpenStudy", "Runs"),
+    "analysis.measure": ("measure",),
+    "api": (
+        "alike",
+        "compare",
+        "open",
+        "plan",
+        "plots",
+        "report",
+        "run",
+        "show",
+        "stabilize",
+        "unstable",
+    ),
+    "errors": ("BadInput", "Damaged", "Stopped"),
+    "io.extensions": ("register",),
+    "kinds": ("Kind",),
+    "measures.figure": ("Figure", "Score"),
+    "measures.measured": ("Measures",),
+    "sources": ("SOURCES", "Source"),
+    "stats.estimate": ("Estimate",),
+    "study.design": ("Condition",),
+    "tasks.augment": ("Crop", "Flip"),
+    "tasks.task": ("Recipe", "Task"),
+}
 __all__ = [
     "SOURCES",
     "BadInput",
     "Condition",
     "Crop",
     "Damaged",
+    "Estimate",
+    "Figure",
     "Flip",
+    "Kind",
     "Measures",
+    "OpenStudy",
     "Recipe",
+    "Runs",
+    "Score",
+    "Source",
+    "Stopped",
     "Task",
+    "alike",
+    "compare",
     "measure",
+    "open",
+    "plan",
+    "plots",
+    "register",
+    "report",
+    "run",
+    "show",
+    "stabilize",
+    "unstable",
 ]
-
-_HOMES = (
-    ("errors", ("BadInput", "Damaged")),
-    ("measures", ("Measures",)),
-    ("analysis.copies", ("measure",)),
-    ("study.design", ("Condition",)),
-    ("sources", ("SOURCES",)),
-    ("tasks.task", ("Recipe", "Task")),
-    ("tasks.augment", ("Crop", "Flip")),
-)
 
 
 def __getattr__(name: str) -> object:
     """Each public name is imported when it is first asked for, so that `import nondet` costs nothing."""
-    for module, names in _HOMES:
+    for module, names in _HOMES.items():
         if name in names:
             found = globals()[name] = getattr(import_module(f"nondet.{module}"), name)
+            _say_how_records_print()
             return found
     raise AttributeError(f"module 'nondet' has no attribute {name!r}")
+
+
+def _say_how_records_print() -> None:
+    """Records lie far below the reports; what knows both is this file alone."""
+    forms = import_module("nondet.record").FORMS
+    if not forms:
+        for form in ("text", "html"):
+            forms[form] = lambda found, form=form: getattr(import_module("nondet.reporting.shown"), f"as_{form}")(found)
 
 
 def __dir__() -> list[str]:

@@ -8,30 +8,115 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Generator, Mapping
+import re
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
+from nondet.errors import BadInput
+
 FIXED_SEED = 1
 """The seed of every source that a condition holds fixed (the protocol's choice)."""
 
-SOURCES: Mapping[str, str] = MappingProxyType(
+
+def is_name(name: str) -> bool:
+    """Whether a source may be called so: it stands in commands, in names of conditions and in tables."""
+    return bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name))
+
+
+@dataclass(frozen=True)
+class Source:
+    """What can vary between two trainings. One of your own needs a name alone: `nondet.Source("labelnoise")`.
+
+    name: as in tables and in `--vary`. text: what varies, in words. causes: why it may reach no output.
+    in_all: whether `all` varies it too. seeded: whether it has random numbers: those without cannot be crossed, since
+        their numbers only tell runs apart. at_start: whether it has had its effect before a later onset comes.
+    """
+
+    name: str
+    text: str = ""
+    causes: str = "nothing is drawn from it or changed by what is drawn, or the learning rate is 0"
+    in_all: bool = True
+    seeded: bool = True
+    at_start: bool = False
+
+    def __post_init__(self) -> None:
+        if not is_name(self.name) or self.name in ("all", "crossed", "deterministic"):
+            raise BadInput(
+                "a source's name must be letters, digits, _, . and -, beginning with a letter, and not all, crossed or "
+                f"deterministic (got {self.name!r}); choose another"
+            )
+
+    def __str__(self) -> str:
+        return self.text or self.name
+
+
+SOURCES: Mapping[str, Source] = MappingProxyType(
     {
-        "init": "the model's initial parameters",
-        "shuffle": "the order of the training examples in each epoch",
-        "augment": "the random crops and flips of the training images",
-        "dropout": "the masks of the model's dropout layers",
-        "order": "the place of the examples inside each mini-batch: the same update, summed in another order",
-        "kernels": "CUDA's nondeterministic kernels in place of the deterministic ones",
-        "bit": "one weight, moved to the next float up or down before training or at the onset",
+        source.name: source
+        for source in (
+            Source(
+                "init",
+                "the model's initial parameters",
+                "the model's constructor seeds the generators itself (torch.manual_seed), draws from a generator of "
+                "its own, or loads fixed weights",
+                at_start=True,
+            ),
+            Source(
+                "shuffle",
+                "the order of the training examples in each epoch",
+                "the learning rate is 0, or there is one training example",
+            ),
+            Source(
+                "augment",
+                "the random crops and flips of the training images",
+                "the augmentation draws from a generator of its own and not from the one it is given, it changes "
+                "nothing (such as a crop without padding), or the learning rate is 0",
+            ),
+            Source(
+                "dropout",
+                "the masks of the model's dropout layers",
+                "what the dropout layers change reaches no output, their probability is so small that nothing is "
+                "dropped, or the learning rate is 0",
+            ),
+            Source(
+                "order",
+                "the place of the examples inside each mini-batch: the same update, summed in another order",
+                "a mini-batch is one example, its sums are exact in any order, or the learning rate is 0",
+            ),
+            Source(
+                "kernels",
+                "CUDA's nondeterministic kernels in place of the deterministic ones",
+                "no operation of this training has a nondeterministic kernel",
+                seeded=False,
+            ),
+            Source(
+                "bit",
+                "one weight, moved to the next float up or down before training or at the onset",
+                "the weights that are changed reach no output (--set bit=NAME chooses another parameter), or the "
+                "change is rounded away",
+                in_all=False,
+            ),
+        )
     }
 )
 """Sources by name, in the order of every table. With the fixed seed, `order` and `bit` change nothing.
 
 `kernels` has no random numbers of its own: its fixed seed means the deterministic kernels, every other seed those that
 the libraries choose, and the number only tells runs apart."""
+
+
+def source_called(name: str) -> Source:
+    """The source of this name; one that nondet does not know is a task's own."""
+    return SOURCES[name] if name in SOURCES else Source(name if is_name(name) else "unnamed")
+
+
+def in_all(sources: Sequence[str]) -> tuple[str, ...]:
+    """Those of a task's sources that `all` varies."""
+    return tuple(name for name in sources if source_called(name).in_all)
 
 
 def stream(source: str, seed: int, *place: int) -> np.random.Generator:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nondet.analysis.arm import METRICS, Arm
+from nondet.analysis.arms import Arm
 from nondet.analysis.compare import compare
 from nondet.analysis.independence import pairs, separated, without_copies
 from nondet.analysis.plan import plan_from
+from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
 from nondet.io.files import sealed
+from nondet.kinds import CLASSIFICATION
 
 Nondet = Callable[..., Any]
 
@@ -61,8 +63,8 @@ def arm(values: list[float], name: str = "arm", seeds: list[int] | None = None, 
     digests = tuple(f"{name} {place}" for place in range(len(values)))
     return Arm(
         name=name,
-        kind="logits",
-        metric=METRICS["accuracy"],
+        runs=Runs(name, CLASSIFICATION, np.zeros(50, dtype=np.int64), {}),
+        metric=CLASSIFICATION.scores[0],
         values=np.array(values, dtype=float),
         predictions=rng.integers(0, 3, size=(len(values), 50)),
         labels=np.zeros(50, dtype=np.int64),
@@ -341,7 +343,7 @@ def test_runs_that_do_not_vary_have_no_interval() -> None:
     assert (found.difference.low, found.p_value, found.verdict) == (None, pytest.approx(2 / 924), "better")
     equal = compare([arm([90.0] * 3, "a"), arm([90.0] * 3, "b", None, 1)], margin=5)[0]
     assert (equal.verdict, equal.more_runs, equal.superiority) == ("undecided", None, 0.5)
-    json.dumps([found.as_dict(), equal.as_dict()], allow_nan=False)
+    json.dumps([found.to_dict(), equal.to_dict()], allow_nan=False)
 
 
 # --- studies -----------------------------------------------------------------------------------------------------
@@ -398,14 +400,14 @@ def test_conditions_are_listed(nondet: Nondet, study: Path) -> None:
     """Without a condition `all`, or with a name that is none, the sentence lists the conditions there are."""
     ran = nondet("compare", study, f"{study}:nope")
     assert ran.code == 2
-    assert "name one of init, shuffle, order, bit, all as" in ran.err
+    assert "choose one of init, shuffle, order, bit, all, as" in ran.err
     several = [{"name": n, "vary": n.split("+"), "runs": 3, "onset": 0} for n in ("init", "init+shuffle")]
     rewrite(study, conditions=several)
     ran = nondet("compare", study, study)
     assert ran.code == 2
-    assert "has several conditions; name one of init, init+shuffle" in ran.err
+    assert "has several conditions, and none is called all; choose one of init, init+shuffle" in ran.err
     rewrite(study, conditions=[], format=2, crossed={"vary": ["init", "shuffle"], "levels": 2})
-    assert "has no condition to compare" in nondet("compare", study, study).err
+    assert "must have a condition (got none: the runs of a crossed design" in nondet("compare", study, study).err
 
 
 def test_unfinished_conditions_say_so(nondet: Nondet, study: Path) -> None:

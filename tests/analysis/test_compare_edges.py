@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nondet.analysis.arm import METRICS, Arm
+from nondet.analysis.arms import Arm
 from nondet.analysis.compare import compare
+from nondet.analysis.runs import Runs
+from nondet.kinds import CLASSIFICATION, LANGUAGE
 from nondet.reporting.decisions import comparison_tables, comparison_words, method_words
 
 Nondet = Callable[..., Any]
@@ -21,8 +23,8 @@ def arm(values: list[float], name: str, seeds: list[int] | None = None, digests:
     rng = np.random.Generator(np.random.Philox(len(values)))
     return Arm(
         name=name,
-        kind="logits",
-        metric=METRICS["accuracy"],
+        runs=Runs(name, CLASSIFICATION, np.zeros(50, dtype=np.int64), {}),
+        metric=CLASSIFICATION.scores[0],
         values=np.array(values),
         predictions=rng.integers(0, 3, size=(len(values), 50)),
         labels=np.zeros(50, dtype=np.int64),
@@ -128,7 +130,7 @@ def test_some_pairs_that_go_opposite_ways_are_counted_in() -> None:
         (apart.difference.high or 0) - (apart.difference.low or 0)
     )
     assert "which widens the interval" in method_words(found)
-    assert (found.as_dict()["method"], found.as_dict()["pairs"]) == ("widened", 8)
+    assert (found.to_dict()["method"], found.to_dict()["pairs"]) == ("widened", 8)
     assert next(iter(comparison_tables([found])))[1][6] == ["compared as", "", "runs, 8 pairs counted in"]
 
 
@@ -153,9 +155,7 @@ def test_a_margin_is_not_offered_where_it_cannot_help() -> None:
 
 def test_large_figures_are_short() -> None:
     """The perplexity of a diverged run may have a hundred digits; three are shown."""
-    a, b = (
-        Arm(**{**vars(arm(v, n)), "metric": METRICS["perplexity"]}) for v, n in (([1e99, 2e99], "a"), ([5, 6], "b"))
-    )
+    a, b = (Arm(**{**vars(arm(v, n)), "metric": LANGUAGE.scores[0]}) for v, n in (([1e99, 2e99], "a"), ([5, 6], "b")))
     assert "1.5e+99 (95 %" in comparison_words(compare([a, b])[0])
 
 

@@ -95,8 +95,8 @@ def test_the_api_has_the_same_rule() -> None:
     found = package.measure(np.concatenate([outputs, outputs[:1]]), LABELS)
     assert dict(found.copies) == {5: 1}
     assert found.runs == 4
-    assert found.as_dict()["disagreement"] == package.measure(outputs, LABELS).disagreement
-    assert "copies" not in package.measure(outputs, LABELS).as_dict()
+    assert found.to_dict()["disagreement"] == package.measure(outputs, LABELS)["disagreement"].value
+    assert "copies" not in package.measure(outputs, LABELS).to_dict()
     with pytest.raises(BadInput, match="all 2 of these have equal outputs, and count as one run"):
         package.measure(outputs[[0, 0]], LABELS)
 

@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from scipy import integrate, stats
 
-from nondet.data import decode, streamed
+from nondet.data import decode, decoders
 from nondet.data.decode import AREA, DRAWS, RATIO, crop_box, read_image, test_pixels, training_pixels
-from nondet.data.streamed import Decoders, Streamed, decoder_count
+from nondet.data.decoders import Decoders, decoder_count
+from nondet.data.streamed import Streamed
 from nondet.data.trees import Tree, list_part
 from nondet.errors import BadInput
 
@@ -315,7 +316,7 @@ def test_workers_end_when_closed(tree: Tree) -> None:
 def test_workers_end_with_a_killed_main_process() -> None:
     """The pipe that they inherit is closed only when the last of them is gone."""
     script = (
-        "import os; from nondet.data.streamed import Decoders; "
+        "import os; from nondet.data.decoders import Decoders; "
         "d = Decoders(2); print(d.submit(os.getpid)() != os.getpid(), flush=True); os.kill(os.getpid(), 9)"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
@@ -333,7 +334,7 @@ def test_a_worker_needs_no_torch() -> None:
 def test_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """One less than the cores, none for few images, or what NONDET_DECODERS says, which must be a number."""
     monkeypatch.delenv("NONDET_DECODERS", raising=False)
-    monkeypatch.setattr(streamed, "available_cores", lambda: 8)
+    monkeypatch.setattr(decoders, "available_cores", lambda: 8)
     assert decoder_count(1_000_000) == 7
     assert decoder_count(20) == 0
     monkeypatch.setenv("NONDET_DECODERS", "3")

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from nondet.data import trees
-from nondet.data.streamed import Decoders, Streamed
+from nondet.data.decoders import Decoders
+from nondet.data.streamed import Streamed
 from nondet.data.trees import find_broken, list_part, read_tree
 from nondet.errors import BadInput
 from nondet.sources import seeded_globals

@@ -111,7 +111,7 @@ def test_a_damaged_snapshot_is_not_used(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_before_a_change_of_the_disk(
     driver: Path, nondet: Nondet, tiny: Path, tmp_path: Path, step: int
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measuring import measure
 
 from nondet import measures
 from nondet.errors import BadInput
@@ -38,7 +39,7 @@ def test_checked_leaves_a_mapped_file_on_disk(tmp_path: Path) -> None:
     mapped[:] = np.random.default_rng(0).normal(size=mapped.shape)
     kept, _ = measures.checked(mapped, np.zeros(5, int))
     assert np.shares_memory(kept, mapped)
-    assert measures.measure(mapped, np.zeros(5, int)) == measures.measure(np.array(mapped), np.zeros(5, int))
+    assert measure(mapped, np.zeros(5, int)) == measure(np.array(mapped), np.zeros(5, int))
 
 
 def test_measures_leave_their_input_alone() -> None:
@@ -46,7 +47,7 @@ def test_measures_leave_their_input_alone() -> None:
     outputs = np.random.default_rng(0).normal(size=(3, 5, 2))
     labels = np.array([0, 1, 0, 1, 1])
     before = outputs.copy(), labels.copy()
-    measures.measure(outputs, labels)
+    measure(outputs, labels)
     np.testing.assert_array_equal(outputs, before[0])
     np.testing.assert_array_equal(labels, before[1])
 
@@ -120,7 +121,7 @@ def test_labels_that_cannot_be_measured(labels: Any, message: str) -> None:
         measures.cross_entropy,
         measures.ensemble_accuracy_delta,
         measures.ensemble_cross_entropy_delta,
-        measures.measure,
+        measure,
     ],
 )
 def test_every_labelled_measure_checks_both(call: Any) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from measuring import NAMES, measure
 from scipy import special, stats
 
 from nondet import measures
+from nondet.kinds import CLASSIFICATION
 from nondet.measures import by_example
-from nondet.measures.figures import DISTANCE_FROM, Figure, uncertainties
-from nondet.measures.summary import NAMES
-from nondet.stats.intervals import Uncertainty
+from nondet.measures.figure import Figure
+from nondet.stats.estimate import Estimate
+from nondet.stats.intervals import mean_estimate, pairwise_error, pairwise_estimate
 
 
 def drawn(rng: np.random.Generator, runs: int, examples: int) -> tuple[Any, Any]:
@@ -42,9 +46,9 @@ def test_what_examples_add_does_not_depend_on_tiles(
 ) -> None:
     """Reading one or seven examples at a time gives the errors and intervals of reading all at once."""
     outputs, labels = sample(runs=8)
-    whole = measures.measure(outputs, labels, examples=True).uncertainties
+    whole = measure(outputs, labels, examples=True).estimates
     monkeypatch.setattr("nondet.measures.by_example.TILE", examples * 8)
-    for name, u in measures.measure(outputs, labels, examples=True).uncertainties.items():
+    for name, u in measure(outputs, labels, examples=True).estimates.items():
         assert (u.error, u.low, u.high) == pytest.approx((whole[name].error, whole[name].low, whole[name].high)), name
 
 
@@ -52,7 +56,7 @@ def test_degree_two_agrees_with_the_jackknife() -> None:
     """Of means over partners, an example's own variance over runs is the jackknife's."""
     outputs, _ = drawn(np.random.default_rng(1), 6, 30)
     apart = np.stack([(outputs.argmax(2) != run.argmax(1)).sum(axis=0) for run in outputs]) / 5
-    both = np.mean([measures.pairwise_error(apart[:, e]) ** 2 for e in range(30)])
+    both = np.mean([pairwise_error(apart[:, e]) ** 2 for e in range(30)])
     expected = (apart.mean(axis=0).var(ddof=1) - both) / 30
     assert by_example.added_variance(apart, 2) == pytest.approx(max(0.0, expected), rel=1e-12)
 
@@ -106,8 +110,8 @@ def test_tables_have_the_measures_means(sample: Callable[..., Any]) -> None:
     outputs, labels = sample(runs=9)
     table = by_example.losses_by_example(outputs, labels)
     np.testing.assert_allclose(table.mean(axis=1), measures.cross_entropy(outputs, labels), rtol=1e-12)
-    alone = measures.measure(outputs, labels).uncertainties
-    both = measures.measure(outputs, labels, examples=True).uncertainties
+    alone = measure(outputs, labels).estimates
+    both = measure(outputs, labels, examples=True).estimates
     for name in NAMES:
         assert both[name].error >= alone[name].error
         assert both[name].low <= alone[name].low
@@ -118,7 +122,7 @@ def test_equal_runs_still_have_an_accuracy_of_this_test_set() -> None:
     """Runs that never differ have the binomial error of a share in their mean accuracy, and none in their SD."""
     outputs, labels = drawn(np.random.default_rng(4), 1, 100)
     for runs in (2, 5):
-        record = measures.measure(outputs.repeat(runs, axis=0), labels, examples=True).as_dict()
+        record = measure(outputs.repeat(runs, axis=0), labels, examples=True).to_dict()
         share = record["accuracy"]["mean"] / 100
         assert record["errors"]["accuracy.mean"] == pytest.approx(100 * math.sqrt(share * (1 - share) / 99))
         assert record["intervals"]["accuracy.sd"] == [0.0, 0.0]
@@ -127,11 +131,11 @@ def test_equal_runs_still_have_an_accuracy_of_this_test_set() -> None:
 
 def test_widths_are_summed_in_squares() -> None:
     """On the figure's own scale, and on the logarithm of its distance from a value."""
-    u = by_example.widened(Uncertainty(3.0, 4.0, 16.0), 10.0, 16.0, 10**9, None)
+    u = by_example.widened(Estimate(10.0, 3.0, 4.0, 16.0), 16.0, 10**9, None)
     half = 1.959964 * 4
     expected = (5.0, 10 - math.hypot(6, half), 10 + math.hypot(6, half))
     assert (u.error, u.low, u.high) == pytest.approx(expected, rel=1e-5)
-    u = by_example.widened(Uncertainty(0.3, 0.5, 0.9), 0.8, 0.01, 10**9, 1.0)
+    u = by_example.widened(Estimate(0.8, 0.3, 0.5, 0.9), 0.01, 10**9, 1.0)
     up, down = math.hypot(math.log(0.5 / 0.2), 1.959964 * 0.1 / 0.2), math.hypot(math.log(2), 1.959964 * 0.1 / 0.2)
     assert (u.low, u.high) == pytest.approx((1 - 0.2 * math.exp(up), 1 - 0.2 * math.exp(-down)), rel=1e-5)
 
@@ -142,7 +146,7 @@ def test_a_share_has_wilsons_limits() -> None:
     for wrong in (0, 3, 200):
         outputs = np.zeros((3, 400, 2))
         outputs[:, :wrong, 1] = 1.0
-        low, high = measures.measure(outputs, labels, examples=True).as_dict()["intervals"]["accuracy.mean"]
+        low, high = measure(outputs, labels, examples=True).to_dict()["intervals"]["accuracy.mean"]
         scipys = stats.binomtest(400 - wrong, 400).proportion_ci(method="wilson")
         assert (low, high) == pytest.approx((100 * scipys.low, 100 * scipys.high), abs=0.02)
 
@@ -155,15 +159,15 @@ def test_coverage_with_few_wrong_examples() -> None:
     for _ in range(600):
         right = rng.normal(mean, 2, size=100) + rng.normal(size=(5, 100)) > 0
         table, accuracies = 100.0 * right, 100.0 * right.mean(axis=1)
-        over_runs, added = measures.mean_uncertainty(accuracies), by_example.added_variance(table)
-        u = by_example.widened_share(over_runs, accuracies.mean(), added, 100)
+        over_runs, added = mean_estimate(accuracies), by_example.added_variance(table)
+        u = by_example.widened_share(over_runs, added, 100)
         held += u.low <= 98 <= u.high
     assert 0.92 - 0.011 <= held / 600 <= 0.98 + 0.006
 
 
 def test_an_end_that_rounds_to_its_origin_can_be_widened() -> None:
     """Three runs can have an interval that ends at 1 in float64; drawing the examples makes it no narrower."""
-    u = by_example.widened(Uncertainty(2e-4, -9e30, 1.0), 0.9998, 8e-5, 20, 1.0)
+    u = by_example.widened(Estimate(0.9998, 2e-4, -9e30, 1.0), 8e-5, 20, 1.0)
     assert u.error == pytest.approx(math.hypot(2e-4, math.sqrt(8e-5)))
     assert u.low <= -9e30
     assert u.high == 1.0
@@ -171,8 +175,8 @@ def test_an_end_that_rounds_to_its_origin_can_be_widened() -> None:
 
 def test_an_interval_beyond_all_numbers_is_none() -> None:
     """Where the examples leave a large figure unknown by a factor that no number holds, it has an error alone."""
-    large = {"cross_entropy.sd": Figure(1e9, Uncertainty(1e8, 8e8, 2e9), 1e26)}
-    (found,) = uncertainties(large, 2).values()
+    figure = Figure("any.sd", lambda answers: Estimate(1e9, 1e8, 8e8, 2e9), origin=0.0, added=lambda answers: 1e26)
+    found = figure.estimate(SimpleNamespace(equal=False), 2)
     assert found.error == pytest.approx(1e13)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
@@ -182,6 +186,7 @@ def test_coverage_of_runs_and_examples() -> None:
     """Intervals hold the truth in about 95 cases of 100 with both drawn anew; those over runs alone in far fewer."""
     rng = np.random.default_rng(5)
     names = ("accuracy.mean", "disagreement", "correlation.pearson")
+    origins = {figure.name: figure.origin for figure in CLASSIFICATION.figures}
     cases, held, alone = 200, dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     truth: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(60):
@@ -194,7 +199,7 @@ def test_coverage_of_runs_and_examples() -> None:
         predicted = outputs.argmax(axis=2)
         right = predicted == labels
         found = {
-            "accuracy.mean": (100 * right.mean(), measures.mean_uncertainty(100 * right.mean(axis=1))),
+            "accuracy.mean": (100 * right.mean(), mean_estimate(100 * right.mean(axis=1))),
             "disagreement": _pairs(measures.disagreement_by_run(predicted), 0.0),
             "correlation.pearson": _pairs(measures.correlation_by_run(outputs), 1.0),
         }
@@ -204,7 +209,7 @@ def test_coverage_of_runs_and_examples() -> None:
             "correlation.pearson": by_example.correlation_added(outputs, "pearson"),
         }
         for name, (value, u) in found.items():
-            wide = by_example.widened(u, value, added[name], 80, DISTANCE_FROM.get(name))
+            wide = by_example.widened(replace(u, value=value), added[name], 80, origins[name])
             held[name] += wide.low <= np.mean(truth[name]) <= wide.high
             alone[name] += u.low <= np.mean(truth[name]) <= u.high
     for name in names:
@@ -213,5 +218,5 @@ def test_coverage_of_runs_and_examples() -> None:
     assert alone["disagreement"] / cases < 0.8
 
 
-def _pairs(rows: Any, origin: float) -> tuple[float, Uncertainty]:
-    return rows.mean(), measures.pairwise_uncertainty(rows, distance_from=origin)
+def _pairs(rows: Any, origin: float) -> tuple[float, Estimate]:
+    return rows.mean(), pairwise_estimate(rows, distance_from=origin)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measuring import measure
 from scipy import special, stats
 
 from nondet import measures
@@ -248,8 +249,8 @@ class TestSampledPairs:
             sizes = [len(group) for group in groups]
             assert max(sizes) <= 10
             assert max(sizes) - min(sizes) <= 1
-            assert measures.sampled_pairs(runs) == sum(size * (size - 1) // 2 for size in sizes)
-        assert measures.sampled_pairs(20) is None
+            assert ensemble.sampled_pairs(runs) == sum(size * (size - 1) // 2 for size in sizes)
+        assert ensemble.sampled_pairs(20) is None
 
     def test_a_run_is_compared_with_its_group(self, sample: Callable[..., Any]) -> None:
         """A run's figure is that of its group taken by itself."""
@@ -272,24 +273,24 @@ class TestSampledPairs:
 
     def test_the_record_says_how_many(self, sample: Callable[..., Any]) -> None:
         """JSON names the sampled figures and counts their pairs; failed runs are in none; all pairs need no word."""
-        record = measures.measure(*sample(runs=25), failed=3)
-        pairs = measures.sampled_pairs(25)
+        record = measure(*sample(runs=25), failed=3)
+        pairs = ensemble.sampled_pairs(25)
         expected = {"ensemble_delta.accuracy": pairs, "ensemble_delta.cross_entropy": pairs}
-        assert record.as_dict()["sampled_pairs"] == expected
-        assert "sampled_pairs" not in measures.measure(*sample(runs=20), failed=3).as_dict()
+        assert record.to_dict()["sampled_pairs"] == expected
+        assert "sampled_pairs" not in measure(*sample(runs=20), failed=3).to_dict()
 
     def test_equal_runs_gain_nothing(self, sample: Callable[..., Any]) -> None:
         """Sampled pairs of equal runs give exactly 0."""
         outputs, labels = sample(runs=1)
-        record = measures.measure(np.repeat(outputs, 33, axis=0), labels)
-        assert record.ensemble_delta == measures.EnsembleDelta(0.0, 0.0)
+        record = measure(np.repeat(outputs, 33, axis=0), labels)
+        assert [record[f"ensemble_delta.{name}"].value for name in ("accuracy", "cross_entropy")] == [0.0, 0.0]
 
 
 def test_predicted_classes_alone(sample: Callable[..., Any]) -> None:
     """Classes give the accuracy and disagreement that their logits give, and null for the rest."""
     outputs, labels = sample()
-    whole = measures.measure(outputs, labels).as_dict()
-    alone = measures.measure_predictions(measures.predictions(outputs), labels).as_dict()
+    whole = measure(outputs, labels).to_dict()
+    alone = measure(measures.predictions(outputs), labels).to_dict()
     assert (alone["accuracy"], alone["disagreement"]) == (whole["accuracy"], whole["disagreement"])
     assert (alone["runs"], alone["failed"]) == (5, 0)
     for name in ("cross_entropy", "correlation", "ensemble_delta"):
@@ -308,4 +309,4 @@ def test_predicted_classes_alone(sample: Callable[..., Any]) -> None:
 def test_labels_that_do_not_fit_classes(labels: Any, message: str) -> None:
     """Labels of another test set are refused."""
     with pytest.raises(BadInput, match=message):
-        measures.measure_predictions([[0, 1, 2], [0, 1, 1]], labels)
+        measure([[0, 1, 2], [0, 1, 1]], labels)

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from measuring import measure
 
 from nondet import measures
 from nondet.errors import BadInput
+from nondet.measures.measured import Measures
 
 repeatable = settings(max_examples=60)
 
@@ -39,10 +41,10 @@ def studies(draw: Callable[..., Any]) -> tuple[Any, Any]:
     return outputs, draw(hnp.arrays("int64", examples, elements=st.integers(0, classes - 1)))
 
 
-def numbers(record: measures.Measures) -> list[float]:
+def numbers(record: Measures) -> list[float]:
     """Every number of a record, None as nan."""
     flat: list[Any] = []
-    for value in record.as_dict().values():
+    for value in record.to_dict().values():
         flat += value.values() if isinstance(value, dict) else [value]
     parts = [part for value in flat for part in (value if isinstance(value, list) else [value])]
     return [math.nan if value is None else value for value in parts]
@@ -52,7 +54,7 @@ def test_record_holds_each_measure(sample: Callable[..., Any]) -> None:
     """Each field is the function of its name, and failed runs count among the runs."""
     outputs, labels = sample()
     right, loss = measures.accuracy(outputs, labels), measures.cross_entropy(outputs, labels)
-    record = measures.measure(outputs, labels, failed=2).as_dict()
+    record = measure(outputs, labels, failed=2).to_dict()
     assert list(record.pop("errors")) == list(record.pop("intervals"))
     split = dataclasses.asdict(measures.accuracy_variance(measures.predictions(outputs), labels))
     assert split.pop("examples") == len(labels)
@@ -73,21 +75,21 @@ def test_record_holds_each_measure(sample: Callable[..., Any]) -> None:
 
 def test_record_is_plain_json(sample: Callable[..., Any]) -> None:
     """All numbers are Python's own, so the record survives a strict JSON round trip."""
-    record = measures.measure(*sample(dtype="float16")).as_dict()
+    record = measure(*sample(dtype="float16")).to_dict()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
-    assert {type(value) for value in numbers(measures.measure(*sample(dtype="float16")))} == {int, float}
+    assert {type(value) for value in numbers(measure(*sample(dtype="float16")))} == {int, float}
 
 
 def test_no_correlation_is_null() -> None:
     """A constant run leaves nan in the record and None in its JSON."""
-    record = measures.measure(np.zeros((3, 4, 2)), [0, 1, 0, 1])
-    assert math.isnan(record.correlation.pearson)
-    assert record.as_dict()["correlation"] == {"pearson": None, "spearman": None}
+    record = measure(np.zeros((3, 4, 2)), [0, 1, 0, 1])
+    assert math.isnan(record["correlation.pearson"].value)
+    assert record.to_dict()["correlation"] == {"pearson": None, "spearman": None}
 
 
 def test_record_cannot_be_changed(sample: Callable[..., Any]) -> None:
     """A record is frozen."""
-    record = measures.measure(*sample())
+    record = measure(*sample())
     with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'runs'"):
         record.runs = 3  # type: ignore[misc]
 
@@ -95,16 +97,16 @@ def test_record_cannot_be_changed(sample: Callable[..., Any]) -> None:
 def test_negative_failures_are_refused() -> None:
     """A negative number of failed runs is refused in one sentence."""
     with pytest.raises(BadInput, match=r"failed runs must be 0 or more \(got -1\)"):
-        measures.measure(np.zeros((2, 1, 2)), [0], failed=-1)
+        measure(np.zeros((2, 1, 2)), [0], failed=-1)
 
 
 def test_largest_logits_are_measured() -> None:
     """The largest logits that pass the check overflow nowhere."""
     outputs = np.array([[[1e100, -1e100]], [[-1e100, 1e100]]])
-    record = measures.measure(outputs, [0])
-    assert record.cross_entropy.mean == 1e100
-    assert record.ensemble_delta.cross_entropy == -1e100
-    assert record.correlation.pearson == pytest.approx(-1.0)
+    record = measure(outputs, [0])
+    assert record["cross_entropy.mean"].value == 1e100
+    assert record["ensemble_delta.cross_entropy"].value == -1e100
+    assert record["correlation.pearson"].value == pytest.approx(-1.0)
 
 
 @repeatable
@@ -113,13 +115,11 @@ def test_order_of_runs_is_irrelevant(study: tuple[Any, Any], seed: int) -> None:
     """Runs in another order give the same record, up to the last digits of the pairwise sums."""
     outputs, labels = study
     order = np.random.default_rng(seed).permutation(len(outputs))
-    one, other = measures.measure(outputs, labels), measures.measure(outputs[order], labels)
-    assert (one.accuracy, one.cross_entropy, one.disagreement) == (
-        other.accuracy,
-        other.cross_entropy,
-        other.disagreement,
-    )
-    assert one.ensemble_delta.accuracy == other.ensemble_delta.accuracy
+    one, other = measure(outputs, labels), measure(outputs[order], labels)
+    for name in ("accuracy.mean", "accuracy.sd", "cross_entropy.mean", "cross_entropy.sd"):
+        assert one[name] == other[name]
+    assert one["disagreement"].value == other["disagreement"].value
+    assert one["ensemble_delta.accuracy"].value == other["ensemble_delta.accuracy"].value
     assert numbers(one) == pytest.approx(numbers(other), rel=1e-12, abs=1e-12, nan_ok=True)
 
 
@@ -129,13 +129,11 @@ def test_order_of_examples_is_irrelevant(study: tuple[Any, Any], seed: int) -> N
     """Examples in another order give the same record; Spearman's ties follow the order, so there only without them."""
     outputs, labels = study
     order = np.random.default_rng(seed).permutation(len(labels))
-    one, other = measures.measure(outputs, labels), measures.measure(outputs[:, order], labels[order])
+    one, other = measure(outputs, labels), measure(outputs[:, order], labels[order])
     if any(len(np.unique(run)) < run.size for run in outputs):
         one, other = (
             dataclasses.replace(
-                record,
-                correlation=dataclasses.replace(record.correlation, spearman=0.0),
-                uncertainties={n: u for n, u in record.uncertainties.items() if n != "correlation.spearman"},
+                record, estimates={n: u for n, u in record.estimates.items() if n != "correlation.spearman"}
             )
             for record in (one, other)
         )
@@ -147,16 +145,16 @@ def test_order_of_examples_is_irrelevant(study: tuple[Any, Any], seed: int) -> N
 def test_equal_runs_do_not_differ_at_all(study: tuple[Any, Any], copies: int) -> None:
     """Copies of one run vary by exactly 0, disagree nowhere, correlate at exactly 1 and gain exactly nothing."""
     outputs, labels = study
-    record = measures.measure(np.repeat(outputs[:1], copies, axis=0), labels)
-    for spread in (record.accuracy, record.cross_entropy):
-        assert (spread.sd, spread.sd_error) == (0.0, 0.0)
-    assert record.disagreement == 0.0
-    assert record.ensemble_delta == measures.EnsembleDelta(0.0, 0.0)
+    record = measure(np.repeat(outputs[:1], copies, axis=0), labels)
+    for spread in (record["accuracy.sd"], record["cross_entropy.sd"]):
+        assert (spread.value, spread.error) == (0.0, 0.0)
+    assert record["disagreement"].value == 0.0
+    assert record.to_dict()["ensemble_delta"] == {"accuracy": 0.0, "cross_entropy": 0.0}
     if len(np.unique(outputs[0])) > 1:
-        assert record.correlation == measures.Correlation(1.0, 1.0)
+        assert record.to_dict()["correlation"] == {"pearson": 1.0, "spearman": 1.0}
     else:
-        assert math.isnan(record.correlation.pearson)
-        assert math.isnan(record.correlation.spearman)
+        assert math.isnan(record["correlation.pearson"].value)
+        assert math.isnan(record["correlation.spearman"].value)
 
 
 @repeatable
@@ -165,17 +163,17 @@ def test_every_measure_keeps_its_bounds(study: tuple[Any, Any]) -> None:
     """Percentages, correlations, spreads and gains stay in their ranges."""
     outputs, labels = study
     runs = len(outputs)
-    record = measures.measure(outputs, labels)
-    assert 0 <= record.accuracy.mean <= 100
-    assert 0 <= record.accuracy.sd <= 50
-    assert 0 <= record.disagreement <= 100
-    assert record.cross_entropy.mean >= 0
-    assert min(record.cross_entropy.sd, record.cross_entropy.sd_error, record.accuracy.sd_error) >= 0
-    for value in dataclasses.astuple(record.correlation):
+    record = measure(outputs, labels)
+    assert 0 <= record["accuracy.mean"].value <= 100
+    assert 0 <= record["accuracy.sd"].value <= 50
+    assert 0 <= record["disagreement"].value <= 100
+    assert record["cross_entropy.mean"].value >= 0
+    assert min(record["cross_entropy.sd"].value, record["cross_entropy.sd"].error, record["accuracy.sd"].error) >= 0
+    for value in (record[f"correlation.{kind}"].value for kind in ("pearson", "spearman")):
         # N rows cannot all point away from each other: the mean over pairs is at least -1/(N-1)
         assert math.isnan(value) or -1 / (runs - 1) - 1e-12 <= value <= 1
-    assert -100 <= record.ensemble_delta.accuracy <= 100
-    assert record.ensemble_delta.cross_entropy <= 0
+    assert -100 <= record["ensemble_delta.accuracy"].value <= 100
+    assert record["ensemble_delta.cross_entropy"].value <= 0
 
 
 @repeatable
@@ -183,6 +181,6 @@ def test_every_measure_keeps_its_bounds(study: tuple[Any, Any]) -> None:
 def test_precision_of_the_input_does_not_matter(study: tuple[Any, Any]) -> None:
     """The same numbers in float64 give the same record to the last bit, and so do numbers in another memory order."""
     outputs, labels = study
-    record = numbers(measures.measure(outputs, labels))
-    np.testing.assert_array_equal(numbers(measures.measure(outputs.astype(np.float64), labels)), record)
-    np.testing.assert_array_equal(numbers(measures.measure(np.asfortranarray(outputs), labels)), record)
+    record = numbers(measure(outputs, labels))
+    np.testing.assert_array_equal(numbers(measure(outputs.astype(np.float64), labels)), record)
+    np.testing.assert_array_equal(numbers(measure(np.asfortranarray(outputs), labels)), record)

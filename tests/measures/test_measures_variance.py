@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measuring import measure
 from scipy import stats
 
 from nondet import measures
 from nondet.errors import BadInput
-from nondet.measures.variance import variance_uncertainty
+from nondet.measures.variance import variance_estimates
+from nondet.stats.intervals import sd_interval
 
 
 def split(right: Any) -> measures.AccuracyVariance:
@@ -92,7 +94,7 @@ def test_coverage(better: float, runs: int) -> None:
     total, training = truth(mean, np.full(50, better))
     cases, held = 600, dict.fromkeys(("total", "test_set", "training"), 0)
     for _ in range(cases):
-        found = variance_uncertainty(drawn(rng, runs, mean, np.full(50, better)))
+        found = variance_estimates(drawn(rng, runs, mean, np.full(50, better)))
         for name, true in (("total", total), ("test_set", total - training), ("training", training)):
             held[name] += found[name].low <= true <= found[name].high
     for name, count in held.items():
@@ -102,14 +104,14 @@ def test_coverage(better: float, runs: int) -> None:
 def test_total_has_the_sds_interval() -> None:
     """Its interval is the square of the SD's, so the table and the split never contradict each other."""
     right = drawn(np.random.default_rng(4), 12, np.linspace(-1, 2, 30), np.full(30, 0.5))
-    found = variance_uncertainty(right)["total"]
-    low, high = measures.sd_interval(100 * right.mean(axis=1))
+    found = variance_estimates(right)["total"]
+    low, high = sd_interval(100 * right.mean(axis=1))
     assert (found.low, found.high) == pytest.approx((low**2, high**2), rel=1e-12)
 
 
 def test_one_example_has_no_split() -> None:
     """Of one test example no covariance is known: null, with the total as it is."""
-    record = measures.measure_predictions([[0], [1], [1]], [1], examples=True).as_dict()
+    record = measure([[0], [1], [1]], [1], examples=True).to_dict()
     assert record["accuracy_variance"]["training"] is None
     assert record["accuracy_variance"]["test_set"] is None
     assert record["accuracy_variance"]["total"] == pytest.approx(1e4 / 3)

@@ -15,6 +15,7 @@ import pytest
 from nondet.analysis.results import read_results
 from nondet.reporting.cards import cards
 from nondet.reporting.page import page, policy
+from nondet.running.advice import go_on
 from nondet.study import record as studies
 
 Nondet = Callable[..., Any]
@@ -158,7 +159,7 @@ def test_the_page_says_what_show_says(page_of: Any, nondet: Nondet, finished: Pa
         if line.startswith("init "):
             assert all(cell in text for cell in re.split(r"\s{2,}", line))
     study = studies.load(finished)
-    assert study.command_line in page_of(finished).text
+    assert go_on(study) in page_of(finished).text
     for name, value in {**study.environment, **study.identity["recipe"]}.items():
         assert name in text
         assert str(value) in text
@@ -281,7 +282,7 @@ def test_an_unfinished_study_has_a_page(nondet: Nondet, study: Path, tmp_path: P
     assert ran.code == 0
     assert "Not finished" in ran.err
     made = Parsed((tmp_path / "some.html").read_text())
-    assert f"Go on with: {opened.command_line}" in made.text
+    assert f"Go on with: {go_on(opened)}" in made.text
     assert [a for a in made.all("svg") if a.get("role")]
 
     shutil.rmtree(study / "runs")

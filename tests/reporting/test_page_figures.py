@@ -153,7 +153,7 @@ def test_disagreements_are_those_of_a_plain_loop() -> None:
     """The heat map holds, for every two runs, the percent of examples that they answer differently."""
     rng = np.random.Generator(np.random.Philox(2))
     answers = rng.integers(3, size=(5, 40)).astype(np.int32)
-    runs = [Seen(0.0, row, np.zeros(1), np.zeros(1)) for row in answers]
+    runs = [Seen(0.0, row, {}) for row in answers]
     matrix = disagreements(runs)
     for a in range(5):
         for b in range(5):

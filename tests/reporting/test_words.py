@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measuring import measure, measure_language
 
 from nondet.analysis.results import ConditionResult, Control, Results
-from nondet.measures import measure, measure_language, measure_predictions
 from nondet.reporting import prose as words
 from nondet.study.design import Condition
 
@@ -28,14 +28,14 @@ def results(measured: dict[str, Any], identical: bool | None = True, text: bool 
 def of_answers(flips: float, runs: int, seed: int = 0, examples: int = 200) -> Any:
     """The measures of runs that answer right but for so large a share of the examples."""
     rng = np.random.default_rng(seed)
-    return measure_predictions((rng.random((runs, examples)) < flips).astype(np.int64), np.zeros(examples, np.int64))
+    return measure((rng.random((runs, examples)) < flips).astype(np.int64), np.zeros(examples, np.int64))
 
 
 def of_skill(skill: float, runs: int, examples: bool) -> Any:
     """The measures of runs some of which are better than others."""
     rng = np.random.default_rng(3)
     margin = rng.normal(0.8, 1, size=400) + skill * rng.normal(size=(runs, 1)) + rng.normal(size=(runs, 400))
-    return measure_predictions((margin < 0).astype(np.int64), np.zeros(400, np.int64), examples=examples)
+    return measure((margin < 0).astype(np.int64), np.zeros(400, np.int64), examples=examples)
 
 
 def test_two_runs_have_no_interval_to_speak_of() -> None:
@@ -116,27 +116,29 @@ def test_another_test_set_is_spoken_of_with_its_own_interval(examples: bool) -> 
     """Intervals over runs alone are called so where the sentence speaks of other examples."""
     said = words.split_words(of_skill(0.4, 30, examples), examples)
     over = "95 % interval" if examples else "95 % interval over runs alone"
-    assert re.search(rf"on a test set without end the SD would be [\d.]+ points \({over} [\d.]+ to [\d.]+\)$", said)
+    assert re.search(
+        rf"on an infinitely large test set the SD would be [\d.]+ points \({over} [\d.]+ to [\d.]+\)$", said
+    )
 
 
 def test_a_rest_that_may_be_chance_is_called_so() -> None:
     """An interval that holds 0 gives a limit, not a figure; an estimate below 0 leaves nothing for other test sets."""
     above, below = of_answers(0.2, 6, 1), of_answers(0.2, 6, 8)
-    assert above.accuracy_variance.training > 0 > below.accuracy_variance.training
+    assert above["accuracy_variance.training"].value > 0 > below["accuracy_variance.training"].value
     for m, text in (
         (above, "; the rest can be chance, and on"),
         (below, "that the finite test set causes by itself; on"),
     ):
         said = words.split_words(m, False)
-        assert f"{text} a test set without end the SD would be at most" in said
-        assert m.uncertainties["accuracy_variance.training"].low <= 0
+        assert f"{text} an infinitely large test set the SD would be at most" in said
+        assert m["accuracy_variance.training"].low <= 0
 
 
 def test_a_small_sd_keeps_its_digits() -> None:
     """No SD is rounded to 0 points."""
     rng = np.random.default_rng(0)
     predicted = (rng.random((40, 3000)) < 0.0005 + 0.001 * rng.random((40, 1))).astype(np.int64)
-    said = words.split_words(measure_predictions(predicted, np.zeros(3000, np.int64)), False)
+    said = words.split_words(measure(predicted, np.zeros(3000, np.int64)), False)
     assert "0.00 points" not in said
     assert re.search(r"at most 0\.0\d+ points|SD would be 0\.0\d+ points", said)
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from nondet import Crop, Flip, Recipe, Task
 from nondet.models.resnet import ResNet
-from nondet.training.problem import Problem, prepare
+from nondet.training.prepare import prepare
+from nondet.training.problem import Problem
 
 CPU = torch.device("cpu")
 

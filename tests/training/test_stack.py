@@ -89,7 +89,7 @@ def test_the_split_into_stacks_does_not_matter() -> None:
 def test_stacks_of_the_digits_width_and_network() -> None:
     """The digits' own network, batch and stack width: slots and neighbours do not matter there either."""
     from nondet.tasks import load_task
-    from nondet.training.problem import prepare
+    from nondet.training.prepare import prepare
 
     task = load_task("digits")
     p = prepare(task, task.recipe.set({"epochs": "1"}), torch.device("cpu"))

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from measuring import measure_language
 from torch import Tensor, nn
 
 from nondet import Recipe, Task
 from nondet.errors import BadInput
-from nondet.measures.language import measure_language, sample_tokens
+from nondet.kinds import LANGUAGE
+from nondet.measures.language import sample_tokens
 from nondet.models.qrnn import QRNN
 from nondet.sources import stream
 from nondet.training import sequences as text
@@ -60,7 +62,7 @@ def problem(model: Any = small, **recipe: Any) -> Problem:
     made = Recipe(**(fields | recipe))
     task = Task(name="small", model=model, train=tokens(188), test=tokens(301), recipe=made)
     dropout = text.try_out(build_model(task, made, 1), *task.train, made, Seen())
-    return Problem(task, made, torch.device("cpu"), task.train, task.test, dropout, SOURCES, {})
+    return Problem(task, made, torch.device("cpu"), task.train, task.test, dropout, SOURCES, {}, LANGUAGE)
 
 
 def seeds(number: int, *vary: str) -> dict[str, int]:
@@ -299,7 +301,7 @@ def test_measures_of_trained_runs() -> None:
         left = train(p, runs)
         arrays = [np.stack([run[name] for run in left]) for name in ("logprob", "prediction", "sample.logits")]
         record = measure_language(*arrays, p.test[1].numpy()[sample_tokens(301)])
-        assert record.perplexity.mean == pytest.approx(np.exp(-arrays[0].mean(1, dtype=np.float64)).mean())
-        assert 0 < record.perplexity.mean < 2 * WORDS
+        assert record["perplexity.mean"].value == pytest.approx(np.exp(-arrays[0].mean(1, dtype=np.float64)).mean())
+        assert 0 < record["perplexity.mean"].value < 2 * WORDS
         same_runs = runs[0] is runs[1]
-        assert (record.perplexity.sd == 0) == (record.ensemble_delta.perplexity == 0) == same_runs
+        assert (record["perplexity.sd"].value == 0) == (record["ensemble_delta.perplexity"].value == 0) == same_runs

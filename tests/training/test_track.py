@@ -10,7 +10,8 @@ import torch
 from problems import problem, seeds
 
 from nondet.errors import BadInput
-from nondet.training.problem import Problem, build_model, prepare
+from nondet.training.prepare import prepare
+from nondet.training.problem import Problem, build_model
 from nondet.training.track import PROBE, probe
 from nondet.training.train import train_stack
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from nondet import Recipe, Task
 from nondet.study.spec import same_task
-from nondet.training.problem import Problem, prepare
+from nondet.training.prepare import prepare
+from nondet.training.problem import Problem
 from nondet.training.trial import fitting_width
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -1,49 +1,94 @@
-"""Reading the arms of a comparison: the runs of a study's condition, or outputs of others."""
+"""The arms of a comparison: runs of a study's condition, or outputs of others, with one number for each run."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from nondet.analysis.arm import METRICS, Arm, Metric, MetricName, answers, digest
-from nondet.analysis.copies import exact_digest
-from nondet.analysis.runs import control_is_zero, is_text, read_run, retrain
-from nondet.errors import BadInput, Damaged
+from nondet.analysis.measure import exact_digest
+from nondet.analysis.runs import OpenStudy, Runs, chosen_condition, control_is_zero
+from nondet.errors import BadInput
 from nondet.io.outputs import is_table, read_labels, read_outputs
-from nondet.measures.arrays import checked, checked_classes, look_like_probabilities, predictions
-from nondet.measures.language import perplexity, token_cross_entropy
-from nondet.measures.variability import accuracy, cross_entropy
-from nondet.stats.values import LARGEST_VALUE
-from nondet.study import record as studies
-from nondet.study.design import NOT_IN_ALL, Condition
+from nondet.kinds import CLASSIFICATION
+from nondet.measures.answers import Answers
+from nondet.measures.figure import Score
+from nondet.running.advice import go_on
+from nondet.sources import in_all
+from nondet.stats.values import LARGEST_VALUE, Floats
+from nondet.study.design import Condition
 from nondet.study.names import own_names
-from nondet.study.record import Study
-from nondet.study.store import Stored
+from nondet.study.record import load
+from nondet.study.study import Study
 
-LOGITS: Sequence[MetricName] = ("accuracy", "cross_entropy")
-CLASSES: Sequence[MetricName] = ("accuracy",)
-TEXT: Sequence[MetricName] = ("perplexity", "cross_entropy")
-"""What each kind of arm can be compared by; the first is the usual."""
+Given = str | Path | OpenStudy | Runs | tuple[ArrayLike, ArrayLike]
+"""What names an arm: a study's folder, `STUDY:condition`, a file or folder of outputs; or a study, runs, or a pair of
+outputs and labels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """Runs of one kind with one number each, and what tells whether they are independent.
+
+    Attributes:
+        runs: the runs. metric: what `values` are. values: one number per run, `(N,)`.
+        classes_alone: whether predicted classes alone are known. numbers: of the runs, counted from 1.
+        digests: of each run's outputs, rounded to float32: the same run in two files has equal ones.
+        exact: of each run's outputs as they are, which tell copies from runs that differ in the last digits.
+        seeds: of each run, those of the sources that vary; None of outputs that no study made.
+        control: whether the study's control is exactly zero; None where that is not known.
+        notes: what a reader must know of the arm, a sentence each.
+    """
+
+    name: str
+    runs: Runs
+    metric: Score
+    values: Floats
+    predictions: NDArray[np.integer] | None
+    labels: np.ndarray
+    numbers: tuple[int, ...]
+    digests: tuple[str, ...]
+    exact: tuple[str, ...] = ()
+    classes_alone: bool = False
+    classes: int = 0
+    seeds: tuple[Mapping[str, int], ...] | None = None
+    seconds: tuple[float, ...] = ()
+    environment: Mapping[str, Any] | None = None
+    control: bool | None = None
+    probabilities: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def keep(self, places: Sequence[int]) -> Arm:
+        """The arm with only the runs at these places."""
+        chosen = list(places)
+        listed = ("numbers", "digests", "exact", "seeds", "seconds")
+        parts: dict[str, Any] = {name: getattr(self, name) for name in listed}
+        kept = {name: tuple(part[i] for i in chosen) if part else part for name, part in parts.items()}
+        predictions = None if self.predictions is None else self.predictions[chosen]
+        return replace(self, values=self.values[chosen], predictions=predictions, **kept)
 
 
 def read_arms(
-    names: Sequence[str],
-    labels: Path | None = None,
-    metric: MetricName | None = None,
+    names: Sequence[Given],
+    labels: Path | ArrayLike | None = None,
+    metric: str | None = None,
     columns: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Arm]:
-    """The arms that these words name: a study's folder, `STUDY:condition`, or a file or folder of outputs.
+    """The arms that these name, see `Given`.
 
     Args:
         names: at least one.
-        labels: a file of class numbers; needed where an arm is outputs, and else only checked.
-        metric: accuracy if left out, and perplexity of language models.
+        labels: class numbers, or a file of them; needed where an arm is outputs, and else only checked.
+        metric: a score of the runs' kind; the first if left out.
         columns: of tables, those of the outputs; found by their names if left out.
         say: is told which columns of a table were taken for what.
 
@@ -52,9 +97,9 @@ def read_arms(
             than two runs, no such metric.
         Damaged: a run of a study is not what was written.
     """
-    if columns and not any(is_table(Path(name)) for name in names):
-        raise BadInput(f"--columns is for tables, .csv or .parquet (got {', '.join(names)}); leave it out")
-    given = None if labels is None else read_labels(labels)
+    if columns and not any(isinstance(name, str | Path) and is_table(Path(name)) for name in names):
+        raise BadInput(f"--columns is for tables, .csv or .parquet (got {', '.join(map(str, names))}); leave it out")
+    given = read_labels(labels) if isinstance(labels, Path) else None if labels is None else np.asarray(labels)
     arms: list[Arm] = []
     for name in names:
         arm = _read(name, given, metric, columns, say)
@@ -65,17 +110,21 @@ def read_arms(
 
 
 def _read(
-    name: str,
-    labels: NDArray[Any] | None,
-    metric: MetricName | None,
-    columns: Sequence[str],
-    say: Callable[[str], None],
+    name: Given, labels: NDArray[Any] | None, metric: str | None, columns: Sequence[str], say: Callable[[str], None]
 ) -> Arm:
-    if not name:
+    if isinstance(name, tuple):
+        return _of_outputs("outputs", name[0], np.asarray(name[1]), metric)
+    if isinstance(name, Runs):
+        if name.study is None:
+            return _of_outputs(name.name, name.outputs, name.labels, metric)
+        return _with_labels(_of_runs(name.study, name, metric), labels)
+    if isinstance(name, OpenStudy):
+        return _with_labels(_of_runs(name.study, name[""], metric), labels)
+    if not str(name):
         raise BadInput("an arm must be a study, STUDY:condition, or outputs (got an empty name); name one")
     path, condition = Path(name), None
-    if not path.exists() and ":" in name:
-        folder, _, condition = name.rpartition(":")
+    if not path.exists() and ":" in str(name):
+        folder, _, condition = str(name).rpartition(":")
         path = Path(folder)
     if not path.exists():
         raise BadInput(
@@ -83,8 +132,18 @@ def _read(
         )
     if condition is None and not (path.is_dir() and ((path / "study.json").exists() or own_names(path, "runs"))):
         outputs = read_outputs(path, columns if is_table(path) else (), say)
-        return _of_outputs(name, path, outputs, labels, metric)
-    arm = _of_study(path, condition, metric)
+        if labels is None and path.suffix.lower() == ".npy":
+            raise BadInput(
+                f"labels are needed beside outputs (got none, and {name} holds one array); add --labels FILE"
+            )
+        return _of_outputs(str(name), outputs, read_labels(path) if labels is None else labels, metric)
+    opened = OpenStudy(load(path))
+    _check_independent(opened.study, chosen_condition(opened.study, condition or ""))
+    return _with_labels(_of_runs(opened.study, opened[condition or ""], metric), labels)
+
+
+def _with_labels(arm: Arm, labels: NDArray[Any] | None) -> Arm:
+    """A study's arm, once the labels that were given beside it are its own."""
     if labels is not None and not np.array_equal(labels, arm.labels):
         raise BadInput(
             f"labels must be those of the study's own test set ({arm.name} has {len(arm.labels)} others); "
@@ -93,139 +152,93 @@ def _read(
     return arm
 
 
-def _of_outputs(
-    name: str, path: Path, outputs: NDArray[Any], labels: NDArray[Any] | None, metric: MetricName | None
-) -> Arm:
-    if labels is None and path.suffix.lower() == ".npy":
-        raise BadInput(f"labels are needed beside outputs (got none, and {name} holds one array); add --labels FILE")
-    truth = read_labels(path) if labels is None else labels
-    classes_alone = outputs.ndim == 2 and outputs.dtype.kind in "iu"
-    chosen = _metric(name, metric, CLASSES if classes_alone else LOGITS, "predicted classes" if classes_alone else "")
+def _of_outputs(name: str, outputs: ArrayLike, labels: NDArray[Any], metric: str | None) -> Arm:
     try:
-        if classes_alone:
-            return _of_classes(name, outputs, truth, chosen)
-        arm = _of_logits(name, outputs, truth, chosen)
+        answers = Answers(outputs, labels)
     except BadInput as error:
         raise BadInput(f"{name}: {error}") from error
-    return replace(arm, probabilities=look_like_probabilities(outputs))
-
-
-def _of_logits(name: str, outputs: NDArray[Any], labels: NDArray[Any], metric: Metric) -> Arm:
-    logits, truth = checked(outputs, labels)
+    alone = answers.classes_alone
+    scores = [score for score in CLASSIFICATION.scores if not (alone and score.logits)]
+    score = _score(name, metric, scores, "predicted classes" if alone else f"a {CLASSIFICATION.what}")
+    runs = Runs(name, CLASSIFICATION, answers.labels, {"outputs": answers.given})
     return Arm(
         name=name,
-        kind="logits",
-        metric=metric,
-        values=(accuracy if metric.name == "accuracy" else cross_entropy)(logits, truth),
-        predictions=predictions(logits).astype(np.int32),
-        labels=truth,
-        numbers=tuple(range(1, len(logits) + 1)),
-        digests=tuple(digest(run) for run in logits),
-        exact=tuple(exact_digest(run) for run in logits) if logits.dtype.itemsize > 4 else (),
-        classes=logits.shape[2],
+        runs=runs,
+        metric=score,
+        values=score.by_run(answers),
+        predictions=answers.predicted.astype(np.int32),
+        labels=answers.labels,
+        numbers=tuple(range(1, answers.runs + 1)),
+        digests=tuple(digest(run) for run in answers.given),
+        exact=() if answers.given.dtype.itemsize <= 4 or alone else tuple(exact_digest(run) for run in answers.given),
+        classes_alone=alone,
+        classes=answers.classes,
+        probabilities=answers.probabilities,
     )
 
 
-def _of_classes(name: str, classes: NDArray[Any], labels: NDArray[Any], metric: Metric) -> Arm:
-    predicted, truth = checked_classes(classes, labels)
-    runs, examples = predicted.shape
-    return Arm(
-        name=name,
-        kind="classes",
-        metric=metric,
-        values=100.0 * np.count_nonzero(predicted == truth, axis=1) / examples,
-        predictions=predicted,
-        labels=truth,
-        numbers=tuple(range(1, runs + 1)),
-        digests=answers(predicted),
-    )
-
-
-def _of_study(folder: Path, condition: str | None, metric: MetricName | None) -> Arm:
-    study = studies.load(folder)
-    chosen = _condition(study, condition)
-    name = f"{folder}:{chosen.name}"
-    _check_independent(study, chosen, name)
-    runs, missing, failed = _sound(study, chosen)
+def _of_runs(study: Study, runs: Runs, metric: str | None) -> Arm:
+    condition, name = runs.condition, runs.name
+    if not isinstance(condition, Condition):
+        raise BadInput(f"{name} must be a condition (the runs of a crossed design share seeds); choose another")
+    _check_independent(study, condition)
     if len(runs) < 2:
-        way_out = f"go on with {study.command_line}" if missing else "ask for more --runs, or train with another recipe"
+        ask = "ask for more --runs, or train with another recipe"
+        way_out = f"go on with {go_on(study)}" if runs.missing else ask
         raise BadInput(
-            f"runs must be at least 2 to be compared ({name} has {len(runs)} that are finished and sound, and {failed} "
-            f"that failed); {way_out}"
+            f"runs must be at least 2 to be compared ({name} has {len(runs)} that are finished and sound, and "
+            f"{len(runs.failed)} that failed); {way_out}"
         )
-    read = _of_text if is_text(study) else _of_classifier
-    arm = read(name, study, runs, metric)
-    notes = [f"{name} is not finished: {missing} runs are still to train."] if missing else []
-    fixed = [s for s in study.sources if s not in (*chosen.vary, *NOT_IN_ALL)]
-    if fixed:
-        notes.append(f"{name} keeps one seed of {', '.join(fixed)}, and what is said of it holds for that seed.")
-    if study.until is not None and chosen.name in (study.until.errors or [chosen.name]):
-        notes.append(f"Runs of {name} were added until {study.until.expression}, and not by a plan made before.")
-    if failed:
-        notes.append(f"{name}: {failed} failed runs are left out, so the comparison is of runs that do not fail.")
-    return replace(
-        arm,
-        numbers=tuple(runs),
-        seeds=tuple({s: run.record["run"]["seeds"][s] for s in chosen.vary} for run in runs.values()),
-        seconds=tuple(float(run.record.get("seconds", 0.0)) for run in runs.values()),
-        environment=study.environment,
-        control=control_is_zero(study),
-        notes=tuple(notes),
-    )
-
-
-def _of_classifier(name: str, study: Study, runs: Mapping[int, Stored], metric: MetricName | None) -> Arm:
-    outputs = _stacked(study, runs, "outputs")
-    return _of_logits(name, outputs, study.labels, _metric(name, metric, LOGITS))
-
-
-def _of_text(name: str, study: Study, runs: Mapping[int, Stored], metric: MetricName | None) -> Arm:
-    chosen = _metric(name, metric, TEXT, "a language model")
-    logprob = _stacked(study, runs, "logprob")
-    losses = token_cross_entropy(logprob)
-    values = perplexity(losses) if chosen.name == "perplexity" else losses
+    score = _score(name, metric, runs.kind.scores, f"a {runs.kind.what}")
+    values = score.by_run(runs.answers)
     if values.max() > LARGEST_VALUE:
         raise BadInput(
-            f"perplexity must be at most {LARGEST_VALUE:g} ({name} has a run above it); try --metric cross_entropy"
+            f"{score.words} must be at most {LARGEST_VALUE:g} ({name} has a run above it); try --metric cross_entropy"
         )
+    outputs = runs.outputs
     return Arm(
         name=name,
-        kind="text",
-        metric=chosen,
+        runs=runs,
+        metric=score,
         values=values,
-        predictions=_stacked(study, runs, "prediction"),
-        labels=study.labels,
-        numbers=tuple(runs),
-        digests=tuple(digest(run) for run in logprob),
-        exact=tuple(exact_digest(run) for run in logprob) if logprob.dtype.itemsize > 4 else (),
+        predictions=runs.answers.predicted.astype(np.int32) if hasattr(runs.answers, "predicted") else None,
+        labels=runs.labels,
+        numbers=tuple(made.number for made in runs.made),
+        digests=tuple(digest(run) for run in outputs),
+        exact=tuple(exact_digest(run) for run in outputs) if outputs.dtype.itemsize > 4 else (),
+        classes=outputs.shape[2] if outputs.ndim == 3 else 0,
+        seeds=tuple({s: made.seeds[s] for s in condition.vary} for made in runs.made),
+        seconds=tuple(made.seconds for made in runs.made),
+        environment=study.environment,
+        control=control_is_zero(study),
+        notes=tuple(_notes(study, condition, runs)),
     )
 
 
-def _metric(name: str, asked: MetricName | None, there: Sequence[MetricName], what: str = "") -> Metric:
-    if asked is not None and asked not in there:
-        raise BadInput(
-            f"{name} is {what or 'a classifier'} and has no {asked} (it has {' and '.join(there)}); "
-            "choose another --metric"
-        )
-    return METRICS[asked or there[0]]
+def _notes(study: Study, condition: Condition, runs: Runs) -> list[str]:
+    name, until = runs.name, study.until
+    notes = [f"{name} is not finished: {runs.missing} runs are still to train."] if runs.missing else []
+    fixed = [s for s in in_all(study.sources) if s not in condition.vary]
+    if fixed:
+        notes.append(f"{name} keeps one seed of {', '.join(fixed)}, and what is said of it holds for that seed.")
+    if until is not None and condition.name in (until.errors or [condition.name]):
+        notes.append(f"Runs of {name} were added until {until.expression}, and not by a plan made before.")
+    if runs.failed:
+        left = f"{len(runs.failed)} failed runs are left out"
+        notes.append(f"{name}: {left}, so the comparison is of runs that do not fail.")
+    return notes
 
 
-def _condition(study: Study, name: str | None) -> Condition:
-    named = {c.name: c for c in study.conditions}
-    if not named:
-        raise BadInput(
-            f"{study.folder} has no condition to compare: the runs of a crossed design share seeds, and are not "
-            "independent; add a condition with nondet run --vary"
-        )
-    wanted = next(iter(named)) if name is None and len(named) == 1 else name or "all"
-    if wanted not in named:
-        rule = f"there is no condition {wanted} in {study.folder}" if name else f"{study.folder} has several conditions"
-        raise BadInput(f"{rule}; name one of {', '.join(named)} as {study.folder}:CONDITION")
-    return named[wanted]
+def _score(name: str, asked: str | None, there: Sequence[Score], what: str) -> Score:
+    named = {score.name: score for score in there}
+    if asked is not None and asked not in named:
+        raise BadInput(f"{name} is {what} and has no {asked} (it has {' and '.join(named)}); choose another --metric")
+    return named[asked] if asked else there[0]
 
 
-def _check_independent(study: Study, condition: Condition, name: str) -> None:
-    """Refuse runs that share more than their fixed seeds: members of one trunk, and crossed or repeated seeds."""
+def _check_independent(study: Study, condition: Condition) -> None:
+    """Refuse runs that share more than their fixed seeds: members of one trunk, and repeated seeds."""
+    name = f"{study.folder}:{condition.name}"
     if condition.onset:
         raise BadInput(
             f"{name} varies its sources from epoch {condition.onset} on: its runs are members of one trunk, trained "
@@ -240,34 +253,11 @@ def _check_independent(study: Study, condition: Condition, name: str) -> None:
             )
 
 
-def _sound(study: Study, condition: Condition) -> tuple[dict[int, Stored], int, int]:
-    """A condition's finished runs by number, without their weights; how many are missing, and how many failed."""
-    present = study.store.keys() | study.finished
-    runs: dict[int, Stored] = {}
-    missing = failed = 0
-    for number, spec in enumerate(condition.specs(study.identity, study.sources), start=1):
-        if spec.key not in present:
-            missing += 1
-            continue
-        run = read_run(study, spec)
-        if run.record["failed"] is None:
-            kept = {name: run.arrays[name] for name in ("outputs", "logprob", "prediction") if name in run.arrays}
-            runs[number] = Stored(run.record, kept)
-        else:
-            failed += 1
-    return runs, missing, failed
-
-
-def _stacked(study: Study, runs: Mapping[int, Stored], name: str) -> NDArray[Any]:
-    arrays = [run.arrays[name] for run in runs.values() if name in run.arrays]
-    if len(arrays) < len(runs) or len({array.shape for array in arrays}) > 1:
-        raise Damaged(f"{study.folder} is damaged: its runs do not all have {name} of one shape; {retrain(study)}")
-    return np.stack(arrays)  # (N, n, ...)
-
-
 def _check_same_test(a: Arm, b: Arm) -> None:
-    if (a.kind == "text") != (b.kind == "text"):
-        raise BadInput(f"{a.name} and {b.name} must be of one kind (one is a language model); compare like with like")
+    kinds = a.runs.kind, b.runs.kind
+    if kinds[0].name != kinds[1].name:
+        text = next((kind.what for kind in kinds if kind.sampled), kinds[1].what)
+        raise BadInput(f"{a.name} and {b.name} must be of one kind (one is a {text}); compare like with like")
     if len(a.labels) != len(b.labels):
         raise BadInput(
             f"both arms must answer the same test set ({a.name} has {len(a.labels)} examples, {b.name} "
@@ -283,3 +273,10 @@ def _check_same_test(a: Arm, b: Arm) -> None:
             f"both arms must choose among the same classes ({a.name} has {a.classes} logits for each example, {b.name} "
             f"{b.classes}); give logits of the same classes, or predicted classes as integers"
         )
+
+
+def digest(outputs: NDArray[Any]) -> str:
+    """SHA-256 of one run's outputs; of float32 where they are floats, so that a file's precision does not matter."""
+    with np.errstate(over="ignore"):
+        plain = outputs.astype("<f4" if outputs.dtype.kind == "f" else "<i8", order="C")
+    return hashlib.sha256((plain + 0).tobytes()).hexdigest()  # -0 and 0 are equal

@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nondet.analysis.arm import Arm, Metric
+from nondet.analysis.arms import Arm
 from nondet.analysis.independence import environments_differ, pairs, separated, without_copies
 from nondet.errors import BadInput
 from nondet.measures.churn import Churn, churn
+from nondet.measures.figure import Score
+from nondet.record import Record
 from nondet.stats.holm import holm
 from nondet.stats.means import Shift, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
 from nondet.stats.power import fewest, power_of_difference, power_of_equivalence
@@ -48,15 +50,15 @@ class Comparison:
         correlation: of the values of runs with equal seeds; None where there are none.
         superiority, superiority_interval: chance that one run of B beats one of A, ties counted half.
         sd_ratio: SD of B divided by SD of A.
-        churn: of predictions.
+        churn: of predictions; None of runs that predict no classes.
         verdict: on B, at `level`. more_runs: further runs of each arm that would be expected to decide; None if it is
             decided, or no number follows. more_runs_aim: what they would show, if what was seen is the truth.
-        notes: what else a reader must know, a sentence each.
+        notes: what else a reader must know, a sentence each. sentence: the verdict in words.
     """
 
     a: str
     b: str
-    metric: Metric
+    metric: Score
     runs: tuple[int, int]
     means: tuple[float, float]
     sds: tuple[float, float]
@@ -72,7 +74,7 @@ class Comparison:
     superiority: float
     superiority_interval: tuple[float, float]
     sd_ratio: Estimate
-    churn: Churn
+    churn: Churn | None
     verdict: Verdict
     more_runs: int | None
     more_runs_aim: Literal["difference", "alike", ""]
@@ -80,8 +82,9 @@ class Comparison:
     margin: float | None
     comparisons: int
     notes: tuple[str, ...]
+    sentence: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         low, high = self.superiority_interval
         return {
@@ -101,7 +104,8 @@ class Comparison:
             "superiority": self.superiority,
             "superiority_interval": {"low": low, "high": high},
             "sd_ratio": vars(self.sd_ratio),
-            "churn": {
+            "churn": self.churn
+            and {
                 **{name: getattr(self.churn, name) for name in ("between", "within_a", "within_b", "excess")},
                 "errors": self.churn.errors,
                 "excess_interval": _interval(self.churn.interval),
@@ -112,7 +116,66 @@ class Comparison:
             "level": self.level,
             "margin": self.margin,
             "notes": list(self.notes),
+            "sentence": self.sentence,
         }
+
+
+@dataclass(frozen=True, repr=False)
+class Comparisons(Record):
+    """One comparison, or several with one A; `found[0]` is the first.
+
+    broken: whether the control of a study among the arms is not zero. probabilities: the arms whose outputs look like
+    probabilities, where logits are meant.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    broken: bool = False
+    probabilities: tuple[str, ...] = ()
+
+    def __getitem__(self, number: int) -> Comparison:
+        return self.comparisons[number]
+
+    def __len__(self) -> int:
+        return len(self.comparisons)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the first comparison."""
+        return self.comparisons[0].verdict
+
+    @property
+    def difference(self) -> Estimate:
+        """Of the first comparison."""
+        return self.comparisons[0].difference
+
+    @property
+    def sentence(self) -> str:
+        """All verdicts in words."""
+        return " ".join(c.sentence for c in self.comparisons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `nondet compare`: one comparison itself, or a list of several with their adjusted p-values."""
+        records = [c.to_dict() for c in self.comparisons]
+        if len(records) == 1:
+            return records[0]
+        return {"comparisons": [{**r, "p_holm": c.p_holm} for r, c in zip(records, self.comparisons, strict=True)]}
+
+    def tidy(self) -> dict[str, list[Any]]:
+        """A row for each comparison."""
+        rows = [
+            {
+                "a": c.a,
+                "b": c.b,
+                "metric": c.metric.name,
+                "runs_a": c.runs[0],
+                "runs_b": c.runs[1],
+                **{f"difference_{side}": value for side, value in vars(c.difference).items()},
+                "p_value": c.p_value,
+                "verdict": c.verdict,
+            }
+            for c in self.comparisons
+        ]
+        return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def check_options(margin: float | None, level: float) -> None:
@@ -127,7 +190,7 @@ def check_options(margin: float | None, level: float) -> None:
         raise BadInput(f"level must be above 0 and below 0.5 (got {level}); try 0.05")
 
 
-def compare(arms: Sequence[Arm], margin: float | None = None, level: float = 0.05) -> list[Comparison]:
+def compare(arms: Sequence[Arm], margin: float | None = None, level: float = 0.05) -> Comparisons:
     """Compare each arm with the first; with several, verdicts go by Holm's adjusted p-values.
 
     Args:
@@ -153,7 +216,8 @@ def compare(arms: Sequence[Arm], margin: float | None = None, level: float = 0.0
             more, aim = _more_runs(one, parts, level / len(others))
             one = replace(one, more_runs=more, more_runs_aim=aim)
         found.append(one)
-    return found
+    probable = tuple(arm.name for arm in arms if arm.probabilities)
+    return Comparisons(tuple(found), any(arm.control is False for arm in arms), probable)
 
 
 @dataclass(frozen=True)
@@ -178,7 +242,7 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> tuple[Compa
     matched = pairs(a, b)
     method, shift, p_permutation, correlation, parts = _difference(a, b, matched)
     p_value = shift.p_value()
-    sign = a.metric.sign
+    sign = a.metric.better
     chance, low, high = superiority(sign * a.values, sign * b.values, level)
     notes = dict.fromkeys(filter(None, (*a.notes, *b.notes, environments_differ(a, b))))
     found = Comparison(
@@ -200,7 +264,7 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> tuple[Compa
         superiority=chance,
         superiority_interval=(low, high),
         sd_ratio=sd_ratio(a.values, b.values, level),
-        churn=churn(a.predictions, b.predictions, level, matched),
+        churn=_churn(a, b, level, matched),
         verdict="undecided",
         more_runs=None,
         more_runs_aim="",
@@ -210,6 +274,12 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> tuple[Compa
         notes=tuple(notes),
     )
     return found, parts
+
+
+def _churn(a: Arm, b: Arm, level: float, matched: Sequence[tuple[int, int]]) -> Churn | None:
+    if a.predictions is None or b.predictions is None:
+        return None
+    return churn(a.predictions, b.predictions, level, matched)
 
 
 def _difference(
@@ -235,7 +305,7 @@ def _verdict(found: Comparison) -> Verdict:
         return "alike"
     if found.p_holm > found.level or not found.difference.estimate:
         return "undecided"
-    return "better" if found.difference.estimate * found.metric.sign > 0 else "worse"
+    return "better" if found.difference.estimate * found.metric.better > 0 else "worse"
 
 
 def _more_runs(found: Comparison, parts: _Parts, level: float) -> tuple[int | None, Literal["difference", "alike", ""]]:

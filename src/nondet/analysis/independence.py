@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nondet.analysis.arm import Arm, answers
-from nondet.analysis.copies import copies_words, distinct, named_runs
+from nondet.analysis.arms import Arm, digest
+from nondet.analysis.measure import copies_words, distinct, named_runs
 from nondet.errors import BadInput
 from nondet.study.provenance import differences
 
@@ -17,7 +17,7 @@ def without_copies(arm: Arm) -> Arm:
         BadInput: predicted classes alone are equal, which copies are, but also runs that answer alike; or fewer than
             two runs are left.
     """
-    kept, copies = distinct(arm.name, arm.numbers, arm.exact or arm.digests, arm.kind == "classes")
+    kept, copies = distinct(arm.name, arm.numbers, arm.exact or arm.digests, arm.classes_alone)
     if not copies:
         return arm
     return replace(arm.keep(kept), notes=(*arm.notes, copies_words(arm.name, copies)))
@@ -29,23 +29,28 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
     Raises:
         BadInput: the arms are the same runs, or fewer than two are left in one.
     """
-    if a.kind != b.kind:  # classes beside logits: what they have in common is the answers
-        same_a, same_b = (replace(arm, kind="classes", digests=answers(arm.predictions)) for arm in (a, b))
+    if a.classes_alone != b.classes_alone:  # classes beside logits: what they have in common is the answers
+        same_a, same_b = (
+            replace(
+                x, classes_alone=True, digests=tuple(map(digest, x.predictions if x.predictions is not None else ()))
+            )
+            for x in (a, b)
+        )
         separated(same_a, same_b)
         return a, b
     common = set(a.digests) & set(b.digests)
     if not common:
         return a, b
     if len(common) == len(a) == len(b):
-        equal = "answers are all equal" if a.kind == "classes" else "outputs are equal to the last bit"
+        equal = "answers are all equal" if a.classes_alone else "outputs are equal to the last bit"
         raise BadInput(
             f"{a.name} and {b.name} are the same {len(a)} runs (their {equal}), which cannot be compared with "
             "themselves; compare runs of another model, recipe or seeds"
         )
     larger, smaller = (a, b) if len(a) > len(b) else (b, a)
-    left = [place for place, digest in enumerate(larger.digests) if digest not in common]
-    dropped = [str(number) for number, digest in zip(larger.numbers, larger.digests, strict=True) if digest in common]
-    if a.kind == "classes":
+    left = [place for place, found in enumerate(larger.digests) if found not in common]
+    dropped = [str(number) for number, found in zip(larger.numbers, larger.digests, strict=True) if found in common]
+    if a.classes_alone:
         raise BadInput(
             f"the arms must be independent, and {named_runs(dropped)} of {larger.name} give the answers of runs of "
             f"{smaller.name}: copies cannot be told from runs that answer alike by their classes; leave copies out, or "

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nondet.analysis.runs import is_text
 from nondet.errors import BadInput, Damaged
+from nondet.kinds import kind_of
 
 if TYPE_CHECKING:
-    from nondet.study.record import Study
+    from nondet.study.study import Study
 
 SIDE = 96
 """Pixels: smaller pictures are enlarged by the largest whole factor that keeps their longer side within this."""
@@ -59,7 +59,7 @@ def pictures_of(
         data: the folder of the task's data, as for `nondet run`.
         run_task_file: whether a task file that the study names may be run.
     """
-    if is_text(study):
+    if kind_of(study.identity).sampled:
         return {}, "a text has words, not pictures"
     try:
         _require_at_hand(study, data)

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from nondet.analysis.arm import Arm, MetricName
+from nondet.analysis.arms import Arm
 from nondet.analysis.independence import without_copies
 from nondet.errors import BadInput
+from nondet.record import Record
 from nondet.stats.power import LARGEST, runs_per_arm
 from nondet.stats.spread import Estimate, sd_of
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Record):
     """Runs of each of two arms, so that a two-sided t-test at `level` finds `effect` with the chance `power`.
 
     Attributes:
@@ -28,7 +29,8 @@ class Plan:
         metric: of the difference; empty if it was not named.
         seconds_per_run: mean of the pilot's recorded times, each a share of its stack's; None without a pilot.
         runs_to_train: what both arms need beyond the runs of the pilot, which serves as one of them.
-        notes: what else a reader must know, a sentence each.
+        notes: what else a reader must know, a sentence each. sentence: the plan in words.
+        control: whether the pilot's control is exactly zero. probabilities: whether its outputs look like those.
     """
 
     effect: float
@@ -44,13 +46,16 @@ class Plan:
     seconds_per_run: float | None
     runs_to_train: int
     notes: tuple[str, ...]
+    control: bool | None = None
+    probabilities: bool = False
+    sentence: str = ""
 
     @property
     def seconds(self) -> float | None:
         """Time to train what is to be trained, on one such machine as the pilot's."""
         return None if self.seconds_per_run is None else self.seconds_per_run * self.runs_to_train
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "runs_per_arm": self.runs_per_arm,
@@ -67,12 +72,16 @@ class Plan:
             "seconds": self.seconds,
             "run_hours": None if self.seconds is None else self.seconds / 3600,
             "notes": list(self.notes),
+            "sentence": self.sentence,
         }
 
+    def tidy(self) -> dict[str, list[Any]]:
+        """One row."""
+        names = ("effect", "power", "level", "runs_per_arm", "low", "high", "pilot", "pilot_runs", "runs_to_train")
+        return {**{name: [getattr(self, name)] for name in names}, "sd": [self.sd.estimate]}
 
-def plan_with(
-    sd: float, effect: float, power: float = 0.8, level: float = 0.05, metric: MetricName | None = None
-) -> Plan:
+
+def plan_with(sd: float, effect: float, power: float = 0.8, level: float = 0.05, metric: str | None = None) -> Plan:
     """A plan for runs whose SD is known.
 
     Raises:
@@ -117,6 +126,8 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
         seconds_per_run=float(np.mean(pilot.seconds)) if pilot.seconds else None,
         runs_to_train=runs + max(0, runs - len(pilot)),
         notes=pilot.notes,
+        control=pilot.control,
+        probabilities=pilot.probabilities,
     )
 
 

@@ -1,100 +1,209 @@
-"""The runs that a study has: read from its store, checked, told apart into sound and failed ones."""
+"""The one reader of runs: each blob of a study is read once, checked, and its answers stacked run by run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+import hashlib
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-from nondet.errors import Damaged
-from nondet.study.belonging import require_own
-from nondet.study.blob import Arrays
+import numpy as np
+
+from nondet.errors import BadInput, Damaged
+from nondet.io.foreign import scratch
+from nondet.kinds import Kind, kind_of
+from nondet.measures.measured import Measures, measured
+from nondet.running.advice import go_on
+from nondet.study import record as studies
+from nondet.study.checks import checked_record, checked_run
 from nondet.study.design import Condition, Crossed
-from nondet.study.names import links
-from nondet.study.record import Study
-from nondet.study.sound import checked_run
 from nondet.study.spec import RunSpec
-from nondet.study.states import is_old, wrong_states
 from nondet.study.store import Stored
+from nondet.study.study import Study
 
-Read = TypeVar("Read")
-
-
-def is_text(study: Study) -> bool:
-    """Whether a study's runs are language models."""
-    return bool(study.identity["recipe"].get("bptt"))
+CURVES = "curves."
+DEFAULT = "all"
+"""The condition that is meant where none is named, and a study has it."""
 
 
-def sound_runs(
-    study: Study, condition: Condition | Crossed, stored: Mapping[str, Stored] | None = None
-) -> tuple[dict[int, Stored], dict[int, int]]:
-    """A condition's finished runs by number, counted from 1, and the epochs at which others failed.
+@dataclass(frozen=True)
+class Made:
+    """What a study tells of a run besides its arrays.
 
-    stored: runs read before, by key; without it they are read, and checked, from the study's store: Damaged if one is
-    not sound, or was there and is lost.
+    number: in its condition, from 1. seeds: of every source. digest: of its answers, equal where they are equal to the
+    last bit. seconds: of training, its share of its stack's. slot: in its stack, from 1; 0 where that is not known.
     """
-    present = study.store.keys() | study.finished if stored is None else stored.keys()
-    sound: dict[int, Stored] = {}
-    failures: dict[int, int] = {}
-    for number, spec in enumerate(condition.specs(study.identity, study.sources), start=1):
-        if spec.key in present:
-            run = read_run(study, spec) if stored is None else stored[spec.key]
-            if run.record["failed"] is None:
-                sound[number] = run
-            else:
-                failures[number] = run.record["failed"]
-    _alike(study, sound.values())
-    return sound, failures
+
+    number: int
+    key: str
+    seeds: Mapping[str, int]
+    digest: bytes = b""
+    seconds: float = 0.0
+    slot: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The finished runs of one condition, or of somebody else's training.
+
+    Attributes:
+        name: for people. kind: of their task. labels: of the test set, `(n, ...)`.
+        arrays: what the N runs that did not fail have left, by name, each `(N, ...)`.
+        made: what is known of each of these, in order; empty of outputs that no study made.
+        failed: number of each run that failed -> the epoch at which it did, both counted from 1.
+        missing: how many runs of the condition are not there yet.
+        condition, study: where they are from, if a study made them.
+    """
+
+    name: str
+    kind: Kind
+    labels: np.ndarray
+    arrays: Mapping[str, np.ndarray]
+    made: tuple[Made, ...] = ()
+    failed: Mapping[int, int] = field(default_factory=dict[int, int])
+    missing: int = 0
+    condition: Condition | Crossed | None = None
+    study: Study | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values()), ()))
+
+    @property
+    def outputs(self) -> np.ndarray:
+        """The runs' answers `(N, n, ...)`: logits of a classifier, log-probabilities of a language model."""
+        return self.arrays[next(iter(self.kind.answers))]
+
+    @property
+    def curves(self) -> dict[str, np.ndarray]:
+        """Each curve of training, `(N, epochs)`, by name: "loss", in nats, and "accuracy", in percent."""
+        return {n.removeprefix(CURVES): a for n, a in self.arrays.items() if n.startswith(CURVES)}
+
+    @property
+    def seeds(self) -> list[dict[str, int]]:
+        """The seed of each source, for each of the N runs."""
+        return [dict(made.seeds) for made in self.made]
+
+    @cached_property
+    def answers(self) -> Any:
+        """What the figures are computed from; see `Kind.read`."""
+        return self.kind.read(self.arrays, self.labels)
+
+    def measure(self, drawn: bool = False) -> Measures:
+        """Every figure of these runs. drawn: with errors for other test examples too."""
+        return measured(self.kind.figures, self.answers, len(self.failed), drawn, name=self.name)
+
+    def scores(self) -> dict[str, np.ndarray]:
+        """Each score of the kind by name, `(N,)`."""
+        return {score.name: score.by_run(self.answers) for score in self.kind.scores}
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in self.arrays.items())
+        return f"<{len(self)} runs of {self.name}: {shapes}; {len(self.failed)} failed>"
+
+
+class Reader:
+    """The runs of a study, each read once as long as this lives: those that conditions share are kept."""
+
+    def __init__(self, study: Study, more: Sequence[str] = ()) -> None:
+        """more: the beginnings of names of further arrays that are wanted, such as "track."."""
+        self.study, self.kind = study, kind_of(study.identity)
+        self.present = study.store.keys() | study.finished
+        self.wanted = (*self.kind.answers, CURVES, *more)
+        uses: dict[str, int] = {}
+        for design in study.designs:
+            for spec in design.specs(study.identity, study.sources):
+                uses[spec.key] = uses.get(spec.key, 0) + 1
+        self.shared = {key for key, count in uses.items() if count > 1} | {study.reference.key}
+        self.kept: dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]] = {}
+
+    def run(self, spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """A run's arrays that are wanted, and its record; Damaged if it is not what was written, or lost."""
+        if spec.key in self.kept:
+            return self.kept[spec.key]
+        stored = read_run(self.study, spec)
+        failed = stored.record["failed"] is not None
+        names = [] if failed else [name for name in stored.arrays if name.startswith(self.wanted)]
+        found = {name: np.array(stored.arrays[name]) for name in names}, dict(stored.record)
+        if spec.key in self.shared:
+            self.kept[spec.key] = found
+        return found
+
+    def runs(self, design: Condition | Crossed, name: str = "") -> Runs:
+        """The runs of a condition that are there."""
+        specs = design.specs(self.study.identity, self.study.sources)
+        there = [(number, spec) for number, spec in enumerate(specs, start=1) if spec.key in self.present]
+        stacked, made, failed = self._stacked(there)
+        title = name or f"{self.study.folder}:{getattr(design, 'name', 'crossed')}"
+        missing = len(specs) - len(there)
+        return Runs(title, self.kind, self.study.labels, stacked, tuple(made), failed, missing, design, self.study)
+
+    def control(self) -> tuple[list[Made], Runs]:
+        """The control's runs: all of them, with the digest of their whole files; and those that did not fail."""
+        specs = [spec for key, spec in self.study.control_specs().items() if key in self.present]
+        stacked, sound, failed = self._stacked(list(enumerate(specs, start=1)))
+        every = [_made(n, s, self.run(s)[1], b"") for n, s in enumerate(specs, start=1)]
+        labels = self.study.labels
+        return every, Runs("control", self.kind, labels, stacked, tuple(sound), failed)
+
+    def _stacked(
+        self, specs: Iterable[tuple[int, RunSpec]]
+    ) -> tuple[dict[str, np.ndarray], list[Made], dict[int, int]]:
+        """The arrays of the sound ones of these runs, `(N, ...)`; what else is known of them; and which failed."""
+        specs = list(specs)
+        stacked: dict[str, np.ndarray] = {}
+        made: list[Made] = []
+        failed: dict[int, int] = {}
+        for number, spec in specs:
+            arrays, record = self.run(spec)
+            if record["failed"] is not None:
+                failed[number] = record["failed"]
+                continue
+            if not stacked:
+                stacked = {name: scratch((len(specs), *a.shape), a.dtype) for name, a in arrays.items()}
+            for name in stacked:
+                if name not in arrays or arrays[name].shape != stacked[name].shape[1:]:
+                    raise Damaged(
+                        f"{self.study.folder} is damaged: its runs do not all have {name} of one shape; start a new "
+                        "one with --study"
+                    )
+                stacked[name][len(made)] = arrays[name]
+            made.append(_made(number, spec, record, self.digest(arrays)))
+        return {name: array[: len(made)] for name, array in stacked.items()}, made, failed
+
+    def digest(self, arrays: Mapping[str, np.ndarray]) -> bytes:
+        """The SHA-256 of a run's answers."""
+        found = hashlib.sha256()
+        for name in self.kind.answers:
+            found.update(f"{name} {arrays[name].dtype} {arrays[name].shape} ".encode())
+            found.update(np.ascontiguousarray(arrays[name]).data)
+        return found.digest()
+
+
+def _made(number: int, spec: RunSpec, record: Mapping[str, Any], digest: bytes) -> Made:
+    slot = int(record["slot"]) + 1 if "slot" in record else 0
+    whole = digest or bytes.fromhex(record["blob"]["sha256"])
+    return Made(number, spec.key, spec.seeds, whole, float(record.get("seconds", 0.0)), slot)
 
 
 def read_run(study: Study, spec: RunSpec) -> Stored:
-    """A run from the study's store; Damaged, with the way to retrain it, if it is not what was written, or lost."""
-    return _read(study, spec, lambda key: checked_run(study, spec, study.store.get(key)))
+    """A run from the study's store; Damaged, with the way to train it again, if it is not what was written, or lost."""
+    with _named(study, spec):
+        return checked_run(study, spec)
 
 
-def control_is_zero(study: Study) -> bool | None:
-    """Whether the control's runs are equal to the last bit; None while fewer than two of them are finished.
-
-    Damaged if one was finished and its record is lost.
-    """
-    present = study.store.keys() | study.finished
-    records = [_read(study, s, study.store.record) for key, s in study.control_specs().items() if key in present]
-    return len({record["blob"]["sha256"] for record in records}) == 1 if len(records) > 1 else None
-
-
-def verify(study: Study) -> tuple[int, list[str]]:
-    """Read every byte of every run that is done; the number of sound runs, and what is wrong with the others."""
-    keys = study.store.keys() | study.finished
-    problems = [str(error) for _, error in unsound_runs(study, keys)]
-    return len(keys) - len(problems), problems
-
-
-def unsound_runs(study: Study, keys: Iterable[str]) -> Iterator[tuple[str, Damaged]]:
-    """Those of these runs that are not what was written, or not this study's, by key, and what is wrong with each."""
-    planned = study.planned()
-    for key in sorted(keys):
-        try:
-            run = study.store.get(key)
-            require_own(run.record, study.store.record_path(key), study.identity, study.environment)
-            if key in planned:
-                checked_run(study, planned[key], run)
-        except Damaged as error:
-            yield key, error
-
-
-def verify_beside(study: Study) -> list[str]:
-    """What is wrong beside the runs: trunks and snapshots that are not what they should be, trunks that are lost, and
-    links in the place of files and folders.
-    """
-    found = list(wrong_states(study).values())
-    done = study.store.keys() | study.finished
-    forked = {spec.onset for key, spec in study.specs().items() if key in done}
-    lost = [path for onset, path in study.lacking_trunks().items() if onset in forked and not is_old(study)]
-    found += [f"{path} is missing: runs of this study were forked from it" for path in lost]
-    found += [
-        f"{path} is a link, and a copy of the study may not hold what it leads to (a copy of that takes its place)"
-        for path in links(study.folder)
-    ]
-    return found
+@contextmanager
+def _named(study: Study, spec: RunSpec) -> Generator[None]:
+    """Say of what is damaged inside this block which run it is, and how it is trained again."""
+    try:
+        yield
+    except Damaged as error:
+        raise Damaged(
+            f"{error}; it belongs to the run {describe(spec)}, which no table may use: `{go_on(study)}` sets it aside "
+            "and trains it again"
+        ) from error
 
 
 def describe(spec: RunSpec) -> str:
@@ -103,28 +212,72 @@ def describe(spec: RunSpec) -> str:
     return f"with seeds {seeds}" + (f" (repeat {spec.repeat} of the control)" if spec.repeat else "")
 
 
-def retrain(study: Study) -> str:
-    """How to train again what is damaged or missing."""
-    return f"`{study.command_line}` sets it aside and trains it again"
+def control_is_zero(study: Study) -> bool | None:
+    """Whether the control's runs are equal to the last bit; None while fewer than two of them are finished."""
+    present = study.store.keys() | study.finished
+    found: set[str] = set()
+    count = 0
+    for key, spec in study.control_specs().items():
+        if key in present:
+            with _named(study, spec):
+                found.add(checked_record(study, spec)["blob"]["sha256"])
+            count += 1
+    return len(found) == 1 if count > 1 else None
 
 
-def _alike(study: Study, runs: Iterable[Stored]) -> None:
-    """Refuse runs whose answers are of several shapes."""
-    name = "sample.logits" if is_text(study) else "outputs"
-    shapes = {run.arrays.shapes[name] for run in runs if isinstance(run.arrays, Arrays)}
-    if len(shapes) > 1:
-        raise Damaged(
-            f"{study.folder} is damaged: its runs' {name} are of {len(shapes)} shapes; start a new one with --study"
+def chosen_condition(study: Study, name: str = "") -> Condition:
+    """The study's condition of this name; without a name `all`, or the only one; BadInput if that names none."""
+    named = {c.name: c for c in study.conditions}
+    if not named:
+        raise BadInput(
+            f"{study.folder} must have a condition (got none: the runs of a crossed design share seeds, and are not "
+            "independent); add one with nondet run --vary"
         )
+    wanted = name or (DEFAULT if DEFAULT in named else next(iter(named)) if len(named) == 1 else "")
+    if wanted in named:
+        return named[wanted]
+    said = f"has no condition {name!r}" if name else f"has several conditions, and none is called {DEFAULT}"
+    raise BadInput(f"{study.folder} {said}; choose one of {', '.join(named)}, as {study.folder}:{next(iter(named))}")
 
 
-def _read(study: Study, spec: RunSpec, read: Callable[[str], Read]) -> Read:
-    try:
-        found = read(spec.key)
-        record: Any = found.record if isinstance(found, Stored) else found
-        require_own(record, study.store.record_path(spec.key), study.identity, study.environment)
-        return found
-    except Damaged as error:
-        raise Damaged(
-            f"{error}; it belongs to the run {describe(spec)}, which no table may use: {retrain(study)}"
-        ) from error
+class OpenStudy:
+    """A study that was opened: `study["all"]` are the runs of a condition, `study.conditions` their names.
+
+    folder: where it stands. labels: of its test set.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.folder: Path = study.folder
+        self._runs: dict[str, Runs] = {}
+
+    @cached_property
+    def reader(self) -> Reader:
+        return Reader(self.study)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.study.labels
+
+    @property
+    def conditions(self) -> list[str]:
+        """The names of its conditions, in order."""
+        return [condition.name for condition in self.study.conditions]
+
+    def __getitem__(self, name: str) -> Runs:
+        """The runs of a condition, read when they are first asked for; BadInput if there is no such condition."""
+        if name not in self._runs:
+            self._runs[name] = self.reader.runs(chosen_condition(self.study, name))
+        return self._runs[name]
+
+    def __iter__(self) -> Any:
+        return iter(self.conditions)
+
+
+def open_study(folder: str | Path) -> OpenStudy:
+    """The study in a folder.
+
+    Raises:
+        BadInput: there is none, or its format is unknown. Damaged: its file is not what was written.
+    """
+    return OpenStudy(studies.load(Path(folder)))

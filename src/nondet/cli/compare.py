@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from nondet.cli.console import Flag, Words, print_json, print_table
-from nondet.cli.measure import PROBABILITIES
+from nondet.cli.console import Flag, Words, answer
 from nondet.io.streams import say
 
 
@@ -19,7 +17,7 @@ def compare(
     columns: Words = None,
     margin: float | None = None,
     level: float = 0.05,
-    metric: Literal["accuracy", "cross_entropy", "perplexity"] | None = None,
+    metric: str | None = None,
     json: Flag = False,
 ) -> int:
     """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
@@ -43,30 +41,14 @@ def compare(
     level
         The chance of a false "better" or "worse", and of a false "alike".
     metric
-        What is compared; accuracy if left out, and perplexity of language models.
+        What is compared: accuracy, cross_entropy or perplexity; accuracy if left out, and perplexity of language
+        models.
     json
         As JSON, for scripts.
     """
-    from nondet.analysis.arms import read_arms
-    from nondet.analysis.compare import check_options
-    from nondet.analysis.compare import compare as compare_arms
-    from nondet.reporting import decisions, table
-    from nondet.reporting import prose as words
+    from nondet import api
 
-    check_options(margin, level)
-    arms = read_arms([a, b, *others], labels, metric, columns or [], say)
-    found = compare_arms(arms, margin, level)
-    if json:
-        print_json(decisions.comparisons_dict(found))
-    else:
-        *tables, last = (table.for_terminal(rows, head) for head, rows in decisions.comparison_tables(found))
-        for one in tables:
-            print_table(one)
-        print_table(last, *decisions.comparisons_words(found))
-    for arm in arms:
-        if arm.probabilities:
-            say(f"{arm.name}: {PROBABILITIES}")
-    if any(arm.control is False for arm in arms):
-        say(words.CONTROL_NOT_ZERO)
-        return 3
-    return 0
+    found = api.compare(
+        a, b, *others, labels=labels, columns=columns or [], margin=margin, level=level, metric=metric, say=say
+    )
+    return answer(found, json=json, control=not found.broken, probabilities=found.probabilities)

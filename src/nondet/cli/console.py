@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import sys
-from io import StringIO
+from collections.abc import Sequence
 from json import dumps
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
 from nondet.errors import BadInput
-from nondet.io.plain import plain
-from nondet.io.streams import tell_as_it_is
+from nondet.io.streams import say, tell_as_it_is
+from nondet.record import Record
 
 Flag = Annotated[bool, Parameter(negative="")]
 Words = Annotated[list[str] | None, Parameter(negative="")]
 Assignments = Annotated[list[str] | None, Parameter(name="--set", negative="")]
 
-WIDE = 120
-"""The width of tables that do not go to a terminal."""
+PROBABILITIES = (
+    "warning: the outputs look like probabilities (all from 0 to 1, each example's sum 1), and correlations, "
+    "cross-entropies and ensembles are defined for logits; give the logits, or the logarithms of the probabilities"
+)
 
 
 def assignments(texts: list[str]) -> dict[str, str]:
@@ -34,37 +34,38 @@ def assignments(texts: list[str]) -> dict[str, str]:
     return pairs
 
 
-def print_table(table: Table, *sentences: str, above: str = "", width: int = WIDE) -> None:
-    """Print a table with a sentence above it and those of `sentences` that are not empty below it, as plain text."""
-    out, text = _console(width)
-    if above:
-        _print(out, above)
-        out.print()
-    out.print(table)
-    out.print()
-    tell_as_it_is(text.getvalue())
-    print_sentences(*sentences, width=width)
+def answer(found: Record, *, json: bool = False, control: bool | None = None, probabilities: Sequence[str] = ()) -> int:
+    """Print a record, as text or as JSON; the exit status of its command.
+
+    control: whether a study's control is exactly zero. probabilities: arms whose outputs look like probabilities.
+    """
+    from nondet.reporting.shown import as_text
+
+    if json:
+        print_json(found.to_dict())
+    else:
+        tell_as_it_is(as_text(found, sys.stdout.isatty()))
+    for name in probabilities:
+        say(f"{name}: {PROBABILITIES}")
+    return answer_control(control)
 
 
-def print_sentences(*sentences: str, width: int = WIDE) -> None:
-    """Print those of the sentences that are not empty, each in lines of its own, as plain text."""
-    out, text = _console(width)
-    for sentence in filter(None, sentences):
-        _print(out, sentence)
-    tell_as_it_is(text.getvalue())
+def answer_control(control: bool | None) -> int:
+    """The exit status of a command on a study whose control is zero, not known yet, or not zero, which is said."""
+    from nondet.reporting import prose
+
+    if control is False:
+        say(prose.CONTROL_NOT_ZERO)
+    return 3 if control is False else 0
 
 
-def print_json(record: object) -> None:
-    """Print a record as JSON, whose texts are ASCII and so need nothing done to them."""
-    tell_as_it_is(dumps(record, indent=2, allow_nan=False) + "\n")
+def print_sentences(*sentences: str) -> None:
+    """Print sentences, each in lines of its own, as plain text."""
+    from nondet.reporting.shown import Part, part_as_text
+
+    tell_as_it_is(part_as_text(Part(below=sentences), sys.stdout.isatty()))
 
 
-def _console(width: int) -> tuple[Console, StringIO]:
-    """A console as wide as standard output, and the text that comes of it: written by us, for rich ends the process
-    where a pipe is broken."""
-    text, terminal = StringIO(), sys.stdout.isatty()
-    return Console(file=text, force_terminal=terminal, width=None if terminal else width, emoji=False), text
-
-
-def _print(out: Console, sentence: str) -> None:
-    out.print(plain(sentence), markup=False, highlight=False)
+def print_json(found: object) -> None:
+    """Print what JSON can hold, whose texts are ASCII and so need nothing done to them."""
+    tell_as_it_is(dumps(found, indent=2, allow_nan=False) + "\n")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, print_json, print_sentences, print_table
-from nondet.cli.targets import require_outside_studies, require_plain
+from nondet.cli.console import Flag, answer, answer_control, print_json, print_sentences
 from nondet.errors import BadInput
 from nondet.io.signals import undisturbed
-from nondet.io.streams import say
+from nondet.reporting.targets import require_outside_studies, require_plain
 
 
 def examples(
@@ -38,42 +37,34 @@ def examples(
     run_task
         If the task is a file: run it, for the pictures are read by it.
     """
-    from nondet.analysis import unstable
+    from nondet import api
     from nondet.analysis.pictures import pictures_of
     from nondet.analysis.runs import control_is_zero
     from nondet.io.files import write_file
-    from nondet.reporting import prose as words
-    from nondet.reporting import table
-    from nondet.study import record as studies
 
     if pictures and pictures.exists() and not pictures.is_dir():
         raise BadInput(f"--pictures must name a folder, and {pictures} is a file; name another")
     if pictures:
         require_outside_studies(pictures / "0.png", "--pictures")
     folder, name = _parts(target)
-    opened = studies.load(folder)
-    found = unstable.read_unstable(opened, unstable.chosen_condition(opened, name), top)
+    opened = api.open(folder)
+    found = api.unstable(opened[name], top)
     indices = [example.index for example in found.top] if pictures else []
-    pngs, why = pictures_of(opened, indices, data, run_task_file=run_task) if pictures else ({}, "")
+    pngs, why = pictures_of(opened.study, indices, data, run_task_file=run_task) if pictures else ({}, "")
     files = {index: (pictures or folder) / f"{index}.png" for index in pngs}
     for path in files.values():
         require_plain(path, "--pictures")
     for index, path in files.items():
         with undisturbed():
             write_file(path, pngs[index], replace=True)
-    if json:
-        drawn = {"pictures": {"files": [str(path) for path in files.values()], "reason": why}} if pictures else {}
-        print_json(unstable.as_json(found) | drawn)
-    else:
-        print_table(table.for_terminal(unstable.rows(found), unstable.HEAD))
-        print_table(table.for_terminal(unstable.class_rows(found), unstable.HEAD_CLASSES))
-        print_sentences(unstable.sentence(found))
-        if pictures:
-            print_sentences(f"{len(files)} pictures are in {pictures}." if files else f"No pictures: {why}.")
-    if control_is_zero(opened) is False:
-        say(words.CONTROL_NOT_ZERO)
-        return 3
-    return 0
+    control = control_is_zero(opened.study)
+    if json and pictures:
+        print_json({**found.to_dict(), "pictures": {"files": [str(path) for path in files.values()], "reason": why}})
+        return answer_control(control)
+    status = answer(found, json=json, control=control)
+    if pictures:
+        print_sentences(f"{len(files)} pictures are in {pictures}." if files else f"No pictures: {why}.")
+    return status
 
 
 def _parts(target: str) -> tuple[Path, str]:

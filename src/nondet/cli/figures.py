@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from nondet.cli.console import Flag, print_json
-from nondet.cli.targets import require_outside_studies, require_plain
 from nondet.errors import BadInput
 from nondet.io.signals import undisturbed
 from nondet.io.streams import say, tell
+from nondet.reporting.targets import require_outside_studies, require_plain
 
 
 def figures(study: Path, /, *, format: str = "pdf", out: Path | None = None, json: Flag = False) -> int:
@@ -25,12 +25,11 @@ def figures(study: Path, /, *, format: str = "pdf", out: Path | None = None, jso
     json
         Say as JSON what was written: each file, and what is to be seen in it.
     """
-    from nondet.analysis.results import read_results
+    from nondet import api
     from nondet.io.files import write_file
-    from nondet.reporting import prose as words
+    from nondet.reporting import prose
     from nondet.reporting.plots import sections
     from nondet.reporting.plots.style import FORMATS, content
-    from nondet.study import record as studies
 
     if format not in FORMATS:
         raise BadInput(f"--format must be one of {', '.join(FORMATS)} (got {format!r}); choose one")
@@ -38,8 +37,8 @@ def figures(study: Path, /, *, format: str = "pdf", out: Path | None = None, jso
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--out must name a folder, and {folder} is a file; name another")
     require_outside_studies(folder / f"any.{format}", "--out")
-    results = read_results(studies.load(study))
-    drawings = [drawing for section in sections(results) for drawing in section.drawings]
+    found = api.show(study)
+    drawings = [drawing for section in sections(found) for drawing in section.drawings]
     written = [(folder / f"{drawing.name}.{format}", drawing) for drawing in drawings]
     for path, _ in written:
         require_plain(path, "--out")
@@ -50,12 +49,8 @@ def figures(study: Path, /, *, format: str = "pdf", out: Path | None = None, jso
     if json:
         print_json([{"file": str(path), "shows": drawing.alternative} for path, drawing in written])
     else:
-        for path, _ in written:
-            tell(str(path))
-        tell(f"Wrote {len(written)} figures to {folder}.")
-    failed_control = results.control.identical is False
-    if failed_control:
-        say(words.control_words(results))
-    if results.missing:
-        say(words.unfinished(results))
-    return 3 if failed_control else 0
+        tell(*(str(path) for path, _ in written), f"Wrote {len(written)} figures to {folder}.")
+    broken = found.control.identical is False
+    for sentence in filter(None, [prose.control_words(found) if broken else "", prose.unfinished(found)]):
+        say(sentence)
+    return 3 if broken else 0

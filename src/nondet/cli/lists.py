@@ -8,17 +8,18 @@ from nondet.io.streams import tell
 
 def tasks() -> int:
     """List the tasks that come with nondet: sources and recipe."""
-    from importlib import import_module
+    from nondet.errors import BadInput
+    from nondet.tasks import BUILT_IN, about, names
 
-    from nondet.tasks import BUILT_IN, module_of
-
-    for name, about in BUILT_IN.items():
-        recipe = import_module(module_of(name)).RECIPE.as_dict()
-        tell(
-            f"{name}: {about.text}",
-            f"  sources  {', '.join(about.sources)}",
-            f"  recipe   {', '.join(f'{k}={v}' for k, v in recipe.items())}",
-        )
+    for name in names():
+        try:
+            text, recipe = about(name)
+        except BadInput as error:
+            tell(f"{name}: {error}")
+            continue
+        sources = [f"  sources  {', '.join(BUILT_IN[name].sources)}"] if name in BUILT_IN else []
+        fields = ", ".join(f"{k}={v}" for k, v in recipe.as_dict().items())
+        tell(f"{name}: {text}", *sources, f"  recipe   {fields}")
     tell(
         "All but digits read official files: --data DIR names their folder. On CUDA each has the source kernels too.",
         "Your own: nondet run my_task.py, where the file defines `task = nondet.Task(...)`.",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from nondet.cli.console import Flag, Words, print_json
-from nondet.cli.measure import PROBABILITIES
+from nondet.cli.console import Flag, Words, answer
 from nondet.errors import BadInput
-from nondet.io.streams import say, tell
+from nondet.io.streams import say
 
 
 def plan(
@@ -18,7 +16,7 @@ def plan(
     study: str | None = None,
     power: float = 0.8,
     level: float = 0.05,
-    metric: Literal["accuracy", "cross_entropy", "perplexity"] | None = None,
+    metric: str | None = None,
     labels: Path | None = None,
     columns: Words = None,
     json: Flag = False,
@@ -39,7 +37,8 @@ def plan(
     level
         The chance to find one that is not.
     metric
-        What the difference is of; of a pilot accuracy if left out, and perplexity of language models.
+        What the difference is of: accuracy, cross_entropy or perplexity; of a pilot accuracy if left out, and
+        perplexity of language models.
     labels
         With outputs of others that do not hold them: class numbers (n,) in a file.
     columns
@@ -47,10 +46,7 @@ def plan(
     json
         As JSON, for scripts.
     """
-    from nondet.analysis.arms import read_arms
-    from nondet.analysis.plan import check_options, plan_from, plan_with
-    from nondet.reporting import decisions
-    from nondet.reporting import prose as words
+    from nondet import api
 
     if (sd is None) == (study is None):
         raise BadInput(f"plan takes one of --sd and --study (got {'none' if sd is None else 'both'}); give one")
@@ -58,19 +54,15 @@ def plan(
         raise BadInput(f"--labels is for the outputs of a pilot (got {labels} beside --sd); leave it out")
     if study is None and columns:
         raise BadInput("--columns is for the table of a pilot (got it beside --sd); leave it out")
-    check_options(effect, power, level)
-    pilot = None if study is None else read_arms([study], labels, metric, columns or [], say)[0]
-    if pilot is None:
-        planned = plan_with(sd or 0.0, effect, power, level, metric)
-    else:
-        planned = plan_from(pilot, effect, power, level)
-    if json:
-        print_json({**planned.as_dict(), "sentence": decisions.plan_words(planned)})
-    else:
-        tell(*planned.notes, decisions.plan_words(planned))
-    if pilot is not None and pilot.probabilities:
-        say(f"{pilot.name}: {PROBABILITIES}")
-    if pilot is not None and pilot.control is False:
-        say(words.CONTROL_NOT_ZERO)
-        return 3
-    return 0
+    found = api.plan(
+        effect,
+        sd=sd,
+        pilot=study,
+        power=power,
+        level=level,
+        metric=metric,
+        labels=labels,
+        columns=columns or [],
+        say=say,
+    )
+    return answer(found, json=json, control=found.control, probabilities=[found.pilot] * found.probabilities)

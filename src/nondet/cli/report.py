@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from nondet.cli.console import Flag, print_json
-from nondet.cli.targets import page_to_write
-from nondet.errors import BadInput
-from nondet.io.signals import undisturbed
 from nondet.io.streams import say, tell
+from nondet.reporting.targets import page_to_write
 
 
 def report(
@@ -38,30 +36,22 @@ def report(
     json
         Say as JSON what was written.
     """
-    from nondet.analysis.results import read_results
-    from nondet.io.files import write_file
-    from nondet.reporting import prose as words
-    from nondet.reporting.page import findings, page
-    from nondet.study import record as studies
+    from nondet import api
+    from nondet.reporting import prose
+    from nondet.reporting.page import findings, write_page
 
     file = out or study / "report.html"
-    if file.is_dir():
-        raise BadInput(
-            f"--out must name a file, and {file} is a folder; name one in it, such as {file / 'report.html'}"
-        )
-    target = page_to_write(file, "--out")
-    results = read_results(studies.load(study))
-    failed_control = results.control.identical is False
-    text = page(results, condition, data, run_task=run_task)
-    with undisturbed():
-        write_file(target, text.encode(), replace=True)
-    if failed_control:
-        say(words.control_words(results))
-    found = "\n".join(findings(results)[: 1 + len(results.dead)])
+    page_to_write(file, "--out")
+    found = api.show(study)
+    size = write_page(found, file, condition, data, run_task=run_task, option="--out")
+    broken = found.control.identical is False
+    if broken:
+        say(prose.control_words(found))
+    said = "\n".join(findings(found)[: 1 + len(found.dead)])
     if json:
-        print_json({"file": str(file), "bytes": len(text.encode()), "found": found})
+        print_json({"file": str(file), "bytes": size, "found": said})
     else:
-        tell(f"Wrote {file}.", found)
-    if results.missing:
-        say(words.unfinished(results))
-    return 3 if failed_control else 0
+        tell(f"Wrote {file}.", said)
+    if found.missing:
+        say(prose.unfinished(found))
+    return 3 if broken else 0

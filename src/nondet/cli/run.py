@@ -35,6 +35,7 @@ def run(
     device: str = "auto",
     tf32: Flag = False,
     workers: int | None = None,
+    executor: str | None = None,
 ) -> int:
     """Train what a study still misses, and print its table.
 
@@ -90,37 +91,35 @@ def run(
         On CUDA, round the factors of float32 products to TF32: faster, and recorded in the environment.
     workers
         Processes that train side by side; on a CPU one for each core if left out, on a GPU one.
+    executor
+        Where runs are made: local (this process), processes (and others beside it), or one that a package brings.
     """
-    from nondet.running.request import Request
-    from nondet.running.session import train
+    from nondet import api
 
     _check_design(design, levels, runs)
-    request = Request(
-        task=task,
-        assignments=assignments(set_ or []),
-        device=device,
+    opened = api.run(
+        task,
+        20 if runs is None else runs,
+        vary=vary or [],
+        folder=study,
+        onset=onset or [],
+        until=until,
+        limit=limit,
+        levels=levels,
+        stack=stack,
+        workers=workers,
+        executor=executor,
+        recipe=assignments(set_ or []),
         data=data,
         model=model,
         broken=broken,
         track=_epochs(track or []),
-        layers=tuple(name for text in layers or [] for name in text.split(",") if name),
+        layers=[name for text in layers or [] for name in text.split(",") if name],
+        device=device,
         tf32=tf32,
-    )
-    folder = study or Path("studies") / request.name
-    train(
-        request,
-        folder,
-        runs=20 if runs is None else runs,
-        vary=vary or [],
-        onsets=onset or [],
-        levels=levels,
-        until=until,
-        limit=limit,
-        stack=stack,
-        workers=workers,
         say=say,
     )
-    return show(folder)
+    return show(opened.folder)
 
 
 def _check_design(design: str, levels: int | None, runs: int | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, print_json, print_table
+from nondet.cli.console import Flag, answer
 from nondet.errors import BadInput
 from nondet.io.streams import say, tell_as_it_is
 
@@ -27,47 +27,24 @@ def show(
     latex
         The table as LaTeX (it needs the package booktabs).
     """
-    from nondet.analysis import crossing as components
-    from nondet.analysis.results import read_results
-    from nondet.reporting import prose as words
-    from nondet.reporting import table
-    from nondet.reporting.dead import dead_words, unreached_words
-    from nondet.running import until
-    from nondet.study import record as studies
+    from nondet import api
+    from nondet.reporting import crossing, prose, table
+    from nondet.reporting.dead import dead_words
+    from nondet.reporting.shown import as_tables
 
     if json + markdown + latex > 1:
         raise BadInput("show takes one of --json, --markdown and --latex (got more); choose one")
-    results = read_results(studies.load(study), examples)
-    failed_control = results.control.identical is False
-    if json:
-        print_json(results.as_dict())
-    elif markdown or latex:
-        form = table.for_markdown if markdown else table.for_latex
-        tell_as_it_is(form(table.rows(results), table.head(results)) + "\n")
-        if results.crossing:
-            tell_as_it_is("\n" + form(components.rows(results.crossing), components.head(results.crossing)) + "\n")
+    found = api.show(study, examples)
+    broken = found.control.identical is False
+    if markdown or latex:
+        tell_as_it_is(as_tables(found, table.for_markdown if markdown else table.for_latex))
     else:
-        print_table(
-            table.for_terminal(table.rows(results), table.head(results)),
-            words.failures(results),
-            *dead_words(results),
-            words.summary(results),
-            *unreached_words(results),
-            until.words(results.study.until, results.dead),
-            above=words.control_words(results),
-        )
-        if results.crossing:
-            print_table(
-                table.for_terminal(components.rows(results.crossing), components.head(results.crossing)),
-                *components.words(results.crossing),
-            )
+        answer(found, json=json)
     if json or markdown or latex:
-        crossed = components.dead_words(results.crossing) if results.crossing else []
-        for sentence in [*[words.control_words(results)] * failed_control, *dead_words(results), *crossed]:
+        crossed = crossing.dead_words(found.crossing) if found.crossing else []
+        for sentence in [*[prose.control_words(found)] * broken, *dead_words(found), *crossed]:
             say(sentence)
-    caution = words.few_runs({c.condition.name: c.runs - len(c.failures) for c in results.conditions if not c.dead})
-    if caution:
-        say(caution)
-    if results.missing:
-        say(words.unfinished(results))
-    return 3 if failed_control else 0
+    sound = {c.condition.name: c.runs - len(c.failures) for c in found.conditions if not c.dead}
+    for sentence in filter(None, (prose.few_runs(sound), prose.unfinished(found))):
+        say(sentence)
+    return 3 if broken else 0

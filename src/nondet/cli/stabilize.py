@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from nondet.cli.console import WIDE, Assignments, Flag, assignments, print_json, print_table
+from nondet.cli.console import Assignments, Flag, answer, answer_control, assignments
 from nondet.errors import BadInput
 from nondet.io.streams import say, tell_as_it_is
-from nondet.study.provenance import set_up_process
 
 
 def stabilize(
@@ -65,52 +63,31 @@ def stabilize(
     markdown
         The table as Markdown.
     """
-    from nondet.analysis.remedies import stabilize as remedies
-    from nondet.reporting import prose as words
-    from nondet.reporting import remedies as remedy_table
-    from nondet.reporting import table
-    from nondet.running import session as runner
+    from nondet import api
+    from nondet.reporting.shown import as_tables
+    from nondet.reporting.table import for_markdown
     from nondet.running.progress import steps
-    from nondet.running.request import Request
 
     if json and markdown:
         raise BadInput("stabilize takes one of --json and --markdown (got both); choose one")
-    set_up_process()
-    request = Request(target, assignments(set_ or []), device, data, model, broken)
     with steps() as on_progress:
-        found = remedies.stabilize(
+        found = api.stabilize(
             target,
-            folder=study or Path("studies") / f"{request.name}-stabilize",
-            assignments=request.assignments,
-            recipe_of=request.recipe,
-            train=lambda folder, assignments: runner.train(
-                replace(request, assignments=assignments),
-                folder,
-                runs=runs,
-                vary=["all"],
-                stack=stack,
-                workers=workers,
-                say=say,
-            ),
-            problem_of=lambda opened: runner.problem_of(
-                opened, device, data, run_task=run_task or remedies.is_task(target)
-            ),
+            runs,
             cycles=cycles,
+            folder=study,
+            stack=stack,
+            workers=workers,
+            recipe=assignments(set_ or []),
+            data=data,
+            model=model,
+            broken=broken,
+            device=device,
+            run_task=run_task,
+            say=say,
             on_progress=on_progress,
         )
-    rows = remedy_table.rows(found.methods)
-    if json:
-        print_json(found.as_dict())
-    elif markdown:
-        tell_as_it_is(table.for_markdown(rows, remedy_table.HEAD) + "\n")
-    else:
-        print_table(
-            table.for_terminal(rows, remedy_table.HEAD),
-            *found.left_out,
-            remedy_table.summary(found.methods),
-            width=WIDE + 40,
-        )
-    if not found.identical:
-        say(words.CONTROL_NOT_ZERO)
-        return 3
-    return 0
+    if markdown:
+        tell_as_it_is(as_tables(found, for_markdown))
+        return answer_control(found.identical)
+    return answer(found, json=json, control=found.identical)

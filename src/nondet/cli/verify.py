@@ -15,26 +15,29 @@ def verify(study: Path, /) -> int:
     study
         The study's folder.
     """
-    from nondet.analysis.runs import retrain, verify_beside
-    from nondet.analysis.runs import verify as check
+    from nondet.running.advice import go_on
     from nondet.study import record as studies
+    from nondet.study.checks import unsound_runs, wrong_beside
     from nondet.study.disk import left_by_killed
     from nondet.study.names import linked_folders, own_files
 
     opened = studies.load(study)
-    sound, problems = check(opened)
-    beside, linked = verify_beside(opened), linked_folders(study)
+    keys = opened.store.keys() | opened.finished
+    problems = [str(error) for _, error in unsound_runs(opened, keys)]
+    beside, linked = wrong_beside(opened), linked_folders(study)
     for problem in (*problems, *beside):
         say(problem)
     for folder in linked:
         say(f"{folder} is a link to another folder, so a copy of the study lacks it; move that folder to its place")
     if problems or beside:
         others = f" and {len(beside)} files beside them" if beside else ""
-        say(f"Damaged: {len(problems)} of {sound + len(problems)} runs{others}; {retrain(opened)}")
+        say(
+            f"Damaged: {len(problems)} of {len(keys)} runs{others}; `{go_on(opened)}` sets it aside and trains it again"
+        )
     if problems or beside or linked:
         return 1
     done, planned = studies.count_done(opened)
-    tell(f"{sound} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
+    tell(f"{len(keys)} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
     for path in opened.lacking_trunks().values():
         tell(f"note: runs fork from this trunk, which is not there: {path}")
     for path in own_files(study, "evidence"):

@@ -6,24 +6,16 @@ Importing this file imports neither torch nor Pillow, so that a worker starts fa
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from nondet.data.decode import DRAWS, decode
-from nondet.errors import BadInput
-from nondet.io import signals as stopping
-from nondet.io.cores import available_cores
+from nondet.data.decoders import Decoders
 
 if TYPE_CHECKING:
     import torch
@@ -37,83 +29,6 @@ WORTH_WORKERS = 512
 MOST_WORKERS = 512
 
 T = TypeVar("T")
-
-
-def decoder_count(images: int) -> int:
-    """How many worker processes decode so many images: NONDET_DECODERS, or one less than the cores; none for few."""
-    text = os.environ.get("NONDET_DECODERS")
-    if text is None:
-        return available_cores() - 1 if images >= WORTH_WORKERS else 0
-    if not (text.isascii() and text.isdigit() and int(text[:9]) <= MOST_WORKERS):
-        raise BadInput(f"NONDET_DECODERS must be a whole number from 0 to {MOST_WORKERS} (got {text!r}); unset it")
-    return int(text)
-
-
-class Decoders:
-    """Worker processes, started when first needed; with workers = 0 this process does the work itself.
-
-    They end with `close`, with this object, or with this process, however that ends.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self._pool: ProcessPoolExecutor | None = None
-
-    def submit(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
-        """Start a call of a module's function; the answer waits for its result. BadInput if a worker was killed."""
-        if self.workers == 0:
-            return partial(function, *arguments)
-        if self._pool is None:
-            # not forked: a copy of a process that runs torch's threads may hang
-            stopping.unwind_from_now_on()  # Python's own helper of these processes complains if it is left alone
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin_worker)
-        try:
-            future = self._pool.submit(function, *arguments)
-        except BrokenProcessPool as error:
-            raise self._broken() from error
-        return partial(self._result, future)
-
-    def map(self, function: Callable[..., T], items: Iterable[Any]) -> Iterator[T]:
-        """The function's results for the items, in their order, with few of them under way at a time."""
-        waiting: deque[Callable[[], T]] = deque()
-        for item in items:
-            waiting.append(self.submit(function, item))
-            if len(waiting) > 4 * self.workers:
-                yield waiting.popleft()()
-        while waiting:
-            yield waiting.popleft()()
-
-    def close(self) -> None:
-        """End the workers; the next call starts new ones."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
-
-    def _result(self, future: Future[T]) -> T:
-        try:
-            return future.result()
-        except (BrokenProcessPool, CancelledError) as error:  # cancelled: closed by another user of these workers
-            raise self._broken() from error
-
-    def _broken(self) -> BadInput:
-        self.close()
-        return BadInput(
-            f"all of the {self.workers} decoding processes must live, and one did not start or was killed, perhaps for "
-            "its memory; give the command again, with fewer by NONDET_DECODERS=1, or with none by NONDET_DECODERS=0"
-        )
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the main one speaks
-    threading.Thread(target=_end_with_main, daemon=True).start()
-
-
-def _end_with_main() -> None:
-    main = multiprocessing.parent_process()
-    if main is not None:
-        main.join()
-    os._exit(1)
 
 
 @dataclass(frozen=True, eq=False)

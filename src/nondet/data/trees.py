@@ -16,7 +16,7 @@ import numpy as np
 
 from nondet.data import readable
 from nondet.data.decode import decoder_version, read_image, reason
-from nondet.data.streamed import Decoders, decoder_count
+from nondet.data.decoders import Decoders, decoder_count
 from nondet.errors import BadInput, Damaged
 from nondet.io.cache import cache_folder
 from nondet.io.files import sealed, unsealed, write_file

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nondet.errors import Damaged
-from nondet.study import claims
+from nondet.io import locks
 
 _NO_LINKS = frozenset(
     getattr(errno, name)
@@ -28,11 +28,11 @@ _NO_SYNC = _NO_LINKS | {errno.EBADF, errno.EISDIR}
 """What file systems answer that cannot flush a file or a folder when asked: a full or broken disk answers otherwise."""
 
 
-def write_file(path: Path, content: bytes, *, replace: bool = False) -> bool:
+def write_file(path: Path, content: bytes, *, replace: bool = False, flush_folder: bool = True) -> bool:
     """Write a file whole or not at all: temporary file, flush to the disk, final name, flush of the folder.
 
     Without `replace` the first writer wins: an existing file stays, and the answer is False. Its mode is what the
-    umask says, so that a group can work in one folder.
+    umask says, so that a group can work in one folder. Without `flush_folder` the caller does that, of several files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = _begin(path.parent)
@@ -50,7 +50,8 @@ def write_file(path: Path, content: bytes, *, replace: bool = False) -> bool:
             os.close(handle)
     finally:
         temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    if flush_folder:
+        sync_folder(path.parent)
     return True
 
 
@@ -60,8 +61,8 @@ def _begin(folder: Path) -> tuple[int, Path]:
         path = folder / f".writing-{secrets.token_hex(4)}"
         with suppress(FileExistsError):
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
-            claims.lock(handle)
-            if claims.is_at(handle, path):
+            locks.lock(handle)
+            if locks.is_at(handle, path):
                 return handle, path
             os.close(handle)  # swept away in the moment between the two
 
@@ -81,7 +82,7 @@ def _take_name(temporary: Path, path: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        with claims.folder_lock(path.parent):
+        with locks.folder_lock(path.parent):
             if os.path.lexists(path):
                 return False
             temporary.replace(path)
@@ -223,3 +224,8 @@ def unsealed(content: bytes, path: Path) -> dict[str, Any]:
 
 def _text(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def sha256_of_json(value: object) -> str:
+    """The SHA-256 of a value's canonical JSON form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()

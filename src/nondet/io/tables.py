@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from nondet.errors import BadInput
 from nondet.io.columns import KEYS, Columns, columns_of, shown
 from nondet.io.foreign import LABELS, Array, reading, refuse_traps, scratch
-from nondet.stats.values import Integers
 
+Integers = NDArray[np.int64]
 INDEX = ("__index_level_", "Unnamed: ")
 
 

@@ -1,1 +1,46 @@
 """What a task's outputs are: one object a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nondet.errors import BadInput
+from nondet.io import extensions
+from nondet.kinds.base import Kind
+from nondet.kinds.classification import CLASSIFICATION
+from nondet.kinds.language import LANGUAGE
+
+__all__ = ["CLASSIFICATION", "LANGUAGE", "Kind", "kind_called", "kind_of", "named"]
+
+
+def kind_called(name: str) -> Kind:
+    """The kind of this name, of nondet's own or of another package; BadInput if there is none."""
+    own = {kind.name: kind for kind in (CLASSIFICATION, LANGUAGE)}
+    if name in own:
+        return own[name]
+    if name not in extensions.names("nondet.kinds"):
+        known = ", ".join([*own, *extensions.names("nondet.kinds")])
+        raise BadInput(f"unknown kind of task {name!r}; choose from {known}, or install the package that brings it")
+    return extensions.load("nondet.kinds", name)
+
+
+def kind_of(identity: Mapping[str, Any]) -> Kind:
+    """The kind of the task that an identity names."""
+    return kind_called(identity.get("kind") or _usual(bool(identity["recipe"].get("bptt"))))
+
+
+def named(kind: str | Kind, text: bool) -> Kind:
+    """The kind that a task names or gives; without one that of texts, or of classifiers.
+
+    One that is given is known by its name from now on, in this process.
+    """
+    if isinstance(kind, Kind):
+        if kind is not CLASSIFICATION and kind is not LANGUAGE:
+            extensions.register("nondet.kinds", kind.name, kind)
+        return kind
+    return kind_called(kind or _usual(text))
+
+
+def _usual(text: bool) -> str:
+    return "language" if text else "classification"

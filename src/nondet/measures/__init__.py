@@ -1,4 +1,4 @@
-"""Statistics of a set of runs, as pure functions of numpy arrays.
+"""What is measured of a set of runs, as pure functions of numpy arrays.
 
 Outputs are logits with axes `(N, n, c)` = (runs, examples, classes); labels are `(n,)` integers in `[0, c)`.
 """
@@ -19,54 +19,25 @@ from nondet.measures.ensemble import (
     ensemble_accuracy_delta_by_run,
     ensemble_cross_entropy_delta,
     ensemble_cross_entropy_delta_by_run,
-    sampled_pairs,
 )
-from nondet.measures.language import (
-    LanguageDelta,
-    LanguageMeasures,
-    language_delta,
-    measure_language,
-    perplexity,
-    sample_tokens,
-    token_cross_entropy,
-)
-from nondet.measures.similarity import cka, cka_by_run, cka_unbiased, cka_unbiased_by_run, parameter_distance
-from nondet.measures.summary import Correlation, EnsembleDelta, Measures, Spread, measure, measure_predictions
+from nondet.measures.language import language_delta, perplexity, sample_tokens, token_cross_entropy
+from nondet.measures.similarity import cka, cka_unbiased, parameter_distance
 from nondet.measures.variability import accuracy, accuracy_of, cross_entropy
 from nondet.measures.variance import AccuracyVariance, accuracy_variance, expected_variance
-from nondet.stats.intervals import (
-    Uncertainty,
-    delete_one,
-    mean_uncertainty,
-    pairwise_error,
-    pairwise_uncertainty,
-    sd_interval,
-    sd_uncertainty,
-)
 from nondet.stats.values import mean, sd, sd_error
 
 __all__ = [
     "AccuracyVariance",
-    "Correlation",
-    "EnsembleDelta",
-    "LanguageDelta",
-    "LanguageMeasures",
-    "Measures",
-    "Spread",
-    "Uncertainty",
     "accuracy",
     "accuracy_of",
     "accuracy_variance",
     "checked",
     "checked_outputs",
     "cka",
-    "cka_by_run",
     "cka_unbiased",
-    "cka_unbiased_by_run",
     "correlation_by_run",
     "correlation_matrix",
     "cross_entropy",
-    "delete_one",
     "disagreement",
     "disagreement_by_run",
     "disagreement_matrix",
@@ -79,22 +50,13 @@ __all__ = [
     "language_delta",
     "look_like_probabilities",
     "mean",
-    "mean_uncertainty",
-    "measure",
-    "measure_language",
-    "measure_predictions",
-    "pairwise_error",
-    "pairwise_uncertainty",
     "parameter_distance",
     "pearson",
     "perplexity",
     "predictions",
     "sample_tokens",
-    "sampled_pairs",
     "sd",
     "sd_error",
-    "sd_interval",
-    "sd_uncertainty",
     "spearman",
     "token_cross_entropy",
 ]

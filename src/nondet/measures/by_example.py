@@ -19,7 +19,8 @@ from nondet.measures.arrays import cells, tiles
 from nondet.measures.diversity import ranks, standardised
 from nondet.measures.variability import losses_of
 from nondet.measures.variance import POINTS
-from nondet.stats.intervals import Uncertainty, student
+from nondet.stats.estimate import Estimate
+from nondet.stats.intervals import student
 from nondet.stats.values import TILE, Floats, Integers
 
 FEWEST_THAT_SHOW = 5
@@ -52,37 +53,38 @@ def added_variance(
     return max(0.0, float(means.var(ddof=1)) - factor * float(within.mean())) / examples
 
 
-def widened(u: Uncertainty, value: float, added: float, examples: int, origin: float | None) -> Uncertainty:
+def widened(u: Estimate, added: float, examples: int, origin: float | None) -> Estimate:
     """A figure's uncertainty over runs, with the variance that drawing so many examples adds.
 
     On each side of the figure the squares of the two intervals' widths are summed (MOVER: Zou & Donner, Statistics in
     Medicine 27, 2008), on the scale of the interval over runs: the logarithm of the distance from `origin`, if given.
     """
+    value = u.value
     half, error = student(max(1, examples - 1)) * math.sqrt(added), math.hypot(u.error, math.sqrt(added))
     if math.isnan(added) or math.isnan(u.low):
-        return Uncertainty(error, math.nan, math.nan)
+        return Estimate(value, error)
     if added == 0.0 or value == origin:
         return u
     if origin is None:
-        return Uncertainty(error, value - math.hypot(value - u.low, half), value + math.hypot(u.high - value, half))
+        return Estimate(value, error, value - math.hypot(value - u.low, half), value + math.hypot(u.high - value, half))
     distance = value - origin
     nearer, farther = sorted(((u.low - origin) / distance, (u.high - origin) / distance))
     nearer = max(nearer, math.exp(-700.0))  # an end so near to `origin` that it is no different in float64
     factors = [math.exp(min(700.0, math.hypot(math.log(f), half / distance))) for f in (nearer, farther)]
     low, high = sorted((distance / factors[0], distance * factors[1]))
-    return Uncertainty(error, origin + low, origin + high)
+    return Estimate(value, error, origin + low, origin + high)
 
 
-def widened_share(u: Uncertainty, value: float, added: float, examples: int) -> Uncertainty:
+def widened_share(u: Estimate, added: float, examples: int) -> Estimate:
     """The same for a share of examples in percent, which near 0 or 100 is skewed: the examples' limits are Wilson's.
 
     They are those of so many independent examples as would give the variance `added`, but of these at least. An `added`
     of 0 is none, unless too few examples stand out to show any.
     Source: Wilson, Journal of the American Statistical Association 22, 1927.
     """
-    error = math.hypot(u.error, math.sqrt(added))
+    value, error = u.value, math.hypot(u.error, math.sqrt(added))
     if math.isnan(added) or math.isnan(u.low):
-        return Uncertainty(error, math.nan, math.nan)
+        return Estimate(value, error)
     share = value / 100
     if added == 0.0 and examples * share * (1 - share) >= FEWEST_THAT_SHOW:
         return u
@@ -91,7 +93,7 @@ def widened_share(u: Uncertainty, value: float, added: float, examples: int) -> 
     centre = 100 * (share + square / 2) / (1 + square)
     half = 100 * math.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
     low, high = value - min(value, centre - half), max(value, centre + half) - value
-    return Uncertainty(error, value - math.hypot(value - u.low, low), value + math.hypot(u.high - value, high))
+    return Estimate(value, error, value - math.hypot(value - u.low, low), value + math.hypot(u.high - value, high))
 
 
 def sd_added(table: NDArray[Any]) -> float:

@@ -7,7 +7,6 @@ Source: Summers & Dinneen, ICML 2021.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,28 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
-from nondet.measures import figures
-from nondet.measures.arrays import checked, checked_predictions, tiles
-from nondet.measures.summary import Correlation, Spread, all_equal, as_json, check_failed, spread
+from nondet.measures.arrays import checked, tiles
 from nondet.measures.variability import cross_entropy
-from nondet.stats.intervals import Uncertainty
 from nondet.stats.values import LARGEST_VALUE, Floats, Integers, as_array, check_runs
 
 SAMPLE = 256
 """Tokens in the sample, where the text has as many."""
-
-LANGUAGE_NAMES = (
-    "perplexity.mean",
-    "perplexity.sd",
-    "cross_entropy.mean",
-    "cross_entropy.sd",
-    "disagreement",
-    "correlation.pearson",
-    "correlation.spearman",
-    "ensemble_delta.perplexity",
-    "ensemble_delta.cross_entropy",
-)
-"""The figures of a condition, by dotted name."""
 
 TINY = 1e-150  # below this an overlap is worked out in logarithms
 
@@ -56,84 +39,6 @@ class LanguageDelta:
 
     perplexity: float
     cross_entropy: float
-
-
-@dataclass(frozen=True)
-class LanguageMeasures:
-    """The measures of a condition; its field names are the names in the JSON of a report.
-
-    Attributes:
-        runs: how many runs the condition has, the failed ones included.
-        failed: how many of them failed; nothing else here counts them.
-        perplexity: exp of the cross-entropy; not a number where a run's is above 1e150.
-        cross_entropy: in nats a token.
-        disagreement: of the most probable tokens, in percent.
-        correlation: of the sample's logits; no unit.
-        ensemble_delta: on the sample, in perplexity and in nats.
-        uncertainties: of each of these figures over runs, by dotted name, such as "perplexity.sd".
-    """
-
-    runs: int
-    failed: int
-    perplexity: Spread
-    cross_entropy: Spread
-    disagreement: float
-    correlation: Correlation
-    ensemble_delta: LanguageDelta
-    uncertainties: Mapping[str, Uncertainty]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The record as nested dictionaries for JSON, which has no NaN: such a number becomes None."""
-        return as_json(self)
-
-
-def measure_language(
-    logprob: ArrayLike, prediction: ArrayLike, sample_logits: ArrayLike, sample_labels: ArrayLike, failed: int = 0
-) -> LanguageMeasures:
-    """Take every measure of a condition's runs.
-
-    Args:
-        logprob: log-probability of each target token `(N, n)`, of the runs that did not fail.
-        prediction: the most probable token at each place `(N, n)`.
-        sample_logits: logits `(N, k, V)` at k of the places, those of `sample_tokens(n)`.
-        sample_labels: the target tokens `(k,)` at those places.
-        failed: how many further runs failed.
-
-    Raises:
-        BadInput: shapes that do not fit, a log-probability above 0 or not finite; see also `checked`.
-    """
-    check_failed(failed)
-    losses = token_cross_entropy(logprob)
-    logits, labels = checked(sample_logits, sample_labels)
-    shapes = {"logprob": np.shape(logprob), "prediction": np.shape(prediction)}
-    if len({*shapes.values()}) > 1 or len(logits) != len(losses):
-        raise BadInput(
-            "logprob, prediction and sample_logits must be of the same runs and tokens "
-            f"(got {shapes['logprob']}, {shapes['prediction']} and {logits.shape}); give what the same runs left"
-        )
-    predicted = checked_predictions(prediction)
-    some = figures.some_runs(predicted, losses)
-    gains, logs = _delta_by_run(logits, labels)
-    found = {
-        **figures.spread_figures("perplexity", perplexity(losses)),
-        **figures.spread_figures("cross_entropy", losses),
-        **figures.disagreement_figure(predicted, some),
-        **figures.correlation_figures(logits, logits[some]),
-        **figures.pair_figure("ensemble_delta.perplexity", gains, float(gains.mean())),
-        **figures.pair_figure("ensemble_delta.cross_entropy", logs, float(logs.mean())),
-    }
-    equal = all_equal(logits) and all_equal(predicted) and all_equal(logprob)
-    value = {name: figure.value for name, figure in found.items()}
-    return LanguageMeasures(
-        runs=len(losses) + failed,
-        failed=failed,
-        perplexity=spread(found, "perplexity"),
-        cross_entropy=spread(found, "cross_entropy"),
-        disagreement=value["disagreement"],
-        correlation=Correlation(value["correlation.pearson"], value["correlation.spearman"]),
-        ensemble_delta=LanguageDelta(value["ensemble_delta.perplexity"], value["ensemble_delta.cross_entropy"]),
-        uncertainties=figures.uncertainties(figures.settled({name: found[name] for name in LANGUAGE_NAMES}, equal)),
-    )
 
 
 def token_cross_entropy(logprob: ArrayLike) -> Floats:
@@ -179,11 +84,11 @@ def language_delta(logits: ArrayLike, labels: ArrayLike) -> LanguageDelta:
     Raises:
         BadInput: see `checked`.
     """
-    gains, logs = _delta_by_run(*checked(logits, labels))
+    gains, logs = language_delta_by_run(*checked(logits, labels))
     return LanguageDelta(float(gains.mean()), float(logs.mean()))
 
 
-def _delta_by_run(logits: NDArray[Any], labels: Integers) -> tuple[Floats, Floats]:
+def language_delta_by_run(logits: NDArray[Any], labels: Integers) -> tuple[Floats, Floats]:
     """Each run's mean gain over its partners, in perplexity and in nats, two `(N,)`; in perplexity perhaps NaN."""
     alone = cross_entropy(logits, labels)  # (N,)
     logs = _mean_log_overlaps(logits)

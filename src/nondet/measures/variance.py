@@ -9,14 +9,15 @@ arXiv:2304.01910, whose unbiased estimator of the variance with respect to the t
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
 from nondet.measures.arrays import checked_labels, checked_predictions
-from nondet.stats.intervals import UNKNOWN, Uncertainty, pairwise_uncertainty, sd_interval
+from nondet.stats.estimate import Estimate
+from nondet.stats.intervals import pairwise_estimate, sd_interval
 from nondet.stats.values import Floats
 
 POINTS = 1e4
@@ -74,8 +75,8 @@ def expected_variance(variance: AccuracyVariance, examples: int) -> float:
     return variance.training + variance.test_set * variance.examples / examples
 
 
-def variance_uncertainty(right: NDArray[np.bool_]) -> dict[str, Uncertainty]:
-    """Of `total`, `test_set` and `training`: the jackknife's errors over runs, NaN of two runs, and intervals.
+def variance_estimates(right: NDArray[np.bool_]) -> dict[str, Estimate]:
+    """`total`, `test_set` and `training` with the jackknife's errors over runs, NaN of two runs, and intervals.
 
     The interval of `total` is that of the SD, squared. That of `training`, their difference, is made of the other two
     (MOVER: Zou & Donner, Statistics in Medicine 27, 2008), since differences of variances are as skewed as variances.
@@ -86,14 +87,17 @@ def variance_uncertainty(right: NDArray[np.bool_]) -> dict[str, Uncertainty]:
     totals, trainings = variance_by_run(right)
     total, training = float(totals.mean()), float(trainings.mean())
     sds = sd_interval(100.0 * right.mean(axis=1))
-    whole = Uncertainty(pairwise_uncertainty(totals).error, sds[0] ** 2, sds[1] ** 2)
+    whole = Estimate(total, pairwise_estimate(totals).error, sds[0] ** 2, sds[1] ** 2)
     if right.shape[1] < 2 or len(right) < 3:
-        return {"total": whole, "test_set": UNKNOWN, "training": UNKNOWN}
-    part, part_value = pairwise_uncertainty(totals - trainings), total - training
-    low = training - math.hypot(total - min(total, whole.low), part.high - part_value)
-    high = training + math.hypot(max(total, whole.high) - total, part_value - part.low)
-    rest = Uncertainty(pairwise_uncertainty(trainings).error, low, high)
-    return {"total": whole, "test_set": part, "training": rest}
+        return {"total": whole, "test_set": Estimate(total - training), "training": Estimate(training)}
+    part = replace(pairwise_estimate(totals - trainings), value=total - training)
+    low = training - math.hypot(total - min(total, whole.low), part.high - part.value)
+    high = training + math.hypot(max(total, whole.high) - total, part.value - part.low)
+    return {
+        "total": whole,
+        "test_set": part,
+        "training": Estimate(training, pairwise_estimate(trainings).error, low, high),
+    }
 
 
 def correctness(predicted: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:

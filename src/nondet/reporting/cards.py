@@ -7,15 +7,9 @@ from dataclasses import dataclass
 
 from nondet.analysis.pictures import pictures_of
 from nondet.analysis.results import Results
-from nondet.analysis.unstable import (
-    HEAD_CLASSES,
-    Example,
-    Unstable,
-    chosen_condition,
-    class_rows,
-    read_unstable,
-    sentence,
-)
+from nondet.analysis.runs import OpenStudy, chosen_condition
+from nondet.analysis.unstable import Example, Unstable, unstable
+from nondet.reporting.unstable import HEAD_CLASSES, class_rows, sentence
 from nondet.study.design import Condition
 
 CARDS = 12
@@ -69,9 +63,10 @@ def cards(results: Results, name: str = "", data: str | None = None, *, run_task
         BadInput: there is no condition of that name, or it has fewer than two runs that did not fail.
     """
     condition = chosen_condition(results.study, name) if name else _usual(results)
-    if condition is None:
+    runs = OpenStudy(results.study)[condition.name] if condition else None
+    if condition is None or runs is None or not hasattr(runs.answers, "predicted"):
         return None
-    found = read_unstable(results.study, condition, CARDS)
+    found = unstable(runs, results.study.identity["name"], CARDS)
     flipping = [example for example in found.top if example.disagreement > 0]
     indices = [example.index for example in flipping]
     drawn, reason = pictures_of(results.study, indices, data, run_task_file=run_task) if indices else ({}, "")
@@ -92,7 +87,7 @@ def _usual(results: Results) -> Condition | None:
 
 
 def _card(found: Unstable, example: Example, png: bytes | None) -> Card:
-    title = f"{found.word.capitalize()} {example.index}"
+    title = f"{found.kind.example.capitalize()} {example.index}"
     answers = _answers(example)
     return Card(
         title=title,

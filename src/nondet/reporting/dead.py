@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nondet.analysis.reach import CAUSES
 from nondet.analysis.results import ConditionResult, Results
+from nondet.sources import source_called
+
+
+def causes(sources: Sequence[str], named: bool = True) -> str:
+    """Why these sources may reach nothing, each with its name if `named`."""
+    return "; ".join((f"{s}: " if named else "") + source_called(s).causes for s in sources)
 
 
 def dead_words(results: Results) -> list[str]:
@@ -31,10 +36,10 @@ def unreached_words(results: Results) -> list[str]:
 def _dead(c: ConditionResult, unexplained: Sequence[str]) -> str:
     name, several = c.condition.name, len(c.condition.vary) > 1
     what = f"none of its sources ({', '.join(c.condition.vary)}) reaches" if several else "its seed does not reach"
-    causes = "; ".join((f"{s}: " if several else "") + CAUSES[s] for s in unexplained if s in CAUSES)
+    why = causes(unexplained, several)
     return (
         f"DEAD: all {c.runs} runs of {name} equal the control to the last bit, so {what} the outputs. This is not "
-        "an effect of 0, and it counts in no finding." + (f" Likely causes: {causes}." if causes else "")
+        "an effect of 0, and it counts in no finding." + (f" Likely causes: {why}." if why else "")
     )
 
 

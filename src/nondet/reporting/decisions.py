@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 from nondet.analysis.compare import MOST_RUNS, POWER, Comparison
 from nondet.analysis.plan import Plan
 from nondet.io.plain import plain
+from nondet.measures.churn import Churn
 from nondet.reporting.table import DASH
 from nondet.stats.spread import Estimate
 
@@ -19,16 +19,7 @@ LARGE = 1e6
 """Figures from here on have three digits and an exponent: diverged runs may have any."""
 
 _METHODS = {"welch": "independent runs", "paired": "{} pairs", "widened": "runs, {} pairs counted in"}
-_DECIMALS = {"accuracy": 2, "cross_entropy": 4, "perplexity": 2}
 _MINUS = "\N{MINUS SIGN}"
-
-
-def comparisons_dict(found: Sequence[Comparison]) -> dict[str, Any]:
-    """The JSON of `nondet compare`: of one comparison itself, of several a list, with p-values adjusted for them."""
-    records = [{**c.as_dict(), "sentence": comparison_words(c)} for c in found]
-    if len(found) == 1:
-        return records[0]
-    return {"comparisons": [{**r, "p_holm": c.p_holm} for r, c in zip(records, found, strict=True)]}
 
 
 def comparison_tables(found: Sequence[Comparison]) -> Iterator[tuple[list[str], list[list[str]]]]:
@@ -45,20 +36,24 @@ def _rows(found: Sequence[Comparison]) -> list[list[str]]:
     share = f"{100 * (1 - a.level):g} % interval"
     rows = [
         ["runs", str(a.runs[0]), *(str(c.runs[1]) for c in found)],
-        [metric.words + (" (%)" if metric.name == "accuracy" else ""), *_both(found, lambda c: c.means)],
+        [metric.words + (" (%)" if metric.unit == "%" else ""), *_both(found, lambda c: c.means)],
         ["SD", *_both(found, lambda c: c.sds)],
-        ["churn within (%)", f"{a.churn.within_a:.2f}", *(f"{c.churn.within_b:.2f}" for c in found)],
         [f"difference to A [{share}]", "", *(_signed(c.difference.estimate or 0.0, c) + _range(c) for c in found)],
         ["p-value", "", *(_chance(c.p_value) for c in found)],
         ["compared as", "", *(_METHODS[c.method].format(c.pairs) for c in found)],
         ["chance that a run beats one of A", "", *(_superiority(c) for c in found)],
         ["SD ratio to A", "", *(_ratio(c.sd_ratio) for c in found)],
-        ["churn to A (%)", "", *(f"{c.churn.between:.2f}" for c in found)],
-        ["excess churn", "", *(_excess(c) for c in found)],
         ["verdict", "", *(c.verdict for c in found)],
     ]
+    if a.churn is not None:
+        churns = [c.churn or a.churn for c in found]
+        rows.insert(3, ["churn within (%)", f"{a.churn.within_a:.2f}", *(f"{c.within_b:.2f}" for c in churns)])
+        rows[-1:-1] = [
+            ["churn to A (%)", "", *(f"{c.between:.2f}" for c in churns)],
+            ["excess churn", "", *map(_excess, churns)],
+        ]
     if a.comparisons > 1:
-        rows.insert(6, [f"p-value among {a.comparisons}", "", *(_chance(c.p_holm) for c in found)])
+        rows.insert(6 if a.churn else 5, [f"p-value among {a.comparisons}", "", *(_chance(c.p_holm) for c in found)])
     return rows
 
 
@@ -71,7 +66,7 @@ def comparisons_words(found: Sequence[Comparison]) -> list[str]:
     sentences = [plain(note) for c in found for note in c.notes]
     if len(found) == 1:
         sentences += [method_words(found[0]), churn_words(found[0])]
-    return [*dict.fromkeys(sentences), *(comparison_words(c) for c in found)]
+    return [*dict.fromkeys(sentences), *(c.sentence for c in found)]
 
 
 def comparison_words(c: Comparison) -> str:
@@ -99,6 +94,8 @@ def method_words(c: Comparison) -> str:
 
 def churn_words(c: Comparison) -> str:
     """What the change adds to the churn of training."""
+    if c.churn is None:
+        return ""
     inside = (c.churn.within_a + c.churn.within_b) / 2
     text = (
         f"A run of {plain(c.b)} and one of {plain(c.a)} answer {c.churn.between:.2f} % of the test set differently, "
@@ -180,9 +177,9 @@ def _superiority(c: Comparison) -> str:
     return f"{c.superiority:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _excess(c: Comparison) -> str:
-    error = c.churn.errors["excess"]
-    return f"{c.churn.excess:.2f}" + ("" if error is None else f" ± {error:.2f}")
+def _excess(churn: Churn) -> str:
+    error = churn.errors["excess"]
+    return f"{churn.excess:.2f}" + ("" if error is None else f" ± {error:.2f}")
 
 
 def _ratio(ratio: Estimate) -> str:
@@ -198,11 +195,11 @@ def _amount(value: float, c: Comparison) -> str:
 
 
 def _unit(c: Comparison) -> str:
-    return f" {c.metric.unit}" if c.metric.unit else ""
+    return f" {c.metric.points}" if c.metric.points else ""
 
 
 def _figure(value: float, c: Comparison) -> str:
-    decimals = _DECIMALS[c.metric.name]
+    decimals = c.metric.decimals
     if abs(value) >= LARGE:
         return f"{value:.3g}"
     return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 0.5 * 10.0**-decimals else f"{value:.0e}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from nondet.analysis import crossing as components
 from nondet.analysis.results import Results
-from nondet.analysis.runs import is_text
+from nondet.io.files import write_file
 from nondet.io.plain import plain
+from nondet.io.signals import undisturbed
+from nondet.reporting import crossing as components
 from nondet.reporting import plots as figures
 from nondet.reporting import prose as words
 from nondet.reporting import table
@@ -18,8 +20,9 @@ from nondet.reporting.cards import cards
 from nondet.reporting.dead import dead_words, unreached_words
 from nondet.reporting.plots.style import content
 from nondet.reporting.plots.svg import inline
+from nondet.reporting.targets import page_to_write
 from nondet.running import advice, until
-from nondet.study.record import Study
+from nondet.study.study import Study
 
 
 def page(results: Results, condition: str = "", data: str | None = None, *, run_task: bool = False) -> str:
@@ -50,7 +53,7 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
         zero=results.control.identical,
         control=words.control_words(results),
         found=findings(results),
-        head=table.head(results),
+        head=table.head(results.kind.figures),
         rows=table.rows(results),
         sections=[_shown(section) for section in figures.sections(results)],
         unstable=cards(results, condition, data, run_task=run_task),
@@ -58,6 +61,30 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
         commands=commands(study),
     )
+
+
+def write_page(
+    results: Results,
+    file: Path,
+    condition: str = "",
+    data: str | None = None,
+    *,
+    run_task: bool = False,
+    option: str = "path",
+) -> int:
+    """Write a study's page, whole or not at all; its size in bytes.
+
+    Args:
+        option: what the user calls `file`. See `page` for the others.
+
+    Raises:
+        BadInput: something else than a page of nondet stands there.
+    """
+    target = page_to_write(file, option)
+    text = page(results, condition, data, run_task=run_task).encode()
+    with undisturbed():
+        write_file(target, text, replace=True)
+    return len(text)
 
 
 def findings(results: Results) -> list[str]:
@@ -73,7 +100,7 @@ def findings(results: Results) -> list[str]:
 def commands(study: Study) -> list[str]:
     """The commands that make the study: one that trained all of it, or one for each part that it has grown."""
     parts = advice.commands(study)
-    return parts if len(parts) > 1 else [study.command_line]
+    return parts if len(parts) > 1 else [advice.go_on(study)]
 
 
 def policy(css: str) -> str:
@@ -90,7 +117,7 @@ def facts(results: Results) -> str:
     epochs = results.study.identity["recipe"].get("epochs", 0)
     return (
         f"{_count(runs, 'run')}, {', '.join(designs)}, "
-        f"{_count(len(results.study.labels), 'test token' if is_text(results.study) else 'test example')}, "
+        f"{_count(len(results.study.labels), f'test {results.kind.example}')}, "
         f"{_count(epochs, 'epoch')}"
     )
 

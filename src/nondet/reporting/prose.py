@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from nondet.analysis.results import AnyMeasures, Results
-from nondet.analysis.runs import is_text
-from nondet.measures import Measures, Uncertainty
-from nondet.measures.language import LanguageMeasures
+from nondet.analysis.results import Results
+from nondet.measures.measured import Measures
+from nondet.running.advice import go_on
+from nondet.stats.estimate import Estimate
 from nondet.stats.intervals import FEW
 
 CONTROL_NOT_ZERO = (
@@ -35,7 +35,7 @@ def control_words(results: Results) -> str:
     if control.identical:
         return f"Control: {control.runs} trainings with equal seeds, each in another stack, agree to the last bit."
     m = control.measures
-    spread = f", and two of them disagree on {m.disagreement:.2f} % of the test examples" if m else ""
+    spread = f", and two of them disagree on {m['disagreement'].value:.2f} % of the test examples" if m else ""
     return (
         f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {len(control.differing)} differ from "
         f"the first (logits by up to {control.largest:.3g}){spread}.{_slots(results)} Something varies that no source "
@@ -82,47 +82,48 @@ def summary(results: Results) -> str:
     name = "all" if "all" in measured else next(reversed(measured))
     more = "" if results.control.identical is not False else ", and what no source names,"
     varying = f"With {_NAMES.get(name, name)}{more} varying, "
-    split = split_words(measured[name], results.examples)
+    split = split_words(measured[name], results.drawn)
     if len(measured) == 1:
         return f"{varying}{_pair(measured[name])}." + (f" {capital(split)}." if split else "")
-    if not any(m.disagreement for m in measured.values()):
-        what = "token" if is_text(results.study) else "example"
+    what = results.kind.example
+    shown = {n: m["disagreement"].value for n, m in measured.items() if "disagreement" in m.estimates}
+    if not shown:
+        return f"{varying}{_pair(measured[name])}."
+    if not any(shown.values()):
         return f"No two of these runs disagree on any test {what}, whatever varies."
-    text = _range(measured, "tokens" if is_text(results.study) else "examples")
-    if results.control.identical and "bit" in measured and "all" in measured and measured["all"].disagreement > 0:
+    text = _range(measured, f"{what}s")
+    if results.control.identical and "bit" in measured and "all" in measured and shown["all"] > 0:
         text += f"; one bit of one weight alone {_bit(measured['bit'], measured['all'])}"
     return f"{text}." + (f" {varying}{split}." if split else "")
 
 
-def measured_words(measures: Measures, examples: bool) -> str:
-    """The sentences under the table of `nondet measure`; `examples`: whether intervals are of test examples too."""
-    split = split_words(measures, examples)
+def measured_words(measures: Measures) -> str:
+    """The sentences under the table of `nondet measure`."""
+    split = split_words(measures, measures.drawn)
     return f"Over these {measures.runs} runs, {_pair(measures)}." + (f" {capital(split)}." if split else "")
 
 
-def split_words(m: AnyMeasures, examples: bool) -> str:
+def split_words(m: Measures, drawn: bool) -> str:
     """How much of the accuracy's variance the test set causes, and what another would show; empty if none is known.
 
-    examples: whether intervals are of test examples too; without, they cannot speak for other test sets, and say so.
+    drawn: whether intervals are of test examples too; without, they cannot speak for other test sets, and say so.
     """
-    if isinstance(m, LanguageMeasures) or not m.accuracy_variance.total > 0:
+    total, part, rest = (m.get(f"accuracy_variance.{name}") for name in ("total", "test_set", "training"))
+    if not total.value > 0 or math.isnan(rest.value) or math.isnan(rest.low):
         return ""
-    whole, rest = m.accuracy_variance, m.uncertainties["accuracy_variance.training"]
-    if math.isnan(whole.training) or math.isnan(rest.low):
-        return ""
-    over = "95 % interval" if examples else "95 % interval over runs alone"
-    caused = f"{whole.test_set:.2g} ± {m.uncertainties['accuracy_variance.test_set'].error:.1g}"
-    sd = _points(math.sqrt(whole.total))
-    text = f"accuracy's variance is {whole.total:.2g} squared points (without bias: an SD of {sd}), "
+    over = "95 % interval" if drawn else "95 % interval over runs alone"
+    caused = f"{part.value:.2g} ± {part.error:.1g}"
+    sd = _points(math.sqrt(total.value))
+    text = f"accuracy's variance is {total.value:.2g} squared points (without bias: an SD of {sd}), "
     high = _points(math.sqrt(max(rest.high, 0.0)))
-    most = f"on a test set without end the SD would be at most {high} points ({over})"
-    if whole.training <= 0:
+    most = f"on an infinitely large test set the SD would be at most {high} points ({over})"
+    if rest.value <= 0:
         return f"{text}no more than the {caused} that the finite test set causes by itself; {most}"
     text += f"of which the finite test set causes {caused}; "
     if rest.low <= 0:
         return f"{text}the rest can be chance, and {most}"
     return text + (
-        f"on a test set without end the SD would be {_points(math.sqrt(whole.training))} points "
+        f"on an infinitely large test set the SD would be {_points(math.sqrt(rest.value))} points "
         f"({over} {_points(math.sqrt(rest.low))} to {high})"
     )
 
@@ -149,48 +150,46 @@ def unfinished(results: Results) -> str:
     """How to go on with a study some of whose runs are not there yet; empty if all are."""
     if not results.missing:
         return ""
-    return f"Not finished: {results.missing} runs are still to train. Go on with: {results.study.command_line}"
+    return f"Not finished: {results.missing} runs are still to train. Go on with: {go_on(results.study)}"
 
 
-def _range(measured: Mapping[str, AnyMeasures], what: str) -> str:
+def _range(measured: Mapping[str, Measures], what: str) -> str:
     """The least and the largest disagreement, and whether their intervals lie apart."""
-    ordered = sorted(measured, key=lambda name: measured[name].disagreement)
+    ordered = sorted(measured, key=lambda name: measured[name]["disagreement"].value)
     low, high = ordered[0], ordered[-1]
-    ends = [_disagreement(measured[name]) for name in (low, high)]
-    text = f"Two runs disagree on {ends[0]} ({low}) to {ends[1]} ({high}) of the test {what}"
-    below, above = (measured[name].uncertainties["disagreement"] for name in (low, high))
-    if not _is_open(below) or not _is_open(above):  # of two runs, or of runs that answer alike
-        return f"{text} (in brackets: its 95 % interval)" if _is_open(below) or _is_open(above) else text
+    below, above = (measured[name]["disagreement"] for name in (low, high))
+    text = f"Two runs disagree on {_share(below)} ({low}) to {_share(above)} ({high}) of the test {what}"
+    if not below.known or not above.known:  # of two runs, or of runs that answer alike
+        return f"{text} (in brackets: its 95 % interval)" if below.known or above.known else text
     if below.high < above.low:
         chance = f", as those of the extremes of {len(measured)} conditions may by chance" if len(measured) > 2 else ""
         return f"{text} (in brackets: 95 % intervals, which lie apart{chance})"
     return f"{text} (in brackets: 95 % intervals, which overlap: this does not show that they differ)"
 
 
-def _disagreement(m: AnyMeasures) -> str:
-    u = m.uncertainties["disagreement"]
-    return f"{m.disagreement:.1f} %" + (f" [{u.low:.1f}, {u.high:.1f}]" if _is_open(u) else "")
+def _share(e: Estimate) -> str:
+    return f"{e.value:.1f} %" + (f" [{e.low:.1f}, {e.high:.1f}]" if e.known else "")
 
 
-def _bit(bit: AnyMeasures, every: AnyMeasures) -> str:
+def _bit(bit: Measures, every: Measures) -> str:
     """What one bit does, and its share of what all sources do, with an interval where there is one."""
-    if bit.disagreement == 0:
-        return f"changed no answer in these {bit.runs - bit.failed} runs"
-    share, low, high = ratio(bit, every)
+    own = bit["disagreement"]
+    if own.value == 0:
+        return f"changed no answer in these {bit.sound} runs"
+    share, low, high = ratio(own, every["disagreement"])
     if high < 0.1:
-        return f"gives {bit.disagreement:.2g} %: this training hardly amplifies it"
+        return f"gives {own.value:.2g} %: this training hardly amplifies it"
     interval = "" if math.isnan(low) else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return f"gives {bit.disagreement:.2g} %, which is {100 * share:.0f} %{interval} of what all sources give"
+    return f"gives {own.value:.2g} %, which is {100 * share:.0f} %{interval} of what all sources give"
 
 
-def ratio(one: AnyMeasures, other: AnyMeasures) -> tuple[float, float, float]:
-    """One disagreement over another, and its 95 % interval, from both on the logarithmic scale; both are above 0."""
-    a, b = one.uncertainties["disagreement"], other.uncertainties["disagreement"]
-    share = one.disagreement / other.disagreement
+def ratio(a: Estimate, b: Estimate) -> tuple[float, float, float]:
+    """One estimate over another, and its 95 % interval, from both on the logarithmic scale; both are above 0."""
+    share = a.value / b.value
     if math.isnan(a.low) or math.isnan(b.low):
         return share, math.nan, math.nan
-    down = math.hypot(math.log(one.disagreement / a.low), math.log(b.high / other.disagreement))
-    up = math.hypot(math.log(a.high / one.disagreement), math.log(other.disagreement / b.low))
+    down = math.hypot(math.log(a.value / a.low), math.log(b.high / b.value))
+    up = math.hypot(math.log(a.high / a.value), math.log(b.value / b.low))
     return share, share * math.exp(-down), share * math.exp(up)
 
 
@@ -199,21 +198,21 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _is_open(u: Uncertainty) -> bool:
-    """Whether there is an interval, and more than a point: the latter is of equal runs, and says nothing of others."""
-    return u.low < u.high
+def _interval(e: Estimate, decimals: int) -> str:
+    return f" (95 % interval {e.low:.{decimals}f} to {e.high:.{decimals}f})" if e.known else ""
 
 
-def _interval(u: Uncertainty, decimals: int) -> str:
-    return f" (95 % interval {u.low:.{decimals}f} to {u.high:.{decimals}f})" if _is_open(u) else ""
-
-
-def _pair(m: AnyMeasures) -> str:
-    text = isinstance(m, LanguageMeasures)
-    name, values, unit = ("perplexity", m.perplexity, "") if text else ("accuracy", m.accuracy, " points")
-    spread = f"{values.sd:.2f}{unit}{_interval(m.uncertainties[f'{name}.sd'], 2)}"
-    of = "test tokens, in their most probable next word" if text else "test examples"
-    return (
-        f"{name} has an SD of {spread} around {values.mean:.2f}{'' if text else ' %'}, and two runs disagree on "
-        f"{m.disagreement:.1f} %{_interval(m.uncertainties['disagreement'], 1)} of the {of}"
+def _pair(m: Measures) -> str:
+    """How far a score spreads, and how often two runs disagree."""
+    mean, sd = (m[name] for name in list(m)[:2])
+    figures = {figure.name: figure for figure in m.figures}
+    name, part = next(iter(m)).split(".")[0], m.get("disagreement")
+    unit, points = figures[f"{name}.mean"].unit, figures[f"{name}.sd"].unit
+    text = (
+        f"{name} has an SD of {sd.value:.2f}{f' {points}' if points else ''}{_interval(sd, 2)} around {mean.value:.2f}"
     )
+    text += f" {unit}" if unit else ""
+    if math.isnan(part.value):
+        return text
+    what = "test tokens, in their most probable next word" if name == "perplexity" else "test examples"
+    return f"{text}, and two runs disagree on {part.value:.1f} %{_interval(part, 1)} of the {what}"

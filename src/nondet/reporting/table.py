@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
-
-from nondet.analysis.results import AnyMeasures, Results
-from nondet.analysis.runs import is_text
+from nondet.analysis.results import Results
 from nondet.io.plain import plain
-from nondet.measures import Measures
-from nondet.measures.language import LanguageMeasures
+from nondet.measures.figure import Figure, columns
+from nondet.measures.measured import Measures
+from nondet.stats.estimate import Estimate
 
-HEAD = ("condition", "runs", "accuracy (%)", "acc. SD (%)", "CE SD", "disagree (%)", "corr.", "ens. Δ (%)")
-HEAD_TEXT = ("condition", "runs", "perplexity", "PPL SD", "CE SD", "disagree (%)", "corr.", "ens. Δ (PPL)")
 DASH = "\N{EN DASH}"
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -51,46 +50,37 @@ def rows(results: Results) -> list[tuple[str, ...]]:
 
     The figures of a dead source are those of one run, and so are none.
     """
-    control = results.control
-    table = [("deterministic (control)", str(control.runs), *_cells(control.measures))]
+    control, figures = results.control, results.kind.figures
+    table = [("deterministic (control)", str(control.runs), *cells(figures, control.measures))]
     for c in results.conditions:
         runs = str(c.runs) if c.runs == c.condition.runs else f"{c.runs} of {c.condition.runs}"
         more = f", {len(c.failures)} failed" if c.failures else ", dead" if c.dead else ""
-        table.append((c.condition.name, runs + more, *_cells(c.effect)))
+        table.append((c.condition.name, runs + more, *cells(figures, c.effect)))
     return table
 
 
-def head(results: Results) -> tuple[str, ...]:
-    """The table's column titles: a language model has perplexity in place of accuracy."""
-    return HEAD_TEXT if is_text(results.study) else HEAD
+def head(figures: Sequence[Figure], first: str = "condition") -> tuple[str, ...]:
+    """The titles of a table with a column for each of the figures that have one."""
+    return (first, "runs", *(figure.title for figure in columns(figures)))
 
 
-def measured_row(measures: Measures) -> tuple[str, ...]:
+def measured_row(measures: Measures, name: str = "outputs") -> tuple[str, ...]:
     """The cells of outputs that no study made."""
-    return ("outputs", str(measures.runs), *_cells(measures))
+    return (name, str(measures.runs), *cells(measures.figures, measures))
 
 
-def _cells(m: AnyMeasures | None) -> tuple[str, ...]:
+def cells(figures: Sequence[Figure], m: Measures | None) -> tuple[str, ...]:
     """The columns' figures, each with its error: `value ± error`, or the value alone where no error is known."""
+    shown = columns(figures)
     if m is None:
-        return (DASH,) * (len(HEAD) - 2)
-    text = isinstance(m, LanguageMeasures)
-    name, performance = ("perplexity", m.perplexity) if text else ("accuracy", m.accuracy)
-    columns = (
-        (f"{name}.mean", performance.mean, 2),
-        (f"{name}.sd", performance.sd, 2),
-        ("cross_entropy.sd", m.cross_entropy.sd, 4),
-        ("disagreement", m.disagreement, 2),
-        ("correlation.pearson", m.correlation.pearson, 3),
-        (f"ensemble_delta.{name}", m.ensemble_delta.perplexity if text else m.ensemble_delta.accuracy, 2),
-    )
-    return tuple(_with_error(value, m.uncertainties[dotted].error, decimals) for dotted, value, decimals in columns)
+        return (DASH,) * len(shown)
+    return tuple(_with_error(m.get(figure.name), figure.decimals) for figure in shown)
 
 
-def _with_error(value: float, error: float, decimals: int) -> str:
-    if math.isnan(value):
+def _with_error(e: Estimate, decimals: int) -> str:
+    if math.isnan(e.value):
         return DASH
-    return _small(value, decimals) + ("" if math.isnan(error) else f" ± {_small(error, decimals)}")
+    return _small(e.value, decimals) + ("" if math.isnan(e.error) else f" ± {_small(e.error, decimals)}")
 
 
 def _small(value: float, decimals: int) -> str:
@@ -98,7 +88,10 @@ def _small(value: float, decimals: int) -> str:
     return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 0.5 * 10.0**-decimals else f"{value:.0e}"
 
 
-def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str] = HEAD) -> Table:
+def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, title in enumerate(titles):
         table.add_column(Text(plain(title)), justify="left" if number == 0 else "right", overflow="fold")
@@ -107,7 +100,7 @@ def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str] = HEAD) ->
     return table
 
 
-def for_markdown(body: Sequence[Sequence[str]], titles: Sequence[str] = HEAD) -> str:
+def for_markdown(body: Sequence[Sequence[str]], titles: Sequence[str]) -> str:
     lines = [_line(titles, _markdown), "|---|" + "---:|" * (len(titles) - 1), *(_line(row, _markdown) for row in body)]
     return "\n".join(lines)
 
@@ -123,7 +116,7 @@ def _markdown(cell: str) -> str:
     return cell
 
 
-def for_latex(body: Sequence[Sequence[str]], titles: Sequence[str] = HEAD) -> str:
+def for_latex(body: Sequence[Sequence[str]], titles: Sequence[str]) -> str:
     """A booktabs table. It compiles with any LaTeX, whatever is in the names; it needs the package booktabs."""
     lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (titles, *body)]
     columns = "l" + "r" * (len(titles) - 1)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from nondet.errors import BadInput
 from nondet.running.asked import Asked
 from nondet.running.request import Request
-from nondet.sources import SOURCES
-from nondet.study.design import NOT_IN_ALL, Condition
-from nondet.tasks import BUILT_IN, is_file
+from nondet.sources import in_all, source_called
+from nondet.study.design import Condition
+from nondet.tasks import is_file, names
 
 if TYPE_CHECKING:
-    from nondet.study.record import Study
+    from nondet.study.study import Study
 
 
 def go_on(study: Study) -> str:
@@ -34,7 +34,7 @@ def commands(study: Study) -> list[str]:
     """The commands that make such a study: one, or one for each onset and number of runs that its conditions have."""
     groups = groupby(sorted(study.conditions, key=lambda c: (c.onset, c.runs)), key=lambda c: (c.onset, c.runs))
     asked = [_of_conditions(study, list(members)) for _, members in groups]
-    if study.crossed is not None and set(study.crossed.vary) <= set(SOURCES):
+    if study.crossed is not None and set(study.crossed.vary) <= set(study.sources):
         asked += [Asked(2, study.crossed.vary, (), study.crossed.levels, None, None)]
     rule = study.until
     if rule is not None and len(asked) == 1:
@@ -45,10 +45,10 @@ def commands(study: Study) -> list[str]:
 
 def _of_conditions(study: Study, members: Sequence[Condition]) -> Asked:
     """These conditions, all of one onset and number of runs, as a command asks for them."""
-    everything = tuple(source for source in study.sources if source not in NOT_IN_ALL)
-    names = ["all" if c.vary == everything else "+".join(s for s in c.vary if s in SOURCES) for c in members]
+    everything = in_all(study.sources)
+    names = ["all" if c.vary == everything else "+".join(s for s in c.vary if s in study.sources) for c in members]
     onset = members[0].onset
-    usual = [*(s for s in study.sources if not (onset and s == "init")), "all"]
+    usual = [*(s for s in study.sources if not (onset and source_called(s).at_start)), "all"]
     vary = [] if sorted(names) == sorted(usual) else [name for name in names if name]
     return Asked(int(members[0].runs), vary, [int(onset)] if onset else [], None, None, None)
 
@@ -57,7 +57,7 @@ def _command(study: Study, asked: Sequence[str]) -> str:
     """`nondet run` with these options, for a shell; where a study does not say what its task is, with TASK in place."""
     try:
         request = Request.of(study.request)
-        if request.task not in BUILT_IN and not is_file(request.task):
+        if request.task not in names() and not is_file(request.task):
             raise BadInput(f"unknown task {request.task!r}")
         task = f"./{request.task}" if request.task.startswith("-") else request.task
         words = [task, *asked, f"--stack={int(study.width)}", *request.words()]

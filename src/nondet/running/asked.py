@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput
-from nondet.sources import SOURCES
+from nondet.kinds import Kind
+from nondet.sources import is_name
 from nondet.study.design import Condition, Crossed, conditions, crossed
 
 if TYPE_CHECKING:
+    from nondet.runners.base import Runner
     from nondet.running.until import Until
-    from nondet.training.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,20 @@ class Asked:
         given += [f"--until={self.until}"] if self.until is not None else []
         return [*given, *([f"--limit={self.limit}"] if self.limit is not None else [])]
 
-    def conditions(self, problem: Problem) -> list[Condition]:
+    def conditions(self, runner: Runner) -> list[Condition]:
         if self.levels is not None:
             return []
-        return conditions(self.vary, problem.sources, self.runs, self.onsets, problem.recipe.epochs)
+        return conditions(self.vary, runner.sources, self.runs, self.onsets, runner.epochs)
 
-    def crossed(self, problem: Problem) -> Crossed | None:
-        return None if self.levels is None else crossed(self.vary, problem.sources, self.levels)
+    def crossed(self, runner: Runner) -> Crossed | None:
+        return None if self.levels is None else crossed(self.vary, runner.sources, self.levels)
 
-    def rule(self, problem: Problem) -> Until | None:
+    def rule(self, kind: Kind) -> Until | None:
         from nondet.running import until
 
         if self.until is None:
             return None
-        return until.parse(self.until, until.figures_of(bool(problem.recipe.bptt)), self.runs, self.limit)
+        return until.parse(self.until, [figure.name for figure in kind.figures], self.runs, self.limit)
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> Asked:
@@ -74,7 +75,7 @@ class Asked:
             raise BadInput(_NOT_ASKED) from error
         numbers = [asked.runs, *asked.onsets, *(n for n in (asked.levels, asked.limit) if n is not None)]
         names = [name for vary in asked.vary for name in str(vary).split("+")]
-        sound = all(type(n) is int and n >= 0 for n in numbers) and all(n in (*SOURCES, "all") for n in names)
+        sound = all(type(n) is int and n >= 0 for n in numbers) and all(n == "all" or is_name(n) for n in names)
         if not sound or not isinstance(asked.until, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise BadInput(_NOT_ASKED)
         return asked

@@ -14,24 +14,30 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from nondet.io import signals as stopping
 from nondet.io.streams import say
-from nondet.running.executors.processes import Helpers
-from nondet.study.record import Study, count_done
+from nondet.running.scheduler import Watcher
+from nondet.study.record import count_done
+from nondet.study.study import Study
 
 LINE_SECONDS = 10.0
 
 
 class Watch:
-    """Progress of a study that this process trains, with helpers or without; says nothing if all its runs are done.
+    """Progress of a study that this process makes, perhaps with others; says nothing if all its runs are there.
 
-    The time left is what is left to train, at the rate seen since the beginning.
+    The time left is what is left to make, at the rate seen since the beginning.
+
+    others: the run-epochs done of stacks in other processes' hands. when_long: is told the seconds that are left.
     """
 
-    def __init__(self, study: Study, epochs: int, helpers: Helpers) -> None:
-        self.study, self.epochs, self.helpers = study, epochs, helpers
+    def __init__(self, study: Study, epochs: int) -> None:
+        self.study, self.epochs = study, epochs
         self.begin_done, self.planned = count_done(study)
+        self.runs, self.next_look = self.begin_done, 0.0
         self.begin = self.last_line = time.monotonic()
         self.own = 0
         self.first: int | None = None  # run-epochs that a snapshot had already
+        self.others: Callable[[], int] = lambda: 0
+        self.when_long: Callable[[float], None] = lambda seconds: None
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -41,6 +47,11 @@ class Watch:
             disable=not sys.stderr.isatty() or self.begin_done == self.planned,
         )
         self.task = self.bar.add_task("training", total=self.planned * epochs, said="")
+
+    @property
+    def watcher(self) -> Watcher:
+        """What a scheduler tells how far it is."""
+        return Watcher(self.on_epoch, self.on_wait)
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -61,9 +72,16 @@ class Watch:
         self.own = 0
         self._show("waiting for the last stacks")
 
+    def _look(self, now: float) -> None:
+        """Count the runs that are there; so seldom that it takes a hundredth of the time, however many there are."""
+        if now >= self.next_look:
+            self.runs, _ = count_done(self.study)
+            self.next_look = now + max(0.2, 100 * (time.monotonic() - now))
+
     def _show(self, what: str) -> None:
-        runs, _ = count_done(self.study)
-        done = runs * self.epochs + self.own + sum(self.helpers.current.copy().values())
+        self._look(time.monotonic())
+        runs = self.runs
+        done = runs * self.epochs + self.own + self.others()
         if self.first is None:
             self.first, self.begin = done, time.monotonic()
             return
@@ -71,7 +89,7 @@ class Watch:
         left = 0.0
         if done > self.first:
             left = (self.planned * self.epochs - done) * (now - self.begin) / (done - self.first)
-            self.helpers.start(left)
+            self.when_long(left)
         said = f"{runs} of {self.planned} runs done, about {_time(left)} left"
         self.bar.update(self.task, completed=done, description=what, said=said)
         if self.bar.disable and now - self.last_line >= LINE_SECONDS:

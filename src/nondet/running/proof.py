@@ -15,8 +15,7 @@ from nondet.study.spec import Outcome
 from nondet.study.store import blob_content
 
 if TYPE_CHECKING:
-    from nondet.study.record import Study
-    from nondet.training.problem import Problem
+    from nondet.study.study import Study
 
 
 class Unproved(BadInput):
@@ -29,12 +28,11 @@ class Proof:
 
     given: bool = False
 
-    def needed(self, study: Study, problem: Problem) -> bool:
+    def needed(self, study: Study, repeats: bool) -> bool:
         """Whether runs are there that this process has not shown to repeat, and the task can be asked to."""
-        if self.given or not problem.repeats:
+        if self.given or not repeats:
             return False
-        present = study.store.keys()
-        control = [key for key in study.control_specs() if key in present]
+        control = [key for key in study.control_specs() if study.store.record_path(key).exists()]
         known = {study.store.record(key)["blob"]["sha256"] for key in control}
         return study.reference.key in control and len(known) == 1  # a control that differs by itself can show nothing
 

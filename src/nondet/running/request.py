@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput
-from nondet.tasks import load_task
+from nondet.tasks import is_file, load_task, names
 from nondet.tasks.options import Options
 
 if TYPE_CHECKING:
+    from nondet.runners.stack import StackRunner
     from nondet.tasks.task import Recipe, Task
     from nondet.training.problem import Problem
 
@@ -24,6 +25,7 @@ class Request:
     """task: a name or a file. assignments: `--set` by field. track, layers: what to look at on the way.
 
     data, model, broken: of a built-in task, see `Options`. tf32: whether CUDA may round factors to TF32.
+    given: the task itself, where a program gave it: then `task` is its name, and no other process can load it.
     """
 
     task: str
@@ -35,9 +37,15 @@ class Request:
     track: tuple[int, ...] = ()
     layers: tuple[str, ...] = ()
     tf32: bool = False
+    given: Task | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "given"}
+
+    @property
+    def is_task(self) -> bool:
+        """Whether this names a task, which can be trained, or else perhaps a study's folder."""
+        return self.given is not None or self.task in names() or is_file(self.task)
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> Request:
@@ -58,7 +66,7 @@ class Request:
     @property
     def name(self) -> str:
         """The task's name as a folder's name."""
-        return Path(self.task).stem
+        return self.task if self.given is not None else Path(self.task).stem
 
     def words(self) -> list[str]:
         """The options of a command that ask for the same."""
@@ -71,6 +79,10 @@ class Request:
 
     def load(self) -> Task:
         """The task itself."""
+        if self.given is not None:
+            from nondet.training.described import code_of
+
+            return replace(self.given, name=self.task, code=self.given.code or code_of(self.given))
         counts = {name: _count(name, self.assignments[name]) for name in EXAMPLES if name in self.assignments}
         data = Path(self.data) if self.data is not None else None
         return load_task(self.task, Options(data=data, model=self.model, broken=self.broken, **counts))
@@ -80,15 +92,42 @@ class Request:
         fields = {name: text for name, text in self.assignments.items() if name not in EXAMPLES}
         return (task or self.load()).recipe.set(fields)
 
+    def runner(self) -> StackRunner:
+        """What makes the runs of this task."""
+        from nondet.runners.stack import StackRunner
+
+        alone = self.given is not None  # which no other process can load
+        order = {"runner": f"{__name__}:runner_of", "arguments": {"request": self.as_dict()}}
+        return StackRunner(self.prepare(), {} if alone else order)
+
     def prepare(self) -> Problem:
         """The task with its recipe, ready for training on its device."""
-        from nondet.training.problem import choose_device, prepare
+        from nondet.training.prepare import prepare
+        from nondet.training.problem import choose_device
 
         device = choose_device(self.device)
         if self.tf32 and device.type != "cuda":
             raise BadInput(f"--tf32 is a choice of CUDA devices (got device {device}); leave it out")
         task = self.load()
         return prepare(task, self.recipe(task), device, track=self.track, layers=self.layers, tf32=self.tf32)
+
+
+def request_of(task: object, **options: Any) -> Request:
+    """The request for a task that a program gives: a `Task`, or a name or a path; BadInput for anything else."""
+    from nondet.tasks.task import Task
+
+    if isinstance(task, Task):
+        return Request(task.name or "task", given=task, **options)
+    if isinstance(task, str | Path):
+        return Request(str(task), **options)
+    raise BadInput(
+        f"a task must be a nondet.Task, the name of one, or the path of a file (got {type(task).__name__}); give one"
+    )
+
+
+def runner_of(request: Mapping[str, Any]) -> StackRunner:
+    """The runner of a request that another process has written down."""
+    return Request.of(request).runner()
 
 
 _NOT_A_REQUEST = "study.json must say what was trained as nondet writes it; give the `nondet run` command again"

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nondet.errors import BadInput, Stopped
 from nondet.io import signals as stopping
-from nondet.io.cores import available_cores
-from nondet.running import until
-from nondet.running.advice import require_consent
+from nondet.runners.base import Runner
+from nondet.running import until as until_rule
+from nondet.running.advice import go_on, require_consent
 from nondet.running.asked import Asked
-from nondet.running.executors.processes import Helpers
+from nondet.running.executors.base import Executor, Work
+from nondet.running.executors.choice import executor_called
 from nondet.running.progress import Watch
 from nondet.running.proof import Proof, Unproved
 from nondet.running.request import Request
 from nondet.study import record as studies
 from nondet.study.design import past_words
-from nondet.study.provenance import environment, set_up_process
-from nondet.study.record import Study
+from nondet.study.provenance import set_up_process
 from nondet.study.repair import set_damaged_aside
 from nondet.study.spec import same_task
+from nondet.study.study import Study
 
 if TYPE_CHECKING:
+    from nondet.tasks.task import Task
     from nondet.training.problem import Problem
 
 
 def train(
-    request: Request,
+    request: Request | Runner,
     folder: Path,
     *,
     runs: int,
@@ -40,9 +42,13 @@ def train(
     limit: int | None = None,
     stack: int | None = None,
     workers: int | None = None,
+    executor: str | Executor | None = None,
     say: Callable[[str], None] = print,
+    measure: until_rule.Measure = lambda study, condition: None,
 ) -> Study:
     """Open or make the study in a folder, add these runs, and train what is missing; the finished study.
+
+    measure: what the stopping rule looks at.
 
     Raises:
         BadInput: something that was asked for cannot be done; one sentence says what and the way out.
@@ -55,11 +61,16 @@ def train(
             raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the usual one")
     set_up_process()
     opened: Study | None = None
-    problem, before, proof = request.prepare(), studies.saved(folder), Proof()
+    runner = request.runner() if isinstance(request, Request) else request
+    before, proof = studies.saved(folder), Proof()
+    said = request if isinstance(request, Request) else Request(runner.name)
     try:
         with stopping.unwinding():
-            for opened in _rounds(request, problem, folder, asked, stack, say):
-                _train(opened, problem, {"request": request.as_dict(), "folder": str(folder)}, workers, proof)
+            for opened in _rounds(said, runner, folder, asked, stack, say, measure):
+                work = Work(opened, runner, proof)
+                with Watch(opened, runner.epochs) as watch:
+                    executor_called(executor, workers, work)(work, watch)
+                studies.finish(opened)
     except Unproved:
         if opened is not None:
             studies.put_back(opened, before)
@@ -68,13 +79,13 @@ def train(
         if opened is None:
             raise Stopped("Stopped before any training. Give the same command again.") from None
         done, planned = studies.count_done(opened)
-        raise Stopped(
-            f"Stopped. {done} of {planned} runs are safe in {folder}. Go on with: {opened.command_line}"
-        ) from None
+        raise Stopped(f"Stopped. {done} of {planned} runs are safe in {folder}. Go on with: {go_on(opened)}") from None
     return studies.load(folder)
 
 
-def problem_of(study: Study, device: str = "auto", data: str | None = None, *, run_task: bool = False) -> Problem:
+def problem_of(
+    study: Study, device: str = "auto", data: str | None = None, *, run_task: bool = False, task: Task | None = None
+) -> Problem:
     """The task of a study as it was asked for; BadInput if it is another by now, or the study does not tell.
 
     run_task: the user has agreed to what a study's own words would run or read; without it, they run and read nothing.
@@ -83,7 +94,7 @@ def problem_of(study: Study, device: str = "auto", data: str | None = None, *, r
         raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
     request = Request.of(study.request)
     require_consent(study, request, data, run_task)
-    problem = replace(request, device=device, data=data or request.data).prepare()
+    problem = replace(request, device=device, data=data or request.data, given=task).prepare()
     if not same_task(problem.identity, study.identity):
         raise BadInput(
             f"{study.folder} is a study of another task than {request.task} is now (its code, data, network or recipe "
@@ -93,50 +104,38 @@ def problem_of(study: Study, device: str = "auto", data: str | None = None, *, r
 
 
 def _rounds(
-    request: Request, problem: Problem, folder: Path, asked: Asked, stack: int | None, say: Callable[[str], None]
+    request: Request,
+    runner: Runner,
+    folder: Path,
+    asked: Asked,
+    stack: int | None,
+    say: Callable[[str], None],
+    measure: until_rule.Measure,
 ) -> Iterator[Study]:
     """The study, to be trained before the next is asked for: once, or with more runs until the stopping rule holds."""
-    from nondet.training.trial import check_bit, fitting_width
-
-    rule, wanted, crossing = asked.rule(problem), asked.conditions(problem), asked.crossed(problem)
+    rule, wanted, crossing = asked.rule(runner.kind), asked.conditions(runner), asked.crossed(runner)
     if past := past_words(wanted):
         say(past)
-    width, why = fitting_width(problem, stack or studies.width_of(folder) or problem.task.stack)
+    width, why = runner.width(stack or studies.width_of(folder))
     if why:
-        say(f"The runs are trained one at a time, because they do not stack: {why}.")
-    if problem.state and any(c.onset for c in wanted):
-        raise BadInput(
-            f"an onset continues from a stored state, and the model counts in {problem.state}, a number that "
-            "none holds; make it a buffer: self.register_buffer(...)"
-        )
-    from_the_start = [c.vary for c in wanted if not c.onset] + ([crossing.vary] if crossing else [])
-    if any("bit" in vary for vary in from_the_start):
-        check_bit(problem)
-    where = environment(problem, width)
+        say(why)
+    if runner.resumes and any(c.onset for c in wanted):
+        raise BadInput(f"an onset continues from a stored state, and {runner.resumes}")
+    runner.check(wanted, crossing)
+    where = runner.environment(width)
     command = ["nondet", "run", request.task, *asked.words(), f"--stack={width}", *request.words()]
     state, said = rule.begun if rule else None, asdict(asked)
     while True:
-        opened = studies.open_study(folder, problem, where, wanted, command, request.as_dict(), crossing, state, said)
+        opened = studies.open_study(folder, runner, where, wanted, command, request.as_dict(), crossing, state, said)
         for sentence in set_damaged_aside(opened):
             say(sentence)
         yield opened
         if rule is None:
             return
-        state = until.looked_at(rule, opened, wanted)
+        state = until_rule.looked_at(rule, opened, wanted, measure)
         studies.note_until(opened, state)
         if state.held is not None:
             return
-        more = until.next_runs(opened, wanted, rule.limit)
-        say(f"{state.runs} runs of each condition, and the largest error is {until.worst(state)}: on to {more}")
+        more = until_rule.next_runs(opened, wanted, rule.limit)
+        say(f"{state.runs} runs of each condition, and the largest error is {until_rule.worst(state)}: on to {more}")
         wanted = [replace(c, runs=more) for c in wanted]
-
-
-def _train(study: Study, problem: Problem, order: Mapping[str, Any], workers: int | None, proof: Proof) -> None:
-    """Train what is missing, with helpers where that is worth it."""
-    done, planned = studies.count_done(study)
-    alone = problem.device.type != "cpu" or "decoder" in study.environment  # its decoders take the other cores
-    usual = 1 if alone else available_cores() // int(study.environment["threads"])
-    most = min(workers or usual, -(-(planned - done) // study.width))
-    with Helpers(most - 1, order) as helpers, Watch(study, problem.recipe.epochs, helpers) as watch:
-        studies.train_missing(study, problem, on_epoch=watch.on_epoch, on_wait=watch.on_wait, proof=proof)
-    studies.finish(study)

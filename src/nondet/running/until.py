@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
 
 from nondet.errors import BadInput
+from nondet.measures.measured import Measures
 from nondet.stats.intervals import FEW
 from nondet.study.design import Condition, Stopping, merged
-from nondet.study.record import Study
+from nondet.study.study import Study
 
+Measure = Callable[[Study, Condition], Measures | None]
+"""What is measured of a condition's runs; None if fewer than two did not fail."""
 LIMIT = 200
 """Runs in each condition after which no more are added, if nothing else is said."""
 
@@ -46,17 +48,17 @@ class Until:
         """Whether an error, as `error_of` gives it, is small enough. One of exactly 0 is: the runs are all equal."""
         return error is not None and (error < self.bound or error == 0)
 
-    def error_of(self, figures: Mapping[str, Any]) -> float | None:
+    def error_of(self, found: Measures) -> float | None:
         """The figure's error among a condition's figures, in percent of the figure if the rule is relative.
 
         Not known of fewer than FEW runs that differ and agree in this figure by chance, whose error of 0 shows nothing.
         """
-        value, error = _figure(figures, self.figure), _error(figures, self.figure)
-        if error == 0 and figures["intervals"][self.figure] is None and figures["runs"] - figures["failed"] < FEW:
+        e = found[self.figure]
+        if math.isnan(e.error) or (e.error == 0 and math.isnan(e.low) and found.sound < FEW):
             return None
-        if value is None or error is None or not self.relative or not error:
-            return error
-        return 100 * error / abs(value) if value else None
+        if not self.relative or not e.error:
+            return e.error
+        return 100 * e.error / abs(e.value) if e.value else None
 
 
 def parse(expression: str, figures: Sequence[str], begin: int, limit: int | None) -> Until:
@@ -85,26 +87,11 @@ def parse(expression: str, figures: Sequence[str], begin: int, limit: int | None
     return Until(expression.strip(), figure, bound, bool(percent), begin, most)
 
 
-def figures_of(text: bool) -> tuple[str, ...]:
-    """The figures whose errors a rule can name, of a classifier or a language model."""
-    performance = "perplexity" if text else "accuracy"
-    return (
-        *(f"{name}.{part}" for name in (performance, "cross_entropy") for part in ("mean", "sd")),
-        "disagreement",
-        "correlation.pearson",
-        "correlation.spearman",
-        *(f"ensemble_delta.{name}" for name in (performance, "cross_entropy")),
-        *(() if text else (f"accuracy_variance.{part}" for part in ("total", "test_set", "training"))),
-    )
-
-
-def looked_at(until: Until, study: Study, conditions: Sequence[Condition]) -> Stopping:
+def looked_at(until: Until, study: Study, conditions: Sequence[Condition], measure: Measure) -> Stopping:
     """What the rule says of these conditions, all of whose runs are there: decided if it holds or the limit is met."""
-    from nondet.analysis.results import measured
-
     now = _of(study, conditions)
-    found = {c.name: measured(study, c) for c in now}
-    errors = {name: until.error_of(m.as_dict()) if m else None for name, m in found.items()}
+    found = {c.name: measure(study, c) for c in now}
+    errors = {name: until.error_of(m) if m else None for name, m in found.items()}
     runs, held = min(c.runs for c in now), all(map(until.holds, errors.values()))
     return replace(until.begun, runs=runs, held=held if held or runs >= until.limit else None, errors=errors)
 
@@ -162,15 +149,3 @@ def _empty(study: Study, conditions: Sequence[Condition], runs: int) -> int:
 def _of(study: Study, conditions: Sequence[Condition]) -> list[Condition]:
     names = {c.name for c in conditions}
     return [c for c in study.conditions if c.name in names]
-
-
-def _figure(figures: Mapping[str, Any], name: str) -> float | None:
-    value: Any = figures
-    for part in name.split("."):
-        value = value[part]
-    return value
-
-
-def _error(figures: Mapping[str, Any], name: str) -> float | None:
-    errors: Mapping[str, float | None] = figures["errors"]
-    return errors[name]

@@ -6,11 +6,11 @@ truth is simulated by `benchmarks/coverage.py`.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nondet.stats.estimate import Estimate
 from nondet.stats.values import Floats, checked_values, mean, sd, sd_error
 
 FEW = 20
@@ -29,24 +29,7 @@ FEWEST_DEGREES = 3.0
 """Of freedom, in an interval: an error that is known less well than this has no use."""
 
 
-@dataclass(frozen=True)
-class Uncertainty:
-    """A figure's standard error and its 95 % interval, from low to high; NaN where there is none."""
-
-    error: float
-    low: float
-    high: float
-
-
-UNKNOWN = Uncertainty(math.nan, math.nan, math.nan)
-
-
-def certain(value: float) -> Uncertainty:
-    """The uncertainty of a figure of equal runs: none."""
-    return Uncertainty(0.0, value, value)
-
-
-def mean_uncertainty(values: ArrayLike) -> Uncertainty:
+def mean_estimate(values: ArrayLike) -> Estimate:
     """Of `mean`: the error `sd / sqrt(N - 1)`, and Student's interval with N - 1 degrees of freedom.
 
     Args:
@@ -58,10 +41,10 @@ def mean_uncertainty(values: ArrayLike) -> Uncertainty:
     ordered = checked_values(values)
     centre, error = mean(ordered), sd(ordered) / math.sqrt(len(ordered) - 1)
     half = student(len(ordered) - 1) * error
-    return Uncertainty(error, centre - half, centre + half)
+    return Estimate(centre, error, centre - half, centre + half)
 
 
-def sd_uncertainty(values: ArrayLike) -> Uncertainty:
+def sd_estimate(values: ArrayLike) -> Estimate:
     """Of `sd`: its bootstrap error, `sd_error`, and its interval, `sd_interval`.
 
     Args:
@@ -70,7 +53,7 @@ def sd_uncertainty(values: ArrayLike) -> Uncertainty:
     Raises:
         BadInput: fewer than two values, or one that is not finite.
     """
-    return Uncertainty(sd_error(values), *sd_interval(values))
+    return Estimate(sd(values), sd_error(values), *sd_interval(values))
 
 
 def sd_interval(values: ArrayLike) -> tuple[float, float]:
@@ -124,9 +107,13 @@ def pairwise_error(by_run: ArrayLike) -> float:
     return _jackknife(delete_one(np.sort(rows)))
 
 
-def pairwise_uncertainty(
-    by_run: ArrayLike, *, matrix: ArrayLike | None = None, distance_from: float | None = None
-) -> Uncertainty:
+def pairwise_estimate(
+    by_run: ArrayLike,
+    *,
+    matrix: ArrayLike | None = None,
+    distance_from: float | None = None,
+    exactly: float | None = None,
+) -> Estimate:
     """Of a mean over pairs: the jackknife's error, and Student's interval with it.
 
     Args:
@@ -135,25 +122,28 @@ def pairwise_uncertainty(
             by chance and not by their runs; the error is then lowered to what it is: see `_without_chance`.
         distance_from: a value that the figure reaches when runs are equal, and never passes, as 0 for disagreement or 1
             for a correlation. Distances are skewed: the interval is that of the distance's logarithm.
+        exactly: the mean, where it is known to more digits than the mean of `by_run` has.
     """
-    rows = np.sort(np.asarray(by_run, dtype=np.float64))
+    given = np.asarray(by_run, dtype=np.float64)
+    rows, estimate = np.sort(given), float(given.mean()) if exactly is None else exactly
     error = pairwise_error(rows)
     if math.isnan(error):
-        return UNKNOWN
+        return Estimate(estimate)
     if error == 0.0:
-        return certain(float(rows[0]))
+        return Estimate(estimate, 0.0, float(rows[0]), float(rows[0]))
     value, left, degrees = float(rows.mean()), delete_one(rows), satterthwaite(np.square(rows - rows.mean()))
     lowered = error
     if matrix is not None and len(rows) >= FEW:
         lowered, degrees = _without_chance(error, degrees, len(rows), residual_variance(matrix))
     if distance_from is None or value == distance_from:
-        return Uncertainty(lowered, value - student(degrees) * lowered, value + student(degrees) * lowered)
+        reach = student(degrees) * lowered
+        return Estimate(estimate, lowered, value - reach, value + reach)
     distances, distance = np.abs(left - distance_from), value - distance_from
     rounding = 4 * len(rows) * EPSILON * max(float(np.abs(rows).max()), abs(distance_from))
     relative = error / abs(distance) if distances.min() <= rounding else _jackknife(np.log(distances))
     factor = math.exp(min(700.0, student(degrees) * relative * lowered / error))
     low, high = sorted((distance / factor, distance * factor))
-    return Uncertainty(lowered, distance_from + low, distance_from + high)
+    return Estimate(estimate, lowered, distance_from + low, distance_from + high)
 
 
 def _jackknife(left: Floats) -> float:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from nondet.io.locks import is_at
 from nondet.study.names import own_files
 
 try:
@@ -21,58 +22,15 @@ except ImportError:  # not a POSIX system
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Generator[None]:
-    """Only one process at a time inside this block, for one folder."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        lock(handle)
-        yield
-    finally:
-        os.close(handle)
-
-
-def lock(handle: int) -> None:
-    """Lock an open file for as long as it is open here, where there are locks."""
-    if fcntl is not None:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-
-
-def nobody_holds(handle: int) -> bool:
-    """Whether an open file is certainly locked by nobody: it is locked by this process from now on."""
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def is_at(handle: int, path: Path) -> bool:
-    """Whether an open file still stands at its path."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
-def claim(folder: Path, keys: Sequence[str], choose: Callable[[Sequence[str]], list[str]]) -> Generator[list[str]]:
-    """Claim runs for this process: `choose` picks from those that no other process claims; the rest stay free.
+def claiming(folder: Path) -> Generator[Callable[[str], bool]]:
+    """Claim runs for this process inside the block: a function that takes a key unless another process has it.
 
     A claim is a lock on one byte of the file `partial/claims`, whose place is the key's number.
     """
     path = folder / "partial" / "claims"
     handle = _open(path)
     try:
-        free = [key for key in keys if _lock(handle, key)]
-        if not is_at(handle, path):  # cleared by a process that finished, between opening and locking
-            free = []
-        chosen = choose(free)
-        for key in set(free) - set(chosen):
-            _unlock(handle, key)
-        yield chosen
+        yield lambda key: _lock(handle, key) and is_at(handle, path)  # cleared by a process that has finished meanwhile
     finally:
         os.close(handle)  # the end of all its locks
 
@@ -115,9 +73,3 @@ def _lock(handle: int, key: str) -> bool:
     except OSError:
         return True
     return True
-
-
-def _unlock(handle: int, key: str) -> None:
-    if fcntl is not None:
-        with suppress(OSError):
-            fcntl.lockf(handle, fcntl.LOCK_UN, 1, int(key[:15], 16))

@@ -12,14 +12,8 @@ from itertools import product
 from typing import Any
 
 from nondet.errors import BadInput
-from nondet.sources import FIXED_SEED, SOURCES
+from nondet.sources import FIXED_SEED, SOURCES, in_all, source_called
 from nondet.study.spec import RunSpec
-
-NOT_IN_ALL = ("bit",)
-"""`all` is every source of the task but these."""
-
-NOT_CROSSED = ("kernels",)
-"""Sources without a seed: their numbers only tell runs apart, so equal numbers do not mean equal effects."""
 
 MOST_RUNS = 1_000_000
 """Runs of one condition: every one is a file, and each of them is looked at by every command."""
@@ -28,13 +22,9 @@ MOST_CROSSED = 10_000
 """Runs of a crossed design."""
 
 
-PAST = ("init",)
-"""Sources that have had their effect before a later onset comes."""
-
-
 def varying(vary: Sequence[str], onset: int) -> tuple[str, ...]:
     """Those of a condition's sources that do vary from its onset on."""
-    return tuple(source for source in vary if not (onset and source in PAST))
+    return tuple(name for name in vary if not (onset and source_called(name).at_start))
 
 
 @dataclass(frozen=True)
@@ -88,9 +78,9 @@ class Crossed:
 
 def crossed(vary: Sequence[str], sources: Sequence[str], levels: int) -> Crossed:
     """The factorial of the sources that these `--vary` options name; without any, of all that can be crossed."""
-    usual = tuple(s for s in sources if s not in (*NOT_IN_ALL, *NOT_CROSSED))
+    usual = tuple(name for name in in_all(sources) if source_called(name).seeded)
     for name in vary:
-        if name in NOT_CROSSED and name in sources:
+        if name in sources and not source_called(name).seeded:
             raise BadInput(
                 f"--design crossed takes sources that have a seed (got {name}, which has none); leave it out"
             )
@@ -137,7 +127,7 @@ def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> C
         raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try --runs 20")
     if runs > MOST_RUNS:
         raise BadInput(f"runs must be at most {MOST_RUNS:,} in a condition (got {runs:,}); try --runs 100")
-    everything = tuple(s for s in sources if s not in NOT_IN_ALL)
+    everything = in_all(sources)
     names = everything if vary == "all" else tuple(vary.split("+"))
     for name in names:
         if name in SOURCES and name not in sources:
@@ -172,7 +162,7 @@ def conditions(
 def _usual(sources: Sequence[str], onset: int) -> list[str]:
     """What varies without `--vary`: each source alone, and all together, where something does."""
     alone = varying(sources, onset)
-    return [*alone, "all"] if {*alone} - {*NOT_IN_ALL} else [*alone]
+    return [*alone, "all"] if in_all(alone) else [*alone]
 
 
 def past_words(conditions: Sequence[Condition]) -> str:

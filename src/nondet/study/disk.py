@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from nondet.errors import BadInput
+from nondet.io import locks
 from nondet.io.files import write_file
-from nondet.study import claims
 from nondet.study.names import unfinished_files
 
 _ORDINARY = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
@@ -64,7 +64,7 @@ def _is_free(path: Path, *, remove: bool) -> bool:
     except OSError:
         return False
     try:
-        free = stat.S_ISREG(os.fstat(handle).st_mode) and claims.nobody_holds(handle) and claims.is_at(handle, path)
+        free = stat.S_ISREG(os.fstat(handle).st_mode) and locks.nobody_holds(handle) and locks.is_at(handle, path)
         if free and remove:
             with suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ _SHAPE = {
     },
     "sources": [str],
     "environment": {"stack": int, "threads?": int},
-    "labels": [int],
+    "labels": [(int, float, [Number])],
     "command": [str],
     "conditions": [_CONDITION],
     "finished": [str],

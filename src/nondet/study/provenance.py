@@ -8,17 +8,13 @@ import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nondet import __version__
-from nondet.data.decode import decoder_version
 from nondet.errors import BadInput
 from nondet.study import choices
-
-if TYPE_CHECKING:
-    from nondet.training.problem import Problem
 
 CUBLAS_WORKSPACE = ":4096:8"
 """cuBLAS is deterministic only with a fixed workspace, and reads this setting once, at its start."""
@@ -58,29 +54,19 @@ def _keep_freed_memory() -> None:
             mallopt(setting, 1 << 30)
 
 
-def environment(problem: Problem, width: int) -> dict[str, Any]:
-    """The environment of this process, for stacks of `width` runs of this problem."""
+def environment(device: str, precision: str, width: int) -> dict[str, Any]:
+    """The environment of this process, for stacks of `width` runs on a kind of device, in this precision."""
     import torch
 
-    found = environment_of_machine() | {
-        "device": problem.device.type,
-        "precision": problem.recipe.precision,
+    return environment_of_machine() | {
+        "device": device,
+        "precision": precision,
         "mkl": os.environ.get("MKL_CBWR", ""),
         "threads": torch.get_num_threads(),
         "stack": width,
-        "variables": choices.variables(problem.device.type == "cuda"),
-        "settings": choices.settings(problem.device.type == "cuda"),
+        "variables": choices.variables(device == "cuda"),
+        "settings": choices.settings(device == "cuda"),
     }
-    if not isinstance(problem.train[0], torch.Tensor):
-        found["decoder"] = decoder_version()
-    if problem.device.type == "cuda":
-        found |= {
-            "tf32": problem.tf32,
-            "gpu": torch.cuda.get_device_name(problem.device),
-            "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
-        }
-    return found
 
 
 def environment_of_machine() -> dict[str, Any]:

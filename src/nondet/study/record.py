@@ -6,34 +6,26 @@ stays done, and running again trains only what is missing.
 
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from nondet.errors import BadInput, Damaged
+from nondet.io import locks
 from nondet.io.files import NotAFile, read_file, sealed, unsealed, write_file
-from nondet.running.proof import Proof
-from nondet.sources import FIXED_SEED
 from nondet.study import claims, disk
-from nondet.study.belonging import has_runs, stray_study
-from nondet.study.design import Condition, Crossed, Stopping, control, crossed, merged
+from nondet.study.checks import has_runs, stray_study
+from nondet.study.design import Condition, Crossed, Stopping, crossed, merged
 from nondet.study.fields import LARGEST, wrong_field
 from nondet.study.names import first_foreign
 from nondet.study.provenance import require_same, require_same_version
-from nondet.study.spec import Outcome, RunSpec, same_trial
-from nondet.study.states import Seal, snapshot_name
+from nondet.study.spec import same_trial
 from nondet.study.store import Store, set_aside
-from nondet.tasks.task import sha256_of_json
-
-if TYPE_CHECKING:
-    from nondet.training.problem import Problem
+from nondet.study.study import Study
 
 FORMAT = 1
 FORMAT_CROSSED = 2
@@ -42,83 +34,14 @@ FORMAT_CROSSED = 2
 _MAKE_ANEW = "the `nondet run` command that made the study makes it anew, and keeps every run that is there"
 
 
-@dataclass(frozen=True)
-class Study:
-    """What `study.json` says.
+class Made(Protocol):
+    """What a study must know of what makes its runs."""
 
-    identity: what names the task in every run's key; its "recipe" is the flat recipe.
-    sources: the task's sources. environment: where its runs are trained; "stack" is the stack width.
-    labels: the test labels (n,), kept here so that a study can be read without its task.
-    command: the words of the command that last added to it, but for its --study: a study can be moved.
-    request, asked: what that command asked to be trained, and how many runs of it, as dictionaries.
-    crossed: the crossed design, if one was asked for.
-    until: the stopping rule of the last command that had one, and what came of it.
-    finished: keys of the runs that a completed command has left; one that is no longer there was lost.
-    """
+    @property
+    def identity(self) -> Mapping[str, Any]: ...
 
-    folder: Path
-    identity: Mapping[str, Any]
     sources: tuple[str, ...]
-    environment: Mapping[str, Any]
     labels: np.ndarray
-    command: tuple[str, ...] = ()
-    conditions: tuple[Condition, ...] = ()
-    finished: frozenset[str] = frozenset()
-    request: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    crossed: Crossed | None = None
-    until: Stopping | None = None
-    asked: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-    @property
-    def store(self) -> Store:
-        return Store(self.folder)
-
-    @property
-    def command_line(self) -> str:
-        """The command that goes on with this study where it is now."""
-        from nondet.running.advice import go_on
-
-        return go_on(self)
-
-    @property
-    def width(self) -> int:
-        return int(self.environment["stack"])
-
-    def specs(self) -> dict[str, RunSpec]:
-        """Every distinct run of the designs, by key, in the order of the tables; the reference run is the first."""
-        designs = [*self.conditions, *([self.crossed] if self.crossed else [])]
-        return {s.key: s for d in designs for s in d.specs(self.identity, self.sources)}
-
-    @property
-    def reference(self) -> RunSpec:
-        """The run all of whose seeds are fixed, which every condition shares."""
-        return next(iter(self.specs().values()))
-
-    def control_specs(self) -> dict[str, RunSpec]:
-        """The control's runs by key; the first is the reference run."""
-        specs = self.specs()
-        reference = next(iter(specs.values()))
-        beside = sum(spec.family == reference.family for spec in specs.values())
-        return {s.key: s for s in control(reference, beside, self.width)}
-
-    def planned(self) -> dict[str, RunSpec]:
-        """All runs of the study, the control's repeats after the others."""
-        return self.specs() | self.control_specs()
-
-    @property
-    def trunk_key(self) -> str:
-        """The name under which a process claims the training of trunks."""
-        return sha256_of_json(["trunk", next(iter(self.specs()))])
-
-    def trunk_path(self, onset: int) -> Path:
-        """The reference run's state after so many epochs, from which runs with this onset fork."""
-        return self.folder / "trunks" / f"{next(iter(self.specs()))}.{onset}.snapshot"
-
-    def lacking_trunks(self) -> dict[int, Path]:
-        """Onset -> file of the trunks that are not there: not yet trained, or lost."""
-        onsets = {spec.onset for spec in self.specs().values() if spec.onset}
-        paths = {onset: self.trunk_path(onset) for onset in sorted(onsets)}
-        return {onset: path for onset, path in paths.items() if not path.exists()}
 
 
 def _read(folder: Path) -> Study:
@@ -151,7 +74,7 @@ def _read(folder: Path) -> Study:
             identity=fields["task"],
             sources=tuple(fields["sources"]),
             environment=fields["environment"],
-            labels=np.array(fields["labels"], dtype=np.int64),
+            labels=_labels(fields["labels"]),
             command=tuple(fields["command"]),
             conditions=tuple(
                 Condition(c["name"], tuple(c["vary"]), c["runs"], c["onset"]) for c in fields["conditions"]
@@ -166,6 +89,19 @@ def _read(folder: Path) -> Study:
         )
     except (Damaged, KeyError, TypeError, OverflowError) as error:
         raise Damaged(f"{path} is damaged: {what} is not what nondet wrote; {_MAKE_ANEW}") from error
+
+
+def _labels(listed: Sequence[Any]) -> np.ndarray:
+    """Labels from JSON: class numbers, or numbers of any other kind of task."""
+    try:
+        labels = np.array(listed)
+    except ValueError as error:  # lists of unequal lengths
+        raise TypeError(str(error)) from error
+    if labels.dtype.kind in "iu" or not len(labels):
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind not in "if" or (labels.ndim > 1 and labels.dtype.kind == "i"):
+        raise TypeError(f"labels of {labels.dtype} with {labels.ndim} axes")
+    return labels
 
 
 def load(folder: Path) -> Study:
@@ -207,7 +143,7 @@ def saved(folder: Path) -> bytes | None:
 
 def put_back(study: Study, before: bytes | None) -> None:
     """Undo what opening a study wrote into its `study.json`, unless another process has changed it since."""
-    with claims.folder_lock(study.folder):
+    with locks.folder_lock(study.folder):
         if before is not None and saved(study.folder) == _content(study):
             write_file(study.folder / "study.json", before, replace=True)
 
@@ -232,7 +168,7 @@ def _content(study: Study) -> bytes:
 
 def open_study(
     folder: Path,
-    problem: Problem,
+    made: Made,
     environment: Mapping[str, Any],
     conditions: Sequence[Condition],
     command: Sequence[str] = (),
@@ -247,14 +183,14 @@ def open_study(
     """
     new = Study(
         folder=folder,
-        identity=problem.identity,
-        sources=problem.sources,
+        identity=made.identity,
+        sources=tuple(made.sources),
         environment=environment,
-        labels=problem.test[1].cpu().numpy(),
+        labels=made.labels,
     )
     _require_room(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with claims.folder_lock(folder):
+    with locks.folder_lock(folder):
         old = _load_or_make_anew(folder, new)
         if old is not None:
             require_same_version(folder, old.environment)
@@ -371,212 +307,15 @@ _BY_ITSELF = (
 )
 
 
-def train_missing(
-    study: Study,
-    problem: Problem,
-    *,
-    on_epoch: Callable[[int], None] = lambda done: None,
-    on_wait: Callable[[], None] = lambda: None,
-    poll_seconds: float = 0.5,
-    proof: Proof | None = None,
-) -> None:
-    """Train every planned run that is not in the store, and every trunk that is lost, until all are there.
-
-    Runs that another process is training are left to it, and waited for. on_epoch is called with the run-epochs done
-    of the stack in hand, and with 0 when it is in the store; on_wait while there is nothing but waiting to do.
-    proof: this process's, where it comes back for more.
-    """
-    planned, store, proof = study.planned(), study.store, proof or Proof()
-    present = store.keys()
-    missing = [key for key in planned if key not in present]
-    while True:
-        missing = [key for key in missing if not store.record_path(key).exists()]
-        trunk = [study.trunk_key] if study.lacking_trunks() else []
-        if not missing and not trunk:
-            return
-        with claims.claim(study.folder, [*missing, *trunk], lambda free: _choose(study, free)) as chosen:
-            if not chosen:
-                on_wait()
-                time.sleep(poll_seconds)
-            elif chosen == trunk:
-                _train_trunk(study, problem, on_epoch, proof)
-            else:
-                _train_chosen(study, problem, [planned[key] for key in chosen], on_epoch, proof)
-
-
-def _train_chosen(
-    study: Study, problem: Problem, specs: Sequence[RunSpec], on_epoch: Callable[[int], None], proof: Proof
-) -> None:
-    """Train these runs as one stack and keep them; the control's first stack leaves the trunks that others need.
-
-    A process that has not proved itself carries the reference run beside them, and keeps nothing unless it is the
-    stored one to the last bit.
-    """
-    specs, beside = _with_proof(study, problem, specs, on_epoch, proof)
-    slots, runs = _slots(study, [*specs, *beside]), len(specs)
-    onset, deterministic = specs[0].family
-    begin = datetime.now(UTC)
-    snapshot = _snapshot_path(study, slots)
-    control = [slot for slot, spec in enumerate(slots) if set(spec.seeds.values()) == {FIXED_SEED}]
-    trunks = study.lacking_trunks() if control and deterministic and not onset else {}
-    outcomes = _train(
-        problem,
-        [spec.seeds for spec in slots],
-        on_epoch=lambda epoch: on_epoch(epoch * runs),
-        snapshot=snapshot,
-        fork=study.trunk_path(onset) if onset else None,
-        trunks=trunks,
-        trunk_slot=control[0] if control else 0,
-        seal=_seal(study, slots),
-    )
-    if control and proof.needed(study, problem):
-        _take(proof, study, outcomes[control[0]], [*trunks.values(), snapshot])
-    _keep(study, slots, [spec.key for spec in specs], outcomes, begin)
-    proof.given |= study.reference.key in {spec.key for spec in specs}
-    snapshot.unlink(missing_ok=True)
-    on_epoch(0)
-
-
-def _with_proof(
-    study: Study, problem: Problem, specs: Sequence[RunSpec], on_epoch: Callable[[int], None], proof: Proof
-) -> tuple[Sequence[RunSpec], Sequence[RunSpec]]:
-    """The runs to keep of a stack, and the reference run beside them where this process must prove itself by it.
-
-    A run of the control among them proves it as well. Where the reference run has no place beside them, or an
-    interrupted process left a snapshot of just these, it is trained first, by itself.
-    """
-    if not proof.needed(study, problem) or any(spec.key in study.control_specs() for spec in specs):
-        return specs, ()
-    _, deterministic = specs[0].family
-    if study.width > 1 and deterministic and not _snapshot_path(study, _slots(study, specs)).exists():
-        return specs[: study.width - 1], (study.reference,)
-    slots = [study.reference] * study.width
-    on_epoch(0)
-    _take(proof, study, _train(problem, [spec.seeds for spec in slots], seal=_seal(study, slots))[0], [])
-    return specs, ()
-
-
-def _take(proof: Proof, study: Study, outcome: Outcome, left: Sequence[Path]) -> None:
-    """Take a proof; where it fails, what its stack has left on the disk goes."""
-    try:
-        proof.take(study, outcome)
-    except BadInput:
-        for path in left:
-            path.unlink(missing_ok=True)
-        raise
-
-
-def _train_trunk(study: Study, problem: Problem, on_epoch: Callable[[int], None], proof: Proof) -> None:
-    """Train the reference run once more, as far as the latest trunk that is lacking: its own stack is done already.
-
-    As far as its end, where this process must prove itself by it.
-    """
-    trunks, unproved = study.lacking_trunks(), proof.needed(study, problem)
-
-    def stop(epoch: int) -> None:
-        on_epoch(0)
-        if epoch >= max(trunks, default=0) and not unproved:
-            raise _Enough
-
-    with suppress(_Enough):
-        slots = [study.reference] * study.width
-        outcomes = _train(problem, [s.seeds for s in slots], on_epoch=stop, trunks=trunks, seal=_seal(study, slots))
-        if unproved:
-            _take(proof, study, outcomes[0], [*trunks.values()])
-
-
-class _Enough(Exception):
-    """A trunk has come far enough."""
-
-
-def _train(problem: Problem, seeds: Sequence[Mapping[str, int]], **how: Any) -> list[Outcome]:
-    """`train_stack`, whatever users' models, data and schedules come to after their trial step as one sentence."""
-    from nondet.training.problem import first_line
-    from nondet.training.train import train_stack
-
-    try:
-        return train_stack(problem, seeds, **how)
-    except (BadInput, Damaged, OSError, _Enough):
-        raise
-    except Exception as error:
-        alone = ", or train one run at a time with --stack 1 and a new --study" if len(seeds) > 1 else ""
-        raise BadInput(
-            f"training fails: {first_line(error)}; mend the task (the runs that are done are kept){alone}"
-        ) from error
-
-
 def count_done(study: Study) -> tuple[int, int]:
     """How many of the planned runs are done, and how many are planned."""
     planned = study.planned()
     return len(planned.keys() & study.store.keys()), len(planned)
 
 
-def _choose(study: Study, free: Sequence[str]) -> list[str]:
-    """The next stack's runs among those that are free: one of the control, as long as there are any, and others.
-
-    All of one family: runs with a late onset fork from one trunk, which comes first. The same runs missing give the
-    same stack, so that an interrupted command finds its snapshot again.
-    """
-    trunk = [key for key in free if key == study.trunk_key]
-    specs, control_runs, present = study.planned(), study.control_specs(), study.store.keys()
-    free = [key for key in free if key in specs and key not in present]
-    chosen = [key for key in free if key in control_runs][:1]
-    lacking = study.lacking_trunks()
-    others = [key for key in free if key not in control_runs and specs[key].onset not in lacking]
-    if not chosen and not others:
-        return trunk if control_runs.keys() <= present else []
-    family = specs[(chosen or others)[0]].family
-    return chosen + [key for key in others if specs[key].family == family][: study.width - len(chosen)]
-
-
-def _slots(study: Study, specs: Sequence[RunSpec]) -> list[RunSpec]:
-    """A full stack: these runs, then copies of the first; rotated, so that the control's runs take different slots."""
-    padded = [*specs, *[specs[0]] * (study.width - len(specs))]
-    shift = specs[0].repeat % len(padded)
-    return padded[len(padded) - shift :] + padded[: len(padded) - shift]
-
-
-def _snapshot_path(study: Study, slots: Sequence[RunSpec]) -> Path:
-    """Where a stack's snapshot stands: it is named by its runs and their slots."""
-    return study.folder / "partial" / f"{snapshot_name([spec.key for spec in slots])}.snapshot"
-
-
-def _seal(study: Study, slots: Sequence[RunSpec]) -> Seal:
-    """What names the snapshots and trunks of a stack, and the trunk it forks from."""
-    return Seal(tuple(s.key for s in slots), next(iter(study.specs())), slots[0].onset, study.environment)
-
-
-def _keep(
-    study: Study,
-    slots: Sequence[RunSpec],
-    chosen: Sequence[str],
-    outcomes: Sequence[Outcome],
-    begin: datetime,
-) -> None:
-    """Write a stack's outcomes, each run once, with what is known of its making in its record."""
-    end = datetime.now(UTC)
-    by_key = {spec.key: (slot, spec, outcome) for slot, (spec, outcome) in enumerate(zip(slots, outcomes, strict=True))}
-    for key in chosen:
-        slot, spec, outcome = by_key[key]
-        record = {
-            "run": spec.as_dict(),
-            "failed": outcome.failed,
-            "facts": dict(outcome.facts),
-            "environment": dict(study.environment),
-            "slot": slot,
-            "stack_runs": len(chosen),
-            "seconds": round((end - begin).total_seconds() / len(chosen), 3),
-            "started": begin.isoformat(timespec="seconds"),
-            "ended": end.isoformat(timespec="seconds"),
-            "host": platform.node(),
-            "command": study.command_line,
-        }
-        study.store.put(key, outcome.arrays, record)
-
-
 def note_until(study: Study, until: Stopping) -> Study:
     """Write down what has become of a stopping rule; the study with it."""
-    with claims.folder_lock(study.folder):
+    with locks.folder_lock(study.folder):
         latest = replace(load(study.folder), until=until)
         _save(latest)
     return latest
@@ -584,7 +323,7 @@ def note_until(study: Study, until: Stopping) -> Study:
 
 def finish(study: Study) -> None:
     """Note that all planned runs are there, so that a later loss is seen, and clear what training left in `partial`."""
-    with claims.folder_lock(study.folder):
+    with locks.folder_lock(study.folder):
         latest = load(study.folder)
         finished = latest.finished | study.planned().keys()
         if finished != latest.finished:

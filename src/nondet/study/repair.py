@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from nondet.analysis.runs import unsound_runs
+from nondet.io import locks
 from nondet.io.files import read_plain, write_file
-from nondet.study import claims
+from nondet.study.checks import unsound_runs
 from nondet.study.names import links
-from nondet.study.record import Study
 from nondet.study.states import wrong_states
 from nondet.study.store import set_aside
+from nondet.study.study import Study
 
 
 def set_damaged_aside(study: Study) -> list[str]:
     """Move the files of damaged runs and trunks out of the way, so that these are trained again; a sentence on each."""
     found: list[str] = []
-    with claims.folder_lock(study.folder):
+    with locks.folder_lock(study.folder):
         for key, error in unsound_runs(study, study.store.keys()):
             study.store.set_aside(key)
             found.append(f"{error}: set aside, to be trained again")

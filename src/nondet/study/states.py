@@ -17,7 +17,7 @@ from nondet.io.files import checked_payload, read_json, read_plain
 from nondet.study.names import own_files
 
 if TYPE_CHECKING:
-    from nondet.study.record import Study
+    from nondet.study.study import Study
 
 UNSEALED = "0.1."
 """Versions whose trunks and snapshots do not say what they are. Their studies are read, and never added to."""

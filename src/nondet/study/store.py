@@ -66,19 +66,37 @@ class Store:
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> bool:
         """Keep a run, unless it is there already; False if another result was there and this one went to `evidence`."""
-        content = blob_content(arrays)
-        digest = hashlib.sha256(content).hexdigest()
-        full = {"format": RECORD_FORMAT, "key": key, **record, "blob": {"sha256": digest, "bytes": len(content)}}
-        if not write_file(self.blob_path(key), content):
-            present = self._present_blob(key)
-            if present != content and self.record_path(key).exists():
-                write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.safetensors", content)
-                write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.json", sealed(full))
-                return False
-            if present != content:  # a blob without a record never counted
-                self.set_aside(key)
-                write_file(self.blob_path(key), content)
-        write_file(self.record_path(key), sealed(full))
+        return self.put_all({key: (arrays, record)})
+
+    def put_all(self, runs: Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[str, Any]]]) -> bool:
+        """Keep runs by key, each its arrays and its record, as `put` does. All blobs are on the disk before any record.
+
+        So the folder is flushed once for the blobs and once for the records, however many there are.
+        """
+        kept: dict[str, dict[str, Any]] = {}
+        for key, (arrays, record) in runs.items():
+            content = blob_content(arrays)
+            digest = hashlib.sha256(content).hexdigest()
+            full = {"format": RECORD_FORMAT, "key": key, **record, "blob": {"sha256": digest, "bytes": len(content)}}
+            if write_file(self.blob_path(key), content, flush_folder=False) or self._settled(key, content, full):
+                kept[key] = full
+        sync_folder(self.folder / "runs")
+        for key, full in kept.items():
+            write_file(self.record_path(key), sealed(full), flush_folder=False)
+        sync_folder(self.folder / "runs")
+        return len(kept) == len(runs)
+
+    def _settled(self, key: str, content: bytes, full: Mapping[str, Any]) -> bool:
+        """Whether a run counts whose blob was there before: where that is another result, this one is evidence."""
+        present = self._present_blob(key)
+        if present != content and self.record_path(key).exists():
+            digest = full["blob"]["sha256"]
+            write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.safetensors", content)
+            write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.json", sealed(full))
+            return False
+        if present != content:  # a blob without a record never counted
+            self.set_aside(key)
+            write_file(self.blob_path(key), content)
         return True
 
     def record(self, key: str) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
 from nondet.errors import BadInput
+from nondet.io import extensions
 from nondet.tasks.options import Options
 from nondet.tasks.task import Recipe, Task
 
-__all__ = ["BUILT_IN", "Options", "Recipe", "Task", "is_file", "load_task"]
+__all__ = ["BUILT_IN", "Options", "Recipe", "Task", "about", "is_file", "load_task", "names"]
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,25 @@ BUILT_IN = MappingProxyType(
 )
 """The tasks that come with nondet; each is the function `task` of its module, whose recipe is RECIPE."""
 
+GROUP = "nondet.tasks"
+"""Further tasks come by entry points of this group: NAME = "module:task", a function like those of nondet's own."""
 
-def module_of(name: str) -> str:
-    """The module of a task that comes with nondet."""
+
+def names() -> list[str]:
+    """The tasks by name: nondet's own, then those of other packages."""
+    return [*BUILT_IN, *(name for name in extensions.names(GROUP) if name not in BUILT_IN)]
+
+
+def about(name: str) -> tuple[str, Recipe]:
+    """What a task is in a line, and its recipe, the RECIPE of its module; BadInput if its package cannot give it."""
+    if name in BUILT_IN:
+        return BUILT_IN[name].text, import_module(_module_of(name)).RECIPE
+    made = extensions.load(GROUP, name)
+    lines = (made.__doc__ or import_module(made.__module__).__doc__ or "").strip().splitlines()
+    return (lines or ["no description"])[0], import_module(made.__module__).RECIPE
+
+
+def _module_of(name: str) -> str:
     return f"nondet.tasks.{name.replace('-', '_')}"
 
 
@@ -67,7 +85,7 @@ def load_task(name: str, options: Options | None = None) -> Task:
             raise BadInput(
                 f"digits come with scikit-learn and are read from no folder (got --data {options.data}); leave it out"
             )
-        return import_module(module_of(name)).task(options)
+        return import_module(_module_of(name)).task(options)
     if is_file(name):
         from nondet.tasks.user import load_file
 
@@ -77,4 +95,18 @@ def load_task(name: str, options: Options | None = None) -> Task:
                 f"(got {name}); say it in the file"
             )
         return load_file(Path(name))
-    raise BadInput(f"unknown task {name!r}; choose {', '.join(BUILT_IN)}, or give the path of your own .py file")
+    if name in extensions.names(GROUP):
+        return _of_package(name, options)
+    raise BadInput(f"unknown task {name!r}; choose {', '.join(names())}, or give the path of your own .py file")
+
+
+def _of_package(name: str, options: Options) -> Task:
+    """A task of another package, named by the code of its module."""
+    made = extensions.load(GROUP, name)
+    task = made(options)
+    if not isinstance(task, Task):
+        raise BadInput(
+            f"the entry point {name} must return a nondet.Task (got {type(task).__name__}); mend its package"
+        )
+    source = Path(str(import_module(made.__module__).__file__)).read_bytes()
+    return replace(task, name=task.name or name, code=task.code or sha256(source).hexdigest())

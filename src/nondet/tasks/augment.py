@@ -11,9 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nondet.sources import SOURCES, Source
+
 
 class Augmentation(Protocol):
-    """One random change of the training inputs. Write your own as a frozen dataclass with these two methods."""
+    """One random change of the training inputs. Write your own as a frozen dataclass with these two methods.
+
+    It may also have `source`, a `Source` of its own in place of `augment`, from which it then draws; and a method
+    `label(labels, draws)`, which returns the training labels (m,) changed.
+    """
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """One row of whole numbers for each of n examples: (n, k)."""
@@ -22,6 +28,11 @@ class Augmentation(Protocol):
     def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
         """The inputs (m, ...) changed as their rows of draws (m, k) say."""
         ...
+
+
+def source_of(augmentation: object) -> Source:
+    """The source from which an augmentation draws."""
+    return getattr(augmentation, "source", SOURCES["augment"])
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from nondet.data.streamed import Decoders, Streamed, decoder_count
+from nondet.data.decoders import Decoders, decoder_count
+from nondet.data.streamed import Streamed
 from nondet.data.trees import read_tree
 from nondet.errors import BadInput
 from nondet.models import build

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nondet.data.streamed import Streamed
+    from nondet.kinds import Kind
     from nondet.tasks.augment import Augmentation
 
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")
@@ -163,6 +162,8 @@ class Task:
     name: what tables call it; the file's name if left out.
     augment: the augmentations of the training inputs, in order, such as `(nondet.Crop(4), nondet.Flip())`.
     stack: how many runs train together, if `--stack` does not say.
+    kind: what the model's outputs are: a kind, or the name of one; a classifier, or a language model with `bptt`, if
+        left out.
     code: the SHA-256 of the file that defines the task; filled in when it is loaded.
     """
 
@@ -174,6 +175,7 @@ class Task:
     augment: tuple[Augmentation, ...] = ()
     stack: int = 20
     code: str = ""
+    kind: str | Kind = ""
 
     def __post_init__(self) -> None:
         if not callable(self.model) or (hasattr(self.model, "parameters") and not isinstance(self.model, type)):
@@ -191,11 +193,6 @@ class Task:
                 f"augment must be a tuple of augmentations, such as (nondet.Crop(1),) (got {self.augment!r})"
             )
         _at_least("stack", self.stack, 1)
-
-
-def sha256_of_json(value: object) -> str:
-    """The SHA-256 of a value's canonical JSON form."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _settled(value: Any) -> Any:

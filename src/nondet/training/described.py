@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from nondet.tasks.task import sha256_of_json
+from nondet.io.files import sha256_of_json
+from nondet.tasks.task import Task
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
@@ -26,6 +27,11 @@ def described(value: object) -> str:
     if all(map(_is_plain, state.values())) and (silent or text == whole):
         return text
     return f"{text} {sha256_of_json(_tree(value, ()))}"
+
+
+def code_of(task: Task) -> str:
+    """What stands for the code of a task that no file defines: its model's function, and all that this holds."""
+    return sha256_of_json(_tree(task.model, ()))
 
 
 def without_addresses(value: object) -> str:

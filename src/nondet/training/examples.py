@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from nondet.kinds import Kind
 from nondet.measures.arrays import LARGEST
 from nondet.sources import FIXED_SEED, stream
+from nondet.tasks.augment import source_of
 from nondet.training import averages
 from nondet.training.dropout import draw_uniforms, recorded_dropout
 from nondet.training.problem import Problem
@@ -51,8 +52,10 @@ def epoch_plan(problem: Problem, run: Seeds, epoch: int) -> EpochPlan:
         rng = stream("order", run["order"], epoch)
         for start in range(0, n, batch):
             places[start : start + batch] = rng.permutation(places[start : start + batch])
-    rng = stream("augment", run.get("augment", FIXED_SEED), epoch)
-    return EpochPlan(shuffled, places, [augmentation.draw(rng, n) for augmentation in problem.augment], batch)
+    names = [source_of(augmentation).name for augmentation in problem.augment]
+    rngs = {name: stream(name, run.get(name, FIXED_SEED), epoch) for name in names}  # one a source: they draw in turn
+    draws = [augmentation.draw(rngs[name], n) for augmentation, name in zip(problem.augment, names, strict=True)]
+    return EpochPlan(shuffled, places, draws, batch)
 
 
 def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
@@ -70,13 +73,15 @@ def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
         within = places[:, start : start + batch]
         uniforms = draw_uniforms(masks, problem.dropout[within.shape[1]], within, problem.device)
         set_rate(stack, problem.recipe, stack.epoch + step / -(-n // batch))
-        losses, correct = train_step(stack, inputs, labels, uniforms)
+        losses, correct = train_step(problem.kind, stack, inputs, labels, uniforms)
         averages.after_step(problem.recipe, stack)
         total["loss"] += losses.detach() * within.shape[1]
-        total["accuracy"] += correct
+        if problem.kind.curve:
+            total[problem.kind.curve] += correct
     loss = (total["loss"] / n).cpu()
     stack.curves["loss"][:, stack.epoch] = loss
-    stack.curves["accuracy"][:, stack.epoch] = (100 * total["accuracy"] / n).cpu()
+    for name in total.keys() - {"loss"}:
+        stack.curves[name][:, stack.epoch] = (100 * total[name] / n).cpu()
     stack.epoch += 1
     stack.failed[(stack.failed == 0) & ~loss.isfinite()] = stack.epoch
 
@@ -92,8 +97,7 @@ def mini_batches(
         inputs = augmented(problem, part.reshape(-1), row)
         if not isinstance(problem.train[0], Tensor) and step + 1 < len(parts):
             problem.train[0].prefetch(parts[step + 1].reshape(-1), rows[step + 1][0])
-        labels = problem.train[1][torch.from_numpy(part).to(problem.device)]
-        yield inputs.unflatten(0, part.shape), labels
+        yield inputs.unflatten(0, part.shape), labelled(problem, part.reshape(-1), row).unflatten(0, part.shape)
 
 
 def trial_batches(
@@ -109,8 +113,7 @@ def trial_batches(
     for start in [*(starts * steps)[: steps - 1], starts[-1]]:
         index = plan.examples[start : start + batch][:limit]
         inputs = augmented(problem, index, [draw[index] for draw in plan.draws])
-        labels = problem.train[1][torch.from_numpy(index).to(problem.device)]
-        found.append((inputs, labels, np.arange(len(index))))
+        found.append((inputs, labelled(problem, index, [draw[index] for draw in plan.draws]), np.arange(len(index))))
     return found
 
 
@@ -124,17 +127,28 @@ def augmented(problem: Problem, index: np.ndarray, draws: Sequence[np.ndarray]) 
     return inputs
 
 
+def labelled(problem: Problem, index: np.ndarray, draws: Sequence[np.ndarray]) -> Tensor:
+    """Training labels (m, ...) by index (m,), changed by those augmentations that change labels."""
+    labels = problem.train[1][torch.from_numpy(index).to(problem.device)]
+    for augmentation, drawn in zip(problem.task.augment, draws, strict=False):
+        change: Any = getattr(augmentation, "label", None)
+        labels = labels if change is None else change(labels, torch.from_numpy(drawn).to(problem.device))
+    return labels
+
+
 def placed(problem: Problem, inputs: Tensor) -> Tensor:
     """Streamed inputs on the device, in the recipe's precision."""
     return inputs.to(problem.device, getattr(torch, problem.recipe.precision))
 
 
-def train_step(stack: Stack, inputs: Tensor, labels: Tensor, uniforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def train_step(
+    kind: Kind, stack: Stack, inputs: Tensor, labels: Tensor, uniforms: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
     """One optimizer step of every run; returns each one's mean loss and number of correct answers, both (R,)."""
 
     def forward(call: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = call(x)  # (B, c)
-        return F.cross_entropy(at_least_float32(outputs), y), (outputs.detach().argmax(1) == y).sum()
+        outputs = call(x)  # (B, ...)
+        return kind.loss(at_least_float32(outputs), y), kind.right(outputs.detach(), y)
 
     return stack.step(forward, inputs, labels, uniforms=uniforms)
 

@@ -175,7 +175,7 @@ def trial_inputs(problem: Problem) -> list[Tensor]:
 
 def _loss(problem: Problem, model: nn.Module, inputs: Tensor, labels: Tensor, state: Any) -> tuple[Tensor, Any]:
     if not problem.recipe.bptt:
-        return F.cross_entropy(classify.at_least_float32(model(inputs.clone())), labels), None
+        return problem.kind.loss(classify.at_least_float32(model(inputs.clone())), labels), None
     logits, after = model(inputs, state)
     loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
     return loss, tuple(s.detach() for s in after) if isinstance(after, tuple) else after.detach()

@@ -205,7 +205,7 @@ def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
         problem,
         models,
         seeds,
-        curves={"loss": curves, "accuracy": curves.clone()},
+        curves={name: curves.clone() for name in filter(None, ("loss", problem.kind.curve))},
         failed=torch.zeros(len(seeds), dtype=torch.int64),
     )
 

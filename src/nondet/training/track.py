@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,21 +12,11 @@ from torch import Tensor, nn
 from nondet.errors import BadInput
 from nondet.study.spec import WEIGHTS_LIMIT
 from nondet.training import snapshots
+from nondet.training.problem import Track
 from nondet.training.stack import Stack
 
 PROBE = 256
 """Test examples whose activations are kept."""
-
-
-@dataclass(frozen=True)
-class Track:
-    """epochs: after how many epochs to look (0: at the start). layers: names of the model's modules."""
-
-    epochs: tuple[int, ...]
-    layers: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        return {k: list(v) for k, v in asdict(self).items()}
 
 
 def choose(model: nn.Module, epochs: Sequence[int], layers: Sequence[str], last: int) -> Track:

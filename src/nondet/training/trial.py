@@ -177,7 +177,7 @@ def _stack_step(
     if problem.recipe.bptt:
         loss, _, state = text.train_window(stack, inputs, labels, state, uniforms)
     else:
-        loss, _ = classify.train_step(stack, _typed(problem, inputs), labels, uniforms)
+        loss, _ = classify.train_step(problem.kind, stack, _typed(problem, inputs), labels, uniforms)
     averages.after_step(problem.recipe, stack)
     hook.remove()
     return loss, found or stack.gradients(), state

@@ -12,11 +12,14 @@ import torch
 from torch import nn
 
 from nondet import Recipe, Task
+from nondet.runners.stack import StackRunner
+from nondet.running.scheduler import make_missing
 from nondet.study.design import conditions
-from nondet.study.provenance import environment
-from nondet.study.record import Study, finish, open_study, train_missing
+from nondet.study.record import finish, open_study
+from nondet.study.study import Study
 from nondet.tasks.augment import Augmentation
-from nondet.training.problem import Problem, prepare
+from nondet.training.prepare import prepare
+from nondet.training.problem import Problem
 
 CLASSES = 3
 FIELDS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "lr": 0.1, "precision": "float64"}
@@ -55,8 +58,9 @@ def trained() -> Callable[..., Study]:
         torch.set_num_threads(1)  # as in each test
         try:
             wanted = conditions(["all"], problem.sources, runs)
-            study = open_study(folder, problem, environment(problem, width), wanted, ["nondet", "run", "images"])
-            train_missing(study, problem)
+            runner = StackRunner(problem, {})
+            study = open_study(folder, runner, runner.environment(width), wanted, ["nondet", "run", "images"])
+            make_missing(study, runner)
             finish(study)
         finally:
             torch.set_num_threads(threads)

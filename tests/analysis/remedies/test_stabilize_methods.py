@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measuring import NAMES, measure
 
 from nondet import Crop, Flip, Recipe
 from nondet.analysis.remedies.kept import outputs, sound_runs
@@ -17,11 +18,11 @@ from nondet.analysis.remedies.methods import Method, grouped, methods
 from nondet.analysis.remedies.reduction import columns, reduction
 from nondet.analysis.remedies.stabilize import Stabilized, stabilize
 from nondet.errors import BadInput
-from nondet.measures import Uncertainty, measure
-from nondet.measures.summary import NAMES
 from nondet.reporting import remedies as table
 from nondet.reporting import table as tables
-from nondet.study.record import Study, load
+from nondet.stats.estimate import Estimate, certain
+from nondet.study.record import load
+from nondet.study.study import Study
 from nondet.training.problem import Problem
 
 AUGMENT = (Crop(1), Flip())
@@ -60,6 +61,7 @@ def given(
 
     found = stabilize(
         "task.py",
+        is_task=True,
         folder=folder,
         assignments={"batch_size": "12"},
         recipe_of=lambda: Recipe(epochs=4, batch_size=12, lr=0.1),
@@ -77,7 +79,13 @@ def never(*_: object) -> Any:
 def found_in(folder: Path, problem_of: Callable[[Study], Problem]) -> Stabilized:
     """`nondet stabilize STUDY`: nothing is trained."""
     return stabilize(
-        str(folder), folder=Path("unused"), assignments={}, recipe_of=never, train=never, problem_of=problem_of
+        str(folder),
+        is_task=False,
+        folder=Path("unused"),
+        assignments={},
+        recipe_of=never,
+        train=never,
+        problem_of=problem_of,
     )
 
 
@@ -120,11 +128,13 @@ def test_figures_are_those_of_the_stored_runs(
     baseline = columns(measure(logits, labels))
     for name, array in expected.items():
         right = measure(array, labels)
-        assert by_name[name].measures.disagreement == right.disagreement
-        assert by_name[name].measures.accuracy.sd == pytest.approx(right.accuracy.sd, abs=1e-12)
-        assert by_name[name].measures.cross_entropy.sd == pytest.approx(right.cross_entropy.sd, abs=1e-12)
-        assert by_name[name].reduction == pytest.approx(reduction(baseline, columns(right)), abs=1e-6)
-    assert by_name["single model"].reduction == 0
+        assert by_name[name].measures["disagreement"].value == right["disagreement"].value
+        assert by_name[name].measures["accuracy.sd"].value == pytest.approx(right["accuracy.sd"].value, abs=1e-12)
+        assert by_name[name].measures["cross_entropy.sd"].value == pytest.approx(
+            right["cross_entropy.sd"].value, abs=1e-12
+        )
+        assert by_name[name].reduction.value == pytest.approx(reduction(baseline, columns(right)), abs=1e-6)
+    assert by_name["single model"].reduction.value == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -140,7 +150,7 @@ def test_groups_are_disjoint_means(dtype: type[np.floating[Any]]) -> None:
 def test_json(given: tuple[Stabilized, Path, list[tuple[str, dict[str, str]]]]) -> None:
     """The contract: one object for each method, its measures in the names of every report, and no NaN."""
     found, _, _ = given
-    parsed = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    parsed = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert [set(m) for m in parsed["methods"]] == [
         {
             "name",
@@ -168,8 +178,8 @@ def test_json(given: tuple[Stabilized, Path, list[tuple[str, dict[str, str]]]]) 
         low, high = m["intervals"]["reduction"]
         assert low < m["reduction"] < high
     assert parsed["methods"][-1]["intervals"]["reduction"] is None  # two answers leave no pair of two others
-    odd = replace(found.methods[1], reduction=float("nan"))
-    assert odd.as_dict()["reduction"] is None
+    odd = replace(found.methods[1], reduction=certain(float("nan")))
+    assert odd.to_dict()["reduction"] is None
 
 
 def test_the_folder_of_a_task_is_read_again(
@@ -238,6 +248,7 @@ def test_tasks_that_are_refused_before_training(recipe: Recipe, cycles: int, mat
     with pytest.raises(BadInput, match=match):
         stabilize(
             "digits",
+            is_task=True,
             folder=tmp_path,
             assignments={},
             recipe_of=lambda: recipe,
@@ -281,7 +292,14 @@ def test_averages_of_the_recipe_come_first(own: Recipe, expected: dict[str, str]
 
     with pytest.raises(BadInput, match="enough"):
         stabilize(
-            "digits", folder=tmp_path, assignments={}, recipe_of=lambda: own, train=train, problem_of=never, cycles=2
+            "digits",
+            is_task=True,
+            folder=tmp_path,
+            assignments={},
+            recipe_of=lambda: own,
+            train=train,
+            problem_of=never,
+            cycles=2,
         )
     assert asked == [expected]
 
@@ -290,18 +308,20 @@ def test_table(given: tuple[Stabilized, Path, list[tuple[str, dict[str, str]]]])
     """A row for each method under one head: the columns of every report, then costs and reduction."""
     found, _, _ = given
     body = table.rows(found.methods)
-    assert all(len(row) == len(table.HEAD) for row in body)
+    assert all(len(row) == len(table.head(found.methods)) for row in body)
     assert body[0][0] == "single model"
     assert body[0][-3:] == ("1", "1", tables.DASH)
     assert body[-1][-3:-1] == ("5", "5")
-    assert tables.for_markdown(body, table.HEAD).count("\n") == len(COSTS) + 1
+    assert tables.for_markdown(body, table.head(found.methods)).count("\n") == len(COSTS) + 1
 
 
 def methods_with(*figures: tuple[str, int, int, float, int]) -> list[Method]:
     """Methods with these names, costs, reductions and numbers of answers."""
     rng = np.random.default_rng(1)
     return [
-        Method(name, measure(rng.standard_normal((n, 9, 3)), rng.integers(3, size=9)), training, test, percent)
+        Method(
+            name, measure(rng.standard_normal((n, 9, 3)), rng.integers(3, size=9)), training, test, Estimate(percent)
+        )
         for name, training, test, percent, n in figures
     ]
 
@@ -309,7 +329,7 @@ def methods_with(*figures: tuple[str, int, int, float, int]) -> list[Method]:
 def test_summary_names_the_best_and_its_cost() -> None:
     """The largest reduction, its cost and accuracy, and the largest without further training where that is another."""
     found = methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 4, 30.4, 40), ("B", 1, 1, -5.0, 40), ("C", 2, 2, 55.0, 20))
-    single, a, _, c = (f"{m.measures.accuracy.mean:.2f} %" for m in found)
+    single, a, _, c = (f"{m.measures['accuracy.mean'].value:.2f} %" for m in found)
     assert table.summary(found) == (
         "The largest reduction of variability is that of C: 55 % over the five columns, for 2 trainings and 2 forward "
         f"passes per test image (accuracy {c} beside {single}); without further training, that of A: 30 % over the "
@@ -320,10 +340,10 @@ def test_summary_names_the_best_and_its_cost() -> None:
 def test_summary_has_the_interval() -> None:
     """A reduction whose interval holds 0 may be chance, and is said to; the table has the error."""
     single, method = methods_with(("single", 1, 1, 0.0, 40), ("C", 1, 1, 20.0, 40))
-    sure = replace(method, uncertainty=Uncertainty(5.0, 9.0, 29.0))
+    sure = replace(method, reduction=Estimate(20.0, 5.0, 9.0, 29.0))
     assert "that of C: 20 % (95 % interval 9 to 29) over" in table.summary([single, sure])
     assert table.rows([single, sure])[1][-1] == "20 ± 5"
-    unsure = replace(method, uncertainty=Uncertainty(15.0, -12.0, 44.0))
+    unsure = replace(method, reduction=Estimate(20.0, 15.0, -12.0, 44.0))
     assert "that of C: 20 % (95 % interval -12 to 44: it may be chance) over" in table.summary([single, unsure])
 
 

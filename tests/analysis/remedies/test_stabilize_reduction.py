@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from measuring import measure
 
 from nondet import measures
 from nondet.analysis.remedies.methods import _groups, grouped
@@ -22,7 +23,6 @@ from nondet.analysis.remedies.reduction import (
     reduction_uncertainty,
     unbiased,
 )
-from nondet.measures import measure
 
 SINGLE = Columns(0.26, 0.0072, 10.7, 0.871, 1.82)
 
@@ -75,10 +75,12 @@ def test_columns_are_those_of_the_table() -> None:
     rng = np.random.default_rng(3)
     m = measure(rng.standard_normal((5, 40, 3)), rng.integers(3, size=40))
     found = columns(m)
-    others = (m.disagreement, m.correlation.pearson, m.ensemble_delta.accuracy)
-    assert astuple(found) == (m.accuracy.sd, m.cross_entropy.sd, *others)
+    others = (m["disagreement"].value, m["correlation.pearson"].value, m["ensemble_delta.accuracy"].value)
+    assert astuple(found) == (m["accuracy.sd"].value, m["cross_entropy.sd"].value, *others)
     more = math.sqrt(5 / 4)
-    assert astuple(unbiased(found, 5)) == pytest.approx((more * m.accuracy.sd, more * m.cross_entropy.sd, *others))
+    assert astuple(unbiased(found, 5)) == pytest.approx(
+        (more * m["accuracy.sd"].value, more * m["cross_entropy.sd"].value, *others)
+    )
 
 
 # --- errors and intervals ----------------------------------------------------------------------------------------

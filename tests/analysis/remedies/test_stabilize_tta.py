@@ -15,7 +15,8 @@ from nondet.analysis.remedies.kept import Runs, control_holds, outputs, sound_ru
 from nondet.analysis.remedies.tta import augmented_outputs
 from nondet.analysis.remedies.views import View, view_sets
 from nondet.errors import BadInput, Damaged
-from nondet.study.record import Study, load
+from nondet.study.record import load
+from nondet.study.study import Study
 from nondet.training.problem import Problem
 
 FILL = (-1.0, 0.5, 2.0)
@@ -130,7 +131,8 @@ def test_other_bits_are_refused(own: tuple[Problem, Study], monkeypatch: pytest.
     rewrite(study, "weights.4.bias", lambda w: np.nextafter(w, np.inf), runs.specs[1].key)
     with pytest.raises(BadInput, match=r"last bit.*in nothing that a study records.*where the study was made"):
         augmented_outputs(problem, runs, view_sets(problem))
-    monkeypatch.setattr("nondet.analysis.remedies.kept.environment", lambda *_: {**study.environment, "torch": "1.0"})
+    other = {**study.environment, "torch": "1.0"}
+    monkeypatch.setattr("nondet.runners.stack.StackRunner.environment", lambda *_: other)
     with pytest.raises(BadInput, match=r"torch is different: study=.*, here=1\.0"):
         augmented_outputs(problem, runs, view_sets(problem))
 

@@ -12,7 +12,8 @@ import torch
 
 from nondet import Crop, Flip
 from nondet.analysis.remedies.views import View, margin, padded_batches, seen, view_sets
-from nondet.data.streamed import Decoders, Streamed
+from nondet.data.decoders import Decoders
+from nondet.data.streamed import Streamed
 from nondet.data.trees import Tree
 from nondet.training.problem import Problem
 

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from nondet.analysis.runs import read_run
 from nondet.errors import BadInput
+from nondet.runners.stack import StackRunner
+from nondet.running.advice import go_on
 from nondet.sources import FIXED_SEED
-from nondet.study.provenance import differing, environment
-from nondet.study.record import Study
+from nondet.study.provenance import differing
 from nondet.study.spec import RunSpec
+from nondet.study.study import Study
 from nondet.training.examples import evaluate
 from nondet.training.problem import Problem
 from nondet.training.stack import Stack, new_stack
@@ -56,7 +58,7 @@ def sound_runs(study: Study) -> Runs:
     if missing:
         raise BadInput(
             f"a study must be finished before it can be stabilized, and {missing} of {len(planned)} runs of "
-            f"{study.folder} are still to train; go on with: {study.command_line}"
+            f"{study.folder} are still to train; go on with: {go_on(study)}"
         )
     for condition in sorted(study.conditions, key=lambda c: c.name != BASELINE):
         specs = condition.specs(study.identity, study.sources)
@@ -136,5 +138,5 @@ def _check_outputs(
 
 
 def _differing(study: Study, problem: Problem) -> str:
-    fields = differing(study.environment, environment(problem, study.width))
+    fields = differing(study.environment, StackRunner(problem, {}).environment(study.width))
     return "; ".join(fields) or "in nothing that a study records"

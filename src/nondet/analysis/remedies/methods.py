@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,9 +19,10 @@ from nondet.analysis.remedies.reduction import (
 )
 from nondet.analysis.remedies.tta import augmented_outputs
 from nondet.analysis.remedies.views import View, view_sets
-from nondet.measures import Measures, Uncertainty, measure
-from nondet.measures.summary import errors_and_intervals
-from nondet.stats.intervals import UNKNOWN, certain
+from nondet.kinds import CLASSIFICATION
+from nondet.measures.answers import Answers
+from nondet.measures.measured import Measures, measured
+from nondet.stats.estimate import Estimate, certain, interval, number
 from nondet.study.spec import WEIGHTS_LIMIT
 from nondet.training.problem import Problem
 
@@ -38,26 +38,21 @@ OnProgress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Method:
     """training_cost: in trainings of the single model. test_cost: forward passes for each test image.
-    reduction: of variability against the single model, in percent (NaN if that does not vary at all), and its
-    uncertainty over runs.
+    reduction: of variability against the single model, in percent, not a number if that does not vary at all.
     """
 
     name: str
     measures: Measures
     training_cost: int
     test_cost: int
-    reduction: float
-    uncertainty: Uncertainty = UNKNOWN
+    reduction: Estimate
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            **self.measures.as_dict(),
-            **errors_and_intervals({**self.measures.uncertainties, "reduction": self.uncertainty}),
-            "training_cost": self.training_cost,
-            "test_cost": self.test_cost,
-            "reduction": None if math.isnan(self.reduction) else self.reduction,
-        }
+    def to_dict(self) -> dict[str, Any]:
+        found = self.measures.to_dict()
+        found["errors"]["reduction"] = number(self.reduction.error)
+        found["intervals"]["reduction"] = interval(self.reduction)
+        costs = {"training_cost": self.training_cost, "test_cost": self.test_cost}
+        return {"name": self.name, **found, **costs, "reduction": number(self.reduction.value)}
 
 
 @dataclass(frozen=True)
@@ -106,13 +101,13 @@ def _compared(baseline: _Answers, answers: _Answers) -> Method:
     """A method beside the single model, whose runs vary together with the answers that they, or their seeds, are in."""
     costs = answers.training_cost, answers.test_cost
     if answers.name == SINGLE:
-        return Method(SINGLE, answers.measures, *costs, 0.0, certain(0.0))
+        return Method(SINGLE, answers.measures, *costs, certain(0.0))
     units = _groups(len(baseline.influences.units), answers.together) if answers.together > 1 else None
     runs = replace(baseline.influences, units=units) if units else baseline.influences
     both = baseline.measures, answers.measures
     before, after = (unbiased(columns(m), m.runs - m.failed) for m in both)
-    uncertainty = reduction_uncertainty(before, after, runs, answers.influences)
-    return Method(answers.name, answers.measures, *costs, reduction(*map(columns, both)), uncertainty)
+    unbiased_one = reduction_uncertainty(before, after, runs, answers.influences)
+    return Method(answers.name, answers.measures, *costs, replace(unbiased_one, value=reduction(*map(columns, both))))
 
 
 def _groups(runs: int, size: int) -> tuple[Hashable, ...]:
@@ -159,7 +154,7 @@ def _ensembles(single: Runs, logits: np.ndarray, left_out: list[str]) -> list[_A
         else:
             means = grouped(logits, size)
             moved = influences(means, labels, range(len(means)))
-            found.append(_Answers(f"ensemble of {size}", measure(means, labels), moved, size, size, size))
+            found.append(_Answers(f"ensemble of {size}", _measured(means, labels), moved, size, size, size))
     return found
 
 
@@ -175,5 +170,9 @@ def grouped(logits: np.ndarray, size: int) -> np.ndarray:
 def _answers(name: str, logits: np.ndarray, runs: Runs, test_cost: int) -> _Answers:
     """One answer a run, at the cost of one training; runs of equal seeds vary together, in two studies too."""
     seeds = [tuple(sorted(spec.seeds.items())) for spec in runs.specs]
-    measures = measure(logits, runs.study.labels, runs.failed)
+    measures = _measured(logits, runs.study.labels, runs.failed)
     return _Answers(name, measures, influences(logits, runs.study.labels, seeds), 1, test_cost)
+
+
+def _measured(logits: np.ndarray, labels: np.ndarray, failed: int = 0) -> Measures:
+    return measured(CLASSIFICATION.figures, Answers(logits, labels), failed)

@@ -13,20 +13,14 @@ from dataclasses import astuple, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nondet.measures import (
-    Measures,
-    Uncertainty,
-    accuracy,
-    correlation_by_run,
-    cross_entropy,
-    delete_one,
-    disagreement_by_run,
-    ensemble_accuracy_delta_by_run,
-    predictions,
-    sd,
-)
-from nondet.stats.intervals import UNKNOWN, satterthwaite, student
-from nondet.stats.values import Floats, Integers
+from nondet.measures.arrays import predictions
+from nondet.measures.diversity import correlation_by_run, disagreement_by_run
+from nondet.measures.ensemble import ensemble_accuracy_delta_by_run
+from nondet.measures.measured import Measures
+from nondet.measures.variability import accuracy, cross_entropy
+from nondet.stats.estimate import UNKNOWN, Estimate
+from nondet.stats.intervals import delete_one, satterthwaite, student
+from nondet.stats.values import Floats, Integers, sd
 
 
 @dataclass(frozen=True)
@@ -44,13 +38,8 @@ class Columns:
 
 def columns(measures: Measures) -> Columns:
     """A condition's five columns, as the table has them."""
-    return Columns(
-        accuracy_sd=measures.accuracy.sd,
-        cross_entropy_sd=measures.cross_entropy.sd,
-        disagreement=measures.disagreement,
-        correlation=measures.correlation.pearson,
-        ensemble_delta=measures.ensemble_delta.accuracy,
-    )
+    names = ("accuracy.sd", "cross_entropy.sd", "disagreement", "correlation.pearson", "ensemble_delta.accuracy")
+    return Columns(*(measures[name].value for name in names))
 
 
 def unbiased(row: Columns, answers: int) -> Columns:
@@ -102,7 +91,7 @@ def influences(logits: NDArray[np.generic], labels: Integers, units: Sequence[Ha
 
 def reduction_uncertainty(
     baseline: Columns, method: Columns, of_baseline: Influences, of_method: Influences
-) -> Uncertainty:
+) -> Estimate:
     """The reduction's jackknife error and 95 % interval; NaN where either has fewer than three answers.
 
     The columns are `unbiased` ones: the interval is for the reduction of all runs, and an ensemble gives fewer answers
@@ -126,11 +115,11 @@ def reduction_uncertainty(
     error = math.sqrt(float(squares.sum()) * len(squares) / (len(squares) - 1))
     left = 100 - value
     if math.isnan(error):
-        return UNKNOWN
+        return Estimate(value)
     if left <= 0:
-        return Uncertainty(error, math.nan, math.nan)
+        return Estimate(value, error)
     factor = math.exp(min(600.0, student(satterthwaite(squares)) * error / left))
-    return Uncertainty(error, 100 - left * factor, 100 - left / factor)
+    return Estimate(value, error, 100 - left * factor, 100 - left / factor)
 
 
 def _sds_without_each(values: Floats) -> Floats:

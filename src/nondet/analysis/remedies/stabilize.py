@@ -10,8 +10,10 @@ from typing import Any
 from nondet.analysis.remedies.kept import control_holds, sound_runs
 from nondet.analysis.remedies.methods import Method, OnProgress, methods
 from nondet.errors import BadInput
-from nondet.study.record import Study, load
-from nondet.tasks import BUILT_IN, Recipe, is_file
+from nondet.record import Record
+from nondet.study.record import load
+from nondet.study.study import Study
+from nondet.tasks import Recipe, names
 from nondet.training.problem import Problem
 
 CYCLES = 5
@@ -22,8 +24,8 @@ SWA_SHARE = 4
 """SWA takes the last of so many parts of the epochs."""
 
 
-@dataclass(frozen=True)
-class Stabilized:
+@dataclass(frozen=True, repr=False)
+class Stabilized(Record):
     """methods: in the table's order, the single model first. left_out: a sentence for each method that is not there.
     identical: whether the control of every study is zero.
     """
@@ -32,19 +34,26 @@ class Stabilized:
     left_out: tuple[str, ...]
     identical: bool
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `nondet stabilize --json`."""
-        return {"methods": [m.as_dict() for m in self.methods], "left_out": list(self.left_out)}
+        return {"methods": [m.to_dict() for m in self.methods], "left_out": list(self.left_out)}
 
-
-def is_task(target: str) -> bool:
-    """Whether this names a task, which is trained, or else a study's folder."""
-    return target in BUILT_IN or is_file(target)
+    def tidy(self) -> dict[str, list[Any]]:
+        """A row for each method and figure, `reduction` among them."""
+        rows: dict[str, list[Any]] = {}
+        for m in self.methods:
+            found = m.measures.tidy()
+            for name, value in {"figure": "reduction", **m.reduction.to_dict()}.items():
+                found[name] = [*found[name], value]
+            for name, values in {"method": [m.name] * len(found["figure"]), **found}.items():
+                rows.setdefault(name, []).extend(values)
+        return rows
 
 
 def stabilize(
     target: str,
     *,
+    is_task: bool,
     folder: Path,
     assignments: Mapping[str, str],
     recipe_of: Callable[[], Recipe],
@@ -56,12 +65,13 @@ def stabilize(
     """The methods of a task, or of a finished study from what it kept.
 
     target: a task's name or file; or the folder of a study, or the one that an earlier command left for a task.
+    is_task: whether it names a task.
     folder: where a task's two studies stand, in `single` and `accelerated`; a study's target leaves it alone.
     assignments: the fields that the user set, and recipe_of() the task's recipe with them.
     train(folder, assignments): the finished study of the task with these fields set. problem_of(study): its task,
     on its device. on_progress: see `methods`.
     """
-    if is_task(target):
+    if is_task:
         single, accelerated = _trained(folder, assignments, recipe_of(), train, cycles)
     else:
         single, accelerated = _found(Path(target))
@@ -103,7 +113,7 @@ def _found(folder: Path) -> tuple[Study, Study | None]:
     """The study in a folder, alone; or the two that stand in a folder of `stabilize`."""
     if not folder.is_dir():
         raise BadInput(
-            f"stabilize takes a task ({', '.join(BUILT_IN)}, or a .py file) or a study's folder (got {str(folder)!r})"
+            f"stabilize takes a task ({', '.join(names())}, or a .py file) or a study's folder (got {str(folder)!r})"
         )
     pair = folder / "single", folder / "accelerated"
     both = all((part / "study.json").exists() for part in pair)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nondet.analysis import crossing as components
 from nondet.analysis.results import Results
+from nondet.reporting import crossing as components
 from nondet.reporting.plots.section import Drawing, Section
 from nondet.reporting.plots.seen import Runs
 from nondet.reporting.plots.spreads import forest, listed

@@ -25,16 +25,19 @@ def training(results: Results, runs: Runs) -> Section | None:
     shown, all_of_them = _chosen(results, runs)
     if not shown:
         return None
-    losses = {name: np.stack([run.loss for run in seen]) for name, seen in shown.items()}
-    accuracies = {name: np.stack([run.accuracy for run in seen]) for name, seen in shown.items()}
+    curves = {
+        what: {name: np.stack([run.curves[what] for run in seen]) for name, seen in shown.items()}
+        for what in next(iter(shown.values()))[0].curves
+    }
     text = (
         "The line is the mean over a condition's runs, the band holds the middle four fifths of them (10th to 90th "
         "percentile), and the grey lines are the means of the other conditions."
         + (f" Shown: {len(shown)} of {all_of_them} conditions." if len(shown) < all_of_them else "")
     )
-    drawings = (
-        _curves("training-loss", "training loss (nats)", losses, names_of(results)),
-        _curves("training-accuracy", "training accuracy (%)", accuracies, names_of(results)),
+    units = {"loss": "nats", "accuracy": "%"}
+    drawings = tuple(
+        _curves(f"training-{what}", f"training {what} ({units.get(what, '')})", found, names_of(results))
+        for what, found in curves.items()
     )
     return Section("training", "Training", text, drawings)
 
@@ -117,7 +120,11 @@ def drifting(results: Results, runs: Runs) -> Section | None:
 def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) -> Floats:
     """Distance of the training loss of a condition's runs from the reference run's, (N, epochs)."""
     others = [run for run in by_design(results, runs)[c.condition.name] if run is not reference]
-    return np.abs(np.array([run.loss for run in others]) - reference.loss) if others else np.empty((0, 0))
+    return (
+        np.abs(np.array([run.curves["loss"] for run in others]) - reference.curves["loss"])
+        if others
+        else np.empty((0, 0))
+    )
 
 
 def _drift(apart: Floats, beside: Mapping[str, Floats], among: Sequence[str]) -> Drawing:

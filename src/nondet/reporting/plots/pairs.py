@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet.analysis.results import Results
-from nondet.analysis.runs import is_text
 from nondet.reporting.plots.section import Drawing, Section
 from nondet.reporting.plots.seen import Runs, Seen, keys_by_design
 from nondet.reporting.plots.style import new, short
@@ -25,9 +24,9 @@ def pairs(results: Results, runs: Runs) -> Section | None:
     """The section of all pairs of runs."""
     groups = _groups(results, runs)
     chosen = [run for _, members in groups for run in members]
-    if len(chosen) < 2:
+    if len(chosen) < 2 or chosen[0].predicted is None:
         return None
-    kind = "tokens" if is_text(results.study) else "test examples"
+    kind = "tokens" if results.kind.sampled else f"test {results.kind.example}s"
     matrix = disagreements(chosen)
     sizes = [(name, len(members)) for name, members in groups]
     within = "; ".join(f"{name} {share:.3g} %" for name, share in _within(matrix, sizes))
@@ -64,7 +63,7 @@ def _groups(results: Results, runs: Runs) -> list[tuple[str, list[Seen]]]:
 
 def disagreements(runs: Sequence[Seen]) -> Floats:
     """Percent of examples on which two runs' answers differ, (M, M)."""
-    answers = np.stack([run.predicted for run in runs])  # (M, n)
+    answers = np.stack([run.predicted for run in runs if run.predicted is not None])  # (M, n)
     return np.stack([100.0 * (answers != row).mean(axis=1) for row in answers])
 
 

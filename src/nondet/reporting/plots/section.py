@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nondet.analysis.results import ConditionResult, Results
+from nondet.analysis.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,22 +44,11 @@ def names_of(results: Results) -> list[str]:
     return [c.condition.name for c in results.conditions]
 
 
-def value(c: ConditionResult, dotted: str) -> float | None:
-    """A figure by its name in the JSON, such as accuracy.sd; None where a condition has none, or is dead."""
-    found: Any = c.effect.as_dict() if c.effect else {}
-    for name in dotted.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
-
-
-def intervals(results: Results, dotted: str) -> dict[str, Interval]:
-    """The 95 % intervals of such a figure, by condition, where they are known."""
-    known: dict[str, Interval] = {}
-    for c in results.conditions:
-        found: Any = (c.effect.as_dict() if c.effect else {}).get("intervals", {}).get(dotted)
-        if found and None not in found:
-            known[c.condition.name] = (found[0], found[1])
-    return known
+def estimates(results: Results, name: str) -> tuple[dict[str, float], dict[str, Interval]]:
+    """A figure of each condition that has it and is not dead; and its 95 % intervals where they are known."""
+    found = {c.condition.name: c.effect.get(name) for c in results.conditions if c.effect}
+    values = {condition: e.value for condition, e in found.items() if math.isfinite(e.value)}
+    return values, {condition: (e.low, e.high) for condition, e in found.items() if math.isfinite(e.low)}
 
 
 def sentence(label: str) -> str:

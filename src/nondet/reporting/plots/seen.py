@@ -1,34 +1,30 @@
-"""What the figures of a study need of each run: read once, and kept without the run's large arrays."""
+"""What the plots of a study need of each run: read once, and kept without the run's large arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nondet.analysis.results import Results
-from nondet.analysis.runs import is_text
-from nondet.measures.language import perplexity
+from nondet.analysis.runs import Reader
 from nondet.stats.values import Floats
-from nondet.study.record import Study
-from nondet.study.store import Stored
+from nondet.study.study import Study
 
 
 @dataclass(frozen=True)
 class Seen:
     """A run that did not fail.
 
-    performance: test accuracy in percent, or a language model's perplexity.
-    predicted: its answers on the test set, (n,).
-    loss, accuracy: of each epoch on the training set, (epochs,), in nats and percent.
+    performance: its first score, such as test accuracy in percent. predicted: its answers on the test set, (n,), if
+    they are classes. curves: of each epoch on the training set, (epochs,), by name.
     """
 
     performance: float
-    predicted: NDArray[np.int32]
-    loss: Floats
-    accuracy: Floats
+    predicted: NDArray[np.int32] | None
+    curves: Mapping[str, Floats]
 
 
 Runs = Mapping[str, Seen]
@@ -36,10 +32,21 @@ Runs = Mapping[str, Seen]
 
 
 def look_at(study: Study) -> Runs:
-    """Every such run of the conditions; they are read one at a time, so that memory holds one run's arrays."""
-    present = study.store.keys()
-    read = ((key, study.store.get(key)) for key in study.specs() if key in present)
-    return {key: _seen(study, run) for key, run in read if run.record["failed"] is None}
+    """Every such run of the designs; a condition's are read at a time."""
+    reader, found = Reader(study), dict[str, Seen]()
+    for design in study.designs:
+        runs = reader.runs(design)
+        if not len(runs):
+            continue
+        both = runs if len(runs) > 1 else replace(runs, arrays={n: a.repeat(2, axis=0) for n, a in runs.arrays.items()})
+        scores = runs.kind.scores[0].by_run(both.answers)  # which are of two runs or more
+        predicted = getattr(both.answers, "predicted", None)
+        curves = {name: curve.astype(np.float64) for name, curve in runs.curves.items()}
+        for row, made in enumerate(runs.made):
+            if made.key not in found:
+                answers = None if predicted is None else predicted[row].astype(np.int32)
+                found[made.key] = Seen(float(scores[row]), answers, {name: c[row] for name, c in curves.items()})
+    return found
 
 
 def keys_by_design(results: Results, runs: Runs) -> dict[str, list[str]]:
@@ -56,19 +63,3 @@ def keys_by_design(results: Results, runs: Runs) -> dict[str, list[str]]:
 def by_design(results: Results, runs: Runs) -> dict[str, list[Seen]]:
     """These runs, in order, by condition that is not dead or design."""
     return {name: [runs[key] for key in keys] for name, keys in keys_by_design(results, runs).items()}
-
-
-def _seen(study: Study, run: Stored) -> Seen:
-    arrays = run.arrays
-    if is_text(study):
-        performance = float(perplexity(-arrays["logprob"].mean(dtype=np.float64)))
-        predicted = arrays["prediction"]
-    else:
-        predicted = arrays["outputs"].argmax(axis=-1)
-        performance = 100.0 * float((predicted == study.labels).mean())
-    return Seen(
-        performance=performance,
-        predicted=predicted.astype(np.int32),
-        loss=arrays["curves.loss"].astype(np.float64),
-        accuracy=arrays["curves.accuracy"].astype(np.float64),
-    )

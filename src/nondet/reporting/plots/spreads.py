@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet.analysis.results import Results
-from nondet.analysis.runs import is_text
-from nondet.reporting.plots.section import Drawing, Interval, Section, intervals, names_of, sentence, value
+from nondet.reporting.plots.section import Drawing, Interval, Section, estimates, names_of, sentence
 from nondet.reporting.plots.seen import Runs, Seen, by_design
 from nondet.reporting.plots.style import COLOURS, INK, MARKERS, colours_of, new, short
 from nondet.stats.values import Floats
@@ -21,28 +20,16 @@ if TYPE_CHECKING:
 MANY = 2000
 """Dots above which a figure holds them as one picture."""
 
-COLUMNS = (
-    ("accuracy.sd", "accuracy-sd", "SD of accuracy (points)"),
-    ("perplexity.sd", "perplexity-sd", "SD of perplexity"),
-    ("cross_entropy.sd", "cross-entropy-sd", "SD of cross-entropy (nats)"),
-    ("disagreement", "disagreement", "disagreement of two runs (%)"),
-    ("correlation.pearson", "correlation", "correlation of two runs' logits"),
-    ("ensemble_delta.accuracy", "ensemble-gain", "gain of an ensemble of two (points)"),
-    ("ensemble_delta.perplexity", "ensemble-gain", "change by an ensemble of two (perplexity)"),
-    ("accuracy_variance.training", "training-variance", "accuracy variance on any test set (points²)"),
-)
-"""Figures of a condition, the table's columns first: in the JSON, as files, and on an axis."""
-
 
 def accuracies(results: Results, runs: Runs) -> Section | None:
     """How well every run does."""
-    name = "perplexity" if is_text(results.study) else "accuracy"
-    label = "test perplexity" if is_text(results.study) else "test accuracy (%)"
+    score = results.kind.scores[0]
+    name, label = score.name, score.label
     values = {condition: _performances(seen) for condition, seen in by_design(results, runs).items()}
     values = {condition: found for condition, found in values.items() if len(found)}
     if not values:
         return None
-    known = {c: i for c, i in intervals(results, f"{name}.mean").items() if c in values}
+    known = {c: i for c, i in estimates(results, f"{name}.mean")[1].items() if c in values}
     described = "; ".join(
         f"{condition}: {len(v)} runs from {v.min():.4g} to {v.max():.4g}, mean {v.mean():.4g}"
         for condition, v in values.items()
@@ -54,7 +41,7 @@ def accuracies(results: Results, runs: Runs) -> Section | None:
         f"Dot plot of {label} by condition. {described}.",
         strip(values, known, label, names_of(results)),
     )
-    better = "lower" if is_text(results.study) else "higher"
+    better = "higher" if score.better > 0 else "lower"
     return Section("runs", f"{sentence(name)} of every run", f"One dot is one run; {better} is better.", (drawing,))
 
 
@@ -94,20 +81,13 @@ def _beside(values: Floats, width: float) -> Floats:
 def columns(results: Results, runs: Runs) -> Section | None:
     """The table's columns as figures, with their intervals."""
     drawings: list[Drawing] = []
-    for dotted, name, label in COLUMNS:
-        estimates = {c.condition.name: v for c in results.conditions if (v := value(c, dotted)) is not None}
-        if not estimates:
+    for figure in results.kind.figures:
+        values, known = estimates(results, figure.name)
+        if not figure.plot or not values:
             continue
-        known = {c: i for c, i in intervals(results, dotted).items() if c in estimates}
-        caption = f"{sentence(label)}, by condition{', with 95 % intervals' if known else ''}."
-        drawings.append(
-            Drawing(
-                name,
-                caption,
-                f"{caption} {listed(estimates, known)}.",
-                forest(estimates, known, label, names_of(results)),
-            )
-        )
+        caption = f"{sentence(figure.label)}, by condition{', with 95 % intervals' if known else ''}."
+        picture = forest(values, known, figure.label, names_of(results))
+        drawings.append(Drawing(figure.plot, caption, f"{caption} {listed(values, known)}.", picture))
     text = (
         "Figures of each condition, the columns of the table first. Where two intervals lie apart, chance alone hardly "
         "explains it, unless the two were picked from many; where they overlap, that does not make the conditions "
@@ -116,26 +96,24 @@ def columns(results: Results, runs: Runs) -> Section | None:
     return Section("intervals", "How sure the figures are", text, tuple(drawings)) if drawings else None
 
 
-def listed(estimates: Mapping[str, float], known: Mapping[str, Interval]) -> str:
+def listed(values: Mapping[str, float], known: Mapping[str, Interval]) -> str:
     """Estimates by name as text, with their intervals."""
     return "; ".join(
         f"{name} {estimate:.3g}" + (f" ({known[name][0]:.3g} to {known[name][1]:.3g})" if name in known else "")
-        for name, estimate in estimates.items()
+        for name, estimate in values.items()
     )
 
 
-def forest(
-    estimates: Mapping[str, float], known: Mapping[str, Interval], label: str, among: Sequence[str] = ()
-) -> Figure:
-    """An estimate for each name, and its 95 % interval where there is one."""
-    figure, (axes,) = new(0.45 + 0.19 * len(estimates))
-    colours = colours_of(list(estimates), among)
-    for row, (name, estimate) in enumerate(estimates.items()):
+def forest(values: Mapping[str, float], known: Mapping[str, Interval], label: str, among: Sequence[str] = ()) -> Figure:
+    """A value for each name, and its 95 % interval where there is one."""
+    figure, (axes,) = new(0.45 + 0.19 * len(values))
+    colours = colours_of(list(values), among)
+    for row, (name, estimate) in enumerate(values.items()):
         colour = colours[name]
         if name in known:
             axes.plot(known[name], [row, row], color=colour, lw=1.6, solid_capstyle="butt")
         axes.plot([estimate], [row], MARKERS[COLOURS.index(colour)], color=colour, ms=4.5, mew=0)
-    _rows(axes, list(estimates))
+    _rows(axes, list(values))
     axes.set_xlabel(label)
     return figure
 

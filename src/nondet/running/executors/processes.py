@@ -1,4 +1,4 @@
-"""Helper processes on the same machine: each trains stacks of the study that the main process is training.
+"""This process and others on the same machine, each of which makes stacks of the same study.
 
 On a CPU a stack of small models is fastest on one core, and two processes of one core each beat one of two. A helper
 is nothing but a second process on the same study, which claims let work side by side. The main process needs none of
@@ -15,9 +15,17 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
+
+from nondet.runners.base import Runner
+from nondet.running.executors.base import Work, local
+from nondet.running.progress import Watch
+from nondet.running.scheduler import Watcher, make_missing
+from nondet.study.record import count_done, load
+from nondet.study.spec import same_task
 
 WORTH_SECONDS = 8.0
 """Helpers need seconds to start: with less than this left to train, there are none."""
@@ -26,11 +34,25 @@ SECONDS_TO_END = 5.0
 """As long as a helper may take to put its files in order before it is ended for good."""
 
 
+@dataclass(frozen=True)
+class Processes:
+    """This process, and up to `helpers` others beside it."""
+
+    helpers: int
+
+    def __call__(self, work: Work, watch: Watch) -> None:
+        done, planned = count_done(work.study)
+        count = min(self.helpers, -(-(planned - done) // work.study.width) - 1) if work.runner.order else 0
+        with Helpers(count, {**work.runner.order, "folder": str(work.study.folder)}) as helpers:
+            watch.others, watch.when_long = helpers.in_hand, helpers.start
+            local(work, watch)
+
+
 @dataclass
 class Helpers:
     """Up to `count` helper processes, started by `start`, ended with the block.
 
-    order: what a helper must know: the request, as its dictionary, and the study's folder.
+    order: what a helper must know: its runner, see `Runner.order`, and the study's folder.
     current: for each helper, the run-epochs done of the stack in its hands.
     """
 
@@ -57,6 +79,10 @@ class Helpers:
                 if pipe is not None:
                     with suppress(OSError):  # what a dead helper did not read
                         pipe.close()
+
+    def in_hand(self) -> int:
+        """The run-epochs done of the stacks in their hands."""
+        return sum(self.current.copy().values())
 
     def start(self, seconds_left: float) -> None:
         """Start the helpers, once, if what is left to train is worth it. One that cannot be started is done without."""
@@ -92,17 +118,15 @@ def helper_main(read_line: Callable[[], str]) -> int:
     tell = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a user's file prints must not mix with what this process tells
 
-    from nondet.running.request import Request
-    from nondet.study.provenance import environment, set_up_process
-    from nondet.study.record import load, train_missing
-    from nondet.study.spec import same_task
+    from nondet.study.provenance import set_up_process
 
     set_up_process()
-    problem = Request.of(order["request"]).prepare()
+    module, _, function = order["runner"].partition(":")
+    runner: Runner = getattr(import_module(module), function)(**order["arguments"])
     study = load(Path(order["folder"]))
-    if not same_task(problem.identity, study.identity) or environment(problem, study.width) != study.environment:
+    if not same_task(runner.identity, study.identity) or runner.environment(study.width) != study.environment:
         return 1
-    train_missing(study, problem, on_epoch=lambda done: print(done, file=tell, flush=True))
+    make_missing(study, runner, Watcher(lambda done: print(done, file=tell, flush=True)))
     return 0
 
 

@@ -12,6 +12,10 @@ _PAGE = b'<meta name="generator" content="nondet">'
 
 def page_to_write(path: Path, option: str) -> Path:
     """The file to write a page to, links followed; BadInput where something else than a page of nondet stands."""
+    if path.is_dir():
+        raise BadInput(
+            f"{option} must name a file, and {path} is a folder; name one in it, such as {path / 'report.html'}"
+        )
     require_outside_studies(path, option)
     target = path.resolve()
     if target.exists() and not (target.is_file() and _is_page(target)):

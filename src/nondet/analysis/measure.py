@@ -1,20 +1,20 @@
-"""Copies of a run are one run, in every command: however often it is given, it is one training."""
+"""Measuring runs: a study's, or outputs of others. Copies of a run are one run: however often given, one training."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
 from nondet.io.foreign import scratch
-from nondet.measures.arrays import checked, checked_classes
-from nondet.measures.summary import Measures, measure_predictions
-from nondet.measures.summary import measure as measure_all
+from nondet.kinds import CLASSIFICATION
+from nondet.measures.answers import Answers
+from nondet.measures.measured import Measures, measured
 from nondet.stats.values import as_array
 
 SHOWN = 5
@@ -22,27 +22,50 @@ SHOWN = 5
 
 
 def measure(
-    outputs: ArrayLike, labels: ArrayLike, failed: int = 0, examples: bool = False, *, name: str = "these"
+    outputs: Runs | ArrayLike,
+    labels: ArrayLike | None = None,
+    failed: int = 0,
+    examples: bool = False,
+    *,
+    name: str = "these",
 ) -> Measures:
-    """Take every measure of somebody's runs, each of which counts once, however many copies of it there are.
+    """Take every measure of some runs, each of which counts once, however many copies of it there are.
 
     Args:
-        outputs: logits `(N, n, c)` of the runs that did not fail; or predicted classes `(N, n)`, integers from 0, which
-            give accuracy, its variance and disagreement.
-        labels: classes `(n,)`.
-        failed: how many further runs failed.
+        outputs: a study's runs, such as `nondet.open(folder)["all"]`; or logits `(N, n, c)` of runs, test examples and
+            classes; or predicted classes `(N, n)`, integers from 0, which give accuracy, its variance and disagreement.
+        labels: class numbers `(n,)`, beside arrays.
+        failed: how many further runs failed, beside arrays.
         examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
         name: of the outputs, in messages.
 
     Raises:
-        BadInput: see `checked` and `checked_classes`; fewer than two runs differ; or predicted classes alone are equal.
+        BadInput: the arrays are not that; fewer than two runs differ; or predicted classes alone are equal.
     """
+    if isinstance(outputs, Runs):
+        return _of_study(outputs, labels, examples)
+    if labels is None:
+        raise BadInput("labels must be given beside outputs (got none); give the class number of each test example")
     array = as_array(outputs, "outputs")
     classes = array.ndim == 2 and array.dtype.kind in "iu"
-    given, truth = (checked_classes if classes else checked)(array, labels)
-    kept, copies = distinct(name, range(1, len(given) + 1), [exact_digest(run) for run in given], classes)
-    found = (measure_predictions if classes else measure_all)(_only(given, kept), truth, failed, examples)
-    return replace(found, copies=copies)
+    answers = Answers(array, labels)
+    kept, copies = distinct(name, range(1, answers.runs + 1), [exact_digest(run) for run in answers.given], classes)
+    if copies:
+        answers = Answers(_only(answers.given, kept), answers.labels)
+    return measured(CLASSIFICATION.figures, answers, failed, examples, copies, name)
+
+
+def _of_study(runs: Runs, labels: ArrayLike | None, examples: bool) -> Measures:
+    if labels is not None:
+        raise BadInput("labels are those of the study for its runs (got others); leave them out")
+    if examples and not runs.kind.by_example:
+        raise BadInput(f"examples of a {runs.kind.what} are not drawn one by one (got examples=True); leave it out")
+    if len(runs) < 2:
+        raise BadInput(
+            f"runs must be at least 2 to be measured ({runs.name} has {len(runs)} that are finished and did not fail); "
+            "go on with the study"
+        )
+    return runs.measure(examples)
 
 
 def distinct(
@@ -100,8 +123,6 @@ def named_runs(numbers: Sequence[str]) -> str:
 
 def _only(runs: NDArray[Any], places: Sequence[int]) -> NDArray[Any]:
     """The runs at these places; a large copy goes to disk."""
-    if len(places) == len(runs):
-        return runs
     kept = scratch((len(places), *runs.shape[1:]), runs.dtype)
     for row, place in zip(kept, places, strict=True):
         row[...] = runs[place]

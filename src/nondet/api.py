@@ -1,0 +1,354 @@
+"""The Python API: each function does what the command of its name does, and returns what that prints as a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+
+    from nondet.analysis.alike import Alike
+    from nondet.analysis.arms import Given
+    from nondet.analysis.compare import Comparisons
+    from nondet.analysis.plan import Plan
+    from nondet.analysis.remedies.stabilize import Stabilized
+    from nondet.analysis.results import Results
+    from nondet.analysis.runs import OpenStudy, Runs
+    from nondet.analysis.unstable import Unstable
+    from nondet.measures.measured import Measures
+    from nondet.runners.base import Runner
+    from nondet.running.executors.base import Executor
+    from nondet.study.study import Study
+    from nondet.tasks.task import Task
+
+    StudyGiven = str | Path | OpenStudy
+
+__all__ = [
+    "alike",
+    "compare",
+    "open",
+    "plan",
+    "plots",
+    "report",
+    "run",
+    "show",
+    "stabilize",
+    "unstable",
+]
+
+
+def _quiet(sentence: str) -> None:
+    """Say nothing."""
+
+
+def run(
+    task: str | Path | Task | Runner,
+    runs: int = 20,
+    *,
+    vary: str | Sequence[str] = (),
+    folder: str | Path | None = None,
+    onset: int | Sequence[int] = (),
+    until: str | None = None,
+    limit: int | None = None,
+    levels: int | None = None,
+    stack: int | None = None,
+    workers: int | None = None,
+    executor: str | Executor | None = None,
+    recipe: Mapping[str, object] | None = None,
+    data: str | Path | None = None,
+    model: str | None = None,
+    broken: str = "stop",
+    track: Sequence[int] = (),
+    layers: Sequence[str] = (),
+    device: str = "auto",
+    tf32: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> OpenStudy:
+    """Train what a study still misses, and open it. Give the same call again to go on after an interruption.
+
+    Args:
+        task: a `Task`; the name of one that comes with nondet; the path of a file that defines one; or a runner.
+        runs: in each condition, at least 2.
+        vary: what varies in each condition: sources, several joined by +, or "all"; each source alone and all together
+            if left out.
+        folder: the study's, new or existing; `studies/NAME` if left out.
+        onset: the epochs from which on the sources vary. until, limit: see `nondet run --help`.
+        levels: of a crossed design: the seeds of each source that `vary` names.
+        stack: how many runs train together. workers: processes that train side by side. executor: where runs are made.
+        recipe: fields of the recipe to change, such as `{"epochs": 5}`.
+        say: is told, in sentences, what a user should know meanwhile; `print`, for example.
+
+    Raises:
+        BadInput: something that was asked for cannot be done; one sentence says what and the way out.
+    """
+    from nondet.analysis.runs import OpenStudy
+    from nondet.runners.base import Runner
+    from nondet.running.request import request_of
+    from nondet.running.session import train
+
+    request = (
+        task
+        if isinstance(task, Runner)
+        else request_of(
+            task,
+            assignments={name: str(value) for name, value in (recipe or {}).items()},
+            device=device,
+            data=None if data is None else str(data),
+            model=model,
+            broken=broken,
+            track=tuple(track),
+            layers=tuple(layers),
+            tf32=tf32,
+        )
+    )
+    study = train(
+        request,
+        Path("studies") / request.name if folder is None else Path(folder),
+        runs=runs,
+        vary=[vary] if isinstance(vary, str) else list(vary),
+        onsets=[onset] if isinstance(onset, int) else list(onset),
+        levels=levels,
+        until=until,
+        limit=limit,
+        stack=stack,
+        workers=workers,
+        executor=executor,
+        say=say or _quiet,
+        measure=_measured,
+    )
+    return OpenStudy(study)
+
+
+def _measured(study: Study, condition: Any) -> Measures | None:
+    from nondet.analysis.runs import OpenStudy
+
+    runs = OpenStudy(study).reader.runs(condition)
+    return runs.measure() if len(runs) > 1 else None
+
+
+def open(folder: str | Path) -> OpenStudy:
+    """The study in a folder: `study["all"]` are the runs of a condition.
+
+    Raises:
+        BadInput: there is none, or its format is unknown. Damaged: its file is not what was written.
+    """
+    from nondet.analysis.runs import open_study
+
+    return open_study(folder)
+
+
+def show(study: StudyGiven, examples: bool = False) -> Results:
+    """A study's table, the control first, with all its figures.
+
+    Args:
+        examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
+
+    Raises:
+        Damaged: a run is not what was written.
+    """
+    from nondet.analysis.results import read_results
+
+    return read_results(_opened(study).study, examples)
+
+
+def compare(
+    a: Given,
+    b: Given,
+    *others: Given,
+    labels: Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    margin: float | None = None,
+    level: float = 0.05,
+    metric: str | None = None,
+    say: Callable[[str], None] = _quiet,
+) -> Comparisons:
+    """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
+
+    Args:
+        a, b, others: studies, runs of their conditions, `(outputs, labels)`, or paths, as for `nondet compare`; each of
+            the others is compared with A too.
+        labels: class numbers `(n,)`, or a file of them, beside outputs that do not hold them.
+        margin: the largest difference that does not matter, in the metric's unit: within it, A and B are alike.
+        level: the chance of a false "better" or "worse", and of a false "alike".
+        metric: "accuracy", "cross_entropy" or "perplexity"; the runs' first score if left out.
+
+    Raises:
+        BadInput: the arms cannot be compared.
+    """
+    from nondet.analysis import compare as comparing
+    from nondet.analysis.arms import read_arms
+    from nondet.reporting import decisions
+
+    comparing.check_options(margin, level)
+    found = comparing.compare(read_arms([a, b, *others], labels, metric, columns, say), margin, level)
+    worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
+    return replace(found, comparisons=worded)
+
+
+def plan(
+    effect: float,
+    *,
+    sd: float | None = None,
+    pilot: Given | None = None,
+    power: float = 0.8,
+    level: float = 0.05,
+    metric: str | None = None,
+    labels: Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    say: Callable[[str], None] = _quiet,
+) -> Plan:
+    """How many runs of each of two arms a difference takes to be found, and what they cost.
+
+    Args:
+        effect: the smallest difference that matters, in the metric's unit.
+        sd: of one run's metric, if it is known; or else `pilot`: runs that vary alike, as for `compare`.
+        power: the chance to find the difference, if it is there. level: the chance to find one that is not.
+
+    Raises:
+        BadInput: not one of `sd` and `pilot` is given, or no number of runs up to a million is enough.
+    """
+    from nondet.analysis import plan as planning
+    from nondet.analysis.arms import read_arms
+    from nondet.errors import BadInput
+    from nondet.reporting import decisions
+
+    if (sd is None) == (pilot is None):
+        raise BadInput(f"plan takes one of sd and a pilot (got {'none' if sd is None else 'both'}); give one")
+    planning.check_options(effect, power, level)
+    if pilot is None:
+        found = planning.plan_with(sd or 0.0, effect, power, level, metric)
+    else:
+        found = planning.plan_from(read_arms([pilot], labels, metric, columns, say)[0], effect, power, level)
+    return replace(found, sentence=decisions.plan_words(found))
+
+
+def alike(study: StudyGiven, margin: float = 1.25, level: float = 0.05) -> Alike:
+    """Test whether a study's sources have the same effect, and which pairs are alike within a margin.
+
+    Args:
+        margin: the largest ratio of two effects that still counts as alike, above 1.
+        level: the share of false positives that is allowed.
+    """
+    from nondet.analysis import alike as analysis
+    from nondet.reporting import alike as words
+
+    found = analysis.alike(_opened(study).study, margin, level)
+    return replace(found, sentence=" ".join(words.sentences(found)))
+
+
+def unstable(runs: Runs | StudyGiven, top: int = 20) -> Unstable:
+    """The test examples on which runs disagree most, and the churn of each class.
+
+    Args:
+        runs: of a condition, such as `study["all"]`; of a study its condition `all`, or the only one.
+        top: how many examples.
+    """
+    from nondet.analysis.runs import Runs
+    from nondet.analysis.unstable import unstable as find
+    from nondet.reporting.unstable import sentence
+
+    chosen = runs if isinstance(runs, Runs) else _opened(runs)[""]
+    task = chosen.study.identity["name"] if chosen.study else chosen.name
+    found = find(chosen, task, top)
+    return replace(found, sentence=sentence(found))
+
+
+def stabilize(
+    target: StudyGiven | Task,
+    runs: int = 20,
+    *,
+    cycles: int = 5,
+    folder: str | Path | None = None,
+    stack: int | None = None,
+    workers: int | None = None,
+    recipe: Mapping[str, object] | None = None,
+    data: str | Path | None = None,
+    model: str | None = None,
+    broken: str = "stop",
+    device: str = "auto",
+    run_task: bool = False,
+    say: Callable[[str], None] | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Stabilized:
+    """Compare what reduces variability: test-time augmentation, accelerated ensembles, averages, plain ensembles.
+
+    Args:
+        target: a finished study, of which nothing is trained; or a task, of which two studies are.
+        runs: of each of the two studies. cycles: members of an accelerated ensemble.
+        folder: of the two studies; `studies/TASK-stabilize` if left out.
+        run_task: of a study whose task is a file: whether that file may be run, for the study's models are made by it.
+    """
+    from nondet.analysis.remedies import stabilize as remedies
+    from nondet.analysis.runs import OpenStudy
+    from nondet.running import session
+    from nondet.running.request import request_of
+    from nondet.study.provenance import set_up_process
+
+    set_up_process()
+    named = target.folder if isinstance(target, OpenStudy) else target
+    where = None if data is None else str(data)
+    assignments = {name: str(value) for name, value in (recipe or {}).items()}
+    request = request_of(named, assignments=assignments, device=device, data=where, model=model, broken=broken)
+
+    def train(place: Path, changed: dict[str, str]) -> Study:
+        given = replace(request, assignments=changed)
+        return session.train(
+            given, place, runs=runs, vary=["all"], stack=stack, workers=workers, say=say or _quiet, measure=_measured
+        )
+
+    return remedies.stabilize(
+        request.task,
+        is_task=request.is_task,
+        folder=Path("studies") / f"{request.name}-stabilize" if folder is None else Path(folder),
+        assignments=request.assignments,
+        recipe_of=request.recipe,
+        train=train,
+        problem_of=lambda study: session.problem_of(
+            study, device, where, run_task=run_task or request.is_task, task=request.given
+        ),
+        cycles=cycles,
+        on_progress=on_progress,
+    )
+
+
+def report(
+    study: StudyGiven,
+    path: str | Path | None = None,
+    *,
+    condition: str = "",
+    data: str | None = None,
+    run_task: bool = False,
+) -> Path:
+    """Write a study's page: one HTML file with its table and pictures, which needs no network. Returns its path.
+
+    Args:
+        path: the file to write; `report.html` in the study's folder if left out.
+        condition: whose most unstable examples are shown. data: the folder of the task's data, for their pictures.
+        run_task: whether a task file of your own may be run, which reads the pictures.
+    """
+    from nondet.analysis.results import read_results
+    from nondet.reporting.page import write_page
+
+    opened = _opened(study)
+    file = opened.folder / "report.html" if path is None else Path(path)
+    write_page(read_results(opened.study), file, condition, data, run_task=run_task)
+    return file
+
+
+def plots(study: StudyGiven) -> dict[str, Figure]:
+    """A study's pictures by name, such as "disagreement": matplotlib figures."""
+    from nondet.analysis.results import read_results
+    from nondet.reporting.plots import sections
+
+    found = sections(read_results(_opened(study).study))
+    return {drawing.name: drawing.figure for section in found for drawing in section.drawings}
+
+
+def _opened(study: StudyGiven) -> OpenStudy:
+    from nondet.analysis.runs import OpenStudy, open_study
+
+    return study if isinstance(study, OpenStudy) else open_study(study)

@@ -1,0 +1,65 @@
+"""A kind of task: what its outputs are, and everything that follows from that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nondet.io import extensions
+from nondet.measures.figure import Figure, Score
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Kind:
+    """One kind of task. Subclass it for another, and give an instance to the task, or install it by an entry point.
+
+    name: of the kind. what: what such a model is called. example: what one of the test set is called.
+    answers: the arrays that a run leaves of the test set, each with its number of axes, the first of which is the
+        examples but for those in `sampled`.
+    scores: one number for each run; the first is the performance. figures: what is measured, in order.
+    by_example: whether the test examples are drawn one by one, so that errors can hold for others.
+    feed: how it is read in training: "examples", in shuffled mini-batches; or "sequence", a text window by window.
+    curve: the name of a second curve of training beside "loss", the percentage that `right` counts; none if empty.
+    """
+
+    name: str = ""
+    what: str = "model"
+    example: str = "example"
+    answers: Mapping[str, int] = MappingProxyType({"outputs": 2})
+    sampled: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
+    own_figures: tuple[Figure, ...] = ()
+    by_example: bool = False
+    feed: str = "examples"
+    curve: str = ""
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What is measured of runs of this kind: its own figures, then those that others have added to it."""
+        others = extensions.load_all("nondet.figures").values()
+        return (*self.own_figures, *(figure for figure in others if self.name in figure.kinds))
+
+    def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
+        """What the figures are computed from: the answers of N runs, each array `(N, ...)`."""
+        raise NotImplementedError
+
+    def check_labels(self, name: str, labels: Tensor) -> Tensor:
+        """The labels of a part of the data, "train" or "test", as they are kept; BadInput unless they fit."""
+        raise NotImplementedError
+
+    def check_outputs(self, outputs: object, examples: int, labels: Mapping[str, Tensor]) -> Tensor:
+        """What the model returns for a mini-batch of so many examples; BadInput unless it fits, also the labels."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean over a mini-batch of what training makes small; it is differentiated, under vmap too."""
+        raise NotImplementedError
+
+    def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """How many examples of a mini-batch count in the second curve."""
+        return outputs.new_zeros(())

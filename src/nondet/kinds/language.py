@@ -1,0 +1,33 @@
+"""Language models: of each token of the test text its log-probability and the most probable one in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from nondet.kinds.classification import Classification
+from nondet.measures import text
+from nondet.measures.answers import TextAnswers
+from nondet.measures.language import sample_tokens
+
+
+class Language(Classification):
+    name = "language"
+    what = "language model"
+    example = "token"
+    by_example = False
+    feed = "sequence"
+    answers = MappingProxyType({"logprob": 1, "prediction": 1, "sample.logits": 2})
+    sampled = ("sample.logits",)
+    scores = text.SCORES
+    own_figures = text.FIGURES
+
+    def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
+        sampled = labels[sample_tokens(len(labels))]
+        return TextAnswers(arrays["logprob"], arrays["prediction"], arrays["sample.logits"], sampled)
+
+
+LANGUAGE = Language()

@@ -1,0 +1,225 @@
+"""The answers of some runs, and what all figures need of them: each worked out once, when it is asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nondet.errors import BadInput
+from nondet.measures import by_example
+from nondet.measures.arrays import checked, checked_classes, checked_predictions, look_like_probabilities, predictions
+from nondet.measures.diversity import (
+    correlation_by_run,
+    correlation_matrix,
+    disagreement_by_run,
+    disagreement_matrix,
+    disagreement_of,
+)
+from nondet.measures.ensemble import (
+    ensemble_accuracy_delta_by_run,
+    ensemble_cross_entropy_delta_by_run,
+    sampled_pairs,
+)
+from nondet.measures.language import language_delta_by_run, perplexity, token_cross_entropy
+from nondet.measures.variability import accuracy_of, cross_entropy
+from nondet.measures.variance import correctness, variance_estimates
+from nondet.stats.estimate import Estimate
+from nondet.stats.values import Floats, Integers, as_array
+
+Correlation = Literal["pearson", "spearman"]
+
+
+GROUP = 32
+"""So many runs are enough where a quantity that only corrects an error needs every pair, or all runs at once."""
+
+
+class Answers:
+    """The answers of N classifiers, or predicted classes alone.
+
+    runs, examples, classes: their numbers; `classes` is 0 where predicted classes alone are known.
+    labels: `(n,)`. predicted: `(N, n)`.
+    """
+
+    def __init__(self, outputs: ArrayLike, labels: ArrayLike) -> None:
+        given = as_array(outputs, "outputs")
+        self.classes_alone = given.ndim == 2 and given.dtype.kind in "iu"
+        self.given, self.labels = (checked_classes if self.classes_alone else checked)(given, labels)
+        self.runs, self.examples = self.given.shape[:2]
+        self.classes = 0 if self.classes_alone else self.given.shape[2]
+
+    @cached_property
+    def predicted(self) -> Integers:
+        return self.given if self.classes_alone else predictions(self.given)
+
+    @cached_property
+    def right(self) -> NDArray[np.bool_]:
+        return correctness(self.predicted, self.labels)
+
+    @cached_property
+    def accuracy(self) -> Floats:
+        return accuracy_of(self.predicted, self.labels)
+
+    @cached_property
+    def losses(self) -> Floats:
+        return cross_entropy(self.given, self.labels)
+
+    @cached_property
+    def equal(self) -> bool:
+        """Whether all runs are equal; predicted classes that are do not show that the runs are."""
+        first, *others = self.given
+        return not self.classes_alone and all(np.array_equal(first, run) for run in others)
+
+    @cached_property
+    def probabilities(self) -> bool:
+        return not self.classes_alone and look_like_probabilities(self.given)
+
+    @property
+    def sampled_pairs(self) -> int | None:
+        return sampled_pairs(self.runs)
+
+    @cached_property
+    def some(self) -> Integers:
+        return some_runs(self.predicted, None if self.classes_alone else self.losses)
+
+    @cached_property
+    def few(self) -> NDArray[Any]:
+        return self.given[self.some]
+
+    @cached_property
+    def _disagreement(self) -> Floats:
+        return disagreement_by_run(self.predicted)
+
+    def disagreement_by_run(self) -> Floats:
+        return self._disagreement
+
+    @property
+    def disagreement(self) -> float:
+        return disagreement_of(self.predicted)
+
+    def disagreement_matrix(self) -> Floats:
+        return disagreement_matrix(self.predicted[self.some])
+
+    @cached_property
+    def _correlations(self) -> dict[str, Floats]:
+        return {kind: correlation_by_run(self.given, kind) for kind in ("pearson", "spearman")}
+
+    def correlation_by_run(self, kind: Correlation) -> Floats:
+        return self._correlations[kind]
+
+    def correlation_matrix(self, kind: Correlation) -> Floats:
+        return correlation_matrix(self.few, kind)
+
+    @cached_property
+    def _ensembles(self) -> dict[str, Floats]:
+        return {
+            "accuracy": ensemble_accuracy_delta_by_run(self.given, self.labels),
+            "cross_entropy": ensemble_cross_entropy_delta_by_run(self.given, self.labels),
+        }
+
+    def ensemble_by_run(self) -> dict[str, Floats]:
+        return self._ensembles
+
+    @cached_property
+    def _variance(self) -> dict[str, Estimate]:
+        return variance_estimates(self.right)
+
+    def variance(self) -> dict[str, Estimate]:
+        return self._variance
+
+    def loss_table(self) -> Floats:
+        return by_example.losses_by_example(self.given, self.labels)
+
+    def disagreement_added(self) -> float:
+        return by_example.disagreement_added(self.predicted[self.some])
+
+    def correlation_added(self, kind: Correlation) -> float:
+        return by_example.correlation_added(self.few, kind)
+
+    @cached_property
+    def _ensemble_added(self) -> dict[str, float]:
+        return by_example.ensemble_added(self.few, self.labels)
+
+    def ensemble_added(self) -> dict[str, float]:
+        return self._ensemble_added
+
+    @cached_property
+    def _variance_added(self) -> dict[str, float]:
+        return by_example.variance_added(self.right)
+
+    def variance_added(self) -> dict[str, float]:
+        return self._variance_added
+
+
+class TextAnswers:
+    """The answers of N language models; what is called as in `Answers` means the same, of tokens.
+
+    Correlations and the ensembles' gains are of the sample of tokens whose logits are kept.
+    """
+
+    classes_alone = False
+    sampled_pairs = None
+
+    def __init__(
+        self, logprob: ArrayLike, prediction: ArrayLike, sample_logits: ArrayLike, sample_labels: ArrayLike
+    ) -> None:
+        self.losses = token_cross_entropy(logprob)
+        self.logprob = as_array(logprob, "logprob")
+        self.logits, self.labels = checked(sample_logits, sample_labels)
+        shapes = {"logprob": np.shape(logprob), "prediction": np.shape(prediction)}
+        if len({*shapes.values()}) > 1 or len(self.logits) != len(self.losses):
+            raise BadInput(
+                "logprob, prediction and sample_logits must be of the same runs and tokens "
+                f"(got {shapes['logprob']}, {shapes['prediction']} and {self.logits.shape}); give what they left"
+            )
+        self.predicted = checked_predictions(prediction)
+        self.runs, self.examples = self.predicted.shape
+
+    @cached_property
+    def perplexity(self) -> Floats:
+        return perplexity(self.losses)
+
+    @cached_property
+    def equal(self) -> bool:
+        return all((array == array[0]).all() for array in (self.logits, self.predicted, self.logprob))
+
+    @cached_property
+    def some(self) -> Integers:
+        return some_runs(self.predicted, self.losses)
+
+    @property
+    def disagreement(self) -> float:
+        return disagreement_of(self.predicted)
+
+    def disagreement_by_run(self) -> Floats:
+        return disagreement_by_run(self.predicted)
+
+    def disagreement_matrix(self) -> Floats:
+        return disagreement_matrix(self.predicted[self.some])
+
+    def correlation_by_run(self, kind: Correlation) -> Floats:
+        return correlation_by_run(self.logits, kind)
+
+    def correlation_matrix(self, kind: Correlation) -> Floats:
+        return correlation_matrix(self.logits[self.some], kind)
+
+    def ensemble_by_run(self) -> dict[str, Floats]:
+        gains, logs = language_delta_by_run(self.logits, self.labels)
+        return {"perplexity": gains, "cross_entropy": logs}
+
+
+def some_runs(predicted: NDArray[Any], losses: ArrayLike | None = None) -> Integers:
+    """At most GROUP of the runs, the same ones in whatever order the runs stand.
+
+    Args:
+        predicted: predictions `(N, n)`, whose digests make the choice, which so is like a random one.
+        losses: a number per run, `(N,)`, for runs with the same predictions.
+    """
+    if len(predicted) <= GROUP:
+        return np.arange(len(predicted))
+    ties = np.zeros(len(predicted)) if losses is None else np.asarray(losses)
+    keys = [(blake2b(row.tobytes()).digest(), float(tie)) for row, tie in zip(predicted, ties, strict=True)]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__)[:GROUP])

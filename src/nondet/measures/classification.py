@@ -1,0 +1,177 @@
+"""The scores and figures of classifiers, in the order of their JSON.
+
+Sources: Summers & Dinneen, ICML 2021; of the parts of the accuracy's variance Jordan, ICLR 2024.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+from nondet.measures.figure import Figure, Score
+from nondet.stats.estimate import UNKNOWN, Estimate
+from nondet.stats.intervals import pairwise_estimate
+from nondet.stats.values import Floats
+
+ACCURACY = Score(
+    "accuracy",
+    "accuracy",
+    lambda answers: answers.accuracy,
+    unit="%",
+    points="points",
+    bounds=(0.0, 100.0),
+    most=50.0,
+    title="accuracy (%)",
+    sd_title="acc. SD (%)",
+    plot="accuracy-sd",
+    short="acc. SD",
+    table=lambda answers: answers.right,
+    unit_of_table=100.0,
+)
+CROSS_ENTROPY = Score(
+    "cross_entropy",
+    "cross-entropy",
+    lambda answers: answers.losses,
+    abbreviation="CE",
+    unit="nats",
+    points="nats",
+    better=-1,
+    decimals=4,
+    bounds=(0.0, math.inf),
+    sd_title="CE SD",
+    plot="cross-entropy-sd",
+    short="CE SD",
+    logits=True,
+    table=lambda answers: answers.loss_table(),
+)
+SCORES = (ACCURACY, CROSS_ENTROPY)
+DISAGREEMENT = Figure(
+    "disagreement",
+    lambda answers: pairwise_estimate(
+        answers.disagreement_by_run(),
+        matrix=answers.disagreement_matrix(),
+        distance_from=0.0,
+        exactly=answers.disagreement,
+    ),
+    label="disagreement of two runs (%)",
+    words="disagreement",
+    title="disagree (%)",
+    plot="disagreement",
+    bounds=(0.0, 100.0),
+    origin=0.0,
+    added=lambda answers: answers.disagreement_added(),
+    effect=lambda answers: answers.disagreement_by_run(),
+    short="disagree",
+)
+
+
+def correlation(kind: Literal["pearson", "spearman"], **rest: Any) -> Figure:
+    """The correlation of two runs' logits, or of their ranks; not a number where a run's logits are all equal."""
+
+    def compute(answers: Any) -> Estimate:
+        rows = answers.correlation_by_run(kind)
+        if math.isnan(rows.sum()):
+            return UNKNOWN
+        return pairwise_estimate(rows, matrix=answers.correlation_matrix(kind), distance_from=1.0)
+
+    return Figure(
+        f"correlation.{kind}",
+        compute,
+        label="correlation of two runs' logits",
+        decimals=3,
+        bounds=(-1.0, 1.0),
+        origin=1.0,
+        logits=True,
+        added=lambda answers: answers.correlation_added(kind),
+        **rest,
+    )
+
+
+CORRELATIONS = (
+    correlation(
+        "pearson",
+        words="1 - correlation",
+        title="corr.",
+        plot="correlation",
+        effect=lambda answers: 1.0 - answers.correlation_by_run("pearson"),
+        short="1 - corr.",
+    ),
+    correlation("spearman", words="1 - rank correlation"),
+)
+
+
+def gain(name: str, **rest: Any) -> Figure:
+    """What an ensemble of two runs gains over its members, of the score of this name."""
+
+    def compute(answers: Any) -> Estimate:
+        return _exact(answers.ensemble_by_run()[name], rest.get("origin"))
+
+    return Figure(
+        f"ensemble_delta.{name}",
+        compute,
+        logits=True,
+        added=lambda answers: answers.ensemble_added()[name],
+        **rest,
+    )
+
+
+def _exact(rows: Floats, origin: float | None) -> Estimate:
+    """A mean over pairs, from each run's mean over its partners `(N,)`; 0 where equal amounts are won and lost."""
+    if math.isnan(rows.sum()):
+        return UNKNOWN
+    return pairwise_estimate(rows, distance_from=origin, exactly=math.fsum(rows) / len(rows))
+
+
+def _variance(part: str) -> Callable[[Any], Estimate]:
+    def compute(answers: Any) -> Estimate:
+        found = answers.variance()
+        e = found[part]
+        return e if found["total"].value else Estimate(e.value, e.error)  # the parts of no variance have no interval
+
+    return compute
+
+
+FIGURES = (
+    *ACCURACY.figures(),
+    *CROSS_ENTROPY.figures(),
+    DISAGREEMENT,
+    *CORRELATIONS,
+    gain(
+        "accuracy",
+        label="gain of an ensemble of two (points)",
+        words="the ensemble's gain in accuracy",
+        title="ens. Δ (%)",
+        plot="ensemble-gain",
+        bounds=(-100.0, 100.0),
+        effect=lambda answers: answers.ensemble_by_run()["accuracy"],
+        short="ens. acc.",
+    ),
+    gain(
+        "cross_entropy",
+        label="change by an ensemble of two (nats)",
+        words="the ensemble's gain in cross-entropy",
+        decimals=4,
+        origin=0.0,
+        effect=lambda answers: -answers.ensemble_by_run()["cross_entropy"],
+        short="ens. CE",
+    ),
+    *(
+        Figure(
+            f"accuracy_variance.{part}",
+            _variance(part),
+            label=label,
+            words=f"the accuracy's variance ({part})",
+            plot=plot,
+            bounds=bounds,
+            origin=0.0 if part == "total" else None,
+            added=lambda answers, part=part: answers.variance_added()[part],
+        )
+        for part, label, plot, bounds in (
+            ("total", "accuracy variance (points²)", "", (0.0, 2500.0)),
+            ("test_set", "accuracy variance of this test set (points²)", "", (0.0, math.inf)),
+            # on one test set it can be negative, as covariances are
+            ("training", "accuracy variance on any test set (points²)", "training-variance", (-math.inf, math.inf)),
+        )
+    ),
+)

@@ -1,0 +1,187 @@
+"""What is measured of a condition's runs: each figure is one object, from which table, JSON, page and rules follow.
+
+A kind of task lists its figures; further ones may come with it, see `nondet.kinds`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from nondet.measures import by_example
+from nondet.stats.estimate import UNKNOWN, Estimate, certain
+from nondet.stats.intervals import mean_estimate, sd_estimate
+from nondet.stats.values import LARGEST_VALUE, Floats
+
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number for each run, such as its accuracy, by which runs are compared; its mean and its SD are figures.
+
+    Attributes:
+        name: as in JSON. words: as in a sentence. abbreviation: in titles, where it is not `words`.
+        unit: of its mean. points: of a difference.
+        better: 1 where more is better, -1 where less is.
+        by_run: the numbers `(N,)`, from the answers of N runs.
+        bounds: what its mean cannot pass. most: what its SD cannot.
+        title, sd_title: of the columns of its mean and of its SD in tables; no column without. plot: name of the SD's
+            picture. short: its SD in the table of `nondet alike`.
+        logits: whether predicted classes alone do not give it.
+        table: it by run and example `(N, n)`, in units of `unit_of_table`, where it is a mean over examples.
+    """
+
+    name: str
+    words: str
+    by_run: Callable[[Any], Floats]
+    abbreviation: str = ""
+    unit: str = ""
+    points: str = ""
+    better: int = 1
+    decimals: int = 2
+    bounds: Bounds = (-math.inf, math.inf)
+    most: float = math.inf
+    title: str = ""
+    sd_title: str = ""
+    plot: str = ""
+    short: str = ""
+    logits: bool = False
+    table: Callable[[Any], NDArray[Any]] | None = None
+    unit_of_table: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """What stands on an axis of its values."""
+        return f"test {self.words}" + (f" ({self.unit})" if self.unit else "")
+
+    def figures(self) -> tuple[Figure, Figure]:
+        """Its mean and its SD over runs."""
+        points = f" ({self.points})" if self.points else ""
+        return (
+            Figure(
+                f"{self.name}.mean",
+                lambda answers: self._estimate(mean_estimate, answers),
+                label=self.label,
+                words=f"the mean {self.words}",
+                unit=self.unit,
+                title=self.title,
+                decimals=self.decimals,
+                bounds=self.bounds,
+                logits=self.logits,
+                added=self._added(by_example.added_variance),
+                share=self.bounds == (0.0, 100.0),
+            ),
+            Figure(
+                f"{self.name}.sd",
+                lambda answers: self._estimate(sd_estimate, answers),
+                label=f"SD of {self.words}{points}",
+                words=f"the {self.words} SD",
+                unit=self.points,
+                title=self.sd_title,
+                decimals=self.decimals,
+                plot=self.plot,
+                bounds=(0.0, self.most),
+                origin=0.0,
+                logits=self.logits,
+                added=self._added(by_example.sd_added),
+                effect=self.by_run,
+                spread=True,
+                short=self.short,
+            ),
+        )
+
+    def _estimate(self, estimate: Callable[[Floats], Estimate], answers: Any) -> Estimate:
+        values = self.by_run(answers)
+        return estimate(values) if values.max() <= LARGEST_VALUE else UNKNOWN  # of larger ones no square is a number
+
+    def _added(self, variance: Callable[[NDArray[Any]], float]) -> Callable[[Any], float] | None:
+        table = self.table
+        return None if table is None else lambda answers: self.unit_of_table**2 * variance(table(answers))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a condition's runs.
+
+    Attributes:
+        name: dotted, as in JSON and in `--until`.
+        compute: the figure with its error and interval over runs, from the answers of the runs.
+        label: on an axis, with the unit. words: in a sentence. unit: of the figure, if it has one.
+        title, decimals: of its column in tables; no column without a title. plot: the name of its picture, if any.
+        bounds: what it cannot pass. origin: what it is when all runs are equal, and never passes, if there is such a
+            number: its distance from that is skewed, and its interval one of the distance's logarithm.
+        logits: whether predicted classes alone do not give it.
+        added: the variance that drawing the test examples adds; without it, `--examples` changes nothing of it.
+        share: whether it is a share of the examples in percent, which is skewed near 0 and 100.
+        effect: a number for each run `(N,)`, larger where the effect is larger, which `nondet alike` compares by its
+            mean, or by its SD if `spread`. short: its title there.
+        kinds: the kinds of task that have it, of a figure that comes from outside.
+    """
+
+    name: str
+    compute: Callable[[Any], Estimate]
+    label: str = ""
+    words: str = ""
+    unit: str = ""
+    title: str = ""
+    decimals: int = 2
+    plot: str = ""
+    bounds: Bounds = (-math.inf, math.inf)
+    origin: float | None = None
+    logits: bool = False
+    added: Callable[[Any], float] | None = None
+    share: bool = False
+    effect: Callable[[Any], Floats] | None = None
+    spread: bool = False
+    short: str = ""
+    kinds: tuple[str, ...] = ()
+
+    def estimate(self, answers: Any, drawn: int | None = None) -> Estimate:
+        """The figure of these answers, with its error and its interval within the bounds.
+
+        All runs may be equal: then no error over runs is left. Runs that are not may still show the same figure, as
+        those that are right on every example do. That is no proof that all runs there could be would: no interval is
+        known, though the formulas of the errors give 0.
+
+        Args:
+            drawn: of how many test examples, where errors and intervals are to hold for others too, drawn as these.
+        """
+        if self.logits and answers.classes_alone:
+            return UNKNOWN
+        e = self.compute(answers)
+        added = self.added(answers) if drawn and self.added else 0.0
+        if answers.equal and not math.isnan(e.value):
+            e, added = certain(e.value), 0.0 if math.isnan(added) else added
+        elif e.low == e.high:
+            e = Estimate(e.value, e.error)
+        if drawn:
+            e = (
+                by_example.widened_share(e, added, drawn)
+                if self.share
+                else by_example.widened(e, added, drawn, self.origin)
+            )
+        if not (math.isfinite(e.low) and math.isfinite(e.high)):  # one that ends beyond all numbers says nothing
+            return Estimate(e.value, e.error)
+        return e.within(self.bounds[0], max(self.bounds[1], e.value))  # which an unbiased variance may pass
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted name as nested dictionaries: {"a.b": 1} as {"a": {"b": 1}}."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        *parents, last = name.split(".")
+        place = found
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return found
+
+
+def columns(figures: Sequence[Figure]) -> list[Figure]:
+    """The figures that have a column in tables."""
+    return [figure for figure in figures if figure.title]

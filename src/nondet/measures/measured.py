@@ -1,0 +1,127 @@
+"""All figures of a condition's runs in one record, each with its error and interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nondet.errors import BadInput
+from nondet.measures.figure import Figure, nested
+from nondet.record import Record
+from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
+
+
+@dataclass(frozen=True, repr=False)
+class Measures(Record):
+    """The figures of some runs by dotted name: `found["accuracy.sd"]` is an `Estimate`.
+
+    Attributes:
+        figures: what was measured, in the order of the JSON.
+        estimates: of each of these, by name.
+        runs: how many runs there are, the failed ones included.
+        failed: how many of them failed; nothing else here counts them.
+        sd_errors: of each score the bootstrap's error of its SD, over runs alone.
+        copies: number of each run that was left out -> of the earlier one that it equals, both counted from 1.
+        sampled_pairs: how many pairs the ensembles' gains are from, where not all.
+        drawn: whether errors and intervals hold for other test examples too.
+        classes_alone: whether predicted classes alone are known. probabilities: whether outputs look like
+            probabilities, where logits are meant.
+        name: of the runs, for people.
+    """
+
+    figures: tuple[Figure, ...]
+    estimates: Mapping[str, Estimate]
+    runs: int
+    failed: int = 0
+    sd_errors: Mapping[str, float] = field(default_factory=dict[str, float])
+    copies: Mapping[int, int] = field(default_factory=dict[int, int])
+    sampled_pairs: int | None = None
+    drawn: bool = False
+    classes_alone: bool = False
+    probabilities: bool = False
+    name: str = "outputs"
+
+    def __getitem__(self, name: str) -> Estimate:
+        if name not in self.estimates:
+            raise BadInput(f"there is no figure {name!r} of these runs; choose from {', '.join(self.estimates)}")
+        return self.estimates[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.estimates)
+
+    def get(self, name: str) -> Estimate:
+        """The figure of this name; an unknown one if these runs have none."""
+        return self.estimates.get(name, UNKNOWN)
+
+    @property
+    def sound(self) -> int:
+        """How many runs did not fail."""
+        return self.runs - self.failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of one condition, which has no NaN: such a number is None."""
+        values = {name: number(e.value) for name, e in self.estimates.items()}
+        for name, error in self.sd_errors.items():
+            values[f"{name}.sd_error"] = number(error)
+        found = {"runs": self.runs, "failed": self.failed, **nested(values)}
+        found["errors"] = {name: number(e.error) for name, e in self.estimates.items()}
+        found["intervals"] = {name: interval(e) for name, e in self.estimates.items()}
+        if self.copies:
+            found["copies"] = [{"run": run, "equal_to": first} for run, first in self.copies.items()]
+        if self.sampled_pairs:
+            gains = [name for name in self.estimates if name.startswith("ensemble_delta.")]
+            found["sampled_pairs"] = dict.fromkeys(gains, self.sampled_pairs)
+        return found
+
+    def tidy(self) -> dict[str, list[Any]]:
+        """A row for each figure: its name, value, error, and the ends of its 95 % interval."""
+        rows = [e.to_dict() for e in self.estimates.values()]
+        return {"figure": list(self.estimates), **{side: [row[side] for row in rows] for side in UNKNOWN.to_dict()}}
+
+
+def measured(
+    figures: Sequence[Figure],
+    answers: Any,
+    failed: int = 0,
+    drawn: bool = False,
+    copies: Mapping[int, int] | None = None,
+    name: str = "outputs",
+) -> Measures:
+    """Every figure of the answers of N runs, at least two, that did not fail.
+
+    Args:
+        figures: those of the answers' kind. failed: how many further runs failed.
+        drawn: whether errors and intervals are to hold for other test examples too, drawn as these were.
+    """
+    if failed < 0:
+        raise BadInput(f"failed runs must be 0 or more (got {failed}); count the runs that left no outputs")
+    estimates = {figure.name: figure.estimate(answers, answers.examples if drawn else None) for figure in figures}
+    spreads = [figure for figure in figures if figure.spread]
+    over_runs = estimates if not drawn else {figure.name: figure.estimate(answers) for figure in spreads}
+    errors = {figure.name.removesuffix(".sd"): over_runs[figure.name].error for figure in spreads}
+    pairs = None if math.isnan(_gain(estimates)) else answers.sampled_pairs
+    return Measures(
+        figures=tuple(figures),
+        estimates=estimates,
+        runs=answers.runs + failed,
+        failed=failed,
+        sd_errors=errors,
+        copies=copies or {},
+        sampled_pairs=pairs,
+        drawn=drawn,
+        classes_alone=answers.classes_alone,
+        name=name,
+    )
+
+
+def not_measured(figures: Sequence[Figure], runs: int, failed: int) -> dict[str, Any]:
+    """The JSON of a condition with fewer than two runs that did not fail."""
+    spreads = {figure.name.removesuffix(".sd"): math.nan for figure in figures if figure.spread}
+    unknown = {figure.name: UNKNOWN for figure in figures}
+    return Measures(tuple(figures), unknown, runs, failed, spreads).to_dict()
+
+
+def _gain(estimates: Mapping[str, Estimate]) -> float:
+    return next((e.value for name, e in estimates.items() if name.startswith("ensemble_delta.")), math.nan)

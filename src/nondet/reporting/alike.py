@@ -1,0 +1,125 @@
+"""Whether the sources' effects are the same: as tables and in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from nondet.analysis.alike import Alike, Group, listed, runs_needed
+from nondet.stats.equivalence import Pair, figure
+
+VERDICTS = {"equivalent": "alike", "different": "differ", "undecided": "open"}
+
+
+def head(found: Alike, group: Group) -> tuple[str, ...]:
+    """The table's column titles."""
+    return ("", *(found.figures[metric.name].short for metric in group.metrics))
+
+
+def rows(group: Group) -> list[tuple[str, ...]]:
+    """The table's cells: for each pair and metric the ratio, the verdict and the ratio's interval."""
+    by_place = {(p.a, p.b, p.metric): p for p in group.pairs}
+    names = [metric.name for metric in group.metrics]
+    p_values = {test.metric: f"{test.p_holm:.2g}" for test in group.omnibus}
+    table = [("all the same? p =", *(p_values.get(name, "") for name in names))]
+    for a, b in dict.fromkeys((p.a, p.b) for p in group.pairs):
+        table.append((f"{a} / {b}", *(_cell(by_place.get((a, b, name))) for name in names)))
+    return table
+
+
+def legend(found: Alike) -> str:
+    """What the tables' cells are."""
+    runs = sorted({n for group in found.groups for n in group.runs.values()})
+    many = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    return (
+        f"Each cell: ratio of the two effects, its {100 - 200 * found.level:g} % interval, and whether the two were "
+        f"shown alike within a margin of {found.margin:g}, shown to differ, or neither (open). These verdicts are "
+        f"adjusted for the number of pairs (Holm), the intervals are not. From {many} runs a condition, without the "
+        "reference run that all share."
+    )
+
+
+def sentences(found: Alike) -> list[str]:
+    """What was shown of the conditions of each onset, and no more."""
+    return [_sentence(found, group) for group in found.groups]
+
+
+def _sentence(found: Alike, group: Group) -> str:
+    parts = (_differences(found, group), _likeness(found, group), _without_effect(found, group))
+    text = " ".join(filter(None, parts))
+    return f"From epoch {group.onset} on, {text[0].lower()}{text[1:]}" if group.onset else text
+
+
+def _cell(pair: Pair | None) -> str:
+    if pair is None or pair.ratio is None:
+        return f"none {VERDICTS[pair.verdict]}" if pair else ""
+    interval = f"\n{_number(pair.low)} to {_number(pair.high)}" if pair.low is not None else ""
+    return f"{_number(pair.ratio)} {VERDICTS[pair.verdict]}{interval}"
+
+
+def _number(value: float | None) -> str:
+    return f"{value:.2f}" if value is not None and 0.01 <= value < 100 else f"{value:.0e}"
+
+
+def _words(found: Alike, names: Sequence[str]) -> str:
+    return listed([found.figures[name].words for name in names])
+
+
+def _differences(found: Alike, group: Group) -> str:
+    shown = [test.metric for test in group.omnibus if test.p_holm <= found.level]
+    if shown:
+        return f"The sources do not all have the same effect: they differ in {_words(found, shown)}."
+    least = min((test.p_holm for test in group.omnibus), default=1.0)
+    return f"No difference between the sources' effects was shown (p = {least:.2g}), which does not make them alike."
+
+
+def _likeness(found: Alike, group: Group) -> str:
+    """Which pairs were shown alike; of the others, what it would take if they are."""
+    metrics = [metric.name for metric in group.metrics]
+    names = list(dict.fromkeys((p.a, p.b) for p in group.pairs))
+    counts = {m: sum(p.metric == m and p.verdict == "equivalent" for p in group.pairs) for m in metrics}
+    shown = {m: count for m, count in counts.items() if count}
+    both = Counter((p.a, p.b) for p in group.pairs if p.verdict == "equivalent")
+    margin = f"at a margin of {found.margin:g}"
+    if not shown:
+        text = f"No two sources were shown alike in any metric {margin}"
+    elif len(names) == 1:
+        text = f"{names[0][0]} and {names[0][1]} were shown alike {margin} in {_words(found, list(shown))}"
+    else:
+        parts = ", ".join(f"in {found.figures[m].words} {count}" for m, count in shown.items())
+        whole = "; ".join(f"{a} and {b}" for a, b in names if both[a, b] == len(metrics)) or "none"
+        text = f"Of the {len(names)} pairs of sources these were shown alike {margin}: {parts}; in every metric {whole}"
+    return text + _what_it_takes(found, group, [m for m in metrics if counts[m] < len(names)]) + "."
+
+
+def _what_it_takes(found: Alike, group: Group, names: Sequence[str]) -> str:
+    """How many runs would show an undecided pair alike, in the metrics in which it takes fewest and most."""
+    needed: dict[str, int] = {}
+    for name in names:
+        runs = [r for p in group.pairs if p.metric == name and p.verdict == "undecided" and (r := runs_needed(p))]
+        if runs:
+            needed[name] = sorted(runs)[len(runs) // 2]
+    if not needed:
+        return ""
+    low, high = min(needed, key=needed.__getitem__), max(needed, key=needed.__getitem__)
+    words = [
+        f"{_rounded(needed[name])}{each} in {found.figures[name].words}"
+        for name, each in ((low, " runs each"), (high, ""))
+    ]
+    return f". Two of equal effect would be, with about {words[0]}" + (f", and with {words[1]}" if high != low else "")
+
+
+def _without_effect(found: Alike, group: Group) -> str:
+    parts: list[str] = []
+    for condition in group.runs:
+        own = [m for m in group.metrics if condition in m.by_run]
+        zero = [m.name for m in own if figure(m.by_run[condition], m.spread) == 0]
+        if zero:
+            what = f" on {_words(found, zero)}" if len(zero) < len(own) else " at all"
+            parts.append(f"{condition} has no effect{what}")
+    return f"In these runs {'; '.join(parts)}." if parts else ""
+
+
+def _rounded(runs: int) -> str:
+    """Two digits: the number is itself an estimate."""
+    return f"{float(f'{runs:.2g}'):,.0f}"

@@ -1,0 +1,130 @@
+"""A crossed design as a table and in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from nondet.analysis.crossing import Crossing
+from nondet.reporting.dead import causes
+from nondet.stats.components import UNKNOWN, Component, Components, Estimate
+
+DASH = "\N{EN DASH}"
+TIMES = " \N{MULTIPLICATION SIGN} "
+SHOWN = 5
+"""Failed runs that are named."""
+DECIDED = 0.5
+"""A share whose whole interval is above this is most of the variance."""
+
+
+def head(crossing: Crossing) -> tuple[str, ...]:
+    titles = [f"{score.abbreviation or score.words} variance (%)" for score in crossing.kind.scores]
+    return ("what varies", *(cell for title in titles for cell in (title, "95 %")), "disagree (%)", "95 %")
+
+
+def rows(crossing: Crossing) -> list[tuple[str, ...]]:
+    """A row for each set of sources: its shares of the variance, and how far runs are apart that differ in it alone."""
+    table: list[tuple[str, ...]] = []
+    for number, (s, pairs) in enumerate(crossing.disagreement):
+        name = TIMES.join(crossing.design.vary[axis] for axis in s)
+        if crossing.is_dead(s):
+            table.append((f"{name} (dead)", *(DASH,) * (len(head(crossing)) - 1)))
+        else:
+            shares = _share_cells(crossing, lambda found, number=number: found.parts[number][1])
+            table.append((name, *shares, _plus_minus(pairs, 1, 2), _range(pairs, 1, 2)))
+    if len(crossing.design.vary) > 2 and table:
+        table.append(("all interactions", *_share_cells(crossing, lambda found: found.interactions), DASH, DASH))
+    return table
+
+
+def _share_cells(crossing: Crossing, part: Callable[[Components], Component]) -> tuple[str, ...]:
+    found = [crossing.split.get(score.name) for score in crossing.kind.scores]
+    shares = [part(split).share if split else UNKNOWN for split in found]
+    return tuple(cell for share in shares for cell in (_plus_minus(share, 100, 0), _range(share, 100, 0)))
+
+
+def _plus_minus(e: Estimate, unit: float, decimals: int) -> str:
+    if e.value is None:
+        return DASH
+    value = round(unit * e.value, decimals) + 0.0  # no -0
+    return f"{value:.{decimals}f}" + ("" if e.error is None else f" ± {unit * e.error:.{decimals}f}")
+
+
+def _range(e: Estimate, unit: float, decimals: int) -> str:
+    if e.low is None or e.high is None:
+        return DASH
+    return f"{unit * e.low:.{decimals}f} to {unit * e.high:.{decimals}f}"
+
+
+def words(crossing: Crossing) -> list[str]:
+    """What the crossing says, in two or three sentences; or why it says nothing."""
+    design = crossing.design
+    if crossing.failures:
+        named = [f"run {run} at epoch {epoch}" for run, epoch in crossing.failures.items()]
+        more = len(named) - SHOWN
+        failed = "; ".join(named[:SHOWN]) + (f" and {more} other{'s' * (more > 1)}" if more > 0 else "")
+        return [
+            f"Of the crossed design's runs {len(crossing.failures)} failed ({failed}), and variance components need a "
+            "sound run in every cell, so there are none; try a lower learning rate (--set lr=...) in a new study."
+        ]
+    if not crossing.disagreement:
+        return [f"The crossed design has {crossing.runs} of its {design.runs} runs: variance components need them all."]
+    if len(crossing.dead) == len(design.vary):
+        return dead_words(crossing)
+    return [*dead_words(crossing), _variance_words(crossing), _disagreement_words(crossing)]
+
+
+def dead_words(crossing: Crossing) -> list[str]:
+    """Which of the crossed sources reach nothing, and why that may be; nothing if all reach something."""
+    if not crossing.dead:
+        return []
+    why = causes(crossing.dead)
+    return [
+        f"DEAD: in the crossed design no seed of {' or '.join(crossing.dead)} changes an output of any run, not by a "
+        "bit. This is not an effect of 0, and it counts in no finding." + (f" Likely causes: {why}." if why else "")
+    ]
+
+
+def _variance_words(crossing: Crossing) -> str:
+    found, design = crossing.split.get(crossing.performance), crossing.design
+    if found is None:
+        return f"The {crossing.performance} of a run is beyond all bounds, so its variance cannot be shared out."
+    total = [math.sqrt(v or 0.0) for v in (found.total.value, found.total.low, found.total.high)]
+    if not total[0]:
+        return f"All {design.runs} runs have the same {crossing.performance}: there is no variance to share out."
+    named = [*((f"{design.vary[s[0]]} alone", c) for s, c in found.parts if len(s) == 1 and not crossing.is_dead(s))]
+    named.append(("what they do together", found.interactions))
+    shares = [f"{name} {_share_words(c.share)}" for name, c in named]
+    most = [name for name, c in named if (c.share.low or 0.0) > DECIDED]
+    verdict = (
+        f"most of it is due to {most[0]}"
+        if most
+        else f"{design.levels} levels do not decide what causes most of it; more --levels narrow the intervals"
+    )
+    score = crossing.kind.scores[0]
+    unit = f" {score.points}" if score.points else ""
+    return (
+        f"Between runs whose seeds of {', '.join(design.vary)} are all new, {crossing.performance} has an SD of "
+        f"{total[0]:.3g}{unit} ({total[1]:.2g} to {total[2]:.2g}) around {found.mean:.2f}; the shares of that variance "
+        f"are: {', '.join(shares[:-1])}, and {shares[-1]}, with 95 % intervals in brackets; {verdict}."
+    )
+
+
+def _share_words(share: Estimate) -> str:
+    value, low, high = (100 * (v or 0.0) for v in (share.value, share.low, share.high))
+    if value < 0:
+        return f"none that shows (at most {high:.0f} %)"
+    if value > 100:
+        return f"all that shows (at least {low:.0f} %)"
+    return f"{value:.0f} % ({low:.0f} to {high:.0f})"
+
+
+def _disagreement_words(crossing: Crossing) -> str:
+    single = [
+        f"{_plus_minus(pairs, 1, 2)} % where {crossing.design.vary[s[0]]} alone differs"
+        for s, pairs in crossing.disagreement
+        if len(s) == 1 and not crossing.is_dead(s)
+    ]
+    together = _plus_minus(crossing.disagreement[-1][1], 1, 2)
+    what = crossing.kind.example
+    return f"Two runs disagree on {', '.join(single)}, and on {together} % of the test {what}s where all differ."

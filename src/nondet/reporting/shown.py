@@ -1,0 +1,175 @@
+"""Records as their commands print them: tables with sentences, for a terminal, a notebook, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from nondet.io.plain import plain
+from nondet.record import Record
+from nondet.reporting import table
+
+if TYPE_CHECKING:
+    from nondet.analysis.alike import Alike
+    from nondet.analysis.compare import Comparisons
+    from nondet.analysis.plan import Plan
+    from nondet.analysis.remedies.stabilize import Stabilized
+    from nondet.analysis.results import Results
+    from nondet.analysis.unstable import Unstable
+    from nondet.measures.measured import Measures
+
+WIDTH = 120
+"""Of what does not go to a terminal."""
+CLASSES_ALONE = "Predicted classes alone give accuracy and disagreement; the other measures need logits."
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table, or none; a sentence above it, and those below it. wide: characters that it needs, if many."""
+
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    below: Sequence[str] = ()
+    above: str = ""
+    wide: int = WIDTH
+
+
+def parts(found: Record) -> list[Part]:
+    """What a record's command prints; of a record without one, its tidy table."""
+    known = _PARTS.get(type(found).__name__)  # by name, so that a record alone loads what it is made with
+    if known is not None:
+        return known(found)
+    columns = found.tidy()
+    return [Part(tuple(columns), [tuple(map(str, row)) for row in zip(*columns.values(), strict=True)])]
+
+
+def _results(found: Results) -> list[Part]:
+    from nondet.reporting import crossing, dead, prose
+    from nondet.running import until
+
+    below = [
+        prose.failures(found),
+        *dead.dead_words(found),
+        prose.summary(found),
+        *dead.unreached_words(found),
+        until.words(found.study.until, found.dead),
+    ]
+    first = Part(table.head(found.kind.figures), table.rows(found), below, prose.control_words(found))
+    c = found.crossing
+    return [first, *([Part(crossing.head(c), crossing.rows(c), crossing.words(c))] if c else [])]
+
+
+def _measures(found: Measures) -> list[Part]:
+    from nondet.reporting import prose
+
+    pairs = found.sampled_pairs
+    below = [
+        prose.measured_words(found),
+        CLASSES_ALONE if found.classes_alone else "",
+        f"The ensembles are {pairs} sampled pairs, not all." if pairs else "",
+    ]
+    return [Part(table.head(found.figures), [table.measured_row(found)], below)]
+
+
+def _comparisons(found: Comparisons) -> list[Part]:
+    from nondet.reporting import decisions
+
+    *tables, (head, rows) = decisions.comparison_tables(found.comparisons)
+    return [*(Part(h, r) for h, r in tables), Part(head, rows, decisions.comparisons_words(found.comparisons))]
+
+
+def _plan(found: Plan) -> list[Part]:
+    return [Part(below=[*found.notes, found.sentence])]
+
+
+def _alike(found: Alike) -> list[Part]:
+    from nondet.reporting import alike
+    from nondet.running import until
+
+    several = len(found.groups) > 1
+    shown = [
+        Part(
+            alike.head(found, group),
+            alike.rows(group),
+            above=f"Sources that vary from epoch {group.onset} on:" if several else "",
+        )
+        for group in found.groups
+    ]
+    left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
+    words = [until.words(found.study.until), *alike.sentences(found)]
+    return [*shown, Part(below=[alike.legend(found), *left_out]), Part(below=words)]
+
+
+def _unstable(found: Unstable) -> list[Part]:
+    from nondet.reporting import unstable
+
+    return [
+        Part(unstable.HEAD, unstable.rows(found)),
+        Part(unstable.HEAD_CLASSES, unstable.class_rows(found)),
+        Part(below=[found.sentence]),
+    ]
+
+
+def _stabilized(found: Stabilized) -> list[Part]:
+    from nondet.reporting import remedies
+
+    below = [*found.left_out, remedies.summary(found.methods)]
+    return [Part(remedies.head(found.methods), remedies.rows(found.methods), below, wide=WIDTH + 40)]
+
+
+_PARTS: dict[str, Callable[[Any], list[Part]]] = {
+    "Results": _results,
+    "Measures": _measures,
+    "Comparisons": _comparisons,
+    "Plan": _plan,
+    "Alike": _alike,
+    "Unstable": _unstable,
+    "Stabilized": _stabilized,
+}
+
+
+def as_text(found: Record, terminal: bool = False) -> str:
+    """A record as text: as wide as the terminal, or else as WIDTH says."""
+    return "".join(part_as_text(part, terminal) for part in parts(found))
+
+
+def part_as_text(part: Part, terminal: bool = False) -> str:
+    from rich.console import Console
+
+    text = StringIO()
+    out = Console(file=text, force_terminal=terminal, width=None if terminal else part.wide, emoji=False)
+
+    def say(sentence: str) -> None:
+        out.print(plain(sentence), markup=False, highlight=False)
+
+    if part.above:
+        say(part.above)
+        out.print()
+    if part.head:
+        out.print(table.for_terminal(part.rows, part.head))
+        out.print()
+    for sentence in filter(None, part.below):
+        say(sentence)
+    return text.getvalue()
+
+
+def as_tables(found: Record, form: Callable[[Sequence[Sequence[str]], Sequence[str]], str]) -> str:
+    """The tables of a record in Markdown or LaTeX (`table.for_markdown`, `table.for_latex`), without the sentences."""
+    return "\n".join(form(part.rows, part.head) + "\n" for part in parts(found) if part.head)
+
+
+def as_html(found: Record) -> str:
+    """A record for a notebook. Whatever is in names is text."""
+    lines: list[str] = []
+    for part in parts(found):
+        lines += [f"<p>{escape(plain(part.above))}</p>"] if part.above else []
+        if part.head:
+            rows = ["".join(f"<td>{escape(plain(cell))}</td>" for cell in row) for row in part.rows]
+            head = "".join(f"<th>{escape(plain(title))}</th>" for title in part.head)
+            body = "".join(f"<tr>{row}</tr>" for row in rows)
+            lines.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        lines += [f"<p>{escape(plain(sentence))}</p>" for sentence in part.below if sentence]
+    return "<div>" + "\n".join(lines) + "</div>"

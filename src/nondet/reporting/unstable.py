@@ -1,0 +1,62 @@
+"""The test examples that flip: as tables, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nondet.analysis.unstable import Unstable
+
+CLASSES_SHOWN = 10
+VOTES_SHOWN = 6
+HEAD = ("example", "label", "disagree (%)", "minority (%)", "entropy between", "within", "votes")
+HEAD_CLASSES = ("class", "examples", "churn (%)", "95 % interval")
+
+
+def rows(found: Unstable) -> list[tuple[str, ...]]:
+    """The table of the examples that flip most."""
+    return [
+        (
+            str(e.index),
+            str(e.label),
+            f"{e.disagreement:.1f}",
+            f"{e.minority:.1f}",
+            f"{e.between:.2f}",
+            "" if e.within is None else f"{e.within:.2f}",
+            _votes(e.votes),
+        )
+        for e in found.top
+    ]
+
+
+def class_rows(found: Unstable) -> list[tuple[str, ...]]:
+    """The table of the classes with the largest churn, or of the most frequent words of a text, largest first."""
+    text = bool(found.kind.sampled)
+    ordered = sorted(found.classes, key=lambda c: -(c.examples if text else c.churn))[:CLASSES_SHOWN]
+    table: list[tuple[str, ...]] = []
+    for c in ordered:
+        error, interval = f" ± {c.error:.2f}" if c.error > 0 else "", found.interval(c)
+        ends = f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
+        table.append((str(c.label), str(c.examples), f"{c.churn:.2f}{error}", ends))
+    return table
+
+
+def sentence(found: Unstable) -> str:
+    """What the runs agree on, and how few examples carry their disagreement."""
+    u, word = found.unanimous, found.kind.example
+    text = (
+        f"On {u.all:.1f} % of the {found.examples:,} test {word}s all {found.runs} runs agree (condition "
+        f"{found.condition}; {u.right:.1f} % rightly, {u.wrong:.1f} % wrongly)"
+    )
+    first, tenth = found.carried[1], found.carried[10]
+    if first is None or tenth is None:
+        return f"{text}: no two runs disagree."
+    return (
+        f"{text}. Two runs disagree on {found.disagreement:.2f} % on average; of this, the 1 % of {word}s that flip "
+        f"most in these runs carry {first:.0f} %, and the 10 % that flip most {tenth:.0f} %."
+    )
+
+
+def _votes(votes: Mapping[int, int]) -> str:
+    parts = [f"{k}: {runs}" for k, runs in list(votes.items())[:VOTES_SHOWN]]
+    others = len(votes) - len(parts)
+    return ", ".join(parts) + (f", {others} more" if others else "")

@@ -1,0 +1,36 @@
+"""Where runs are made: one object a place, called an executor. Others come by entry points of `nondet.executors`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from nondet.runners.base import Runner
+from nondet.running.progress import Watch
+from nondet.running.proof import Proof
+from nondet.running.scheduler import make_missing
+from nondet.study.study import Study
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be made: all that a study misses. proof: this process's, see `nondet.running.proof`.
+
+    Other processes work on the same study side by side: claims keep them apart, so an executor may start as many as it
+    likes, wherever they share the study's folder; `runner.order` is what one needs to make the runner there.
+    """
+
+    study: Study
+    runner: Runner
+    proof: Proof = field(default_factory=Proof)
+
+
+class Executor(Protocol):
+    """Makes every missing run of a study, in this process or elsewhere, and returns when all are there."""
+
+    def __call__(self, work: Work, watch: Watch) -> None: ...
+
+
+def local(work: Work, watch: Watch) -> None:
+    """In this process alone."""
+    make_missing(work.study, work.runner, watch.watcher, work.proof)

@@ -1,0 +1,32 @@
+"""Which executor is meant."""
+
+from __future__ import annotations
+
+from nondet.errors import BadInput
+from nondet.io import extensions
+from nondet.io.cores import available_cores
+from nondet.running.executors.base import Executor, Work, local
+from nondet.running.executors.processes import Processes
+
+GROUP = "nondet.executors"
+
+
+def executor_called(name: str | Executor | None, workers: int | None, work: Work) -> Executor:
+    """The executor of this name; without one this process, and helpers beside it where that is worth it.
+
+    Raises:
+        BadInput: there is none of that name.
+    """
+    if name is not None and not isinstance(name, str):
+        return name
+    if name in (None, "processes"):
+        environment = work.study.environment
+        alone = environment.get("device") != "cpu" or "decoder" in environment  # decoders take the other cores
+        usual = 1 if alone else available_cores() // int(environment.get("threads", 1))
+        return Processes((workers or usual) - 1)
+    if name == "local":
+        return local
+    if name not in extensions.names(GROUP):
+        known = ", ".join(["local", "processes", *extensions.names(GROUP)])
+        raise BadInput(f"unknown executor {name!r}; choose from {known}, or install the package that brings it")
+    return extensions.load(GROUP, name)

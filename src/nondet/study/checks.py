@@ -1,0 +1,132 @@
+"""Whether what is found in a study's folder is what was written, and the study's own.
+
+Each file may be sound in itself: a record of another study, or a `study.json` copied from one, is told by what its key
+names, its task and its environment alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nondet.errors import BadInput, Damaged
+from nondet.io.files import sha256_of_json
+from nondet.kinds import kind_of
+from nondet.study.blob import Arrays
+from nondet.study.names import links
+from nondet.study.states import is_old, wrong_states
+from nondet.study.store import Store, Stored
+
+if TYPE_CHECKING:
+    from nondet.study.spec import RunSpec
+    from nondet.study.study import Study
+
+
+def require_own(
+    record: Mapping[str, Any], path: Path, identity: Mapping[str, Any], environment: Mapping[str, Any]
+) -> None:
+    """Damaged, with what differs named, if a record is not that of a run of this task and environment."""
+    if why := _foreign(record, identity, environment):
+        raise Damaged(f"{path} does not belong to this study: {why}")
+
+
+def stray_study(store: Store, identity: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    """Why not one of the runs in a store belongs to a study of this task and environment; empty if one does, or none
+    can be read.
+    """
+    first = ""
+    for key in sorted(store.keys()):
+        with suppress(Damaged, BadInput):
+            why = _foreign(store.record(key), identity, environment)
+            if not why:
+                return ""
+            first = first or why
+    return first
+
+
+def has_runs(store: Store) -> bool:
+    """Whether a store holds a record that nondet wrote."""
+    for key in sorted(store.keys()):
+        with suppress(Damaged):
+            try:
+                store.record(key)
+            except BadInput:  # of a later format
+                return True
+            return True
+    return False
+
+
+def checked_record(study: Study, spec: RunSpec) -> Mapping[str, Any]:
+    """A run's record, once it is the run's and the study's; Damaged if it is not."""
+    path, record = study.store.record_path(spec.key), study.store.record(spec.key)
+    require_own(record, path, study.identity, study.environment)
+    if record.get("run") != spec.as_dict() or "failed" not in record:
+        raise Damaged(f"{path} is damaged: it is the record of another run, or of none")
+    return record
+
+
+def checked_run(study: Study, spec: RunSpec) -> Stored:
+    """A run, every byte of it checked: whoever seals a record can seal anything.
+
+    Raises:
+        Damaged: its files are not what was written, are of another run or of none, or answer another test set.
+    """
+    record, run = checked_record(study, spec), study.store.get(spec.key)
+    if record["failed"] is None and isinstance(run.arrays, Arrays):
+        kind = kind_of(study.identity)
+        for name, axes in kind.answers.items():
+            shape = run.arrays.shapes.get(name, ())
+            if len(shape) != axes or (name not in kind.sampled and shape[:1] != study.labels.shape[:1]):
+                raise Damaged(
+                    f"{run.arrays.path} is damaged: its {name} are no answers to {len(study.labels)} test examples "
+                    f"(shape {shape})"
+                )
+    return run
+
+
+def unsound_runs(study: Study, keys: Iterable[str]) -> Iterator[tuple[str, Damaged]]:
+    """Those of these runs that are not what was written, or not this study's, by key, and what is wrong with each."""
+    planned = study.planned()
+    for key in sorted(keys):
+        try:
+            if key in planned:
+                checked_run(study, planned[key])
+            else:
+                run = study.store.get(key)
+                require_own(run.record, study.store.record_path(key), study.identity, study.environment)
+        except Damaged as error:
+            yield key, error
+
+
+def wrong_beside(study: Study) -> list[str]:
+    """What is wrong beside the runs: trunks and snapshots that are not what they should be, trunks that are lost, and
+    links in the place of files.
+    """
+    found = list(wrong_states(study).values())
+    done = study.store.keys() | study.finished
+    forked = {spec.onset for key, spec in study.specs().items() if key in done}
+    lost = [path for onset, path in study.lacking_trunks().items() if onset in forked and not is_old(study)]
+    found += [f"{path} is missing: runs of this study were forked from it" for path in lost]
+    return found + [
+        f"{path} is a link, and a copy of the study may not hold what it leads to (a copy of that takes its place)"
+        for path in links(study.folder)
+    ]
+
+
+def _foreign(record: Mapping[str, Any], identity: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    run, theirs = record.get("run"), record.get("environment")
+    if not isinstance(run, Mapping) or not isinstance(theirs, Mapping) or sha256_of_json(run) != record.get("key"):
+        return "its name is that of another run"
+    task: Any = run.get("task")
+    if sha256_of_json(task) != sha256_of_json(identity):
+        return f"it is of another task; {_differing(identity, task if isinstance(task, Mapping) else {})}"
+    if sha256_of_json(theirs) != sha256_of_json(environment):
+        return f"it was made in another environment; {_differing(environment, theirs)}"
+    return ""
+
+
+def _differing(study: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    names = [name for name in sorted({*study, *run}) if study.get(name) != run.get(name)]
+    return "; ".join(f"{name} is different: study={study.get(name)}, run={run.get(name)}" for name in names)

@@ -1,0 +1,104 @@
+"""What a study is: a task, an environment and the conditions asked for so far, and the runs that these need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nondet.io.files import sha256_of_json
+from nondet.study.design import Condition, Crossed, Stopping, control
+from nondet.study.spec import RunSpec
+from nondet.study.store import Store
+
+
+@dataclass(frozen=True)
+class Study:
+    """What `study.json` says.
+
+    identity: what names the task in every run's key; its "recipe" is the flat recipe.
+    sources: the task's sources. environment: where its runs are trained; "stack" is the stack width.
+    labels: the test labels (n,), kept here so that a study can be read without its task.
+    command: the words of the command that last added to it, but for its --study: a study can be moved.
+    request, asked: what that command asked to be trained, and how many runs of it, as dictionaries.
+    crossed: the crossed design, if one was asked for.
+    until: the stopping rule of the last command that had one, and what came of it.
+    finished: keys of the runs that a completed command has left; one that is no longer there was lost.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+    sources: tuple[str, ...]
+    environment: Mapping[str, Any]
+    labels: np.ndarray
+    command: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    finished: frozenset[str] = frozenset()
+    request: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    crossed: Crossed | None = None
+    until: Stopping | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def store(self) -> Store:
+        return Store(self.folder)
+
+    @property
+    def width(self) -> int:
+        return int(self.environment["stack"])
+
+    @property
+    def designs(self) -> list[Condition | Crossed]:
+        """The conditions, and the crossed design if there is one."""
+        return [*self.conditions, *([self.crossed] if self.crossed else [])]
+
+    @cached_property
+    def _plan(self) -> tuple[dict[str, RunSpec], dict[str, RunSpec]]:
+        """The runs of the designs by key, and those of the control: worked out once."""
+        specs = {s.key: s for design in self.designs for s in design.specs(self.identity, self.sources)}
+        reference = next(iter(specs.values()))
+        beside = sum(spec.family == reference.family for spec in specs.values())
+        return specs, {s.key: s for s in control(reference, beside, self.width)}
+
+    def specs(self) -> Mapping[str, RunSpec]:
+        """Every distinct run of the designs, by key, in the order of the tables; the reference run is the first."""
+        return self._plan[0]
+
+    def control_specs(self) -> Mapping[str, RunSpec]:
+        """The control's runs by key; the first is the reference run."""
+        return self._plan[1]
+
+    @property
+    def reference(self) -> RunSpec:
+        """The run all of whose seeds are fixed, which every condition shares."""
+        return next(iter(self._plan[0].values()))
+
+    @cached_property
+    def _planned(self) -> dict[str, RunSpec]:
+        return self._plan[0] | self._plan[1]
+
+    def planned(self) -> Mapping[str, RunSpec]:
+        """All runs of the study, the control's repeats after the others."""
+        return self._planned
+
+    @cached_property
+    def _onsets(self) -> list[int]:
+        return sorted({spec.onset for spec in self._plan[0].values() if spec.onset})
+
+    @property
+    def trunk_key(self) -> str:
+        """The name under which a process claims the training of trunks."""
+        return sha256_of_json(["trunk", self.reference.key])
+
+    def trunk_path(self, onset: int) -> Path:
+        """The reference run's state after so many epochs, from which runs with this onset fork."""
+        return self.folder / "trunks" / f"{self.reference.key}.{onset}.snapshot"
+
+    def lacking_trunks(self) -> dict[int, Path]:
+        """Onset -> file of the trunks that are not there: not yet trained, or lost."""
+        paths = {onset: self.trunk_path(onset) for onset in self._onsets}
+        return {onset: path for onset, path in paths.items() if not path.exists()}

@@ -1,0 +1,258 @@
+"""Making a task ready: its data checked, and its model tried out before hours are spent on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nondet.errors import BadInput
+from nondet.io.files import sha256_of_json
+from nondet.kinds import Kind, named
+from nondet.sources import FIXED_SEED, SOURCES
+from nondet.tasks.augment import source_of
+from nondet.tasks.task import Recipe, Task
+from nondet.training import loop, sequences
+from nondet.training import track as tracking
+from nondet.training.described import described, without_addresses
+from nondet.training.loop import Batch, Trace
+from nondet.training.perturb import has_bit
+from nondet.training.problem import Problem, Seen, Track, build_model, first_line, tried
+from nondet.training.schedule import lr_factor, schedule_hash
+
+if TYPE_CHECKING:
+    from nondet.data.streamed import Streamed
+
+
+def prepare(
+    task: Task,
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    track: Sequence[int] = (),
+    layers: Sequence[str] = (),
+    tf32: bool = False,
+) -> Problem:
+    """Check a task and try its model on two mini-batches; BadInput says what is wrong with it.
+
+    track: the epochs after which to look at the modules named `layers`, or at the usual ones.
+    """
+    if layers and not track:
+        raise BadInput(f"--layers says what to look at with --track (got --layers {layers[0]} alone); add --track 0,1")
+    if (track or recipe.cycles > 1) and recipe.bptt:
+        raise BadInput("--track and cycles are for classifiers, and this task is a language model; leave them out")
+    _try_schedule(recipe)
+    kind = named(task.kind, bool(recipe.bptt))
+    if (kind.feed == "sequence") != bool(recipe.bptt):
+        raise BadInput(f"the recipe's bptt is for texts, and only for them (got kind {kind.name}); change one of them")
+    train, test = (_checked(name, data, recipe, kind) for name, data in (("train", task.train), ("test", task.test)))
+    if not isinstance(train[0], Tensor) and task.augment:
+        raise BadInput("streamed inputs draw their own augmentations; leave the task's augment empty")
+    model, seen = build_model(task, recipe, FIXED_SEED), Seen()
+    trial = _try_text if recipe.bptt else _try_batches
+    dropout = trial(model, train, test, recipe, seen, kind)
+    drawn = list(dict.fromkeys(source_of(augmentation).name for augmentation in task.augment))
+    has = {
+        "shuffle": not recipe.bptt,
+        "augment": "augment" in drawn or not isinstance(train[0], Tensor),
+        "dropout": any(dropout.values()),
+        "bit": has_bit(dict(model.named_parameters()), recipe.bit),
+        "kernels": device.type == "cuda",
+    }
+    looked = tracking.choose(model, track, layers, recipe.epochs) if track else None
+    problem = Problem(
+        task=task,
+        recipe=recipe,
+        device=device,
+        train=_on(device, train),
+        test=_on(device, test),
+        dropout=dropout,
+        sources=_with_own([name for name in SOURCES if has.get(name, True)], drawn),
+        identity=_identity(task, recipe, model, _data_hash(train, test), looked, kind),
+        kind=kind,
+        track=looked,
+        tf32=tf32,
+        **asdict(seen),
+    )
+    return _with_trial(problem)
+
+
+def _with_own(sources: Sequence[str], drawn: Sequence[str]) -> tuple[str, ...]:
+    """The sources with those of the augmentations' own, which stand where `augment` does."""
+    before = [name for name in SOURCES if name in ("init", "shuffle", "augment")]
+    own = [name for name in drawn if name not in SOURCES]
+    first = [name for name in sources if name in before]
+    return (*first, *own, *(name for name in sources if name not in before))
+
+
+def _with_trial(problem: Problem) -> Problem:
+    """The problem with what a few steps of one model came to, on the CPU: what its runs compute is in their names.
+
+    In float64 if the model can be trained in it, so that another processor gives the same numbers but for the last
+    digits. A model that does not repeat its own steps has no such numbers: its control will tell.
+    """
+    here = replace(problem, device=torch.device("cpu"), train=_on_cpu(problem.train), test=_on_cpu(problem.test))
+    run = dict.fromkeys(problem.sources, FIXED_SEED)
+    taken = loop.batches(here, run, small=True)
+    first = _traced(here, run, taken)
+    repeats = loop.trace(here, run, loop.batches(here, run, small=True), first[1], answers=False).same(first[0])
+    reached = loop.all_reached(here, run, taken, first[0].reached)
+    trial = {"precision": first[1], **first[0].numbers()} if repeats else None
+    return replace(problem, identity={**problem.identity, "trial": trial}, repeats=repeats, reached=reached)
+
+
+def _traced(problem: Problem, run: Mapping[str, int], taken: Sequence[Batch]) -> tuple[Trace, str]:
+    """The steps, and the precision they were taken in: float64, or else the recipe's."""
+    for precision in ("float64", problem.recipe.precision):
+        try:
+            return loop.trace(problem, run, taken, precision, answers=False), precision
+        except OSError:
+            raise
+        except Exception as error:
+            if precision == problem.recipe.precision and isinstance(error, BadInput):
+                raise
+            if precision == problem.recipe.precision:
+                raise BadInput(f"the model cannot be trained: {first_line(error)}; mend it and try again") from error
+    raise AssertionError("the last precision returned or raised")
+
+
+def _on_cpu(data: tuple[Tensor | Streamed, Tensor]) -> tuple[Tensor | Streamed, Tensor]:
+    return _on(torch.device("cpu"), data)
+
+
+def _on(device: torch.device, data: tuple[Tensor | Streamed, Tensor]) -> tuple[Tensor | Streamed, Tensor]:
+    inputs, labels = data
+    return inputs.to(device) if isinstance(inputs, Tensor) else inputs, labels.to(device)
+
+
+def _first(inputs: Tensor | Streamed, count: int) -> Tensor:
+    """The first inputs, as they are evaluated."""
+    return inputs[:count] if isinstance(inputs, Tensor) else inputs.batch(np.arange(min(count, len(inputs))), None)
+
+
+def _try_text(
+    model: nn.Module, train: tuple[Any, Tensor], test: tuple[Any, Tensor], recipe: Recipe, seen: Seen, kind: Kind
+) -> dict[int, list[tuple[int, ...]]]:
+    sequences.try_out(model, *test, recipe, seen)
+    return sequences.try_out(model, *train, recipe, seen)
+
+
+def _try_batches(
+    model: nn.Module,
+    train: tuple[Tensor | Streamed, Tensor],
+    test: tuple[Tensor | Streamed, Tensor],
+    recipe: Recipe,
+    seen: Seen,
+    kind: Kind,
+) -> dict[int, list[tuple[int, ...]]]:
+    """The shapes of dropout's numbers by mini-batch size, once the model has shown what it returns."""
+    n, batch = len(train[1]), min(recipe.batch_size, len(train[1]))
+    precision = getattr(torch, recipe.precision)
+    inputs = _first(train[0], batch)
+    inputs = inputs.to(precision) if inputs.is_floating_point() else inputs
+    dropout = {
+        size: _try_out(model, inputs[:size], train[1][:size], seen, kind) for size in {batch, n % batch or batch}
+    }
+    before = torch.get_rng_state()
+    with torch.no_grad():
+        outputs = _outputs(model.eval(), inputs[:2])
+    if not torch.equal(torch.get_rng_state(), before):
+        raise BadInput("the model draws random numbers in evaluation too; write F.dropout(x, p, self.training)")
+    kind.check_outputs(outputs, len(inputs[:2]), {"train": train[1], "test": test[1]})
+    return dropout
+
+
+def _try_schedule(recipe: Recipe) -> None:
+    for epoch in (0.0, recipe.epochs / 2, recipe.epochs - 0.5):
+        try:
+            factor = lr_factor(recipe, epoch)
+        except Exception as error:
+            raise BadInput(f"the schedule fails at epoch {epoch}: {first_line(error)}; mend it") from error
+        if not 0 <= factor < float("inf"):
+            raise BadInput(f"schedule must return a factor of at least 0 (got {factor} at epoch {epoch}); mend it")
+
+
+def _identity(
+    task: Task, recipe: Recipe, model: nn.Module, data: str, track: Track | None, kind: Kind
+) -> dict[str, Any]:
+    """What names the task in a run's key, as JSON gives it back."""
+    shapes = [[name, list(value.shape)] for name, value in model.state_dict().items()]
+    identity = {
+        "name": task.name,
+        "code": task.code,
+        "data": data,
+        "model": sha256_of_json([without_addresses(model), shapes]),
+        "augment": [described(a) for a in task.augment],
+        "recipe": recipe.as_dict(),
+        **({"kind": kind.name} if kind is not named("", bool(recipe.bptt)) else {}),
+        **({"track": track.as_dict()} if track else {}),
+        **({"schedule": schedule_hash(recipe)} if callable(recipe.schedule) else {}),
+    }
+    try:
+        return json.loads(json.dumps(identity, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"a recipe's options must be numbers, texts, booleans or lists of them ({error})") from error
+
+
+def _checked(name: str, data: tuple[Any, Tensor], recipe: Recipe, kind: Kind) -> tuple[Tensor | Streamed, Tensor]:
+    """Inputs in the recipe's precision and labels as their kind has them; streamed inputs come back as they are."""
+    if hasattr(data[0], "prefetch"):
+        return data[0], _checked(name, (torch.zeros(len(data[0])), data[1]), recipe, kind)[1]
+    try:
+        inputs, labels = (torch.as_tensor(part).detach().cpu() for part in data)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(f"{name} must be a pair of tensors (inputs, labels): {error}") from error
+    labels = kind.check_labels(name, labels)
+    if inputs.is_sparse or inputs.is_complex():
+        raise BadInput(f"{name} inputs must be dense real numbers (got {inputs.layout}, {inputs.dtype}); convert them")
+    if inputs.dim() < 1 or len(inputs) != len(labels) or len(labels) == 0:
+        raise BadInput(
+            f"{name} inputs and labels must have the same length, at least 1 "
+            f"(got {len(inputs) if inputs.dim() else 0} and {len(labels)}); give one label for each input"
+        )
+    if inputs.is_floating_point():
+        inputs = inputs.to(getattr(torch, recipe.precision))
+        if not bool(inputs.isfinite().all()):
+            raise BadInput(f"{name} inputs must be finite numbers (got NaN or infinity); clean the data first")
+    return inputs.contiguous(), labels
+
+
+def _try_out(model: nn.Module, inputs: Tensor, labels: Tensor, seen: Seen, kind: Kind) -> list[tuple[int, ...]]:
+    """The shapes of dropout's numbers in one training step of one model, tried on the CPU."""
+
+    def forward() -> Tensor:
+        outputs = kind.check_outputs(_outputs(model.train(), inputs), len(inputs), {})
+        return kind.loss(
+            outputs.to(torch.float64), labels % outputs.shape[1] if labels.dtype == torch.int64 else labels
+        )
+
+    return tried(model, forward, seen)
+
+
+def _outputs(model: nn.Module, inputs: Tensor) -> Any:
+    """What the model returns for one mini-batch."""
+    try:
+        return model(inputs.clone())  # a model may change its input in place
+    except Exception as error:
+        raise BadInput(
+            f"the model fails on inputs of shape {tuple(inputs.shape)}: {first_line(error)}; mend the model or the data"
+        ) from error
+
+
+def _data_hash(*parts: tuple[Tensor | Streamed, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in (tensor for part in parts for tensor in part):
+        if not isinstance(tensor, Tensor):
+            digest.update(tensor.identity.encode())
+            continue
+        # numpy knows no bfloat16: its bits are read as whole numbers
+        array: np.ndarray = (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
