@@ -139,7 +139,6 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("arrays", "diversity"):
         monkeypatch.setattr(f"nondet.measures.{name}.TILE", 40)
     monkeypatch.setattr("nondet.measures.ensemble.TILE", 700)
-    monkeypatch.setattr("nondet.measures.diversity.TOGETHER", 2)
     monkeypatch.setattr("nondet.measures.pairs.BLOCK", 30)
     monkeypatch.setattr("nondet.measures.pairs.WIDEST", 3)
     monkeypatch.setattr("nondet.measures.pairs.DEPTH", 4)

@@ -22,7 +22,7 @@ from nondet.stats.intervals import mean_estimate
 
 MARGIN = nd.Figure(
     "margin.mean",
-    lambda answers: mean_estimate(np.ptp(answers.given, axis=2).mean(axis=1)),
+    lambda answers: mean_estimate(np.ptp(answers.outputs, axis=2).mean(axis=1)),
     label="spread of a run's logits",
     words="the margin",
     title="margin",

@@ -160,7 +160,7 @@ def _of_outputs(name: str, outputs: ArrayLike, labels: NDArray[Any], metric: str
     alone = answers.classes_alone
     scores = [score for score in CLASSIFICATION.scores if not (alone and score.logits)]
     score = _score(name, metric, scores, "predicted classes" if alone else f"a {CLASSIFICATION.what}")
-    runs = Runs(name, CLASSIFICATION, answers.labels, {"outputs": answers.given})
+    runs = Runs(name, CLASSIFICATION, answers.labels, {"outputs": answers.outputs})
     return Arm(
         name=name,
         runs=runs,
@@ -169,8 +169,10 @@ def _of_outputs(name: str, outputs: ArrayLike, labels: NDArray[Any], metric: str
         predictions=answers.predicted.astype(np.int32),
         labels=answers.labels,
         numbers=tuple(range(1, answers.runs + 1)),
-        digests=tuple(digest(run) for run in answers.given),
-        exact=() if answers.given.dtype.itemsize <= 4 or alone else tuple(exact_digest(run) for run in answers.given),
+        digests=tuple(digest(run) for run in answers.outputs),
+        exact=()
+        if answers.outputs.dtype.itemsize <= 4 or alone
+        else tuple(exact_digest(run) for run in answers.outputs),
         classes_alone=alone,
         classes=answers.classes,
         probabilities=answers.probabilities,

@@ -49,10 +49,22 @@ def measure(
     array = as_array(outputs, "outputs")
     classes = array.ndim == 2 and array.dtype.kind in "iu"
     answers = Answers(array, labels)
-    kept, copies = distinct(name, range(1, answers.runs + 1), [exact_digest(run) for run in answers.given], classes)
+    kept, copies = distinct(name, range(1, answers.runs + 1), _digests(answers), classes)
     if copies:
-        answers = Answers(_only(answers.given, kept), answers.labels)
+        answers = Answers(_only(answers.outputs, kept), answers.labels)
     return measured(CLASSIFICATION.figures, answers, failed, examples, copies, name)
+
+
+def _digests(answers: Answers) -> list[str]:
+    """What names each run's outputs: only runs of equal cross-entropy can be equal, and are read once more."""
+    if answers.classes_alone:
+        return [exact_digest(run) for run in answers.outputs]
+    values, times = np.unique(answers.losses, return_counts=True)
+    several = set(values[times > 1])
+    return [
+        exact_digest(run) if loss in several else repr(loss)
+        for run, loss in zip(answers.outputs, answers.losses.tolist(), strict=True)
+    ]
 
 
 def _of_study(runs: Runs, labels: ArrayLike | None, examples: bool) -> Measures:

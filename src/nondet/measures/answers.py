@@ -4,90 +4,39 @@ from __future__ import annotations
 
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
 from nondet.measures import by_example
-from nondet.measures.arrays import checked, checked_classes, checked_predictions, look_like_probabilities, predictions
-from nondet.measures.diversity import (
-    correlation_by_run,
-    correlation_matrix,
-    disagreement_by_run,
-    disagreement_matrix,
-    disagreement_of,
-)
-from nondet.measures.ensemble import (
-    ensemble_accuracy_delta_by_run,
-    ensemble_cross_entropy_delta_by_run,
-    sampled_pairs,
-)
+from nondet.measures.arrays import checked, checked_classes, checked_predictions, look_like_probabilities
+from nondet.measures.diversity import Kind, correlations, disagreement_by_run, disagreement_matrix, disagreement_of
+from nondet.measures.ensemble import gains_by_run, sampled_pairs
 from nondet.measures.language import language_delta_by_run, perplexity, token_cross_entropy
-from nondet.measures.variability import accuracy_of, cross_entropy
+from nondet.measures.variability import accuracy_of, chosen_and_losses
 from nondet.measures.variance import correctness, variance_estimates
 from nondet.stats.estimate import Estimate
 from nondet.stats.values import Floats, Integers, as_array
-
-Correlation = Literal["pearson", "spearman"]
-
 
 GROUP = 32
 """So many runs are enough where a quantity that only corrects an error needs every pair, or all runs at once."""
 
 
-class Answers:
-    """The answers of N classifiers, or predicted classes alone.
+class _Pairs:
+    """How N runs answer: `predicted` (N, n), and the logits `outputs` (N, k, c) of the same or of fewer examples."""
 
-    runs, examples, classes: their numbers; `classes` is 0 where predicted classes alone are known.
-    labels: `(n,)`. predicted: `(N, n)`.
-    """
-
-    def __init__(self, outputs: ArrayLike, labels: ArrayLike) -> None:
-        given = as_array(outputs, "outputs")
-        self.classes_alone = given.ndim == 2 and given.dtype.kind in "iu"
-        self.given, self.labels = (checked_classes if self.classes_alone else checked)(given, labels)
-        self.runs, self.examples = self.given.shape[:2]
-        self.classes = 0 if self.classes_alone else self.given.shape[2]
-
-    @cached_property
-    def predicted(self) -> Integers:
-        return self.given if self.classes_alone else predictions(self.given)
-
-    @cached_property
-    def right(self) -> NDArray[np.bool_]:
-        return correctness(self.predicted, self.labels)
-
-    @cached_property
-    def accuracy(self) -> Floats:
-        return accuracy_of(self.predicted, self.labels)
-
-    @cached_property
-    def losses(self) -> Floats:
-        return cross_entropy(self.given, self.labels)
-
-    @cached_property
-    def equal(self) -> bool:
-        """Whether all runs are equal; predicted classes that are do not show that the runs are."""
-        first, *others = self.given
-        return not self.classes_alone and all(np.array_equal(first, run) for run in others)
-
-    @cached_property
-    def probabilities(self) -> bool:
-        return not self.classes_alone and look_like_probabilities(self.given)
+    outputs: NDArray[Any]
+    labels: Integers
 
     @property
-    def sampled_pairs(self) -> int | None:
-        return sampled_pairs(self.runs)
+    def predicted(self) -> Integers:
+        raise NotImplementedError
 
     @cached_property
     def some(self) -> Integers:
-        return some_runs(self.predicted, None if self.classes_alone else self.losses)
-
-    @cached_property
-    def few(self) -> NDArray[Any]:
-        return self.given[self.some]
+        raise NotImplementedError
 
     @cached_property
     def _disagreement(self) -> Floats:
@@ -104,21 +53,80 @@ class Answers:
         return disagreement_matrix(self.predicted[self.some])
 
     @cached_property
-    def _correlations(self) -> dict[str, Floats]:
-        return {kind: correlation_by_run(self.given, kind) for kind in ("pearson", "spearman")}
+    def _correlations(self) -> dict[str, tuple[Floats, Floats]]:
+        return {}
 
-    def correlation_by_run(self, kind: Correlation) -> Floats:
+    def _correlation(self, kind: Kind) -> tuple[Floats, Floats]:
+        if kind not in self._correlations:
+            self._correlations[kind] = correlations(self.outputs, kind, self.some)
         return self._correlations[kind]
 
-    def correlation_matrix(self, kind: Correlation) -> Floats:
-        return correlation_matrix(self.few, kind)
+    def correlation_by_run(self, kind: Kind) -> Floats:
+        return self._correlation(kind)[0]
+
+    def correlation_matrix(self, kind: Kind) -> Floats:
+        return self._correlation(kind)[1]
+
+
+class Answers(_Pairs):
+    """The answers of N classifiers, or predicted classes alone.
+
+    runs, examples, classes: their numbers; `classes` is 0 where predicted classes alone are known.
+    outputs: logits `(N, n, c)`, or predicted classes `(N, n)` alone. labels: `(n,)`. predicted: `(N, n)`.
+    """
+
+    def __init__(self, outputs: ArrayLike, labels: ArrayLike) -> None:
+        given = as_array(outputs, "outputs")
+        self.classes_alone = given.ndim == 2 and given.dtype.kind in "iu"
+        self.outputs, self.labels = (checked_classes if self.classes_alone else checked)(given, labels)
+        self.runs, self.examples = self.outputs.shape[:2]
+        self.classes = 0 if self.classes_alone else self.outputs.shape[2]
+
+    @cached_property
+    def _read(self) -> tuple[Integers, Floats]:
+        return chosen_and_losses(self.outputs, self.labels)
+
+    @property
+    def predicted(self) -> Integers:
+        return self.outputs if self.classes_alone else self._read[0]
+
+    @property
+    def losses(self) -> Floats:
+        return self._read[1]
+
+    @cached_property
+    def right(self) -> NDArray[np.bool_]:
+        return correctness(self.predicted, self.labels)
+
+    @cached_property
+    def accuracy(self) -> Floats:
+        return accuracy_of(self.predicted, self.labels)
+
+    @cached_property
+    def equal(self) -> bool:
+        """Whether all runs are equal; predicted classes that are do not show that the runs are."""
+        first, *others = self.outputs
+        return not self.classes_alone and all(np.array_equal(first, run) for run in others)
+
+    @cached_property
+    def probabilities(self) -> bool:
+        return not self.classes_alone and look_like_probabilities(self.outputs)
+
+    @property
+    def sampled_pairs(self) -> int | None:
+        return sampled_pairs(self.runs)
+
+    @cached_property
+    def some(self) -> Integers:
+        return some_runs(self.predicted, None if self.classes_alone else self.losses)
+
+    @cached_property
+    def _few(self) -> NDArray[Any]:
+        return self.outputs[self.some]
 
     @cached_property
     def _ensembles(self) -> dict[str, Floats]:
-        return {
-            "accuracy": ensemble_accuracy_delta_by_run(self.given, self.labels),
-            "cross_entropy": ensemble_cross_entropy_delta_by_run(self.given, self.labels),
-        }
+        return gains_by_run(self.outputs, self.labels, self.predicted)
 
     def ensemble_by_run(self) -> dict[str, Floats]:
         return self._ensembles
@@ -131,17 +139,17 @@ class Answers:
         return self._variance
 
     def loss_table(self) -> Floats:
-        return by_example.losses_by_example(self.given, self.labels)
+        return by_example.losses_by_example(self.outputs, self.labels)
 
     def disagreement_added(self) -> float:
         return by_example.disagreement_added(self.predicted[self.some])
 
-    def correlation_added(self, kind: Correlation) -> float:
-        return by_example.correlation_added(self.few, kind)
+    def correlation_added(self, kind: Kind) -> float:
+        return by_example.correlation_added(self._few, kind)
 
     @cached_property
     def _ensemble_added(self) -> dict[str, float]:
-        return by_example.ensemble_added(self.few, self.labels)
+        return by_example.ensemble_added(self._few, self.labels)
 
     def ensemble_added(self) -> dict[str, float]:
         return self._ensemble_added
@@ -154,7 +162,7 @@ class Answers:
         return self._variance_added
 
 
-class TextAnswers:
+class TextAnswers(_Pairs):
     """The answers of N language models; what is called as in `Answers` means the same, of tokens.
 
     Correlations and the ensembles' gains are of the sample of tokens whose logits are kept.
@@ -168,15 +176,19 @@ class TextAnswers:
     ) -> None:
         self.losses = token_cross_entropy(logprob)
         self.logprob = as_array(logprob, "logprob")
-        self.logits, self.labels = checked(sample_logits, sample_labels)
+        self.outputs, self.labels = checked(sample_logits, sample_labels)
         shapes = {"logprob": np.shape(logprob), "prediction": np.shape(prediction)}
-        if len({*shapes.values()}) > 1 or len(self.logits) != len(self.losses):
+        if len({*shapes.values()}) > 1 or len(self.outputs) != len(self.losses):
             raise BadInput(
                 "logprob, prediction and sample_logits must be of the same runs and tokens "
-                f"(got {shapes['logprob']}, {shapes['prediction']} and {self.logits.shape}); give what they left"
+                f"(got {shapes['logprob']}, {shapes['prediction']} and {self.outputs.shape}); give what they left"
             )
-        self.predicted = checked_predictions(prediction)
-        self.runs, self.examples = self.predicted.shape
+        self._predicted = checked_predictions(prediction)
+        self.runs, self.examples = self._predicted.shape
+
+    @property
+    def predicted(self) -> Integers:
+        return self._predicted
 
     @cached_property
     def perplexity(self) -> Floats:
@@ -184,31 +196,19 @@ class TextAnswers:
 
     @cached_property
     def equal(self) -> bool:
-        return all((array == array[0]).all() for array in (self.logits, self.predicted, self.logprob))
+        return all((array == array[0]).all() for array in (self.outputs, self.predicted, self.logprob))
 
     @cached_property
     def some(self) -> Integers:
         return some_runs(self.predicted, self.losses)
 
-    @property
-    def disagreement(self) -> float:
-        return disagreement_of(self.predicted)
-
-    def disagreement_by_run(self) -> Floats:
-        return disagreement_by_run(self.predicted)
-
-    def disagreement_matrix(self) -> Floats:
-        return disagreement_matrix(self.predicted[self.some])
-
-    def correlation_by_run(self, kind: Correlation) -> Floats:
-        return correlation_by_run(self.logits, kind)
-
-    def correlation_matrix(self, kind: Correlation) -> Floats:
-        return correlation_matrix(self.logits[self.some], kind)
+    @cached_property
+    def _ensembles(self) -> dict[str, Floats]:
+        gains, logs = language_delta_by_run(self.outputs, self.labels)
+        return {"perplexity": gains, "cross_entropy": logs}
 
     def ensemble_by_run(self) -> dict[str, Floats]:
-        gains, logs = language_delta_by_run(self.logits, self.labels)
-        return {"perplexity": gains, "cross_entropy": logs}
+        return self._ensembles
 
 
 def some_runs(predicted: NDArray[Any], losses: ArrayLike | None = None) -> Integers:

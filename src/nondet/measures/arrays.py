@@ -16,6 +16,7 @@ Cell = tuple[slice, slice]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+UNTHREADED = 2**18  # multiplications up to which OpenBLAS stays in one thread, so that no result depends on its number
 LARGEST = 1e100  # sums and squares of logits up to this size stay far inside the range of float64
 
 

@@ -130,7 +130,8 @@ def losses_by_example(logits: NDArray[Any], truth: Integers) -> Floats:
     """Cross-entropy by run and example, `(N, n)`."""
     table = np.empty(logits.shape[:2])
     for cell in cells(logits):
-        table[cell] = losses_of(logits[cell], truth[cell[1]])
+        wide = logits[cell].astype(np.float64, order="C")
+        table[cell] = losses_of(wide, truth[cell[1]], wide.argmax(axis=-1))
     return table
 
 

@@ -6,16 +6,17 @@ Source: Summers & Dinneen, ICML 2021, and its public code (ceciliaresearch/nonde
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.measures.arrays import checked_outputs, checked_predictions, in_threads, predictions
+from nondet.io.foreign import scratch
+from nondet.measures.arrays import UNTHREADED, checked_outputs, checked_predictions, in_threads, predictions
 from nondet.stats.values import TILE, Floats, Integers
 
-TOGETHER = 16  # runs whose rows one thread sums before the sums are summed: fixed, so that threads change no digit
+Kind = Literal["pearson", "spearman"]
 
 
 def disagreement(outputs: ArrayLike) -> float:
@@ -91,12 +92,8 @@ def spearman(outputs: ArrayLike) -> float:
     return float(correlation_by_run(outputs, "spearman").mean())
 
 
-def correlation_by_run(outputs: ArrayLike, kind: Literal["pearson", "spearman"] = "pearson") -> Floats:
+def correlation_by_run(outputs: ArrayLike, kind: Kind = "pearson") -> Floats:
     """Mean correlation of each run with the others, `(N,)`; their mean is `pearson` or `spearman`.
-
-    With rows z of mean 0 and length 1, and e_i the distance of z_i from their mean, the correlations of run i sum to
-    `N - 1 - (N |e_i|^2 + sum_j |e_j|^2) / 2`: two passes, two rows of memory, exactly N - 1 for equal rows, and no
-    loss of digits where all correlations are near 1.
 
     Args:
         outputs: logits `(N, n, c)`; each run is read as n x c values.
@@ -105,14 +102,7 @@ def correlation_by_run(outputs: ArrayLike, kind: Literal["pearson", "spearman"] 
     Raises:
         BadInput: see `checked_outputs`.
     """
-    logits = checked_outputs(outputs)
-    values = _flat if kind == "pearson" else ranks
-    runs = len(logits)
-    middle = _middle(logits, values)
-    if middle is None:
-        return np.full(runs, math.nan)
-    distances = np.array(list(in_threads(lambda run: _square_distance(logits[run], values, middle), range(runs))))
-    return np.clip(1.0 - (runs * distances + distances.sum()) / (2 * (runs - 1)), -1.0, 1.0)
+    return correlations(checked_outputs(outputs), kind)[0]
 
 
 def disagreement_matrix(predicted: ArrayLike) -> Floats:
@@ -128,8 +118,8 @@ def disagreement_matrix(predicted: ArrayLike) -> Floats:
     return 100.0 * np.stack([np.count_nonzero(array != run, axis=1) for run in array]) / array.shape[1]
 
 
-def correlation_matrix(outputs: ArrayLike, kind: Literal["pearson", "spearman"] = "pearson") -> Floats:
-    """Correlation of every two runs, `(N, N)`; all runs at once in float64, for few of them. NaN as in `pearson`.
+def correlation_matrix(outputs: ArrayLike, kind: Kind = "pearson") -> Floats:
+    """Correlation of every two runs, `(N, N)`; for few of them. NaN as in `pearson`.
 
     Args:
         outputs: logits `(N, n, c)`; each run is read as n x c values.
@@ -139,17 +129,57 @@ def correlation_matrix(outputs: ArrayLike, kind: Literal["pearson", "spearman"] 
         BadInput: see `checked_outputs`.
     """
     logits = checked_outputs(outputs)
-    rows = [standardised(run, kind) for run in logits]
-    found = [row for row in rows if row is not None]
-    if len(found) < len(rows):
-        return np.full((len(rows), len(rows)), math.nan)
-    together = np.stack(found)
-    return together @ together.T
+    return correlations(logits, kind, range(len(logits)))[1]
 
 
-def standardised(run: NDArray[Any], kind: Literal["pearson", "spearman"]) -> Floats | None:
+def correlations(logits: NDArray[Any], kind: Kind, some: Sequence[int] | Integers = ()) -> tuple[Floats, Floats]:
+    """Each run's mean correlation with the others, `(N,)`, and that of every two of `some` m runs, `(m, m)`.
+
+    With rows z of mean 0 and length 1, and e_i the distance of z_i from their mean, the correlations of run i sum to
+    `N - 1 - (N |e_i|^2 + sum_j |e_j|^2) / 2`, and that of i and j is `1 - |e_i - e_j|^2 / 2`: exactly 1 for equal rows,
+    and no loss of digits where all correlations are near 1.
+
+    Args:
+        logits: as `checked_outputs` returns them.
+    """
+    runs, examples, classes = logits.shape
+    chosen = np.asarray(some, dtype=np.int64)
+    scaled = (logits, _scales(logits)) if kind == "pearson" else _all_ranks(logits)
+    if scaled is None or np.isnan(scaled[1]).any():
+        return np.full(runs, math.nan), np.full((len(chosen), len(chosen)), math.nan)
+    numbers, scales = scaled
+    zero, length, mean = (side[:, None] for side in scales)
+
+    def apart(start: int) -> tuple[Floats, Floats]:
+        """Of some examples, the squares of e, `(N,)`, and the products of e of every two of the chosen, `(m, m)`."""
+        z = numbers[:, start : start + step].astype(np.float64, order="C").reshape(runs, -1)
+        z -= zero
+        z /= length
+        z -= mean
+        z -= z[0].copy()
+        z -= z.mean(axis=0)
+        e, products = z[chosen], np.zeros((len(chosen), len(chosen)))
+        for column in range(0, e.shape[1] if len(e) else 0, width):
+            part = e[:, column : column + width]
+            products += part @ part.T
+        return np.einsum("ij,ij->i", z, z), products
+
+    step, width = max(1, TILE // 4 // (runs * classes)), max(16, UNTHREADED // max(1, len(chosen)) ** 2)
+    square, product = np.zeros(runs), np.zeros((len(chosen), len(chosen)))
+    for squares, products in in_threads(apart, range(0, examples, step)):
+        square += squares
+        product += products
+    own = np.diag(product)
+    by_run = 1.0 - (runs * square + square.sum()) / (2 * (runs - 1))
+    matrix = 1.0 - (own + own[:, None] - 2 * product) / 2
+    return np.clip(by_run, -1.0, 1.0), np.clip(matrix, -1.0, 1.0)
+
+
+def standardised(run: NDArray[Any], kind: Kind) -> Floats | None:
     """A run's logits or their ranks, flattened, at mean 0 and length 1; None where all are equal."""
-    return _standardised(_flat(run) if kind == "pearson" else ranks(run))
+    row = _flat(run) if kind == "pearson" else ranks(run)
+    zero, length, mean = _scale(row)
+    return None if math.isnan(zero) else (row - zero) / length - mean
 
 
 def ranks(run: NDArray[Any]) -> Floats:
@@ -157,10 +187,45 @@ def ranks(run: NDArray[Any]) -> Floats:
     row = _flat(run)
     if row.max() == row.min():
         return row
-    narrow = run.dtype.itemsize <= 2 or run.dtype == np.float32
     places = np.empty(len(row))
-    places[_order_of_32_bits(row) if narrow and len(row) < 2**32 else _stable_order(row)] = np.arange(len(row))
+    places[_order(run.ravel())] = np.arange(len(row))
     return places
+
+
+def _scales(logits: NDArray[Any]) -> Floats:
+    """For each run what `_scale` finds, `(3, N)`."""
+    return np.array(list(in_threads(lambda run: _scale(_flat(logits[run])), range(len(logits))))).T
+
+
+def _scale(row: Floats) -> tuple[float, float, float]:
+    """What brings a row to mean 0 and length 1, as `(row - zero) / length - mean`; NaN where its values are equal."""
+    zero = float(row[0])
+    shifted = row - zero  # equal values must become exactly 0, which subtracting their rounded mean does not promise
+    size = max(float(shifted.max()), -float(shifted.min()))
+    if size == 0.0:
+        return math.nan, math.nan, math.nan
+    shifted /= size  # so that no square underflows
+    mean = float(shifted.mean())
+    shifted -= mean
+    length = math.sqrt(float(np.dot(shifted, shifted)))
+    return zero, size * length, mean / length
+
+
+def _all_ranks(logits: NDArray[Any]) -> tuple[NDArray[Any], Floats] | None:
+    """The ranks of each run's logits, `(N, n, c)`, and what scales them; None where a run's are all equal."""
+    runs, values = len(logits), logits[0].size
+    found = scratch(logits.shape, np.int32 if values < 2**31 else np.int64)
+    counting = np.arange(values, dtype=found.dtype)
+
+    def rank(run: int) -> bool:
+        row = logits[run].ravel()
+        found[run].reshape(-1)[_order(row)] = counting
+        return bool(row.min() < row.max())
+
+    if not all(list(in_threads(rank, range(runs)))):
+        return None
+    length = math.sqrt(values * (values**2 - 1) / 12)
+    return found, np.repeat([[0.0], [length], [(values - 1) / 2 / length]], runs, axis=1)
 
 
 def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
@@ -183,52 +248,15 @@ def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
     return agreeing, examples * (runs - 1)
 
 
-def _middle(logits: NDArray[Any], values: Callable[[NDArray[Any]], Floats]) -> Floats | None:
-    """Mean of the runs' standardised rows; None where a run's values are all equal. Equal rows give exactly theirs."""
-    first = _standardised(values(logits[0]))
-    if first is None:
-        return None
-
-    def beyond_first(start: int) -> Floats | None:
-        total = np.zeros_like(first)
-        for run in logits[start : start + TOGETHER]:
-            row = _standardised(values(run))
-            if row is None:
-                return None
-            row -= first
-            total += row
-        return total
-
-    total = np.zeros_like(first)
-    for part in in_threads(beyond_first, range(0, len(logits), TOGETHER)):
-        if part is None:
-            return None
-        total += part
-    return first + total / len(logits)
-
-
-def _square_distance(run: NDArray[Any], values: Callable[[NDArray[Any]], Floats], middle: Floats) -> float:
-    row = _standardised(values(run))
-    return math.nan if row is None else float(np.square(row - middle).sum())
-
-
-def _standardised(row: Floats) -> Floats | None:
-    """Shift a row to mean 0 and scale it to length 1; None where all its values are equal."""
-    shifted = row - row[0]  # equal values must become exactly 0, which subtracting their rounded mean does not promise
-    size = max(float(shifted.max()), -float(shifted.min()))
-    if size == 0.0:
-        return None
-    shifted /= size  # so that no square underflows
-    shifted -= shifted.mean()
-    shifted /= math.sqrt(float(np.square(shifted).sum()))
-    return shifted
-
-
-def _order_of_32_bits(row: Floats) -> NDArray[np.int64]:
-    """`argsort(kind="stable")` of numbers that float32 holds: value and position sorted as one number of 64 bits."""
-    bits = (row + 0.0).astype(np.float32).view(np.int32)  # adding 0 makes -0 equal 0
-    rising = np.where(bits < 0, bits ^ np.int32(2**31 - 1), bits).astype(np.int64)  # floats below 0 rise as bits fall
-    return np.sort((rising << 32) + np.arange(len(row))) & (2**32 - 1)
+def _order(row: NDArray[Any]) -> NDArray[np.int64]:
+    """`argsort(kind="stable")`; of what float32 holds, value and position are sorted as one number of 64 bits."""
+    if (row.dtype.itemsize > 2 and row.dtype != np.float32) or len(row) >= 2**32:
+        return _stable_order(row.astype(np.float64))
+    bits = (row.astype(np.float32) + np.float32(0)).view(np.int32)  # adding 0 makes -0 equal 0
+    bits ^= (bits >> 31) & np.int32(2**31 - 1)  # floats below 0 rise as their bits fall
+    both = (bits.astype(np.int64) << 32) | np.arange(len(row))
+    both.sort()
+    return both & (2**32 - 1)
 
 
 def _stable_order(row: Floats) -> NDArray[np.intp]:

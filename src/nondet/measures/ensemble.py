@@ -6,7 +6,7 @@ Source: Summers & Dinneen, ICML 2021.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,8 +65,7 @@ def ensemble_accuracy_delta_by_run(outputs: ArrayLike, labels: ArrayLike) -> Flo
     Raises:
         BadInput: see `checked`.
     """
-    logits, truth = checked(outputs, labels)
-    return 100.0 * _mean_by_run(logits, lambda tile, part: accuracy_gains(tile, truth[part]))
+    return gains_by_run(*checked(outputs, labels), names=("accuracy",))["accuracy"]
 
 
 def ensemble_cross_entropy_delta(outputs: ArrayLike, labels: ArrayLike) -> float:
@@ -101,9 +100,7 @@ def ensemble_cross_entropy_delta_by_run(outputs: ArrayLike, labels: ArrayLike) -
     Raises:
         BadInput: see `checked`.
     """
-    logits, _ = checked(outputs, labels)
-    rows = _mean_by_run(logits, lambda tile, _: log_overlaps(tile))
-    return np.minimum(0.0, rows)  # rounding could leave 1e-17
+    return gains_by_run(*checked(outputs, labels), names=("cross_entropy",))["cross_entropy"]
 
 
 def _groups(runs: int) -> list[Integers]:
@@ -114,19 +111,33 @@ def _groups(runs: int) -> list[Integers]:
     return np.array_split(dealt, -(-runs // GROUP))
 
 
-def _mean_by_run(logits: NDArray[Any], gains: Callable[[Floats, slice], NDArray[Any]]) -> Floats:
-    """Mean over examples and partners, `(N,)`, of what `gains` sums over them for a part of the examples."""
-    runs, examples, classes = logits.shape
+def gains_by_run(
+    logits: NDArray[Any],
+    truth: Integers,
+    predicted: Integers | None = None,
+    names: Sequence[str] = ("accuracy", "cross_entropy"),
+) -> dict[str, Floats]:
+    """Both deltas by run, `(N,)`, by name, in one pass over what `checked` returns; predictions `(N, n)`, if known."""
+    runs, count, classes = logits.shape
     groups = _groups(runs)
     step = max(1, min(LONGEST, TILE // (len(groups[0]) * classes)))
-    parts = [(group, slice(start, start + step)) for group in groups for start in range(0, examples, step)]
+    parts = [(group, slice(start, start + step)) for group in groups for start in range(0, count, step)]
 
-    def work(part: tuple[Integers, slice]) -> NDArray[Any]:
+    def work(part: tuple[Integers, slice]) -> list[NDArray[Any]]:
+        group, examples = part
+        tile = logits[:, examples][group].astype(np.float64, order="C", copy=False)
+        chosen = tile.argmax(axis=-1) if predicted is None else predicted[:, examples][group]
         with np.errstate(under="ignore", over="ignore"):  # what leaves the range is negligible, or worked out again
-            return gains(logits[part].astype(np.float64, order="C"), part[1])
+            first = [accuracy_gains(tile, truth[examples], chosen)] if "accuracy" in names else []
+            return [*first, log_overlaps(tile, chosen)] if "cross_entropy" in names else first
 
-    total, partners = np.zeros(runs), np.empty(runs)
+    total, partners = np.zeros((len(names), runs)), np.empty(runs)
     for (group, _), sums in zip(parts, in_threads(work, parts), strict=True):
-        total[group] += sums
+        total[:, group] += sums
         partners[group] = len(group) - 1
-    return total / (partners * examples)
+    found = dict(zip(names, total / (partners * count), strict=True))
+    if "accuracy" in found:
+        found["accuracy"] *= 100.0
+    if "cross_entropy" in found:
+        found["cross_entropy"] = np.minimum(0.0, found["cross_entropy"])  # rounding could leave 1e-17
+    return found

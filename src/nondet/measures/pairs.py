@@ -1,11 +1,14 @@
 """Ensembles of all pairs of the runs in an array that fits in memory: what one core works on at a time."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nondet.measures.arrays import UNTHREADED
+from nondet.measures.variability import at
 from nondet.stats.values import Floats, Integers
 
 Flags = NDArray[np.bool_]
@@ -13,22 +16,21 @@ Flags = NDArray[np.bool_]
 BLOCK = 2**17  # pairs of runs x examples worked on at once, in 16 bits, so that each core's cache holds them
 FARTHEST = 2**14 - 1  # steps from 0 of the farthest margins, so that the sum of two is within 16 bits
 WIDEST, DEPTH = 64, 16  # runs and examples in a block of overlaps: half a MiB
-UNTHREADED = 2**18  # multiplications up to which OpenBLAS stays in one thread, so that no result depends on its number
 TINY = 1e-290  # a product of overlaps below this has lost digits
 
 
-def accuracy_gains(tile: Floats, truth: Integers) -> NDArray[Any]:
-    """Gains of each run's ensembles, `(N,)`, in right answers, for `tile` (N, t, c)."""
-    chosen = tile.argmax(axis=-1)  # (N, t)
-    alone = np.count_nonzero(chosen == truth, axis=1)
+def accuracy_gains(tile: Floats, truth: Integers, chosen: Integers) -> NDArray[Any]:
+    """Gains of each run's ensembles, `(N,)`, in right answers, for `tile` (N, t, c) and its largest `chosen` (N, t)."""
+    right: Flags = chosen == truth
+    alone, votes = right.sum(axis=1), right.sum(axis=0)
     split: Flags = (chosen != chosen[0]).any(axis=0)  # elsewhere the ensembles predict what all runs do: no gain
-    together = _right_together(tile[:, split], truth[split])
-    together += (len(tile) - 1) * np.count_nonzero(chosen[0, ~split] == truth[~split])
+    together = right @ votes - alone  # with the partners that are right too
+    together += _right_with_a_wrong_one(tile[:, split], truth[split], chosen[:, split])
     return (2 * together - (len(tile) - 2) * alone - alone.sum()) / 2
 
 
-def _right_together(tile: Floats, truth: Integers) -> Integers:
-    """Right answers of each run's ensembles, `(N,)`, for `tile` (N, t, c).
+def _right_with_a_wrong_one(tile: Floats, truth: Integers, chosen: Integers) -> Integers:
+    """Right answers of each run's ensembles, `(N,)`, of whose members one at least is wrong, for `tile` (N, t, c).
 
     An ensemble is right where all its margins are below 0, a margin being a class's logit minus the label's. They are
     added in 16 bits; where the largest is closer to 0 than rounding could move it, the sums are compared in float64.
@@ -37,85 +39,84 @@ def _right_together(tile: Floats, truth: Integers) -> Integers:
     counts = np.zeros(runs, dtype=np.int64)
     if not examples:
         return counts
-    margins, limits = _margins(tile, truth)  # (c - 1, N, t), (N,)
-    height = min(runs, max(1, BLOCK // examples))
-    room = np.empty((2, height, examples), dtype=np.int16)
-    for start in range(0, runs, height):
-        stop = min(start + height, runs)
-        for run in range(stop - 1):
-            later = slice(max(start, run + 1), stop)
-            largest = _largest_sums(margins, run, later, room)  # (m, t)
-            limit = max(limits[run], limits[later].max())
-            right: Flags = largest < -limit
-            near: Flags = largest <= limit
-            if np.count_nonzero(near) > np.count_nonzero(right):
-                partner, example = np.divmod(np.flatnonzero(near != right), examples)
-                sums = tile[run, example] + tile[later][partner, example]
-                right[partner, example] = sums.argmax(axis=-1) == truth[example]
-            answers = np.bitwise_count(np.packbits(right, axis=1)).sum(axis=1, dtype=np.int64)
-            counts[run] += answers.sum()
-            counts[later] += answers
+    margins, limit = _margins(tile, truth)  # (c - 1, t, N)
+    right = np.ascontiguousarray((chosen == truth).T)  # (t, N)
+    wrong_example, wrong_run = np.nonzero(~right)
+    step = max(1, BLOCK // runs)
+    room = np.empty((2, step, runs), dtype=np.int16)
+    for start in range(0, len(wrong_run), step):
+        run, example = wrong_run[start : start + step], wrong_example[start : start + step]
+        largest, sums = room[:, : len(run)]  # over classes, of a wrong run's margin plus each run's: (m, N)
+        for number, margin in enumerate(margins):
+            into = sums if number else largest
+            np.take(margin, example, axis=0, out=into, mode="clip")  # a mode that needs no other buffer
+            into += margin[example, run][:, None]
+            if number:
+                np.maximum(largest, sums, out=largest)
+        found: Flags = largest < -limit
+        near: Flags = largest <= limit
+        if np.count_nonzero(near) > np.count_nonzero(found):
+            place, partner = np.nonzero(near != found)
+            at, one = example[place], run[place]
+            both = (tile[one, at] + tile[partner, at]).argmax(axis=-1) == truth[at]
+            found[place, partner] = both & (chosen[one, at] != chosen[partner, at])
+        answers = np.bitwise_count(np.packbits(found, axis=1)).sum(axis=1, dtype=np.int64)
+        counts += np.bincount(run, answers, runs).astype(np.int64)
+        found &= right[example]  # each pair of two wrong runs is met twice, another once
+        counts += found.sum(axis=0)
     return counts
 
 
-def _margins(tile: Floats, truth: Integers) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Each class's logit minus the label's, in steps, `(c - 1, N, t)`; and how far from 0 sums are sure, `(N,)`.
+def _margins(tile: Floats, truth: Integers) -> tuple[NDArray[np.int16], int]:
+    """Each class's logit minus the label's, in steps, `(c - 1, t, N)`; and how far from 0 the sum of two is sure.
 
-    The sum of two runs' margins has the right sign if it is further from 0 than both runs' limits. Margins beyond the
-    range keep its end: where that could change a sign, the sum is near 0. Whole numbers are four steps each, and one
-    step makes the ensembles' ties what they are: lost to a lower class, won from a higher one.
+    Margins beyond the range keep its end: where that could change a sign, the sum is near 0. Whole numbers are four
+    steps each, and one step makes the ensembles' ties what they are: lost to a lower class, won from a higher one.
     """
     label = truth[:, None]  # (t, 1)
     others: Integers = np.arange(tile.shape[-1] - 1, dtype=np.int64)
     others = others + (others >= label)  # (t, c - 1)
     margins = np.take_along_axis(tile, others[None], axis=-1)
     margins -= np.take_along_axis(tile, label[None], axis=-1)
-    size = np.abs(tile).max(axis=(1, 2))
-    if size.max() < 2**50 and (np.rint(tile) == tile).all():
+    size = float(np.abs(tile).max())
+    if size < 2**50 and (np.rint(tile) == tile).all():
         margins *= 4
         margins += np.where(others < label, 1, -1)
-        limits = np.ones(len(tile))
+        limit = 1.0
     else:
         step = float(np.median(np.abs(margins).max(axis=(1, 2)))) / FARTHEST or 1.0  # of most runs, whatever one does
         margins /= step
-        limits = 1 + 2.0**-50 * (size / step)  # half a step of rounding each, and that of the logits' sums in float64
+        limit = 1 + 2.0**-50 * (size / step)  # half a step of rounding each, and that of the logits' sums in float64
     np.clip(np.rint(margins, out=margins), -FARTHEST, FARTHEST, out=margins)
-    limits = np.minimum(np.ceil(limits), 2 * FARTHEST).astype(np.int16)
-    return np.ascontiguousarray(margins.transpose(2, 0, 1), dtype=np.int16), limits
+    return np.ascontiguousarray(margins.transpose(2, 1, 0), dtype=np.int16), min(math.ceil(limit), 2 * FARTHEST)
 
 
-def _largest_sums(margins: NDArray[np.int16], run: int, later: slice, room: NDArray[np.int16]) -> NDArray[np.int16]:
-    """The largest over classes of a run's margin plus a later run's, `(m, t)`, in `room` for two such arrays."""
-    largest, sums = room[:, : later.stop - later.start]
-    np.add(margins[0, run], margins[0, later], out=largest)
-    for margin in margins[1:]:
-        np.add(margin[run], margin[later], out=sums)
-        np.maximum(largest, sums, out=largest)
-    return largest
-
-
-def log_overlaps(tile: Floats) -> Floats:
+def log_overlaps(tile: Floats, chosen: Integers) -> Floats:
     """Sum over partners and examples of the logarithm of the overlap, `(N,)`, for `tile` (N, t, c), overwritten.
 
     The overlap of a and b is the inner product of `exp(a / 2)` and `exp(b / 2)`, each scaled to length 1: exponentials
     are taken once per run, not once per pair. Of equal rows one is worked out, and they overlap by exactly 1.
     """
-    tile -= tile.max(axis=-1, keepdims=True)
+    tile -= at(tile, chosen)
     tile /= 2
     unit = np.exp(tile)
     length = np.sqrt(np.square(unit).sum(axis=-1, keepdims=True))  # from 1 to sqrt(c)
     unit /= length
-    tile -= np.log(length)  # unit = exp(tile), but for what underflows
-    numbers: dict[bytes, int] = {}
-    which = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in tile])  # (N,): equal rows' number
+    which = _equal_rows(tile)
     _, first, copies = np.unique(which, return_index=True, return_counts=True)
-    unit, logs = np.ascontiguousarray(unit[first].transpose(1, 0, 2)), tile.transpose(1, 0, 2)  # (t, D, c), (t, N, c)
+    unit = np.ascontiguousarray((unit if len(first) == len(unit) else unit[first]).transpose(1, 0, 2))  # (t, D, c)
     sums = np.zeros(len(first))
     width = min(WIDEST, max(1, math.isqrt(UNTHREADED // tile.shape[-1])))
     blocks = [slice(start, start + width) for start in range(0, len(first), width)]
+
+    def lost(part: slice, ours: Integers, theirs: Integers) -> Floats:
+        """The same of some examples and pairs, `(p,)`, in logarithms, where exponentials have lost digits."""
+        logs = tile[:, part] - np.log(length[:, part])
+        return _log_sum_exp(logs[first[ours]] + logs[first[theirs]]).sum(axis=1)
+
     for number, ours in enumerate(blocks):
         for theirs in blocks[number:]:
-            pairs = _block(unit[:, ours], unit[:, theirs], logs, first[ours], first[theirs])
+            pairs = _block(unit, ours, theirs, lost)
             if ours == theirs:
                 np.fill_diagonal(pairs, 0.0)
             else:
@@ -124,22 +125,31 @@ def log_overlaps(tile: Floats) -> Floats:
     return sums[which]
 
 
-def _block(ours: Floats, theirs: Floats, logs: Floats, our_runs: Integers, their_runs: Integers) -> Floats:
-    """Sum over examples of the logarithms of the overlaps of rows `(t, a, c)` with others `(t, b, c)`: `(a, b)`.
+def _equal_rows(tile: Floats) -> Integers:
+    """The number of each of the rows `(N,)`, the same for equal ones; only rows of equal sums can be."""
+    numbers: dict[Any, int] = {}
+    sums = tile.sum(axis=(1, 2))
+    several = {value for value, times in zip(*np.unique(sums, return_counts=True), strict=True) if times > 1}
+    keys = ((value, row.tobytes() if value in several else b"") for value, row in zip(sums, tile, strict=True))
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
-    `logs` (t, N, c) are the rows' logarithms, by run, for overlaps that would underflow.
+
+def _block(unit: Floats, ours: slice, theirs: slice, lost: Callable[[slice, Integers, Integers], Floats]) -> Floats:
+    """Sum over examples of the logarithms of the overlaps of some rows of `unit` (t, D, c) with others: `(a, b)`.
+
+    `lost` gives these, of some examples, for pairs whose overlaps underflow.
     """
-    total = np.zeros((ours.shape[1], theirs.shape[1]))
+    left, right = unit[:, ours], unit[:, theirs].transpose(0, 2, 1)
+    total = np.zeros((left.shape[1], right.shape[2]))
     room = np.empty((DEPTH, *total.shape))
-    for start in range(0, len(ours), DEPTH):
-        part = slice(start, min(start + DEPTH, len(ours)))
-        overlaps = np.matmul(ours[part], theirs[part].transpose(0, 2, 1), out=room[: part.stop - start])
+    for start in range(0, len(unit), DEPTH):
+        part = slice(start, min(start + DEPTH, len(unit)))
+        overlaps = np.matmul(left[part], right[part], out=room[: part.stop - start])
         product = overlaps.prod(axis=0)  # one logarithm for several examples
-        lost: Flags = product < TINY
-        if lost.any():
-            product[lost] = 1.0
-            a, b = np.nonzero(lost)
-            total[lost] += _log_sum_exp(logs[part, our_runs[a]] + logs[part, their_runs[b]]).sum(axis=0)
+        if product.min() < TINY:
+            a, b = np.nonzero(product < TINY)
+            product[a, b] = 1.0
+            total[a, b] += lost(part, ours.start + a, theirs.start + b)
         total += np.log(product, out=product)
     return total
 
