@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -131,6 +132,10 @@ def test_alike_table(nondet: Nondet, six: Path) -> None:
     assert ran.code == 0
     for text in ("shuffle / bit", "shuffle@1 / bit@1", "80 % interval", "at a margin of 2", "Left out: init+shuffle@1"):
         assert text in " ".join(ran.out.split())
+    lines = ran.out.splitlines()
+    (place,) = (number for number, line in enumerate(lines) if line.startswith("shuffle / bit "))
+    assert re.match(r"( +\S+ to \S+)+$", lines[place + 1]), "the ratios' intervals, in a row of their own"
+    assert "\\n" not in ran.out
 
 
 def test_effects_are_the_measures(six: Path) -> None:

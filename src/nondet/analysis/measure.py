@@ -52,7 +52,7 @@ def measure(
     kept, copies = distinct(name, range(1, answers.runs + 1), _digests(answers), classes)
     if copies:
         answers = Answers(_only(answers.outputs, kept), answers.labels)
-    return measured(CLASSIFICATION.figures, answers, failed, examples, copies, name)
+    return measured(CLASSIFICATION.figures, answers, failed, examples, copies)
 
 
 def _digests(answers: Answers) -> list[str]:

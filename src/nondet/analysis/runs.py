@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -93,7 +93,8 @@ class Runs:
 
     def measure(self, drawn: bool = False) -> Measures:
         """Every figure of these runs. drawn: with errors for other test examples too."""
-        return measured(self.kind.figures, self.answers, len(self.failed), drawn, name=self.name)
+        name = self.condition.name if isinstance(self.condition, Condition) else self.name
+        return measured(self.kind.figures, self.answers, len(self.failed), drawn, name=name)
 
     def scores(self) -> dict[str, np.ndarray]:
         """Each score of the kind by name, `(N,)`."""
@@ -270,8 +271,11 @@ class OpenStudy:
             self._runs[name] = self.reader.runs(chosen_condition(self.study, name))
         return self._runs[name]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self.conditions)
+
+    def __repr__(self) -> str:
+        return f"<study {self.folder} of {self.study.identity['name']}: {', '.join(self.conditions)}>"
 
 
 def open_study(folder: str | Path) -> OpenStudy:

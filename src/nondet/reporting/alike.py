@@ -17,13 +17,15 @@ def head(found: Alike, group: Group) -> tuple[str, ...]:
 
 
 def rows(group: Group) -> list[tuple[str, ...]]:
-    """The table's cells: for each pair and metric the ratio, the verdict and the ratio's interval."""
+    """The table's cells: for each pair two rows, with the ratio and the verdict, and with the ratio's interval."""
     by_place = {(p.a, p.b, p.metric): p for p in group.pairs}
     names = [metric.name for metric in group.metrics]
     p_values = {test.metric: f"{test.p_holm:.2g}" for test in group.omnibus}
     table = [("all the same? p =", *(p_values.get(name, "") for name in names))]
     for a, b in dict.fromkeys((p.a, p.b) for p in group.pairs):
-        table.append((f"{a} / {b}", *(_cell(by_place.get((a, b, name))) for name in names)))
+        of_metrics = [by_place.get((a, b, name)) for name in names]
+        table.append((f"{a} / {b}", *map(_ratio, of_metrics)))
+        table.append(("", *map(_interval, of_metrics)))
     return table
 
 
@@ -50,11 +52,14 @@ def _sentence(found: Alike, group: Group) -> str:
     return f"From epoch {group.onset} on, {text[0].lower()}{text[1:]}" if group.onset else text
 
 
-def _cell(pair: Pair | None) -> str:
-    if pair is None or pair.ratio is None:
-        return f"none {VERDICTS[pair.verdict]}" if pair else ""
-    interval = f"\n{_number(pair.low)} to {_number(pair.high)}" if pair.low is not None else ""
-    return f"{_number(pair.ratio)} {VERDICTS[pair.verdict]}{interval}"
+def _ratio(pair: Pair | None) -> str:
+    if pair is None:
+        return ""
+    return f"{'none' if pair.ratio is None else _number(pair.ratio)} {VERDICTS[pair.verdict]}"
+
+
+def _interval(pair: Pair | None) -> str:
+    return "" if pair is None or pair.low is None else f"{_number(pair.low)} to {_number(pair.high)}"
 
 
 def _number(value: float | None) -> str:

@@ -64,9 +64,9 @@ def head(figures: Sequence[Figure], first: str = "condition") -> tuple[str, ...]
     return (first, "runs", *(figure.title for figure in columns(figures)))
 
 
-def measured_row(measures: Measures, name: str = "outputs") -> tuple[str, ...]:
-    """The cells of outputs that no study made."""
-    return (name, str(measures.runs), *cells(measures.figures, measures))
+def measured_row(measures: Measures) -> tuple[str, ...]:
+    """The cells of a condition's runs, or of outputs that no study made."""
+    return (measures.name, str(measures.runs), *cells(measures.figures, measures))
 
 
 def cells(figures: Sequence[Figure], m: Measures | None) -> tuple[str, ...]:
