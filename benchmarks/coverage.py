@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from nondet.measures.figures import DISTANCE_FROM, GROUP, Figure, uncertainties
 from numpy.typing import NDArray
 
 from nondet.measures import by_example
-from nondet.measures.figures import DISTANCE_FROM, GROUP, Figure, uncertainties
 from nondet.measures.variance import variance_by_run, variance_uncertainty
 from nondet.stats import intervals as errors
 from nondet.stats.intervals import Uncertainty

@@ -73,7 +73,7 @@ def test_pictures_of_a_study(study: Path) -> None:
     found, why = pictures_of(opened, [0])
     assert found == {}
     assert "is code and was not run" in why
-    assert pictures_of(opened, [0, 3], run_task_file=True) == (
+    assert pictures_of(opened, [0, 3], run_task=True) == (
         {},
         "the inputs of this task are no pictures of one or three channels",
     )
@@ -86,7 +86,7 @@ def test_reasons(study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     mnist = replace(opened, request={**opened.request, "task": "mnist"})
     assert "the data of mnist are not on this machine" in pictures_of(mnist, [0])[1]
     gone = replace(opened, request={**opened.request, "task": str(tmp_path / "gone.py")})
-    assert "cannot read" in pictures_of(gone, [0], run_task_file=True)[1]
+    assert "cannot read" in pictures_of(gone, [0], run_task=True)[1]
     assert "does not say what made it" in pictures_of(replace(opened, request={}), [0])[1]
     odd = replace(opened, request={"task": "digits", "hostile": 1})
     assert "must say what was trained as nondet writes it" in pictures_of(odd, [0])[1]

@@ -120,7 +120,7 @@ def run(
         say=say or _quiet,
         measure=_measured,
     )
-    return OpenStudy(study)
+    return OpenStudy(study, getattr(request, "given", None))
 
 
 def _measured(study: Study, condition: Any) -> Measures | None:
@@ -159,7 +159,7 @@ def compare(
     a: Given,
     b: Given,
     *others: Given,
-    labels: Path | ArrayLike | None = None,
+    labels: str | Path | ArrayLike | None = None,
     columns: Sequence[str] = (),
     margin: float | None = None,
     level: float = 0.05,
@@ -197,7 +197,7 @@ def plan(
     power: float = 0.8,
     level: float = 0.05,
     metric: str | None = None,
-    labels: Path | ArrayLike | None = None,
+    labels: str | Path | ArrayLike | None = None,
     columns: Sequence[str] = (),
     say: Callable[[str], None] = _quiet,
 ) -> Plan:
@@ -271,6 +271,7 @@ def stabilize(
     broken: str = "stop",
     device: str = "auto",
     run_task: bool = False,
+    task: Task | None = None,
     say: Callable[[str], None] | None = None,
     on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Stabilized:
@@ -281,6 +282,7 @@ def stabilize(
         runs: of each of the two studies. cycles: members of an accelerated ensemble.
         folder: of the two studies; `studies/TASK-stabilize` if left out.
         run_task: of a study whose task is a file: whether that file may be run, for the study's models are made by it.
+        task: of a study whose task is a `Task` of a program: that task, unless `run` has just made the study of it.
     """
     from nondet.analysis.remedies import stabilize as remedies
     from nondet.analysis.runs import OpenStudy
@@ -289,7 +291,8 @@ def stabilize(
     from nondet.study.provenance import set_up_process
 
     set_up_process()
-    named = target.folder if isinstance(target, OpenStudy) else target
+    opened = target if isinstance(target, OpenStudy) else None
+    named = opened.folder if opened else target
     where = None if data is None else str(data)
     assignments = {name: str(value) for name, value in (recipe or {}).items()}
     request = request_of(named, assignments=assignments, device=device, data=where, model=model, broken=broken)
@@ -302,13 +305,17 @@ def stabilize(
 
     return remedies.stabilize(
         request.task,
-        is_task=request.is_task,
+        is_task=request.is_task and not opened,
         folder=Path("studies") / f"{request.name}-stabilize" if folder is None else Path(folder),
         assignments=request.assignments,
         recipe_of=request.recipe,
         train=train,
         problem_of=lambda study: session.problem_of(
-            study, device, where, run_task=run_task or request.is_task, task=request.given
+            study,
+            device,
+            where,
+            run_task=run_task or (request.is_task and not opened),
+            task=request.given or task or (opened.task if opened else None),
         ),
         cycles=cycles,
         on_progress=on_progress,
@@ -322,20 +329,21 @@ def report(
     condition: str = "",
     data: str | None = None,
     run_task: bool = False,
+    task: Task | None = None,
 ) -> Path:
     """Write a study's page: one HTML file with its table and pictures, which needs no network. Returns its path.
 
     Args:
         path: the file to write; `report.html` in the study's folder if left out.
         condition: whose most unstable examples are shown. data: the folder of the task's data, for their pictures.
-        run_task: whether a task file of your own may be run, which reads the pictures.
+        run_task: whether a task file of your own may be run, which reads the pictures. task: as for `stabilize`.
     """
     from nondet.analysis.results import read_results
     from nondet.reporting.page import write_page
 
     opened = _opened(study)
     file = opened.folder / "report.html" if path is None else Path(path)
-    write_page(read_results(opened.study), file, condition, data, run_task=run_task)
+    write_page(read_results(opened.study), file, condition, data, run_task=run_task, task=task or opened.task)
     return file
 
 

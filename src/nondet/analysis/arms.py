@@ -26,9 +26,9 @@ from nondet.study.names import own_names
 from nondet.study.record import load
 from nondet.study.study import Study
 
-Given = str | Path | OpenStudy | Runs | tuple[ArrayLike, ArrayLike]
-"""What names an arm: a study's folder, `STUDY:condition`, a file or folder of outputs; or a study, runs, or a pair of
-outputs and labels."""
+Given = str | Path | OpenStudy | Runs | tuple[ArrayLike, ArrayLike] | NDArray[Any]
+"""What names an arm: a study's folder, `STUDY:condition`, a file or folder of outputs; or a study, runs, a pair of
+outputs and labels, or outputs alone beside labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class Arm:
 
 def read_arms(
     names: Sequence[Given],
-    labels: Path | ArrayLike | None = None,
+    labels: str | Path | ArrayLike | None = None,
     metric: str | None = None,
     columns: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
@@ -99,10 +99,12 @@ def read_arms(
     """
     if columns and not any(isinstance(name, str | Path) and is_table(Path(name)) for name in names):
         raise BadInput(f"--columns is for tables, .csv or .parquet (got {', '.join(map(str, names))}); leave it out")
-    given = read_labels(labels) if isinstance(labels, Path) else None if labels is None else np.asarray(labels)
+    given = (
+        read_labels(Path(labels)) if isinstance(labels, str | Path) else None if labels is None else np.asarray(labels)
+    )
     arms: list[Arm] = []
-    for name in names:
-        arm = _read(name, given, metric, columns, say)
+    for number, name in enumerate(names, 1):
+        arm = _read(name, f"outputs {number}", given, metric, columns, say)
         if arms:
             _check_same_test(arms[0], arm)
         arms.append(arm)
@@ -110,16 +112,25 @@ def read_arms(
 
 
 def _read(
-    name: Given, labels: NDArray[Any] | None, metric: str | None, columns: Sequence[str], say: Callable[[str], None]
+    name: Given,
+    nameless: str,
+    labels: NDArray[Any] | None,
+    metric: str | None,
+    columns: Sequence[str],
+    say: Callable[[str], None],
 ) -> Arm:
     if isinstance(name, tuple):
-        return _of_outputs("outputs", name[0], np.asarray(name[1]), metric)
+        return _of_outputs(nameless, name[0], np.asarray(name[1]), metric)
     if isinstance(name, Runs):
         if name.study is None:
             return _of_outputs(name.name, name.outputs, name.labels, metric)
         return _with_labels(_of_runs(name.study, name, metric), labels)
     if isinstance(name, OpenStudy):
         return _with_labels(_of_runs(name.study, name[""], metric), labels)
+    if not isinstance(name, str | Path):
+        if labels is None:
+            raise BadInput("labels are needed beside outputs (got none); give (outputs, labels), or labels=")
+        return _of_outputs(nameless, name, labels, metric)
     if not str(name):
         raise BadInput("an arm must be a study, STUDY:condition, or outputs (got an empty name); name one")
     path, condition = Path(name), None

@@ -13,6 +13,8 @@ from nondet.kinds import kind_of
 
 if TYPE_CHECKING:
     from nondet.study.study import Study
+    from nondet.tasks.task import Task
+    from nondet.training.problem import Problem
 
 SIDE = 96
 """Pixels: smaller pictures are enlarged by the largest whole factor that keeps their longer side within this."""
@@ -45,25 +47,32 @@ def picture(example: Any) -> bytes | None:
 
 
 def pictures_of(
-    study: Study, indices: Sequence[int], data: str | None = None, *, run_task_file: bool = False
+    study: Study,
+    indices: Sequence[int],
+    data: str | None = None,
+    *,
+    run_task: bool = False,
+    task: Task | None = None,
 ) -> tuple[dict[int, bytes], str]:
     """The pictures of these test examples by index, as PNG bytes, and the reason in words where there are none.
 
     The study keeps no inputs: its task reads them again, from `data` where that is given. Nothing is fetched: a data
     set that is not on this machine is a reason. A user's own task file is code, and a study only names it, so it runs
-    only if `run_task_file` is true. Nothing is raised: a report does without pictures.
+    only if `run_task` is true. Nothing is raised: a report does without pictures.
 
     Args:
         study: any study.
         indices: test examples, counted from 0.
         data: the folder of the task's data, as for `nondet run`.
-        run_task_file: whether a task file that the study names may be run.
+        run_task: whether a task file that the study names may be run. task: it, where no file holds it.
     """
+    from nondet.running.session import problem_of
+
     if kind_of(study.identity).sampled:
         return {}, "a text has words, not pictures"
     try:
         _require_at_hand(study, data)
-        inputs = _test_inputs(study, indices, data, run_task_file)
+        inputs = _test_inputs(problem_of(study, "cpu", data, run_task=run_task, task=task), indices)
     except Exception as error:  # whatever a user's file or a damaged data set comes to
         known = isinstance(error, BadInput | Damaged)
         return {}, str(error) if known else f"the test inputs cannot be read ({type(error).__name__}: {error})"
@@ -108,13 +117,11 @@ def _require_at_hand(study: Study, data: str | None) -> None:
         raise BadInput(f"the data of {request.task} are not on this machine; give --data DIR")
 
 
-def _test_inputs(study: Study, indices: Sequence[int], data: str | None, run_task: bool) -> list[np.ndarray]:
+def _test_inputs(problem: Problem, indices: Sequence[int]) -> list[np.ndarray]:
     """The inputs of these examples as the task has them, float32 where they are floats."""
     import torch
 
-    from nondet.running.session import problem_of
-
-    inputs = problem_of(study, "cpu", data, run_task=run_task).test[0]
+    inputs = problem.test[0]
     if isinstance(inputs, torch.Tensor):
         chosen = inputs[list(indices)]
     else:

@@ -23,6 +23,7 @@ from nondet.study.design import Condition, Crossed
 from nondet.study.spec import RunSpec
 from nondet.study.store import Stored
 from nondet.study.study import Study
+from nondet.tasks.task import Task
 
 CURVES = "curves."
 DEFAULT = "all"
@@ -244,11 +245,12 @@ def chosen_condition(study: Study, name: str = "") -> Condition:
 class OpenStudy:
     """A study that was opened: `study["all"]` are the runs of a condition, `study.conditions` their names.
 
-    folder: where it stands. labels: of its test set.
+    folder: where it stands. labels: of its test set. task: what it is of, if a program gave a `Task` to `run`.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, task: Task | None = None) -> None:
         self.study = study
+        self.task = task
         self.folder: Path = study.folder
         self._runs: dict[str, Runs] = {}
 

@@ -50,7 +50,7 @@ def examples(
     opened = api.open(folder)
     found = api.unstable(opened[name], top)
     indices = [example.index for example in found.top] if pictures else []
-    pngs, why = pictures_of(opened.study, indices, data, run_task_file=run_task) if pictures else ({}, "")
+    pngs, why = pictures_of(opened.study, indices, data, run_task=run_task) if pictures else ({}, "")
     files = {index: (pictures or folder) / f"{index}.png" for index in pngs}
     for path in files.values():
         require_plain(path, "--pictures")

@@ -11,6 +11,7 @@ from nondet.analysis.runs import OpenStudy, chosen_condition
 from nondet.analysis.unstable import Example, Unstable, unstable
 from nondet.reporting.unstable import HEAD_CLASSES, class_rows, sentence
 from nondet.study.design import Condition
+from nondet.tasks.task import Task
 
 CARDS = 12
 ANSWERS = 4
@@ -52,12 +53,15 @@ class Cards:
     rows: list[tuple[str, ...]]
 
 
-def cards(results: Results, name: str = "", data: str | None = None, *, run_task: bool = False) -> Cards | None:
+def cards(
+    results: Results, name: str = "", data: str | None = None, *, run_task: bool = False, task: Task | None = None
+) -> Cards | None:
     """The section of a condition: the one called `name`, else `all`, else the last; None if no two runs differ in any.
 
     Args:
         data: the folder of the task's data.
-        run_task: whether a task file of the user's own may be run to read its pictures.
+        run_task: whether a task file of the user's own may be run to read its pictures. task: that of the study, where
+            no file holds it.
 
     Raises:
         BadInput: there is no condition of that name, or it has fewer than two runs that did not fail.
@@ -69,7 +73,7 @@ def cards(results: Results, name: str = "", data: str | None = None, *, run_task
     found = unstable(runs, results.study.identity["name"], CARDS)
     flipping = [example for example in found.top if example.disagreement > 0]
     indices = [example.index for example in flipping]
-    drawn, reason = pictures_of(results.study, indices, data, run_task_file=run_task) if indices else ({}, "")
+    drawn, reason = pictures_of(results.study, indices, data, run_task=run_task, task=task) if indices else ({}, "")
     return Cards(
         condition=condition.name,
         runs=found.runs,

@@ -23,13 +23,16 @@ from nondet.reporting.plots.svg import inline
 from nondet.reporting.targets import page_to_write
 from nondet.running import advice, until
 from nondet.study.study import Study
+from nondet.tasks.task import Task
 
 
-def page(results: Results, condition: str = "", data: str | None = None, *, run_task: bool = False) -> str:
+def page(
+    results: Results, condition: str = "", data: str | None = None, *, run_task: bool = False, task: Task | None = None
+) -> str:
     """The page of a study, as HTML.
 
     Args:
-        condition: whose most unstable examples are shown; see `cards`, also for `data` and `run_task`.
+        condition: whose most unstable examples are shown; see `cards`, also for the others.
 
     Raises:
         BadInput: there is no condition of that name, or it has fewer than two runs that did not fail.
@@ -56,7 +59,7 @@ def page(results: Results, condition: str = "", data: str | None = None, *, run_
         head=table.head(results.kind.figures),
         rows=table.rows(results),
         sections=[_shown(section) for section in figures.sections(results)],
-        unstable=cards(results, condition, data, run_task=run_task),
+        unstable=cards(results, condition, data, run_task=run_task, task=task),
         environment=[(name, str(value)) for name, value in study.environment.items()],
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
         commands=commands(study),
@@ -70,6 +73,7 @@ def write_page(
     data: str | None = None,
     *,
     run_task: bool = False,
+    task: Task | None = None,
     option: str = "path",
 ) -> int:
     """Write a study's page, whole or not at all; its size in bytes.
@@ -81,7 +85,7 @@ def write_page(
         BadInput: something else than a page of nondet stands there.
     """
     target = page_to_write(file, option)
-    text = page(results, condition, data, run_task=run_task).encode()
+    text = page(results, condition, data, run_task=run_task, task=task).encode()
     with undisturbed():
         write_file(target, text, replace=True)
     return len(text)

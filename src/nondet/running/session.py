@@ -11,7 +11,7 @@ from nondet.errors import BadInput, Stopped
 from nondet.io import signals as stopping
 from nondet.runners.base import Runner
 from nondet.running import until as until_rule
-from nondet.running.advice import go_on, require_consent
+from nondet.running.advice import go_on, printable, require_consent
 from nondet.running.asked import Asked
 from nondet.running.executors.base import Executor, Work
 from nondet.running.executors.choice import executor_called
@@ -94,6 +94,11 @@ def problem_of(
         raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
     request = Request.of(study.request)
     require_consent(study, request, data, run_task)
+    if task is None and not request.is_task:
+        raise BadInput(
+            f"{study.folder} is a study of the task {printable(request.task)!r} of a program, which no file holds; "
+            "give that task too, as in nondet.stabilize(study, task=task)"
+        )
     problem = replace(request, device=device, data=data or request.data, given=task).prepare()
     if not same_task(problem.identity, study.identity):
         raise BadInput(

@@ -276,11 +276,11 @@ def _require_same_task(old: Study, new: Study) -> None:
     if fields:
         changes = "; ".join(f"{k} is different: study={recipes[0].get(k)}, here={recipes[1].get(k)}" for k in fields)
         raise BadInput(f"{old.folder} was made with another recipe ({changes}); use the same, or {way_out}")
-    names = {"code": "file", "data": "data", "model": "model", "augment": "augmentation", "schedule": "schedule"}
+    names = {"code": "code", "data": "data", "model": "model", "augment": "augmentation", "schedule": "schedule"}
     for name, word in names.items():
         if theirs.get(name) != ours.get(name):
             raise BadInput(
-                f"{old.folder} was made with another {word}: that of task {ours['name']!r} has changed since"
+                f"the {word} of task {ours['name']!r} has changed since {old.folder} was made"
                 f"{_BY_ITSELF if name == 'data' else ''}; restore it, or {way_out}"
             )
 
