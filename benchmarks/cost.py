@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ def measure(name: str, data: Path | None) -> dict[str, Any]:
     folder = None if task == "digits" else str(data / "text" if task == "text" and data else data)
     problem = Request(task, fields, "cpu", folder, model).prepare()
     runs = [dict.fromkeys(problem.sources, FIXED_SEED)] * width
-    step = text.train_window if problem.recipe.bptt else classify.train_step
+    step = text.train_window if problem.recipe.bptt else partial(classify.train_step, problem.kind)
     engine: list[float] = []
     bare: list[float] = []
     with kernels():

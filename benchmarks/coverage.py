@@ -13,13 +13,15 @@ import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from nondet.measures.figures import DISTANCE_FROM, GROUP, Figure, uncertainties
 from numpy.typing import NDArray
 
 from nondet.measures import by_example
-from nondet.measures.variance import variance_by_run, variance_uncertainty
-from nondet.stats import intervals as errors
-from nondet.stats.intervals import Uncertainty
+from nondet.measures.answers import GROUP
+from nondet.measures.classification import FIGURES
+from nondet.measures.figure import Figure
+from nondet.measures.variance import variance_estimates
+from nondet.stats import intervals
+from nondet.stats.estimate import Estimate
 
 Array = NDArray[np.float64]
 RUNS = {5: 2000, 10: 2000, 20: 1000, 25: 1000, 100: 400}
@@ -52,6 +54,7 @@ OUTPUTS: dict[str, Callable[[np.random.Generator, Array, Array, int], Array]] = 
 }
 """Logits of s runs `(s, n, c)`, from what they share: a mean `(n, c)` and a direction `(n, c)`."""
 
+OF = {figure.name: figure for figure in FIGURES}
 PAIRS = ("disagreement", "correlation.pearson", "correlation.spearman")
 PAIRS += ("ensemble_delta.accuracy", "ensemble_delta.cross_entropy")
 
@@ -114,31 +117,34 @@ def studies(rng: np.random.Generator, model: str, runs: int, count: int, fixed: 
             yield np.stack([OUTPUTS[model](rng, m, e, runs) for m, e, _ in sets]), np.stack([s[2] for s in sets])
 
 
-def uncertain(z: Array, labels: NDArray[np.int64], fixed: bool) -> Iterator[dict[str, tuple[float, Uncertainty]]]:
-    """Every figure of each study, with its uncertainty."""
+def estimates(z: Array, labels: NDArray[np.int64], fixed: bool) -> Iterator[dict[str, Estimate]]:
+    """Every figure of each study, with its error and interval."""
     pairs = matrices(z, labels)
     rows = {name: mean_over_pairs(h) for name, h in pairs.items()}
     for s in range(len(z)):
         right = z[s].argmax(axis=2) == labels[s]
         accuracies = 100 * right.mean(axis=1)
-        totals, trainings = variance_by_run(right)
-        figures = {
-            "accuracy.mean": (accuracies.mean(), errors.mean_uncertainty(accuracies)),
-            "accuracy.sd": (accuracies.std(), Uncertainty(0.0, *errors.sd_interval(accuracies))),
-        }
+        found = {"accuracy.mean": intervals.mean_estimate(accuracies), "accuracy.sd": sd(accuracies)}
         for name, row in rows.items():
             matrix = pairs[name][s][:GROUP, :GROUP] if name in PAIRS[:3] else None
-            u = errors.pairwise_uncertainty(row[s], matrix=matrix, distance_from=DISTANCE_FROM.get(name))
-            figures[name] = row[s].mean(), u
-        values = {"total": totals.mean(), "test_set": (totals - trainings).mean(), "training": trainings.mean()}
-        for part, u in variance_uncertainty(right).items():
-            figures[f"accuracy_variance.{part}"] = values[part], u
+            found[name] = intervals.pairwise_estimate(row[s], matrix=matrix, distance_from=OF[name].origin)
+        found |= {f"accuracy_variance.{part}": e for part, e in variance_estimates(right).items()}
         if not fixed:
             added = added_by_examples(z[s][:GROUP], labels[s], right)
-            found = {name: Figure(v, u, added[name]) for name, (v, u) in figures.items()}
-            wide = uncertainties(found, EXAMPLES)
-            figures = {name: (v, wide[name]) for name, (v, _) in figures.items()}
-        yield figures
+            found = {name: widened(OF[name], e, added[name]) for name, e in found.items()}
+        yield found
+
+
+def sd(values: Array) -> Estimate:
+    """Without its bootstrap, which says nothing of coverage."""
+    return Estimate(float(values.std()), 0.0, *intervals.sd_interval(values))
+
+
+def widened(figure: Figure, e: Estimate, added: float) -> Estimate:
+    """The estimate for drawn examples, as the registry makes it."""
+    if figure.share:
+        return by_example.widened_share(e, added, EXAMPLES)
+    return by_example.widened(e, added, EXAMPLES, figure.origin)
 
 
 def added_by_examples(few: Array, labels: NDArray[np.int64], right: NDArray[np.bool_]) -> dict[str, float]:
@@ -163,30 +169,30 @@ def coverage_of_outputs(model: str, share: float, fixed: bool) -> dict[str, list
     """
     rng = np.random.Generator(np.random.Philox(1))
     by_runs = [
-        [u for part in studies(rng, model, runs, round(count * share), fixed) for u in uncertain(*part, fixed)]
+        [u for part in studies(rng, model, runs, round(count * share), fixed) for u in estimates(*part, fixed)]
         for runs, count in RUNS.items()
     ]
     weights = [runs for runs, found in zip(RUNS, by_runs, strict=True) for _ in found]
     every = [u for found in by_runs for u in found]
-    truth = {name: float(np.average([u[name][0] for u in every], weights=weights)) for name in every[0]}
+    truth = {name: float(np.average([u[name].value for u in every], weights=weights)) for name in every[0]}
     truth["accuracy.sd"] = truth["accuracy_variance.total"] ** 0.5
-    return {name: [held([u[name][1] for u in found], true) for found in by_runs] for name, true in truth.items()}
+    return {name: [held([u[name] for u in found], true) for found in by_runs] for name, true in truth.items()}
 
 
-def held(intervals: list[Uncertainty], truth: float) -> float:
-    return 100 * float(np.mean([u.low <= truth <= u.high for u in intervals]))
+def held(found: list[Estimate], truth: float) -> float:
+    return 100 * float(np.mean([e.low <= truth <= e.high for e in found]))
 
 
 def coverage_of_values(name: str, share: float) -> dict[str, list[float]]:
     """The same for the mean and the SD of one number per run."""
     rng = np.random.Generator(np.random.Philox(2))
     many = ONE_NUMBER[name](rng, (2000, 2000))
-    mean, sd = many.mean(), many.std()
+    mean, true_sd = many.mean(), many.std()
     result: dict[str, list[float]] = {"mean": [], "sd": []}
     for runs in RUNS:
         samples = ONE_NUMBER[name](rng, (round(VALUES * share), runs))
-        result["mean"].append(held([errors.mean_uncertainty(x) for x in samples], mean))
-        result["sd"].append(held([Uncertainty(0.0, *errors.sd_interval(x)) for x in samples], sd))
+        result["mean"].append(held([intervals.mean_estimate(x) for x in samples], mean))
+        result["sd"].append(held([sd(x) for x in samples], true_sd))
     return result
 
 

@@ -36,14 +36,14 @@ from typing import Any
 
 import torch
 
-from nondet.analysis import runs as trained
 from nondet.cli import main as cli
 from nondet.io.files import unsealed
-from nondet.running import session as runner
-from nondet.running.executors.processes import Helpers
-from nondet.running.request import Request
+from nondet.running.executors import processes
+from nondet.running.request import Request, runner_of
+from nondet.running.scheduler import make_missing
+from nondet.study.checks import unsound_runs, wrong_beside
 from nondet.study.disk import left_by_killed
-from nondet.study.record import load, train_missing
+from nondet.study.record import load
 from nondet.training.train import train_stack
 
 CLASSIFIER = """
@@ -187,7 +187,7 @@ class Disk:
         os.close(handle)
 
 
-class ForkedHelpers(Helpers):
+class ForkedHelpers(processes.Helpers):
     """Helpers that are forked and not started anew: what a helper does from its order on, without its imports."""
 
     fault: tuple[Fault, Path] | None = None
@@ -205,7 +205,7 @@ class ForkedHelpers(Helpers):
                         Disk(*self.fault)
                     study = load(Path(self.order["folder"]))
                     if os.getppid() == main:
-                        train_missing(study, Request.of(self.order["request"]).prepare(), poll_seconds=0.01)
+                        make_missing(study, runner_of(**self.order["arguments"]), poll_seconds=0.01)
                 os._exit(0)
             self.children.append(child)
 
@@ -288,7 +288,7 @@ class Campaign:
                 train_stack.__kwdefaults__["snapshot_seconds"] = -1.0
             words = self.words(kind, place)
             sys.argv = ["nondet", *words]
-            runner.Helpers = ForkedHelpers
+            processes.Helpers = ForkedHelpers
             helper = fault is not None and fault.helper
             ForkedHelpers.fault = (fault, self.folder / "hit") if fault and helper else None
             Disk(None if helper else fault, self.folder / "hit", seen)
@@ -330,7 +330,7 @@ class Campaign:
         whole = self.folder / f"{kind}.whole"
         try:
             study = load(place)
-            bad = trained.verify(study)[1] + trained.verify_beside(study)
+            bad = [*unsound_runs(study, study.store.keys()), *wrong_beside(study)]
             left = [*left_by_killed(place), *place.glob("evidence/*"), *place.glob("partial/*")]
             found["corrupt"] += len(bad) + len(left)
         except Exception:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from nondet.analysis.results import read_results
 from nondet.running.request import Request
+from nondet.running.scheduler import Watcher, make_missing
 from nondet.study import record as studies
 from nondet.study.design import conditions
-from nondet.study.provenance import environment, set_up_process
-from nondet.training.trial import fitting_width
+from nondet.study.provenance import set_up_process
 
 
 def main() -> None:
@@ -35,22 +35,21 @@ def main() -> None:
     set_up_process()
     fields = {"epochs": str(given.epochs)} | dict(pair.split("=", 1) for pair in given.set)
     request = Request("cifar10", fields, given.device, given.data, tf32=given.tf32)
-    problem = request.prepare()
-    fitting_width(problem, given.stack)
+    runner = request.runner()
+    width, _ = runner.width(given.stack)
     vary = ["shuffle", "bit", "all"]
-    wanted = conditions(vary, problem.sources, given.runs)
+    wanted = conditions(vary, runner.sources, given.runs)
     command = ["nondet", "run", "cifar10", f"--runs={given.runs}", *(f"--vary={v}" for v in vary)]
     command += [f"--stack={given.stack}", *request.words()]
-    where = environment(problem, given.stack)
-    study = studies.open_study(given.study, problem, where, wanted, command, request.as_dict())
+    study = studies.open_study(given.study, runner, runner.environment(width), wanted, command, request.as_dict())
     begin = time.monotonic()
 
     def on_epoch(run_epochs: int) -> None:
         print(f"{time.monotonic() - begin:.0f} s: {run_epochs} run-epochs of this stack", flush=True)
 
-    studies.train_missing(study, problem, on_epoch=on_epoch)
+    make_missing(study, runner, Watcher(on_epoch))
     studies.finish(study)
-    print(json.dumps(read_results(studies.load(given.study)).as_dict(), indent=2, allow_nan=False))
+    print(json.dumps(read_results(studies.load(given.study)).to_dict(), indent=2, allow_nan=False))
 
 
 if __name__ == "__main__":

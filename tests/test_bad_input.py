@@ -180,9 +180,9 @@ def test_a_study_of_another_recipe(refused: Refused, tiny: Path, study: Path) ->
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (("import nondet", "import nondet  # edited"), "file"),
-        (("default_rng(0)", "default_rng(1)"), "file"),
-        (("nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)", "nn.Linear(6, 3)"), "file"),
+        (("import nondet", "import nondet  # edited"), "code"),
+        (("default_rng(0)", "default_rng(1)"), "code"),
+        (("nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)", "nn.Linear(6, 3)"), "code"),
     ],
 )
 def test_an_edited_file_does_not_mix_with_its_old_runs(
@@ -190,7 +190,13 @@ def test_an_edited_file_does_not_mix_with_its_old_runs(
 ) -> None:
     """Whatever was edited in the file, a comment included, its runs are others."""
     before = sorted((study / "runs").iterdir())
-    refused("run", task_file(change, name="tiny"), "--study", study, words=(f"another {word}", "restore it"))
+    refused(
+        "run",
+        task_file(change, name="tiny"),
+        "--study",
+        study,
+        words=(f"the {word} of task", "has changed since", "restore it"),
+    )
     assert sorted((study / "runs").iterdir()) == before
 
 

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from nondet.kinds import Kind
     from nondet.measures.figure import Figure, Score
     from nondet.measures.measured import Measures
-    from nondet.sources import SOURCES, Source
+    from nondet.runners.base import Runner
+    from nondet.sources import SOURCES, Source, stream
     from nondet.stats.estimate import Estimate
     from nondet.study.design import Condition
+    from nondet.study.spec import Outcome
     from nondet.tasks.augment import Crop, Flip
     from nondet.tasks.task import Recipe, Task
 
@@ -40,9 +42,11 @@ _HOMES = {
     "kinds": ("Kind",),
     "measures.figure": ("Figure", "Score"),
     "measures.measured": ("Measures",),
-    "sources": ("SOURCES", "Source"),
+    "runners.base": ("Runner",),
+    "sources": ("SOURCES", "Source", "stream"),
     "stats.estimate": ("Estimate",),
     "study.design": ("Condition",),
+    "study.spec": ("Outcome",),
     "tasks.augment": ("Crop", "Flip"),
     "tasks.task": ("Recipe", "Task"),
 }
@@ -58,7 +62,9 @@ __all__ = [
     "Kind",
     "Measures",
     "OpenStudy",
+    "Outcome",
     "Recipe",
+    "Runner",
     "Runs",
     "Score",
     "Source",
@@ -75,6 +81,7 @@ __all__ = [
     "run",
     "show",
     "stabilize",
+    "stream",
     "unstable",
 ]
 

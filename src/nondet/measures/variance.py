@@ -2,8 +2,8 @@
 
 A run's accuracy is a mean over n test examples, so its variance over runs is a mean of the covariances of all n x n
 pairs of examples. The n variances among them are the test set's: were runs to differ on each example apart, they would
-be all there is, the accuracies' variance would shrink as 1 / n, and another test set would rank the runs anew. What a
-test set without end would still show is the mean covariance of two different examples: some runs are better.
+be all there is, the accuracies' variance would shrink as 1 / n, and another test set would rank the runs anew. What an
+infinitely large test set would still show is the mean covariance of two different examples: some runs are better.
 Source: Jordan, "On the Variance of Neural Network Training with respect to Test Sets and Distributions", ICLR 2024,
 arXiv:2304.01910, whose unbiased estimator of the variance with respect to the test distribution this is.
 """
@@ -31,8 +31,8 @@ class AccuracyVariance:
     Attributes:
         total: on this test set, unbiased (ddof = 1): N / (N - 1) times the square of the table's SD.
         test_set: what its being finite causes.
-        training: what a test set without end would show: mean over pairs of different examples of the covariance over
-            runs of their correctness. An unbiased estimate, so it can come out a little below 0.
+        training: what an infinitely large test set would show: mean over pairs of different examples of the covariance
+            over runs of their correctness. An unbiased estimate, so it can come out a little below 0.
         examples: n, the size of the test set.
 
     `test_set` and `training` are not numbers where there is one example.
