@@ -492,7 +492,7 @@ def test_a_control_that_is_not_zero_is_said_first(
     words = " ".join(ran.out.split())
     assert "the system's randomness" in words
     assert "state that one model leaves to the next" in words
-    assert "start again with a new --study" in words
+    assert "then start a new study" in words
     shown = nondet("show", folder, "--json")
     assert shown.code == 3
     control = shown.json["control"]

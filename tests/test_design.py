@@ -284,7 +284,7 @@ def test_until_is_said(nondet: Nondet, adaptive: Path, tmp_path: Path, tiny: Pat
         tmp_path / "s",
     )
     assert ran.code == 0
-    assert "so the rule does not hold; go on with a larger --limit." in " ".join(ran.out.split())
+    assert "so the rule does not hold; go on with a larger limit." in " ".join(ran.out.split())
     assert "2 runs of each condition, and the largest error is" in ran.err
     stopping = load(tmp_path / "s").until
     assert stopping is not None

@@ -95,7 +95,7 @@ def test_onset_and_init(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
 def test_all_of_a_task_whose_one_source_is_past() -> None:
     """Where nothing but a bit is left to vary, the usual conditions of a late onset have no `all`."""
     assert [c.name for c in conditions([], ("init", "bit"), 3, [0, 1], 2)] == ["all", "bit", "bit@1"]
-    with pytest.raises(BadInput, match=r"something must vary .*without --onset"):
+    with pytest.raises(BadInput, match=r"something must vary .*without onset"):
         conditions(["all"], ("init", "bit"), 3, [1], 2)
 
 

@@ -92,7 +92,7 @@ def test_sources_that_are_not_there(vary: str, message: str) -> None:
 @pytest.mark.parametrize("runs", [1, 0, -5])
 def test_one_run_does_not_vary(runs: int) -> None:
     """Fewer than two runs are refused, with the value and the way out."""
-    with pytest.raises(BadInput, match=rf"at least 2.*\(got {runs}\).*--runs 20"):
+    with pytest.raises(BadInput, match=rf"at least 2.*\(got {runs}\).*runs=20"):
         condition("init", SOURCES, runs)
 
 

@@ -84,9 +84,9 @@ def test_texts_that_are_no_task(tmp_path: Path) -> None:
     """No folder, another network, more examples than words."""
     given = Options(data=write(tmp_path, TEXTS))
     for name in ("text", "ptb"):
-        with pytest.raises(BadInput, match=f"{name}.*--data DIR"):
+        with pytest.raises(BadInput, match=f"{name}.*data=DIR"):
             load_task(name, Options())
-        with pytest.raises(BadInput, match=rf"model of {name} must be qrnn .got 'resnet14'.*leave --model out"):
+        with pytest.raises(BadInput, match=rf"model of {name} must be qrnn .got 'resnet14'.*leave model out"):
             load_task(name, replace(given, model="resnet14"))
     load_task("text", replace(given, model="qrnn"))
     for part, count in (("train", 7), ("test", 3)):

@@ -45,6 +45,13 @@ def _quiet(sentence: str) -> None:
     """Say nothing."""
 
 
+def _spelled(say: Callable[[str], None] | None) -> Callable[[str], None]:
+    """Say a sentence with its arguments as its reader gives them."""
+    from nondet.errors import spelled
+
+    return lambda sentence: (say or _quiet)(spelled(sentence))
+
+
 def run(
     task: str | Path | Task | Runner,
     runs: int = 20,
@@ -117,7 +124,7 @@ def run(
         stack=stack,
         workers=workers,
         executor=executor,
-        say=say or _quiet,
+        say=_spelled(say),
         measure=_measured,
     )
     return OpenStudy(study, getattr(request, "given", None))
@@ -184,7 +191,7 @@ def compare(
     from nondet.reporting import decisions
 
     comparing.check_options(margin, level)
-    found = comparing.compare(read_arms([a, b, *others], labels, metric, columns, say), margin, level)
+    found = comparing.compare(read_arms([a, b, *others], labels, metric, columns, _spelled(say)), margin, level)
     worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
     return replace(found, comparisons=worded)
 
@@ -222,7 +229,7 @@ def plan(
     if pilot is None:
         found = planning.plan_with(sd or 0.0, effect, power, level, metric)
     else:
-        found = planning.plan_from(read_arms([pilot], labels, metric, columns, say)[0], effect, power, level)
+        found = planning.plan_from(read_arms([pilot], labels, metric, columns, _spelled(say))[0], effect, power, level)
     return replace(found, sentence=decisions.plan_words(found))
 
 
@@ -300,7 +307,7 @@ def stabilize(
     def train(place: Path, changed: dict[str, str]) -> Study:
         given = replace(request, assignments=changed)
         return session.train(
-            given, place, runs=runs, vary=["all"], stack=stack, workers=workers, say=say or _quiet, measure=_measured
+            given, place, runs=runs, vary=["all"], stack=stack, workers=workers, say=_spelled(say), measure=_measured
         )
 
     return remedies.stabilize(

@@ -1,13 +1,60 @@
 """The two kinds of failure that users meet, each one sentence: the rule, the value received, the way out."""
 
+from __future__ import annotations
 
-class BadInput(ValueError):
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+_ARGUMENT = re.compile(
+    r"<(broken|columns|cycles|data|design|examples|folder|labels|layers|levels|limit|margin|metric|model|onset|recipe|run_task"
+    r"|runs|sd|stack|tf32|track|until|vary)(?:=(.*?))?>"
+)
+Spelling = Callable[[str, str | None], str]
+
+
+def _in_python(name: str, value: str | None) -> str:
+    if name == "design":
+        return "a crossed design"
+    if name == "recipe" and value is not None:
+        field, _, value = value.partition("=")
+        value = f"{{{field!r}: {value}}}"
+    return name if value is None else f"{name}={value}"
+
+
+_spelling: list[Spelling] = [_in_python]
+
+
+def spelled(sentence: str) -> str:
+    """A sentence with its arguments as the reader gives them: `<runs=20>` is runs=20 in Python, and `<runs>` is runs.
+
+    `<recipe=lr=0.1>` is one field of the recipe, and `<design=crossed>` a crossed design, which Python has by levels.
+    """
+    return _ARGUMENT.sub(lambda found: _spelling[-1](found[1], found[2]), sentence)
+
+
+@contextmanager
+def spelling(how: Spelling) -> Generator[None]:
+    """In this block arguments are spelled otherwise: `how` takes an argument's name and value."""
+    _spelling.append(how)
+    try:
+        yield
+    finally:
+        _spelling.pop()
+
+
+class _Said(Exception):
+    def __init__(self, sentence: object = "") -> None:
+        super().__init__(spelled(str(sentence)))
+
+
+class BadInput(_Said, ValueError):
     """The user asked for something that cannot be: the command exits with 2."""
 
 
-class Damaged(RuntimeError):
+class Damaged(_Said, RuntimeError):
     """A file of a study is not what was written: the command exits with 1."""
 
 
-class Stopped(Exception):
+class Stopped(_Said):
     """The user stopped the work; the message says what is safe, and how to go on."""

@@ -96,7 +96,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             Source(
                 "bit",
                 "one weight, moved to the next float up or down before training or at the onset",
-                "the weights that are changed reach no output (--set bit=NAME chooses another parameter), or the "
+                "the weights that are changed reach no output (the recipe's bit chooses another parameter), or the "
                 "change is rounded away",
                 in_all=False,
             ),

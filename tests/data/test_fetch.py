@@ -157,7 +157,7 @@ def test_without_a_server_the_way_out_is_said(server: Server, cache: Path, offer
         folder("small", None)
     text = str(caught.value)
     target = cache / "small/set.tar.gz"
-    for part in ("set.tar.gz must be fetched from", server.url("set.tar.gz"), repr(str(target)), "--data DIR"):
+    for part in ("set.tar.gz must be fetched from", server.url("set.tar.gz"), repr(str(target)), "data=DIR"):
         assert part in text
     assert text.isprintable()
     target.write_bytes(content)
@@ -254,21 +254,21 @@ def test_a_folder_that_is_given_is_taken(tmp_path: Path) -> None:
     assert folder("cifar10", tmp_path) == tmp_path
     (tmp_path / "file").touch()
     for name in ("file", "nothing"):
-        with pytest.raises(BadInput, match=rf"--data must name a folder \(got '.*/{name}', which is none\)"):
+        with pytest.raises(BadInput, match=rf"data must name a folder \(got '.*/{name}', which is none\)"):
             folder("cifar10", tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["ptb", "text"])
 def test_a_set_without_a_free_source_needs_a_folder(name: str) -> None:
     """The sentence says which."""
-    with pytest.raises(BadInput, match=rf"{name} has no free official source.*--data DIR"):
+    with pytest.raises(BadInput, match=rf"{name} has no free official source.*data=DIR"):
         folder(name, None)
 
 
 def test_without_pooch_the_way_out_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bare machine trains on a folder that is given."""
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(BadInput, match=r"pooch must be installed .* or give --data DIR"):
+    with pytest.raises(BadInput, match=r"pooch must be installed .* or give data=DIR"):
         folder("mnist", None)
 
 

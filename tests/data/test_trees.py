@@ -159,7 +159,7 @@ def test_the_official_validation_folder_is_told_how_to_be_arranged(tree: Path) -
 def test_broken_images_stop_with_their_names_and_reasons(tree: Path) -> None:
     """One sentence: how many of how many, which, why, and the way out."""
     names = break_some(tree)
-    with pytest.raises(BadInput, match=r"and 5 of 16 in '.*train' do not: .*--broken skip") as caught:
+    with pytest.raises(BadInput, match=r"and 5 of 16 in '.*train' do not: .*broken=skip") as caught:
         read_tree(tree)
     text = str(caught.value)
     assert all(repr(name) in text for name in names)
@@ -320,7 +320,7 @@ def test_hostile_names_are_names(tree: Path, name: bytes) -> None:
 
 def test_imagenet_needs_a_folder() -> None:
     """There is nothing to fetch: the sentence says what the folder holds."""
-    with pytest.raises(BadInput, match=r"no free download.*give --data DIR, where DIR holds train/CLASS"):
+    with pytest.raises(BadInput, match=r"no free download.*give data=DIR, where DIR holds train/CLASS"):
         imagenet.task(Options())
 
 
@@ -341,6 +341,6 @@ def test_imagenet_is_the_tree_with_its_classes(tree: Path) -> None:
 def test_imagenet_passes_on_what_to_do_about_broken_images(tree: Path) -> None:
     """stop by default, skip on demand."""
     (tree / "train/bee/0.jpg").write_bytes(b"bad")
-    with pytest.raises(BadInput, match=r"1 of 12 .*--broken skip"):
+    with pytest.raises(BadInput, match=r"1 of 12 .*broken=skip"):
         imagenet.task(Options(data=tree))
     assert len(imagenet.task(Options(data=tree, broken="skip")).train[0]) == 11

@@ -279,7 +279,7 @@ def test_texts_that_cannot_be_read() -> None:
     """Too few tokens for the columns, numbers that are no words, and inputs that are no text."""
     recipe, model = Recipe(epochs=1, batch_size=5, lr=0.1, bptt=7), small()
     for inputs, sentence in (
-        (torch.arange(3), "a token for each of the 5 columns .got 3.*batch_size=3"),
+        (torch.arange(3), "a token for each of the 5 columns .got 3.*batch_size': 3"),
         (torch.arange(10) - 2, "at least 0 .got -2."),
         (torch.zeros(10, 2), "int64 word numbers of shape .n,. .got torch.float32 of shape .10, 2."),
     ):

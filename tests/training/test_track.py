@@ -82,7 +82,7 @@ def test_bad_tracking_is_refused() -> None:
     """Unknown layers and epochs that do not come are refused in a sentence."""
     with pytest.raises(BadInput, match=r"names of the model's modules \(got 'conv9'\); it has conv1"):
         tracked("resnet", 1, layers=("conv9",))
-    with pytest.raises(BadInput, match=r"--track epochs must be from 0 to the recipe's 3 \(got 4\)"):
+    with pytest.raises(BadInput, match=r"track epochs must be from 0 to the recipe's 3 \(got 4\)"):
         tracked("resnet", 4)
 
 

@@ -108,7 +108,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
     if not sd.estimate:
         raise BadInput(
             f"sd must be above 0, and all {len(pilot)} runs of {pilot.name} have the same {pilot.metric.words} "
-            f"({pilot.values[0]:g}); take a pilot whose runs vary, or give --sd"
+            f"({pilot.values[0]:g}); take a pilot whose runs vary, or give <sd>"
         )
     runs = _needed(effect, sd.estimate, power, level)
     low, high = (None if end is None else runs_per_arm(effect, end, power, level) for end in (sd.low, sd.high))

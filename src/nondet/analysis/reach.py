@@ -51,7 +51,7 @@ def reach_of(study: Study, runs: Runs, reference: bytes | None, identical: bool 
     condition, first = runs.condition, study.reference.key
     if condition is None:
         return UNREAD
-    own = [spec.key for spec in condition.specs(study.identity, study.sources) if spec.key != first]
+    own = [spec.key for spec in study.specs_of(condition) if spec.key != first]
     past = not own or getattr(condition, "onset", 0) >= study.identity["recipe"]["epochs"]
     digests = [made.digest for made in runs.made if made.key != first]
     if reference is None:

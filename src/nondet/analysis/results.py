@@ -148,7 +148,7 @@ def read_results(study: Study, drawn: bool = False) -> Results:
     kind = kind_of(study.identity)
     if drawn and not kind.by_example:
         raise BadInput(
-            f"--examples is for classifiers, whose test examples are drawn one by one (got a {kind.what}, whose are "
+            f"<examples> is for classifiers, whose test examples are drawn one by one (got a {kind.what}, whose are "
             "not); leave it out"
         )
     reader = Reader(study, [TRACK] if study.identity.get("track") else [])
@@ -175,7 +175,7 @@ def _control(study: Study, reader: Reader, drawn: bool) -> tuple[Control, bytes 
     reference = next((made.digest for made in sound.made if made.key == study.reference.key), None)
     if len(every) < 2:
         return Control(len(every), None, failed=failed), reference
-    differing = tuple(made.number for made in every if made.digest != every[0].digest)
+    differing = tuple(made.number for made in every if made.file != every[0].file)
     slots = tuple(made.slot for made in every if made.slot)
     if len(sound) < 2:
         return Control(len(every), not differing, slots, differing, failed=failed), reference

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,13 +34,16 @@ DEFAULT = "all"
 class Made:
     """What a study tells of a run besides its arrays.
 
-    number: in its condition, from 1. seeds: of every source. digest: of its answers, equal where they are equal to the
-    last bit. seconds: of training, its share of its stack's. slot: in its stack, from 1; 0 where that is not known.
+    number: in its condition, from 1. seeds: of every source. file: the SHA-256 of all its arrays. failed: the epoch at
+    which it did, from 1; 0 if it did not. digest: of its answers, equal where they are equal to the last bit.
+    seconds: of training, its share of its stack's. slot: in its stack, from 1; 0 where that is not known.
     """
 
     number: int
     key: str
     seeds: Mapping[str, int]
+    file: str
+    failed: int = 0
     digest: bytes = b""
     seconds: float = 0.0
     slot: int = 0
@@ -116,7 +119,7 @@ class Reader:
         self.wanted = (*self.kind.answers, CURVES, *more)
         uses: dict[str, int] = {}
         for design in study.designs:
-            for spec in design.specs(study.identity, study.sources):
+            for spec in study.specs_of(design):
                 uses[spec.key] = uses.get(spec.key, 0) + 1
         self.shared = {key for key, count in uses.items() if count > 1} | {study.reference.key}
         self.kept: dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]] = {}
@@ -128,40 +131,40 @@ class Reader:
         stored = read_run(self.study, spec)
         failed = stored.record["failed"] is not None
         names = [] if failed else [name for name in stored.arrays if name.startswith(self.wanted)]
-        found = {name: np.array(stored.arrays[name]) for name in names}, dict(stored.record)
+        found = stored.arrays.some(names), dict(stored.record)
         if spec.key in self.shared:
             self.kept[spec.key] = found
         return found
 
     def runs(self, design: Condition | Crossed, name: str = "") -> Runs:
         """The runs of a condition that are there."""
-        specs = design.specs(self.study.identity, self.study.sources)
+        specs = self.study.specs_of(design)
         there = [(number, spec) for number, spec in enumerate(specs, start=1) if spec.key in self.present]
-        stacked, made, failed = self._stacked(there)
+        stacked, every = self._stacked(there)
         title = name or f"{self.study.folder}:{getattr(design, 'name', 'crossed')}"
         missing = len(specs) - len(there)
-        return Runs(title, self.kind, self.study.labels, stacked, tuple(made), failed, missing, design, self.study)
+        return self._runs(title, stacked, every, missing=missing, condition=design, study=self.study)
 
     def control(self) -> tuple[list[Made], Runs]:
-        """The control's runs: all of them, with the digest of their whole files; and those that did not fail."""
+        """The control's runs: what is known of all of them; and those that did not fail."""
         specs = [spec for key, spec in self.study.control_specs().items() if key in self.present]
-        stacked, sound, failed = self._stacked(list(enumerate(specs, start=1)))
-        every = [_made(n, s, self.run(s)[1], b"") for n, s in enumerate(specs, start=1)]
-        labels = self.study.labels
-        return every, Runs("control", self.kind, labels, stacked, tuple(sound), failed)
+        stacked, every = self._stacked(list(enumerate(specs, start=1)))
+        return every, self._runs("control", stacked, every)
 
-    def _stacked(
-        self, specs: Iterable[tuple[int, RunSpec]]
-    ) -> tuple[dict[str, np.ndarray], list[Made], dict[int, int]]:
-        """The arrays of the sound ones of these runs, `(N, ...)`; what else is known of them; and which failed."""
-        specs = list(specs)
+    def _runs(self, name: str, stacked: Mapping[str, np.ndarray], every: Sequence[Made], **where: Any) -> Runs:
+        sound = tuple(made for made in every if not made.failed)
+        failed = {made.number: made.failed for made in every if made.failed}
+        return Runs(name, self.kind, self.study.labels, stacked, sound, failed, **where)
+
+    def _stacked(self, specs: Sequence[tuple[int, RunSpec]]) -> tuple[dict[str, np.ndarray], list[Made]]:
+        """The arrays of those of these runs that did not fail, `(N, ...)`; and what else is known of all of them."""
         stacked: dict[str, np.ndarray] = {}
-        made: list[Made] = []
-        failed: dict[int, int] = {}
+        every: list[Made] = []
+        sound = 0
         for number, spec in specs:
             arrays, record = self.run(spec)
             if record["failed"] is not None:
-                failed[number] = record["failed"]
+                every.append(_made(number, spec, record))
                 continue
             if not stacked:
                 stacked = {name: scratch((len(specs), *a.shape), a.dtype) for name, a in arrays.items()}
@@ -169,11 +172,12 @@ class Reader:
                 if name not in arrays or arrays[name].shape != stacked[name].shape[1:]:
                     raise Damaged(
                         f"{self.study.folder} is damaged: its runs do not all have {name} of one shape; start a new "
-                        "one with --study"
+                        "one with <folder>"
                     )
-                stacked[name][len(made)] = arrays[name]
-            made.append(_made(number, spec, record, self.digest(arrays)))
-        return {name: array[: len(made)] for name, array in stacked.items()}, made, failed
+                stacked[name][sound] = arrays[name]
+            sound += 1
+            every.append(_made(number, spec, record, self.digest(arrays)))
+        return {name: array[:sound] for name, array in stacked.items()}, every
 
     def digest(self, arrays: Mapping[str, np.ndarray]) -> bytes:
         """The SHA-256 of a run's answers."""
@@ -184,10 +188,10 @@ class Reader:
         return found.digest()
 
 
-def _made(number: int, spec: RunSpec, record: Mapping[str, Any], digest: bytes) -> Made:
+def _made(number: int, spec: RunSpec, record: Mapping[str, Any], digest: bytes = b"") -> Made:
+    file, failed = record["blob"]["sha256"], record["failed"] or 0
     slot = int(record["slot"]) + 1 if "slot" in record else 0
-    whole = digest or bytes.fromhex(record["blob"]["sha256"])
-    return Made(number, spec.key, spec.seeds, whole, float(record.get("seconds", 0.0)), slot)
+    return Made(number, spec.key, spec.seeds, file, failed, digest, float(record.get("seconds", 0.0)), slot)
 
 
 def read_run(study: Study, spec: RunSpec) -> Stored:
@@ -233,7 +237,7 @@ def chosen_condition(study: Study, name: str = "") -> Condition:
     if not named:
         raise BadInput(
             f"{study.folder} must have a condition (got none: the runs of a crossed design share seeds, and are not "
-            "independent); add one with nondet run --vary"
+            "independent); add one with another <vary>"
         )
     wanted = name or (DEFAULT if DEFAULT in named else next(iter(named)) if len(named) == 1 else "")
     if wanted in named:

@@ -53,10 +53,12 @@ def _command(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from nondet.cli.app import app
-    from nondet.errors import BadInput
+    from nondet.cli.options import option
+    from nondet.errors import BadInput, spelling
 
     try:
-        status: object = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with spelling(option):
+            status: object = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         raise BadInput(f"{' '.join(str(error).split())} (see nondet --help)") from error
     return status if isinstance(status, int) else 0

@@ -183,12 +183,12 @@ def read_json(content: bytes, check_names: Callable[[Sequence[str]], None] = lam
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     level: list[Any] = [value] if isinstance(value, dict | list) else []
-    for _ in range(DEEPEST):
+    for _ in range(DEEPEST + 1):
+        if not level:
+            return value
         inside = (each.values() if isinstance(each, dict) else each for each in level)
         level = [each for some in inside for each in some if isinstance(each, dict | list)]
-    if level:
-        raise ValueError("it is nested too deeply")
-    return value
+    raise ValueError("it is nested too deeply")
 
 
 def with_digest(payload: bytes) -> bytes:
@@ -213,8 +213,9 @@ def unsealed(content: bytes, path: Path) -> dict[str, Any]:
     """The record in sealed JSON text; Damaged if one byte of it is not what was written."""
     try:
         record = read_json(content)
-        del record["sha256"]
-        sound = sealed(record) == content
+        seal = record.pop("sha256")
+        rest = content.removesuffix(f',\n "sha256": "{seal}"\n}}\n'.encode())
+        sound = rest != content and seal == hashlib.sha256(rest + b"\n}\n").hexdigest()
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Damaged(f"{path} is damaged: it is not a whole sealed record") from error
     if not sound:

@@ -65,7 +65,7 @@ def words(crossing: Crossing) -> list[str]:
         failed = "; ".join(named[:SHOWN]) + (f" and {more} other{'s' * (more > 1)}" if more > 0 else "")
         return [
             f"Of the crossed design's runs {len(crossing.failures)} failed ({failed}), and variance components need a "
-            "sound run in every cell, so there are none; try a lower learning rate (--set lr=...) in a new study."
+            "sound run in every cell, so there are none; try a lower learning rate in a new study."
         ]
     if not crossing.disagreement:
         return [f"The crossed design has {crossing.runs} of its {design.runs} runs: variance components need them all."]
@@ -99,7 +99,7 @@ def _variance_words(crossing: Crossing) -> str:
     verdict = (
         f"most of it is due to {most[0]}"
         if most
-        else f"{design.levels} levels do not decide what causes most of it; more --levels narrow the intervals"
+        else f"{design.levels} levels do not decide what causes most of it; more levels narrow the intervals"
     )
     score = crossing.kind.scores[0]
     unit = f" {score.points}" if score.points else ""

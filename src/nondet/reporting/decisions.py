@@ -144,7 +144,7 @@ def _undecided(c: Comparison) -> str:
 
 
 def _way_on(c: Comparison) -> str:
-    margin = "" if c.margin else "; or name a --margin within which a difference does not matter"
+    margin = "" if c.margin else "; or name a margin within which a difference does not matter"
     if c.more_runs is None:
         return f"How many runs would decide does not follow from runs whose {c.metric.words} does not vary."
     if not c.more_runs_aim:

@@ -30,7 +30,7 @@ def control_words(results: Results) -> str:
     if control.identical and control.failed:
         return (
             f"Control: the reference run fails at epoch {control.failed}, where its loss or an output is no longer a "
-            f"finite number, and so do its {control.runs - 1} repeats; try a lower learning rate (--set lr=...)."
+            f"finite number, and so do its {control.runs - 1} repeats; try a lower learning rate."
         )
     if control.identical:
         return f"Control: {control.runs} trainings with equal seeds, each in another stack, agree to the last bit."
@@ -42,7 +42,7 @@ def control_words(results: Results) -> str:
         "names, so no row "
         "below shows its source alone. It may be: a model or data file that reads the clock, the system's "
         "randomness or a generator of its own; state that one model leaves to the next; an operation without a "
-        "deterministic kernel; a faulty machine. Take it out of the task, then start again with a new --study."
+        "deterministic kernel; a faulty machine. Take it out of the task, then start a new study."
     )
 
 
@@ -55,7 +55,7 @@ def _slots(results: Results) -> str:
     return (
         f" The first stood in slot {control.slots[0]} of its stack, and those that differ in "
         f"{'slot' if len(apart) == 1 else 'slots'} {', '.join(map(str, apart))}; where the slot is the cause, "
-        "--stack 1 and a new --study end it."
+        "a new study with a stack of 1 ends it."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,15 @@ class Arrays(Mapping[str, np.ndarray]):
             self.shapes: dict[str, tuple[int, ...]] = {name: tuple(file.get_slice(name).get_shape()) for name in names}
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self.shapes:
-            raise KeyError(name)
+        return self.some([name])[name]
+
+    def some(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The arrays of these names, in memory of their own, with the file opened once."""
+        if lost := [name for name in names if name not in self.shapes]:
+            raise KeyError(lost[0])
         try:
             with safe_open(self.path, framework="np") as file:
-                return file.get_tensor(name)
+                return {name: file.get_tensor(name) for name in names}
         except (FileNotFoundError, SafetensorError) as error:
             raise Damaged(f"{self.path} was changed while it was read; give the same command again") from error
 

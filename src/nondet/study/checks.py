@@ -6,6 +6,7 @@ names, its task and its environment alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import sha256_of_json
 from nondet.kinds import kind_of
-from nondet.study.blob import Arrays
 from nondet.study.names import links
 from nondet.study.states import is_old, wrong_states
 from nondet.study.store import Store, Stored
@@ -73,17 +73,18 @@ def checked_run(study: Study, spec: RunSpec) -> Stored:
     Raises:
         Damaged: its files are not what was written, are of another run or of none, or answer another test set.
     """
-    record, run = checked_record(study, spec), study.store.get(spec.key)
-    if record["failed"] is None and isinstance(run.arrays, Arrays):
+    record = checked_record(study, spec)
+    arrays = study.store.arrays(spec.key, record)
+    if record["failed"] is None:
         kind = kind_of(study.identity)
         for name, axes in kind.answers.items():
-            shape = run.arrays.shapes.get(name, ())
+            shape = arrays.shapes.get(name, ())
             if len(shape) != axes or (name not in kind.sampled and shape[:1] != study.labels.shape[:1]):
                 raise Damaged(
-                    f"{run.arrays.path} is damaged: its {name} are no answers to {len(study.labels)} test examples "
+                    f"{arrays.path} is damaged: its {name} are no answers to {len(study.labels)} test examples "
                     f"(shape {shape})"
                 )
-    return run
+    return Stored(record, arrays)
 
 
 def unsound_runs(study: Study, keys: Iterable[str]) -> Iterator[tuple[str, Damaged]]:
@@ -120,11 +121,16 @@ def _foreign(record: Mapping[str, Any], identity: Mapping[str, Any], environment
     if not isinstance(run, Mapping) or not isinstance(theirs, Mapping) or sha256_of_json(run) != record.get("key"):
         return "its name is that of another run"
     task: Any = run.get("task")
-    if sha256_of_json(task) != sha256_of_json(identity):
+    if not _same(task, identity):
         return f"it is of another task; {_differing(identity, task if isinstance(task, Mapping) else {})}"
-    if sha256_of_json(theirs) != sha256_of_json(environment):
+    if not _same(theirs, environment):
         return f"it was made in another environment; {_differing(environment, theirs)}"
     return ""
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two values are the same as JSON, where 1, 1.0 and true differ."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _differing(study: Mapping[str, Any], run: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from safetensors.numpy import save
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import NotAFile, read_file, read_plain, sealed, sync_folder, unsealed, write_file
 from nondet.io.schema import Number, misfit
-from nondet.study.blob import checked_arrays
+from nondet.study.blob import Arrays, checked_arrays
 from nondet.study.names import own_names
 
 RECORD_FORMAT = 1
@@ -45,7 +45,7 @@ class Stored:
     """One run as the store holds it: its record, and its arrays, which are read from its blob as they are asked for."""
 
     record: Mapping[str, Any]
-    arrays: Mapping[str, np.ndarray]
+    arrays: Arrays
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Store:
     folder: Path
 
     def blob_path(self, key: str) -> Path:
-        return self.folder / "runs" / f"{key}.safetensors"
+        return self.folder / f"runs/{key}.safetensors"
 
     def record_path(self, key: str) -> Path:
-        return self.folder / "runs" / f"{key}.json"
+        return self.folder / f"runs/{key}.json"
 
     def keys(self) -> set[str]:
         """The keys of all runs that are done."""
@@ -125,8 +125,11 @@ class Store:
         The arrays are read from the file later, each when it is asked for: memory holds no more than is used.
         """
         record = self.record(key)
-        blob = record["blob"]
-        return Stored(record, checked_arrays(self.blob_path(key), blob["bytes"], blob["sha256"]))
+        return Stored(record, self.arrays(key, record))
+
+    def arrays(self, key: str, record: Mapping[str, Any]) -> Arrays:
+        """A run's arrays, once they are those that its record tells of."""
+        return checked_arrays(self.blob_path(key), record["blob"]["bytes"], record["blob"]["sha256"])
 
     def _present_blob(self, key: str) -> bytes | None:
         """What stands under a blob's name; None if that is no file."""

@@ -59,10 +59,18 @@ class Study:
     @cached_property
     def _plan(self) -> tuple[dict[str, RunSpec], dict[str, RunSpec]]:
         """The runs of the designs by key, and those of the control: worked out once."""
-        specs = {s.key: s for design in self.designs for s in design.specs(self.identity, self.sources)}
+        specs = {spec.key: spec for design in self.designs for spec in self.specs_of(design)}
         reference = next(iter(specs.values()))
         beside = sum(spec.family == reference.family for spec in specs.values())
         return specs, {s.key: s for s in control(reference, beside, self.width)}
+
+    @cached_property
+    def _by_design(self) -> dict[Condition | Crossed, list[RunSpec]]:
+        return {design: design.specs(self.identity, self.sources) for design in self.designs}
+
+    def specs_of(self, design: Condition | Crossed) -> list[RunSpec]:
+        """The runs of a design of this task, in order; those of the study's own are known already."""
+        return self._by_design.get(design) or design.specs(self.identity, self.sources)
 
     def specs(self) -> Mapping[str, RunSpec]:
         """Every distinct run of the designs, by key, in the order of the tables; the reference run is the first."""

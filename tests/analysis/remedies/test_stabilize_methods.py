@@ -237,9 +237,9 @@ def test_a_task_without_augmentation_has_no_tta(
 @pytest.mark.parametrize(
     ("recipe", "cycles", "match"),
     [
-        (Recipe(epochs=4, batch_size=1, lr=0.1), 3, r"multiple of cycles \(got 4 and 3\); try --set epochs=3"),
+        (Recipe(epochs=4, batch_size=1, lr=0.1), 3, r"multiple of cycles \(got 4 and 3\); try recipe=\{'epochs': 3\}"),
         (Recipe(epochs=4, batch_size=1, lr=0.1), 1, "cycles must be at least 2"),
-        (Recipe(epochs=4, batch_size=1, lr=0.1, cycles=2), 2, "give --cycles instead"),
+        (Recipe(epochs=4, batch_size=1, lr=0.1, cycles=2), 2, "give cycles instead"),
         (Recipe(epochs=4, batch_size=1, lr=0.1, bptt=10), 2, "language model"),
     ],
 )

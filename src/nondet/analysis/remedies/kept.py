@@ -61,14 +61,14 @@ def sound_runs(study: Study) -> Runs:
             f"{study.folder} are still to train; go on with: {go_on(study)}"
         )
     for condition in sorted(study.conditions, key=lambda c: c.name != BASELINE):
-        specs = condition.specs(study.identity, study.sources)
+        specs = study.specs_of(condition)
         records = [study.store.record(spec.key) for spec in specs]
         sound = tuple(spec for spec, record in zip(specs, records, strict=True) if record["failed"] is None)
         if len(sound) >= 2 and len({record["blob"]["sha256"] for record in records if record["failed"] is None}) > 1:
             return Runs(study, sound, len(specs) - len(sound))
     raise BadInput(
         f"stabilize needs a condition with two runs that did not fail and that differ, and {study.folder} has none; "
-        "train another with a lower learning rate (--set lr=...), or with a source that matters"
+        "train another with a lower learning rate, or with a source that matters"
     )
 
 

@@ -139,7 +139,9 @@ def _augmented(
 def _averages(single: Runs, kept: Mapping[str, np.ndarray], left_out: list[str]) -> list[_Answers]:
     missing = [kind for kind in AVERAGES if f"{kind}.outputs" not in kept]
     for kind in missing:
-        left_out.append(f"{kind.upper()} is left out: the study was trained without it (--set {kind}=...).")
+        left_out.append(
+            f"{kind.upper()} is left out: the study was trained without it (the field {kind} of the recipe)."
+        )
     return [_answers(kind.upper(), kept[f"{kind}.outputs"], single, 1) for kind in AVERAGES if kind not in missing]
 
 

@@ -54,10 +54,7 @@ def keys_by_design(results: Results, runs: Runs) -> dict[str, list[str]]:
     study = results.study
     designs = {c.condition.name: c.condition for c in results.conditions if not c.dead}
     designs |= {"crossed": study.crossed} if study.crossed else {}
-    return {
-        name: [spec.key for spec in design.specs(study.identity, study.sources) if spec.key in runs]
-        for name, design in designs.items()
-    }
+    return {name: [spec.key for spec in study.specs_of(design) if spec.key in runs] for name, design in designs.items()}
 
 
 def by_design(results: Results, runs: Runs) -> dict[str, list[Seen]]:
