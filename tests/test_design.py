@@ -386,8 +386,8 @@ def test_crossed_figures_are_those_of_the_stored_outputs(nondet: Nondet, crossin
         shown["components"], split.parts, disagreement_by_set(outputs.argmax(-1)), strict=True
     ):
         assert record["variance"] == component.variance.value
-        assert {k: record[k] for k in ("share", "error", "low", "high")} == component.share.as_dict("share")
-        assert record["disagreement"] == pairs.as_dict("mean")
+        assert {k: record[k] for k in ("share", "error", "low", "high")} == component.share.to_dict("share")
+        assert record["disagreement"] == pairs.to_dict("mean")
         assert 0 <= record["cross_entropy"]["low"] <= record["cross_entropy"]["high"] <= 1
     assert sum(c["share"] for c in shown["components"]) == pytest.approx(1)
 

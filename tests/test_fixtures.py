@@ -20,6 +20,9 @@ PRINTED = sorted(path.stem for path in (HERE / "printed").iterdir())
 PROSE = ("sentence", "notes")
 """Fields for people, whose wording may change."""
 
+MENDED = {"plan": ("sd_interval", "runs_per_arm_low", "runs_per_arm_high")}
+"""Fields whose numbers are others now: a plan has the interval of the SD that `show` has for the same runs."""
+
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +60,7 @@ def kept(old: Any, new: Any, place: str) -> None:
     if isinstance(old, dict):
         for name, value in old.items():
             assert name in new, f"{place}.{name}"
-            if name not in PROSE:
+            if name not in (*PROSE, *MENDED.get(place.partition("-")[0], ())):
                 kept(value, new[name], f"{place}.{name}")
     elif isinstance(old, list):
         assert len(new) == len(old), place

@@ -111,7 +111,7 @@ def test_pairs_that_are_not_all_runs_say_so() -> None:
     a = arm(list(values), "a", list(range(1, 9)))
     more = compare([a, arm([*(values + 1 + 0.1 * rng.normal(size=8)), 80.0, 81.0], "b", list(range(1, 11)))])[0]
     assert (more.pairs, more.runs) == (8, (8, 10))
-    assert more.difference.estimate != pytest.approx(more.means[1] - more.means[0], abs=1)
+    assert more.difference.value != pytest.approx(more.means[1] - more.means[0], abs=1)
     assert method_words(more).endswith("; the difference is of these runs alone.")
     all_paired = compare([a, arm(list(values + 1 + 0.1 * rng.normal(size=8)), "b", list(range(1, 9)))])[0]
     assert "alone" not in method_words(all_paired)
@@ -124,7 +124,7 @@ def test_some_pairs_that_go_opposite_ways_are_counted_in() -> None:
     a = arm(list(values), "a", list(range(1, 9)))
     found = compare([a, arm([*(181 - values + 0.2 * rng.normal(size=8)), 92.0, 90.5], "b", list(range(1, 11)))])[0]
     assert (found.method, found.pairs, found.runs) == ("widened", 8, (8, 10))
-    assert found.difference.estimate == pytest.approx(found.means[1] - found.means[0])
+    assert found.difference.value == pytest.approx(found.means[1] - found.means[0])
     apart = compare([arm(list(values), "a"), arm([*(181 - values), 92.0, 90.5], "b")])[0]
     assert (found.difference.high or 0) - (found.difference.low or 0) > 1.2 * (
         (apart.difference.high or 0) - (apart.difference.low or 0)

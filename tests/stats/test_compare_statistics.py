@@ -14,6 +14,7 @@ from scipy import integrate, stats
 from nondet.errors import BadInput
 from nondet.measures import disagreement_of
 from nondet.measures.churn import churn
+from nondet.stats.intervals import sd_interval
 from nondet.stats.means import Shift, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
 from nondet.stats.power import fewest, power_of_difference, power_of_equivalence, runs_per_arm
 from nondet.stats.spread import sd_of, sd_ratio
@@ -212,7 +213,7 @@ def test_sd_ratio_is_a_plain_jackknife(rng: np.random.Generator) -> None:
     reach = stats.t.ppf(0.975, freedom) * math.hypot(*errors)
     ratio = b.std(ddof=1) / a.std(ddof=1)
     found = sd_ratio(a, b)
-    assert (found.estimate, found.low, found.high) == pytest.approx(
+    assert (found.value, found.low, found.high) == pytest.approx(
         (ratio, ratio * math.exp(-reach), ratio * math.exp(reach))
     )
     scaled = sd_ratio(10 * a + 90, 10 * b + 80)
@@ -223,16 +224,26 @@ def test_sd_ratio_covers(rng: np.random.Generator) -> None:
     """The 95 % interval holds the true ratio in 92 to 98 % of studies of normal and of heavy-tailed values."""
     for draw in (rng.normal, lambda size: rng.standard_t(5, size=size)):
         found = [sd_ratio(a, b) for a, b in zip(draw(size=(1500, 10)), 3 * draw(size=(1500, 25)), strict=True)]
-        assert 0.92 <= np.mean([(f.low or 9.0) <= 3 <= (f.high or 0.0) for f in found]) <= 0.98
+        assert 0.92 <= np.mean([f.low <= 3 <= f.high for f in found]) <= 0.98
 
 
 def test_spread_without_variation_has_no_interval() -> None:
     """An arm that does not vary has no ratio; two runs, or an SD that one run alone causes, have no interval."""
     a, b = np.array([1.0, 2.0, 4.0]), np.full(3, 5.0)
-    assert vars(sd_ratio(b, a)) == {"estimate": None, "low": None, "high": None}
-    assert vars(sd_ratio(a, b)) == {"estimate": 0.0, "low": None, "high": None}
-    assert sd_ratio(a[:2], a).low is None
-    assert sd_of(np.array([1.0, 1.0, 1.0, 2.0])).low is None
+    assert list(sd_ratio(b, a).to_dict().values()) == [None] * 4
+    assert list(sd_ratio(a, b).to_dict().values()) == [0.0, None, None, None]
+    assert not sd_ratio(a[:2], a).known
+    assert not sd_ratio(a, np.array([1.0, 1.0, 1.0, 2.0])).known
+    assert list(sd_of(b).to_dict().values()) == [0.0, None, None, None]
+
+
+def test_an_sd_has_the_interval_of_the_table(rng: np.random.Generator) -> None:
+    """`plan` and `compare` say of the same runs what `show` and `measure` say; their SD has ddof = 1."""
+    for runs in (2, 6, 25):
+        values = rng.normal(size=runs)
+        found = sd_of(values)
+        assert found.value == pytest.approx(values.std(ddof=1))
+        assert (found.low, found.high) == sd_interval(values)
 
 
 # --- churn -------------------------------------------------------------------------------------------------------

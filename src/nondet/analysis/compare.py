@@ -15,10 +15,12 @@ from nondet.errors import BadInput
 from nondet.measures.churn import Churn, churn
 from nondet.measures.figure import Score
 from nondet.record import Record
+from nondet.stats.estimate import Estimate, number
 from nondet.stats.holm import holm
+from nondet.stats.jackknife import summed
 from nondet.stats.means import Shift, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
 from nondet.stats.power import fewest, power_of_difference, power_of_equivalence
-from nondet.stats.spread import Estimate, sd_of, sd_ratio
+from nondet.stats.spread import sd_of, sd_ratio
 from nondet.stats.superiority import superiority
 
 Verdict = Literal["better", "worse", "alike", "undecided"]
@@ -94,7 +96,7 @@ class Comparison:
             "runs": {"a": self.runs[0], "b": self.runs[1]},
             "mean": {"a": self.means[0], "b": self.means[1]},
             "sd": {"a": self.sds[0], "b": self.sds[1]},
-            "difference": vars(self.difference),
+            "difference": _sides(self.difference),
             "p_value": self.p_value,
             "p_permutation": self.p_permutation,
             "p_alike": self.p_alike,
@@ -103,7 +105,7 @@ class Comparison:
             "correlation": self.correlation,
             "superiority": self.superiority,
             "superiority_interval": {"low": low, "high": high},
-            "sd_ratio": vars(self.sd_ratio),
+            "sd_ratio": _sides(self.sd_ratio),
             "churn": self.churn
             and {
                 **{name: getattr(self.churn, name) for name in ("between", "within_a", "within_b", "excess")},
@@ -169,7 +171,7 @@ class Comparisons(Record):
                 "metric": c.metric.name,
                 "runs_a": c.runs[0],
                 "runs_b": c.runs[1],
-                **{f"difference_{side}": value for side, value in vars(c.difference).items()},
+                **{f"difference_{side}": value for side, value in _sides(c.difference).items()},
                 "p_value": c.p_value,
                 "verdict": c.verdict,
             }
@@ -230,10 +232,8 @@ class _Parts:
 
     def later(self, more: int) -> tuple[float, float]:
         """The error, and its degrees of freedom, after so many further runs of each."""
-        squared = [v / (n + more) for v, n in zip(self.variances, self.runs, strict=True)]
-        total = sum(squared)
-        spread = sum((s / total) ** 2 / (n + more - 1) for s, n in zip(squared, self.runs, strict=True))
-        return math.sqrt(total), 1 / spread
+        runs = np.array(self.runs) + more
+        return summed(np.array(self.variances) / runs, runs - 1)
 
 
 def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> tuple[Comparison, _Parts]:
@@ -251,8 +251,8 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> tuple[Compa
         metric=a.metric,
         runs=(len(a), len(b)),
         means=(float(a.values.mean()), float(b.values.mean())),
-        sds=(sd_of(a.values).estimate or 0.0, sd_of(b.values).estimate or 0.0),
-        difference=Estimate(shift.estimate, *(shift.interval(level) or (None, None))),
+        sds=(sd_of(a.values).value, sd_of(b.values).value),
+        difference=Estimate(shift.estimate, shift.error, *(shift.interval(level) or (math.nan, math.nan))),
         inner=shift.interval(2 * level),
         p_value=p_permutation if p_value is None else p_value,
         p_permutation=p_permutation,
@@ -303,9 +303,9 @@ def _difference(
 def _verdict(found: Comparison) -> Verdict:
     if found.p_alike is not None and found.p_alike <= found.level:
         return "alike"
-    if found.p_holm > found.level or not found.difference.estimate:
+    if found.p_holm > found.level or not found.difference.value:
         return "undecided"
-    return "better" if found.difference.estimate * found.metric.better > 0 else "worse"
+    return "better" if found.difference.value * found.metric.better > 0 else "worse"
 
 
 def _more_runs(found: Comparison, parts: _Parts, level: float) -> tuple[int | None, Literal["difference", "alike", ""]]:
@@ -326,6 +326,10 @@ def _more_runs(found: Comparison, parts: _Parts, level: float) -> tuple[int | No
     if searches[aim] is None:
         return MOST_RUNS, ""
     return searches[aim], "alike" if aim == "alike" else "difference"
+
+
+def _sides(e: Estimate) -> dict[str, float | None]:
+    return {"estimate": number(e.value), "low": number(e.low), "high": number(e.high)}
 
 
 def _interval(interval: tuple[float, float] | None) -> dict[str, float | None]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from nondet.analysis.runs import Reader
 from nondet.kinds import Kind
-from nondet.stats.components import UNKNOWN, Component, Components, Estimate, disagreement_by_set, variance_components
+from nondet.stats.components import Component, Components, disagreement_by_set, variance_components
+from nondet.stats.estimate import UNKNOWN, Estimate, number
 from nondet.study.design import Crossed
 from nondet.study.study import Study
 
@@ -58,7 +59,7 @@ class Crossing:
                     "dead": self.is_dead(s),
                     **self._part(self.performance, number),
                     "cross_entropy": self._part("cross_entropy", number),
-                    "disagreement": pairs.as_dict("mean"),
+                    "disagreement": pairs.to_dict("mean"),
                 }
                 for number, (s, pairs) in enumerate(self.disagreement)
             ],
@@ -70,7 +71,7 @@ class Crossing:
         found = self.split[name]
         alone = {source: _component(c) for source, c in zip(self.design.vary, found.alone, strict=True)}
         interactions = _component(found.interactions)
-        return {"mean": found.mean, **found.total.as_dict("variance"), "interactions": interactions, "alone": alone}
+        return {"mean": found.mean, **found.total.to_dict("variance"), "interactions": interactions, "alone": alone}
 
     def _part(self, name: str, number: int) -> dict[str, float | None]:
         found = self.split.get(name)
@@ -79,8 +80,8 @@ class Crossing:
 
 def _component(c: Component | None) -> dict[str, float | None]:
     variance, share = (c.variance, c.share) if c else (UNKNOWN, UNKNOWN)
-    sides = {f"variance_{side}": value for side, value in variance.as_dict().items() if side != "value"}
-    return {"variance": variance.value, **share.as_dict("share"), **sides}
+    sides = {f"variance_{side}": value for side, value in variance.to_dict().items() if side != "value"}
+    return {"variance": number(variance.value), **share.to_dict("share"), **sides}
 
 
 def read_crossing(study: Study, reader: Reader) -> Crossing | None:

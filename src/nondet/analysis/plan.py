@@ -12,8 +12,9 @@ from nondet.analysis.arms import Arm
 from nondet.analysis.independence import without_copies
 from nondet.errors import BadInput
 from nondet.record import Record
+from nondet.stats.estimate import Estimate, number
 from nondet.stats.power import LARGEST, runs_per_arm
-from nondet.stats.spread import Estimate, sd_of
+from nondet.stats.spread import sd_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,8 +63,8 @@ class Plan(Record):
             "runs_per_arm_low": self.low,
             "runs_per_arm_high": self.high,
             "effect": self.effect,
-            "sd": self.sd.estimate,
-            "sd_interval": {"low": self.sd.low, "high": self.sd.high},
+            "sd": self.sd.value,
+            "sd_interval": {"low": number(self.sd.low), "high": number(self.sd.high)},
             "power": self.power,
             "level": self.level,
             "pilot": {"name": self.pilot, "metric": self.metric, "runs": self.pilot_runs} if self.pilot else None,
@@ -78,7 +79,7 @@ class Plan(Record):
     def tidy(self) -> dict[str, list[Any]]:
         """One row."""
         names = ("effect", "power", "level", "runs_per_arm", "low", "high", "pilot", "pilot_runs", "runs_to_train")
-        return {**{name: [getattr(self, name)] for name in names}, "sd": [self.sd.estimate]}
+        return {**{name: [getattr(self, name)] for name in names}, "sd": [self.sd.value]}
 
 
 def plan_with(sd: float, effect: float, power: float = 0.8, level: float = 0.05, metric: str | None = None) -> Plan:
@@ -92,7 +93,7 @@ def plan_with(sd: float, effect: float, power: float = 0.8, level: float = 0.05,
     if not 0 < sd < math.inf:
         raise BadInput(f"sd must be above 0 (got {sd}); give the SD of one run's metric, in the unit of the effect")
     runs = _needed(effect, sd, power, level)
-    known = Estimate(sd, None, None)
+    known = Estimate(sd)
     return Plan(effect, power, level, known, runs, None, None, "", 0, metric or "", None, 2 * runs, ())
 
 
@@ -105,13 +106,13 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
     check_options(effect, power, level)
     pilot = without_copies(pilot)
     sd = sd_of(pilot.values)
-    if not sd.estimate:
+    if not sd.value:
         raise BadInput(
             f"sd must be above 0, and all {len(pilot)} runs of {pilot.name} have the same {pilot.metric.words} "
             f"({pilot.values[0]:g}); take a pilot whose runs vary, or give <sd>"
         )
-    runs = _needed(effect, sd.estimate, power, level)
-    low, high = (None if end is None else runs_per_arm(effect, end, power, level) for end in (sd.low, sd.high))
+    runs = _needed(effect, sd.value, power, level)
+    low, high = (runs_per_arm(effect, end, power, level) if sd.known else None for end in (sd.low, sd.high))
     return Plan(
         effect=effect,
         power=power,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from nondet.errors import BadInput
+from nondet.stats.jackknife import jackknife
 from nondet.stats.values import TILE, Floats, Integers
 
 
@@ -131,5 +132,5 @@ def _without(
 
 def _jackknife(without: list[Floats]) -> float | None:
     """Standard error from the figure without each run, of each arm (Arvesen 1969, Ann. Math. Statist. 40)."""
-    error = math.sqrt(sum((len(x) - 1) * float(np.var(x)) for x in without))
+    error = math.hypot(*(jackknife(x) for x in without))
     return None if math.isnan(error) else error

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
 from nondet.measures.arrays import checked_labels, checked_outputs, checked_predictions, tiles
+from nondet.stats.intervals import pairwise_error
 from nondet.stats.values import TILE, Floats, Integers
 
 DENSE = 2**16
@@ -217,7 +218,7 @@ def churn_by_class(predicted: ArrayLike, labels: ArrayLike) -> tuple[ClassChurn,
     rows = 100.0 * differing / (sizes[:, None] * (runs - 1))  # (k, N)
     churn = rows.mean(axis=1)
     return tuple(
-        ClassChurn(int(name), int(size), float(mean), _jackknife_error(row, float(mean)))
+        ClassChurn(int(name), int(size), float(mean), pairwise_error(row))
         for name, size, mean, row in zip(names, sizes, churn, rows, strict=True)
     )
 
@@ -241,10 +242,3 @@ def _votes(classes: Integers, count: int) -> Integers:
     examples = classes.shape[1]
     offsets: Integers = np.arange(examples, dtype=np.int64) * count
     return np.bincount((classes + offsets).ravel(), minlength=examples * count).reshape(examples, count)
-
-
-def _jackknife_error(rows: Floats, mean: float) -> float:
-    runs = len(rows)
-    if runs < 3:
-        return math.nan
-    return 2.0 * math.sqrt((runs - 1) / runs * float(np.square(rows - mean).sum())) / (runs - 2)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from nondet.analysis.crossing import Crossing
 from nondet.reporting.dead import causes
-from nondet.stats.components import UNKNOWN, Component, Components, Estimate
+from nondet.stats.components import Component, Components
+from nondet.stats.estimate import UNKNOWN, Estimate
 
 DASH = "\N{EN DASH}"
 TIMES = " \N{MULTIPLICATION SIGN} "
@@ -44,14 +45,14 @@ def _share_cells(crossing: Crossing, part: Callable[[Components], Component]) ->
 
 
 def _plus_minus(e: Estimate, unit: float, decimals: int) -> str:
-    if e.value is None:
+    if math.isnan(e.value):
         return DASH
     value = round(unit * e.value, decimals) + 0.0  # no -0
-    return f"{value:.{decimals}f}" + ("" if e.error is None else f" ± {unit * e.error:.{decimals}f}")
+    return f"{value:.{decimals}f}" + ("" if math.isnan(e.error) else f" ± {unit * e.error:.{decimals}f}")
 
 
 def _range(e: Estimate, unit: float, decimals: int) -> str:
-    if e.low is None or e.high is None:
+    if math.isnan(e.low):
         return DASH
     return f"{unit * e.low:.{decimals}f} to {unit * e.high:.{decimals}f}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
@@ -10,7 +11,7 @@ from nondet.analysis.plan import Plan
 from nondet.io.plain import plain
 from nondet.measures.churn import Churn
 from nondet.reporting.table import DASH
-from nondet.stats.spread import Estimate
+from nondet.stats.estimate import Estimate
 
 COLUMNS = 3
 """As many comparisons fit beside each other."""
@@ -38,7 +39,7 @@ def _rows(found: Sequence[Comparison]) -> list[list[str]]:
         ["runs", str(a.runs[0]), *(str(c.runs[1]) for c in found)],
         [metric.words + (" (%)" if metric.unit == "%" else ""), *_both(found, lambda c: c.means)],
         ["SD", *_both(found, lambda c: c.sds)],
-        [f"difference to A [{share}]", "", *(_signed(c.difference.estimate or 0.0, c) + _range(c) for c in found)],
+        [f"difference to A [{share}]", "", *(_signed(c.difference.value, c) + _range(c) for c in found)],
         ["p-value", "", *(_chance(c.p_value) for c in found)],
         ["compared as", "", *(_METHODS[c.method].format(c.pairs) for c in found)],
         ["chance that a run beats one of A", "", *(_superiority(c) for c in found)],
@@ -110,7 +111,7 @@ def churn_words(c: Comparison) -> str:
 
 
 def _ranked(c: Comparison) -> str:
-    estimate = c.difference.estimate or 0.0
+    estimate = c.difference.value
     low, high = c.superiority_interval
     text = (
         f"{plain(c.b)} is {c.verdict} than {plain(c.a)} on this test set: its mean {c.metric.words} is "
@@ -135,7 +136,7 @@ def _alike(c: Comparison) -> str:
 
 
 def _undecided(c: Comparison) -> str:
-    seen = _signed(c.difference.estimate or 0.0, c) + _unit(c)
+    seen = _signed(c.difference.value, c) + _unit(c)
     text = f"Not decided whether {plain(c.b)} is better or worse than {plain(c.a)}: the difference seen is {seen} "
     text += f"({_interval(c)})"
     if c.comparisons > 1 and c.p_value <= c.level:
@@ -159,7 +160,7 @@ def _way_on(c: Comparison) -> str:
 
 
 def _interval(c: Comparison) -> str:
-    if c.difference.low is None or c.difference.high is None:
+    if not c.difference.known:
         same = f"no interval, as all runs of each have the same {c.metric.words}"
         return f"{same}; permutation test: p = {_chance(c.p_permutation)}"
     share = f"{100 * (1 - c.level):g} % interval"
@@ -167,7 +168,7 @@ def _interval(c: Comparison) -> str:
 
 
 def _range(c: Comparison) -> str:
-    if c.difference.low is None or c.difference.high is None:
+    if not c.difference.known:
         return ""
     return f" [{_signed(c.difference.low, c)}, {_signed(c.difference.high, c)}]"
 
@@ -183,11 +184,11 @@ def _excess(churn: Churn) -> str:
 
 
 def _ratio(ratio: Estimate) -> str:
-    if ratio.estimate is None:
+    if math.isnan(ratio.value):
         return DASH
-    if ratio.low is None or ratio.high is None:
-        return f"{ratio.estimate:.2f}"
-    return f"{ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2g}]"
+    if not ratio.known:
+        return f"{ratio.value:.2f}"
+    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2g}]"
 
 
 def _amount(value: float, c: Comparison) -> str:
@@ -220,12 +221,12 @@ def plan_words(plan: Plan) -> str:
     text = (
         f"{plan.runs_per_arm:,} runs of each arm find a difference of {plan.effect:g}{unit.get(plan.metric, '')} with "
         f"a chance of {100 * plan.power:g} % (two-sided t-test at {100 * plan.level:g} %), if one run's SD is "
-        f"{plan.sd.estimate:.3g}"
+        f"{plan.sd.value:.3g}"
     )
     if not plan.pilot:
         return text + " in both arms."
     text += f" in both arms, as in the {plan.pilot_runs} runs of {plain(plan.pilot)}."
-    if plan.sd.low is None or plan.sd.high is None:
+    if not plan.sd.known:
         text += " So few runs give that SD no interval: the number is a guess."
     else:
         high = "more than a million" if plan.high is None else f"{plan.high:,}"

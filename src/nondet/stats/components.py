@@ -20,27 +20,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
+from nondet.stats.estimate import UNKNOWN, Estimate, certain
+from nondet.stats.intervals import student
+from nondet.stats.jackknife import summed
 from nondet.stats.values import TILE, Floats, Integers, as_array
 
 LEVEL = 0.95
 
 Sets = tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure, its standard error, and its 95 % interval; None where the data do not tell."""
-
-    value: float | None
-    error: float | None
-    low: float | None
-    high: float | None
-
-    def as_dict(self, name: str = "value") -> dict[str, float | None]:
-        return {name: self.value, "error": self.error, "low": self.low, "high": self.high}
-
-
-UNKNOWN = Estimate(None, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -271,7 +258,7 @@ def _mean_of_pairs(s: tuple[int, ...], levels: Sequence[int], examples: int, cou
     total = float(counts[0][:, *place].sum()) / 2
     value = 100 * total / (pairs * examples)
     if any(levels[axis] < 3 for axis in s):
-        return Estimate(value, None, None, None)
+        return Estimate(value)
     variances, freedom = np.empty(len(levels)), np.array(levels) - 1.0
     for axis, n in enumerate(levels):
         of_level = counts[axis][:, *place] * (1.0 if axis in s else 0.5)  # (n,): of pairs that a level has part in
@@ -282,11 +269,8 @@ def _mean_of_pairs(s: tuple[int, ...], levels: Sequence[int], examples: int, cou
 
 
 def _with_error(value: float, variances: Floats, freedom: Floats) -> Estimate:
-    from scipy.stats import t as student
-
-    variance = float(variances.sum())
-    if not variance:
-        return Estimate(value, 0.0, value, value)
-    error = math.sqrt(variance)
-    reach = error * float(student.ppf((1 + LEVEL) / 2, variance**2 / float(np.sum(np.square(variances) / freedom))))
-    return Estimate(value, error, max(0.0, value - reach), min(100.0, value + reach))
+    error, degrees = summed(variances, freedom)
+    if not error:
+        return certain(value)
+    reach = error * student(degrees)
+    return Estimate(value, error, value - reach, value + reach).within(0.0, 100.0)

@@ -17,6 +17,7 @@ from scipy import stats
 
 from nondet.errors import BadInput
 from nondet.stats.holm import holm
+from nondet.stats.jackknife import jackknife, summed
 from nondet.stats.values import TILE, Floats
 
 MIN_RUNS = 4
@@ -213,10 +214,10 @@ def _ratio(metric: Metric, a: str, b: str, margin: float, level: float, comparis
         left = without_each(row, metric.spread)
         if not left.min() > 0:
             return _Ratio(ratio, reason=f"without one of its runs {name} has no effect, so its error is not known")
-        errors.append(math.sqrt((len(row) - 1) * float(np.log(left).var())))
+        errors.append(jackknife(np.log(left)))
     if not min(errors) > 0:
         return _Ratio(ratio, reason="every run leaves the same figure without it, so no error is known")
-    error, freedom = _welch(errors, [len(row) for row in rows.values()])
+    error, freedom = summed(np.square(errors), [len(row) - 1 for row in rows.values()])
     reach = float(stats.t.ppf(1 - level, freedom)) * error
     return _Ratio(
         ratio,
@@ -229,13 +230,6 @@ def _ratio(metric: Metric, a: str, b: str, margin: float, level: float, comparis
 
 def _exp(log: float) -> float:
     return math.exp(min(max(log, -700.0), 700.0))  # inside the range of float64
-
-
-def _welch(errors: Sequence[float], runs: Sequence[int]) -> tuple[float, float]:
-    """The error of a difference, and its degrees of freedom (Welch 1938, Satterthwaite 1946)."""
-    variances = [error**2 for error in errors]
-    freedom = sum(variances) ** 2 / sum(v**2 / (n - 1) for v, n in zip(variances, runs, strict=True))
-    return math.sqrt(sum(variances)), freedom
 
 
 def _runs_needed(errors: Sequence[float], runs: Sequence[int], limit: float, level: float) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nondet.stats.estimate import Estimate
+from nondet.stats.jackknife import jackknife
 from nondet.stats.values import Floats, checked_values, mean, sd, sd_error
 
 FEW = 20
@@ -104,7 +105,7 @@ def pairwise_error(by_run: ArrayLike) -> float:
     rows = np.asarray(by_run, dtype=np.float64)
     if len(rows) < 3:
         return math.nan
-    return _jackknife(delete_one(np.sort(rows)))
+    return jackknife(delete_one(np.sort(rows)))
 
 
 def pairwise_estimate(
@@ -140,16 +141,10 @@ def pairwise_estimate(
         return Estimate(estimate, lowered, value - reach, value + reach)
     distances, distance = np.abs(left - distance_from), value - distance_from
     rounding = 4 * len(rows) * EPSILON * max(float(np.abs(rows).max()), abs(distance_from))
-    relative = error / abs(distance) if distances.min() <= rounding else _jackknife(np.log(distances))
+    relative = error / abs(distance) if distances.min() <= rounding else jackknife(np.log(distances))
     factor = math.exp(min(700.0, student(degrees) * relative * lowered / error))
     low, high = sorted((distance / factor, distance * factor))
     return Estimate(estimate, lowered, distance_from + low, distance_from + high)
-
-
-def _jackknife(left: Floats) -> float:
-    """The jackknife's error from the values of a figure without each run in turn, `(N,)`."""
-    shifted = left - left[0]  # equal values become exactly 0
-    return float(np.sqrt((len(left) - 1) * shifted.var()))
 
 
 def residual_variance(matrix: ArrayLike) -> float:

@@ -10,6 +10,7 @@ from itertools import combinations, product
 import numpy as np
 from scipy import special
 
+from nondet.stats.jackknife import summed
 from nondet.stats.values import TILE, Floats
 
 PERMUTATIONS = 9999
@@ -55,7 +56,7 @@ def welch(a: Floats, b: Floats) -> Shift:
     Source: Welch 1947, Biometrika 34; scipy.stats.ttest_ind(equal_var=False).
     """
     (mean_a, part_a), (mean_b, part_b) = _mean(a), _mean(b)
-    return Shift(mean_b - mean_a, math.sqrt(part_a + part_b), _freedom(part_a, len(a), part_b, len(b)))
+    return Shift(mean_b - mean_a, *summed([part_a, part_b], [len(a) - 1, len(b) - 1]))
 
 
 def paired(a: Floats, b: Floats) -> Shift:
@@ -144,14 +145,6 @@ def _mean(values: Floats) -> tuple[float, float]:
     ordered = np.sort(values)
     shifted = ordered - ordered[0]
     return float(ordered[0] + shifted.mean()), float(shifted.var(ddof=1)) / len(values)
-
-
-def _freedom(part_a: float, runs_a: int, part_b: float, runs_b: int) -> float:
-    """Degrees of freedom of a sum of two squared errors (Welch-Satterthwaite)."""
-    total = part_a + part_b
-    if not total:
-        return float(runs_a + runs_b - 2)
-    return 1 / ((part_a / total) ** 2 / (runs_a - 1) + (part_b / total) ** 2 / (runs_b - 1))
 
 
 def _size_of_t(pooled: Floats, size: int) -> Floats:

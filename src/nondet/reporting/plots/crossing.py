@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from nondet.analysis.results import Results
 from nondet.reporting import crossing as components
 from nondet.reporting.plots.section import Drawing, Section
@@ -26,14 +28,10 @@ def crossing(results: Results, runs: Runs) -> Section | None:
         for axes, part in parts
         if not found.is_dead(axes)
     }
-    estimates = {name: 100 * share.value for name, share in shares.items() if share.value is not None}
+    estimates = {name: 100 * share.value for name, share in shares.items() if not math.isnan(share.value)}
     if not estimates:
         return Section("crossed", "Sources crossed", text, (), table)
-    known = {
-        name: (100 * share.low, 100 * share.high)
-        for name, share in shares.items()
-        if share.low is not None and share.high is not None
-    }
+    known = {name: (100 * share.low, 100 * share.high) for name, share in shares.items() if not math.isnan(share.low)}
     label = f"share of the variance of {found.performance} (%)"
     caption = f"S{label[1:]} by what varies{', with 95 % intervals' if known else ''}."
     drawing = Drawing(

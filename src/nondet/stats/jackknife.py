@@ -1,0 +1,36 @@
+"""Standard errors by leaving one run out, and errors that are made of several."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nondet.stats.values import Floats
+
+
+def jackknife(without: Floats) -> float:
+    """Standard error of a figure from its values without each run in turn: `sqrt((N - 1) / N sum_i (x_i - mean x)^2)`.
+
+    Sources: Arvesen, Annals of Mathematical Statistics 40, 1969; Efron & Stein, Annals of Statistics 9, 1981.
+
+    Args:
+        without: `(N,)`. Equal ones give exactly 0.
+    """
+    return float(np.sqrt((len(without) - 1) * (without - without[0]).var()))
+
+
+def summed(variances: ArrayLike, freedom: ArrayLike) -> tuple[float, float]:
+    """Error of a sum or difference of independent parts, and its degrees of freedom: `(sum v)^2 / sum (v^2 / f)`.
+
+    Sources: Welch, Biometrika 34, 1947; Satterthwaite, Biometrics Bulletin 2, 1946.
+
+    Args:
+        variances: squared error of each part. freedom: degrees of freedom of each; all of them if there is no error.
+    """
+    parts, degrees = np.asarray(variances, dtype=np.float64), np.asarray(freedom, dtype=np.float64)
+    total = float(parts.sum())
+    if not total:
+        return 0.0, float(degrees.sum())
+    return math.sqrt(total), 1 / float(np.sum(np.square(parts / total) / degrees))
