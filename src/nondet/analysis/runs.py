@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,12 @@ class Runs:
     def seeds(self) -> list[dict[str, int]]:
         """The seed of each source, for each of the N runs."""
         return [dict(made.seeds) for made in self.made]
+
+    def first(self, count: int) -> Runs:
+        """The first so many of these."""
+        return replace(
+            self, arrays={name: array[:count] for name, array in self.arrays.items()}, made=self.made[:count]
+        )
 
     @cached_property
     def answers(self) -> Any:
