@@ -14,6 +14,20 @@ import numpy as np
 from bench_measures import study
 
 import nondet
+from nondet.io.cores import available_cores
+from nondet.study.provenance import environment_of_machine
+
+HEADING = """
+## All measures against a plain loop
+
+`python benchmarks/measure.py {words}`:
+all figures with their errors and intervals, beside a loop over pairs in numpy that gives the values alone, in turns.
+Medians of the rounds; the ratio is the median of the rounds' ratios.
+
+{processor} ({instructions}), {cores} cores, numpy {numpy}.
+
+| runs x examples x classes | `nondet.measure` (s) | loop (s) | loop / measure |
+|---|---:|---:|---:|"""
 
 
 def losses(outputs: Any, labels: Any) -> Any:
@@ -75,10 +89,11 @@ def main() -> None:
     for name, value in plain.items():
         assert abs(found[name].value - value) <= 1e-8 * max(1.0, abs(value)), (name, found[name].value, value)
     ours, loops = zip(*times, strict=True)
-    print(f"{given.runs} x {given.examples} x {given.classes} float32, {given.rounds} rounds, medians")
-    print(f"measure, with all errors and intervals: {statistics.median(ours):.2f} s")
-    print(f"plain loop over pairs, values alone:    {statistics.median(loops):.2f} s")
-    print(f"ratio: {statistics.median(loop / one for one, loop in times):.1f}")
+    words = " ".join(f"--{name} {value}" for name, value in vars(given).items())
+    print(HEADING.format(words=words, cores=available_cores(), **environment_of_machine()))
+    size = f"{given.runs} x {given.examples:,} x {given.classes}, float32"
+    ratio = statistics.median(loop / one for one, loop in times)
+    print(f"| {size} | {statistics.median(ours):.2f} | {statistics.median(loops):.2f} | {ratio:.1f} |")
 
 
 if __name__ == "__main__":

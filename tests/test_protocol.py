@@ -171,3 +171,20 @@ def test_runs_of_other_kernels_are_no_mates(tmp_path: Path) -> None:
         missing.drop(chosen)
     assert all(len(families) == 1 for families in stacks)
     assert {family for families in stacks for family in families} == {(0, True), (0, False)}
+
+
+def test_each_run_of_the_control_stands_in_a_stack_of_its_own(tmp_path: Path) -> None:
+    """As long as runs of the control are missing, every stack holds one of them, beside others."""
+    from nondet.running.scheduler import Missing
+    from nondet.study.design import condition
+    from nondet.study.study import Study
+
+    sources = ("init", "shuffle")
+    wanted = tuple(condition(vary, sources, 12) for vary in sources)
+    opened = Study(tmp_path, {"recipe": {}}, sources, {"stack": 4}, np.zeros(1), conditions=wanted)
+    missing, controls = Missing(opened), list[int]()
+    while chosen := missing.next_stack(lambda key: True):
+        controls.append(sum(spec.key in opened.control_specs() for spec in chosen))
+        missing.drop(chosen)
+    control = len(opened.control_specs())
+    assert controls == [1] * control + [0] * (len(controls) - control)

@@ -34,11 +34,13 @@ def write(path: Path, texts: Mapping[str, str]) -> Path:
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """About 300 words for training and 100 for testing, hostile ones among them, each after one of a few others."""
+    """About 300 words for training and 350 for testing, more than the sample has; hostile ones are among them, and each
+    stands after one of a few others.
+    """
     rng = np.random.default_rng(8)
     known = [*HOSTILE, *"abcdefghij"]
     texts: dict[str, str] = {}
-    for part, lines in (("train", 40), ("valid", 2), ("test", 13)):
+    for part, lines in (("train", 40), ("valid", 2), ("test", 50)):
         starts = rng.integers(len(known), size=lines)
         steps = rng.integers(1, 3, size=(lines, 6)).cumsum(axis=1)
         rows = (starts[:, None] + steps) % len(known)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from measuring import measure
 
+import nondet
 from nondet import measures
 from nondet.errors import BadInput
 from nondet.measures.measured import Measures
@@ -184,3 +185,13 @@ def test_precision_of_the_input_does_not_matter(study: tuple[Any, Any]) -> None:
     record = numbers(measure(outputs, labels))
     np.testing.assert_array_equal(numbers(measure(outputs.astype(np.float64), labels)), record)
     np.testing.assert_array_equal(numbers(measure(np.asfortranarray(outputs), labels)), record)
+
+
+def test_different_runs_with_the_same_figure_have_no_interval() -> None:
+    """Runs that are right on every example vary, though their accuracy does not: no proof that others' would not."""
+    labels = np.arange(20) % 3
+    outputs = 9 * np.eye(3)[labels] + np.random.default_rng(0).normal(size=(6, 20, 3))
+    found = nondet.measure(outputs, labels)
+    for name in ("accuracy.mean", "accuracy.sd", "disagreement"):
+        assert (found[name].error, found[name].known, math.isnan(found[name].low)) == (0.0, False, True), name
+    assert found["cross_entropy.sd"].known
