@@ -25,6 +25,7 @@ from nondet.training.problem import Problem, Seen, build_model
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import kernels
 from nondet.training.stack import Stack, new_stack
+from nondet.training.train import train_stack
 
 WORDS, BATCH, BPTT = 16, 5, 7
 SOURCES = ("init", "dropout", "order", "bit")
@@ -305,3 +306,40 @@ def test_measures_of_trained_runs() -> None:
         assert 0 < record["perplexity.mean"].value < 2 * WORDS
         same_runs = runs[0] is runs[1]
         assert (record["perplexity.sd"].value == 0) == (record["ensemble_delta.perplexity"].value == 0) == same_runs
+
+
+class Normed(nn.Module):
+    """A language model with batch norm, whose running statistics are buffers, and without a state of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.norm, self.decoder = (
+            nn.Embedding(WORDS, 8),
+            nn.BatchNorm1d(8, momentum=1.0),
+            nn.Linear(8, WORDS),
+        )
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Tensor]:
+        hidden = self.embedding(x)
+        hidden = self.norm(hidden.flatten(0, 1)).unflatten(0, x.shape)
+        carried = hidden[:, -1] if state is None else state
+        return self.decoder(hidden), carried
+
+
+def test_averaged_weights_have_statistics_of_their_own() -> None:
+    """SWA of a model with batch norm: with a momentum of 1 they are those of the text's last window."""
+    p = problem(Normed, swa=2, precision="float64")
+    with kernels():
+        outcomes = train_stack(p, [seeds(1), seeds(2, "init")])
+        (alone,) = train_stack(p, [seeds(1)])
+    outcome = outcomes[0]
+    for name, array in alone.arrays.items():
+        assert np.allclose(outcome.arrays[name], array, rtol=0, atol=1e-9), name
+    model = Normed().double()
+    model.load_state_dict({n: torch.from_numpy(outcome.arrays[f"swa.weights.{n}"]) for n in model.state_dict()})
+    columns = text.columns(p.train[0], BATCH)
+    *_, last = text.windows(columns.shape[1], BPTT)
+    with torch.no_grad():
+        hidden = model.embedding(columns[:, last]).flatten(0, 1)
+    assert np.allclose(model.norm.running_mean, hidden.mean(0), rtol=0, atol=1e-12)
+    assert np.allclose(model.norm.running_var, hidden.var(0), rtol=0, atol=1e-12)

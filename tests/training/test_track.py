@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from problems import problem, seeds
+from torch import nn
 
+from nondet import Recipe, Task
 from nondet.errors import BadInput
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem, build_model
@@ -101,3 +103,32 @@ def test_problem_without_tracking_has_none() -> None:
     p = problem("mlp")
     assert p.track is None
     assert dataclasses.replace(p).identity.get("track") is None
+
+
+class PartlyFrozen(nn.Module):
+    """Its first layer does not learn, and stands before one that does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fixed, self.learnt = nn.Linear(6, 5), nn.Linear(5, 3)
+        self.fixed.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.learnt(torch.tanh(self.fixed(x)))
+
+
+def test_parameters_stand_in_the_models_order() -> None:
+    """In a stack as alone, also where some of them do not learn."""
+    draws = torch.Generator().manual_seed(0)
+    x, y = torch.randn(60, 6, generator=draws, dtype=torch.float64), torch.arange(60) % 3
+    made = Recipe(epochs=2, batch_size=16, lr=0.1, precision="float64")
+    task = Task(name="frozen", model=PartlyFrozen, train=(x[:40], y[:40]), test=(x[40:], y[40:]), recipe=made)
+    p = prepare(task, made, torch.device("cpu"), track=(0, 2))
+    together = train_stack(p, [seeds(p, n) for n in (1, 2)])
+    for number, outcome in enumerate(together, start=1):
+        (alone,) = train_stack(p, [seeds(p, number)])
+        for epoch in (0, 2):
+            name = f"track.{epoch}.parameters"
+            assert np.allclose(outcome.arrays[name], alone.arrays[name], rtol=0, atol=1e-12)
+    flat = torch.cat([w.detach().flatten() for w in build_model(task, made, 1).parameters()]).numpy()
+    assert np.array_equal(together[0].arrays["track.0.parameters"][:30], flat[:30])

@@ -144,6 +144,20 @@ def _read(stack: Stack, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
     return stack.map(forward, *carried, shared=[inputs])
 
 
+@torch.no_grad()
+def refresh_statistics(problem: Problem, stack: Stack) -> None:
+    """Bring running statistics in line with averaged weights: one pass over the training text, nothing learnt.
+
+    In its own order, from the zero state, without dropout; see `nondet.training.examples.refresh_statistics`.
+    """
+    inputs, _ = (columns(tokens, problem.recipe.batch_size) for tokens in texts(problem.train))
+    state: Any = None
+    stack.skeleton.train()
+    for part in windows(inputs.shape[1], problem.recipe.bptt):
+        with recorded_dropout():
+            state = _read(stack, inputs[:, part].clone(), state)[1]
+
+
 def _real(part: slice, count: int, length: int, n: int) -> Tensor:
     """Which tokens of a window are text, and which were padded to its end: (C, T)."""
     return (torch.arange(count)[:, None] * length + torch.arange(part.start, part.stop)) < n

@@ -71,7 +71,8 @@ def look(stack: Stack, track: Track, inputs: Tensor) -> dict[str, Tensor]:
             hook.remove()
         found.clear()
     kept = {f"track.{stack.epoch}.layer.{name}": _plain(tensor) for name, tensor in seen.items()}
-    parameters = [_plain(p).flatten(1) for p in stack.parameters.values()]
+    held = stack.parameters
+    parameters = [_plain(held[name]).flatten(1) for name, _ in stack.skeleton.named_parameters()]
     if sum(p[0].numel() * p.element_size() for p in parameters) < WEIGHTS_LIMIT:
         kept[f"track.{stack.epoch}.parameters"] = torch.cat(parameters, dim=1)
     return kept

@@ -140,7 +140,7 @@ def _outcomes(problem: Problem, stack: Stack) -> list[Outcome]:
     for kind in averages.kinds(problem.recipe):
         mean = averages.averaged(stack, kind)
         if kind == "swa" and mean.buffers:
-            classify.refresh_statistics(problem, mean)
+            feed(problem).refresh_statistics(problem, mean)
         outputs, sound = feed(problem).outputs(problem, mean)
         finite = finite & sound
         left |= {f"{kind}.{name}": array for name, array in (outputs | _weights(mean)).items()}
