@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nondet.stats.jackknife import jackknife, summed
+from nondet.stats.jackknife import jackknife, sds_without_each, summed
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=12)
 
@@ -43,3 +43,12 @@ def test_summed_errors_are_welchs() -> None:
 def test_no_error_keeps_all_degrees_of_freedom() -> None:
     assert summed([0.0, 0.0], [3, 4]) == (0.0, 7.0)
     assert summed([1e-200, 1e-200], [3, 3])[1] == pytest.approx(6.0)
+
+
+@given(values=VALUES)
+def test_an_sd_without_each_value(values: list[float]) -> None:
+    """As of a loop that leaves one out at a time; 0 where what is left is equal, up to rounding."""
+    x = np.array(values)
+    expected = np.array([np.delete(x, i).std(ddof=1) for i in range(len(x))])
+    assert sds_without_each(x) == pytest.approx(expected, rel=1e-5, abs=2e-6 * float(np.ptp(x)))
+    assert sds_without_each(np.array([0.1, 0.1, 0.1, 0.7])).min() == 0.0

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nondet.measures.arrays import cells, tiles
 from nondet.measures.diversity import ranks, standardised
-from nondet.measures.variability import losses_of
+from nondet.measures.variability import log_sum_exp, losses_of
 from nondet.measures.variance import POINTS
 from nondet.stats.estimate import Estimate
 from nondet.stats.intervals import student
@@ -158,20 +158,13 @@ def ensemble_added(logits: NDArray[Any], truth: Integers) -> dict[str, float]:
     alone, together, overlaps = (np.empty(logits.shape[:2]) for _ in range(3))
     for part, tile in tiles(logits):
         alone[:, part] = tile.argmax(axis=-1) == truth[part]
-        halves = (tile - _log_sum(tile)[..., None]) / 2  # logarithms of square roots of probabilities
+        halves = (tile - log_sum_exp(tile)[..., None]) / 2  # logarithms of square roots of probabilities
         for run in range(len(logits)):
             right = (tile[run] + tile).argmax(axis=-1) == truth[part]  # (m, t), the run's with itself among them
             together[run, part] = right.sum(axis=0) - alone[run, part]
-            overlaps[run, part] = _log_sum(halves[run] + halves).sum(axis=0)
+            overlaps[run, part] = log_sum_exp(halves[run] + halves).sum(axis=0)
     gains = together / partners - (alone + (alone.sum(axis=0) - alone) / partners) / 2
     return {"accuracy": added_variance(100.0 * gains, 2), "cross_entropy": added_variance(overlaps / partners, 2)}
-
-
-def _log_sum(tile: Floats) -> Floats:
-    """Logarithm of the sum of exponentials over the last axis."""
-    top = tile.max(axis=-1)
-    with np.errstate(under="ignore"):  # what is far below the largest adds nothing
-        return top + np.log(np.exp(tile - top[..., None]).sum(axis=-1))
 
 
 def _of_variance(part: Floats, own: Floats, examples: int) -> Floats:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
 from nondet.measures.arrays import checked, tiles
-from nondet.measures.variability import cross_entropy
+from nondet.measures.variability import cross_entropy, log_sum_exp
 from nondet.stats.values import LARGEST_VALUE, Floats, Integers, as_array, check_runs
 
 SAMPLE = 256
@@ -122,8 +122,6 @@ def _mean_log_overlaps(logits: NDArray[Any]) -> Floats:
                 lost = np.nonzero(shared < TINY)
                 if len(lost[0]):  # far apart: stay in logarithms
                     sums = half[run + 1 + lost[0], lost[1]] + half[run, lost[1]]
-                    top = sums.max(axis=-1)
-                    exact = top + np.log(np.exp(sums - top[:, None]).sum(axis=-1))
-                    logs[lost] = exact - np.log(own[run, lost[1]] * own[run + 1 + lost[0], lost[1]]) / 2
+                    logs[lost] = log_sum_exp(sums) - np.log(own[run, lost[1]] * own[run + 1 + lost[0], lost[1]]) / 2
                 total[run, run + 1 :] += logs.sum(axis=1)
     return np.minimum(0.0, total / tokens)  # rounding could leave 1e-17

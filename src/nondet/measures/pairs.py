@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nondet.measures.arrays import UNTHREADED
-from nondet.measures.variability import at
+from nondet.measures.variability import at, log_sum_exp
 from nondet.stats.values import Floats, Integers
 
 Flags = NDArray[np.bool_]
@@ -112,7 +112,7 @@ def log_overlaps(tile: Floats, chosen: Integers) -> Floats:
     def lost(part: slice, ours: Integers, theirs: Integers) -> Floats:
         """The same of some examples and pairs, `(p,)`, in logarithms, where exponentials have lost digits."""
         logs = tile[:, part] - np.log(length[:, part])
-        return _log_sum_exp(logs[first[ours]] + logs[first[theirs]]).sum(axis=1)
+        return log_sum_exp(logs[first[ours]] + logs[first[theirs]]).sum(axis=1)
 
     for number, ours in enumerate(blocks):
         for theirs in blocks[number:]:
@@ -152,8 +152,3 @@ def _block(unit: Floats, ours: slice, theirs: slice, lost: Callable[[slice, Inte
             total[a, b] += lost(part, ours.start + a, theirs.start + b)
         total += np.log(product, out=product)
     return total
-
-
-def _log_sum_exp(rows: Floats) -> Floats:
-    top = rows.max(axis=-1)
-    return top + np.log(np.exp(rows - top[..., None]).sum(axis=-1))

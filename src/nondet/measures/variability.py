@@ -87,6 +87,13 @@ def losses_of(wide: Floats, truth: Integers, chosen: Integers) -> Floats:
         return np.log(np.exp(wide, out=wide).sum(axis=-1)) - label
 
 
+def log_sum_exp(rows: Floats) -> Floats:
+    """Logarithm of the sum of exponentials over the last axis: scipy.special.logsumexp for finite numbers alone."""
+    top = rows.max(axis=-1)
+    with np.errstate(under="ignore"):  # what is far below the largest adds nothing
+        return top + np.log(np.exp(rows - top[..., None]).sum(axis=-1))
+
+
 def at(wide: Floats, chosen: Integers) -> Floats:
     """The logits `(N, t, 1)` of the chosen classes `(N, t)`."""
     return np.take_along_axis(wide, chosen[..., None], axis=-1)

@@ -17,7 +17,8 @@ from scipy import stats
 
 from nondet.errors import BadInput
 from nondet.stats.holm import holm
-from nondet.stats.jackknife import jackknife, summed
+from nondet.stats.intervals import delete_one
+from nondet.stats.jackknife import jackknife, sds_without_each, summed
 from nondet.stats.values import TILE, Floats
 
 MIN_RUNS = 4
@@ -176,18 +177,8 @@ def figure(by_run: Floats, spread: bool) -> float:
 
 
 def without_each(by_run: Floats, spread: bool) -> Floats:
-    """The figure with each run left out in turn, `(N,)`.
-
-    A mean U over pairs is `U - 2 (r_i - U) / (N - 2)` without run i, where r_i is i's mean over its partners.
-    """
-    runs = len(by_run)
-    shifted = by_run - by_run[0]  # equal numbers must become exactly 0
-    deviations = shifted - shifted.mean()
-    if not spread:
-        return by_run.mean() - 2 * deviations / (runs - 2)
-    squares = np.square(deviations)
-    left = squares.sum() - squares * (runs / (runs - 1))
-    return np.sqrt(np.maximum(left, 0.0) / (runs - 2))
+    """The figure with each run left out in turn, `(N,)`."""
+    return sds_without_each(by_run) if spread else delete_one(by_run)
 
 
 @dataclass(frozen=True)

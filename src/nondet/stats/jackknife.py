@@ -21,6 +21,15 @@ def jackknife(without: Floats) -> float:
     return float(np.sqrt((len(without) - 1) * (without - without[0]).var()))
 
 
+def sds_without_each(values: Floats) -> Floats:
+    """SD (ddof = 1) of at least three values without each in turn, `(N,)`; exactly 0 where it is so but for rounding."""
+    shifted = values - values[0]  # equal values must become exactly 0
+    squares = np.square(shifted - shifted.mean())
+    total, runs = float(squares.sum()), len(values)
+    left = total - squares * (runs / (runs - 1))
+    return np.sqrt(np.where(left > 1e-12 * total, left, 0.0) / (runs - 2))
+
+
 def summed(variances: ArrayLike, freedom: ArrayLike) -> tuple[float, float]:
     """Error of a sum or difference of independent parts, and its degrees of freedom: `(sum v)^2 / sum (v^2 / f)`.
 

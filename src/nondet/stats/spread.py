@@ -9,7 +9,7 @@ from scipy import special
 
 from nondet.stats.estimate import UNKNOWN, Estimate
 from nondet.stats.intervals import sd_interval
-from nondet.stats.jackknife import jackknife, summed
+from nondet.stats.jackknife import jackknife, sds_without_each, summed
 from nondet.stats.values import Floats
 
 
@@ -41,11 +41,7 @@ def _size(values: Floats) -> float:
 
 def _log_error(values: Floats) -> float:
     """Jackknife error of the logarithm of the SD; 0 where an SD is 0 or no error is known."""
-    runs = len(values)
-    if runs < 3:
+    if len(values) < 3:
         return 0.0
-    shifted = np.sort(values) - values.min()
-    squares = np.square(shifted - shifted.mean())
-    total = float(squares.sum())
-    left = total - squares * (runs / (runs - 1))  # sum of squares without each run
-    return jackknife(np.log(left) / 2) if left.min() > 1e-12 * total else 0.0
+    left = sds_without_each(np.sort(values))
+    return jackknife(np.log(left)) if left.min() > 0 else 0.0

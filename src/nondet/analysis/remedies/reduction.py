@@ -20,7 +20,8 @@ from nondet.measures.measured import Measures
 from nondet.measures.variability import accuracy, cross_entropy
 from nondet.stats.estimate import UNKNOWN, Estimate
 from nondet.stats.intervals import delete_one, satterthwaite, student
-from nondet.stats.values import Floats, Integers, sd
+from nondet.stats.jackknife import sds_without_each
+from nondet.stats.values import Floats, Integers
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ def influences(logits: NDArray[np.generic], labels: Integers, units: Sequence[Ha
         return Influences(np.full((len(logits), 5), math.nan), tuple(units))
     left = np.stack(
         [
-            _sds_without_each(accuracy(logits, labels)),
-            _sds_without_each(cross_entropy(logits, labels)),
+            sds_without_each(accuracy(logits, labels)),
+            sds_without_each(cross_entropy(logits, labels)),
             delete_one(disagreement_by_run(predictions(logits))),
             1 - delete_one(correlation_by_run(logits)),
             delete_one(ensemble_accuracy_delta_by_run(logits, labels)),
@@ -120,11 +121,6 @@ def reduction_uncertainty(
         return Estimate(value, error)
     factor = math.exp(min(600.0, student(satterthwaite(squares)) * error / left))
     return Estimate(value, error, 100 - left * factor, 100 - left / factor)
-
-
-def _sds_without_each(values: Floats) -> Floats:
-    factor = math.sqrt((len(values) - 1) / (len(values) - 2))  # as in `unbiased`
-    return np.array([factor * sd(np.delete(values, i)) for i in range(len(values))])
 
 
 def _distances(row: Columns) -> tuple[float, ...]:
