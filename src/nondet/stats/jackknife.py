@@ -22,7 +22,7 @@ def jackknife(without: Floats) -> float:
 
 
 def sds_without_each(values: Floats) -> Floats:
-    """SD (ddof = 1) of at least three values without each in turn, `(N,)`; exactly 0 where it is so but for rounding."""
+    """SD (ddof = 1) of at least three values without each in turn, `(N,)`; exactly 0 where rounding alone differs."""
     shifted = values - values[0]  # equal values must become exactly 0
     squares = np.square(shifted - shifted.mean())
     total, runs = float(squares.sum()), len(values)
