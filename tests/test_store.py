@@ -264,3 +264,12 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not write_file(path, b"second")
     assert path.read_bytes() == b"first"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_arrays_stand_in_the_order_of_their_names(tmp_path: Path) -> None:
+    """Whatever the size of the file: what is drawn from them must not stand in another order in the next process."""
+    names = [f"curves.{letter}" for letter in "qwertyuiopasdfgh"]
+    for size in (1, 2**16):  # held in memory, and read one by one
+        store = Store(tmp_path / str(size))
+        store.put(KEY, {name: np.zeros(size, np.float32) for name in names}, RECORD)
+        assert list(store.get(KEY).arrays) == sorted(names)

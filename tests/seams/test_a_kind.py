@@ -154,7 +154,7 @@ def test_a_comparison_goes_by_its_score(nondet: Nondet, task: Path, tmp_path: Pa
         assert nondet("run", task, *words).code == 0
     found = nd.compare(tmp_path / "b", tmp_path / "a")
     assert found[0].metric.name == "mse"
-    assert found[0].difference.estimate < 0
+    assert found[0].difference.value < 0
     assert found.verdict in ("better", "undecided")
 
 

@@ -27,7 +27,7 @@ class Arrays(Mapping[str, np.ndarray]):
         self.path = path
         self.held: dict[str, np.ndarray] | None = None
         if content is not None:
-            self.held = load(content)
+            self.held = dict(sorted(load(content).items()))  # as `safe_open` has them; `load` gives no order
             self.shapes = {name: array.shape for name, array in self.held.items()}
             return
         with safe_open(path, framework="np") as file:
