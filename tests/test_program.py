@@ -168,3 +168,19 @@ def test_what_cannot_be_is_one_sentence(study: nd.OpenStudy, tmp_path: Path) -> 
         assert text in str(refused.value)
         assert "\n" not in str(refused.value)
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("augmentation", [nd.Crop(1), nd.Flip()])
+def test_augmentations_of_images_are_for_images(augmentation: Any, tmp_path: Path) -> None:
+    """Inputs of another shape are refused by name, before anything is trained."""
+    inputs, labels = torch.randn(40, 6), torch.arange(40) % 2
+    task = nd.Task(
+        model=lambda: nn.Linear(6, 2),
+        train=(inputs, labels),
+        test=(inputs, labels),
+        recipe=nd.Recipe(epochs=1, batch_size=8, lr=0.1),
+        augment=(augmentation,),
+    )
+    with pytest.raises(nd.BadInput, match=r"is for images of shape .*\(got inputs of shape \(n, 6\)\); leave it out"):
+        nd.run(task, runs=2, folder=tmp_path / "s")
+    assert not (tmp_path / "s").exists()

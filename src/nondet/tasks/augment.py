@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nondet.errors import BadInput
 from nondet.sources import SOURCES, Source
 
 
@@ -49,6 +50,7 @@ class Crop:
         return rng.integers(2 * self.padding + 1, size=(n, 2))
 
     def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
+        _check_images(inputs, "Crop")
         m, channels, height, width = inputs.shape
         padded = padded_images(inputs, self.padding, self.fill)
         rows = draws[:, :1] + torch.arange(height, device=inputs.device)  # (m, H)
@@ -76,4 +78,13 @@ class Flip:
         return rng.integers(2, size=(n, 1))
 
     def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
+        _check_images(inputs, "Flip")
         return torch.where(draws.view(-1, 1, 1, 1) == 1, inputs.flip(-1), inputs)
+
+
+def _check_images(inputs: Tensor, name: str) -> None:
+    if inputs.dim() != 4:
+        raise BadInput(
+            f"{name} is for images of shape (n, channels, height, width) (got inputs of shape (n, "
+            f"{', '.join(map(str, inputs.shape[1:]))})); leave it out, or write an augmentation for such inputs"
+        )
