@@ -23,7 +23,7 @@ GROUP = 100
 """More runs are dealt at random into groups of about this size, and every pair within a group is taken."""
 
 TILE = 2**22  # numbers in one part: enough examples for long inner loops, and 32 MiB of float64
-LONGEST = 1024  # examples in one part, so that there are parts for all cores
+LONGEST = 256  # examples in one part, so that a run's stay near the cache, and there are parts for all cores
 
 
 def ensemble_accuracy_delta(outputs: ArrayLike, labels: ArrayLike) -> float:
