@@ -11,7 +11,7 @@ import nondet
 
 ROOT = Path(nondet.__file__).parent
 FLOORS = (
-    ("errors", "io", "record"),
+    ("errors", "io", "record", "version"),
     ("sources", "stats"),
     ("measures",),
     ("kinds",),

@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from nondet.version import __version__ as __version__
+
 TYPE_CHECKING = False  # as type checkers know it; the module typing takes longer to load than all else here
 if TYPE_CHECKING:
     from nondet.analysis.measure import measure
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from nondet.study.spec import Outcome
     from nondet.tasks.augment import Crop, Flip
     from nondet.tasks.task import Recipe, Task
-
-__version__ = "0.2.0"
 
 _HOMES = {
     "analysis.runs": ("OpenStudy", "Runs"),

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from nondet import __version__
 from nondet.analysis.crossing import Crossing, read_crossing
 from nondet.analysis.reach import UNREAD, Reach, reach_of
 from nondet.analysis.runs import Reader, Runs
@@ -22,6 +21,7 @@ from nondet.stats.intervals import mean_estimate, pairwise_estimate
 from nondet.study.design import Condition
 from nondet.study.record import FORMAT
 from nondet.study.study import Study
+from nondet.version import __version__
 
 TRACK = "track."
 

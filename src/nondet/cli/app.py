@@ -5,7 +5,6 @@ from __future__ import annotations
 from cyclopts import App
 from rich.console import Console
 
-from nondet import __version__
 from nondet.cli.alike import alike
 from nondet.cli.compare import compare
 from nondet.cli.examples import examples
@@ -19,6 +18,7 @@ from nondet.cli.show import show
 from nondet.cli.stabilize import stabilize
 from nondet.cli.verify import verify
 from nondet.io.streams import NotRead
+from nondet.version import __version__
 
 
 class _Console(Console):

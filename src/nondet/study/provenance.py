@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from nondet import __version__
 from nondet.errors import BadInput
 from nondet.study import choices
+from nondet.version import __version__
 
 CUBLAS_WORKSPACE = ":4096:8"
 """cuBLAS is deterministic only with a fixed workspace, and reads this setting once, at its start."""

@@ -14,13 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from pathlib import Path
 
-import nondet
-
 SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)
 """How a module's file name ends, in the order in which Python looks."""
 
 _INSTALLED = tuple(Path(path) for name, path in sysconfig.get_paths().items() if name != "data")
-_FOREIGN = {place for path in (*_INSTALLED, Path(nondet.__file__).parent) for place in (path, path.resolve())}
+_FOREIGN = {place for path in (*_INSTALLED, Path(__file__).parents[1]) for place in (path, path.resolve())}
 
 
 def is_local(path: Path, roots: Iterable[Path]) -> bool:
