@@ -115,7 +115,7 @@ def train(folder: str, runs: str, epochs: str) -> dict[str, float]:
         finally:
             seconds[0] += time.perf_counter() - begin
 
-    StackRunner.produce = timed  # type: ignore[method-assign]
+    StackRunner.produce = timed
     nd.run(task, runs=int(runs), vary="all", folder=folder, executor="local", stack=STACK, device="cpu")
     return {"training": seconds[0]}
 

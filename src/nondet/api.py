@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nondet.errors import spelled
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
@@ -47,8 +49,6 @@ def _quiet(sentence: str) -> None:
 
 def _spelled(say: Callable[[str], None] | None) -> Callable[[str], None]:
     """Say a sentence with its arguments as its reader gives them."""
-    from nondet.errors import spelled
-
     return lambda sentence: (say or _quiet)(spelled(sentence))
 
 
@@ -337,6 +337,7 @@ def report(
     data: str | None = None,
     run_task: bool = False,
     task: Task | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Write a study's page: one HTML file with its table and pictures, which needs no network. Returns its path.
 
@@ -344,13 +345,15 @@ def report(
         path: the file to write; `report.html` in the study's folder if left out.
         condition: whose most unstable examples are shown. data: the folder of the task's data, for their pictures.
         run_task: whether a task file of your own may be run, which reads the pictures. task: as for `stabilize`.
+        say: is told why the page has no pictures.
     """
     from nondet.analysis.results import read_results
     from nondet.reporting.page import write_page
 
     opened = _opened(study)
     file = opened.folder / "report.html" if path is None else Path(path)
-    write_page(read_results(opened.study), file, condition, data, run_task=run_task, task=task or opened.task)
+    found = read_results(opened.study)
+    write_page(found, file, condition, data, run_task=run_task, task=task or opened.task, say=_spelled(say))
     return file
 
 

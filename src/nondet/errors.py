@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
-    r"<(broken|columns|cycles|data|design|examples|folder|labels|layers|levels|limit|margin|metric|model|onset|recipe|run_task"
-    r"|runs|sd|stack|tf32|track|until|vary)(?:=(.*?))?>"
+    r"<<(broken|columns|cycles|data|design|examples|folder|labels|layers|levels|limit|margin|metric|model|onset|recipe"
+    r"|run_task|runs|sd|stack|tf32|track|until|vary)(?:=(.*?))?>>"
 )
 Spelling = Callable[[str, str | None], str]
 
@@ -26,9 +26,10 @@ _spelling: list[Spelling] = [_in_python]
 
 
 def spelled(sentence: str) -> str:
-    """A sentence with its arguments as the reader gives them: `<runs=20>` is runs=20 in Python, and `<runs>` is runs.
+    """A sentence with its arguments as the reader gives them: `<<runs=20>>` is runs=20 in Python, `<<runs>>` runs.
 
-    `<recipe=lr=0.1>` is one field of the recipe, and `<design=crossed>` a crossed design, which Python has by levels.
+    `<<recipe=lr=0.1>>` is one field of the recipe, and `<<design=crossed>>` a crossed design, which Python has by
+    levels.
     """
     return _ARGUMENT.sub(lambda found: _spelling[-1](found[1], found[2]), sentence)
 

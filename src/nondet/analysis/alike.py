@@ -111,7 +111,7 @@ def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
         got = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise BadInput(
             f"two conditions of the same onset must have at least {MIN_RUNS} sound runs each besides the reference run "
-            f"that all share (got {got or 'no conditions'}); add <runs=20>, or another <vary>, to `{go_on(study)}`"
+            f"that all share (got {got or 'no conditions'}); add <<runs=20>>, or another <<vary>>, to `{go_on(study)}`"
         )
     groups = [_group(reader.kind, onset, named, margin, level) for onset, named in by_onset.items()]
     figures = {figure.name: figure for figure in reader.kind.figures}

@@ -26,7 +26,7 @@ from nondet.study.names import own_names
 from nondet.study.record import load
 from nondet.study.study import Study
 
-Given = str | Path | OpenStudy | Runs | tuple[ArrayLike, ArrayLike] | NDArray[Any]
+Given = str | Path | OpenStudy | Runs | tuple[ArrayLike, ArrayLike] | ArrayLike
 """What names an arm: a study's folder, `STUDY:condition`, a file or folder of outputs; or a study, runs, a pair of
 outputs and labels, or outputs alone beside labels."""
 
@@ -98,10 +98,10 @@ def read_arms(
         Damaged: a run of a study is not what was written.
     """
     if columns and not any(isinstance(name, str | Path) and is_table(Path(name)) for name in names):
-        raise BadInput(f"<columns> is for tables, .csv or .parquet (got {', '.join(map(str, names))}); leave it out")
-    given = (
-        read_labels(Path(labels)) if isinstance(labels, str | Path) else None if labels is None else np.asarray(labels)
-    )
+        raise BadInput(f"<<columns>> is for tables, .csv or .parquet (got {', '.join(map(str, names))}); leave it out")
+    if isinstance(labels, str | Path):
+        labels = read_labels(Path(labels))
+    given = None if labels is None else np.asarray(labels)
     arms: list[Arm] = []
     for number, name in enumerate(names, 1):
         arm = _read(name, f"outputs {number}", given, metric, columns, say)
@@ -129,7 +129,7 @@ def _read(
         return _with_labels(_of_runs(name.study, name[""], metric), labels)
     if not isinstance(name, str | Path):
         if labels is None:
-            raise BadInput("labels are needed beside outputs (got none); give (outputs, labels), or labels=")
+            raise BadInput("labels are needed beside outputs (got none); give (outputs, labels), or <<labels>>")
         return _of_outputs(nameless, name, labels, metric)
     if not str(name):
         raise BadInput("an arm must be a study, STUDY:condition, or outputs (got an empty name); name one")
@@ -145,7 +145,7 @@ def _read(
         outputs = read_outputs(path, columns if is_table(path) else (), say)
         if labels is None and path.suffix.lower() == ".npy":
             raise BadInput(
-                f"labels are needed beside outputs (got none, and {name} holds one array); add <labels=FILE>"
+                f"labels are needed beside outputs (got none, and {name} holds one array); add <<labels=FILE>>"
             )
         return _of_outputs(str(name), outputs, read_labels(path) if labels is None else labels, metric)
     opened = OpenStudy(load(path))
@@ -158,7 +158,7 @@ def _with_labels(arm: Arm, labels: NDArray[Any] | None) -> Arm:
     if labels is not None and not np.array_equal(labels, arm.labels):
         raise BadInput(
             f"labels must be those of the study's own test set ({arm.name} has {len(arm.labels)} others); "
-            "leave <labels> out, or compare outputs of the same test set"
+            "leave <<labels>> out, or compare outputs of the same test set"
         )
     return arm
 
@@ -196,7 +196,7 @@ def _of_runs(study: Study, runs: Runs, metric: str | None) -> Arm:
         raise BadInput(f"{name} must be a condition (the runs of a crossed design share seeds); choose another")
     _check_independent(study, condition)
     if len(runs) < 2:
-        ask = "ask for more <runs>, or train with another recipe"
+        ask = "ask for more <<runs>>, or train with another recipe"
         way_out = f"go on with {go_on(study)}" if runs.missing else ask
         raise BadInput(
             f"runs must be at least 2 to be compared ({name} has {len(runs)} that are finished and sound, and "
@@ -206,7 +206,7 @@ def _of_runs(study: Study, runs: Runs, metric: str | None) -> Arm:
     values = score.by_run(runs.answers)
     if values.max() > LARGEST_VALUE:
         raise BadInput(
-            f"{score.words} must be at most {LARGEST_VALUE:g} ({name} has a run above it); try <metric=cross_entropy>"
+            f"{score.words} must be at most {LARGEST_VALUE:g} ({name} has a run above it); try <<metric=cross_entropy>>"
         )
     outputs = runs.outputs
     return Arm(
@@ -245,7 +245,7 @@ def _notes(study: Study, condition: Condition, runs: Runs) -> list[str]:
 def _score(name: str, asked: str | None, there: Sequence[Score], what: str) -> Score:
     named = {score.name: score for score in there}
     if asked is not None and asked not in named:
-        raise BadInput(f"{name} is {what} and has no {asked} (it has {' and '.join(named)}); choose another <metric>")
+        raise BadInput(f"{name} is {what} and has no {asked} (it has {' and '.join(named)}); choose another <<metric>>")
     return named[asked] if asked else there[0]
 
 

@@ -114,7 +114,7 @@ def _require_at_hand(study: Study, data: str | None) -> None:
 
     request = Request.of(study.request) if study.request else None
     if request and request.task in SOURCES and not (data or request.data) and not is_cached(request.task):
-        raise BadInput(f"the data of {request.task} are not on this machine; give <data=DIR>")
+        raise BadInput(f"the data of {request.task} are not on this machine; give <<data=DIR>>")
 
 
 def _test_inputs(problem: Problem, indices: Sequence[int]) -> list[np.ndarray]:

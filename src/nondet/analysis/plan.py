@@ -109,7 +109,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
     if not sd.value:
         raise BadInput(
             f"sd must be above 0, and all {len(pilot)} runs of {pilot.name} have the same {pilot.metric.words} "
-            f"({pilot.values[0]:g}); take a pilot whose runs vary, or give <sd>"
+            f"({pilot.values[0]:g}); take a pilot whose runs vary, or give <<sd>>"
         )
     runs = _needed(effect, sd.value, power, level)
     low, high = (runs_per_arm(effect, end, power, level) if sd.known else None for end in (sd.low, sd.high))

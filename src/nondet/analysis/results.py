@@ -148,7 +148,7 @@ def read_results(study: Study, drawn: bool = False) -> Results:
     kind = kind_of(study.identity)
     if drawn and not kind.by_example:
         raise BadInput(
-            f"<examples> is for classifiers, whose test examples are drawn one by one (got a {kind.what}, whose are "
+            f"<<examples>> is for classifiers, whose test examples are drawn one by one (got a {kind.what}, whose are "
             "not); leave it out"
         )
     reader = Reader(study, [TRACK] if study.identity.get("track") else [])

@@ -178,7 +178,7 @@ class Reader:
                 if name not in arrays or arrays[name].shape != stacked[name].shape[1:]:
                     raise Damaged(
                         f"{self.study.folder} is damaged: its runs do not all have {name} of one shape; start a new "
-                        "one with <folder>"
+                        "one with <<folder>>"
                     )
                 stacked[name][sound] = arrays[name]
             sound += 1
@@ -243,7 +243,7 @@ def chosen_condition(study: Study, name: str = "") -> Condition:
     if not named:
         raise BadInput(
             f"{study.folder} must have a condition (got none: the runs of a crossed design share seeds, and are not "
-            "independent); add one with another <vary>"
+            "independent); add one with <<vary>>"
         )
     wanted = name or (DEFAULT if DEFAULT in named else next(iter(named)) if len(named) == 1 else "")
     if wanted in named:

@@ -43,7 +43,8 @@ def report(
     file = out or study / "report.html"
     page_to_write(file, "--out")
     found = api.show(study)
-    size = write_page(found, file, condition, data, run_task=run_task, option="--out")
+    notes: list[str] = []
+    size = write_page(found, file, condition, data, run_task=run_task, option="--out", say=notes.append)
     broken = found.control.identical is False
     if broken:
         say(prose.control_words(found))
@@ -51,7 +52,7 @@ def report(
     if json:
         print_json({"file": str(file), "bytes": size, "found": said})
     else:
-        tell(f"Wrote {file}.", said)
+        tell(f"Wrote {file}.", said, *notes)
     if found.missing:
         say(prose.unfinished(found))
     return 3 if broken else 0

@@ -28,7 +28,7 @@ def nothing_found(folder: Path, files: str, inside: Iterable[str]) -> BadInput:
     """The refusal of a folder that has none of the official files."""
     return BadInput(
         f"the data folder must hold {files}, itself or in its folder {' or '.join(inside)} "
-        f"(got {str(folder)!r}, which has none of them); give <data=DIR>, where DIR is the unpacked official folder"
+        f"(got {str(folder)!r}, which has none of them); give <<data=DIR>>, where DIR is the unpacked official folder"
     )
 
 
@@ -42,7 +42,7 @@ def readable() -> Generator[None]:
             raise
         raise BadInput(
             f"the data must be readable (got {error.strerror or type(error).__name__!r} for {str(error.filename)!r}); "
-            "change that, or give a copy with <data=DIR>"
+            "change that, or give a copy with <<data=DIR>>"
         ) from error
 
 

@@ -87,12 +87,12 @@ def folder(name: str, data: Path | None) -> Path:
             there = data.is_dir()
         if not there:
             raise BadInput(
-                f"<data> must name a folder (got {str(data)!r}, which is none); put the official files in one"
+                f"<<data>> must name a folder (got {str(data)!r}, which is none); put the official files in one"
             )
         return data
     if name not in SOURCES:
         raise BadInput(
-            f"{name} has no free official source, so its folder must be given (got none); give <data=DIR>, "
+            f"{name} has no free official source, so its folder must be given (got none); give <<data=DIR>>, "
             "where DIR holds three text files with train, valid and test in their names"
         )
     place = cache_folder() / name
@@ -150,7 +150,7 @@ def _download(source: Source, place: Path) -> Path:
     from requests import RequestException  # pooch's own means of download
 
     target = place / source.name
-    way = f"fetch it elsewhere and put it at {str(target)!r}, or give <data=DIR> with its unpacked files"
+    way = f"fetch it elsewhere and put it at {str(target)!r}, or give <<data=DIR>> with its unpacked files"
     try:
         downloader = pooch.HTTPDownloader(hooks={"response": _announce})
         pooch.retrieve(source.url, f"sha256:{source.sha256}", source.name, place, downloader=downloader)
@@ -174,7 +174,7 @@ def _pooch() -> Any:
         import pooch
     except ImportError as error:
         raise BadInput(
-            "pooch must be installed to fetch data (got no such module); add it, or give <data=DIR>"
+            "pooch must be installed to fetch data (got no such module); add it, or give <<data=DIR>>"
         ) from error
     pooch.get_logger().setLevel("ERROR")  # it announces each attempt, and would speak beside a refusal
     return pooch

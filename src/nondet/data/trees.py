@@ -63,7 +63,7 @@ def read_tree(
     examples: how many images to take of each part, None for all. BadInput says what is wrong with the folder.
     """
     if broken not in ("stop", "skip"):
-        raise BadInput(f"broken must be stop or skip (got {broken!r}); try <broken=skip>")
+        raise BadInput(f"broken must be stop or skip (got {broken!r}); try <<broken=skip>>")
     test = next((name for name in TEST_NAMES if (folder / name).is_dir()), "val")
     missing = [name for name in ("train", test) if not (folder / name).is_dir()]
     if missing:
@@ -180,7 +180,7 @@ def _stop_or_say(tree: Tree, reasons: dict[str, str], seen: int, broken: str) ->
     if broken == "stop":
         raise BadInput(
             f"every image must decode, and {len(reasons):,} of {seen:,} in {str(tree.root)!r} do not: {named}; "
-            "replace them, or leave them out with <broken=skip>"
+            "replace them, or leave them out with <<broken=skip>>"
         )
     say(f"{len(reasons):,} of {seen:,} images in {str(tree.root)!r} do not decode and are left out: {named}")
 
@@ -188,7 +188,7 @@ def _stop_or_say(tree: Tree, reasons: dict[str, str], seen: int, broken: str) ->
 def _require_range(name: str, wanted: int, there: int) -> None:
     if not 1 <= wanted <= there:
         raise BadInput(
-            f"{name} must be from 1 to {there}, the images that are there (got {wanted}); try <recipe={name}={there}>"
+            f"{name} must be from 1 to {there}, the images that are there (got {wanted}); try <<recipe={name}={there}>>"
         )
 
 

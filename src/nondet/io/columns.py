@@ -126,7 +126,7 @@ def _wanted(path: Path, names: Sequence[str], wanted: Sequence[str]) -> Columns:
     for name in chosen:
         if name not in names:
             raise BadInput(
-                f"<columns> must name columns of {path} that hold outputs (got {name!a}); choose from {shown(names)}"
+                f"<<columns>> must name columns of {path} that hold outputs (got {name!a}); choose from {shown(names)}"
             )
     return Columns(chosen, "", tuple(name for name in names if name not in chosen), True)
 
@@ -186,7 +186,7 @@ def _snake(name: str) -> str:
 def _missing(path: Path, names: Sequence[str]) -> BadInput:
     return BadInput(
         f"{path} must have columns run, example and one of classes or several of logits (got {shown(names)}); call "
-        "them pred, or logit_0, logit_1 and so on, or name them with <columns>"
+        "them pred, or logit_0, logit_1 and so on, or name them with <<columns>>"
     )
 
 
@@ -195,5 +195,5 @@ def _doubt(path: Path, names: Sequence[str], likely: Sequence[str]) -> BadInput:
     return BadInput(
         f"{path} must have one column of predicted classes (pred) or a numbered one of logits for each class (logit_0, "
         f"logit_1, ...), and of {shown(names)} it cannot be told which are outputs; rename them, or name those that "
-        f"are with <columns>: one of classes, or the logits in the order of the classes, such as <columns={word!a}>"
+        f"are with <<columns>>: one of classes, or the logits in the order of the classes, such as <<columns={word!a}>>"
     )

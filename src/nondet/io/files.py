@@ -214,8 +214,9 @@ def unsealed(content: bytes, path: Path) -> dict[str, Any]:
     try:
         record = read_json(content)
         seal = record.pop("sha256")
-        rest = content.removesuffix(f',\n "sha256": "{seal}"\n}}\n'.encode())
-        sound = rest != content and seal == hashlib.sha256(rest + b"\n}\n").hexdigest()
+        rest = content.removesuffix(f'\n "sha256": "{seal}"\n}}\n'.encode())
+        body = b"{}\n" if rest == b"{" else rest.removesuffix(b",") + b"\n}\n"  # what `sealed` took the hash of
+        sound = rest != content and seal == hashlib.sha256(body).hexdigest()
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Damaged(f"{path} is damaged: it is not a whole sealed record") from error
     if not sound:

@@ -66,7 +66,9 @@ def read_labels(path: Path) -> Array:
     if path.is_dir():
         inside = [child for child in _children(path) if child.stem == "labels"]
         if len(inside) != 1:
-            raise BadInput(f"{path} must hold one file labels.npy (got {len(inside)}); give another with <labels=FILE>")
+            raise BadInput(
+                f"{path} must hold one file labels.npy (got {len(inside)}); give another with <<labels=FILE>>"
+            )
         return read_labels(inside[0])
     if path.suffix.lower() in TABLES:
         return tables.read_labels(path)
@@ -107,7 +109,7 @@ def _chosen(path: Path, held: Sequence[str], names: Sequence[str], not_these: Se
     found = [name for name in names if name in held] or [name for name in held if name not in not_these]
     if len(found) != 1:
         shown = ", ".join(map(ascii, held[:5])) or "no array"
-        elsewhere = ", or give another file with <labels>" if names == LABELS else ""
+        elsewhere = ", or give another file with <<labels>>" if names == LABELS else ""
         raise BadInput(f"{path} must hold one array named {names[0]} (got {shown}); give it that name{elsewhere}")
     return found[0]
 

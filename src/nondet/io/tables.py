@@ -64,7 +64,7 @@ def _check_beside(path: Path, found: Columns, logits: NDArray[Any], classes: NDA
         raise BadInput(
             f"{path} must have logits whose largest is that of the predicted class, or only one of both (got "
             f"{found.beside!a} {classes[row]} in row {done + row + 1}, where {largest!a} is the largest); name those "
-            f"that count with <columns>, such as <columns={found.beside}>"
+            f"that count with <<columns>>, such as <<columns={found.beside}>>"
         )
 
 
@@ -84,7 +84,7 @@ def read_labels(path: Path) -> Array:
         if len(others) != 1 or ("example" not in types and len(types) > 1):
             raise BadInput(
                 f"{path} must have one column label, and example beside run (got {shown(list(types))}); "
-                "name it in the first line or in the schema, or give another file with <labels>"
+                "name it in the first line or in the schema, or give another file with <<labels>>"
             )
         keyed = "example" in types
         columns = {others[0]: "int64"} | ({"example": "string"} if keyed else {})

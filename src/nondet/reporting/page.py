@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,19 @@ from nondet.tasks.task import Task
 
 
 def page(
-    results: Results, condition: str = "", data: str | None = None, *, run_task: bool = False, task: Task | None = None
+    results: Results,
+    condition: str = "",
+    data: str | None = None,
+    *,
+    run_task: bool = False,
+    task: Task | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> str:
     """The page of a study, as HTML.
 
     Args:
         condition: whose most unstable examples are shown; see `cards`, also for the others.
+        say: is told why the page has no pictures of examples, and the way out, which is not for the page's readers.
 
     Raises:
         BadInput: there is no condition of that name, or it has fewer than two runs that did not fail.
@@ -48,6 +56,9 @@ def page(
     template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
     css = (here / "page.css").read_text(encoding="utf-8")
     study = results.study
+    unstable = cards(results, condition, data, run_task=run_task, task=task)
+    if say and unstable and unstable.reason:
+        say(f"The page has no pictures of examples: {unstable.reason}.")
     return template.render(
         task=study.identity["name"],
         css=Markup(css),
@@ -59,7 +70,7 @@ def page(
         head=table.head(results.kind.figures),
         rows=table.rows(results),
         sections=[_shown(section) for section in figures.sections(results)],
-        unstable=cards(results, condition, data, run_task=run_task, task=task),
+        unstable=unstable,
         environment=[(name, str(value)) for name, value in study.environment.items()],
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
         commands=commands(study),
@@ -75,6 +86,7 @@ def write_page(
     run_task: bool = False,
     task: Task | None = None,
     option: str = "path",
+    say: Callable[[str], None] | None = None,
 ) -> int:
     """Write a study's page, whole or not at all; its size in bytes.
 
@@ -85,7 +97,7 @@ def write_page(
         BadInput: something else than a page of nondet stands there.
     """
     target = page_to_write(file, option)
-    text = page(results, condition, data, run_task=run_task, task=task).encode()
+    text = page(results, condition, data, run_task=run_task, task=task, say=say).encode()
     with undisturbed():
         write_file(target, text, replace=True)
     return len(text)

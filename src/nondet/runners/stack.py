@@ -77,7 +77,7 @@ class StackRunner(Runner):
         except (BadInput, Damaged, OSError, Enough):
             raise
         except Exception as error:
-            alone = ", or train one run at a time with <stack=1> and a new <folder>" if len(seeds) > 1 else ""
+            alone = ", or train one run at a time with <<stack=1>> and a new <<folder>>" if len(seeds) > 1 else ""
             raise BadInput(
                 f"training fails: {first_line(error)}; mend the task (the runs that are done are kept){alone}"
             ) from error

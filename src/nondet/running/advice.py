@@ -78,10 +78,10 @@ def require_consent(study: Study, request: Request, data: str | None, agreed: bo
     if is_file(request.task):
         raise BadInput(
             f"the task of {study.folder} is the file {printable(request.task)}, which is code and was not run; if you "
-            "trust it, add <run_task>"
+            "trust it, add <<run_task>>"
         )
     if request.data is not None and data is None:
         raise BadInput(
             f"the study {study.folder} names a folder of data, {printable(request.data)}, which was not read; if you "
-            f"trust that, add <data={shlex.quote(printable(request.data))}>"
+            f"trust that, add <<data={shlex.quote(printable(request.data))}>>"
         )

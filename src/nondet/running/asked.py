@@ -30,16 +30,18 @@ class Asked:
     def check(self) -> None:
         """BadInput for options that do not go together."""
         if self.runs < 2:
-            raise BadInput(f"runs must be at least 2 to measure variability (got {self.runs}); try <runs=20>")
+            raise BadInput(f"runs must be at least 2 to measure variability (got {self.runs}); try <<runs=20>>")
         late = [onset for onset in self.onsets if onset]
         for name, given in (("onset", late), ("until", [self.until] if self.until is not None else [])):
             if self.levels is not None and given:
                 raise BadInput(
-                    f"<{name}> is for conditions, not for <design=crossed> (got <{name}={given[0]}>); leave it out"
+                    f"<<{name}>> is for conditions, not for <<design=crossed>> (got <<{name}={given[0]}>>); "
+                    "leave it out"
                 )
         if self.limit is not None and self.until is None:
             raise BadInput(
-                f"<limit> is the limit of <until> (got <limit={self.limit}> alone); leave it out, or add <until>"
+                f"<<limit>> is the limit of <<until>> (got <<limit={self.limit}>> alone); leave it out, or add "
+                "<<until>>"
             )
 
     def words(self) -> list[str]:

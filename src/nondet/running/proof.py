@@ -46,5 +46,5 @@ class Proof:
                 f"a study must keep to one environment, and a control run trained here is not that of {study.folder} "
                 "to the last bit, though no recorded field differs (unknown: a variable, a library's setting, a "
                 "machine or a task that changes by itself); nothing was added, so find the cause, or start a new "
-                "study with <folder>"
+                "study with <<folder>>"
             )

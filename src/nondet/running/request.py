@@ -107,7 +107,7 @@ class Request:
 
         device = choose_device(self.device)
         if self.tf32 and device.type != "cuda":
-            raise BadInput(f"<tf32> is a choice of CUDA devices (got device {device}); leave it out")
+            raise BadInput(f"<<tf32>> is a choice of CUDA devices (got device {device}); leave it out")
         task = self.load()
         return prepare(task, self.recipe(task), device, track=self.track, layers=self.layers, tf32=self.tf32)
 
@@ -135,5 +135,5 @@ _NOT_A_REQUEST = "study.json must say what was trained as nondet writes it; give
 
 def _count(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise BadInput(f"{name} must be a whole number of at least 1 (got {text!r}); try <recipe={name}=1000>")
+        raise BadInput(f"{name} must be a whole number of at least 1 (got {text!r}); try <<recipe={name}=1000>>")
     return int(text)

@@ -66,23 +66,23 @@ def parse(expression: str, figures: Sequence[str], begin: int, limit: int | None
     found = re.fullmatch(r"\s*([\w.]+?)\.error\s*<\s*([^%\s]+)\s*(%?)\s*", expression, re.ASCII)
     if not found:
         raise BadInput(
-            f"<until> must be FIGURE.error<NUMBER or FIGURE.error<NUMBER% (got {expression!r}); "
-            "try <until=accuracy.sd.error<10%>"
+            f"<<until>> must be FIGURE.error<NUMBER or FIGURE.error<NUMBER% (got {expression!r}); "
+            "try <<until=accuracy.sd.error<10%>>"
         )
     figure, number, percent = found.groups()
     if figure not in figures:
-        raise BadInput(f"<until> knows no figure {figure!r} of this task; choose from {', '.join(figures)}")
+        raise BadInput(f"<<until>> knows no figure {figure!r} of this task; choose from {', '.join(figures)}")
     try:
         bound = float(number)
     except ValueError:
         bound = math.nan
     if not 0 < bound < math.inf:
-        raise BadInput(f"the bound of <until> must be a number above 0 (got {number!r}); try {figure}.error<10%")
+        raise BadInput(f"the bound of <<until>> must be a number above 0 (got {number!r}); try {figure}.error<10%")
     most = LIMIT if limit is None else limit
     if most < begin:
         raise BadInput(
-            f"<limit> must be at least the runs that <until> begins with (got <limit={most}> and <runs={begin}>); "
-            f"try <limit={max(begin, LIMIT)}>"
+            f"<<limit>> must be at least the runs that <<until>> begins with (got <<limit={most}>> and "
+            f"<<runs={begin}>>); try <<limit={max(begin, LIMIT)}>>"
         )
     return Until(expression.strip(), figure, bound, bool(percent), begin, most)
 

@@ -82,24 +82,25 @@ def crossed(vary: Sequence[str], sources: Sequence[str], levels: int) -> Crossed
     for name in vary:
         if name in sources and not source_called(name).seeded:
             raise BadInput(
-                f"<design=crossed> takes sources that have a seed (got {name}, which has none); leave it out"
+                f"<<design=crossed>> takes sources that have a seed (got {name}, which has none); leave it out"
             )
         if name not in sources:
             raise BadInput(
-                f"<design=crossed> takes one source in each <vary> (got {name!r}); choose from {', '.join(sources)}, "
-                f"or leave <vary> out for {', '.join(usual)}"
+                f"<<design=crossed>> takes one source in each <<vary>> (got {name!r}); choose from "
+                f"{', '.join(sources)}, or leave <<vary>> out for {', '.join(usual)}"
             )
     chosen = tuple(s for s in sources if s in vary) or usual
     if len(chosen) < 2:
         raise BadInput(
-            f"<design=crossed> needs at least 2 sources (got {len(chosen)}: {', '.join(chosen)}); add another <vary>"
+            f"<<design=crossed>> needs at least 2 sources (got {len(chosen)}: {', '.join(chosen)}); add another "
+            "<<vary>>"
         )
     if levels < 2:
-        raise BadInput(f"levels must be at least 2 to cross seeds (got {levels}); try <levels=4>")
+        raise BadInput(f"levels must be at least 2 to cross seeds (got {levels}); try <<levels=4>>")
     if levels > MOST_CROSSED or levels ** len(chosen) > MOST_CROSSED:
         raise BadInput(
-            f"<design=crossed> takes at most {MOST_CROSSED} runs (got {levels}^{len(chosen)}: {levels} levels of "
-            f"{len(chosen)} sources); take fewer <levels>, or name fewer sources with <vary>"
+            f"<<design=crossed>> takes at most {MOST_CROSSED} runs (got {levels}^{len(chosen)}: {levels} levels of "
+            f"{len(chosen)} sources); take fewer <<levels>>, or name fewer sources with <<vary>>"
         )
     return Crossed(chosen, levels)
 
@@ -124,22 +125,22 @@ class Stopping:
 def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> Condition:
     """The condition that `--vary` names: a source, several joined by +, or `all`; a late onset is in its name."""
     if runs < 2:
-        raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try <runs=20>")
+        raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try <<runs=20>>")
     if runs > MOST_RUNS:
-        raise BadInput(f"runs must be at most {MOST_RUNS:,} in a condition (got {runs:,}); try <runs=100>")
+        raise BadInput(f"runs must be at most {MOST_RUNS:,} in a condition (got {runs:,}); try <<runs=100>>")
     everything = in_all(sources)
     names = everything if vary == "all" else tuple(vary.split("+"))
     for name in names:
         if name in SOURCES and name not in sources:
             raise BadInput(f"this task has no {name} to vary; its sources are {', '.join(sources)}, or all")
         if name not in sources:
-            raise BadInput(f"unknown source {name!r} in <vary={vary}>; choose from {', '.join(sources)}, or all")
+            raise BadInput(f"unknown source {name!r} in <<vary={vary}>>; choose from {', '.join(sources)}, or all")
     chosen = tuple(s for s in sources if s in names)
     if onset and not varying(chosen, onset):
         raise BadInput(
             f"something must vary in a condition, and {vary} from epoch {onset} on does not: initial parameters are "
-            f"past by then, and all its runs would be one (got <vary={vary}> with <onset={onset}>); give <vary={vary}> "
-            "without <onset>, or vary another source too"
+            f"past by then, and all its runs would be one (got <<vary={vary}>> with <<onset={onset}>>); give "
+            f"<<vary={vary}>> without <<onset>>, or vary another source too"
         )
     name = "all" if chosen == everything else "+".join(chosen)
     return Condition(f"{name}@{onset}" if onset else name, chosen, runs, onset)

@@ -42,7 +42,7 @@ def probe(folder: Path) -> None:
 
 def _refusal(folder: Path, why: str) -> BadInput:
     return BadInput(
-        f"<folder> must be a folder that can hold runs, and {folder} cannot ({why}); name one on another disk"
+        f"<<folder>> must be a folder that can hold runs, and {folder} cannot ({why}); name one on another disk"
     )
 
 

@@ -88,7 +88,7 @@ def require_same_version(study: Path, theirs: Mapping[str, Any]) -> None:
         raise BadInput(
             f"a study must keep to one version, and {study} was made by nondet {theirs.get('nondet')}, and this is "
             f"nondet {__version__}, which reads it but adds no run to it; install that version, or start a new study "
-            "with <folder>"
+            "with <<folder>>"
         )
 
 
@@ -98,7 +98,7 @@ def require_same(study: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]
     if fields:
         raise BadInput(
             f"a study must keep to one environment, and {study} was made in another ({'; '.join(fields)}); "
-            "restore it, or start a new study with <folder>"
+            "restore it, or start a new study with <<folder>>"
         )
 
 

@@ -64,7 +64,7 @@ def _read(folder: Path) -> Study:
             raise BadInput(
                 f"{folder} has study format {fields['format']}, and this version of nondet reads {FORMAT} and "
                 f"{FORMAT_CROSSED}; "
-                "use the version that made it, or start a new study with <folder>"
+                "use the version that made it, or start a new study with <<folder>>"
             )
         if wrong := wrong_field(fields):
             what = f"its field {wrong}"
@@ -219,7 +219,7 @@ def _larger(folder: Path, old: Crossed | None, new: Crossed | None) -> Crossed |
     if old and new and old.vary != new.vary:
         raise BadInput(
             f"a study has one crossed design, and that of {folder} crosses {', '.join(old.vary)} "
-            f"(got {', '.join(new.vary)}); cross the same, or start a new study with <folder>"
+            f"(got {', '.join(new.vary)}); cross the same, or start a new study with <<folder>>"
         )
     return max((d for d in (old, new) if d), key=lambda d: d.levels, default=None)
 
@@ -245,7 +245,7 @@ def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
 def _require_room(folder: Path) -> None:
     """BadInput if a folder holds files of somebody else and no study; nothing is written before this is known."""
     if folder.exists() and not folder.is_dir():
-        raise BadInput(f"<folder> must name a folder, and {folder} is a file; name another")
+        raise BadInput(f"<<folder>> must name a folder, and {folder} is a file; name another")
     if not folder.is_dir() or has_runs(Store(folder)):
         return
     if (folder / "study.json").exists():
@@ -255,7 +255,7 @@ def _require_room(folder: Path) -> None:
     foreign = first_foreign(folder)
     if foreign is not None:
         raise BadInput(
-            f"<folder> must name a study or a new folder, and {folder} holds other files (such as {foreign}); "
+            f"<<folder>> must name a study or a new folder, and {folder} holds other files (such as {foreign}); "
             "name another"
         )
 
@@ -263,14 +263,14 @@ def _require_room(folder: Path) -> None:
 def _require_same_task(old: Study, new: Study) -> None:
     """Say in words what differs between two tasks; the way out is always another folder."""
     ours, theirs = new.identity, old.identity
-    way_out = "start a new study with <folder>"
+    way_out = "start a new study with <<folder>>"
     if theirs["name"] != ours["name"]:
         raise BadInput(f"{old.folder} is a study of {theirs['name']!r}, not of {ours['name']!r}; {way_out}")
     recipes = theirs["recipe"], ours["recipe"]
     fields = [k for k in sorted({*recipes[0], *recipes[1]}) if recipes[0].get(k) != recipes[1].get(k)]
     if not fields and theirs.get("track") != ours.get("track"):
         raise BadInput(
-            f"{old.folder} was made with another <track> (study={theirs.get('track')}, here={ours.get('track')}), "
+            f"{old.folder} was made with another <<track>> (study={theirs.get('track')}, here={ours.get('track')}), "
             f"and what was not looked at in time cannot be looked at later; use the same, or {way_out}"
         )
     if fields:
@@ -293,7 +293,7 @@ def _require_same_trial(old: Study, new: Study) -> None:
         raise BadInput(
             f"{old.folder} was made with another training: three trial steps of {ours['name']!r} had losses "
             f"{_listed(losses[0])} then, and {_listed(losses[1])} now, so something that it imports or reads has "
-            f"changed; restore it, or start a new study with <folder>"
+            f"changed; restore it, or start a new study with <<folder>>"
         )
 
 

@@ -78,12 +78,12 @@ def load_task(name: str, options: Options | None = None) -> Task:
     if name in BUILT_IN:
         if name != "imagenet" and options.broken != Options.broken:
             raise BadInput(
-                f"<broken> is for imagenet, whose images may not decode (got <broken={options.broken}> with {name}); "
-                "leave it out"
+                "<<broken>> is for imagenet, whose images may not decode (got "
+                f"<<broken={options.broken}>> with {name}); leave it out"
             )
         if name == "digits" and options.data is not None:
             raise BadInput(
-                f"digits come with scikit-learn and are read from no folder (got <data={options.data}>); leave it out"
+                f"digits come with scikit-learn and are read from no folder (got <<data={options.data}>>); leave it out"
             )
         return import_module(_module_of(name)).task(options)
     if is_file(name):
@@ -91,8 +91,8 @@ def load_task(name: str, options: Options | None = None) -> Task:
 
         if options != Options():
             raise BadInput(
-                "<data>, <model>, <broken>, train_examples and test_examples are for the tasks that come with nondet "
-                f"(got {name}); say it in the file"
+                "<<data>>, <<model>>, <<broken>>, train_examples and test_examples are for the tasks that come with "
+                f"nondet (got {name}); say it in the file"
             )
         return load_file(Path(name))
     if name in extensions.names(GROUP):

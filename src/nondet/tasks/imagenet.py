@@ -33,7 +33,7 @@ def task(options: Options) -> Task:
     """Random resized crops of 224 pixels and flips; tested on central crops of 224 from a short side of 256."""
     if options.data is None:
         raise BadInput(
-            "imagenet has no free download, so its folder must be given (got none); give <data=DIR>, "
+            "imagenet has no free download, so its folder must be given (got none); give <<data=DIR>>, "
             "where DIR holds train/CLASS/*.JPEG and val/CLASS/*.JPEG"
         )
     train, test = read_tree(options.data, options.broken, (options.train_examples, options.test_examples))

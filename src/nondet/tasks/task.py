@@ -67,16 +67,16 @@ class Recipe:
         if self.epochs % self.cycles:
             raise BadInput(
                 f"epochs must be a multiple of cycles (got {self.epochs} and {self.cycles}); "
-                f"try <recipe=epochs={self.epochs // self.cycles * self.cycles or self.cycles}>"
+                f"try <<recipe=epochs={self.epochs // self.cycles * self.cycles or self.cycles}>>"
             )
         if self.swa > self.epochs:
-            raise BadInput(f"swa must be at most epochs (got {self.swa} of {self.epochs}); try <recipe=swa=1>")
+            raise BadInput(f"swa must be at most epochs (got {self.swa} of {self.epochs}); try <<recipe=swa=1>>")
         for name in ("lr", "warmup", "bias_lr", "ema"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-                raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try <recipe={name}=0.1>")
+                raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try <<recipe={name}=0.1>>")
         if self.ema >= 1:
-            raise BadInput(f"ema must be at least 0 and below 1 (got {self.ema}); try <recipe=ema=0.99>")
+            raise BadInput(f"ema must be at least 0 and below 1 (got {self.ema}); try <<recipe=ema=0.99>>")
         if not _is(self.bit, str):
             raise BadInput(f"bit must be first, random or the name of a parameter (got {self.bit!r})")
         if self.precision not in PRECISIONS:
@@ -123,7 +123,7 @@ class Recipe:
                 options[option] = _parsed(text)
             else:
                 raise BadInput(
-                    f"a recipe has no field {name!r}; <recipe> takes {', '.join(own)}, "
+                    f"a recipe has no field {name!r}; <<recipe>> takes {', '.join(own)}, "
                     f"and the optimizer's {', '.join(allowed)}"
                 )
         return replace(self, **changed, options=options)
@@ -223,7 +223,7 @@ def _is(value: object, kind: type) -> bool:
 
 def _at_least(name: str, value: object, low: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise BadInput(f"{name} must be a whole number of at least {low} (got {value!r}); try <recipe={name}={low}>")
+        raise BadInput(f"{name} must be a whole number of at least {low} (got {value!r}); try <<recipe={name}={low}>>")
 
 
 def _typed(name: str, text: str) -> Any:

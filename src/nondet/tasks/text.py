@@ -43,7 +43,7 @@ def task(options: Options) -> Task:
 def language_task(name: str, recipe: Recipe, options: Options) -> Task:
     """A folder's text as a task. An example is a word, predicted from those before it; the valid part is not used."""
     if options.model not in (None, "qrnn"):
-        raise BadInput(f"the model of {name} must be qrnn (got {options.model!r}); leave <model> out")
+        raise BadInput(f"the model of {name} must be qrnn (got {options.model!r}); leave <<model>> out")
     parts = read_words(folder(name, options.data))
     numbers = vocabulary(parts["train"], WORDS)
     train, test = (_examples(numbers, parts[part]) for part in ("train", "test"))

@@ -161,7 +161,7 @@ def _step(recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
         name = optimizer_class(recipe.optimizer).__name__
         raise BadInput(
             f"{name} cannot train this model with these options: {first_line(error)}; "
-            "change them with <recipe>, or choose SGD, Adam or AdamW"
+            "change them with <<recipe>>, or choose SGD, Adam or AdamW"
         ) from error
 
 

@@ -48,11 +48,11 @@ def change_bit(
         if any(bool(tensor.detach().count_nonzero()) for tensor in chosen.values()):
             raise BadInput(
                 f"the bit source needs a weight that reaches the loss, and no element of {names} has a gradient in the "
-                "first mini-batches; choose another with <recipe=bit=NAME>"
+                "first mini-batches; choose another with <<recipe=bit=NAME>>"
             )
         raise BadInput(
             f"the bit source needs a weight that is not zero, and {names} is all zeros; "
-            "choose another with <recipe=bit=NAME>, or vary bit from a later <onset>"
+            "choose another with <<recipe=bit=NAME>>, or vary bit from a later <<onset>>"
         )
     rng = stream("bit", seed)
     number = int(rng.integers(count))

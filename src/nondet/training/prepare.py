@@ -44,9 +44,11 @@ def prepare(
     track: the epochs after which to look at the modules named `layers`, or at the usual ones.
     """
     if layers and not track:
-        raise BadInput(f"<layers> says what to look at with <track> (got <layers={layers[0]}> alone); add <track=0,1>")
+        raise BadInput(
+            f"<<layers>> says what to look at with <<track>> (got <<layers={layers[0]}>> alone); add <<track=0,1>>"
+        )
     if (track or recipe.cycles > 1) and recipe.bptt:
-        raise BadInput("<track> and cycles are for classifiers, and this task is a language model; leave them out")
+        raise BadInput("<<track>> and cycles are for classifiers, and this task is a language model; leave them out")
     _try_schedule(recipe)
     kind = named(task.kind, bool(recipe.bptt))
     if (kind.feed == "sequence") != bool(recipe.bptt):

@@ -205,7 +205,7 @@ def try_out(
     if len(inputs) < batch:
         raise BadInput(
             f"a text must have a token for each of the {batch} columns (got {len(inputs)}); "
-            f"give a longer one, or <recipe=batch_size={len(inputs)}>"
+            f"give a longer one, or <<recipe=batch_size={len(inputs)}>>"
         )
     low, high = int(min(inputs.min(), labels.min())), int(max(inputs.max(), labels.max()))
     if low < 0:

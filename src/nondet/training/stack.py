@@ -296,7 +296,7 @@ def make_optimizer(
     except Exception as error:  # whatever a class that others wrote makes of these options
         raise BadInput(
             f"{chosen.__name__} refuses these parameters or options: {first_line(error)}; "
-            "change them with <recipe>, or choose SGD, Adam or AdamW"
+            "change them with <<recipe>>, or choose SGD, Adam or AdamW"
         ) from error
     return optimizer, [lr for p, lr in groups if p]
 

@@ -26,11 +26,13 @@ def choose(model: nn.Module, epochs: Sequence[int], layers: Sequence[str], last:
     """
     for epoch in epochs:
         if not 0 <= epoch <= last:
-            raise BadInput(f"<track> epochs must be from 0 to the recipe's {last} (got {epoch}); choose others")
+            raise BadInput(f"<<track>> epochs must be from 0 to the recipe's {last} (got {epoch}); choose others")
     names = [name for name, _ in model.named_modules() if name]
     for layer in layers:
         if layer not in names:
-            raise BadInput(f"<layers> must be names of the model's modules (got {layer!r}); it has {', '.join(names)}")
+            raise BadInput(
+                f"<<layers>> must be names of the model's modules (got {layer!r}); it has {', '.join(names)}"
+            )
     return Track(tuple(sorted(set(epochs))), tuple(dict.fromkeys(layers)) or tuple(_usual(model)))
 
 

@@ -66,7 +66,7 @@ def _objection(problem: Problem, width: int) -> str:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise BadInput(
             f"a stack of {width} must fit into the memory of {problem.device} ({first_line(error)}); "
-            f"try <stack={max(width // 2, 1)}>, or <recipe=batch_size={max(problem.recipe.batch_size // 2, 1)}>"
+            f"try <<stack={max(width // 2, 1)}>>, or <<recipe=batch_size={max(problem.recipe.batch_size // 2, 1)}>>"
         ) from error
     except Exception as error:  # whatever a model and an optimizer that others wrote come to
         reason = shorten(first_line(error), 140, placeholder=" ...")

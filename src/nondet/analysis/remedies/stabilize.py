@@ -95,7 +95,7 @@ def _trained(
     if cycles < 2:
         raise BadInput(f"cycles must be at least 2 to make an ensemble (got {cycles}); the protocol takes {CYCLES}")
     if recipe.cycles > 1:
-        raise BadInput(f"stabilize sets cycles by itself (got a recipe with {recipe.cycles}); give <cycles> instead")
+        raise BadInput(f"stabilize sets cycles by itself (got a recipe with {recipe.cycles}); give <<cycles>> instead")
     in_cycles = {"cycles": str(cycles), "ema": "0", "swa": "0"}
     recipe.set(in_cycles)  # refuses epochs that are not a multiple
     single = {
