@@ -139,7 +139,11 @@ def seeded_globals(rng: np.random.Generator) -> Generator[None]:
 
     before = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
-        torch.random.manual_seed(int(rng.integers(2**63)))
+        number = int(rng.integers(2**63))
+        if torch.accelerator.is_available():
+            torch.random.manual_seed(number)
+        else:  # the same, without a stack trace noted for each device that might come
+            torch.default_generator.manual_seed(number)
         random.seed(int(rng.integers(2**63)))
         np.random.seed(rng.integers(2**32, size=4, dtype=np.uint32))
         try:

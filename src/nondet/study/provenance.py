@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,25 @@ def set_up_process() -> None:
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     _keep_freed_memory()
+    _spare_the_compiler()
+
+
+def _spare_the_compiler() -> None:
+    """Let optimizers do without torch's compiler, unless something has loaded it.
+
+    They load it to say that a few of their methods are not to be compiled, which takes as long as loading torch.
+    """
+    import torch
+
+    if "torch._dynamo" not in sys.modules:
+        for method in vars(torch.optim.Optimizer).values():
+            plain = getattr(method, "__wrapped__", None)
+            if plain is not None and not hasattr(plain, _NOT_COMPILED):
+                setattr(plain, _NOT_COMPILED, plain)
+
+
+_NOT_COMPILED = "__dynamo_disable"
+"""Where torch keeps what it calls in place of a method that is not to be compiled."""
 
 
 def _keep_freed_memory() -> None:

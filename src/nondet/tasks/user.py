@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib.machinery import (
     BYTECODE_SUFFIXES,
     EXTENSION_SUFFIXES,
@@ -114,7 +115,7 @@ def _settle(files: dict[Path, bytes]) -> None:
 def _leave() -> None:
     """Take back what the last task's file brought: its folder on the path, and its modules."""
     _settle(_place.files)
-    for name in [name for name, module in sys.modules.items() if _is_new(name, module)]:
+    for name in _new_modules():
         del sys.modules[name]
     _forget_finders()
     for entry in _place.path:
@@ -123,10 +124,14 @@ def _leave() -> None:
     _place.path, _place.files, _place.modules, _place.entries = [], {}, frozenset(), None
 
 
-def _is_new(name: str, module: object) -> bool:
-    """Whether a module came with the task in hand, from a folder of its own."""
-    file = _file_of(module)
-    return name not in _place.modules and name != "__main__" and file is not None and is_local(file, _place.roots)
+def _new_modules() -> dict[str, Path]:
+    """The modules that came with the task in hand, from folders of its own, by name, each with its file."""
+    roots = _place.roots
+    if not roots:
+        return {}
+    files = {name: _file_of(module) for name, module in list(sys.modules.items()) if name not in _place.modules}
+    files.pop("__main__", None)
+    return {name: file for name, file in files.items() if file is not None and is_local(file, roots)}
 
 
 def _file_of(module: object) -> Path | None:
@@ -136,18 +141,21 @@ def _file_of(module: object) -> Path | None:
 
 def _absolute(path: str) -> Path:
     """A path from the root on, its links as they are: a neighbour that is a link stands where the link does."""
-    return Path(os.path.normpath(Path(path).absolute()))
+    return _path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the links
+
+
+_path = lru_cache(1 << 14)(Path)  # thousands of modules are looked at, several times for each file
 
 
 def _loaded(file: Path) -> list[Path]:
     """The local modules that running the file has imported: also those whose names are not in its text."""
-    new = [_file_of(module) for name, module in list(sys.modules.items()) if _is_new(name, module)]
-    return [path for path in new if path is not None and path != file]
+    return [path for path in _new_modules().values() if path != file]
 
 
 def _forget_finders() -> None:
+    roots = _place.roots
     for entry in list(sys.path_importer_cache):
-        if is_local(_absolute(entry), _place.roots):
+        if is_local(_absolute(entry), roots):
             del sys.path_importer_cache[entry]
 
 

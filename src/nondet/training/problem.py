@@ -16,6 +16,7 @@ from nondet.kinds import Kind
 from nondet.sources import seeded_globals, stream
 from nondet.tasks.task import Recipe, Task
 from nondet.training.dropout import backward, recorded_dropout
+from nondet.training.settings import set_compiler
 
 if TYPE_CHECKING:
     from nondet.data.streamed import Streamed
@@ -92,6 +93,7 @@ def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
     try:
         with seeded_globals(stream("init", init_seed)):
             model = task.model()
+        set_compiler()
     except BadInput:  # a network by name says itself what is wrong
         raise
     except Exception as error:

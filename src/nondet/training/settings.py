@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 import torch.utils.deterministic
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+_blocks: list[ExitStack] = []
+"""The `kernels` blocks that are open; what they changed of torch's compiler ends with them."""
 
 
 @contextmanager
@@ -19,25 +22,29 @@ def kernels(deterministic: bool = True, tf32: bool = False) -> Generator[None]:
     tf32: whether CUDA may round the factors of float32 products to TF32.
     Attention takes its plain form: it is deterministic on every device, and stacks under vmap.
     """
-    algorithms = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    algorithms = torch.get_deterministic_debug_mode()
     memory: Any = torch.utils.deterministic
     fill = memory.fill_uninitialized_memory
     cudnn: Any = torch.backends.cudnn
     places: list[Any] = [torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn]
     before = cudnn.deterministic, cudnn.benchmark, [place.fp32_precision for place in places]
     fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.use_deterministic_algorithms(deterministic)
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")
     memory.fill_uninitialized_memory = False  # costs time, and hides nothing here
     cudnn.deterministic, cudnn.benchmark = deterministic, not deterministic
     for place in places:
         place.fp32_precision = "tf32" if tf32 else "ieee"
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), _one_graph_a_shape():
-            yield
+        with sdpa_kernel(SDPBackend.MATH), ExitStack() as block:
+            _blocks.append(block)
+            try:
+                set_compiler()
+                yield
+            finally:
+                _blocks.pop()
     finally:
-        torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(algorithms)
         torch.backends.mha.set_fastpath_enabled(fast_path)
         memory.fill_uninitialized_memory = fill
         cudnn.deterministic, cudnn.benchmark = before[:2]
@@ -45,8 +52,19 @@ def kernels(deterministic: bool = True, tf32: bool = False) -> Generator[None]:
             place.fp32_precision = precision
 
 
-def _one_graph_a_shape() -> AbstractContextManager[Any]:
-    """Where torch compiles: a graph for each shape, so that no result depends on the shape that came first."""
-    if "torch._dynamo.config" not in sys.modules:
-        return nullcontext()
-    return sys.modules["torch._dynamo.config"].patch(automatic_dynamic_shapes=False)
+def set_compiler() -> None:
+    """The settings of torch's compiler, where something has loaded it: at the start of a block, or a model inside it.
+
+    It chooses deterministic kernels as torch does, and makes a graph for each shape, so that no result depends on the
+    shape that came first. `torch.use_deterministic_algorithms` would load it, which takes as long as loading torch.
+    """
+    if not _blocks:
+        return
+    wanted: dict[str, dict[str, bool]] = {
+        "torch._inductor.config": {"deterministic": torch.are_deterministic_algorithms_enabled()},
+        "torch._dynamo.config": {"automatic_dynamic_shapes": False},
+    }
+    for name, values in wanted.items():
+        if name in sys.modules:
+            config: Any = sys.modules[name]
+            _blocks[-1].enter_context(config.patch(**values))
