@@ -11,7 +11,7 @@ import nondet
 
 ROOT = Path(nondet.__file__).parent
 FLOORS = (
-    ("errors", "io", "record", "version"),
+    ("errors", "io", "records", "script", "version"),
     ("sources", "stats"),
     ("measures",),
     ("kinds",),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nondet.measures.figure import Figure, Score
     from nondet.measures.measured import Measures
     from nondet.runners.base import Runner
+    from nondet.runners.script import Script
+    from nondet.script.left import record
     from nondet.sources import SOURCES, Source, stream
     from nondet.stats.estimate import Estimate
     from nondet.study.design import Condition
@@ -43,6 +45,8 @@ _HOMES = {
     "measures.figure": ("Figure", "Score"),
     "measures.measured": ("Measures",),
     "runners.base": ("Runner",),
+    "runners.script": ("Script",),
+    "script.left": ("record",),
     "sources": ("SOURCES", "Source", "stream"),
     "stats.estimate": ("Estimate",),
     "study.design": ("Condition",),
@@ -67,6 +71,7 @@ __all__ = [
     "Runner",
     "Runs",
     "Score",
+    "Script",
     "Source",
     "Stopped",
     "Task",
@@ -76,6 +81,7 @@ __all__ = [
     "open",
     "plan",
     "plots",
+    "record",
     "register",
     "report",
     "run",
@@ -98,7 +104,7 @@ def __getattr__(name: str) -> object:
 
 def _say_how_records_print() -> None:
     """Records lie far below the reports; what knows both is this file alone."""
-    forms = import_module("nondet.record").FORMS
+    forms = import_module("nondet.records").FORMS
     if not forms:
         for form in ("text", "html"):
             forms[form] = lambda found, form=form: getattr(import_module("nondet.reporting.shown"), f"as_{form}")(found)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nondet.analysis.unstable import Unstable
     from nondet.measures.measured import Measures
     from nondet.runners.base import Runner
+    from nondet.runners.script import Script
     from nondet.running.executors.base import Executor
     from nondet.study.study import Study
     from nondet.tasks.task import Task
@@ -53,7 +54,7 @@ def _spelled(say: Callable[[str], None] | None) -> Callable[[str], None]:
 
 
 def run(
-    task: str | Path | Task | Runner,
+    task: str | Path | Task | Script | Runner,
     runs: int = 20,
     *,
     vary: str | Sequence[str] = (),
@@ -78,7 +79,8 @@ def run(
     """Train what a study still misses, and open it. Give the same call again to go on after an interruption.
 
     Args:
-        task: a `Task`; the name of one that comes with nondet; the path of a file that defines one; or a runner.
+        task: a `Task`; the name of one that comes with nondet; the path of a file that defines one; a `Script`, as it
+            is; or a runner.
         runs: in each condition, at least 2.
         vary: what varies in each condition: sources, several joined by +, or "all"; each source alone and all together
             if left out.
@@ -94,12 +96,15 @@ def run(
     """
     from nondet.analysis.runs import OpenStudy
     from nondet.runners.base import Runner
+    from nondet.runners.script import Script
     from nondet.running.request import request_of
     from nondet.running.session import train
 
+    if isinstance(task, Script):
+        task = replace(task, name=task.title)
     request = (
         task
-        if isinstance(task, Runner)
+        if isinstance(task, Runner | Script)
         else request_of(
             task,
             assignments={name: str(value) for name, value in (recipe or {}).items()},

@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
-    r"<<(broken|columns|cycles|data|design|examples|folder|labels|layers|levels|limit|margin|metric|model|onset|recipe"
-    r"|run_task|runs|sd|stack|tf32|track|until|vary)(?:=(.*?))?>>"
+    r"<<(broken|columns|cycles|data|design|examples|folder|labels|layers|levels|limit|margin|metrics?|model|onset|outputs"
+    r"|recipe|record|run_task|runs|sd|stack|tf32|track|until|vary)(?:=(.*?))?>>"
 )
 Spelling = Callable[[str, str | None], str]
 

@@ -12,7 +12,7 @@ from nondet.analysis.runs import Reader, Runs, control_is_zero
 from nondet.errors import BadInput
 from nondet.kinds import Kind
 from nondet.measures.figure import Figure
-from nondet.record import Record
+from nondet.records import Record
 from nondet.running.advice import go_on
 from nondet.stats.equivalence import MIN_RUNS, Metric, Omnibus, Pair, check_margin, omnibus, pairs
 from nondet.stats.values import LARGEST_VALUE

@@ -14,7 +14,7 @@ from nondet.analysis.independence import environments_differ, pairs, separated, 
 from nondet.errors import BadInput
 from nondet.measures.churn import Churn, churn
 from nondet.measures.figure import Score
-from nondet.record import Record
+from nondet.records import Record
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.holm import holm
 from nondet.stats.jackknife import summed

@@ -68,6 +68,8 @@ def pictures_of(
     """
     from nondet.running.session import problem_of
 
+    if "command" in study.request:
+        return {}, "a script keeps its test inputs to itself"
     if kind_of(study.identity).sampled:
         return {}, "a text has words, not pictures"
     try:

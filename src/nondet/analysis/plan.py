@@ -11,7 +11,7 @@ import numpy as np
 from nondet.analysis.arms import Arm
 from nondet.analysis.independence import without_copies
 from nondet.errors import BadInput
-from nondet.record import Record
+from nondet.records import Record
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.power import LARGEST, runs_per_arm
 from nondet.stats.spread import sd_of

@@ -15,7 +15,7 @@ from nondet.errors import BadInput
 from nondet.kinds import Kind, kind_of
 from nondet.measures.measured import Measures, not_measured
 from nondet.measures.similarity import cka_by_run, cka_unbiased_by_run, parameter_distance
-from nondet.record import Record
+from nondet.records import Record
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 from nondet.stats.intervals import mean_estimate, pairwise_estimate
 from nondet.study.design import Condition

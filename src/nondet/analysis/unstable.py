@@ -24,7 +24,7 @@ from nondet.measures.examples import (
     vote_entropy,
 )
 from nondet.measures.language import sample_tokens
-from nondet.record import Record
+from nondet.records import Record
 from nondet.stats.estimate import number
 from nondet.stats.intervals import student
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from nondet.errors import BadInput
 from nondet.io.streams import say, tell_as_it_is
-from nondet.record import Record
+from nondet.records import Record
 
 Flag = Annotated[bool, Parameter(negative="")]
 Words = Annotated[list[str] | None, Parameter(negative="")]

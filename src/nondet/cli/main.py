@@ -54,11 +54,13 @@ def _command(arguments: list[str]) -> int:
 
     from nondet.cli.app import app
     from nondet.cli.options import option
+    from nondet.cli.run import marked
     from nondet.errors import BadInput, spelling
 
     try:
         with spelling(option):
-            status: object = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+            words = marked(arguments)
+            status: object = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         raise BadInput(f"{' '.join(str(error).split())} (see nondet --help)") from error
     return status if isinstance(status, int) else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-OTHERS = {"folder": "study", "recipe": "set", "run_task": "run-task"}
+OTHERS = {"folder": "study", "recipe": "set", "run_task": "run-task", "metrics": "metric"}
 """Those that are called otherwise."""
 
 
@@ -11,4 +11,4 @@ def option(name: str, value: str | None) -> str:
     words = f"--{OTHERS.get(name, name)}"
     if value is None:
         return words
-    return f'{words} "{value}"' if {*"<> "} & {*value} and '"' not in value else f"{words} {value}"
+    return f'{words} "{value}"' if {*"<>() "} & {*value} and '"' not in value else f"{words} {value}"

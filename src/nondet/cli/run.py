@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +13,22 @@ from nondet.cli.show import show
 from nondet.errors import BadInput
 from nondet.io.streams import say
 
+AFTER_DASHES = "\N{NULL}--"
+"""What stands first among the words of a command that came after --, which the parser of options takes out."""
+
+
+def marked(arguments: list[str]) -> list[str]:
+    """The words of `nondet run ... -- COMMAND` with a mark before the command's."""
+    if arguments[:1] != ["run"] or "--" not in arguments:
+        return arguments
+    place = arguments.index("--") + 1
+    return [*arguments[:place], AFTER_DASHES, *arguments[place:]]
+
 
 def run(
     task: str,
     /,
-    *,
+    *command: str,
     runs: int | None = None,
     vary: Words = None,
     onset: Annotated[list[int] | None, Parameter(negative="")] = None,
@@ -36,8 +48,15 @@ def run(
     tf32: Flag = False,
     workers: int | None = None,
     executor: str | None = None,
+    metric: Annotated[list[str] | None, Parameter(negative="")] = None,
+    outputs: str = "",
+    labels: str = "",
+    record: str = "",
 ) -> int:
     """Train what a study still misses, and print its table.
+
+    A task by its name or file, or a script or command as it is: `nondet run --record "outputs=logits, labels=y" --
+    python train.py --epochs 3`.
 
     Run the same command again to go on after an interruption; ask for more --runs, another --vary or --onset to add to
     the study. Runs that are done are never trained again.
@@ -45,7 +64,10 @@ def run(
     Parameters
     ----------
     task
-        A task by name (see `nondet tasks`), or the path of your own file, which ends in .py.
+        A task by name (see `nondet tasks`), or the path of your own file, which ends in .py; or, after --, a command.
+    command
+        After --: the rest of the command's words. `{init}` in them stands for the seed of that source, `{seed}` for one
+        seed of all, `{out}` for the run's folder.
     runs
         Runs in each condition, at least 2; 20 if left out.
     vary
@@ -93,12 +115,40 @@ def run(
         Processes that train side by side; on a CPU one for each core if left out, on a GPU one.
     executor
         Where runs are made: local (this process), processes (and others beside it), or one that a package brings.
+    metric
+        Of a command: a regular expression of what it prints, whose one group is a number, such as `acc=([0-9.]+)`. The
+        last one printed counts. Repeat it for more.
+    outputs
+        Of a command: the file of its predictions on the test set that it writes, in its folder.
+    labels
+        Of a command: the file of the test labels.
+    record
+        Of a Python script: what to keep at its end, as expressions in the script's names, such as
+        "outputs=logits, labels=y_test".
     """
     from nondet import api
+    from nondet.runners.script import Script
 
     _check_design(design, levels, runs)
+    is_command, words = task == AFTER_DASHES, list(command)
+    if is_command and not words:
+        raise BadInput("a command must stand after -- (got none); try nondet run -- python train.py")
+    if AFTER_DASHES in command:
+        raise BadInput(f"either a task or a command can be run (got the task {task}, and a command after --); give one")
+    if not is_command and command:
+        words = [task, *words]
+        raise BadInput(
+            f"a task must be one name or file (got {shlex.join(words)!r}); put -- before a command, as in "
+            f"nondet run -- {shlex.join(words)}"
+        )
+    leaves = {"metric": metric, "outputs": outputs, "labels": labels, "record": record}
+    if not is_command and any(leaves.values()):
+        name = next(name for name, value in leaves.items() if value)
+        raise BadInput(f"--{name} is of a command, which stands after -- (got the task {task}); leave it out")
+    if is_command and (options := _of_a_task(stack, set_, data, model, broken, track, layers, device, tf32)):
+        raise BadInput(f"--{options[0]} is of a task, and a command is trained as it is (got {words[0]}); leave it out")
     opened = api.run(
-        task,
+        Script(words, (), record, metric or (), outputs, labels) if is_command else task,
         20 if runs is None else runs,
         vary=vary or [],
         folder=study,
@@ -120,6 +170,23 @@ def run(
         say=say,
     )
     return show(opened.folder)
+
+
+def _of_a_task(
+    stack: object,
+    set_: object,
+    data: object,
+    model: object,
+    broken: str,
+    track: object,
+    layers: object,
+    device: str,
+    tf32: bool,
+) -> list[str]:
+    """Which of these options of a task are given."""
+    given = {"stack": stack, "set": set_, "data": data, "model": model, "track": track, "layers": layers, "tf32": tf32}
+    given |= {"broken": broken != "stop", "device": device != "auto"}
+    return [name for name, value in given.items() if value]
 
 
 def _check_design(design: str, levels: int | None, runs: int | None) -> None:

@@ -8,15 +8,16 @@ from typing import Any
 from nondet.errors import BadInput
 from nondet.io import extensions
 from nondet.kinds.base import Kind
-from nondet.kinds.classification import CLASSIFICATION
+from nondet.kinds.classification import CLASSIFICATION, PREDICTIONS
 from nondet.kinds.language import LANGUAGE
+from nondet.kinds.scores import with_scores
 
-__all__ = ["CLASSIFICATION", "LANGUAGE", "Kind", "kind_called", "kind_of", "named"]
+__all__ = ["CLASSIFICATION", "LANGUAGE", "PREDICTIONS", "Kind", "kind_called", "kind_of", "named"]
 
 
 def kind_called(name: str) -> Kind:
     """The kind of this name, of nondet's own or of another package; BadInput if there is none."""
-    own = {kind.name: kind for kind in (CLASSIFICATION, LANGUAGE)}
+    own = {kind.name: kind for kind in (CLASSIFICATION, PREDICTIONS, LANGUAGE)}
     if name in own:
         return own[name]
     if name not in extensions.names("nondet.kinds"):
@@ -27,7 +28,11 @@ def kind_called(name: str) -> Kind:
 
 def kind_of(identity: Mapping[str, Any]) -> Kind:
     """The kind of the task that an identity names."""
-    return kind_called(identity.get("kind") or _usual(bool(identity["recipe"].get("bptt"))))
+    name = identity.get("kind") or _usual(bool(identity["recipe"].get("bptt")))
+    scores = tuple(identity.get("scores", ()))
+    if scores:
+        return with_scores(scores, None if name == "scores" else kind_called(name))
+    return kind_called(name)
 
 
 def named(kind: str | Kind, text: bool) -> Kind:

@@ -20,7 +20,7 @@ class Kind:
 
     name: of the kind. what: what such a model is called. example: what one of the test set is called.
     answers: the arrays that a run leaves of the test set, each with its number of axes, the first of which is the
-        examples but for those in `sampled`.
+        examples but for those in `sampled` (of some examples) and `by_run` (of none).
     scores: one number for each run; the first is the performance. figures: what is measured, in order.
     by_example: whether the test examples are drawn one by one, so that errors can hold for others.
     feed: how it is read in training: "examples", in shuffled mini-batches; or "sequence", a text window by window.
@@ -32,6 +32,7 @@ class Kind:
     example: str = "example"
     answers: Mapping[str, int] = MappingProxyType({"outputs": 2})
     sampled: tuple[str, ...] = ()
+    by_run: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
     own_figures: tuple[Figure, ...] = ()
     by_example: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,4 +67,12 @@ class Classification(Kind):
         return (outputs.argmax(1) == labels).sum()
 
 
+class Predictions(Classification):
+    """Classifiers of which the predicted classes alone are known."""
+
+    name = "predictions"
+    answers = MappingProxyType({"outputs": 1})
+
+
 CLASSIFICATION = Classification()
+PREDICTIONS = Predictions()

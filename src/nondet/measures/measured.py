@@ -9,7 +9,7 @@ from typing import Any
 
 from nondet.errors import BadInput
 from nondet.measures.figure import Figure, nested
-from nondet.record import Record
+from nondet.records import Record
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 
 

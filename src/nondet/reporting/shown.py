@@ -9,7 +9,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from nondet.io.plain import plain
-from nondet.record import Record
+from nondet.records import Record
 from nondet.reporting import table
 
 if TYPE_CHECKING:

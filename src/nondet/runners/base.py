@@ -24,6 +24,7 @@ class Places:
 
     snapshot: of these very runs, to go on from and to write now and then. fork: the trunk that all of them start from.
     trunks: epoch -> file of the states that the run in `trunk_slot` leaves. seal: what names all of these.
+    folder: the study's, for a runner whose runs have folders of their own.
     """
 
     snapshot: Path | None = None
@@ -31,6 +32,7 @@ class Places:
     trunks: Mapping[int, Path] = field(default_factory=dict[int, Path])
     trunk_slot: int = 0
     seal: Seal = NAMELESS
+    folder: Path | None = None
 
 
 class Enough(Exception):

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from nondet.errors import BadInput
+from nondet.runners.script import Script
 from nondet.running.asked import Asked
 from nondet.running.request import Request
 from nondet.sources import in_all, source_called
@@ -56,14 +57,16 @@ def _of_conditions(study: Study, members: Sequence[Condition]) -> Asked:
 def _command(study: Study, asked: Sequence[str]) -> str:
     """`nondet run` with these options, for a shell; where a study does not say what its task is, with TASK in place."""
     try:
+        if "command" in study.request:
+            words = Script.of(study.request).command_words([*asked, f"--study={study.folder}"], study.width)
+            return shlex.join(map(printable, words))
         request = Request.of(study.request)
         if request.task not in names() and not is_file(request.task):
             raise BadInput(f"unknown task {request.task!r}")
-        task = f"./{request.task}" if request.task.startswith("-") else request.task
-        words = [task, *asked, f"--stack={int(study.width)}", *request.words()]
+        words = request.command_words(asked, int(study.width))
     except (BadInput, KeyError, TypeError, ValueError):
-        words = ["TASK", *asked]
-    return shlex.join(printable(word) for word in ["nondet", "run", *words, "--study", str(study.folder)])
+        words = ["nondet", "run", "TASK", *asked]
+    return shlex.join(printable(word) for word in [*words, "--study", str(study.folder)])
 
 
 def printable(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,11 @@ class Request:
         given += [f"--track={','.join(map(str, self.track))}"] if self.track else []
         given += [f"--layers={','.join(self.layers)}"] if self.layers else []
         return [*given, *(["--tf32"] if self.tf32 else []), f"--device={self.device}"]
+
+    def command_words(self, asked: Sequence[str], width: int) -> list[str]:
+        """The command that asks for the same task, and for these runs."""
+        task = f"./{self.task}" if self.task.startswith("-") else self.task
+        return ["nondet", "run", task, *asked, f"--stack={width}", *self.words()]
 
     def load(self) -> Task:
         """The task itself."""

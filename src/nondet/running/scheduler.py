@@ -155,6 +155,7 @@ class _Maker:
             trunks=study.lacking_trunks() if control and deterministic and not onset else {},
             trunk_slot=control[0] if control else 0,
             seal=_seal(study, slots),
+            folder=study.folder,
         )
         outcomes = self.runner.produce(
             [spec.seeds for spec in slots], places, lambda epoch: self.watcher.on_epoch(epoch * runs)
@@ -182,7 +183,7 @@ class _Maker:
                 raise Enough
 
         with suppress(Enough):
-            places = Places(trunks=trunks, seal=_seal(study, slots))
+            places = Places(trunks=trunks, seal=_seal(study, slots), folder=study.folder)
             outcomes = self.runner.produce([spec.seeds for spec in slots], places, stop)
             if unproved:
                 self._prove(outcomes[0], [*trunks.values()])
@@ -202,7 +203,7 @@ class _Maker:
             return specs[: study.width - 1], (study.reference,)
         slots = [study.reference] * study.width
         self.watcher.on_epoch(0)
-        places = Places(seal=_seal(study, slots))
+        places = Places(seal=_seal(study, slots), folder=study.folder)
         self._prove(self.runner.produce([spec.seeds for spec in slots], places, lambda epoch: None)[0], [])
         return specs, ()
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from nondet.errors import BadInput, Stopped
 from nondet.io import signals as stopping
+from nondet.runners import script as scripts
 from nondet.runners.base import Runner
+from nondet.runners.script import Script
 from nondet.running import until as until_rule
 from nondet.running.advice import go_on, printable, require_consent
 from nondet.running.asked import Asked
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    request: Request | Runner,
+    request: Request | Script | Runner,
     folder: Path,
     *,
     runs: int,
@@ -63,9 +65,11 @@ def train(
     opened: Study | None = None
     runner = request.runner() if isinstance(request, Request) else request
     before, proof = studies.saved(folder), Proof()
-    said = request if isinstance(request, Request) else Request(runner.name)
     try:
         with stopping.unwinding():
+            if isinstance(runner, Script):
+                runner = _of_script(runner, folder, say)
+            said = request if not isinstance(request, Runner) else Request(runner.name)
             for opened in _rounds(said, runner, folder, asked, stack, say, measure):
                 work = Work(opened, runner, proof)
                 with Watch(opened, runner.epochs) as watch:
@@ -90,6 +94,8 @@ def problem_of(
 
     run_task: the user has agreed to what a study's own words would run or read; without it, they run and read nothing.
     """
+    if "command" in study.request:
+        raise BadInput(f"the study must be of a task, whose models nondet has (got {study.folder}, of a script)")
     if not study.request:
         raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
     request = Request.of(study.request)
@@ -108,8 +114,17 @@ def problem_of(
     return problem
 
 
+def _of_script(script: Script, folder: Path, say: Callable[[str], None]) -> Runner:
+    """The runner of a script: of the study that is there, or else by its first run."""
+    script.check()
+    if folder.is_dir() and (folder / "study.json").exists():
+        return scripts.again(script, studies.load(folder))
+    studies.require_room(folder)
+    return scripts.first(script, folder, say)
+
+
 def _rounds(
-    request: Request,
+    request: Request | Script,
     runner: Runner,
     folder: Path,
     asked: Asked,
@@ -128,7 +143,7 @@ def _rounds(
         raise BadInput(f"an onset continues from a stored state, and {runner.resumes}")
     runner.check(wanted, crossing)
     where = runner.environment(width)
-    command = ["nondet", "run", request.task, *asked.words(), f"--stack={width}", *request.words()]
+    command = request.command_words(asked.words(), width)
     state, said = rule.begun if rule else None, asdict(asked)
     while True:
         opened = studies.open_study(folder, runner, where, wanted, command, request.as_dict(), crossing, state, said)

@@ -79,7 +79,8 @@ def checked_run(study: Study, spec: RunSpec) -> Stored:
         kind = kind_of(study.identity)
         for name, axes in kind.answers.items():
             shape = arrays.shapes.get(name, ())
-            if len(shape) != axes or (name not in kind.sampled and shape[:1] != study.labels.shape[:1]):
+            examples = name not in (*kind.sampled, *kind.by_run)
+            if len(shape) != axes or (examples and shape[:1] != study.labels.shape[:1]):
                 raise Damaged(
                     f"{arrays.path} is damaged: its {name} are no answers to {len(study.labels)} test examples "
                     f"(shape {shape})"

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 _KEY = "[0-9a-f]{64}"
+_VARIED = r"(reference|[A-Za-z_][\w.-]*=[0-9]+(,[A-Za-z_][\w.-]*=[0-9]+)*)(~[0-9]+)?"
 _NAMES = {
     "runs": rf"{_KEY}\.(json|safetensors)",
     "trunks": rf"{_KEY}\.[0-9]+\.snapshot",
@@ -18,6 +19,8 @@ _NAMES = {
         rf"{_KEY}\.([0-9a-f]{{16}}|damaged[0-9]+)\.(json|safetensors)"
         rf"|{_KEY}(\.[0-9]+)?\.damaged[0-9]+\.snapshot|study\.damaged[0-9]+\.json"
     ),
+    "work": _VARIED,  # of a script's runs, in which their own files stand
+    "logs": rf"{_VARIED}\.txt",
 }
 _WRITING = r"\.writing-[a-z0-9_]+"
 _PAGES = ("report.html", "figures")

@@ -188,7 +188,7 @@ def open_study(
         environment=environment,
         labels=made.labels,
     )
-    _require_room(folder)
+    require_room(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with locks.folder_lock(folder):
         old = _load_or_make_anew(folder, new)
@@ -242,7 +242,7 @@ def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
     return anew
 
 
-def _require_room(folder: Path) -> None:
+def require_room(folder: Path) -> None:
     """BadInput if a folder holds files of somebody else and no study; nothing is written before this is known."""
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"<<folder>> must name a folder, and {folder} is a file; name another")

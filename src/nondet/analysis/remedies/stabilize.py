@@ -10,7 +10,7 @@ from typing import Any
 from nondet.analysis.remedies.kept import control_holds, sound_runs
 from nondet.analysis.remedies.methods import Method, OnProgress, methods
 from nondet.errors import BadInput
-from nondet.record import Record
+from nondet.records import Record
 from nondet.study.record import load
 from nondet.study.study import Study
 from nondet.tasks import Recipe, names

@@ -1,0 +1,520 @@
+"""Runs of a script or a command as it is, each a process of its own in a folder of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nondet.errors import BadInput
+from nondet.io.outputs import read_labels, read_outputs
+from nondet.kinds.scores import ARRAY
+from nondet.runners.base import OnEpoch, Places, Runner
+from nondet.script.left import keywords
+from nondet.sources import FIXED_SEED, SOURCES
+from nondet.study import choices
+from nondet.study.provenance import CUBLAS_WORKSPACE, MKL_BRANCH, environment_of_machine
+from nondet.study.spec import Outcome
+from nondet.study.study import Study
+
+HOOKED = ("init", "shuffle", "augment", "dropout", "order", "kernels", "bit", "other")
+"""The sources of a Python script, in the order of tables."""
+
+_SITE = Path(__file__).resolve().parents[1] / "script" / "path"
+_LARGEST = 16 * 2**20
+_LAST_LINES = 5
+
+
+@dataclass(frozen=True)
+class Script:
+    """A training as it is: `nondet.Script("train.py", ["--epochs", "3"], record="outputs=logits, labels=y_test")`.
+
+    A Python script's random numbers are sorted by source. Any command takes seeds in its words: `{init}` stands for the
+    seed of that source, `{seed}` for one of all, `{out}` for the run's folder; and in variables, NONDET_SEED_INIT.
+
+    Args:
+        command: the path of a Python file, or all words of a command.
+        arguments: of the Python file.
+        record: what to keep at its end, as expressions in the script's names, such as "outputs=logits, labels=y".
+        metrics: regular expressions of what it prints, each with one group, a number: `acc=([0-9.]+)`; the last counts.
+        outputs: a file of its predictions that it writes. labels: a file of the test labels.
+        name: of the study; the file's if left out.
+    """
+
+    command: str | Path | Sequence[str]
+    arguments: Sequence[str] = ()
+    record: str = ""
+    metrics: Sequence[str] = ()
+    outputs: str = ""
+    labels: str = ""
+    name: str = ""
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the command."""
+        if isinstance(self.command, str | Path):
+            return [sys.executable, str(self.command), *map(str, self.arguments)]
+        return [*map(str, self.command), *map(str, self.arguments)]
+
+    @property
+    def title(self) -> str:
+        """The name of a study of it: its own, or that of its file."""
+        files = [word for word in self.words if re.fullmatch(r".*\.(py|ipynb|R|jl|sh|m)", word)]
+        modules = [word for before, word in zip(self.words, self.words[1:], strict=False) if before == "-m"]
+        chosen = [self.name, *(Path(file).stem for file in files), *modules, Path(self.words[0]).name]
+        return re.sub(r"[^A-Za-z0-9_.-]", "_", next(name for name in chosen if name))
+
+    def as_dict(self) -> dict[str, Any]:
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("command", "arguments")}
+        return {**given, "metrics": list(self.metrics), "command": self.words}
+
+    @staticmethod
+    def of(given: Mapping[str, Any]) -> Script:
+        """The script that `as_dict` wrote, back from JSON. BadInput for anything else: it may be a stranger's."""
+        texts = [given.get(name, "") for name in ("record", "outputs", "labels", "name")]
+        lists = [given.get(name, []) for name in ("command", "metrics")]
+        sound = all(type(text) is str for text in texts) and all(type(one) is list for one in lists)
+        if not sound or not lists[0] or not all(type(word) is str for one in lists for word in one):
+            raise BadInput(
+                "study.json must say what was trained as nondet writes it; give the `nondet run` command again"
+            )
+        return Script(tuple(lists[0]), (), texts[0], tuple(lists[1]), texts[1], texts[2], texts[3])
+
+    def options(self) -> list[str]:
+        """The options of a command that asks for the same."""
+        given = [f"--metric={text}" for text in self.metrics]
+        return given + [
+            f"--{name}={getattr(self, name)}" for name in ("outputs", "labels", "record") if getattr(self, name)
+        ]
+
+    def command_words(self, asked: Sequence[str], width: int) -> list[str]:
+        """The command that asks for the same script, and for these runs."""
+        return ["nondet", "run", *asked, *self.options(), "--", *self.words]
+
+    def check(self) -> None:
+        """BadInput for what can be seen to be wrong before anything runs."""
+        words = self.words
+        program = words[0]
+        if shutil.which(program) is None:
+            raise BadInput(f"a command must begin with a program that is here (got {program!r}); give another")
+        if self.is_python and len(words) > 1 and words[1].endswith((".py", ".ipynb")) and not Path(words[1]).is_file():
+            raise BadInput(f"the script must be a file (got {words[1]!r}, which is none); give its path")
+        for text in self.metrics:
+            try:
+                groups = re.compile(text).groups
+            except re.error as error:
+                raise BadInput(f"<<metrics>> must be a regular expression (got {text!r}: {error}); mend it") from None
+            if groups != 1:
+                raise BadInput(
+                    f"<<metrics>> must have one group, the number (got {text!r}, which has {groups}); try "
+                    "<<metrics=acc=([0-9.]+)>>"
+                )
+        if self.record:
+            try:
+                names = keywords(self.record)
+            except (SyntaxError, ValueError) as error:
+                raise BadInput(
+                    f"<<record>> must be names and expressions (got {self.record!r}: {error}); try "
+                    "<<record=outputs=logits, labels=y_test>>"
+                ) from None
+            if "outputs" in names and "labels" not in names and not self.labels:
+                raise BadInput(
+                    f"labels are needed beside outputs (got <<record={self.record}>> alone); add labels=EXPRESSION to "
+                    "it, or <<labels>>"
+                )
+        if self.outputs and not self.labels and "labels" not in self.record:
+            raise BadInput(f"labels are needed beside outputs (got <<outputs={self.outputs}>> alone); add <<labels>>")
+
+    @property
+    def is_python(self) -> bool:
+        """Whether its first word is Python's, or starts a Python script."""
+        return bool(re.fullmatch(r"python[0-9.]*|torchrun|accelerate|jupyter", Path(self.words[0]).name))
+
+    @property
+    def placeholders(self) -> list[str]:
+        """The seeds that its words ask for, such as init of `{init}`, in order."""
+        found = re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", " ".join(self.words))
+        return [name for name in dict.fromkeys(found) if name != "out"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a process of a run left. failure: why it does not count, in words; empty if it does."""
+
+    arrays: Mapping[str, np.ndarray]
+    scores: Mapping[str, float]
+    ledger: Mapping[str, Any]
+    failure: str = ""
+    last: Sequence[str] = ()
+
+
+class ScriptRunner(Runner):
+    """Runs of a script. See `first` and `again` for how it comes to be."""
+
+    resumes = "a script keeps no states of its own that nondet can start from"
+
+    def __init__(
+        self,
+        script: Script,
+        identity: Mapping[str, Any],
+        sources: Sequence[str],
+        labels: np.ndarray,
+        *,
+        device: str = "cpu",
+        made: Made | None = None,
+        repeats: bool = True,
+        folder: Path | None = None,
+    ) -> None:
+        self.script, self._identity, self.sources, self.labels = script, dict(identity), tuple(sources), labels
+        self.name, self.recipe, self.device = script.title, identity["recipe"], device
+        self.made, self.repeats = made, repeats
+        arguments = {"script": script.as_dict(), "folder": str(folder)}
+        self.order = {"runner": f"{__name__}:helping", "arguments": arguments} if folder is not None else {}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return dict(self._identity)
+
+    def width(self, asked: int | None) -> tuple[int, str]:
+        return 1, ""
+
+    def environment(self, width: int) -> dict[str, Any]:
+        found = {**environment_of_machine(), "device": self.device, "stack": width}
+        found["threads"] = int(os.environ.get("OMP_NUM_THREADS", "1"))
+        return found | {"variables": choices.variables(self.device != "cpu")}
+
+    def produce(self, seeds: Sequence[Mapping[str, int]], places: Places, on_epoch: OnEpoch) -> list[Outcome]:
+        found: list[Outcome] = []
+        for run in seeds:
+            made, self.made = self.made, None
+            if made is None or set(run.values()) != {FIXED_SEED}:
+                self.made = made
+                made = make(self.script, run, places.folder, self._identity.get("bit"))
+            found.append(self._outcome(made))
+            on_epoch(1)
+        return found
+
+    def _outcome(self, made: Made) -> Outcome:
+        failure = made.failure or self._misfit(made)
+        if failure:
+            return Outcome({}, 1, {"failure": failure})
+        arrays = {"outputs": made.arrays["outputs"]} if "outputs" in made.arrays else {}
+        names = self._identity.get("scores", ())
+        if names:
+            arrays[ARRAY] = np.array([made.scores[name] for name in names], dtype=np.float64)
+        failed = next((1 for array in arrays.values() if not np.isfinite(array).all()), None)
+        facts = {name: made.ledger[name] for name in ("start", "data", "draws", "bit") if made.ledger.get(name)}
+        return Outcome(arrays if not failed else {}, failed, facts if not failed else {**facts, "failure": _NOT_FINITE})
+
+    def _misfit(self, made: Made) -> str:
+        """Why a run is not like the first one; empty if it is."""
+        shape = self._identity.get("shape")
+        if shape is not None:
+            if "outputs" not in made.arrays:
+                return "it left no outputs, and the first run did"
+            if list(made.arrays["outputs"].shape) != shape:
+                return (
+                    f"it left outputs of shape {tuple(made.arrays['outputs'].shape)}, and the first run {tuple(shape)}"
+                )
+            if "labels" in made.arrays and not np.array_equal(made.arrays["labels"], self.labels):
+                return "its labels are not those of the first run: the script changes its own data from run to run"
+        lacking = [name for name in self._identity.get("scores", ()) if name not in made.scores]
+        return f"it left no {', '.join(lacking)}, and the first run did" if lacking else ""
+
+
+_NOT_FINITE = "what it left is not all finite numbers"
+
+
+def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRunner:
+    """The runner of a new study: its first run, all seeds fixed, shows what the script draws and leaves.
+
+    Raises:
+        BadInput: the script fails, or leaves nothing that can be measured.
+    """
+    say(f"The first run of {script.title} shows what it draws and leaves.")
+    made = make(script, {}, folder, None)
+    if made.failure:
+        say("\n".join(made.last))
+        raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}; mend it")
+    kind, labels, shape = _kind(script, made)
+    names = list(made.scores)
+    if not kind and not names:
+        raise BadInput(
+            f"the script must leave outputs or scores, and its first run left none (see {folder / 'logs'}); add "
+            "<<record=outputs=logits, labels=y>>, <<metrics=acc=([0-9.]+)>>, <<outputs=FILE>>, or a line "
+            "nondet.record(...) to it"
+        )
+    cuda = bool(made.ledger.get("cuda"))
+    identity: dict[str, Any] = {
+        "name": script.title,
+        "kind": kind or "scores",
+        "recipe": {"epochs": 1, "command": shlex.join(script.words)},
+        "code": code_of(script, made.ledger.get("modules", {})),
+    }
+    if names:
+        identity["scores"] = names
+    if shape:
+        identity["shape"] = shape
+    if made.ledger.get("moving"):
+        identity["bit"] = made.ledger["moving"]
+    sources = sources_of(script, made.ledger, cuda)
+    drawn = {name: n for name, n in made.ledger.get("draws", {}).items() if n}
+    if drawn:
+        say(f"It draws from {', '.join(f'{name} ({n:,})' for name, n in sorted(drawn.items()))}.")
+    for name, times in made.ledger.get("explicit", {}).items():
+        say(f"A generator of its own: {name}" + (f", {times} times." if times > 1 else "."))
+    return ScriptRunner(script, identity, sources, labels, device="cuda" if cuda else "cpu", made=made, folder=folder)
+
+
+def again(script: Script, study: Study, *, repeats: bool = True) -> ScriptRunner:
+    """The runner of a study that is there, with the script's files as they are now."""
+    identity = {**study.identity, "code": {name: _hash(Path(name)) for name in study.identity.get("code", {})}}
+    identity["recipe"] = {"epochs": 1, "command": shlex.join(script.words)}
+    device = str(study.environment.get("device", "cpu"))
+    return ScriptRunner(
+        script, identity, study.sources, study.labels, device=device, repeats=repeats, folder=study.folder
+    )
+
+
+def helping(script: Mapping[str, Any], folder: str) -> ScriptRunner:
+    """The runner of a helper process: each run has a process of its own, so the main one's proof holds for all."""
+    from nondet.study.record import load
+
+    return again(Script.of(script), load(Path(folder)), repeats=False)
+
+
+def sources_of(script: Script, ledger: Mapping[str, Any], cuda: bool) -> list[str]:
+    """What can vary: the seeds that its words ask for; of a Python script what it draws from, and what it trains."""
+    draws = ledger.get("draws", {})
+    there = {name for name in ("init", "shuffle", "augment", "dropout", "other") if draws.get(name)}
+    there |= {"order"} if ledger.get("batches") else set()
+    there |= {"bit"} if ledger.get("moving") else set()
+    there |= {"kernels"} if cuda else set()
+    found = [name for name in HOOKED if name in there or name in script.placeholders]
+    found += [name for name in script.placeholders if name not in HOOKED]
+    if not found:
+        raise BadInput(
+            "a command must draw random numbers that nondet can sort, or take a seed (got one that does neither); put "
+            "{seed} where its seed stands"
+        )
+    return found
+
+
+def _kind(script: Script, made: Made) -> tuple[str, np.ndarray, list[int]]:
+    """The kind's name, the labels and the outputs' shape; no kind where there are no outputs."""
+    if "outputs" not in made.arrays:
+        return "", np.empty(0, np.int64), []
+    outputs = made.arrays["outputs"]
+    if "labels" not in made.arrays:
+        raise BadInput("labels are needed beside outputs (the script left outputs alone); add <<labels=FILE>>")
+    labels = made.arrays["labels"]
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.shape != outputs.shape[:1]:
+        raise BadInput(
+            f"labels must be whole class numbers, one for each of the outputs (got {labels.dtype} of shape "
+            f"{labels.shape} beside outputs of shape {outputs.shape}); leave scores instead, by <<metrics>> or "
+            "nondet.record(score=...)"
+        )
+    whole = outputs.dtype.kind in "iu"
+    if outputs.ndim != (1 if whole else 2):
+        raise BadInput(
+            f"outputs must be logits (examples, classes), or predicted classes (examples,) as whole numbers (got "
+            f"{outputs.dtype} of shape {outputs.shape}); leave them so"
+        )
+    return "predictions" if whole else "classification", labels.astype(np.int64), list(outputs.shape)
+
+
+def code_of(script: Script, modules: Mapping[str, str]) -> dict[str, str]:
+    """The SHA-256 of the files that make up the training: those in its words, and the modules it imported."""
+    here = Path.cwd()
+    found = {str(Path(name)): digest for name, digest in modules.items()}
+    for word in script.words[1:]:
+        path = Path(word)
+        with suppress(OSError):
+            if path.is_file() and path.stat().st_size <= _LARGEST:
+                found[str(path.absolute())] = _hash(path)
+    return {_short(name, here): digest for name, digest in sorted(found.items())}
+
+
+def _short(name: str, here: Path) -> str:
+    path = Path(name)
+    return str(path.relative_to(here)) if path.is_relative_to(here) else name
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def make(script: Script, seeds: Mapping[str, int], study: Path | None, bit: Mapping[str, Any] | None) -> Made:
+    """One run: the command in a process of its own, in a new folder of its own under the study's."""
+    if study is None:
+        raise BadInput("a script's runs need a study's folder (got none); give <<folder>>")
+    place = _new_folder(study, seeds)
+    kept = place / ".nondet"
+    kept.mkdir(parents=True)
+    _link_here(place, study, script)
+    order = {"seeds": dict(seeds), "record": script.record, "folder": str(kept.absolute()), "bit": bit}
+    (kept / "order.json").write_text(json.dumps(order), encoding="utf-8")
+    words = [_filled(word, seeds, place) for word in script.words]
+    log = study / "logs" / f"{place.name}.txt"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("wb") as output:
+        status = _wait(words, place, output, _environment(seeds, place.absolute()))
+    text = log.read_bytes().decode("utf-8", "replace")
+    last = [line.rstrip() for line in text.splitlines() if line.strip()][-_LAST_LINES:]
+    if status:
+        how = f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
+        return Made({}, {}, {}, f"{how} (see {log})" + (f": {last[-1]}" if last else ""), last)
+    return _read(script, place, kept, text, log, last)
+
+
+def _read(script: Script, place: Path, kept: Path, text: str, log: Path, last: Sequence[str]) -> Made:
+    """What a process that came to its end has left."""
+    arrays: dict[str, np.ndarray] = {}
+    scores: dict[str, float] = {}
+    ledger = _ledger(kept)
+    if script.record and ledger.get("record"):
+        return Made({}, {}, ledger, f"<<record>> cannot be worked out: {ledger['record']}", last)
+    if script.is_python and not ledger and not script.placeholders:
+        return Made({}, {}, ledger, f"it ended before Python's own end, and kept nothing (see {log})", last)
+    if ledger.get("arrays"):
+        with np.load(str(ledger["file"]), allow_pickle=False) as held:
+            arrays = {name: held[name] for name in held.files}
+    scores = {name: values[-1] for name, values in ledger.get("scores", {}).items()}
+    for pattern in script.metrics:
+        name, value = _metric(pattern, text)
+        if math.isnan(value) and name not in scores:
+            return Made({}, {}, ledger, f"it printed nothing that fits <<metrics={pattern}>> (see {log})", last)
+        scores[name] = value
+    for name, path, read in (("outputs", script.outputs, read_outputs), ("labels", script.labels, read_labels)):
+        if path:
+            file = place / path
+            if not file.exists():
+                return Made({}, {}, ledger, f"it left no file {path}", last)
+            found = np.asarray(read(file))
+            arrays[name] = found[0] if name == "outputs" and found.ndim == 3 and len(found) == 1 else found
+    return Made(arrays, scores, ledger, "", last)
+
+
+def _ledger(kept: Path) -> dict[str, Any]:
+    """The ledger of the process that trained: of one that left something, or else the one that drew the most."""
+    found: list[dict[str, Any]] = []
+    for path in sorted(kept.glob("left-*.json")):
+        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found.append({**read, "file": path.with_suffix(".npz")})
+
+    def weight(one: Mapping[str, Any]) -> tuple[bool, int, int]:
+        return bool(one["arrays"] or one["scores"]), int(one["steps"]), sum(one["draws"].values())
+
+    return max(found, key=weight, default={})
+
+
+def _metric(pattern: str, text: str) -> tuple[str, float]:
+    """A score's name, and the last number in a text that fits a pattern; NaN if none does.
+
+    `acc=([0-9.]+)` is what is printed; where nothing is printed so, `acc` is a name of the user's own for the rest.
+    """
+    name, equals, rest = pattern.partition("=")
+    named = re.match(r"[A-Za-z_][\w./-]*", pattern)
+    for tried in (pattern, rest if equals and re.fullmatch(r"[A-Za-z_][\w./-]*", name) and "(" in rest else ""):
+        values = re.findall(tried, text, re.MULTILINE) if tried else []
+        if values:
+            with suppress(ValueError):
+                return (named[0].rstrip(".-/") if named else "metric"), float(values[-1])
+    return (named[0].rstrip(".-/") if named else "metric"), math.nan
+
+
+def _new_folder(study: Path, seeds: Mapping[str, int]) -> Path:
+    """A folder that no run has used: one that was stopped half-way may have left files that it would go on from."""
+    varied = ",".join(f"{name}={seed}" for name, seed in seeds.items() if seed != FIXED_SEED) or "reference"
+    for attempt in count(1):
+        path = study / "work" / (varied if attempt == 1 else f"{varied}~{attempt}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError
+
+
+def _link_here(place: Path, study: Path, script: Script) -> None:
+    """Let a run find by its own paths what stands where the command was given; what it writes anew is its own.
+
+    The study is left out, and where it writes its outputs, the folders on the way are its own too.
+    """
+    here, outputs = Path.cwd(), Path(script.outputs)
+    own = [] if not script.outputs or outputs.is_absolute() else [*outputs.parents, outputs]
+    for folder in own[:-1]:
+        (place / folder).mkdir(parents=True, exist_ok=True)
+    for folder in own[:-1] or [Path()]:
+        for entry in (here / folder).iterdir() if (here / folder).is_dir() else []:
+            target = place / folder / entry.name
+            if not study.absolute().is_relative_to(entry.absolute()) and folder / entry.name not in own:
+                target.symlink_to(entry.absolute(), entry.is_dir())
+
+
+def _filled(word: str, seeds: Mapping[str, int], place: Path) -> str:
+    """A word with the seeds and the folder in place of what stands for them."""
+    filled = word.replace("{out}", str(place.absolute()))
+    return re.sub(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", lambda found: str(seeds.get(found[1], FIXED_SEED)), filled)
+
+
+def _environment(seeds: Mapping[str, int], place: Path) -> dict[str, str]:
+    """The variables of the process of a run in this folder."""
+    found = dict(os.environ)
+    usual = {
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1",
+        "CUBLAS_WORKSPACE_CONFIG": CUBLAS_WORKSPACE,
+        "MKL_CBWR": MKL_BRANCH,
+    }
+    for name, value in usual.items():
+        found.setdefault(name, value)
+    found["PYTHONPATH"] = os.pathsep.join([str(_SITE), *filter(None, [found.get("PYTHONPATH", "")])])
+    found["NONDET_RUN"], found["NONDET_OUT"] = str(place / ".nondet" / "order.json"), str(place)
+    for name in (*SOURCES, "other", "seed"):
+        found[f"NONDET_SEED_{name.upper()}"] = str(seeds.get(name, FIXED_SEED))
+    return found
+
+
+def _wait(words: Sequence[str], place: Path, output: Any, environment: Mapping[str, str]) -> int:
+    """Run a command to its end; whatever interrupts this ends it, and all that it has started."""
+    process = subprocess.Popen(
+        words,
+        cwd=place,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                with suppress(OSError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()

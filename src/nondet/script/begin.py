@@ -1,0 +1,75 @@
+"""How a script's process begins under nondet: its random numbers are sorted by source from then on."""
+
+from __future__ import annotations
+
+import atexit
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from nondet.script import left
+from nondet.script.inside import Inside, take_numpy, take_python
+from nondet.script.streams import Numpy, Python
+
+
+def begin(order: str) -> None:
+    """Take over this process's random numbers. order: the file that says how.
+
+    One rank alone: the processes of several would have to draw the same numbers in step.
+    """
+    read: dict[str, Any] = json.loads(Path(order).read_text(encoding="utf-8"))
+    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
+        sys.stderr.write("nondet: a run must be one process (got WORLD_SIZE above 1); train on one device\n")
+        os._exit(2)
+    worker = any("multiprocessing" in word for word in sys.orig_argv)  # of a loader, or what watches over them
+    here = Inside(read, worker)
+    left.PROCESS.append(here)
+    here.streams.add(Python())
+    take_python(here)
+    if importlib.util.find_spec("numpy") is not None:
+        import numpy
+
+        here.streams.add(Numpy(numpy))
+        take_numpy(here, numpy)
+    if "torch" in sys.modules:
+        _torch(here)
+    else:
+        sys.meta_path.insert(0, _AfterImport({"torch": lambda: _torch(here)}))
+    atexit.register(here.end)
+
+
+def _torch(here: Inside) -> None:
+    from nondet.script import torch_sources
+
+    torch_sources.take_over(here, sys.modules["torch"])
+
+
+class _AfterImport(importlib.abc.MetaPathFinder):
+    """Calls a function once a module has been imported, by its name."""
+
+    def __init__(self, then: Mapping[str, Callable[[], None]]) -> None:
+        self.then = dict(then)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname not in self.then:
+            return None
+        then = self.then.pop(fullname)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                run(module)
+                then()
+
+            spec.loader.exec_module = exec_module
+        return spec

@@ -1,0 +1,166 @@
+"""One process of a run: whose random numbers it is, what was seen of them, and what the script leaves."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import random
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from nondet.script import left
+from nondet.script.streams import Streams
+
+
+class Inside:
+    """One process of a run.
+
+    seeds: of each source. record: expressions in the script's names, to be kept at its end. folder: where what is left
+    goes. bit: the parameter and the elements that the bit source chooses from, where they are known.
+    ledger: what was seen of the script's random numbers. worker: whether this process only reads examples for another.
+    """
+
+    def __init__(self, order: Mapping[str, Any], worker: bool) -> None:
+        self.seeds: dict[str, int] = order["seeds"]
+        self.record: str = order.get("record") or ""
+        self.folder = Path(order["folder"])
+        self.bit: dict[str, Any] | None = order.get("bit")
+        self.onset: int = order.get("onset", 0)
+        self.worker = worker
+        self.main = os.getpid()
+        self.told = False
+        self.streams = Streams(self.seeds)
+        self.ledger: dict[str, Any] = {"explicit": {}, "sites": {}, "steps": 0, "built": 0, "batches": 0}
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process reads examples for another: started for that, or forked."""
+        return self.worker or os.getpid() != self.main
+
+    def seeded(self, library: str, seed: object) -> None:
+        """The script seeds a library. A loader seeds its workers too, but what they draw is by example."""
+        if not self.is_worker:
+            self.streams.seeded(library, seed)
+
+    def explicit(self, what: str) -> None:
+        """Note a generator that the script makes or seeds by itself, and where; a library's are its own business."""
+        where = place_of(inspect.currentframe())
+        if not where:
+            return
+        name = f"{what} ({where})"
+        self.ledger["explicit"][name] = self.ledger["explicit"].get(name, 0) + 1
+
+    def sited(self, draw: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that draws, and notes the line of the script that asks for it outside all sources."""
+
+        @functools.wraps(draw)
+        def wrapped(*args: Any, **words: Any) -> Any:
+            if self.streams.inside == "other" and not self.is_worker:
+                where = place_of(inspect.currentframe())
+                if where:
+                    self.ledger["sites"][where] = self.ledger["sites"].get(where, 0) + 1
+                    self.streams.noted = True
+            return draw(*args, **words)
+
+        return wrapped
+
+    def worker_drew(self) -> None:
+        """Let the process that trains know that examples draw random numbers when they are read."""
+        if self.is_worker and self.streams.draws["augment"] and not self.told:
+            self.told = True
+            (self.folder / "augmented").touch()
+
+    def end(self) -> None:
+        """Keep what the script has left, once it has come to its end."""
+        if self.is_worker:
+            return
+        self.streams.settle()
+        if (self.folder / "augmented").exists():
+            self.streams.draws["augment"] = max(1, self.streams.draws["augment"])
+        if self.record:
+            names = getattr(sys.modules.get("__main__"), "__dict__", {})
+            self.ledger["record"] = left.evaluate(self.record, names)
+        self.ledger["draws"] = {name: n for name, n in self.streams.draws.items() if name != "loader"}
+        self.ledger["modules"] = _local_modules()
+        torch = sys.modules.get("torch")
+        self.ledger["cuda"] = bool(torch is not None and torch.cuda.is_initialized())
+        left.write(self.folder, self.ledger)
+
+
+def place_of(frame: FrameType | None) -> str:
+    """The file and line of the nearest frame that is the script's own; empty if the next one is a library's."""
+    while frame is not None and (frame.f_code.co_filename.startswith(_HERE) or _LOADERS in frame.f_code.co_filename):
+        frame = frame.f_back
+    if (
+        frame is None
+        or "-packages" in frame.f_code.co_filename
+        or frame.f_code.co_filename.startswith(("<", sys.base_prefix))
+    ):
+        return ""
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+_NO_DRAW = ("seed", "getstate", "setstate", "get_state", "set_state")
+
+
+def take_python(here: Inside) -> None:
+    unseeded = iter(range(sys.maxsize))
+
+    def seed(a: object = None, version: int = 2) -> None:
+        here.seeded("random", ("unseeded", next(unseeded)) if a is None else a)
+
+    random.seed = seed  # pyright: ignore[reportAttributeAccessIssue]
+    plain = random.Random.__init__
+
+    def init(self: random.Random, x: Any = None) -> None:
+        plain(self, here.streams.number("other", "Random", next(unseeded)) if x is None else x)
+
+    random.Random.__init__ = init  # pyright: ignore[reportAttributeAccessIssue]
+    for name in random.__all__:
+        if isinstance(getattr(getattr(random, name), "__self__", None), random.Random) and name not in _NO_DRAW:
+            setattr(random, name, here.sited(getattr(random, name)))
+
+
+def take_numpy(here: Inside, numpy: Any) -> None:
+    unseeded = iter(range(sys.maxsize))
+    default_rng = numpy.random.default_rng
+
+    def seed(seed: object = None) -> None:
+        here.seeded("numpy", ("unseeded", next(unseeded)) if seed is None else numpy.asarray(seed).tolist())
+
+    def rng(seed: object = None) -> Any:
+        if seed is None:
+            return default_rng(here.streams.number(here.streams.inside, "default_rng", next(unseeded)))
+        if isinstance(seed, int | numpy.integer):
+            here.explicit(f"numpy.random.default_rng({seed})")
+        return default_rng(seed)
+
+    numpy.random.seed, numpy.random.default_rng = seed, rng
+    for name in numpy.random.__all__:
+        draw = getattr(numpy.random, name)
+        if isinstance(getattr(draw, "__self__", None), numpy.random.RandomState) and name not in _NO_DRAW:
+            setattr(numpy.random, name, here.sited(draw))
+
+
+def _local_modules() -> dict[str, str]:
+    """The SHA-256 of each file of the user's own that the script has imported, by its path."""
+    import hashlib
+
+    found: dict[str, str] = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or "-packages" in file or file.startswith((sys.base_prefix, _HERE)):
+            continue
+        try:
+            found[os.path.abspath(file)] = hashlib.sha256(Path(file).read_bytes()).hexdigest()  # noqa: PTH100
+        except OSError:
+            continue
+    return found
+
+
+_HERE = str(Path(__file__).resolve().parents[1])
+_LOADERS = os.path.join("torch", "utils", "data")  # noqa: PTH118 - part of a path

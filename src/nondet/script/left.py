@@ -1,0 +1,84 @@
+"""What a script leaves of a run: by `nondet.record(...)`, or by expressions in its names at its end."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PROCESS: list[Any] = []
+"""The run that this process is of, as `begin` has begun it; empty outside of nondet."""
+
+_arrays: dict[str, Any] = {}
+_scores: dict[str, list[float]] = {}
+_ARRAYS = ("outputs", "labels")
+
+
+def record(*, outputs: Any = None, labels: Any = None, **scores: Any) -> None:
+    """Keep what a run leaves: a line for a training script. Outside of a run that nondet makes it does nothing.
+
+    Args:
+        outputs: of the test set: logits `(n, c)`, or predicted classes `(n,)`. labels: of the same, `(n,)`.
+        scores: numbers by name, such as accuracy=93.1; of one that is said again, once an epoch, the last counts.
+    """
+    if not PROCESS or PROCESS[-1].is_worker:
+        return
+    for name, given in (("outputs", outputs), ("labels", labels)):
+        if given is not None:
+            _arrays[name] = given
+    for name, given in scores.items():
+        _scores.setdefault(name, []).append(float(given))
+
+
+def evaluate(text: str, names: Mapping[str, Any]) -> str:
+    """Keep `"outputs=logits, labels=y"`, expressions in these names; what went wrong, in words, or nothing."""
+    scope = dict(names)
+    for name, expression in keywords(text).items():
+        try:
+            value = eval(expression, scope)
+            record(**{name: value})
+        except BaseException as error:  # whatever the user's names come to
+            return f"{name}={expression}: {type(error).__name__}: {error}"
+    return ""
+
+
+def keywords(text: str) -> dict[str, str]:
+    """`"outputs=f(a, b), labels=y"` as expressions by name; ValueError or SyntaxError if it is not that."""
+    call = ast.parse(f"f({text})", mode="eval").body
+    if not isinstance(call, ast.Call) or call.args or not call.keywords or not all(one.arg for one in call.keywords):
+        raise ValueError("not name=expression")
+    return {str(one.arg): ast.unparse(one.value) for one in call.keywords}
+
+
+def write(folder: Path, ledger: Mapping[str, Any]) -> None:
+    """Write this process's arrays, scores and ledger into the run's folder, the ledger last."""
+    stem = folder / f"left-{os.getpid()}"
+    arrays = {name: _array(value) for name, value in _arrays.items()}
+    if arrays:
+        import numpy as np
+
+        with Path(f"{stem}.npz").open("wb") as file:
+            np.savez(file, **arrays)
+    content = {**ledger, "argv": sys.argv, "arrays": sorted(arrays), "scores": _scores}
+    writing = Path(f"{stem}.writing")
+    writing.write_text(json.dumps(content), encoding="utf-8")
+    writing.replace(f"{stem}.json")
+
+
+def _array(value: Any) -> Any:
+    """Whatever holds numbers, as a numpy array: a tensor of any device and type, a list, an array of JAX."""
+    import numpy as np
+
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        if isinstance(value, list | tuple) and value and all(isinstance(one, torch.Tensor) for one in value):
+            value = torch.cat(tuple(value)) if value[0].dim() else torch.stack(tuple(value))
+        if isinstance(value, torch.Tensor):
+            whole: Any = value
+            tensor = whole.detach().cpu()
+            return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()
+    return np.asarray(value)

@@ -1,0 +1,206 @@
+"""One stream of random numbers for each source, in a process whose script draws all from the global generators.
+
+Inside `source("init")` the global generators of Python, numpy and torch are those of that source; outside all of them,
+of "other". A stream is named by the source, its seed, what the script itself seeds with, and perhaps a place (an
+example and its epoch, a training step): so it is the same in every process, and one source's draws move no other's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+FIXED = 1
+"""The seed of a source that does not vary."""
+
+
+class Library:
+    """The global generator of one library: its state, to be read and set, and how it is seeded."""
+
+    name = ""
+
+    def get(self) -> Any:
+        raise NotImplementedError
+
+    def put(self, state: Any) -> None:
+        raise NotImplementedError
+
+    def seed(self, number: int) -> None:
+        """Seed it with 128 bits."""
+        raise NotImplementedError
+
+    def same(self, one: Any, other: Any) -> bool:
+        return bool(one == other)
+
+
+class Python(Library):
+    name = "random"
+
+    def __init__(self) -> None:
+        self._seed = random.seed
+        self.get, self.put = random.getstate, random.setstate
+
+    def seed(self, number: int) -> None:
+        self._seed(number)
+
+
+class Numpy(Library):
+    name = "numpy"
+
+    def __init__(self, numpy: Any) -> None:
+        self._seed, self._get, self.put = numpy.random.seed, numpy.random.get_state, numpy.random.set_state
+
+    def get(self) -> Any:
+        return self._get()
+
+    def seed(self, number: int) -> None:
+        self._seed([number >> shift & 0xFFFFFFFF for shift in (0, 32, 64, 96)])
+
+    def same(self, one: Any, other: Any) -> bool:
+        return one[2:] == other[2:] and one[1].tobytes() == other[1].tobytes()
+
+
+class Torch(Library):
+    name = "torch"
+
+    def __init__(self, torch: Any) -> None:
+        self.generator = torch.default_generator
+        self.get, self.put = self.generator.get_state, self.generator.set_state
+
+    def seed(self, number: int) -> None:
+        self.generator.manual_seed(number & (1 << 63) - 1)
+
+    def same(self, one: Any, other: Any) -> bool:
+        return bool(one.equal(other))
+
+
+class Cuda(Library):
+    """Those of the CUDA devices, once one of them is used."""
+
+    name = "cuda"
+
+    def __init__(self, torch: Any) -> None:
+        self.cuda, self._seed = torch.cuda, torch.cuda.manual_seed_all
+
+    def get(self) -> Any:
+        return self.cuda.get_rng_state_all() if self.cuda.is_initialized() else []
+
+    def put(self, state: Any) -> None:
+        if state:
+            self.cuda.set_rng_state_all(state)
+
+    def seed(self, number: int) -> None:
+        self._seed(number & (1 << 63) - 1)
+
+    def same(self, one: Any, other: Any) -> bool:
+        return len(one) == len(other) and all(a.equal(b) for a, b in zip(one, other, strict=True))
+
+
+class _Block:
+    """A source in use: its name and place, and the generators' states of the block around it."""
+
+    def __init__(self, name: str, place: tuple[object, ...]) -> None:
+        self.name, self.place = name, place
+        self.states: dict[str, Any] = {}
+
+
+class Streams:
+    """The streams of one process.
+
+    seeds: of each source; those that are not named have the fixed one.
+    draws: how many blocks of each source have drawn from a generator. own: the last seed that the script itself gave
+    each library.
+    """
+
+    def __init__(self, seeds: Mapping[str, int]) -> None:
+        self.seeds = dict(seeds)
+        self.draws: Counter[str] = Counter()
+        self.own: dict[str, int] = {}
+        self.noted = False  # a draw of the script's own, outside all sources, from Python's generator
+        self.libraries: list[Library] = []
+        self._blocks = [_Block("other", ())]
+        self._left: dict[str, dict[str, Any]] = {}  # of each source without a place: where its generators stand
+        self._unread: dict[str, Any] = {}  # the states as they were when the present block began or was come back to
+
+    def add(self, library: Library) -> None:
+        """Take over a library's generator, as soon as it is there."""
+        self.libraries.append(library)
+        self._fresh(library, self._blocks[-1])
+        self._unread[library.name] = library.get()
+
+    def number(self, name: str, *place: object) -> int:
+        """The 128 bits that seed a source at a place."""
+        parts = (name, self.seeds.get(name, FIXED), *place)
+        return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:16], "little")
+
+    @property
+    def inside(self) -> str:
+        """The source in use."""
+        return self._blocks[-1].name
+
+    @contextmanager
+    def source(self, name: str, *place: object) -> Generator[None]:
+        """Inside the block the generators are those of this source, at this place if one is given."""
+        outer = self._blocks[-1]
+        outer.states = self._read()
+        self._blocks.append(block := _Block(name, place))
+        known = {} if place else self._left.get(name, {})
+        for library in self.libraries:
+            if known.get(library.name) is not None:
+                library.put(known[library.name])
+            else:
+                self._fresh(library, block)
+        self._unread = {library.name: library.get() for library in self.libraries}
+        try:
+            yield
+        finally:
+            left = self._read()
+            if not block.place:
+                self._left[name] = left
+            self._blocks.pop()
+            for library in self.libraries:
+                if outer.states.get(library.name) is not None:
+                    library.put(outer.states[library.name])
+                else:
+                    self._fresh(library, outer)
+            self._unread = {library.name: library.get() for library in self.libraries}
+
+    def move(self, *place: object) -> None:
+        """The source in use goes on at another place: cheaper than a block for each of many examples."""
+        self._read()
+        self._blocks[-1].place = place
+        for library in self.libraries:
+            self._fresh(library, self._blocks[-1])
+        self._unread = {library.name: library.get() for library in self.libraries}
+
+    def seeded(self, library: str, seed: object) -> None:
+        """The script seeds a library itself: every stream of it begins anew, and no two of them become one."""
+        self.own[library] = int(hashlib.sha256(repr(seed).encode()).hexdigest()[:16], 16)
+        for states in (*self._left.values(), *(block.states for block in self._blocks)):
+            states.pop(library, None)
+        for one in self.libraries:
+            if one.name == library:
+                self._fresh(one, self._blocks[-1])
+                self._unread[library] = one.get()
+
+    def settle(self) -> None:
+        """Count what was drawn last."""
+        self._read()
+
+    def _fresh(self, library: Library, block: _Block) -> None:
+        library.seed(self.number(block.name, library.name, self.own.get(library.name, 0), *block.place))
+
+    def _read(self) -> dict[str, Any]:
+        """The generators' states, and a note if anything was drawn since they were set."""
+        states = {library.name: library.get() for library in self.libraries}
+        outside = self.inside == "other"  # where modules draw from Python's generator while they are imported
+        looked = [one for one in self.libraries if not (outside and one.name == "random")]
+        if (outside and self.noted) or not all(one.same(states[one.name], self._unread[one.name]) for one in looked):
+            self.draws[self.inside] += 1
+        self.noted = False
+        self._unread = states
+        return states
