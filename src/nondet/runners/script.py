@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,10 +24,11 @@ from nondet.errors import BadInput
 from nondet.io.outputs import read_labels, read_outputs
 from nondet.kinds.scores import ARRAY
 from nondet.runners.base import OnEpoch, Places, Runner
+from nondet.runners.process import Process, environment_of
 from nondet.script.left import keywords
-from nondet.sources import FIXED_SEED, SOURCES
+from nondet.sources import FIXED_SEED
 from nondet.study import choices
-from nondet.study.provenance import CUBLAS_WORKSPACE, MKL_BRANCH, environment_of_machine
+from nondet.study.provenance import environment_of_machine
 from nondet.study.spec import Outcome
 from nondet.study.study import Study
 
@@ -177,12 +177,13 @@ class ScriptRunner(Runner):
         *,
         device: str = "cpu",
         made: Made | None = None,
+        process: Process | None = None,
         repeats: bool = True,
         folder: Path | None = None,
     ) -> None:
         self.script, self._identity, self.sources, self.labels = script, dict(identity), tuple(sources), labels
         self.name, self.recipe, self.device = script.title, identity["recipe"], device
-        self.made, self.repeats = made, repeats
+        self.made, self.repeats, self.process = made, repeats, process or Process()
         arguments = {"script": script.as_dict(), "folder": str(folder)}
         self.order = {"runner": f"{__name__}:helping", "arguments": arguments} if folder is not None else {}
 
@@ -204,7 +205,7 @@ class ScriptRunner(Runner):
             made, self.made = self.made, None
             if made is None or set(run.values()) != {FIXED_SEED}:
                 self.made = made
-                made = make(self.script, run, places.folder, self._identity.get("bit"))
+                made = make(self.script, run, places.folder, self._identity.get("bit"), self.process)
             found.append(self._outcome(made))
             on_epoch(1)
         return found
@@ -247,7 +248,8 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         BadInput: the script fails, or leaves nothing that can be measured.
     """
     say(f"The first run of {script.title} shows what it draws and leaves.")
-    made = make(script, {}, folder, None)
+    process = Process()
+    made = make(script, {}, folder, None, process)
     if made.failure:
         say("\n".join(made.last))
         raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}; mend it")
@@ -278,7 +280,9 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         say(f"It draws from {', '.join(f'{name} ({n:,})' for name, n in sorted(drawn.items()))}.")
     for name, times in made.ledger.get("explicit", {}).items():
         say(f"A generator of its own: {name}" + (f", {times} times." if times > 1 else "."))
-    return ScriptRunner(script, identity, sources, labels, device="cuda" if cuda else "cpu", made=made, folder=folder)
+    return ScriptRunner(
+        script, identity, sources, labels, device="cuda" if cuda else "cpu", made=made, process=process, folder=folder
+    )
 
 
 def again(script: Script, study: Study, *, repeats: bool = True) -> ScriptRunner:
@@ -362,7 +366,9 @@ def _hash(path: Path) -> str:
         return ""
 
 
-def make(script: Script, seeds: Mapping[str, int], study: Path | None, bit: Mapping[str, Any] | None) -> Made:
+def make(
+    script: Script, seeds: Mapping[str, int], study: Path | None, bit: Mapping[str, Any] | None, process: Process
+) -> Made:
     """One run: the command in a process of its own, in a new folder of its own under the study's."""
     if study is None:
         raise BadInput("a script's runs need a study's folder (got none); give <<folder>>")
@@ -375,14 +381,16 @@ def make(script: Script, seeds: Mapping[str, int], study: Path | None, bit: Mapp
     words = [_filled(word, seeds, place) for word in script.words]
     log = study / "logs" / f"{place.name}.txt"
     log.parent.mkdir(exist_ok=True)
-    with log.open("wb") as output:
-        status = _wait(words, place, output, _environment(seeds, place.absolute()))
+    log.touch()
+    status = process.run(words, place, log, environment_of(seeds, place.absolute()))
     text = log.read_bytes().decode("utf-8", "replace")
     last = [line.rstrip() for line in text.splitlines() if line.strip()][-_LAST_LINES:]
     if status:
         how = f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
         return Made({}, {}, {}, f"{how} (see {log})" + (f": {last[-1]}" if last else ""), last)
-    return _read(script, place, kept, text, log, last)
+    made = _read(script, place, kept, text, log, last)
+    process.learn(made.ledger)
+    return made
 
 
 def _read(script: Script, place: Path, kept: Path, text: str, log: Path, last: Sequence[str]) -> Made:
@@ -475,46 +483,3 @@ def _filled(word: str, seeds: Mapping[str, int], place: Path) -> str:
     """A word with the seeds and the folder in place of what stands for them."""
     filled = word.replace("{out}", str(place.absolute()))
     return re.sub(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", lambda found: str(seeds.get(found[1], FIXED_SEED)), filled)
-
-
-def _environment(seeds: Mapping[str, int], place: Path) -> dict[str, str]:
-    """The variables of the process of a run in this folder."""
-    found = dict(os.environ)
-    usual = {
-        "PYTHONHASHSEED": "0",
-        "OMP_NUM_THREADS": "1",
-        "CUBLAS_WORKSPACE_CONFIG": CUBLAS_WORKSPACE,
-        "MKL_CBWR": MKL_BRANCH,
-    }
-    for name, value in usual.items():
-        found.setdefault(name, value)
-    found["PYTHONPATH"] = os.pathsep.join([str(_SITE), *filter(None, [found.get("PYTHONPATH", "")])])
-    found["NONDET_RUN"], found["NONDET_OUT"] = str(place / ".nondet" / "order.json"), str(place)
-    for name in (*SOURCES, "other", "seed"):
-        found[f"NONDET_SEED_{name.upper()}"] = str(seeds.get(name, FIXED_SEED))
-    return found
-
-
-def _wait(words: Sequence[str], place: Path, output: Any, environment: Mapping[str, str]) -> int:
-    """Run a command to its end; whatever interrupts this ends it, and all that it has started."""
-    process = subprocess.Popen(
-        words,
-        cwd=place,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        return process.wait()
-    finally:
-        if process.poll() is None:
-            with suppress(OSError):
-                os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                with suppress(OSError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()

@@ -15,6 +15,24 @@ from typing import Any
 from nondet.script import left
 from nondet.script.streams import Streams
 
+PACKAGES = (
+    "accelerate",
+    "datasets",
+    "lightning",
+    "numpy",
+    "pandas",
+    "pytorch_lightning",
+    "scipy",
+    "sklearn",
+    "timm",
+    "torch",
+    "torchvision",
+    "transformers",
+)
+"""What may be imported before a fork. JAX and TensorFlow start threads, so scripts that import them do not fork."""
+
+THREADED = ("jax", "tensorflow")
+
 
 class Inside:
     """One process of a run.
@@ -86,6 +104,8 @@ class Inside:
             self.ledger["record"] = left.evaluate(self.record, names)
         self.ledger["draws"] = {name: n for name, n in self.streams.draws.items() if name != "loader"}
         self.ledger["modules"] = _local_modules()
+        self.ledger["imports"] = [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
+        self.ledger["threaded"] = any(name in sys.modules for name in THREADED)
         torch = sys.modules.get("torch")
         self.ledger["cuda"] = bool(torch is not None and torch.cuda.is_initialized())
         left.write(self.folder, self.ledger)

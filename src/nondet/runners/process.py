@@ -1,0 +1,142 @@
+"""How a script's run becomes a process: started, or forked from one that has its modules loaded already."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from nondet.sources import FIXED_SEED, SOURCES
+from nondet.study.provenance import CUBLAS_WORKSPACE, MKL_BRANCH
+
+SECONDS_TO_END = 5.0
+
+_SITE = Path(__file__).resolve().parents[1] / "script" / "path"
+
+
+class Process:
+    """Runs the command of one run after the other, each in a process of its own.
+
+    From the second run on a Python script is forked from a server that has imported what the first one did, where that
+    is safe: no threads, the same Python, no options of Python's own.
+    """
+
+    def __init__(self) -> None:
+        self.modules: list[str] = []
+        self.server: _Server | None = None
+
+    def learn(self, ledger: Mapping[str, Any]) -> None:
+        """Note what a run has imported, for those that follow."""
+        if not self.modules and ledger.get("imports") and not ledger.get("threaded"):
+            self.modules = list(ledger["imports"])
+
+    def run(self, words: Sequence[str], place: Path, log: Path, environment: Mapping[str, str]) -> int:
+        """Run a command to its end, its output in the log; its exit status, or the signal that ended it below 0."""
+        if self.modules and _is_plain(words):
+            if self.server is None:
+                self.server = _Server({n: value for n, value in environment.items() if n != "NONDET_RUN"}, self.modules)
+            if self.server.ready:
+                return self.server.run(words, place, log, environment)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                words,
+                cwd=place,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                return process.wait()
+            finally:
+                if process.poll() is None:
+                    _end(process.pid)
+                    process.wait()
+
+
+class _Server:
+    """A process that forks runs; see `nondet.script.server`. It ends with this one."""
+
+    def __init__(self, environment: Mapping[str, str], modules: Sequence[str]) -> None:
+        words = [sys.executable, "-P", "-m", "nondet.script.server"]
+        streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(words, env=dict(environment), text=True, **streams)
+        try:
+            self.ready = self.ask(modules) == "ready"
+        except OSError:
+            self.ready = False
+
+    def ask(self, what: object = None) -> str:
+        """Tell it something, and hear what it answers."""
+        if self.process.stdin is None or self.process.stdout is None:
+            raise OSError("there are no pipes")
+        if what is not None:
+            self.process.stdin.write(json.dumps(what) + "\n")
+            self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise OSError("the process that starts runs has ended")
+        return line.strip()
+
+    def run(self, words: Sequence[str], place: Path, log: Path, environment: Mapping[str, str]) -> int:
+        """Run a script to its end; see `Process.run`."""
+        job = {
+            "script": words[1],
+            "arguments": list(words[2:]),
+            "folder": str(place.absolute()),
+            "log": str(log.absolute()),
+            "environment": dict(environment),
+        }
+        pid = int(self.ask(job))
+        try:
+            return os.waitstatus_to_exitcode(int(self.ask()))
+        except BaseException:
+            _end(pid)
+            raise
+
+    def __del__(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def _is_plain(words: Sequence[str]) -> bool:
+    """Whether a command is this Python and a script."""
+    if len(words) < 2 or not words[1].endswith(".py"):
+        return False
+    program = shutil.which(words[0])
+    return program is not None and os.path.abspath(program).startswith(  # noqa: PTH100 - a link is another Python
+        str(Path(sys.executable).parent) + os.sep
+    )
+
+
+def _end(pid: int) -> None:
+    """End a process and all that it has started."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(OSError):
+            os.killpg(pid, how)
+
+
+def environment_of(seeds: Mapping[str, int], place: Path) -> dict[str, str]:
+    """The variables of the process of a run in this folder."""
+    found = dict(os.environ)
+    usual = {
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1",
+        "CUBLAS_WORKSPACE_CONFIG": CUBLAS_WORKSPACE,
+        "MKL_CBWR": MKL_BRANCH,
+    }
+    for name, value in usual.items():
+        found.setdefault(name, value)
+    found["PYTHONPATH"] = os.pathsep.join([str(_SITE), *filter(None, [found.get("PYTHONPATH", "")])])
+    found["NONDET_RUN"], found["NONDET_OUT"] = str(place / ".nondet" / "order.json"), str(place)
+    for name in (*SOURCES, "other", "seed"):
+        found[f"NONDET_SEED_{name.upper()}"] = str(seeds.get(name, FIXED_SEED))
+    return found
