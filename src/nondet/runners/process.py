@@ -39,7 +39,7 @@ class Process:
 
     def run(self, words: Sequence[str], place: Path, log: Path, environment: Mapping[str, str]) -> int:
         """Run a command to its end, its output in the log; its exit status, or the signal that ended it below 0."""
-        if self.modules and _is_plain(words):
+        if self.modules and _is_plain(words, environment):
             if self.server is None:
                 self.server = _Server({n: value for n, value in environment.items() if n != "NONDET_RUN"}, self.modules)
             if self.server.ready:
@@ -107,14 +107,12 @@ class _Server:
         self.process.communicate()
 
 
-def _is_plain(words: Sequence[str]) -> bool:
+def _is_plain(words: Sequence[str], environment: Mapping[str, str]) -> bool:
     """Whether a command is this Python and a script."""
     if len(words) < 2 or not words[1].endswith(".py"):
         return False
-    program = shutil.which(words[0])
-    return program is not None and os.path.abspath(program).startswith(  # noqa: PTH100 - a link is another Python
-        str(Path(sys.executable).parent) + os.sep
-    )
+    program = shutil.which(words[0], path=environment.get("PATH"))
+    return program is not None and Path(program).absolute().parent == Path(sys.executable).parent
 
 
 def _end(pid: int) -> None:
@@ -135,6 +133,8 @@ def environment_of(seeds: Mapping[str, int], place: Path) -> dict[str, str]:
     }
     for name, value in usual.items():
         found.setdefault(name, value)
+    if not ({"VIRTUAL_ENV", "CONDA_PREFIX"} & {*found}):  # `python` is the one that nondet is installed in
+        found["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *filter(None, [found.get("PATH", "")])])
     found["PYTHONPATH"] = os.pathsep.join([str(_SITE), *filter(None, [found.get("PYTHONPATH", "")])])
     found["NONDET_RUN"], found["NONDET_OUT"] = str(place / ".nondet" / "order.json"), str(place)
     for name in (*SOURCES, "other", "seed"):

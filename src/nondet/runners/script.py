@@ -110,7 +110,7 @@ class Script:
         """BadInput for what can be seen to be wrong before anything runs."""
         words = self.words
         program = words[0]
-        if shutil.which(program) is None:
+        if shutil.which(program, path=environment_of({}, Path())["PATH"]) is None:
             raise BadInput(f"a command must begin with a program that is here (got {program!r}); give another")
         if self.is_python and len(words) > 1 and words[1].endswith((".py", ".ipynb")) and not Path(words[1]).is_file():
             raise BadInput(f"the script must be a file (got {words[1]!r}, which is none); give its path")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import json
+import multiprocessing.process
 import os
 import sys
 import threading
@@ -52,6 +53,7 @@ def _run(job: Mapping[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(job["environment"])
     os.chdir(job["folder"])
+    setattr(multiprocessing.process, "ORIGINAL_DIR", str(Path.cwd()))  # noqa: B010 - where processes that it starts look
     script = str(job["script"])
     sys.argv = [script, *job["arguments"]]
     sys.path.insert(0, os.path.dirname(os.path.realpath(script)))  # noqa: PTH120

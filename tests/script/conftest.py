@@ -1,0 +1,67 @@
+"""Scripts as one finds them: they know one seed, and nothing of nondet."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scripts import FAST, RECORD
+
+from nondet.runners.process import Process, environment_of
+
+
+@pytest.fixture
+def fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A script without torch, in a folder of its own, in which commands are given."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    path = tmp_path / "here" / "fast.py"
+    path.write_text(FAST)
+    return path
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """Run a script once with these seeds; its ledger, with the outputs, once for the same seeds and words."""
+    known: dict[str, dict[str, Any]] = {}
+    processes: dict[str, Process] = {}  # of each script: the first run is started, those that follow are forked
+
+    def run(
+        text: str,
+        seeds: Mapping[str, int],
+        *words: str,
+        record: str = RECORD,
+        bit: object = None,
+        files: Mapping[str, str] | None = None,
+        again: int = 0,
+    ) -> dict[str, Any]:
+        name = json.dumps([text, dict(seeds), words, record, bit, again])
+        if name not in known:
+            place = tmp_path_factory.mktemp("run")
+            (place / "train.py").write_text(text)
+            for file, content in (files or {}).items():
+                (place / file).parent.mkdir(exist_ok=True)
+                (place / file).write_text(content)
+            kept = place / ".nondet"
+            kept.mkdir()
+            order = {"seeds": dict(seeds), "record": record, "folder": str(kept), "bit": bit}
+            (kept / "order.json").write_text(json.dumps(order))
+            command = [sys.executable, "train.py", *words]
+            environment = environment_of(seeds, place)
+            process = processes.setdefault(text, Process())
+            status = process.run(command, place, place / "log.txt", environment)
+            assert status == 0, (place / "log.txt").read_text()
+            found = [(json.loads(path.read_text()), path) for path in kept.glob("left-*.json")]
+            ledger, path = max(found, key=lambda one: len(one[0]["arrays"]))
+            assert ledger["record"] == "", ledger["record"]
+            process.learn(ledger)
+            with np.load(path.with_suffix(".npz")) as held:
+                known[name] = {**ledger, **{key: held[key] for key in held.files}}
+        return known[name]
+
+    return run
