@@ -60,13 +60,13 @@ def _slots(results: Results) -> str:
 
 
 def failures(results: Results) -> str:
-    """Which runs failed, and at which epoch; empty if none did."""
-    parts = [
-        f"{c.condition.name}: " + ", ".join(f"run {run} at epoch {epoch}" for run, epoch in c.failures.items())
-        for c in results.conditions
-        if c.failures
-    ]
-    return f"Failed, and left out of the figures: {'; '.join(parts)}." if parts else ""
+    """Which runs failed, and at which epoch; empty if none did. Of a script's, where their output is."""
+    found = [c for c in results.conditions if c.failures]
+    script = "command" in results.study.request
+    logs = f" (see {results.study.folder / 'logs'})" if script else ""
+    when = [[f"run {run}" + ("" if script else f" at epoch {e}") for run, e in c.failures.items()] for c in found]
+    parts = [f"{c.condition.name}: {', '.join(runs)}" for c, runs in zip(found, when, strict=True)]
+    return f"Failed, and left out of the figures: {'; '.join(parts)}{logs}." if parts else ""
 
 
 def summary(results: Results) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from nondet.errors import BadInput
+from nondet.errors import BadInput, Damaged
 from nondet.io.outputs import read_labels, read_outputs
 from nondet.kinds.scores import ARRAY
 from nondet.runners.base import OnEpoch, Places, Runner
@@ -70,6 +70,13 @@ class Script:
         if isinstance(self.command, str | Path):
             return [sys.executable, str(self.command), *map(str, self.arguments)]
         return [*map(str, self.command), *map(str, self.arguments)]
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What a reader should know of the training: the command, and what is kept of it."""
+        kept = {name: getattr(self, name) for name in ("record", "outputs", "labels") if getattr(self, name)}
+        metrics = {"metrics": " ".join(map(shlex.quote, self.metrics))} if self.metrics else {}
+        return {"epochs": 1, "command": shlex.join(self.words), **kept, **metrics}
 
     @property
     def title(self) -> str:
@@ -219,7 +226,7 @@ class ScriptRunner(Runner):
         if names:
             arrays[ARRAY] = np.array([made.scores[name] for name in names], dtype=np.float64)
         failed = next((1 for array in arrays.values() if not np.isfinite(array).all()), None)
-        facts = {name: made.ledger[name] for name in ("start", "data", "draws", "bit") if made.ledger.get(name)}
+        facts = {name: made.ledger[name] for name in FACTS if made.ledger.get(name)}
         return Outcome(arrays if not failed else {}, failed, facts if not failed else {**facts, "failure": _NOT_FINITE})
 
     def _misfit(self, made: Made) -> str:
@@ -237,6 +244,10 @@ class ScriptRunner(Runner):
         lacking = [name for name in self._identity.get("scores", ()) if name not in made.scores]
         return f"it left no {', '.join(lacking)}, and the first run did" if lacking else ""
 
+
+FACTS = ("start", "data", "draws", "bit", "outside")
+"""What is kept of a run's ledger: digests of its first weights and of its batches, how often each source was drawn
+from, which bit was moved, and the files that it wrote outside its folder."""
 
 _NOT_FINITE = "what it left is not all finite numbers"
 
@@ -265,7 +276,7 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
     identity: dict[str, Any] = {
         "name": script.title,
         "kind": kind or "scores",
-        "recipe": {"epochs": 1, "command": shlex.join(script.words)},
+        "recipe": script.recipe,
         "code": code_of(script, made.ledger.get("modules", {})),
     }
     if names:
@@ -280,18 +291,37 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         say(f"It draws from {', '.join(f'{name} ({n:,})' for name, n in sorted(drawn.items()))}.")
     for name, times in made.ledger.get("explicit", {}).items():
         say(f"A generator of its own: {name}" + (f", {times} times." if times > 1 else "."))
+    if made.ledger.get("sites"):
+        lines = [f"{line} ({times:,})" for line, times in made.ledger["sites"].items()]
+        say(f"Drawn outside every named source, and so of other: {_few(lines)}.")
+    outside = list(made.ledger.get("outside", ()))
+    if outside:
+        say(
+            f"It writes outside its folder ({_few(outside)}), where runs side by side would meet: they are made one at "
+            "a time. Let it write to {out}, which stands for the folder of a run."
+        )
+    device = "cuda" if cuda else "cpu"
+    side_by_side = None if outside else folder
     return ScriptRunner(
-        script, identity, sources, labels, device="cuda" if cuda else "cpu", made=made, process=process, folder=folder
+        script, identity, sources, labels, device=device, made=made, process=process, folder=side_by_side
     )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def again(script: Script, study: Study, *, repeats: bool = True) -> ScriptRunner:
     """The runner of a study that is there, with the script's files as they are now."""
     identity = {**study.identity, "code": {name: _hash(Path(name)) for name in study.identity.get("code", {})}}
-    identity["recipe"] = {"epochs": 1, "command": shlex.join(script.words)}
+    identity["recipe"] = script.recipe
     device = str(study.environment.get("device", "cpu"))
+    outside: object = None
+    with suppress(Damaged, BadInput):
+        outside = study.store.record(study.reference.key).get("facts", {}).get("outside")
+    side_by_side = None if outside else study.folder
     return ScriptRunner(
-        script, identity, study.sources, study.labels, device=device, repeats=repeats, folder=study.folder
+        script, identity, study.sources, study.labels, device=device, repeats=repeats, folder=side_by_side
     )
 
 
@@ -377,6 +407,7 @@ def make(
     kept.mkdir(parents=True)
     _link_here(place, study, script)
     order = {"seeds": dict(seeds), "record": script.record, "folder": str(kept.absolute()), "bit": bit}
+    order["here"] = str(Path.cwd().resolve())
     (kept / "order.json").write_text(json.dumps(order), encoding="utf-8")
     words = [_filled(word, seeds, place) for word in script.words]
     log = study / "logs" / f"{place.name}.txt"
@@ -440,13 +471,15 @@ def _metric(pattern: str, text: str) -> tuple[str, float]:
     `acc=([0-9.]+)` is what is printed; where nothing is printed so, `acc` is a name of the user's own for the rest.
     """
     name, equals, rest = pattern.partition("=")
-    named = re.match(r"[A-Za-z_][\w./-]*", pattern)
-    for tried in (pattern, rest if equals and re.fullmatch(r"[A-Za-z_][\w./-]*", name) and "(" in rest else ""):
-        values = re.findall(tried, text, re.MULTILINE) if tried else []
+    found = re.match(r"[A-Za-z_][\w./-]*", pattern)
+    called = found[0].rstrip(".-/") if found else "metric"
+    own_name = equals and re.fullmatch(r"[A-Za-z_][\w./-]*", name) and re.match(r"[^(]*[A-Za-z]", rest)
+    for tried in (pattern, *([rest] if own_name else [])):
+        values = re.findall(tried, text, re.MULTILINE)
         if values:
             with suppress(ValueError):
-                return (named[0].rstrip(".-/") if named else "metric"), float(values[-1])
-    return (named[0].rstrip(".-/") if named else "metric"), math.nan
+                return called, float(values[-1])
+    return called, math.nan
 
 
 def _new_folder(study: Path, seeds: Mapping[str, int]) -> Path:

@@ -31,6 +31,7 @@ def begin(order: str) -> None:
     worker = any("multiprocessing" in word for word in sys.orig_argv)  # of a loader, or what watches over them
     here = Inside(read, worker)
     left.PROCESS.append(here)
+    here.watch_files(read.get("here", ""))
     here.streams.add(Python())
     take_python(here)
     if importlib.util.find_spec("numpy") is not None:

@@ -276,6 +276,13 @@ def _require_same_task(old: Study, new: Study) -> None:
     if fields:
         changes = "; ".join(f"{k} is different: study={recipes[0].get(k)}, here={recipes[1].get(k)}" for k in fields)
         raise BadInput(f"{old.folder} was made with another recipe ({changes}); use the same, or {way_out}")
+    files = theirs.get("code"), ours.get("code")
+    if isinstance(files[0], Mapping) and isinstance(files[1], Mapping) and files[0] != files[1]:
+        changed = [name for name in sorted({*files[0], *files[1]}) if files[0].get(name) != files[1].get(name)]
+        raise BadInput(
+            f"a study must keep to one script, and {', '.join(changed)} has changed since {old.folder} was made; "
+            f"restore it, or {way_out}"
+        )
     names = {"code": "code", "data": "data", "model": "model", "augment": "augmentation", "schedule": "schedule"}
     for name, word in names.items():
         if theirs.get(name) != ours.get(name):

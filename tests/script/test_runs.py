@@ -1,0 +1,211 @@
+"""Runs of a script as it is: a study like any other, from what it prints, writes or records."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scripts import FAST, PLAIN, RECORD
+
+import nondet as nd
+
+Nondet = Callable[..., Any]
+METRICS = ("--metric", "val_acc=([0-9.]+)", "--metric", "val_loss=([0-9.]+)")
+
+
+def test_scores_that_it_prints(nondet: Nondet, fast: Path) -> None:
+    """The last number printed counts; mean and SD of each, by its name; the control is exactly zero."""
+    ran = nondet("run", "--study", "s", "--runs", 5, *METRICS, "--", sys.executable, "fast.py")
+    assert ran.code == 0, ran.err
+    assert "It draws from other (1)." in ran.err
+    found = json.loads(nondet("show", "s", "--json").out)
+    assert found["control"]["identical"] is True
+    (all_of_it,) = found["conditions"]
+    assert list(all_of_it["errors"]) == ["val_acc.mean", "val_acc.sd", "val_loss.mean", "val_loss.sd"]
+    logs = [(fast.parent / "s" / "logs" / f"other={i}.txt").read_text() for i in range(2, 6)]
+    logs.insert(0, (fast.parent / "s" / "logs" / "reference.txt").read_text())
+    printed = [float(text.rpartition("val_acc=")[2].split()[0]) for text in logs]
+    assert all_of_it["val_acc"]["mean"] == pytest.approx(np.mean(printed), abs=1e-12)
+    assert all_of_it["val_acc"]["sd"] == pytest.approx(np.std(printed), abs=1e-12)
+    for command in ("verify", "report", "figures"):
+        assert nondet(command, "s").code == 0
+    assert nondet("stabilize", "s").code == nondet("examples", "s").code == 2
+
+
+@pytest.mark.parametrize("how", ["record", "files", "a line", "both"])
+def test_outputs(nondet: Nondet, fast: Path, how: str) -> None:
+    """By expressions in its names, by a file that it writes, by a line in it; beside scores as well."""
+    options: dict[str, tuple[str, ...]] = {
+        "record": ("--record", "outputs=logits, labels=y"),
+        "files": ("--outputs", "out/preds.npy", "--labels", "labels.npy"),
+        "a line": (),
+        "both": ("--record", "outputs=logits, labels=y", "--metric", "val_loss=([0-9.]+)"),
+    }
+    if how == "files":
+        fast.write_text(FAST + "np.save('out/preds.npy', logits); np.save('labels.npy', y)\n")
+        (fast.parent / "out").mkdir()
+        (fast.parent / "out" / "preds.npy").write_text("an older one, which stays")
+    if how == "a line":
+        fast.write_text(FAST + "import nondet\nnondet.record(outputs=logits, labels=y, mean=logits.mean())\n")
+    ran = nondet("run", "--study", "s", "--runs", 4, *options[how], "--", sys.executable, "fast.py")
+    assert ran.code == 0, ran.err
+    study = nd.open("s")
+    assert study["all"].outputs.shape == (4, 60, 3)
+    expected = nd.measure(study["all"].outputs, study.labels)
+    found = json.loads(nondet("show", "s", "--json").out)["conditions"][0]
+    assert found["disagreement"] == pytest.approx(expected["disagreement"].value)
+    assert ("mean" in found) == (how == "a line")
+    assert ("val_loss" in found) == (how == "both")
+    assert nondet("compare", "s", "s").code == 2  # with itself
+    assert nondet("examples", "s").code == nondet("report", "s").code == 0
+    if how == "files":
+        assert (fast.parent / "out" / "preds.npy").read_text() == "an older one, which stays"
+
+
+def test_predicted_classes(nondet: Nondet, fast: Path) -> None:
+    ran = nondet("run", "--study", "s", "--runs", 4, "--record", "outputs=logits.argmax(1), labels=y", "--",
+                 sys.executable, "fast.py")  # fmt: skip
+    assert ran.code == 0, ran.err
+    found = json.loads(nondet("show", "s", "--json").out)["conditions"][0]
+    assert found["disagreement"] > 0
+    assert found["cross_entropy"]["sd"] is None
+
+
+def test_a_network_in_torch(nondet: Nondet, fast: Path) -> None:
+    """What it draws from are its sources; a program's `Script` goes on with the study, and proves itself first."""
+    fast.with_name("net.py").write_text(PLAIN)
+    words = ("--record", RECORD, "--", sys.executable, "net.py", "--workers", "0")
+    ran = nondet("run", "--study", "s", "--runs", 2, "--vary", "all", "--workers", 1, *words)
+    assert ran.code == 0, ran.err
+    study = nd.open("s")
+    assert study.study.sources == ("init", "shuffle", "augment", "dropout", "order", "bit", "other")
+    assert json.loads(nondet("show", "s", "--json").out)["control"]["identical"] is True
+    script = nd.Script("net.py", ["--workers", "0"], record=RECORD)
+    same = nd.run(script, runs=3, vary="all", folder="s", executor="local")
+    assert same["all"].outputs[:2].tobytes() == study["all"].outputs.tobytes()
+    assert len([*Path("s/work").glob("reference*")]) == 3  # the first, the control's second, and the proof
+
+
+def test_side_by_side_and_after_a_kill(nondet: Nondet, fast: Path) -> None:
+    """Killed in the middle, the same command completes the study; two processes make the bits of one."""
+    fast.write_text(FAST + "import time; time.sleep(0.05)\n")
+    words = ("run", "--runs", 12, *METRICS, "--study")
+    command = ("--", sys.executable, "fast.py")
+    assert nondet(*words, "whole", "--workers", 1, *command).code == 0
+    given = [sys.executable, "-m", "nondet", *map(str, words), "s", "--workers", "2", *command]
+    child = subprocess.Popen(given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    records = Path("s/runs")
+    while child.poll() is None and len(list(records.glob("*.json"))) < 3:
+        pass
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert 0 < len(list(records.glob("*.json"))) < 14
+    assert nondet(*words, "s", "--workers", 2, *command).code == 0
+    blobs = [{p.name: p.read_bytes() for p in Path(name, "runs").glob("*.safetensors")} for name in ("whole", "s")]
+    assert blobs[0] == blobs[1]
+    assert nondet("verify", "s").code == 0
+
+
+def test_a_run_that_fails(nondet: Nondet, fast: Path) -> None:
+    """It is recorded as failed, and the others go on; the words name the log."""
+    fast.write_text(FAST + "if weights[0, 0] > 1: raise RuntimeError('it diverged')\n")
+    ran = nondet("run", "--study", "s", "--runs", 12, *METRICS, "--", sys.executable, "fast.py")
+    assert ran.code == 0, ran.err
+    found = json.loads(nondet("show", "s", "--json").out)["conditions"][0]
+    assert 0 < found["failed"] < 11
+    assert "Failed, and left out of the figures" in ran.out
+    assert "s/logs" in ran.out
+    assert nondet("verify", "s").code == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "said"),
+    [
+        ("raise SystemExit('no data here')", METRICS, "exit status 1 (see s/logs/reference.txt): no data here"),
+        ("import os; os.kill(os.getpid(), 9)", METRICS, "signal 9 (SIGKILL)"),
+        ("", (), "must leave outputs or scores, and its first run left none"),
+        ("", ("--metric", "f1=([0-9.]+)"), "printed nothing that fits --metric"),
+        ("", ("--metric", "f1=([0-9.]+"), "must be a regular expression"),
+        ("", ("--metric", "acc"), "must have one group"),
+        ("", ("--record", "outputs=logits"), "labels are needed beside outputs"),
+        ("", ("--record", "logits"), "must be names and expressions"),
+        ("", ("--record", "outputs=nothing, labels=y"), "NameError"),
+        ("", ("--record", "outputs=logits, labels=y[:3]"), "labels must be whole class numbers, one for each"),
+        ("", ("--record", "outputs=logits[0], labels=y[:3]"), "outputs must be logits"),
+        ("", ("--outputs", "no.npy", "--labels", "no.npy"), "it left no file no.npy"),
+        ("", (*METRICS, "--stack", "4"), "--stack is of a task"),
+        ("", (*METRICS, "--onset", "1", "--vary", "other"), "an onset"),
+        ("", (*METRICS, "--vary", "dropout"), "this task has no dropout to vary"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence(nondet: Nondet, fast: Path, changes: str, words: tuple[str, ...], said: str) -> None:
+    fast.write_text(FAST + changes + "\n")
+    ran = nondet("run", "--study", "s", "--runs", 3, *words, "--", sys.executable, "fast.py")
+    assert ran.code == 2
+    assert said in ran.err
+    assert ran.err.splitlines()[-1].startswith("nondet: ")
+    assert "Traceback" not in ran.err.splitlines()[-1]
+
+
+def test_commands_that_are_none(nondet: Nondet, fast: Path) -> None:
+    assert "a command must begin with a program" in nondet("run", "--", "no-such-program", "x").err
+    assert "the script must be a file" in nondet("run", "--", sys.executable, "none.py").err
+    assert "put -- before a command" in nondet("run", "digits", "train.py").err
+    assert "which stands after --" in nondet("run", "digits", "--metric", "a([0-9])").err
+    assert "either a task or a command" in nondet("run", "digits", "--", "python", "fast.py").err
+    assert "a command must stand after --" in nondet("run", "--").err
+
+
+def test_a_study_keeps_to_one_script(nondet: Nondet, fast: Path) -> None:
+    """Changed, itself or a module beside it, it adds no run to the study; put back, it does."""
+    fast.with_name("helper.py").write_text("SCALE = 1.0\n")
+    fast.write_text(FAST + "import helper\nassert helper.SCALE\n")
+    words = ("run", "--study", "s", *METRICS, "--vary", "other", "--", sys.executable, "fast.py")
+    assert nondet(*words[:-5], "--runs", 2, *words[-5:]).code == 0
+    for name in ("fast.py", "helper.py"):
+        path = fast.with_name(name)
+        before = path.read_text()
+        path.write_text(before + "# another\n")
+        ran = nondet(*words[:-5], "--runs", 3, *words[-5:])
+        assert (ran.code, name in ran.err) == (2, True), ran.err
+        path.write_text(before)
+    assert nondet(*words[:-5], "--runs", 3, *words[-5:]).code == 0
+
+
+def test_seeds_in_its_words(nondet: Nondet, fast: Path) -> None:
+    """Any command takes seeds: in its words, or in variables."""
+    Path("any.sh").write_text(
+        'echo "score=$1.$2" > "$3/score.txt"; cat "$3/score.txt"; test "$NONDET_SEED_INIT" = "$1" || echo "score=0"\n'
+    )
+    words = ("--metric", "score=([0-9.]+)", "--", "sh", "any.sh", "{init}", "{shuffle}", "{out}")
+    ran = nondet("run", "--study", "s", "--runs", 3, *words)
+    assert ran.code == 0, ran.err
+    study = nd.open("s")
+    assert study.conditions == ["init", "shuffle", "all"]
+    assert study["all"].scores()["score"].tolist() == [1.1, 2.2, 3.3]
+    assert study["init"].scores()["score"].tolist() == [1.1, 2.1, 3.1]
+    none = nondet("run", "--study", "t", "--metric", "score=([0-9.]+)", "--", "sh", "-c", "echo score=1")
+    assert "put {seed} where its seed stands" in none.err
+
+
+def test_a_file_that_runs_would_share(nondet: Nondet, fast: Path) -> None:
+    """A script that writes outside of its folder is the user's business, and runs one at a time, which is said."""
+    (fast.parent / "shared").mkdir()
+    fast.write_text(FAST + "open('shared/last.txt', 'w').close(); open('own.txt', 'w').close()\n")
+    ran = nondet("run", "--study", "s", "--runs", 3, "--workers", 2, *METRICS, "--", sys.executable, "fast.py")
+    assert ran.code == 0, ran.err
+    assert f"It writes outside its folder ({fast.parent / 'shared' / 'last.txt'})" in ran.err
+    assert not (fast.parent / "own.txt").exists()
+    assert (fast.parent / "s" / "work" / "other=2" / "own.txt").exists()
+
+
+def test_the_line_does_nothing_elsewhere() -> None:
+    """`nondet.record` in a training that nondet does not run."""
+    assert nd.record(outputs=[[1.0, 2.0]], labels=[0], accuracy=3) is None
