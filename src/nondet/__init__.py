@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nondet.measures.figure import Figure, Score
     from nondet.measures.measured import Measures
     from nondet.runners.base import Runner
+    from nondet.runners.function import Function
     from nondet.runners.script import Script
     from nondet.script.left import record
     from nondet.sources import SOURCES, Source, stream
@@ -45,6 +46,7 @@ _HOMES = {
     "measures.figure": ("Figure", "Score"),
     "measures.measured": ("Measures",),
     "runners.base": ("Runner",),
+    "runners.function": ("Function",),
     "runners.script": ("Script",),
     "script.left": ("record",),
     "sources": ("SOURCES", "Source", "stream"),
@@ -63,6 +65,7 @@ __all__ = [
     "Estimate",
     "Figure",
     "Flip",
+    "Function",
     "Kind",
     "Measures",
     "OpenStudy",

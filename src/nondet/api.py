@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nondet.analysis.unstable import Unstable
     from nondet.measures.measured import Measures
     from nondet.runners.base import Runner
+    from nondet.runners.function import Function
     from nondet.runners.script import Script
     from nondet.running.executors.base import Executor
     from nondet.study.study import Study
@@ -54,7 +55,7 @@ def _spelled(say: Callable[[str], None] | None) -> Callable[[str], None]:
 
 
 def run(
-    task: str | Path | Task | Script | Runner,
+    task: str | Path | Task | Script | Function | Runner,
     runs: int = 20,
     *,
     vary: str | Sequence[str] = (),
@@ -80,7 +81,7 @@ def run(
 
     Args:
         task: a `Task`; the name of one that comes with nondet; the path of a file that defines one; a `Script`, as it
-            is; or a runner.
+            is; a `Function`; or a runner.
         runs: in each condition, at least 2.
         vary: what varies in each condition: sources, several joined by +, or "all"; each source alone and all together
             if left out.
@@ -96,12 +97,15 @@ def run(
     """
     from nondet.analysis.runs import OpenStudy
     from nondet.runners.base import Runner
+    from nondet.runners.function import Function, of_function
     from nondet.runners.script import Script
     from nondet.running.request import request_of
     from nondet.running.session import train
 
     if isinstance(task, Script):
         task = replace(task, name=task.title)
+    if isinstance(task, Function):
+        task = of_function(task)
     request = (
         task
         if isinstance(task, Runner | Script)

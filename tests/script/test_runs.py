@@ -130,7 +130,7 @@ def test_a_run_that_fails(nondet: Nondet, fast: Path) -> None:
     [
         ("raise SystemExit('no data here')", METRICS, "exit status 1 (see s/logs/reference.txt): no data here"),
         ("import os; os.kill(os.getpid(), 9)", METRICS, "signal 9 (SIGKILL)"),
-        ("", (), "must leave outputs or scores, and its first run left none"),
+        ("", (), "must leave outputs or scores, and the first one left neither"),
         ("", ("--metric", "f1=([0-9.]+)"), "printed nothing that fits --metric"),
         ("", ("--metric", "f1=([0-9.]+"), "must be a regular expression"),
         ("", ("--metric", "acc"), "must have one group"),

@@ -240,14 +240,15 @@ def control_is_zero(study: Study) -> bool | None:
 def chosen_condition(study: Study, name: str = "") -> Condition:
     """The study's condition of this name; without a name `all`, or the only one; BadInput if that names none."""
     named = {c.name: c for c in study.conditions}
+    by_source = {"+".join(c.vary) + (f"@{c.onset}" if c.onset else ""): c for c in study.conditions}
     if not named:
         raise BadInput(
             f"{study.folder} must have a condition (got none: the runs of a crossed design share seeds, and are not "
             "independent); add one with <<vary>>"
         )
     wanted = name or (DEFAULT if DEFAULT in named else next(iter(named)) if len(named) == 1 else "")
-    if wanted in named:
-        return named[wanted]
+    if wanted in named or wanted in by_source:  # where all that can vary is one source, it is called all
+        return named.get(wanted) or by_source[wanted]
     said = f"has no condition {name!r}" if name else f"has several conditions, and none is called {DEFAULT}"
     raise BadInput(f"{study.folder} {said}; choose one of {', '.join(named)}, as {study.folder}:{next(iter(named))}")
 

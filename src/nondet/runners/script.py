@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import count
@@ -22,14 +21,10 @@ import numpy as np
 
 from nondet.errors import BadInput, Damaged
 from nondet.io.outputs import read_labels, read_outputs
-from nondet.kinds.scores import ARRAY
-from nondet.runners.base import OnEpoch, Places, Runner
+from nondet.runners.observed import Made, Observed, described, varied
 from nondet.runners.process import Process, environment_of
 from nondet.script.left import keywords
 from nondet.sources import FIXED_SEED
-from nondet.study import choices
-from nondet.study.provenance import environment_of_machine
-from nondet.study.spec import Outcome
 from nondet.study.study import Study
 
 HOOKED = ("init", "shuffle", "augment", "dropout", "order", "kernels", "bit", "other")
@@ -159,97 +154,24 @@ class Script:
         return [name for name in dict.fromkeys(found) if name != "out"]
 
 
-@dataclass(frozen=True)
-class Made:
-    """What a process of a run left. failure: why it does not count, in words; empty if it does."""
+class ScriptRunner(Observed):
+    """Runs of a script. See `first` and `again` for how it comes to be.
 
-    arrays: Mapping[str, np.ndarray]
-    scores: Mapping[str, float]
-    ledger: Mapping[str, Any]
-    failure: str = ""
-    last: Sequence[str] = ()
-
-
-class ScriptRunner(Runner):
-    """Runs of a script. See `first` and `again` for how it comes to be."""
+    folder: the study's, where other processes may help; none if runs would meet in a file.
+    """
 
     resumes = "a script keeps no states of its own that nondet can start from"
 
     def __init__(
-        self,
-        script: Script,
-        identity: Mapping[str, Any],
-        sources: Sequence[str],
-        labels: np.ndarray,
-        *,
-        device: str = "cpu",
-        made: Made | None = None,
-        process: Process | None = None,
-        repeats: bool = True,
-        folder: Path | None = None,
+        self, script: Script, *given: Any, process: Process | None = None, folder: Path | None = None, **more: Any
     ) -> None:
-        self.script, self._identity, self.sources, self.labels = script, dict(identity), tuple(sources), labels
-        self.name, self.recipe, self.device = script.title, identity["recipe"], device
-        self.made, self.repeats, self.process = made, repeats, process or Process()
+        super().__init__(script.title, *given, **more)
+        self.script, self.process = script, process or Process()
         arguments = {"script": script.as_dict(), "folder": str(folder)}
         self.order = {"runner": f"{__name__}:helping", "arguments": arguments} if folder is not None else {}
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        return dict(self._identity)
-
-    def width(self, asked: int | None) -> tuple[int, str]:
-        return 1, ""
-
-    def environment(self, width: int) -> dict[str, Any]:
-        found = {**environment_of_machine(), "device": self.device, "stack": width}
-        found["threads"] = int(os.environ.get("OMP_NUM_THREADS", "1"))
-        return found | {"variables": choices.variables(self.device != "cpu")}
-
-    def produce(self, seeds: Sequence[Mapping[str, int]], places: Places, on_epoch: OnEpoch) -> list[Outcome]:
-        found: list[Outcome] = []
-        for run in seeds:
-            made, self.made = self.made, None
-            if made is None or set(run.values()) != {FIXED_SEED}:
-                self.made = made
-                made = make(self.script, run, places.folder, self._identity.get("bit"), self.process)
-            found.append(self._outcome(made))
-            on_epoch(1)
-        return found
-
-    def _outcome(self, made: Made) -> Outcome:
-        failure = made.failure or self._misfit(made)
-        if failure:
-            return Outcome({}, 1, {"failure": failure})
-        arrays = {"outputs": made.arrays["outputs"]} if "outputs" in made.arrays else {}
-        names = self._identity.get("scores", ())
-        if names:
-            arrays[ARRAY] = np.array([made.scores[name] for name in names], dtype=np.float64)
-        failed = next((1 for array in arrays.values() if not np.isfinite(array).all()), None)
-        facts = {name: made.ledger[name] for name in FACTS if made.ledger.get(name)}
-        return Outcome(arrays if not failed else {}, failed, facts if not failed else {**facts, "failure": _NOT_FINITE})
-
-    def _misfit(self, made: Made) -> str:
-        """Why a run is not like the first one; empty if it is."""
-        shape = self._identity.get("shape")
-        if shape is not None:
-            if "outputs" not in made.arrays:
-                return "it left no outputs, and the first run did"
-            if list(made.arrays["outputs"].shape) != shape:
-                return (
-                    f"it left outputs of shape {tuple(made.arrays['outputs'].shape)}, and the first run {tuple(shape)}"
-                )
-            if "labels" in made.arrays and not np.array_equal(made.arrays["labels"], self.labels):
-                return "its labels are not those of the first run: the script changes its own data from run to run"
-        lacking = [name for name in self._identity.get("scores", ()) if name not in made.scores]
-        return f"it left no {', '.join(lacking)}, and the first run did" if lacking else ""
-
-
-FACTS = ("start", "data", "draws", "bit", "outside")
-"""What is kept of a run's ledger: digests of its first weights and of its batches, how often each source was drawn
-from, which bit was moved, and the files that it wrote outside its folder."""
-
-_NOT_FINITE = "what it left is not all finite numbers"
+    def make(self, seeds: Mapping[str, int], folder: Path | None) -> Made:
+        return make(self.script, seeds, folder, self._identity.get("bit"), self.process)
 
 
 def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRunner:
@@ -264,47 +186,46 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
     if made.failure:
         say("\n".join(made.last))
         raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}; mend it")
-    kind, labels, shape = _kind(script, made)
-    names = list(made.scores)
-    if not kind and not names:
-        raise BadInput(
-            f"the script must leave outputs or scores, and its first run left none (see {folder / 'logs'}); add "
-            "<<record=outputs=logits, labels=y>>, <<metrics=acc=([0-9.]+)>>, <<outputs=FILE>>, or a line "
-            "nondet.record(...) to it"
-        )
-    cuda = bool(made.ledger.get("cuda"))
-    identity: dict[str, Any] = {
-        "name": script.title,
-        "kind": kind or "scores",
-        "recipe": script.recipe,
-        "code": code_of(script, made.ledger.get("modules", {})),
-    }
-    if names:
-        identity["scores"] = names
-    if shape:
-        identity["shape"] = shape
-    if made.ledger.get("moving"):
-        identity["bit"] = made.ledger["moving"]
-    sources = sources_of(script, made.ledger, cuda)
-    drawn = {name: n for name, n in made.ledger.get("draws", {}).items() if n}
-    if drawn:
-        say(f"It draws from {', '.join(f'{name} ({n:,})' for name, n in sorted(drawn.items()))}.")
-    for name, times in made.ledger.get("explicit", {}).items():
-        say(f"A generator of its own: {name}" + (f", {times} times." if times > 1 else "."))
-    if made.ledger.get("sites"):
-        lines = [f"{line} ({times:,})" for line, times in made.ledger["sites"].items()]
-        say(f"Drawn outside every named source, and so of other: {_few(lines)}.")
-    outside = list(made.ledger.get("outside", ()))
-    if outside:
-        say(
-            f"It writes outside its folder ({_few(outside)}), where runs side by side would meet: they are made one at "
-            "a time. Let it write to {out}, which stands for the folder of a run."
-        )
-    device = "cuda" if cuda else "cpu"
-    side_by_side = None if outside else folder
+    ledger = made.ledger
+    identity, labels = described(script.title, script.recipe, code_of(script, ledger.get("modules", {})), made, _LEAVE)
+    if ledger.get("moving"):
+        identity["bit"] = ledger["moving"]
+    sources, known = sources_of(script, ledger), {"reference": made}
+    if "other" in sources and "labels" in made.arrays and ledger.get("early"):
+        known["other=2"] = split = make(script, {"other": 2}, folder, None, process)
+        if not split.failure and not np.array_equal(split.arrays.get("labels", labels), labels):
+            sources.remove("other")
+            say("What it draws outside every named source splits the data: with another test set, other is left out.")
+    for sentence in _seen(ledger):
+        say(sentence)
+    side_by_side = None if ledger.get("outside") else folder
+    device = "cuda" if ledger.get("cuda") else "cpu"
     return ScriptRunner(
-        script, identity, sources, labels, device=device, made=made, process=process, folder=side_by_side
+        script, identity, sources, labels, device=device, known=known, process=process, folder=side_by_side
     )
+
+
+_LEAVE = (
+    "add <<record=outputs=logits, labels=y>>, <<metrics=acc=([0-9.]+)>>, <<outputs=FILE>>, or a line "
+    "nondet.record(...) to it"
+)
+
+
+def _seen(ledger: Mapping[str, Any]) -> Iterator[str]:
+    """What a user should know of a script's random numbers and files, in sentences."""
+    drawn = {name: n for name, n in ledger.get("draws", {}).items() if n}
+    if drawn:
+        yield f"It draws from {', '.join(f'{name} ({n:,})' for name, n in sorted(drawn.items()))}."
+    for name, times in ledger.get("explicit", {}).items():
+        yield f"A generator of its own: {name}" + (f", {times} times." if times > 1 else ".")
+    if ledger.get("sites"):
+        lines = [f"{line} ({times:,})" for line, times in ledger["sites"].items()]
+        yield f"Drawn outside every named source, and so of other: {_few(lines)}."
+    if ledger.get("outside"):
+        yield (
+            f"It writes outside its folder ({_few(ledger['outside'])}), where runs side by side would meet: they are "
+            "made one at a time. Let it write to {out}, which stands for the folder of a run."
+        )
 
 
 def _few(names: Sequence[str]) -> str:
@@ -332,13 +253,13 @@ def helping(script: Mapping[str, Any], folder: str) -> ScriptRunner:
     return again(Script.of(script), load(Path(folder)), repeats=False)
 
 
-def sources_of(script: Script, ledger: Mapping[str, Any], cuda: bool) -> list[str]:
+def sources_of(script: Script, ledger: Mapping[str, Any]) -> list[str]:
     """What can vary: the seeds that its words ask for; of a Python script what it draws from, and what it trains."""
     draws = ledger.get("draws", {})
     there = {name for name in ("init", "shuffle", "augment", "dropout", "other") if draws.get(name)}
     there |= {"order"} if ledger.get("batches") else set()
     there |= {"bit"} if ledger.get("moving") else set()
-    there |= {"kernels"} if cuda else set()
+    there |= {"kernels"} if ledger.get("cuda") else set()
     found = [name for name in HOOKED if name in there or name in script.placeholders]
     found += [name for name in script.placeholders if name not in HOOKED]
     if not found:
@@ -347,29 +268,6 @@ def sources_of(script: Script, ledger: Mapping[str, Any], cuda: bool) -> list[st
             "{seed} where its seed stands"
         )
     return found
-
-
-def _kind(script: Script, made: Made) -> tuple[str, np.ndarray, list[int]]:
-    """The kind's name, the labels and the outputs' shape; no kind where there are no outputs."""
-    if "outputs" not in made.arrays:
-        return "", np.empty(0, np.int64), []
-    outputs = made.arrays["outputs"]
-    if "labels" not in made.arrays:
-        raise BadInput("labels are needed beside outputs (the script left outputs alone); add <<labels=FILE>>")
-    labels = made.arrays["labels"]
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.shape != outputs.shape[:1]:
-        raise BadInput(
-            f"labels must be whole class numbers, one for each of the outputs (got {labels.dtype} of shape "
-            f"{labels.shape} beside outputs of shape {outputs.shape}); leave scores instead, by <<metrics>> or "
-            "nondet.record(score=...)"
-        )
-    whole = outputs.dtype.kind in "iu"
-    if outputs.ndim != (1 if whole else 2):
-        raise BadInput(
-            f"outputs must be logits (examples, classes), or predicted classes (examples,) as whole numbers (got "
-            f"{outputs.dtype} of shape {outputs.shape}); leave them so"
-        )
-    return "predictions" if whole else "classification", labels.astype(np.int64), list(outputs.shape)
 
 
 def code_of(script: Script, modules: Mapping[str, str]) -> dict[str, str]:
@@ -484,9 +382,9 @@ def _metric(pattern: str, text: str) -> tuple[str, float]:
 
 def _new_folder(study: Path, seeds: Mapping[str, int]) -> Path:
     """A folder that no run has used: one that was stopped half-way may have left files that it would go on from."""
-    varied = ",".join(f"{name}={seed}" for name, seed in seeds.items() if seed != FIXED_SEED) or "reference"
+    name = varied(seeds)
     for attempt in count(1):
-        path = study / "work" / (varied if attempt == 1 else f"{varied}~{attempt}")
+        path = study / "work" / (name if attempt == 1 else f"{name}~{attempt}")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             path.mkdir()

@@ -134,6 +134,7 @@ class Inside:
             names = getattr(sys.modules.get("__main__"), "__dict__", {})
             self.ledger["record"] = left.evaluate(self.record, names)
         self.ledger["draws"] = {name: n for name, n in self.streams.draws.items() if name != "loader"}
+        self.ledger.setdefault("early", self.streams.draws["other"])
         self.ledger["modules"] = _local_modules()
         self.ledger["imports"] = [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
         self.ledger["threaded"] = any(name in sys.modules for name in THREADED)

@@ -57,7 +57,7 @@ def keywords(text: str) -> dict[str, str]:
 def write(folder: Path, ledger: Mapping[str, Any]) -> None:
     """Write this process's arrays, scores and ledger into the run's folder, the ledger last."""
     stem = folder / f"left-{os.getpid()}"
-    arrays = {name: _array(value) for name, value in _arrays.items()}
+    arrays = {name: as_array(value) for name, value in _arrays.items()}
     if arrays:
         import numpy as np
 
@@ -69,7 +69,7 @@ def write(folder: Path, ledger: Mapping[str, Any]) -> None:
     writing.replace(f"{stem}.json")
 
 
-def _array(value: Any) -> Any:
+def as_array(value: Any) -> Any:
     """Whatever holds numbers, as a numpy array: a tensor of any device and type, a list, an array of JAX."""
     import numpy as np
 

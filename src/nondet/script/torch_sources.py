@@ -164,6 +164,8 @@ def _start(here: Inside, torch: Any, model: Any) -> None:
         if parameter.numel():
             digest.update(parameter.detach().float().cpu().numpy().tobytes())
     here.ledger["start"] = digest.hexdigest()[:16]
+    here.streams.settle()
+    here.ledger["early"] = here.streams.draws["other"]
     named = {n: p for n, p in model.named_parameters() if p.requires_grad and p.is_floating_point() and p.numel()}
     name = next((n for n, p in named.items() if p.dim() >= 2), next(iter(named), ""))
     seed = here.seeds.get("bit", FIXED)

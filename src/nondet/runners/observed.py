@@ -1,0 +1,156 @@
+"""Runs whose outputs or scores are all that is known of them: those of scripts, commands and functions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nondet.errors import BadInput
+from nondet.kinds.scores import ARRAY
+from nondet.runners.base import OnEpoch, Places, Runner
+from nondet.sources import FIXED_SEED
+from nondet.study import choices
+from nondet.study.provenance import environment_of_machine
+from nondet.study.spec import Outcome
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a process of a run left. failure: why it does not count, in words; empty if it does."""
+
+    arrays: Mapping[str, np.ndarray]
+    scores: Mapping[str, float]
+    ledger: Mapping[str, Any]
+    failure: str = ""
+    last: Sequence[str] = ()
+
+
+FACTS = ("start", "data", "draws", "bit", "outside")
+"""What is kept of a run's ledger: digests of its first weights and of its batches, how often each source was drawn
+from, which bit was moved, and the files that it wrote outside its folder."""
+
+_NOT_FINITE = "what it left is not all finite numbers"
+
+
+class Observed(Runner):
+    """A runner that looks at what a run leaves. `make` makes one.
+
+    known: runs that were made before the study was there, by the sources that vary in them and their seeds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        identity: Mapping[str, Any],
+        sources: Sequence[str],
+        labels: np.ndarray,
+        *,
+        device: str = "cpu",
+        known: Mapping[str, Made] | None = None,
+        repeats: bool = True,
+    ) -> None:
+        self.name, self._identity, self.sources, self.labels = name, dict(identity), tuple(sources), labels
+        self.recipe, self.device, self.repeats, self.known = identity["recipe"], device, repeats, dict(known or {})
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return dict(self._identity)
+
+    def width(self, asked: int | None) -> tuple[int, str]:
+        return 1, ""
+
+    def environment(self, width: int) -> dict[str, Any]:
+        found = {**environment_of_machine(), "device": self.device, "stack": width}
+        found["threads"] = int(os.environ.get("OMP_NUM_THREADS", "1"))
+        return found | {"variables": choices.variables(self.device != "cpu")}
+
+    def make(self, seeds: Mapping[str, int], folder: Path | None) -> Made:
+        """Make one run; folder: the study's."""
+        raise NotImplementedError
+
+    def produce(self, seeds: Sequence[Mapping[str, int]], places: Places, on_epoch: OnEpoch) -> list[Outcome]:
+        found: list[Outcome] = []
+        for run in seeds:
+            found.append(self._outcome(self.known.pop(varied(run), None) or self.make(run, places.folder)))
+            on_epoch(1)
+        return found
+
+    def _outcome(self, made: Made) -> Outcome:
+        failure = made.failure or self._misfit(made)
+        if failure:
+            return Outcome({}, 1, {"failure": failure})
+        arrays = {"outputs": made.arrays["outputs"]} if "outputs" in made.arrays else {}
+        names = self._identity.get("scores", ())
+        if names:
+            arrays[ARRAY] = np.array([made.scores[name] for name in names], dtype=np.float64)
+        failed = next((1 for array in arrays.values() if not np.isfinite(array).all()), None)
+        facts = {name: made.ledger[name] for name in FACTS if made.ledger.get(name)}
+        return Outcome(arrays if not failed else {}, failed, facts if not failed else {**facts, "failure": _NOT_FINITE})
+
+    def _misfit(self, made: Made) -> str:
+        """Why a run is not like the first one; empty if it is."""
+        shape = self._identity.get("shape")
+        if shape is not None:
+            if "outputs" not in made.arrays:
+                return "it left no outputs, and the first run did"
+            if list(made.arrays["outputs"].shape) != shape:
+                return (
+                    f"it left outputs of shape {tuple(made.arrays['outputs'].shape)}, and the first run {tuple(shape)}"
+                )
+            if "labels" in made.arrays and not np.array_equal(made.arrays["labels"], self.labels):
+                return "its labels are not those of the first run: another test set"
+        lacking = [name for name in self._identity.get("scores", ()) if name not in made.scores]
+        return f"it left no {', '.join(lacking)}, and the first run did" if lacking else ""
+
+
+def varied(seeds: Mapping[str, int]) -> str:
+    """The sources that vary in a run, with their seeds, as a name: "init=2", or "reference" where none does."""
+    return ",".join(f"{name}={seed}" for name, seed in seeds.items() if seed != FIXED_SEED) or "reference"
+
+
+def described(
+    name: str, recipe: Mapping[str, Any], code: Mapping[str, str] | str, made: Made, way_out: str
+) -> tuple[dict[str, Any], np.ndarray]:
+    """What names the runs that are like this one, and the test labels.
+
+    Raises:
+        BadInput: it left nothing that can be measured.
+    """
+    kind, labels, shape = _kind(made)
+    scores = list(made.scores)
+    if not kind and not scores:
+        raise BadInput(f"a run must leave outputs or scores, and the first one left neither; {way_out}")
+    identity: dict[str, Any] = {"name": name, "kind": kind or "scores", "recipe": dict(recipe), "code": code}
+    if scores:
+        identity["scores"] = scores
+    if shape:
+        identity["shape"] = shape
+    return identity, labels
+
+
+def _kind(made: Made) -> tuple[str, np.ndarray, list[int]]:
+    """The kind's name, the labels and the outputs' shape; no kind where there are no outputs."""
+    if "outputs" not in made.arrays:
+        return "", np.empty(0, np.int64), []
+    outputs = made.arrays["outputs"]
+    if "labels" not in made.arrays:
+        raise BadInput("labels are needed beside outputs (the run left outputs alone); add <<labels=FILE>>")
+    labels = made.arrays["labels"]
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.shape != outputs.shape[:1]:
+        raise BadInput(
+            f"labels must be whole class numbers, one for each of the outputs (got {labels.dtype} of shape "
+            f"{labels.shape} beside outputs of shape {outputs.shape}); leave scores instead, by <<metrics>> or "
+            "nondet.record(score=...)"
+        )
+    whole = outputs.dtype.kind in "iu"
+    if outputs.ndim != (1 if whole else 2):
+        raise BadInput(
+            f"outputs must be logits (examples, classes), or predicted classes (examples,) as whole numbers (got "
+            f"{outputs.dtype} of shape {outputs.shape}); leave them so"
+        )
+    return "predictions" if whole else "classification", labels.astype(np.int64), list(outputs.shape)
