@@ -69,6 +69,55 @@ def test_outputs(nondet: Nondet, fast: Path, how: str) -> None:
         assert (fast.parent / "out" / "preds.npy").read_text() == "an older one, which stays"
 
 
+def test_a_score_of_a_name_that_is_taken(nondet: Nondet, fast: Path) -> None:
+    """The accuracy that it prints stands beside the one of its outputs, which comes first."""
+    words = ("--metric", "accuracy=val_acc=([0-9.]+)", "--record", "outputs=logits, labels=y", "--", sys.executable)
+    ran = nondet("run", "--study", "s", "--runs", 3, *words, "fast.py")
+    assert ran.code == 0, ran.err
+    found = json.loads(nondet("show", "s", "--json").out)["conditions"][0]
+    assert found["accuracy"]["mean"] == pytest.approx(100 * found["recorded_accuracy"]["mean"], abs=0.01)
+
+
+LAUNCHERS = (
+    ("python", "-m", "package.train"),
+    ("torchrun", "--standalone", "--nproc_per_node", "1", "net.py"),
+    ("accelerate", "launch", "--cpu", "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no",
+     "--dynamo_backend", "no", "net.py"),
+    ("net.ipynb",),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", LAUNCHERS, ids=lambda command: command[0])
+def test_whatever_starts_it(fast: Path, command: tuple[str, ...]) -> None:
+    """As a module, by torchrun, by accelerate, as a notebook: the same bits as by Python."""
+    packages = {"accelerate": "accelerate", "net.ipynb": "nbconvert"}
+    if command[0] in packages:
+        pytest.importorskip(packages[command[0]])
+    package = fast.with_name("package")
+    package.mkdir()
+    text = PLAIN.replace("parse_args()", "parse_args([])")
+    for path in (fast.with_name("net.py"), package / "train.py"):
+        path.write_text(text)
+    cell = {"cell_type": "code", "metadata": {}, "source": text, "outputs": [], "execution_count": None}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python", "language": "python"}}
+    notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}
+    fast.with_name("net.ipynb").write_text(json.dumps(notebook))
+    found = [
+        nd.run(nd.Script(words, record=RECORD), runs=2, vary="all", folder=f"s{i}", executor="local")["all"].outputs
+        for i, words in enumerate((("python", "net.py"), command))
+    ]
+    assert found[0].tobytes() == found[1].tobytes()
+
+
+@pytest.mark.slow
+def test_several_ranks_are_refused(nondet: Nondet, fast: Path) -> None:
+    fast.with_name("net.py").write_text(PLAIN)
+    ran = nondet("run", "--study", "s", "--record", RECORD, "--", "torchrun", "--nproc_per_node", 2, "net.py")
+    assert ran.code == 2
+    assert "a run must be trained by one process, and this command starts 2 ranks" in ran.err
+
+
 def test_predicted_classes(nondet: Nondet, fast: Path) -> None:
     ran = nondet("run", "--study", "s", "--runs", 4, "--record", "outputs=logits.argmax(1), labels=y", "--",
                  sys.executable, "fast.py")  # fmt: skip

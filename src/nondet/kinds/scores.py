@@ -40,12 +40,13 @@ class ScoreAnswers:
 class Scores(Kind):
     """A kind whose runs leave scores by name: beside the answers of another kind, or alone.
 
-    beside: that kind, whose figures come first.
+    beside: that kind, whose figures come first; a score of a name that it has is called recorded_NAME.
     """
 
     def __init__(self, names: Sequence[str], beside: Kind | None = None) -> None:
         self.names, self.beside = tuple(names), beside
-        own = tuple(_score(name, place) for place, name in enumerate(names))
+        there = {score.name for score in beside.scores} if beside else set[str]()
+        own = tuple(_score(f"recorded_{n}" if n in there else n, place) for place, n in enumerate(names))
         if beside is None:
             self.name, self.what, self.example = "scores", "training", "score"
             self.answers: Mapping[str, int] = MappingProxyType({ARRAY: 1})

@@ -111,7 +111,7 @@ class Script:
     def check(self) -> None:
         """BadInput for what can be seen to be wrong before anything runs."""
         words = self.words
-        program = words[0]
+        program = self.started[0]
         if shutil.which(program, path=environment_of({}, Path())["PATH"]) is None:
             raise BadInput(f"a command must begin with a program that is here (got {program!r}); give another")
         if self.is_python and len(words) > 1 and words[1].endswith((".py", ".ipynb")) and not Path(words[1]).is_file():
@@ -144,8 +144,17 @@ class Script:
 
     @property
     def is_python(self) -> bool:
-        """Whether its first word is Python's, or starts a Python script."""
-        return bool(re.fullmatch(r"python[0-9.]*|torchrun|accelerate|jupyter", Path(self.words[0]).name))
+        """Whether its first word is Python's, or starts a Python script, or is a notebook."""
+        return bool(re.fullmatch(r"python[0-9.]*|torchrun|accelerate|jupyter|.*\.ipynb", Path(self.words[0]).name))
+
+    @property
+    def started(self) -> list[str]:
+        """The words that are run: of a notebook those of nbconvert, whose output has that of the cells."""
+        place = next((at for at, word in enumerate(self.words[:2]) if word.endswith(".ipynb")), None)
+        if place is None or (place and not re.fullmatch(r"python[0-9.]*", Path(self.words[0]).name)):
+            return self.words
+        convert = ["-m", "nbconvert", "--execute", "--to", "markdown", "--stdout"]
+        return [sys.executable, *convert, *self.words[place:]]
 
     @property
     def placeholders(self) -> list[str]:
@@ -184,7 +193,8 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
     process = Process()
     made = make(script, {}, folder, None, process)
     if made.failure:
-        say("\n".join(made.last))
+        for line in made.last:
+            say(line)
         raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}; mend it")
     ledger = made.ledger
     identity, labels = described(script.title, script.recipe, code_of(script, ledger.get("modules", {})), made, _LEAVE)
@@ -307,7 +317,7 @@ def make(
     order = {"seeds": dict(seeds), "record": script.record, "folder": str(kept.absolute()), "bit": bit}
     order["here"] = str(Path.cwd().resolve())
     (kept / "order.json").write_text(json.dumps(order), encoding="utf-8")
-    words = [_filled(word, seeds, place) for word in script.words]
+    words = [_filled(word, seeds, place) for word in script.started]
     log = study / "logs" / f"{place.name}.txt"
     log.parent.mkdir(exist_ok=True)
     log.touch()
@@ -315,11 +325,18 @@ def make(
     text = log.read_bytes().decode("utf-8", "replace")
     last = [line.rstrip() for line in text.splitlines() if line.strip()][-_LAST_LINES:]
     if status:
+        if (kept / "refused").exists():
+            return Made({}, {}, {}, (kept / "refused").read_text(encoding="utf-8"), last)
         how = f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
-        return Made({}, {}, {}, f"{how} (see {log})" + (f": {last[-1]}" if last else ""), last)
+        return Made({}, {}, {}, f"{how} (see {log})" + (f": {_said(last)}" if last else ""), last)
     made = _read(script, place, kept, text, log, last)
     process.learn(made.ledger)
     return made
+
+
+def _said(lines: Sequence[str]) -> str:
+    """The last of these lines that says something."""
+    return next((line for line in reversed(lines) if re.search(r"[^\W_]", line)), lines[-1])
 
 
 def _read(script: Script, place: Path, kept: Path, text: str, log: Path, last: Sequence[str]) -> Made:

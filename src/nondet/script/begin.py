@@ -25,8 +25,10 @@ def begin(order: str) -> None:
     One rank alone: the processes of several would have to draw the same numbers in step.
     """
     read: dict[str, Any] = json.loads(Path(order).read_text(encoding="utf-8"))
-    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
-        sys.stderr.write("nondet: a run must be one process (got WORLD_SIZE above 1); train on one device\n")
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if ranks not in ("", "1"):
+        why = f"a run must be trained by one process, and this command starts {ranks} ranks; train on one device"
+        (Path(read["folder"]) / "refused").write_text(why, encoding="utf-8")
         os._exit(2)
     worker = any("multiprocessing" in word for word in sys.orig_argv)  # of a loader, or what watches over them
     here = Inside(read, worker)
@@ -43,7 +45,24 @@ def begin(order: str) -> None:
         _torch(here)
     else:
         sys.meta_path.insert(0, _AfterImport({"torch": lambda: _torch(here)}))
-    atexit.register(here.end)
+    _at_the_very_end(here.end)
+
+
+def _at_the_very_end(end: Callable[[], None]) -> None:
+    """Call this before all else that is called at the end of the process: what that clears is to be kept.
+
+    IPython clears the names of a notebook then.
+    """
+    register = atexit.register
+
+    def registering(function: Callable[..., Any], *args: Any, **words: Any) -> Any:
+        register(function, *args, **words)
+        atexit.unregister(end)
+        register(end)
+        return function
+
+    register(end)
+    atexit.register = registering
 
 
 def _torch(here: Inside) -> None:
