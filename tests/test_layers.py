@@ -12,7 +12,7 @@ import nondet
 ROOT = Path(nondet.__file__).parent
 FLOORS = (
     ("errors", "io", "records", "script", "version"),
-    ("sources", "stats"),
+    ("integrations", "sources", "stats"),
     ("measures",),
     ("kinds",),
     ("study",),

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +67,8 @@ class Seeds(Mapping[str, int]):
 
     def jax(self, source: str, *place: int) -> Any:
         """A key of JAX's."""
-        from jax import random  # pyright: ignore[reportMissingImports]
-
-        return random.PRNGKey(self.number(source, *place) & 0xFFFFFFFF)  # pyright: ignore[reportUnknownMemberType]
+        jax: Any = import_module("jax.random")
+        return jax.PRNGKey(self.number(source, *place) & 0xFFFFFFFF)
 
 
 @dataclass(frozen=True)
