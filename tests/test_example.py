@@ -1,13 +1,17 @@
 """The example of a user's own task: it runs as the docs say."""
 
 import json
+import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nondet.cli.main import main
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "my_task.py"
+SCRIPT = EXAMPLE.with_name("train.py")
 
 
 def test_example_runs_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,3 +33,27 @@ def test_example_runs_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[
     by_name = {c["name"]: c for c in shown["conditions"]}
     assert by_name["init"]["cross_entropy"]["sd"] > 0
     assert by_name["dropout"]["cross_entropy"]["sd"] > 0
+
+
+def test_a_script_as_the_docs_show_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`examples/train.py`, unchanged: every source that it draws from, and the bit, is one of the study's."""
+    study = str(tmp_path / "study")
+    words = ["--record", "outputs=logits, labels=labels", "--", sys.executable, str(SCRIPT), "--epochs", "1"]
+    assert main(["run", "--runs", "2", "--vary", "all", "--workers", "1", "--study", study, *words]) == 0
+    assert "It draws from augment (1,200), dropout (38), init (2), shuffle (1)." in capsys.readouterr().err
+    assert main(["show", study, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["control"]["identical"] is True
+    assert shown["conditions"][0]["vary"] == ["init", "shuffle", "augment", "dropout", "order"]
+    assert shown["conditions"][0]["disagreement"] > 0
+
+
+def test_the_function_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block of the page runs as it stands."""
+    page = (SCRIPT.parents[1] / "docs" / "your-training.md").read_text()
+    block = next(b for b in re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE) if "def train" in b)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    exec(block, scope)
+    assert scope["study"].conditions == ["init", "shuffle", "all"]
+    assert scope["study"]["all"].outputs.shape == (20, 100, 2)

@@ -94,6 +94,11 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
                 seeded=False,
             ),
             Source(
+                "other",
+                "what a script draws outside the other sources: splits, negative samples, mixup in the training loop",
+                "what is drawn reaches no output, or the learning rate is 0",
+            ),
+            Source(
                 "bit",
                 "one weight, moved to the next float up or down before training or at the onset",
                 "the weights that are changed reach no output (the recipe's bit chooses another parameter), or the "

@@ -134,7 +134,7 @@ def test_a_network_in_torch(nondet: Nondet, fast: Path) -> None:
     ran = nondet("run", "--study", "s", "--runs", 2, "--vary", "all", "--workers", 1, *words)
     assert ran.code == 0, ran.err
     study = nd.open("s")
-    assert study.study.sources == ("init", "shuffle", "augment", "dropout", "order", "bit", "other")
+    assert study.study.sources == ("init", "shuffle", "augment", "dropout", "order", "other", "bit")
     assert json.loads(nondet("show", "s", "--json").out)["control"]["identical"] is True
     script = nd.Script("net.py", ["--workers", "0"], record=RECORD)
     same = nd.run(script, runs=3, vary="all", folder="s", executor="local")
@@ -258,3 +258,15 @@ def test_a_file_that_runs_would_share(nondet: Nondet, fast: Path) -> None:
 def test_the_line_does_nothing_elsewhere() -> None:
     """`nondet.record` in a training that nondet does not run."""
     assert nd.record(outputs=[[1.0, 2.0]], labels=[0], accuracy=3) is None
+
+
+@pytest.mark.parametrize("kept", ["--metric", "--record"])
+def test_a_script_that_nothing_can_repeat(nondet: Nondet, fast: Path, kept: str) -> None:
+    """What it draws from the system is no source: the control is not zero, and that comes first."""
+    fast.write_text(FAST + "import os\nlogits = logits + os.urandom(1)[0] + np.eye(3)[os.urandom(60)[0] % 3]\n")
+    fast.write_text(fast.read_text() + "print(f'val_acc={logits.sum():.3f}')\n")
+    value = {"--metric": "val_acc=([0-9.]+)", "--record": "outputs=logits, labels=y"}[kept]
+    ran = nondet("run", "--study", "s", "--runs", 3, kept, value, "--", sys.executable, "fast.py")
+    assert ran.code == 3
+    assert ran.out.startswith("THE CONTROL IS NOT ZERO: of 2 trainings with equal seeds 1 differ from the first")
+    assert nondet("report", "s").code == 3

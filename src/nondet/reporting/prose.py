@@ -33,12 +33,17 @@ def control_words(results: Results) -> str:
             f"finite number, and so do its {control.runs - 1} repeats; try a lower learning rate."
         )
     if control.identical:
-        return f"Control: {control.runs} trainings with equal seeds, each in another stack, agree to the last bit."
+        apart = "each by itself" if results.study.width == 1 else "each in another stack"
+        return f"Control: {control.runs} trainings with equal seeds, {apart}, agree to the last bit."
     m = control.measures
-    spread = f", and two of them disagree on {m['disagreement'].value:.2f} % of the test examples" if m else ""
+    disagreement = m.get("disagreement").value if m else math.nan
+    spread = (
+        "" if math.isnan(disagreement) else f", and two of them disagree on {disagreement:.2f} % of the test examples"
+    )
+    what = list(results.kind.answers)[-1].removeprefix("sample.").replace("outputs", "logits")
     return (
         f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {len(control.differing)} differ from "
-        f"the first (logits by up to {control.largest:.3g}){spread}.{_slots(results)} Something varies that no source "
+        f"the first ({what} by up to {control.largest:.3g}){spread}.{_slots(results)} Something varies that no source "
         "names, so no row "
         "below shows its source alone. It may be: a model or data file that reads the clock, the system's "
         "randomness or a generator of its own; state that one model leaves to the next; an operation without a "

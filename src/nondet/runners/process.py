@@ -137,6 +137,6 @@ def environment_of(seeds: Mapping[str, int], place: Path) -> dict[str, str]:
         found["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *filter(None, [found.get("PATH", "")])])
     found["PYTHONPATH"] = os.pathsep.join([str(_SITE), *filter(None, [found.get("PYTHONPATH", "")])])
     found["NONDET_RUN"], found["NONDET_OUT"] = str(place / ".nondet" / "order.json"), str(place)
-    for name in (*SOURCES, "other", "seed"):
+    for name in (*SOURCES, "seed"):
         found[f"NONDET_SEED_{name.upper()}"] = str(seeds.get(name, FIXED_SEED))
     return found

@@ -24,11 +24,8 @@ from nondet.io.outputs import read_labels, read_outputs
 from nondet.runners.observed import Made, Observed, described, varied
 from nondet.runners.process import Process, environment_of
 from nondet.script.left import keywords
-from nondet.sources import FIXED_SEED
+from nondet.sources import FIXED_SEED, SOURCES
 from nondet.study.study import Study
-
-HOOKED = ("init", "shuffle", "augment", "dropout", "order", "kernels", "bit", "other")
-"""The sources of a Python script, in the order of tables."""
 
 _SITE = Path(__file__).resolve().parents[1] / "script" / "path"
 _LARGEST = 16 * 2**20
@@ -270,8 +267,8 @@ def sources_of(script: Script, ledger: Mapping[str, Any]) -> list[str]:
     there |= {"order"} if ledger.get("batches") else set()
     there |= {"bit"} if ledger.get("moving") else set()
     there |= {"kernels"} if ledger.get("cuda") else set()
-    found = [name for name in HOOKED if name in there or name in script.placeholders]
-    found += [name for name in script.placeholders if name not in HOOKED]
+    found = [name for name in SOURCES if name in there or name in script.placeholders]
+    found += [name for name in script.placeholders if name not in SOURCES]
     if not found:
         raise BadInput(
             "a command must draw random numbers that nondet can sort, or take a seed (got one that does neither); put "

@@ -66,6 +66,7 @@ def prepare(
         "dropout": any(dropout.values()),
         "bit": has_bit(dict(model.named_parameters()), recipe.bit),
         "kernels": device.type == "cuda",
+        "other": False,
     }
     looked = tracking.choose(model, track, layers, recipe.epochs) if track else None
     problem = Problem(
