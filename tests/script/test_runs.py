@@ -270,3 +270,32 @@ def test_a_script_that_nothing_can_repeat(nondet: Nondet, fast: Path, kept: str)
     assert ran.code == 3
     assert ran.out.startswith("THE CONTROL IS NOT ZERO: of 2 trainings with equal seeds 1 differ from the first")
     assert nondet("report", "s").code == 3
+
+
+def test_scores_are_compared(nondet: Nondet, fast: Path) -> None:
+    """Two scripts of which scores alone are known: by the first score, or by another where less is better."""
+    fast.with_name("other.py").write_text(FAST.replace("logits = (x @ weights)", "logits = 3 * (x @ weights)"))
+    for name in ("fast", "other"):
+        words = (*METRICS, "--", sys.executable, f"{name}.py")
+        assert nondet("run", "--study", name, "--runs", 8, *words).code == 0
+    found = nd.compare("fast", "other", metric="val_loss")
+    assert (found[0].metric.name, found[0].metric.better, found.verdict) == ("val_loss", -1, "worse")
+    assert nd.compare("fast", "other")[0].metric.name == "val_acc"
+    assert nondet("plan", "--effect", "0.1", "--sd", "0.05").code == 0
+
+
+def test_a_crossed_design_and_a_stopping_rule(nondet: Nondet, fast: Path) -> None:
+    """They hold for scripts as for tasks."""
+    fast.write_text(
+        "import sys\nimport numpy as np\nimport nondet\n"
+        "a, b = (np.random.default_rng([int(seed), place]) for place, seed in enumerate(sys.argv[1:]))\n"
+        "x, y = np.random.default_rng(0).normal(size=(60, 3)), np.random.default_rng(1).integers(0, 3, 60)\n"
+        "nondet.record(outputs=x @ (a.normal(size=(3, 3)) + b.normal(size=(3, 3))), labels=y)\n"
+    )
+    command = ("--", sys.executable, "fast.py", "{init}", "{shuffle}")
+    ran = nondet("run", "--study", "c", "--design", "crossed", "--levels", 2, *command)
+    assert ran.code == 0, ran.err
+    assert "init × shuffle" in ran.out  # noqa: RUF001
+    ran = nondet("run", "--study", "u", "--runs", 4, "--until", "accuracy.sd.error<40%", "--vary", "all", *command)
+    assert ran.code == 0, ran.err
+    assert "Runs were added, from 4 in each condition on, until accuracy.sd.error<40%" in ran.out

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from nondet.errors import BadInput, Damaged
+from nondet.io.files import NotAFile, read_file
 from nondet.io.outputs import read_labels, read_outputs
 from nondet.runners.observed import Made, Observed, described, varied
 from nondet.runners.process import Process, environment_of
@@ -296,8 +297,8 @@ def _short(name: str, here: Path) -> str:
 
 def _hash(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return hashlib.sha256(read_file(path, _LARGEST)).hexdigest()
+    except (OSError, NotAFile):  # a study that was received may name anything
         return ""
 
 

@@ -208,11 +208,15 @@ def _local_modules() -> dict[str, str]:
         if not isinstance(file, str) or "-packages" in file or file.startswith((sys.base_prefix, _HERE)):
             continue
         try:
-            found[os.path.abspath(file)] = hashlib.sha256(Path(file).read_bytes()).hexdigest()  # noqa: PTH100
+            if Path(file).stat().st_size <= LARGEST:
+                found[os.path.abspath(file)] = hashlib.sha256(Path(file).read_bytes()).hexdigest()  # noqa: PTH100
         except OSError:
             continue
     return found
 
+
+LARGEST = 16 * 2**20
+"""Bytes of a module: a larger one is no code that somebody wrote."""
 
 _HERE = str(Path(__file__).resolve().parents[1])
 _LOADERS = os.path.join("torch", "utils", "data")  # noqa: PTH118 - part of a path
