@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nondet.measures.measured import Measures
     from nondet.runners.base import Runner
     from nondet.runners.function import Function
+    from nondet.runners.recorded import record_run
     from nondet.runners.script import Script
     from nondet.script.left import record
     from nondet.sources import SOURCES, Source, stream
@@ -47,6 +48,7 @@ _HOMES = {
     "measures.measured": ("Measures",),
     "runners.base": ("Runner",),
     "runners.function": ("Function",),
+    "runners.recorded": ("record_run",),
     "runners.script": ("Script",),
     "script.left": ("record",),
     "sources": ("SOURCES", "Source", "stream"),
@@ -85,6 +87,7 @@ __all__ = [
     "plan",
     "plots",
     "record",
+    "record_run",
     "register",
     "report",
     "run",

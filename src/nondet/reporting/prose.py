@@ -10,6 +10,7 @@ from nondet.measures.measured import Measures
 from nondet.running.advice import go_on
 from nondet.stats.estimate import Estimate
 from nondet.stats.intervals import FEW
+from nondet.study.study import RECORDED
 
 CONTROL_NOT_ZERO = (
     "THE CONTROL IS NOT ZERO: trainings with equal seeds differ, so something varies that no source names; "
@@ -25,6 +26,8 @@ _NAMES = {"bit": "one bit of one weight", "all": "every source but bit"}
 def control_words(results: Results) -> str:
     """What the control shows; if it is not zero, what may cause that and what to do."""
     control = results.control
+    if RECORDED in results.study.identity:
+        return "Control: none. The runs were made elsewhere, so what varies besides their seeds is not known."
     if control.identical is None:
         return "Control: not finished yet, so it is not known whether the sources named are all that varies."
     if control.identical and control.failed:

@@ -76,12 +76,12 @@ class Observed(Runner):
     def produce(self, seeds: Sequence[Mapping[str, int]], places: Places, on_epoch: OnEpoch) -> list[Outcome]:
         found: list[Outcome] = []
         for run in seeds:
-            found.append(self._outcome(self.known.pop(varied(run), None) or self.make(run, places.folder)))
+            found.append(self.outcome(self.known.pop(varied(run), None) or self.make(run, places.folder)))
             on_epoch(1)
         return found
 
-    def _outcome(self, made: Made) -> Outcome:
-        failure = made.failure or self._misfit(made)
+    def outcome(self, made: Made) -> Outcome:
+        failure = made.failure or self.misfit(made)
         if failure:
             return Outcome({}, 1, {"failure": failure})
         arrays = {"outputs": made.arrays["outputs"]} if "outputs" in made.arrays else {}
@@ -92,7 +92,7 @@ class Observed(Runner):
         facts = {name: made.ledger[name] for name in FACTS if made.ledger.get(name)}
         return Outcome(arrays if not failed else {}, failed, facts if not failed else {**facts, "failure": _NOT_FINITE})
 
-    def _misfit(self, made: Made) -> str:
+    def misfit(self, made: Made) -> str:
         """Why a run is not like the first one; empty if it is."""
         shape = self._identity.get("shape")
         if shape is not None:

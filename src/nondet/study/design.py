@@ -7,7 +7,7 @@ others, so the run with all seeds 1 is shared by every condition (Summers & Dinn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -29,21 +29,28 @@ def varying(vary: Sequence[str], onset: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Condition:
-    """A set of sources that vary from epoch `onset` on, while every other source keeps its fixed seed; `runs` runs."""
+    """A set of sources that vary from epoch `onset` on, while every other source keeps its fixed seed; `runs` runs.
+
+    given: the seeds of each run, as pairs in the order of names, of runs that were made elsewhere.
+    """
 
     name: str
     vary: tuple[str, ...]
     runs: int
     onset: int = 0
+    given: tuple[tuple[tuple[str, int], ...], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "vary": list(self.vary), "onset": self.onset, "runs": self.runs}
+        given = {"given": [dict(seeds) for seeds in self.given]} if self.given else {}
+        return {"name": self.name, "vary": list(self.vary), "onset": self.onset, "runs": self.runs, **given}
 
     def specs(self, identity: Mapping[str, Any], sources: Sequence[str]) -> list[RunSpec]:
         """The condition's runs, in order; the first is the reference run, all of whose seeds are fixed.
 
         Initial parameters are past when a later onset comes: there `init` keeps its fixed seed.
         """
+        if self.given:
+            return [RunSpec(identity, dict(seeds), self.onset) for seeds in self.given]
         chosen = varying(self.vary, self.onset)
         specs: list[RunSpec] = []
         for i in range(FIXED_SEED, FIXED_SEED + self.runs):
@@ -175,10 +182,13 @@ def past_words(conditions: Sequence[Condition]) -> str:
 
 
 def merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:
-    """Both lists as one, in the order of the old; of the same condition the one with more runs."""
+    """Both lists as one, in the order of the old; of the same condition the one with more runs, or all runs given."""
     by_name = {c.name: c for c in old}
     for c in new:
-        if c.name not in by_name or by_name[c.name].runs < c.runs:
+        if c.given and c.name in by_name:
+            given = tuple(dict.fromkeys((*by_name[c.name].given, *c.given)))
+            by_name[c.name] = replace(c, given=given, runs=len(given))
+        elif c.name not in by_name or by_name[c.name].runs < c.runs:
             by_name[c.name] = c
     return list(by_name.values())
 

@@ -14,7 +14,7 @@ MOST_SOURCES = 100
 LARGEST = 2**28
 """Bytes of a study.json: those of tens of millions of test labels."""
 
-_CONDITION = {"name": str, "vary": [str], "runs": int, "onset": int}
+_CONDITION = {"name": str, "vary": [str], "runs": int, "onset": int, "given?": [{str: int}]}
 _SHAPE = {
     "task": {
         "name": str,
@@ -63,8 +63,11 @@ def _beyond(fields: Mapping[str, Any]) -> str:
     """The first field whose value no command could have asked for; empty if there is none."""
     sources, crossing = fields["sources"], fields.get("crossed")
     for number, c in enumerate(fields["conditions"]):
-        if not 2 <= c["runs"] <= MOST_RUNS:
+        given = c.get("given", [])
+        if not (1 if given else 2) <= c["runs"] <= MOST_RUNS or (given and len(given) != c["runs"]):
             return f"conditions.{number}.runs"
+        if not all({*seeds} == {*sources} for seeds in given):
+            return f"conditions.{number}.given"
         if c["onset"] < 0:
             return f"conditions.{number}.onset"
         if not c["vary"] or not {*c["vary"]} <= {*sources}:

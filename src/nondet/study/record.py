@@ -77,7 +77,14 @@ def _read(folder: Path) -> Study:
             labels=_labels(fields["labels"]),
             command=tuple(fields["command"]),
             conditions=tuple(
-                Condition(c["name"], tuple(c["vary"]), c["runs"], c["onset"]) for c in fields["conditions"]
+                Condition(
+                    c["name"],
+                    tuple(c["vary"]),
+                    c["runs"],
+                    c["onset"],
+                    tuple(tuple(sorted(seeds.items())) for seeds in c.get("given", ())),
+                )
+                for c in fields["conditions"]
             ),
             finished=frozenset(fields["finished"]),
             request=fields.get("request", {}),

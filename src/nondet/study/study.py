@@ -15,6 +15,9 @@ from nondet.study.design import Condition, Crossed, Stopping, control
 from nondet.study.spec import RunSpec
 from nondet.study.store import Store
 
+RECORDED = "recorded"
+"""In an identity: its runs were made elsewhere, and are only kept here."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -61,6 +64,8 @@ class Study:
         """The runs of the designs by key, and those of the control: worked out once."""
         specs = {spec.key: spec for design in self.designs for spec in self.specs_of(design)}
         reference = next(iter(specs.values()))
+        if RECORDED in self.identity:  # nothing is made here, and so no control
+            return specs, {reference.key: reference}
         beside = sum(spec.family == reference.family for spec in specs.values())
         return specs, {s.key: s for s in control(reference, beside, self.width)}
 
