@@ -31,7 +31,7 @@ DEFECTS: tuple[tuple[str, str, str, str], ...] = (
         "faults/test_disk.py",
     ),
     ("io/files.py", "return path.samefile(temporary)", "return True", "test_store.py"),
-    ("io/files.py", "seal == hashlib.sha256(rest", "seal != hashlib.sha256(rest", "test_store.py"),
+    ("io/files.py", "seal == hashlib.sha256(body", "seal != hashlib.sha256(body", "test_store.py"),
     ("study/blob.py", "if found.hexdigest() != sha256:", "if False:", "test_store.py"),
     ("study/spec.py", '{"onset": self.onset, "repeat"', '{"onset": 0, "repeat"', "test_experiments.py"),
     ("study/checks.py", "shape[:1] != study.labels.shape[:1]", "False", "test_strangers_files.py"),
