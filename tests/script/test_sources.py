@@ -66,6 +66,16 @@ def test_who_reads_the_examples_changes_nothing(ran: Ran, text: str, source: str
     assert there["draws"]["augment"] > 0
 
 
+def test_an_example_that_seeds_itself(ran: Ran) -> None:
+    """It draws the same numbers in every pass and process, others than its neighbours, and moves no other stream."""
+    text = PLAIN.replace("        moved =", "        np.random.seed(i); random.seed(i)\n        moved =")
+    here, there = ran(text, {}), ran(text, {}, *FORKED)
+    assert here["data"] == there["data"]
+    assert here["outputs"].tobytes() == there["outputs"].tobytes()
+    assert here["start"] == ran(PLAIN, {})["start"]
+    assert ran(text, {"augment": 2})["data"] != here["data"]
+
+
 def test_processes_that_are_started_anew_read_the_same(ran: Ran) -> None:
     here, there = ran(PLAIN, {"augment": 2}), ran(PLAIN, {"augment": 2}, *ANEW)
     assert here["data"] == there["data"]

@@ -16,8 +16,6 @@ from typing import Any
 from nondet.sources import FIXED_SEED, SOURCES
 from nondet.study.provenance import CUBLAS_WORKSPACE, MKL_BRANCH
 
-SECONDS_TO_END = 5.0
-
 _SITE = Path(__file__).resolve().parents[1] / "script" / "path"
 
 

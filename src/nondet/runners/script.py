@@ -28,7 +28,6 @@ from nondet.script.left import keywords
 from nondet.sources import FIXED_SEED, SOURCES
 from nondet.study.study import Study
 
-_SITE = Path(__file__).resolve().parents[1] / "script" / "path"
 _LARGEST = 16 * 2**20
 _LAST_LINES = 5
 
@@ -340,7 +339,6 @@ def _said(lines: Sequence[str]) -> str:
 def _read(script: Script, place: Path, kept: Path, text: str, log: Path, last: Sequence[str]) -> Made:
     """What a process that came to its end has left."""
     arrays: dict[str, np.ndarray] = {}
-    scores: dict[str, float] = {}
     ledger = _ledger(kept)
     if script.record and ledger.get("record"):
         return Made({}, {}, ledger, f"<<record>> cannot be worked out: {ledger['record']}", last)
@@ -398,15 +396,15 @@ def _metric(pattern: str, text: str) -> tuple[str, float]:
 def _new_folder(study: Path, seeds: Mapping[str, int]) -> Path:
     """A folder that no run has used: one that was stopped half-way may have left files that it would go on from."""
     name = varied(seeds)
-    for attempt in count(1):
-        path = study / "work" / (name if attempt == 1 else f"{name}~{attempt}")
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path, attempts = study / "work" / name, count(2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
         try:
             path.mkdir()
         except FileExistsError:
-            continue
-        return path
-    raise AssertionError
+            path = path.with_name(f"{name}~{next(attempts)}")
+        else:
+            return path
 
 
 def _link_here(place: Path, study: Path, script: Script) -> None:

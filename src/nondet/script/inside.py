@@ -33,7 +33,6 @@ PACKAGES = (
 
 THREADED = ("jax", "tensorflow")
 
-
 _HOME = os.path.expanduser("~")  # noqa: PTH111 - a text, to begin others
 _TEMPORARY = (os.environ.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp")
 _PASSING = (*_TEMPORARY, "/dev", "/proc", f"{_HOME}/.cache", f"{_HOME}/.config")
@@ -53,7 +52,6 @@ class Inside:
         self.record: str = order.get("record") or ""
         self.folder = Path(order["folder"])
         self.bit: dict[str, Any] | None = order.get("bit")
-        self.onset: int = order.get("onset", 0)
         self.worker = worker
         self.main = os.getpid()
         self.told = False
@@ -66,8 +64,13 @@ class Inside:
         return self.worker or os.getpid() != self.main
 
     def seeded(self, library: str, seed: object) -> None:
-        """The script seeds a library. A loader seeds its workers too, but what they draw is by example."""
-        if not self.is_worker:
+        """The script seeds a library: all of its streams begin anew, but while an example is read, its own alone.
+
+        A loader seeds its workers as well, outside of all examples: what they draw is by example.
+        """
+        if self.streams.inside == "augment":
+            self.streams.seeded_here(library, seed)
+        elif not self.is_worker:
             self.streams.seeded(library, seed)
 
     def explicit(self, what: str) -> None:

@@ -192,6 +192,12 @@ class Streams:
                 self._fresh(one, self._blocks[-1])
                 self._unread[library] = one.get()
 
+    def seeded_here(self, library: str, seed: object) -> None:
+        """The script seeds a library inside a block, and means that block alone, wherever it is run."""
+        for one in self.libraries:
+            if one.name == library:
+                one.seed(self.number(self.inside, library, repr(seed)))
+
     def settle(self) -> None:
         """Count what was drawn last."""
         self._read()
