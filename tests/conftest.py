@@ -22,6 +22,9 @@ from nondet.cli import main as cli
 
 os.environ.setdefault("MKL_CBWR", "AUTO")  # as the command sets it: read once, at the first product
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when a kernel is defined
+
 settings.register_profile("nondet", deadline=None, derandomize=True)  # no test depends on time or on luck
 settings.load_profile("nondet")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,8 @@ class StackRunner(Runner):
     def environment(self, width: int) -> dict[str, Any]:
         problem, cuda = self.problem, self.problem.device.type == "cuda"
         found = provenance.environment(problem.device.type, problem.recipe.precision, width)
+        if problem.door is not None and (kernels := problem.door.as_dict()):
+            found["kernels"] = kernels | {"triton": version("triton")}
         if not isinstance(problem.train[0], torch.Tensor):
             found["decoder"] = decoder_version()
         if cuda:

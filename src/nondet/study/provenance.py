@@ -113,7 +113,12 @@ def require_same_version(study: Path, theirs: Mapping[str, Any]) -> None:
 
 
 def require_same(study: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Refuse to add runs to a study of another environment; the sentence names each field that differs."""
+    """Refuse to add runs to a study of another environment; the sentence names each field that differs.
+
+    How many runs are trained together does not matter where no kernel depends on it.
+    """
+    if all(environment.get("kernels", {}).get("width_free") for environment in (theirs, ours)):
+        theirs, ours = ({k: v for k, v in e.items() if k != "stack"} for e in (theirs, ours))
     fields = differing(theirs, ours)
     if fields:
         raise BadInput(

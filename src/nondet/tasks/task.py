@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nondet.tasks.augment import Augmentation
 
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")
+SHORT = ("bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Recipe:
     ema, swa: besides the last weights, also evaluate their exponential moving average (the weight of the past at
         each step, such as 0.99; 0: none) and their mean over the ends of the last `swa` epochs (0: none).
     bptt: of a language model, the steps of truncated back-propagation; 0: no sequence.
+    amp: "bfloat16" or "float16": automatic mixed precision, as `torch.autocast` has it: products in this type, sums,
+        parameters and their updates in float32. Empty: all in `precision`.
     """
 
     epochs: int
@@ -57,6 +60,7 @@ class Recipe:
     ema: float = 0.0
     swa: int = 0
     bptt: int = 0
+    amp: str = ""
 
     def __post_init__(self) -> None:
         _at_least("epochs", self.epochs, 1)
@@ -81,6 +85,11 @@ class Recipe:
             raise BadInput(f"bit must be first, random or the name of a parameter (got {self.bit!r})")
         if self.precision not in PRECISIONS:
             raise BadInput(f"precision must be one of {', '.join(PRECISIONS)} (got {self.precision!r})")
+        if self.amp not in ("", *SHORT) or (self.amp and self.precision != "float32"):
+            raise BadInput(
+                f"amp must be {' or '.join(SHORT)}, of a recipe of precision float32 (got {self.amp!r} and "
+                f"{self.precision}); try <<recipe=amp=bfloat16>>"
+            )
         if self.schedule not in ("cosine", "constant") and not callable(self.schedule):
             raise BadInput(f"schedule must be cosine, constant or a function (got {self.schedule!r})")
         if not _is(self.options, Mapping):
@@ -93,7 +102,7 @@ class Recipe:
         Options that are called as a field is stand under "options", apart from it.
         What came later than the first version is left out where it changes nothing, so that older runs keep their keys.
         """
-        later = ("bit", "cycles", "ema", "swa", "bptt")
+        later = ("bit", "cycles", "ema", "swa", "bptt", "amp")
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
         named = {k: v for k, v in named.items() if k not in later or v != _DEFAULTS[k]}
         for name in ("optimizer", "schedule"):
@@ -106,6 +115,10 @@ class Recipe:
             | {name: self.options[name] for name in sorted(self.options) if name not in own}
             | ({"options": apart} if apart else {})
         )
+
+    def computed_in(self, precision: str) -> Recipe:
+        """This recipe in another precision; in its own with its mixed precision, in any other without."""
+        return replace(self, precision=precision, amp=self.amp if precision == self.precision else "")
 
     def set(self, assignments: Mapping[str, str]) -> Recipe:
         """This recipe with fields replaced by values in text form, as `--set` gives them."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from nondet.training import examples as classify
 from nondet.training import sequences as text
 from nondet.training.dropout import backward, draw_uniforms, given_dropout, recorded_dropout
 from nondet.training.problem import Problem, build_model, first_line
-from nondet.training.settings import kernels
+from nondet.training.settings import kernels, loss_scale, mixed
 from nondet.training.snapshots import real
 from nondet.training.stack import Seeds, forget_compiled, make_optimizer
 
@@ -126,7 +126,8 @@ def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, 
 
     answers: whether it also answers test examples after them.
     """
-    recipe = replace(problem.recipe, precision=precision)
+    recipe = problem.recipe.computed_in(precision)
+    scale = loss_scale(recipe)
     dtype = getattr(torch, precision)
     forget_compiled(problem)
     with kernels(True, problem.tf32):
@@ -139,13 +140,16 @@ def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, 
         for batch in taken:
             optimizer.zero_grad()
             with given_dropout(batch.uniforms, problem.again):
-                loss, state = _loss(problem, model, _typed(batch.inputs, dtype), batch.labels, state)
-                backward(loss, problem.again)
+                with mixed(recipe, problem.device):
+                    loss, state = _loss(problem, model, _typed(batch.inputs, dtype), batch.labels, state)
+                backward(loss * scale if scale != 1 else loss, problem.again)
+            for p in model.parameters() if scale != 1 else ():
+                p.grad = None if p.grad is None else p.grad / scale
             found = {name: None if p.grad is None else p.grad.detach().clone() for name, p in model.named_parameters()}
             _step(recipe, optimizer)
             losses.append(loss.detach())
             gradients.append({name: None if g is None else g.to_dense() for name, g in found.items()})
-        with torch.no_grad():
+        with torch.no_grad(), mixed(recipe, problem.device):
             model.eval()
             tested = [_answers(problem, model, _typed(x, dtype)) for x in (trial_inputs(problem) if answers else [])]
             outputs = torch.cat(tested) if tested else torch.empty(0)

@@ -21,6 +21,7 @@ from nondet.tasks.task import Recipe, Task
 from nondet.training import loop, sequences
 from nondet.training import track as tracking
 from nondet.training.described import described, without_addresses
+from nondet.training.kernels import door
 from nondet.training.loop import Batch, Trace
 from nondet.training.perturb import has_bit
 from nondet.training.problem import Problem, Seen, Track, build_model, first_line, tried
@@ -81,6 +82,7 @@ def prepare(
         kind=kind,
         track=looked,
         tf32=tf32,
+        door=None if seen.compiled or seen.again else door(device, recipe, tf32),
         **asdict(seen),
     )
     return _with_trial(problem)
@@ -100,7 +102,9 @@ def _with_trial(problem: Problem) -> Problem:
     In float64 if the model can be trained in it, so that another processor gives the same numbers but for the last
     digits. A model that does not repeat its own steps has no such numbers: its control will tell.
     """
-    here = replace(problem, device=torch.device("cpu"), train=_on_cpu(problem.train), test=_on_cpu(problem.test))
+    here = replace(
+        problem, device=torch.device("cpu"), door=None, train=_on_cpu(problem.train), test=_on_cpu(problem.test)
+    )
     run = dict.fromkeys(problem.sources, FIXED_SEED)
     taken = loop.batches(here, run, small=True)
     first = _traced(here, run, taken)

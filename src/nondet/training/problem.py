@@ -21,6 +21,7 @@ from nondet.training.settings import set_compiler
 if TYPE_CHECKING:
     from nondet.data.streamed import Streamed
     from nondet.tasks.augment import Augmentation
+    from nondet.training.kernels.mode import Door
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Problem:
     compiled: whether the model is compiled by torch. state: the attribute in which it keeps count by itself, if any.
     repeats: whether one model trained twice takes the same steps; else nothing can be held against it.
     reached: of each parameter the elements that had a gradient in the trial steps.
+    door: which operations take stacked kernels; None where all take torch's own.
     """
 
     task: Task
@@ -69,6 +71,7 @@ class Problem:
     state: str = ""
     repeats: bool = True
     reached: Mapping[str, Tensor] | None = None
+    door: Door | None = None
 
     @property
     def augment(self) -> tuple[Augmentation | Streamed, ...]:

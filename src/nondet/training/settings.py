@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.utils.deterministic
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+if TYPE_CHECKING:
+    from nondet.tasks.task import Recipe
 
 _blocks: list[ExitStack] = []
 """The `kernels` blocks that are open; what they changed of torch's compiler ends with them."""
@@ -50,6 +53,21 @@ def kernels(deterministic: bool = True, tf32: bool = False) -> Generator[None]:
         cudnn.deterministic, cudnn.benchmark = before[:2]
         for place, precision in zip(places, before[2], strict=True):
             place.fp32_precision = precision
+
+
+def mixed(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
+    """The recipe's mixed precision inside the block, if it has any."""
+    if not recipe.amp:
+        return nullcontext()
+    return torch.autocast(device.type, getattr(torch, recipe.amp), cache_enabled=False)
+
+
+def loss_scale(recipe: Recipe) -> float:
+    """What a loss is multiplied by, and its gradients divided by: those of float16 would vanish below 2^-24.
+
+    A power of two, so that nothing else changes by it; a fixed one, so that no run's steps depend on its past.
+    """
+    return 2.0**13 if recipe.amp == "float16" else 1.0
 
 
 def set_compiler() -> None:

@@ -13,7 +13,7 @@ import copy
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,10 @@ from nondet.training.dropout import backward, given_dropout
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.schedule import lr_factor
+from nondet.training.settings import loss_scale, mixed
+
+if TYPE_CHECKING:
+    from nondet.training.kernels.mode import Door
 
 Seeds = Mapping[str, int]
 
@@ -45,6 +49,7 @@ class Stack:
     failed: for each run the epoch, counted from 1, at which its loss was no longer finite; 0 if it is well.
     averages: "ema.NAME" and "swa.NAME", the running means of weights that the recipe asks for: (R, ...).
     kept: what the outcome takes from epochs before the last, by its name there: (R, ...), on the CPU.
+    door: which operations take stacked kernels; None where all take torch's own. recipe: for its mixed precision.
     """
 
     skeleton: nn.Module
@@ -62,6 +67,8 @@ class Stack:
     kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     own: bool = False
     again: bool = False
+    door: Door | None = None
+    recipe: Recipe | None = None
 
     @property
     def width(self) -> int:
@@ -102,14 +109,23 @@ class Stack:
         if self.width > 1:
 
             def run(weights: Mapping[str, Tensor], *rest: Any) -> Any:
-                return function(lambda *x: functional_call(self.skeleton, dict(weights), x), *rest)
+                return self._met(function, lambda *x: functional_call(self.skeleton, dict(weights), x), *rest)
 
             in_dims = (0,) * (1 + len(stacked)) + (None,) * len(shared)
             return vmap(run, in_dims=in_dims)(self.weights, *stacked, *shared)
         alone = [tree_map(lambda t: t[0], part) for part in stacked]
         with nullcontext() if self.own else _lent(self.skeleton, self.weights):
-            result = function(self.skeleton, *alone, *shared)
+            result = self._met(function, self.skeleton, *alone, *shared)
         return tree_map(lambda part: part[None], result)
+
+    def _met(self, function: Callable[..., Any], *given: Any) -> Any:
+        """The function with its operations met by stacked kernels, where the stack has them."""
+        device = self.updated[next(iter(self.updated))].device
+        with mixed(self.recipe, device) if self.recipe else nullcontext():
+            if self.door is None or self.door.refused:
+                return function(*given)
+            with self.door.open(self.width > 1) as mode:
+                return mode.finished(function(*given))
 
     def step(self, function: Callable[..., Any], *stacked: Any, uniforms: Sequence[Tensor]) -> Any:
         """One optimizer step of every run; function(call, *stacked) returns a run's loss and more, which come back.
@@ -148,7 +164,11 @@ class Stack:
         leaves = dict(self.skeleton.named_parameters()) if self.own else self.trained
         for p in leaves.values():
             p.grad = None
-        backward(losses.sum(), self.again)
+        scale = loss_scale(self.recipe) if self.recipe else 1.0
+        backward(losses.sum() if scale == 1 else losses.sum() * scale, self.again)
+        if scale != 1:
+            for p in leaves.values():
+                p.grad = None if p.grad is None else p.grad / scale
         copies = [(self.updated[name], p) for name, p in leaves.items() if self.updated[name] is not p]
         with torch.no_grad():
             for copied, p in copies:
@@ -207,6 +227,8 @@ def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
         seeds,
         curves={name: curves.clone() for name in filter(None, ("loss", problem.kind.curve))},
         failed=torch.zeros(len(seeds), dtype=torch.int64),
+        door=problem.door,
+        recipe=problem.recipe,
     )
 
 

@@ -36,15 +36,41 @@ def fitting_width(problem: Problem, width: int) -> tuple[int, str]:
     why = problem.alone if width > 1 else ""
     if width > 1 and not why:
         why = _objection(problem, width)
+        if why and _refused(problem, why):
+            why = _objection(problem, width)
     if width > 1 and not why:
+        _compare_widths(problem, width)
         return width, ""
     objection = _objection(problem, 1)
+    if objection and _refused(problem, objection):
+        objection = _objection(problem, 1)
     if objection:
         raise BadInput(
             f"nondet must train the model that it is given, and does not train this one as a plain PyTorch loop does: "
             f"{objection}; take that out of the model or the optimizer"
         )
     return 1, why
+
+
+def _refused(problem: Problem, why: str) -> bool:
+    """Whether stacked kernels were taken, which may be the reason; from now on they are not."""
+    if problem.door is None or problem.door.refused:
+        return False
+    problem.door.refused = why
+    return True
+
+
+def _compare_widths(problem: Problem, width: int) -> None:
+    """Note whether a run's first steps and answers are the same bits in a stack of stacked kernels and alone."""
+    if problem.door is None or problem.door.refused:
+        return
+    run = dict.fromkeys(problem.sources, FIXED_SEED)
+    taken = loop.batches(problem, run)
+    with kernels(True, problem.tf32):
+        traces = [
+            _stack_traces(problem, new_stack(problem, [run] * runs), [taken] * runs, runs)[0] for runs in (1, width)
+        ]
+    problem.door.same = all(trace.same(traces[0][0]) for trace in traces[1])
 
 
 def _objection(problem: Problem, width: int) -> str:
@@ -60,7 +86,12 @@ def _objection(problem: Problem, width: int) -> str:
     try:
         with kernels(True, problem.tf32):
             objection = _unequal_slots(problem, run, width)
-            return objection or (_differs(problem, [run, others][:width]) if problem.repeats else "")
+            if objection or not problem.repeats:
+                return objection
+            here = [run, others][:width]
+            stacked = problem.door is not None and not problem.door.refused
+            exact = replace(problem, door=None)
+            return _differs(exact, here) or (_differs(problem, here, problem.recipe.precision) if stacked else "")
     except (BadInput, OSError):
         raise
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -87,7 +118,7 @@ def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
         look(stack, problem.track, next(iter(evaluation_batches(problem, 2))))
     if problem.repeats:
         plainly = loop.trace(problem, run, taken, precision)
-        difference = _difference(found[0], plainly, getattr(torch, precision), thorough=False)
+        difference = _difference(found[0], plainly, _coarsest(problem), thorough=False)
         if difference:
             return difference
     if alike and apart is None:
@@ -110,17 +141,25 @@ def _first_apart(problem: Problem, stack: Stack, run: Seeds) -> int | None:
     return _slot_apart({**stack.weights, **_evaluated(problem, stack)})
 
 
-def _differs(problem: Problem, runs: Sequence[Seeds]) -> str:
-    """Different runs side by side, each against the plain loop, in the precision that `problem` was named in."""
-    precision = problem.identity["trial"]["precision"]
-    here = replace(problem, recipe=replace(problem.recipe, precision=precision))
+def _coarsest(problem: Problem, precision: str = "") -> torch.dtype:
+    """The type of the coarsest rounding in this precision, or the recipe's; TF32 has float16's step."""
+    recipe = problem.recipe.computed_in(precision or problem.recipe.precision)
+    tf32 = problem.tf32 and problem.device.type == "cuda" and recipe.precision == "float32"
+    return getattr(torch, recipe.amp or ("float16" if tf32 else recipe.precision))
+
+
+def _differs(problem: Problem, runs: Sequence[Seeds], precision: str = "") -> str:
+    """Different runs side by side, each against the plain loop, in a precision or that which `problem` was named in."""
+    exact = not precision
+    precision = precision or problem.identity["trial"]["precision"]
+    here = replace(problem, recipe=problem.recipe.computed_in(precision))
     batches = [loop.batches(here, run, small=True) for run in runs]
     stack = new_stack(here, runs)
     averages.begin(here.recipe, stack)
     found, _ = _stack_traces(here, stack, batches, len(runs))
     for run, taken, mine in zip(runs, batches, found, strict=True):
         theirs = loop.trace(here, run, taken, precision)
-        difference = _difference(mine, theirs, getattr(torch, precision), thorough=True)
+        difference = _difference(mine, theirs, _coarsest(problem, precision), thorough=exact)
         if difference:
             return difference
     return ""

@@ -1,0 +1,36 @@
+"""Stacked kernels for a GPU: one kernel for an operation of all runs of a stack, whose bits are free of the stack."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from nondet.tasks.task import Recipe
+    from nondet.training.kernels.mode import Door
+
+
+def door(device: torch.device, recipe: Recipe, tf32: bool) -> Door | None:
+    """Which operations of a stack of this recipe's take stacked kernels; None where all take torch's own.
+
+    They need Triton, and a GPU whose matrix unit takes TF32 and bfloat16. Double precision is torch's own.
+    """
+    import torch
+
+    if recipe.precision == "float64" or not _here(device):
+        return None
+    from nondet.training.kernels.functions import Precision
+    from nondet.training.kernels.mode import Door
+
+    dtype = getattr(torch, recipe.amp or recipe.precision)
+    return Door(Precision(dtype, "tf32" if tf32 else "tf32x3"))
+
+
+def _here(device: torch.device) -> bool:
+    import torch
+
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
