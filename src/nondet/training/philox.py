@@ -2,7 +2,7 @@
 
 A stream of `nondet.sources` is numpy's Philox4x64-10 (Salmon et al. 2011) from counter 0. Its `random(dtype=float32)`
 takes one 32-bit word for each number, the low half of a 64-bit output before the high one, and keeps the word's upper
-24 bits. So word w of a stream is a function of the stream's key and w alone, which a kernel computes where it is needed.
+24 bits. So word w of a stream follows from the stream's key and w alone, and a kernel computes it where it is needed.
 """
 
 from __future__ import annotations

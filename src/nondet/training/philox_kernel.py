@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportGeneralTypeIssues=false, reportArgumentType=false
 """The kernel of `philox`; importing it needs Triton."""
 
 from __future__ import annotations
