@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from test_stack import same
 from torch import Tensor, nn
 
 from nondet import Recipe, Task
+from nondet.runners.base import Places, TooWide
+from nondet.runners.stack import StackRunner
 from nondet.training import device
 from nondet.training.device import Epochs
 from nondet.training.prepare import prepare
@@ -21,6 +24,7 @@ from nondet.training.settings import kernels
 from nondet.training.snapshots import load_snapshot, save_snapshot
 from nondet.training.stack import Stack, new_stack
 from nondet.training.train import start, train_stack
+from nondet.training.width import fastest
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 CUDA = torch.device("cuda")
@@ -236,3 +240,35 @@ def test_a_wide_stack_of_digits_is_recorded() -> None:
     outcomes = train_stack(p, [seeds(p, number) for number in range(1, 401)])
     assert len(outcomes) == 400
     assert all(outcome.failed is None for outcome in outcomes)
+
+
+@pytest.fixture
+def little_memory() -> Generator[None]:
+    """2 GiB of the device, for the time of a test."""
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(2 * 2**30 / torch.cuda.get_device_properties(CUDA).total_memory)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+    torch.cuda.empty_cache()
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_stack_that_does_not_fit_is_halved() -> None:
+    """Before training and in the middle of it; the narrower stack then trains in the memory that it left."""
+    said: list[str] = []
+    large = lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 500_000), nn.ReLU(), nn.Linear(500_000, 3))  # noqa: E731
+    p = replace(problem(large, CUDA, epochs=1, batch_size=32), width_free=True)
+    runner = StackRunner(p, {}, said.append)
+    with pytest.raises(TooWide):
+        runner.produce([seeds(p, number) for number in range(1, 33)], Places(), lambda epoch: None)
+    assert said == ["A stack of 32 does not fit into the memory of cuda; 16 train together."]
+    width, _ = runner.width(32)
+    assert 1 <= width < 32
+    assert all(o.failed is None for o in runner.produce([seeds(p, 1)] * width, Places(), lambda epoch: None))
+
+
+def test_widths_are_measured_on_the_device() -> None:
+    """Each as it will train, as a graph where that can be."""
+    chosen, sentence = fastest(long("dropout"), 2, 8, seconds=0.05)
+    assert chosen in (2, 4, 8)
+    assert sentence.startswith(f"A stack of {chosen}: ")

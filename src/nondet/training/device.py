@@ -12,6 +12,7 @@ no float32 is rounded, so that a run has other last bits than on a host that giv
 from __future__ import annotations
 
 import gc
+import time
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -120,6 +121,28 @@ class Epochs:
         stack.epoch += 1
         loss = stack.curves["loss"][:, stack.epoch - 1]
         stack.failed[(stack.failed == 0) & ~loss.isfinite()] = stack.epoch
+
+    def seconds_a_step(self, seconds: float) -> float:
+        """How long a step takes, on average over about so many seconds; at a rate of zero, so that no loss grows."""
+        self._begin([[0.0] * len(self.stack.peaks)] * self.steps)
+        self.stack.skeleton.train()
+        if not self.rates:
+            self._set_rates([0.0] * len(self.stack.peaks))
+        self.step(0)
+        self._record()
+        cuda, full = self.problem.device.type == "cuda", max(self.n // self.batch, 1)
+        graph, done = self.graphs.get(self._size(0)), 0
+        begin = time.perf_counter()
+        while done < 2 or time.perf_counter() - begin < seconds:
+            for number in range(min(full, 20 if cuda else 1)):
+                if number == 0:
+                    self.counter.zero_()
+                    self.rngs = dropout_streams(self.seeds, self.stack.epoch)
+                self.step(number) if graph is None else graph.replay()
+                done += 1
+            if cuda:
+                torch.cuda.synchronize()
+        return (time.perf_counter() - begin) / done
 
     def step(self, number: int) -> None:
         """The step that the counter names, which is `number`: only what cannot be on the device looks at that."""

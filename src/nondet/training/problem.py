@@ -50,6 +50,7 @@ class Problem:
     compiled: whether the model is compiled by torch. state: the attribute in which it keeps count by itself, if any.
     repeats: whether one model trained twice takes the same steps; else nothing can be held against it.
     reached: of each parameter the elements that had a gradient in the trial steps.
+    width_free: whether a run has the same bits in a stack of any width.
     """
 
     task: Task
@@ -69,6 +70,7 @@ class Problem:
     state: str = ""
     repeats: bool = True
     reached: Mapping[str, Tensor] | None = None
+    width_free: bool = False
 
     @property
     def augment(self) -> tuple[Augmentation | Streamed, ...]:
