@@ -64,7 +64,7 @@ def run(
     until: str | None = None,
     limit: int | None = None,
     levels: int | None = None,
-    stack: int | None = None,
+    stack: int | str | None = None,
     workers: int | None = None,
     executor: str | Executor | None = None,
     recipe: Mapping[str, object] | None = None,
@@ -88,7 +88,8 @@ def run(
         folder: the study's, new or existing; `studies/NAME` if left out.
         onset: the epochs from which on the sources vary. until, limit: see `nondet run --help`.
         levels: of a crossed design: the seeds of each source that `vary` names.
-        stack: how many runs train together. workers: processes that train side by side. executor: where runs are made.
+        stack: how many runs train together; "auto" measures which width is fastest.
+        workers: processes that train side by side. executor: where runs are made.
         recipe: fields of the recipe to change, such as `{"epochs": 5}`.
         say: is told, in sentences, what a user should know meanwhile; `print`, for example.
 
@@ -279,7 +280,7 @@ def stabilize(
     *,
     cycles: int = 5,
     folder: str | Path | None = None,
-    stack: int | None = None,
+    stack: int | str | None = None,
     workers: int | None = None,
     recipe: Mapping[str, object] | None = None,
     data: str | Path | None = None,

@@ -37,7 +37,7 @@ def run(
     design: str = "conditions",
     levels: int | None = None,
     study: Path | None = None,
-    stack: int | None = None,
+    stack: int | str | None = None,
     set_: Assignments = None,
     data: str | None = None,
     model: str | None = None,
@@ -92,7 +92,8 @@ def run(
     study
         The study's folder, new or existing; `studies/TASK` if left out.
     stack
-        How many runs train together as one program. A study keeps the width it began with.
+        How many runs train together as one program; `auto` measures which width is fastest, for a few seconds. A study
+        keeps the width it began with.
     set_
         A recipe field and its value, such as `--set epochs=5`; repeat it for more. `bit` chooses the weight that the
         bit source changes: first, random, or a parameter's name. For tasks that come with nondet also

@@ -16,7 +16,7 @@ def stabilize(
     runs: int = 20,
     cycles: int = 5,
     study: Path | None = None,
-    stack: int | None = None,
+    stack: int | str | None = None,
     set_: Assignments = None,
     data: str | None = None,
     model: str | None = None,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nondet.errors import BadInput
 from nondet.kinds import Kind, kind_of
 from nondet.study.design import Condition, Crossed
 from nondet.study.provenance import environment_of_machine
@@ -37,6 +38,10 @@ class Places:
 
 class Enough(Exception):
     """What `on_epoch` raises where runs are wanted no further; a runner lets it pass."""
+
+
+class TooWide(BadInput):
+    """What `produce` raises where the memory ends and the same runs can be made in narrower stacks, bit for bit."""
 
 
 class Runner:
@@ -72,6 +77,10 @@ class Runner:
     def width(self, asked: int | None) -> tuple[int, str]:
         """How many runs are made together; and, where that is not as asked, a sentence that says why."""
         return asked or 1, ""
+
+    def fastest(self, most: int) -> tuple[int, str]:
+        """How many runs are made together fastest, at most so many; and a sentence on it, if it is measured."""
+        return self.width(None)
 
     def check(self, conditions: Sequence[Condition], crossed: Crossed | None) -> None:
         """Refuse, by BadInput, a design whose runs cannot be made, before the first is."""

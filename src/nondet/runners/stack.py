@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -11,20 +11,28 @@ import torch
 
 from nondet.data.decode import decoder_version
 from nondet.errors import BadInput, Damaged
-from nondet.runners.base import Enough, OnEpoch, Places, Runner
+from nondet.runners.base import Enough, OnEpoch, Places, Runner, TooWide
 from nondet.study import provenance
 from nondet.study.design import Condition, Crossed
 from nondet.study.spec import Outcome
+from nondet.training import memory
 from nondet.training.problem import Problem, first_line
 from nondet.training.train import train_stack
 from nondet.training.trial import check_bit, fitting_width
+from nondet.training.width import fastest
 
 
 class StackRunner(Runner):
-    """The task that a request asks for, ready to be trained. order: see `Runner`."""
+    """The task that a request asks for, ready to be trained. order: see `Runner`.
 
-    def __init__(self, problem: Problem, order: Mapping[str, Any]) -> None:
-        self.problem, self.order = problem, order
+    say: is told, in sentences, what a user should know of the training; none of them twice.
+    """
+
+    def __init__(
+        self, problem: Problem, order: Mapping[str, Any], say: Callable[[str], None] = lambda sentence: None
+    ) -> None:
+        self.problem, self.order, self._tell = problem, order, say
+        self._said: set[str] = set()
         self.name, self.sources = problem.task.name, problem.sources
         self.labels: np.ndarray = problem.test[1].cpu().numpy()
         self.epochs, self.repeats = problem.recipe.epochs, problem.repeats
@@ -40,8 +48,20 @@ class StackRunner(Runner):
         return dict(self.problem.identity)
 
     def width(self, asked: int | None) -> tuple[int, str]:
-        width, why = fitting_width(self.problem, asked or self.problem.task.stack)
+        width, why = fitting_width(self.problem, asked or self.problem.task.stack, self.say)
         return width, f"The runs are trained one at a time, because they do not stack: {why}." if why else ""
+
+    def fastest(self, most: int) -> tuple[int, str]:
+        width, why = self.width(None)
+        if width == 1:
+            return width, why
+        chosen, sentence = fastest(self.problem, width, most)
+        return (chosen, sentence) if fitting_width(self.problem, chosen) == (chosen, "") else (width, "")
+
+    def say(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._tell(sentence)
 
     def check(self, conditions: Sequence[Condition], crossed: Crossed | None) -> None:
         from_the_start = [c.vary for c in conditions if not c.onset] + ([crossed.vary] if crossed else [])
@@ -65,7 +85,11 @@ class StackRunner(Runner):
         return found
 
     def produce(self, seeds: Sequence[Mapping[str, int]], places: Places, on_epoch: OnEpoch) -> list[Outcome]:
-        """Whatever users' models, data and schedules come to after their trial step is one sentence."""
+        """Whatever users' models, data and schedules come to after their trial step is one sentence.
+
+        TooWide where the memory ends, if the runs can be halved without another bit.
+        """
+        problem, width = self.problem, len(seeds)
         try:
             return train_stack(
                 self.problem,
@@ -76,11 +100,23 @@ class StackRunner(Runner):
                 trunks=places.trunks,
                 trunk_slot=places.trunk_slot,
                 seal=places.seal,
+                say=self.say,
             )
         except (BadInput, Damaged, OSError, Enough):
             raise
         except Exception as error:
-            alone = ", or train one run at a time with <<stack=1>> and a new <<folder>>" if len(seeds) > 1 else ""
-            raise BadInput(
-                f"training fails: {first_line(error)}; mend the task (the runs that are done are kept){alone}"
-            ) from error
+            lack = first_line(error) if memory.ran_out(error) else ""
+            if lack and not (problem.width_free and width > 1):
+                raise BadInput(
+                    f"a stack of {width} must fit into the memory of {problem.device} ({lack}; the runs that are done "
+                    f"are kept); try <<stack={max(width // 2, 1)}>> and a new <<folder>>"
+                ) from error
+            if not lack:
+                alone = ", or train one run at a time with <<stack=1>> and a new <<folder>>" if width > 1 else ""
+                raise BadInput(
+                    f"training fails: {first_line(error)}; mend the task (the runs that are done are kept){alone}"
+                ) from error
+        memory.release()  # not before the error is gone
+        half, sentence = memory.narrower(width, problem.device)
+        self.say(sentence)
+        raise TooWide(f"a stack of {width} must fit into the memory of {problem.device}; try <<stack={half}>>")

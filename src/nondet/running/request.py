@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,13 +97,13 @@ class Request:
         fields = {name: text for name, text in self.assignments.items() if name not in EXAMPLES}
         return (task or self.load()).recipe.set(fields)
 
-    def runner(self) -> StackRunner:
-        """What makes the runs of this task."""
+    def runner(self, say: Callable[[str], None] = lambda sentence: None) -> StackRunner:
+        """What makes the runs of this task. say: is told what a user should know of the training."""
         from nondet.runners.stack import StackRunner
 
         alone = self.given is not None  # which no other process can load
         order = {"runner": f"{__name__}:runner_of", "arguments": {"request": self.as_dict()}}
-        return StackRunner(self.prepare(), {} if alone else order)
+        return StackRunner(self.prepare(), {} if alone else order, say)
 
     def prepare(self) -> Problem:
         """The task with its recipe, ready for training on its device."""

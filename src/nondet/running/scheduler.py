@@ -7,12 +7,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nondet.errors import BadInput
-from nondet.runners.base import Enough, Places, Runner
+from nondet.runners.base import Enough, Places, Runner, TooWide
 from nondet.running.advice import go_on
 from nondet.running.proof import Proof
 from nondet.sources import FIXED_SEED
@@ -39,23 +39,29 @@ def make_missing(
 ) -> None:
     """Make every planned run that is not in the store, and every trunk that is lost, until all are there.
 
-    Runs that another process is making are left to it, and waited for.
+    Runs that another process is making are left to it, and waited for. Stacks that do not fit into the memory are made
+    half as wide from there on, if the runner can do that without another bit.
 
     Args:
         proof: this process's, where it comes back for more.
     """
     watcher, work = watcher or Watcher(), Missing(study)
-    maker = _Maker(study, runner, watcher, proof or Proof())
+    maker = _Maker(study, runner, watcher, proof or Proof(), study.width)
     while not work.done:
         with claims.claiming(study.folder) as take:
-            chosen = work.next_stack(take)
-            if chosen:
-                work.drop(maker.stack(chosen))
-            elif work.trunk_is_due and take(study.trunk_key):
-                maker.trunk()
-            elif not work.done:
-                watcher.on_wait()
-                time.sleep(poll_seconds)
+            chosen = work.next_stack(take, maker.width)
+            try:
+                if chosen:
+                    work.drop(maker.stack(chosen))
+                elif work.trunk_is_due and take(study.trunk_key):
+                    maker.trunk()
+                elif not work.done:
+                    watcher.on_wait()
+                    time.sleep(poll_seconds)
+            except TooWide:
+                if maker.width == 1:
+                    raise
+                maker = replace(maker, width=maker.width // 2)
 
 
 class Missing:
@@ -84,13 +90,16 @@ class Missing:
         """Whether a trunk is lacking that no run of the control will leave any more."""
         return not self.control and bool(self.study.lacking_trunks())
 
-    def next_stack(self, take: Callable[[str], bool]) -> list[RunSpec]:
+    def next_stack(self, take: Callable[[str], bool], width: int | None = None) -> list[RunSpec]:
         """The next runs that are free: one of the control, as long as there are any, and others; none if none is.
+
+        At most `width` of them, the study's if left out.
 
         All of one family: runs with a late onset fork from one trunk, which comes first. The same runs missing give the
         same stack, so that an interrupted command finds its snapshot again.
         """
         planned, lacking = self.study.planned(), self.study.lacking_trunks()
+        width = width or self.study.width
         chosen = self._taken(self.control, take, 1)
         if chosen:
             families = [planned[chosen[0]].family]
@@ -98,7 +107,7 @@ class Missing:
             waiting = {family: keys for family, keys in self.others.items() if keys and family[0] not in lacking}
             families = sorted(waiting, key=lambda family: next(iter(waiting[family].values())))
         for family in families:
-            chosen += self._taken(self.others.get(family, OrderedDict()), take, self.study.width - len(chosen))
+            chosen += self._taken(self.others.get(family, OrderedDict()), take, width - len(chosen))
             if chosen:
                 break
         return [planned[key] for key in chosen]
@@ -129,12 +138,13 @@ class Missing:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes one stack of a study after the other."""
+    """Makes one stack of a study after the other. width: of a stack; the study's, unless that does not fit here."""
 
     study: Study
     runner: Runner
     watcher: Watcher
     proof: Proof
+    width: int
 
     def stack(self, specs: Sequence[RunSpec]) -> Sequence[RunSpec]:
         """Make these runs together and keep them; those of them that were kept.
@@ -144,7 +154,7 @@ class _Maker:
         """
         study = self.study
         specs, beside = self._with_proof(specs)
-        slots, runs = _slots(study, [*specs, *beside]), len(specs)
+        slots, runs = _slots([*specs, *beside], self.width), len(specs)
         onset, deterministic = specs[0].family
         begin = datetime.now(UTC)
         snapshot = _snapshot_path(study, slots)
@@ -175,7 +185,7 @@ class _Maker:
         """
         study = self.study
         trunks, unproved = study.lacking_trunks(), self.proof.needed(study, self.runner.repeats)
-        slots = [study.reference] * study.width
+        slots = [study.reference] * self.width
 
         def stop(epoch: int) -> None:
             self.watcher.on_epoch(0)
@@ -199,9 +209,9 @@ class _Maker:
         if not self.proof.needed(study, self.runner.repeats) or any(spec.key in control for spec in specs):
             return specs, ()
         _, deterministic = specs[0].family
-        if study.width > 1 and deterministic and not _snapshot_path(study, _slots(study, specs)).exists():
-            return specs[: study.width - 1], (study.reference,)
-        slots = [study.reference] * study.width
+        if self.width > 1 and deterministic and not _snapshot_path(study, _slots(specs, self.width)).exists():
+            return specs[: self.width - 1], (study.reference,)
+        slots = [study.reference] * self.width
         self.watcher.on_epoch(0)
         places = Places(seal=_seal(study, slots), folder=study.folder)
         self._prove(self.runner.produce([spec.seeds for spec in slots], places, lambda epoch: None)[0], [])
@@ -217,9 +227,9 @@ class _Maker:
             raise
 
 
-def _slots(study: Study, specs: Sequence[RunSpec]) -> list[RunSpec]:
+def _slots(specs: Sequence[RunSpec], width: int) -> list[RunSpec]:
     """A full stack: these runs, then copies of the first; rotated, so that the control's runs take different slots."""
-    padded = [*specs, *[specs[0]] * (study.width - len(specs))]
+    padded = [*specs, *[specs[0]] * (width - len(specs))]
     shift = specs[0].repeat % len(padded)
     return padded[len(padded) - shift :] + padded[: len(padded) - shift]
 

@@ -21,7 +21,7 @@ from nondet.running.progress import Watch
 from nondet.running.proof import Proof, Unproved
 from nondet.running.request import Request
 from nondet.study import record as studies
-from nondet.study.design import past_words
+from nondet.study.design import Condition, Crossed, past_words
 from nondet.study.provenance import set_up_process
 from nondet.study.repair import set_damaged_aside
 from nondet.study.spec import same_task
@@ -42,7 +42,7 @@ def train(
     levels: int | None = None,
     until: str | None = None,
     limit: int | None = None,
-    stack: int | None = None,
+    stack: int | str | None = None,
     workers: int | None = None,
     executor: str | Executor | None = None,
     say: Callable[[str], None] = print,
@@ -58,12 +58,14 @@ def train(
     """
     asked = Asked(runs, vary, onsets, levels, until, limit)
     asked.check()
-    for name, number in (("stack", stack), ("workers", workers)):
+    if isinstance(stack, str) and stack != "auto":
+        raise BadInput(f"stack must be a whole number of at least 1, or auto (got {stack!r}); try <<stack=auto>>")
+    for name, number in (("stack", None if stack == "auto" else stack), ("workers", workers)):
         if number is not None and number < 1:
             raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the usual one")
     set_up_process()
     opened: Study | None = None
-    runner = request.runner() if isinstance(request, Request) else request
+    runner = request.runner(say) if isinstance(request, Request) else request
     before, proof = studies.saved(folder), Proof()
     try:
         with stopping.unwinding():
@@ -123,12 +125,22 @@ def _of_script(script: Script, folder: Path, say: Callable[[str], None]) -> Runn
     return scripts.first(script, folder, say)
 
 
+def _width(
+    runner: Runner, folder: Path, stack: int | str | None, wanted: Sequence[Condition], crossing: Crossed | None
+) -> tuple[int, str]:
+    """How many runs train together, and what is to be said of it; a study keeps its own width."""
+    own = studies.width_of(folder)
+    if stack == "auto" and own is None:
+        return runner.fastest(crossing.runs if crossing else sum(c.runs for c in wanted))
+    return runner.width(own if isinstance(stack, str) else stack or own)
+
+
 def _rounds(
     request: Request | Script,
     runner: Runner,
     folder: Path,
     asked: Asked,
-    stack: int | None,
+    stack: int | str | None,
     say: Callable[[str], None],
     measure: until_rule.Measure,
 ) -> Iterator[Study]:
@@ -136,7 +148,7 @@ def _rounds(
     rule, wanted, crossing = asked.rule(runner.kind), asked.conditions(runner), asked.crossed(runner)
     if past := past_words(wanted):
         say(past)
-    width, why = runner.width(stack or studies.width_of(folder))
+    width, why = _width(runner, folder, stack, wanted, crossing)
     if why:
         say(why)
     if runner.resumes and any(c.onset for c in wanted):

@@ -64,8 +64,8 @@ def padded_images(inputs: Tensor, padding: int, fill: Sequence[float] = ()) -> T
     """Images (m, C, H, W) with `padding` pixels of the fill's value on every side: (m, C, H + 2p, W + 2p)."""
     padded = F.pad(inputs, (padding,) * 4)
     if fill and padding:
-        value = torch.tensor(fill, dtype=inputs.dtype, device=inputs.device)[:, None, None]  # (C, 1, 1)
-        padded = value.expand_as(padded).clone()
+        values = [torch.full((), value, dtype=inputs.dtype, device=inputs.device) for value in fill]  # without a wait
+        padded = torch.stack(values)[:, None, None].expand_as(padded).clone()  # (m, C, H, W)
         padded[:, :, padding:-padding, padding:-padding] = inputs
     return padded
 

@@ -121,18 +121,30 @@ def augmented(problem: Problem, index: np.ndarray, draws: Sequence[np.ndarray]) 
     """Training inputs (m, ...) by index (m,), augmented as the draws of each, (m, k) for each augmentation, say."""
     if not isinstance(problem.train[0], Tensor):
         return placed(problem, problem.train[0].batch(index, draws[0]))
-    inputs = problem.train[0][torch.from_numpy(index).to(problem.device)]
+    place, *drawn = (torch.from_numpy(array).to(problem.device) for array in (index, *draws))
+    return changed_inputs(problem, problem.train[0], place, drawn)
+
+
+def changed_inputs(problem: Problem, inputs: Tensor, index: Tensor, draws: Sequence[Tensor]) -> Tensor:
+    """What `augmented` gives of inputs that are a tensor, from an index and draws on their device."""
+    inputs = inputs[index]
     for augmentation, drawn in zip(problem.task.augment, draws, strict=True):
-        inputs = augmentation.apply(inputs, torch.from_numpy(drawn).to(problem.device))
+        inputs = augmentation.apply(inputs, drawn)
     return inputs
 
 
 def labelled(problem: Problem, index: np.ndarray, draws: Sequence[np.ndarray]) -> Tensor:
     """Training labels (m, ...) by index (m,), changed by those augmentations that change labels."""
-    labels = problem.train[1][torch.from_numpy(index).to(problem.device)]
+    place, *drawn = (torch.from_numpy(array).to(problem.device) for array in (index, *draws))
+    return changed_labels(problem, place, drawn)
+
+
+def changed_labels(problem: Problem, index: Tensor, draws: Sequence[Tensor]) -> Tensor:
+    """What `labelled` gives, from an index and draws on the labels' device."""
+    labels = problem.train[1][index]
     for augmentation, drawn in zip(problem.task.augment, draws, strict=False):
         change: Any = getattr(augmentation, "label", None)
-        labels = labels if change is None else change(labels, torch.from_numpy(drawn).to(problem.device))
+        labels = labels if change is None else change(labels, drawn)
     return labels
 
 
@@ -174,10 +186,14 @@ def part_of_test(problem: Problem, start: int, n: int) -> Tensor:
 
 @torch.no_grad()
 def evaluate(problem: Problem, stack: Stack, first: int | None = None) -> Tensor:
-    """Every run's logits on the test set (or on its first examples): (R, n, c), on the CPU."""
-    stack.skeleton.eval()
+    """Every run's logits on the test set (or on its first examples): (R, n, c), on the CPU.
 
-    return torch.cat([answers(stack, x).cpu() for x in evaluation_batches(problem, first)], dim=1)
+    The host waits for the device once, at the end; of streamed inputs, which are many, after each batch.
+    """
+    stack.skeleton.eval()
+    at_once = isinstance(problem.test[0], Tensor)
+    parts = (answers(stack, x) for x in evaluation_batches(problem, first))
+    return torch.cat([part if at_once else part.cpu() for part in parts], dim=1).cpu()
 
 
 def answers(stack: Stack, inputs: Tensor) -> Tensor:

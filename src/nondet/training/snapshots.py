@@ -136,8 +136,9 @@ def restore_optimizer(
     """
     for i, group in groups.items():
         optimizer.param_groups[i].update(group)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = [(p, group) for group in optimizer.param_groups for p in group["params"]]
     for i, remembered in state.items():
-        p = parameters[i]
-        moved = {k: v.to(p.device) if isinstance(v, Tensor) and k != "step" else v for k, v in remembered.items()}
+        p, group = parameters[i]
+        stays = () if group.get("capturable") or group.get("fused") else ("step",)  # counted on the host
+        moved = {k: v.to(p.device) if isinstance(v, Tensor) and k not in stays else v for k, v in remembered.items()}
         optimizer.state[p] = moved

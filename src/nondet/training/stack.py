@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_map
 
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
-from nondet.tasks.task import Recipe, optimizer_class
+from nondet.tasks.task import Recipe, optimizer_class, optimizer_options
 from nondet.training import snapshots
 from nondet.training.dropout import backward, given_dropout
 from nondet.training.perturb import change_bit
@@ -312,7 +312,8 @@ def make_optimizer(
     groups = [(weights, recipe.lr), (vectors, recipe.lr * recipe.bias_lr)]
     chosen: Any = optimizer_class(recipe.optimizer)
     try:
-        optimizer = chosen([{"params": p, "lr": lr} for p, lr in groups if p], lr=recipe.lr, **recipe.options)
+        options = {**recipe.options, **_device_options(recipe, list(trained.values()))}
+        optimizer = chosen([{"params": p, "lr": lr} for p, lr in groups if p], lr=recipe.lr, **options)
     except OSError:
         raise
     except Exception as error:  # whatever a class that others wrote makes of these options
@@ -320,7 +321,32 @@ def make_optimizer(
             f"{chosen.__name__} refuses these parameters or options: {first_line(error)}; "
             "change them with <<recipe>>, or choose SGD, Adam or AdamW"
         ) from error
+    if options.get("fused"):
+        optimizer.register_step_pre_hook(_sparse_apart)
+    optimizer._warned_capturable_if_run_uncaptured = True  # that it runs outside graphs as well
     return optimizer, [lr for p, lr in groups if p]
+
+
+def _device_options(recipe: Recipe, parameters: Sequence[Tensor]) -> dict[str, bool]:
+    """Of parameters on a CUDA device, what lets an optimizer read its rate and count its steps there too.
+
+    SGD is then one kernel, which computes in double precision and rounds once: its last bits are not those of SGD's
+    other kernels. What the recipe says itself holds.
+    """
+    if not all(p.is_cuda for p in parameters):
+        return {}
+    chosen, given = optimizer_class(recipe.optimizer), recipe.options
+    if chosen is torch.optim.SGD:
+        free = not {"fused", "foreach", "differentiable"} & given.keys()
+        return {"fused": True} if free and all(p.is_floating_point() for p in parameters) else {}
+    return {"capturable": True} if "capturable" in optimizer_options(chosen) and "capturable" not in given else {}
+
+
+def _sparse_apart(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Have SGD step as usual from sparse gradients, which its one kernel does not take."""
+    for group in optimizer.param_groups:
+        if any(p.grad is not None and p.grad.is_sparse for p in group["params"]):
+            group["fused"] = False
 
 
 def set_rate(stack: Stack, recipe: Recipe, epoch: float) -> None:

@@ -17,7 +17,7 @@ from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
 from nondet.study.spec import WEIGHTS_LIMIT, Outcome
 from nondet.study.states import NAMELESS, Seal
-from nondet.training import averages, snapshots
+from nondet.training import averages, device, snapshots
 from nondet.training import examples as classify
 from nondet.training import sequences as text
 from nondet.training import track as tracking
@@ -38,6 +38,7 @@ def train_stack(
     trunks: Mapping[int, Path] | None = None,
     trunk_slot: int = 0,
     seal: Seal = NAMELESS,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> list[Outcome]:
     """Train one run for each entry of seeds (source -> seed), all together, and return their outcomes in that order.
 
@@ -46,6 +47,7 @@ def train_stack(
     fork: a trunk's file; every run starts from it, and its seeds count from there on.
     trunks: epoch -> file: where to keep the state of the run in `trunk_slot` after that epoch, as a trunk of others.
     seal: what names these runs and trunks, in the files of snapshots and trunks: only what has the same is loaded.
+    say: is told in a sentence what a user should know of the training.
     """
     if problem.state:  # a count that no snapshot holds: an interrupted stack begins anew
         snapshot = None
@@ -58,17 +60,21 @@ def train_stack(
             stack.restore(state)
         on_epoch(stack.epoch)
         last = time.monotonic()
-        while stack.epoch < problem.recipe.epochs and not bool((stack.failed > 0).all()):
-            feed(problem).train_epoch(problem, stack, seeds)
-            _after_epoch(problem, stack)
-            if stack.epoch in wanted:
-                save_trunk(stack, trunk_slot, wanted.pop(stack.epoch), seal.of_trunk(stack.epoch))
-            on_epoch(stack.epoch)
-            if snapshot is not None and time.monotonic() - last > snapshot_seconds:
-                begin = time.monotonic()
-                snapshots.save_snapshot(snapshot, stack.state, seal.of_snapshot() | {"epoch": stack.epoch})
-                last = time.monotonic()
-                snapshot_seconds = max(snapshot_seconds, 50 * (last - begin))  # large states, more seldom
+        with device.training(problem, stack, seeds, say) as on_device:
+            while stack.epoch < problem.recipe.epochs and not bool((stack.failed > 0).all()):
+                if on_device is None:
+                    feed(problem).train_epoch(problem, stack, seeds)
+                else:
+                    on_device()
+                _after_epoch(problem, stack)
+                if stack.epoch in wanted:
+                    save_trunk(stack, trunk_slot, wanted.pop(stack.epoch), seal.of_trunk(stack.epoch))
+                on_epoch(stack.epoch)
+                if snapshot is not None and time.monotonic() - last > snapshot_seconds:
+                    begin = time.monotonic()
+                    snapshots.save_snapshot(snapshot, stack.state, seal.of_snapshot() | {"epoch": stack.epoch})
+                    last = time.monotonic()
+                    snapshot_seconds = max(snapshot_seconds, 50 * (last - begin))  # large states, more seldom
         for epoch, path in wanted.items():
             if epoch > stack.epoch:  # all runs failed before: so did the trunk, and whatever forks from it
                 save_trunk(stack, trunk_slot, path, seal.of_trunk(epoch))

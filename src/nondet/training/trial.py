@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from textwrap import shorten
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
 from nondet.tasks.task import Recipe, optimizer_class
-from nondet.training import averages, loop
+from nondet.training import averages, loop, memory
 from nondet.training import examples as classify
 from nondet.training import sequences as text
 from nondet.training.examples import evaluation_batches
@@ -28,16 +28,24 @@ MORE_STEPS, MORE_EXAMPLES = 16, 256
 """Steps, and examples of a run in them, in which all slots are compared: some rounding shows at some values only."""
 
 
-def fitting_width(problem: Problem, width: int) -> tuple[int, str]:
+def fitting_width(problem: Problem, width: int, say: Callable[[str], None] = lambda _: None) -> tuple[int, str]:
     """How many runs train together: `width`, or 1 with the reason why this task cannot be trained in stacks.
+
+    A width that does not fit into the memory is halved, and `say` is told.
 
     BadInput if it cannot be trained as its users mean it, one at a time either.
     """
     why = problem.alone if width > 1 else ""
-    if width > 1 and not why:
-        why = _objection(problem, width)
-        if why and _refused(problem, why):
-            why = _objection(problem, width)
+    while width > 1 and not why:
+        objection = _unless_too_wide(problem, width)
+        if objection and _refused(problem, objection):
+            objection = _unless_too_wide(problem, width)
+        if objection is not None:
+            why = objection
+            break
+        memory.release()
+        width, sentence = memory.narrower(width, problem.device)
+        say(sentence)
     if width > 1 and not why:
         _compare_widths(problem, width)
         return width, ""
@@ -73,6 +81,18 @@ def _compare_widths(problem: Problem, width: int) -> None:
     problem.door.same = all(trace.same(traces[0][0]) for trace in traces[1])
 
 
+class _TooWide(BadInput):
+    """A stack of this width does not fit into the memory."""
+
+
+def _unless_too_wide(problem: Problem, width: int) -> str | None:
+    """`_objection`; None if such a stack does not fit into the memory."""
+    try:
+        return _objection(problem, width)
+    except _TooWide:
+        return None
+
+
 def _objection(problem: Problem, width: int) -> str:
     """Why a stack of this width would train something else than a plain loop over one model; empty if it does not.
 
@@ -94,12 +114,12 @@ def _objection(problem: Problem, width: int) -> str:
             return _differs(exact, here) or (_differs(problem, here, problem.recipe.precision) if stacked else "")
     except (BadInput, OSError):
         raise
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise BadInput(
-            f"a stack of {width} must fit into the memory of {problem.device} ({first_line(error)}); "
-            f"try <<stack={max(width // 2, 1)}>>, or <<recipe=batch_size={max(problem.recipe.batch_size // 2, 1)}>>"
-        ) from error
     except Exception as error:  # whatever a model and an optimizer that others wrote come to
+        if memory.ran_out(error):
+            raise _TooWide(
+                f"a stack of {width} must fit into the memory of {problem.device} ({first_line(error)}); "
+                f"try <<recipe=batch_size={max(problem.recipe.batch_size // 2, 1)}>>"
+            ) from error
         reason = shorten(first_line(error), 140, placeholder=" ...")
         return f"vmap cannot run it ({reason})" if width > 1 else reason
 
@@ -177,7 +197,7 @@ def _stack_traces(
     gradients: list[dict[str, Tensor | None]] = []
     state: Any = None
     for step in zip(*batches, strict=True):
-        loss, left, state = _stack_step(problem, stack, step, state)
+        loss, left, state = stack_step(problem, stack, step, state)
         apart = _slot_apart({"loss": loss, **left}) if apart is None else apart
         losses.append(loss.detach())
         gradients.append({name: None if g is None else g[:first].clone() for name, g in left.items()})
@@ -200,7 +220,7 @@ def _stack_traces(
     return traces, apart
 
 
-def _stack_step(
+def stack_step(
     problem: Problem, stack: Stack, step: Sequence[loop.Batch], state: Any
 ) -> tuple[Tensor, dict[str, Tensor | None], Any]:
     """One step of a stack, a mini-batch for each run: the losses (R,), the gradients, and a language model's state."""

@@ -1,0 +1,33 @@
+"""Where the memory of a device ends."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+
+SHARE = 0.9
+"""The share of a device's memory that a stack may take where its width is to be chosen."""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether this says that there is no memory left: torch says it by several kinds of error."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    said = str(error)
+    words = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(word in said for word in words)
+
+
+def release() -> None:
+    """Give back what nothing holds any more. The error that told of the lack must be gone: its frames hold tensors."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def narrower(width: int, device: torch.device) -> tuple[int, str]:
+    """Half of a width that does not fit, and a sentence that says so."""
+    half = max(width // 2, 1)
+    together = f"{half} train together" if half > 1 else "the runs are trained one at a time"
+    return half, f"A stack of {width} does not fit into the memory of {device}; {together}."

@@ -1,0 +1,121 @@
+"""How many runs of a task train together fastest: measured."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nondet.sources import FIXED_SEED
+from nondet.training import averages, loop, memory
+from nondet.training.device import Epochs
+from nondet.training.problem import Problem
+from nondet.training.settings import kernels
+from nondet.training.stack import new_stack
+from nondet.training.trial import stack_step
+
+SECONDS = 1.0
+"""How long the steps of one width are measured."""
+
+GAIN = 1.05
+"""A stack of twice the width must train so many times as fast, or it is not worth its memory."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """seconds: of a step of one model, in a stack of this width; None where it does not fit into the memory."""
+
+    width: int
+    seconds: float | None
+
+    def __str__(self) -> str:
+        if self.seconds is None:
+            return "out of memory"
+        return f"{1000 * self.seconds:.2g}" if self.seconds < 0.01 else f"{1000 * self.seconds:.0f}"
+
+
+def fastest(problem: Problem, width: int, most: int, seconds: float = SECONDS) -> tuple[int, str]:
+    """The width whose models train fastest, from this one on by doubling, and a sentence that says so.
+
+    It goes no further than `most`, the memory, or widths that gain something. A width that does not fit is halved.
+    """
+    found: list[Measured] = []
+    width = min(width, most)
+    while True:
+        _taken(problem)
+        found.append(Measured(width, _seconds(problem, width, seconds)))
+        room = _room(problem, _taken(problem))
+        memory.release()
+        here, fitting = found[-1].seconds, [m for m in found if m.seconds is not None]
+        if here is None:
+            if fitting or width == 1:
+                break
+            width //= 2
+            continue
+        before = fitting[-2].seconds if len(fitting) > 1 else None
+        no_gain = before is not None and here * GAIN > before
+        if no_gain or width >= most or any(m.seconds is None for m in found):
+            break
+        if not room:
+            found.append(Measured(min(2 * width, most), None))
+            break
+        width = min(2 * width, most)
+    return _chosen(found)
+
+
+def _chosen(found: list[Measured]) -> tuple[int, str]:
+    best = min((m for m in found if m.seconds is not None), key=lambda m: m.seconds or 0, default=found[-1])
+    for m in found:  # the narrowest of those that are as fast
+        if m.seconds is not None and best.seconds is not None and m.width < best.width:
+            best = m if m.seconds <= best.seconds * GAIN else best
+    others = ", ".join(f"{m.width}: {m}" for m in found if m is not best)
+    speed = "out of memory" if best.seconds is None else f"{best} ms a model-step"
+    return best.width, f"A stack of {best.width}: {speed}" + (f" ({others})." if others else ".")
+
+
+def _seconds(problem: Problem, width: int, seconds: float) -> float | None:
+    """The seconds of a step of one model; None if the memory ends."""
+    try:
+        return _step_seconds(problem, width, seconds) / width
+    except Exception as error:
+        if not memory.ran_out(error):
+            raise
+    return None
+
+
+def _step_seconds(problem: Problem, width: int, seconds: float) -> float:
+    runs = [dict.fromkeys(problem.sources, FIXED_SEED)] * width
+    with kernels(True, problem.tf32):
+        stack = new_stack(problem, runs)
+        averages.begin(problem.recipe, stack)
+        if isinstance(problem.train[0], Tensor) and not problem.recipe.bptt:
+            return Epochs(problem, stack, runs).seconds_a_step(seconds)
+        batch = loop.batches(problem, runs[0])[0]
+        begin, steps = time.perf_counter(), 0
+        while steps < 2 or time.perf_counter() - begin < seconds:  # the first does not count
+            stack_step(problem, stack, [batch] * width, None)
+            if problem.device.type == "cuda":
+                torch.cuda.synchronize()
+            begin = begin if steps else time.perf_counter()
+            steps += 1
+        return (time.perf_counter() - begin) / (steps - 1)
+
+
+def _taken(problem: Problem) -> int:
+    """The most bytes of the device that this process has held since it asked last."""
+    if problem.device.type != "cuda":
+        return 0
+    most = torch.cuda.max_memory_reserved(problem.device)
+    torch.cuda.reset_peak_memory_stats(problem.device)
+    return most
+
+
+def _room(problem: Problem, most: int) -> bool:
+    """Whether a stack of twice the width seems to fit, from what this one took at most."""
+    if problem.device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(problem.device)
+    there = free + torch.cuda.memory_reserved(problem.device)
+    return 2 * most <= memory.SHARE * there
