@@ -114,6 +114,5 @@ class StackRunner(Runner):
                     f"training fails: {first_line(error)}; mend the task (the runs that are done are kept){alone}"
                 ) from error
         memory.release()  # not before the error is gone
-        half, sentence = memory.narrower(width, problem.device)
-        self.say(sentence)
-        raise TooWide(f"a stack of {width} must fit into the memory of {problem.device}; try <<stack={half}>>")
+        self.say(memory.narrower(width, width // 2, problem.device))
+        raise TooWide(f"a stack of {width} must fit into the memory of {problem.device}; try <<stack={width // 2}>>")

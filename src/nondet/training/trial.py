@@ -31,19 +31,30 @@ MORE_STEPS, MORE_EXAMPLES = 16, 256
 def fitting_width(problem: Problem, width: int, say: Callable[[str], None] = lambda _: None) -> tuple[int, str]:
     """How many runs train together: `width`, or 1 with the reason why this task cannot be trained in stacks.
 
-    A width that does not fit into the memory is halved, and `say` is told.
+    A width that does not fit into the memory is halved until one does, and `say` is told.
 
     BadInput if it cannot be trained as its users mean it, one at a time either.
     """
+    asked, found = width, None
+    while found is None:
+        try:
+            found = _stackable_width(problem, width)
+        except _TooWide:
+            if width == 1:
+                raise
+        if found is None:
+            memory.release()  # not before the error is gone
+            width //= 2
+    if width < asked and not found[1]:
+        say(memory.narrower(asked, width, problem.device))
+    return found
+
+
+def _stackable_width(problem: Problem, width: int) -> tuple[int, str]:
+    """`width`, or 1 with the reason why not. _TooWide if it does not fit into the memory."""
     why = problem.alone if width > 1 else ""
-    while width > 1 and not why:
-        objection = _unless_too_wide(problem, width)
-        if objection is not None:
-            why = objection
-            break
-        memory.release()
-        width, sentence = memory.narrower(width, problem.device)
-        say(sentence)
+    if width > 1 and not why:
+        why = _objection(problem, width)
     if width > 1 and not why:
         return width, ""
     objection = _objection(problem, 1)
@@ -57,14 +68,6 @@ def fitting_width(problem: Problem, width: int, say: Callable[[str], None] = lam
 
 class _TooWide(BadInput):
     """A stack of this width does not fit into the memory."""
-
-
-def _unless_too_wide(problem: Problem, width: int) -> str | None:
-    """`_objection`; None if such a stack does not fit into the memory."""
-    try:
-        return _objection(problem, width)
-    except _TooWide:
-        return None
 
 
 def _objection(problem: Problem, width: int) -> str:
