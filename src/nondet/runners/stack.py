@@ -106,7 +106,8 @@ class StackRunner(Runner):
             raise
         except Exception as error:
             lack = first_line(error) if memory.ran_out(error) else ""
-            if lack and not (problem.width_free and width > 1):
+            free = problem.width_free or (problem.door is not None and problem.door.width_free)
+            if lack and not (free and width > 1):
                 raise BadInput(
                     f"a stack of {width} must fit into the memory of {problem.device} ({lack}; the runs that are done "
                     f"are kept); try <<stack={max(width // 2, 1)}>> and a new <<folder>>"
@@ -117,6 +118,5 @@ class StackRunner(Runner):
                     f"training fails: {first_line(error)}; mend the task (the runs that are done are kept){alone}"
                 ) from error
         memory.release()  # not before the error is gone
-        half, sentence = memory.narrower(width, problem.device)
-        self.say(sentence)
-        raise TooWide(f"a stack of {width} must fit into the memory of {problem.device}; try <<stack={half}>>")
+        self.say(memory.narrower(width, width // 2, problem.device))
+        raise TooWide(f"a stack of {width} must fit into the memory of {problem.device}; try <<stack={width // 2}>>")

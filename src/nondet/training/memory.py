@@ -26,8 +26,7 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def narrower(width: int, device: torch.device) -> tuple[int, str]:
-    """Half of a width that does not fit, and a sentence that says so."""
-    half = max(width // 2, 1)
-    together = f"{half} train together" if half > 1 else "the runs are trained one at a time"
-    return half, f"A stack of {width} does not fit into the memory of {device}; {together}."
+def narrower(asked: int, width: int, device: torch.device) -> str:
+    """What is said of a stack that does not fit, and of the width that is taken in its place."""
+    together = f"{width} train together" if width > 1 else "the runs are trained one at a time"
+    return f"A stack of {asked} does not fit into the memory of {device}; {together}."

@@ -31,23 +31,33 @@ MORE_STEPS, MORE_EXAMPLES = 16, 256
 def fitting_width(problem: Problem, width: int, say: Callable[[str], None] = lambda _: None) -> tuple[int, str]:
     """How many runs train together: `width`, or 1 with the reason why this task cannot be trained in stacks.
 
-    A width that does not fit into the memory is halved, and `say` is told.
+    A width that does not fit into the memory is halved until one does, and `say` is told.
 
     BadInput if it cannot be trained as its users mean it, one at a time either.
     """
+    asked, found = width, None
+    while found is None:
+        try:
+            found = _stackable_width(problem, width)
+        except _TooWide:
+            if width == 1:
+                raise
+        if found is None:
+            memory.release()  # not before the error is gone
+            width //= 2
+    if width < asked and not found[1]:
+        say(memory.narrower(asked, width, problem.device))
+    return found
+
+
+def _stackable_width(problem: Problem, width: int) -> tuple[int, str]:
+    """`width`, or 1 with the reason why not. _TooWide if it does not fit into the memory."""
     why = problem.alone if width > 1 else ""
-    while width > 1 and not why:
-        objection = _unless_too_wide(problem, width)
-        if objection and _refused(problem, objection):
-            objection = _unless_too_wide(problem, width)
-        if objection is not None:
-            why = objection
-            break
-        memory.release()
-        width, sentence = memory.narrower(width, problem.device)
-        say(sentence)
     if width > 1 and not why:
-        _compare_widths(problem, width)
+        why = _objection(problem, width)
+        if why and _refused(problem, why):
+            why = _objection(problem, width)
+    if width > 1 and not why:
         return width, ""
     objection = _objection(problem, 1)
     if objection and _refused(problem, objection):
@@ -70,27 +80,18 @@ def _refused(problem: Problem, why: str) -> bool:
 
 def _compare_widths(problem: Problem, width: int) -> None:
     """Note whether a run's first steps and answers are the same bits in a stack of stacked kernels and alone."""
-    if problem.door is None or problem.door.refused:
+    if problem.door is None or problem.door.refused or problem.alone:
         return
     run = dict.fromkeys(problem.sources, FIXED_SEED)
     taken = loop.batches(problem, run)
-    with kernels(True, problem.tf32):
-        traces = [
-            _stack_traces(problem, new_stack(problem, [run] * runs), [taken] * runs, runs)[0] for runs in (1, width)
-        ]
-    problem.door.same = all(trace.same(traces[0][0]) for trace in traces[1])
+    (alone,), others = (
+        _stack_traces(problem, new_stack(problem, [run] * runs), [taken] * runs, runs)[0] for runs in (1, max(width, 2))
+    )
+    problem.door.same = all(alone.same(other) for other in others)
 
 
 class _TooWide(BadInput):
     """A stack of this width does not fit into the memory."""
-
-
-def _unless_too_wide(problem: Problem, width: int) -> str | None:
-    """`_objection`; None if such a stack does not fit into the memory."""
-    try:
-        return _objection(problem, width)
-    except _TooWide:
-        return None
 
 
 def _objection(problem: Problem, width: int) -> str:
@@ -111,7 +112,11 @@ def _objection(problem: Problem, width: int) -> str:
             here = [run, others][:width]
             stacked = problem.door is not None and not problem.door.refused
             exact = replace(problem, door=None)
-            return _differs(exact, here) or (_differs(problem, here, problem.recipe.precision) if stacked else "")
+            objection = _differs(exact, here)
+            if stacked and not objection:
+                objection = _differs(problem, here, problem.recipe.precision)
+                _compare_widths(problem, width)
+            return objection
     except (BadInput, OSError):
         raise
     except Exception as error:  # whatever a model and an optimizer that others wrote come to
