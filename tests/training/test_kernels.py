@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from problems import problem, seeds
+from test_stack import same
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from nondet.models.resnet import ResNet
+from nondet.training.problem import Problem
+from nondet.training.train import train_stack
+from nondet.training.trial import fitting_width
 
 pytest.importorskip("triton")
 
@@ -363,3 +370,43 @@ def test_double_precision_is_torchs_own() -> None:
     found, door = meeting(conv, x := drawn(2, 3, 6, 6).double())
     assert torch.equal(found, conv(x))
     assert set(door.stock) == {"conv2d"}
+
+
+def small(**recipe: object) -> Problem:
+    """A small network whose operations all take stacked kernels."""
+    model = lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.BatchNorm2d(2), nn.ReLU(), *HEAD())  # noqa: E731
+    p = problem(model, epochs=1, **recipe)
+    return replace(p, door=Door(Precision(getattr(torch, p.recipe.amp or "float32"), "ieee")))
+
+
+HEAD = lambda: (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))  # noqa: E731
+
+
+@pytest.mark.parametrize("amp", ["", "bfloat16", "float16"])
+def test_a_stack_trains_with_them(amp: str) -> None:
+    """A trial finds them sound and free of the width; then runs are the same bits alone, in a stack, in any slot."""
+    p = small(amp=amp)
+    assert fitting_width(p, 2) == (2, "")
+    assert p.door is not None
+    assert not p.door.refused
+    assert p.door.width_free
+    assert p.door.as_dict()["products"] == (amp or "ieee")
+    two = train_stack(p, [seeds(p, 1), seeds(p, 2)])
+    assert same(two[1], train_stack(p, [seeds(p, 2)])[0])
+    plain = train_stack(replace(p, door=None), [seeds(p, 1), seeds(p, 2)])
+    for mine, theirs in zip(two, plain, strict=True):
+        assert mine.arrays["outputs"].dtype == np.float32
+        bound = 0.3 if amp else 1e-4
+        assert np.allclose(mine.arrays["outputs"], theirs.arrays["outputs"], atol=bound)
+
+
+def test_what_they_would_train_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a stacked kernel is wrong, the trial says so, and torch's own are taken."""
+    monkeypatch.setattr(stacked, "means", lambda x: x.mean((3, 4)) * 1.1)
+    p = small()
+    assert fitting_width(p, 2) == (2, "")
+    assert p.door is not None
+    assert "loss at step" in p.door.refused or "gradient" in p.door.refused
+    assert p.door.as_dict() == {}
+    two = train_stack(p, [seeds(p, 1), seeds(p, 2)])
+    assert same(two[0], train_stack(replace(p, door=None), [seeds(p, 1), seeds(p, 2)])[0])
