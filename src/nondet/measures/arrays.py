@@ -159,12 +159,12 @@ def cells(outputs: NDArray[Any]) -> list[Cell]:
     ]
 
 
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Yield `work(item)` in the order of the items, worked out on all cores that this process may use.
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> Iterator[Result]:
+    """Yield `work(item)` in the order of the items, by so many threads, or on all cores that this process may use.
 
     What is yielded does not depend on the number of threads. At most two results for each thread wait to be taken.
     """
-    threads = min(available_cores(), len(items))
+    threads = min(threads or available_cores(), len(items))
     if threads < 2:
         yield from map(work, items)
         return

@@ -1,0 +1,55 @@
+"""Answers of several stacks at once, one in each thread: torch's kernels let go of Python's lock while they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+
+import torch
+from torch import Tensor, nn
+
+from nondet.io.cores import available_cores
+from nondet.measures.arrays import in_threads
+from nondet.sources import FIXED_SEED
+from nondet.training.examples import answers
+from nondet.training.problem import Problem, build_model
+from nondet.training.stack import Stack
+
+Asked = tuple[Stack, Callable[[], Tensor]]
+"""A stack, and what makes the inputs for all its runs."""
+
+
+@dataclass(frozen=True)
+class Threads:
+    """skeletons: a model for each thread, whose forward pass serves any stack of the task; it is taken and put back."""
+
+    count: int
+    skeletons: SimpleQueue[nn.Module]
+
+    def answers(self, asked: Sequence[Asked]) -> Iterator[Tensor]:
+        """Each stack's logits (R, B, c) for its inputs, in the order in which they are asked."""
+        return in_threads(self._answer, asked, self.count)
+
+    @torch.no_grad()
+    def _answer(self, asked: Asked) -> Tensor:
+        stack, inputs = asked
+        skeleton = self.skeletons.get()
+        try:
+            return answers(replace(stack, skeleton=skeleton), inputs())
+        finally:
+            self.skeletons.put(skeleton)
+
+
+def threads_of(problem: Problem, skeleton: nn.Module, workers: int | None = None) -> Threads:
+    """As many as workers, by default one for each core. On a GPU one, and where a model is compiled or counts itself.
+
+    skeleton: the first thread's.
+    """
+    one = problem.device.type != "cpu" or problem.compiled or bool(problem.state)
+    count = 1 if one else max(1, workers or available_cores() // torch.get_num_threads())
+    skeletons: SimpleQueue[nn.Module] = SimpleQueue()
+    skeletons.put(skeleton.eval())
+    for _ in range(count - 1):
+        skeletons.put(build_model(problem.task, problem.recipe, FIXED_SEED).to(problem.device).eval())
+    return Threads(count, skeletons)
