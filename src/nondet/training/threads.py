@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nondet.io.cores import available_cores
 from nondet.measures.arrays import in_threads
 from nondet.sources import FIXED_SEED
-from nondet.training.examples import answers
+from nondet.training.examples import TEST_BATCH, answers
 from nondet.training.problem import Problem, build_model
 from nondet.training.stack import Stack
 
@@ -22,10 +22,13 @@ Asked = tuple[Stack, Callable[[], Tensor]]
 
 @dataclass(frozen=True)
 class Threads:
-    """skeletons: a model for each thread, whose forward pass serves any stack of the task; it is taken and put back."""
+    """skeletons: a model for each thread, whose forward pass serves any stack of the task; it is taken and put back.
+    examples: how many a stack is given at a time.
+    """
 
     count: int
     skeletons: SimpleQueue[nn.Module]
+    examples: int = TEST_BATCH
 
     def answers(self, asked: Sequence[Asked]) -> Iterator[Tensor]:
         """Each stack's logits (R, B, c) for its inputs, in the order in which they are asked."""
@@ -36,7 +39,8 @@ class Threads:
         stack, inputs = asked
         skeleton = self.skeletons.get()
         try:
-            return answers(replace(stack, skeleton=skeleton), inputs())
+            own = replace(stack, skeleton=skeleton)
+            return torch.cat([answers(own, part) for part in inputs().split(self.examples)], dim=1)
         finally:
             self.skeletons.put(skeleton)
 

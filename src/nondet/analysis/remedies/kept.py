@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,8 @@ BASELINE = "all"
 CLOSE = 0.05
 """A run of nondeterministic kernels is itself when no logit differs by more than this share of its largest."""
 
+FEW, LARGE = 64, 512
+"""Of inputs of so many numbers a share takes few at a time: what cores work on side by side stays near their caches."""
 
 Arrays = Sequence[Mapping[str, np.ndarray]]
 """What some runs left, by name."""
@@ -121,20 +124,21 @@ def models(problem: Problem, runs: Runs, workers: int | None = None) -> Iterator
 
     BadInput where a run's weights do not give its stored outputs to the last bit: then nothing else that they give here
     can be trusted to be what they gave there. The bits also decide how the models are asked: in shares, without the
-    copies that fill up a stack in training; where that rounds otherwise, in stacks as in training, several at once; and
-    where that does too, one at a time.
+    copies that fill up a stack in training, large inputs by few at a time; where that rounds otherwise, in stacks as in
+    training, several at once; and where that does too, one at a time.
     """
     study = runs.study
     base = new_stack(problem, [dict.fromkeys(problem.sources, FIXED_SEED)] * study.width)
     several = threads_of(problem, base.skeleton, workers)
 
+    few = replace(several, examples=FEW) if math.prod(problem.test[0].shape[1:]) >= LARGE else several
     first = 0 if all(deterministic for _, deterministic in (spec.family for spec in runs.specs)) else 2
     for start in range(0, len(runs.specs), study.width):
         specs = runs.specs[start : start + study.width]
         arrays = [read_run(study, spec).arrays for spec in specs]
         filled = [*arrays, *[arrays[0]] * (study.width - len(arrays))]
         ways = [
-            (several, _shares(arrays, study.width, several.count)),
+            (few, _shares(arrays, study.width, several.count)),
             (several, [filled]),
             (replace(several, count=1), [filled]),
         ]
