@@ -23,10 +23,11 @@ Asked = tuple[Stack, Callable[[], Tensor]]
 @dataclass(frozen=True)
 class Threads:
     """skeletons: a model for each thread, whose forward pass serves any stack of the task; it is taken and put back.
-    examples: how many a stack is given at a time.
+    examples: how many a stack is given at a time. inner: the threads of torch's own in each of these.
     """
 
     count: int
+    inner: int
     skeletons: SimpleQueue[nn.Module]
     examples: int = TEST_BATCH
 
@@ -37,6 +38,7 @@ class Threads:
     @torch.no_grad()
     def _answer(self, asked: Asked) -> Tensor:
         stack, inputs = asked
+        torch.set_num_threads(self.inner)  # of a new thread, MKL takes as many as there are cores
         skeleton = self.skeletons.get()
         try:
             own = replace(stack, skeleton=skeleton)
@@ -51,9 +53,10 @@ def threads_of(problem: Problem, skeleton: nn.Module, workers: int | None = None
     skeleton: the first thread's.
     """
     one = problem.device.type != "cpu" or problem.compiled or bool(problem.state)
-    count = 1 if one else max(1, workers or available_cores() // torch.get_num_threads())
+    inner = torch.get_num_threads()
+    count = 1 if one else max(1, workers or available_cores() // inner)
     skeletons: SimpleQueue[nn.Module] = SimpleQueue()
     skeletons.put(skeleton.eval())
     for _ in range(count - 1):
         skeletons.put(build_model(problem.task, problem.recipe, FIXED_SEED).to(problem.device).eval())
-    return Threads(count, skeletons)
+    return Threads(count, inner, skeletons)
