@@ -46,7 +46,11 @@ def test_bookkeeping(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("measure", ["--runs", "4", "--examples", "30", "--rounds", "1"]), ("scale", ["3", "--examples", "30"])],
+    [
+        ("measure", ["--runs", "4", "--examples", "30", "--rounds", "1"]),
+        ("scale", ["3", "--examples", "30"]),
+        ("tta", ["--runs", "2", "--stack", "2", "--examples", "10", "--rounds", "1"]),
+    ],
 )
 def test_measuring(
     name: str, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -298,6 +298,7 @@ def stabilize(
         target: a finished study, of which nothing is trained; or a task, of which two studies are.
         runs: of each of the two studies. cycles: members of an accelerated ensemble.
         folder: of the two studies; `studies/TASK-stabilize` if left out.
+        workers: processes that train side by side, and threads that evaluate; on a CPU one for each core if left out.
         run_task: of a study whose task is a file: whether that file may be run, for the study's models are made by it.
         task: of a study whose task is a `Task` of a program: that task, unless `run` has just made the study of it.
     """
@@ -336,6 +337,7 @@ def stabilize(
         ),
         cycles=cycles,
         on_progress=on_progress,
+        workers=workers,
     )
 
 

@@ -243,7 +243,7 @@ class TestSampledPairs:
     def test_every_run_is_in_one_group(self) -> None:
         """Groups divide the runs, and their sizes differ by at most one."""
         for runs in (21, 30, 47, 101):
-            groups = ensemble._groups(runs)
+            groups = ensemble.groups_of(runs)
             assert sorted(np.concatenate(groups)) == list(range(runs))
             sizes = [len(group) for group in groups]
             assert max(sizes) <= 10
@@ -256,7 +256,7 @@ class TestSampledPairs:
         outputs, labels = sample(runs=47)
         for by_run in (measures.ensemble_accuracy_delta_by_run, measures.ensemble_cross_entropy_delta_by_run):
             rows = by_run(outputs, labels)
-            for group in ensemble._groups(47):
+            for group in ensemble.groups_of(47):
                 np.testing.assert_array_equal(rows[group], by_run(outputs[group], labels))
 
     def test_the_sample_is_near_all_pairs(self, sample: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ class TestSampledPairs:
         outputs, labels = sample(runs=600, examples=40)
         both = measures.ensemble_accuracy_delta_by_run, measures.ensemble_cross_entropy_delta_by_run
         sampled = [by_run(outputs, labels) for by_run in both]
-        errors = [np.std([rows[g].mean() for g in ensemble._groups(600)], ddof=1) / np.sqrt(60) for rows in sampled]
+        errors = [np.std([rows[g].mean() for g in ensemble.groups_of(600)], ddof=1) / np.sqrt(60) for rows in sampled]
         monkeypatch.setattr("nondet.measures.ensemble.EXACT_RUNS", 600)
         for rows, error, by_run in zip(sampled, errors, both, strict=True):
             assert abs(rows.mean() - by_run(outputs, labels).mean()) < 3 * error

@@ -11,11 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
-from nondet.io.foreign import scratch
 from nondet.kinds import CLASSIFICATION
 from nondet.measures.answers import Answers
 from nondet.measures.measured import Measures, measured
-from nondet.stats.values import as_array
 
 SHOWN = 5
 """Runs that are named."""
@@ -34,6 +32,7 @@ def measure(
     Args:
         outputs: a study's runs, such as `nondet.open(folder)["all"]`; or logits `(N, n, c)` of runs, test examples and
             classes; or predicted classes `(N, n)`, integers from 0, which give accuracy, its variance and disagreement.
+            Logits that are a tensor on a CUDA device are measured there.
         labels: class numbers `(n,)`, beside arrays.
         failed: how many further runs failed, beside arrays.
         examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
@@ -46,24 +45,31 @@ def measure(
         return _of_study(outputs, labels, examples)
     if labels is None:
         raise BadInput("labels must be given beside outputs (got none); give the class number of each test example")
-    array = as_array(outputs, "outputs")
-    classes = array.ndim == 2 and array.dtype.kind in "iu"
-    answers = Answers(array, labels)
-    kept, copies = distinct(name, range(1, answers.runs + 1), _digests(answers), classes)
+    answers = _answers(outputs, labels)
+    kept, copies = distinct(name, range(1, answers.runs + 1), _digests(answers), answers.classes_alone)
     if copies:
-        answers = Answers(_only(answers.outputs, kept), answers.labels)
+        answers = answers.only(kept)
     return measured(CLASSIFICATION.figures, answers, failed, examples, copies)
 
 
+def _answers(outputs: Any, labels: ArrayLike) -> Answers:
+    """Of logits on a CUDA device, answers that are measured there."""
+    if getattr(outputs, "is_cuda", False) and outputs.ndim == 3:
+        from nondet.measures.device import DeviceAnswers
+
+        return DeviceAnswers(outputs, labels)
+    return Answers(outputs, labels)
+
+
 def _digests(answers: Answers) -> list[str]:
-    """What names each run's outputs: only runs of equal cross-entropy can be equal, and are read once more."""
+    """What names each run's outputs: only runs of equal marks can be equal, and are read once more."""
     if answers.classes_alone:
         return [exact_digest(run) for run in answers.outputs]
-    values, times = np.unique(answers.losses, return_counts=True)
+    values, times = np.unique(answers.marks, return_counts=True)
     several = set(values[times > 1])
     return [
-        exact_digest(run) if loss in several else repr(loss)
-        for run, loss in zip(answers.outputs, answers.losses.tolist(), strict=True)
+        exact_digest(answers.run(place)) if mark in several else repr(mark)
+        for place, mark in enumerate(answers.marks.tolist())
     ]
 
 
@@ -131,11 +137,3 @@ def named_runs(numbers: Sequence[str]) -> str:
     more = len(numbers) - SHOWN
     shown = ", ".join(numbers[:SHOWN]) + (f" and {more} other{'s' * (more > 1)}" if more > 0 else "")
     return f"{'run' if len(numbers) == 1 else 'runs'} {shown}"
-
-
-def _only(runs: NDArray[Any], places: Sequence[int]) -> NDArray[Any]:
-    """The runs at these places; a large copy goes to disk."""
-    kept = scratch((len(places), *runs.shape[1:]), runs.dtype)
-    for row, place in zip(kept, places, strict=True):
-        row[...] = runs[place]
-    return kept

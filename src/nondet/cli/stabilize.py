@@ -55,7 +55,7 @@ def stabilize(
     device
         As for `nondet run`.
     workers
-        As for `nondet run`.
+        As for `nondet run`; also the threads that evaluate.
     run_task
         Of a finished study whose task is a file: run that file, for the study's models are made by it.
     json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
+from nondet.io.foreign import scratch
 from nondet.measures import by_example
 from nondet.measures.arrays import checked, checked_classes, checked_predictions, look_like_probabilities
 from nondet.measures.diversity import Kind, correlations, disagreement_by_run, disagreement_matrix, disagreement_of
@@ -53,13 +55,16 @@ class _Pairs:
         return disagreement_matrix(self.predicted[self.some])
 
     @cached_property
-    def _correlations(self) -> dict[str, tuple[Floats, Floats]]:
+    def _known(self) -> dict[str, tuple[Floats, Floats]]:
         return {}
 
     def _correlation(self, kind: Kind) -> tuple[Floats, Floats]:
-        if kind not in self._correlations:
-            self._correlations[kind] = correlations(self.outputs, kind, self.some)
-        return self._correlations[kind]
+        if kind not in self._known:
+            self._known[kind] = self._correlations(kind)
+        return self._known[kind]
+
+    def _correlations(self, kind: Kind) -> tuple[Floats, Floats]:
+        return correlations(self.outputs, kind, self.some)
 
     def correlation_by_run(self, kind: Kind) -> Floats:
         return self._correlation(kind)[0]
@@ -102,6 +107,22 @@ class Answers(_Pairs):
     def accuracy(self) -> Floats:
         return accuracy_of(self.predicted, self.labels)
 
+    @property
+    def marks(self) -> NDArray[Any]:
+        """A number for each run, `(N,)`: only runs of equal ones can be equal."""
+        return self.losses
+
+    def run(self, place: int) -> NDArray[Any]:
+        """One run's outputs."""
+        return self.outputs[place]
+
+    def only(self, places: Sequence[int]) -> Answers:
+        """The runs at these places; a large copy goes to disk."""
+        kept = scratch((len(places), *self.outputs.shape[1:]), self.outputs.dtype)
+        for row, place in zip(kept, places, strict=True):
+            row[...] = self.outputs[place]
+        return Answers(kept, self.labels)
+
     @cached_property
     def equal(self) -> bool:
         """Whether all runs are equal; predicted classes that are do not show that the runs are."""
@@ -122,7 +143,7 @@ class Answers(_Pairs):
 
     @cached_property
     def _few(self) -> NDArray[Any]:
-        return self.outputs[self.some]
+        return np.stack([self.run(place) for place in self.some])
 
     @cached_property
     def _ensembles(self) -> dict[str, Floats]:

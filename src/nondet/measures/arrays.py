@@ -31,15 +31,25 @@ def checked(outputs: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Intege
     """
     logits = checked_outputs(outputs)
     examples, classes = logits.shape[1:]
+    return logits, checked_numbers(labels, examples, classes)
+
+
+def checked_numbers(labels: ArrayLike, examples: int, classes: int) -> Integers:
+    """Return labels `(n,)` as int64: integers, one for each example, from 0 to c - 1.
+
+    Raises:
+        BadInput: see `checked_labels`; or a label is no class.
+    """
     truth = checked_labels(labels, examples)
     wrong = (truth < 0) | (truth >= classes)
     if wrong.any():
         example = int(wrong.argmax())
+        value = as_array(labels, "labels")[example]
         raise BadInput(
-            f"labels must be from 0 to {classes - 1} (got {np.asarray(labels)[example]} at example {example}, "
+            f"labels must be from 0 to {classes - 1} (got {value} at example {example}, "
             "counting from 0); number the classes from 0, in the order of the logits"
         )
-    return logits, truth
+    return truth
 
 
 def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
@@ -52,16 +62,22 @@ def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
         BadInput: a rule is broken; the message names the value and the way out.
     """
     logits = as_array(outputs, "outputs")
-    if logits.ndim != 3:
+    check_form(logits.shape, logits.dtype)
+    if logits.dtype.kind == "f":
+        deque(in_threads(lambda run: check_finite(logits[run], run), range(len(logits))), maxlen=0)
+    return logits
+
+
+def check_form(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse outputs of another shape or type: see `checked_outputs`."""
+    if len(shape) != 3:
         raise BadInput(
-            f"outputs must have three axes, runs, examples and classes (got shape {logits.shape}); "
+            f"outputs must have three axes, runs, examples and classes (got shape {shape}); "
             "stack one (examples, classes) array for each run, or give predicted classes as integers"
         )
-    if logits.dtype.kind not in "fiu" or logits.dtype.itemsize > 8:
-        raise BadInput(
-            f"outputs must be float16, float32, float64 or integers (got {logits.dtype}); convert them to float64"
-        )
-    runs, examples, classes = logits.shape
+    if dtype.kind not in "fiu" or dtype.itemsize > 8:
+        raise BadInput(f"outputs must be float16, float32, float64 or integers (got {dtype}); convert them to float64")
+    runs, examples, classes = shape
     check_runs(runs, "outputs")
     if examples < 1:
         raise BadInput("examples must be at least 1 (got 0); give the outputs of a test set that is not empty")
@@ -69,9 +85,6 @@ def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
         raise BadInput(
             f"classes must be at least 2 (got {classes}); give one logit for each class, two if it is binary"
         )
-    if logits.dtype.kind == "f":
-        deque(in_threads(lambda run: _check_finite(logits[run], run), range(runs)), maxlen=0)
-    return logits
 
 
 def checked_predictions(predicted: ArrayLike) -> NDArray[Any]:
@@ -159,12 +172,12 @@ def cells(outputs: NDArray[Any]) -> list[Cell]:
     ]
 
 
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Yield `work(item)` in the order of the items, worked out on all cores that this process may use.
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> Iterator[Result]:
+    """Yield `work(item)` in the order of the items, by so many threads, or on all cores that this process may use.
 
     What is yielded does not depend on the number of threads. At most two results for each thread wait to be taken.
     """
-    threads = min(available_cores(), len(items))
+    threads = threads or min(available_cores(), len(items))
     if threads < 2:
         yield from map(work, items)
         return
@@ -196,7 +209,8 @@ def tiles(outputs: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
         yield part, outputs[:, part].astype(np.float64, order="C")
 
 
-def _check_finite(logits: NDArray[Any], run: int) -> None:
+def check_finite(logits: NDArray[Any], run: int) -> None:
+    """Refuse a run with a number that is not finite, or too large."""
     if np.isfinite(logits).all() and (logits.dtype.itemsize < 8 or np.abs(logits).max() <= LARGEST):
         return
     wrong = ~(np.abs(logits.astype(np.float64)) <= LARGEST)  # (n, c)

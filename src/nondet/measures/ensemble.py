@@ -50,7 +50,7 @@ def sampled_pairs(runs: int) -> int | None:
     Above EXACT_RUNS the runs are dealt at random, by a fixed seed, into groups of about GROUP, whose sizes differ by at
     most one. Each run's partners are those of its group.
     """
-    return None if runs <= EXACT_RUNS else sum(len(group) * (len(group) - 1) // 2 for group in _groups(runs))
+    return None if runs <= EXACT_RUNS else sum(len(group) * (len(group) - 1) // 2 for group in groups_of(runs))
 
 
 def ensemble_accuracy_delta_by_run(outputs: ArrayLike, labels: ArrayLike) -> Floats:
@@ -103,7 +103,7 @@ def ensemble_cross_entropy_delta_by_run(outputs: ArrayLike, labels: ArrayLike) -
     return gains_by_run(*checked(outputs, labels), names=("cross_entropy",))["cross_entropy"]
 
 
-def _groups(runs: int) -> list[Integers]:
+def groups_of(runs: int) -> list[Integers]:
     """The runs of which every pair is taken: all of them together, or several groups."""
     if runs <= EXACT_RUNS:
         return [np.arange(runs, dtype=np.int64)]
@@ -119,7 +119,7 @@ def gains_by_run(
 ) -> dict[str, Floats]:
     """Both deltas by run, `(N,)`, by name, in one pass over what `checked` returns; predictions `(N, n)`, if known."""
     runs, count, classes = logits.shape
-    groups = _groups(runs)
+    groups = groups_of(runs)
     step = max(1, min(LONGEST, TILE // (len(groups[0]) * classes)))
     parts = [(group, slice(start, start + step)) for group in groups for start in range(0, count, step)]
 

@@ -193,7 +193,7 @@ class Stack:
         self.curves, self.failed, self.epoch, self.kept = (state[k] for k in ("curves", "failed", "epoch", "kept"))
 
     def holding(self, weights: Mapping[str, Tensor]) -> Stack:
-        """The stack with other weights (R, ...) in place of its own, for its answers only."""
+        """The stack with other weights (R, ...) in place of its own, for its answers only; of fewer runs too."""
         kept = (self.trained, self.frozen, self.buffers)
         trained, frozen, buffers = ({name: weights[name] for name in part} for part in kept)
         if self.own:

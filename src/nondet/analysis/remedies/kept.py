@@ -1,9 +1,10 @@
-"""A finished study's runs, and stacks of models made from the weights that it kept."""
+"""A finished study's runs, and models made from the weights that it kept."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,15 +18,22 @@ from nondet.sources import FIXED_SEED
 from nondet.study.provenance import differing
 from nondet.study.spec import RunSpec
 from nondet.study.study import Study
-from nondet.training.examples import evaluate
+from nondet.training.examples import evaluation_batches
 from nondet.training.problem import Problem
 from nondet.training.stack import Stack, new_stack
+from nondet.training.threads import Threads, threads_of
 
 BASELINE = "all"
 """The condition that is measured, where a study has it."""
 
 CLOSE = 0.05
 """A run of nondeterministic kernels is itself when no logit differs by more than this share of its largest."""
+
+FEW, LARGE = 64, 512
+"""Of inputs of so many numbers a share takes few at a time: what cores work on side by side stays near their caches."""
+
+Arrays = Sequence[Mapping[str, np.ndarray]]
+"""What some runs left, by name."""
 
 
 @dataclass(frozen=True)
@@ -93,25 +101,84 @@ def keeps_weights(runs: Runs) -> bool:
     return all(any(name.startswith(prefix) for name in names) for prefix in runs.prefixes)
 
 
-def stacks(problem: Problem, runs: Runs) -> Iterator[tuple[int, list[Stack]]]:
-    """The runs in stacks of the study's width: how many there are in it, and a stack for each member.
+@dataclass(frozen=True)
+class Models:
+    """Models of some runs, made from their kept weights.
 
-    The last is filled up with copies, as in training. BadInput where a run's weights do not give its stored outputs to
-    the last bit: then nothing else that they give here can be trusted to be what they gave there.
+    shares: for each member, a stack for each part of the runs. plain: each member's logits on the test set (R, n, c).
+    The last stack may hold copies of its first run.
     """
-    base = new_stack(problem, [dict.fromkeys(problem.sources, FIXED_SEED)] * runs.study.width)
-    base.skeleton.eval()
-    for start in range(0, len(runs.specs), runs.study.width):
-        specs = runs.specs[start : start + runs.study.width]
-        arrays = [read_run(runs.study, spec).arrays for spec in specs]
-        filled = [*arrays, *[arrays[0]] * (runs.study.width - len(arrays))]
-        members = [_loaded(base, filled, prefix) for prefix in runs.prefixes]
-        _check_outputs(problem, runs.study, specs, [a["outputs"] for a in arrays], members)
-        yield len(specs), members
+
+    shares: list[list[Stack]]
+    plain: list[Tensor]
+
+    @property
+    def answers(self) -> np.ndarray:
+        """The mean of the members' logits, as a study stores it."""
+        first = self.plain[0]
+        return (first if len(self.plain) == 1 else _mean(self.plain).to(first.dtype)).numpy()
 
 
-def _loaded(base: Stack, runs: Sequence[Mapping[str, np.ndarray]], prefix: str) -> Stack:
-    """The stack with kept weights in place of its own."""
+def models(problem: Problem, runs: Runs, workers: int | None = None) -> Iterator[tuple[Models, Threads]]:
+    """The runs, as many at a time as the study's stacks hold, and the threads that ask them.
+
+    BadInput where a run's weights do not give its stored outputs to the last bit: then nothing else that they give here
+    can be trusted to be what they gave there. The bits also decide how the models are asked: in shares, without the
+    copies that fill up a stack in training, large inputs by few at a time; where that rounds otherwise, in stacks as in
+    training, several at once; and where that does too, one at a time.
+    """
+    study = runs.study
+    base = new_stack(problem, [dict.fromkeys(problem.sources, FIXED_SEED)] * study.width)
+    several = threads_of(problem, base.skeleton, workers)
+
+    few = replace(several, examples=FEW) if math.prod(problem.test[0].shape[1:]) >= LARGE else several
+    first = 0 if all(deterministic for _, deterministic in (spec.family for spec in runs.specs)) else 2
+    for start in range(0, len(runs.specs), study.width):
+        specs = runs.specs[start : start + study.width]
+        arrays = [read_run(study, spec).arrays for spec in specs]
+        filled = [*arrays, *[arrays[0]] * (study.width - len(arrays))]
+        ways = [
+            (few, _shares(arrays, study.width, several.count)),
+            (several, [filled]),
+            (replace(several, count=1), [filled]),
+        ]
+        while True:
+            threads, parts = ways[first]
+            found = _asked(problem, threads, [[_loaded(base, part, name) for part in parts] for name in runs.prefixes])
+            if first == len(ways) - 1 or _same_bits(found, arrays):
+                break
+            first += 1
+        _check_outputs(problem, study, specs, [run["outputs"] for run in arrays], found)
+        yield found, threads
+
+
+def _shares(runs: Arrays, width: int, threads: int) -> list[Arrays]:
+    """The runs in a share for each thread, of two runs or more: one alone rounds otherwise than several in a stack."""
+    if width > 1 and len(runs) == 1:
+        return [[runs[0]] * 2]
+    places = np.array_split(np.arange(len(runs)), min(threads, max(1, len(runs) // 2)))
+    return [[runs[place] for place in part] for part in places]
+
+
+def _same_bits(found: Models, runs: Arrays) -> bool:
+    return all(ours.tobytes() == run["outputs"].tobytes() for ours, run in zip(found.answers, runs, strict=False))
+
+
+def _asked(problem: Problem, threads: Threads, shares: list[list[Stack]]) -> Models:
+    """The models with their answers to the test set."""
+    stacks = [stack for member in shares for stack in member]
+    batches = [list(threads.answers([(stack, x.clone) for stack in stacks])) for x in evaluation_batches(problem)]
+    whole = [torch.cat([logits.cpu() for logits in parts], dim=1) for parts in zip(*batches, strict=True)]
+    each = len(shares[0])
+    return Models(shares, [torch.cat(whole[start : start + each]) for start in range(0, len(whole), each)])
+
+
+def _mean(members: Sequence[Tensor]) -> Tensor:
+    return torch.stack([logits.double() for logits in members]).mean(0)
+
+
+def _loaded(base: Stack, runs: Arrays, prefix: str) -> Stack:
+    """A stack with kept weights."""
 
     def kept(name: str, like: Tensor) -> Tensor:
         stored = torch.stack([torch.from_numpy(run[prefix + name]) for run in runs]).to(like.device)
@@ -121,11 +188,9 @@ def _loaded(base: Stack, runs: Sequence[Mapping[str, np.ndarray]], prefix: str) 
 
 
 def _check_outputs(
-    problem: Problem, study: Study, specs: Sequence[RunSpec], stored: Sequence[np.ndarray], members: Sequence[Stack]
+    problem: Problem, study: Study, specs: Sequence[RunSpec], stored: Sequence[np.ndarray], found: Models
 ) -> None:
-    logits = [evaluate(problem, member) for member in members]
-    mean = logits[0] if len(logits) == 1 else torch.stack([z.double() for z in logits]).mean(0).to(logits[0].dtype)
-    for spec, theirs, ours in zip(specs, stored, mean.numpy(), strict=False):
+    for spec, theirs, ours in zip(specs, stored, found.answers, strict=False):
         _, deterministic = spec.family
         largest = float(np.abs(ours - theirs).max())
         close = not deterministic and largest <= CLOSE * float(np.abs(theirs).max())

@@ -72,12 +72,13 @@ def methods(
     accelerated: Runs | None,
     problem: Problem,
     on_progress: OnProgress = lambda what, done, total: None,
+    workers: int | None = None,
 ) -> tuple[list[Method], list[str]]:
     """Every method in the table's order, the single model first; and a sentence for each that is left out.
 
     problem: the task of both studies, on their device. on_progress gets a name, how many passes are done, and of how
-    many.
-    BadInput: see `kept.stacks`.
+    many. workers: threads that ask the models.
+    BadInput: see `kept.models`.
     """
     left_out: list[str] = []
     kept = outputs(single, ["outputs", *(f"{kind}.outputs" for kind in AVERAGES)])
@@ -85,14 +86,14 @@ def methods(
     sets = view_sets(problem)
     if not sets:
         left_out.append("TTA is left out: no crop or flip of training tells which copies fit.")
-    found += _augmented(single, f"{SINGLE} + TTA", "TTA ", problem, sets, on_progress, left_out)
+    found += _augmented(single, f"{SINGLE} + TTA", "TTA ", problem, sets, on_progress, left_out, workers)
     if accelerated is None:
         left_out.append(f"The {ACCELERATED} is left out: it needs training; give the task in place of the study.")
     else:
         logits = outputs(accelerated, ["outputs"])["outputs"]
         found.append(_answers(ACCELERATED, logits, accelerated, accelerated.members))
         title = f"{ACCELERATED} + TTA"
-        found += _augmented(accelerated, title, f"{title} ", problem, sets, on_progress, left_out)
+        found += _augmented(accelerated, title, f"{title} ", problem, sets, on_progress, left_out, workers)
     found += _averages(single, kept, left_out) + _ensembles(single, kept["outputs"], left_out)
     return [_compared(found[0], answers) for answers in found], left_out
 
@@ -124,6 +125,7 @@ def _augmented(
     sets: Mapping[str, tuple[View, ...]],
     on_progress: OnProgress,
     left_out: list[str],
+    workers: int | None,
 ) -> list[_Answers]:
     if not sets:
         return []
@@ -132,7 +134,7 @@ def _augmented(
             f"{title} is left out: weights of {WEIGHTS_LIMIT // 2**20} MiB a run or more are not kept by a study."
         )
         return []
-    logits = augmented_outputs(problem, runs, sets, lambda done, total: on_progress(title, done, total))
+    logits = augmented_outputs(problem, runs, sets, lambda done, total: on_progress(title, done, total), workers)
     return [_answers(prefix + name, logits[name], runs, len(views) * runs.members) for name, views in sets.items()]
 
 

@@ -61,6 +61,7 @@ def stabilize(
     problem_of: Callable[[Study], Problem],
     cycles: int = CYCLES,
     on_progress: OnProgress = lambda what, done, total: None,
+    workers: int | None = None,
 ) -> Stabilized:
     """The methods of a task, or of a finished study from what it kept.
 
@@ -69,7 +70,7 @@ def stabilize(
     folder: where a task's two studies stand, in `single` and `accelerated`; a study's target leaves it alone.
     assignments: the fields that the user set, and recipe_of() the task's recipe with them.
     train(folder, assignments): the finished study of the task with these fields set. problem_of(study): its task,
-    on its device. on_progress: see `methods`.
+    on its device. on_progress, workers: see `methods`.
     """
     if is_task:
         single, accelerated = _trained(folder, assignments, recipe_of(), train, cycles)
@@ -77,7 +78,7 @@ def stabilize(
         single, accelerated = _found(Path(target))
     runs = sound_runs(single)
     answers = None if accelerated is None else sound_runs(accelerated)
-    found, left_out = methods(runs, answers, problem_of(single), on_progress)
+    found, left_out = methods(runs, answers, problem_of(single), on_progress, workers)
     identical = control_holds(single) and (accelerated is None or control_holds(accelerated))
     return Stabilized(tuple(found), tuple(left_out), identical)
 
