@@ -6,8 +6,8 @@
         parallel. Rows that the file of results holds are not measured again.
     python benchmarks/gpu.py --minutes 8 --data DIR [--study DIR] [--epochs 100] [--runs N] [--set FIELD=VALUE ...]
         ResNet-14 on CIFAR-10 with the conditions shuffle, bit and all, and the control, as `nondet run cifar10` trains
-        it. Without --runs as many as fit into the minutes. It goes on where it was stopped; copy the study's folder to any
-        machine with nondet, and `nondet show` prints its table.
+        it. Without --runs as many as fit into the minutes. It goes on where it was stopped; copy the study's folder to
+        any machine with nondet, and `nondet show` prints its table.
 
 It imports torch, triton, numpy, safetensors and Pillow alone, and needs no installation (PYTHONPATH=src).
 """
@@ -72,10 +72,10 @@ def base(name: str) -> Problem:
         task = load_task("digits")
     elif name == "mlp":
         sets = {"train": drawn(12_800, 1, 28, 28), "test": drawn(128, 1, 28, 28)}
-        task = Task("mlp", mlp, recipe=replace(RECIPE, batch_size=128, lr=0.1, epochs=5), **sets)
+        task = Task(name="mlp", model=mlp, recipe=replace(RECIPE, batch_size=128, lr=0.1, epochs=5), **sets)
     else:
         sets = {"train": drawn(10_240, 3, 32, 32), "test": drawn(512, 3, 32, 32)}
-        task = Task("resnet14", resnet14, recipe=RECIPE, augment=(Crop(4), Flip()), **sets)
+        task = Task(name="resnet14", model=resnet14, recipe=RECIPE, augment=(Crop(4), Flip()), **sets)
     return prepare(task, task.recipe, DEVICE)
 
 
@@ -87,7 +87,7 @@ def stack_of(name: str, precision: str, stacked: bool = True) -> Problem:
     return replace(problem, recipe=recipe, tf32=tf32, door=door(DEVICE, recipe, tf32) if stacked else None)
 
 
-def stack_row(name: str, width: int, precision: str, stacked: bool, seconds: float = 2.0) -> dict[str, Any]:
+def stack_row(name: str, width: int, precision: str, stacked: bool, seconds: float = 1.0) -> dict[str, Any]:
     """A stack's whole steps: data, augmentation, forward and backward pass, optimizer."""
     problem = stack_of(name, precision, stacked)
     said: list[str] = []
@@ -223,6 +223,7 @@ def work(batch: int = 512) -> tuple[float, float]:
 
 def warm(row: str) -> str:
     """Compile what a row needs, in a process of its own; Triton and Inductor keep it on the disk."""
+    torch.set_num_threads(2)
     try:
         name, _, rest = row.partition(" stack of ")
         if rest:

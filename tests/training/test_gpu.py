@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from problems import problem, seeds
 from test_stack import same
 from torch import Tensor, nn
@@ -18,12 +19,15 @@ from nondet.runners.base import Places, TooWide
 from nondet.runners.stack import StackRunner
 from nondet.training import device
 from nondet.training.device import Epochs
+from nondet.training.kernels import door
+from nondet.training.kernels.geometry import forward
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
 from nondet.training.snapshots import load_snapshot, save_snapshot
 from nondet.training.stack import Stack, new_stack
 from nondet.training.train import start, train_stack
+from nondet.training.trial import fitting_width
 from nondet.training.width import fastest
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -272,3 +276,60 @@ def test_widths_are_measured_on_the_device() -> None:
     chosen, sentence = fastest(long("dropout"), 2, 8, seconds=0.05)
     assert chosen in (2, 4, 8)
     assert sentence.startswith(f"A stack of {chosen}: ")
+
+
+PRODUCTS = [("", False), ("", True), ("bfloat16", False), ("float16", False)]
+
+
+@pytest.mark.parametrize(("amp", "tf32"), PRODUCTS)
+def test_bits_are_free_of_the_width(amp: str, tf32: bool) -> None:
+    """A run of a stack of stacked kernels is the same at widths 1, 2, 7 and 26, in any slot; all settings differ."""
+    p = problem("resnet", CUDA, amp=amp, options={"momentum": 0.9})
+    p = replace(p, tf32=tf32, door=door(CUDA, p.recipe, tf32))
+    assert fitting_width(p, 3) == (3, "")
+    assert p.door is not None
+    assert p.door.width_free, p.door
+    assert p.door.as_dict()["products"] == (amp or ("tf32" if tf32 else "tf32x3"))
+    runs = [seeds(p, number) for number in range(1, 27)]
+    wide = train_stack(p, runs)
+    for chosen in ([4], [9, 4], [1, 2, 3, 25, 4, 5, 6], list(range(25, -1, -1))):
+        narrow = train_stack(p, [runs[number] for number in chosen])
+        assert all(same(outcome, wide[number]) for outcome, number in zip(narrow, chosen, strict=True)), chosen
+
+
+def test_full_precision_is_as_exact_as_the_librarys() -> None:
+    """Output and both gradients, over the shapes of the protocol's network, against double precision."""
+    functions = pytest.importorskip("nondet.training.kernels.functions")
+    tiles = pytest.importorskip("nondet.training.kernels.tiles")
+    errors: dict[str, list[list[float]]] = {"stacked": [], "library": []}
+    rng = torch.Generator(CUDA).manual_seed(0)
+    drawn = lambda *shape: torch.randn(*shape, device=CUDA, generator=rng)  # noqa: E731
+    with kernels():
+        for channels, outputs, size, stride in ((3, 16, 32, 1), (16, 16, 32, 1), (16, 32, 32, 2), (64, 64, 8, 1)):
+            x, w = drawn(2, 128, channels, size, size), drawn(2, outputs, channels, 3, 3)
+            dy = drawn(2, 128, outputs, size // stride, size // stride)
+            across = tiles.across_for(outputs, torch.float32, "tf32x3")
+            geometry = forward((size, size), channels, outputs, (3, 3), stride, (1, 1), 1, across)
+            ways = {
+                "exact": lambda a, b, s=stride: plain(a, b, s),
+                "library": lambda a, b, s=stride: plain(a, b, s),
+                "stacked": lambda a, b, g=geometry: functions.conv2d(
+                    a, b, None, g, functions.Precision(), True, functions.Link()
+                )[0],
+            }
+            found: dict[str, list[torch.Tensor]] = {}
+            for way, convolve in ways.items():
+                given = [t.double() if way == "exact" else t.clone() for t in (x, w)]
+                leaves = [t.requires_grad_() for t in given]
+                y = convolve(*leaves)
+                y.backward(dy.to(y.dtype))
+                found[way] = [y.detach(), *(t.grad for t in leaves if t.grad is not None)]
+            for way, so_far in errors.items():
+                pairs = zip(found[way], found["exact"], strict=True)
+                so_far.append([float((a.double() - b).norm() / b.norm()) for a, b in pairs])
+    largest = {way: np.max(values, axis=0) for way, values in errors.items()}
+    assert (largest["stacked"] <= largest["library"]).all(), largest
+
+
+def plain(x: torch.Tensor, w: torch.Tensor, stride: int) -> torch.Tensor:
+    return torch.stack([F.conv2d(a, b, stride=stride, padding=1) for a, b in zip(x, w, strict=True)])

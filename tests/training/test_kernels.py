@@ -28,7 +28,10 @@ from nondet.training.kernels import geometry as shapes
 from nondet.training.kernels.functions import Link, Precision
 from nondet.training.kernels.mode import Door
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of the interpreter's NaN
+pytestmark = [
+    pytest.mark.skipif(torch.cuda.is_available(), reason="for Triton's interpreter; test_gpu.py is for a device"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # numpy's, of the interpreter's NaN
+]
 
 EXACT = Precision(torch.float32, "ieee")
 
@@ -242,7 +245,7 @@ def step(members: Sequence[nn.Module], x: Tensor, y: Tensor, how: Precision = EX
     return found | {f"{n}.grad": w.grad for n, w in weights.items()}, door  # type: ignore[dict-item]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["branches", "mlp", pytest.param("resnet", marks=pytest.mark.slow)])
 def test_models_are_the_users(name: str) -> None:
     """A stack of three models takes the step of three plain ones; a run's bits are the same in any stack, and alone."""
     members, x = models(MODELS[name], 3), drawn(3, 2, 3, 6, 6)
@@ -382,6 +385,7 @@ def small(**recipe: object) -> Problem:
 HEAD = lambda: (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))  # noqa: E731
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("amp", ["", "bfloat16", "float16"])
 def test_a_stack_trains_with_them(amp: str) -> None:
     """A trial finds them sound and free of the width; then runs are the same bits alone, in a stack, in any slot."""
