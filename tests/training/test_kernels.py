@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from nondet.models.resnet import ResNet
+from nondet.tasks.augment import Crop, Flip
 from nondet.training.problem import Problem
 from nondet.training.train import train_stack
 from nondet.training.trial import fitting_width
@@ -25,6 +26,7 @@ pytest.importorskip("triton")
 
 from nondet.training.kernels import functions as stacked
 from nondet.training.kernels import geometry as shapes
+from nondet.training.kernels import pictures
 from nondet.training.kernels.functions import Link, Precision
 from nondet.training.kernels.mode import Door
 
@@ -342,20 +344,31 @@ def test_a_residual_is_handed_to_its_convolution(monkeypatch: pytest.MonkeyPatch
     handed: list[bool] = []
     leads = Link.leads_to
     monkeypatch.setattr(Link, "leads_to", lambda link, x: handed.append(leads(link, x)) or handed[-1])
-    conv, other, norm = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+    conv, other, norm = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
     for block, wanted in (
         (lambda x: F.relu(norm(conv(x)) + x).square().sum(), True),
         (lambda x: F.relu(norm(other(x)) + x).square().sum() + conv(x).sum(), True),
         (lambda x: [c := conv(x), F.relu(norm(other(x.sin())) + x).square().sum() + c.square().sum()][1], False),
+        (lambda x: [c := conv(x), x[:, :, ::2, ::2].square().sum() + c.square().sum()][1], None),
     ):
         handed.clear()
-        x = drawn(2, 3, 4, 4).requires_grad_()
-        loss, _ = meeting(block, x)
+        x = drawn(2, 4, 5, 4).requires_grad_()
+        loss, door = meeting(block, x)
         loss.backward()
+        door.close()
         again = x.detach().requires_grad_()
         block(again).backward()
-        assert handed == [wanted]
+        assert handed == ([] if wanted is None else [wanted])
         assert torch.allclose(x.grad, again.grad, atol=1e-4)  # type: ignore[arg-type]
+
+
+def test_a_gradient_that_does_not_arrive_is_noticed() -> None:
+    """A convolution whose output nothing uses takes a gradient, and does not pass it on."""
+    conv, x = nn.Conv2d(4, 4, 3, padding=1), drawn(2, 4, 4, 4).requires_grad_()
+    loss, door = meeting(lambda x: [conv(x), x[:, :, ::2, ::2].square().sum()][1], x)
+    loss.backward()
+    with pytest.raises(RuntimeError, match="handed to a convolution"):
+        door.close()
 
 
 def test_what_has_no_kernel_is_noted() -> None:
@@ -414,3 +427,17 @@ def test_what_they_would_train_otherwise_is_refused(monkeypatch: pytest.MonkeyPa
     assert p.door.as_dict() == {}
     two = train_stack(p, [seeds(p, 1), seeds(p, 2)])
     assert same(two[0], train_stack(replace(p, door=None), [seeds(p, 1), seeds(p, 2)])[0])
+
+
+@pytest.mark.parametrize("augment", [(Crop(2), Flip()), (Crop(1, fill=(0.5, -1.0, 2.0)),), (Flip(),)], ids=str)
+def test_pictures_are_augmented_as_they_are_read(augment: tuple[Any, ...]) -> None:
+    """The same numbers as the augmentations' own."""
+    inputs, index = drawn(9, 3, 5, 6), torch.tensor([3, 0, 8, 3, 7])
+    rng = np.random.default_rng(0)
+    draws = [torch.from_numpy(a.draw(rng, len(index))) for a in augment]
+    assert pictures.knows(inputs, augment)
+    right = inputs[index]
+    for a, d in zip(augment, draws, strict=True):
+        right = a.apply(right, d)
+    assert torch.equal(pictures.taken(inputs, index, augment, draws), right)
+    assert not pictures.knows(inputs, (Flip(), Crop(1)))

@@ -151,7 +151,7 @@ class Epochs:
         index = self.held["examples"].index_select(1, at)  # (R, B)
         rows = [self.held[f"draws{i}"][self.slots, index] for i in range(len(problem.augment))]
         flat, rows = index.reshape(-1), [row.reshape(index.numel(), -1) for row in rows]
-        inputs = classify.changed_inputs(problem, self.inputs, flat, rows).unflatten(0, index.shape)
+        inputs = self._inputs(flat, rows).unflatten(0, index.shape)
         labels = classify.changed_labels(problem, flat, rows).unflatten(0, index.shape)
         uniforms = self._uniforms(number, at)
         if self.rates:
@@ -161,6 +161,16 @@ class Epochs:
         for row, name in enumerate(stack.curves):
             self.total[row] += losses.detach() * size if name == "loss" else right
         self.counter += 1
+
+    def _inputs(self, index: Tensor, rows: Sequence[Tensor]) -> Tensor:
+        """The training inputs (m, ...), augmented; with stacked kernels by one of them, where it knows how."""
+        door, augment = self.stack.door, self.problem.task.augment
+        if door is not None and not door.refused:
+            from nondet.training.kernels import pictures
+
+            if pictures.knows(self.inputs, augment):
+                return pictures.taken(self.inputs, index, augment, rows)
+        return classify.changed_inputs(self.problem, self.inputs, index, rows)
 
     def _size(self, number: int) -> int:
         return min(self.batch, self.n - number * self.batch)

@@ -166,6 +166,8 @@ class Stack:
             p.grad = None
         scale = loss_scale(self.recipe) if self.recipe else 1.0
         backward(losses.sum() if scale == 1 else losses.sum() * scale, self.again)
+        if self.door is not None:
+            self.door.close()
         if scale != 1:
             for p in leaves.values():
                 p.grad = None if p.grad is None else p.grad / scale

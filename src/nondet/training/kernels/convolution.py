@@ -113,8 +113,8 @@ def _products(
     HO: tl.constexpr, WO: tl.constexpr, O: tl.constexpr, OG: tl.constexpr, T: tl.constexpr, DEPTH: tl.constexpr,
     BREADTH: tl.constexpr, RS: tl.constexpr, R0: tl.constexpr, CS: tl.constexpr, C0: tl.constexpr, UR: tl.constexpr,
     UC: tl.constexpr, WHOLE: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr, NK: tl.constexpr,
-    NN: tl.constexpr, BIAS: tl.constexpr, ADDED: tl.constexpr, STATISTICS: tl.constexpr, UNROLL: tl.constexpr,
-    PRECISION: tl.constexpr,
+    NN: tl.constexpr, BIAS: tl.constexpr, ADDED: tl.constexpr, AH: tl.constexpr, AW: tl.constexpr,
+    STATISTICS: tl.constexpr, UNROLL: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """y = strips @ w (+ bias) (+ added); and of each tile the sum of every column, and of its squared deviations."""
     tile, r = tl.program_id(0), tl.program_id(2).to(tl.int64)
@@ -150,8 +150,15 @@ def _products(
         acc += tl.load(bias + r * O + g * OG + n % OG, mask=n < BREADTH, other=0.0).to(tl.float32)[None, :]
     offset, there = _places(n, a, q, b, good, HO, WO, O, OG, BREADTH, UR, UC, WHOLE)
     here = r * B * HO * WO * O + g * OG
-    if ADDED:
+    if ADDED and AH == 1 and AW == 1:
         acc += tl.load(added + here + offset, mask=there, other=0.0).to(tl.float32)
+    elif ADDED:
+        i, j = (a * UR)[:, None] + (n // (OG * UC))[None, :], (q * UC)[:, None] + ((n // OG) % UC)[None, :]
+        rows: tl.constexpr = (HO + AH - 1) // AH
+        columns: tl.constexpr = (WO + AW - 1) // AW
+        at = ((b[:, None] * rows + i // AH) * columns + j // AW) * O + g * OG + (n % OG)[None, :]
+        met = there & (i % AH == 0) & (j % AW == 0)
+        acc += tl.load(added + r * B * rows * columns * O + at, mask=met, other=0.0).to(tl.float32)
     written = acc.to(y.dtype.element_ty)
     tl.store(y + here + offset, written, mask=there)
     if STATISTICS:
@@ -309,12 +316,13 @@ def products(
     dtype: torch.dtype,
     statistics: bool = False,
     added: Tensor | None = None,
+    step: tuple[int, int] = (1, 1),
 ) -> tuple[Tensor, Tensor | None]:
     """A convolution of every model, or its gradient: (R, B, height, width, outputs).
 
     x: (R, B, H, W, C), contiguous; or (1, B, ...), which all models read. prepared: what `matrix` returns.
-    added: is added to the result. statistics: also the tiles' sums, which `norm.merged` reads:
-    (R, tiles, 2, G, columns).
+    added: is added to the result, to its pixels of every `step` rows and columns. statistics: also the tiles' sums,
+    which `norm.merged` reads: (R, tiles, 2, G, columns).
     """
     g, s = geometry, _sizes(geometry, tile)
     runs, batch = len(prepared), x.shape[1]
@@ -324,6 +332,7 @@ def products(
     _products[(tiles, g.groups * s["NN"], runs)](
         x, prepared, y if bias is None else bias, y if added is None else added, y, y if part is None else part,
         x[0].numel() if len(x) > 1 else 0, batch, **s, BIAS=bias is not None, ADDED=added is not None,
+        AH=step[0], AW=step[1],
         STATISTICS=statistics,
         UNROLL=tile.unroll,
         PRECISION=precision if prepared.dtype == torch.float32 else "tf32",

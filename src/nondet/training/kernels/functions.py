@@ -6,10 +6,11 @@ of a wider type than what is computed in: they are rounded as they are read, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
@@ -45,12 +46,21 @@ class Link:
     """Hands a gradient over: what a residual addition would give its summand, the convolution of it adds to its own.
 
     So one pass over memory does what autograd would take two more for. node: the convolution's, in autograd's graph.
-    pending: the gradient that waits. closed: whether the convolution's backward pass is over.
+    pending: the gradient that waits, (R, B, ..., C), of every `step` rows and columns of the summand. closed: whether
+    the convolution's backward pass is over.
     """
 
     node: Any = None
     pending: Tensor | None = None
+    step: tuple[int, int] = (1, 1)
     closed: bool = False
+
+    def take(self, gradient: Tensor, step: tuple[int, int] = (1, 1)) -> bool:
+        """Whether the convolution will add this gradient (R, B, C, ...) to its own."""
+        if self.node is None or self.closed or self.pending is not None:
+            return False
+        self.pending, self.step = last(gradient), step
+        return True
 
     def leads_to(self, x: Tensor) -> bool:
         """Whether x was computed from the convolution, so that its backward pass comes later than x's."""
@@ -116,7 +126,9 @@ class _Convolution(Function):
                 back = gradient(geometry)
                 tile = tile_for("back", back, how.dtype, how.products)
                 prepared = convolution.matrix(w, back, tile, how.products, how.dtype)
-                dx, _ = convolution.products(dy, prepared, None, back, tile, how.products, inputs.dtype, added=added)
+                dx, _ = convolution.products(
+                    dy, prepared, None, back, tile, how.products, inputs.dtype, added=added, step=link.step
+                )
             dx = first(dx)
         if ctx.needs_input_grad[1]:
             if alone:
@@ -139,7 +151,13 @@ def _column_sums(x: Tensor) -> Tensor:
 def conv2d(
     x: Tensor, w: Tensor, bias: Tensor | None, geometry: Geometry, how: Precision, sums: bool, link: Link
 ) -> tuple[Tensor, Sums | None]:
-    """x (R or 1, B, C, H, W), w (R, O, C / groups, height, width), bias (R, O): (R, B, O, H', W')."""
+    """x (R or 1, B, C, H, W), w (R, O, C / groups, height, width), bias (R, O): (R, B, O, H', W').
+
+    Three channels become four: then they are read several at a time.
+    """
+    if geometry.channels == 3 and geometry.groups == 1:
+        x, w = pad_channels(x, 0, 1, how.dtype), F.pad(w, (0, 0, 0, 0, 0, 1))
+        geometry, link = replace(geometry, channels=4), Link()  # of other channels than a summand's gradient has
     if len(x) == 1 and x.requires_grad:
         x = x.expand(len(w), *x.shape[1:])
     y, part = _Convolution.apply(x, w, bias, geometry, how, sums, link)  # pyright: ignore[reportGeneralTypeIssues]
@@ -183,8 +201,8 @@ class _BatchNorm(Function):
             training,
         )
         back = first(dres.view(shape)).to(dtype) if residual else None
-        if link is not None and not link.closed and back is not None:
-            link.pending, back = last(back), None
+        if link is not None and back is not None and link.take(back):
+            back = None
         grads = (first(dy.view(shape)), dgamma.to(gamma.dtype), dbeta.to(beta.dtype), back)
         return *grads, None, None, None, None, None
 
@@ -320,21 +338,23 @@ class _Strided(Function):
     """Every so many rows and columns; torch's own gradient would lay the channels first in memory."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, step: tuple[int, int]) -> Tensor:
-        ctx.given = x.shape, step
+    def forward(ctx: Any, x: Tensor, step: tuple[int, int], link: Link | None) -> Tensor:
+        ctx.given = x.shape, step, link
         return first(last(x[..., :: step[0], :: step[1]]))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (runs, images, channels, *size), step = ctx.given
+        (runs, images, channels, *size), step, link = ctx.given
+        if link is not None and link.take(gradients[0], step):
+            return None, None, None
         dx = first(gradients[0].new_zeros((runs, images, *size, channels)))
         dx[..., :: step[0], :: step[1]] = gradients[0]
-        return dx, None
+        return dx, None, None
 
 
-def strided(x: Tensor, step: tuple[int, int]) -> Tensor:
-    """x[..., ::step[0], ::step[1]]."""
-    return _Strided.apply(x, step)  # pyright: ignore[reportGeneralTypeIssues]
+def strided(x: Tensor, step: tuple[int, int], link: Link | None = None) -> Tensor:
+    """x[..., ::step[0], ::step[1]]. link: to a convolution of x."""
+    return _Strided.apply(x, step, link)  # pyright: ignore[reportGeneralTypeIssues]
 
 
 class _Channels(Function):
@@ -342,19 +362,19 @@ class _Channels(Function):
     them."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, before: int, after: int) -> Tensor:
-        ctx.given = before, x.shape[2]
+    def forward(ctx: Any, x: Tensor, before: int, after: int, dtype: torch.dtype) -> Tensor:
+        ctx.given = before, x.shape[2], x.dtype
         inputs = x.movedim(2, -1)
-        out = x.new_zeros((*inputs.shape[:-1], before + x.shape[2] + after))
+        out = x.new_zeros((*inputs.shape[:-1], before + x.shape[2] + after), dtype=dtype)
         out[..., before : before + x.shape[2]] = inputs
         return first(out)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        before, channels = ctx.given
-        return gradients[0][:, :, before : before + channels], None, None
+        before, channels, dtype = ctx.given
+        return gradients[0][:, :, before : before + channels].to(dtype), None, None, None
 
 
-def pad_channels(x: Tensor, before: int, after: int) -> Tensor:
-    """x (R, B, C, ...) with channels of zeros before and after its own."""
-    return _Channels.apply(x, before, after)  # pyright: ignore[reportGeneralTypeIssues]
+def pad_channels(x: Tensor, before: int, after: int, dtype: torch.dtype | None = None) -> Tensor:
+    """x (R, B, C, ...) with channels of zeros before and after its own, in another type if one is given."""
+    return _Channels.apply(x, before, after, dtype or x.dtype)  # pyright: ignore[reportGeneralTypeIssues]

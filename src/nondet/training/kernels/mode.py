@@ -44,7 +44,7 @@ class Door:
 
     stock: the operations that took torch's own kernels and are no element-wise ones, with the reason where there is
     one. used: the stacked ones. refused: why none of them is taken after all. same: whether a trial of a stack left the
-    bits of a trial of one run alone.
+    bits of a trial of one run alone. links: those of the last forward pass.
     """
 
     how: Precision
@@ -52,6 +52,7 @@ class Door:
     used: set[str] = field(default_factory=set[str])
     refused: str = ""
     same: bool = False
+    links: list[Link] = field(default_factory=list[Link])
 
     @property
     def width_free(self) -> bool:
@@ -73,8 +74,16 @@ class Door:
     @contextmanager
     def open(self, in_vmap: bool) -> Generator[_Mode]:
         """Meet the operations of a forward pass inside the block; `finished` its results before they leave it."""
+        self.links.clear()
         with _Mode(self, in_vmap) as mode:
             yield mode
+
+    def close(self) -> None:
+        """After a backward pass; RuntimeError if a gradient did not arrive where it was handed to."""
+        lost = any(link.pending is not None for link in self.links)
+        self.links.clear()
+        if lost:
+            raise RuntimeError("a gradient was handed to a convolution that has none of its own")
 
 
 @dataclass(frozen=True)
@@ -256,6 +265,7 @@ def _conv2d(
     kept: list[Sums | None] = []
     link = Link()
     mode.links[id(input)] = (input, link)
+    mode.door.links.append(link)
 
     def operation(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         y, sums = stacked.conv2d(x, w, b, geometry, how, wanted, link)
@@ -428,7 +438,8 @@ def _slices(mode: _Mode, input: Tensor, index: Any) -> Any:
     steps = [i.step or 1 for i in index]
     if steps[:2] != [1, 1] or not all(isinstance(step, int) and step > 0 for step in steps):
         return None
-    return mode.each(lambda x: stacked.strided(x, (steps[2], steps[3])), input)
+    _, link = mode.links.get(id(input), (None, None))
+    return mode.each(lambda x: stacked.strided(x, (steps[2], steps[3]), link), input)
 
 
 _OPERATIONS: Mapping[Any, Callable[..., Any]] = {
