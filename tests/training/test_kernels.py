@@ -132,7 +132,7 @@ def test_short_types(dtype: torch.dtype) -> None:
 def test_batch_norm(training: bool, residual: bool, relu: bool) -> None:
     """With and without the addition and the ReLU; the mean is far from zero, where plain sums of squares would fail."""
     x, r = drawn(2, 3, 5, 6, 7) + 1000, drawn(2, 3, 5, 6, 7, seed=1)
-    gamma, beta = torch.rand(2, 5) + 0.5, drawn(2, 5, seed=2)
+    gamma, beta = drawn(2, 5, seed=4).abs() + 0.5, drawn(2, 5, seed=2)
     mean, var = torch.zeros(2, 5), torch.ones(2, 5)
     leaves = [t.requires_grad_() for t in (x, gamma, beta, r)]
     right, running = doubled(*leaves), [(m.double(), v.double()) for m, v in zip(mean, var, strict=True)]
@@ -142,7 +142,7 @@ def test_batch_norm(training: bool, residual: bool, relu: bool) -> None:
     for a, g, b, s, (m, v) in zip(*right, running, strict=True):
         found = F.batch_norm(a, m, v, g, b, training, 0.1, 1e-5) + (s if residual else 0)
         parts.append(found.relu() if relu else found)
-    dz = drawn(*z.shape, seed=3)
+    dz = drawn(*z.shape, seed=3) * (z.detach().abs() > 1e-2)  # none where rounding may decide about the ReLU
     z.backward(dz)
     torch.stack(parts).backward(dz.double())
     assert error(z, torch.stack(parts).detach()) < 2e-4  # 1000 +- 1 in float32 has three digits less

@@ -252,11 +252,10 @@ def _spread(
 
 @triton.jit
 def _gathered(
-    part, dw, size, part_run,
+    part, dw, size, chunks, part_run,
     CG: tl.constexpr, OG: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, S: tl.constexpr, PH: tl.constexpr,
     PW: tl.constexpr, T: tl.constexpr, R0: tl.constexpr, C0: tl.constexpr, UC: tl.constexpr, G: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, PIXELS: tl.constexpr, BLOCK: tl.constexpr, CHUNKS: tl.constexpr,
-    TOGETHER: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, PIXELS: tl.constexpr, BLOCK: tl.constexpr, TOGETHER: tl.constexpr,
 ):  # fmt: skip
     """The weights' gradient from the matrices' sums of all chunks: the inverse of `_spread`, in a fixed order."""
     r, e = tl.program_id(1).to(tl.int64), tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -271,10 +270,12 @@ def _gathered(
         p = kw - C0 - PW + S * v
         inner = ((g * T + t) * ROWS + p * CG + c) * COLUMNS + v * OG + o
         good = (e < size) & (p >= 0) & (p < PIXELS)
-        for first in range(0, CHUNKS, TOGETHER):
+        first = 0
+        while first < chunks:
             at = part + r * part_run + (first + every).to(tl.int64)[:, None] * (G * T * ROWS * COLUMNS)
-            found = tl.load(at + inner[None, :], mask=good[None, :] & (first + every < CHUNKS)[:, None], other=0.0)
+            found = tl.load(at + inner[None, :], mask=good[None, :] & (first + every < chunks)[:, None], other=0.0)
             total += tl.sum(found, 0)
+            first += TOGETHER
     tl.store(dw + r * size + e, total, mask=e < size)
 
 
@@ -361,10 +362,9 @@ def weight_gradient(x: Tensor, dy: Tensor, geometry: Geometry, tile: Tile, preci
     dw = dy.new_empty((runs, g.outputs, s["CG"], *g.kernel), dtype=torch.float32)
     size, block = dw[0].numel(), 64
     _gathered[(triton.cdiv(size, block), runs)](
-        part, dw, size, part[0].numel(),
+        part, dw, size, chunks, part[0].numel(),
         CG=s["CG"], OG=s["OG"], KH=g.kernel[0], KW=g.kernel[1], S=g.stride, PH=g.padding[0], PW=g.padding[1],
         T=g.taps, R0=g.row_first, C0=g.column_first, UC=g.across, G=g.groups, ROWS=rows, COLUMNS=columns,
-        PIXELS=g.pixels, BLOCK=block, CHUNKS=chunks,
-        TOGETHER=min(64, power_of_two(chunks)),
+        PIXELS=g.pixels, BLOCK=block, TOGETHER=min(16, power_of_two(chunks)),
     )  # fmt: skip
     return dw

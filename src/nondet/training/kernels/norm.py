@@ -37,34 +37,38 @@ def _tile_statistics(y, part, M, C: tl.constexpr, BM: tl.constexpr, BC: tl.const
 
 @triton.jit
 def _merged(
-    part, mean, rstd, running_mean, running_var, momentum, eps, places,
+    part, mean, rstd, running_mean, running_var, momentum, eps, places, tiles,
     C: tl.constexpr, OG: tl.constexpr, COLUMNS: tl.constexpr, ACROSS: tl.constexpr, ROWS: tl.constexpr,
-    TILES: tl.constexpr, TOGETHER: tl.constexpr, BC: tl.constexpr, RUNNING: tl.constexpr,
+    TOGETHER: tl.constexpr, BC: tl.constexpr, RUNNING: tl.constexpr,
 ):  # fmt: skip
     """Mean and 1 / standard deviation of every channel; the running ones are moved towards them."""
     r, c = tl.program_id(1).to(tl.int64), tl.program_id(0) * BC + tl.arange(0, BC)
     G: tl.constexpr = C // OG
-    part += r * TILES * 2 * G * COLUMNS + (c // OG) * COLUMNS + c % OG
+    part += r * tiles * 2 * G * COLUMNS + (c // OG) * COLUMNS + c % OG
     every = tl.arange(0, TOGETHER)
     total = tl.zeros((BC,), dtype=tl.float32)
-    for first in range(0, TILES, TOGETHER):
+    first = 0
+    while first < tiles:
         tile = first + every
-        good = (tile < TILES)[:, None] & (c < C)[None, :]
+        good = (tile < tiles)[:, None] & (c < C)[None, :]
         at = part[None, :] + tile[:, None] * (2 * G * COLUMNS)
         for v in tl.static_range(ACROSS):
             total += tl.sum(tl.load(at + v * OG, mask=good, other=0.0), 0)
+        first += TOGETHER
     count = (places * ACROSS).to(tl.float32)
     middle = total / count
     squares = tl.zeros((BC,), dtype=tl.float32)
-    for first in range(0, TILES, TOGETHER):
+    first = 0
+    while first < tiles:
         tile = first + every
-        good = (tile < TILES)[:, None] & (c < C)[None, :]
+        good = (tile < tiles)[:, None] & (c < C)[None, :]
         rows = tl.minimum(places - tile * ROWS, ROWS).to(tl.float32)[:, None]
         at = part[None, :] + tile[:, None] * (2 * G * COLUMNS)
         for v in tl.static_range(ACROSS):
             away = tl.load(at + v * OG, mask=good, other=0.0) / rows - middle[None, :]
             own = tl.load(at + G * COLUMNS + v * OG, mask=good, other=0.0)
             squares += tl.sum(tl.where(good, own + rows * away * away, 0.0), 0)
+        first += TOGETHER
     at, there = r * C + c, c < C
     tl.store(mean + at, middle, mask=there)
     tl.store(rstd + at, tl.div_rn(1.0, tl.sqrt_rn(squares / count + eps)), mask=there)
@@ -135,15 +139,17 @@ def _gradient_sums(
 
 
 @triton.jit
-def _summed(part, total, size, SIZE: tl.constexpr, TILES: tl.constexpr, TOGETHER: tl.constexpr, BC: tl.constexpr):
-    """part (R, TILES, SIZE) summed over the tiles: (R, SIZE)."""
+def _summed(part, total, tiles, SIZE: tl.constexpr, TOGETHER: tl.constexpr, BC: tl.constexpr):
+    """part (R, tiles, SIZE) summed over the tiles: (R, SIZE)."""
     r, c = tl.program_id(1).to(tl.int64), tl.program_id(0) * BC + tl.arange(0, BC)
     every = tl.arange(0, TOGETHER)
     found = tl.zeros((BC,), dtype=tl.float32)
-    for first in range(0, TILES, TOGETHER):
-        good = (first + every < TILES)[:, None] & (c < SIZE)[None, :]
-        at = part + r * TILES * SIZE + (first + every)[:, None] * SIZE + c[None, :]
+    first = 0
+    while first < tiles:
+        good = (first + every < tiles)[:, None] & (c < SIZE)[None, :]
+        at = part + r * tiles * SIZE + (first + every)[:, None] * SIZE + c[None, :]
         found += tl.sum(tl.load(at, mask=good, other=0.0), 0)
+        first += TOGETHER
     tl.store(total + r * SIZE + c, found, mask=c < SIZE)
 
 
@@ -183,7 +189,7 @@ def summed(part: Tensor) -> Tensor:
     total = part.new_empty((runs, size))
     wide = min(32, power_of_two(size))
     _summed[(triton.cdiv(size, wide), runs)](
-        part, total, size, SIZE=size, TILES=tiles, TOGETHER=min(64, power_of_two(tiles)), BC=wide
+        part, total, tiles, SIZE=size, TOGETHER=min(64, power_of_two(tiles)), BC=wide
     )
     return total
 
@@ -216,9 +222,9 @@ def merged(
     mean, rstd = part.new_empty((runs, channels)), part.new_empty((runs, channels))
     wide = min(16, power_of_two(channels))
     _merged[(triton.cdiv(channels, wide), runs)](
-        part, mean, rstd, *(running or (mean, mean)), momentum, eps, places,
+        part, mean, rstd, *(running or (mean, mean)), momentum, eps, places, tiles,
         C=channels, OG=channels // groups, COLUMNS=columns, ACROSS=geometry.across if geometry else 1, ROWS=rows,
-        TILES=tiles, TOGETHER=min(512, power_of_two(tiles)), BC=wide, RUNNING=running is not None, num_warps=8,
+        TOGETHER=min(512, power_of_two(tiles)), BC=wide, RUNNING=running is not None, num_warps=8,
     )  # fmt: skip
     return mean, rstd
 

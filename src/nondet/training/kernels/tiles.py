@@ -53,7 +53,7 @@ def tile_for(kind: str, geometry: Geometry, dtype: torch.dtype, products: str) -
         tile = Tile(256, 32, 32, stages=4) if wide <= 32 else Tile(128, 32 if wide <= 64 else 64, 128, stages=4)
         tile = Tile(128, 16, 32, stages=3) if narrow else tile if wide <= 64 else replace(tile, stages=3)
     elif products == "tf32":
-        tile = Tile(128, 32, 128, warps=4 if wide <= 64 else 8, stages=3)
+        tile = Tile(128, 32, 128, warps=4 if wide <= 64 else 8, unroll=narrow, stages=3)
     else:
         tile = Tile(128, 16, 64, stages=3)
     return fitted(tile, geometry)
