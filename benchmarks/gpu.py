@@ -5,9 +5,9 @@
         PyTorch gives one model (channels last, compiled, as a CUDA graph). What must be compiled is compiled first, in
         parallel. Rows that the file of results holds are not measured again.
     python benchmarks/gpu.py --minutes 8 --data DIR [--study DIR] [--epochs 100] [--runs N] [--set FIELD=VALUE ...]
-        ResNet-14 on CIFAR-10 with the conditions shuffle, bit and all, and the control, as `nondet run cifar10` trains
-        it. Without --runs as many as fit into the minutes. It goes on where it was stopped; copy the study's folder to
-        any machine with nondet, and `nondet show` prints its table.
+        ResNet-14 on CIFAR-10 with the conditions shuffle, bit and all but the kernels, and the control, as
+        `nondet run cifar10` trains it. Without --runs as many as fit into the minutes. It goes on where it was stopped;
+        copy the study's folder to any machine with nondet, and `nondet show` prints its table.
 
 It imports torch, triton, numpy, safetensors and Pillow alone, and needs no installation (PYTHONPATH=src).
 """
@@ -170,9 +170,9 @@ def fastest_row(precision: str, wait: Callable[[], Any] = lambda: None) -> dict[
 
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "resnet14 eager": lambda: eager_row("resnet14"),
-    **{f"resnet14 fastest {p}": (lambda p=p: fastest_row(p)) for p in PRECISIONS},
     **{f"resnet14 stack of 26 {p}": (lambda p=p: stack_row("resnet14", 26, p, True)) for p in PRECISIONS},
     **{f"resnet14 stack of 3 {p}": (lambda p=p: stack_row("resnet14", 3, p, True)) for p in PRECISIONS},
+    **{f"resnet14 fastest {p}": (lambda p=p: fastest_row(p)) for p in PRECISIONS},
     "digits eager": lambda: eager_row("digits"),
     "digits stack of 400 fp32": lambda: stack_row("digits", 400, "fp32", True),
     "mlp eager": lambda: eager_row("mlp"),
@@ -322,13 +322,14 @@ def train(given: argparse.Namespace) -> None:
             a_step = Epochs(problem, new_stack(problem, seeds), seeds).seconds_a_step(1.0)
         a_run = a_step / width * given.epochs * -(-len(problem.train[1]) // problem.recipe.batch_size)
         left = 60 * given.minutes - (time.monotonic() - begin) - given.reserve
-        runs = max(2, (int(left / a_run) - 1) // 3 + 1)
-        width = min(width, 3 * (runs - 1) + 2)
-        say(f"{1e3 * a_step / width:.2f} ms a model-step, {a_run:.1f} s a run: {runs} runs of each condition")
+        say(f"{1e3 * a_step / width:.3f} ms a model-step, {a_run:.1f} s a run")
+        runs = max(2, (int(left / a_run) + 1) // 3)  # 3 conditions share a run, and the control has one more
+        width = min(width, -(-(3 * runs - 1) // 2))  # in another stack
+        say(f"{runs} runs of each condition, {width} together")
     torch.cuda.empty_cache()
     width, why = runner.width(width)
     say(why or f"{width} runs train together")
-    vary = ["shuffle", "bit", "all"]
+    vary = ["shuffle", "bit", "init+shuffle+augment+order"]
     wanted = conditions(vary, runner.sources, runs)
     command = ["nondet", "run", "cifar10", f"--runs={runs}", *(f"--vary={v}" for v in vary)]
     command += [f"--stack={width}", *request.words()]

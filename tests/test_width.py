@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,10 +27,14 @@ Nondet = Callable[..., Any]
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
-def runner(tiny: Path, *, width_free: bool = False) -> tuple[StackRunner, list[str]]:
+def runner(tiny: Path, *, width_free: bool = False, recorded: bool = False) -> tuple[StackRunner, list[str]]:
+    """A runner that says that no bit depends on the width, perhaps in its environment too: on a CPU they do."""
     said: list[str] = []
     made = Request(str(tiny)).runner(said.append)
-    made.problem = replace(made.problem, width_free=width_free)
+    door: Any = SimpleNamespace(
+        width_free=True, refused="only says so", as_dict=lambda: {"width_free": True} if recorded else {}
+    )
+    made.problem = replace(made.problem, door=door if width_free else None)
     return made, said
 
 
@@ -74,6 +79,24 @@ def test_a_stack_is_halved_in_the_middle_of_training(
     assert record.count_done(other) == record.count_done(one)
     assert all(outputs(one, key) == outputs(other, key) for key in one.specs())
     assert not list((tmp_path / "halved" / "partial").glob("*.snapshot"))
+
+
+def test_a_width_that_no_bit_depends_on_is_free(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study goes on at another width, and no stack is filled up with copies."""
+    pytest.importorskip("triton")
+    widths: list[int] = []
+
+    def counted(problem: object, runs: Sequence[object], *rest: Any, **options: Any) -> Any:
+        widths.append(len(runs))
+        return train_stack(problem, runs, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runners, "train_stack", counted)
+    nd.run(runner(tiny, width_free=True, recorded=True)[0], 3, vary="init", stack=4, folder=tmp_path / "s")
+    assert widths == [3, 1]  # three runs of init, one of which is the control's, and its repeat
+    nd.run(runner(tiny, width_free=True, recorded=True)[0], 4, vary="init", stack=2, folder=tmp_path / "s")
+    assert record.load(tmp_path / "s").width == 4
+    with pytest.raises(BadInput, match="environment"):
+        nd.run(runner(tiny)[0], 5, vary="init", stack=4, folder=tmp_path / "s")
 
 
 def outputs(study: Study, key: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -261,7 +262,8 @@ def test_a_stack_that_does_not_fit_is_halved() -> None:
     """Before training and in the middle of it; the narrower stack then trains in the memory that it left."""
     said: list[str] = []
     large = lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 500_000), nn.ReLU(), nn.Linear(500_000, 3))  # noqa: E731
-    p = replace(problem(large, CUDA, epochs=1, batch_size=32), width_free=True)
+    p = problem(large, CUDA, epochs=1, batch_size=32)
+    p = replace(p, door=SimpleNamespace(width_free=True, refused="only says so"))  # type: ignore[arg-type]
     runner = StackRunner(p, {}, said.append)
     with pytest.raises(TooWide):
         runner.produce([seeds(p, number) for number in range(1, 33)], Places(), lambda epoch: None)

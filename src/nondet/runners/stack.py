@@ -106,8 +106,7 @@ class StackRunner(Runner):
             raise
         except Exception as error:
             lack = first_line(error) if memory.ran_out(error) else ""
-            free = problem.width_free or (problem.door is not None and problem.door.width_free)
-            if lack and not (free and width > 1):
+            if lack and not (problem.width_free and width > 1):
                 raise BadInput(
                     f"a stack of {width} must fit into the memory of {problem.device} ({lack}; the runs that are done "
                     f"are kept); try <<stack={max(width // 2, 1)}>> and a new <<folder>>"

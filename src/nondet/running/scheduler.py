@@ -154,7 +154,7 @@ class _Maker:
         """
         study = self.study
         specs, beside = self._with_proof(specs)
-        slots, runs = _slots([*specs, *beside], self.width), len(specs)
+        slots, runs = self._slots([*specs, *beside]), len(specs)
         onset, deterministic = specs[0].family
         begin = datetime.now(UTC)
         snapshot = _snapshot_path(study, slots)
@@ -209,13 +209,17 @@ class _Maker:
         if not self.proof.needed(study, self.runner.repeats) or any(spec.key in control for spec in specs):
             return specs, ()
         _, deterministic = specs[0].family
-        if self.width > 1 and deterministic and not _snapshot_path(study, _slots(specs, self.width)).exists():
+        if self.width > 1 and deterministic and not _snapshot_path(study, self._slots(specs)).exists():
             return specs[: self.width - 1], (study.reference,)
-        slots = [study.reference] * self.width
+        slots = self._slots([study.reference])
         self.watcher.on_epoch(0)
         places = Places(seal=_seal(study, slots), folder=study.folder)
         self._prove(self.runner.produce([spec.seeds for spec in slots], places, lambda epoch: None)[0], [])
         return specs, ()
+
+    def _slots(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
+        """A full stack; without copies where no bit depends on the width."""
+        return _slots(specs, len(specs) if self.study.width_free else self.width)
 
     def _prove(self, outcome: Outcome, left: Sequence[Path]) -> None:
         """Take a proof; where it fails, what its stack has left on the disk goes."""

@@ -55,6 +55,11 @@ class Study:
         return int(self.environment["stack"])
 
     @property
+    def width_free(self) -> bool:
+        """Whether a run has the same bits in a stack of any width."""
+        return bool(self.environment.get("kernels", {}).get("width_free"))
+
+    @property
     def designs(self) -> list[Condition | Crossed]:
         """The conditions, and the crossed design if there is one."""
         return [*self.conditions, *([self.crossed] if self.crossed else [])]

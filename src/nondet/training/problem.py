@@ -52,7 +52,6 @@ class Problem:
     repeats: whether one model trained twice takes the same steps; else nothing can be held against it.
     reached: of each parameter the elements that had a gradient in the trial steps.
     door: which operations take stacked kernels; None where all take torch's own.
-    width_free: whether a run has the same bits in a stack of any width.
     """
 
     task: Task
@@ -73,7 +72,11 @@ class Problem:
     repeats: bool = True
     reached: Mapping[str, Tensor] | None = None
     door: Door | None = None
-    width_free: bool = False
+
+    @property
+    def width_free(self) -> bool:
+        """Whether a run has the same bits in a stack of any width."""
+        return self.door is not None and self.door.width_free
 
     @property
     def augment(self) -> tuple[Augmentation | Streamed, ...]:

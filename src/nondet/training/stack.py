@@ -166,7 +166,7 @@ class Stack:
             p.grad = None
         scale = loss_scale(self.recipe) if self.recipe else 1.0
         backward(losses.sum() if scale == 1 else losses.sum() * scale, self.again)
-        if self.door is not None:
+        if self.door is not None and not self.door.refused:
             self.door.close()
         if scale != 1:
             for p in leaves.values():
