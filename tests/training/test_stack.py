@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,22 @@ def test_optimizers_that_cannot_train_the_model_are_refused(optimizer: str) -> N
     """One whose step wants a closure, and one that takes no biases."""
     with pytest.raises(BadInput, match=f"{optimizer}.*choose SGD"):
         problem("mlp", optimizer=optimizer)
+
+
+@pytest.mark.parametrize("amp", ["float16", "bfloat16"])
+@pytest.mark.parametrize("model", ["dropout", "resnet"])
+def test_mixed_precision_is_autocasts(amp: str, model: str) -> None:
+    """Stacks of it are held against torch's autocast; weights are float32, and a run's bits are free of the slot."""
+    p = problem(model, amp=amp, options={"momentum": 0.9}, ema=0.9)
+    assert fitting_width(p, 2) == (2, "")
+    one, other = (train_stack(p, [seeds(p, n) for n in slots]) for slots in ((1, 2), (3, 1)))
+    assert same(one[0], other[1])
+    assert all(np.isfinite(run.arrays["outputs"]).all() for run in one)
+    plain = train_stack(replace(p, recipe=replace(p.recipe, amp="")), [seeds(p, 1)] * 2)[0]
+    difference = np.abs(one[0].arrays["outputs"] - plain.arrays["outputs"]).max()
+    assert 0 < difference < 0.2
+    assert p.recipe.as_dict()["amp"] == amp
+    assert "amp" not in problem(model).recipe.as_dict()
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])

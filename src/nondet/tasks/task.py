@@ -85,10 +85,11 @@ class Recipe:
             raise BadInput(f"bit must be first, random or the name of a parameter (got {self.bit!r})")
         if self.precision not in PRECISIONS:
             raise BadInput(f"precision must be one of {', '.join(PRECISIONS)} (got {self.precision!r})")
-        if self.amp not in ("", *SHORT) or (self.amp and self.precision != "float32"):
+        if self.amp not in ("", *SHORT):
+            raise BadInput(f"amp must be {' or '.join(SHORT)} (got {self.amp!r}); try <<recipe=amp=bfloat16>>")
+        if self.amp and self.precision != "float32":
             raise BadInput(
-                f"amp must be {' or '.join(SHORT)}, of a recipe of precision float32 (got {self.amp!r} and "
-                f"{self.precision}); try <<recipe=amp=bfloat16>>"
+                f"amp is for a recipe of precision float32 (got precision {self.precision}); leave out one of them"
             )
         if self.schedule not in ("cosine", "constant") and not callable(self.schedule):
             raise BadInput(f"schedule must be cosine, constant or a function (got {self.schedule!r})")
