@@ -309,6 +309,13 @@ def test_a_batch_norm_waits_without_a_trace() -> None:
         y = norm(x)
         return torch.relu(y + x) + y
 
+    def used_before(x: Tensor) -> Tensor:
+        x = x + 0
+        y = norm(x)
+        z = torch.relu(y + 1.0 * x)
+        x.zero_()
+        return z + y
+
     def dropped(x: Tensor) -> Tensor:
         norm(x)
         return x + 1
@@ -317,6 +324,7 @@ def test_a_batch_norm_waits_without_a_trace() -> None:
         changed: 2 * right + 1,
         input_changed: right.sigmoid(),
         twice: torch.relu(right + x) + right,
+        used_before: torch.relu(right + x) + right,
         dropped: x + 1,
         norm.forward: right,
         lambda x: [norm(x).mT.shape, norm(x).amax()][1]: right.amax(),
@@ -329,6 +337,17 @@ def test_a_batch_norm_waits_without_a_trace() -> None:
             if function is not list(wanted)[-1]:
                 once = 0.9 * before + 0.1 * x.mean((0, 2, 3))
                 assert torch.allclose(norm.running_mean, once, atol=1e-6), number  # type: ignore[arg-type]
+
+
+def test_a_shortcut_that_shrinks_is_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own batch norm comes between the block's last one and the addition, and counts its batches in place."""
+    calls: list[tuple[bool, bool]] = []
+    whole = stacked.batch_norm
+    monkeypatch.setattr(stacked, "batch_norm", lambda *a, **k: calls.append((a[5] is not None, a[6])) or whole(*a, **k))
+    model = ResNet((4, 8), (1, 1), 3, 3)
+    _, door = meeting(model, drawn(2, 3, 6, 6))
+    assert sorted(calls) == [(False, False)] + [(False, True)] * 3 + [(True, True)] * 2
+    assert not door.stock
 
 
 def test_sums_of_a_changed_output_are_not_taken() -> None:

@@ -136,15 +136,16 @@ class _Mode(TorchFunctionMode):
         name = _name(func)
         if name in _KNOWN:
             return func(*args, **given)
+        changes = _changes(name, args, given)
         if self.waiting:
             following = _FOLLOWING.get(func)
             taken = following(self, *args, **given) if following else None
             if taken is not None:
                 return taken
-            if _changes(name, given):  # perhaps the input of a batch norm that waits
-                self._settle_all()
+            if changes:  # perhaps the input of a batch norm that waits
+                tree_map(self.settled, [stand_in for stand_in, _ in list(self.waiting.values())])
             args, given = tree_map(self.settled, (args, given))
-        if _changes(name, given):
+        if changes:
             self.sums.pop(id(args[0]), None)
             self.links.pop(id(args[0]), None)
         operation = _OPERATIONS.get(func)
@@ -161,7 +162,7 @@ class _Mode(TorchFunctionMode):
     def finished(self, results: Any) -> Any:
         """The results with nothing in them that still waits, and every running statistic moved."""
         found = tree_map(self.settled, results)
-        self._settle_all()
+        tree_map(self.settled, [stand_in for stand_in, w in list(self.waiting.values()) if not w.moments])
         return found
 
     def each(self, operation: Callable[..., Any], *given: Any) -> Any:
@@ -193,12 +194,6 @@ class _Mode(TorchFunctionMode):
         waiting = self.waits(t)
         return t if waiting is None else self.settle(t, _normalised(self, waiting, relu=False))
 
-    def _settle_all(self) -> None:
-        """Compute every batch norm that has not been, alone or with what followed it."""
-        for stand_in, waiting in list(self.waiting.values()):
-            if not waiting.moments:
-                self.settled(stand_in)
-
 
 _KNOWN = frozenset("shape dtype device ndim requires_grad is_cuda layout is_leaf dim size numel".split())
 """What a tensor is: a stand-in says the same as what it stands for."""
@@ -212,8 +207,10 @@ def _name(func: Any) -> str:
     return "max_pool2d" if func is F.max_pool2d else name
 
 
-def _changes(name: str, given: Mapping[str, Any]) -> bool:
-    """Whether a function may change a tensor in place."""
+def _changes(name: str, args: Sequence[Any], given: Mapping[str, Any]) -> bool:
+    """Whether a function may change a tensor of real numbers in place; batch norms count their batches so."""
+    if args and isinstance(args[0], Tensor) and not args[0].dtype.is_floating_point:
+        return False
     return (
         bool(given.get("inplace"))
         or "out" in given
@@ -353,7 +350,7 @@ def _add_in_place(mode: _Mode, input: Any, other: Any, *, alpha: float = 1) -> T
     found = _add(mode, input, other, alpha=alpha)
     if found is None or mode.waits(input) is None:
         return None
-    mode.waiting[id(input)] = (input, mode.waiting[id(found)][1])
+    mode.waiting[id(input)] = (input, mode.waiting.pop(id(found))[1])
     return input
 
 
