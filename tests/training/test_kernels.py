@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -337,6 +338,112 @@ def test_a_batch_norm_waits_without_a_trace() -> None:
             if function is not list(wanted)[-1]:
                 once = 0.9 * before + 0.1 * x.mean((0, 2, 3))
                 assert torch.allclose(norm.running_mean, once, atol=1e-6), number  # type: ignore[arg-type]
+
+
+def test_weights_and_labels_of_any_kind() -> None:
+    """Expanded, transposed, channels-last weights; strided biases; labels to ignore; views of images as rows."""
+    x, w, b = drawn(2, 4, 6, 6), drawn(4, 4, 3, 3), drawn(8)[::2]
+    y = torch.tensor([0, 2, 1, 0, 2])
+    cases: list[Callable[[Tensor], Tensor]] = [
+        lambda x: F.conv2d(x, w[:1, :1].expand(4, 1, 3, 3), groups=4),
+        lambda x: F.conv2d(x, w[:1].expand(4, 4, 3, 3), b),
+        lambda x: F.conv2d(x, w.transpose(0, 1)),
+        lambda x: F.conv2d(x, w.to(memory_format=torch.channels_last), padding=1),  # type: ignore[call-overload]
+        lambda x: F.conv2d(x, w, b).view(2, -1),
+        lambda x: F.linear(x.mean((2, 3)), w[:, :, 0, 0].t(), b),
+        lambda x: F.cross_entropy(x[0, :, 0].repeat(2, 2)[:5, :3], y, ignore_index=0),
+        lambda x: F.cross_entropy(x[0, :, 0].repeat(2, 2)[:5, :3], torch.where(y == 2, -100, y)),
+    ]
+    for number, function in enumerate(cases):
+        given, again = x.clone().requires_grad_(), x.clone().requires_grad_()
+        found, _ = meeting(function, given)
+        right = function(again)
+        assert torch.allclose(found, right, atol=1e-5), number
+        found.square().sum().backward()
+        right.square().sum().backward()
+        assert torch.allclose(given.grad, again.grad, atol=1e-4), number  # type: ignore[arg-type]
+
+
+def test_what_all_runs_share() -> None:
+    """Weights, biases, labels or inputs that are no run's own, inside vmap."""
+    x, w, b = drawn(3, 2, 4, 5, 5), drawn(3, 6, 4, 3, 3), drawn(3, 6)
+    y = torch.tensor([1, 0])
+    cases: list[tuple[Callable[..., Tensor], tuple[int | None, ...]]] = [
+        (lambda x, w, b: F.conv2d(x, w, b), (0, None, None)),
+        (lambda x, w, b: F.conv2d(x, w, b), (None, 0, None)),
+        (lambda x, w, b: F.linear(x.mean((2, 3)), w[:, :, 0, 0], b), (0, None, 0)),
+        (lambda x, w, b: F.linear(x.mean((2, 3)), w[:, :, 0, 0], b), (None, None, 0)),
+        (lambda x, w, b: F.cross_entropy(x[:, :, 0, 0] + b[:4], y), (0, None, None)),
+    ]
+    for number, (function, dims) in enumerate(cases):
+        given = [t if dim == 0 else t[0] for t, dim in zip((x, w, b), dims, strict=True)]
+
+        def met(*tensors: Tensor, function: Callable[..., Tensor] = function) -> Any:
+            with Door(EXACT).open(True) as mode:
+                return mode.finished(function(*tensors))
+
+        found = vmap(met, in_dims=dims)(*given)
+        assert torch.allclose(found, vmap(function, in_dims=dims)(*given), atol=1e-5), number
+
+
+def test_a_changed_slice_is_refused() -> None:
+    """A slice is a copy here: a model that changes it in place, or what it is of, is not trained so."""
+    for function in (
+        lambda x: x[:, :, ::2, ::2].mul_(2),
+        lambda x: [y := x + 0, z := y[:, :, ::2, ::2], y.zero_(), z][-1],
+    ):
+        with pytest.raises(RuntimeError, match="changed in place"):
+            meeting(function, drawn(1, 2, 4, 4))
+
+
+def test_sums_are_not_taken_after_a_change_through_a_view() -> None:
+    conv, norm, x = nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), drawn(2, 3, 6, 6)
+
+    def changed(x: Tensor) -> Tensor:
+        y = conv(x)
+        y[:, :2].mul_(3)
+        return norm(y)
+
+    with torch.no_grad():
+        found, _ = meeting(changed, x)
+        y = conv(x)
+        y[:, :2].mul_(3)
+        assert torch.allclose(found, F.batch_norm(y, None, None, training=True), atol=1e-5)
+
+
+def test_nothing_is_held_without_gradients() -> None:
+    """What a forward pass needs no more is freed on the way; no garbage is left for the collector."""
+    layers = nn.ModuleList([nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)) for _ in range(3)])
+    left: list[Any] = []
+
+    def forward(x: Tensor) -> Tensor:
+        for layer in layers:
+            x = F.relu(layer(x))
+            left.append(weakref.ref(x))
+        return x.sum()
+
+    with torch.no_grad():
+        _, door = meeting(forward, drawn(2, 3, 4, 4))
+    assert all(ref() is None for ref in left)
+    assert not door.links
+
+
+def test_one_value_of_each_channel_is_refused_as_by_torch() -> None:
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        meeting(nn.BatchNorm1d(4), drawn(1, 4))
+
+
+def test_mixed_precision_that_is_off_is_off() -> None:
+    linear = nn.Linear(4, 3)
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return linear(x.float())
+
+    door, x = Door(Precision(torch.bfloat16)), drawn(2, 4)
+    with torch.autocast("cpu", torch.bfloat16), door.open(False) as mode:
+        assert mode.finished(forward(x)).dtype == torch.float32
+    assert door.stock == {"linear": "outside autocast"}
 
 
 def test_a_shortcut_that_shrinks_is_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,8 @@ class Stack:
             if self.door is None or self.door.refused:
                 return function(*given)
             with self.door.open(self.width > 1) as mode:
-                return mode.finished(function(*given))
+                results = function(*given)
+            return mode.finished(results)
 
     def step(self, function: Callable[..., Any], *stacked: Any, uniforms: Sequence[Tensor]) -> Any:
         """One optimizer step of every run; function(call, *stacked) returns a run's loss and more, which come back.

@@ -82,12 +82,21 @@ def _compare_widths(problem: Problem, width: int) -> None:
     """Note whether a run's first steps and answers are the same bits in a stack of stacked kernels and alone."""
     if problem.door is None or problem.door.refused or problem.alone:
         return
+    try:
+        problem.door.same = _same_alone(problem, max(width, 2))
+    except Exception as error:  # a model that two cannot train together, or for which the memory is too small
+        if width > 1 and memory.ran_out(error):
+            raise
+        problem.door.same = False
+
+
+def _same_alone(problem: Problem, width: int) -> bool:
     run = dict.fromkeys(problem.sources, FIXED_SEED)
     taken = loop.batches(problem, run)
     (alone,), others = (
-        _stack_traces(problem, new_stack(problem, [run] * runs), [taken] * runs, runs)[0] for runs in (1, max(width, 2))
+        _stack_traces(problem, new_stack(problem, [run] * runs), [taken] * runs, runs)[0] for runs in (1, width)
     )
-    problem.door.same = all(alone.same(other) for other in others)
+    return all(alone.same(other) for other in others)
 
 
 class _TooWide(BadInput):

@@ -1,3 +1,4 @@
+# pyright: reportIncompatibleMethodOverride=false
 """The stacked operations with their gradients: tensors of R models, (R, B, C, ...), whose channels lie last in memory.
 
 Each takes and returns what torch's own function of the same name does, with a first axis for the models. Weights may be
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from nondet.training.kernels import convolution, depthwise, loss, norm, pooling, product
 from nondet.training.kernels.geometry import Geometry, gradient
@@ -86,6 +88,11 @@ def first(x: Tensor) -> Tensor:
     return x.new_empty(0).set_(x.untyped_storage(), x.storage_offset(), seen.shape, seen.stride())
 
 
+def _for_all(t: Tensor, runs: int) -> Tensor:
+    """t (R or 1, ...) as (R, ...), contiguous."""
+    return t.expand(runs, *t.shape[1:]).contiguous()
+
+
 def _rows(x: Tensor) -> Tensor:
     """(R, B, C, ...) as (R, M, C), contiguous."""
     return last(x).flatten(1, -2)
@@ -112,6 +119,7 @@ class _Convolution(Function):
         return first(y), part
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         inputs, w = ctx.saved_tensors
         geometry, how, biased, link = ctx.given
@@ -158,8 +166,10 @@ def conv2d(
     if geometry.channels == 3 and geometry.groups == 1:
         x, w = pad_channels(x, 0, 1, how.dtype), F.pad(w, (0, 0, 0, 0, 0, 1))
         geometry, link = replace(geometry, channels=4), Link()  # of other channels than a summand's gradient has
-    if len(x) == 1 and x.requires_grad:
-        x = x.expand(len(w), *x.shape[1:])
+    runs = max(len(x), len(w), 0 if bias is None else len(bias))
+    w, bias = _for_all(w, runs), None if bias is None else _for_all(bias, runs)
+    if len(x) < runs and x.requires_grad:
+        x = x.expand(runs, *x.shape[1:])
     y, part = _Convolution.apply(x, w, bias, geometry, how, sums, link)  # pyright: ignore[reportGeneralTypeIssues]
     if x.requires_grad and not geometry.groups == geometry.channels == geometry.outputs:
         link.node = y.grad_fn
@@ -184,6 +194,7 @@ class _BatchNorm(Function):
         return first(z.view(len(z), *shape[1:]))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         y, gamma, beta, mean, rstd, z = ctx.saved_tensors
         residual, relu, training, dtype, link = ctx.given
@@ -219,7 +230,9 @@ def moments(
         return running[0].float(), (running[1].float() + eps).rsqrt()
     if running and len(x) < len(running[0]):
         x = x.expand(len(running[0]), *x.shape[1:])
-    if sums is not None:
+    if running and len(running[0]) < len(x):
+        raise RuntimeError("the runs share the running statistics of a batch norm")
+    if sums is not None and len(sums.part) == len(x):
         return norm.merged(sums.part, x.shape[2], sums.rows, sums.places, running, momentum, eps, sums.geometry)
     y = _rows(x)
     part, rows = norm.statistics(y)
@@ -255,6 +268,7 @@ class _Linear(Function):
         return y.view(len(w), *x.shape[1:-1], w.shape[1])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         rows, w = ctx.saved_tensors
         how, biased, x_dtype, w_dtype = ctx.given
@@ -272,8 +286,10 @@ class _Linear(Function):
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None, how: Precision) -> Tensor:
     """x (R or 1, ..., K), w (R, N, K), bias (R, N): (R, ..., N)."""
-    if len(x) == 1 and x.requires_grad:
-        x = x.expand(len(w), *x.shape[1:])
+    runs = max(len(x), len(w), 0 if bias is None else len(bias))
+    w, bias = _for_all(w, runs), None if bias is None else _for_all(bias, runs)
+    if len(x) < runs and x.requires_grad:
+        x = x.expand(runs, *x.shape[1:])
     return _Linear.apply(x, w, bias, how)  # pyright: ignore[reportGeneralTypeIssues]
 
 
@@ -286,6 +302,7 @@ class _Pool(Function):
         return first(y)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (index,) = ctx.saved_tensors
         size, window, maximum = ctx.given
@@ -304,6 +321,7 @@ class _Means(Function):
         return pooling.means(last(x).flatten(2, -2))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         runs, images, channels, *size = ctx.given
         share = gradients[0] / torch.Size(size).numel()
@@ -318,20 +336,26 @@ def means(x: Tensor) -> Tensor:
 
 class _CrossEntropy(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, labels: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, labels: Tensor, ignored: int) -> Tensor:
         x, labels = x.contiguous(), labels.contiguous()
-        ctx.save_for_backward(x, labels)
-        return loss.cross_entropy(x, labels)
+        means, counts = loss.cross_entropy(x, labels, ignored)
+        ctx.save_for_backward(x, labels, counts)
+        ctx.given = ignored
+        return means
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, labels = ctx.saved_tensors
-        return loss.cross_entropy_gradient(x, labels, gradients[0].contiguous()), None
+        x, labels, counts = ctx.saved_tensors
+        return loss.cross_entropy_gradient(x, labels, gradients[0] / counts, ctx.given), None, None
 
 
-def cross_entropy(x: Tensor, labels: Tensor) -> Tensor:
-    """x (R, B, c), labels (R, B): the mean of every model, (R,)."""
-    return _CrossEntropy.apply(x, labels)  # pyright: ignore[reportGeneralTypeIssues]
+def cross_entropy(x: Tensor, labels: Tensor, ignored: int = -100) -> Tensor:
+    """x (R or 1, B, c), labels (R or 1, B): the mean of every model over labels that are not ignored, (R,)."""
+    runs = max(len(x), len(labels))
+    return _CrossEntropy.apply(  # pyright: ignore[reportGeneralTypeIssues]
+        x.expand(runs, *x.shape[1:]), labels.expand(runs, *labels.shape[1:]), ignored
+    )
 
 
 class _Strided(Function):
@@ -343,6 +367,7 @@ class _Strided(Function):
         return first(last(x[..., :: step[0], :: step[1]]))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (runs, images, channels, *size), step, link = ctx.given
         if link is not None and link.take(gradients[0], step):
@@ -370,6 +395,7 @@ class _Channels(Function):
         return first(out)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         before, channels, dtype = ctx.given
         return gradients[0][:, :, before : before + channels].to(dtype), None, None, None

@@ -13,32 +13,36 @@ from nondet.training.kernels.tiles import power_of_two
 
 
 @triton.jit
-def _losses(x, labels, part, rows, C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr):
-    """The sum of a tile's losses."""
+def _losses(x, labels, part, rows, IGNORED: tl.constexpr, C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr):
+    """The sum of a tile's losses, and how many they are."""
     r = tl.program_id(1).to(tl.int64)
     m, c = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BC)
     good = (m < rows)[:, None] & (c < C)[None, :]
     seen = tl.load(x + (r * rows + m[:, None]) * C + c[None, :], mask=good, other=0.0).to(tl.float32)
     seen = tl.where(c[None, :] < C, seen, float("-inf"))
-    label = tl.load(labels + r * rows + m, mask=m < rows, other=0)
+    label = tl.load(labels + r * rows + m, mask=m < rows, other=IGNORED)
     top = tl.max(seen, 1)
     total = tl.log(tl.sum(tl.exp(seen - top[:, None]), 1))
     own = tl.sum(tl.where(c[None, :] == label[:, None], seen, 0.0), 1)
-    tl.store(part + r * tl.num_programs(0) + tl.program_id(0), tl.sum(tl.where(m < rows, total - (own - top), 0.0), 0))
+    counted = label != IGNORED
+    at = part + (r * tl.num_programs(0) + tl.program_id(0)) * 2
+    tl.store(at, tl.sum(tl.where(counted, total - (own - top), 0.0), 0))
+    tl.store(at + 1, tl.sum(tl.where(counted, 1.0, 0.0), 0))
 
 
 @triton.jit
-def _loss_gradient(x, labels, d, dx, rows, C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr):
+def _loss_gradient(x, labels, d, dx, rows, IGNORED: tl.constexpr, C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr):
     r = tl.program_id(1).to(tl.int64)
     m, c = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BC)
     good = (m < rows)[:, None] & (c < C)[None, :]
     at = (r * rows + m[:, None]) * C + c[None, :]
     seen = tl.where(c[None, :] < C, tl.load(x + at, mask=good, other=0.0).to(tl.float32), float("-inf"))
-    label = tl.load(labels + r * rows + m, mask=m < rows, other=0)
+    label = tl.load(labels + r * rows + m, mask=m < rows, other=IGNORED)
     top = tl.max(seen, 1)
     weight = tl.exp(seen - top[:, None])
     share = weight / tl.sum(weight, 1)[:, None] - tl.where(c[None, :] == label[:, None], 1.0, 0.0)
-    tl.store(dx + at, (share * (tl.load(d + r) / rows)).to(dx.dtype.element_ty), mask=good)
+    share = tl.where((label != IGNORED)[:, None], share * tl.load(d + r), 0.0)
+    tl.store(dx + at, share.to(dx.dtype.element_ty), mask=good)
 
 
 def _blocks(classes: int) -> tuple[int, int]:
@@ -46,20 +50,23 @@ def _blocks(classes: int) -> tuple[int, int]:
     return max(1, min(32, 4096 // wide)), wide
 
 
-def cross_entropy(x: Tensor, labels: Tensor) -> Tensor:
-    """The mean over the rows of x (R, B, c) of -log softmax at the labels (R, B): (R,) in float32."""
+def cross_entropy(x: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
+    """The mean over the rows of x (R, B, c) of -log softmax at the labels (R, B), and how many rows count: (R,)."""
     runs, rows, classes = x.shape
     high, wide = _blocks(classes)
     tiles = triton.cdiv(rows, high)
-    part = x.new_empty((runs, tiles, 1), dtype=torch.float32)
-    _losses[(tiles, runs)](x, labels, part, rows, C=classes, BM=high, BC=wide)
-    return summed(part)[:, 0] / rows
+    part = x.new_empty((runs, tiles, 2), dtype=torch.float32)
+    _losses[(tiles, runs)](x, labels, part, rows, IGNORED=ignored, C=classes, BM=high, BC=wide)
+    total, counts = summed(part).unbind(1)
+    return total / counts, counts
 
 
-def cross_entropy_gradient(x: Tensor, labels: Tensor, d: Tensor) -> Tensor:
-    """The gradient of x, from that of the means (R,)."""
+def cross_entropy_gradient(x: Tensor, labels: Tensor, d: Tensor, ignored: int) -> Tensor:
+    """The gradient of x, from those of the rows' losses (R,)."""
     runs, rows, classes = x.shape
     high, wide = _blocks(classes)
     dx = torch.empty_like(x)
-    _loss_gradient[(triton.cdiv(rows, high), runs)](x, labels, d, dx, rows, C=classes, BM=high, BC=wide)
+    _loss_gradient[(triton.cdiv(rows, high), runs)](
+        x, labels, d.contiguous(), dx, rows, IGNORED=ignored, C=classes, BM=high, BC=wide
+    )
     return dx

@@ -7,6 +7,7 @@ an addition and a ReLU it is one pass over memory and not three: until then a vi
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from nondet.training.kernels.tiles import across_for
 FREE = frozenset(
     "__getitem__ __eq__ __ne__ __len__ add sub mul div neg abs add_ mul_ sub_ div_ __rsub__ __rdiv__ relu relu_ gelu "
     "silu tanh sigmoid leaky_relu elu hardtanh relu6 hardswish hardsigmoid softplus view reshape flatten permute "
-    "transpose contiguous squeeze unsqueeze expand chunk split dropout dropout1d dropout2d dropout3d to float double "
+    "transpose contiguous squeeze unsqueeze chunk split dropout dropout1d dropout2d dropout3d to float double "
     "half bfloat16 detach argmax clone type type_as is_floating_point movedim unflatten narrow select stride data T mT "
     "pad".split()
 )
@@ -74,16 +75,21 @@ class Door:
     @contextmanager
     def open(self, in_vmap: bool) -> Generator[_Mode]:
         """Meet the operations of a forward pass inside the block; `finished` its results before they leave it."""
-        self.links.clear()
+        self._forget()
         with _Mode(self, in_vmap) as mode:
             yield mode
 
     def close(self) -> None:
         """After a backward pass; RuntimeError if a gradient did not arrive where it was handed to."""
         lost = any(link.pending is not None for link in self.links)
-        self.links.clear()
+        self._forget()
         if lost:
             raise RuntimeError("a gradient was handed to a convolution that has none of its own")
+
+    def _forget(self) -> None:
+        for link in self.links:
+            link.node = None  # whose graph holds the link
+        self.links.clear()
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,10 @@ class _Mode(TorchFunctionMode):
     def __init__(self, door: Door, in_vmap: bool) -> None:
         super().__init__()
         self.door, self.in_vmap = door, in_vmap
-        self.waiting: dict[int, tuple[Tensor, _Waiting]] = {}
-        self.done: dict[int, tuple[Tensor, Tensor]] = {}
+        self.waiting: dict[int, tuple[Any, _Waiting]] = {}
+        self.done: dict[int, Tensor] = {}
+        self.dropped: list[_Waiting] = []
+        self.copies: dict[int, Tensor] = {}
         self.sums: dict[int, tuple[Tensor, Any]] = {}
         self.links: dict[int, tuple[Tensor, Link]] = {}
 
@@ -143,11 +151,13 @@ class _Mode(TorchFunctionMode):
             if taken is not None:
                 return taken
             if changes:  # perhaps the input of a batch norm that waits
-                tree_map(self.settled, [stand_in for stand_in, _ in list(self.waiting.values())])
+                tree_map(self.settled, [stand_in() for stand_in, _ in list(self.waiting.values())])
             args, given = tree_map(self.settled, (args, given))
         if changes:
-            self.sums.pop(id(args[0]), None)
-            self.links.pop(id(args[0]), None)
+            if any(id(t) in self.copies for t in (*args, given.get("out"))):
+                raise RuntimeError("a slice of every so many rows, or what it was taken from, is changed in place")
+            self.sums.clear()
+            self.links.clear()
         operation = _OPERATIONS.get(func)
         if operation is not None:
             result = operation(self, *args, **given)
@@ -162,7 +172,9 @@ class _Mode(TorchFunctionMode):
     def finished(self, results: Any) -> Any:
         """The results with nothing in them that still waits, and every running statistic moved."""
         found = tree_map(self.settled, results)
-        tree_map(self.settled, [stand_in for stand_in, w in list(self.waiting.values()) if not w.moments])
+        for waiting in [*self.dropped, *(waiting for _, waiting in list(self.waiting.values()))]:
+            if not waiting.moments:
+                _normalised(self, waiting, relu=False)
         return found
 
     def each(self, operation: Callable[..., Any], *given: Any) -> Any:
@@ -174,8 +186,19 @@ class _Mode(TorchFunctionMode):
     def wait(self, x: Tensor, waiting: _Waiting) -> Tensor:
         """A stand-in for what waits: of its shape, and an object of its own."""
         stand_in = x.view_as(x)
-        self.waiting[id(stand_in)] = (stand_in, waiting)
+        self.keep(stand_in, waiting)
         return stand_in
+
+    def keep(self, stand_in: Tensor, waiting: _Waiting) -> None:
+        """Note what a stand-in stands for, as long as anybody holds it."""
+        key = id(stand_in)
+
+        def forget(_: Any) -> None:
+            _, left = self.waiting.pop(key)
+            if self.done.pop(key, None) is None and not left.moments and left.arguments["training"]:
+                self.dropped.append(left)
+
+        self.waiting[key] = (weakref.ref(stand_in, forget), waiting)
 
     def waits(self, t: Any) -> _Waiting | None:
         found = self.waiting.get(id(t))
@@ -183,14 +206,14 @@ class _Mode(TorchFunctionMode):
 
     def settle(self, stand_in: Tensor, result: Tensor) -> Tensor:
         """From now on the stand-in means this result."""
-        self.done[id(stand_in)] = (stand_in, result)
+        self.done[id(stand_in)] = result
         return result
 
     def settled(self, t: Any) -> Any:
         if not isinstance(t, Tensor):
             return t
         if id(t) in self.done:
-            return self.done[id(t)][1]
+            return self.done[id(t)]
         waiting = self.waits(t)
         return t if waiting is None else self.settle(t, _normalised(self, waiting, relu=False))
 
@@ -237,6 +260,11 @@ def _typed(mode: _Mode, *tensors: Tensor | None) -> bool:
     return all(t is None or (t.dtype in known and t.numel() <= LARGEST) for t in tensors)
 
 
+def _outside_autocast(mode: _Mode, input: Tensor) -> bool:
+    """Whether a model of mixed precision has turned it off here."""
+    return input.dtype != mode.door.how.dtype and not torch.is_autocast_enabled(input.device.type)
+
+
 def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value * 2 if len(value) == 1 else tuple(value))
 
@@ -253,16 +281,21 @@ def _conv2d(
         return "of unequal strides or dilated"
     if groups > 1 and channels == groups != outputs:
         return "of several filters for each channel alone"
+    if _outside_autocast(mode, input):
+        return "outside autocast"
     geometry = shapes.forward(
         (input.shape[2], input.shape[3]), channels, outputs, (weight.shape[2], weight.shape[3]), high, _pair(padding),
         groups, across_for(outputs // groups, mode.door.how.dtype, mode.door.how.products),
     )  # fmt: skip
+    if len(input) * geometry.out_height * geometry.out_width * outputs > LARGEST:
+        return "of too large an output"
     how, wanted = mode.door.how, torch.is_grad_enabled() and geometry.whole
     mode.door.used.add("conv2d")
     kept: list[Sums | None] = []
     link = Link()
-    mode.links[id(input)] = (input, link)
-    mode.door.links.append(link)
+    if torch.is_grad_enabled():
+        mode.links[id(input)] = (input, link)
+        mode.door.links.append(link)
 
     def operation(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         y, sums = stacked.conv2d(x, w, b, geometry, how, wanted, link)
@@ -281,6 +314,8 @@ def _batch_norm(
 ) -> Any:  # fmt: skip
     if not _typed(mode, input, weight, bias, running_mean) or input.dim() < 2:
         return "of another type"
+    if training and input.numel() <= input.shape[1]:  # one value of each channel, which torch refuses
+        return None
     if training and momentum is None:
         return "with a cumulative average"
     if (running_mean is None) != (running_var is None):
@@ -347,16 +382,21 @@ def _add(mode: _Mode, input: Any, other: Any, *, alpha: float = 1, out: Any = No
 
 
 def _add_in_place(mode: _Mode, input: Any, other: Any, *, alpha: float = 1) -> Tensor | None:
-    found = _add(mode, input, other, alpha=alpha)
-    if found is None or mode.waits(input) is None:
+    waiting = mode.waits(input)
+    if waiting is None or waiting.residual is not None or alpha != 1 or not isinstance(other, Tensor):
         return None
-    mode.waiting[id(input)] = (input, mode.waiting.pop(id(found))[1])
+    residual = mode.settled(other) if other is not input and other.shape == input.shape else None
+    if residual is None or residual.dtype != input.dtype:
+        return None
+    mode.keep(input, replace(waiting, residual=residual))
     return input
 
 
 def _linear(mode: _Mode, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     if input.dim() < 2 or not _typed(mode, input, weight, bias):
         return "of another shape or type"
+    if _outside_autocast(mode, input):
+        return "outside autocast"
     how = mode.door.how
     mode.door.used.add("linear")
     return mode.each(lambda x, w, b: stacked.linear(x, w, b, how), input, weight, bias)
@@ -416,7 +456,7 @@ def _cross_entropy(
     if input.dim() != 2 or target.dtype != torch.int64 or not _typed(mode, input) or input.shape[1] > 8192:
         return "of another shape or type"
     mode.door.used.add("cross_entropy")
-    return mode.each(stacked.cross_entropy, input, target)
+    return mode.each(lambda x, y: stacked.cross_entropy(x, y, ignore_index), input, target)
 
 
 def _pad(mode_: _Mode, input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Any:
@@ -435,8 +475,22 @@ def _slices(mode: _Mode, input: Tensor, index: Any) -> Any:
     steps = [i.step or 1 for i in index]
     if steps[:2] != [1, 1] or not all(isinstance(step, int) and step > 0 for step in steps):
         return None
+    if steps == [1, 1, 1, 1]:
+        return None
     _, link = mode.links.get(id(input), (None, None))
-    return mode.each(lambda x: stacked.strided(x, (steps[2], steps[3]), link), input)
+    found = mode.each(lambda x: stacked.strided(x, (steps[2], steps[3]), link), input)
+    mode.copies |= {id(found): found, id(input): input}
+    return found
+
+
+def _view(mode: _Mode, input: Tensor, *shape: Any) -> Any:
+    """Rows of pixels as one row: the channels lie last in memory, so that torch can only copy them."""
+    if not shape or isinstance(shape[0], torch.dtype):
+        return None
+    try:
+        return input.view(*shape)
+    except RuntimeError:
+        return input.reshape(*shape)
 
 
 _OPERATIONS: Mapping[Any, Callable[..., Any]] = {
@@ -451,6 +505,7 @@ _OPERATIONS: Mapping[Any, Callable[..., Any]] = {
     F.cross_entropy: _cross_entropy,
     F.pad: _pad,
     torch.Tensor.__getitem__: _slices,
+    torch.Tensor.view: _view,
 }
 """What a function of torch becomes. A text says why it does not; None, that torch's own is as good."""
 

@@ -55,7 +55,7 @@ def _merged(
         for v in tl.static_range(ACROSS):
             total += tl.sum(tl.load(at + v * OG, mask=good, other=0.0), 0)
         first += TOGETHER
-    count = (places * ACROSS).to(tl.float32)
+    count = places * ACROSS * 1.0
     middle = total / count
     squares = tl.zeros((BC,), dtype=tl.float32)
     first = 0
@@ -170,7 +170,7 @@ def _gradient_applied(
     if RESIDUAL and RELU:
         tl.store(dres + r * M * C + inner, d.to(dres.dtype.element_ty), mask=good)
     if TRAINING:
-        count = M.to(tl.float32)
+        count = M * 1.0
         total = tl.load(sums + r * 2 * C + c, mask=there, other=0.0) / count
         times = tl.load(sums + r * 2 * C + C + c, mask=there, other=0.0) / count
         d = d - total[None, :] - (seen - mu[None, :]) * (rs * times)[None, :]

@@ -20,7 +20,7 @@ def _taken(
     H: tl.constexpr, W: tl.constexpr, C: tl.constexpr, BC: tl.constexpr, BM: tl.constexpr, PADDING: tl.constexpr,
     CROP: tl.constexpr, FLIP: tl.constexpr,
 ):  # fmt: skip
-    m = tl.program_id(0) * BM + tl.arange(0, BM)
+    m = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)
     good = m < pixels
     picture, place = m // (H * W), m % (H * W)
     i, j = place // W, place % W
@@ -36,7 +36,7 @@ def _taken(
     border = tl.load(fill + c, mask=c < C, other=0.0)
     value = tl.load(inputs + source[:, None] + c[None, :] * (H * W), mask=inside, other=0.0)
     value = tl.where(inside, value, border[None, :].to(value.dtype))
-    tl.store(out + m.to(tl.int64)[:, None] * C + c[None, :], value, mask=there)
+    tl.store(out + m[:, None] * C + c[None, :], value, mask=there)
 
 
 def knows(inputs: Tensor, augment: Sequence[object]) -> bool:
