@@ -1,4 +1,4 @@
-# pyright: basic, reportArgumentType=false, reportCallIssue=false
+# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 """Convolutions of R models as one kernel: forward, gradient of the input, gradient of the weights.
 
 A program works on one tile of one model, and every sum runs in an order that the shapes of one model fix. So the bits

@@ -1,4 +1,4 @@
-# pyright: basic, reportArgumentType=false, reportCallIssue=false
+# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 """Batch norm of R models, with the residual addition and ReLU that follow it: y (R, M, C), M = images x pixels.
 
 Means and variances are merged from those of tiles (Chan, Golub & LeVeque 1983, equation 2.1), in a fixed order: no
