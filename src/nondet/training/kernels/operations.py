@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +14,6 @@ from nondet.training.kernels import functions as stacked
 from nondet.training.kernels import geometry as shapes
 from nondet.training.kernels.functions import Link, Sums
 from nondet.training.kernels.tiles import across_for
-
-if TYPE_CHECKING:
-    from nondet.training.kernels.mode import Mode
 
 LARGEST = 2**31 - 1
 """Elements of one model's tensor that a kernel can number."""
@@ -34,13 +31,29 @@ class Waiting:
     residual: Tensor | None = None
 
 
-def _typed(mode: Mode, *tensors: Tensor | None) -> bool:
+class Meeting(Protocol):
+    """What the operations need of the mode that met them: see `mode.Mode`."""
+
+    door: Any
+    sums: dict[int, tuple[Tensor, Any]]
+    links: dict[int, tuple[Tensor, Link]]
+    copies: dict[int, Tensor]
+
+    def each(self, operation: Callable[..., Any], *given: Any) -> Any: ...
+    def wait(self, x: Tensor, waiting: Waiting) -> Tensor: ...
+    def keep(self, stand_in: Tensor, waiting: Waiting) -> None: ...
+    def waits(self, t: Any) -> Waiting | None: ...
+    def settle(self, stand_in: Tensor, result: Tensor) -> Tensor: ...
+    def settled(self, t: Any) -> Any: ...
+
+
+def _typed(mode: Meeting, *tensors: Tensor | None) -> bool:
     """Whether these have types that the kernels know: the computed one, or one that is rounded to it."""
     known = {mode.door.how.dtype, torch.float32}
     return all(t is None or (t.dtype in known and t.numel() <= LARGEST) for t in tensors)
 
 
-def _outside_autocast(mode: Mode, input: Tensor) -> bool:
+def _outside_autocast(mode: Meeting, input: Tensor) -> bool:
     """Whether a model of mixed precision has turned it off here."""
     return input.dtype != mode.door.how.dtype and not torch.is_autocast_enabled(input.device.type)
 
@@ -50,7 +63,7 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _conv2d(
-    mode: Mode, input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    mode: Meeting, input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
     dilation: Any = 1, groups: int = 1,
 ) -> Any:  # fmt: skip
     if input.dim() != 4 or isinstance(padding, str) or not _typed(mode, input, weight, bias):
@@ -89,7 +102,7 @@ def _conv2d(
 
 
 def _batch_norm(
-    mode: Mode, input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
+    mode: Meeting, input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
     bias: Tensor | None = None, training: bool = False, momentum: float | None = 0.1, eps: float = 1e-5,
 ) -> Any:  # fmt: skip
     if not _typed(mode, input, weight, bias, running_mean) or input.dim() < 2:
@@ -113,7 +126,7 @@ def _batch_norm(
     )  # fmt: skip
 
 
-def normalised(mode: Mode, waiting: Waiting, relu: bool) -> Tensor:
+def normalised(mode: Meeting, waiting: Waiting, relu: bool) -> Tensor:
     given = waiting.arguments
     x: Tensor = given["input"]
     _, sums = mode.sums.get(id(x), (None, None))
@@ -137,7 +150,7 @@ def normalised(mode: Mode, waiting: Waiting, relu: bool) -> Tensor:
     return mode.each(operation, x, given["mean"], given["var"], given["weight"], given["bias"], waiting.residual)
 
 
-def _relu(mode: Mode, input: Tensor, inplace: bool = False) -> Tensor | None:
+def _relu(mode: Meeting, input: Tensor, inplace: bool = False) -> Tensor | None:
     waiting = mode.waits(input)
     if waiting is None:
         return None
@@ -145,11 +158,11 @@ def _relu(mode: Mode, input: Tensor, inplace: bool = False) -> Tensor | None:
     return mode.settle(input, found) if inplace else found
 
 
-def _relu_in_place(mode: Mode, input: Tensor) -> Tensor | None:
+def _relu_in_place(mode: Meeting, input: Tensor) -> Tensor | None:
     return _relu(mode, input, inplace=True)
 
 
-def _add(mode: Mode, input: Any, other: Any, *, alpha: float = 1, out: Any = None) -> Tensor | None:
+def _add(mode: Meeting, input: Any, other: Any, *, alpha: float = 1, out: Any = None) -> Tensor | None:
     if alpha != 1 or out is not None or not isinstance(input, Tensor) or not isinstance(other, Tensor):
         return None
     for waits, added in ((other, input), (input, other)):
@@ -161,7 +174,7 @@ def _add(mode: Mode, input: Any, other: Any, *, alpha: float = 1, out: Any = Non
     return None
 
 
-def _add_in_place(mode: Mode, input: Any, other: Any, *, alpha: float = 1) -> Tensor | None:
+def _add_in_place(mode: Meeting, input: Any, other: Any, *, alpha: float = 1) -> Tensor | None:
     waiting = mode.waits(input)
     if waiting is None or waiting.residual is not None or alpha != 1 or not isinstance(other, Tensor):
         return None
@@ -172,7 +185,7 @@ def _add_in_place(mode: Mode, input: Any, other: Any, *, alpha: float = 1) -> Te
     return input
 
 
-def _linear(mode: Mode, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+def _linear(mode: Meeting, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     if input.dim() < 2 or not _typed(mode, input, weight, bias):
         return "of another shape or type"
     if _outside_autocast(mode, input):
@@ -182,7 +195,7 @@ def _linear(mode: Mode, input: Tensor, weight: Tensor, bias: Tensor | None = Non
     return mode.each(lambda x, w, b: stacked.linear(x, w, b, how), input, weight, bias)
 
 
-def _pooled(mode: Mode, input: Tensor, kernel: Any, stride: Any, padding: Any, maximum: bool) -> Any:
+def _pooled(mode: Meeting, input: Tensor, kernel: Any, stride: Any, padding: Any, maximum: bool) -> Any:
     size, step, edge = _pair(kernel), _pair(stride or kernel), _pair(padding)
     if input.dim() != 4 or not _typed(mode, input) or size[0] * size[1] >= 255:
         return "of another shape or type"
@@ -191,7 +204,7 @@ def _pooled(mode: Mode, input: Tensor, kernel: Any, stride: Any, padding: Any, m
 
 
 def _max_pool2d(
-    mode: Mode, input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    mode: Meeting, input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
     if _pair(dilation) != (1, 1) or ceil_mode or return_indices:
@@ -200,7 +213,7 @@ def _max_pool2d(
 
 
 def _avg_pool2d(
-    mode: Mode, input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    mode: Meeting, input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Any:  # fmt: skip
     if ceil_mode or divisor_override or (not count_include_pad and _pair(padding) != (0, 0)):
@@ -208,18 +221,18 @@ def _avg_pool2d(
     return _pooled(mode, input, kernel_size, stride, padding, False)
 
 
-def _means_of_images(mode: Mode, input: Tensor) -> Tensor:
+def _means_of_images(mode: Meeting, input: Tensor) -> Tensor:
     mode.door.used.add("mean")
     return mode.each(stacked.means, input)
 
 
-def _adaptive_avg_pool2d(mode: Mode, input: Tensor, output_size: Any) -> Any:
+def _adaptive_avg_pool2d(mode: Meeting, input: Tensor, output_size: Any) -> Any:
     if _pair(output_size) != (1, 1) or input.dim() != 4 or not _typed(mode, input):
         return "to more than one pixel"
     return _means_of_images(mode, input)[:, :, None, None]
 
 
-def _mean(mode: Mode, input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def _mean(mode: Meeting, input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     axes = () if dim is None else tuple(sorted(d % input.dim() for d in ((dim,) if isinstance(dim, int) else dim)))
     if axes != (2, 3) or input.dim() != 4 or dtype is not None or not _typed(mode, input):
         return "over other axes than an image's"
@@ -228,8 +241,8 @@ def _mean(mode: Mode, input: Tensor, dim: Any = None, keepdim: bool = False, *, 
 
 
 def _cross_entropy(
-    mode: Mode, input: Tensor, target: Tensor, weight: Any = None, size_average: Any = None, ignore_index: int = -100,
-    reduce: Any = None, reduction: str = "mean", label_smoothing: float = 0.0,
+    mode: Meeting, input: Tensor, target: Tensor, weight: Any = None, size_average: Any = None,
+    ignore_index: int = -100, reduce: Any = None, reduction: str = "mean", label_smoothing: float = 0.0,
 ) -> Any:  # fmt: skip
     if weight is not None or reduction != "mean" or label_smoothing or size_average is not None or reduce is not None:
         return "with weights, smoothing or another mean"
@@ -239,7 +252,7 @@ def _cross_entropy(
     return mode.each(lambda x, y: stacked.cross_entropy(x, y, ignore_index), input, target)
 
 
-def _pad(mode_: Mode, input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Any:
+def _pad(mode_: Meeting, input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Any:
     if mode != "constant":
         return "with other values than one"
     if input.dim() != 4 or len(pad) != 6 or any(pad[:4]) or value or min(pad[4:]) < 0:
@@ -247,7 +260,7 @@ def _pad(mode_: Mode, input: Tensor, pad: Sequence[int], mode: str = "constant",
     return mode_.each(lambda x: stacked.pad_channels(x, pad[4], pad[5]), input)
 
 
-def _slices(mode: Mode, input: Tensor, index: Any) -> Any:
+def _slices(mode: Meeting, input: Tensor, index: Any) -> Any:
     if input.dim() != 4 or not isinstance(index, tuple) or len(index) != 4:
         return None
     if not all(isinstance(i, slice) and i.start is None and i.stop is None for i in index):
@@ -263,7 +276,7 @@ def _slices(mode: Mode, input: Tensor, index: Any) -> Any:
     return found
 
 
-def _view(mode: Mode, input: Tensor, *shape: Any) -> Any:
+def _view(mode: Meeting, input: Tensor, *shape: Any) -> Any:
     """Rows of pixels as one row: the channels lie last in memory, so that torch can only copy them."""
     if not shape or isinstance(shape[0], torch.dtype):
         return None
