@@ -4,6 +4,8 @@
         The bars: milliseconds a model-step of stacks, of eager training one model at a time, and of the fastest that
         PyTorch gives one model (channels last, compiled, as a CUDA graph). What must be compiled is compiled first, in
         parallel. Rows that the file of results holds are not measured again.
+    python benchmarks/gpu.py --profile ROW ...
+        Where the time of a stack's step goes, by kernel ("resnet14 stack of 26 TF32").
     python benchmarks/gpu.py --minutes 8 --data DIR [--study DIR] [--epochs 100] [--runs N] [--set FIELD=VALUE ...]
         ResNet-14 on CIFAR-10 with the conditions shuffle, bit and all but the kernels, and the control, as
         `nondet run cifar10` trains it. Without --runs as many as fit into the minutes. It goes on where it was stopped;
@@ -103,6 +105,32 @@ def stack_row(name: str, width: int, precision: str, stacked: bool, seconds: flo
     if problem.door is not None:
         found["stock"] = problem.door.stock
     return found
+
+
+def profile_row(row: str, steps: int = 5) -> str:
+    """Microseconds a model-step of every kernel of a stack's row, and how often it ran, the longest first."""
+    name, _, rest = row.partition(" stack of ")
+    width, precision = int(rest.split()[0]), rest.split()[1]
+    problem = stack_of(name, precision)
+    seeds = [dict.fromkeys(problem.sources, number + 1) for number in range(width)]
+    with kernels(True, problem.tf32):
+        epochs = Epochs(problem, new_stack(problem, seeds), seeds)
+        epochs.seconds_a_step(0.1)
+        (graph,) = epochs.graphs.values()
+        epochs.counter.zero_()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+            for _ in range(steps):
+                graph.replay()
+            torch.cuda.synchronize()
+    found: dict[str, list[float]] = {}
+    for event in seen.events() or []:
+        found.setdefault(event.name, []).append(event.device_time)
+    lines = [f"{row}: microseconds a model-step, launches a step, kernel"]
+    for name, times in sorted(found.items(), key=lambda item: -sum(item[1])):
+        if len(lines) < 40:
+            lines.append(f"{sum(times) / steps / width:9.2f} {len(times) / steps:6.1f}  {name[:100]}")
+    total = sum(map(sum, found.values())) / steps / width
+    return "\n".join([*lines, f"{total:9.2f} in all"])
 
 
 def median_ms(step: Callable[[], Any], count: int = 20) -> float:
@@ -343,6 +371,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("gpu-results.json"))
     parser.add_argument("--only", nargs="*", default=[], metavar="ROW")
+    parser.add_argument("--profile", nargs="+", default=[], metavar="ROW")
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--reserve", type=float, default=20.0, help="seconds of the minutes for trials and writing")
     parser.add_argument("--data")
@@ -355,6 +384,10 @@ def main() -> None:
     given = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("benchmarks/gpu.py needs a CUDA device, and none is here; run it on a machine that has one")
+    for row in given.profile:
+        print(profile_row(row), flush=True)
+    if given.profile:
+        return
     if given.minutes:
         if given.data is None:
             parser.error("--minutes trains on CIFAR-10: say with --data where it lies")

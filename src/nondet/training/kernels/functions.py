@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from nondet.training.kernels import convolution, depthwise, loss, norm, pooling, product
+from nondet.training.kernels import convolution, depthwise, loss, norm, pictures, pooling, product
 from nondet.training.kernels.geometry import Geometry, gradient
 from nondet.training.kernels.tiles import tile_for
 
@@ -187,8 +187,9 @@ class _BatchNorm(Function):
     ) -> Tensor:  # fmt: skip
         y = _rows(x)
         added = None if residual is None else _rows(residual).to(y.dtype)
-        z = norm.applied(y, mean, rstd, gamma.float().contiguous(), beta.float().contiguous(), added, relu)
-        ctx.save_for_backward(y, gamma, beta, mean, rstd, z if relu and residual is not None else y)
+        scale, shift = gamma.float().contiguous(), beta.float().contiguous()
+        z, passing = norm.applied(y, mean, rstd, scale, shift, added, relu, any(ctx.needs_input_grad))
+        ctx.save_for_backward(y, gamma, beta, mean, rstd, passing if relu and residual is not None else y)
         ctx.given = residual is not None, relu, training, None if residual is None else residual.dtype, link
         shape = x.movedim(2, -1).shape
         return first(z.view(len(z), *shape[1:]))
@@ -196,12 +197,12 @@ class _BatchNorm(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        y, gamma, beta, mean, rstd, z = ctx.saved_tensors
+        y, gamma, beta, mean, rstd, passing = ctx.saved_tensors
         residual, relu, training, dtype, link = ctx.given
         dz, shape = last(gradients[0]), gradients[0].movedim(2, -1).shape
         dy, dres, dgamma, dbeta = norm.gradients(
             dz.flatten(1, -2),
-            z,
+            passing,
             y,
             mean,
             rstd,
@@ -389,10 +390,7 @@ class _Channels(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, before: int, after: int, dtype: torch.dtype) -> Tensor:
         ctx.given = before, x.shape[2], x.dtype
-        inputs = x.movedim(2, -1)
-        out = x.new_zeros((*inputs.shape[:-1], before + x.shape[2] + after), dtype=dtype)
-        out[..., before : before + x.shape[2]] = inputs
-        return first(out)
+        return first(pictures.padded(x.movedim(2, -1), before, after, dtype))
 
     @staticmethod
     @once_differentiable

@@ -1,5 +1,5 @@
 # pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
-"""Crops and flips of pictures as they are read from the training set: one pass over memory."""
+"""Pictures in one pass over memory: crops and flips as they are read from the training set, and more channels."""
 
 from __future__ import annotations
 
@@ -75,3 +75,28 @@ def _border(fill: tuple[float, ...], dtype: torch.dtype, device: torch.device) -
     if key not in _borders:
         _borders[key] = torch.tensor(fill, dtype=dtype, device=device)
     return _borders[key]
+
+
+@triton.jit
+def _padded(
+    x, out, size, x_run, x_picture, x_pixel, x_channel, pixels,
+    BEFORE: tl.constexpr, C: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    r, e = tl.program_id(1).to(tl.int64), tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    m, c = e // CHANNELS, e % CHANNELS - BEFORE
+    at = r * x_run + (m // pixels).to(tl.int64) * x_picture + (m % pixels) * x_pixel + c * x_channel
+    value = tl.load(x + at, mask=(e < size) & (c >= 0) & (c < C), other=0.0)
+    tl.store(out + r * size + e, value.to(out.dtype.element_ty), mask=e < size)
+
+
+def padded(x: Tensor, before: int, after: int, dtype: torch.dtype) -> Tensor:
+    """x (R, B, ..., C) of any strides with channels of zeros before and after its own, in that type."""
+    flat = x.flatten(2, -2)
+    runs, _, pixels, channels = flat.shape
+    out = x.new_empty((*x.shape[:-1], before + channels + after), dtype=dtype)
+    size, block = out[0].numel(), 1024
+    _padded[(triton.cdiv(size, block), runs)](
+        flat, out, size, *flat.stride(), pixels,
+        BEFORE=before, C=channels, CHANNELS=before + channels + after, BLOCK=block,
+    )  # fmt: skip
+    return out
