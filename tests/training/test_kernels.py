@@ -25,11 +25,12 @@ from nondet.training.trial import fitting_width
 
 pytest.importorskip("triton")
 
+from nondet.training.kernels import convolution, pictures
 from nondet.training.kernels import functions as stacked
 from nondet.training.kernels import geometry as shapes
-from nondet.training.kernels import pictures
 from nondet.training.kernels.functions import Link, Precision
 from nondet.training.kernels.mode import Door
+from nondet.training.kernels.tiles import Tile, fitted
 
 pytestmark = [
     pytest.mark.skipif(torch.cuda.is_available(), reason="for Triton's interpreter; test_gpu.py is for a device"),
@@ -99,6 +100,22 @@ def test_convolutions(case: tuple[int, ...], products: str) -> None:
         mean, rstd = stacked.moments(y.detach(), None, True, 0.1, 1e-5, sums)
         assert error(mean, z.mean((1, 3, 4))) < 1e-5
         assert error(rstd, 1 / (z.var((1, 3, 4), unbiased=False) + 1e-5).sqrt()) < 1e-5
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("case", "depth"), [((16, 16, 6, 6, 3, 1, 1, 1), 32), ((4, 8, 7, 9, 3, 2, 1, 2), 64)], ids=str)
+def test_taps_of_a_weight_gradient(case: tuple[int, ...], depth: int, together: bool) -> None:
+    """One tap, or three in one pass: the gradient is the same."""
+    channels, outputs, height, width, kernel, stride, padding, groups = case
+    g = shapes.forward((height, width), channels, outputs, (kernel, kernel), stride, (padding, padding), groups, 2)
+    x, w = drawn(2, 2, channels, height, width), drawn(2, outputs, channels // groups, kernel, kernel)
+    right = doubled(w)[0]
+    y = [F.conv2d(a, b, None, stride, padding, 1, groups) for a, b in zip(x.double(), right, strict=True)]
+    dy = drawn(*torch.stack(y).shape, seed=1)
+    torch.stack(y).backward(dy.double())
+    tile = fitted(Tile(16, depth, 16, tiles=2, together=together), g)
+    dw = convolution.weight_gradient(stacked.last(x), stacked.last(dy), g, tile, "ieee")
+    assert error(dw, right.grad) < 6e-7  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -45,10 +45,12 @@ def tile_for(kind: str, geometry: Geometry, dtype: torch.dtype, products: str) -
     As `benchmarks/tiles.py` found on an H200, for ResNet-14 at batch 512.
     """
     short, narrow, wide = dtype != torch.float32, geometry.depth <= 16, geometry.breadth
-    if kind == "weights":
-        rows = 128 if short and narrow else 32 if not short and wide <= 32 and not narrow else 64
-        span = 2048 if narrow or (not short and products != "tf32") else 8192
-        tile = Tile(rows, 64, 64, tiles=span // rows, together=True, stages=3 if short else 1)
+    if kind == "weights" and short:
+        tile = Tile(128, 64, 64, tiles=16, stages=3) if narrow else Tile(64, 64, 64, tiles=128, stages=3)
+        tile = replace(tile, together=True)
+    elif kind == "weights":
+        few = narrow or (geometry.stride == 1 and wide <= 32)
+        tile = Tile(64, 64, 64, tiles=32, together=True, stages=1) if few else Tile(32, 64, 64, tiles=128, stages=1)
     elif short:
         tile = Tile(256, 32, 32, stages=4) if wide <= 32 else Tile(128, 32 if wide <= 64 else 64, 128, stages=4)
         tile = Tile(128, 16, 32, stages=3) if narrow else tile if wide <= 64 else replace(tile, stages=3)
