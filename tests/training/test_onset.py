@@ -150,6 +150,25 @@ def test_the_bit_is_the_next_float(precision: str, which: str) -> None:
     assert (len(names) > 1) == (which == "random")
 
 
+@pytest.mark.parametrize("amp", ["bfloat16", "float16"])
+def test_the_bit_is_of_the_type_that_is_computed_in(amp: str) -> None:
+    """Rounded to the short type the weight becomes its next number, and what was rounded off stays; it is not dead."""
+    p = problem("mlp", amp=amp)
+    short = getattr(torch, amp)
+    for seed in range(2, 12):
+        before, after = (dict(build_model(p.task, p.recipe, 1).named_parameters()) for _ in range(2))
+        change = change_bit(after, seed, amp=amp)
+        assert change is not None
+        one, other = (weights[change.name].detach()[change.index] for weights in (before, after))
+        bits = [int(value.to(short).view(torch.int16)) for value in (one, other)]
+        assert abs(bits[0] - bits[1]) == 1
+        assert other - one == (other.to(short).float() - one.to(short).float())
+    runs = train_stack(p, [seeds(p, number, "bit") for number in (1, 2, 3)])
+    logits = [run.arrays["outputs"] for run in runs]
+    assert not np.array_equal(logits[0], logits[1])
+    assert not np.array_equal(logits[0], logits[2])
+
+
 def test_a_random_bit_takes_every_element_alike() -> None:
     """`random` chooses elements, not parameters: the shares are the sizes (chi-squared, 3 degrees of freedom)."""
     sizes = {"a": 40, "b": 10, "c": 30, "d": 20}

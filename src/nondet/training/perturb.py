@@ -1,4 +1,4 @@
-"""The smallest possible change of a model: one weight moves to the next float."""
+"""The smallest possible change of a model: one weight moves to the next number of the type it is computed in."""
 
 from __future__ import annotations
 
@@ -28,8 +28,12 @@ def change_bit(
     seed: int,
     which: str = "first",
     reached: Mapping[str, Tensor] | None = None,
+    amp: str = "",
 ) -> BitChange | None:
     """Move one element of one parameter to the next float up or down, each with probability 1/2, in place.
+
+    With `amp` (a type's name, as in a recipe) a weight of two axes or more moves by the distance of that type's
+    numbers there: it is rounded to that type wherever it is used, so that a smaller change would reach nothing.
 
     which: "first", an element of the first weight tensor (of two axes or more); "random", any element of all
     parameters; or a parameter's name. Zeros are passed over: the float next to zero is too small to change a sum.
@@ -63,7 +67,11 @@ def change_bit(
     at = int(places[name][number - int(starts[part])])
     before = flat[at].to("cpu", copy=True)  # there nextafter knows every type; on CUDA not in every version
     goal = torch.full_like(before, torch.inf if rng.integers(2) else -torch.inf)
-    flat[at] = torch.nextafter(before, goal)
+    if amp and parameters[name].dim() >= 2:
+        seen = before.to(getattr(torch, amp))
+        flat[at] = before + (torch.nextafter(seen, goal.to(seen.dtype)).to(before.dtype) - seen.to(before.dtype))
+    else:
+        flat[at] = torch.nextafter(before, goal)
     index = torch.unravel_index(torch.tensor(at), parameters[name].shape)
     return BitChange(name, tuple(int(i) for i in index), _bits(before), _bits(flat[at]))
 

@@ -279,7 +279,7 @@ def _side_by_side(problem: Problem, models: Sequence[nn.Module], seeds: Sequence
 
 
 def _change(problem: Problem, parameters: Mapping[str, Tensor], run: Seeds) -> dict[str, Any]:
-    change = change_bit(parameters, run.get("bit", FIXED_SEED), problem.recipe.bit, problem.reached)
+    change = change_bit(parameters, run.get("bit", FIXED_SEED), problem.recipe.bit, problem.reached, problem.recipe.amp)
     return {"bit": asdict(change)} if change else {}
 
 

@@ -113,7 +113,9 @@ def forked(problem: Problem, seeds: Sequence[Seeds], trunk: Path, seal: Seal = N
         parameters = stack.parameters
         for slot, run in enumerate(seeds):
             mine = {name: parameters[name][slot] for name, _ in stack.skeleton.named_parameters()}
-            change = change_bit(mine, run.get("bit", FIXED_SEED), problem.recipe.bit, problem.reached)
+            change = change_bit(
+                mine, run.get("bit", FIXED_SEED), problem.recipe.bit, problem.reached, problem.recipe.amp
+            )
             stack.facts[slot] |= {"bit": asdict(change)} if change else {}
     return stack
 

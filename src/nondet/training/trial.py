@@ -318,7 +318,7 @@ def _evaluated(problem: Problem, stack: Stack) -> dict[str, Tensor]:
 def check_bit(problem: Problem) -> None:
     """Try the change of one bit at the start; BadInput if the weight that the recipe names is all zeros there."""
     model = build_model(problem.task, problem.recipe, FIXED_SEED)
-    change_bit(dict(model.named_parameters()), FIXED_SEED + 1, problem.recipe.bit, problem.reached)
+    change_bit(dict(model.named_parameters()), FIXED_SEED + 1, problem.recipe.bit, problem.reached, problem.recipe.amp)
 
 
 def _slot_apart(tensors: Mapping[str, Tensor | None]) -> int | None:

@@ -187,9 +187,8 @@ class _BatchNorm(Function):
     ) -> Tensor:  # fmt: skip
         y = _rows(x)
         added = None if residual is None else _rows(residual).to(y.dtype)
-        scale, shift = gamma.float().contiguous(), beta.float().contiguous()
-        z, passing = norm.applied(y, mean, rstd, scale, shift, added, relu, any(ctx.needs_input_grad))
-        ctx.save_for_backward(y, gamma, beta, mean, rstd, passing if relu and residual is not None else y)
+        z = norm.applied(y, mean, rstd, gamma.float().contiguous(), beta.float().contiguous(), added, relu)
+        ctx.save_for_backward(y, gamma, beta, mean, rstd, z if relu and residual is not None else y)
         ctx.given = residual is not None, relu, training, None if residual is None else residual.dtype, link
         shape = x.movedim(2, -1).shape
         return first(z.view(len(z), *shape[1:]))
@@ -197,12 +196,12 @@ class _BatchNorm(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        y, gamma, beta, mean, rstd, passing = ctx.saved_tensors
+        y, gamma, beta, mean, rstd, z = ctx.saved_tensors
         residual, relu, training, dtype, link = ctx.given
         dz, shape = last(gradients[0]), gradients[0].movedim(2, -1).shape
         dy, dres, dgamma, dbeta = norm.gradients(
             dz.flatten(1, -2),
-            passing,
+            z,
             y,
             mean,
             rstd,

@@ -81,11 +81,9 @@ def _merged(
 
 @triton.jit
 def _applied(
-    y, mean, rstd, gamma, beta, residual, z, signs, M, y_run,
+    y, mean, rstd, gamma, beta, residual, z, M, y_run,
     C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr,
-    SIGNS: tl.constexpr,
 ):  # fmt: skip
-    """The values, and with SIGNS a bit of each: whether the ReLU lets its gradient through."""
     r = tl.program_id(2).to(tl.int64)
     m, c = tl.program_id(0) * BM + tl.arange(0, BM), tl.program_id(1) * BC + tl.arange(0, BC)
     there, good = c < C, (m < M)[:, None] & (c < C)[None, :]
@@ -97,25 +95,15 @@ def _applied(
         value += tl.load(residual + r * M * C + inner, mask=good, other=0.0).to(tl.float32)
     if RELU:
         value = tl.where(value <= 0, 0.0, value)
-    written = value.to(z.dtype.element_ty)
-    tl.store(z + r * M * C + inner, written, mask=good)
-    if SIGNS:
-        passes = tl.reshape(tl.where(written.to(tl.float32) <= 0, 0, 1), (BM, BC // 8, 8))
-        eight = tl.sum(passes << tl.arange(0, 8)[None, None, :], 2).to(tl.uint8)
-        at = tl.program_id(1) * (BC // 8) + tl.arange(0, BC // 8)
-        there = (m < M)[:, None] & (at < C // 8)[None, :]
-        tl.store(signs + r * M * (C // 8) + m[:, None] * (C // 8) + at[None, :], eight, mask=there)
+    tl.store(z + r * M * C + inner, value.to(z.dtype.element_ty), mask=good)
 
 
 @triton.jit
-def _incoming(dz, z, inner, good, value, RESIDUAL: tl.constexpr, RELU: tl.constexpr, SIGNS: tl.constexpr):
-    """The gradient that comes through the ReLU. With a residual it is read which do: from bits, or z itself."""
+def _incoming(dz, z, inner, good, value, RESIDUAL: tl.constexpr, RELU: tl.constexpr):
+    """The gradient that comes through the ReLU. With a residual its sign is read from z, else from the value."""
     d = tl.load(dz + inner, mask=good, other=0.0).to(tl.float32)
     if RELU:
-        if RESIDUAL and SIGNS:
-            eight = tl.load(z + inner // 8, mask=good, other=0).to(tl.int32)
-            d = tl.where((eight >> (inner % 8)) & 1 == 0, 0.0, d)
-        elif RESIDUAL:
+        if RESIDUAL:
             d = tl.where(tl.load(z + inner, mask=good, other=0.0).to(tl.float32) <= 0, 0.0, d)
         else:
             d = tl.where(value <= 0, 0.0, d)
@@ -126,7 +114,7 @@ def _incoming(dz, z, inner, good, value, RESIDUAL: tl.constexpr, RELU: tl.conste
 def _gradient_sums(
     dz, z, y, mean, rstd, gamma, beta, part, M, y_run,
     C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, TILES: tl.constexpr, RESIDUAL: tl.constexpr,
-    RELU: tl.constexpr, SIGNS: tl.constexpr,
+    RELU: tl.constexpr,
 ):  # fmt: skip
     """Of some tiles the sums of the gradient, and of the gradient times the normalised values, by channel."""
     r = tl.program_id(2).to(tl.int64)
@@ -136,14 +124,13 @@ def _gradient_sums(
     ga, be = tl.load(gamma + r * C + c, mask=there, other=0.0), tl.load(beta + r * C + c, mask=there, other=0.0)
     total = tl.zeros((BC,), dtype=tl.float32)
     times = tl.zeros((BC,), dtype=tl.float32)
-    z += r * M * (C // 8 if SIGNS else C)
     for tile in range(TILES):
         m = (tl.program_id(0) * TILES + tile) * BM + tl.arange(0, BM)
         good = (m < M)[:, None] & there[None, :]
         inner = m[:, None] * C + c[None, :]
         seen = tl.load(y + r * y_run + inner, mask=good, other=0.0).to(tl.float32)
         value = _normalised(seen, mu, rs, ga, be)
-        d = _incoming(dz + r * M * C, z, inner, good, value, RESIDUAL, RELU, SIGNS)
+        d = _incoming(dz + r * M * C, z + r * M * C, inner, good, value, RESIDUAL, RELU)
         total += tl.sum(d, 0)
         times += tl.sum(d * ((seen - mu[None, :]) * rs[None, :]), 0)
     part += (r * tl.num_programs(0) + tl.program_id(0)) * 2 * C + c
@@ -170,7 +157,7 @@ def _summed(part, total, tiles, SIZE: tl.constexpr, TOGETHER: tl.constexpr, BC: 
 def _gradient_applied(
     dz, z, y, mean, rstd, gamma, beta, sums, dy, dres, M, y_run,
     C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr,
-    SIGNS: tl.constexpr, TRAINING: tl.constexpr,
+    TRAINING: tl.constexpr,
 ):  # fmt: skip
     r = tl.program_id(2).to(tl.int64)
     m, c = tl.program_id(0) * BM + tl.arange(0, BM), tl.program_id(1) * BC + tl.arange(0, BC)
@@ -179,8 +166,7 @@ def _gradient_applied(
     mu, rs = tl.load(mean + r * C + c, mask=there, other=0.0), tl.load(rstd + r * C + c, mask=there, other=0.0)
     ga, be = tl.load(gamma + r * C + c, mask=there, other=0.0), tl.load(beta + r * C + c, mask=there, other=0.0)
     seen = tl.load(y + r * y_run + inner, mask=good, other=0.0).to(tl.float32)
-    z += r * M * (C // 8 if SIGNS else C)
-    d = _incoming(dz + r * M * C, z, inner, good, _normalised(seen, mu, rs, ga, be), RESIDUAL, RELU, SIGNS)
+    d = _incoming(dz + r * M * C, z + r * M * C, inner, good, _normalised(seen, mu, rs, ga, be), RESIDUAL, RELU)
     if RESIDUAL and RELU:
         tl.store(dres + r * M * C + inner, d.to(dres.dtype.element_ty), mask=good)
     if TRAINING:
@@ -244,28 +230,22 @@ def merged(
 
 
 def applied(
-    y: Tensor, mean: Tensor, rstd: Tensor, gamma: Tensor, beta: Tensor, residual: Tensor | None, relu: bool, back: bool
-) -> tuple[Tensor, Tensor]:
-    """relu((y - mean) * rstd * gamma + beta + residual): (R, M, C); and what `gradients` takes as `passing`.
-
-    back: whether gradients will be asked for.
-    """
+    y: Tensor, mean: Tensor, rstd: Tensor, gamma: Tensor, beta: Tensor, residual: Tensor | None, relu: bool
+) -> Tensor:
+    """relu((y - mean) * rstd * gamma + beta + residual): (R, M, C)."""
     runs, (rows, channels) = len(mean), y.shape[1:]
     high, wide = _blocks(channels)
     z = y.new_empty((runs, rows, channels))
-    bits = back and relu and residual is not None and channels % 8 == 0
-    signs = y.new_empty((runs, rows, channels // 8), dtype=torch.uint8) if bits else z
     _applied[(triton.cdiv(rows, high), triton.cdiv(channels, wide), runs)](
-        y, mean, rstd, gamma, beta, z if residual is None else residual, z, signs, rows,
+        y, mean, rstd, gamma, beta, z if residual is None else residual, z, rows,
         rows * channels if len(y) > 1 else 0, C=channels, BM=high, BC=wide, RESIDUAL=residual is not None, RELU=relu,
-        SIGNS=bits,
     )  # fmt: skip
-    return z, signs
+    return z
 
 
 def gradients(
     dz: Tensor,
-    passing: Tensor,
+    z: Tensor,
     y: Tensor,
     mean: Tensor,
     rstd: Tensor,
@@ -275,19 +255,15 @@ def gradients(
     relu: bool,
     training: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of y and the residual (R, M, C), of gamma and of beta (R, C).
-
-    passing: where the ReLU lets them through after a residual, bits (R, M, C / 8) or the values themselves (R, M, C).
-    """
+    """The gradients of y and the residual (R, M, C), of gamma and of beta (R, C)."""
     runs, rows, channels = dz.shape
     high, wide = _blocks(channels)
     along = 0 if len(y) == 1 else rows * channels
     tiles = max(1, min(16, rows // (high * 64)))
     chunks = triton.cdiv(rows, high * tiles)
     part = dz.new_empty((runs, chunks, 2 * channels), dtype=torch.float32)
-    given = (dz, passing, y, mean, rstd, gamma, beta)
+    given = (dz, z, y, mean, rstd, gamma, beta)
     flags = {"C": channels, "BM": high, "BC": wide, "RESIDUAL": residual, "RELU": relu}
-    flags["SIGNS"] = passing.dtype == torch.uint8
     _gradient_sums[(chunks, triton.cdiv(channels, wide), runs)](*given, part, rows, along, TILES=tiles, **flags)
     sums = summed(part)
     dy = torch.empty_like(dz, dtype=y.dtype)
