@@ -56,7 +56,7 @@ class Process:
                 return process.wait()
             finally:
                 if process.poll() is None:
-                    _end(process.pid)
+                    end(process.pid)
                     process.wait()
 
 
@@ -97,7 +97,7 @@ class _Server:
         try:
             return os.waitstatus_to_exitcode(int(self.ask()))
         except BaseException:
-            _end(pid)
+            end(pid)
             raise
 
     def __del__(self) -> None:
@@ -113,11 +113,16 @@ def _is_plain(words: Sequence[str], environment: Mapping[str, str]) -> bool:
     return program is not None and Path(program).absolute().parent == Path(sys.executable).parent
 
 
-def _end(pid: int) -> None:
+def end(pid: int) -> None:
     """End a process and all that it has started."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         with suppress(OSError):
             os.killpg(pid, how)
+
+
+def site_path() -> str:
+    """The folder that makes Python begin a process with nondet, first on its path."""
+    return str(_SITE)
 
 
 def environment_of(seeds: Mapping[str, int], place: Path) -> dict[str, str]:

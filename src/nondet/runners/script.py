@@ -310,11 +310,11 @@ def make(
     place = _new_folder(study, seeds)
     kept = place / ".nondet"
     kept.mkdir(parents=True)
-    _link_here(place, study, script)
+    link_here(place, study, script)
     order = {"seeds": dict(seeds), "record": script.record, "folder": str(kept.absolute()), "bit": bit}
     order["here"] = str(Path.cwd().resolve())
     (kept / "order.json").write_text(json.dumps(order), encoding="utf-8")
-    words = [_filled(word, seeds, place) for word in script.started]
+    words = [filled(word, seeds, place) for word in script.started]
     log = study / "logs" / f"{place.name}.txt"
     log.parent.mkdir(exist_ok=True)
     log.touch()
@@ -407,7 +407,7 @@ def _new_folder(study: Path, seeds: Mapping[str, int]) -> Path:
             return path
 
 
-def _link_here(place: Path, study: Path, script: Script) -> None:
+def link_here(place: Path, study: Path, script: Script) -> None:
     """Let a run find by its own paths what stands where the command was given; what it writes anew is its own.
 
     The study is left out, and where it writes its outputs, the folders on the way are its own too.
@@ -423,7 +423,7 @@ def _link_here(place: Path, study: Path, script: Script) -> None:
                 target.symlink_to(entry.absolute(), entry.is_dir())
 
 
-def _filled(word: str, seeds: Mapping[str, int], place: Path) -> str:
+def filled(word: str, seeds: Mapping[str, int], place: Path) -> str:
     """A word with the seeds and the folder in place of what stands for them."""
     filled = word.replace("{out}", str(place.absolute()))
     return re.sub(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", lambda found: str(seeds.get(found[1], FIXED_SEED)), filled)

@@ -25,6 +25,12 @@ def begin(order: str) -> None:
     One rank alone: the processes of several would have to draw the same numbers in step.
     """
     read: dict[str, Any] = json.loads(Path(order).read_text(encoding="utf-8"))
+    if "trace" in read:
+        from nondet.script.trace.begin import begin as trace
+
+        trace(read["trace"], lambda then: sys.meta_path.insert(0, _AfterImport(then)))
+        if "seeds" not in read:
+            return
     ranks = os.environ.get("WORLD_SIZE", "1")
     if ranks not in ("", "1"):
         why = f"a run must be trained by one process, and this command starts {ranks} ranks; train on one device"

@@ -1,0 +1,154 @@
+"""Two runs of a script as it is: do they part, where, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nondet.analysis.reproduce import causes
+from nondet.analysis.reproduce.ladder import Ladder, Origin
+from nondet.analysis.reproduce.parting import parted, seen
+from nondet.records import Record
+from nondet.runners.script import Script
+from nondet.runners.traced import Trace, Traced
+
+ORIGIN, NONE, INCONCLUSIVE = "origin", "none", "inconclusive"
+
+
+@dataclass(frozen=True)
+class Diverged(Record):
+    """Where two runs of a script part, and why.
+
+    verdict: origin, none, or inconclusive. step: the first training step whose record differs, from 0.
+    origins: what makes it part, the first one first. window: the first and last training step that were looked at; None
+    where none was. whole: whether the runs came to their own end. what: what differs first. runs: how many were made.
+    """
+
+    script: str
+    verdict: str
+    step: int | None
+    what: str
+    origins: tuple[Origin, ...]
+    window: tuple[int, int] | None
+    whole: bool
+    evaluations: int
+    runs: int
+    site: str = ""
+    sentence: str = ""
+
+    @property
+    def first(self) -> Origin | None:
+        return self.origins[0] if self.origins else None
+
+    def to_dict(self) -> dict[str, Any]:
+        first = self.first
+        operation = first.operation if first else None
+        found = {
+            "format": 1,
+            "script": self.script,
+            "verdict": self.verdict,
+            "step": self.step,
+            "module": (operation.module or None) if operation else None,
+            "operation": operation.name if operation else None,
+            **place(first.site if first else self.site),
+            "cause": first.cause.name if first and self.verdict == ORIGIN else None,
+            "window": list(self.window) if self.window else None,
+            "whole": self.whole,
+            "evaluations": self.evaluations,
+            "what": self.what or None,
+            "origins": [as_dict(origin) for origin in self.origins],
+            "runs": self.runs,
+            "sentence": self.sentence,
+        }
+        return found
+
+    def tidy(self) -> dict[str, list[Any]]:
+        rows = [as_dict(origin) for origin in self.origins]
+        names = ("cause", "file", "line", "step", "what", "call", "mend")
+        return {name: [row[name] for row in rows] for name in names}
+
+
+def place(site: str) -> dict[str, Any]:
+    """FILE:LINE as fields."""
+    file, _, line = site.rpartition(":")
+    return {"file": file or None, "line": int(line) if line.isdigit() else None}
+
+
+def as_dict(origin: Origin) -> dict[str, Any]:
+    operation = origin.operation
+    return {
+        "cause": origin.cause.name,
+        **place(origin.site),
+        "call": origin.call or None,
+        "names": list(origin.names),
+        "step": origin.parting.step,
+        "what": origin.parting.what,
+        "operation": operation.name if operation else None,
+        "backward": operation.backward or None if operation else None,
+        "module": operation.module or None if operation else None,
+        "shapes": [list(shape) for shape in operation.shapes] if operation else None,
+        "ulps": operation.ulps if operation else None,
+        "difference": operation.difference if operation else None,
+        "mend": origin.cause.mend,
+        "sure": origin.sure,
+    }
+
+
+def diverge(script: Script, *, steps: int | None, say: Callable[[str], None]) -> Diverged:
+    """Run a script twice as it is, and find why the two trainings part, if they do.
+
+    steps: how many training steps are looked at; None for all of them.
+    """
+    traced = Traced(script)
+    try:
+        ladder = Ladder(traced, None if steps is None else steps - 1, say)
+        say("The script runs twice as it is.")
+        a, b = ladder.as_it_is(), ladder.as_it_is()
+        found = parted(a, b)
+        blank = Diverged(
+            script.title,
+            NONE,
+            None,
+            "",
+            (),
+            window_of(a, b),
+            a.ended and b.ended,
+            min(len(t.of("answer")) for t in (a, b)),
+            traced.runs,
+        )
+        if found is None:
+            empty = not seen(a)
+            return replace(blank, verdict=INCONCLUSIVE if empty else NONE)
+        if a.steps and found.step < a.steps:  # no more is needed than up to the step that differs
+            ladder.until = found.step
+            ladder.how = replace(ladder.how, until=found.step)
+        say(f"They part at step {found.step}: {found.what} differ. What comes from outside is held now.")
+        origins = why(ladder, a, b)
+        sure = [origin for origin in origins if origin.sure or origin.cause is not causes.UNKNOWN]
+        return replace(
+            blank,
+            verdict=ORIGIN if sure else INCONCLUSIVE,
+            step=found.step,
+            what=found.what,
+            site=found.site,
+            origins=tuple(origins),
+            runs=traced.runs,
+        )
+    finally:
+        traced.close()
+
+
+def why(ladder: Ladder, a: Trace, b: Trace) -> list[Origin]:
+    """What makes two runs part, the first one first."""
+    control = ladder.control()
+    again = ladder.run(ladder.held)
+    if parted(control, again):
+        return [ladder.unexplained(control, again)]
+    return ladder.origins(ladder.kinds(a, b, control))
+
+
+def window_of(a: Trace, b: Trace) -> tuple[int, int] | None:
+    """The steps that were looked at in both runs."""
+    steps = min(a.steps, b.steps)
+    return (0, steps - 1) if steps else None

@@ -1,0 +1,226 @@
+"""Where two runs part: in what they train, on which line, in which operation."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nondet.runners.traced import Trace
+
+SEEN = ("start", "loaded", "batch", "output", "loss", "weights", "asked", "answer", "order")
+"""What is compared of a training, each with its step and its digest; `end` of a script that takes no steps."""
+
+NAMES = {
+    "start": "the initial weights",
+    "loaded": "a batch of the data",
+    "batch": "the model's inputs",
+    "output": "the model's outputs",
+    "loss": "the loss",
+    "weights": "the weights after the step",
+    "asked": "what the model is evaluated on",
+    "answer": "the model's answers in evaluation",
+    "order": "the order of the examples",
+    "end": "what the script holds at its end",
+}
+
+
+@dataclass(frozen=True)
+class Parting:
+    """The first thing that differs. place: its number among all that was seen; count: whether one has more of them."""
+
+    kind: str
+    step: int
+    site: str
+    place: int
+    count: bool = False
+    name: str = ""
+
+    @property
+    def what(self) -> str:
+        named = f" ({self.name})" if self.name and self.kind == "end" else ""
+        return NAMES[self.kind] + named
+
+
+def seen(trace: Trace) -> list[Sequence[Any]]:
+    """What is compared of a run, in its order."""
+    found = trace.of(*SEEN)
+    return found if trace.steps else [*found, *trace.of("end")]
+
+
+def parted(a: Trace, b: Trace) -> Parting | None:
+    """Where two trainings part; None if they never do, in what was looked at of both."""
+    first, second = seen(a), seen(b)
+    for place, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one[:3] != other[:3] or (one[0] == "end" and one[4] != other[4]):
+            count = one[0] != other[0] or one[1] != other[1]
+            return Parting(one[0], one[1], one[3], place, count, one[4] if len(one) > 4 else "")
+    if len(first) != len(second):
+        longer, place = max(first, second, key=len), min(len(first), len(second))
+        one = longer[place]
+        return Parting(one[0], one[1], one[3], place, True)
+    return None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the user's on which two runs part: equal before it, unequal after it.
+
+    names: those that differ after it. received: whether it was handed what differs from another process.
+    """
+
+    file: str
+    line: int
+    function: str
+    names: tuple[str, ...]
+    step: int
+    role: str = "main"
+    received: bool = False
+
+    @property
+    def site(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def first_line(a: Trace, b: Trace) -> Line | None:
+    """The first line on which two runs part: a worker's if it was handed nothing that differs, or else main's."""
+    found = [
+        line
+        for role, other in zip(_roles(a), _roles(b), strict=False)
+        if (line := _first_line(a.records[role], b.records[other], role))
+    ]
+    own = [line for line in found if not line.received]
+    return min(own or found, key=lambda line: (line.role == "main", line.step), default=None)
+
+
+def _roles(trace: Trace) -> list[str]:
+    return sorted(trace.records, key=lambda role: (role != "main", role))
+
+
+def _first_line(a: Sequence[Any], b: Sequence[Any], role: str) -> Line | None:
+    first, second = ([r for r in records if r[0] in "cl"] for records in (a, b))
+    before: Any = None
+    for one, other in zip(first, second, strict=False):
+        if one[:4] != other[:4]:  # the paths part: the line before chose another way
+            return _line(before or one, (), role)
+        if one[4] != other[4]:
+            names = tuple(n for n, value in one[4].items() if other[4].get(n) != value)
+            if one[0] == "c":
+                file, _, number = one[6].rpartition(":")
+                return Line(file or one[1], int(number or one[2]), one[3], names, one[5], role, not one[6])
+            return _line(one, names, role)
+        before = one
+    if len(first) != len(second) and before is not None:
+        return _line(before, (), role)
+    return None
+
+
+def _line(record: Any, names: tuple[str, ...], role: str) -> Line:
+    return Line(record[1], record[2], record[3], names, record[5], role)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation of torch that gives another result for the same inputs.
+
+    backward: the node of the backward pass that it belongs to. ulps: the largest difference, in units in the last
+    place of float32; difference: the same as it is; None where outputs were not kept. unwritten: memory that nothing was
+    written to was read. near: whether the two results are the same up to rounding.
+    """
+
+    name: str
+    module: str
+    site: str
+    step: int
+    backward: str = ""
+    shapes: Sequence[Sequence[int]] = field(default_factory=list[Any])
+    ulps: float | None = None
+    difference: float | None = None
+    unwritten: bool = False
+    near: bool = False
+
+
+def first_operation(a: Trace, b: Trace) -> Operation | None:
+    """The first operation with equal inputs and unequal outputs, aligned by module, name and call."""
+    known = _by_identity(b)
+    made: dict[int, Any] = {record[10]: record for record in a.of("op")}
+    for key, one in _by_identity(a).items():
+        other = known.get(key)
+        if other is None:
+            continue
+        if one[6] != other[6]:
+            for number in one[9]:
+                origin = made[number]
+                return Operation(origin[3], origin[2], origin[4], origin[1], "", origin[8], unwritten=True)
+        elif one[7] != other[7]:
+            ulps, difference, near = _distance(a, one[11], b, other[11])
+            return Operation(one[3], one[2], one[4], one[1], one[5], one[8], ulps, difference, near=near)
+    return None
+
+
+def _by_identity(trace: Trace) -> dict[tuple[Any, ...], Any]:
+    counts: dict[tuple[Any, ...], int] = {}
+    found: dict[tuple[Any, ...], Any] = {}
+    for record in trace.of("op"):
+        name = (record[1], record[2], record[3], record[5])
+        counts[name] = counts.get(name, 0) + 1
+        found[(*name, counts[name])] = record
+    return found
+
+
+def _distance(a: Trace, first: str, b: Trace, second: str) -> tuple[float | None, float | None, bool]:
+    """The largest difference of two outputs in ulps of float32, the largest as it is, and whether it is rounding."""
+    if not first or not second:
+        return None, None, False
+    x, y = (np.load(t.folder / name, allow_pickle=False) for t, name in ((a, first), (b, second)))
+    if x.shape != y.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return None, None, False
+    apart = np.abs(x - y)
+    unit = np.spacing(np.maximum(np.abs(x), np.abs(y)).astype(np.float32)).astype(np.float64)
+    scale = float(np.abs(x).max()) or 1.0
+    return float((apart / unit).max()), float(apart.max()), bool(apart.max() <= 1e-3 * scale)
+
+
+def statement(folder: Path, site: str) -> str:
+    """The text of the statement on a line; of a compound one its head."""
+    file, _, number = site.rpartition(":")
+    path = Path(file) if Path(file).is_absolute() else folder / file
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    line, lines = int(number), text.splitlines()
+    best = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    if not best:
+        return lines[line - 1].strip() if 0 < line <= len(lines) else ""
+    node = min(best, key=lambda one: (one.end_lineno or 0) - one.lineno)
+    last = getattr(node, "body", None)
+    end = last[0].lineno - 1 if isinstance(last, list) and last else node.end_lineno or node.lineno
+    return "\n".join(lines[node.lineno - 1 : max(end, node.lineno)]).strip()
+
+
+def sites_of(trace: Trace, kind: str) -> dict[str, str]:
+    """The user's lines that ask for a kind of what comes from outside, and what they call."""
+    found: dict[str, str] = {}
+    for records in trace.records.values():
+        for record in records:
+            if record[0] == "o" and record[1] == kind:
+                found.setdefault(record[2], record[4])
+    return found
+
+
+def kinds_of(*traces: Trace) -> dict[str, None]:
+    """The kinds of what comes from outside that these runs asked for."""
+    return {record[1]: None for t in traces for records in t.records.values() for record in records if record[0] == "o"}
+
+
+Sites = Mapping[str, str]

@@ -1,0 +1,173 @@
+"""Runs of a script whose process writes down what it does: unchanged, or with what comes from outside pinned."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import BadInput
+from nondet.runners.process import end, site_path
+from nondet.runners.script import Script, filled, link_here
+
+_LAST = 5
+
+
+@dataclass(frozen=True)
+class How:
+    """How one run is watched.
+
+    rung: steps, lines or operations. until: the last step that is looked at, from 0; None for all.
+    window: the first and last step whose operations are written down.
+    pins: the number of each kind that comes from outside (`nondet.script.trace.outside`), or None: nothing is pinned.
+    sites: of KIND@FILE:LINE another number. hash: Python's seed for hashes; None: a new one, as Python has it.
+    seeds: of sources, where random numbers are sorted by source. variables: of the process, beside the user's own.
+    keep: whether the run begins in the folder as the run before it has left it.
+    """
+
+    rung: str = "steps"
+    until: int | None = None
+    window: tuple[int, int] = (0, 0)
+    pins: Mapping[str, int] | None = None
+    sites: Mapping[str, int] = field(default_factory=dict[str, int])
+    hash: int | None = None
+    seeds: Mapping[str, int] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    keep: bool = False
+    words: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a run has written down: the records of each of its processes, main's under "main".
+
+    failure: why the run did not come to its end; empty if it did, or was ended after the last step to be looked at.
+    folder: with its records, and arrays of operations. last: lines that it printed.
+    """
+
+    records: Mapping[str, Sequence[Sequence[Any]]]
+    failure: str
+    folder: Path
+    last: Sequence[str] = ()
+    ledger: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def main(self) -> Sequence[Sequence[Any]]:
+        return self.records.get("main", ())
+
+    def of(self, *kinds: str) -> list[Sequence[Any]]:
+        """Main's records of these kinds."""
+        return [record for record in self.main if record[0] in kinds]
+
+    @property
+    def steps(self) -> int:
+        """Training steps that were done."""
+        return len(self.of("weights"))
+
+    @property
+    def ended(self) -> bool:
+        """Whether it came to its own end, and not to that of what is looked at."""
+        return bool(self.of("done"))
+
+
+class Traced:
+    """Makes runs of one script, each in the same folder as if it were the only one; it is gone with this object."""
+
+    def __init__(self, script: Script, folder: Path | None = None) -> None:
+        script.check()
+        if not script.is_python:
+            raise BadInput(
+                f"the training must be a Python script or module to be looked into (got {script.words[0]!r}); give it "
+                "as python train.py"
+            )
+        self.script = script
+        self._temporary = tempfile.TemporaryDirectory(prefix="nondet-") if folder is None else None
+        self.folder = Path(self._temporary.name if self._temporary else folder or "").resolve()
+        self.place, self.numbers, self.runs = self.folder / "run", count(), 0
+
+    def run(self, how: How) -> Trace:
+        """Make one run.
+
+        Raises:
+            BadInput: the script cannot be started.
+        """
+        kept = self.folder / f"seen-{next(self.numbers)}"
+        kept.mkdir(parents=True)
+        if not how.keep:
+            self._clean()
+            self.place.mkdir()
+            link_here(self.place, self.folder, self.script)
+        here = str(Path.cwd().resolve())
+        trace: dict[str, Any] = {"folder": str(kept), "rung": how.rung, "until": how.until, "window": how.window}
+        trace |= {"pins": how.pins, "sites": dict(how.sites), "here": here}
+        order: dict[str, Any] = {"trace": trace}
+        if how.seeds is not None:
+            order |= {"seeds": dict(how.seeds), "record": "", "folder": str(kept), "bit": None, "here": here}
+        (kept / "order").write_text(json.dumps(order), encoding="utf-8")
+        log = kept / "log.txt"
+        status = self._process(how, kept / "order", log)
+        self.runs += 1
+        return self._read(kept, status, log)
+
+    def _clean(self) -> None:
+        if self.place.exists():
+            shutil.rmtree(self.place)
+
+    def _process(self, how: How, order: Path, log: Path) -> int:
+        words = [filled(word, how.words, self.place) for word in self.script.started]
+        environment = {**os.environ, **how.variables, "NONDET_RUN": str(order), "NONDET_OUT": str(self.place)}
+        environment["PYTHONPATH"] = os.pathsep.join([site_path(), *filter(None, [environment.get("PYTHONPATH", "")])])
+        if not ({"VIRTUAL_ENV", "CONDA_PREFIX"} & {*environment}):
+            environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
+        if how.hash is not None:
+            environment["PYTHONHASHSEED"] = str(how.hash)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                words,
+                cwd=self.place,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                return process.wait()
+            finally:
+                if process.poll() is None:
+                    end(process.pid)
+                    process.wait()
+
+    def _read(self, kept: Path, status: int, log: Path) -> Trace:
+        text = log.read_bytes().decode("utf-8", "replace")
+        last = [line.rstrip() for line in text.splitlines() if line.strip()][-_LAST:]
+        records: dict[str, list[Any]] = {}
+        for path in sorted(kept.glob("*.jsonl")):
+            found = records.setdefault(path.stem, [])
+            for line in path.read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError):  # a process that was ended from outside leaves half a line
+                    found.append(json.loads(line))
+        failure = ""
+        if (kept / "refused").exists():
+            failure = (kept / "refused").read_text(encoding="utf-8")
+        elif status:
+            failure = f"exit status {status}" if status > 0 else f"signal {-status}"
+            failure += f": {last[-1]}" if last else ""
+        ledgers: list[Any] = [json.loads(path.read_text(encoding="utf-8")) for path in kept.glob("left-*.json")]
+        ledger: dict[str, Any] = max(ledgers, key=lambda one: int(one["steps"]), default={})
+        return Trace(records, failure, kept, last, ledger)
+
+    def close(self) -> None:
+        """Take its folder away."""
+        self._clean()
+        if self._temporary is not None:
+            self._temporary.cleanup()

@@ -1,0 +1,47 @@
+"""How a process begins that writes down what it does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from os import getpid
+from pathlib import Path
+from typing import Any
+
+from nondet.script.trace import places
+from nondet.script.trace.left import at_the_end
+from nondet.script.trace.lines import Lines
+from nondet.script.trace.outside import Outside
+from nondet.script.trace.training import Training
+from nondet.script.trace.writer import Writer
+
+
+def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], None]]], None]) -> None:
+    """Write down what this process does.
+
+    order: `folder` takes the records; `rung` is steps, lines or operations; `until` the last step that is looked at,
+    `window` those whose operations are; `pins` and `sites` as for `Outside`.
+    """
+    writer = Writer(Path(order["folder"]))
+    places.stands_for(order["here"])
+    pid = getpid()
+    outside = Outside(order.get("pins"), order.get("sites") or {}, writer.write)
+    training = Training(writer.write, order.get("until"), writer.flush, lambda: not writer.is_main or getpid() != pid)
+    lines = Lines(writer.write, order.get("most", 300_000), lambda: training.step)
+
+    def torch() -> None:
+        if order.get("threads"):
+            sys.modules["torch"].set_num_threads(order["threads"])
+        outside.torch()
+        training.take_over()
+        if order["rung"] == "operations":
+            from nondet.script.trace.operations import Operations
+
+            Operations(writer, training, order.get("window", [0, 0]), Path(order["folder"])).begin()
+
+    if order["rung"] == "lines":
+        lines.begin()
+    outside.take_over()
+    after_import({"torch": torch, "numpy.random": outside.numpy})
+    if writer.is_main:
+        at_the_end(writer, lines, training)

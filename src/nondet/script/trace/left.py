@@ -1,0 +1,39 @@
+"""What a script's own names hold at its end: for a training that has no steps."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from typing import TYPE_CHECKING, Any
+
+from nondet.script.trace.values import digest
+
+if TYPE_CHECKING:
+    from nondet.script.trace.lines import Lines
+    from nondet.script.trace.training import Training
+    from nondet.script.trace.writer import Writer
+
+
+def at_the_end(writer: Writer, lines: Lines, training: Training) -> None:
+    """Once the script has come to its end, write down its arrays."""
+
+    def end() -> None:
+        sys.settrace(None)
+        main = sys.modules.get("__main__")
+        for name, value in list(vars(main).items()) if main else []:
+            if not name.startswith("__") and _is_data(value):
+                writer.write(["end", training.step, digest(value), "", name])
+        writer.write(["done", training.step, lines.left > 0])
+        writer.flush()
+
+    atexit.register(end)
+
+
+def _is_data(value: Any) -> bool:
+    """Whether a value is one that a training makes: an array, a tensor, or what has been fitted."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    return (
+        (numpy is not None and isinstance(value, numpy.ndarray))
+        or (torch is not None and isinstance(value, torch.Tensor | torch.nn.Module))
+        or type(value).__module__.startswith("sklearn.")
+    )

@@ -1,0 +1,161 @@
+"""Each operation of torch in some steps: what went in, what came out, of which module, on which line."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nondet.script.trace.places import caller, is_own, short
+from nondet.script.trace.values import LOOKING, digest, tensor_bytes
+
+if TYPE_CHECKING:
+    from nondet.script.trace.training import Training
+    from nondet.script.trace.writer import Writer
+
+KEPT = 64 * 2**20
+"""Bytes of outputs that are kept, so that two runs' can be subtracted."""
+
+UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "resize_")
+
+PASSING = ("profiler", "detach")
+"""No operations on numbers."""
+
+
+class Operations:
+    """Writes down the operations of the steps of a window, from the first one's beginning to the last one's end."""
+
+    def __init__(self, writer: Writer, training: Training, window: list[int], folder: Path) -> None:
+        self.writer, self.training, self.window, self.folder = writer, training, window, folder
+        self.left, self.modules, self.paths = KEPT, [""], dict[int, str]()
+        self.unwritten: dict[int, int] = {}  # address of memory that nothing was written to -> its operation's number
+        self.number = 0
+        self.module_of: dict[str, str] = {}
+        self.mode: Any = None
+
+    def begin(self) -> None:
+        self._modules()
+        if self.window[0] == 0:
+            self._enter()
+        self.training.on_step.append(self._stepped)
+
+    def _stepped(self, step: int) -> None:
+        if step == self.window[0] and self.mode is None:
+            self._enter()
+        elif step > self.window[1] and self.mode is not None:
+            self.mode.__exit__(None, None, None)
+            self.mode = None
+
+    def _enter(self) -> None:
+        torch: Any = sys.modules["torch"]
+        torch.autograd.set_detect_anomaly(True, check_nan=False)
+        self.mode = _mode(self)
+        self.mode.__enter__()
+
+    def _modules(self) -> None:
+        torch: Any = sys.modules["torch"]
+        module, plain = torch.nn.Module, torch.nn.Module.__call__
+
+        def call(model: Any, *args: Any, **words: Any) -> Any:
+            if id(model) not in self.paths:
+                for name, one in model.named_modules():
+                    self.paths.setdefault(id(one), name or type(one).__name__)
+            self.modules.append(self.paths[id(model)])
+            try:
+                return plain(model, *args, **words)
+            finally:
+                self.modules.pop()
+
+        module.__call__ = call
+
+    def done(self, torch: Any, function: Any, run: Callable[[], Any], given: list[Any]) -> Any:
+        """Run one operation, and write it down."""
+        name = str(function.overloadpacket).removeprefix("aten.")
+        if LOOKING or name.startswith(PASSING):
+            return run()
+        before = [_value(torch, one) for one in given]
+        tensors = [one for one in given if isinstance(one, torch.Tensor)]
+        waiting = {self.unwritten[at]: None for at in map(_address, tensors) if at in self.unwritten}
+        node = torch._C._current_autograd_node()
+        site, backward = (caller(sys._getframe(2), far=True), "") if node is None else self._forward_site(node)
+        module = self.module_of.get(site, "") if node is not None else self.modules[-1]
+        self.module_of.setdefault(site, module)
+        out = run()
+        came = [one for one in torch.utils._pytree.tree_leaves(out) if isinstance(one, torch.Tensor)]
+        self.number += 1
+        nothing = name in UNWRITTEN
+        for one in came:
+            if nothing and one.numel():
+                self.unwritten[_address(one)] = self.number
+        if not nothing:
+            reads = not _views(function)
+            if reads and function._schema.is_mutable:
+                for one in tensors[:1]:
+                    self.unwritten.pop(_address(one), None)
+                    waiting = {}
+            elif not reads:
+                waiting = {}
+        after = ["-" if nothing else _value(torch, one) for one in came]
+        shapes = [list(one.shape) for one in came]
+        kept = self._keep(torch, came) if not nothing else ""
+        self.writer.write(
+            ["op", self.training.step, module, name, site, backward, before, after, shapes, [*waiting], self.number, kept]
+        )
+        return out
+
+    def _keep(self, torch: Any, came: list[Any]) -> str:
+        """Keep an operation's first output in a file, while there is room."""
+        if not came or not came[0].is_floating_point() or not came[0].numel():
+            return ""
+        size = came[0].numel() * 8
+        if size > self.left:
+            return ""
+        self.left -= size
+        import numpy
+
+        name = f"op-{self.number}.npy"
+        numpy.save(self.folder / name, came[0].detach().double().cpu().numpy())
+        return name
+
+    def _forward_site(self, node: Any) -> tuple[str, str]:
+        """The user's line whose backward pass this is, and the node's name."""
+        lines = "".join(node.metadata.get("traceback_", []))
+        places = re.findall(r'File "([^"]+)", line (\d+)', lines)
+        own = [f"{short(file)}:{line}" for file, line in places if is_own(file)]
+        return (own[-1] if own else ""), str(node.name())
+
+
+def _views(function: Any) -> bool:
+    """Whether an operation looks at memory in another shape, and reads none of it."""
+    returns = function._schema.returns
+    alias = returns[0].alias_info if returns else None
+    return alias is not None and not alias.is_write
+
+
+def _address(one: Any) -> int:
+    return int(one.untyped_storage().data_ptr()) if one.layout is sys.modules["torch"].strided else 0
+
+
+def _value(torch: Any, one: Any) -> str:
+    if isinstance(one, torch.Tensor):
+        try:
+            return hashlib.blake2b(tensor_bytes(torch, one), digest_size=6).hexdigest()
+        except (RuntimeError, NotImplementedError, TypeError):
+            return "-"
+    return digest(one)
+
+
+def _mode(operations: Operations) -> Any:
+    torch: Any = sys.modules["torch"]
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            words = kwargs or {}
+            given = torch.utils._pytree.tree_leaves([args, words])
+            return operations.done(torch, func, lambda: func(*args, **words), given)
+
+    return Watch()

@@ -1,0 +1,216 @@
+"""What is written down of a training's steps: the first weights, batches, losses, weights after each step, evaluations."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from nondet.script.trace.places import caller
+from nondet.script.trace.values import LOOKING, digest, tensor_bytes
+
+SAMPLE = 1 << 14
+"""Elements of a tensor that a step's digest is of; a larger one is sampled, beside its sum."""
+
+
+def tensors_digest(torch: Any, tensors: Any) -> str:
+    """12 digits of some tensors: of small ones every bit, of larger ones a sample and the sum of all."""
+    found = hashlib.blake2b(digest_size=6)
+    LOOKING.append(1)
+    try:
+        for one in tensors:
+            if one is None:
+                continue
+            if one.numel() > SAMPLE and one.layout is torch.strided:
+                flat = one.detach().reshape(-1)
+                found.update(tensor_bytes(torch, flat[:: flat.numel() // SAMPLE]))
+                if flat.is_floating_point():
+                    found.update(tensor_bytes(torch, flat.sum(dtype=torch.float64)))
+            else:
+                found.update(tensor_bytes(torch, one))
+    finally:
+        LOOKING.pop()
+    return found.hexdigest()
+
+
+class Training:
+    """Hooks into torch, once it is imported.
+
+    write: takes a record. until: the step after which the process ends; None for its own end. on_step: told of each
+    step that is done. end: what ends the process.
+    """
+
+    def __init__(
+        self, write: Callable[[list[Any]], None], until: int | None, end: Callable[[], None], worker: Callable[[], bool]
+    ) -> None:
+        self.write, self.until, self.end, self.worker = write, until, end, worker
+        self.step, self.passes = 0, 0
+        self.depth = 0
+        self.started = False
+        self.first_weights: set[int] = set()
+        self.stepping = 0
+        self.on_step: list[Callable[[int], None]] = []
+        self.epochs: dict[int, int] = {}
+
+    def take_over(self) -> None:
+        torch: Any = sys.modules["torch"]
+        self._forwards(torch)
+        self._backward(torch)
+        self._steps(torch)
+        self._loaders(torch)
+        self._generators(torch)
+
+    def seen(self, kind: str, value: str, site: str, more: str = "") -> None:
+        self.write([kind, self.step, value, site, more])
+
+    def _forwards(self, torch: Any) -> None:
+        module, plain = torch.nn.Module, torch.nn.Module.__call__
+        compiling = torch.compiler.is_compiling
+
+        def call(model: Any, *args: Any, **words: Any) -> Any:
+            if compiling() or self.depth or self.worker() or torch._C._current_graph_task_id() != -1:
+                return plain(model, *args, **words)
+            if next(model.parameters(), None) is None:
+                return plain(model, *args, **words)
+            site = caller(sys._getframe(1), far=True)
+            if id(model) not in self.first_weights:
+                self.first_weights.add(id(model))
+                weights = [*model.parameters(), *model.buffers()]
+                self.seen("start", tensors_digest(torch, weights), site, type(model).__name__)
+            grad = torch.is_grad_enabled()
+            name = "batch" if grad else "asked"
+            self.seen(name, digest([args, words]), site, type(model).__name__)
+            if not grad:
+                self._evaluation(torch, model, site)
+            self.depth += 1
+            try:
+                out = plain(model, *args, **words)
+            finally:
+                self.depth -= 1
+            self.seen("output" if grad else "answer", digest(_leaves(torch, out)), site)
+            return out
+
+        module.__call__ = call
+
+    def _evaluation(self, torch: Any, model: Any, site: str) -> None:
+        """Note modules that behave as in training where nothing is trained."""
+        found = {
+            type(one).__name__
+            for one in model.modules()
+            if one.training and (_drops(one) or getattr(one, "track_running_stats", False))
+        }
+        for name in sorted(found):
+            self.write(["training-mode", self.step, name, site])
+
+    def _backward(self, torch: Any) -> None:
+        plain = torch.autograd.backward
+
+        @functools.wraps(plain)
+        def backward(tensors: Any, *args: Any, **words: Any) -> Any:
+            if not self.worker():
+                several = tensors if isinstance(tensors, list | tuple) else [tensors]
+                self.seen("loss", tensors_digest(torch, several), caller(sys._getframe(1), far=True), _value(several))
+            return plain(tensors, *args, **words)
+
+        torch.autograd.backward = backward
+
+    def _steps(self, torch: Any) -> None:
+        optimizer = sys.modules.get("torch.optim.optimizer") or torch.optim.optimizer
+
+        def before(one: Any, args: Any, words: Any) -> None:
+            self.stepping += 1
+
+        def after(one: Any, args: Any, words: Any) -> None:
+            self.stepping -= 1
+            if self.stepping or self.worker():
+                return
+            weights = [p for group in one.param_groups for p in group["params"]]
+            self.seen("weights", tensors_digest(torch, weights), caller(sys._getframe(1), far=True))
+            self.step += 1
+            for told in self.on_step:
+                told(self.step)
+            if self.until is not None and self.step > self.until:
+                self.write(["cut", self.step])
+                self.end()
+                os._exit(0)
+
+        optimizer.register_optimizer_step_pre_hook(before)
+        optimizer.register_optimizer_step_post_hook(after)
+
+    def _loaders(self, torch: Any) -> None:
+        """The order of examples, which samplers draw, and the epoch that a distributed one is told."""
+        iterator: Any = torch.utils.data.dataloader._BaseDataLoaderIter
+        init, reset, index, batch = iterator.__init__, iterator._reset, iterator._next_index, iterator.__next__
+
+        def counted(it: Any, loader: Any) -> None:
+            number = loader.__dict__.get("_nondet_pass", 0)
+            object.__setattr__(loader, "_nondet_pass", number + 1)
+            if number == 0:
+                object.__setattr__(loader, "_nondet_loader", len(self.epochs))
+                self.epochs[id(loader)] = len(self.epochs)
+            it._nondet_place = f"{loader._nondet_loader}.{number}"
+            it._nondet_order, it._nondet_data = hashlib.blake2b(digest_size=6), hashlib.blake2b(digest_size=6)
+            it._nondet_count = 0
+            sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+            it._nondet_sampler = type(sampler).__name__
+            it._nondet_epoch = getattr(sampler, "epoch", None)
+            it._nondet_site = caller(sys._getframe(2), far=True)
+
+        def __init__(it: Any, loader: Any) -> None:
+            counted(it, loader)
+            init(it, loader)
+
+        def _reset(it: Any, loader: Any, first_iter: bool = False) -> None:
+            if not first_iter:
+                counted(it, loader)
+            reset(it, loader, first_iter)
+
+        def _next_index(it: Any) -> Any:
+            found = index(it)
+            it._nondet_order.update(repr(found).encode())
+            return found
+
+        def __next__(it: Any) -> Any:
+            try:
+                found = batch(it)
+            except StopIteration:
+                self._pass_done(it)
+                raise
+            value = digest(_leaves(torch, found))
+            it._nondet_data.update(value.encode())
+            it._nondet_count += 1
+            self.write(["loaded", self.step, value, it._nondet_site, it._nondet_place])
+            return found
+
+        iterator.__init__, iterator._reset = __init__, _reset
+        iterator._next_index, iterator.__next__ = _next_index, __next__
+
+    def _pass_done(self, it: Any) -> None:
+        more = [it._nondet_sampler, it._nondet_epoch, it._nondet_count, it._nondet_data.hexdigest()]
+        self.write(["order", self.step, it._nondet_order.hexdigest(), it._nondet_site, it._nondet_place, more])
+
+    def _generators(self, torch: Any) -> None:
+        """The state of torch's generator after each step."""
+
+        def states(step: int) -> None:
+            self.write(["generator", step - 1, digest(torch.default_generator), "", "torch"])
+
+        self.on_step.append(states)
+
+
+def _drops(one: Any) -> bool:
+    return type(one).__name__.endswith(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d")) and getattr(one, "p", 0) > 0
+
+
+def _leaves(torch: Any, found: Any) -> list[Any]:
+    """The tensors in whatever a model gives."""
+    leaves = torch.utils._pytree.tree_leaves(dict(found) if hasattr(found, "keys") else found)
+    return [one for one in leaves if isinstance(one, torch.Tensor | int | float | str)]
+
+
+def _value(tensors: Any) -> str:
+    one = tensors[0] if len(tensors) else None
+    return f"{float(one.detach()):.9g}" if one is not None and one.numel() == 1 else ""

@@ -1,0 +1,123 @@
+"""A short digest of any value, the same in two processes if the value is: to the last bit, and without addresses."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import sys
+from collections import deque
+from collections.abc import Mapping
+from pathlib import PurePath
+from types import SimpleNamespace
+from typing import Any
+
+DEEPEST = 5
+MOST = 20_000
+"""Items of a container that are looked at; beyond it, its length alone."""
+
+LOOKING: list[int] = []
+"""Not empty while values are looked at, which itself takes operations of torch."""
+
+OPAQUE = "-"
+"""The digest of what has no value of its own: functions, modules, handles."""
+
+
+def digest(value: Any) -> str:
+    """12 hexadecimal digits, or `OPAQUE`.
+
+    A set's items count without their order: what uses that order shows it. Of a generator the state counts; of an
+    object of the user's own its attributes.
+    """
+    found = hashlib.blake2b(digest_size=6)
+    try:
+        if not _add(found, value, 0):
+            return OPAQUE
+    except Exception:  # whatever a stranger's object does when it is looked at
+        return OPAQUE
+    return found.hexdigest()
+
+
+def _add(found: Any, value: Any, depth: int) -> bool:
+    """Add a value; whether there was anything to add."""
+    kind = type(value)
+    if value is None or kind in (bool, int, str, bytes, complex):
+        found.update(f"{kind.__name__}:{value!r}".encode())
+    elif kind is float:
+        found.update(b"float:" + struct.pack("<d", value))
+    elif depth > DEEPEST:
+        return False
+    elif kind in (list, tuple, deque) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        found.update(f"{kind.__name__}{len(value)}".encode())
+        return any([_add(found, one, depth + 1) for one in list(value)[:MOST]]) or not value
+    elif kind in (set, frozenset):
+        found.update("".join(sorted(digest(one) for one in value)).encode())
+    elif isinstance(value, Mapping):
+        found.update(f"map{len(value)}".encode())
+        pairs = list(value.items())[:MOST]
+        return any([_add(found, pair, depth + 1) for pair in pairs]) or not value
+    elif isinstance(value, PurePath):
+        found.update(str(value).encode())
+    elif isinstance(value, range | slice | bytearray | memoryview):
+        found.update(repr(bytes(value) if isinstance(value, bytearray | memoryview) else value).encode())
+    elif kind.__module__ == "datetime":
+        found.update(repr(value).encode())
+    elif kind.__name__ == "Random" and kind.__module__ == "random":
+        found.update(repr(value.getstate()).encode())
+    else:
+        return _library(found, value) or _own(found, value, depth)
+    return True
+
+
+def _library(found: Any, value: Any) -> bool:
+    """Arrays, tensors and generators of numpy and torch; what pandas has is arrays."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        found.update(tensor_bytes(torch, value))
+    elif torch is not None and isinstance(value, torch.nn.Module):
+        for name, one in value.state_dict().items():
+            found.update(name.encode())
+            if isinstance(one, torch.Tensor):
+                found.update(tensor_bytes(torch, one))
+    elif torch is not None and isinstance(value, torch.Generator):
+        found.update(value.get_state().numpy().tobytes())
+    elif numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
+        whole: Any = numpy.asarray(value)
+        if whole.dtype.hasobject:
+            return _add(found, whole.tolist(), 1)
+        found.update(f"{whole.dtype}{whole.shape}".encode() + numpy.ascontiguousarray(whole).tobytes())
+    elif numpy is not None and isinstance(value, numpy.random.Generator):
+        found.update(repr(value.bit_generator.state).encode())
+    elif numpy is not None and isinstance(value, numpy.random.RandomState):
+        _, keys, *rest = value.get_state()
+        found.update(keys.tobytes() + repr(rest).encode())
+    elif type(value).__module__.startswith("pandas.") and hasattr(value, "to_numpy"):
+        return _add(found, value.to_numpy().tolist(), 1)
+    else:
+        return False
+    return True
+
+
+def tensor_bytes(torch: Any, value: Any) -> bytes:
+    """A tensor's type, shape and bytes, wherever it is."""
+    LOOKING.append(1)
+    try:
+        whole = value.detach()
+        if whole.layout is not torch.strided:
+            whole = whole.to_dense()
+        flat = whole.cpu().contiguous().reshape(-1)
+        head = f"{value.dtype}{tuple(value.shape)}".encode()
+        return head + (flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    finally:
+        LOOKING.pop()
+
+
+def _own(found: Any, value: Any, depth: int) -> bool:
+    """An object of a class that the user wrote, or a namespace of options: its attributes."""
+    module = sys.modules.get(type(value).__module__)
+    file = getattr(module, "__file__", None) or ""
+    options = isinstance(value, SimpleNamespace) or type(value).__name__ == "Namespace"
+    if isinstance(value, type) or callable(value) and not hasattr(value, "__dict__"):
+        return False
+    if not options and ("-packages" in file or file.startswith(sys.base_prefix) or not file):
+        return False
+    return _add(found, dict(vars(value)), depth + 1)
