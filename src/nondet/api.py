@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nondet.analysis.compare import Comparisons
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
+    from nondet.analysis.reproduce.diverge import Diverged
     from nondet.analysis.results import Results
     from nondet.analysis.runs import OpenStudy, Runs
     from nondet.analysis.unstable import Unstable
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "alike",
     "compare",
+    "diverge",
     "open",
     "plan",
     "plots",
@@ -376,6 +378,40 @@ def plots(study: StudyGiven) -> dict[str, Figure]:
 
     found = sections(read_results(_opened(study).study))
     return {drawing.name: drawing.figure for section in found for drawing in section.drawings}
+
+
+def diverge(
+    script: Script | str | Path | Sequence[str], steps: int | None = None, *, say: Callable[[str], None] | None = None
+) -> Diverged:
+    """Run a script twice as it is; if the two trainings part, say at which step, on which line, and why.
+
+    Args:
+        script: a `Script`, the path of a Python file, or all words of a command.
+        steps: how many training steps to look at, at least 1; all of them if left out.
+        say: is told what is done, in sentences.
+
+    Raises:
+        BadInput: the script fails, or is no Python script.
+    """
+    from nondet.analysis.reproduce.diverge import diverge as find
+    from nondet.reporting.reproduce import diverged_words
+
+    found = find(_script(script), steps=_steps(steps), say=_spelled(say))
+    return replace(found, sentence=diverged_words(found))
+
+
+def _script(given: Script | str | Path | Sequence[str]) -> Script:
+    from nondet.runners.script import Script
+
+    return given if isinstance(given, Script) else Script(given)
+
+
+def _steps(steps: int | None) -> int | None:
+    from nondet.errors import BadInput
+
+    if steps is not None and steps < 1:
+        raise BadInput(f"<<steps>> must be at least 1 (got {steps}); try <<steps=100>>, or leave it out")
+    return steps
 
 
 def _opened(study: StudyGiven) -> OpenStudy:

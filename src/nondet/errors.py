@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
     r"<<(broken|columns|cycles|data|design|examples|folder|labels|layers|levels|limit|margin|metrics?|model|onset|outputs"
-    r"|recipe|record|run_task|runs|sd|stack|tf32|track|until|vary)(?:=(.*?))?>>"
+    r"|recipe|record|run_task|runs|sd|stack|steps|tf32|track|until|vary)(?:=(.*?))?>>"
 )
 Spelling = Callable[[str, str | None], str]
 

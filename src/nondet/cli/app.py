@@ -7,6 +7,7 @@ from rich.console import Console
 
 from nondet.cli.alike import alike
 from nondet.cli.compare import compare
+from nondet.cli.diverge import diverge
 from nondet.cli.examples import examples
 from nondet.cli.figures import figures
 from nondet.cli.lists import models, tasks
@@ -36,9 +37,24 @@ app = App(
     suppress_keyboard_interrupt=False,
     help_epilogue=(
         "Exit status: 0 done; 1 a damaged study, or a disk that cannot be written; 2 input that cannot be used; "
-        "3 the control is not exactly zero; 129 ended with its terminal (SIGHUP); 130 interrupted (Ctrl-C); "
-        "141 nobody read the output; 143 ended (SIGTERM)."
+        "3 the control is not exactly zero; 4 inconclusive; 129 ended with its terminal (SIGHUP); 130 interrupted "
+        "(Ctrl-C); 141 nobody read the output; 143 ended (SIGTERM)."
     ),
 )
-for command in (run, show, measure, compare, plan, alike, examples, report, figures, stabilize, verify, tasks, models):
+for command in (
+    run,
+    show,
+    measure,
+    compare,
+    plan,
+    alike,
+    diverge,
+    examples,
+    report,
+    figures,
+    stabilize,
+    verify,
+    tasks,
+    models,
+):
     app.command(command)

@@ -18,8 +18,8 @@ AFTER_DASHES = "\N{NULL}--"
 
 
 def marked(arguments: list[str]) -> list[str]:
-    """The words of `nondet run ... -- COMMAND` with a mark before the command's."""
-    if arguments[:1] != ["run"] or "--" not in arguments:
+    """The words of `nondet run ... -- COMMAND`, and of others that take one, with a mark before the command's."""
+    if arguments[:1] not in (["run"], ["audit"], ["diverge"], ["resume-check"]) or "--" not in arguments:
         return arguments
     place = arguments.index("--") + 1
     return [*arguments[:place], AFTER_DASHES, *arguments[place:]]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nondet.analysis.compare import Comparisons
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
+    from nondet.analysis.reproduce.diverge import Diverged
     from nondet.analysis.results import Results
     from nondet.analysis.unstable import Unstable
     from nondet.measures.measured import Measures
@@ -120,6 +121,12 @@ def _stabilized(found: Stabilized) -> list[Part]:
     return [Part(remedies.head(found.methods), remedies.rows(found.methods), below, wide=WIDTH + 40)]
 
 
+def _diverged(found: Diverged) -> list[Part]:
+    from nondet.reporting import reproduce
+
+    return [Part(below=[reproduce.diverged_words(found)])]
+
+
 _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Results": _results,
     "Measures": _measures,
@@ -128,6 +135,7 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Alike": _alike,
     "Unstable": _unstable,
     "Stabilized": _stabilized,
+    "Diverged": _diverged,
 }
 
 

@@ -28,7 +28,7 @@ class Process:
 
     def __init__(self) -> None:
         self.modules: list[str] = []
-        self.server: _Server | None = None
+        self.server: Server | None = None
 
     def learn(self, ledger: Mapping[str, Any]) -> None:
         """Note what a run has imported, for those that follow."""
@@ -37,9 +37,9 @@ class Process:
 
     def run(self, words: Sequence[str], place: Path, log: Path, environment: Mapping[str, str]) -> int:
         """Run a command to its end, its output in the log; its exit status, or the signal that ended it below 0."""
-        if self.modules and _is_plain(words, environment):
+        if self.modules and is_plain(words, environment):
             if self.server is None:
-                self.server = _Server({n: value for n, value in environment.items() if n != "NONDET_RUN"}, self.modules)
+                self.server = Server({n: value for n, value in environment.items() if n != "NONDET_RUN"}, self.modules)
             if self.server.ready:
                 return self.server.run(words, place, log, environment)
         with log.open("wb") as output:
@@ -60,7 +60,7 @@ class Process:
                     process.wait()
 
 
-class _Server:
+class Server:
     """A process that forks runs; see `nondet.script.server`. It ends with this one."""
 
     def __init__(self, environment: Mapping[str, str], modules: Sequence[str]) -> None:
@@ -105,7 +105,7 @@ class _Server:
         self.process.communicate()
 
 
-def _is_plain(words: Sequence[str], environment: Mapping[str, str]) -> bool:
+def is_plain(words: Sequence[str], environment: Mapping[str, str]) -> bool:
     """Whether a command is this Python and a script."""
     if len(words) < 2 or not words[1].endswith(".py"):
         return False

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput
-from nondet.runners.process import end, site_path
+from nondet.runners.process import Server, end, is_plain, site_path
 from nondet.runners.script import Script, filled, link_here
 
 _LAST = 5
@@ -43,7 +43,7 @@ class How:
     seeds: Mapping[str, int] | None = None
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     keep: bool = False
-    words: Mapping[str, str] = field(default_factory=dict[str, str])
+    words: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ class Traced:
         self._temporary = tempfile.TemporaryDirectory(prefix="nondet-") if folder is None else None
         self.folder = Path(self._temporary.name if self._temporary else folder or "").resolve()
         self.place, self.numbers, self.runs = self.folder / "run", count(), 0
+        self.modules: list[str] = []
+        self.servers: dict[str, Server] = {}
 
     def run(self, how: How) -> Trace:
         """Make one run.
@@ -130,6 +132,9 @@ class Traced:
             environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
         if how.hash is not None:
             environment["PYTHONHASHSEED"] = str(how.hash)
+        server = self._server(how, words, environment)
+        if server is not None:
+            return server.run(words, self.place, log, environment)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 words,
@@ -146,6 +151,16 @@ class Traced:
                 if process.poll() is None:
                     end(process.pid)
                     process.wait()
+
+    def _server(self, how: How, words: Sequence[str], environment: Mapping[str, str]) -> Server | None:
+        """A process that forks runs in which everything is held, so that they differ in nothing but what is asked."""
+        if how.hash is None or how.pins is None or not self.modules or not is_plain(words, environment):
+            return None
+        key = json.dumps([how.hash, dict(how.variables)])
+        if key not in self.servers:
+            started = {n: value for n, value in environment.items() if n != "NONDET_RUN"}
+            self.servers[key] = Server(started, self.modules)
+        return self.servers[key] if self.servers[key].ready else None
 
     def _read(self, kept: Path, status: int, log: Path) -> Trace:
         text = log.read_bytes().decode("utf-8", "replace")
@@ -164,10 +179,14 @@ class Traced:
             failure += f": {last[-1]}" if last else ""
         ledgers: list[Any] = [json.loads(path.read_text(encoding="utf-8")) for path in kept.glob("left-*.json")]
         ledger: dict[str, Any] = max(ledgers, key=lambda one: int(one["steps"]), default={})
-        return Trace(records, failure, kept, last, ledger)
+        trace = Trace(records, failure, kept, last, ledger)
+        if not self.modules and trace.of("imports") and not trace.of("threaded")[0][1]:
+            self.modules = list(trace.of("imports")[0][1])
+        return trace
 
     def close(self) -> None:
         """Take its folder away."""
+        self.servers.clear()
         self._clean()
         if self._temporary is not None:
             self._temporary.cleanup()

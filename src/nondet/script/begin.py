@@ -28,7 +28,7 @@ def begin(order: str) -> None:
     if "trace" in read:
         from nondet.script.trace.begin import begin as trace
 
-        trace(read["trace"], lambda then: sys.meta_path.insert(0, _AfterImport(then)))
+        trace(read["trace"], _after_import)
         if "seeds" not in read:
             return
     ranks = os.environ.get("WORLD_SIZE", "1")
@@ -75,6 +75,14 @@ def _torch(here: Inside) -> None:
     from nondet.script import torch_sources
 
     torch_sources.take_over(here, sys.modules["torch"])
+
+
+def _after_import(then: Mapping[str, Callable[[], None]]) -> None:
+    """Call each of these once the module of its name is there, or at once if it is."""
+    for name, call in then.items():
+        if name in sys.modules:
+            call()
+    sys.meta_path.insert(0, _AfterImport({name: call for name, call in then.items() if name not in sys.modules}))
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):

@@ -23,9 +23,13 @@ THREADS = Cause(
     "threads", "results come in the order in which threads end", "keep them in the order in which they were asked for"
 )
 MEMORY = Cause(
-    "uninitialised memory", "memory is read that nothing was written to", "use torch.zeros, or fill it before it is read"
+    "uninitialised memory",
+    "memory is read that nothing was written to",
+    "use torch.zeros, or fill it before it is read",
 )
-SETS = Cause("set order", "the order of a set is that of hashes, which are others in each process", "put sorted(...) around it")
+SETS = Cause(
+    "set order", "the order of a set is that of hashes, which are others in each process", "put sorted(...) around it"
+)
 HASH = Cause("hash", "hash() of a text is another number in each process", "use hashlib, or zlib.crc32")
 ADDRESS = Cause("memory address", "an address in memory is used as a number", "use a number of your own")
 REDUCTION = Cause(
@@ -33,10 +37,14 @@ REDUCTION = Cause(
     "the order in which threads add floating-point numbers differs",
     "use deterministic algorithms: torch.use_deterministic_algorithms(True), or one thread",
 )
-ALGORITHM = Cause("another algorithm", "the operation was computed in another way", "fix the algorithm, the library and the threads")
+ALGORITHM = Cause(
+    "another algorithm", "the operation was computed in another way", "fix the algorithm, the library and the threads"
+)
 DATA = Cause("data", "the data differ", "make the data from a seed, or keep them in a file")
 FILE = Cause("another process", "a file is read that another process writes meanwhile", "wait for that process to end")
-UNKNOWN = Cause("unknown", "the two runs part here, of inputs that are equal", "look at what this line reads from outside")
+UNKNOWN = Cause(
+    "unknown", "the two runs part here, of inputs that are equal", "look at what this line reads from outside"
+)
 
 BY_KIND = {
     "clock": CLOCK,

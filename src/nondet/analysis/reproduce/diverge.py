@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nondet.analysis.reproduce import causes
-from nondet.analysis.reproduce.ladder import Ladder, Origin
+from nondet.analysis.reproduce.ladder import REPEATS, Ladder, Origin
 from nondet.analysis.reproduce.parting import parted, seen
 from nondet.records import Record
 from nondet.runners.script import Script
@@ -117,9 +117,12 @@ def diverge(script: Script, *, steps: int | None, say: Callable[[str], None]) ->
             min(len(t.of("answer")) for t in (a, b)),
             traced.runs,
         )
+        if found is None and not seen(a):
+            return replace(blank, verdict=INCONCLUSIVE)
+        if found is None and (pair := ladder.unsteady() if a.steps else None):
+            found, (a, b) = parted(*pair), pair
         if found is None:
-            empty = not seen(a)
-            return replace(blank, verdict=INCONCLUSIVE if empty else NONE)
+            return replace(blank, runs=traced.runs)
         if a.steps and found.step < a.steps:  # no more is needed than up to the step that differs
             ladder.until = found.step
             ladder.how = replace(ladder.how, until=found.step)
@@ -141,11 +144,13 @@ def diverge(script: Script, *, steps: int | None, say: Callable[[str], None]) ->
 
 def why(ladder: Ladder, a: Trace, b: Trace) -> list[Origin]:
     """What makes two runs part, the first one first."""
-    control = ladder.control()
-    again = ladder.run(ladder.held)
-    if parted(control, again):
-        return [ladder.unexplained(control, again)]
-    return ladder.origins(ladder.kinds(a, b, control))
+    pair = ladder.unsteady()
+    if pair:
+        return [ladder.unexplained(*pair)]
+    found = ladder.origins(ladder.kinds(a, b, ladder.control()))
+    if not found and (pair := ladder.unsteady(3 * REPEATS)):
+        return [ladder.unexplained(*pair)]
+    return found
 
 
 def window_of(a: Trace, b: Trace) -> tuple[int, int] | None:

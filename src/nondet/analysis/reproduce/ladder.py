@@ -26,6 +26,9 @@ from nondet.script.trace.outside import KINDS
 MOST_SITES = 8
 """Lines of one kind that are tried one by one."""
 
+REPEATS = 3
+"""Runs with everything held, beside the control: operations under threads part now and then."""
+
 UNNOTED = ("python", "numpy")
 """Kinds that a library may ask for, where no line of the user's is noted."""
 
@@ -97,6 +100,15 @@ class Ladder:
         found = kinds_of(*traces)
         return [*(kind for kind in KINDS if kind in found or kind in UNNOTED), "hash"]
 
+    def unsteady(self, times: int = REPEATS) -> tuple[Trace, Trace] | None:
+        """Two runs that part although everything is held; None if so many are all equal."""
+        control = self.control()
+        for _ in range(times):
+            again = self.run(self.held)
+            if parted(control, again):
+                return control, again
+        return None
+
     def origins(self, kinds: Sequence[str]) -> list[Origin]:
         """Each kind that alone makes the training another, the first to do so first."""
         found: list[Origin] = []
@@ -105,8 +117,10 @@ class Ladder:
             self.say(f"Is it {causes.BY_KIND[kind].name}{' (hash())' if kind == 'hash' else ''}?")
             trace = self.changed(kind)
             parting = parted(control, trace)
-            if parting:
+            if parting and (kind == "threads" or parted(trace, self.changed(kind)) is None):  # and not by chance
                 found += self.located(kind, trace, parting)
+            elif parting:
+                return [self.unexplained(control, trace)]
         return sorted(found, key=lambda one: one.parting.place)
 
     def located(self, kind: str, changed: Trace, parting: Parting) -> list[Origin]:
@@ -143,7 +157,7 @@ class Ladder:
         if parting is None:
             raise ValueError("they do not part")
         lines: Line | None = None
-        for _ in range(3):
+        for _ in range(REPEATS):
             first, second = (self.run(replace(self.held, rung="lines")) for _ in range(2))
             lines = first_line(first, second)
             if lines:
@@ -163,7 +177,7 @@ class Ladder:
         """The first operation of a step, or of the next ones, that gives another result for equal inputs."""
         window = (max(0, step), step + 1)
         how = replace(self.held, rung="operations", window=window, until=step + 1)
-        for _ in range(3):
+        for _ in range(2 * REPEATS):
             found = first_operation(self.run(how), self.run(how))
             if found:
                 return found

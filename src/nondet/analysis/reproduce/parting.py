@@ -128,8 +128,8 @@ class Operation:
     """An operation of torch that gives another result for the same inputs.
 
     backward: the node of the backward pass that it belongs to. ulps: the largest difference, in units in the last
-    place of float32; difference: the same as it is; None where outputs were not kept. unwritten: memory that nothing was
-    written to was read. near: whether the two results are the same up to rounding.
+    place of float32; difference: the same as it is; None where outputs were not kept. unwritten: it is read, and
+    nothing was written to it. near: whether the two results are the same up to rounding.
     """
 
     name: str

@@ -6,6 +6,7 @@ import atexit
 import sys
 from typing import TYPE_CHECKING, Any
 
+from nondet.script.inside import PACKAGES, THREADED
 from nondet.script.trace.values import digest
 
 if TYPE_CHECKING:
@@ -24,9 +25,15 @@ def at_the_end(writer: Writer, lines: Lines, training: Training) -> None:
             if not name.startswith("__") and _is_data(value):
                 writer.write(["end", training.step, digest(value), "", name])
         writer.write(["done", training.step, lines.left > 0])
+        writer.write(["imports", [name for name in sys.modules if name in _SLOW or name in PACKAGES]])
+        writer.write(["threaded", any(name in sys.modules for name in THREADED)])
         writer.flush()
 
     atexit.register(end)
+
+
+_SLOW = ("torch._dynamo", "torch.utils.data", "sklearn.datasets", "sklearn.model_selection", "numpy.random")
+"""Parts of packages that take long to import, and come late."""
 
 
 def _is_data(value: Any) -> bool:

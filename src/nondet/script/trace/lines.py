@@ -101,7 +101,7 @@ def _names_of(tree: ast.AST) -> Names:
         last = node.end_lineno or node.lineno
         if isinstance(node, ast.For | ast.While | ast.If | ast.With | ast.Try):
             heads: list[Any] = [getattr(node, part, None) for part in ("target", "iter", "test")]
-            heads += [item for item in getattr(node, "items", [])]
+            heads += getattr(node, "items", [])
             parts = [head for head in heads if head is not None]
             last = max([getattr(head, "end_lineno", node.lineno) or node.lineno for head in parts] or [node.lineno])
         names: dict[str, None] = {}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nondet.script.trace.places import caller, is_own, short
+from nondet.script.trace.places import above, caller, is_own, short
 from nondet.script.trace.values import LOOKING, digest, tensor_bytes
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Operations:
         tensors = [one for one in given if isinstance(one, torch.Tensor)]
         waiting = {self.unwritten[at]: None for at in map(_address, tensors) if at in self.unwritten}
         node = torch._C._current_autograd_node()
-        site, backward = (caller(sys._getframe(2), far=True), "") if node is None else self._forward_site(node)
+        site, backward = (caller(above(2), far=True), "") if node is None else self._forward_site(node)
         module = self.module_of.get(site, "") if node is not None else self.modules[-1]
         self.module_of.setdefault(site, module)
         out = run()
@@ -102,7 +102,20 @@ class Operations:
         shapes = [list(one.shape) for one in came]
         kept = self._keep(torch, came) if not nothing else ""
         self.writer.write(
-            ["op", self.training.step, module, name, site, backward, before, after, shapes, [*waiting], self.number, kept]
+            [
+                "op",
+                self.training.step,
+                module,
+                name,
+                site,
+                backward,
+                before,
+                after,
+                shapes,
+                [*waiting],
+                self.number,
+                kept,
+            ]
         )
         return out
 

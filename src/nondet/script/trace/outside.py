@@ -1,7 +1,7 @@
 """What comes from outside of a program: the clock, unseeded generators, the order of files, of threads, of memory.
 
-Each kind is noted with the user's line that asks for it. Where it is pinned, it is a function of its kind, its line, how
-often that line has asked, and a number, as if it were a source with a seed: two processes get the same, and another
+Each kind is noted with the user's line that asks for it. Where it is pinned, it is a function of its kind, its line,
+how often that line has asked, and a number, as if it were a source with a seed: two processes get the same, and another
 number gives another.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import glob
 import hashlib
 import os
 import random
@@ -19,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from nondet.script.trace.places import caller, is_own
+from nondet.script.trace.places import above, caller, is_own
 from nondet.script.trace.values import digest
 
 KINDS = (
@@ -101,7 +100,7 @@ class Outside:
         class Datetime(plain, metaclass=Kind):
             @classmethod
             def now(cls, tz: Any = None) -> Any:
-                site = caller(sys._getframe(1))
+                site = caller(above())
                 if not site:
                     return plain.now(tz)
                 found = plain.fromtimestamp(outer.now(site), tz) if outer.pinned else plain.now(tz)
@@ -119,7 +118,7 @@ class Outside:
 
         @functools.wraps(plain)
         def asked() -> Any:
-            frame = sys._getframe(1)
+            frame = above()
             if not is_own(frame.f_code.co_filename):
                 return plain()
             site = caller(frame)
@@ -134,7 +133,7 @@ class Outside:
         plain = os.getpid
 
         def getpid() -> int:
-            site = caller(sys._getframe(1))
+            site = caller(above())
             if not site:
                 return plain()
             value = 2 + self.drawn("process", site) % 30_000 if self.pinned else plain()
@@ -149,7 +148,7 @@ class Outside:
         plain = os.urandom
 
         def urandom(size: int, /) -> bytes:
-            site = caller(sys._getframe(1))
+            site = caller(above())
             if not site or self.busy:
                 return plain(size)
             if self.pinned:
@@ -169,20 +168,24 @@ class Outside:
         self._watch_global(
             "python",
             random,
-            [name for name in random.__all__ if isinstance(getattr(getattr(random, name), "__self__", None), random.Random)],
+            [
+                name
+                for name in random.__all__
+                if isinstance(getattr(getattr(random, name), "__self__", None), random.Random)
+            ],
             (random.getstate, random.setstate, random.seed),
         )
         plain, outer = random.Random.__init__, self
 
-        def init(me: random.Random, x: Any = None) -> None:
-            site = caller(sys._getframe(1)) if x is None else ""
-            if site and type(me) is random.Random:
-                plain(me, outer.drawn("generator", site) if outer.pinned else None)
-                outer.note("generator", site, me, "random.Random()")
+        def init(self: random.Random, x: Any = None) -> None:
+            site = caller(above()) if x is None else ""
+            if site and type(self) is random.Random:
+                plain(self, outer.drawn("generator", site) if outer.pinned else None)
+                outer.note("generator", site, self, "random.Random()")
             else:
-                plain(me, x)
+                plain(self, x)
 
-        random.Random.__init__ = init
+        random.Random.__init__ = init  # pyright: ignore[reportAttributeAccessIssue]
 
     def _watch_global(self, kind: str, module: Any, names: Iterable[str], state: tuple[Any, Any, Any]) -> None:
         """Note each draw from a library's global generator until the program seeds it."""
@@ -196,7 +199,7 @@ class Outside:
             def draw(*args: Any, **words: Any) -> Any:
                 if self.seeded[kind] or self.busy:
                     return plain(*args, **words)
-                site = caller(sys._getframe(1))
+                site = caller(above())
                 if not site:
                     return plain(*args, **words)
                 self.busy = True
@@ -222,10 +225,10 @@ class Outside:
         @functools.wraps(seed)
         def seeding(*args: Any, **words: Any) -> Any:
             given = [*args, *words.values()]
-            site = caller(sys._getframe(1))
+            site = caller(above())
             if given and given[0] is not None:
                 self.seeded[kind] = True
-                self.write(["s", kind, caller(sys._getframe(1), far=True), digest(given[0])])
+                self.write(["s", kind, caller(above(), far=True), digest(given[0])])
                 return seed(*args, **words)
             if self.pinned and site:
                 seed(self.drawn(kind, site) & 0xFFFFFFFF)
@@ -243,7 +246,9 @@ class Outside:
         module: Any = sys.modules["numpy.random"]
         if self.pinned:
             module.seed(self.number("numpy", ""))
-        names = [n for n in module.__all__ if isinstance(getattr(getattr(module, n), "__self__", None), module.RandomState)]
+        names = [
+            n for n in module.__all__ if isinstance(getattr(getattr(module, n), "__self__", None), module.RandomState)
+        ]
         self._watch_global("numpy", module, names, (module.get_state, module.set_state, module.seed))
         self._maker(module, "default_rng")
 
@@ -252,7 +257,7 @@ class Outside:
 
         @functools.wraps(plain)
         def make(seed: Any = None) -> Any:
-            site = caller(sys._getframe(1))
+            site = caller(above())
             if seed is not None or not site:
                 if site:
                     found = plain(seed)
@@ -283,7 +288,7 @@ class Outside:
 
         def listing(path: Any = ".") -> list[Any]:
             found = listdir(path)
-            site = caller(sys._getframe(1))
+            site = caller(above())
             if site:
                 found = ordered(found, site, str)
                 self.note("listing", site, found, "os.listdir")
@@ -311,7 +316,7 @@ class Outside:
                 pass
 
         def scanning(path: Any = ".") -> Any:
-            site = caller(sys._getframe(1))
+            site = caller(above())
             if not site:
                 return scandir(path)
             with scandir(path) as entries:
@@ -321,8 +326,6 @@ class Outside:
             return Entries(found)
 
         os.listdir, os.scandir = listing, scanning
-        if hasattr(glob, "_os_scandir"):
-            glob._os_scandir = scanning
 
     def _pools(self) -> None:
         """Tasks of thread pools: pinned they run one after the other; with another number they wait before they run."""
@@ -333,7 +336,7 @@ class Outside:
         plain_submit, plain_completed = futures.ThreadPoolExecutor.submit, futures.as_completed
 
         def submit(pool: Any, function: Any, /, *args: Any, **words: Any) -> Any:
-            site = caller(sys._getframe(1))
+            site = caller(above())
             order = next(numbers)
             if outer.pinned and site:
                 if not outer.number("threads", site):
@@ -359,7 +362,7 @@ class Outside:
             return future
 
         def as_completed(fs: Any, timeout: float | None = None) -> Iterator[Any]:
-            site = caller(sys._getframe(1))
+            site = caller(above())
             found = sorted(set(fs), key=lambda one: getattr(one, "_nondet_order", 0))
             first = found[0]._nondet_order if found and hasattr(found[0], "_nondet_order") else 0
             if outer.pinned and site:
@@ -376,7 +379,7 @@ class Outside:
                 outer.note("threads", site, seen, "as_completed")
 
         futures.ThreadPoolExecutor.submit = submit
-        futures.as_completed = futures._base.as_completed = as_completed
+        futures.as_completed = as_completed
 
     # --- memory
 
@@ -387,11 +390,12 @@ class Outside:
         for name in ("empty", "empty_like"):
             self._memory(torch, name)
         self._memory(torch.Tensor, "new_empty")
-        for module in (torch, torch.random):
+        seeders: list[Any] = [torch, torch.random]
+        for module in seeders:
             plain = module.seed
 
             def seed(plain: Any = plain) -> int:
-                site = caller(sys._getframe(1))
+                site = caller(above())
                 value = int(plain())
                 if site and self.pinned:
                     value = self.drawn("torch", site) >> 1
@@ -405,7 +409,7 @@ class Outside:
 
         @functools.wraps(plain_seed)
         def manual_seed(seed: Any) -> Any:
-            self.write(["s", "torch", caller(sys._getframe(1), far=True), digest(int(seed))])
+            self.write(["s", "torch", caller(above(), far=True), digest(int(seed))])
             return plain_seed(seed)
 
         torch.manual_seed = torch.random.manual_seed = manual_seed
@@ -416,7 +420,7 @@ class Outside:
         @functools.wraps(plain)
         def empty(*args: Any, **words: Any) -> Any:
             found = plain(*args, **words)
-            frame = sys._getframe(1)
+            frame = above()
             if not is_own(frame.f_code.co_filename):
                 return found
             site = caller(frame)

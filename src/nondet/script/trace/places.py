@@ -12,6 +12,11 @@ _THROUGH = ("glob.py", "pathlib.py", "_abc.py", "_local.py", "os.py", "secrets.p
 """Files of the standard library that do what their caller asks for."""
 
 
+def above(levels: int = 1) -> FrameType:
+    """The frame of who has called the function that asks, or so many levels above it."""
+    return sys._getframe(levels + 1)  # pyright: ignore[reportPrivateUsage]
+
+
 def is_own(file: str) -> bool:
     """Whether a file is neither Python's, nor a package's, nor nondet's."""
     return not file.startswith(_LIBRARY) and "-packages" not in file

@@ -1,4 +1,4 @@
-"""What is written down of a training's steps: the first weights, batches, losses, weights after each step, evaluations."""
+"""What is written down of a training: the first weights, batches, losses, weights after each step, evaluations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from nondet.script.trace.places import caller
+from nondet.script.trace.places import above, caller
 from nondet.script.trace.values import LOOKING, digest, tensor_bytes
 
 SAMPLE = 1 << 14
@@ -75,7 +75,7 @@ class Training:
                 return plain(model, *args, **words)
             if next(model.parameters(), None) is None:
                 return plain(model, *args, **words)
-            site = caller(sys._getframe(1), far=True)
+            site = caller(above(), far=True)
             if id(model) not in self.first_weights:
                 self.first_weights.add(id(model))
                 weights = [*model.parameters(), *model.buffers()]
@@ -112,7 +112,7 @@ class Training:
         def backward(tensors: Any, *args: Any, **words: Any) -> Any:
             if not self.worker():
                 several = tensors if isinstance(tensors, list | tuple) else [tensors]
-                self.seen("loss", tensors_digest(torch, several), caller(sys._getframe(1), far=True), _value(several))
+                self.seen("loss", tensors_digest(torch, several), caller(above(), far=True), _value(several))
             return plain(tensors, *args, **words)
 
         torch.autograd.backward = backward
@@ -128,7 +128,7 @@ class Training:
             if self.stepping or self.worker():
                 return
             weights = [p for group in one.param_groups for p in group["params"]]
-            self.seen("weights", tensors_digest(torch, weights), caller(sys._getframe(1), far=True))
+            self.seen("weights", tensors_digest(torch, weights), caller(above(), far=True))
             self.step += 1
             for told in self.on_step:
                 told(self.step)
@@ -157,7 +157,7 @@ class Training:
             sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
             it._nondet_sampler = type(sampler).__name__
             it._nondet_epoch = getattr(sampler, "epoch", None)
-            it._nondet_site = caller(sys._getframe(2), far=True)
+            it._nondet_site = caller(above(2), far=True)
 
         def __init__(it: Any, loader: Any) -> None:
             counted(it, loader)

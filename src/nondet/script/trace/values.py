@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import struct
 import sys
 from collections import deque
@@ -39,7 +40,7 @@ def digest(value: Any) -> str:
 
 def _add(found: Any, value: Any, depth: int) -> bool:
     """Add a value; whether there was anything to add."""
-    kind = type(value)
+    kind: Any = type(value)
     if value is None or kind in (bool, int, str, bytes, complex):
         found.update(f"{kind.__name__}:{value!r}".encode())
     elif kind is float:
@@ -48,24 +49,29 @@ def _add(found: Any, value: Any, depth: int) -> bool:
         return False
     elif kind in (list, tuple, deque) or (isinstance(value, tuple) and hasattr(value, "_fields")):
         found.update(f"{kind.__name__}{len(value)}".encode())
-        return any([_add(found, one, depth + 1) for one in list(value)[:MOST]]) or not value
+        return _all(found, list(value)[:MOST], depth)
     elif kind in (set, frozenset):
         found.update("".join(sorted(digest(one) for one in value)).encode())
     elif isinstance(value, Mapping):
         found.update(f"map{len(value)}".encode())
-        pairs = list(value.items())[:MOST]
-        return any([_add(found, pair, depth + 1) for pair in pairs]) or not value
+        return _all(found, list(value.items())[:MOST], depth)
     elif isinstance(value, PurePath):
         found.update(str(value).encode())
     elif isinstance(value, range | slice | bytearray | memoryview):
         found.update(repr(bytes(value) if isinstance(value, bytearray | memoryview) else value).encode())
     elif kind.__module__ == "datetime":
         found.update(repr(value).encode())
-    elif kind.__name__ == "Random" and kind.__module__ == "random":
+    elif isinstance(value, random.Random):
         found.update(repr(value.getstate()).encode())
     else:
         return _library(found, value) or _own(found, value, depth)
     return True
+
+
+def _all(found: Any, items: list[Any], depth: int) -> bool:
+    """Add each item; whether any of them had something to add, or there is none."""
+    added = [_add(found, one, depth + 1) for one in items]
+    return any(added) or not added
 
 
 def _library(found: Any, value: Any) -> bool:
@@ -116,7 +122,7 @@ def _own(found: Any, value: Any, depth: int) -> bool:
     module = sys.modules.get(type(value).__module__)
     file = getattr(module, "__file__", None) or ""
     options = isinstance(value, SimpleNamespace) or type(value).__name__ == "Namespace"
-    if isinstance(value, type) or callable(value) and not hasattr(value, "__dict__"):
+    if isinstance(value, type) or (callable(value) and not hasattr(value, "__dict__")):
         return False
     if not options and ("-packages" in file or file.startswith(sys.base_prefix) or not file):
         return False
