@@ -8,7 +8,7 @@ TYPE_CHECKING = False  # as type checkers know it; the module typing takes longe
 if TYPE_CHECKING:
     from nondet.analysis.measure import measure
     from nondet.analysis.runs import OpenStudy, Runs
-    from nondet.api import alike, compare, diverge, open, plan, plots, report, run, show, stabilize, unstable
+    from nondet.api import alike, audit, compare, diverge, open, plan, plots, report, run, show, stabilize, unstable
     from nondet.errors import BadInput, Damaged, Stopped
     from nondet.io.extensions import register
     from nondet.kinds import Kind
@@ -31,6 +31,7 @@ _HOMES = {
     "analysis.measure": ("measure",),
     "api": (
         "alike",
+        "audit",
         "compare",
         "diverge",
         "open",
@@ -82,6 +83,7 @@ __all__ = [
     "Stopped",
     "Task",
     "alike",
+    "audit",
     "compare",
     "diverge",
     "measure",

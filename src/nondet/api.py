@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nondet.analysis.compare import Comparisons
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
+    from nondet.analysis.reproduce.audit import Audit
     from nondet.analysis.reproduce.diverge import Diverged
     from nondet.analysis.results import Results
     from nondet.analysis.runs import OpenStudy, Runs
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "alike",
+    "audit",
     "compare",
     "diverge",
     "open",
@@ -378,6 +380,25 @@ def plots(study: StudyGiven) -> dict[str, Figure]:
 
     found = sections(read_results(_opened(study).study))
     return {drawing.name: drawing.figure for section in found for drawing in section.drawings}
+
+
+def audit(
+    target: Script | str | Path | Sequence[str], steps: int | None = None, *, say: Callable[[str], None] | None = None
+) -> Audit:
+    """What each source of a training reaches, what changes it besides, and what nothing explains.
+
+    Args:
+        target: as `script` of `diverge`; or a task, by its name.
+        steps, say: as for `diverge`.
+
+    Raises:
+        BadInput: the script fails, or is no Python script.
+    """
+    from nondet.analysis.reproduce.audit import audit as find
+    from nondet.reporting.reproduce import audit_words
+
+    found = find(_script(target), steps=_steps(steps), say=_spelled(say))
+    return replace(found, sentence=audit_words(found))
 
 
 def diverge(

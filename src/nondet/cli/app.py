@@ -6,6 +6,7 @@ from cyclopts import App
 from rich.console import Console
 
 from nondet.cli.alike import alike
+from nondet.cli.audit import audit
 from nondet.cli.compare import compare
 from nondet.cli.diverge import diverge
 from nondet.cli.examples import examples
@@ -48,6 +49,7 @@ for command in (
     compare,
     plan,
     alike,
+    audit,
     diverge,
     examples,
     report,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nondet.sources import source_called
+
 if TYPE_CHECKING:
+    from nondet.analysis.reproduce.audit import Audit, Row
     from nondet.analysis.reproduce.diverge import Diverged
     from nondet.analysis.reproduce.ladder import Origin
 
@@ -64,3 +67,54 @@ def _origin(origin: Origin, first: bool) -> str:
     if origin.names:
         said += f" After it {', '.join(origin.names)} {'differs' if len(origin.names) == 1 else 'differ'}."
     return f"{said} The mend: {cause.mend}."
+
+
+HEAD = ("source", "draws", "reaches", "leaks into", "verdict")
+
+
+def audit_rows(found: Audit) -> list[tuple[str, ...]]:
+    """The table of sources."""
+    return [
+        (
+            row.name,
+            "" if row.draws is None else f"{row.draws:,}",
+            {True: "yes", False: "no", None: "?"}[row.reaches],
+            ", ".join(row.leaks_into),
+            row.verdict,
+        )
+        for row in found.sources
+    ]
+
+
+def audit_findings(found: Audit) -> list[str]:
+    """A sentence or two for each finding: what was seen, the likely cause, the mend."""
+    said = [_row(row) for row in found.sources if row.verdict in ("dead", "leaks")]
+    for one in found.findings:
+        where = f"{one.site}: " if one.site else ""
+        said.append(f"{where}{one.cause.what} ({one.cause.name}). Seen: {one.seen}. The mend: {one.cause.mend}.")
+    if found.unexplained:
+        said.append(f"Unexplained: two runs part with everything held. {_origin(found.unexplained, first=True)}")
+    return said
+
+
+def _row(row: Row) -> str:
+    if row.verdict == "leaks":
+        return (
+            f"LEAKS: another seed of {row.name} changes {' and '.join(row.leaks_into)} as well, so that its effect is "
+            f"not its own. Likely one seed, or one generator, serves both; give {row.name} its own."
+        )
+    why = source_called(row.name).causes if row.name.isidentifier() else ""
+    return f"DEAD: another seed of {row.name} gives the same training to the last bit. Likely causes: {why}."
+
+
+def audit_words(found: Audit) -> str:
+    """The verdict in one sentence."""
+    looked = f"{found.steps} training steps" if found.steps else "what the script holds at its end"
+    if not found.whole:
+        looked = f"the first {looked}, and nothing is known of those after them"
+    if found.inconclusive:
+        return f"Inconclusive: {found.inconclusive}."
+    number = len(audit_findings(found))
+    if not number:
+        return f"Clean: nothing was found in {found.runs} runs, in {looked}."
+    return f"{number} finding{'s' if number > 1 else ''} in {found.runs} runs, in {looked}."

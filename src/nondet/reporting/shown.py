@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nondet.analysis.compare import Comparisons
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
+    from nondet.analysis.reproduce.audit import Audit
     from nondet.analysis.reproduce.diverge import Diverged
     from nondet.analysis.results import Results
     from nondet.analysis.unstable import Unstable
@@ -127,6 +128,14 @@ def _diverged(found: Diverged) -> list[Part]:
     return [Part(below=[reproduce.diverged_words(found)])]
 
 
+def _audit(found: Audit) -> list[Part]:
+    from nondet.reporting import reproduce
+
+    rows = reproduce.audit_rows(found)
+    head = reproduce.HEAD if rows else ()
+    return [Part(head, rows, [*reproduce.audit_findings(found), reproduce.audit_words(found)])]
+
+
 _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Results": _results,
     "Measures": _measures,
@@ -136,6 +145,7 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Unstable": _unstable,
     "Stabilized": _stabilized,
     "Diverged": _diverged,
+    "Audit": _audit,
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nondet.analysis.reproduce import causes
+from nondet.analysis.reproduce.finding import place
 from nondet.analysis.reproduce.ladder import REPEATS, Ladder, Origin
 from nondet.analysis.reproduce.parting import parted, seen
 from nondet.records import Record
@@ -67,12 +68,6 @@ class Diverged(Record):
         rows = [as_dict(origin) for origin in self.origins]
         names = ("cause", "file", "line", "step", "what", "call", "mend")
         return {name: [row[name] for row in rows] for name in names}
-
-
-def place(site: str) -> dict[str, Any]:
-    """FILE:LINE as fields."""
-    file, _, line = site.rpartition(":")
-    return {"file": file or None, "line": int(line) if line.isdigit() else None}
 
 
 def as_dict(origin: Origin) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from os import getpid
 from pathlib import Path
 from typing import Any
 
+from nondet.script import left
 from nondet.script.trace import places
+from nondet.script.trace.habits import Habits
 from nondet.script.trace.left import at_the_end
 from nondet.script.trace.lines import Lines
 from nondet.script.trace.outside import Outside
@@ -25,8 +27,15 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
     writer = Writer(Path(order["folder"]))
     places.stands_for(order["here"])
     pid = getpid()
+
+    def end() -> None:
+        for process in left.PROCESS:
+            process.end()
+        writer.flush()
+
     outside = Outside(order.get("pins"), order.get("sites") or {}, writer.write)
-    training = Training(writer.write, order.get("until"), writer.flush, lambda: not writer.is_main or getpid() != pid)
+    training = Training(writer.write, order.get("until"), end, lambda: not writer.is_main or getpid() != pid)
+    habits = Habits(writer.write)
     lines = Lines(writer.write, order.get("most", 300_000), lambda: training.step)
 
     def torch() -> None:
@@ -34,6 +43,7 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
             sys.modules["torch"].set_num_threads(order["threads"])
         outside.torch()
         training.take_over()
+        habits.torch()
         if order["rung"] == "operations":
             from nondet.script.trace.operations import Operations
 
@@ -42,6 +52,7 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
     if order["rung"] == "lines":
         lines.begin()
     outside.take_over()
+    outside.on_seed = habits.seeded
     after_import({"torch": torch, "numpy.random": outside.numpy})
     if writer.is_main:
         at_the_end(writer, lines, training)

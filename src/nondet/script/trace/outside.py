@@ -35,6 +35,9 @@ KINDS = (
 )
 """In this order they are asked whether they reach the training."""
 
+TORCH_SEED = 67_280_421_310_721
+"""What torch seeds its generator with if nobody does."""
+
 _BEGAN = 1_700_000_000.0
 _TICK = 1e-3
 """A pinned clock begins then, and moves so many seconds with each look at it."""
@@ -53,6 +56,8 @@ class Outside:
         self.seeded = {"python": False, "numpy": False, "torch": False}
         self.ticks = 0
         self.busy = False
+        self.on_seed: Callable[[str, str, Any], None] = lambda kind, site, seed: None
+        self._first: Any = None  # torch's state as it is imported
 
     @property
     def pinned(self) -> bool:
@@ -227,8 +232,10 @@ class Outside:
             given = [*args, *words.values()]
             site = caller(above())
             if given and given[0] is not None:
+                where = caller(above(), far=True)
                 self.seeded[kind] = True
-                self.write(["s", kind, caller(above(), far=True), digest(given[0])])
+                self.write(["s", kind, where, digest(given[0])])
+                self.on_seed(kind, where, given[0])
                 return seed(*args, **words)
             if self.pinned and site:
                 seed(self.drawn(kind, site) & 0xFFFFFFFF)
@@ -259,10 +266,9 @@ class Outside:
         def make(seed: Any = None) -> Any:
             site = caller(above())
             if seed is not None or not site:
-                if site:
-                    found = plain(seed)
+                if site and not isinstance(seed, module.Generator):
                     self.write(["g", site, f"numpy.random.{name}", digest(seed)])
-                    return found
+                    self.on_seed("generator", site, seed)
                 return plain(seed)
             self.busy = True
             try:
@@ -407,9 +413,18 @@ class Outside:
             module.seed = seed
         plain_seed = torch.manual_seed
 
+        if self.pinned:  # to torch's own: what was imported before may have drawn
+            torch.default_generator.manual_seed(TORCH_SEED)
+        self._first = torch.default_generator.get_state()
+
         @functools.wraps(plain_seed)
         def manual_seed(seed: Any) -> Any:
-            self.write(["s", "torch", caller(above(), far=True), digest(int(seed))])
+            where = caller(above(), far=True)
+            if not self.seeded["torch"] and not torch.default_generator.get_state().equal(self._first):
+                self.write(["late", "torch", where])
+            self.seeded["torch"] = True
+            self.write(["s", "torch", where, digest(int(seed))])
+            self.on_seed("torch", where, seed)
             return plain_seed(seed)
 
         torch.manual_seed = torch.random.manual_seed = manual_seed

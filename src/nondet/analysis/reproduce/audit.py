@@ -1,0 +1,197 @@
+"""What of a training each source reaches, and what changes it besides: a table, within minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nondet.analysis.reproduce.causes import BY_KIND, RANDOM
+from nondet.analysis.reproduce.diverge import as_dict
+from nondet.analysis.reproduce.finding import Finding
+from nondet.analysis.reproduce.habits import habits
+from nondet.analysis.reproduce.ladder import Ladder, Origin
+from nondet.analysis.reproduce.parting import parted, seen, sites_of
+from nondet.records import Record
+from nondet.runners.script import Script
+from nondet.runners.traced import How, Trace, Traced
+
+SORTED = ("init", "shuffle", "augment", "dropout", "other")
+
+REACHES, DEAD, LEAKS, UNDRAWN, CHANGES = "reaches", "dead", "leaks", "not drawn", "changes"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A source. draws: how often it is drawn from; reaches: whether another seed of it gives another training.
+
+    leaks_into: other sources whose numbers it changes. verdict: reaches, dead, leaks; of what comes from outside
+    changes, where it makes the training another. None where it is not known.
+    """
+
+    name: str
+    draws: int | None
+    reaches: bool | None
+    leaks_into: tuple[str, ...] = ()
+    verdict: str = REACHES
+    outside: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "draws": self.draws,
+            "reaches": self.reaches,
+            "leaks_into": list(self.leaks_into),
+            "verdict": self.verdict,
+        }
+
+
+@dataclass(frozen=True)
+class Audit(Record):
+    """The sources of a training, what was found, and what nothing explains.
+
+    unexplained: why two runs part with everything held; None where they do not. steps: looked at; runs: made.
+    """
+
+    name: str
+    sources: tuple[Row, ...]
+    findings: tuple[Finding, ...]
+    origins: tuple[Origin, ...]
+    unexplained: Origin | None
+    inconclusive: str
+    steps: int
+    whole: bool
+    runs: int
+    sentence: str = ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found."""
+        wrong = any(row.verdict in (DEAD, LEAKS, CHANGES) for row in self.sources)
+        return not (wrong or self.findings or self.unexplained)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "format": 1,
+            "name": self.name,
+            "verdict": "inconclusive" if self.inconclusive else "clean" if self.clean else "findings",
+            "sources": [row.to_dict() for row in self.sources],
+            "unexplained": as_dict(self.unexplained) if self.unexplained else None,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "steps": self.steps,
+            "whole": self.whole,
+            "runs": self.runs,
+            "sentence": self.sentence,
+        }
+
+    def tidy(self) -> dict[str, list[Any]]:
+        rows = [row.to_dict() for row in self.sources]
+        return {n: [row[n] for row in rows] for n in ("name", "draws", "reaches", "verdict")}
+
+
+def audit(script: Script, *, steps: int | None, say: Callable[[str], None]) -> Audit:
+    """Audit a script. steps: how many training steps of each run are looked at; None for all of them."""
+    traced = Traced(script)
+    try:
+        ladder = Ladder(traced, None if steps is None else steps - 1, say)
+        say("The script runs as it is.")
+        first = ladder.as_it_is()
+        found = list(habits(first, Path.cwd()))
+        blank = Audit(script.title, (), (), (), None, "", first.steps, first.ended, 0)
+        if not seen(first):
+            return replace(
+                blank, inconclusive="it takes no training step that can be seen, and holds no array at its end"
+            )
+        say("It runs again and again with all that comes from outside held.")
+        pair = ladder.unsteady()
+        if pair:
+            origin = ladder.unexplained(*pair)
+            return replace(blank, findings=tuple(found), unexplained=origin, runs=traced.runs)
+        kinds = ladder.kinds(first, ladder.control())
+        origins = ladder.origins(kinds)
+        unexplained = next((origin for origin in origins if not origin.kind), None)
+        rows = _outside(ladder, kinds, origins) if not unexplained else []
+        found += [Finding(o.cause, o.site, f"another {o.kind} gives another training") for o in origins if o.kind]
+        sources: list[Row] = []
+        if not unexplained:
+            sources, inconclusive = _sorted(ladder, script, say)
+            blank = replace(blank, inconclusive=inconclusive if not (sources or found) else "")
+        found = _without_doubles(found)
+        return replace(
+            blank,
+            sources=(*sources, *rows),
+            findings=tuple(found),
+            origins=tuple(origins),
+            unexplained=unexplained,
+            runs=traced.runs,
+        )
+    finally:
+        traced.close()
+
+
+def _without_doubles(found: list[Finding]) -> list[Finding]:
+    known: dict[tuple[str, str], Finding] = {}
+    for one in found:
+        known.setdefault((one.cause.name, one.site), one)
+    return list(known.values())
+
+
+def _outside(ladder: Ladder, kinds: list[str], origins: list[Origin]) -> list[Row]:
+    """A row for each kind of what comes from outside that was asked for."""
+    reached = {origin.kind for origin in origins}
+    rows: dict[str, Row] = {}
+    for kind in kinds:
+        draws = len([r for r in ladder.control().of("o") if r[1] == kind])
+        name = BY_KIND[kind].name if BY_KIND[kind] is not RANDOM else f"unseeded {kind}"
+        if kind in reached or (draws and sites_of(ladder.control(), kind)):
+            reaches = kind in reached
+            rows[kind] = Row(name, draws or None, reaches, (), CHANGES if reaches else "harmless", True)
+    return list(rows.values())
+
+
+def _sorted(ladder: Ladder, script: Script, say: Callable[[str], None]) -> tuple[list[Row], str]:
+    """A row for each source that the script draws from, or takes a seed of: with another seed of it alone."""
+    how = replace(ladder.held, seeds={}, words={})
+    control = ladder.traced.run(how)
+    if control.failure:
+        return [], f"its random numbers cannot be sorted by source: {control.failure}"
+    again = ladder.traced.run(how)
+    if parted(control, again):
+        return [], "two runs with equal seeds part once random numbers are sorted by source"
+    draws: Mapping[str, int] = control.ledger.get("draws", {})
+    names = [name for name in SORTED if draws.get(name)]
+    names += [name for name in script.placeholders if name not in names]
+    rows: list[Row] = []
+    for name in names:
+        say(f"Another seed of {name}.")
+        trace = ladder.traced.run(_with(how, name))
+        if trace.failure:
+            rows.append(Row(name, draws.get(name), None, (), "failed"))
+            continue
+        reaches = parted(control, trace) is not None
+        leaks = _leaks(name, control, trace) if reaches else ()
+        rows.append(Row(name, draws.get(name), reaches, leaks, LEAKS if leaks else REACHES if reaches else DEAD))
+    return rows, ""
+
+
+def _with(how: How, name: str) -> How:
+    return replace(how, seeds={**(how.seeds or {}), name: 2}, words={name: 2})
+
+
+OWN = {"start": "init", "order": "shuffle"}
+"""What is whose: the initial weights are of init, the order of examples of shuffle."""
+
+
+def _leaks(name: str, control: Trace, other: Trace) -> tuple[str, ...]:
+    """The sources whose numbers change, although another one's seed did."""
+    if name in ("seed", "other"):
+        return ()
+    found: list[str] = []
+    for kind, owner in OWN.items():
+        if owner == name:
+            continue
+        a, b = ([record[2] for record in trace.of(kind)] for trace in (control, other))
+        if a != b:
+            found.append(owner)
+    return tuple(found)
