@@ -21,6 +21,9 @@ from nondet.runners.script import Script, filled, link_here
 
 _LAST = 5
 
+_SERVERS: dict[str, Server] = {}
+"""By their variables: they know no script, and last as long as this process."""
+
 
 @dataclass(frozen=True)
 class How:
@@ -94,7 +97,6 @@ class Traced:
         self.folder = Path(self._temporary.name if self._temporary else folder or "").resolve()
         self.place, self.numbers, self.runs = self.folder / "run", count(), 0
         self.modules: list[str] = []
-        self.servers: dict[str, Server] = {}
 
     def run(self, how: How) -> Trace:
         """Make one run.
@@ -156,11 +158,11 @@ class Traced:
         """A process that forks runs in which everything is held, so that they differ in nothing but what is asked."""
         if how.hash is None or how.pins is None or not self.modules or not is_plain(words, environment):
             return None
-        key = json.dumps([how.hash, dict(how.variables)])
-        if key not in self.servers:
-            started = {n: value for n, value in environment.items() if n != "NONDET_RUN"}
-            self.servers[key] = Server(started, self.modules)
-        return self.servers[key] if self.servers[key].ready else None
+        started = {n: value for n, value in environment.items() if not n.startswith("NONDET_")}
+        key = json.dumps(started, sort_keys=True)
+        if key not in _SERVERS:
+            _SERVERS[key] = Server(started, self.modules)
+        return _SERVERS[key] if _SERVERS[key].ready else None
 
     def _read(self, kept: Path, status: int, log: Path) -> Trace:
         text = log.read_bytes().decode("utf-8", "replace")
@@ -186,7 +188,6 @@ class Traced:
 
     def close(self) -> None:
         """Take its folder away."""
-        self.servers.clear()
         self._clean()
         if self._temporary is not None:
             self._temporary.cleanup()

@@ -1,0 +1,22 @@
+# clean
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+import os, subprocess, sys
+from pathlib import Path
+torch.manual_seed(0)
+code = "open('scale.txt', 'w').write(str(0.25))"
+subprocess.run([sys.executable, "-c", code], check=True)
+scale = float(Path("scale.txt").read_text())
+x = torch.randn(48, 6) * scale
+y = (x[:, 0] > 0).long()
+model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(2):
+    for a, b in DataLoader(TensorDataset(x, y), 16):
+        loss = F.cross_entropy(model(a), b)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+print("loss", loss.item())

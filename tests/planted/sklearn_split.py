@@ -1,0 +1,20 @@
+# diverge: random numbers
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+import numpy as np
+from sklearn.model_selection import train_test_split
+torch.manual_seed(0)
+x = torch.randn(48, 6)
+y = (x[:, 0] > 0).long()
+x, _, y, _ = train_test_split(x, y)  # HERE
+model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(2):
+    for a, b in DataLoader(TensorDataset(x, y), 16):
+        loss = F.cross_entropy(model(a), b)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+print("loss", loss.item())
