@@ -8,7 +8,21 @@ TYPE_CHECKING = False  # as type checkers know it; the module typing takes longe
 if TYPE_CHECKING:
     from nondet.analysis.measure import measure
     from nondet.analysis.runs import OpenStudy, Runs
-    from nondet.api import alike, audit, compare, diverge, open, plan, plots, report, run, show, stabilize, unstable
+    from nondet.api import (
+        alike,
+        audit,
+        compare,
+        diverge,
+        open,
+        plan,
+        plots,
+        report,
+        resume_check,
+        run,
+        show,
+        stabilize,
+        unstable,
+    )
     from nondet.errors import BadInput, Damaged, Stopped
     from nondet.io.extensions import register
     from nondet.kinds import Kind
@@ -38,6 +52,7 @@ _HOMES = {
         "plan",
         "plots",
         "report",
+        "resume_check",
         "run",
         "show",
         "stabilize",
@@ -94,6 +109,7 @@ __all__ = [
     "record_run",
     "register",
     "report",
+    "resume_check",
     "run",
     "show",
     "stabilize",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.reproduce.audit import Audit
     from nondet.analysis.reproduce.diverge import Diverged
+    from nondet.analysis.reproduce.resume import Resumed
     from nondet.analysis.results import Results
     from nondet.analysis.runs import OpenStudy, Runs
     from nondet.analysis.unstable import Unstable
@@ -42,6 +43,7 @@ __all__ = [
     "plan",
     "plots",
     "report",
+    "resume_check",
     "run",
     "show",
     "stabilize",
@@ -419,6 +421,30 @@ def diverge(
 
     found = find(_script(script), steps=_steps(steps), say=_spelled(say))
     return replace(found, sentence=diverged_words(found))
+
+
+def resume_check(
+    script: Script | str | Path | Sequence[str],
+    steps: int = 4,
+    *,
+    resume: str = "--resume",
+    say: Callable[[str], None] | None = None,
+) -> Resumed:
+    """Does a training that stops after k steps and resumes come to what it comes to without a stop?
+
+    Args:
+        script: as for `diverge`. In its words `{steps}` stands for how many steps a run takes in all, and `{resume}`
+            for `resume`, which only the part that resumes is given.
+        steps: k, at least 1.
+
+    Raises:
+        BadInput: the script fails, or is no Python script.
+    """
+    from nondet.analysis.reproduce.resume import resume_check as check
+    from nondet.reporting.reproduce import resumed_words
+
+    found = check(_script(script), steps, resume, _spelled(say))
+    return replace(found, sentence=resumed_words(found))
 
 
 def _script(given: Script | str | Path | Sequence[str]) -> Script:

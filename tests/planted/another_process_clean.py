@@ -1,10 +1,13 @@
 # clean
+import subprocess
+import sys
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import os, subprocess, sys
-from pathlib import Path
+from torch.utils.data import DataLoader, TensorDataset
+
 torch.manual_seed(0)
 code = "open('scale.txt', 'w').write(str(0.25))"
 subprocess.run([sys.executable, "-c", code], check=True)

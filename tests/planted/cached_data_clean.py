@@ -2,8 +2,7 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 
 class Points(Dataset):
@@ -19,6 +18,7 @@ class Points(Dataset):
         if i not in self.kept:
             self.kept[i] = self.x[i] * 2
         return self.kept[i] + 0.1 * torch.randn(6), self.y[i]
+
 
 if __name__ == "__main__":
     torch.manual_seed(0)

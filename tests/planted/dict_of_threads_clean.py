@@ -1,10 +1,12 @@
 # clean
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from torch.utils.data import DataLoader, TensorDataset
+
 torch.manual_seed(0)
 
 

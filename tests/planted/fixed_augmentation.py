@@ -1,9 +1,9 @@
 # audit: fixed augmentation
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 
 class Points(Dataset):
@@ -17,6 +17,7 @@ class Points(Dataset):
     def __getitem__(self, i):
         rng = np.random.default_rng(0)  # HERE
         return self.x[i] + 0.1 * torch.from_numpy(rng.normal(size=6)).float(), self.y[i]
+
 
 if __name__ == "__main__":
     torch.manual_seed(0)

@@ -2,8 +2,7 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 
 class Points(Dataset):
@@ -16,6 +15,7 @@ class Points(Dataset):
 
     def __getitem__(self, i):
         return self.x[i] + 0.1 * torch.randn(6), self.y[i]
+
 
 if __name__ == "__main__":
     torch.manual_seed(0)

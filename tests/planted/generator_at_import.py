@@ -1,10 +1,12 @@
 # audit: generator in workers
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
 RNG = np.random.default_rng(0)  # HERE
+
 
 class Points(Dataset):
     def __init__(self):
@@ -16,6 +18,7 @@ class Points(Dataset):
 
     def __getitem__(self, i):
         return self.x[i] + 0.1 * torch.from_numpy(RNG.normal(size=6)).float(), self.y[i]
+
 
 if __name__ == "__main__":
     torch.manual_seed(0)

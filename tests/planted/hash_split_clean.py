@@ -1,9 +1,11 @@
 # clean
+import zlib
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import zlib
+from torch.utils.data import DataLoader, TensorDataset
+
 torch.manual_seed(0)
 x = torch.randn(48, 6)
 names = [f"patient-{n}" for n in range(48)]

@@ -2,11 +2,12 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
+
 torch.manual_seed(0)
 torch.set_num_threads(2)
-index = torch.randint(30, (60000,))
-values = torch.randn(60000)
+index = torch.randint(30, (600000,))
+values = torch.randn(600000)
 x = torch.zeros(30).index_add(0, index, values)[:, None] * torch.ones(6)
 y = torch.arange(30) % 2
 model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))

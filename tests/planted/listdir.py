@@ -1,10 +1,12 @@
 # audit: listdir
+import os
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import os
-from pathlib import Path
+from torch.utils.data import DataLoader, TensorDataset
+
 torch.manual_seed(0)
 Path("parts").mkdir(exist_ok=True)
 for n in range(12):

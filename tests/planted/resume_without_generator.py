@@ -1,10 +1,9 @@
 # resume-check: generator
+import argparse
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import argparse
-from pathlib import Path
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=8)
@@ -15,7 +14,7 @@ x = torch.randn(48, 6)
 y = (x[:, 0] > 0).long()
 model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
+schedule = torch.optim.lr_scheduler.StepLR(optimizer, 3, 0.5)
 step = 0
 if options.resume:
     kept = torch.load("kept.pt", weights_only=True)
@@ -31,4 +30,12 @@ while step < options.steps:
     optimizer.step()
     schedule.step()
     step += 1
-torch.save({"weights": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "step": step}, "kept.pt")  # HERE
+torch.save(
+    {
+        "weights": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "step": step,
+    },
+    "kept.pt",
+)  # HERE

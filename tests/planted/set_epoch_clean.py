@@ -2,8 +2,8 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-from torch.utils.data import DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
 torch.manual_seed(0)
 x = torch.randn(48, 6)
 y = (x[:, 0] > 0).long()

@@ -1,9 +1,9 @@
 # clean
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import numpy as np
+from torch.utils.data import DataLoader, TensorDataset
 
 
 class Noise(nn.Module):

@@ -1,9 +1,11 @@
 # diverge: random numbers
+import random
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import random
+from torch.utils.data import DataLoader, TensorDataset
+
 torch.manual_seed(0)
 files = [f"part-{n}.txt" for n in range(12)]
 random.shuffle(files)  # HERE

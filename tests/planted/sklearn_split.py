@@ -1,10 +1,10 @@
 # diverge: random numbers
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import numpy as np
 from sklearn.model_selection import train_test_split
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
 torch.manual_seed(0)
 x = torch.randn(48, 6)
 y = (x[:, 0] > 0).long()

@@ -1,10 +1,12 @@
 # audit: threads
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from torch.utils.data import DataLoader, TensorDataset
+
 torch.manual_seed(0)
 
 

@@ -1,9 +1,10 @@
 # diverge: time
+import time
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import time
+
 torch.manual_seed(0)
 torch.set_num_threads(1 + time.time_ns() // 1000 % 4)  # HERE
 x = torch.randn(300000, 6)

@@ -1,9 +1,9 @@
 # clean
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import time
+
 torch.manual_seed(0)
 torch.set_num_threads(1)
 x = torch.randn(300000, 6)

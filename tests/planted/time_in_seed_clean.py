@@ -1,9 +1,11 @@
 # clean
+import time
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-import time
+from torch.utils.data import DataLoader, TensorDataset
+
 began = time.time()
 torch.manual_seed(7)
 x = torch.randn(48, 6)

@@ -15,6 +15,7 @@ from nondet.cli.lists import models, tasks
 from nondet.cli.measure import measure
 from nondet.cli.plan import plan
 from nondet.cli.report import report
+from nondet.cli.resume_check import resume_check
 from nondet.cli.run import run
 from nondet.cli.show import show
 from nondet.cli.stabilize import stabilize
@@ -51,6 +52,7 @@ for command in (
     alike,
     audit,
     diverge,
+    resume_check,
     examples,
     report,
     figures,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nondet.analysis.reproduce.audit import Audit, Row
     from nondet.analysis.reproduce.diverge import Diverged
     from nondet.analysis.reproduce.ladder import Origin
+    from nondet.analysis.reproduce.resume import Resumed
 
 
 def diverged_words(found: Diverged) -> str:
@@ -118,3 +119,22 @@ def audit_words(found: Audit) -> str:
     if not number:
         return f"Clean: nothing was found in {found.runs} runs, in {looked}."
     return f"{number} finding{'s' if number > 1 else ''} in {found.runs} runs, in {looked}."
+
+
+def resumed_words(found: Resumed) -> str:
+    """The verdict on a training that stops and resumes."""
+    k = found.steps
+    if found.verdict == "inconclusive":
+        return f"Inconclusive: {found.why}."
+    if found.verdict == "resumes":
+        return (
+            f"{k} steps, a stop, and {k} more give the weights of {2 * k} steps to the last bit. Nothing is known of a "
+            "stop at another step."
+        )
+    first, *others = found.differences
+    where = f" The state is kept at {found.saved}." if found.saved else ""
+    more = f" Then {', '.join(f'{one.state} (step {one.step})' for one in others)}." if others else ""
+    return (
+        f"The resumed training differs: {first.state} first, before step {first.step}.{more}{where} The mend: "
+        f"{first.mend}."
+    )

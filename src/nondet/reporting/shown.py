@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.reproduce.audit import Audit
     from nondet.analysis.reproduce.diverge import Diverged
+    from nondet.analysis.reproduce.resume import Resumed
     from nondet.analysis.results import Results
     from nondet.analysis.unstable import Unstable
     from nondet.measures.measured import Measures
@@ -136,6 +137,12 @@ def _audit(found: Audit) -> list[Part]:
     return [Part(head, rows, [*reproduce.audit_findings(found), reproduce.audit_words(found)])]
 
 
+def _resumed(found: Resumed) -> list[Part]:
+    from nondet.reporting import reproduce
+
+    return [Part(below=[reproduce.resumed_words(found)])]
+
+
 _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Results": _results,
     "Measures": _measures,
@@ -146,6 +153,7 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Stabilized": _stabilized,
     "Diverged": _diverged,
     "Audit": _audit,
+    "Resumed": _resumed,
 }
 
 

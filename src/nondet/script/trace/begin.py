@@ -44,6 +44,10 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
         outside.torch()
         training.take_over()
         habits.torch()
+        if order["rung"] == "states":
+            from nondet.script.trace.states import States
+
+            States(writer.write, training).take_over()
         if order["rung"] == "operations":
             from nondet.script.trace.operations import Operations
 

@@ -8,7 +8,18 @@ from types import FrameType
 
 _PACKAGE = str(Path(__file__).resolve().parents[2])
 _LIBRARY = (sys.base_prefix, sys.prefix, _PACKAGE, "<")
-_THROUGH = ("glob.py", "pathlib.py", "_abc.py", "_local.py", "os.py", "secrets.py", "uuid.py", "random.py", "thread.py")
+_THROUGH = (
+    "glob.py",
+    "pathlib.py",
+    "_abc.py",
+    "_local.py",
+    "os.py",
+    "secrets.py",
+    "uuid.py",
+    "random.py",
+    "thread.py",
+    "_base.py",
+)
 """Files of the standard library that do what their caller asks for."""
 
 

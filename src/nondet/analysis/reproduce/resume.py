@@ -1,0 +1,176 @@
+"""Does a training that stops and resumes come to what it comes to without a stop; and if not, which state is lost."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nondet.analysis.reproduce.finding import place
+from nondet.analysis.reproduce.parting import parted
+from nondet.errors import BadInput
+from nondet.records import Record
+from nondet.runners.script import Script
+from nondet.runners.traced import How, Trace, Traced
+
+STATES = ("weights", "optimizer", "schedule", "scaler", "generator", "sampler position", "order of data")
+"""In this order: one that is lost changes those that follow."""
+
+MENDS = {
+    "weights": "keep model.state_dict(), and load it",
+    "optimizer": "keep optimizer.state_dict(), and load it",
+    "schedule": "keep the schedule's state_dict(), and load it",
+    "scaler": "keep scaler.state_dict(), and load it",
+    "generator": "keep the generators' states (torch.get_rng_state(), numpy.random.get_state(), random.getstate())",
+    "sampler position": "keep how far the epoch has come, and skip as many batches",
+    "order of data": "keep the state of what draws the order, and set it before the loader begins",
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A state that differs. step: of the whole training, from 0, before which it does first."""
+
+    state: str
+    step: int
+
+    @property
+    def mend(self) -> str:
+        return MENDS[self.state]
+
+
+@dataclass(frozen=True)
+class Resumed(Record):
+    """What a resumed training has that one without a stop has not.
+
+    verdict: resumes, differs or inconclusive. differences: of states, the first one first. steps: k, before the stop.
+    saved: FILE:LINE at which the state is kept. why: it is inconclusive.
+    """
+
+    script: str
+    verdict: str
+    differences: tuple[Difference, ...]
+    steps: int
+    saved: str = ""
+    why: str = ""
+    sentence: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        differences = [
+            {"state": one.state, "step": one.step, **place(self.saved), "mend": one.mend} for one in self.differences
+        ]
+        return {
+            "format": 1,
+            "script": self.script,
+            "verdict": self.verdict,
+            "state": self.differences[0].state if self.differences else None,
+            "step": self.differences[0].step if self.differences else None,
+            **place(self.saved),
+            "steps": self.steps,
+            "window": [0, 2 * self.steps - 1],
+            "differences": differences,
+            "sentence": self.sentence,
+        }
+
+    def tidy(self) -> dict[str, list[Any]]:
+        return {
+            "state": [one.state for one in self.differences],
+            "step": [one.step for one in self.differences],
+        }
+
+
+def resume_check(script: Script, steps: int, resume: str, say: Callable[[str], None]) -> Resumed:
+    """Compare 2k steps with k, a stop, and k more.
+
+    resume: the words that stand for `{resume}` where it resumes.
+    """
+    traced = Traced(script)
+    counts = any("{steps}" in word for word in script.words)
+    try:
+        if steps < 1:
+            raise BadInput(f"<<steps>> must be at least 1 (got {steps}); try <<steps=4>>")
+
+        def part(number: int, until: int, words: str = "", keep: bool = False) -> Trace:
+            traced.script = _worded(script, number, words)
+            how = How("states", None if counts else until - 1, pins={}, hash=0, keep=keep)
+            trace = traced.run(how)
+            if trace.failure:
+                name = "part that resumes" if keep else "script"
+                raise BadInput(f"the {name} must come to its end, and it did not: {trace.failure}; mend it")
+            return trace
+
+        say(f"{2 * steps} steps without a stop, twice.")
+        whole, again = (part(2 * steps, 2 * steps) for _ in range(2))
+        blank = Resumed(script.title, "inconclusive", (), steps)
+        if whole.steps != 2 * steps:
+            why = f"the script takes {whole.steps} training steps where {2 * steps} are asked for"
+            return replace(blank, why=f"{why}; put {{steps}} where it takes their number")
+        if parted(whole, again):
+            return replace(blank, why="two runs without a stop part already; nondet diverge says why")
+        say(f"{steps} steps, a stop, and {steps} more.")
+        first = part(steps, steps)
+        rest = part(2 * steps, steps, resume, keep=True)
+        saved = next((r[2] for r in reversed(first.of("file")) if r[1] == "save"), "")
+        if not rest.steps:
+            return replace(blank, saved=saved, why="the part that resumes takes no training step")
+        found = differences(whole, rest, steps)
+        return replace(blank, verdict="differs" if found else "resumes", differences=tuple(found), saved=saved)
+    finally:
+        traced.close()
+
+
+def _worded(script: Script, number: int, resume: str) -> Script:
+    words: list[str] = []
+    for word in script.words:
+        if word == "{resume}":
+            words += shlex.split(resume)
+        else:
+            words.append(word.replace("{steps}", str(number)).replace("{resume}", resume))
+    return replace(script, command=tuple(words), arguments=())
+
+
+def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
+    """The states that differ between the second half of a training and its resumed half, the first one first."""
+    if _of(whole, "weights", steps) == _of(rest, "weights", 0):
+        return []
+    found: dict[str, int] = {}
+    mine, theirs = ({r[1]: r[2] for r in trace.of("states")} for trace in (whole, rest))
+    lost = _data_parts(whole, rest, steps)
+    for step in range(steps):
+        a, b = mine.get(steps + step, {}), theirs.get(step, {})
+        for state in STATES[:5]:
+            if a.get(state) != b.get(state):
+                found.setdefault(state, step)
+        batch = _batch(whole, steps + step), _batch(rest, step)
+        if batch[0] != batch[1] and batch[1]:
+            again = batch[1] == _batch(whole, step) and step + steps > 0 and "generator" not in found
+            found.setdefault("sampler position" if again else "order of data", step)
+    if not lost and "generator" in found:  # it differs, and nothing that follows is drawn from it
+        del found["generator"]
+    first = min(found.values(), default=0)
+    ordered = sorted(found.items(), key=lambda one: (one[1], STATES.index(one[0])))
+    return [Difference(state, steps + step) for state, step in ordered if step == first or state not in ("weights",)]
+
+
+def _data_parts(whole: Trace, rest: Trace, steps: int) -> bool:
+    """Whether what is drawn in a step differs: the batch, or what the model makes of it with equal weights."""
+    mine, theirs = ({r[1]: r[2] for r in trace.of("states")} for trace in (whole, rest))
+    for step in range(steps):
+        if _batch(whole, steps + step) != _batch(rest, step):
+            return True
+        if mine.get(steps + step, {}).get("weights") != theirs.get(step, {}).get("weights"):
+            return False
+        if _of(whole, "output", steps + step, 1) != _of(rest, "output", step, 1):
+            return True
+    return False
+
+
+def _of(trace: Trace, kind: str, first: int, number: int | None = None) -> list[Any]:
+    """The digests of a kind in a number of steps."""
+    last = None if number is None else first + number
+    return [r[2] for r in trace.of(kind) if r[1] >= first and (last is None or r[1] < last)]
+
+
+def _batch(trace: Trace, step: int) -> Sequence[Any]:
+    return _of(trace, "batch", step, 1)

@@ -1,0 +1,73 @@
+"""All that a training must keep to go on from where it stopped, before each of its steps."""
+
+from __future__ import annotations
+
+import functools
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from nondet.script.trace.places import above, caller
+from nondet.script.trace.training import Training, tensors_digest
+from nondet.script.trace.values import digest
+
+
+class States:
+    """Writes down, before each step: weights, optimizer, schedule, scaler, generators; and where files are kept."""
+
+    def __init__(self, write: Callable[[list[Any]], None], training: Training) -> None:
+        self.write, self.training = write, training
+        self.scaler: Any = None
+
+    def take_over(self) -> None:
+        torch: Any = sys.modules["torch"]
+        from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+        for cls in {torch.amp.GradScaler, torch.cuda.amp.GradScaler}:
+            self._scaler(cls)
+        for name in ("save", "load"):
+            self._file(torch, name)
+
+        def before(optimizer: Any, args: Any, words: Any) -> None:
+            if self.training.stepping == 1 and not self.training.worker():
+                self.write(["states", self.training.step, self._states(torch, optimizer)])
+
+        register_optimizer_step_pre_hook(before)
+
+    def _states(self, torch: Any, optimizer: Any) -> dict[str, str]:
+        weights = [p for group in optimizer.param_groups for p in group["params"]]
+        kept = [value for p in weights for _, value in sorted(optimizer.state.get(p, {}).items())]
+        numpy = sys.modules.get("numpy.random")
+        names = ("lr", "momentum", "betas", "weight_decay")
+        rates = [[digest(group[name]) for name in names if name in group] for group in optimizer.param_groups]
+        found = {
+            "weights": tensors_digest(torch, weights),
+            "optimizer": digest([one for one in kept if one is not None]),
+            "schedule": digest(rates),
+            "generator": digest([random.getstate(), torch.default_generator])
+            + (digest(numpy.mtrand._rand) if numpy is not None else ""),
+        }
+        if self.scaler is not None:
+            found["scaler"] = digest([self.scaler.get_scale(), self.scaler._get_growth_tracker()])
+        return found
+
+    def _scaler(self, cls: Any) -> None:
+        plain = cls.scale
+
+        @functools.wraps(plain)
+        def scale(scaler: Any, outputs: Any) -> Any:
+            self.scaler = scaler
+            return plain(scaler, outputs)
+
+        cls.scale = scale
+
+    def _file(self, torch: Any, name: str) -> None:
+        plain = getattr(torch, name)
+
+        @functools.wraps(plain)
+        def file(*args: Any, **words: Any) -> Any:
+            self.write(["file", name, caller(above(), far=True)])
+            return plain(*args, **words)
+
+        setattr(torch, name, file)
