@@ -33,7 +33,7 @@ def found(command: str, path: Path) -> list[tuple[str | None, int | None]]:
     """Causes and lines that a command names."""
     words = [sys.executable, path.name]
     if command == "resume-check":
-        checked = nd.resume_check([*words, *WORDS], steps=4)
+        checked = nd.resume_check([*words, *WORDS], resume="--resume")
         return [(one["state"], one["line"]) for one in checked.to_dict()["differences"]]
     if command == "diverge":
         diverged = nd.diverge(words).to_dict()

@@ -8,11 +8,12 @@ import pytest
 
 from nondet import SOURCES
 from nondet.cli.app import app
+from nondet.cli.run import marked
 from nondet.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-EXIT_STATUSES = ("0", "1", "2", "3", "129", "130", "141", "143")
+EXIT_STATUSES = ("0", "1", "2", "3", "4", "129", "130", "141", "143")
 
 
 def _blocks(page: Path, language: str) -> list[str]:
@@ -34,7 +35,7 @@ COMMANDS = _commands()
 def test_commands_parse(command: str) -> None:
     """Each `nondet` command names an existing command, with options that it has and all that it needs."""
     words = shlex.split(command)
-    words = words[words.index("nondet") + 1 :]
+    words = marked(words[words.index("nondet") + 1 :])
     _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     if "set_" in bound.arguments and "digits" in bound.args:
         load_task("digits").recipe.set(dict(pair.split("=") for pair in bound.arguments["set_"]))

@@ -427,14 +427,14 @@ def resume_check(
     script: Script | str | Path | Sequence[str],
     steps: int = 4,
     *,
-    resume: str = "--resume",
+    resume: str = "",
     say: Callable[[str], None] | None = None,
 ) -> Resumed:
     """Does a training that stops after k steps and resumes come to what it comes to without a stop?
 
     Args:
         script: as for `diverge`. In its words `{steps}` stands for how many steps a run takes in all, and `{resume}`
-            for `resume`, which only the part that resumes is given.
+            for the words of `resume`, which only the part that resumes is given.
         steps: k, at least 1.
 
     Raises:

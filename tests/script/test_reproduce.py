@@ -1,0 +1,241 @@
+"""Why a script does not reproduce: two runs that part, the line, and the cause, which is tried and not guessed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nondet as nd
+from nondet.analysis.reproduce.parting import first_line, first_operation, parted
+from nondet.analysis.reproduce.resume import differences
+from nondet.runners.traced import Trace
+from nondet.script.trace.values import OPAQUE, digest
+
+Nondet = Callable[..., Any]
+PLANTED = Path(__file__).parents[1] / "planted"
+
+FIT = """
+weights = np.zeros(3)
+for x, y in data:
+    weights += 0.1 * (y - x @ weights) * x
+weights = weights.copy()
+"""
+HEAD = "import os, random, time\nimport numpy as np\n"
+CAUSES = {
+    "random numbers": "data = [(np.random.normal(size=3), 1.0) for _ in range(9)]",
+    "time": "data = [(np.full(3, 1 + time.time_ns() % 1000), 1e-6) for _ in range(9)]",
+    "set order": "data = [(np.full(3, len(w)), 0.1 * n) for n, w in enumerate({'a', 'bcd', 'efghi', 'jk', 'lmnopq'})]",
+    "hash": "data = [(np.full(3, hash(w) % 7), 0.1) for w in ('a', 'bcd', 'efghi', 'jk', 'lmnopq')]",
+    "process id": "data = [(np.full(3, os.getpid() % 1009), 0.1)]",
+}
+CLEAN = {
+    "seeded": "data = [(np.random.default_rng(n).normal(size=3), 1.0) for n in range(9)]",
+    "time that is printed": "print(time.time()); data = [(np.ones(3), 1.0)]",
+    "sorted": "data = [(np.full(3, len(w)), 0.1) for w in sorted({'a', 'bcd', 'efghi', 'jk'})]",
+}
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """Write a script into the folder in which commands are given; its command."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+
+    def write(text: str, name: str = "train.py") -> list[str]:
+        (tmp_path / name).write_text(text)
+        return [sys.executable, name]
+
+    return write
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_cause_and_its_line_are_named(script: Callable[[str], list[str]], nondet: Nondet, cause: str) -> None:
+    """An idle clock beside the cause is not accused; the exit status says that something was found."""
+    words = script(HEAD + "began = time.time()\n" + CAUSES[cause] + FIT + "print(time.time() - began)\n")
+    ran = nondet("diverge", "--json", "--", *words)
+    assert ran.code == 1, ran.err
+    found = ran.json
+    assert (found["verdict"], found["cause"], found["file"], found["line"]) == ("origin", cause, "train.py", 4)
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_a_clean_script_is_not_accused(script: Callable[[str], list[str]], nondet: Nondet, name: str) -> None:
+    ran = nondet("diverge", "--json", "--", *script(HEAD + CLEAN[name] + FIT))
+    assert (ran.code, ran.json["verdict"], ran.json["origins"]) == (0, "none", []), ran.err
+
+
+def test_an_audit_changes_what_two_runs_have_in_common(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    """The order of files is the same twice on one machine; the audit gives another."""
+    Path("parts").mkdir()
+    for n in range(8):
+        Path(f"parts/{n}.txt").write_text(str(n))
+    text = HEAD + "data = [(np.full(3, float(name[0])), 0.3) for name in {}]" + FIT
+    ran = nondet("audit", "--json", "--", *script(text.format("os.listdir('parts')")))
+    assert ran.code == 1, ran.err
+    assert [(one["cause"], one["line"]) for one in ran.json["findings"]] == [("listdir", 3)]
+    assert {s["name"]: s["reaches"] for s in ran.json["sources"]}["listdir"] is True
+    ran = nondet("audit", "--json", "--", *script(text.format("sorted(os.listdir('parts'))")))
+    assert (ran.code, ran.json["verdict"], ran.json["unexplained"]) == (0, "clean", None), ran.err
+
+
+def test_what_files_are_there_stays(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    """A run writes into a folder of its own."""
+    words = script(HEAD + "data = [(np.ones(3), 1.0)]\nopen('kept.txt', 'w').write('new')" + FIT)
+    before = sorted(Path().iterdir())
+    assert nondet("diverge", "--", *words).code == 0
+    assert sorted(Path().iterdir()) == before
+
+
+def test_nothing_to_compare_is_inconclusive(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    words = script("print('no array, no step')\n")
+    assert nondet("diverge", "--json", "--", *words).code == 4
+    assert nondet("audit", "--json", "--", *words).code == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("diverge", "train.py"), "must be given as a command"),
+        (("diverge", "--"), "must stand after --"),
+        (("diverge", "--steps", "0", "--", sys.executable, "train.py"), "--steps must be at least 1 (got 0)"),
+        (("diverge", "--", "Rscript", "train.R"), "got 'Rscript'"),
+        (("diverge", "--", sys.executable, "nowhere.py"), "got 'nowhere.py', which is none"),
+        (("resume-check", "--steps", "0", "--", sys.executable, "train.py"), "--steps must be at least 1 (got 0)"),
+        (("audit", "--", sys.executable, "broken.py"), "ValueError: mine"),
+    ],
+)
+def test_bad_input(script: Callable[..., list[str]], nondet: Nondet, words: tuple[str, ...], said: str) -> None:
+    """One sentence, and exit status 2."""
+    script("x = 1\n")
+    script("raise ValueError('mine')\n", name="broken.py")
+    ran = nondet(*words)
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_digests() -> None:
+    """Equal values have equal digests; a bit, a type or an order more is another; a set has no order."""
+    assert digest([1, 2.0, "a"]) == digest([1, 2.0, "a"])
+    assert len({digest(v) for v in ([1, 2], [2, 1], (1, 2), {1: 2}, "12", 12, 12.0, np.float32(12), None, True)}) == 10
+    assert digest({"b", "a", "c"}) == digest({"c", "b", "a"})
+    assert digest({"b": 1, "a": 2}) != digest({"a": 2, "b": 1})
+    x = np.arange(4.0)
+    assert digest(x) != digest(np.nextafter(x, np.inf))
+    assert digest(object()) == digest(print) == OPAQUE
+    rng = np.random.default_rng(0)
+    before = digest(rng)
+    rng.random()
+    assert digest(rng) != before
+
+
+def trace(*records: list[Any], folder: Path = Path(), **others: list[Any]) -> Trace:
+    return Trace({"main": records, **others}, "", folder)
+
+
+def test_the_first_thing_that_differs() -> None:
+    """By what is trained, not by what is noted beside it."""
+    a = trace(
+        ["o", "clock", "t.py:1", "1", "time.time"], ["loss", 0, "aa", "t.py:3", ""], ["weights", 0, "bb", "t.py:4"]
+    )
+    b = trace(
+        ["o", "clock", "t.py:1", "2", "time.time"], ["loss", 0, "aa", "t.py:3", ""], ["weights", 0, "cc", "t.py:4"]
+    )
+    found = parted(a, b)
+    assert found is not None
+    assert (found.kind, found.step, found.site) == ("weights", 0, "t.py:4")
+    assert parted(a, a) is None
+    shorter = parted(a, trace(*a.main[:2]))
+    assert shorter is not None
+    assert shorter.count
+
+
+def test_a_line_is_the_origin_where_its_inputs_are_equal() -> None:
+    """A worker that was handed what differs is a receiver; one that was not is where it begins."""
+    line = ["l", "t.py", 5, "f", {"x": "1", "y": "2"}, 0, ""]
+    other = ["l", "t.py", 5, "f", {"x": "1", "y": "3"}, 0, ""]
+    call, called = (["c", "t.py", 2, "__getitem__", {"i": i}, 0, ""] for i in "12")
+    found = first_line(trace(line), trace(other))
+    assert found is not None
+    assert (found.site, found.names) == ("t.py:5", ("y",))
+    received = first_line(trace(line, w=[call]), trace(other, w=[called]))
+    assert received is not None
+    assert received.role == "main"
+    own = first_line(trace(line, w=[call, line]), trace(other, w=[call, other]))
+    assert own is not None
+    assert own.role == "w"
+
+
+def test_an_operation_is_the_origin_where_its_inputs_are_equal(tmp_path: Path) -> None:
+    """Aligned by module, name and call; memory that nothing was written to is traced to what asked for it."""
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder, value in zip(folders, (1.0, np.nextafter(np.float32(1), np.float32(2))), strict=True):
+        folder.mkdir()
+        np.save(folder / "op-2.npy", np.array([value, 3.0]))
+
+    def op(name: str, given: str, came: str, number: int, waiting: tuple[int, ...] = (), kept: str = "") -> list[Any]:
+        return ["op", 0, "net", name, "t.py:7", "", [given], [came], [[2]], list(waiting), number, kept]
+
+    a = trace(
+        op("mul", "1", "2", 1), op("sum", "2", "3", 2, kept="op-2.npy"), op("exp", "3", "4", 3), folder=folders[0]
+    )
+    b = trace(
+        op("mul", "1", "2", 1), op("sum", "2", "9", 2, kept="op-2.npy"), op("exp", "9", "8", 3), folder=folders[1]
+    )
+    found = first_operation(a, b)
+    assert found is not None
+    assert (found.name, found.ulps, found.near) == ("sum", 1.0, True)
+    a = trace(op("empty", "-", "-", 1), op("add", "1", "2", 2, (1,)))
+    b = trace(op("empty", "-", "-", 1), op("add", "5", "6", 2, (1,)))
+    found = first_operation(a, b)
+    assert found is not None
+    assert (found.name, found.unwritten) == ("empty", True)
+
+
+def test_the_state_that_a_resumed_training_lacks() -> None:
+    """Weights at the end decide; the first state in time, then in order, is the cause."""
+    names = ("weights", "optimizer", "schedule", "generator")
+
+    def run(*steps: str, batches: str = "abcd", first: int = 0) -> Trace:
+        records: list[list[Any]] = []
+        for n, values in enumerate(steps):
+            records += [["batch", n, batches[first + n], "t.py:1", ""]]
+            records += [["states", n, dict(zip(names, values, strict=True))], ["weights", n, values[0] + "+", "t.py:2"]]
+        return trace(*records)
+
+    whole = run("1111", "2222", "3333", "4444")
+    assert differences(whole, run("3333", "4444", first=2), 2) == []
+    lost = differences(whole, run("3033", "5444", first=2), 2)
+    assert [(one.state, one.step) for one in lost] == [("optimizer", 2)]
+    again = differences(whole, run("3333", "5444"), 2)
+    assert again[0].state == "sampler position"
+    ordered = differences(whole, run("3330", "5444", batches="xyz"), 2)
+    assert [one.state for one in ordered[:2]] == ["generator", "order of data"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["index_under_threads", "set_epoch", "dropout_in_evaluation", "resume_without_optimizer"]
+)
+def test_planted(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cause and the line that a planted script names in its text; the mended one is clean."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    for stem in (name, f"{name}_clean"):
+        lines = (PLANTED / f"{stem}.py").read_text().splitlines()
+        Path("train.py").write_text("\n".join(lines) + "\n")
+        command, _, cause = lines[0].removeprefix("# ").partition(": ")
+        line = next((n for n, text in enumerate(lines, 1) if text.endswith("# HERE")), None)
+        words = [sys.executable, "train.py"]
+        if "resume" in name:
+            checked = nd.resume_check([*words, "--steps", "{steps}", "{resume}"], resume="--resume").to_dict()
+            found = [(checked["state"], checked["line"])] if checked["verdict"] == "differs" else []
+        elif command == "audit":
+            found = [(one["cause"], one["line"]) for one in nd.audit(words).to_dict()["findings"]]
+        else:
+            found = [(one["cause"], one["line"]) for one in nd.diverge(words).to_dict()["origins"]]
+        assert found == ([(cause, line)] if line else []), stem
