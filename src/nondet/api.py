@@ -385,32 +385,53 @@ def plots(study: StudyGiven) -> dict[str, Figure]:
 
 
 def audit(
-    target: Script | str | Path | Sequence[str], steps: int | None = None, *, say: Callable[[str], None] | None = None
+    target: Script | Sequence[str] | str | Path | Task,
+    steps: int | None = None,
+    *,
+    say: Callable[[str], None] | None = None,
 ) -> Audit:
     """What each source of a training reaches, what changes it besides, and what nothing explains.
 
     Args:
-        target: as `script` of `diverge`; or a task, by its name.
-        steps, say: as for `diverge`.
+        target: a `Script`, or all words of a command; or a task, as for `run`, of which each source is varied alone.
+        steps: of a script, as for `diverge`. say: is told what is done, in sentences.
 
     Raises:
         BadInput: the script fails, or is no Python script.
     """
-    from nondet.analysis.reproduce.audit import audit as find
-    from nondet.reporting.reproduce import audit_words
+    from tempfile import TemporaryDirectory
 
-    found = find(_script(target), steps=_steps(steps), say=_spelled(say))
+    from nondet.analysis.reproduce import audit as audits
+    from nondet.errors import BadInput
+    from nondet.reporting.reproduce import audit_words
+    from nondet.runners.script import Script
+    from nondet.tasks.task import Task
+
+    if isinstance(target, str | Path | Task):
+        if steps is not None:
+            raise BadInput(f"<<steps>> is of a command, not of a task (got {steps}); leave it out")
+        with TemporaryDirectory(prefix="nondet-") as folder:
+            found = audits.audit_of(show(run(target, 2, folder=Path(folder) / "study", say=say)))
+    else:
+        script = target if isinstance(target, Script) else Script(target)
+        found = audits.audit(script, steps=_steps(steps), say=_spelled(say))
     return replace(found, sentence=audit_words(found))
 
 
 def diverge(
-    script: Script | str | Path | Sequence[str], steps: int | None = None, *, say: Callable[[str], None] | None = None
+    script: Script | str | Path | Sequence[str],
+    steps: int | None = None,
+    *,
+    fix: str = "",
+    say: Callable[[str], None] | None = None,
 ) -> Diverged:
     """Run a script twice as it is; if the two trainings part, say at which step, on which line, and why.
 
     Args:
         script: a `Script`, the path of a Python file, or all words of a command.
         steps: how many training steps to look at, at least 1; all of them if left out.
+        fix: a mend to be proved: "deterministic", or a command that has it. Runs without it must part, and runs with it
+            must not, or else the verdict is inconclusive.
         say: is told what is done, in sentences.
 
     Raises:
@@ -419,7 +440,7 @@ def diverge(
     from nondet.analysis.reproduce.diverge import diverge as find
     from nondet.reporting.reproduce import diverged_words
 
-    found = find(_script(script), steps=_steps(steps), say=_spelled(say))
+    found = find(_script(script), steps=_steps(steps), fix=fix, say=_spelled(say))
     return replace(found, sentence=diverged_words(found))
 
 

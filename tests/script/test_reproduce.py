@@ -83,6 +83,27 @@ def test_an_audit_changes_what_two_runs_have_in_common(script: Callable[[str], l
     assert (ran.code, ran.json["verdict"], ran.json["unexplained"]) == (0, "clean", None), ran.err
 
 
+@pytest.mark.parametrize(("mended", "code", "holds"), [("sorted.py", 1, True), ("train.py", 4, False)])
+def test_a_mend_is_proved(
+    script: Callable[..., list[str]], nondet: Nondet, mended: str, code: int, holds: bool
+) -> None:
+    """Runs without it part, and runs with it do not; what does not mend leaves the verdict open."""
+    script(HEAD + CLEAN["sorted"] + FIT, name="sorted.py")
+    words = script(HEAD + CAUSES["set order"] + FIT)
+    ran = nondet("diverge", "--json", "--fix", f"{sys.executable} {mended}", "--", *words)
+    assert (ran.code, ran.json["proof"]["holds"]) == (code, holds), ran.err
+
+
+def test_an_audit_of_a_task(task_file: Callable[..., Path], nondet: Nondet) -> None:
+    """A fixed seed in the constructor makes init dead; shuffle reaches the outputs."""
+    seed = ("def model():\n", "def model():\n    torch.manual_seed(1)\n")
+    ran = nondet("audit", "--json", task_file(seed))
+    assert ran.code == 1, ran.err
+    assert {s["name"]: s["verdict"] for s in ran.json["sources"]}["init"] == "dead"
+    assert {s["name"]: s["reaches"] for s in ran.json["sources"]}["shuffle"] is True
+    assert nondet("audit", task_file()).code == 0
+
+
 def test_what_files_are_there_stays(script: Callable[[str], list[str]], nondet: Nondet) -> None:
     """A run writes into a folder of its own."""
     words = script(HEAD + "data = [(np.ones(3), 1.0)]\nopen('kept.txt', 'w').write('new')" + FIT)

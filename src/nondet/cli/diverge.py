@@ -8,7 +8,7 @@ from nondet.errors import BadInput
 from nondet.io.streams import say
 
 
-def diverge(task: str, /, *command: str, steps: int | None = None, json: Flag = False) -> int:
+def diverge(task: str, /, *command: str, steps: int | None = None, fix: str = "", json: Flag = False) -> int:
     """Run a script twice as it is, and find where and why the two trainings part.
 
     `nondet diverge -- python train.py --epochs 3`. Each run is a process and a folder of its own. Where they part, more
@@ -23,6 +23,9 @@ def diverge(task: str, /, *command: str, steps: int | None = None, json: Flag = 
         The rest of its words.
     steps
         How many training steps to look at; all of them if left out. "None found" holds for these alone.
+    fix
+        A mend to be proved: `deterministic` (torch's deterministic algorithms, and one seed for hashes), or a command
+        that has it, in quotes. Runs without it must part, and runs with it must not, or else it is inconclusive.
     json
         As JSON: verdict (origin, none or inconclusive), step, module, operation, file, line, cause, window and more.
     """
@@ -31,6 +34,6 @@ def diverge(task: str, /, *command: str, steps: int | None = None, json: Flag = 
     words = command_of("diverge", task, command)
     if words is None:
         raise BadInput(f"a training must be given as a command (got {task!r}); try nondet diverge -- python train.py")
-    found = api.diverge(words, steps, say=say)
+    found = api.diverge(words, steps, fix=fix, say=say)
     answer(found, json=json)
     return {"none": 0, "origin": 1}.get(found.verdict, INCONCLUSIVE)

@@ -14,7 +14,24 @@ if TYPE_CHECKING:
 
 
 def diverged_words(found: Diverged) -> str:
-    """The verdict in a few sentences."""
+    """The verdict in a few sentences, and whether a mend mends."""
+    return " ".join(filter(None, [_diverged(found), _proof(found)]))
+
+
+def _proof(found: Diverged) -> str:
+    proof = found.proof
+    if proof is None:
+        return ""
+    if proof.holds:
+        return (
+            f"Proved: without the mend ({proof.fix}) two runs part, and with it {proof.runs} are equal to the last bit."
+        )
+    if not proof.unmended:
+        return f"The mend ({proof.fix}) is not proved: two runs without it are equal too."
+    return f"The mend ({proof.fix}) does not mend: runs with it part as well."
+
+
+def _diverged(found: Diverged) -> str:
     looked = _window(found)
     if found.verdict == "none":
         return (
@@ -93,7 +110,9 @@ def audit_findings(found: Audit) -> list[str]:
     for one in found.findings:
         where = f"{one.site}: " if one.site else ""
         said.append(f"{where}{one.cause.what} ({one.cause.name}). Seen: {one.seen}. The mend: {one.cause.mend}.")
-    if found.unexplained:
+    if isinstance(found.unexplained, str):
+        said.append(f"Unexplained: {found.unexplained}.")
+    elif found.unexplained:
         said.append(f"Unexplained: two runs part with everything held. {_origin(found.unexplained, first=True)}")
     return said
 
@@ -110,7 +129,7 @@ def _row(row: Row) -> str:
 
 def audit_words(found: Audit) -> str:
     """The verdict in one sentence."""
-    looked = f"{found.steps} training steps" if found.steps else "what the script holds at its end"
+    looked = f"{found.steps} {found.unit}" if found.steps else "what the script holds at its end"
     if not found.whole:
         looked = f"the first {looked}, and nothing is known of those after them"
     if found.inconclusive:

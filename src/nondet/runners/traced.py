@@ -18,6 +18,7 @@ from typing import Any
 from nondet.errors import BadInput
 from nondet.runners.process import Server, end, is_plain, site_path
 from nondet.runners.script import Script, filled, link_here
+from nondet.study.provenance import CUBLAS_WORKSPACE
 
 _LAST = 5
 
@@ -35,6 +36,7 @@ class How:
     sites: of KIND@FILE:LINE another number. hash: Python's seed for hashes; None: a new one, as Python has it.
     seeds: of sources, where random numbers are sorted by source. variables: of the process, beside the user's own.
     keep: whether the run begins in the folder as the run before it has left it.
+    deterministic: whether torch is told to use deterministic algorithms alone.
     """
 
     rung: str = "steps"
@@ -46,6 +48,7 @@ class How:
     seeds: Mapping[str, int] | None = None
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     keep: bool = False
+    deterministic: bool = False
     words: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
@@ -112,6 +115,7 @@ class Traced:
             link_here(self.place, self.folder, self.script)
         here = str(Path.cwd().resolve())
         trace: dict[str, Any] = {"folder": str(kept), "rung": how.rung, "until": how.until, "window": how.window}
+        trace["deterministic"] = how.deterministic
         trace |= {"pins": how.pins, "sites": dict(how.sites), "here": here}
         order: dict[str, Any] = {"trace": trace}
         if how.seeds is not None:
@@ -132,6 +136,8 @@ class Traced:
         environment["PYTHONPATH"] = os.pathsep.join([site_path(), *filter(None, [environment.get("PYTHONPATH", "")])])
         if not ({"VIRTUAL_ENV", "CONDA_PREFIX"} & {*environment}):
             environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
+        if how.deterministic:
+            environment["CUBLAS_WORKSPACE_CONFIG"] = CUBLAS_WORKSPACE
         if how.hash is not None:
             environment["PYTHONHASHSEED"] = str(how.hash)
         server = self._server(how, words, environment)

@@ -13,6 +13,7 @@ from nondet.analysis.reproduce.finding import Finding
 from nondet.analysis.reproduce.habits import habits
 from nondet.analysis.reproduce.ladder import Ladder, Origin
 from nondet.analysis.reproduce.parting import parted, seen, sites_of
+from nondet.analysis.results import Results
 from nondet.records import Record
 from nondet.runners.script import Script
 from nondet.runners.traced import How, Trace, Traced
@@ -51,18 +52,20 @@ class Row:
 class Audit(Record):
     """The sources of a training, what was found, and what nothing explains.
 
-    unexplained: why two runs part with everything held; None where they do not. steps: looked at; runs: made.
+    unexplained: why two runs part with everything held; None where they do not. steps: looked at,
+    in `unit`; runs: made.
     """
 
     name: str
     sources: tuple[Row, ...]
     findings: tuple[Finding, ...]
     origins: tuple[Origin, ...]
-    unexplained: Origin | None
+    unexplained: Origin | str | None
     inconclusive: str
     steps: int
     whole: bool
     runs: int
+    unit: str = "training steps"
     sentence: str = ""
 
     @property
@@ -77,7 +80,7 @@ class Audit(Record):
             "name": self.name,
             "verdict": "inconclusive" if self.inconclusive else "clean" if self.clean else "findings",
             "sources": [row.to_dict() for row in self.sources],
-            "unexplained": as_dict(self.unexplained) if self.unexplained else None,
+            "unexplained": _unexplained(self.unexplained),
             "findings": [finding.to_dict() for finding in self.findings],
             "steps": self.steps,
             "whole": self.whole,
@@ -88,6 +91,26 @@ class Audit(Record):
     def tidy(self) -> dict[str, list[Any]]:
         rows = [row.to_dict() for row in self.sources]
         return {n: [row[n] for row in rows] for n in ("name", "draws", "reaches", "verdict")}
+
+
+def _unexplained(found: Origin | str | None) -> dict[str, Any] | None:
+    return {"seen": found} if isinstance(found, str) else as_dict(found) if found else None
+
+
+def audit_of(results: Results) -> Audit:
+    """What a study of a task says of its sources: whether each of them alone reaches the outputs."""
+    rows: list[Row] = []
+    for found in results.conditions:
+        if len(found.condition.vary) == 1:
+            reaches = None if found.dead is None else not found.dead
+            verdict = {True: REACHES, False: DEAD, None: "not known"}[reaches]
+            rows.append(Row(found.condition.name, None, reaches, (), verdict))
+    same = results.control.identical
+    unexplained = None if same else "repeats with equal seeds are not equal to the last bit"
+    epochs = int(results.study.identity["recipe"]["epochs"])
+    why = "" if same is not None else "the control has fewer than two runs that did not fail"
+    runs = len(rows) + 2
+    return Audit(results.study.identity["name"], tuple(rows), (), (), unexplained, why, epochs, True, runs, "epochs")
 
 
 def audit(script: Script, *, steps: int | None, say: Callable[[str], None]) -> Audit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,32 @@ from nondet.records import Record
 from nondet.runners.script import Script
 from nondet.runners.traced import Trace, Traced
 
+DETERMINISTIC = "deterministic"
+"""The mend that frameworks have: deterministic algorithms alone, and one seed for hashes."""
+
 ORIGIN, NONE, INCONCLUSIVE = "origin", "none", "inconclusive"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether a mend mends: the runs without it part, and those with it do not.
+
+    fix: "deterministic", or a command. unmended, mended: whether two runs parted. runs: with the mend.
+    """
+
+    fix: str
+    unmended: bool
+    mended: bool
+    runs: int
+
+    @property
+    def holds(self) -> bool:
+        return self.unmended and not self.mended
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"fix": self.fix, "unmended": self.unmended, "mended": self.mended, "runs": self.runs} | {
+            "holds": self.holds
+        }
 
 
 @dataclass(frozen=True)
@@ -36,6 +62,7 @@ class Diverged(Record):
     evaluations: int
     runs: int
     site: str = ""
+    proof: Proof | None = None
     sentence: str = ""
 
     @property
@@ -59,6 +86,7 @@ class Diverged(Record):
             "evaluations": self.evaluations,
             "what": self.what or None,
             "origins": [as_dict(origin) for origin in self.origins],
+            "proof": self.proof.to_dict() if self.proof else None,
             "runs": self.runs,
             "sentence": self.sentence,
         }
@@ -90,51 +118,65 @@ def as_dict(origin: Origin) -> dict[str, Any]:
     }
 
 
-def diverge(script: Script, *, steps: int | None, say: Callable[[str], None]) -> Diverged:
+def diverge(script: Script, *, steps: int | None, fix: str, say: Callable[[str], None]) -> Diverged:
     """Run a script twice as it is, and find why the two trainings part, if they do.
 
-    steps: how many training steps are looked at; None for all of them.
+    steps: how many training steps are looked at; None for all of them. fix: a mend to be proved, if any.
     """
     traced = Traced(script)
     try:
         ladder = Ladder(traced, None if steps is None else steps - 1, say)
-        say("The script runs twice as it is.")
-        a, b = ladder.as_it_is(), ladder.as_it_is()
-        found = parted(a, b)
-        blank = Diverged(
-            script.title,
-            NONE,
-            None,
-            "",
-            (),
-            window_of(a, b),
-            a.ended and b.ended,
-            min(len(t.of("answer")) for t in (a, b)),
-            traced.runs,
-        )
-        if found is None and not seen(a):
-            return replace(blank, verdict=INCONCLUSIVE)
-        if found is None and (pair := ladder.unsteady() if a.steps else None):
-            found, (a, b) = parted(*pair), pair
-        if found is None:
-            return replace(blank, runs=traced.runs)
-        if a.steps and found.step < a.steps:  # no more is needed than up to the step that differs
-            ladder.until = found.step
-            ladder.how = replace(ladder.how, until=found.step)
-        say(f"They part at step {found.step}: {found.what} differ. What comes from outside is held now.")
-        origins = why(ladder, a, b)
-        sure = [origin for origin in origins if origin.sure or origin.cause is not causes.UNKNOWN]
-        return replace(
-            blank,
-            verdict=ORIGIN if sure else INCONCLUSIVE,
-            step=found.step,
-            what=found.what,
-            site=found.site,
-            origins=tuple(origins),
-            runs=traced.runs,
-        )
+        found = _diverge(ladder, traced)
+        if not fix:
+            return found
+        proof = proved(ladder, fix, bool(found.what))
+        verdict = found.verdict if proof.holds else INCONCLUSIVE
+        return replace(found, verdict=verdict, proof=proof, runs=traced.runs)
     finally:
         traced.close()
+
+
+def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
+    ladder.say("The script runs twice as it is.")
+    a, b = ladder.as_it_is(), ladder.as_it_is()
+    found = parted(a, b)
+    evaluations = min(len(t.of("answer")) for t in (a, b))
+    whole = a.ended and b.ended
+    blank = Diverged(traced.script.title, NONE, None, "", (), window_of(a, b), whole, evaluations, traced.runs)
+    if found is None and not seen(a):
+        return replace(blank, verdict=INCONCLUSIVE)
+    if found is None and (pair := ladder.unsteady() if a.steps else None):
+        found, (a, b) = parted(*pair), pair
+    if found is None:
+        return replace(blank, runs=traced.runs)
+    if a.steps and found.step < a.steps:  # no more is needed than up to the step that differs
+        ladder.until = found.step
+        ladder.how = replace(ladder.how, until=found.step)
+    ladder.say(f"They part at step {found.step}: {found.what} differ. What comes from outside is held now.")
+    origins = why(ladder, a, b)
+    named = [origin for origin in origins if origin.sure or origin.cause is not causes.UNKNOWN]
+    return replace(
+        blank,
+        verdict=ORIGIN if named else INCONCLUSIVE,
+        step=found.step,
+        what=found.what,
+        site=found.site,
+        origins=tuple(origins),
+        runs=traced.runs,
+    )
+
+
+def proved(ladder: Ladder, fix: str, unmended: bool) -> Proof:
+    """Run the script with a mend, as often as it may take to see it fail."""
+    ladder.say("The script runs with the mend.")
+    how = ladder.how
+    if fix == DETERMINISTIC:
+        how = replace(how, deterministic=True, hash=0)
+    else:
+        ladder.traced.script = Script(shlex.split(fix))
+        ladder.traced.script.check()
+    first, *others = [ladder.run(how) for _ in range(1 + REPEATS)]
+    return Proof(fix, unmended, any(parted(first, other) for other in others), 1 + REPEATS)
 
 
 def why(ladder: Ladder, a: Trace, b: Trace) -> list[Origin]:

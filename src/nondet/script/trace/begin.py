@@ -22,7 +22,7 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
     """Write down what this process does.
 
     order: `folder` takes the records; `rung` is steps, lines or operations; `until` the last step that is looked at,
-    `window` those whose operations are; `pins` and `sites` as for `Outside`.
+    `window` those whose operations are; `deterministic` torch's own switch; `pins` and `sites` as for `Outside`.
     """
     writer = Writer(Path(order["folder"]))
     places.stands_for(order["here"])
@@ -39,8 +39,10 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
     lines = Lines(writer.write, order.get("most", 300_000), lambda: training.step)
 
     def torch() -> None:
-        if order.get("threads"):
-            sys.modules["torch"].set_num_threads(order["threads"])
+        if order.get("deterministic"):
+            module = sys.modules["torch"]
+            module.use_deterministic_algorithms(True, warn_only=True)
+            module.backends.cudnn.benchmark = False
         outside.torch()
         training.take_over()
         habits.torch()
