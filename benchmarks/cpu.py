@@ -1,7 +1,8 @@
-"""What could make a stack faster on a CPU: python benchmarks/cpu.py [--runs 20] prints docs/benchmarks.md's tables.
+"""What could make a stack faster on a CPU: python benchmarks/cpu.py [--data ROOT] prints tables for docs/benchmarks.md.
 
-One thread, shapes of the digits network at batch 32. Each operation as the stack takes it, beside other ways to the
-same numbers. Medians of 15 calls, in milliseconds for all runs together.
+One thread. Each operation as a stack of 20 of digits takes it, beside other ways to the same numbers; and epochs of
+tasks whose mini-batches come with the channels last, beside epochs as they are, in turns. ROOT holds the official
+folders of MNIST and CIFAR-10.
 """
 
 from __future__ import annotations
@@ -17,7 +18,23 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import vmap
 
-BATCH = 32
+from nondet.runners.stack import StackRunner
+from nondet.running.request import Request
+from nondet.study.provenance import environment_of_machine
+from nondet.training import examples
+from nondet.training.settings import kernels
+from nondet.training.stack import new_stack
+
+BATCH, RUNS, ROUNDS = 32, 20, 5
+TASKS = {"digits": (20, {}), "mnist": (4, {"train_examples": "512"}), "cifar10": (4, {"train_examples": "256"})}
+HEADING = """
+## What was tried on a CPU
+
+`python benchmarks/cpu.py --data ROOT`: one thread; operations of a stack of {runs} of the digits network at batch
+{batch}, in milliseconds for all runs (medians of 15 calls, of processor time).
+
+{processor} ({instructions}), torch {torch}.
+"""
 CONVOLUTIONS = ((8, 8, 8, 1), (8, 16, 8, 2), (16, 16, 4, 1))  # inputs, outputs, pixels, stride
 HEAD = "| {} | forward | gradients | both |\n|---|---:|---:|---:|"
 
@@ -27,9 +44,9 @@ def milliseconds(call: Callable[[], Any]) -> float:
         call()
     times: list[float] = []
     for _ in range(15):
-        begin = time.perf_counter()
+        begin = time.process_time()
         call()
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     return 1e3 * median(times)
 
 
@@ -137,18 +154,50 @@ def norm(runs: int, channels: int, pixels: int) -> list[str]:
     return lines
 
 
+def channels_last(name: str, width: int, fields: dict[str, str], data: str | None) -> str:
+    """An epoch as it is over one of mini-batches whose channels lie last: the median of the ratios of their times."""
+    runner = Request(name, fields | {"test_examples": "64"}, "cpu", data).runner(say=lambda _: None)
+    assert isinstance(runner, StackRunner)
+    problem = runner.problem
+    seeds = [dict.fromkeys(problem.sources, number + 1) for number in range(width)]
+    plain = examples.mini_batches
+
+    def last(*given: Any) -> Any:
+        for inputs, labels in plain(*given):  # (R, B, C, H, W)
+            yield inputs.permute(1, 3, 4, 0, 2).contiguous().permute(3, 0, 4, 1, 2), labels
+
+    ratios: list[float] = []
+    for _ in range(ROUNDS):
+        seconds: list[float] = []
+        for batches in (plain, last):
+            examples.mini_batches = batches
+            with kernels():
+                stack = new_stack(problem, seeds)
+                begin = time.process_time()
+                examples.train_epoch(problem, stack, seeds)
+                seconds.append(time.process_time() - begin)
+        ratios.append(seconds[0] / seconds[1])
+    examples.mini_batches = plain
+    return f"| {name}, {width} runs | {median(ratios):.2f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--data")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    print(HEADING.format(runs=RUNS, batch=BATCH, **environment_of_machine()))
     print(HEAD.format("convolution 3 x 3"))
     for shape in CONVOLUTIONS:
-        print(*convolution(given.runs, *shape), sep="\n")
+        print(*convolution(RUNS, *shape), sep="\n")
     print()
     print(HEAD.format("batch norm and ReLU"))
     for channels, pixels in ((8, 8), (16, 4)):
-        print(*norm(given.runs, channels, pixels), sep="\n")
+        print(*norm(RUNS, channels, pixels), sep="\n")
+    print("\nWhole epochs, in turns, by processor time:\n\n| task | as it is / channels last |\n|---|---:|")
+    for name, (width, fields) in TASKS.items():
+        if name == "digits" or given.data:
+            print(channels_last(name, width, fields, given.data))
 
 
 if __name__ == "__main__":
