@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from nondet.script import left
+from nondet.script.passes import Passes
 from nondet.script.streams import Streams
 
 PACKAGES = (
@@ -43,7 +44,8 @@ class Inside:
     """One process of a run.
 
     seeds: of each source. record: expressions in the script's names, to be kept at its end. folder: where what is left
-    goes. bit: the parameter and the elements that the bit source chooses from, where they are known.
+    goes. bit: the parameter and the elements that the bit source chooses from, where they are known. onset: the epoch
+    at whose start it moves one.
     ledger: what was seen of the script's random numbers. worker: whether this process only reads examples for another.
     """
 
@@ -52,11 +54,13 @@ class Inside:
         self.record: str = order.get("record") or ""
         self.folder = Path(order["folder"])
         self.bit: dict[str, Any] | None = order.get("bit")
+        self.onset: int = order.get("onset", 0)
+        self.passes = Passes()
         self.worker = worker
         self.main = os.getpid()
         self.told = False
         self.streams = Streams(self.seeds)
-        self.ledger: dict[str, Any] = {"explicit": {}, "sites": {}, "steps": 0, "built": 0, "batches": 0}
+        self.ledger: dict[str, Any] = {"explicit": {}, "sites": {}, "steps": 0, "built": 0, "batches": 0, "epochs": 0}
 
     @property
     def is_worker(self) -> bool:

@@ -2,26 +2,23 @@
 
 init: the outermost constructor of a module, `reset_parameters`, `apply`, `torch.nn.init`. dropout: the outermost
 forward in training, by its number. shuffle: samplers. augment: reading an example, by its number and pass, in whatever
-process. order: the examples' places inside a training batch. bit: one element, before the first step.
+process. order: the examples' places inside a training batch. bit: see `bit`.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from nondet.script.bit import Start
 from nondet.script.streams import FIXED, Cuda, Torch
 
 if TYPE_CHECKING:
     from nondet.script.inside import Inside
-
-CANDIDATES = 64
-"""So many elements of a parameter that have a gradient are noted for the bit source."""
 
 _MARK = "_nondet"
 
@@ -124,13 +121,14 @@ class _Building:
 
 
 def _forwards(here: Inside, torch: Any, depth: list[int]) -> None:
-    """The dropout source: the outermost forward of a module with parameters, in training. The first one is the start.
+    """The dropout source: the outermost forward of a module with parameters, in training: a step, for short.
 
     A checkpoint's second forward comes inside a backward pass, where it has the numbers of the first.
     """
     module, plain = torch.nn.Module, torch.nn.Module.__call__
     compiling = torch.compiler.is_compiling
     in_backward = torch._C._current_graph_task_id
+    start = Start(here, torch)
 
     def call(self: Any, *args: Any, **words: Any) -> Any:
         if (
@@ -143,8 +141,7 @@ def _forwards(here: Inside, torch: Any, depth: list[int]) -> None:
             or next(self.parameters(), None) is None
         ):
             return plain(self, *args, **words)
-        if not here.ledger["steps"]:
-            _start(here, torch, self)
+        start.step(self)
         step = here.ledger["steps"]
         here.ledger["steps"] += 1
         depth[0] += 1
@@ -155,46 +152,6 @@ def _forwards(here: Inside, torch: Any, depth: list[int]) -> None:
             depth[0] -= 1
 
     module.__call__ = call
-
-
-def _start(here: Inside, torch: Any, model: Any) -> None:
-    """Note the parameters that training begins with, and move one of their elements if the bit source says so."""
-    digest = hashlib.sha256()
-    for parameter in model.parameters():
-        if parameter.numel():
-            digest.update(parameter.detach().float().cpu().numpy().tobytes())
-    here.ledger["start"] = digest.hexdigest()[:16]
-    here.streams.settle()
-    here.ledger["early"] = here.streams.draws["other"]
-    named = {n: p for n, p in model.named_parameters() if p.requires_grad and p.is_floating_point() and p.numel()}
-    name = next((n for n, p in named.items() if p.dim() >= 2), next(iter(named), ""))
-    seed = here.seeds.get("bit", FIXED)
-    if seed != FIXED and name:
-        chosen = here.bit or {}
-        name = chosen.get("parameter", name)
-        elements = chosen.get("elements") or list(range(named[name].numel()))
-        rng = random.Random(here.streams.number("bit"))
-        at = elements[rng.randrange(len(elements))]
-        flat = named[name].detach().reshape(-1) if not named[name].is_contiguous() else named[name].detach().view(-1)
-        away = torch.full_like(flat[at], float("inf") if rng.randrange(2) else float("-inf"))
-        flat[at] = torch.nextafter(flat[at], away)
-        here.ledger["bit"] = {"parameter": name, "element": at}
-    elif name:
-        _note_gradient(here, torch, name, named[name])
-
-
-def _note_gradient(here: Inside, torch: Any, name: str, parameter: Any) -> None:
-    """Note elements that have a gradient at the first step, from which the bit source of other runs chooses."""
-
-    def before_step(optimizer: Any, args: Any, words: Any) -> None:
-        handle.remove()
-        if parameter.grad is not None:
-            moving = parameter.grad.reshape(-1).nonzero().reshape(-1).cpu()
-            rng = random.Random(here.streams.number("bit", "candidates"))
-            places = [int(moving[rng.randrange(len(moving))]) for _ in range(CANDIDATES)] if len(moving) else []
-            here.ledger["moving"] = {"parameter": name, "elements": sorted({*places})}
-
-    handle = importlib.import_module("torch.optim.optimizer").register_optimizer_step_pre_hook(before_step)
 
 
 def _samplers(here: Inside, torch: Any) -> None:
@@ -259,7 +216,7 @@ class _Loading:
         next_index, next_batch = iterator._next_index, iterator.__next__
 
         def __init__(it: Any, loader: Any) -> None:
-            _again(it, loader)
+            self.again(it, loader)
             given = loader.generator
             if given is not None:
                 self.here.explicit("DataLoader(generator=...)")
@@ -272,7 +229,7 @@ class _Loading:
 
         def _reset(it: Any, loader: Any, first_iter: bool = False) -> None:
             if not first_iter:
-                _again(it, loader)
+                self.again(it, loader)
             it._nondet_number = 0
             given, loader.generator = loader.generator, None
             try:
@@ -291,7 +248,12 @@ class _Loading:
             return indices
 
         def __next__(it: Any) -> Any:
-            batch = next_batch(it)
+            try:
+                batch = next_batch(it)
+            except StopIteration:
+                self.here.passes.end(it)
+                raise
+            self.here.passes.gave(it)
             self.note(batch)
             return batch
 
@@ -299,6 +261,15 @@ class _Loading:
         iterator._next_index, iterator.__next__ = _next_index, __next__
         for cls in (self.fetch._MapDatasetFetcher, self.fetch._IterableDatasetFetcher):
             cls.fetch = self.by_example(cls.fetch) if "Map" in cls.__name__ else self.by_batch(cls.fetch)
+
+    def again(self, it: Any, loader: Any) -> None:
+        """Count a pass over a loader's data. One that is shuffled is taken to be for training."""
+        count = loader.__dict__.get("_nondet_again", 0)
+        object.__setattr__(loader, "_nondet_again", count + 1)
+        sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+        it._nondet_again, it._nondet_number = count, 0
+        it._nondet_trained = "Sequential" not in type(sampler).__name__ and "Infinite" not in type(sampler).__name__
+        self.here.passes.begin(it, loader)
 
     def by_example(self, plain: Callable[..., Any]) -> Callable[..., Any]:
         """Each example's random numbers are its own, of this pass over the data, whoever reads it."""
@@ -357,15 +328,6 @@ class _Loading:
                 some = flat[:: max(1, flat.numel() // SAMPLE)]
                 self.digest.update(some.double().numpy().tobytes() if not some.is_complex() else b"")
         self.here.ledger["data"] = self.digest.hexdigest()[:16]
-
-
-def _again(it: Any, loader: Any) -> None:
-    """Count a pass over a loader's data. One that is shuffled is taken to be for training."""
-    count = loader.__dict__.get("_nondet_again", 0)
-    object.__setattr__(loader, "_nondet_again", count + 1)
-    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
-    it._nondet_again, it._nondet_number = count, 0
-    it._nondet_trained = "Sequential" not in type(sampler).__name__ and "Infinite" not in type(sampler).__name__
 
 
 def _plain(index: Any) -> Any:
