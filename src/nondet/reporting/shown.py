@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.results import Results
+    from nondet.analysis.scored import ScoreMeasures
     from nondet.analysis.unstable import Unstable
     from nondet.measures.measured import Measures
 
@@ -74,6 +75,12 @@ def _measures(found: Measures) -> list[Part]:
     return [Part(table.head(found.figures), [table.measured_row(found)], below)]
 
 
+def _scores(found: ScoreMeasures) -> list[Part]:
+    from nondet.reporting import scores
+
+    return [Part(scores.head(found), scores.rows(found), scores.words(found))]
+
+
 def _comparisons(found: Comparisons) -> list[Part]:
     from nondet.reporting import decisions
 
@@ -123,6 +130,7 @@ def _stabilized(found: Stabilized) -> list[Part]:
 _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Results": _results,
     "Measures": _measures,
+    "ScoreMeasures": _scores,
     "Comparisons": _comparisons,
     "Plan": _plan,
     "Alike": _alike,
