@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
-    r"<<(broken|columns|cycles|data|design|examples|folder|labels|layers|levels|limit|margin|metrics?|model|onset|outputs"
-    r"|recipe|record|run_task|runs|sd|stack|tf32|track|until|vary)(?:=(.*?))?>>"
+    r"<<(alpha|better|broken|columns|cycles|data|design|effect|examples|folder|labels|layers|ledger|levels|limit|margin"
+    r"|metrics?|model|name|new_runs|onset|outputs|recipe|record|run_task|runs|sd|stack|tf32|track|until|vary)(?:=(.*?))?>>"
 )
 Spelling = Callable[[str, str | None], str]
 
