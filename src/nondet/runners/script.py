@@ -191,7 +191,7 @@ class ScriptRunner(Observed):
         if "bit" in self.sources and last < 1:
             raise BadInput(
                 f"an onset needs epochs, passes over a loader of torch's that is trained on (got <<onset={late}>>, and "
-                f" {self.name} makes {'one' if last == 0 else 'none'}); leave it out"
+                f"{self.name} makes {'one' if last == 0 else 'none'}); leave it out"
             )
         wrong = next((onset for onset in onsets if not 0 <= onset <= last), None)
         if "bit" in self.sources and wrong is not None:
@@ -220,7 +220,8 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
     identity, labels = described(script.title, script.recipe, code_of(script, ledger.get("modules", {})), made, _LEAVE)
     if ledger.get("moving"):
         identity["bit"] = ledger["moving"]
-    identity[EPOCHS] = ledger.get("epochs", 0)
+    if ledger.get("epochs"):
+        identity[EPOCHS] = ledger["epochs"]
     sources, known = sources_of(script, ledger), {"reference": made}
     if "other" in sources and "labels" in made.arrays and ledger.get("early"):
         known["other=2"] = split = make(script, {"other": 2}, folder, None, process)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ def take_over(here: Inside, torch: Any) -> None:
     _Building(here, depth).take_over(torch)
     _forwards(here, torch, depth)
     _samplers(here, torch)
+    _drawing(here, torch)
     _Loading(here, torch).take_over()
 
 
@@ -70,6 +73,41 @@ def _kernels(here: Inside, torch: Any) -> None:
     if here.seeds.get("kernels", FIXED) == FIXED and torch.cuda.is_available():
         torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+
+DRAWS = ("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "multinomial",
+         "normal", "poisson")  # fmt: skip
+"""Functions of torch that draw from the global generators, or from one that they are given."""
+
+
+def _drawing(here: Inside, torch: Any) -> None:
+    """The other source: what the script draws outside all sources has a stream for each place."""
+    for name in DRAWS:
+        plain = getattr(torch, name)
+        sited = _sited(here, torch, plain)
+        setattr(torch, name, sited)
+        torch.jit._builtins._register_builtin(sited, f"aten::{name}")
+    torch.get_rng_state = torch.random.get_rng_state = here.looked_at("torch", torch.get_rng_state)
+
+
+def _sited(here: Inside, torch: Any, draw: Callable[..., Any]) -> Callable[..., Any]:
+    compiling, traced = torch.compiler.is_compiling, torch._C._len_torch_dispatch_stack
+    names = ("torch", "cuda") if torch.cuda.is_available() else ("torch",)
+
+    @functools.wraps(draw)
+    def wrapped(*args: Any, **words: Any) -> Any:
+        if compiling() or traced() or words.get("generator") is not None:
+            return draw(*args, **words)
+        place = here.site(sys._getframe(1))
+        if place is None or "torch" in here.sites.in_order:
+            return draw(*args, **words)
+        with ExitStack() as stack:
+            for library in here.streams.libraries:
+                if library.name in names:
+                    stack.enter_context(here.sites.in_place(library, place))
+            return draw(*args, **words)
+
+    return wrapped
 
 
 class _Building:
@@ -180,10 +218,13 @@ def _samplers(here: Inside, torch: Any) -> None:
         cls.__iter__ = shuffles(cls.__iter__)
     split = torch.utils.data.random_split
 
+    splits = _sited(here, torch, split)
+
     def random_split(*args: Any, **words: Any) -> Any:
-        if words.get("generator") is not None:
+        generator = args[2] if len(args) > 2 else words.get("generator")
+        if generator is not None:
             here.explicit("random_split(generator=...)")
-        return split(*args, **words)
+        return splits(*args, **words) if generator is None else split(*args, **words)
 
     torch.utils.data.random_split = torch.utils.data.dataset.random_split = functools.wraps(split)(random_split)
 
@@ -294,14 +335,24 @@ class _Loading:
                         examples.append(dataset[one])
             self.here.worker_drew()
             if index.single:
-                return fetcher.collate_fn(examples[0])
+                return self.collated(fetcher, index, examples[0])
             seed = self.here.seeds.get("order", FIXED)
             if seed != FIXED and index.trained:
                 rng = random.Random(streams.number("order", index.again, *map(_plain, index)))
                 rng.shuffle(examples)
-            return fetcher.collate_fn(examples)
+            return self.collated(fetcher, index, examples)
 
         return fetch
+
+    def collated(self, fetcher: Any, index: Indices, examples: Any) -> Any:
+        """A batch; what the script's own function draws for it is of the batch."""
+        collate = fetcher.collate_fn
+        if getattr(collate, "__module__", "").startswith("torch.utils.data"):
+            return collate(examples)
+        with self.here.streams.source("augment", index.again, "collate", index.number):
+            batch = collate(examples)
+        self.here.worker_drew()
+        return batch
 
     def by_batch(self, plain: Callable[..., Any]) -> Callable[..., Any]:
         """A stream of examples has no numbers: its random numbers are of the pass, the worker and the batch."""
