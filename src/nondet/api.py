@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nondet.errors import spelled
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from nondet.analysis.alike import Alike
+    from nondet.analysis.arms import Given
     from nondet.analysis.compare import Comparisons
     from nondet.analysis.floor import Floor
     from nondet.analysis.gate import Gate
@@ -271,7 +272,7 @@ def plan(
     if pilot is None:
         found = planning.plan_with(sd or 0.0, effect, power, level, metric)
     else:
-        asked, choice = Asked(arm=arm, seed=seed), Choice(of, (of,) if of else ())
+        asked, choice = Asked(arm=arm, seed=seed), Choice(of, (of,) if of else (), compared=False)
         arms = arms_given([pilot], labels, metric, columns, asked, choice, _spelled(say))
         found = planning.plan_from(arms[0], effect, power, level)
     return replace(found, sentence=decisions.plan_words(found))
@@ -348,17 +349,41 @@ def gate(
     return replace(found, sentence=gates.gate_words(found))
 
 
-def alike(study: StudyGiven, margin: float = 1.25, level: float = 0.05) -> Alike:
+def alike(
+    study: StudyGiven | AnyGiven,
+    margin: float = 1.25,
+    level: float = 0.05,
+    *,
+    others: Sequence[AnyGiven] = (),
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
+    say: Callable[[str], None] = _quiet,
+) -> Alike:
     """Test whether a study's sources have the same effect, and which pairs are alike within a margin.
 
     Args:
+        study: or outputs or scores, as for `compare`: whether the runs of several arms vary alike.
         margin: the largest ratio of two effects that still counts as alike, above 1.
         level: the share of false positives that is allowed.
+        others: more arms. labels, columns, metric, arm, seed: of outputs and of scores, as for `compare`.
     """
     from nondet.analysis import alike as analysis
+    from nondet.analysis.given import arms_given, is_study
+    from nondet.analysis.independence import without_copies
+    from nondet.analysis.score_arms import Choice
+    from nondet.io.roles import Asked
     from nondet.reporting import alike as words
 
-    found = analysis.alike(_opened(study).study, margin, level)
+    if is_study(study) and not others:
+        found = analysis.alike(_opened(cast("StudyGiven", study)).study, margin, level)
+    else:
+        asked = Asked(arm=arm, seed=seed)
+        choice = Choice(compared=False)
+        arms = arms_given([study, *others], labels, metric, columns, asked, choice, _spelled(say))
+        found = analysis.alike_arms([without_copies(one) for one in arms], margin, level)
     return replace(found, sentence=" ".join(words.sentences(found)))
 
 

@@ -21,6 +21,16 @@ AnyGiven = Given | Mapping[str, ArrayLike]
 """`Given`; or scores: a file of them, `FILE:arm`, one number for each run, or several of these by name."""
 
 
+def is_study(name: object) -> bool:
+    """Whether this names a study: one that is open, its folder, or nothing that is there."""
+    if isinstance(name, OpenStudy):
+        return True
+    if not isinstance(name, str | Path) or is_scores(name):
+        return False
+    path = Path(name)
+    return not path.exists() or (path.is_dir() and ((path / "study.json").exists() or bool(own_names(path, "runs"))))
+
+
 def is_scores(name: object, asked: Asked = Asked()) -> bool:  # noqa: B008 - it is frozen
     """Whether this names scores, one number for each run.
 

@@ -28,13 +28,15 @@ class Choice:
     """Which arms of a table are compared, and how.
 
     of: the arm that others are compared with. against: these others; all others if empty. paired: whether runs with
-    equal seeds are pairs by design. better: which scores are; by the metric's name if None.
+    equal seeds are pairs by design. better: which scores are; by the metric's name if None. compared: whether means
+    are to be compared at all, of which the directions and the pairs are said.
     """
 
     of: str = ""
     against: tuple[str, ...] = ()
     paired: bool = False
     better: Better | None = None
+    compared: bool = True
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -54,14 +56,19 @@ def score_arms(
     """
     asked = replace(asked, wanted=choice.wanted)
     found = _tables(names, asked, say)
+    tell = say if choice.compared else _nothing
     arms = [_chosen_of(str(name), table, choice) for name, table in found] if len(found) > 1 else []
     if not arms:
-        arms = _chosen(found[0][0], found[0][1], choice, say)
+        arms = _chosen(found[0][0], found[0][1], choice, tell)
     paired = choice.paired or all(arm.folds for arm in arms)
-    _check_pairs(arms, paired, say)
+    _check_pairs(arms, paired, tell)
     metric = _one_metric(arms)
-    score = score_of(metric, choice.better, say)
+    score = score_of(metric, choice.better, tell)
     return [arm_of(arm, score, paired) for arm in arms]
+
+
+def _nothing(line: str) -> None:
+    """Say nothing."""
 
 
 def _tables(names: Sequence[Any], asked: Asked, say: Callable[[str], None]) -> list[tuple[str, list[ScoredArm]]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nondet.errors import BadInput
-from nondet.io.exports import gathered
+from nondet.io.exports import PATH, gathered
 from nondet.io.names import SEEDS, called, is_summary
 from nondet.io.roles import Asked, Roles, roles_of, without
 from nondet.io.rows import Cell, Rows, is_failure, label_of
@@ -187,13 +187,14 @@ def _arm(
             "give it as NaN, which counts as failed"
         )
     where = name if roles.wide else ""
+    files = rows.columns.get(PATH, [rows.path] * len(rows))
     return ScoredArm(
         name,
         metric,
         values,
         names=tuple(roles.names[place] if roles.names else str(place + 1) for place, _ in found),
         seeds=tuple(roles.seeds[place] for place, _ in found) if roles.seeds else (),
-        rows=tuple(f"{Path(rows.path).absolute()} {where} {metric} {place}" for place, _ in found),
+        rows=tuple(f"{Path(label_of(files[place])).absolute()} {where} {metric} {place}" for place, _ in found),
         failed=failed,
         dataset=dataset,
         folds=roles.folds,

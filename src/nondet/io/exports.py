@@ -39,9 +39,24 @@ def gathered(paths: Sequence[Path]) -> Rows:
     columns: dict[str, list[Cell]] = {name: [] for name in names}
     for part in parts:
         for name in names:
-            missing: list[Cell] = [part.path if name == PATH else None] * len(part)
+            missing: list[Cell] = [_named(part.path) if name == PATH else None] * len(part)
             columns[name] += part.columns.get(name, missing)
-    return Rows(", ".join(str(path) for path in paths[:3]) + (", ..." if len(paths) > 3 else ""), columns)
+    return Rows(_together(paths), columns)
+
+
+def _named(path: str) -> str:
+    """A file's path without what all files of its kind end in."""
+    return str(Path(path).with_suffix("")) if Path(path).suffix.lower() in ENDINGS else path
+
+
+def _together(paths: Sequence[Path]) -> str:
+    """Several paths, for people: the folder that holds all of them, or the first one."""
+    parents = [set(path.absolute().parents) for path in paths]
+    shared = max(set.intersection(*parents), key=lambda folder: len(folder.parts))
+    here = Path.cwd()
+    if len(paths) == 1:
+        return str(paths[0])
+    return str(shared.relative_to(here)) if shared != here and here in shared.parents else str(shared)
 
 
 def one_a_run(rows: Rows) -> Rows:

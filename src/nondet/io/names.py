@@ -89,6 +89,15 @@ def is_summary(text: str) -> bool:
     return snake(text.replace("±", " ")) in SUMMARIES
 
 
+def without_shared(names: Sequence[str]) -> list[str]:
+    """Paths without the parts that all have in common."""
+    paths = [[part for part in re.split(r"[/\\]", name) if part] for name in names]
+    if len({len(path) for path in paths}) != 1:
+        return ["/".join(path) for path in paths]
+    vary = [place for place in range(len(paths[0])) if len({path[place] for path in paths}) > 1]
+    return ["/".join(path[place] for place in vary) for path in paths]
+
+
 _SEED = re.compile(r"(?:^|[-_ ./=:]+)(?:(?:seed|run|rep|trial|version|fold|s)[-_ =:]*)?(\d+)$", re.IGNORECASE)
 
 
@@ -105,10 +114,7 @@ def split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
     Parts of a path that all share are left out. A part that is a seed in all of them is the seed, wherever it stands.
     """
-    paths = [[part for part in re.split(r"[/\\]", name) if part] for name in names]
-    if len({len(path) for path in paths}) == 1:
-        vary = [place for place in range(len(paths[0])) if len({path[place] for path in paths}) > 1]
-        paths = [[path[place] for place in vary] for path in paths]
+    paths = [name.split("/") for name in without_shared(names)]
     numbers = [
         place
         for place in range(min(map(len, paths), default=0))

@@ -23,6 +23,7 @@ from nondet.io.names import (
     is_metric,
     is_setting,
     split_names,
+    without_shared,
 )
 from nondet.io.rows import Cell, Rows, is_failure, label_of
 
@@ -103,7 +104,7 @@ def roles_of(rows: Rows, asked: Asked, several: bool = True) -> Roles:
     taken.add(seed)
     if not arm:
         arm = _guessed_arm(table, taken, asked)
-        if arm and arm[0] != PATH:
+        if arm and snake(arm[0]) not in RUN_NAMES:
             said.append(f"arms are those of the column {arm[0]!a}")
     taken |= {*arm}
     if not metrics:
@@ -123,6 +124,8 @@ def _narrow(
     """The roles of a table with a row for each run."""
     seeds = table.labels(seed) if seed else []
     names, arms = list(seeds), [", ".join(parts) for parts in zip(*map(table.labels, arm), strict=True)]
+    if tuple(arm) == (PATH,):
+        arms = without_shared(arms)
     runs = [name for name in [*called(table.names, RUN_NAMES), PATH] if name in table.names]
     by_name = next((name for name in runs if table.distinct(name) == len(table.rows)), "")
     if by_name:
@@ -131,12 +134,10 @@ def _narrow(
         if not seeds and all(found):
             seeds = found
         if not arm or arm[0] == by_name:
-            alone = len(set(split)) == len(split)
-            arms = names if alone else split
-            if len(set(arms)) > 1 and not alone:
+            alone = len(set(split)) == len(split)  # then no two runs are of one arm
+            arms = [] if alone else split
+            if len(set(arms)) > 1:
                 said.append(f"arms are the names in {by_name!a} without the numbers at their ends")
-            if alone and len(set(arms)) > 1:
-                arms = []
     step = next((name for name in called(table.names, STEPS) if name not in (*metrics, *arm)), "")
     state = next((name for name in called(table.names, STATES) if name not in (*metrics, *arm)), "")
     if seed:
@@ -280,7 +281,7 @@ class _Table:
             return asked
         for same in (
             lambda name: name.lower() == asked.lower().strip(),
-            lambda name: name.endswith((f".{asked}", f"/{asked}")),
+            lambda name: name.endswith((f".{asked}", f"/{asked}", f"_{asked}")),
         ):
             found = [name for name in self.names if same(name)]
             if len(found) == 1:

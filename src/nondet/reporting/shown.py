@@ -116,7 +116,7 @@ def _alike(found: Alike) -> list[Part]:
         for group in found.groups
     ]
     left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
-    words = [until.words(found.study.until), *alike.sentences(found)]
+    words = [until.words(found.study.until) if found.study else "", *alike.sentences(found)]
     return [*shown, Part(below=[alike.legend(found), *left_out]), Part(below=words)]
 
 

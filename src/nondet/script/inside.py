@@ -81,7 +81,7 @@ class Inside:
 
     def explicit(self, what: str) -> None:
         """Note a generator that the script makes or seeds by itself, and where; a library's are its own business."""
-        place = self.sites.of(sys._getframe(1))
+        place = self.sites.of(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
         if place is None:
             return
         name = f"{what} ({place.where})"
@@ -105,7 +105,7 @@ class Inside:
 
         @functools.wraps(draw)
         def wrapped(*args: Any, **words: Any) -> Any:
-            place = self.site(sys._getframe(1))
+            place = self.site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
             if place is None or library in in_order:
                 return draw(*args, **words)
             return getattr(self.sites.generator(library, place, made), name)(*args, **words)
@@ -117,7 +117,7 @@ class Inside:
 
         @functools.wraps(look)
         def wrapped(*args: Any, **words: Any) -> Any:
-            if self.sites.of(sys._getframe(1)) is not None:
+            if self.sites.of(sys._getframe(1)) is not None:  # pyright: ignore[reportPrivateUsage]
                 self.sites.in_order.add(library)
             return look(*args, **words)
 

@@ -98,7 +98,7 @@ def _sited(here: Inside, torch: Any, draw: Callable[..., Any]) -> Callable[..., 
     def wrapped(*args: Any, **words: Any) -> Any:
         if compiling() or traced() or words.get("generator") is not None:
             return draw(*args, **words)
-        place = here.site(sys._getframe(1))
+        place = here.site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
         if place is None or "torch" in here.sites.in_order:
             return draw(*args, **words)
         with ExitStack() as stack:
