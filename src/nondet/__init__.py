@@ -6,7 +6,7 @@ from nondet.version import __version__ as __version__
 
 TYPE_CHECKING = False  # as type checkers know it; the module typing takes longer to load than all else here
 if TYPE_CHECKING:
-    from nondet.analysis.measure import measure
+    from nondet.analysis.measuring import measure
     from nondet.analysis.runs import OpenStudy, Runs
     from nondet.api import (
         alike,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         stabilize,
         unstable,
     )
+    from nondet.api import alike, compare, floor, gate, open, plan, plots, report, run, show, stabilize, unstable
     from nondet.errors import BadInput, Damaged, Stopped
     from nondet.io.extensions import register
     from nondet.kinds import Kind
@@ -42,12 +43,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis.runs": ("OpenStudy", "Runs"),
-    "analysis.measure": ("measure",),
+    "analysis.measuring": ("measure",),
     "api": (
         "alike",
         "audit",
         "compare",
         "diverge",
+        "floor",
+        "gate",
         "open",
         "plan",
         "plots",
@@ -101,6 +104,8 @@ __all__ = [
     "audit",
     "compare",
     "diverge",
+    "floor",
+    "gate",
     "measure",
     "open",
     "plan",

@@ -11,6 +11,8 @@ from nondet.cli.compare import compare
 from nondet.cli.diverge import diverge
 from nondet.cli.examples import examples
 from nondet.cli.figures import figures
+from nondet.cli.floor import floor
+from nondet.cli.gate import gate
 from nondet.cli.lists import models, tasks
 from nondet.cli.measure import measure
 from nondet.cli.plan import plan
@@ -39,16 +41,19 @@ app = App(
     suppress_keyboard_interrupt=False,
     help_epilogue=(
         "Exit status: 0 done; 1 a damaged study, or a disk that cannot be written; 2 input that cannot be used; "
-        "3 the control is not exactly zero; 4 inconclusive; 129 ended with its terminal (SIGHUP); 130 interrupted "
-        "(Ctrl-C); 141 nobody read the output; 143 ended (SIGTERM)."
+        "3 the control is not exactly zero; 4 inconclusive, and of gate run again, where a zero keeps and a one discards; "
+        "129 ended with its terminal (SIGHUP); 130 interrupted (Ctrl-C); "
+        "141 nobody read the output; 143 ended (SIGTERM)."
     ),
 )
-for command in (
+COMMANDS = (
     run,
     show,
     measure,
     compare,
     plan,
+    floor,
+    gate,
     alike,
     audit,
     diverge,
@@ -60,5 +65,6 @@ for command in (
     verify,
     tasks,
     models,
-):
+)
+for command in COMMANDS:
     app.command(command)
