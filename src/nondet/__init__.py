@@ -13,6 +13,8 @@ if TYPE_CHECKING:
         audit,
         compare,
         diverge,
+        floor,
+        gate,
         open,
         plan,
         plots,
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
         stabilize,
         unstable,
     )
-    from nondet.api import alike, compare, floor, gate, open, plan, plots, report, run, show, stabilize, unstable
     from nondet.errors import BadInput, Damaged, Stopped
     from nondet.io.extensions import register
     from nondet.kinds import Kind

@@ -30,7 +30,7 @@ while step < options.steps:
     optimizer.step()
     schedule.step()
     step += 1
-torch.save(
+torch.save(  # HERE
     {
         "weights": model.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -38,4 +38,4 @@ torch.save(
         "step": step,
     },
     "kept.pt",
-)  # HERE
+)
