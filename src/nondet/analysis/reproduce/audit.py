@@ -105,12 +105,10 @@ def audit_of(results: Results) -> Audit:
             reaches = None if found.dead is None else not found.dead
             verdict = {True: REACHES, False: DEAD, None: "not known"}[reaches]
             rows.append(Row(found.condition.name, None, reaches, (), verdict))
-    same = results.control.identical
-    unexplained = None if same else "repeats with equal seeds are not equal to the last bit"
+    unexplained = None if results.control.identical else "repeats with equal seeds are not equal to the last bit"
     epochs = int(results.study.identity["recipe"]["epochs"])
-    why = "" if same is not None else "the control has fewer than two runs that did not fail"
     runs = len(rows) + 2
-    return Audit(results.study.identity["name"], tuple(rows), (), (), unexplained, why, epochs, True, runs, "epochs")
+    return Audit(results.study.identity["name"], tuple(rows), (), (), unexplained, "", epochs, True, runs, "epochs")
 
 
 def audit(script: Script, *, steps: int | None, say: Callable[[str], None]) -> Audit:

@@ -221,7 +221,7 @@ class Outside:
                     self.busy = False
                 return value
 
-            draw.__self__ = plain.__self__  # as what it wraps has it, for those who look
+            draw.__dict__["__self__"] = plain.__self__  # as what it wraps has it, for those who look
             setattr(module, name, draw)
 
         for name in names:
