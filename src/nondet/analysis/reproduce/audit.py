@@ -102,9 +102,8 @@ def audit_of(results: Results) -> Audit:
     rows: list[Row] = []
     for found in results.conditions:
         if len(found.condition.vary) == 1:
-            reaches = None if found.dead is None else not found.dead
-            verdict = {True: REACHES, False: DEAD, None: "not known"}[reaches]
-            rows.append(Row(found.condition.name, None, reaches, (), verdict))
+            verdict = DEAD if found.dead else REACHES
+            rows.append(Row(found.condition.name, None, not found.dead, (), verdict))
     unexplained = None if results.control.identical else "repeats with equal seeds are not equal to the last bit"
     epochs = int(results.study.identity["recipe"]["epochs"])
     runs = len(rows) + 2
