@@ -13,7 +13,7 @@ from nondet.analysis.arms import Arm, Given, read_arms
 from nondet.analysis.runs import OpenStudy, Runs
 from nondet.analysis.score_arms import Choice, score_arms, split_arm
 from nondet.errors import BadInput
-from nondet.io.forms import holds_scores
+from nondet.io.forms import holds_outputs, holds_scores
 from nondet.io.roles import Asked
 from nondet.study.names import own_names
 
@@ -28,7 +28,9 @@ def is_study(name: object) -> bool:
     if not isinstance(name, str | Path) or is_scores(name):
         return False
     path = Path(name)
-    return not path.exists() or (path.is_dir() and ((path / "study.json").exists() or bool(own_names(path, "runs"))))
+    if not path.is_dir():
+        return not path.exists()
+    return (path / "study.json").exists() or bool(own_names(path, "runs")) or not holds_outputs(path)
 
 
 def is_scores(name: object, asked: Asked = Asked()) -> bool:  # noqa: B008 - it is frozen
