@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from nondet.analysis.alike import Alike
     from nondet.analysis.compare import Comparisons
+    from nondet.analysis.datasets import OverDatasets
     from nondet.analysis.given import AnyGiven
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
@@ -190,7 +191,7 @@ def compare(
     better: Better | None = None,
     paired: bool = False,
     say: Callable[[str], None] = _quiet,
-) -> Comparisons:
+) -> Comparisons | OverDatasets:
     """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
 
     Args:
@@ -212,15 +213,20 @@ def compare(
         BadInput: the arms cannot be compared.
     """
     from nondet.analysis import compare as comparing
-    from nondet.analysis.given import arms_given
+    from nondet.analysis.datasets import compare_over, refuse_margin
+    from nondet.analysis.given import arms_given, by_dataset
     from nondet.analysis.score_arms import Choice
     from nondet.io.roles import Asked
+    from nondet.reporting import datasets as words_over
     from nondet.reporting import decisions
 
     comparing.check_options(margin, level)
     names = [name for name in (a, b, *others) if name is not None]
     asked = Asked(arm=arm, seed=seed, dataset=dataset)
     choice = Choice(of, (with_,) if isinstance(with_, str) else tuple(with_), paired, better)
+    if over := by_dataset(names, labels, metric, columns, asked, choice, _spelled(say)):
+        refuse_margin(margin)
+        return words_over.worded(compare_over(over, level))
     arms = arms_given(names, labels, metric, columns, asked, choice, _spelled(say))
     found = comparing.compare(arms, margin, level)
     worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)

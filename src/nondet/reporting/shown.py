@@ -15,6 +15,7 @@ from nondet.reporting import table
 if TYPE_CHECKING:
     from nondet.analysis.alike import Alike
     from nondet.analysis.compare import Comparisons
+    from nondet.analysis.datasets import OverDatasets
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.results import Results
@@ -88,6 +89,12 @@ def _comparisons(found: Comparisons) -> list[Part]:
     return [*(Part(h, r) for h, r in tables), Part(head, rows, decisions.comparisons_words(found.comparisons))]
 
 
+def _over_datasets(found: OverDatasets) -> list[Part]:
+    from nondet.reporting import datasets
+
+    return [Part(datasets.HEAD, datasets.rows(found), [*datasets.notes(found), found.sentence])]
+
+
 def _plan(found: Plan) -> list[Part]:
     return [Part(below=[*found.notes, found.sentence])]
 
@@ -132,6 +139,7 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Measures": _measures,
     "ScoreMeasures": _scores,
     "Comparisons": _comparisons,
+    "OverDatasets": _over_datasets,
     "Plan": _plan,
     "Alike": _alike,
     "Unstable": _unstable,
