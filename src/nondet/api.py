@@ -316,18 +316,45 @@ def alike(
     return replace(found, sentence=" ".join(words.sentences(found)))
 
 
-def unstable(runs: Runs | StudyGiven, top: int = 20) -> Unstable:
+def is_study(name: object) -> bool:
+    """Whether this names a study, or a condition of one, and not outputs or scores of others."""
+    from nondet.analysis.given import is_study as found
+
+    folder, colon, _ = str(name).rpartition(":")
+    return found(name) if not colon or not isinstance(name, str) or Path(name).exists() else found(folder)
+
+
+def unstable(
+    runs: Runs | StudyGiven | AnyGiven,
+    top: int = 20,
+    *,
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    say: Callable[[str], None] = _quiet,
+) -> Unstable:
     """The test examples on which runs disagree most, and the churn of each class.
 
     Args:
-        runs: of a condition, such as `study["all"]`; of a study its condition `all`, or the only one.
-        top: how many examples.
+        runs: of a condition, such as `study["all"]`; of a study its condition `all`, or the only one; or outputs, as
+            for `compare`.
+        top: how many examples. labels, columns: of outputs.
     """
+    from nondet.analysis.given import arms_given
+    from nondet.analysis.independence import without_copies
     from nondet.analysis.runs import Runs
+    from nondet.analysis.score_arms import Choice
     from nondet.analysis.unstable import unstable as find
     from nondet.reporting.unstable import sentence
 
-    chosen = runs if isinstance(runs, Runs) else _opened(runs)[""]
+    if isinstance(runs, Runs):
+        chosen = runs
+    elif labels is None and not columns and is_study(runs):
+        chosen = _opened(cast("StudyGiven", runs))[""]
+    else:
+        quiet = Choice(compared=False)
+        arm = arms_given([runs], labels, columns=columns, choice=quiet, say=_spelled(say))[0]
+        without_copies(arm)
+        chosen = arm.runs
     task = chosen.study.identity["name"] if chosen.study else chosen.name
     found = find(chosen, task, top)
     return replace(found, sentence=sentence(found))

@@ -182,6 +182,41 @@ def test_words_of_two_files_are_the_same_classes(nondet: Nondet, tmp_path: Path)
     )
 
 
+@pytest.mark.parametrize("write", [flat, wide])
+def test_which_examples_flip(nondet: Nondet, tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    """`examples` takes outputs as it takes a study; of classes alone no entropy within is known."""
+    ran = nondet("examples", write(tmp_path), "--top", 2, "--json")
+    assert ran.code == 0, ran.err
+    assert (ran.json["runs"], ran.json["examples"]) == (RUNS, EXAMPLES)
+    assert (ran.json["top"][0]["entropy"]["within"] is None) == (write is wide)
+
+
+@pytest.mark.parametrize("column", ["pred", "logits"])
+def test_runs_that_failed(nondet: Nondet, tmp_path: Path, column: str) -> None:
+    """A run with a cell that holds nothing is refused, counted as failed, or dropped, as --failed says."""
+    columns = long("run", "example", "pred")
+    if column == "logits":
+        del columns["pred"]
+        columns |= {f"logit_{k}": OUTPUTS[:, :, k].ravel() for k in range(3)}
+    last = list(columns)[-1]
+    columns[last] = ["" if place == EXAMPLES + 3 else cell for place, cell in enumerate(columns[last])]
+    path = table(tmp_path, columns)
+    assert nondet("measure", path).code == 2
+    counted, dropped = (nondet("measure", path, "--failed", word, "--json").json for word in ("count", "drop"))
+    assert (counted["runs"], counted["failed"]) == (RUNS, 1)
+    assert (dropped["runs"], dropped["failed"]) == (RUNS - 1, 0)
+    expected = 100 * float((PREDICTED[[0, 2, 3]] == LABELS).mean())
+    assert counted["accuracy"]["mean"] == dropped["accuracy"]["mean"] == pytest.approx(expected)
+
+
+def test_arrays_that_are_not_finite(nondet: Nondet, tmp_path: Path) -> None:
+    outputs = OUTPUTS.copy()
+    outputs[2, 5, 1] = np.inf
+    np.savez(tmp_path / "t.npz", outputs=outputs, labels=LABELS)
+    assert nondet("measure", tmp_path / "t.npz").code == 2
+    assert nondet("measure", tmp_path / "t.npz", "--failed", "count", "--json").json["failed"] == 1
+
+
 def test_what_is_refused(nondet: Nondet, tmp_path: Path) -> None:
     """Runs of two test sets; two arrays that may be meant; words without labels of words; code in a .pt file."""
     folder = trees_with_labels(tmp_path / "one")

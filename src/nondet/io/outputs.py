@@ -32,7 +32,9 @@ _SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"} | {
 }
 
 
-def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], None] = lambda line: None) -> Array:
+def read_outputs(
+    path: Path, columns: Sequence[str] = (), say: Callable[[str], None] = lambda line: None, gaps: bool = False
+) -> Array:
     """Outputs of runs from a file or a folder: logits `(N, n, c)`, or predicted classes `(N, n)` as integers.
 
     - `.npy`: mapped, not read into memory.
@@ -42,8 +44,8 @@ def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], N
       names, numbers in them as numbers. Texts beside them are left out.
     - `.csv`, `.parquet`: see `nondet.io.tables`.
 
-    The axes are those of the file: what is measurable is for `checked_outputs` to say. `columns` and `say` are for
-    tables.
+    The axes are those of the file: what is measurable is for `checked_outputs` to say. `columns` and `gaps` (whether
+    cells may hold nothing) are for tables.
 
     Raises:
         BadInput: the path cannot be read, is not whole, or is no array of numbers.
@@ -52,7 +54,7 @@ def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], N
     if path.is_dir():
         return _read_folder(path, say)
     if is_table(path):
-        return tables.read_outputs(path, columns, say)
+        return tables.read_outputs(path, columns, say, gaps)
     return _read_array(path, OUTPUTS, not_these=TRUTHS)
 
 

@@ -22,7 +22,9 @@ Integers = NDArray[np.int64]
 INDEX = ("__index_level_", "Unnamed: ")
 
 
-def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], None] = lambda line: None) -> Array:
+def read_outputs(
+    path: Path, columns: Sequence[str] = (), say: Callable[[str], None] = lambda line: None, gaps: bool = False
+) -> Array:
     """Logits `(N, n, c)`, or predicted classes `(N, n)`, of a table.
 
     The table is read twice, a part at a time: for the places of its rows, and for their numbers.
@@ -30,6 +32,7 @@ def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], N
     Args:
         columns: those of the outputs; found by their names if left out.
         say: is told which columns were taken for what, where another reading would have been possible.
+        gaps: whether cells may hold nothing, which then is NaN; classes are floats then.
 
     Raises:
         BadInput: a column is missing, in doubt or holds no numbers, or not every run has one row for every example.
@@ -38,20 +41,21 @@ def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], N
         types = _column_types(path)
         found = columns_of(path, {name: _is_number(kind) for name, kind in types.items()}, columns)
         if found.wide:
-            outputs = _read_wide(path, found, types)
+            outputs = _read_wide(path, found, types, gaps)
         elif len(found.values) == 1:
             places, runs, examples = _places(path, found)
-            outputs = scratch((runs * examples,), np.int64)
-            outputs[places] = _classes(path, found.values[0], types)
+            classes = _classes(path, found.values[0], types, gaps)
+            outputs = scratch((runs * examples,), classes.dtype)
+            outputs[places] = classes
             outputs = outputs.reshape(runs, examples)
         else:
-            outputs = _read_logits(path, found, types)
+            outputs = _read_logits(path, found, types, gaps)
         if line := found.words(path):
             say(line)
         return outputs
 
 
-def _read_logits(path: Path, found: Columns, types: dict[str, Any]) -> Array:
+def _read_logits(path: Path, found: Columns, types: dict[str, Any], gaps: bool) -> Array:
     """Logits `(N, n, c)`, whose rows are put in their places part by part."""
     values, (places, runs, examples) = found.values, _places(path, found)
     outputs = scratch((runs * examples, len(values)), _common_dtype(path, values, types))
@@ -60,14 +64,14 @@ def _read_logits(path: Path, found: Columns, types: dict[str, Any]) -> Array:
     for batch in _batches(path, kinds):
         rows = places[done : done + batch.num_rows]
         for number, name in enumerate(values):
-            outputs[rows, number] = _column(path, batch, name, done)
-        if found.beside:
+            outputs[rows, number] = _column(path, batch, name, done, gaps)
+        if found.beside and not gaps:
             _check_beside(path, found, outputs[rows], _column(path, batch, found.beside, done), done)
         done += batch.num_rows
     return outputs.reshape(runs, examples, len(values))
 
 
-def _read_wide(path: Path, found: Columns, types: dict[str, Any]) -> Array:
+def _read_wide(path: Path, found: Columns, types: dict[str, Any], gaps: bool) -> Array:
     """Predicted classes `(N, n)` of a table with a column a run, in the order of the examples or of the rows."""
     order: Integers | slice = slice(None)
     if found.example:
@@ -81,14 +85,16 @@ def _read_wide(path: Path, found: Columns, types: dict[str, Any]) -> Array:
                 "give the outputs of one test set"
             )
         order = np.argsort(names.ranks()[np.concatenate(parts)])
-    return np.stack([_classes(path, name, types)[order] for name in found.values])
+    return np.stack([_classes(path, name, types, gaps)[order] for name in found.values])
 
 
-def _classes(path: Path, name: str, types: dict[str, Any]) -> Integers:
+def _classes(path: Path, name: str, types: dict[str, Any], gaps: bool = False) -> NDArray[Any]:
     """A column of classes `(rows,)`: integers, or words, which are numbered in the order of the labels' words."""
     from pyarrow import types as kinds
 
     kind = types[name]
+    if gaps and _is_number(kind):
+        return _whole(path, name, "float64", gaps=True)
     if kinds.is_integer(kind) or kinds.is_null(kind):
         return _whole(path, name, "int64")
     if _is_number(kind):
@@ -118,12 +124,12 @@ def _numbered(words: NDArray[Any], truth: NDArray[Any]) -> Integers:
     return np.array([number[word] for word in words.tolist()], np.int64)
 
 
-def _whole(path: Path, name: str, kind: str) -> NDArray[Any]:
+def _whole(path: Path, name: str, kind: str, gaps: bool = False) -> NDArray[Any]:
     """All cells of a column, `(rows,)`."""
     parts: list[NDArray[Any]] = []
     done = 0
     for batch in _batches(path, {name: kind}):
-        parts.append(_column(path, batch, name, done))
+        parts.append(_column(path, batch, name, done, gaps))
         done += batch.num_rows
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
@@ -331,8 +337,9 @@ def _common_dtype(path: Path, values: Sequence[str], types: dict[str, Any]) -> n
     return np.result_type(*(types[name].to_pandas_dtype() for name in values))
 
 
-def _column(path: Path, batch: Any, name: str, done: int) -> NDArray[Any]:
-    _refuse_nulls(path, batch, name, done)
+def _column(path: Path, batch: Any, name: str, done: int, gaps: bool = False) -> NDArray[Any]:
+    if not gaps:
+        _refuse_nulls(path, batch, name, done)
     return batch.column(name).to_numpy(zero_copy_only=False)
 
 
