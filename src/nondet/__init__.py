@@ -8,7 +8,7 @@ TYPE_CHECKING = False  # as type checkers know it; the module typing takes longe
 if TYPE_CHECKING:
     from nondet.analysis.measuring import measure
     from nondet.analysis.runs import OpenStudy, Runs
-    from nondet.api import alike, compare, open, plan, plots, report, run, show, stabilize, unstable
+    from nondet.api import alike, compare, floor, gate, open, plan, plots, report, run, show, stabilize, unstable
     from nondet.errors import BadInput, Damaged, Stopped
     from nondet.io.extensions import register
     from nondet.kinds import Kind
@@ -32,6 +32,8 @@ _HOMES = {
     "api": (
         "alike",
         "compare",
+        "floor",
+        "gate",
         "open",
         "plan",
         "plots",
@@ -82,6 +84,8 @@ __all__ = [
     "Task",
     "alike",
     "compare",
+    "floor",
+    "gate",
     "measure",
     "open",
     "plan",

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from nondet.analysis.alike import Alike
+    from nondet.analysis.arms import Given
     from nondet.analysis.compare import Comparisons
     from nondet.analysis.datasets import OverDatasets
+    from nondet.analysis.floor import Floor
+    from nondet.analysis.gate import Gate
     from nondet.analysis.given import AnyGiven
+    from nondet.analysis.numbers import Numbers
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.results import Results
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = [
     "alike",
     "compare",
+    "floor",
+    "gate",
     "open",
     "plan",
     "plots",
@@ -276,6 +282,77 @@ def plan(
         arms = arms_given([pilot], labels, metric, columns, asked, choice, _spelled(say))
         found = planning.plan_from(arms[0], effect, power, level)
     return replace(found, sentence=decisions.plan_words(found))
+
+
+def floor(
+    runs: Given,
+    new_runs: int = 1,
+    *,
+    level: float = 0.05,
+    metric: str | None = None,
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    say: Callable[[str], None] = _quiet,
+) -> Floor:
+    """The noise floor: how far new runs of the same recipe may lie from these by chance, as a prediction interval.
+
+    Args:
+        runs: repeats of one recipe: numbers `(N,)`, a file of one number a line or of columns, or what `compare` takes.
+        new_runs: how many new runs are judged by their mean.
+        level: the chance that new runs of the same recipe lie outside of the interval.
+        metric: a column of the file, or a score of a study's runs.
+
+    Raises:
+        BadInput: fewer than two runs, or no number for each.
+    """
+    from nondet.analysis import floor as analysis
+    from nondet.analysis.numbers import numbers_of
+    from nondet.reporting import gates
+
+    given = numbers_of(runs, "runs", metric=metric, labels=labels, columns=columns, say=_spelled(say))
+    found = analysis.floor(given, new_runs, level)
+    return replace(found, sentence=gates.floor_words(found))
+
+
+def gate(
+    base: Given,
+    candidate: Given,
+    ledger: str | Path,
+    *,
+    name: str | None = None,
+    alpha: float | None = None,
+    effect: float | None = None,
+    limit: int | None = None,
+    better: str | None = None,
+    metric: str | None = None,
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    say: Callable[[str], None] = _quiet,
+) -> Gate:
+    """Keep a change, discard it, or run it again: for loops that try one change after another, and look at each run.
+
+    Args:
+        base: repeats of the recipe as it is, as for `floor`. candidate: all runs of the changed one so far, likewise.
+        ledger: a file that holds every look at every candidate, made if there is none. Lines are only added to it.
+        name: of the candidate; the path of its file if left out, or "candidate".
+        alpha: the chance that any change is kept, of all in the ledger, that is no improvement; 0.05 if left out.
+        effect: the smallest improvement that must not be missed, in the metric's unit; the baseline's SD if left out.
+        limit: runs of the candidate after which it is discarded; twice those of a test of fixed size if left out.
+        better: "higher" or "lower" values of the metric; by its name if left out.
+
+    Raises:
+        BadInput: runs or a ledger that cannot be used, or runs missing that were looked at before.
+    """
+    from nondet.analysis import gate as analysis
+    from nondet.analysis.numbers import numbers_of
+    from nondet.reporting import gates
+
+    def read(given: Given, what: str) -> Numbers:
+        return numbers_of(given, what, metric=metric, better=better, labels=labels, columns=columns, say=_spelled(say))
+
+    first, second = read(base, "baseline"), read(candidate, "candidate")
+    found = analysis.gate(first, second, Path(ledger), name=name, alpha=alpha, effect=effect, limit=limit)
+    return replace(found, sentence=gates.gate_words(found))
 
 
 def alike(

@@ -7,8 +7,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
-    r"<<(arm|better|broken|columns|cycles|data|dataset|design|examples|failed|folder|labels|layers|levels|limit|margin"
-    r"|metrics?|model|of|onset|outputs|paired|recipe|record|run_task|runs|sd|seed|stack|tf32|track|until|vary|with)"
+    r"<<(alpha|arm|better|broken|columns|cycles|data|dataset|design|effect|examples|failed|folder|labels|layers"
+    r"|ledger|levels|limit|margin|metrics?|model|name|new_runs|of|onset|outputs|paired|recipe|record|run_task"
+    r"|runs|sd|seed|stack|tf32|track|until|vary|with)"
     r"(?:=(.*?))?>>"
 )
 Spelling = Callable[[str, str | None], str]

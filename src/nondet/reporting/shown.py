@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from nondet.analysis.alike import Alike
     from nondet.analysis.compare import Comparisons
     from nondet.analysis.datasets import OverDatasets
+    from nondet.analysis.floor import Floor
+    from nondet.analysis.gate import Gate
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.results import Results
@@ -99,6 +101,14 @@ def _plan(found: Plan) -> list[Part]:
     return [Part(below=[*found.notes, found.sentence])]
 
 
+def _floor(found: Floor) -> list[Part]:
+    return [Part(below=[found.sentence, *found.notes])]
+
+
+def _gate(found: Gate) -> list[Part]:
+    return [Part(below=[*found.notes, found.sentence])]
+
+
 def _alike(found: Alike) -> list[Part]:
     from nondet.reporting import alike
     from nondet.running import until
@@ -141,6 +151,8 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Comparisons": _comparisons,
     "OverDatasets": _over_datasets,
     "Plan": _plan,
+    "Floor": _floor,
+    "Gate": _gate,
     "Alike": _alike,
     "Unstable": _unstable,
     "Stabilized": _stabilized,
