@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nondet.analysis.alike import Alike
     from nondet.analysis.arms import Given
     from nondet.analysis.compare import Comparisons
+    from nondet.analysis.datasets import OverDatasets
     from nondet.analysis.floor import Floor
     from nondet.analysis.gate import Gate
     from nondet.analysis.given import AnyGiven
@@ -202,7 +203,7 @@ def compare(
     better: Better | None = None,
     paired: bool = False,
     say: Callable[[str], None] = _quiet,
-) -> Comparisons:
+) -> Comparisons | OverDatasets:
     """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
 
     Args:
@@ -224,15 +225,20 @@ def compare(
         BadInput: the arms cannot be compared.
     """
     from nondet.analysis import compare as comparing
-    from nondet.analysis.given import arms_given
+    from nondet.analysis.datasets import compare_over, refuse_margin
+    from nondet.analysis.given import arms_given, by_dataset
     from nondet.analysis.score_arms import Choice
     from nondet.io.roles import Asked
+    from nondet.reporting import datasets as words_over
     from nondet.reporting import decisions
 
     comparing.check_options(margin, level)
     names = [name for name in (a, b, *others) if name is not None]
     asked = Asked(arm=arm, seed=seed, dataset=dataset)
     choice = Choice(of, (with_,) if isinstance(with_, str) else tuple(with_), paired, better)
+    if over := by_dataset(names, labels, metric, columns, asked, choice, _spelled(say)):
+        refuse_margin(margin)
+        return words_over.worded(compare_over(over, level))
     arms = arms_given(names, labels, metric, columns, asked, choice, _spelled(say))
     found = comparing.compare(arms, margin, level)
     worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
@@ -393,18 +399,45 @@ def alike(
     return replace(found, sentence=" ".join(words.sentences(found)))
 
 
-def unstable(runs: Runs | StudyGiven, top: int = 20) -> Unstable:
+def is_study(name: object) -> bool:
+    """Whether this names a study, or a condition of one, and not outputs or scores of others."""
+    from nondet.analysis.given import is_study as found
+
+    folder, colon, _ = str(name).rpartition(":")
+    return found(name) if not colon or not isinstance(name, str) or Path(name).exists() else found(folder)
+
+
+def unstable(
+    runs: Runs | StudyGiven | AnyGiven,
+    top: int = 20,
+    *,
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    say: Callable[[str], None] = _quiet,
+) -> Unstable:
     """The test examples on which runs disagree most, and the churn of each class.
 
     Args:
-        runs: of a condition, such as `study["all"]`; of a study its condition `all`, or the only one.
-        top: how many examples.
+        runs: of a condition, such as `study["all"]`; of a study its condition `all`, or the only one; or outputs, as
+            for `compare`.
+        top: how many examples. labels, columns: of outputs.
     """
+    from nondet.analysis.given import arms_given
+    from nondet.analysis.independence import without_copies
     from nondet.analysis.runs import Runs
+    from nondet.analysis.score_arms import Choice
     from nondet.analysis.unstable import unstable as find
     from nondet.reporting.unstable import sentence
 
-    chosen = runs if isinstance(runs, Runs) else _opened(runs)[""]
+    if isinstance(runs, Runs):
+        chosen = runs
+    elif labels is None and not columns and is_study(runs):
+        chosen = _opened(cast("StudyGiven", runs))[""]
+    else:
+        quiet = Choice(compared=False)
+        arm = arms_given([runs], labels, columns=columns, choice=quiet, say=_spelled(say))[0]
+        without_copies(arm)
+        chosen = arm.runs
     task = chosen.study.identity["name"] if chosen.study else chosen.name
     found = find(chosen, task, top)
     return replace(found, sentence=sentence(found))

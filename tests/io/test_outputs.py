@@ -302,10 +302,11 @@ KEYS = "run,example,a,b\n"
         ("o.csv", f"{KEYS}0,0,1,2\n0,1,1,2\n1,1,1,2\n".encode(), r"got no row for run '1', example '0'"),
         ("o.csv", f"{KEYS}0,0,1,2\n0,0,1,2\n".encode(), r"got two rows for run '0', example '0'"),
         ("o.csv", f"{KEYS}0,0,1,2\n1,1,1,2\n0,0,1,2\n1,0,0,0\n".encode(), r"got two rows for run '0', example '0'"),
-        ("o.csv", b"run,example,class\n0,0,0.5\n", r"conversion error to int64: invalid value '0\.5'"),
+        ("o.csv", b"run,example,class\n0,0,0.5\n", r"classes as integers in one \(got double in 'class'\)"),
         ("o.parquet", b"", r"o\.parquet must be a table that can be read|cannot read"),
         ("o.parquet", b"PAR1" + bytes(50) + b"PAR1", r"o\.parquet must be a table that can be read|cannot read"),
-        ("o.pt", b"x", r"o\.pt must end in \.npy, \.npz, \.safetensors, \.csv, \.parquet, .* \(got \.pt\)"),
+        ("o.h5", b"x", r"o\.h5 must end in \.npy, \.npz, \.safetensors, .*\.csv, \.parquet, .* \(got \.h5\)"),
+        ("o.pt", b"x", r"o\.pt must be a \.pt file of tensors alone \(it is damaged, or holds more than tensors\)"),
     ],
 )
 def test_hostile_files_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -386,7 +387,7 @@ def test_a_changed_byte_in_a_packed_array_is_found(tmp_path: Path) -> None:
         ({"1.npy": np.zeros((2, 3)), "2.npy": np.zeros((2, 3), "f4")}, r"got float32 .* in 2\.npy, and float64"),
         ({"1.npy": np.zeros((1, 2, 3))}, r"must be one run's numbers.*\(got float64 of shape \(1, 2, 3\) in 1\.npy\)"),
         ({"1.npy": np.zeros((2, 3), bool)}, r"got bool of shape"),
-        ({"1.npy": np.zeros((2, 3)), "notes.txt": None}, r"must hold .* alone \(got 'notes\.txt'\)"),
+        ({"1.npy": np.zeros((2, 3)), "more.h5": None}, r"must hold .* alone \(got 'more\.h5'\)"),
         ({"1.npy": np.zeros((2, 3)), "2.npy": None}, r"2\.npy must be a whole \.npy file"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from numpy.typing import ArrayLike
 
 from nondet.analysis.arms import Arm, Given, read_arms
 from nondet.analysis.runs import OpenStudy, Runs
-from nondet.analysis.score_arms import Choice, score_arms, split_arm
+from nondet.analysis.score_arms import Choice, arms_by_dataset, score_arms, split_arm
 from nondet.errors import BadInput
-from nondet.io.forms import holds_scores
+from nondet.io.forms import holds_outputs, holds_scores
 from nondet.io.roles import Asked
 from nondet.study.names import own_names
 
@@ -28,7 +29,9 @@ def is_study(name: object) -> bool:
     if not isinstance(name, str | Path) or is_scores(name):
         return False
     path = Path(name)
-    return not path.exists() or (path.is_dir() and ((path / "study.json").exists() or bool(own_names(path, "runs"))))
+    if not path.is_dir():
+        return not path.exists()
+    return (path / "study.json").exists() or bool(own_names(path, "runs")) or not holds_outputs(path)
 
 
 def is_scores(name: object, asked: Asked = Asked()) -> bool:  # noqa: B008 - it is frozen
@@ -75,8 +78,27 @@ def arms_given(
             "compare scores with scores, and outputs with outputs"
         )
     if metric:
-        asked = Asked((metric,), asked.arm, asked.seed, asked.dataset)
+        asked = replace(asked, metric=(metric,))
     return score_arms(names, asked, choice, say)
+
+
+def by_dataset(
+    names: Sequence[Any],
+    labels: object,
+    metric: str | None,
+    columns: Sequence[str],
+    asked: Asked,
+    choice: Choice,
+    say: Callable[[str], None],
+) -> dict[str, list[Arm]]:
+    """The arms of one table of scores for each data set, where it has several; else empty, and nothing is said."""
+    if labels is not None or columns or not all(is_scores(name, asked) for name in names):
+        return {}
+    said: list[str] = []
+    found = arms_by_dataset(names, replace(asked, metric=(metric,) if metric else ()), choice, said.append)
+    for line in said if found else ():
+        say(line)
+    return found
 
 
 def _refuse_choices(names: Sequence[Any], asked: Asked, choice: Choice) -> None:

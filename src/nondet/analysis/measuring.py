@@ -100,7 +100,7 @@ def measure(
     path = Path(paths[0])
     if columns and not is_table(path):
         raise BadInput(f"<<columns>> is for tables, .csv or .parquet (got {path}); leave it out")
-    array = read_outputs(path, columns, tell)
+    array = read_outputs(path, columns, tell, gaps=isinstance(failed, str))
     if labels is None and path.suffix.lower() == ".npy":
         raise BadInput(
             f"<<labels>> must name the file of the labels (got none, and {path} holds one array); add it, or give one "
@@ -138,4 +138,6 @@ def _measure_arrays(
     if array.dtype.kind == "f":
         sound = np.array([bool(np.isfinite(run).all()) for run in array], dtype=np.bool_)
     kept = array if sound.all() else array[sound]
+    if kept.ndim == 2 and kept.dtype.kind == "f" and np.equal(kept, np.trunc(kept)).all():
+        kept = kept.astype(np.int64)  # classes of a table, in which some were missing
     return measure_outputs(kept, labels, int((~sound).sum()) if failed == "count" else 0, examples, name=name)

@@ -57,6 +57,12 @@ def score_arms(
     asked = replace(asked, wanted=choice.wanted)
     found = _tables(names, asked, say)
     tell = say if choice.compared else _nothing
+    sets = list(dict.fromkeys(arm.dataset for _, arms in found for arm in arms))
+    if len(sets) > 1:
+        raise BadInput(
+            f"runs must be of one data set (got {', '.join(sets[:5])}); take each arm on each data set for an arm "
+            "of its own, by naming both columns as <<arm>>, joined by a comma"
+        )
     arms = [_chosen_of(str(name), table, choice) for name, table in found] if len(found) > 1 else []
     if not arms:
         arms = _chosen(found[0][0], found[0][1], choice, tell)
@@ -65,6 +71,45 @@ def score_arms(
     metric = _one_metric(arms)
     score = score_of(metric, choice.better, tell)
     return [arm_of(arm, score, paired) for arm in arms]
+
+
+def arms_by_dataset(
+    names: Sequence[Any],
+    asked: Asked,
+    choice: Choice,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, list[Arm]]:
+    """For each data set the arms of scores, the one that others are compared with first; empty where there are none.
+
+    A data set on which an arm has fewer than two scores is left out, which is said.
+
+    Raises:
+        BadInput: see `read_scores`; or fewer than two arms, or no data set that all of them share.
+    """
+    asked = replace(asked, wanted=choice.wanted)
+    found = [arm for _, arms in _tables(names, asked, say) for arm in arms]
+    sets = list(dict.fromkeys(arm.dataset for arm in found))
+    if len(sets) < 2:
+        return {}
+    every = {arm.name: arm for arm in found}
+    chosen = _chosen(str(names[0]), list(every.values()), choice, say)
+    score = score_of(_one_metric(found), choice.better, say)
+    by_set: dict[str, list[Arm]] = {}
+    left_out: list[str] = []
+    for name in sets:
+        there = {arm.name: arm for arm in found if arm.dataset == name and len(arm.values) > 1}
+        if all(arm.name in there for arm in chosen):
+            by_set[name] = [arm_of(there[arm.name], score, choice.paired or arm.folds) for arm in chosen]
+        else:
+            left_out.append(name)
+    if left_out:
+        say(f"Left out: {', '.join(left_out)}, where an arm has fewer than two scores")
+    if not by_set:
+        raise BadInput(
+            f"arms must share a data set on which each has two scores or more (got none for "
+            f"{', '.join(arm.name for arm in chosen)}); give the scores of more runs"
+        )
+    return by_set
 
 
 def _nothing(line: str) -> None:

@@ -38,7 +38,7 @@ class Example:
 
     votes: predicted class -> runs, most runs first, then in the order of the classes. disagreement, minority: percent.
     between, within: entropy of the votes, and mean entropy of the runs' predicted distributions, in nats; within is
-        None for a token whose logits were not kept.
+        None for a token whose logits were not kept, and of predicted classes alone.
     """
 
     index: int
@@ -151,7 +151,8 @@ def unstable(runs: Runs, task: str, top: int = 20) -> Unstable:
     places = sample_tokens(len(labels)) if sampled else np.arange(len(labels))
     by_example = disagreement_by_example(predicted)
     worst = most_unstable(by_example, top)
-    row_of = {place: row for row, place in enumerate(places.tolist())}
+    alone = bool(runs.answers.classes_alone)  # then there is no distribution, whose entropy could be told
+    row_of = {} if alone else {place: row for row, place in enumerate(places.tolist())}
     known = [row_of[index] for index in worst.tolist() if index in row_of]
     entropies = iter(predictive_entropy(logits[:, known]).tolist() if known else [])
     chosen = predicted[:, worst]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, answer, answer_control, print_json, print_sentences
+from nondet.cli.console import Flag, Words, answer, answer_control, print_json, print_sentences
 from nondet.errors import BadInput
 from nondet.io.signals import undisturbed
+from nondet.io.streams import say
 from nondet.reporting.targets import require_outside_studies, require_plain
 
 
@@ -15,6 +16,8 @@ def examples(
     /,
     *,
     top: int = 20,
+    labels: Path | None = None,
+    columns: Words = None,
     json: Flag = False,
     pictures: Path | None = None,
     data: str | None = None,
@@ -25,9 +28,12 @@ def examples(
     Parameters
     ----------
     target
-        The study's folder, or FOLDER:CONDITION. Without a condition `all`, or the only one.
+        The study's folder, or FOLDER:CONDITION. Without a condition `all`, or the only one. Or outputs of others, as
+        for `nondet measure`.
     top
         How many examples to show.
+    labels, columns
+        Of outputs of others, as for `nondet measure`.
     json
         As JSON, for scripts.
     pictures
@@ -46,6 +52,10 @@ def examples(
         raise BadInput(f"--pictures must name a folder, and {pictures} is a file; name another")
     if pictures:
         require_outside_studies(pictures / "0.png", "--pictures")
+    if not api.is_study(target) or labels or columns:
+        if pictures:
+            raise BadInput(f"--pictures is for a study, whose task has them (got outputs, {target}); leave it out")
+        return answer(api.unstable(target, top, labels=labels, columns=columns or (), say=say), json=json)
     folder, name = _parts(target)
     opened = api.open(folder)
     found = api.unstable(opened[name], top)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -56,8 +56,14 @@ EXAMPLES = _set(
 )
 """Names of the column that tells one test example from another."""
 
-RUNS = _set("run run_id seed trial replicate repeat repetition rep model_seed random_seed member fold")
-"""Names of the column that tells one run from another."""
+RUNS = ("run", "run_id", "seed", "random_seed", "model_seed", "trial", "replicate", "repeat", "rep", "member", "fold")
+"""Names of the column that tells one run from another: the surest first."""
+
+TRUTHS = _set("label labels target targets gold y_true true_label label_ids truth ground_truth answer_key")
+"""Names of the column of labels."""
+
+_RUN = re.compile(r"(?:.*_)?(?:run|seed|trial|replicate|repeat|rep|member|model)_?(\d{1,6})(?:_pred\w*)?", re.ASCII)
+"""The name of a column that holds the classes of one run."""
 
 
 def is_of_examples(names: Sequence[str]) -> bool:
@@ -65,9 +71,29 @@ def is_of_examples(names: Sequence[str]) -> bool:
     if {"run", "example"} <= {*names}:
         return True
     if not {snake(name) for name in names} & EXAMPLES:
-        return False
+        return bool(label_of(names) and runs_of(names))
     rest = [name for name in names if snake(name) not in EXAMPLES]
-    return any(name.lower() in LABELS or snake(name) in PREDICTIONS for name in rest) or bool(_families(rest))
+    return any(snake(name) in TRUTHS | PREDICTIONS for name in rest) or bool(_families(rest))
+
+
+def key_of(names: Sequence[str], key: str) -> str:
+    """The column that names runs, or examples, by the surest of its names; empty if there is none."""
+    if key in names:
+        return key
+    known: Sequence[str] = RUNS if key == "run" else sorted(EXAMPLES)
+    return next((name for word in known for name in names if snake(name) == word), "")
+
+
+def label_of(names: Sequence[str]) -> str:
+    """The column of labels; empty if there is none, or several."""
+    found = [name for name in names if name in LABELS] or [name for name in names if snake(name) in TRUTHS]
+    return found[0] if len(found) == 1 else ""
+
+
+def runs_of(names: Sequence[str]) -> tuple[str, ...]:
+    """The columns that hold the classes of one run each, in the order of their numbers."""
+    found = {int(match[1]): name for name in names if (match := _RUN.fullmatch(snake(name)))}
+    return tuple(found[number] for number in sorted(found)) if len(found) > 1 else ()
 
 
 @dataclass(frozen=True)
@@ -77,20 +103,27 @@ class Columns:
     values: one of predicted classes, or a class's logits each, in the order of the classes. beside: a column of
         predicted classes beside logits, which must say the same. left_out: what is read as nothing.
     chosen: whether another reading would have been possible, so that this one is worth a line.
+    run, example: the columns that name them. wide: whether each of `values` holds the classes of one run.
     """
 
     values: tuple[str, ...]
     beside: str = ""
     left_out: tuple[str, ...] = ()
     chosen: bool = False
+    run: str = "run"
+    example: str = "example"
+    wide: bool = False
 
     def words(self, path: Path) -> str:
         """What was read as what, in a line; empty where there was no choice."""
         if not self.chosen:
             return ""
-        what = "predicted classes" if len(self.values) == 1 else "logits"
+        what = "predicted classes" if len(self.values) == 1 or self.wide else "logits"
         out = f"; left out: {shown(self.left_out)}" if self.left_out else ""
-        return f"{path}: {what} are read from {shown(self.values)}{out}"
+        keys = f", a run each; examples are named by {self.example!a}" if self.wide else ""
+        if not self.wide and (self.run, self.example) != KEYS:
+            keys = f"; runs are named by {self.run!a}, examples by {self.example!a}"
+        return f"{path}: {what} are read from {shown(self.values)}{keys}{out}"
 
 
 def columns_of(path: Path, is_number: Mapping[str, bool], wanted: Sequence[str] = ()) -> Columns:
@@ -104,8 +137,28 @@ def columns_of(path: Path, is_number: Mapping[str, bool], wanted: Sequence[str] 
     Raises:
         BadInput: a column is missing, or it is in doubt which are the outputs.
     """
-    names = [name for name in is_number if name not in (*KEYS, *LABELS)]
-    if not set(KEYS) <= set(is_number) or not names:
+    run, example, label = key_of([*is_number], "run"), key_of([*is_number], "example"), label_of([*is_number])
+    if wide := _wide(is_number, run, example, label):
+        return wide
+    if not run or not example:
+        raise _missing(path, list(is_number))
+    found = _outputs_of(path, is_number, [name for name in is_number if name not in (run, example, label)], wanted)
+    named = (run, example) != KEYS
+    return replace(found, run=run, example=example, chosen=found.chosen or named)
+
+
+def _wide(is_number: Mapping[str, bool], run: str, example: str, label: str) -> Columns | None:
+    """A table with a column of classes for each run; None if it is none."""
+    runs = runs_of([name for name in is_number if name not in (example, label)])
+    if (run and run not in runs) or not runs or not (example or label):
+        return None
+    rest = tuple(name for name in is_number if name not in (*runs, example, label))
+    return Columns(runs, left_out=rest, chosen=True, example=example, wide=True)
+
+
+def _outputs_of(path: Path, is_number: Mapping[str, bool], names: Sequence[str], wanted: Sequence[str]) -> Columns:
+    """Which of these columns are outputs, by what was asked for or their names."""
+    if not names:
         raise _missing(path, list(is_number))
     if wanted:
         return _wanted(path, names, wanted)

@@ -16,6 +16,8 @@ from nondet.errors import BadInput
 Array = NDArray[Any]
 
 LABELS = ("labels", "label")
+TRUTHS = (*LABELS, "label_ids", "targets", "target", "y_true", "y")
+"""Names of arrays of labels."""
 
 IN_MEMORY = 2**28
 """Bytes up to which an array that cannot be mapped is kept in memory; a larger one goes to a temporary file."""

@@ -14,14 +14,19 @@ ARRAYS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 """Endings of files of outputs."""
 
 
+def holds_outputs(folder: Path) -> bool:
+    """Whether a folder holds arrays, or folders of runs that do."""
+    inside = [folder, *(child for child in folder.iterdir() if child.is_dir() and not (child / "study.json").exists())]
+    return any(child.suffix.lower() in ARRAYS for part in inside for child in part.iterdir() if child.is_file())
+
+
 def holds_scores(path: Path) -> bool:
     """Whether a path is one of scores, as far as its form tells; False of what is not there."""
     if not path.exists():
         return glob.has_magic(str(path))
     ending = path.suffix.lower()
     if path.is_dir():
-        inside = {child.suffix.lower() for child in path.rglob("*") if child.is_file()}
-        return not inside & set(ARRAYS)
+        return not any(child.suffix.lower() in ARRAYS for child in path.rglob("*"))
     if ending == ".npy":
         shape = load_npy(path).shape
         return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)

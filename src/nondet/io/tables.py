@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nondet.errors import BadInput
-from nondet.io.columns import KEYS, Columns, columns_of, shown
-from nondet.io.foreign import LABELS, Array, reading, refuse_traps, scratch
+from nondet.io.columns import KEYS, Columns, columns_of, key_of, label_of, runs_of, shown
+from nondet.io.foreign import Array, reading, refuse_traps, scratch
 
 Integers = NDArray[np.int64]
 INDEX = ("__index_level_", "Unnamed: ")
 
 
-def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], None] = lambda line: None) -> Array:
+def read_outputs(
+    path: Path, columns: Sequence[str] = (), say: Callable[[str], None] = lambda line: None, gaps: bool = False
+) -> Array:
     """Logits `(N, n, c)`, or predicted classes `(N, n)`, of a table.
 
     The table is read twice, a part at a time: for the places of its rows, and for their numbers.
@@ -30,6 +32,7 @@ def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], N
     Args:
         columns: those of the outputs; found by their names if left out.
         say: is told which columns were taken for what, where another reading would have been possible.
+        gaps: whether cells may hold nothing, which then is NaN; classes are floats then.
 
     Raises:
         BadInput: a column is missing, in doubt or holds no numbers, or not every run has one row for every example.
@@ -37,22 +40,98 @@ def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], N
     with reading(path, "a table that can be read", "write it with pyarrow or pandas"):
         types = _column_types(path)
         found = columns_of(path, {name: _is_number(kind) for name, kind in types.items()}, columns)
-        values = found.values
-        dtype = _common_dtype(path, values, types)
-        places, runs, examples = _places(path)
-        outputs = scratch((runs * examples, len(values)), dtype)
-        done = 0
-        kinds = dict.fromkeys(values, "int64" if len(values) == 1 else "float64")
-        for batch in _batches(path, kinds | ({found.beside: "int64"} if found.beside else {})):
-            rows = places[done : done + batch.num_rows]
-            for number, name in enumerate(values):
-                outputs[rows, number] = _column(path, batch, name, done)
-            if found.beside:
-                _check_beside(path, found, outputs[rows], _column(path, batch, found.beside, done), done)
-            done += batch.num_rows
+        if found.wide:
+            outputs = _read_wide(path, found, types, gaps)
+        elif len(found.values) == 1:
+            places, runs, examples = _places(path, found)
+            classes = _classes(path, found.values[0], types, gaps)
+            outputs = scratch((runs * examples,), classes.dtype)
+            outputs[places] = classes
+            outputs = outputs.reshape(runs, examples)
+        else:
+            outputs = _read_logits(path, found, types, gaps)
         if line := found.words(path):
             say(line)
-        return outputs.reshape((runs, examples) if len(values) == 1 else (runs, examples, len(values)))
+        return outputs
+
+
+def _read_logits(path: Path, found: Columns, types: dict[str, Any], gaps: bool) -> Array:
+    """Logits `(N, n, c)`, whose rows are put in their places part by part."""
+    values, (places, runs, examples) = found.values, _places(path, found)
+    outputs = scratch((runs * examples, len(values)), _common_dtype(path, values, types))
+    done = 0
+    kinds = dict.fromkeys(values, "float64") | ({found.beside: "int64"} if found.beside else {})
+    for batch in _batches(path, kinds):
+        rows = places[done : done + batch.num_rows]
+        for number, name in enumerate(values):
+            outputs[rows, number] = _column(path, batch, name, done, gaps)
+        if found.beside and not gaps:
+            _check_beside(path, found, outputs[rows], _column(path, batch, found.beside, done), done)
+        done += batch.num_rows
+    return outputs.reshape(runs, examples, len(values))
+
+
+def _read_wide(path: Path, found: Columns, types: dict[str, Any], gaps: bool) -> Array:
+    """Predicted classes `(N, n)` of a table with a column a run, in the order of the examples or of the rows."""
+    order: Integers | slice = slice(None)
+    if found.example:
+        names, parts, done = _Names(), [np.empty(0, np.int64)], 0
+        for batch in _batches(path, {found.example: "string"}):
+            parts.append(names.numbers(path, batch, found.example, done))
+            done += batch.num_rows
+        if len(names.known) < done:
+            raise BadInput(
+                f"{path} must have each example in one row (got {len(names.known)} names of examples in {done} rows); "
+                "give the outputs of one test set"
+            )
+        order = np.argsort(names.ranks()[np.concatenate(parts)])
+    return np.stack([_classes(path, name, types, gaps)[order] for name in found.values])
+
+
+def _classes(path: Path, name: str, types: dict[str, Any], gaps: bool = False) -> NDArray[Any]:
+    """A column of classes `(rows,)`: integers, or words, which are numbered in the order of the labels' words."""
+    from pyarrow import types as kinds
+
+    kind = types[name]
+    if gaps and _is_number(kind):
+        return _whole(path, name, "float64", gaps=True)
+    if kinds.is_integer(kind) or kinds.is_null(kind):
+        return _whole(path, name, "int64")
+    if _is_number(kind):
+        numbers = _whole(path, name, "float64")
+        if path.suffix.lower() == ".parquet" or not np.equal(np.mod(numbers, 1), 0).all():
+            raise BadInput(
+                f"{path} must have logits as numbers in a column for each class, or classes as integers in one "
+                f"(got {kind} in {name!a}); convert that column or leave it out"
+            )
+        return numbers.astype(np.int64)
+    words = _whole(path, name, "string").astype(str)
+    label = label_of([*types])
+    truth = _whole(path, label, "string").astype(str) if label and not _is_number(types[label]) else None
+    if truth is None:
+        raise BadInput(
+            f"{path} must have a column label of words where its classes are words (got {[*words[:1]]} in {name!a}); "
+            "put it beside them, or number the classes"
+        )
+    return _numbered(words, truth)
+
+
+def _numbered(words: NDArray[Any], truth: NDArray[Any]) -> Integers:
+    """Words as numbers: those of the labels in the order of the alphabet, then those that are no label."""
+    known = sorted({*truth.tolist()})
+    others = sorted({*words.tolist()} - {*known})
+    number = {word: place for place, word in enumerate([*known, *others])}
+    return np.array([number[word] for word in words.tolist()], np.int64)
+
+
+def _whole(path: Path, name: str, kind: str, gaps: bool = False) -> NDArray[Any]:
+    """All cells of a column, `(rows,)`."""
+    parts: list[NDArray[Any]] = []
+    done = 0
+    for batch in _batches(path, {name: kind}):
+        parts.append(_column(path, batch, name, done, gaps))
+        done += batch.num_rows
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def _check_beside(path: Path, found: Columns, logits: NDArray[Any], classes: NDArray[Any], done: int) -> None:
@@ -79,23 +158,32 @@ def read_labels(path: Path) -> Array:
     """
     with reading(path, "a table that can be read", "write it with pyarrow or pandas"):
         types = _column_types(path)
-        named = [name for name in types if name in LABELS]
-        others = named or [name for name in types if name != "example" and "run" not in types]
-        if len(others) != 1 or ("example" not in types and len(types) > 1):
+        example, label = key_of([*types], "example"), label_of([*types])
+        wide = bool(label and runs_of([*types]))
+        others = [label] if label else [name for name in types if name != example and not key_of([*types], "run")]
+        if len(others) != 1 or (not example and not wide and len(types) > 1):
             raise BadInput(
                 f"{path} must have one column label, and example beside run (got {shown(list(types))}); "
                 "name it in the first line or in the schema, or give another file with <<labels>>"
             )
-        keyed = "example" in types
-        columns = {others[0]: "int64"} | ({"example": "string"} if keyed else {})
-        names, parts, labels, done = _Names(), [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
-        for batch in _batches(path, columns):
-            labels.append(_integers(path, others[0], _column(path, batch, others[0], done)))
-            if keyed:
-                parts.append(names.numbers(path, batch, "example", done))
+        found = _labels(path, others[0], types)
+        if not example:
+            return found
+        names, parts, done = _Names(), [np.empty(0, np.int64)], 0
+        for batch in _batches(path, {example: "string"}):
+            parts.append(names.numbers(path, batch, example, done))
             done += batch.num_rows
-        found = np.concatenate(labels)
-        return _of_examples(path, names, np.concatenate(parts), found) if keyed else found
+        return _of_examples(path, names, np.concatenate(parts), found)
+
+
+def _labels(path: Path, name: str, types: dict[str, Any]) -> Integers:
+    """A column of labels: integers, or words in the order of the alphabet."""
+    from pyarrow import types as kinds
+
+    if kinds.is_string(types[name]) or kinds.is_large_string(types[name]) or kinds.is_dictionary(types[name]):
+        words = _whole(path, name, "string").astype(str)
+        return _numbered(words, words)
+    return _integers(path, name, _whole(path, name, "int64"))
 
 
 def column_names(path: Path) -> list[str]:
@@ -137,14 +225,15 @@ class _Names:
         return ranks
 
 
-def _places(path: Path) -> tuple[Integers, int, int]:
+def _places(path: Path, found: Columns) -> tuple[Integers, int, int]:
     """The place of each row among runs x examples; the number of runs; the number of examples."""
     names = {key: _Names() for key in KEYS}
     parts: dict[str, list[Integers]] = {key: [np.empty(0, np.int64)] for key in KEYS}
+    columns = {"run": found.run, "example": found.example}
     done = 0
-    for batch in _batches(path, dict.fromkeys(KEYS, "string")):
+    for batch in _batches(path, dict.fromkeys(columns.values(), "string")):
         for key in KEYS:
-            parts[key].append(names[key].numbers(path, batch, key, done))
+            parts[key].append(names[key].numbers(path, batch, columns[key], done))
         done += batch.num_rows
     run, example = (names[key].ranks()[np.concatenate(parts[key])] if done else np.empty(0, np.int64) for key in KEYS)
     runs, examples = (len(names[key].known) for key in KEYS)
@@ -248,8 +337,9 @@ def _common_dtype(path: Path, values: Sequence[str], types: dict[str, Any]) -> n
     return np.result_type(*(types[name].to_pandas_dtype() for name in values))
 
 
-def _column(path: Path, batch: Any, name: str, done: int) -> NDArray[Any]:
-    _refuse_nulls(path, batch, name, done)
+def _column(path: Path, batch: Any, name: str, done: int, gaps: bool = False) -> NDArray[Any]:
+    if not gaps:
+        _refuse_nulls(path, batch, name, done)
     return batch.column(name).to_numpy(zero_copy_only=False)
 
 

@@ -15,6 +15,7 @@ from nondet.reporting import table
 if TYPE_CHECKING:
     from nondet.analysis.alike import Alike
     from nondet.analysis.compare import Comparisons
+    from nondet.analysis.datasets import OverDatasets
     from nondet.analysis.floor import Floor
     from nondet.analysis.gate import Gate
     from nondet.analysis.plan import Plan
@@ -93,6 +94,12 @@ def _comparisons(found: Comparisons) -> list[Part]:
     return [*(Part(h, r) for h, r in tables), Part(head, rows, decisions.comparisons_words(found.comparisons))]
 
 
+def _over_datasets(found: OverDatasets) -> list[Part]:
+    from nondet.reporting import datasets
+
+    return [Part(datasets.HEAD, datasets.rows(found), [*datasets.notes(found), found.sentence])]
+
+
 def _plan(found: Plan) -> list[Part]:
     return [Part(below=[*found.notes, found.sentence])]
 
@@ -165,6 +172,7 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Measures": _measures,
     "ScoreMeasures": _scores,
     "Comparisons": _comparisons,
+    "OverDatasets": _over_datasets,
     "Plan": _plan,
     "Floor": _floor,
     "Gate": _gate,

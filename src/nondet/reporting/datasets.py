@@ -1,0 +1,95 @@
+"""Comparisons over several data sets as a table and in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nondet.analysis.datasets import OverDatasets, OverSets
+from nondet.io.plain import plain
+from nondet.reporting.decisions import comparison_words
+from nondet.stats.estimate import Estimate
+
+HEAD = ("", "data set", "runs", "A", "B", "difference [interval]", "p", "verdict")
+
+
+def rows(found: OverDatasets) -> list[tuple[str, ...]]:
+    """For each comparison a row for each data set, and one for their mean."""
+    table: list[tuple[str, ...]] = []
+    for over in found.comparisons:
+        title = f"{over.b} against {over.a}"
+        for name, c in over.by_set.items():
+            runs, means = f"{c.runs[0]} + {c.runs[1]}", (f"{c.means[0]:.5g}", f"{c.means[1]:.5g}")
+            table.append((title, name, runs, *means, _range(c.difference), f"{c.p_holm:.2g}", c.verdict))
+            title = ""
+        table.append(("", "mean of all", "", "", "", _range(over.difference), f"{over.p_holm:.2g}", over.verdict))
+    return table
+
+
+def notes(found: OverDatasets) -> list[str]:
+    """What stands below the table, but for the verdicts."""
+    return [
+        "A p-value of a data set is adjusted for their number (Holm), that of the mean for the number of arms.",
+        *(_more(over) for over in found.comparisons),
+        _ranks(found),
+    ]
+
+
+def worded(found: OverDatasets) -> OverDatasets:
+    """The same with its verdicts in words, on each data set and over all."""
+    comparisons = tuple(
+        replace(over, by_set={name: replace(c, sentence=comparison_words(c)) for name, c in over.by_set.items()})
+        for over in found.comparisons
+    )
+    sentence = " ".join(_verdict(found, over) for over in found.comparisons)
+    return replace(found, comparisons=comparisons, sentence=sentence)
+
+
+def _verdict(found: OverDatasets, over: OverSets) -> str:
+    count, value = len(found.datasets), over.difference.value
+    ahead = sum(c.difference.value * found.metric.better > 0 for c in over.by_set.values())
+    mean = f"its mean {plain(found.metric.words)} is {_range(over.difference)} away, on the mean of these data sets"
+    if over.verdict == "undecided":
+        first = f"Not decided whether {plain(over.b)} is better or worse than {plain(over.a)}: {mean}."
+    else:
+        side = "higher" if value > 0 else "lower"
+        first = (
+            f"{plain(over.b)} is {over.verdict} than {plain(over.a)} on the mean of these {count} data sets: its "
+            f"{plain(found.metric.words)} is {abs(value):.4g} {side} ({_interval(over.difference)}), for other runs on "
+            "the same data sets."
+        )
+    p = over.wilcoxon_holm
+    others = f"Of other data sets that are drawn as these were Wilcoxon's signed-rank test speaks (p = {p:.2g})"
+    return f"{first} It is ahead on {ahead} of {count}. {others}."
+
+
+def _more(over: OverSets) -> str:
+    a, b, difference = over.iqm
+    return (
+        f"Interquartile mean of {plain(over.a)} {a.value:.5g} ({_interval(a)}), of {plain(over.b)} {b.value:.5g} "
+        f"({_interval(b)}), difference {difference.value:+.4g} ({_interval(difference)}): scores of all data sets must "
+        f"be on one scale for it. Chance that a run of {plain(over.b)} beats one of {plain(over.a)}: "
+        f"{over.improvement.value:.2f} ({_interval(over.improvement)})."
+    )
+
+
+def _ranks(found: OverDatasets) -> str:
+    if found.ranks is None:
+        return ""
+    listed = ", ".join(f"{plain(name)} {rank:.2f}" for name, rank in zip(found.arms, found.ranks.mean, strict=True))
+    apart = [
+        f"{plain(found.arms[i])} and {plain(found.arms[j])} (p = {p:.2g})"
+        for (i, j), p in found.ranks.pairs.items()
+        if p <= found.level
+    ]
+    return (
+        f"Mean ranks, 1 the best: {listed}; all the same: p = {found.ranks.p_value:.2g} (Friedman). Apart by Nemenyi's "
+        f"test: {', '.join(apart) or 'no two'}."
+    )
+
+
+def _range(e: Estimate) -> str:
+    return f"{e.value:+.4g} [{e.low:+.4g}, {e.high:+.4g}]" if e.known else f"{e.value:+.4g}"
+
+
+def _interval(e: Estimate) -> str:
+    return f"{e.low:.4g} to {e.high:.4g}" if e.known else "no interval"
