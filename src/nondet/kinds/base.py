@@ -62,5 +62,16 @@ class Kind:
         raise NotImplementedError
 
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """How many examples of a mini-batch count in the second curve."""
+        """How many examples of a mini-batch count in the second curve; a share, where an example is of parts."""
         return outputs.new_zeros(())
+
+    def left(self, outputs: Tensor, labels: Tensor, place: tuple[int, int]) -> dict[str, Tensor]:
+        """What runs keep of their outputs `(R, B, ...)` for a batch of the test set: by name `(R, m, ...)`.
+
+        labels: of the same examples `(B, ...)`. place: how many of the labels before these are known, and of all.
+        """
+        return {"outputs": outputs}
+
+    def known(self, labels: Tensor) -> Tensor:
+        """The labels of the test set that are measured, `(m, ...)`, as the study keeps them."""
+        return labels

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nondet.data.decode import decoder_version
+from nondet.data.streamed import Streamed
 from nondet.errors import BadInput, Damaged
 from nondet.runners.base import Enough, OnEpoch, Places, Runner, TooWide
 from nondet.study import provenance
@@ -34,7 +35,7 @@ class StackRunner(Runner):
         self.problem, self.order, self._tell = problem, order, say
         self._said: set[str] = set()
         self.name, self.sources = problem.task.name, problem.sources
-        self.labels: np.ndarray = problem.test[1].cpu().numpy()
+        self.labels: np.ndarray = problem.kind.known(problem.test[1]).cpu().numpy()
         self.epochs, self.repeats = problem.recipe.epochs, problem.repeats
         self.resumes = (
             f"the model counts in {problem.state}, a number that none holds; make it a buffer: "
@@ -73,7 +74,7 @@ class StackRunner(Runner):
         found = provenance.environment(problem.device.type, problem.recipe.precision, width)
         if problem.door is not None and (kernels := problem.door.as_dict()):
             found["kernels"] = kernels | {"triton": version("triton")}
-        if not isinstance(problem.train[0], torch.Tensor):
+        if isinstance(problem.train[0], Streamed):
             found["decoder"] = decoder_version()
         if cuda:
             found |= {

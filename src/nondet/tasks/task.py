@@ -190,6 +190,9 @@ class Task:
     stack: int = 20
     code: str = ""
     kind: str | Kind = ""
+    loss: Callable[[Any, Any], Any] | None = None
+    ignore: int | None = None
+    collate: Callable[[list[Any]], Any] | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.model) or (hasattr(self.model, "parameters") and not isinstance(self.model, type)):
@@ -199,9 +202,6 @@ class Task:
             )
         if not _is(self.recipe, Recipe):
             raise BadInput(f"recipe must be a nondet.Recipe (got {type(self.recipe).__name__})")
-        for name, pair in (("train", self.train), ("test", self.test)):
-            if not _is(pair, tuple) or len(pair) != 2:
-                raise BadInput(f"{name} must be a pair (inputs, labels) (got {type(pair).__name__})")
         if not _is(self.augment, tuple) or not all(hasattr(a, "draw") and hasattr(a, "apply") for a in self.augment):
             raise BadInput(
                 f"augment must be a tuple of augmentations, such as (nondet.Crop(1),) (got {self.augment!r})"

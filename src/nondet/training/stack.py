@@ -104,12 +104,14 @@ class Stack:
             "kept": self.kept,
         }
 
-    def map(self, function: Callable[..., Any], *stacked: Any, shared: Sequence[Tensor] = ()) -> Any:
+    def map(self, function: Callable[..., Any], *stacked: Any, shared: Sequence[Any] = ()) -> Any:
         """function(call, *stacked, *shared) for every run; `call` is its model. By vmap, or plainly for one run."""
         if self.width > 1:
 
             def run(weights: Mapping[str, Tensor], *rest: Any) -> Any:
-                return self._met(function, lambda *x: functional_call(self.skeleton, dict(weights), x), *rest)
+                return self._met(
+                    function, lambda *x, **named: functional_call(self.skeleton, dict(weights), x, named), *rest
+                )
 
             in_dims = (0,) * (1 + len(stacked)) + (None,) * len(shared)
             return vmap(run, in_dims=in_dims)(self.weights, *stacked, *shared)

@@ -21,6 +21,7 @@ from nondet.training import averages, device, snapshots
 from nondet.training import examples as classify
 from nondet.training import sequences as text
 from nondet.training import track as tracking
+from nondet.training.batches import each, in_memory
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
@@ -133,13 +134,16 @@ def _after_epoch(problem: Problem, stack: Stack) -> None:
 def _look(problem: Problem, stack: Stack) -> None:
     if problem.track and stack.epoch in problem.track.epochs:
         index = tracking.probe(len(problem.test[1]))
-        inputs = problem.test[0]
-        probe = (
-            inputs[torch.from_numpy(index).to(problem.device)]
-            if isinstance(inputs, Tensor)
-            else inputs.batch(index, None)
+        inputs: Any = problem.test[0]
+        places = torch.from_numpy(index).to(problem.device)
+        probe = each(lambda t: t[places], inputs) if in_memory(inputs) else inputs.batch(index, None)
+        stack.kept |= tracking.look(
+            stack,
+            problem.objective,
+            problem.track,
+            each(lambda t: t.to(problem.device), probe),
+            problem.test[1][places],
         )
-        stack.kept |= tracking.look(stack, problem.track, probe.to(problem.device))
 
 
 def _outcomes(problem: Problem, stack: Stack) -> list[Outcome]:

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from nondet.sources import FIXED_SEED
 from nondet.training import averages, loop, memory
@@ -90,7 +89,7 @@ def _step_seconds(problem: Problem, width: int, seconds: float) -> float:
     with kernels(True, problem.tf32):
         stack = new_stack(problem, runs)
         averages.begin(problem.recipe, stack)
-        if isinstance(problem.train[0], Tensor) and not problem.recipe.bptt:
+        if problem.plain:
             return Epochs(problem, stack, runs).seconds_a_step(seconds)
         batch = loop.batches(problem, runs[0])[0]
         begin, steps = time.perf_counter(), 0

@@ -1,0 +1,133 @@
+"""A task's data checked, and its kind and loss chosen by what its model returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nondet.data.given import LABELS, Data, read, takes_labels
+from nondet.errors import BadInput
+from nondet.kinds import ANY, CLASSIFICATION, Kind, fitting
+from nondet.kinds.classification import IGNORED
+from nondet.sources import globals_drawn
+from nondet.tasks.task import Recipe, Task
+from nondet.training.batches import copied, count, each, in_memory, leaves, shapes, typed
+from nondet.training.objective import Objective
+from nondet.training.problem import Seen, first_line
+
+
+def checked_inputs(name: str, given: Any, task: Task, recipe: Recipe) -> Data:
+    """A part of the data, its inputs in the recipe's precision; those that are read while training as they are."""
+    data = read(name, given, task.collate)
+    labels = data.labels
+    if labels is not None:
+        labels = _tensor(name, labels)
+    if not in_memory(data.inputs) and hasattr(data.inputs, "prefetch"):
+        return replace(data, labels=labels)
+    inputs = data.inputs if isinstance(data.inputs, dict | tuple) else _tensor(name, data.inputs)
+    inputs = each(lambda t: t.detach().cpu(), inputs)
+    for part in leaves(inputs):
+        if part.is_sparse or part.is_complex():
+            raise BadInput(f"{name} inputs must be dense real numbers (got {part.layout}, {part.dtype}); convert them")
+    lengths = [len(part) if part.dim() else 0 for part in leaves(inputs)]
+    if not lengths or min(lengths) < 1 or len({*lengths, *([len(labels)] if labels is not None else [])}) > 1:
+        others = f" and {len(labels)}" if labels is not None else ""
+        raise BadInput(
+            f"{name} inputs and labels must have the same length, at least 1 "
+            f"(got {', '.join(map(str, lengths)) or 0}{others}); give one label for each input"
+        )
+    inputs = typed(inputs, getattr(torch, recipe.precision))
+    if not all(bool(part.isfinite().all()) for part in leaves(inputs) if part.is_floating_point()):
+        raise BadInput(f"{name} inputs must be finite numbers (got NaN or infinity); clean the data first")
+    return replace(data, inputs=each(lambda t: t.contiguous(), inputs), labels=labels)
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(
+            f"{name} must be a pair of tensors (inputs, labels): {error}; give classes as numbers, such as "
+            "numpy.unique(labels, return_inverse=True)[1]"
+        ) from error
+
+
+def with_labels(name: str, data: Data, kind: Kind, task: Task) -> Data:
+    """The data with its labels as the kind keeps them; without labels zeros stand for them."""
+    if data.labels is None:
+        if task.loss is None and not data.inside:
+            raise BadInput(f"{name} must be a pair (inputs, labels) (got inputs alone); give labels, or a loss")
+        return replace(data, labels=torch.zeros(count(data.inputs), dtype=torch.int64))
+    labels = data.labels
+    if task.ignore is not None and not labels.is_floating_point():
+        labels = torch.where(labels == task.ignore, IGNORED, labels.to(torch.int64))
+    labels = kind.check_labels(name, labels)
+    if len(labels) != count(data.inputs):
+        raise BadInput(
+            f"{name} inputs and labels must have the same length, at least 1 "
+            f"(got {count(data.inputs)} and {len(labels)}); give one label for each input"
+        )
+    return replace(data, labels=labels)
+
+
+def some(inputs: Any, index: np.ndarray) -> Any:
+    """The inputs of these examples, as they are evaluated."""
+    places = torch.from_numpy(index)
+    return each(lambda t: t[places], inputs) if in_memory(inputs) else inputs.batch(index, None)
+
+
+def chosen(
+    task: Task, recipe: Recipe, model: nn.Module, given: list[Data], kind: Kind | None, seen: Seen
+) -> tuple[Objective, list[Data]]:
+    """The task's loss and kind, from what the model returns for some examples; and the data with its labels.
+
+    BadInput says what does not fit.
+    """
+    train, test = given
+    if train.inside != test.inside:
+        raise BadInput("train and test must have one form (got labels beside one only); give both alike")
+    own, criterion, said = task.loss, None, kind
+    inside = train.inside and (own is not None or takes_labels(model.forward))
+    if train.inside and not inside and isinstance(train.inputs, dict):
+        given = [replace(d, inputs={k: v for k, v in d.inputs.items() if k != LABELS}, inside=False) for d in given]
+        train, test = given
+    if train.labels is None and own is None and not inside:
+        raise BadInput(
+            f"train must be a pair (inputs, labels) (got {type(task.train).__name__}); give labels, or "
+            "loss=lambda model, batch: (loss, outputs)"
+        )
+    first = np.arange(min(recipe.batch_size, count(train.inputs)))
+    inputs = typed(some(train.inputs, first), getattr(torch, recipe.precision))
+    labels = torch.zeros(len(first)) if train.labels is None else train.labels[: len(first)]
+    trial = Objective(kind or ANY, None, own, inside)
+    with torch.no_grad(), globals_drawn() as drawn:
+        outputs = answered(trial.outputs, model.eval(), inputs, labels)
+    seen.random_answers = drawn()
+    if kind is None:
+        kind = None if train.labels is None else fitting(train.labels, outputs)
+        kind = kind or (ANY if own is not None or (inside and train.labels is None) else CLASSIFICATION)
+    if said is None or train.labels is None:
+        train, test = (with_labels(name, d, kind, task) for name, d in (("train", train), ("test", test)))
+    kind.check_outputs(outputs, len(first), {"train": train.labels, "test": test.labels})
+    return Objective(kind, criterion, own, inside), [train, test]
+
+
+def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Tensor) -> Any:
+    """What ask(model, inputs, labels) returns, of an objective; BadInput if the model or the user's loss fails."""
+
+    def call(*x: Any, **named: Any) -> Any:
+        try:
+            return model(*x, **named)
+        except Exception as error:
+            said = shapes(inputs)
+            raise BadInput(
+                f"the model fails on inputs of shape {said[0] if len(said) == 1 else said}: {first_line(error)}; mend "
+                "the model or the data"
+            ) from error
+
+    return ask(call, copied(inputs), labels)
