@@ -89,6 +89,11 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
                 "a mini-batch is one example, its sums are exact in any order, or the learning rate is 0",
             ),
             Source(
+                "selection",
+                "the validation examples that choose the epoch a run ends with: a bootstrap sample of them",
+                "every sample of the validation examples chooses the same epoch",
+            ),
+            Source(
                 "kernels",
                 "CUDA's nondeterministic kernels in place of the deterministic ones",
                 "no operation of this training has a nondeterministic kernel",

@@ -51,6 +51,7 @@ class Binary(Classification):
     """
 
     name = "binary"
+    losses = ("bce",)
 
     def check_labels(self, name: str, labels: Tensor) -> Tensor:
         if labels.dim() != 1 and tuple(labels.shape[1:]) != (1,):
@@ -71,6 +72,9 @@ class Binary(Classification):
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return binary_loss(outputs.reshape(labels.shape), labels)
 
+    def paired(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return outputs, labels.reshape(outputs.shape).to(outputs.dtype)
+
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return ((outputs.reshape(labels.shape) > 0) == labels).sum()
 
@@ -90,6 +94,7 @@ class Several(Kind):
     scores = several.SCORES
     own_figures = several.FIGURES
     curve = "accuracy"
+    losses = ("bce",)
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> SeveralAnswers:
         return SeveralAnswers(arrays["outputs"], labels)
@@ -118,6 +123,9 @@ class Several(Kind):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return binary_loss(outputs, labels)
+
+    def paired(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return outputs, labels.to(outputs.dtype)
 
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
         known = labels != IGNORED

@@ -54,6 +54,7 @@ class Classification(Kind):
     own_figures = classification.FIGURES
     by_example = True
     curve = "accuracy"
+    losses = ("cross_entropy",)
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Answers:
         return Answers(arrays["outputs"], labels)
@@ -96,6 +97,8 @@ class Classification(Kind):
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         import torch.nn.functional as F
 
+        if labels.is_floating_point():
+            labels = labels.to(outputs.dtype)
         return F.cross_entropy(outputs, labels)  # which leaves out what is IGNORED
 
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class Dense(Kind):
     answers = MappingProxyType({"logprob": 1, "prediction": 1, "sample.logits": 2})
     sampled = ("sample.logits",)
     curve = "accuracy"
+    losses = ("cross_entropy",)
     classes_last = False
 
     def check_labels(self, name: str, labels: Tensor) -> Tensor:
@@ -68,6 +69,9 @@ class Dense(Kind):
         import torch.nn.functional as F
 
         return F.cross_entropy(self._last(outputs).flatten(0, -2), labels.flatten())
+
+    def paired(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return outputs.movedim(-1, 1) if self.classes_last else outputs, labels
 
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
         known = (labels != IGNORED).flatten(1)

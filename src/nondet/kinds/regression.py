@@ -24,6 +24,7 @@ class Regression(Kind):
     what = "regression"
     scores = regression.SCORES
     own_figures = regression.FIGURES
+    losses = ("mse", "l1", "smooth_l1", "huber")
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Predicted:
         return Predicted(arrays["outputs"], labels)
@@ -58,6 +59,9 @@ class Regression(Kind):
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return (outputs - labels.reshape(outputs.shape).to(outputs.dtype)).square().mean()
 
+    def paired(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return outputs, labels.reshape(outputs.shape).to(outputs.dtype)
+
     def left(self, outputs: Tensor, labels: Tensor, place: tuple[int, int]) -> dict[str, Tensor]:
         return {"outputs": outputs.reshape(*outputs.shape[:2], -1)}
 
@@ -74,6 +78,7 @@ class Any(Regression):
     by_run = ("losses",)
     scores = regression.ANY_SCORES
     own_figures = regression.ANY_FIGURES
+    losses = ()
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> AnyAnswers:
         return AnyAnswers(arrays["outputs"], arrays["losses"][:, 0])

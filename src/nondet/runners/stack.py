@@ -18,6 +18,7 @@ from nondet.study.design import Condition, Crossed
 from nondet.study.spec import Outcome
 from nondet.training import memory
 from nondet.training.problem import Problem, first_line
+from nondet.training.recipes import is_plateau
 from nondet.training.train import train_stack
 from nondet.training.trial import check_bit, fitting_width
 from nondet.training.width import fastest
@@ -41,6 +42,8 @@ class StackRunner(Runner):
             f"the model counts in {problem.state}, a number that none holds; make it a buffer: "
             "self.register_buffer(...)"
             if problem.state
+            else "ReduceLROnPlateau remembers losses that no trunk holds; choose another schedule"
+            if is_plateau(problem.recipe)
             else ""
         )
 

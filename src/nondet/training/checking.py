@@ -19,6 +19,9 @@ from nondet.tasks.task import Recipe, Task
 from nondet.training.batches import copied, count, each, in_memory, leaves, shapes, typed
 from nondet.training.objective import Objective
 from nondet.training.problem import Seen, first_line
+from nondet.training.recipes import criterion_of, expects
+
+PARTS = ("train", "test", "val")
 
 
 def checked_inputs(name: str, given: Any, task: Task, recipe: Recipe) -> Data:
@@ -88,14 +91,16 @@ def chosen(
 
     BadInput says what does not fit.
     """
-    train, test = given
-    if train.inside != test.inside:
-        raise BadInput("train and test must have one form (got labels beside one only); give both alike")
-    own, criterion, said = task.loss, None, kind
+    train = given[0]
+    if len({data.inside for data in given}) > 1:
+        raise BadInput("train, test and val must have one form (got labels beside one only); give all alike")
+    own, said = task.loss, kind
+    if isinstance(own, str | nn.Module) or getattr(own, "__module__", "") == "torch.nn.functional":
+        recipe, own = replace(recipe, loss=own), None  # a loss of outputs and labels, as the recipe has them
     inside = train.inside and (own is not None or takes_labels(model.forward))
     if train.inside and not inside and isinstance(train.inputs, dict):
         given = [replace(d, inputs={k: v for k, v in d.inputs.items() if k != LABELS}, inside=False) for d in given]
-        train, test = given
+        train = given[0]
     if train.labels is None and own is None and not inside:
         raise BadInput(
             f"train must be a pair (inputs, labels) (got {type(task.train).__name__}); give labels, or "
@@ -109,12 +114,12 @@ def chosen(
         outputs = answered(trial.outputs, model.eval(), inputs, labels)
     seen.random_answers = drawn()
     if kind is None:
-        kind = None if train.labels is None else fitting(train.labels, outputs)
+        kind = None if train.labels is None else fitting(train.labels, outputs, expects(recipe.loss))
         kind = kind or (ANY if own is not None or (inside and train.labels is None) else CLASSIFICATION)
     if said is None or train.labels is None:
-        train, test = (with_labels(name, d, kind, task) for name, d in (("train", train), ("test", test)))
-    kind.check_outputs(outputs, len(first), {"train": train.labels, "test": test.labels})
-    return Objective(kind, criterion, own, inside), [train, test]
+        given = [with_labels(name, data, kind, task) for name, data in zip(PARTS, given, strict=False)]
+    kind.check_outputs(outputs, len(first), {name: d.labels for name, d in zip(PARTS, given, strict=False)})
+    return Objective(kind, None if own else criterion_of(recipe, kind), own, inside), given
 
 
 def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Tensor) -> Any:

@@ -69,13 +69,13 @@ def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
     draws = [np.stack(d) for d in zip(*(plan.draws for plan in plans), strict=True)]  # (R, n, k) each
     masks = [stream("dropout", run.get("dropout", FIXED_SEED), stack.epoch) for run in seeds]
     n, batch = len(problem.train[1]), problem.recipe.batch_size
-    total = {name: torch.zeros(len(seeds), dtype=torch.float64, device=problem.device) for name in stack.curves}
+    total = {name: torch.zeros(len(seeds), dtype=torch.float64, device=problem.device) for name in _sums(problem)}
     stack.skeleton.train()
     batches = mini_batches(problem, examples, draws)
     for step, (start, (inputs, labels)) in enumerate(zip(range(0, n, batch), batches, strict=True)):
         within = places[:, start : start + batch]
         uniforms = draw_uniforms(masks, problem.dropout[within.shape[1]], within, problem.device)
-        set_rate(stack, problem.recipe, stack.epoch + step / -(-n // batch))
+        set_rate(stack, problem, step, -(-n // batch))
         losses, correct = train_step(problem.objective, stack, inputs, labels, uniforms)
         averages.after_step(problem.recipe, stack)
         total["loss"] += losses.detach() * within.shape[1]
@@ -87,6 +87,10 @@ def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
         stack.curves[name][:, stack.epoch] = (100 * total[name] / n).cpu()
     stack.epoch += 1
     stack.failed[(stack.failed == 0) & ~loss.isfinite()] = stack.epoch
+
+
+def _sums(problem: Problem) -> list[str]:
+    return ["loss", *filter(None, [problem.kind.curve])]
 
 
 def mini_batches(problem: Problem, examples: np.ndarray, draws: Sequence[np.ndarray]) -> Iterator[tuple[Any, Tensor]]:

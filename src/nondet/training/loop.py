@@ -6,7 +6,7 @@ Nothing of the stack is used here but its random numbers: the same mini-batches,
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,16 +146,24 @@ def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, 
         gradients: list[dict[str, Tensor | None]] = []
         state: Any = None
         model.train()
-        for batch in taken:
-            optimizer.zero_grad()
+        for number, batch in enumerate(taken):
+            last = (number + 1) % recipe.accumulate == 0 or number + 1 == len(taken)
+            if number % recipe.accumulate == 0:
+                optimizer.zero_grad()
             with given_dropout(batch.uniforms, problem.again):
                 with mixed(recipe, problem.device):
                     loss, state = _loss(problem, model, inputs_of.typed(batch.inputs, dtype), batch.labels, state)
-                backward(loss * scale if scale != 1 else loss, problem.again)
-            for p in model.parameters() if scale != 1 else ():
+                part = loss / recipe.accumulate if recipe.accumulate > 1 else loss
+                backward(part * scale if scale != 1 else part, problem.again)
+            for p in model.parameters() if scale != 1 and last else ():
                 p.grad = None if p.grad is None else p.grad / scale
+            if recipe.grad_clip and last:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
             found = {name: None if p.grad is None else p.grad.detach().clone() for name, p in model.named_parameters()}
-            _step(recipe, optimizer)
+            if last and problem.closure:
+                _step(recipe, optimizer, _again(problem, recipe, model, optimizer, batch, dtype))
+            elif last:
+                _step(recipe, optimizer)
             losses.append(loss.detach())
             gradients.append({name: None if g is None else g.to_dense() for name, g in found.items()})
         with torch.no_grad(), mixed(recipe, problem.device):
@@ -167,9 +175,31 @@ def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, 
     return Trace(torch.stack(losses), tuple(gradients), outputs)
 
 
-def _step(recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
+def _again(
+    problem: Problem,
+    recipe: Recipe,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    dtype: torch.dtype,
+) -> Callable[[], Tensor]:
+    """What evaluates the loss of a mini-batch again, as an optimizer such as LBFGS asks for."""
+
+    def evaluated() -> Tensor:
+        optimizer.zero_grad()
+        with torch.enable_grad(), given_dropout(batch.uniforms, problem.again):
+            loss, _ = _loss(problem, model, inputs_of.typed(batch.inputs, dtype), batch.labels, None)
+            backward(loss, problem.again)
+        if recipe.grad_clip:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+        return loss
+
+    return evaluated
+
+
+def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, evaluated: Callable[[], Tensor] | None = None) -> None:
     try:
-        optimizer.step()
+        optimizer.step() if evaluated is None else optimizer.step(evaluated)
     except OSError:  # a full disk is nothing that another optimizer would mend
         raise
     except Exception as error:

@@ -82,7 +82,7 @@ class Objective:
             ) from error
         if not isinstance(found, tuple | list) or len(found) != 2 or not isinstance(found[0], Tensor):
             raise BadInput(
-                f"the task's loss must return (loss, outputs) (got {type(found).__name__}); return the batch's mean loss "
+                f"the task's loss must return (loss, outputs) (got {type(found).__name__}); return the mean loss "
                 "and the outputs that are measured"
             )
         loss: Tensor = found[0]

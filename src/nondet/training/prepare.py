@@ -17,18 +17,19 @@ from nondet.io.files import sha256_of_json
 from nondet.kinds import LANGUAGE, Kind, named
 from nondet.sources import FIXED_SEED, SOURCES
 from nondet.tasks.augment import source_of
-from nondet.tasks.task import Recipe, Task
+from nondet.tasks.task import SHORT, Recipe, Task, optimizer_class
 from nondet.training import loop, sequences
 from nondet.training import track as tracking
 from nondet.training.batches import each, in_memory, leaves, typed
-from nondet.training.checking import answered, checked_inputs, chosen, some, with_labels
-from nondet.training.described import described, without_addresses
+from nondet.training.checking import PARTS, answered, checked_inputs, chosen, some, with_labels
+from nondet.training.described import described, own_code, without_addresses
 from nondet.training.dropout import SEED
 from nondet.training.kernels import door
 from nondet.training.loop import Batch, Trace
 from nondet.training.objective import Objective
 from nondet.training.perturb import has_bit
 from nondet.training.problem import DRAWS, Problem, Seen, Track, build_model, first_line, tried
+from nondet.training.recipes import is_plateau, needs_closure, settings_of
 from nondet.training.schedule import lr_factor, schedule_hash
 
 if TYPE_CHECKING:
@@ -55,33 +56,48 @@ def prepare(
     if (track or recipe.cycles > 1) and recipe.bptt:
         raise BadInput("<<track>> and cycles are for classifiers, and this task is a language model; leave them out")
     _try_schedule(recipe)
+    if recipe.bptt and (task.loss or recipe.loss or recipe.label_smoothing or recipe.class_weights):
+        raise BadInput(
+            "a text that is read in windows is trained by the cross-entropy (got a recipe with bptt and a loss); leave "
+            "one out, or give sequences (n, tokens) and no bptt"
+        )
     kind = named(task.kind, bool(recipe.bptt)) if task.kind or recipe.bptt else None
     if kind is not None and (kind.feed == "sequence") != bool(recipe.bptt):
         raise BadInput(f"the recipe's bptt is for texts, and only for them (got kind {kind.name}); change one of them")
     given = [checked_inputs(name, data, task, recipe) for name, data in (("train", task.train), ("test", task.test))]
     if not in_memory(given[0].inputs) and task.augment:
         raise BadInput("streamed inputs draw their own augmentations; leave the task's augment empty")
+    val = None if task.val is None else checked_inputs("val", task.val, task, recipe)
+    selects = recipe.select == "best" or recipe.patience > 0
+    if selects and (val is None or recipe.bptt):
+        raise BadInput(
+            "select and patience need validation examples, which choose the epoch (got none"
+            f"{' for a text' if recipe.bptt else ''}); give the task val=(inputs, labels), or leave them out"
+        )
+    given += [val] if val is not None and (selects or is_plateau(recipe)) else []
     if kind is not None:  # before a model is built, so that the data's fault is said first
-        given = [with_labels(name, data, kind, task) for name, data in zip(("train", "test"), given, strict=True)]
+        given = [with_labels(name, data, kind, task) for name, data in zip(PARTS, given, strict=False)]
     model, seen = build_model(task, recipe, FIXED_SEED), Seen()
     if recipe.bptt:
         objective = Objective(LANGUAGE if kind is None else kind)
     else:
         objective, given = chosen(task, recipe, model, given, kind, seen)
     kind = objective.kind
-    train, test = ((data.inputs, data.labels) for data in given)
+    train, test, *chooses = ((data.inputs, data.labels) for data in given)
     if recipe.bptt:
         dropout = _try_text(model, train, test, recipe, seen)
     else:
         dropout = _try_batches(model, train, recipe, seen, objective)
     if recipe.cycles > 1 and "outputs" not in kind.answers:
         raise BadInput(f"cycles are for kinds that keep their outputs (got kind {kind.name}); leave them out")
+    closure = needs_closure(recipe)
     drawn = list(dict.fromkeys(source_of(augmentation).name for augmentation in task.augment))
     has = {
         "shuffle": not recipe.bptt,
         "augment": "augment" in drawn or not in_memory(train[0]),
         "dropout": any(dropout.values()),
         "bit": has_bit(dict(model.named_parameters()), recipe.bit),
+        "selection": selects,
         "order": not seen.seeded,  # the numbers of such a model do not move with the examples
         "kernels": device.type == "cuda",
         "other": False,
@@ -95,13 +111,16 @@ def prepare(
         test=_on(device, test),
         dropout=dropout,
         sources=_with_own([name for name in SOURCES if has.get(name, True)], drawn),
-        identity=_identity(task, recipe, model, _data_hash(train, test), looked, kind),
+        identity=_identity(task, recipe, model, _data_hash(train, test, *chooses), looked, kind),
         kind=kind,
         objective=objective,
+        closure=closure,
+        val=_on(device, chooses[0]) if chooses else None,
+        settings=settings_of(recipe, _steps(recipe, train)),
         track=looked,
         tf32=tf32,
         door=None if seen.compiled or seen.again or seen.seeded else door(device, recipe, tf32),
-        **asdict(seen),
+        **asdict(_alone(recipe, seen, closure)),
     )
     return _with_trial(problem)
 
@@ -180,6 +199,29 @@ def _try_batches(
     return {size: [SEED] if seen.seeded else shapes for size, shapes in dropout.items()}
 
 
+def _alone(recipe: Recipe, seen: Seen, closure: bool) -> Seen:
+    """What was seen of the model, with what its recipe says against a stack."""
+    if is_plateau(recipe):
+        seen.alone = seen.alone or "ReduceLROnPlateau gives each run a rate of its own"
+    if closure:
+        name = optimizer_class(recipe.optimizer).__name__
+        seen.alone = seen.alone or f"{name} evaluates the loss of a model several times in a step"
+        if recipe.accumulate > 1 or recipe.amp or recipe.precision in SHORT:
+            raise BadInput(
+                f"{name} evaluates the loss again in its step, which goes with float32 or float64 and accumulate=1 "
+                f"(got precision {recipe.precision}, amp {recipe.amp or 'none'} and accumulate {recipe.accumulate}); "
+                "choose those, or another optimizer"
+            )
+    return seen
+
+
+def _steps(recipe: Recipe, train: tuple[Any, Tensor]) -> int:
+    """The mini-batches of an epoch."""
+    if recipe.bptt:
+        return -(-(len(train[1]) // recipe.batch_size) // recipe.bptt)
+    return -(-len(train[1]) // recipe.batch_size)
+
+
 def _try_schedule(recipe: Recipe) -> None:
     for epoch in (0.0, recipe.epochs / 2, recipe.epochs - 0.5):
         try:
@@ -205,6 +247,8 @@ def _identity(
         **({"kind": kind.name} if kind is not named("", bool(recipe.bptt)) else {}),
         **({"track": track.as_dict()} if track else {}),
         **({"schedule": schedule_hash(recipe)} if callable(recipe.schedule) else {}),
+        **({"loss": own_code(own)} if (own := task.loss or recipe.loss) and not isinstance(own, str) else {}),
+        **({"ignore": task.ignore} if task.ignore is not None else {}),
     }
     try:
         return json.loads(json.dumps(identity, allow_nan=False))

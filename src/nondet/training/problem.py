@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +54,12 @@ class Problem:
     seeded: whether the model draws from the global generators in its forward pass, which a number of the dropout source
         then seeds for each step. random_answers: whether it also does so in evaluation: then from a fixed seed.
     compiled: whether the model is compiled by torch. state: the attribute in which it keeps count by itself, if any.
+    closure: whether the optimizer's step evaluates the loss again, as that of LBFGS.
     repeats: whether one model trained twice takes the same steps; else nothing can be held against it.
     reached: of each parameter the elements that had a gradient in the trial steps.
     door: which operations take stacked kernels; None where all take torch's own.
+    val: the examples that choose a run's epoch, as `test`; None where none does.
+    settings: what a scheduler of torch sets at each step of the training; empty without one.
     """
 
     task: Task
@@ -77,9 +80,17 @@ class Problem:
     state: str = ""
     seeded: bool = False
     random_answers: bool = False
+    closure: bool = False
     repeats: bool = True
     reached: Mapping[str, Tensor] | None = None
     door: Door | None = None
+    settings: Sequence[Mapping[str, Any]] = ()
+    val: tuple[Any, Tensor] | None = None
+
+    @property
+    def curves(self) -> list[str]:
+        """The names of the curves of training."""
+        return [*filter(None, ("loss", self.kind.curve)), *(["val_loss"] if self.val is not None else [])]
 
     @property
     def width_free(self) -> bool:
@@ -89,7 +100,14 @@ class Problem:
     @property
     def plain(self) -> bool:
         """Whether an epoch's steps can be prepared on the device: examples that are one tensor there."""
-        return isinstance(self.train[0], Tensor) and not self.recipe.bptt and not self.seeded
+        simple = (
+            self.val is None
+            and not self.recipe.bptt
+            and not self.seeded
+            and self.recipe.accumulate == 1
+            and not self.settings
+        )
+        return isinstance(self.train[0], Tensor) and simple
 
     @property
     def augment(self) -> tuple[Augmentation | Streamed, ...]:

@@ -57,7 +57,7 @@ def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
     for step, part in enumerate(parts):
         x, y = inputs[:, part][places], labels[:, part][places]  # (R, B, T)
         uniforms = draw_uniforms(masks, problem.dropout[x.shape[2]], orders, problem.device)
-        set_rate(stack, recipe, stack.epoch + step / len(parts))
+        set_rate(stack, problem, step, len(parts))
         losses, correct, state = train_window(stack, x, y, state, uniforms)
         averages.after_step(recipe, stack)
         total["loss"] += losses.detach() * (x.shape[2] / inputs.shape[1])

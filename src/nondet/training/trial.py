@@ -210,7 +210,9 @@ def _stack_traces(
     losses: list[Tensor] = []
     gradients: list[dict[str, Tensor | None]] = []
     state: Any = None
-    for step in zip(*batches, strict=True):
+    every = problem.recipe.accumulate
+    for number, step in enumerate(zip(*batches, strict=True)):
+        stack.turn = (number % every == 0, (number + 1) % every == 0 or number + 1 == len(batches[0]))
         loss, left, state = stack_step(problem, stack, step, state)
         apart = _slot_apart({"loss": loss, **left}) if apart is None else apart
         losses.append(loss.detach())
