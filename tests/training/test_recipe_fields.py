@@ -17,6 +17,7 @@ from nondet.training.examples import epoch_plan
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem
 from nondet.training.train import train_stack
+from nondet.training.trial import fitting_width
 
 RNG = np.random.default_rng(5)
 X = torch.from_numpy(RNG.standard_normal((80, 6)))
@@ -166,6 +167,7 @@ def test_an_optimizer_that_evaluates_again() -> None:
     """LBFGS trains one run at a time, as with a closure of the user's own."""
     problem = prepared(optimizer="LBFGS", options={"max_iter": 3}, lr=0.2)
     assert "LBFGS" in problem.alone
+    assert fitting_width(problem, 3)[0] == 1
     run = runs_of(problem)[1]
     with seeded_globals(stream("init", run["init"])):
         net = model().double()
@@ -220,7 +222,52 @@ def test_the_selection_source_draws_the_validation_examples() -> None:
 
 def test_a_field_that_does_not_exist() -> None:
     """The sentence lists those that do, and the nearest."""
-    with pytest.raises(nd.BadInput, match=r"no field 'grad_clp' .*did you mean grad_clip.*accumulate"):
+    with pytest.raises(nd.BadInput, match=r"no field 'grad_clp' .*did you mean grad_clip.*it has epochs.*accumulate"):
         nd.Recipe(epochs=1, batch_size=1, lr=0.1, grad_clp=1.0)  # type: ignore[call-arg]
     with pytest.raises(nd.BadInput, match=r"no field 'validation'.*val"):
         nd.Task(model=model, train=(X, Y), test=(X, Y), recipe=prepared().recipe, validation=(X, Y))  # type: ignore[call-arg]
+
+
+class Sam(torch.optim.Optimizer):
+    """Sharpness-aware minimisation, as its public code has it: from gradients that are there, then with a closure."""
+
+    def __init__(self, params: Any, lr: float = 0.1, rho: float = 0.05) -> None:
+        super().__init__(params, {"lr": lr, "rho": rho})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        if closure is None:
+            raise RuntimeError("SAM requires a closure")
+        ps = [p for group in self.param_groups for p in group["params"]]
+        norm = torch.stack([p.grad.norm() for p in ps]).norm()
+        moves = [p.grad * (self.param_groups[0]["rho"] / norm) for p in ps]
+        for p, move in zip(ps, moves, strict=True):
+            p.add_(move)
+        closure()
+        for p, move in zip(ps, moves, strict=True):
+            p.sub_(move)
+            p.sub_(self.param_groups[0]["lr"] * p.grad)
+
+
+def test_an_optimizer_that_wants_gradients_and_a_closure() -> None:
+    """SAM trains one run at a time, as its own loop does."""
+    problem = prepared(optimizer=Sam)
+    assert "Sam" in problem.alone
+    assert fitting_width(problem, 3)[0] == 1
+    run = runs_of(problem)[1]
+    with seeded_globals(stream("init", run["init"])):
+        net = model().double()
+    optimizer = Sam(net.parameters(), lr=0.05)
+    for epoch in range(3):
+        for part in torch.from_numpy(epoch_plan(problem, run, epoch).examples).split(16):
+
+            def loss(part: Tensor = part) -> Tensor:
+                with torch.enable_grad():
+                    optimizer.zero_grad()
+                    value = F.cross_entropy(net(X[part]), Y[part])
+                    value.backward()
+                return value
+
+            loss()
+            optimizer.step(loss)
+    assert apart(problem, net, [run], 0) < 1e-9

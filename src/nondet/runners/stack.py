@@ -21,7 +21,7 @@ from nondet.training.problem import Problem, first_line
 from nondet.training.recipes import is_plateau
 from nondet.training.train import train_stack
 from nondet.training.trial import check_bit, fitting_width
-from nondet.training.width import fastest
+from nondet.training.width import cost_alone, fastest
 
 
 class StackRunner(Runner):
@@ -53,7 +53,10 @@ class StackRunner(Runner):
 
     def width(self, asked: int | None) -> tuple[int, str]:
         width, why = fitting_width(self.problem, asked or self.problem.task.stack, self.say)
-        return width, f"The runs are trained one at a time, because they do not stack: {why}." if why else ""
+        if not why:
+            return width, ""
+        said = f"The runs are trained one at a time, because they do not stack: {why}. {cost_alone(self.problem)}"
+        return width, said.rstrip()
 
     def fastest(self, most: int) -> tuple[int, str]:
         width, why = self.width(None)

@@ -36,10 +36,10 @@ def _fields_listed(made: Made) -> Made:
         for name in named:
             if name not in there and name != "code":
                 near = get_close_matches(name, there, 1)
-                meant = f"did you mean {near[0]}? " if near else ""
+                meant = f"; did you mean {near[0]}?" if near else ";"
                 raise BadInput(
-                    f"a nondet.{made.__name__} has no field {name!r} (got {name}={named[name]!r}); {meant}"
-                    f"It has {', '.join(there)}"
+                    f"a nondet.{made.__name__} has no field {name!r} (got {name}={named[name]!r}){meant} "
+                    f"it has {', '.join(there)}"
                 )
         own(self, *values, **named)
 
@@ -284,13 +284,14 @@ class Task:
     model: a function without arguments that returns a new `nn.Module`; it may draw from torch's, numpy's and
         Python's global generators, which are seeded for it by the `init` source.
     train, test: (inputs, labels): inputs (n, ...) of any shape the model takes in batches, or a dictionary or tuple
-        of such, which the model is given as model(**inputs) or model(*inputs); labels (n, ...) as its kind has them. Also
-        one dictionary with "labels" in it, a map-style `Dataset`, a `DataLoader`, or other batches. Of a language model
-        (`bptt` of the recipe), both are word numbers (n,), the labels one word ahead. Inputs may also be read while
-        training: see `nondet.data.streamed.Streamed`.
+        of such, which the model is given as model(**inputs) or model(*inputs); labels (n, ...) as its kind has them.
+        Also one dictionary with "labels" in it, a map-style `Dataset`, a `DataLoader`, or other batches. Of a language
+        model (`bptt` of the recipe), both are word numbers (n,), the labels one word ahead. Inputs may also be read
+        while training: see `nondet.data.streamed.Streamed`.
     recipe: how it is trained.
     name: what tables call it; the file's name if left out.
-    augment: the augmentations of the training inputs, in order, such as `(nondet.Crop(4), nondet.Flip())`.
+    augment: the augmentations of the training inputs, in order, such as `(nondet.Crop(4), nondet.Flip())`; also
+        transforms of one example, such as those of `torchvision.transforms.v2`, and its MixUp and CutMix.
     stack: how many runs train together, if `--stack` does not say.
     kind: what the model's outputs are: a kind, or the name of one; a classifier, or a language model with `bptt`, if
         left out by what its labels and outputs are.
@@ -324,11 +325,22 @@ class Task:
             )
         if not _is(self.recipe, Recipe):
             raise BadInput(f"recipe must be a nondet.Recipe (got {type(self.recipe).__name__})")
-        if not _is(self.augment, tuple) or not all(hasattr(a, "draw") and hasattr(a, "apply") for a in self.augment):
+        if not _is(self.augment, tuple) or not all(_changes(a) for a in self.augment):
             raise BadInput(
                 f"augment must be a tuple of augmentations, such as (nondet.Crop(1),) (got {self.augment!r})"
             )
+        if not all(hasattr(a, "draw") for a in self.augment):
+            from nondet.tasks.transforms import adapted
+
+            object.__setattr__(self, "augment", tuple(adapted(a) for a in self.augment))
         _at_least("stack", self.stack, 1)
+
+
+def _changes(augmentation: Any) -> bool:
+    """Whether this is an augmentation, or a transform such as those of torchvision."""
+    return (hasattr(augmentation, "draw") and hasattr(augmentation, "apply")) or (
+        callable(augmentation) and not isinstance(augmentation, type)
+    )
 
 
 def _settled(value: Any) -> Any:

@@ -104,7 +104,26 @@ def mini_batches(problem: Problem, examples: np.ndarray, draws: Sequence[np.ndar
         if not in_memory(streamed) and step + 1 < len(parts):
             streamed.prefetch(parts[step + 1].reshape(-1), rows[step + 1][0])
         labels = labelled(problem, part.reshape(-1), row)
+        if problem.mixes:
+            yield mixed_batch(problem, inputs, labels, row, part.shape)
+            continue
         yield tuple(inputs_of.each(lambda t, part=part: t.unflatten(0, part.shape), x) for x in (inputs, labels))  # type: ignore[misc]
+
+
+def mixed_batch(
+    problem: Problem, inputs: Tensor, labels: Tensor, draws: Sequence[np.ndarray], shape: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    """Inputs and labels (R B, ...) as (R, B, ...), after those augmentations that mix a run's mini-batch.
+
+    draws: of each augmentation, (R B, k). shape: (R, B).
+    """
+    runs = list(zip(inputs.unflatten(0, shape), labels.unflatten(0, shape), strict=True))
+    for augmentation, drawn in zip(problem.task.augment, draws, strict=True):
+        mix: Any = getattr(augmentation, "mix", None)
+        if mix is not None:
+            rows = drawn.reshape(*shape, -1)
+            runs = [mix(x, y, row) for (x, y), row in zip(runs, rows, strict=True)]
+    return torch.stack([x for x, _ in runs]), torch.stack([y for _, y in runs])
 
 
 def trial_batches(problem: Problem, run: Seeds, steps: int, limit: int | None) -> list[tuple[Any, Tensor, np.ndarray]]:
@@ -117,8 +136,11 @@ def trial_batches(problem: Problem, run: Seeds, steps: int, limit: int | None) -
     found: list[tuple[Any, Tensor, np.ndarray]] = []
     for start in [*(starts * steps)[: steps - 1], starts[-1]]:
         index = plan.examples[start : start + batch][:limit]
-        inputs = augmented(problem, index, [draw[index] for draw in plan.draws])
-        found.append((inputs, labelled(problem, index, [draw[index] for draw in plan.draws]), np.arange(len(index))))
+        rows = [draw[index] for draw in plan.draws]
+        inputs, labels = augmented(problem, index, rows), labelled(problem, index, rows)
+        if problem.mixes:
+            inputs, labels = (x[0] for x in mixed_batch(problem, inputs, labels, rows, (1, len(index))))
+        found.append((inputs, labels, np.arange(len(index))))
     return found
 
 

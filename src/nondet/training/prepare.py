@@ -98,7 +98,8 @@ def prepare(
         "dropout": any(dropout.values()),
         "bit": has_bit(dict(model.named_parameters()), recipe.bit),
         "selection": selects,
-        "order": not seen.seeded,  # the numbers of such a model do not move with the examples
+        # where these stand in a mini-batch decides what they are mixed with, and what is drawn for them
+        "order": not seen.seeded and not any(hasattr(a, "mix") for a in task.augment),
         "kernels": device.type == "cuda",
         "other": False,
     }

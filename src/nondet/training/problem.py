@@ -88,6 +88,11 @@ class Problem:
     val: tuple[Any, Tensor] | None = None
 
     @property
+    def mixes(self) -> bool:
+        """Whether an augmentation mixes the examples of a mini-batch."""
+        return any(hasattr(augmentation, "mix") for augmentation in self.task.augment)
+
+    @property
     def curves(self) -> list[str]:
         """The names of the curves of training."""
         return [*filter(None, ("loss", self.kind.curve)), *(["val_loss"] if self.val is not None else [])]
@@ -98,14 +103,20 @@ class Problem:
         return self.door is not None and self.door.width_free
 
     @property
+    def steps(self) -> int:
+        """The mini-batches of an epoch."""
+        batch, n = self.recipe.batch_size, len(self.train[1])
+        return -(-(n // batch) // self.recipe.bptt) if self.recipe.bptt else -(-n // batch)
+
+    @property
     def plain(self) -> bool:
         """Whether an epoch's steps can be prepared on the device: examples that are one tensor there."""
         simple = (
-            self.val is None
+            not (self.mixes or self.closure or self.settings)
+            and self.val is None
             and not self.recipe.bptt
             and not self.seeded
             and self.recipe.accumulate == 1
-            and not self.settings
         )
         return isinstance(self.train[0], Tensor) and simple
 
