@@ -22,6 +22,7 @@ from nondet.training import examples as classify
 from nondet.training import sequences as text
 from nondet.training.dropout import SEED, backward, draw_uniforms, given_dropout, recorded_dropout
 from nondet.training.problem import Problem, build_model, first_line
+from nondet.training.recipes import evaluates_before
 from nondet.training.settings import kernels, loss_scale, mixed
 from nondet.training.snapshots import real
 from nondet.training.stack import Seeds, forget_compiled, make_optimizer
@@ -150,6 +151,11 @@ def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, 
             last = (number + 1) % recipe.accumulate == 0 or number + 1 == len(taken)
             if number % recipe.accumulate == 0:
                 optimizer.zero_grad()
+            if problem.closure:
+                loss, found = _step_again(problem, recipe, model, optimizer, batch, dtype)
+                losses.append(loss)
+                gradients.append(found)
+                continue
             with given_dropout(batch.uniforms, problem.again):
                 with mixed(recipe, problem.device):
                     loss, state = _loss(problem, model, inputs_of.typed(batch.inputs, dtype), batch.labels, state)
@@ -160,9 +166,7 @@ def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, 
             if recipe.grad_clip and last:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
             found = {name: None if p.grad is None else p.grad.detach().clone() for name, p in model.named_parameters()}
-            if last and problem.closure:
-                _step(recipe, optimizer, _again(problem, recipe, model, optimizer, batch, dtype))
-            elif last:
+            if last:
                 _step(recipe, optimizer)
             losses.append(loss.detach())
             gradients.append({name: None if g is None else g.to_dense() for name, g in found.items()})
@@ -175,15 +179,16 @@ def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, 
     return Trace(torch.stack(losses), tuple(gradients), outputs)
 
 
-def _again(
+def _step_again(
     problem: Problem,
     recipe: Recipe,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     dtype: torch.dtype,
-) -> Callable[[], Tensor]:
-    """What evaluates the loss of a mini-batch again, as an optimizer such as LBFGS asks for."""
+) -> tuple[Tensor, dict[str, Tensor | None]]:
+    """A step of an optimizer that evaluates the loss itself, such as LBFGS: the first loss, and its gradients."""
+    seen: list[tuple[Tensor, dict[str, Tensor | None]]] = []
 
     def evaluated() -> Tensor:
         optimizer.zero_grad()
@@ -192,9 +197,16 @@ def _again(
             backward(loss, problem.again)
         if recipe.grad_clip:
             torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+        named = model.named_parameters()
+        seen.append((loss.detach(), {n: None if p.grad is None else p.grad.detach().clone() for n, p in named}))
         return loss
 
-    return evaluated
+    if evaluates_before(optimizer):
+        evaluated()
+    _step(recipe, optimizer, evaluated)
+    if not seen:
+        evaluated()
+    return seen[0]
 
 
 def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, evaluated: Callable[[], Tensor] | None = None) -> None:

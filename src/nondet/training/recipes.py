@@ -197,6 +197,12 @@ def needs_closure(recipe: Recipe) -> bool:
     return False
 
 
+def evaluates_before(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step that takes a function wants gradients before it too: where the function may be left out (SAM)."""
+    taken = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return taken is None or taken.default is not inspect.Parameter.empty
+
+
 class Plateau:
     """`ReduceLROnPlateau` of one run, on an optimizer of one number: the factor of all rates after each epoch."""
 

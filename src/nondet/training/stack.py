@@ -27,7 +27,7 @@ from nondet.training import snapshots
 from nondet.training.dropout import backward, given_dropout
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
-from nondet.training.recipes import clip
+from nondet.training.recipes import clip, evaluates_before
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import loss_scale, mixed
 
@@ -52,6 +52,7 @@ class Stack:
     kept: what the outcome takes from epochs before the last, by its name there: (R, ...), on the CPU.
     door: which operations take stacked kernels; None where all take torch's own. recipe: for its mixed precision.
     closure: whether the optimizer's step evaluates the loss again, of a stack of one run.
+    first: the gradients of the last step's first evaluation, where there are several.
     factor: of all rates, where the schedule waits for a plateau.
     turn: whether the next mini-batch is the first of those whose gradients make one step, and whether it is the last.
     """
@@ -74,6 +75,7 @@ class Stack:
     door: Door | None = None
     recipe: Recipe | None = None
     closure: bool = False
+    first: dict[str, Tensor | None] = field(default_factory=dict[str, Any])
     turn: tuple[bool, bool] = (True, True)
     factor: float = 1.0
 
@@ -169,9 +171,15 @@ class Stack:
             with torch.enable_grad(), given_dropout([u[0] for u in uniforms], self.again):
                 found.append(self.map(function, *stacked))
                 self._gradients(found[-1][0])
+            if len(found) == 1:
+                self.first = self.gradients()
             return found[-1][0].sum()
 
+        if evaluates_before(self.optimizer):
+            evaluated()
         self.optimizer.step(evaluated)
+        if not found:  # a step that asks for nothing
+            evaluated()
         return found[0]
 
     def _gradients(self, losses: Tensor) -> None:

@@ -243,7 +243,7 @@ def stack_step(
     found: dict[str, Tensor | None] = {}
 
     def before_the_step(*_: Any) -> None:  # which may change them, and may call the step of the class that it extends
-        found.update({} if found else stack.gradients())
+        found.update({} if found or stack.closure else stack.gradients())
 
     hook = stack.optimizer.register_step_pre_hook(before_the_step)
     stack.skeleton.train()
@@ -257,7 +257,7 @@ def stack_step(
         loss, _ = classify.train_step(problem.objective, stack, _typed(problem, inputs), labels, uniforms)
     averages.after_step(problem.recipe, stack)
     hook.remove()
-    return loss, found or stack.gradients(), state
+    return loss, (stack.first if stack.closure else found) or stack.gradients(), state
 
 
 def _typed(problem: Problem, inputs: Any) -> Any:
