@@ -212,10 +212,10 @@ class Items:
         """Nothing is open."""
 
 
-def takes_labels(forward: Callable[..., Any]) -> bool:
-    """Whether a model's forward pass takes labels by name."""
+def takes(forward: Callable[..., Any], names: set[str]) -> bool:
+    """Whether a model's forward pass takes all of these by name."""
     try:
-        parameters = inspect.signature(forward).parameters.values()
+        parameters = inspect.signature(forward).parameters
     except (TypeError, ValueError):
         return False
-    return any(p.name == LABELS or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    return names <= parameters.keys() or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())

@@ -53,8 +53,11 @@ def in_memory(inputs: Any) -> bool:
     return isinstance(inputs, Tensor | dict | tuple)
 
 
-def called(call: Callable[..., Any], inputs: Any) -> Any:
-    """What a model returns for a mini-batch: call(tensor), call(**dictionary) or call(*tuple)."""
-    if isinstance(inputs, Mapping):
+def called(call: Callable[..., Any], inputs: Any, by_name: bool = True) -> Any:
+    """What a model returns for a mini-batch: call(tensor), call(*tuple), call(**dictionary).
+
+    by_name: whether it takes the tensors of a dictionary by their names, and not the dictionary as a whole.
+    """
+    if isinstance(inputs, Mapping) and by_name:
         return call(**inputs)
     return call(*inputs) if isinstance(inputs, tuple) else call(inputs)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nondet.data.given import LABELS, Data, read, takes_labels
+from nondet.data.given import LABELS, Data, read, takes
 from nondet.errors import BadInput
 from nondet.kinds import ANY, CLASSIFICATION, Kind, fitting
 from nondet.kinds.classification import IGNORED
@@ -97,7 +97,7 @@ def chosen(
     own, said = task.loss, kind
     if isinstance(own, str | nn.Module) or getattr(own, "__module__", "") == "torch.nn.functional":
         recipe, own = replace(recipe, loss=own), None  # a loss of outputs and labels, as the recipe has them
-    inside = train.inside and (own is not None or takes_labels(model.forward))
+    inside = train.inside and (own is not None or takes(model.forward, {LABELS}))
     if train.inside and not inside and isinstance(train.inputs, dict):
         given = [replace(d, inputs={k: v for k, v in d.inputs.items() if k != LABELS}, inside=False) for d in given]
         train = given[0]
@@ -109,7 +109,8 @@ def chosen(
     first = np.arange(min(recipe.batch_size, count(train.inputs)))
     inputs = typed(some(train.inputs, first), getattr(torch, recipe.precision))
     labels = torch.zeros(len(first)) if train.labels is None else train.labels[: len(first)]
-    trial = Objective(kind or ANY, None, own, inside)
+    names = set(inputs) if isinstance(inputs, dict) else set[str]()
+    trial = Objective(kind or ANY, None, own, inside, takes(model.forward, names))
     with torch.no_grad(), globals_drawn() as drawn:
         outputs = answered(trial.outputs, model.eval(), inputs, labels)
     seen.random_answers = drawn()
@@ -119,7 +120,7 @@ def chosen(
     if said is None or train.labels is None:
         given = [with_labels(name, data, kind, task) for name, data in zip(PARTS, given, strict=False)]
     kind.check_outputs(outputs, len(first), {name: d.labels for name, d in zip(PARTS, given, strict=False)})
-    return Objective(kind, None if own else criterion_of(recipe, kind), own, inside), given
+    return Objective(kind, None if own else criterion_of(recipe, kind), own, inside, trial.by_name), given
 
 
 def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Tensor) -> Any:

@@ -51,18 +51,20 @@ class Objective:
     kind: of its outputs. criterion: the mean loss of a mini-batch from outputs and labels; None for the kind's own.
     own: the user's `loss(model, batch) -> (loss, outputs)`, of which the batch is (inputs, labels), or inputs alone
         where the labels are inside. inside: whether they are, so that the model may return its loss itself.
+    by_name: whether the model takes the tensors of a dictionary by their names.
     """
 
     kind: Kind
     criterion: Callable[[Tensor, Tensor], Tensor] | None = None
     own: Callable[[Any, Any], Any] | None = None
     inside: bool = False
+    by_name: bool = True
 
     def __call__(self, call: Callable[..., Any], inputs: Any, labels: Tensor) -> tuple[Tensor, Any]:
         """The mean loss of a mini-batch, and the model's outputs for it (B, ...)."""
         if self.own is not None:
             return self._own(call, inputs if self.inside else (inputs, labels))
-        returned = called(call, inputs)
+        returned = called(call, inputs, self.by_name)
         outputs = logits_of(returned)
         own = getattr(returned, "loss", None) if self.inside else None
         if isinstance(own, Tensor):
@@ -94,4 +96,4 @@ class Objective:
 
     def outputs(self, call: Callable[..., Any], inputs: Any, labels: Tensor) -> Any:
         """The model's outputs for some examples (B, ...)."""
-        return self(call, inputs, labels)[1] if self.own is not None else logits_of(called(call, inputs))
+        return self(call, inputs, labels)[1] if self.own is not None else logits_of(called(call, inputs, self.by_name))
