@@ -67,7 +67,7 @@ def test_the_spread_of_normal_predictions_is_their_sd() -> None:
 
 
 def test_the_spreads_interval_covers() -> None:
-    """Runs that share a scale of their own: the 95 % interval over runs holds the true SD in about 95 of 100 studies."""
+    """Of runs with an offset of their own, the 95 % interval holds the true SD in about 95 of 100 studies."""
     rng = np.random.default_rng(8)
     figures = {figure.name: figure for figure in kind_called("regression").figures}
     within, tried = 0, 200
