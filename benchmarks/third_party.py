@@ -1,8 +1,9 @@
 """Models of other packages, as their users have them: how each trains, and whether a stack trains what a loop trains.
 
 In an environment of its own, beside nondet: `pip install timm transformers torch_geometric`. Weights are random and
-small, and so are the data. A row is a model: how wide a stack of three it trains in, why not if it does not, the largest
-difference of a weight between a stack and runs alone after an epoch in float64, and how many times as fast the stack is.
+small, and so are the data. A row is a model: how wide a stack of three it trains in, why not if it does not, the
+largest difference of a weight or output between a stack and runs alone after an epoch in float64, and how many times as
+fast the stack is.
 
     python benchmarks/third_party.py            all models
     python benchmarks/third_party.py timm bert  those whose names hold one of these texts
