@@ -12,7 +12,7 @@ from nondet.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-EXIT_STATUSES = ("0", "1", "2", "3", "129", "130", "141", "143")
+EXIT_STATUSES = ("0", "1", "2", "3", "4", "129", "130", "141", "143")
 
 
 def _blocks(page: Path, language: str) -> list[str]:

@@ -9,6 +9,8 @@ from nondet.cli.alike import alike
 from nondet.cli.compare import compare
 from nondet.cli.examples import examples
 from nondet.cli.figures import figures
+from nondet.cli.floor import floor
+from nondet.cli.gate import gate
 from nondet.cli.lists import models, tasks
 from nondet.cli.measure import measure
 from nondet.cli.plan import plan
@@ -36,9 +38,27 @@ app = App(
     suppress_keyboard_interrupt=False,
     help_epilogue=(
         "Exit status: 0 done; 1 a damaged study, or a disk that cannot be written; 2 input that cannot be used; "
-        "3 the control is not exactly zero; 129 ended with its terminal (SIGHUP); 130 interrupted (Ctrl-C); "
+        "3 the control is not exactly zero; 4 run again, of gate, where a zero keeps and a one discards; "
+        "129 ended with its terminal (SIGHUP); 130 interrupted (Ctrl-C); "
         "141 nobody read the output; 143 ended (SIGTERM)."
     ),
 )
-for command in (run, show, measure, compare, plan, alike, examples, report, figures, stabilize, verify, tasks, models):
+COMMANDS = (
+    run,
+    show,
+    measure,
+    compare,
+    plan,
+    floor,
+    gate,
+    alike,
+    examples,
+    report,
+    figures,
+    stabilize,
+    verify,
+    tasks,
+    models,
+)
+for command in COMMANDS:
     app.command(command)

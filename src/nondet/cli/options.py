@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-OTHERS = {"folder": "study", "recipe": "set", "run_task": "run-task", "metrics": "metric"}
+OTHERS = {"folder": "study", "recipe": "set", "run_task": "run-task", "metrics": "metric", "new_runs": "new-runs"}
 """Those that are called otherwise."""
 
 

@@ -15,9 +15,12 @@ from nondet.reporting import table
 if TYPE_CHECKING:
     from nondet.analysis.alike import Alike
     from nondet.analysis.compare import Comparisons
+    from nondet.analysis.floor import Floor
+    from nondet.analysis.gate import Gate
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.results import Results
+    from nondet.analysis.scored import ScoreMeasures
     from nondet.analysis.unstable import Unstable
     from nondet.measures.measured import Measures
 
@@ -74,6 +77,12 @@ def _measures(found: Measures) -> list[Part]:
     return [Part(table.head(found.figures), [table.measured_row(found)], below)]
 
 
+def _scores(found: ScoreMeasures) -> list[Part]:
+    from nondet.reporting import scores
+
+    return [Part(scores.head(found), scores.rows(found), scores.words(found))]
+
+
 def _comparisons(found: Comparisons) -> list[Part]:
     from nondet.reporting import decisions
 
@@ -82,6 +91,14 @@ def _comparisons(found: Comparisons) -> list[Part]:
 
 
 def _plan(found: Plan) -> list[Part]:
+    return [Part(below=[*found.notes, found.sentence])]
+
+
+def _floor(found: Floor) -> list[Part]:
+    return [Part(below=[found.sentence, *found.notes])]
+
+
+def _gate(found: Gate) -> list[Part]:
     return [Part(below=[*found.notes, found.sentence])]
 
 
@@ -99,7 +116,7 @@ def _alike(found: Alike) -> list[Part]:
         for group in found.groups
     ]
     left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
-    words = [until.words(found.study.until), *alike.sentences(found)]
+    words = [until.words(found.study.until) if found.study else "", *alike.sentences(found)]
     return [*shown, Part(below=[alike.legend(found), *left_out]), Part(below=words)]
 
 
@@ -123,8 +140,11 @@ def _stabilized(found: Stabilized) -> list[Part]:
 _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Results": _results,
     "Measures": _measures,
+    "ScoreMeasures": _scores,
     "Comparisons": _comparisons,
     "Plan": _plan,
+    "Floor": _floor,
+    "Gate": _gate,
     "Alike": _alike,
     "Unstable": _unstable,
     "Stabilized": _stabilized,

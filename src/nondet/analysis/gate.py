@@ -1,0 +1,300 @@
+"""Keep a change, discard it, or run it again: one candidate after another against a baseline, looked at after each run.
+
+Each candidate is tested for as long as it runs by evidence that may be looked at as often as one likes
+(`nondet.stats.evidence`), at a level of its own, and the levels of all candidates there will ever be sum to alpha.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from nondet.analysis.numbers import Numbers
+from nondet.errors import BadInput
+from nondet.io.ledger import FORMAT, Ledger, opened
+from nondet.records import Record
+from nondet.stats.evidence import fixed_runs, log_evidence
+from nondet.stats.spread import sd_of
+from nondet.stats.values import Floats
+from nondet.version import __version__
+
+Verdict = Literal["keep", "discard", "run again"]
+
+ALPHA = 0.05
+POWER = 0.8
+"""A change that is better by the effect is discarded by chance in at most a share 1 - POWER, and by the limit."""
+
+FEWEST = 2
+"""Runs of a candidate before it can be kept: one shows nothing of its own SD."""
+
+LONGER = 2
+"""The limit is so many times the runs of a test of fixed size."""
+
+SEARCHED = 1000
+
+
+@dataclass(frozen=True, repr=False)
+class Gate(Record):
+    """What to do with a candidate now.
+
+    Attributes:
+        verdict: "keep", "discard" or "run again". why: of "discard": "evidence" or "limit"; else empty.
+        base, candidate: names. number: of the candidate in the ledger, from 1. runs, base_runs: how many there are.
+        metric, words, points, decimals: of the number that is compared.
+        difference: mean of the candidate's runs - mean of the baseline's.
+        evidence: the e-value that the candidate is better; threshold: what it must reach to be kept, 1 / level.
+        alpha: of the ledger. level: the part of it that this candidate has.
+        effect: the improvement that must not be missed. limit: runs after which the candidate is discarded.
+        more_runs: that a test of fixed size would still take to find the effect; None where no number would.
+        seal: the SHA-256 of the ledger's last line. new: whether this call added it.
+        notes, sentence: what else a reader must know; the verdict in words.
+    """
+
+    verdict: Verdict
+    why: str
+    base: str
+    candidate: str
+    number: int
+    runs: int
+    base_runs: int
+    metric: str
+    words: str
+    points: str
+    decimals: int
+    difference: float
+    evidence: float
+    threshold: float
+    alpha: float
+    level: float
+    effect: float
+    limit: int
+    more_runs: int | None
+    ledger: str
+    seal: str
+    new: bool
+    notes: tuple[str, ...] = ()
+    sentence: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        names = (
+            "verdict candidate number runs base_runs metric difference evidence threshold alpha level effect limit "
+            "more_runs ledger seal"
+        )
+        found = {name: getattr(self, name) for name in names.split()}
+        return {**found, "notes": list(self.notes), "sentence": self.sentence}
+
+    def tidy(self) -> dict[str, list[Any]]:
+        """One row."""
+        names = ("candidate", "number", "runs", "base_runs", "difference", "evidence", "threshold", "verdict")
+        return {name: [getattr(self, name)] for name in names}
+
+
+def level_of(number: int, alpha: float) -> float:
+    """The level of the candidate of this number, from 1: `alpha / (number (number + 1))`, which sum to alpha."""
+    return alpha / (number * (number + 1))
+
+
+def gate(
+    base: Numbers,
+    new: Numbers,
+    ledger: Path,
+    *,
+    name: str | None = None,
+    alpha: float | None = None,
+    effect: float | None = None,
+    limit: int | None = None,
+) -> Gate:
+    """Decide on a candidate, and write that into the ledger.
+
+    Args:
+        name: of the candidate; that of its numbers if left out. What is decided of a name stays so.
+        alpha: the chance to keep any change that is no improvement, over all candidates; the ledger's, or ALPHA.
+        effect: the improvement that must not be missed; the baseline's SD if left out.
+        limit: runs after which a candidate is discarded; LONGER times those of a test of fixed size if left out.
+
+    Raises:
+        BadInput: numbers that cannot be compared, or that are not those of the ledger; another alpha; no ledger.
+    """
+    _check(base, new, alpha, effect, limit)
+    with opened(ledger) as book:
+        terms = _terms(book, base, alpha)
+        return _decided(book, terms, base, new, name or new.name, effect, limit)
+
+
+def _check(base: Numbers, new: Numbers, alpha: float | None, effect: float | None, limit: int | None) -> None:
+    if alpha is not None and not 0 < alpha < 0.5:
+        raise BadInput(f"<<alpha>> must be above 0 and below 0.5 (got {alpha}); try <<alpha=0.05>>")
+    if effect is not None and not 0 < effect < math.inf:
+        raise BadInput(f"<<effect>> must be above 0 (got {effect}); give the smallest improvement that matters")
+    if limit is not None and limit < FEWEST:
+        raise BadInput(f"<<limit>> must be at least {FEWEST} runs (got {limit}); try <<limit=20>>")
+    if len(base.values) < 2 or not sd_of(base.values).value:
+        raise BadInput(
+            f"the baseline must have at least 2 runs that differ, which show how much runs vary (got {len(base.values)}"
+            f" in {base.name}); add repeats of it"
+        )
+    if not len(new.values):
+        raise BadInput(f"the candidate must have at least 1 run (got none in {new.name}); run it")
+    if base.metric and new.metric and base.metric != new.metric:
+        raise BadInput(
+            f"the baseline and the candidate must have one metric (got {base.metric!a} and {new.metric!a}); name it "
+            "with <<metric>>"
+        )
+    if base.better != new.better:
+        raise BadInput(
+            f"the baseline and the candidate must be judged alike (got {base.metric!a} and {new.metric!a}, of which "
+            "one is better when lower); say which with <<better=lower>>"
+        )
+    if Counter(new.values.tolist()) == Counter(base.values.tolist()):
+        raise BadInput(
+            f"the candidate must be other runs than the baseline (got the same {len(new.values)} in both); give its own"
+        )
+
+
+def _terms(book: Ledger, base: Numbers, alpha: float | None) -> Mapping[str, Any]:
+    """The ledger's first line, which is written now if there is none."""
+    if not book.lines:
+        return book.add(
+            {
+                "ledger": "nondet",
+                "format": FORMAT,
+                "nondet": __version__,
+                "alpha": ALPHA if alpha is None else alpha,
+                "better": "higher" if base.better > 0 else "lower",
+                "metric": base.metric,
+            }
+        )
+    terms = book.lines[0]
+    if alpha is not None and alpha != terms["alpha"]:
+        raise BadInput(
+            f"<<alpha>> must be that of the ledger, {terms['alpha']:g} (got {alpha:g}): it counts for all candidates "
+            "in it; leave it out, or begin another ledger"
+        )
+    if (base.better > 0) != (terms["better"] == "higher"):
+        raise BadInput(
+            f"the ledger counts {terms['better']} scores as better (got the other); give <<better={terms['better']}>>"
+        )
+    if base.metric and terms["metric"] and base.metric != terms["metric"]:
+        raise BadInput(
+            f"the ledger is of {terms['metric']!a} (got {base.metric!a}); begin another ledger for another metric"
+        )
+    return terms
+
+
+def _decided(
+    book: Ledger,
+    terms: Mapping[str, Any],
+    base: Numbers,
+    new: Numbers,
+    name: str,
+    effect: float | None,
+    limit: int | None,
+) -> Gate:
+    looks = book.lines[1:]
+    own = [line for line in looks if line["candidate"] == name]
+    if own:
+        last = own[-1]
+        for told, before, what in ((new.values, last["values"], "candidate"), (base.values, last["base"], "baseline")):
+            if last["verdict"] == "run again" or what == "candidate":
+                _check_kept(told, before, name, what)
+        if last["verdict"] != "run again":
+            return _record(book, base, new, last, new_line=False)
+        for argument, value in (("effect", effect), ("limit", limit)):
+            if value is not None and value != last[argument]:
+                raise BadInput(
+                    f"<<{argument}>> of a candidate must stay what it was at first, {last[argument]:g} (got {value:g});"
+                    " leave it out"
+                )
+        number, effect, limit = last["number"], last["effect"], last["limit"]
+    else:
+        number = len({line["candidate"] for line in looks}) + 1
+    level = level_of(number, terms["alpha"])
+    effect = sd_of(base.values).value if effect is None else effect
+    limit = _limit(base.values, effect, level) if limit is None else limit
+    if own and len(own[-1]["values"]) == len(new.values) and len(own[-1]["base"]) == len(base.values):
+        return _record(book, base, new, own[-1], new_line=False)
+    found = {
+        "candidate": name,
+        "number": number,
+        **_look(base.better * base.values, base.better * new.values, level, effect, limit),
+        "level": level,
+        "effect": effect,
+        "limit": limit,
+        "baseline": base.name,
+        "base": base.values.tolist(),
+        "values": new.values.tolist(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return _record(book, base, new, book.add(found), new_line=True)
+
+
+def _look(base: Floats, new: Floats, level: float, effect: float, limit: int) -> dict[str, Any]:
+    """The verdict on runs of which more is better."""
+    better = log_evidence(base, new)
+    not_enough = log_evidence(-base - effect, -new)  # that the improvement is below the effect
+    found: tuple[Verdict, str] = ("run again", "")
+    if better >= -math.log(level) and len(new) >= FEWEST:
+        found = "keep", ""
+    elif not_enough >= -math.log(1 - POWER):
+        found = "discard", "evidence"
+    elif len(new) >= limit:
+        found = "discard", "limit"
+    return {"verdict": found[0], "why": found[1], "evidence": math.exp(min(better, 700.0))}
+
+
+def _limit(base: Floats, effect: float, level: float) -> int:
+    """Runs after which a candidate is discarded if nothing else is said."""
+    fixed = _fixed(base, effect, level)
+    return LONGER * max(FEWEST, len(base) if fixed is None else fixed)
+
+
+def _fixed(base: Floats, effect: float, level: float) -> int | None:
+    return fixed_runs(effect / sd_of(base).value, len(base), level, POWER, SEARCHED)
+
+
+def _check_kept(told: Floats, before: list[float], name: str, what: str) -> None:
+    """Refuse runs that leave out some that were looked at before."""
+    missing = Counter(before) - Counter(told.tolist())
+    if missing:
+        raise BadInput(
+            f"all runs of the {what} that were looked at must stay ({name!a} had {len(before)} at the last look, of "
+            f"which {sum(missing.values())} are no longer there, such as {next(iter(missing)):g}); give all of them, "
+            "or give another candidate a name of its own with <<name>>"
+        )
+
+
+def _record(book: Ledger, base: Numbers, new: Numbers, line: Mapping[str, Any], *, new_line: bool) -> Gate:
+    values, kept = new.values, line["values"]
+    again = line["verdict"] == "run again"
+    fixed = _fixed(base.values, line["effect"], line["level"]) if again else None
+    return Gate(
+        verdict=line["verdict"],
+        why=line["why"],
+        base=line["baseline"],
+        candidate=line["candidate"],
+        number=line["number"],
+        runs=len(kept),
+        base_runs=len(line["base"]),
+        metric=new.metric or base.metric,
+        words=base.words,
+        points=base.points,
+        decimals=base.decimals,
+        difference=sum(kept) / len(kept) - sum(line["base"]) / len(line["base"]),
+        evidence=line["evidence"],
+        threshold=1 / line["level"],
+        alpha=book.lines[0]["alpha"],
+        level=line["level"],
+        effect=line["effect"],
+        limit=line["limit"],
+        more_runs=None if fixed is None else max(1, fixed - len(values)),
+        ledger=str(book.path),
+        seal=book.seal,
+        new=new_line,
+        notes=tuple(dict.fromkeys((*base.notes, *new.notes))),
+    )

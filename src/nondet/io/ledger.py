@@ -1,0 +1,103 @@
+"""A ledger: a file to which lines are added and in which none is changed, each sealed together with all before it.
+
+A line is one JSON object. Its `previous` is the `sha256` of the line before, and its `sha256` is taken of the rest of
+it: who changes, drops or inserts a line breaks the chain behind it. Lines dropped from the end leave a shorter ledger
+that is whole; the last line's `sha256`, kept elsewhere, tells.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import BadInput
+from nondet.io import locks
+from nondet.io.files import read_json, sha256_of_json
+
+FORMAT = 1
+LARGEST = 2**28  # bytes
+
+
+class Ledger:
+    """An open ledger that no other process writes to meanwhile. lines: what it holds, the first one its terms."""
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self.path, self.handle = path, handle
+        self.lines = _checked(path, _content(path, handle))
+
+    @property
+    def seal(self) -> str:
+        """The SHA-256 of the last line, which holds that of all lines before it."""
+        return self.lines[-1]["sha256"] if self.lines else ""
+
+    def add(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Add a line and have it on the disk; returns it as it stands there."""
+        body = {**record, "previous": self.seal}
+        line = {**body, "sha256": sha256_of_json(body)}
+        text = json.dumps(line, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+        while text:
+            text = text[os.write(self.handle, text) :]
+        os.fsync(self.handle)
+        self.lines.append(line)
+        return line
+
+
+@contextmanager
+def opened(path: Path) -> Generator[Ledger]:
+    """A ledger, made if there is none, for as long as the block lasts.
+
+    Raises:
+        BadInput: the file is no ledger, or one of its lines is not what was written.
+    """
+    if path.exists() and not path.is_file():
+        raise BadInput(f"<<ledger>> must name a file (got {path}, which is none); name another")
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    except OSError as error:
+        raise BadInput(
+            f"<<ledger>> must name a file that can be written (got {path}: {error.strerror}); name another"
+        ) from error
+    try:
+        locks.lock(handle)
+        yield Ledger(path, handle)
+    finally:
+        os.close(handle)
+
+
+def _content(path: Path, handle: int) -> bytes:
+    size = os.fstat(handle).st_size
+    if size > LARGEST:
+        raise BadInput(f"<<ledger>> must name a ledger (got {path} with {size:,} bytes); name another file")
+    parts: list[bytes] = []
+    os.lseek(handle, 0, os.SEEK_SET)
+    while part := os.read(handle, 2**20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _checked(path: Path, content: bytes) -> list[dict[str, Any]]:
+    """The lines, once each of them proves to follow the one before."""
+    lines: list[dict[str, Any]] = []
+    for number, text in enumerate(content.splitlines(keepends=True), 1):
+        try:
+            line = read_json(text)
+            body = {name: value for name, value in line.items() if name != "sha256"}
+            sound = text.endswith(b"\n") and line["sha256"] == sha256_of_json(body)
+            sound = sound and line["previous"] == (lines[-1]["sha256"] if lines else "")
+        except (ValueError, KeyError, AttributeError, TypeError):
+            sound, line = False, {}
+        if number == 1 and sound and (line.get("ledger") != "nondet" or line.get("format") != FORMAT):
+            raise BadInput(
+                f"{path} must be a ledger of format {FORMAT} (got another); name another file with <<ledger>>"
+            )
+        if not sound:
+            raise BadInput(
+                f"{path} must be a ledger as it was written (line {number} is not, or does not follow the one before); "
+                "put the file back as it was, or begin a new one with <<ledger>>"
+            )
+        lines.append(line)
+    return lines
