@@ -165,7 +165,7 @@ MODELS: dict[str, Callable[[], Made]] = {
     "timm mobilenetv3_small_050": timm("mobilenetv3_small_050"),
     "timm efficientnet_b0, drop path 0.2": timm("efficientnet_b0", drop_path_rate=0.2),
     "timm swin_tiny": timm("swin_tiny_patch4_window7_224", img_size=32, window_size=2, embed_dim=24, depths=(1, 1)),
-    "timm mixer_s32": timm("mixer_s32_224", img_size=32, num_blocks=2),
+    "timm mixer_s32": timm("mixer_s32_224", img_size=32),
     "timm regnetx_002": timm("regnetx_002"),
     "torchvision densenet121": torchvision("densenet121", growth_rate=4),
     "torchvision googlenet, auxiliary outputs": torchvision("googlenet", aux_logits=True, init_weights=False),

@@ -246,3 +246,26 @@ def test_what_a_model_draws_belongs_to_the_dropout_source(model: Callable[[], nn
     assert not np.array_equal(found[0]["outputs"], found[1]["outputs"])
     (last,) = trained(prepared(model=model), "dropout", 1)
     assert np.array_equal(last["outputs"], found[0]["outputs"])
+
+
+class Causal(nn.Module):
+    """As a causal language model of Hugging Face: its loss is of the next token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.line = nn.Embedding(7, 4), nn.Linear(4, 7)
+
+    def forward(self, input_ids: Tensor, labels: Tensor | None = None) -> Any:
+        logits = self.line(self.table(input_ids))
+        loss = None if labels is None else F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        return SimpleNamespace(logits=logits, loss=loss)
+
+
+def test_a_causal_model_is_measured_on_the_next_token() -> None:
+    """The labels of the study are one place ahead, so that perplexity is that of the model's own loss."""
+    words = torch.from_numpy(RNG.integers(7, size=(60, 5)))
+    parts = [{"input_ids": words[rows], "labels": words[rows]} for rows in (slice(0, 40), slice(40, 60))]
+    problem = prepared(parts[0], parts[1], Causal)
+    assert problem.kind.name == "tokens"
+    assert torch.equal(problem.kind.known(problem.test[1]), words[40:, 1:].flatten())
+    assert len(trained(problem)[0]["logprob"]) == 20 * 4

@@ -16,7 +16,18 @@ from nondet.kinds.language import LANGUAGE
 from nondet.kinds.regression import ANY, REGRESSION
 from nondet.kinds.scores import with_scores
 
-__all__ = ["ANY", "CLASSIFICATION", "LANGUAGE", "PREDICTIONS", "Kind", "fitting", "kind_called", "kind_of", "named"]
+__all__ = [
+    "ANY",
+    "CLASSIFICATION",
+    "LANGUAGE",
+    "PREDICTIONS",
+    "TOKENS",
+    "Kind",
+    "fitting",
+    "kind_called",
+    "kind_of",
+    "named",
+]
 
 _OWN = {
     kind.name: kind

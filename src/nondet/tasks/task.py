@@ -147,7 +147,7 @@ class Recipe:
         for name in ("class_weights", "no_decay"):
             value = getattr(self, name)
             kinds = (int, float) if name == "class_weights" else (str,)
-            if not _is(value, tuple | list) or not all(isinstance(part, kinds) for part in value):
+            if not (_is(value, tuple) or _is(value, list)) or not all(isinstance(part, kinds) for part in value):
                 raise BadInput(
                     f"{name} must be a list of {'numbers' if name == 'class_weights' else 'texts'} (got {value!r})"
                 )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nondet.data.given import LABELS, Data, read, takes
 from nondet.errors import BadInput
-from nondet.kinds import ANY, CLASSIFICATION, Kind, fitting
+from nondet.kinds import ANY, CLASSIFICATION, TOKENS, Kind, fitting
 from nondet.kinds.classification import IGNORED
 from nondet.sources import globals_drawn
 from nondet.tasks.task import Recipe, Task
@@ -119,8 +119,24 @@ def chosen(
         kind = kind or (ANY if own is not None or (inside and train.labels is None) else CLASSIFICATION)
     if said is None or train.labels is None:
         given = [with_labels(name, data, kind, task) for name, data in zip(PARTS, given, strict=False)]
+    if kind is TOKENS and inside and own is None:
+        with torch.no_grad(), globals_drawn():
+            loss, logits = answered(Objective(kind, None, None, True, trial.by_name), model.eval(), inputs, labels)
+        if _shifts(kind, loss, logits, given[0].labels[: len(first)]):
+            given = [replace(data, labels=_ahead(data.labels)) for data in given]
     kind.check_outputs(outputs, len(first), {name: d.labels for name, d in zip(PARTS, given, strict=False)})
     return Objective(kind, None if own else criterion_of(recipe, kind), own, inside, trial.by_name), given
+
+
+def _ahead(labels: Tensor) -> Tensor:
+    """The labels (n, T) of a model that compares each place with the next token: one place ahead, none at the end."""
+    return torch.cat([labels[:, 1:], torch.full_like(labels[:, :1], IGNORED)], dim=1)
+
+
+def _shifts(kind: Kind, loss: Tensor, logits: Tensor, labels: Tensor) -> bool:
+    """Whether the loss that a model returns is that of the labels one place ahead, as causal language models do it."""
+    apart = [abs(float(kind.loss(logits, given)) - float(loss)) for given in (labels, _ahead(labels))]
+    return apart[1] < apart[0]
 
 
 def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Tensor) -> Any:

@@ -6,7 +6,7 @@ Nothing of the stack is used here but its random numbers: the same mini-batches,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,7 +209,7 @@ def _step_again(
     return seen[0]
 
 
-def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, evaluated: Callable[[], Tensor] | None = None) -> None:
+def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, evaluated: Any = None) -> None:
     try:
         optimizer.step() if evaluated is None else optimizer.step(evaluated)
     except OSError:  # a full disk is nothing that another optimizer would mend

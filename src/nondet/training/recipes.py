@@ -55,7 +55,7 @@ def criterion_of(recipe: Recipe, kind: Kind) -> Callable[[Tensor, Tensor], Tenso
         )
     if isinstance(loss, nn.Module):
         return _of_module(kind, loss)
-    function: Callable[..., Tensor] = loss if callable(loss) else _FUNCTIONS[name or "cross_entropy"]
+    function: Any = loss if callable(loss) else _FUNCTIONS[name or "cross_entropy"]
 
     def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
         outputs, labels = kind.paired(outputs, labels)

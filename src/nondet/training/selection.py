@@ -81,6 +81,7 @@ def finished(problem: Problem, stack: Stack) -> Stack:
 
 def losses(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> Tensor:
     """Every run's mean loss on its validation examples, (R,), on the CPU."""
+    inputs: Any
     inputs, labels = problem.val if problem.val is not None else problem.test
     n, objective = len(labels), problem.objective
     drawn = np.stack([_examples(run.get("selection", FIXED_SEED), n) for run in seeds])  # (R, n)

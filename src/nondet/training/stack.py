@@ -177,7 +177,8 @@ class Stack:
 
         if evaluates_before(self.optimizer):
             evaluated()
-        self.optimizer.step(evaluated)
+        optimizer: Any = self.optimizer
+        optimizer.step(evaluated)
         if not found:  # a step that asks for nothing
             evaluated()
         return found[0]
@@ -368,8 +369,8 @@ def make_optimizer(
         except ValueError:  # LBFGS takes no groups, and needs none where all are of one rate and one decay
             if recipe.bias_lr != 1 or recipe.no_decay:
                 raise
-            groups = [{"params": list(trained.values()), "lr": recipe.lr}]
-            optimizer = chosen(groups[0]["params"], lr=recipe.lr, **options)
+            groups = groups[:1]
+            optimizer = chosen(list(trained.values()), lr=recipe.lr, **options)
     except OSError:
         raise
     except Exception as error:  # whatever a class that others wrote makes of these options
@@ -380,7 +381,7 @@ def make_optimizer(
     if options.get("fused"):
         optimizer.register_step_pre_hook(_sparse_apart)
     optimizer._warned_capturable_if_run_uncaptured = True  # that it runs outside graphs as well
-    return optimizer, [group["lr"] for group in groups]
+    return optimizer, [float(group["lr"]) for group in groups]
 
 
 def _groups(recipe: Recipe, trained: Mapping[str, Tensor], axes: int) -> list[dict[str, Any]]:
