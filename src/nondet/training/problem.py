@@ -71,7 +71,7 @@ class Problem:
     sources: tuple[str, ...]
     identity: Mapping[str, Any]
     kind: Kind
-    objective: Objective
+    objective: Objective = None  # type: ignore[assignment] -- the kind's own, once it is made
     track: Track | None = None
     tf32: bool = False
     alone: str = ""
@@ -86,6 +86,10 @@ class Problem:
     door: Door | None = None
     settings: Sequence[Mapping[str, Any]] = ()
     val: tuple[Any, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective is None:  # pyright: ignore[reportUnnecessaryComparison]
+            object.__setattr__(self, "objective", Objective(self.kind))
 
     @property
     def mixes(self) -> bool:

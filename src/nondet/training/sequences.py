@@ -22,7 +22,7 @@ from nondet.measures.language import sample_tokens
 from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.task import Recipe
 from nondet.training import averages
-from nondet.training.dropout import draw_uniforms, recorded_dropout
+from nondet.training.dropout import SEED, draw_uniforms, recorded_dropout
 from nondet.training.problem import Problem, Seen, first_line, tried
 from nondet.training.stack import Seeds, Stack, set_rate
 
@@ -220,10 +220,9 @@ def try_out(
 
 def _try_window(model: nn.Module, tokens: Tensor, high: int, seen: Seen) -> list[tuple[int, ...]]:
     """The shapes of dropout's numbers for one window (B, T), the second of two, so that its state is one."""
-    before = torch.get_rng_state()
-    with torch.no_grad(), recorded_dropout():
+    with torch.no_grad(), recorded_dropout() as drawn:
         _, state = _answer(model.eval(), tokens, None, high)
-    if not torch.equal(torch.get_rng_state(), before):
+    if drawn == [SEED]:
         raise BadInput("the model draws random numbers in evaluation too; write F.dropout(x, p, self.training)")
     return tried(model, lambda: _answer(model.train(), tokens, state, high)[0].double().logsumexp(-1).mean(), seen)
 
