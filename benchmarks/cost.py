@@ -101,7 +101,7 @@ def measure(name: str, data: Path | None) -> dict[str, Any]:
     folder = None if task == "digits" else str(data / "text" if task == "text" and data else data)
     problem = Request(task, fields, "cpu", folder, model).prepare()
     runs = [dict.fromkeys(problem.sources, FIXED_SEED)] * width
-    step = text.train_window if problem.recipe.bptt else partial(classify.train_step, problem.kind)
+    step = text.train_window if problem.recipe.bptt else partial(classify.train_step, problem.objective)
     engine: list[float] = []
     bare: list[float] = []
     with kernels():

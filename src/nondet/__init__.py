@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from nondet.study.spec import Outcome
     from nondet.tasks.augment import Crop, Flip
     from nondet.tasks.task import Recipe, Task
+    from nondet.tasks.transforms import Mixup
 
 _HOMES = {
     "analysis.runs": ("OpenStudy", "Runs"),
@@ -78,6 +79,7 @@ _HOMES = {
     "study.spec": ("Outcome",),
     "tasks.augment": ("Crop", "Flip"),
     "tasks.task": ("Recipe", "Task"),
+    "tasks.transforms": ("Mixup",),
 }
 __all__ = [
     "SOURCES",
@@ -91,6 +93,7 @@ __all__ = [
     "Function",
     "Kind",
     "Measures",
+    "Mixup",
     "OpenStudy",
     "Outcome",
     "Recipe",

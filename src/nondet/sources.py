@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -88,6 +89,11 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
                 "a mini-batch is one example, its sums are exact in any order, or the learning rate is 0",
             ),
             Source(
+                "selection",
+                "the validation examples that choose the epoch a run ends with: a bootstrap sample of them",
+                "every sample of the validation examples chooses the same epoch",
+            ),
+            Source(
                 "kernels",
                 "CUDA's nondeterministic kernels in place of the deterministic ones",
                 "no operation of this training has a nondeterministic kernel",
@@ -132,6 +138,35 @@ def stream(source: str, seed: int, *place: int) -> np.random.Generator:
     """
     number = int.from_bytes(hashlib.sha256(source.encode()).digest()[:4], "little")
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(number, *place))))
+
+
+@contextmanager
+def globals_drawn() -> Generator[Callable[[], bool]]:
+    """Whether anything in the block drew from the global generators of torch (CPU), numpy and Python; then put back.
+
+    Asked for after the block, or in it.
+    """
+    import torch
+
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    found: list[bool] = []
+
+    def drawn() -> bool:
+        if found:
+            return found[0]
+        numbers: Any = np.random.get_state()
+        mine: Any = before[2]
+        same_numbers = numbers[2] == mine[2] and np.array_equal(numbers[1], mine[1])
+        return not torch.equal(torch.get_rng_state(), before[0]) or random.getstate() != before[1] or not same_numbers
+
+    try:
+        yield drawn
+    finally:
+        found.append(drawn())
+        if found[0]:
+            torch.set_rng_state(before[0])
+            random.setstate(before[1])
+            np.random.set_state(before[2])
 
 
 @contextmanager

@@ -64,7 +64,7 @@ DISTANCE = nd.Figure(
 
 
 class Regression(nd.Kind):
-    name = "regression"
+    name = "line"
     what = "regression"
     answers = MappingProxyType({"outputs": 2})
     scores = (MSE,)
@@ -112,14 +112,14 @@ task = nd.Task(
     test=(x[40:], y[40:]),
     recipe=nd.Recipe(epochs=2, batch_size=16, lr=0.05, schedule="constant", precision="float64"),
     stack=4,
-    kind="regression",
+    kind="line",
 )
 """
 
 
 @pytest.fixture
 def task(install: Any, tmp_path: Path) -> Path:
-    install("regress", MODULE, ("nondet.kinds", "regression", "REGRESSION"))
+    install("regress", MODULE, ("nondet.kinds", "line", "REGRESSION"))
     path = tmp_path / "line.py"
     path.write_text(TASK)
     return path
@@ -186,4 +186,4 @@ def test_without_its_package_a_study_says_so(nondet: Nondet, task: Path, tmp_pat
     (tmp_path / "site" / "regress-1.0.dist-info" / "entry_points.txt").write_text("")
     ran = process("show", folder)
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
-    assert "unknown kind of task 'regression'" in ran.err
+    assert "unknown kind of task 'line'" in ran.err

@@ -96,7 +96,8 @@ def read_crossing(study: Study, reader: Reader) -> Crossing | None:
     cells = (design.levels,) * len(design.vary)
     scores = runs.scores()
     split = {name: variance_components(each.reshape(cells)) for name, each in scores.items() if np.isfinite(each).all()}
-    disagreement = disagreement_by_set(runs.answers.predicted.reshape(*cells, -1))
+    predicted = getattr(runs.answers, "predicted", None)
+    disagreement = () if predicted is None else disagreement_by_set(predicted.reshape(*cells, -1))
     dead = _dead(design, [made.digest for made in runs.made])
     return Crossing(design, runs.kind, there, runs.failed, split, disagreement, dead)
 

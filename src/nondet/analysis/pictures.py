@@ -70,8 +70,10 @@ def pictures_of(
 
     if "command" in study.request:
         return {}, "a script keeps its test inputs to itself"
-    if kind_of(study.identity).sampled:
-        return {}, "a text has words, not pictures"
+    kind = kind_of(study.identity)
+    if kind.sampled:
+        words = kind.example == "token"
+        return {}, "a text has words, not pictures" if words else f"a {kind.example} is no picture"
     try:
         _require_at_hand(study, data)
         inputs = _test_inputs(problem_of(study, "cpu", data, run_task=run_task, task=task), indices)
@@ -123,9 +125,14 @@ def _test_inputs(problem: Problem, indices: Sequence[int]) -> list[np.ndarray]:
     """The inputs of these examples as the task has them, float32 where they are floats."""
     import torch
 
-    inputs = problem.test[0]
+    inputs: Any = problem.test[0]
+    if isinstance(inputs, dict | tuple):
+        raise BadInput(f"{NO_PICTURE}; nothing is to be done")
     if isinstance(inputs, torch.Tensor):
-        chosen = inputs[list(indices)]
+        labels = problem.test[1]
+        known = len(problem.kind.known(labels)) == len(labels)
+        places = torch.arange(len(labels)) if known else (labels >= 0).nonzero()[:, 0]  # what is ignored has no number
+        chosen = inputs[places[list(indices)]]
     else:
         try:
             chosen = inputs.batch(np.asarray(indices, dtype=np.int64), None)

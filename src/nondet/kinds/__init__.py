@@ -8,20 +8,49 @@ from typing import Any
 from nondet.errors import BadInput
 from nondet.io import extensions
 from nondet.kinds.base import Kind
+from nondet.kinds.binary import BINARY, SEVERAL
 from nondet.kinds.classification import CLASSIFICATION, PREDICTIONS
+from nondet.kinds.dense import SEGMENTATION, TOKENS
+from nondet.kinds.fitting import fitting
 from nondet.kinds.language import LANGUAGE
+from nondet.kinds.regression import ANY, REGRESSION
 from nondet.kinds.scores import with_scores
 
-__all__ = ["CLASSIFICATION", "LANGUAGE", "PREDICTIONS", "Kind", "kind_called", "kind_of", "named"]
+__all__ = [
+    "ANY",
+    "CLASSIFICATION",
+    "LANGUAGE",
+    "PREDICTIONS",
+    "TOKENS",
+    "Kind",
+    "fitting",
+    "kind_called",
+    "kind_of",
+    "named",
+]
+
+_OWN = {
+    kind.name: kind
+    for kind in (
+        CLASSIFICATION,
+        PREDICTIONS,
+        BINARY,
+        SEVERAL,
+        REGRESSION,
+        SEGMENTATION,
+        TOKENS,
+        LANGUAGE,
+        ANY,
+    )
+}
 
 
 def kind_called(name: str) -> Kind:
     """The kind of this name, of nondet's own or of another package; BadInput if there is none."""
-    own = {kind.name: kind for kind in (CLASSIFICATION, PREDICTIONS, LANGUAGE)}
-    if name in own:
-        return own[name]
+    if name in _OWN:
+        return _OWN[name]
     if name not in extensions.names("nondet.kinds"):
-        known = ", ".join([*own, *extensions.names("nondet.kinds")])
+        known = ", ".join([*_OWN, *extensions.names("nondet.kinds")])
         raise BadInput(f"unknown kind of task {name!r}; choose from {known}, or install the package that brings it")
     return extensions.load("nondet.kinds", name)
 
@@ -41,7 +70,7 @@ def named(kind: str | Kind, text: bool) -> Kind:
     One that is given is known by its name from now on, in this process.
     """
     if isinstance(kind, Kind):
-        if kind is not CLASSIFICATION and kind is not LANGUAGE:
+        if _OWN.get(kind.name) is not kind:
             extensions.register("nondet.kinds", kind.name, kind)
         return kind
     return kind_called(kind or _usual(text))

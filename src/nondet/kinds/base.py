@@ -24,6 +24,7 @@ class Kind:
     scores: one number for each run; the first is the performance. figures: what is measured, in order.
     by_example: whether the test examples are drawn one by one, so that errors can hold for others.
     feed: how it is read in training: "examples", in shuffled mini-batches; or "sequence", a text window by window.
+    losses: those of a recipe, by name, that it takes.
     curve: the name of a second curve of training beside "loss", the percentage that `right` counts; none if empty.
     """
 
@@ -38,6 +39,7 @@ class Kind:
     by_example: bool = False
     feed: str = "examples"
     curve: str = ""
+    losses: tuple[str, ...] = ()
 
     @property
     def figures(self) -> tuple[Figure, ...]:
@@ -61,6 +63,21 @@ class Kind:
         """The mean over a mini-batch of what training makes small; it is differentiated, under vmap too."""
         raise NotImplementedError
 
+    def paired(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and labels as the losses of torch take them."""
+        return outputs, labels
+
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """How many examples of a mini-batch count in the second curve."""
+        """How many examples of a mini-batch count in the second curve; a share, where an example is of parts."""
         return outputs.new_zeros(())
+
+    def left(self, outputs: Tensor, labels: Tensor, place: tuple[int, int]) -> dict[str, Tensor]:
+        """What runs keep of their outputs `(R, B, ...)` for a batch of the test set: by name `(R, m, ...)`.
+
+        labels: of the same examples `(B, ...)`. place: how many of the labels before these are known, and of all.
+        """
+        return {"outputs": outputs}
+
+    def known(self, labels: Tensor) -> Tensor:
+        """The labels of the test set that are measured, `(m, ...)`, as the study keeps them."""
+        return labels

@@ -17,6 +17,36 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+IGNORED = -100
+"""The label of an example, pixel or token that neither trains nor counts, as in torch."""
+
+
+def numbered(name: str, labels: Tensor) -> Tensor:
+    """Class numbers as int64; BadInput for one below 0 that does not say "ignore me", or if all do."""
+    import torch
+
+    labels = labels.to(torch.int64)
+    wrong = labels[(labels < 0) & (labels != IGNORED)]
+    if len(wrong):
+        raise BadInput(
+            f"{name} labels must be at least 0 (got {int(wrong.min())}); number the classes from 0, and give "
+            f"{IGNORED} to what neither trains nor counts, or say ignore={int(wrong.min())}"
+        )
+    if labels.numel() and bool((labels == IGNORED).all()):
+        raise BadInput(f"{name} labels must hold a class (got {IGNORED} alone, which is ignored); give the classes")
+    return labels
+
+
+def shares(name: str, labels: Tensor) -> Tensor:
+    """Shares of the classes `(n, c)`, such as one-hot labels; BadInput unless each row sums to 1."""
+    if bool((labels < 0).any()) or not bool(((labels.double().sum(1) - 1).abs() < 1e-3).all()):
+        raise BadInput(
+            f"{name} labels of shape (n, classes) must be shares that sum to 1 (got others); give class numbers, or "
+            "say kind='multilabel' or kind='regression'"
+        )
+    return labels
+
+
 class Classification(Kind):
     name = "classification"
     what = "classifier"
@@ -24,21 +54,21 @@ class Classification(Kind):
     own_figures = classification.FIGURES
     by_example = True
     curve = "accuracy"
+    losses = ("cross_entropy",)
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Answers:
         return Answers(arrays["outputs"], labels)
 
     def check_labels(self, name: str, labels: Tensor) -> Tensor:
-        import torch
-
+        if labels.is_floating_point() and labels.dim() == 2 and self.curve:
+            return shares(name, labels)
         if labels.dim() != 1 or labels.is_floating_point() or labels.is_complex():
             raise BadInput(
                 f"{name} labels must be whole class numbers of shape (n,) "
-                f"(got {labels.dtype} of shape {tuple(labels.shape)}); convert them with .long()"
+                f"(got {labels.dtype} of shape {tuple(labels.shape)}); convert class numbers with .flatten().long(), "
+                "and of other labels say what they are, such as kind='regression', 'multilabel' or 'segmentation'"
             )
-        if len(labels) and int(labels.min()) < 0:
-            raise BadInput(f"{name} labels must be at least 0 (got {int(labels.min())}); number the classes from 0")
-        return labels.to(torch.int64)
+        return numbered(name, labels)
 
     def check_outputs(self, outputs: object, examples: int, labels: Mapping[str, Tensor]) -> Tensor:
         from torch import Tensor
@@ -47,24 +77,41 @@ class Classification(Kind):
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             raise BadInput(
                 f"the model must return logits of shape (batch, classes), at least 2 classes "
-                f"(got {shape} for a batch of {examples}); mend its last layer"
+                f"(got {shape} for a batch of {examples}); mend its last layer, or give the task "
+                "loss=lambda model, batch: (loss, outputs)"
             )
         classes = outputs.shape[1]
         for name, given in labels.items():
-            if int(given.max()) >= classes:
+            if given.is_floating_point():
+                if given.shape[1] != classes:
+                    raise BadInput(
+                        f"{name} labels must be shares of the model's {classes} classes (got {given.shape[1]}); "
+                        "give the model one output for each class"
+                    )
+            elif int(given.max()) >= classes:
                 raise BadInput(
                     f"{name} labels must be smaller than the model's {classes} outputs (got {int(given.max())}); "
-                    "give the model one output for each class"
+                    "give the model one output for each class, or say ignore=NUMBER of a label that marks none"
                 )
         return outputs
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         import torch.nn.functional as F
 
-        return F.cross_entropy(outputs, labels)
+        if labels.is_floating_point():
+            labels = labels.to(outputs.dtype)
+        return F.cross_entropy(outputs, labels)  # which leaves out what is IGNORED
 
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        return (outputs.argmax(1) == labels).sum()
+        return (outputs.argmax(1) == (labels.argmax(1) if labels.is_floating_point() else labels)).sum()
+
+    def left(self, outputs: Tensor, labels: Tensor, place: tuple[int, int]) -> dict[str, Tensor]:
+        if labels.is_floating_point() or not bool((labels < 0).any()):
+            return {"outputs": outputs}
+        return {"outputs": outputs[:, labels >= 0]}
+
+    def known(self, labels: Tensor) -> Tensor:
+        return labels.argmax(1) if labels.is_floating_point() else labels[labels >= 0]
 
 
 class Predictions(Classification):

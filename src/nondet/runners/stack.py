@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nondet.data.decode import decoder_version
+from nondet.data.streamed import Streamed
 from nondet.errors import BadInput, Damaged
 from nondet.runners.base import Enough, OnEpoch, Places, Runner, TooWide
 from nondet.study import provenance
@@ -17,9 +18,10 @@ from nondet.study.design import Condition, Crossed
 from nondet.study.spec import Outcome
 from nondet.training import memory
 from nondet.training.problem import Problem, first_line
+from nondet.training.recipes import is_plateau
 from nondet.training.train import train_stack
 from nondet.training.trial import check_bit, fitting_width
-from nondet.training.width import fastest
+from nondet.training.width import cost_alone, fastest
 
 
 class StackRunner(Runner):
@@ -34,12 +36,14 @@ class StackRunner(Runner):
         self.problem, self.order, self._tell = problem, order, say
         self._said: set[str] = set()
         self.name, self.sources = problem.task.name, problem.sources
-        self.labels: np.ndarray = problem.test[1].cpu().numpy()
+        self.labels: np.ndarray = problem.kind.known(problem.test[1]).cpu().numpy()
         self.epochs, self.repeats = problem.recipe.epochs, problem.repeats
         self.resumes = (
             f"the model counts in {problem.state}, a number that none holds; make it a buffer: "
             "self.register_buffer(...)"
             if problem.state
+            else "ReduceLROnPlateau remembers losses that no trunk holds; choose another schedule"
+            if is_plateau(problem.recipe)
             else ""
         )
 
@@ -49,7 +53,10 @@ class StackRunner(Runner):
 
     def width(self, asked: int | None) -> tuple[int, str]:
         width, why = fitting_width(self.problem, asked or self.problem.task.stack, self.say)
-        return width, f"The runs are trained one at a time, because they do not stack: {why}." if why else ""
+        if not why:
+            return width, ""
+        said = f"The runs are trained one at a time, because they do not stack: {why}. {cost_alone(self.problem)}"
+        return width, said.rstrip()
 
     def fastest(self, most: int) -> tuple[int, str]:
         width, why = self.width(None)
@@ -73,7 +80,7 @@ class StackRunner(Runner):
         found = provenance.environment(problem.device.type, problem.recipe.precision, width)
         if problem.door is not None and (kernels := problem.door.as_dict()):
             found["kernels"] = kernels | {"triton": version("triton")}
-        if not isinstance(problem.train[0], torch.Tensor):
+        if isinstance(problem.train[0], Streamed):
             found["decoder"] = decoder_version()
         if cuda:
             found |= {

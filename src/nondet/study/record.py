@@ -106,7 +106,7 @@ def _labels(listed: Sequence[Any]) -> np.ndarray:
         raise TypeError(str(error)) from error
     if labels.dtype.kind in "iu" or not len(labels):
         labels = labels.astype(np.int64)
-    if labels.dtype.kind not in "if" or (labels.ndim > 1 and labels.dtype.kind == "i"):
+    if labels.dtype.kind not in "if":
         raise TypeError(f"labels of {labels.dtype} with {labels.ndim} axes")
     return labels
 

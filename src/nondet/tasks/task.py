@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from difflib import get_close_matches
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nondet.errors import BadInput
 from nondet.io.files import read_json
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from nondet.data.streamed import Streamed
     from nondet.kinds import Kind
     from nondet.tasks.augment import Augmentation
 
@@ -22,6 +23,31 @@ PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 SHORT = ("bfloat16", "float16")
 
 
+Made = TypeVar("Made", bound=type)
+
+
+def _fields_listed(made: Made) -> Made:
+    """The class, whose constructor says of a field that it has not got which ones it has."""
+    own = made.__init__
+
+    @wraps(own)
+    def init(self: Any, *values: Any, **named: Any) -> None:
+        there = [f.name for f in fields(made) if f.name != "code"]
+        for name in named:
+            if name not in there and name != "code":
+                near = get_close_matches(name, there, 1)
+                meant = f"; did you mean {near[0]}?" if near else ";"
+                raise BadInput(
+                    f"a nondet.{made.__name__} has no field {name!r} (got {name}={named[name]!r}){meant} "
+                    f"it has {', '.join(there)}"
+                )
+        own(self, *values, **named)
+
+    made.__init__ = init
+    return made
+
+
+@_fields_listed
 @dataclass(frozen=True)
 class Recipe:
     """How a model is trained; every field is part of a run's name, and `--set field=value` changes it.
@@ -44,6 +70,16 @@ class Recipe:
     bptt: of a language model, the steps of truncated back-propagation; 0: no sequence.
     amp: "bfloat16" or "float16": automatic mixed precision, as `torch.autocast` has it: products in this type, sums,
         parameters and their updates in float32. Empty: all in `precision`.
+    loss: of the kinds that have one, a loss by name ("cross_entropy", "mse", "l1", "smooth_l1", "huber", "bce"), or a
+        function (outputs, labels) -> mean loss, such as `torch.nn.CrossEntropyLoss(label_smoothing=0.1)`.
+    label_smoothing, class_weights: of the cross-entropy, as torch has them: a share, and a number for each class.
+    no_decay: parameters without weight decay: those whose name holds one of these texts, such as ("bias", "norm").
+    grad_clip: the largest norm of a run's whole gradient, as `clip_grad_norm_` limits it; 0: no limit.
+    accumulate: mini-batches whose gradients, each divided by their number, make one step; the last of an epoch do too.
+    schedule_options: the arguments of a `schedule` that is a scheduler of torch, by name or as its class. schedule_by:
+        whether that is stepped by "step" or "epoch"; OneCycleLR and CyclicLR by step, others by epoch, if left out.
+    select: "last" weights, or the "best" of the epochs' ends by the loss on the task's `val`.
+    patience: epochs without a smaller loss on `val` after which a run stops; 0: it never does.
     """
 
     epochs: int
@@ -61,6 +97,16 @@ class Recipe:
     swa: int = 0
     bptt: int = 0
     amp: str = ""
+    loss: str | Callable[[Any, Any], Any] = ""
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] = ()
+    no_decay: tuple[str, ...] = ()
+    grad_clip: float = 0.0
+    accumulate: int = 1
+    schedule_options: Mapping[str, Any] = field(default_factory=dict)
+    schedule_by: str = ""
+    select: str = "last"
+    patience: int = 0
 
     def __post_init__(self) -> None:
         _at_least("epochs", self.epochs, 1)
@@ -79,20 +125,57 @@ class Recipe:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try <<recipe={name}=0.1>>")
+        for name in ("label_smoothing", "grad_clip"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try <<recipe={name}=0.1>>")
+        _at_least("accumulate", self.accumulate, 1)
+        _at_least("patience", self.patience, 0)
+        if self.label_smoothing > 1:
+            raise BadInput(f"label_smoothing must be at most 1 (got {self.label_smoothing}); try 0.1")
+        if self.select not in ("last", "best"):
+            raise BadInput(f"select must be last or best (got {self.select!r}); try <<recipe=select=best>>")
+        if self.schedule_by not in ("", "step", "epoch"):
+            raise BadInput(f"schedule_by must be step or epoch (got {self.schedule_by!r}); leave it out")
+        if isinstance(self.loss, str) and self.loss not in ("", *LOSSES.values()):
+            known = ", ".join(dict.fromkeys(LOSSES.values()))
+            raise BadInput(
+                f"loss must be one of {known}, or a function of outputs and labels (got {self.loss!r}); choose one"
+            )
+        if not isinstance(self.loss, str) and not callable(self.loss):
+            raise BadInput(f"loss must be a name or a function of outputs and labels (got {self.loss!r})")
+        for name in ("class_weights", "no_decay"):
+            value = getattr(self, name)
+            kinds = (int, float) if name == "class_weights" else (str,)
+            if not (_is(value, tuple) or _is(value, list)) or not all(isinstance(part, kinds) for part in value):
+                raise BadInput(
+                    f"{name} must be a list of {'numbers' if name == 'class_weights' else 'texts'} (got {value!r})"
+                )
+            object.__setattr__(self, name, tuple(value))
+        if not _is(self.schedule_options, Mapping):
+            raise BadInput(f"schedule_options must be a dictionary (got {type(self.schedule_options).__name__})")
+        object.__setattr__(self, "schedule_options", {k: _settled(v) for k, v in self.schedule_options.items()})
         if self.ema >= 1:
             raise BadInput(f"ema must be at least 0 and below 1 (got {self.ema}); try <<recipe=ema=0.99>>")
         if not _is(self.bit, str):
             raise BadInput(f"bit must be first, random or the name of a parameter (got {self.bit!r})")
         if self.precision not in PRECISIONS:
-            raise BadInput(f"precision must be one of {', '.join(PRECISIONS)} (got {self.precision!r})")
+            raise BadInput(
+                f"precision must be one of {', '.join(PRECISIONS)} (got {self.precision!r}); mixed precision is "
+                "<<recipe=amp=bfloat16>>"
+            )
         if self.amp not in ("", *SHORT):
             raise BadInput(f"amp must be {' or '.join(SHORT)} (got {self.amp!r}); try <<recipe=amp=bfloat16>>")
         if self.amp and self.precision != "float32":
             raise BadInput(
                 f"amp is for a recipe of precision float32 (got precision {self.precision}); leave out one of them"
             )
-        if self.schedule not in ("cosine", "constant") and not callable(self.schedule):
-            raise BadInput(f"schedule must be cosine, constant or a function (got {self.schedule!r})")
+        named = isinstance(self.schedule, str) and scheduler_class(self.schedule) is not None
+        if self.schedule not in ("cosine", "constant") and not callable(self.schedule) and not named:
+            raise BadInput(
+                "schedule must be cosine, constant, a scheduler of torch.optim.lr_scheduler by name, or a function "
+                f"(got {self.schedule!r})"
+            )
         if not _is(self.options, Mapping):
             raise BadInput(f"options must be a dictionary (got {type(self.options).__name__})")
         object.__setattr__(self, "options", {name: _settled(value) for name, value in self.options.items()})
@@ -103,11 +186,11 @@ class Recipe:
         Options that are called as a field is stand under "options", apart from it.
         What came later than the first version is left out where it changes nothing, so that older runs keep their keys.
         """
-        later = ("bit", "cycles", "ema", "swa", "bptt", "amp")
+        later = ("bit", "cycles", "ema", "swa", "bptt", "amp", *_ADDED)
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
         named = {k: v for k, v in named.items() if k not in later or v != _DEFAULTS[k]}
-        for name in ("optimizer", "schedule"):
-            if not isinstance(named[name], str):
+        for name in ("optimizer", "schedule", "loss"):
+            if name in named and not isinstance(named[name], str):
                 named[name] = _called(named[name])
         own = {f.name for f in fields(self)}
         apart = {name: value for name, value in sorted(self.options.items()) if name in own}
@@ -143,7 +226,37 @@ class Recipe:
         return replace(self, **changed, options=options)
 
 
-_DEFAULTS = {f.name: f.default for f in fields(Recipe)}
+_ADDED = (
+    *("loss", "label_smoothing", "class_weights", "no_decay", "grad_clip", "accumulate"),
+    *("schedule_options", "schedule_by", "select", "patience"),
+)
+_DEFAULTS = {f.name: f.default for f in fields(Recipe)} | {"schedule_options": {}}
+LOSSES = {
+    "CrossEntropyLoss": "cross_entropy",
+    "MSELoss": "mse",
+    "L1Loss": "l1",
+    "SmoothL1Loss": "smooth_l1",
+    "HuberLoss": "huber",
+    "BCEWithLogitsLoss": "bce",
+    "cross_entropy": "cross_entropy",
+    "mse_loss": "mse",
+    "l1_loss": "l1",
+    "smooth_l1_loss": "smooth_l1",
+    "huber_loss": "huber",
+    "binary_cross_entropy_with_logits": "bce",
+}
+"""The losses by name, by what torch calls them."""
+
+
+def scheduler_class(schedule: Any) -> Any:
+    """The scheduler class of torch that a schedule is or names; None if it is none."""
+    if schedule in ("cosine", "constant") or not (isinstance(schedule, str | type)):
+        return None
+    import torch
+
+    found: Any = getattr(torch.optim.lr_scheduler, schedule, None) if isinstance(schedule, str) else schedule
+    base: Any = torch.optim.lr_scheduler.LRScheduler
+    return found if isinstance(found, type) and issubclass(found, base) else None
 
 
 def optimizer_class(optimizer: Any) -> type[torch.optim.Optimizer]:
@@ -163,33 +276,46 @@ def optimizer_options(optimizer: Any) -> list[str]:
     return [name for name in inspect.signature(optimizer_class(optimizer)).parameters if name not in ("params", "lr")]
 
 
+@_fields_listed
 @dataclass(frozen=True)
 class Task:
     """What is trained: a model, data, and a recipe.
 
     model: a function without arguments that returns a new `nn.Module`; it may draw from torch's, numpy's and
         Python's global generators, which are seeded for it by the `init` source.
-    train, test: (inputs, labels): inputs (n, ...) of any shape the model takes in batches, labels (n,) class numbers.
-        The model returns logits (batch, classes). Of a language model (`bptt` of the recipe), both are word numbers
-        (n,), the labels one word ahead. Inputs may also be read while training: see `nondet.data.streamed.Streamed`.
+    train, test: (inputs, labels): inputs (n, ...) of any shape the model takes in batches, or a dictionary or tuple
+        of such, which the model is given as model(**inputs) or model(*inputs); labels (n, ...) as its kind has them.
+        Also one dictionary with "labels" in it, a map-style `Dataset`, a `DataLoader`, or other batches. Of a language
+        model (`bptt` of the recipe), both are word numbers (n,), the labels one word ahead. Inputs may also be read
+        while training: see `nondet.data.streamed.Streamed`.
     recipe: how it is trained.
     name: what tables call it; the file's name if left out.
-    augment: the augmentations of the training inputs, in order, such as `(nondet.Crop(4), nondet.Flip())`.
+    augment: the augmentations of the training inputs, in order, such as `(nondet.Crop(4), nondet.Flip())`; also
+        transforms of one example, such as those of `torchvision.transforms.v2`, and its MixUp and CutMix.
     stack: how many runs train together, if `--stack` does not say.
     kind: what the model's outputs are: a kind, or the name of one; a classifier, or a language model with `bptt`, if
-        left out.
+        left out by what its labels and outputs are.
+    loss: loss(model, batch) -> (mean loss, outputs), for what no kind trains; the batch is (inputs, labels), or what
+        `train` is without labels apart.
+    ignore: the label, such as 255, of what neither trains nor counts, as -100 does.
+    val: further examples, as `test`, which choose the epoch a run ends with: see `select` and `patience` of the recipe.
+    collate: makes a batch of a list of a data set's examples, as a DataLoader's `collate_fn` does.
     code: the SHA-256 of the file that defines the task; filled in when it is loaded.
     """
 
     model: Callable[[], nn.Module]
-    train: tuple[torch.Tensor | Streamed, torch.Tensor]
-    test: tuple[torch.Tensor | Streamed, torch.Tensor]
+    train: Any
+    test: Any
     recipe: Recipe
     name: str = ""
     augment: tuple[Augmentation, ...] = ()
     stack: int = 20
     code: str = ""
     kind: str | Kind = ""
+    loss: Callable[[Any, Any], Any] | None = None
+    ignore: int | None = None
+    val: Any = None
+    collate: Callable[[list[Any]], Any] | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.model) or (hasattr(self.model, "parameters") and not isinstance(self.model, type)):
@@ -199,14 +325,22 @@ class Task:
             )
         if not _is(self.recipe, Recipe):
             raise BadInput(f"recipe must be a nondet.Recipe (got {type(self.recipe).__name__})")
-        for name, pair in (("train", self.train), ("test", self.test)):
-            if not _is(pair, tuple) or len(pair) != 2:
-                raise BadInput(f"{name} must be a pair (inputs, labels) (got {type(pair).__name__})")
-        if not _is(self.augment, tuple) or not all(hasattr(a, "draw") and hasattr(a, "apply") for a in self.augment):
+        if not _is(self.augment, tuple) or not all(_changes(a) for a in self.augment):
             raise BadInput(
                 f"augment must be a tuple of augmentations, such as (nondet.Crop(1),) (got {self.augment!r})"
             )
+        if not all(hasattr(a, "draw") for a in self.augment):
+            from nondet.tasks.transforms import adapted
+
+            object.__setattr__(self, "augment", tuple(adapted(a) for a in self.augment))
         _at_least("stack", self.stack, 1)
+
+
+def _changes(augmentation: Any) -> bool:
+    """Whether this is an augmentation, or a transform such as those of torchvision."""
+    return (hasattr(augmentation, "draw") and hasattr(augmentation, "apply")) or (
+        callable(augmentation) and not isinstance(augmentation, type)
+    )
 
 
 def _settled(value: Any) -> Any:
@@ -241,8 +375,9 @@ def _at_least(name: str, value: object, low: int) -> None:
 
 
 def _typed(name: str, text: str) -> Any:
-    real = ("lr", "warmup", "bias_lr", "ema")
-    if name in ("epochs", "batch_size", "cycles", "swa", "bptt", *real):
+    real = ("lr", "warmup", "bias_lr", "ema", "label_smoothing", "grad_clip")
+    parsed = ("accumulate", "patience", "class_weights", "no_decay", "schedule_options")
+    if name in ("epochs", "batch_size", "cycles", "swa", "bptt", *parsed, *real):
         value = _parsed(text)
         return float(value) if name in real and type(value) is int else value
     return text

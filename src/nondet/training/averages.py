@@ -24,7 +24,7 @@ def begin(recipe: Recipe, stack: Stack) -> None:
 @torch.no_grad()
 def after_step(recipe: Recipe, stack: Stack) -> None:
     """mean <- ema * mean + (1 - ema) * weights, buffers included; whole numbers are copied."""
-    if recipe.ema:
+    if recipe.ema and stack.turn[1]:
         _approach(stack, "ema", 1 - recipe.ema)
 
 

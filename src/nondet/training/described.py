@@ -34,6 +34,11 @@ def code_of(task: Task) -> str:
     return sha256_of_json(_tree(task.model, ()))
 
 
+def own_code(function: Any) -> str:
+    """What stands for the code of a function or object, and for all that it holds."""
+    return sha256_of_json(_tree(function, ()))
+
+
 def without_addresses(value: object) -> str:
     """A value's text without the places in memory, which are others in the next process."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

@@ -47,7 +47,7 @@ def training(
 
     say: is told in a sentence why the steps of an epoch are no graphs.
     """
-    if problem.device.type != "cuda" or problem.recipe.bptt or not isinstance(problem.train[0], Tensor):
+    if problem.device.type != "cuda" or not problem.plain:
         yield None
         return
     with ThreadPoolExecutor(1) as beside:
@@ -156,7 +156,7 @@ class Epochs:
         uniforms = self._uniforms(number, at)
         if self.rates:
             self.rate.copy_(self.table.index_select(0, self.counter)[0])
-        losses, right = classify.train_step(problem.kind, stack, inputs, labels, uniforms)
+        losses, right = classify.train_step(problem.objective, stack, inputs, labels, uniforms)
         averages.after_step(problem.recipe, stack)
         for row, name in enumerate(stack.curves):
             self.total[row] += losses.detach() * size if name == "loss" else right

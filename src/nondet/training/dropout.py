@@ -20,6 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from nondet.sources import globals_drawn, seeded_globals
+
+SEED: tuple[int, ...] = (-1,)
+"""In place of a shape: a seed for the global generators, of a model that draws from them in its forward pass."""
+
 _SWITCH: Any = torch.Tensor.requires_grad  # a property, whose setter a mode sees
 
 
@@ -58,15 +63,20 @@ class _Dropout(TorchFunctionMode):
 
 @contextmanager
 def recorded_dropout() -> Generator[list[tuple[int, ...]]]:
-    """Drop nothing, and note the shape of the uniform numbers that each dropout call would take."""
+    """Drop nothing, and note the shape of the uniform numbers that each dropout call would take.
+
+    After a block that drew from a global generator they are [SEED]: the generators are put back, and seed all of it.
+    """
     shapes: list[tuple[int, ...]] = []
 
     def ones(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         shapes.append(shape)
         return torch.ones((), dtype=dtype)
 
-    with _Dropout(ones):
+    with globals_drawn() as drawn, _Dropout(ones):
         yield shapes
+    if drawn():
+        shapes[:] = [SEED]
 
 
 class _InTurn:
@@ -107,12 +117,21 @@ def given_dropout(uniforms: Sequence[Tensor], again: bool = False, stacked: bool
     again: whether the block holds the backward pass of a model that recomputes its dropout there.
     stacked: whether it is under vmap.
     """
+    if is_seed(uniforms):
+        with seeded_globals(np.random.default_rng(int(uniforms[0]))):
+            yield
+        return
     if not again:
         with _Dropout(_InTurn(uniforms), stacked):
             yield
         return
     with torch.random.fork_rng(devices=[]), _Dropout(_Again(uniforms)):
         yield
+
+
+def is_seed(uniforms: Sequence[Tensor]) -> bool:
+    """Whether these are a seed for the global generators, in place of dropout's numbers."""
+    return len(uniforms) == 1 and not uniforms[0].is_floating_point()
 
 
 def backward(loss: Tensor, again: bool) -> None:
@@ -138,6 +157,8 @@ def draw_uniforms(
     places (R, B) is the permutation inside each run's mini-batch: an example takes its mask with it.
     """
     drawn: list[Tensor] = []
+    if list(shapes) == [SEED]:
+        return [torch.tensor([int(rng.integers(2**63)) for rng in rngs])]
     for shape in shapes:
         rows = [rng.random(shape, dtype=np.float32) for rng in rngs]
         if shape and shape[0] == places.shape[1]:

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.task import Recipe, optimizer_class
+from nondet.training import batches as inputs_of
 from nondet.training import examples as classify
 from nondet.training import sequences as text
-from nondet.training.dropout import backward, draw_uniforms, given_dropout, recorded_dropout
+from nondet.training.dropout import SEED, backward, draw_uniforms, given_dropout, recorded_dropout
 from nondet.training.problem import Problem, build_model, first_line
+from nondet.training.recipes import evaluates_before
 from nondet.training.settings import kernels, loss_scale, mixed
 from nondet.training.snapshots import real
 from nondet.training.stack import Seeds, forget_compiled, make_optimizer
@@ -39,7 +41,7 @@ OF_TEST = 64
 class Batch:
     """One step's inputs (B, ...), labels (B, ...), and dropout's numbers, one tensor for each call."""
 
-    inputs: Tensor
+    inputs: Any
     labels: Tensor
     uniforms: Sequence[Tensor]
 
@@ -97,27 +99,35 @@ def batches(problem: Problem, run: Seeds, small: bool = False, steps: int = STEP
         raise
     except Exception as error:
         raise BadInput(
-            f"the augmentations fail on inputs of shape {tuple(problem.train[0].shape)}: {first_line(error)}; "
+            f"the augmentations fail on inputs of shape {_shape(problem.train[0])}: {first_line(error)}; "
             "mend the task's augment"
         ) from error
     rng = stream("dropout", run.get("dropout", FIXED_SEED), 0)
-    shapes: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    shapes: dict[Any, list[tuple[int, ...]]] = {}
     found: list[Batch] = []
     for inputs, labels, places in parts:
-        if inputs.shape not in shapes:
-            shapes[inputs.shape] = _shapes(problem, inputs)
-        uniforms = draw_uniforms([rng], shapes[inputs.shape], places[None], problem.device)
+        size = inputs_of.shapes(inputs)
+        if size not in shapes:
+            shapes[size] = _shapes(problem, inputs, labels)
+        uniforms = draw_uniforms([rng], shapes[size], places[None], problem.device)
         found.append(Batch(inputs, labels, [u[0] for u in uniforms]))
     return found
 
 
-def _shapes(problem: Problem, inputs: Tensor) -> list[tuple[int, ...]]:
+def _shape(inputs: Any) -> Any:
+    """The shape of inputs, as it is said."""
+    return tuple(inputs.shape) if hasattr(inputs, "shape") else inputs_of.shapes(inputs)
+
+
+def _shapes(problem: Problem, inputs: Any, labels: Tensor) -> list[tuple[int, ...]]:
     """The shapes of dropout's numbers for one mini-batch."""
+    if problem.seeded:
+        return [SEED]
     forget_compiled(problem)
     model = build_model(problem.task, problem.recipe, FIXED_SEED).to(problem.device).train()
-    inputs = _typed(inputs.clone(), getattr(torch, problem.recipe.precision))
+    inputs = inputs_of.typed(inputs_of.copied(inputs), getattr(torch, problem.recipe.precision))
     with torch.no_grad(), recorded_dropout() as shapes:
-        model(inputs, None) if problem.recipe.bptt else model(inputs)
+        model(inputs, None) if problem.recipe.bptt else problem.objective.outputs(model, inputs, labels)
     return shapes
 
 
@@ -137,28 +147,71 @@ def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, 
         gradients: list[dict[str, Tensor | None]] = []
         state: Any = None
         model.train()
-        for batch in taken:
-            optimizer.zero_grad()
+        for number, batch in enumerate(taken):
+            last = (number + 1) % recipe.accumulate == 0 or number + 1 == len(taken)
+            if number % recipe.accumulate == 0:
+                optimizer.zero_grad()
+            if problem.closure:
+                loss, found = _step_again(problem, recipe, model, optimizer, batch, dtype)
+                losses.append(loss)
+                gradients.append(found)
+                continue
             with given_dropout(batch.uniforms, problem.again):
                 with mixed(recipe, problem.device):
-                    loss, state = _loss(problem, model, _typed(batch.inputs, dtype), batch.labels, state)
-                backward(loss * scale if scale != 1 else loss, problem.again)
-            for p in model.parameters() if scale != 1 else ():
+                    loss, state = _loss(problem, model, inputs_of.typed(batch.inputs, dtype), batch.labels, state)
+                part = loss / recipe.accumulate if recipe.accumulate > 1 else loss
+                backward(part * scale if scale != 1 else part, problem.again)
+            for p in model.parameters() if scale != 1 and last else ():
                 p.grad = None if p.grad is None else p.grad / scale
+            if recipe.grad_clip and last:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
             found = {name: None if p.grad is None else p.grad.detach().clone() for name, p in model.named_parameters()}
-            _step(recipe, optimizer)
+            if last:
+                _step(recipe, optimizer)
             losses.append(loss.detach())
             gradients.append({name: None if g is None else g.to_dense() for name, g in found.items()})
         with torch.no_grad(), mixed(recipe, problem.device):
             model.eval()
-            tested = [_answers(problem, model, _typed(x, dtype)) for x in (trial_inputs(problem) if answers else [])]
+            given = trial_inputs(problem) if answers else []
+            with classify.fixed_answers(problem):
+                tested = [_answers(problem, model, inputs_of.typed(x, dtype), y) for x, y in given]
             outputs = torch.cat(tested) if tested else torch.empty(0)
     return Trace(torch.stack(losses), tuple(gradients), outputs)
 
 
-def _step(recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
+def _step_again(
+    problem: Problem,
+    recipe: Recipe,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    dtype: torch.dtype,
+) -> tuple[Tensor, dict[str, Tensor | None]]:
+    """A step of an optimizer that evaluates the loss itself, such as LBFGS: the first loss, and its gradients."""
+    seen: list[tuple[Tensor, dict[str, Tensor | None]]] = []
+
+    def evaluated() -> Tensor:
+        optimizer.zero_grad()
+        with torch.enable_grad(), given_dropout(batch.uniforms, problem.again):
+            loss, _ = _loss(problem, model, inputs_of.typed(batch.inputs, dtype), batch.labels, None)
+            backward(loss, problem.again)
+        if recipe.grad_clip:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+        named = model.named_parameters()
+        seen.append((loss.detach(), {n: None if p.grad is None else p.grad.detach().clone() for n, p in named}))
+        return loss
+
+    if evaluates_before(optimizer):
+        evaluated()
+    _step(recipe, optimizer, evaluated)
+    if not seen:
+        evaluated()
+    return seen[0]
+
+
+def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, evaluated: Any = None) -> None:
     try:
-        optimizer.step()
+        optimizer.step() if evaluated is None else optimizer.step(evaluated)
     except OSError:  # a full disk is nothing that another optimizer would mend
         raise
     except Exception as error:
@@ -169,28 +222,24 @@ def _step(recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
         ) from error
 
 
-def trial_inputs(problem: Problem) -> list[Tensor]:
-    """The test inputs that are answered after the steps."""
+def trial_inputs(problem: Problem) -> list[tuple[Any, Tensor]]:
+    """The test inputs that are answered after the steps, and their labels."""
     if problem.recipe.bptt:
-        inputs, _ = text.texts(problem.test)
-        return [text.columns(inputs[:OF_TEST], 1)]
-    return list(classify.evaluation_batches(problem, OF_TEST))
+        inputs, labels = text.texts(problem.test)
+        return [(text.columns(inputs[:OF_TEST], 1), labels[:OF_TEST])]
+    return list(classify.with_truth(problem, OF_TEST))
 
 
-def _loss(problem: Problem, model: nn.Module, inputs: Tensor, labels: Tensor, state: Any) -> tuple[Tensor, Any]:
+def _loss(problem: Problem, model: nn.Module, inputs: Any, labels: Tensor, state: Any) -> tuple[Tensor, Any]:
     if not problem.recipe.bptt:
-        return problem.kind.loss(classify.at_least_float32(model(inputs.clone())), labels), None
+        return problem.objective(model, inputs_of.copied(inputs), labels)[0], None
     logits, after = model(inputs, state)
     loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
     return loss, tuple(s.detach() for s in after) if isinstance(after, tuple) else after.detach()
 
 
-def _answers(problem: Problem, model: nn.Module, inputs: Tensor) -> Tensor:
-    return model(inputs, None)[0] if problem.recipe.bptt else classify.at_least_float32(model(inputs))
-
-
-def _typed(inputs: Tensor, dtype: torch.dtype) -> Tensor:
-    return inputs.to(dtype) if inputs.is_floating_point() else inputs
+def _answers(problem: Problem, model: nn.Module, inputs: Any, labels: Tensor) -> Tensor:
+    return model(inputs, None)[0] if problem.recipe.bptt else problem.objective.outputs(model, inputs, labels)
 
 
 def _rounded(value: float) -> float | None:
@@ -217,7 +266,7 @@ def all_reached(problem: Problem, run: Seeds, taken: Sequence[Batch], found: Map
         p.requires_grad_()
     with given_dropout(taken[0].uniforms, problem.again), kernels(True, problem.tf32):
         dtype = getattr(torch, problem.recipe.precision)
-        loss, _ = _loss(problem, model, _typed(taken[0].inputs, dtype), taken[0].labels, None)
+        loss, _ = _loss(problem, model, inputs_of.typed(taken[0].inputs, dtype), taken[0].labels, None)
         backward(loss, problem.again)
     grown = {
         name: torch.zeros_like(p, dtype=torch.bool) if p.grad is None else p.grad != 0 for name, p in missing.items()

@@ -14,17 +14,22 @@ from torch import Tensor, nn
 
 from nondet.errors import BadInput
 from nondet.io.files import sha256_of_json
-from nondet.kinds import Kind, named
+from nondet.kinds import LANGUAGE, Kind, named
 from nondet.sources import FIXED_SEED, SOURCES
 from nondet.tasks.augment import source_of
-from nondet.tasks.task import Recipe, Task
+from nondet.tasks.task import SHORT, Recipe, Task, optimizer_class
 from nondet.training import loop, sequences
 from nondet.training import track as tracking
-from nondet.training.described import described, without_addresses
+from nondet.training.batches import each, in_memory, leaves, typed
+from nondet.training.checking import PARTS, answered, checked_inputs, chosen, some, with_labels
+from nondet.training.described import described, own_code, without_addresses
+from nondet.training.dropout import SEED
 from nondet.training.kernels import door
 from nondet.training.loop import Batch, Trace
+from nondet.training.objective import Objective
 from nondet.training.perturb import has_bit
-from nondet.training.problem import Problem, Seen, Track, build_model, first_line, tried
+from nondet.training.problem import DRAWS, Problem, Seen, Track, build_model, first_line, tried
+from nondet.training.recipes import is_plateau, needs_closure, settings_of
 from nondet.training.schedule import lr_factor, schedule_hash
 
 if TYPE_CHECKING:
@@ -51,21 +56,50 @@ def prepare(
     if (track or recipe.cycles > 1) and recipe.bptt:
         raise BadInput("<<track>> and cycles are for classifiers, and this task is a language model; leave them out")
     _try_schedule(recipe)
-    kind = named(task.kind, bool(recipe.bptt))
-    if (kind.feed == "sequence") != bool(recipe.bptt):
+    if recipe.bptt and (task.loss or recipe.loss or recipe.label_smoothing or recipe.class_weights):
+        raise BadInput(
+            "a text that is read in windows is trained by the cross-entropy (got a recipe with bptt and a loss); leave "
+            "one out, or give sequences (n, tokens) and no bptt"
+        )
+    kind = named(task.kind, bool(recipe.bptt)) if task.kind or recipe.bptt else None
+    if kind is not None and (kind.feed == "sequence") != bool(recipe.bptt):
         raise BadInput(f"the recipe's bptt is for texts, and only for them (got kind {kind.name}); change one of them")
-    train, test = (_checked(name, data, recipe, kind) for name, data in (("train", task.train), ("test", task.test)))
-    if not isinstance(train[0], Tensor) and task.augment:
+    given = [checked_inputs(name, data, task, recipe) for name, data in (("train", task.train), ("test", task.test))]
+    if not in_memory(given[0].inputs) and task.augment:
         raise BadInput("streamed inputs draw their own augmentations; leave the task's augment empty")
+    val = None if task.val is None else checked_inputs("val", task.val, task, recipe)
+    selects = recipe.select == "best" or recipe.patience > 0
+    if selects and (val is None or recipe.bptt):
+        raise BadInput(
+            "select and patience need validation examples, which choose the epoch (got none"
+            f"{' for a text' if recipe.bptt else ''}); give the task val=(inputs, labels), or leave them out"
+        )
+    given += [val] if val is not None and (selects or is_plateau(recipe)) else []
+    if kind is not None:  # before a model is built, so that the data's fault is said first
+        given = [with_labels(name, data, kind, task) for name, data in zip(PARTS, given, strict=False)]
     model, seen = build_model(task, recipe, FIXED_SEED), Seen()
-    trial = _try_text if recipe.bptt else _try_batches
-    dropout = trial(model, train, test, recipe, seen, kind)
+    if recipe.bptt:
+        objective = Objective(LANGUAGE if kind is None else kind)
+    else:
+        objective, given = chosen(task, recipe, model, given, kind, seen)
+    kind = objective.kind
+    train, test, *chooses = ((data.inputs, data.labels) for data in given)
+    if recipe.bptt:
+        dropout = _try_text(model, train, test, recipe, seen)
+    else:
+        dropout = _try_batches(model, train, recipe, seen, objective)
+    if recipe.cycles > 1 and "outputs" not in kind.answers:
+        raise BadInput(f"cycles are for kinds that keep their outputs (got kind {kind.name}); leave them out")
+    closure = needs_closure(recipe)
     drawn = list(dict.fromkeys(source_of(augmentation).name for augmentation in task.augment))
     has = {
         "shuffle": not recipe.bptt,
-        "augment": "augment" in drawn or not isinstance(train[0], Tensor),
+        "augment": "augment" in drawn or not in_memory(train[0]),
         "dropout": any(dropout.values()),
         "bit": has_bit(dict(model.named_parameters()), recipe.bit),
+        "selection": selects,
+        # where these stand in a mini-batch decides what they are mixed with, and what is drawn for them
+        "order": not seen.seeded and not any(hasattr(a, "mix") for a in task.augment),
         "kernels": device.type == "cuda",
         "other": False,
     }
@@ -78,12 +112,16 @@ def prepare(
         test=_on(device, test),
         dropout=dropout,
         sources=_with_own([name for name in SOURCES if has.get(name, True)], drawn),
-        identity=_identity(task, recipe, model, _data_hash(train, test), looked, kind),
+        identity=_identity(task, recipe, model, _data_hash(train, test, *chooses), looked, kind),
         kind=kind,
+        objective=objective,
+        closure=closure,
+        val=_on(device, chooses[0]) if chooses else None,
+        settings=settings_of(recipe, _steps(recipe, train)),
         track=looked,
         tf32=tf32,
-        door=None if seen.compiled or seen.again else door(device, recipe, tf32),
-        **asdict(seen),
+        door=None if seen.compiled or seen.again or seen.seeded else door(device, recipe, tf32),
+        **asdict(_alone(recipe, seen, closure)),
     )
     return _with_trial(problem)
 
@@ -135,44 +173,54 @@ def _on_cpu(data: tuple[Tensor | Streamed, Tensor]) -> tuple[Tensor | Streamed, 
 
 def _on(device: torch.device, data: tuple[Tensor | Streamed, Tensor]) -> tuple[Tensor | Streamed, Tensor]:
     inputs, labels = data
-    return inputs.to(device) if isinstance(inputs, Tensor) else inputs, labels.to(device)
-
-
-def _first(inputs: Tensor | Streamed, count: int) -> Tensor:
-    """The first inputs, as they are evaluated."""
-    return inputs[:count] if isinstance(inputs, Tensor) else inputs.batch(np.arange(min(count, len(inputs))), None)
+    return each(lambda t: t.to(device), inputs) if in_memory(inputs) else inputs, labels.to(device)
 
 
 def _try_text(
-    model: nn.Module, train: tuple[Any, Tensor], test: tuple[Any, Tensor], recipe: Recipe, seen: Seen, kind: Kind
+    model: nn.Module, train: tuple[Any, Tensor], test: tuple[Any, Tensor], recipe: Recipe, seen: Seen
 ) -> dict[int, list[tuple[int, ...]]]:
     sequences.try_out(model, *test, recipe, seen)
     return sequences.try_out(model, *train, recipe, seen)
 
 
 def _try_batches(
-    model: nn.Module,
-    train: tuple[Tensor | Streamed, Tensor],
-    test: tuple[Tensor | Streamed, Tensor],
-    recipe: Recipe,
-    seen: Seen,
-    kind: Kind,
+    model: nn.Module, train: tuple[Any, Tensor], recipe: Recipe, seen: Seen, objective: Objective
 ) -> dict[int, list[tuple[int, ...]]]:
-    """The shapes of dropout's numbers by mini-batch size, once the model has shown what it returns."""
-    n, batch = len(train[1]), min(recipe.batch_size, len(train[1]))
-    precision = getattr(torch, recipe.precision)
-    inputs = _first(train[0], batch)
-    inputs = inputs.to(precision) if inputs.is_floating_point() else inputs
-    dropout = {
-        size: _try_out(model, inputs[:size], train[1][:size], seen, kind) for size in {batch, n % batch or batch}
-    }
-    before = torch.get_rng_state()
-    with torch.no_grad():
-        outputs = _outputs(model.eval(), inputs[:2])
-    if not torch.equal(torch.get_rng_state(), before):
-        raise BadInput("the model draws random numbers in evaluation too; write F.dropout(x, p, self.training)")
-    kind.check_outputs(outputs, len(inputs[:2]), {"train": train[1], "test": test[1]})
-    return dropout
+    """The shapes of dropout's numbers by mini-batch size."""
+    n = len(train[1])
+    batch = min(recipe.batch_size, n)
+    rows = {size: np.arange(size) for size in {batch, n % batch or batch}}
+    dropout = {size: _try_out(model, train, rows[size], recipe, seen, objective) for size in rows}
+    if any(dropout.values()) and not seen.seeded:
+        others = {size: np.arange(n - size, n) for size in rows}
+        again = {size: _try_out(model, train, others[size], recipe, seen, objective) for size in rows}
+        seen.seeded |= dropout != again  # what is dropped depends on the data
+        seen.alone = seen.alone or (DRAWS if seen.seeded else "")
+        seen.again &= not seen.seeded
+    return {size: [SEED] if seen.seeded else shapes for size, shapes in dropout.items()}
+
+
+def _alone(recipe: Recipe, seen: Seen, closure: bool) -> Seen:
+    """What was seen of the model, with what its recipe says against a stack."""
+    if is_plateau(recipe):
+        seen.alone = seen.alone or "ReduceLROnPlateau gives each run a rate of its own"
+    if closure:
+        name = optimizer_class(recipe.optimizer).__name__
+        seen.alone = seen.alone or f"{name} evaluates the loss of a model several times in a step"
+        if recipe.accumulate > 1 or recipe.amp or recipe.precision in SHORT:
+            raise BadInput(
+                f"{name} evaluates the loss again in its step, which goes with float32 or float64 and accumulate=1 "
+                f"(got precision {recipe.precision}, amp {recipe.amp or 'none'} and accumulate {recipe.accumulate}); "
+                "choose those, or another optimizer"
+            )
+    return seen
+
+
+def _steps(recipe: Recipe, train: tuple[Any, Tensor]) -> int:
+    """The mini-batches of an epoch."""
+    if recipe.bptt:
+        return -(-(len(train[1]) // recipe.batch_size) // recipe.bptt)
+    return -(-len(train[1]) // recipe.batch_size)
 
 
 def _try_schedule(recipe: Recipe) -> None:
@@ -200,6 +248,8 @@ def _identity(
         **({"kind": kind.name} if kind is not named("", bool(recipe.bptt)) else {}),
         **({"track": track.as_dict()} if track else {}),
         **({"schedule": schedule_hash(recipe)} if callable(recipe.schedule) else {}),
+        **({"loss": own_code(own)} if (own := task.loss or recipe.loss) and not isinstance(own, str) else {}),
+        **({"ignore": task.ignore} if task.ignore is not None else {}),
     }
     try:
         return json.loads(json.dumps(identity, allow_nan=False))
@@ -207,54 +257,22 @@ def _identity(
         raise BadInput(f"a recipe's options must be numbers, texts, booleans or lists of them ({error})") from error
 
 
-def _checked(name: str, data: tuple[Any, Tensor], recipe: Recipe, kind: Kind) -> tuple[Tensor | Streamed, Tensor]:
-    """Inputs in the recipe's precision and labels as their kind has them; streamed inputs come back as they are."""
-    if hasattr(data[0], "prefetch"):
-        return data[0], _checked(name, (torch.zeros(len(data[0])), data[1]), recipe, kind)[1]
-    try:
-        inputs, labels = (torch.as_tensor(part).detach().cpu() for part in data)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise BadInput(f"{name} must be a pair of tensors (inputs, labels): {error}") from error
-    labels = kind.check_labels(name, labels)
-    if inputs.is_sparse or inputs.is_complex():
-        raise BadInput(f"{name} inputs must be dense real numbers (got {inputs.layout}, {inputs.dtype}); convert them")
-    if inputs.dim() < 1 or len(inputs) != len(labels) or len(labels) == 0:
-        raise BadInput(
-            f"{name} inputs and labels must have the same length, at least 1 "
-            f"(got {len(inputs) if inputs.dim() else 0} and {len(labels)}); give one label for each input"
-        )
-    if inputs.is_floating_point():
-        inputs = inputs.to(getattr(torch, recipe.precision))
-        if not bool(inputs.isfinite().all()):
-            raise BadInput(f"{name} inputs must be finite numbers (got NaN or infinity); clean the data first")
-    return inputs.contiguous(), labels
-
-
-def _try_out(model: nn.Module, inputs: Tensor, labels: Tensor, seen: Seen, kind: Kind) -> list[tuple[int, ...]]:
+def _try_out(
+    model: nn.Module, train: tuple[Any, Tensor], index: np.ndarray, recipe: Recipe, seen: Seen, objective: Objective
+) -> list[tuple[int, ...]]:
     """The shapes of dropout's numbers in one training step of one model, tried on the CPU."""
+    inputs = typed(some(train[0], index), getattr(torch, recipe.precision))
+    labels = train[1][torch.from_numpy(index)]
 
     def forward() -> Tensor:
-        outputs = kind.check_outputs(_outputs(model.train(), inputs), len(inputs), {})
-        return kind.loss(
-            outputs.to(torch.float64), labels % outputs.shape[1] if labels.dtype == torch.int64 else labels
-        )
+        return answered(objective, model.train(), inputs, labels)[0]
 
     return tried(model, forward, seen)
 
 
-def _outputs(model: nn.Module, inputs: Tensor) -> Any:
-    """What the model returns for one mini-batch."""
-    try:
-        return model(inputs.clone())  # a model may change its input in place
-    except Exception as error:
-        raise BadInput(
-            f"the model fails on inputs of shape {tuple(inputs.shape)}: {first_line(error)}; mend the model or the data"
-        ) from error
-
-
 def _data_hash(*parts: tuple[Tensor | Streamed, Tensor]) -> str:
     digest = hashlib.sha256()
-    for tensor in (tensor for part in parts for tensor in part):
+    for tensor in (tensor for inputs, labels in parts for tensor in (*_read(inputs), labels)):
         if not isinstance(tensor, Tensor):
             digest.update(tensor.identity.encode())
             continue
@@ -263,3 +281,7 @@ def _data_hash(*parts: tuple[Tensor | Streamed, Tensor]) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _read(inputs: Any) -> list[Any]:
+    return leaves(inputs) if in_memory(inputs) else [inputs]

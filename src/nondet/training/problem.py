@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,11 @@ from nondet.errors import BadInput
 from nondet.kinds import Kind
 from nondet.sources import seeded_globals, stream
 from nondet.tasks.task import Recipe, Task
-from nondet.training.dropout import backward, recorded_dropout
+from nondet.training.batches import in_memory
+from nondet.training.dropout import SEED, backward, recorded_dropout
+from nondet.training.objective import Objective
 from nondet.training.settings import set_compiler
+from nondet.training.stateless import with_state
 
 if TYPE_CHECKING:
     from nondet.data.streamed import Streamed
@@ -44,14 +47,19 @@ class Problem:
     dropout: for each mini-batch size that occurs, the shapes of the uniform numbers that one forward pass takes.
         Of a sequence, for each window's length.
     sources: the sources of nondeterminism that this task has.
-    identity: what names the task in a run's key. kind: what its outputs are.
+    identity: what names the task in a run's key. kind: what its outputs are. objective: its loss and answers.
     track: what is looked at on the way. tf32: whether CUDA may round factors to TF32.
     alone: why its models can only be trained one at a time; empty if nothing is known against a stack.
     again: whether the backward pass runs parts of the forward pass again, with dropout in them.
+    seeded: whether the model draws from the global generators in its forward pass, which a number of the dropout source
+        then seeds for each step. random_answers: whether it also does so in evaluation: then from a fixed seed.
     compiled: whether the model is compiled by torch. state: the attribute in which it keeps count by itself, if any.
+    closure: whether the optimizer's step evaluates the loss again, as that of LBFGS.
     repeats: whether one model trained twice takes the same steps; else nothing can be held against it.
     reached: of each parameter the elements that had a gradient in the trial steps.
     door: which operations take stacked kernels; None where all take torch's own.
+    val: the examples that choose a run's epoch, as `test`; None where none does.
+    settings: what a scheduler of torch sets at each step of the training; empty without one.
     """
 
     task: Task
@@ -63,15 +71,35 @@ class Problem:
     sources: tuple[str, ...]
     identity: Mapping[str, Any]
     kind: Kind
+    objective: Objective = None  # type: ignore[assignment] -- the kind's own, once it is made
     track: Track | None = None
     tf32: bool = False
     alone: str = ""
     again: bool = False
     compiled: bool = False
     state: str = ""
+    seeded: bool = False
+    random_answers: bool = False
+    closure: bool = False
     repeats: bool = True
     reached: Mapping[str, Tensor] | None = None
     door: Door | None = None
+    settings: Sequence[Mapping[str, Any]] = ()
+    val: tuple[Any, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective is None:  # pyright: ignore[reportUnnecessaryComparison]
+            object.__setattr__(self, "objective", Objective(self.kind))
+
+    @property
+    def mixes(self) -> bool:
+        """Whether an augmentation mixes the examples of a mini-batch."""
+        return any(hasattr(augmentation, "mix") for augmentation in self.task.augment)
+
+    @property
+    def curves(self) -> list[str]:
+        """The names of the curves of training."""
+        return [*filter(None, ("loss", self.kind.curve)), *(["val_loss"] if self.val is not None else [])]
 
     @property
     def width_free(self) -> bool:
@@ -79,10 +107,28 @@ class Problem:
         return self.door is not None and self.door.width_free
 
     @property
+    def steps(self) -> int:
+        """The mini-batches of an epoch."""
+        batch, n = self.recipe.batch_size, len(self.train[1])
+        return -(-(n // batch) // self.recipe.bptt) if self.recipe.bptt else -(-n // batch)
+
+    @property
+    def plain(self) -> bool:
+        """Whether an epoch's steps can be prepared on the device: examples that are one tensor there."""
+        simple = (
+            not (self.mixes or self.closure or self.settings)
+            and self.val is None
+            and not self.recipe.bptt
+            and not self.seeded
+            and self.recipe.accumulate == 1
+        )
+        return isinstance(self.train[0], Tensor) and simple
+
+    @property
     def augment(self) -> tuple[Augmentation | Streamed, ...]:
         """What draws the random changes of the training inputs: streamed inputs draw their own."""
-        inputs = self.train[0]
-        return self.task.augment if isinstance(inputs, Tensor) else (inputs,)
+        inputs: Any = self.train[0]
+        return self.task.augment if in_memory(inputs) else (inputs,)
 
 
 def choose_device(name: str) -> torch.device:
@@ -112,7 +158,8 @@ def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
         raise BadInput("model must know its shapes from the start (it has lazy layers); give their sizes")
     if not any(p.requires_grad for p in model.parameters()):
         raise BadInput("model must have parameters to train (it has none that require a gradient)")
-    return _in_precision(model, getattr(torch, recipe.precision))
+    model = _in_precision(model, getattr(torch, recipe.precision))
+    return with_state(model) if recipe.bptt else model
 
 
 def _in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -128,6 +175,9 @@ def _in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     return model._apply(converted)  # pyright: ignore[reportPrivateUsage] -- what `to` itself calls
 
 
+DRAWS = "its forward pass draws random numbers other than those of nn.Dropout, which a seed for each step gives"
+
+
 @dataclass
 class Seen:
     """What trial steps of a model showed of it; the fields are those of `Problem`."""
@@ -136,14 +186,16 @@ class Seen:
     again: bool = False
     compiled: bool = False
     state: str = ""
+    seeded: bool = False
+    random_answers: bool = False
 
 
 def tried(model: nn.Module, forward: Callable[[], Tensor], seen: Seen) -> list[tuple[int, ...]]:
     """Try a training step of a model, whose loss `forward` gives; its gradients and buffers are put back after it.
 
-    Returns the shapes of dropout's numbers. BadInput if the step fails, or draws from torch's global generator.
+    Returns the shapes of dropout's numbers. BadInput if the step fails.
     """
-    before, graphs, counts = torch.get_rng_state(), _graphs(), _counts(model)
+    graphs, counts = _graphs(), _counts(model)
     objects = dict(model.named_buffers())
     buffers = {name: b.clone() for name, b in objects.items()}
     learns = {name: p.requires_grad for name, p in model.named_parameters()}
@@ -152,9 +204,12 @@ def tried(model: nn.Module, forward: Callable[[], Tensor], seen: Seen) -> list[t
             loss = forward()
             shapes = list(recorded)
             backward(loss, again=True)
-            seen.again |= len(recorded) > len(shapes)
+            again = len(recorded) > len(shapes)
     except RuntimeError as error:
         raise BadInput(f"the model cannot be trained on its outputs: {first_line(error)}; mend the model") from error
+    if recorded == [SEED]:
+        shapes, seen.seeded = [SEED], True
+    seen.again |= again and not seen.seeded
     seen.compiled |= _graphs() > graphs or any(m._compiled_call_impl is not None for m in model.modules())  # pyright: ignore[reportPrivateUsage]
     seen.state = seen.state or next((name for name, count in _counts(model).items() if counts.get(name) != count), "")
     replaced = [name for name, b in model.named_buffers() if b is not objects.get(name)]
@@ -164,18 +219,13 @@ def tried(model: nn.Module, forward: Callable[[], Tensor], seen: Seen) -> list[t
         f"it replaces its buffer {replaced[0]} in the forward pass" if replaced else "",
         f"its forward pass changes whether {switched[0]} is trained" if switched else "",
         "its backward pass runs parts of it again, with dropout in them" if seen.again else "",
+        DRAWS if seen.seeded else "",
     ]
     seen.alone = seen.alone or next(filter(None, reasons), "")
     with torch.no_grad():
         model.zero_grad()
         for name, b in model.named_buffers():
             b.copy_(buffers[name])
-    if not torch.equal(torch.get_rng_state(), before):
-        raise BadInput(
-            "the model's forward pass draws from torch's global generator, which no source seeds; "
-            "use nn.Dropout or F.dropout, which nondet seeds for each run, and take other random operations out "
-            "(attention layers: dropout=0)"
-        )
     return shapes
 
 

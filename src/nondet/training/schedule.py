@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from nondet.tasks.task import Recipe
+from nondet.tasks.task import Recipe, scheduler_class
 
 
 def lr_factor(recipe: Recipe, epoch: float) -> float:
@@ -22,9 +22,9 @@ def lr_factor(recipe: Recipe, epoch: float) -> float:
         epoch %= epochs
     if epoch < recipe.warmup:
         return epoch / recipe.warmup
-    if callable(recipe.schedule):
+    if callable(recipe.schedule) and not isinstance(recipe.schedule, type):
         return float(recipe.schedule(epoch, epochs))
-    if recipe.schedule == "constant":
+    if recipe.schedule == "constant" or scheduler_class(recipe.schedule) is not None:
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
 

@@ -22,7 +22,7 @@ from nondet.measures.language import sample_tokens
 from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.task import Recipe
 from nondet.training import averages
-from nondet.training.dropout import draw_uniforms, recorded_dropout
+from nondet.training.dropout import SEED, draw_uniforms, recorded_dropout
 from nondet.training.problem import Problem, Seen, first_line, tried
 from nondet.training.stack import Seeds, Stack, set_rate
 
@@ -57,7 +57,7 @@ def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
     for step, part in enumerate(parts):
         x, y = inputs[:, part][places], labels[:, part][places]  # (R, B, T)
         uniforms = draw_uniforms(masks, problem.dropout[x.shape[2]], orders, problem.device)
-        set_rate(stack, recipe, stack.epoch + step / len(parts))
+        set_rate(stack, problem, step, len(parts))
         losses, correct, state = train_window(stack, x, y, state, uniforms)
         averages.after_step(recipe, stack)
         total["loss"] += losses.detach() * (x.shape[2] / inputs.shape[1])
@@ -220,10 +220,9 @@ def try_out(
 
 def _try_window(model: nn.Module, tokens: Tensor, high: int, seen: Seen) -> list[tuple[int, ...]]:
     """The shapes of dropout's numbers for one window (B, T), the second of two, so that its state is one."""
-    before = torch.get_rng_state()
-    with torch.no_grad(), recorded_dropout():
+    with torch.no_grad(), recorded_dropout() as drawn:
         _, state = _answer(model.eval(), tokens, None, high)
-    if not torch.equal(torch.get_rng_state(), before):
+    if drawn == [SEED]:
         raise BadInput("the model draws random numbers in evaluation too; write F.dropout(x, p, self.training)")
     return tried(model, lambda: _answer(model.train(), tokens, state, high)[0].double().logsumexp(-1).mean(), seen)
 

@@ -27,6 +27,7 @@ from nondet.training import snapshots
 from nondet.training.dropout import backward, given_dropout
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
+from nondet.training.recipes import clip, evaluates_before
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import loss_scale, mixed
 
@@ -50,6 +51,10 @@ class Stack:
     averages: "ema.NAME" and "swa.NAME", the running means of weights that the recipe asks for: (R, ...).
     kept: what the outcome takes from epochs before the last, by its name there: (R, ...), on the CPU.
     door: which operations take stacked kernels; None where all take torch's own. recipe: for its mixed precision.
+    closure: whether the optimizer's step evaluates the loss again, of a stack of one run.
+    first: the gradients of the last step's first evaluation, where there are several.
+    factor: of all rates, where the schedule waits for a plateau.
+    turn: whether the next mini-batch is the first of those whose gradients make one step, and whether it is the last.
     """
 
     skeleton: nn.Module
@@ -69,6 +74,10 @@ class Stack:
     again: bool = False
     door: Door | None = None
     recipe: Recipe | None = None
+    closure: bool = False
+    first: dict[str, Tensor | None] = field(default_factory=dict[str, Any])
+    turn: tuple[bool, bool] = (True, True)
+    factor: float = 1.0
 
     @property
     def width(self) -> int:
@@ -104,12 +113,14 @@ class Stack:
             "kept": self.kept,
         }
 
-    def map(self, function: Callable[..., Any], *stacked: Any, shared: Sequence[Tensor] = ()) -> Any:
+    def map(self, function: Callable[..., Any], *stacked: Any, shared: Sequence[Any] = ()) -> Any:
         """function(call, *stacked, *shared) for every run; `call` is its model. By vmap, or plainly for one run."""
         if self.width > 1:
 
             def run(weights: Mapping[str, Tensor], *rest: Any) -> Any:
-                return self._met(function, lambda *x: functional_call(self.skeleton, dict(weights), x), *rest)
+                return self._met(
+                    function, lambda *x, **named: functional_call(self.skeleton, dict(weights), x, named), *rest
+                )
 
             in_dims = (0,) * (1 + len(stacked)) + (None,) * len(shared)
             return vmap(run, in_dims=in_dims)(self.weights, *stacked, *shared)
@@ -142,6 +153,8 @@ class Stack:
             results = self.map(dropped, tuple(uniforms), *stacked)
             self.learn(results[0])
             return results
+        if self.closure:
+            return self._step_with_closure(function, *stacked, uniforms=uniforms)
         with given_dropout([u[0] for u in uniforms], self.again):
             results = self.map(function, *stacked)
             if self.again:
@@ -149,6 +162,35 @@ class Stack:
         if not self.again:
             self.learn(results[0])
         return results
+
+    def _step_with_closure(self, function: Callable[..., Any], *stacked: Any, uniforms: Sequence[Tensor]) -> Any:
+        """A step of one run whose optimizer evaluates the loss as often as it likes, with the same dropout."""
+        found: list[Any] = []
+
+        def evaluated() -> Tensor:
+            with torch.enable_grad(), given_dropout([u[0] for u in uniforms], self.again):
+                found.append(self.map(function, *stacked))
+                self._gradients(found[-1][0])
+            if len(found) == 1:
+                self.first = self.gradients()
+            return found[-1][0].sum()
+
+        if evaluates_before(self.optimizer):
+            evaluated()
+        optimizer: Any = self.optimizer
+        optimizer.step(evaluated)
+        if not found:  # a step that asks for nothing
+            evaluated()
+        return found[0]
+
+    def _gradients(self, losses: Tensor) -> None:
+        """The gradients of these losses (R,) in the places of the last ones, clipped as the recipe says."""
+        leaves = dict(self.skeleton.named_parameters()) if self.own else self.trained
+        for p in leaves.values():
+            p.grad = None
+        backward(losses.sum(), self.again)
+        if self.recipe and self.recipe.grad_clip:
+            clip([p.grad for p in leaves.values() if p.grad is not None], self.recipe.grad_clip, not self.own)
 
     def gradients(self) -> dict[str, Tensor | None]:
         """Copies of the last step's gradients by parameter, each (R, ...); None where it left none."""
@@ -163,15 +205,22 @@ class Stack:
         a factor round by the place in memory on the CPU, so that a run would depend on its slot.
         """
         leaves = dict(self.skeleton.named_parameters()) if self.own else self.trained
-        for p in leaves.values():
+        first, last = self.turn
+        for p in leaves.values() if first else ():
             p.grad = None
         scale = loss_scale(self.recipe) if self.recipe else 1.0
+        if self.recipe and self.recipe.accumulate > 1:
+            losses = losses / self.recipe.accumulate
         backward(losses.sum() if scale == 1 else losses.sum() * scale, self.again)
         if self.door is not None and not self.door.refused:
             self.door.close()
+        if not last:
+            return
         if scale != 1:
             for p in leaves.values():
                 p.grad = None if p.grad is None else p.grad / scale
+        if self.recipe and self.recipe.grad_clip:
+            clip([p.grad for p in leaves.values() if p.grad is not None], self.recipe.grad_clip, not self.own)
         copies = [(self.updated[name], p) for name, p in leaves.items() if self.updated[name] is not p]
         with torch.no_grad():
             for copied, p in copies:
@@ -228,7 +277,7 @@ def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
         problem,
         models,
         seeds,
-        curves={name: curves.clone() for name in filter(None, ("loss", problem.kind.curve))},
+        curves={name: curves.clone() for name in problem.curves},
         failed=torch.zeros(len(seeds), dtype=torch.int64),
         door=problem.door,
         recipe=problem.recipe,
@@ -252,6 +301,7 @@ def _alone(problem: Problem, models: Sequence[nn.Module], seeds: Sequence[Seeds]
         facts=[change],
         own=True,
         again=problem.again,
+        closure=problem.closure,
         **rest,
     )
 
@@ -310,13 +360,17 @@ def make_optimizer(
     recipe: Recipe, trained: Mapping[str, Tensor], axes: int
 ) -> tuple[torch.optim.Optimizer, list[float]]:
     """The recipe's optimizer, and the highest rate of each of its groups; the parameters have `axes` of the stack."""
-    weights = [p for p in trained.values() if p.dim() > 1 + axes]
-    vectors = [p for p in trained.values() if p.dim() <= 1 + axes]  # biases and scales: one axis of their own
-    groups = [(weights, recipe.lr), (vectors, recipe.lr * recipe.bias_lr)]
+    groups = _groups(recipe, trained, axes)
     chosen: Any = optimizer_class(recipe.optimizer)
     try:
         options = {**recipe.options, **_device_options(recipe, list(trained.values()))}
-        optimizer = chosen([{"params": p, "lr": lr} for p, lr in groups if p], lr=recipe.lr, **options)
+        try:
+            optimizer = chosen([dict(group) for group in groups], lr=recipe.lr, **options)
+        except ValueError:  # LBFGS takes no groups, and needs none where all are of one rate and one decay
+            if recipe.bias_lr != 1 or recipe.no_decay:
+                raise
+            groups = groups[:1]
+            optimizer = chosen(list(trained.values()), lr=recipe.lr, **options)
     except OSError:
         raise
     except Exception as error:  # whatever a class that others wrote makes of these options
@@ -327,7 +381,20 @@ def make_optimizer(
     if options.get("fused"):
         optimizer.register_step_pre_hook(_sparse_apart)
     optimizer._warned_capturable_if_run_uncaptured = True  # that it runs outside graphs as well
-    return optimizer, [lr for p, lr in groups if p]
+    return optimizer, [float(group["lr"]) for group in groups]
+
+
+def _groups(recipe: Recipe, trained: Mapping[str, Tensor], axes: int) -> list[dict[str, Any]]:
+    """The parameters that share a rate and a decay; biases and scales, of one axis of their own, have `bias_lr`."""
+    found: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, p in trained.items():
+        spared = any(part in name for part in recipe.no_decay)
+        found.setdefault((spared, p.dim() <= 1 + axes), []).append(p)
+    return [
+        {"params": found[key], "lr": recipe.lr * (recipe.bias_lr if key[1] else 1.0)}
+        | ({"weight_decay": 0.0} if key[0] else {})
+        for key in sorted(found)
+    ]
 
 
 def _device_options(recipe: Recipe, parameters: Sequence[Tensor]) -> dict[str, bool]:
@@ -352,8 +419,16 @@ def _sparse_apart(optimizer: torch.optim.Optimizer, *_: Any) -> None:
             group["fused"] = False
 
 
-def set_rate(stack: Stack, recipe: Recipe, epoch: float) -> None:
-    """Set every group's learning rate for a step at this fractional epoch."""
-    factor = lr_factor(recipe, epoch)
+def set_rate(stack: Stack, problem: Problem, step: int, steps: int) -> None:
+    """Set every group's learning rate, and what else the schedule says, for a step of the `steps` of this epoch.
+
+    Also which mini-batches make one step of the optimizer.
+    """
+    every = problem.recipe.accumulate
+    stack.turn = (step % every == 0, (step + 1) % every == 0 or step + 1 == steps)
+    said: dict[str, Any] = dict(problem.settings[stack.epoch * steps + step]) if problem.settings else {}
+    factor = said.pop("factor", None)
+    factor = lr_factor(problem.recipe, stack.epoch + step / steps) if factor is None else factor
     for group, peak in zip(stack.optimizer.param_groups, stack.peaks, strict=True):
-        group["lr"] = factor * peak
+        group.update(said)
+        group["lr"] = factor * peak * stack.factor

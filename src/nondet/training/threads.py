@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nondet.io.cores import available_cores
 from nondet.measures.arrays import in_threads
 from nondet.sources import FIXED_SEED
-from nondet.training.examples import TEST_BATCH, answers
+from nondet.training.examples import TEST_BATCH, logits
 from nondet.training.problem import Problem, build_model
 from nondet.training.stack import Stack
 
@@ -42,7 +42,7 @@ class Threads:
         skeleton = self.skeletons.get()
         try:
             own = replace(stack, skeleton=skeleton)
-            return torch.cat([answers(own, part) for part in inputs().split(self.examples)], dim=1)
+            return torch.cat([logits(own, part) for part in inputs().split(self.examples)], dim=1)
         finally:
             self.skeletons.put(skeleton)
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from nondet.errors import BadInput
 from nondet.study.spec import WEIGHTS_LIMIT
 from nondet.training import snapshots
+from nondet.training.batches import copied
+from nondet.training.objective import Objective
 from nondet.training.problem import Track
 from nondet.training.stack import Stack
 
@@ -50,7 +52,7 @@ def probe(n: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def look(stack: Stack, track: Track, inputs: Tensor) -> dict[str, Tensor]:
+def look(stack: Stack, objective: Objective, track: Track, inputs: Any, labels: Tensor) -> dict[str, Tensor]:
     """Every run's activations on the probe inputs (m, ...), as they are after its epoch, and its parameters.
 
     "track.EPOCH.layer.NAME" (R, m, d), means over space; "track.EPOCH.parameters" (R, p), where a run's take less than
@@ -61,13 +63,13 @@ def look(stack: Stack, track: Track, inputs: Tensor) -> dict[str, Tensor]:
     hooks = [modules[name].register_forward_hook(_keeper(found, name)) for name in track.layers]
     stack.skeleton.eval()
 
-    def forward(call: Any, x: Tensor) -> dict[str, Tensor]:
+    def forward(call: Any, x: Any, y: Tensor) -> dict[str, Tensor]:
         found.clear()
-        call(x)
+        objective.outputs(call, x, y)
         return dict(found)
 
     try:
-        seen = stack.map(forward, shared=[inputs.clone()])
+        seen = stack.map(forward, shared=[copied(inputs), labels])
     finally:
         for hook in hooks:
             hook.remove()

@@ -17,12 +17,14 @@ from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
 from nondet.study.spec import WEIGHTS_LIMIT, Outcome
 from nondet.study.states import NAMELESS, Seal
-from nondet.training import averages, device, snapshots
+from nondet.training import averages, device, selection, snapshots
 from nondet.training import examples as classify
 from nondet.training import sequences as text
 from nondet.training import track as tracking
+from nondet.training.batches import each, in_memory
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem
+from nondet.training.recipes import Plateau, is_plateau
 from nondet.training.settings import kernels
 from nondet.training.stack import Seeds, Stack, new_stack
 
@@ -49,7 +51,7 @@ def train_stack(
     seal: what names these runs and trunks, in the files of snapshots and trunks: only what has the same is loaded.
     say: is told in a sentence what a user should know of the training.
     """
-    if problem.state:  # a count that no snapshot holds: an interrupted stack begins anew
+    if problem.state or is_plateau(problem.recipe):  # a count that no snapshot holds: an interrupted stack begins anew
         snapshot = None
     wanted = dict(trunks or {})
     deterministic = all(run.get("kernels", FIXED_SEED) == FIXED_SEED for run in seeds)
@@ -61,12 +63,16 @@ def train_stack(
         on_epoch(stack.epoch)
         last = time.monotonic()
         with device.training(problem, stack, seeds, say) as on_device:
-            while stack.epoch < problem.recipe.epochs and not bool((stack.failed > 0).all()):
+            plateau = Plateau.of(problem)
+            while stack.epoch < problem.recipe.epochs and not selection.all_stopped(stack):
                 if on_device is None:
                     feed(problem).train_epoch(problem, stack, seeds)
                 else:
                     on_device()
                 _after_epoch(problem, stack)
+                selection.after_epoch(problem, stack, seeds)
+                if plateau is not None:
+                    stack.factor = plateau.after(stack)
                 if stack.epoch in wanted:
                     save_trunk(stack, trunk_slot, wanted.pop(stack.epoch), seal.of_trunk(stack.epoch))
                 on_epoch(stack.epoch)
@@ -90,6 +96,7 @@ def start(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
     """A new stack, with what is to be kept of its start."""
     stack = new_stack(problem, seeds)
     averages.begin(problem.recipe, stack)
+    selection.begin(problem, stack)
     _look(problem, stack)
     return stack
 
@@ -133,16 +140,20 @@ def _after_epoch(problem: Problem, stack: Stack) -> None:
 def _look(problem: Problem, stack: Stack) -> None:
     if problem.track and stack.epoch in problem.track.epochs:
         index = tracking.probe(len(problem.test[1]))
-        inputs = problem.test[0]
-        probe = (
-            inputs[torch.from_numpy(index).to(problem.device)]
-            if isinstance(inputs, Tensor)
-            else inputs.batch(index, None)
+        inputs: Any = problem.test[0]
+        places = torch.from_numpy(index).to(problem.device)
+        probe = each(lambda t: t[places], inputs) if in_memory(inputs) else inputs.batch(index, None)
+        stack.kept |= tracking.look(
+            stack,
+            problem.objective,
+            problem.track,
+            each(lambda t: t.to(problem.device), probe),
+            problem.test[1][places],
         )
-        stack.kept |= tracking.look(stack, problem.track, probe.to(problem.device))
 
 
-def _outcomes(problem: Problem, stack: Stack) -> list[Outcome]:
+def _outcomes(problem: Problem, trained: Stack) -> list[Outcome]:
+    stack = selection.finished(problem, trained)
     left, finite = feed(problem).outputs(problem, stack)
     left |= _weights(stack)
     for kind in averages.kinds(problem.recipe):

@@ -15,9 +15,9 @@ from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
 from nondet.tasks.task import Recipe, optimizer_class
 from nondet.training import averages, loop, memory
+from nondet.training import batches as inputs_of
 from nondet.training import examples as classify
 from nondet.training import sequences as text
-from nondet.training.examples import evaluation_batches
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.settings import kernels
@@ -149,7 +149,7 @@ def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
     if any(p.grad is not None for p in stack.skeleton.parameters()) and not stack.own:
         return "it reaches a parameter by another way than its attribute, such as a list"
     if problem.track:
-        look(stack, problem.track, next(iter(evaluation_batches(problem, 2))))
+        look(stack, problem.objective, problem.track, *next(iter(classify.with_truth(problem, 2))))
     if problem.repeats:
         plainly = loop.trace(problem, run, taken, precision)
         difference = _difference(found[0], plainly, _coarsest(problem), thorough=False)
@@ -210,18 +210,20 @@ def _stack_traces(
     losses: list[Tensor] = []
     gradients: list[dict[str, Tensor | None]] = []
     state: Any = None
-    for step in zip(*batches, strict=True):
+    every = problem.recipe.accumulate
+    for number, step in enumerate(zip(*batches, strict=True)):
+        stack.turn = (number % every == 0, (number + 1) % every == 0 or number + 1 == len(batches[0]))
         loss, left, state = stack_step(problem, stack, step, state)
         apart = _slot_apart({"loss": loss, **left}) if apart is None else apart
         losses.append(loss.detach())
         gradients.append({name: None if g is None else g[:first].clone() for name, g in left.items()})
     stack.skeleton.eval()
     with torch.no_grad():
-        inputs = [_typed(problem, x) for x in loop.trial_inputs(problem)]
+        tested = [(_typed(problem, x), y) for x, y in loop.trial_inputs(problem)]
         if problem.recipe.bptt:
-            answers = [stack.map(lambda call, x: call(x, None)[0], shared=[x]) for x in inputs]
+            answers = [stack.map(lambda call, x: call(x, None)[0], shared=[x]) for x, _ in tested]
         else:
-            answers = [classify.answers(stack, x) for x in inputs]
+            answers = [classify.answers(problem, stack, x, y) for x, y in tested]
     outputs = torch.cat(answers, dim=1)
     traces = [
         loop.Trace(
@@ -241,23 +243,25 @@ def stack_step(
     found: dict[str, Tensor | None] = {}
 
     def before_the_step(*_: Any) -> None:  # which may change them, and may call the step of the class that it extends
-        found.update({} if found else stack.gradients())
+        found.update({} if found or stack.closure else stack.gradients())
 
     hook = stack.optimizer.register_step_pre_hook(before_the_step)
     stack.skeleton.train()
-    inputs, labels = (torch.stack([getattr(b, name) for b in step]) for name in ("inputs", "labels"))  # (R, B, ...)
+    inputs, labels = (
+        inputs_of.stacked([getattr(b, name) for b in step]) for name in ("inputs", "labels")
+    )  # (R, B, ...)
     uniforms = [torch.stack(u) for u in zip(*(b.uniforms for b in step), strict=True)]
     if problem.recipe.bptt:
         loss, _, state = text.train_window(stack, inputs, labels, state, uniforms)
     else:
-        loss, _ = classify.train_step(problem.kind, stack, _typed(problem, inputs), labels, uniforms)
+        loss, _ = classify.train_step(problem.objective, stack, _typed(problem, inputs), labels, uniforms)
     averages.after_step(problem.recipe, stack)
     hook.remove()
-    return loss, found or stack.gradients(), state
+    return loss, (stack.first if stack.closure else found) or stack.gradients(), state
 
 
-def _typed(problem: Problem, inputs: Tensor) -> Tensor:
-    return inputs.to(getattr(torch, problem.recipe.precision)) if inputs.is_floating_point() else inputs
+def _typed(problem: Problem, inputs: Any) -> Any:
+    return inputs_of.typed(inputs, getattr(torch, problem.recipe.precision))
 
 
 def _difference(mine: loop.Trace, theirs: loop.Trace, dtype: torch.dtype, thorough: bool) -> str:
@@ -312,7 +316,10 @@ def _evaluated(problem: Problem, stack: Stack) -> dict[str, Tensor]:
     stack.skeleton.eval()
     starts = {0, (n - 1) // classify.TEST_BATCH * classify.TEST_BATCH}
     with torch.no_grad():
-        return {f"{k}": classify.answers(stack, classify.part_of_test(problem, k, n)) for k in sorted(starts)}
+        parts = {
+            k: (classify.part_of_test(problem, k, n), problem.test[1][k : k + classify.TEST_BATCH]) for k in starts
+        }
+        return {f"{k}": classify.answers(problem, stack, *parts[k]) for k in sorted(parts)}
 
 
 def check_bit(problem: Problem) -> None:

@@ -6,14 +6,13 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from nondet.sources import FIXED_SEED
 from nondet.training import averages, loop, memory
 from nondet.training.device import Epochs
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
-from nondet.training.stack import new_stack
+from nondet.training.stack import Stack, new_stack
 from nondet.training.trial import stack_step
 
 SECONDS = 1.0
@@ -65,6 +64,38 @@ def fastest(problem: Problem, width: int, most: int, seconds: float = SECONDS) -
     return _chosen(found)
 
 
+def cost_alone(problem: Problem, seconds: float = 0.2) -> str:
+    """How long a run takes that is trained by itself, in words, from a few of its steps; empty if none can be taken."""
+    run = dict.fromkeys(problem.sources, FIXED_SEED)
+    try:
+        with kernels(True, problem.tf32):
+            stack = new_stack(problem, [run])
+            averages.begin(problem.recipe, stack)
+            step = _timed(problem, stack, loop.batches(problem, run)[0], seconds)
+    except Exception:  # what a model that others wrote comes to is said where it is trained
+        return ""
+    total = step * problem.recipe.epochs * problem.steps
+    return f"A step takes {1000 * step:.2g} ms so, and a run about {_duration(total)}."
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.1g} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} minutes"
+    )
+
+
+def _timed(problem: Problem, stack: Stack, batch: loop.Batch, seconds: float) -> float:
+    """The seconds of a step of a stack; the first does not count."""
+    begin, steps = time.perf_counter(), 0
+    while steps < 2 or time.perf_counter() - begin < seconds:
+        stack_step(problem, stack, [batch] * stack.width, None)
+        if problem.device.type == "cuda":
+            torch.cuda.synchronize()
+        begin = begin if steps else time.perf_counter()
+        steps += 1
+    return (time.perf_counter() - begin) / (steps - 1)
+
+
 def _chosen(found: list[Measured]) -> tuple[int, str]:
     best = min((m for m in found if m.seconds is not None), key=lambda m: m.seconds or 0, default=found[-1])
     for m in found:  # the narrowest of those that are as fast
@@ -90,17 +121,9 @@ def _step_seconds(problem: Problem, width: int, seconds: float) -> float:
     with kernels(True, problem.tf32):
         stack = new_stack(problem, runs)
         averages.begin(problem.recipe, stack)
-        if isinstance(problem.train[0], Tensor) and not problem.recipe.bptt:
+        if problem.plain:
             return Epochs(problem, stack, runs).seconds_a_step(seconds)
-        batch = loop.batches(problem, runs[0])[0]
-        begin, steps = time.perf_counter(), 0
-        while steps < 2 or time.perf_counter() - begin < seconds:  # the first does not count
-            stack_step(problem, stack, [batch] * width, None)
-            if problem.device.type == "cuda":
-                torch.cuda.synchronize()
-            begin = begin if steps else time.perf_counter()
-            steps += 1
-        return (time.perf_counter() - begin) / (steps - 1)
+        return _timed(problem, stack, loop.batches(problem, runs[0])[0], seconds)
 
 
 def _taken(problem: Problem) -> int:

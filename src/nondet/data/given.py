@@ -1,0 +1,221 @@
+"""A task's data in the forms that people have: read once into tensors, or example by example where they are random."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, default_collate
+
+from nondet.errors import BadInput
+from nondet.sources import globals_drawn, seeded_globals
+
+LABELS = "labels"
+"""Of a dictionary: the labels, as Hugging Face's models call them."""
+
+Collate = Callable[[list[Any]], Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A part of a task's data.
+
+    inputs: a tensor (n, ...), a dictionary or a tuple of such, or what is read while training. labels: (n, ...), None
+    where there are none. inside: whether they are in the inputs too, or there are none: then a batch is the inputs.
+    """
+
+    inputs: Any
+    labels: Any
+    inside: bool = False
+
+
+def read(name: str, given: Any, collate: Collate | None = None) -> Data:
+    """A part of a task's data from a pair, a tuple or dictionary of tensors, a tensor alone, a `Dataset`, a
+    `DataLoader`, or any other iterable of batches.
+
+    collate: makes a batch of a list of examples; torch's own, or the loader's, if left out.
+
+    Raises:
+        BadInput: it is none of these; or a loader that does not give each example once.
+    """
+    if isinstance(given, DataLoader):
+        loader: Any = given
+        if not isinstance(loader.sampler, SequentialSampler | RandomSampler) or getattr(
+            loader.sampler, "replacement", False
+        ):
+            raise BadInput(
+                f"{name} must give each example once an epoch (got a DataLoader with {type(loader.sampler).__name__}); "
+                f"give {name}=loader.dataset, and its weights to the loss"
+            )
+        if hasattr(loader.dataset, "__getitem__"):
+            own = None if loader.collate_fn is default_collate else loader.collate_fn
+            return _examples(name, loader.dataset, collate or own)
+        return _parts(name, _joined(name, loader))
+    if isinstance(given, Mapping | tuple | Tensor | np.ndarray) or hasattr(given, "prefetch"):
+        return _parts(name, given)
+    if hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, list):
+        return _examples(name, given, collate)
+    if isinstance(given, Iterable):
+        return _parts(name, _joined(name, given))
+    raise BadInput(
+        f"{name} must be a pair (inputs, labels), a dictionary of tensors, a Dataset or a DataLoader "
+        f"(got {type(given).__name__}); give one of these"
+    )
+
+
+def _parts(name: str, batch: Any) -> Data:
+    """What is inputs and what is labels, in a batch or in all of them."""
+    if isinstance(batch, list):
+        batch = tuple(batch)
+    if isinstance(batch, Mapping):
+        tensors = {str(key): _tensor(name, value) for key, value in batch.items()}
+        return Data(tensors, tensors.get(LABELS), inside=True)
+    if isinstance(batch, tuple) and not batch:
+        raise BadInput(f"{name} must hold inputs (got an empty tuple); give (inputs, labels)")
+    if isinstance(batch, tuple):
+        if len(batch) == 1:
+            return Data(_inputs(name, batch[0]), None, inside=True)
+        if len(batch) > 2 and np.ndim(batch[-1]) == 0:
+            raise BadInput(
+                f"{name} must be a pair (inputs, labels), or inputs and labels in one tuple (got "
+                f"{type(batch[-1]).__name__} as the last of {len(batch)}); leave out what is neither"
+            )
+        inputs = batch[0] if len(batch) == 2 else batch[:-1]
+        return Data(_inputs(name, inputs), batch[-1])
+    return Data(_inputs(name, batch), None, inside=True)
+
+
+def _inputs(name: str, inputs: Any) -> Any:
+    if hasattr(inputs, "prefetch"):
+        return inputs
+    if isinstance(inputs, Mapping):
+        return {str(key): _tensor(name, value) for key, value in inputs.items()}
+    if isinstance(inputs, tuple):
+        return tuple(_tensor(name, value) for value in inputs)
+    return inputs
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(f"{name} must be of tensors or arrays ({error}); convert it") from error
+
+
+def _joined(name: str, batches: Iterable[Any]) -> Any:
+    """The batches of an iterable as one."""
+    found = [_plain(batch) for batch in batches]
+    if not found:
+        raise BadInput(f"{name} must hold a batch (got none); give (inputs, labels)")
+    try:
+        return tree_map(lambda *parts: torch.cat([torch.as_tensor(part) for part in parts]), *found)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(
+            f"{name} must be batches of tensors of one shape but for their length ({error}); pad them in the data, or "
+            "give collate=..."
+        ) from error
+
+
+def _plain(batch: Any) -> Any:
+    """A batch as tuples and dictionaries, whatever classes hold it."""
+    if isinstance(batch, Mapping):
+        return {str(key): _plain(value) for key, value in batch.items()}
+    return tuple(_plain(part) for part in batch) if isinstance(batch, tuple | list) else batch
+
+
+def _examples(name: str, dataset: Any, collate: Collate | None) -> Data:
+    """The examples of a map-style data set: all of them, or each when it is asked for, where reading one draws."""
+    made = collate or default_collate
+    count = len(dataset)
+    if not count:
+        raise BadInput(f"{name} must hold an example (got none); give another data set")
+    with globals_drawn() as drawn, seeded_globals(np.random.default_rng(0)):
+        first = _collated(name, dataset, [0], made)
+        again = _collated(name, dataset, [0], made)
+    random = drawn() or not _equal(first, again)
+    if random:
+        whole = _read_all(name, dataset, count, made)
+        items = Items(dataset, made, count, hashlib.sha256(_bytes(whole.inputs)).hexdigest())
+        return Data(items, whole.labels)
+    return _read_all(name, dataset, count, made)
+
+
+def _read_all(name: str, dataset: Any, count: int, made: Collate) -> Data:
+    with seeded_globals(np.random.default_rng(0)):
+        return _parts(name, _collated(name, dataset, range(count), made))
+
+
+def _collated(name: str, dataset: Any, index: Iterable[int], made: Collate) -> Any:
+    index = list(index)
+    try:
+        return _plain(made([dataset[i] for i in index]))
+    except Exception as error:
+        line = next(iter(str(error).strip().splitlines()), "no message")
+        raise BadInput(
+            f"{name} cannot be read example by example: {type(error).__name__}: {line}; mend the data set, or give "
+            "collate=... that makes a batch of a list of its examples, such as one that pads them to one length"
+        ) from error
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(tree_leaves(a), tree_leaves(b), strict=True) if isinstance(x, Tensor))
+
+
+def _bytes(inputs: Any) -> bytes:
+    return b"".join(np.ascontiguousarray(t.numpy()).tobytes() for t in tree_leaves(inputs))
+
+
+@dataclass(eq=False)
+class Items:
+    """The inputs of a data set that draws random numbers when it is read: as its transforms do.
+
+    Each example is read with the global generators of torch, numpy and Python seeded from the augment source's numbers
+    for it; a test example from the same numbers every time.
+    """
+
+    dataset: Any
+    collate: Collate
+    count: int
+    identity: str
+    shape: tuple[int, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        self.shape = (self.count, *tree_leaves(self.batch(np.arange(1), None))[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.count
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """A seed for each of n examples: (n, 1)."""
+        return rng.integers(2**63, size=(n, 1))
+
+    def batch(self, index: np.ndarray, draws: np.ndarray | None) -> Any:
+        """The inputs of the examples of index (m,), read with their seeds, the rows of draws (m, 1)."""
+        seeds = np.zeros((len(index), 1), dtype=np.int64) if draws is None else draws
+        examples: list[Any] = []
+        for i, seed in zip(index.tolist(), seeds[:, 0].tolist(), strict=True):
+            with seeded_globals(np.random.default_rng(seed)):
+                examples.append(self.dataset[i])
+        return _parts("train", _plain(self.collate(examples))).inputs
+
+    def prefetch(self, index: np.ndarray, draws: np.ndarray | None) -> None:
+        """Nothing: examples are read when they are asked for."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def takes(forward: Callable[..., Any], names: set[str]) -> bool:
+    """Whether a model's forward pass takes all of these by name."""
+    try:
+        parameters = inspect.signature(forward).parameters
+    except (TypeError, ValueError):
+        return False
+    return names <= parameters.keys() or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())

@@ -1,0 +1,174 @@
+"""The measures of real-valued predictions: how good they are, and how far runs stand apart.
+
+Shapes: (N, n, k) = (runs, examples, numbers predicted for each). Errors are in the labels' unit.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nondet.errors import BadInput
+from nondet.measures.diversity import correlations
+from nondet.stats.values import LARGEST_VALUE, TILE, Floats, Integers
+
+GROUP = 32
+"""So many runs are enough where a quantity that only corrects an error needs every pair."""
+
+TOLERANCE = 0.1
+"""Of the labels' SD over the test set: two predictions further apart than this have moved."""
+
+
+def checked_predictions_of(outputs: ArrayLike) -> Floats:
+    """Predictions `(N, n, k)` in float64; BadInput unless they are finite numbers of two runs or more."""
+    values = np.asarray(outputs, dtype=np.float64)
+    if values.ndim != 3 or len(values) < 2 or 0 in values.shape:
+        raise BadInput(
+            f"outputs must have three axes, at least 2 runs, examples and numbers (got shape {values.shape}); "
+            "give one (examples, numbers) array for each run"
+        )
+    if not (np.abs(values) <= LARGEST_VALUE).all():
+        raise BadInput(
+            f"outputs must be finite numbers of at most {LARGEST_VALUE:g} (got another); leave failed runs out"
+        )
+    return values
+
+
+def mean_squares(outputs: Floats, labels: Floats) -> Floats:
+    """The squared error of each run and example, `(N, n)`: the mean over the k numbers."""
+    return np.square(outputs - labels).mean(axis=2)
+
+
+def rmse(outputs: Floats, labels: Floats) -> Floats:
+    """The root of each run's mean squared error over examples and numbers, `(N,)`, in the labels' unit."""
+    return np.sqrt(mean_squares(outputs, labels).mean(axis=1))
+
+
+def r_squared(outputs: Floats, labels: Floats) -> Floats:
+    """Each run's share of the labels' variance that it predicts, `(N,)`: 1 - squared errors / squared deviations.
+
+    Both are summed over all numbers of all examples, deviations from each number's own mean (`r2_score` of
+    scikit-learn with `multioutput="variance_weighted"`). NaN where the labels do not vary.
+    """
+    deviations = float(np.square(labels - labels.mean(axis=0)).sum())
+    if not deviations:
+        return np.full(len(outputs), math.nan)
+    return 1.0 - np.square(outputs - labels).sum(axis=(1, 2)) / deviations
+
+
+def distance_by_run(outputs: Floats) -> Floats:
+    """Each run's mean absolute difference from the others, `(N,)`, in the labels' unit.
+
+    Of sorted numbers x_1 to x_N, number i is `(2 i - N) x_i - 2 S_i + S_N` from all others together, S_i being the sum
+    of the first i: no loop over pairs.
+    """
+    runs = len(outputs)
+    flat = outputs.reshape(runs, -1)
+    total, weights = np.zeros(runs), 2 * np.arange(1, runs + 1)[:, None] - runs
+    for start in range(0, flat.shape[1], step := max(1, TILE // runs)):
+        part = flat[:, start : start + step]
+        part = part - part.mean(axis=0)  # so that no digits are lost far from 0
+        order = part.argsort(axis=0, kind="stable")
+        ordered = np.take_along_axis(part, order, axis=0)
+        sums = ordered.cumsum(axis=0)
+        apart = np.maximum(0.0, weights * ordered - 2 * sums + sums[-1])
+        apart[:, ordered[0] == ordered[-1]] = 0.0
+        np.add.at(total, order, apart)
+    return total / (flat.shape[1] * (runs - 1))
+
+
+def square_distance_by_run(outputs: Floats) -> Floats:
+    """Each run's mean squared difference from the others, `(N,)`.
+
+    With e_i the deviation of run i from the mean over runs: `(N |e_i|^2 + sum_j |e_j|^2) / (N - 1)`, over numbers.
+    """
+    runs = len(outputs)
+    flat = outputs.reshape(runs, -1)
+    squares = np.zeros(runs)
+    for start in range(0, flat.shape[1], step := max(1, TILE // runs)):
+        part = flat[:, start : start + step]
+        part = part - part[0]
+        squares += np.square(part - part.mean(axis=0)).sum(axis=1)
+    return (runs * squares + squares.sum()) / ((runs - 1) * flat.shape[1])
+
+
+def moved_by_run(outputs: Floats, labels: Floats, tolerance: float = TOLERANCE) -> Floats:
+    """How often each run's predictions are further than a tolerance from those of another run, `(N,)`, in percent.
+
+    The tolerance of each of the k numbers is this share of its labels' SD; any difference counts where they do not
+    vary. An equivalent of disagreement, and of churn between two models, for numbers.
+    """
+    runs = len(outputs)
+    bound = tolerance * labels.std(axis=0)
+    counts = np.zeros(runs)
+    for start in range(0, outputs.shape[1], step := max(1, TILE // (runs * outputs.shape[2]))):
+        part = outputs[:, start : start + step]
+        counts += [int((np.abs(part - run) > bound).sum()) for run in part]
+    return 100.0 * counts / ((runs - 1) * outputs.shape[1] * outputs.shape[2])
+
+
+class Predicted:
+    """The predictions of N runs. outputs: `(N, n, k)`. labels: `(n, k)`."""
+
+    classes_alone = False
+    sampled_pairs = None
+
+    def __init__(self, outputs: ArrayLike, labels: ArrayLike) -> None:
+        self.outputs: Floats = checked_predictions_of(outputs)
+        self.runs, self.examples = self.outputs.shape[:2]
+        self.labels: Floats = np.asarray(labels, dtype=np.float64).reshape(self.examples, -1)
+
+    @cached_property
+    def equal(self) -> bool:
+        return bool((self.outputs == self.outputs[0]).all())
+
+    @cached_property
+    def squares(self) -> Floats:
+        return mean_squares(self.outputs, self.labels)
+
+    @cached_property
+    def rmse(self) -> Floats:
+        return rmse(self.outputs, self.labels)
+
+    @cached_property
+    def r_squared(self) -> Floats:
+        return r_squared(self.outputs, self.labels)
+
+    @cached_property
+    def distances(self) -> Floats:
+        return distance_by_run(self.outputs)
+
+    @cached_property
+    def square_distances(self) -> Floats:
+        return square_distance_by_run(self.outputs)
+
+    @cached_property
+    def moved(self) -> Floats:
+        return moved_by_run(self.outputs, self.labels)
+
+    @cached_property
+    def correlation(self) -> tuple[Floats, Floats]:
+        return correlations(self.outputs, "pearson", self.some)
+
+    @cached_property
+    def some(self) -> Integers:
+        """At most GROUP of the runs, evenly spaced in the order of their errors, whatever order they stand in."""
+        order = np.argsort(self.rmse, kind="stable")
+        return order[np.unique(np.linspace(0, self.runs - 1, min(self.runs, GROUP)).round().astype(np.int64))]
+
+
+class AnyAnswers(Predicted):
+    """The outputs of N runs of any kind, `(N, n, k)`, of which no labels are known; and each one's test loss `(N,)`."""
+
+    def __init__(self, outputs: ArrayLike, losses: ArrayLike) -> None:
+        values = checked_predictions_of(outputs)
+        super().__init__(values, np.zeros(values.shape[1:]))
+        self.losses: NDArray[np.float64] = np.asarray(losses, dtype=np.float64)
+
+    @cached_property
+    def some(self) -> Integers:
+        order = np.argsort(self.losses, kind="stable")
+        return order[np.unique(np.linspace(0, self.runs - 1, min(self.runs, GROUP)).round().astype(np.int64))]

@@ -1,0 +1,180 @@
+"""The measures of several labels for each example, each of which holds or not.
+
+Shapes: logits (N, n, k) = (runs, examples, labels); truth (n, k) of 1 (it holds), 0 (it does not) and -100 (not known).
+A label is predicted where its logit is above 0.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nondet.measures.answers import some_runs
+from nondet.measures.classification import CORRELATIONS, DISAGREEMENT
+from nondet.measures.diversity import Kind, correlations, disagreement_by_run, disagreement_matrix, disagreement_of
+from nondet.measures.figure import Score
+from nondet.measures.predictions import checked_predictions_of
+from nondet.stats.values import Floats, Integers
+
+
+def average_precision(logits: Floats, truth: NDArray[Any]) -> float:
+    """The average precision of one label, in percent: `sum_i (R_i - R_{i-1}) P_i` over falling thresholds.
+
+    P_i and R_i are precision and recall of the examples whose logit is at least the i-th largest; equal logits are one
+    threshold. NaN where the label holds for no example. (`average_precision_score` of scikit-learn; Manning, Raghavan
+    & Schütze, Introduction to Information Retrieval, 2008, section 8.4.)
+
+    Args:
+        logits: `(n,)`. truth: `(n,)` of 0 and 1.
+    """
+    positives = int(truth.sum())
+    if not positives:
+        return math.nan
+    order = np.argsort(-logits, kind="stable")
+    hits, ordered = np.cumsum(truth[order]), logits[order]
+    last = np.append(ordered[1:] != ordered[:-1], True)  # of equal logits
+    precision, recall = hits[last] / (np.flatnonzero(last) + 1), hits[last] / positives
+    return 100.0 * float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def mean_average_precision(logits: Floats, truth: NDArray[Any]) -> Floats:
+    """Each run's mean average precision over labels that hold for any example, `(N,)`, in percent (macro mAP)."""
+    found = np.full((len(logits), truth.shape[1]), math.nan)
+    for label in range(truth.shape[1]):
+        known = truth[:, label] >= 0
+        for run, values in enumerate(logits):
+            found[run, label] = average_precision(values[known, label], truth[known, label])
+    holds = ~np.isnan(found[0])
+    return found[:, holds].mean(axis=1) if holds.any() else np.full(len(logits), math.nan)
+
+
+def binary_losses(logits: Floats, truth: NDArray[Any]) -> Floats:
+    """The cross-entropy of each run, example and label, `(N, n, k)`, in nats: `log(1 + exp(z)) - y z`."""
+    return np.logaddexp(0.0, logits) - truth * logits
+
+
+class SeveralAnswers:
+    """The answers of N runs. outputs: logits `(N, n, k)`. labels: `(n, k)`."""
+
+    classes_alone = False
+    sampled_pairs = None
+
+    def __init__(self, outputs: ArrayLike, labels: ArrayLike) -> None:
+        self.outputs: Floats = checked_predictions_of(outputs)
+        self.runs, self.examples = self.outputs.shape[:2]
+        self.labels: NDArray[np.int64] = np.asarray(labels).reshape(self.examples, -1).astype(np.int64)
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        return self.labels >= 0
+
+    @cached_property
+    def decided(self) -> Integers:
+        """1 where a run predicts a label, else 0: `(N, m)`, of the m labels of all examples that are known."""
+        return (self.outputs[:, self.known] > 0).astype(np.int64)
+
+    @cached_property
+    def equal(self) -> bool:
+        return bool((self.outputs == self.outputs[0]).all())
+
+    @cached_property
+    def some(self) -> Integers:
+        return some_runs(self.decided, self.losses)
+
+    @cached_property
+    def right(self) -> Floats:
+        """The share of the known labels of an example that a run predicts rightly: `(N, n)`; of one without any, 1."""
+        hits = ((self.outputs > 0) == (self.labels > 0)) | ~self.known
+        return (hits.sum(axis=2) - (~self.known).sum(axis=1)) / np.maximum(1, self.known.sum(axis=1))
+
+    @cached_property
+    def accuracy(self) -> Floats:
+        return 100.0 * (self.decided == self.labels[self.known]).mean(axis=1)
+
+    @cached_property
+    def mean_average_precision(self) -> Floats:
+        return mean_average_precision(self.outputs, self.labels)
+
+    @cached_property
+    def losses(self) -> Floats:
+        return binary_losses(self.outputs[:, self.known], self.labels[self.known]).mean(axis=1)
+
+    @cached_property
+    def _disagreement(self) -> Floats:
+        return disagreement_by_run(self.decided)
+
+    def disagreement_by_run(self) -> Floats:
+        return self._disagreement
+
+    @property
+    def disagreement(self) -> float:
+        return disagreement_of(self.decided)
+
+    def disagreement_matrix(self) -> Floats:
+        return disagreement_matrix(self.decided[self.some])
+
+    @cached_property
+    def _correlations(self) -> dict[Kind, tuple[Floats, Floats]]:
+        kinds: tuple[Kind, ...] = ("pearson", "spearman")
+        return {kind: correlations(self.outputs, kind, self.some) for kind in kinds}
+
+    def correlation_by_run(self, kind: Kind) -> Floats:
+        return self._correlations[kind][0]
+
+    def correlation_matrix(self, kind: Kind) -> Floats:
+        return self._correlations[kind][1]
+
+
+MAP = Score(
+    "map",
+    "mean average precision",
+    lambda answers: answers.mean_average_precision,
+    abbreviation="mAP",
+    unit="%",
+    points="points",
+    bounds=(0.0, 100.0),
+    most=50.0,
+    title="mAP (%)",
+    sd_title="mAP SD (%)",
+    plot="map-sd",
+    short="mAP SD",
+)
+LABEL_ACCURACY = Score(
+    "accuracy",
+    "accuracy",
+    lambda answers: answers.accuracy,
+    unit="%",
+    points="points",
+    bounds=(0.0, 100.0),
+    most=50.0,
+    title="accuracy (%)",
+    sd_title="acc. SD (%)",
+    plot="accuracy-sd",
+    short="acc. SD",
+)
+BINARY_CROSS_ENTROPY = Score(
+    "cross_entropy",
+    "cross-entropy",
+    lambda answers: answers.losses,
+    abbreviation="CE",
+    unit="nats",
+    points="nats",
+    better=-1,
+    decimals=4,
+    bounds=(0.0, math.inf),
+    sd_title="CE SD",
+    plot="cross-entropy-sd",
+    short="CE SD",
+)
+SCORES = (MAP, LABEL_ACCURACY, BINARY_CROSS_ENTROPY)
+FIGURES = (
+    *MAP.figures(),
+    *LABEL_ACCURACY.figures(),
+    *BINARY_CROSS_ENTROPY.figures(),
+    DISAGREEMENT,
+    *CORRELATIONS,
+)

@@ -1,0 +1,155 @@
+"""A task's data checked, and its kind and loss chosen by what its model returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nondet.data.given import LABELS, Data, read, takes
+from nondet.errors import BadInput
+from nondet.kinds import ANY, CLASSIFICATION, TOKENS, Kind, fitting
+from nondet.kinds.classification import IGNORED
+from nondet.sources import globals_drawn
+from nondet.tasks.task import Recipe, Task
+from nondet.training.batches import copied, count, each, in_memory, leaves, shapes, typed
+from nondet.training.objective import Objective
+from nondet.training.problem import Seen, first_line
+from nondet.training.recipes import criterion_of, expects
+
+PARTS = ("train", "test", "val")
+
+
+def checked_inputs(name: str, given: Any, task: Task, recipe: Recipe) -> Data:
+    """A part of the data, its inputs in the recipe's precision; those that are read while training as they are."""
+    data = read(name, given, task.collate)
+    labels = data.labels
+    if labels is not None:
+        labels = _tensor(name, labels)
+    if not in_memory(data.inputs) and hasattr(data.inputs, "prefetch"):
+        return replace(data, labels=labels)
+    inputs = data.inputs if isinstance(data.inputs, dict | tuple) else _tensor(name, data.inputs)
+    inputs = each(lambda t: t.detach().cpu(), inputs)
+    for part in leaves(inputs):
+        if part.is_sparse or part.is_complex():
+            raise BadInput(f"{name} inputs must be dense real numbers (got {part.layout}, {part.dtype}); convert them")
+    lengths = [len(part) if part.dim() else 0 for part in leaves(inputs)]
+    if not lengths or min(lengths) < 1 or len({*lengths, *([len(labels)] if labels is not None else [])}) > 1:
+        others = f" and {len(labels)}" if labels is not None else ""
+        raise BadInput(
+            f"{name} inputs and labels must have the same length, at least 1 "
+            f"(got {', '.join(map(str, lengths)) or 0}{others}); give one label for each input"
+        )
+    inputs = typed(inputs, getattr(torch, recipe.precision))
+    if not all(bool(part.isfinite().all()) for part in leaves(inputs) if part.is_floating_point()):
+        raise BadInput(f"{name} inputs must be finite numbers (got NaN or infinity); clean the data first")
+    return replace(data, inputs=each(lambda t: t.contiguous(), inputs), labels=labels)
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(
+            f"{name} must be a pair of tensors (inputs, labels): {error}; give classes as numbers, such as "
+            "numpy.unique(labels, return_inverse=True)[1]"
+        ) from error
+
+
+def with_labels(name: str, data: Data, kind: Kind, task: Task) -> Data:
+    """The data with its labels as the kind keeps them; without labels zeros stand for them."""
+    if data.labels is None:
+        if task.loss is None and not data.inside:
+            raise BadInput(f"{name} must be a pair (inputs, labels) (got inputs alone); give labels, or a loss")
+        return replace(data, labels=torch.zeros(count(data.inputs), dtype=torch.int64))
+    labels = data.labels
+    if task.ignore is not None and not labels.is_floating_point():
+        labels = torch.where(labels == task.ignore, IGNORED, labels.to(torch.int64))
+    labels = kind.check_labels(name, labels)
+    if len(labels) != count(data.inputs):
+        raise BadInput(
+            f"{name} inputs and labels must have the same length, at least 1 "
+            f"(got {count(data.inputs)} and {len(labels)}); give one label for each input"
+        )
+    return replace(data, labels=labels)
+
+
+def some(inputs: Any, index: np.ndarray) -> Any:
+    """The inputs of these examples, as they are evaluated."""
+    places = torch.from_numpy(index)
+    return each(lambda t: t[places], inputs) if in_memory(inputs) else inputs.batch(index, None)
+
+
+def chosen(
+    task: Task, recipe: Recipe, model: nn.Module, given: list[Data], kind: Kind | None, seen: Seen
+) -> tuple[Objective, list[Data]]:
+    """The task's loss and kind, from what the model returns for some examples; and the data with its labels.
+
+    BadInput says what does not fit.
+    """
+    train = given[0]
+    if len({data.inside for data in given}) > 1:
+        raise BadInput("train, test and val must have one form (got labels beside one only); give all alike")
+    own, said = task.loss, kind
+    if isinstance(own, str | nn.Module) or getattr(own, "__module__", "") == "torch.nn.functional":
+        recipe, own = replace(recipe, loss=own), None  # a loss of outputs and labels, as the recipe has them
+    inside = train.inside and (own is not None or takes(model.forward, {LABELS}))
+    if train.inside and not inside and isinstance(train.inputs, dict):
+        given = [replace(d, inputs={k: v for k, v in d.inputs.items() if k != LABELS}, inside=False) for d in given]
+        train = given[0]
+    if train.labels is None and own is None and not inside:
+        raise BadInput(
+            f"train must be a pair (inputs, labels) (got {type(task.train).__name__}); give labels, or "
+            "loss=lambda model, batch: (loss, outputs)"
+        )
+    first = np.arange(min(recipe.batch_size, count(train.inputs)))
+    inputs = typed(some(train.inputs, first), getattr(torch, recipe.precision))
+    labels = torch.zeros(len(first)) if train.labels is None else train.labels[: len(first)]
+    names = set(inputs) if isinstance(inputs, dict) else set[str]()
+    trial = Objective(kind or ANY, None, own, inside, takes(model.forward, names))
+    with torch.no_grad(), globals_drawn() as drawn:
+        outputs = answered(trial.outputs, model.eval(), inputs, labels)
+    seen.random_answers = drawn()
+    if kind is None:
+        kind = None if train.labels is None else fitting(train.labels, outputs, expects(recipe.loss))
+        kind = kind or (ANY if own is not None or (inside and train.labels is None) else CLASSIFICATION)
+    if said is None or train.labels is None:
+        given = [with_labels(name, data, kind, task) for name, data in zip(PARTS, given, strict=False)]
+    if kind is TOKENS and inside and own is None:
+        with torch.no_grad(), globals_drawn():
+            loss, logits = answered(Objective(kind, None, None, True, trial.by_name), model.eval(), inputs, labels)
+        if _shifts(kind, loss, logits, given[0].labels[: len(first)]):
+            given = [replace(data, labels=_ahead(data.labels)) for data in given]
+    kind.check_outputs(outputs, len(first), {name: d.labels for name, d in zip(PARTS, given, strict=False)})
+    return Objective(kind, None if own else criterion_of(recipe, kind), own, inside, trial.by_name), given
+
+
+def _ahead(labels: Tensor) -> Tensor:
+    """The labels (n, T) of a model that compares each place with the next token: one place ahead, none at the end."""
+    return torch.cat([labels[:, 1:], torch.full_like(labels[:, :1], IGNORED)], dim=1)
+
+
+def _shifts(kind: Kind, loss: Tensor, logits: Tensor, labels: Tensor) -> bool:
+    """Whether the loss that a model returns is that of the labels one place ahead, as causal language models do it."""
+    apart = [abs(float(kind.loss(logits, given)) - float(loss)) for given in (labels, _ahead(labels))]
+    return apart[1] < apart[0]
+
+
+def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Tensor) -> Any:
+    """What ask(model, inputs, labels) returns, of an objective; BadInput if the model or the user's loss fails."""
+
+    def call(*x: Any, **named: Any) -> Any:
+        try:
+            return model(*x, **named)
+        except Exception as error:
+            said = shapes(inputs)
+            raise BadInput(
+                f"the model fails on inputs of shape {said[0] if len(said) == 1 else said}: {first_line(error)}; mend "
+                "the model or the data"
+            ) from error
+
+    return ask(call, copied(inputs), labels)

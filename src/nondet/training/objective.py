@@ -1,0 +1,99 @@
+"""What training makes small, and what the model answers: from what models return, in the forms that people have.
+
+Everything here runs under vmap too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nondet.errors import BadInput
+from nondet.kinds import Kind
+from nondet.training.batches import called
+
+LOGITS = ("logits", "out")
+"""What a dictionary or an object of outputs calls the logits: Hugging Face's and torchvision's names."""
+
+
+def logits_of(returned: Any) -> Any:
+    """The tensor of outputs in what a model returns, in float32 at the least; what has none comes back as it is.
+
+    A tensor; `logits` or `out` of a dictionary or an object; a dictionary or tuple of one tensor.
+    """
+    for name in LOGITS:
+        found = returned.get(name) if isinstance(returned, Mapping) else getattr(returned, name, None)
+        if isinstance(found, Tensor):
+            returned = found
+    if not isinstance(returned, Tensor):
+        parts: list[Any] = list(returned.values()) if isinstance(returned, Mapping) else [*_parts(returned)]
+        returned = parts[0] if len(parts) == 1 and isinstance(parts[0], Tensor) else returned
+    return at_least_float32(returned) if isinstance(returned, Tensor) else returned
+
+
+def at_least_float32(outputs: Tensor) -> Tensor:
+    """Logits in a precision in which their exponentials can be summed."""
+    return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
+
+
+def _parts(returned: Any) -> Any:
+    return returned if isinstance(returned, tuple | list) else ()
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A task's loss and answers.
+
+    kind: of its outputs. criterion: the mean loss of a mini-batch from outputs and labels; None for the kind's own.
+    own: the user's `loss(model, batch) -> (loss, outputs)`, of which the batch is (inputs, labels), or inputs alone
+        where the labels are inside. inside: whether they are, so that the model may return its loss itself.
+    by_name: whether the model takes the tensors of a dictionary by their names.
+    """
+
+    kind: Kind
+    criterion: Callable[[Tensor, Tensor], Tensor] | None = None
+    own: Callable[[Any, Any], Any] | None = None
+    inside: bool = False
+    by_name: bool = True
+
+    def __call__(self, call: Callable[..., Any], inputs: Any, labels: Tensor) -> tuple[Tensor, Any]:
+        """The mean loss of a mini-batch, and the model's outputs for it (B, ...)."""
+        if self.own is not None:
+            return self._own(call, inputs if self.inside else (inputs, labels))
+        returned = called(call, inputs, self.by_name)
+        outputs = logits_of(returned)
+        own = getattr(returned, "loss", None) if self.inside else None
+        if isinstance(own, Tensor):
+            return own, outputs
+        return (self.criterion or self.kind.loss)(outputs, labels), outputs
+
+    def _own(self, call: Callable[..., Any], batch: Any) -> tuple[Tensor, Any]:
+        """What the user's loss returns, checked."""
+        own: Any = self.own
+        try:
+            found = own(call, batch)
+        except (AttributeError, TypeError, KeyError, IndexError, ValueError) as error:
+            said = " ".join(str(error).split()) or "no message"
+            raise BadInput(
+                f"the task's loss fails: {type(error).__name__}: {said}; it is called loss(model, batch) and returns "
+                "(loss, outputs); a loss of outputs and labels is the recipe's: Recipe(loss=...)"
+            ) from error
+        if not isinstance(found, tuple | list) or len(found) != 2 or not isinstance(found[0], Tensor):
+            raise BadInput(
+                f"the task's loss must return (loss, outputs) (got {type(found).__name__}); return the mean loss "
+                "and the outputs that are measured"
+            )
+        loss: Tensor = found[0]
+        if loss.dim():
+            raise BadInput(
+                f"the task's loss must be one number (got shape {tuple(loss.shape)}); return its mean over the batch"
+            )
+        return loss, logits_of(found[1])
+
+    def outputs(self, call: Callable[..., Any], inputs: Any, labels: Tensor) -> Any:
+        """The model's outputs for some examples (B, ...)."""
+        return self(call, inputs, labels)[1] if self.own is not None else logits_of(called(call, inputs, self.by_name))

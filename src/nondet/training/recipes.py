@@ -1,0 +1,229 @@
+"""What a recipe asks for besides an optimizer and a rate: its loss, torch's schedulers, clipping of gradients."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nondet.errors import BadInput
+from nondet.kinds import Kind
+from nondet.tasks.task import LOSSES, Recipe, optimizer_class, optimizer_options, scheduler_class
+from nondet.training.problem import Problem, first_line
+
+BY_STEP = ("OneCycleLR", "CyclicLR")
+"""Schedulers of torch whose own documentation steps them after every mini-batch; the others after every epoch."""
+
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "cross_entropy": F.cross_entropy,
+    "mse": F.mse_loss,
+    "l1": F.l1_loss,
+    "smooth_l1": F.smooth_l1_loss,
+    "huber": F.huber_loss,
+    "bce": F.binary_cross_entropy_with_logits,
+}
+
+
+def criterion_of(recipe: Recipe, kind: Kind) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """The mean loss of a mini-batch that a recipe names, smooths or weighs; None for the kind's own.
+
+    BadInput where the kind has no such loss.
+    """
+    loss: Any = recipe.loss
+    changes: dict[str, Any] = {"label_smoothing": recipe.label_smoothing} if recipe.label_smoothing else {}
+    if recipe.class_weights:
+        changes["weight"] = torch.tensor(recipe.class_weights, dtype=torch.float64)
+    if not loss and not changes:
+        return None
+    name = loss if isinstance(loss, str) else ""
+    if changes and (name or "cross_entropy") != "cross_entropy":
+        raise BadInput(
+            f"label_smoothing and class_weights are for the cross-entropy (got loss {_called(loss)}); leave them out, "
+            "or give a loss that has them, such as torch.nn.CrossEntropyLoss(label_smoothing=0.1)"
+        )
+    if (changes or name) and (name or "cross_entropy") not in kind.losses:
+        ours = f"it takes {', '.join(kind.losses)}" if kind.losses else "it takes none by name"
+        raise BadInput(
+            f"kind {kind.name} does not take the loss {name or 'cross_entropy'} (got {_called(loss) or 'its changes'}; "
+            f"{ours}); choose another, or give a function of outputs and labels"
+        )
+    if isinstance(loss, nn.Module):
+        return _of_module(kind, loss)
+    function: Any = loss if callable(loss) else _FUNCTIONS[name or "cross_entropy"]
+
+    def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
+        outputs, labels = kind.paired(outputs, labels)
+        fitted = {k: v.to(outputs) if isinstance(v, Tensor) else v for k, v in changes.items()}
+        return _one_number(function(outputs, labels, **fitted), loss)
+
+    return criterion
+
+
+def _of_module(kind: Kind, module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss of `torch.nn`, whose weights take the outputs' type and device."""
+    fitted: dict[tuple[torch.dtype, torch.device], nn.Module] = {}
+
+    def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
+        outputs, labels = kind.paired(outputs, labels)
+        place = (outputs.dtype, outputs.device)
+        if place not in fitted:
+            fitted[place] = copy.deepcopy(module).to(outputs.device, outputs.dtype)
+        return _one_number(fitted[place](outputs, labels), module)
+
+    return criterion
+
+
+def _one_number(found: Any, loss: Any) -> Tensor:
+    if not isinstance(found, Tensor) or found.dim():
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise BadInput(
+            f"a loss must be one number (got {shape} from {_called(loss)}); return its mean over the mini-batch"
+        )
+    return found
+
+
+def _called(loss: Any) -> str:
+    return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+
+
+def expects(loss: Any) -> tuple[str, ...]:
+    """The kinds that a loss by name, or one of `torch.nn`, is usual for; empty if that is not known."""
+    name = loss if isinstance(loss, str) else LOSSES.get(_called(loss), "")
+    if name in ("mse", "l1", "smooth_l1", "huber"):
+        return ("regression",)
+    return {"bce": ("binary", "multilabel"), "cross_entropy": ("classification", "segmentation", "tokens")}.get(
+        name, ()
+    )
+
+
+def clip(gradients: Sequence[Tensor], limit: float, runs: bool) -> None:
+    """Scale each run's gradients so that the norm of all of them together is at most `limit`, in place.
+
+    As `torch.nn.utils.clip_grad_norm_` does, for every run by itself. runs: whether the first axis is that of runs.
+    """
+    stacked = [g if runs else g[None] for g in gradients]
+    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in stacked])  # (p, R)
+    factors = (limit / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)  # (R,)
+    for g in stacked:
+        g.mul_(factors.to(g.dtype).view(-1, *(1 for _ in g.shape[1:])))
+
+
+def settings_of(recipe: Recipe, steps: int) -> tuple[Mapping[str, Any], ...]:
+    """What a scheduler of torch sets at each of a training's steps, `steps` an epoch; empty for other schedules.
+
+    "factor", of the highest rate, and whatever else of the optimizer it changes, such as the momentum of OneCycleLR.
+    It is tried on an optimizer of one number: what it does depends on nothing else.
+    """
+    chosen: Any = scheduler_class(recipe.schedule)
+    if chosen is None or is_plateau(recipe):
+        return ()
+    by_step, total = steps_by(recipe) == "step", recipe.epochs * steps
+    options = {**recipe.schedule_options}
+    takes = inspect.signature(chosen).parameters
+    if "total_steps" in takes and not {"total_steps", "epochs"} & options.keys():
+        options["total_steps"] = (total if by_step else recipe.epochs) + 1
+    usual = {"max_lr": recipe.lr, "T_max": total if by_step else recipe.epochs}
+    options = {name: value for name, value in usual.items() if name in takes} | options
+    one = torch.zeros(1, requires_grad=True)
+    try:
+        make: Any = optimizer_class(recipe.optimizer)
+        needed = {name: value for name, value in recipe.options.items() if name in optimizer_options(make)}
+        optimizer = make([one], lr=recipe.lr, **needed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that no step of the optimizer comes before
+            scheduler = chosen(optimizer, **options)
+            found: list[Mapping[str, Any]] = []
+            for step in range(total):
+                found.append(_setting(optimizer.param_groups[0], recipe))
+                if by_step or (step + 1) % steps == 0:
+                    scheduler.step()
+    except Exception as error:
+        raise BadInput(
+            f"the schedule {chosen.__name__} fails: {first_line(error)}; give its arguments in schedule_options"
+        ) from error
+    return tuple(found)
+
+
+def _setting(group: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    others = {name: group[name] for name in ("momentum", "betas") if name in group}
+    return {"factor": float(group["lr"]) / recipe.lr if recipe.lr else 0.0, **others}
+
+
+def steps_by(recipe: Recipe) -> str:
+    """Whether a scheduler of torch is stepped after every "step" or "epoch"."""
+    name = getattr(scheduler_class(recipe.schedule), "__name__", "")
+    return recipe.schedule_by or ("step" if name in BY_STEP else "epoch")
+
+
+def is_plateau(recipe: Recipe) -> bool:
+    """Whether the schedule waits for a run's own loss to stop falling."""
+    chosen = scheduler_class(recipe.schedule)
+    return chosen is not None and issubclass(chosen, torch.optim.lr_scheduler.ReduceLROnPlateau)
+
+
+def needs_closure(recipe: Recipe) -> bool:
+    """Whether the optimizer's step fails without a function that evaluates the loss again, and works with one."""
+    made: Any = optimizer_class(recipe.optimizer)
+    p = torch.ones(2, 2, requires_grad=True)
+
+    def loss() -> Tensor:
+        with torch.enable_grad():
+            p.grad = None
+            value = p.square().sum()
+            value.backward()
+        return value
+
+    try:
+        optimizer: Any = made([p], lr=recipe.lr, **recipe.options)
+        loss()
+    except Exception:  # what it refuses is said where it is made for the model
+        return False
+    try:
+        optimizer.step()
+    except OSError:
+        raise
+    except Exception:
+        try:
+            optimizer.step(loss)
+        except Exception:
+            return False
+        return True
+    return False
+
+
+def evaluates_before(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step that takes a function wants gradients before it too: where the function may be left out (SAM)."""
+    taken = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return taken is None or taken.default is not inspect.Parameter.empty
+
+
+class Plateau:
+    """`ReduceLROnPlateau` of one run, on an optimizer of one number: the factor of all rates after each epoch."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=recipe.lr)
+        try:
+            chosen: Any = scheduler_class(recipe.schedule)
+            self.scheduler: Any = chosen(self.optimizer, **recipe.schedule_options)
+        except Exception as error:
+            raise BadInput(
+                f"the schedule ReduceLROnPlateau fails: {first_line(error)}; give its arguments in schedule_options"
+            ) from error
+
+    @classmethod
+    def of(cls, problem: Problem) -> Plateau | None:
+        """That of a problem whose recipe asks for it; None otherwise."""
+        return cls(problem.recipe) if is_plateau(problem.recipe) else None
+
+    def after(self, stack: Any) -> float:
+        """The factor after an epoch, by the loss on `val` where there is one, else on the training set."""
+        curve = stack.curves.get("val_loss", stack.curves["loss"])
+        self.scheduler.step(float(curve[0, stack.epoch - 1]))
+        return float(self.optimizer.param_groups[0]["lr"]) / self.recipe.lr if self.recipe.lr else 0.0

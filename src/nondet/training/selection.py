@@ -1,0 +1,109 @@
+"""The epoch whose weights a run ends with: the best on a validation set, and where it stops early.
+
+Each run looks at its own loss only. The validation examples that it looks at are those of the `selection` source: with
+the fixed seed all of them, each once; with any other a bootstrap sample of them. So the source says how much the result
+hangs on which examples happened to choose the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nondet.sources import FIXED_SEED, stream
+from nondet.training import batches as inputs_of
+from nondet.training.batches import in_memory
+from nondet.training.examples import TEST_BATCH, fixed_answers, placed
+from nondet.training.problem import Problem
+from nondet.training.stack import Seeds, Stack
+
+CURVE = "val_loss"
+
+
+def begin(problem: Problem, stack: Stack) -> None:
+    """Nothing is chosen yet, and no run has stopped."""
+    if problem.val is None:
+        return
+    none = torch.zeros(stack.width, dtype=torch.float64)
+    stack.averages |= {
+        "val.best": none + torch.inf,
+        "val.waited": none.clone(),
+        "val.epoch": none.clone(),
+        "val.stopped": none.clone(),
+    }
+    stack.averages |= {f"chosen.{name}": w.detach().clone() for name, w in stack.weights.items()}
+
+
+@torch.no_grad()
+def after_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
+    """Look at the validation loss of every run that has not stopped, and keep what it would end with."""
+    if problem.val is None:
+        return
+    found, recipe, held = losses(problem, stack, seeds), problem.recipe, stack.averages
+    best, waited, epoch, stopped = (held[f"val.{name}"].cpu() for name in ("best", "waited", "epoch", "stopped"))
+    going = stopped == 0
+    better = going & (found < best)
+    best = torch.where(better, found, best)
+    waited = torch.where(better, 0, waited + going)
+    ends = going & (waited >= recipe.patience) if recipe.patience else torch.zeros_like(going)
+    taken = better if recipe.select == "best" else going
+    stack.curves[CURVE][:, stack.epoch - 1] = torch.where(going, found, torch.nan)
+    for curve in stack.curves.values():
+        curve[~going, stack.epoch - 1] = torch.nan
+    for name, w in stack.weights.items():
+        kept = held[f"chosen.{name}"]
+        kept[taken.to(kept.device)] = w[taken.to(w.device)].detach()
+    epoch = torch.where(taken, float(stack.epoch), epoch)
+    stopped = torch.where(ends, float(stack.epoch), stopped)
+    held |= {"val.best": best, "val.waited": waited, "val.epoch": epoch, "val.stopped": stopped}
+
+
+def all_stopped(stack: Stack) -> bool:
+    """Whether no run goes on: each has stopped, or failed."""
+    over = stack.failed > 0
+    if "val.stopped" in stack.averages:
+        over = over | (stack.averages["val.stopped"].cpu() > 0)
+    return bool(over.all())
+
+
+def finished(problem: Problem, stack: Stack) -> Stack:
+    """The stack with the weights that its runs end with; the epoch of each is one of its facts."""
+    if problem.val is None:
+        return stack
+    for run, epoch in enumerate(stack.averages["val.epoch"].tolist()):
+        stack.facts[run] |= {"selected": int(epoch)}
+    return stack.holding({name: stack.averages[f"chosen.{name}"].clone() for name in stack.weights})
+
+
+def losses(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> Tensor:
+    """Every run's mean loss on its validation examples, (R,), on the CPU."""
+    inputs: Any
+    inputs, labels = problem.val if problem.val is not None else problem.test
+    n, objective = len(labels), problem.objective
+    drawn = np.stack([_examples(run.get("selection", FIXED_SEED), n) for run in seeds])  # (R, n)
+
+    def forward(call: Any, x: Any, y: Tensor) -> Tensor:
+        return objective(call, x, y)[0]
+
+    stack.skeleton.eval()
+    total = torch.zeros(stack.width, dtype=torch.float64)
+    for start in range(0, n, TEST_BATCH):
+        part = drawn[:, start : start + TEST_BATCH]
+        flat = torch.from_numpy(part.reshape(-1)).to(problem.device)
+        if in_memory(inputs):
+            x = inputs_of.each(lambda t, flat=flat: t[flat], inputs)
+        else:
+            x = placed(problem, inputs.batch(part.reshape(-1), None))
+        x = inputs_of.each(lambda t, part=part: t.unflatten(0, part.shape), x)
+        with fixed_answers(problem):
+            loss = stack.map(forward, x, labels[flat].unflatten(0, part.shape))
+        total += loss.double().cpu() * (part.shape[1] / n)
+    return total
+
+
+def _examples(seed: int, n: int) -> np.ndarray:
+    return np.arange(n) if seed == FIXED_SEED else stream("selection", seed).integers(n, size=n)
