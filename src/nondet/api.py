@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nondet.analysis.compare import Comparisons
     from nondet.analysis.floor import Floor
     from nondet.analysis.gate import Gate
+    from nondet.analysis.models_apart import ModelComparisons
     from nondet.analysis.numbers import Numbers
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
@@ -186,8 +187,9 @@ def compare(
     margin: float | None = None,
     level: float = 0.05,
     metric: str | None = None,
+    cluster: str | Path | ArrayLike | None = None,
     say: Callable[[str], None] = _quiet,
-) -> Comparisons:
+) -> Comparisons | ModelComparisons:
     """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
 
     Args:
@@ -197,15 +199,28 @@ def compare(
         margin: the largest difference that does not matter, in the metric's unit: within it, A and B are alike.
         level: the chance of a false "better" or "worse", and of a false "alike".
         metric: "accuracy", "cross_entropy" or "perplexity"; the runs' first score if left out.
+        cluster: where each is one run: a key of what a log says of the examples, or the cluster of each example `(n,)`.
+
+    Where each is one run on many examples, the two models are compared over examples, which says nothing of other runs.
 
     Raises:
         BadInput: the arms cannot be compared.
     """
     from nondet.analysis import compare as comparing
+    from nondet.analysis import models_apart, one_run
     from nondet.analysis.arms import read_arms
+    from nondet.errors import BadInput
     from nondet.reporting import decisions
+    from nondet.reporting import one_run as one_run_words
 
     comparing.check_options(margin, level)
+    single = one_run.one_run_each([a, b, *others], labels, metric, columns, _spelled(say))
+    if single is not None:
+        models = models_apart.compare_models(single, margin, level, cluster)
+        said = tuple(replace(c, sentence=one_run_words.model_words(c)) for c in models.comparisons)
+        return replace(models, comparisons=said)
+    if cluster is not None:
+        raise BadInput("<<cluster>> is for one run of each on many examples (got several runs); leave it out")
     found = comparing.compare(read_arms([a, b, *others], labels, metric, columns, _spelled(say)), margin, level)
     worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
     return replace(found, comparisons=worded)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
-    r"<<(alpha|better|broken|columns|cycles|data|design|effect|examples|folder|labels|layers|ledger|levels|limit|margin"
+    r"<<(alpha|better|broken|cluster|columns|cycles|data|design|effect|examples|folder|labels|layers|ledger|levels|limit|margin"
     r"|metrics?|model|name|new_runs|onset|outputs|recipe|record|run_task|runs|sd|stack|tf32|track|until|vary)(?:=(.*?))?>>"
 )
 Spelling = Callable[[str, str | None], str]

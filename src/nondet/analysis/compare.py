@@ -97,6 +97,7 @@ class Comparison:
             "mean": {"a": self.means[0], "b": self.means[1]},
             "sd": {"a": self.sds[0], "b": self.sds[1]},
             "difference": _sides(self.difference),
+            "mcnemar": None,
             "p_value": self.p_value,
             "p_permutation": self.p_permutation,
             "p_alike": self.p_alike,

@@ -55,6 +55,12 @@ def read_outputs(path: Path, columns: Sequence[str] = (), say: Callable[[str], N
         return outputs.reshape((runs, examples) if len(values) == 1 else (runs, examples, len(values)))
 
 
+def count_runs(path: Path) -> int:
+    """How many runs a table of outputs holds; 0 of one without the columns that say so."""
+    with reading(path, "a table that can be read", "write it with pyarrow or pandas"):
+        return _places(path)[1] if set(KEYS) <= set(_column_types(path)) else 0
+
+
 def _check_beside(path: Path, found: Columns, logits: NDArray[Any], classes: NDArray[Any], done: int) -> None:
     """Logits and predicted classes in one table must say the same: else one of them is something else."""
     differs = np.flatnonzero(logits.argmax(axis=1) != classes)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nondet.analysis.compare import Comparisons
     from nondet.analysis.floor import Floor
     from nondet.analysis.gate import Gate
+    from nondet.analysis.models_apart import ModelComparisons
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.results import Results
@@ -83,6 +84,16 @@ def _comparisons(found: Comparisons) -> list[Part]:
     return [*(Part(h, r) for h, r in tables), Part(head, rows, decisions.comparisons_words(found.comparisons))]
 
 
+def _models(found: ModelComparisons) -> list[Part]:
+    from nondet.reporting import one_run
+
+    below = [
+        *dict.fromkeys(note for c in found.comparisons for note in c.notes),
+        *(c.sentence for c in found.comparisons),
+    ]
+    return [Part(one_run.HEAD, one_run.rows(found.comparisons), below)]
+
+
 def _plan(found: Plan) -> list[Part]:
     return [Part(below=[*found.notes, found.sentence])]
 
@@ -134,6 +145,7 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Results": _results,
     "Measures": _measures,
     "Comparisons": _comparisons,
+    "ModelComparisons": _models,
     "Plan": _plan,
     "Floor": _floor,
     "Gate": _gate,
