@@ -78,10 +78,12 @@ def _measures(found: Measures) -> list[Part]:
 
 
 def _comparisons(found: Comparisons) -> list[Part]:
-    from nondet.reporting import decisions
+    from nondet.reporting import decisions, prose
 
     *tables, (head, rows) = decisions.comparison_tables(found.comparisons)
-    return [*(Part(h, r) for h, r in tables), Part(head, rows, decisions.comparisons_words(found.comparisons))]
+    runs = {name: n for c in found.comparisons for name, n in zip((c.a, c.b), c.runs, strict=True)}
+    below = [prose.few_runs(runs), *decisions.comparisons_words(found.comparisons)]
+    return [*(Part(h, r) for h, r in tables), Part(head, rows, below)]
 
 
 def _models(found: ModelComparisons) -> list[Part]:
@@ -95,7 +97,10 @@ def _models(found: ModelComparisons) -> list[Part]:
 
 
 def _plan(found: Plan) -> list[Part]:
-    return [Part(below=[*found.notes, found.sentence])]
+    from nondet.reporting import prose
+
+    few = prose.few_runs({found.pilot: found.pilot_runs}) if found.pilot else ""
+    return [Part(below=[few, *found.notes, found.sentence])]
 
 
 def _floor(found: Floor) -> list[Part]:
@@ -107,7 +112,7 @@ def _gate(found: Gate) -> list[Part]:
 
 
 def _alike(found: Alike) -> list[Part]:
-    from nondet.reporting import alike
+    from nondet.reporting import alike, prose
     from nondet.running import until
 
     several = len(found.groups) > 1
@@ -120,7 +125,8 @@ def _alike(found: Alike) -> list[Part]:
         for group in found.groups
     ]
     left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
-    words = [until.words(found.study.until), *alike.sentences(found)]
+    runs = {name: count for group in found.groups for name, count in group.runs.items()}
+    words = [until.words(found.study.until), prose.few_runs(runs), *alike.sentences(found)]
     return [*shown, Part(below=[alike.legend(found), *left_out]), Part(below=words)]
 
 
