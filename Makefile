@@ -20,6 +20,7 @@ bench: .venv/installed-dev
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-json=.benchmarks.json
 	$(BIN)/python benchmarks/page.py .benchmarks.json > docs/benchmarks.md
 	$(BIN)/python benchmarks/cost.py $(if $(DATA),--data $(DATA)) >> docs/benchmarks.md
+	$(BIN)/python benchmarks/cpu.py $(if $(DATA),--data $(DATA)) >> docs/benchmarks.md
 	$(BIN)/python benchmarks/tta.py >> docs/benchmarks.md
 	$(BIN)/python benchmarks/measure.py >> docs/benchmarks.md
 	$(BIN)/python benchmarks/scale.py 1000 10000 >> docs/benchmarks.md

@@ -1,7 +1,8 @@
 """What sorting a script's random numbers costs: one epoch of a loader, with nondet and without.
 
 `python benchmarks/scripts.py [--tries N]` prints a table for docs/benchmarks.md: the median seconds of N tries each, by
-turns, of a training whose examples cost next to nothing (the worst case), and of one whose examples are pictures.
+turns, of a training whose examples cost next to nothing (the worst case), of one whose examples are pictures, and of
+numbers that are drawn one by one outside of all sources.
 """
 
 from __future__ import annotations
@@ -50,7 +51,22 @@ for x, y in DataLoader(Pictures(), 64, shuffle=True):
     optimizer.step()
 print("seconds", time.perf_counter() - begin)
 """
-CASES = {"examples of 8 by 8 pixels": (8, 8192), "examples of 64 by 64 pixels": (64, 4096)}
+DRAWS = """
+import random, sys, time
+import numpy as np, torch
+count, draw = int(sys.argv[2]), {0: random.random, 1: np.random.rand, 2: lambda: torch.rand(())}[int(sys.argv[1])]
+begin = time.perf_counter()
+for _ in range(count):
+    draw()
+print("seconds", time.perf_counter() - begin)
+"""
+CASES = {
+    "examples of 8 by 8 pixels": (SCRIPT, 8, 8192),
+    "examples of 64 by 64 pixels": (SCRIPT, 64, 4096),
+    "numbers of Python's in the loop": (DRAWS, 0, 1_000_000),
+    "numbers of numpy's in the loop": (DRAWS, 1, 1_000_000),
+    "numbers of torch's in the loop": (DRAWS, 2, 100_000),
+}
 
 
 def seconds(script: Path, case: tuple[int, int], sorted_by_source: bool) -> float:
@@ -66,14 +82,14 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=5)
     tries = parser.parse_args().tries
     print("\n## Scripts as they are\n")
-    print("| one epoch of | alone (s) | sorted by source (s) | ratio |\n|---|---|---|---|")
+    print("| what is timed | alone (s) | sorted by source (s) | ratio |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         script, kept = Path(folder) / "train.py", Path(folder) / ".nondet"
-        script.write_text(SCRIPT)
         kept.mkdir()
         (kept / "order.json").write_text(json.dumps({"seeds": {}, "folder": str(kept)}))
-        for name, case in CASES.items():
-            both = [[seconds(script, case, with_it) for with_it in (False, True)] for _ in range(tries)]
+        for name, (text, *case) in CASES.items():
+            script.write_text(text)
+            both = [[seconds(script, (case[0], case[1]), with_it) for with_it in (False, True)] for _ in range(tries)]
             alone, sorted_ = (statistics.median(column) for column in zip(*both, strict=True))
             print(f"| {case[1]:,} {name} | {alone:.2f} | {sorted_:.2f} | {sorted_ / alone:.2f} |")
     print(

@@ -6,7 +6,7 @@ from nondet.version import __version__ as __version__
 
 TYPE_CHECKING = False  # as type checkers know it; the module typing takes longer to load than all else here
 if TYPE_CHECKING:
-    from nondet.analysis.measure import measure
+    from nondet.analysis.measuring import measure
     from nondet.analysis.runs import OpenStudy, Runs
     from nondet.api import alike, compare, floor, gate, open, plan, plots, report, run, show, stabilize, unstable
     from nondet.errors import BadInput, Damaged, Stopped
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis.runs": ("OpenStudy", "Runs"),
-    "analysis.measure": ("measure",),
+    "analysis.measuring": ("measure",),
     "api": (
         "alike",
         "compare",

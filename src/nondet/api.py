@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nondet.errors import spelled
 
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from nondet.analysis.compare import Comparisons
     from nondet.analysis.floor import Floor
     from nondet.analysis.gate import Gate
+    from nondet.analysis.given import AnyGiven
     from nondet.analysis.models_apart import ModelComparisons
     from nondet.analysis.numbers import Numbers
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.results import Results
     from nondet.analysis.runs import OpenStudy, Runs
+    from nondet.analysis.score_arms import Better
     from nondet.analysis.unstable import Unstable
     from nondet.measures.measured import Measures
     from nondet.runners.base import Runner
@@ -179,26 +181,40 @@ def show(study: StudyGiven, examples: bool = False) -> Results:
 
 
 def compare(
-    a: Given,
-    b: Given,
-    *others: Given,
+    a: AnyGiven,
+    b: AnyGiven | None = None,
+    *others: AnyGiven,
     labels: str | Path | ArrayLike | None = None,
     columns: Sequence[str] = (),
     margin: float | None = None,
     level: float = 0.05,
     metric: str | None = None,
     cluster: str | Path | ArrayLike | None = None,
+    arm: str = "",
+    seed: str = "",
+    dataset: str = "",
+    of: str = "",
+    with_: str | Sequence[str] = (),
+    better: Better | None = None,
+    paired: bool = False,
     say: Callable[[str], None] = _quiet,
 ) -> Comparisons | ModelComparisons:
     """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
 
     Args:
         a, b, others: studies, runs of their conditions, `(outputs, labels)`, or paths, as for `nondet compare`; each of
-            the others is compared with A too.
+            the others is compared with A too. Or scores, one number for each run: `{"base": [...], "aug": [...]}` or
+            one file of several arms; or a list, or a file, for each arm.
+        arm, seed, dataset: of a file of scores: the columns that tell what was trained, one run from another, and on
+            which data set; found by their names if left out.
+        of, with_: of the arms of one file, that which others are compared with, and these others.
+        better: "higher" or "lower" scores are; by words in the metric's name if left out.
+        paired: whether scores of equal seeds are pairs by design, since a seed decides the same in both arms.
         labels: class numbers `(n,)`, or a file of them, beside outputs that do not hold them.
         margin: the largest difference that does not matter, in the metric's unit: within it, A and B are alike.
         level: the chance of a false "better" or "worse", and of a false "alike".
-        metric: "accuracy", "cross_entropy" or "perplexity"; the runs' first score if left out.
+        metric: "accuracy", "cross_entropy" or "perplexity"; the runs' first score if left out. Of a file of scores, the
+            column; the only one if left out.
         cluster: where each is one run: a key of what a log says of the examples, or the cluster of each example `(n,)`.
 
     Where each is one run on many examples, the two models are compared over examples, which says nothing of other runs.
@@ -208,20 +224,27 @@ def compare(
     """
     from nondet.analysis import compare as comparing
     from nondet.analysis import models_apart, one_run
-    from nondet.analysis.arms import read_arms
+    from nondet.analysis.given import arms_given
+    from nondet.analysis.score_arms import Choice
     from nondet.errors import BadInput
+    from nondet.io.roles import Asked
     from nondet.reporting import decisions
     from nondet.reporting import one_run as one_run_words
 
     comparing.check_options(margin, level)
-    single = one_run.one_run_each([a, b, *others], labels, metric, columns, _spelled(say))
+    names = [name for name in (a, b, *others) if name is not None]
+    of_scores = any((arm, seed, dataset, of, with_, better, paired)) or len(names) < 2
+    single = None if of_scores else one_run.one_run_each(names, labels, metric, columns, _spelled(say))
     if single is not None:
         models = models_apart.compare_models(single, margin, level, cluster)
         said = tuple(replace(c, sentence=one_run_words.model_words(c)) for c in models.comparisons)
         return replace(models, comparisons=said)
     if cluster is not None:
         raise BadInput("<<cluster>> is for one run of each on many examples (got several runs); leave it out")
-    found = comparing.compare(read_arms([a, b, *others], labels, metric, columns, _spelled(say)), margin, level)
+    asked = Asked(arm=arm, seed=seed, dataset=dataset)
+    choice = Choice(of, (with_,) if isinstance(with_, str) else tuple(with_), paired, better)
+    arms = arms_given(names, labels, metric, columns, asked, choice, _spelled(say))
+    found = comparing.compare(arms, margin, level)
     worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
     return replace(found, comparisons=worded)
 
@@ -230,12 +253,15 @@ def plan(
     effect: float,
     *,
     sd: float | None = None,
-    pilot: Given | None = None,
+    pilot: AnyGiven | None = None,
     power: float = 0.8,
     level: float = 0.05,
     metric: str | None = None,
     labels: str | Path | ArrayLike | None = None,
     columns: Sequence[str] = (),
+    arm: str = "",
+    seed: str = "",
+    of: str = "",
     say: Callable[[str], None] = _quiet,
 ) -> Plan:
     """How many runs of each of two arms a difference takes to be found, and what they cost.
@@ -243,14 +269,17 @@ def plan(
     Args:
         effect: the smallest difference that matters, in the metric's unit.
         sd: of one run's metric, if it is known; or else `pilot`: runs that vary alike, as for `compare`.
+        arm, seed, of: of a file of scores as pilot, as for `compare`; `of` names its arm that is the pilot.
         power: the chance to find the difference, if it is there. level: the chance to find one that is not.
 
     Raises:
         BadInput: not one of `sd` and `pilot` is given, or no number of runs up to a million is enough.
     """
     from nondet.analysis import plan as planning
-    from nondet.analysis.arms import read_arms
+    from nondet.analysis.given import arms_given
+    from nondet.analysis.score_arms import Choice
     from nondet.errors import BadInput
+    from nondet.io.roles import Asked
     from nondet.reporting import decisions
 
     if (sd is None) == (pilot is None):
@@ -259,7 +288,9 @@ def plan(
     if pilot is None:
         found = planning.plan_with(sd or 0.0, effect, power, level, metric)
     else:
-        found = planning.plan_from(read_arms([pilot], labels, metric, columns, _spelled(say))[0], effect, power, level)
+        asked, choice = Asked(arm=arm, seed=seed), Choice(of, (of,) if of else (), compared=False)
+        arms = arms_given([pilot], labels, metric, columns, asked, choice, _spelled(say))
+        found = planning.plan_from(arms[0], effect, power, level)
     return replace(found, sentence=decisions.plan_words(found))
 
 
@@ -334,17 +365,41 @@ def gate(
     return replace(found, sentence=gates.gate_words(found))
 
 
-def alike(study: StudyGiven, margin: float = 1.25, level: float = 0.05) -> Alike:
+def alike(
+    study: StudyGiven | AnyGiven,
+    margin: float = 1.25,
+    level: float = 0.05,
+    *,
+    others: Sequence[AnyGiven] = (),
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
+    say: Callable[[str], None] = _quiet,
+) -> Alike:
     """Test whether a study's sources have the same effect, and which pairs are alike within a margin.
 
     Args:
+        study: or outputs or scores, as for `compare`: whether the runs of several arms vary alike.
         margin: the largest ratio of two effects that still counts as alike, above 1.
         level: the share of false positives that is allowed.
+        others: more arms. labels, columns, metric, arm, seed: of outputs and of scores, as for `compare`.
     """
     from nondet.analysis import alike as analysis
+    from nondet.analysis.given import arms_given, is_study
+    from nondet.analysis.independence import without_copies
+    from nondet.analysis.score_arms import Choice
+    from nondet.io.roles import Asked
     from nondet.reporting import alike as words
 
-    found = analysis.alike(_opened(study).study, margin, level)
+    if is_study(study) and not others:
+        found = analysis.alike(_opened(cast("StudyGiven", study)).study, margin, level)
+    else:
+        asked = Asked(arm=arm, seed=seed)
+        choice = Choice(compared=False)
+        arms = arms_given([study, *others], labels, metric, columns, asked, choice, _spelled(say))
+        found = analysis.alike_arms([without_copies(one) for one in arms], margin, level)
     return replace(found, sentence=" ".join(words.sentences(found)))
 
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
-    r"<<(alpha|better|broken|cluster|columns|cycles|data|design|effect|examples|folder|labels|layers|ledger|levels|limit|margin"
-    r"|metrics?|model|name|new_runs|onset|outputs|recipe|record|run_task|runs|sd|stack|tf32|track|until|vary)(?:=(.*?))?>>"
+    r"<<(alpha|arm|better|broken|cluster|columns|cycles|data|dataset|design|effect|examples|failed|folder|labels|layers"
+    r"|ledger|levels|limit|margin|metrics?|model|name|new_runs|of|onset|outputs|paired|recipe|record|run_task"
+    r"|runs|sd|seed|stack|tf32|track|until|vary|with)"
+    r"(?:=(.*?))?>>"
 )
 Spelling = Callable[[str, str | None], str]
 
@@ -16,6 +18,8 @@ Spelling = Callable[[str, str | None], str]
 def _in_python(name: str, value: str | None) -> str:
     if name == "design":
         return "a crossed design"
+    if name == "with":
+        name = "with_"
     if name == "recipe" and value is not None:
         field, _, value = value.partition("=")
         value = f"{{{field!r}: {value}}}"

@@ -39,8 +39,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any
         bit: object = None,
         files: Mapping[str, str] | None = None,
         again: int = 0,
+        onset: int = 0,
     ) -> dict[str, Any]:
-        name = json.dumps([text, dict(seeds), words, record, bit, again])
+        name = json.dumps([text, dict(seeds), words, record, bit, again, onset])
         if name not in known:
             place = tmp_path_factory.mktemp("run")
             (place / "train.py").write_text(text)
@@ -49,7 +50,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any
                 (place / file).write_text(content)
             kept = place / ".nondet"
             kept.mkdir()
-            order = {"seeds": dict(seeds), "record": record, "folder": str(kept), "bit": bit}
+            order = {"seeds": dict(seeds), "record": record, "folder": str(kept), "bit": bit, "onset": onset}
             (kept / "order.json").write_text(json.dumps(order))
             command = [sys.executable, "train.py", *words]
             environment = environment_of(seeds, place)

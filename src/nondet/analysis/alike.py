@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nondet.analysis.arms import Arm
 from nondet.analysis.runs import Reader, Runs, control_is_zero
 from nondet.errors import BadInput
 from nondet.kinds import Kind
@@ -40,10 +41,11 @@ class Alike(Record):
 
     left_out: the conditions that were not compared, each with the reason. figures: of the study's kind, by name.
     control: whether the control is exactly zero; None while that is not known. missing: runs that are still to train.
-    sentence: what was shown, and no more; the report words it.
+    study: whose conditions these are; None of arms that no study made. sentence: what was shown, and no more; the
+    report words it.
     """
 
-    study: Study
+    study: Study | None
     groups: tuple[Group, ...]
     margin: float
     level: float
@@ -58,7 +60,7 @@ class Alike(Record):
         return {
             "omnibus": [{**vars(test), "onset": group.onset} for group in self.groups for test in group.omnibus],
             "pairs": [
-                {**vars(pair), "runs_needed": runs_needed(pair), "onset": group.onset}
+                {**vars(pair), "runs_needed": self.runs_needed(pair), "onset": group.onset}
                 for group in self.groups
                 for pair in group.pairs
             ],
@@ -68,6 +70,11 @@ class Alike(Record):
             "left_out": [{"condition": name, "reason": reason} for name, reason in self.left_out.items()],
             "sentence": self.sentence,
         }
+
+    def runs_needed(self, pair: Pair) -> int | None:
+        """Runs that each of two conditions needs, of a study's the reference run among them."""
+        shared = self.study is not None
+        return None if pair.runs_needed is None else pair.runs_needed + shared
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each pair of conditions and metric."""
@@ -119,9 +126,33 @@ def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
     return Alike(study, tuple(groups), margin, level, left_out, figures, control_is_zero(study), missing)
 
 
-def runs_needed(pair: Pair) -> int | None:
-    """Runs that each of two conditions needs, the reference run among them."""
-    return None if pair.runs_needed is None else pair.runs_needed + 1
+def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -> Alike:
+    """Test whether the runs of several arms vary alike, and which pairs do within a margin.
+
+    Args:
+        arms: of one kind, scores or outputs. margin, level: as for `alike`.
+
+    Raises:
+        BadInput: the margin or the level cannot be, or fewer than two arms have enough runs.
+    """
+    check_margin(margin, level)
+    named: dict[str, Runs] = {}
+    left_out: dict[str, str] = {}
+    for arm in arms:
+        runs, name = arm.runs, arm.name
+        if len(runs) < MIN_RUNS:
+            left_out[name] = f"{len(runs)} sound runs, and it takes {MIN_RUNS}"
+        else:
+            named[name if name not in named else f"{name} ({len(named) + 1})"] = runs
+    if len(named) < 2:
+        got = "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) or ", ".join(named)
+        raise BadInput(
+            f"two arms must have at least {MIN_RUNS} sound runs each (got {got}); give more arms, or more runs"
+        )
+    kind = arms[0].runs.kind
+    figures = {figure.name: figure for figure in kind.figures}
+    group = _group(kind, 0, named, margin, level)
+    return Alike(None, (group,), margin, level, left_out, figures, None, 0)
 
 
 def _reference(study: Study, reader: Reader) -> bytes:
@@ -145,7 +176,7 @@ def _own(runs: Runs, seen: set[str]) -> Runs:
 def _group(kind: Kind, onset: int, named: Mapping[str, Runs], margin: float, level: float) -> Group:
     metrics = [metric for figure in kind.figures if (metric := _metric(figure, named))]
     found = tuple(pair for metric in metrics for pair in pairs(metric, margin, level))
-    runs = {condition: len(own.made) for condition, own in named.items()}
+    runs = {condition: len(own) for condition, own in named.items()}
     return Group(onset, runs, tuple(metrics), tuple(omnibus(metrics)), found)
 
 

@@ -42,6 +42,7 @@ class Arm:
         exact: of each run's outputs as they are, which tell copies from runs that differ in the last digits.
         seeds: of each run, those of the sources that vary; None of outputs that no study made.
         control: whether the study's control is exactly zero; None where that is not known.
+        paired: whether runs with equal seeds are pairs by design, however their values correlate.
         notes: what a reader must know of the arm, a sentence each.
     """
 
@@ -61,6 +62,7 @@ class Arm:
     environment: Mapping[str, Any] | None = None
     control: bool | None = None
     probabilities: bool = False
+    paired: bool = False
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -293,7 +293,8 @@ def _difference(
     unpaired = welch(a.values, b.values)
     first, second = a.values[[i for i, _ in matched]], b.values[[j for _, j in matched]]
     helps, correlation = pairing_helps(first, second, unpaired)
-    if helps and ((correlation or 0.0) > 0 or len(matched) == len(a) == len(b)):
+    by_design = a.paired and b.paired and len(matched) > 1 and bool(np.ptp(second - first) > 0)
+    if by_design or (helps and ((correlation or 0.0) > 0 or len(matched) == len(a) == len(b))):
         shift = paired(first, second)
         parts = _Parts(shift.estimate, (float(np.var(second - first, ddof=1)),), (len(matched),))
         return "paired", shift, sign_flip_p(second - first), correlation, parts

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.analysis.arms import Given
+from nondet.analysis.given import AnyGiven
 from nondet.analysis.numbers import lower_is_better
 from nondet.analysis.runs import OpenStudy, Runs
 from nondet.errors import BadInput
@@ -46,7 +46,7 @@ class OneRun:
 
 
 def one_run_each(
-    names: Sequence[Given],
+    names: Sequence[AnyGiven],
     labels: str | Path | ArrayLike | None = None,
     metric: str | None = None,
     columns: Sequence[str] = (),
@@ -72,14 +72,14 @@ def one_run_each(
 
 
 def _one(
-    given: Given,
+    given: AnyGiven,
     nameless: str,
     labels: str | Path | ArrayLike | None,
     metric: str | None,
     columns: Sequence[str],
     say: Callable[[str], None],
 ) -> OneRun | None:
-    if isinstance(given, OpenStudy):
+    if isinstance(given, OpenStudy | Mapping):
         return None
     if isinstance(given, Runs):
         one = len(given) == 1 and given.study is None

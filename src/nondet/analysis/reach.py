@@ -52,7 +52,7 @@ def reach_of(study: Study, runs: Runs, reference: bytes | None, identical: bool 
     if condition is None:
         return UNREAD
     own = [spec.key for spec in study.specs_of(condition) if spec.key != first]
-    past = not own or getattr(condition, "onset", 0) >= study.identity["recipe"]["epochs"]
+    past = not own or getattr(condition, "onset", 0) >= study.epochs
     digests = [made.digest for made in runs.made if made.key != first]
     if reference is None:
         return Reach(len(digests), distinct=len(set(digests)), past=past)

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, answer
+from nondet.cli.console import Flag, Words, answer
 from nondet.io.streams import say
 
 
-def alike(study: Path, /, *, margin: float = 1.25, level: float = 0.05, json: Flag = False) -> int:
+def alike(
+    study: str,
+    /,
+    *others: str,
+    margin: float = 1.25,
+    level: float = 0.05,
+    labels: Path | None = None,
+    columns: Words = None,
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
+    json: Flag = False,
+) -> int:
     """Test whether a study's sources have the same effect, and which pairs are alike within a margin.
 
     For each metric, one permutation test of all conditions; and for each pair of them the ratio of the two effects,
@@ -17,19 +29,37 @@ def alike(study: Path, /, *, margin: float = 1.25, level: float = 0.05, json: Fl
     Parameters
     ----------
     study
-        The study's folder.
+        The study's folder. Or outputs or scores of others, as for `nondet compare`: whether the runs of several arms
+        vary alike.
+    others
+        More of them, each of which is an arm.
     margin
         The largest ratio of two effects that still counts as alike, above 1.
     level
         The share of false positives that is allowed.
+    labels, columns
+        Of outputs of others, as for `nondet compare`.
+    metric, arm, seed
+        Of scores, as for `nondet compare`.
     json
         As JSON: omnibus, pairs, margin, level, runs, left_out and sentence.
     """
     from nondet import api
     from nondet.running.advice import go_on
 
-    found = api.alike(study, margin, level)
+    found = api.alike(
+        study,
+        margin,
+        level,
+        others=others,
+        labels=labels,
+        columns=columns or (),
+        metric=metric,
+        arm=arm,
+        seed=seed,
+        say=say,
+    )
     status = answer(found, json=json, control=found.control)
-    if found.missing:
+    if found.study and found.missing:
         say(f"Not finished: {found.missing} runs are still to train. Go on with: {go_on(found.study)}")
     return status

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from nondet.cli.console import Flag, Words, answer
+from nondet.cli.console import Flag, With, Words, answer
 from nondet.io.streams import say
 
 
 def compare(
     a: str,
-    b: str,
+    b: str | None = None,
     /,
     *others: str,
     labels: Path | None = None,
@@ -19,6 +20,13 @@ def compare(
     level: float = 0.05,
     metric: str | None = None,
     cluster: str | None = None,
+    arm: str = "",
+    seed: str = "",
+    dataset: str = "",
+    of: str = "",
+    with_: With = None,
+    better: Literal["higher", "lower"] | None = None,
+    paired: Flag = False,
     json: Flag = False,
 ) -> int:
     """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
@@ -26,11 +34,11 @@ def compare(
     Parameters
     ----------
     a
-        A study's folder (its condition `all`, or its only one), STUDY:condition, or outputs of others, as for
-        `nondet measure`. Where each is one run, also samples that an evaluation harness logged, or a table of scores by
-        example.
+        A study's folder (its condition `all`, or its only one), STUDY:condition, or outputs or scores of others, as
+        for `nondet measure`. Where each is one run, also samples that an evaluation harness logged, or a table of
+        scores by example.
     b
-        Likewise: what to compare with A.
+        Likewise: what to compare with A. Without it A is a file of scores that holds all arms.
     others
         More of them, each to be compared with A; verdicts then count in how many there are (Holm).
     labels
@@ -44,10 +52,25 @@ def compare(
         The chance of a false "better" or "worse", and of a false "alike".
     metric
         What is compared: accuracy, cross_entropy or perplexity; accuracy if left out, and perplexity of language
-        models. Of logs and tables by example: the score's name.
+        models. Of scores the column or key, such as metrics.test.score; the only one if left out. Of logs
+        and tables by example the score's name.
     cluster
         Of one run each: what examples have in common that depend on each other, such as questions on one text: a key
         of the log's samples, a column of the table, or a file of one cluster for each example.
+    arm
+        Of scores: the column that tells what was trained, or several joined by commas; by its name if left out.
+    seed
+        Of scores: the column that tells one run of an arm from another.
+    dataset
+        Of scores: the column that tells what the runs were trained or tested on.
+    of
+        Of scores in one file: the arm that others are compared with; the first if left out.
+    with_
+        Of scores in one file: what is compared with it; all other arms if left out.
+    better
+        Of scores: which are better, higher or lower; by words in the metric's name if left out.
+    paired
+        Of scores: compare runs with equal seeds as pairs, since a seed decides the same in both, such as the split.
     json
         As JSON, for scripts.
     """
@@ -64,6 +87,13 @@ def compare(
         level=level,
         metric=metric,
         cluster=cluster,
+        arm=arm,
+        seed=seed,
+        dataset=dataset,
+        of=of,
+        with_=with_ or (),
+        better=better,
+        paired=paired,
         say=say,
     )
     if isinstance(found, ModelComparisons):

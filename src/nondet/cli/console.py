@@ -15,6 +15,7 @@ from nondet.records import Record
 
 Flag = Annotated[bool, Parameter(negative="")]
 Words = Annotated[list[str] | None, Parameter(negative="")]
+With = Annotated[list[str] | None, Parameter(name="--with", negative="")]
 Assignments = Annotated[list[str] | None, Parameter(name="--set", negative="")]
 
 PROBABILITIES = (

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from nondet.cli.console import PROBABILITIES, Flag, Words, answer
-from nondet.errors import BadInput
 from nondet.io.streams import say
 
 
 def measure(
     outputs: Path,
     /,
-    *,
+    *more: Path,
     labels: Path | None = None,
     columns: Words = None,
     examples: Flag = False,
+    metric: Words = None,
+    arm: str = "",
+    seed: str = "",
+    dataset: str = "",
+    failed: Literal["count", "drop"] | None = None,
     json: Flag = False,
 ) -> int:
-    """Measure what somebody else's training left.
+    """Measure what somebody else's training left: outputs, or scores.
 
     Parameters
     ----------
     outputs
         Logits (N, n, c) of runs, test examples and classes, or predicted classes (N, n): a file .npy, .npz,
-        .safetensors, .parquet or .csv, or a folder of one array a run.
+        .safetensors, .parquet or .csv, or a folder of one array a run. Or scores, one number for each run: a table,
+        one number a line, a tree in JSON for each run, or what a tracker or trainer has left.
+    more
+        More files of scores, which make one table with the first.
     labels
         Class numbers (n,) in a file of these kinds; without it, what is named labels beside the outputs.
     columns
@@ -32,23 +40,41 @@ def measure(
         commas; found by their names if left out.
     examples
         Errors and intervals that hold for other test examples too, drawn as these were.
+    metric
+        Of scores: the columns or keys to measure, such as metrics.test.score; all scores if left out.
+    arm
+        Of scores: the column that tells what was trained, or several joined by commas; by its name if left out.
+    seed
+        Of scores: the column that tells one run of an arm from another.
+    dataset
+        Of scores: the column that tells what the runs were trained or tested on.
+    failed
+        Runs whose outputs are not all finite, or that have no score: count them as failed, or drop them. Outputs with
+        such runs are refused if it is left out; of scores they are counted.
     json
-        As JSON: one condition of the JSON that `nondet show` prints.
+        As JSON: one condition of the JSON that `nondet show` prints; of scores the metric and its arms.
     """
     import nondet
     from nondet.analysis.measure import copies_words
-    from nondet.io.outputs import is_table, read_labels, read_outputs
+    from nondet.measures.measured import Measures
     from nondet.reporting import prose
 
-    if columns and not is_table(outputs):
-        raise BadInput(f"--columns is for tables, .csv or .parquet (got {outputs}); leave it out")
-    array = read_outputs(outputs, columns or [], say)
-    if labels is None and outputs.suffix.lower() == ".npy":
-        raise BadInput(f"--labels must name the file of the labels (got none, and {outputs} holds one array); add it")
-    found = nondet.measure(array, read_labels(labels or outputs), examples=examples, name=str(outputs))
-    if found.probabilities:
-        say(PROBABILITIES)
-    copied = prose.capital(copies_words(str(outputs), found.copies))
-    for sentence in filter(None, (copied, prose.few_runs({"outputs": found.runs}))):
-        say(sentence)
+    found = nondet.measure(
+        [outputs, *more],
+        labels,
+        failed or 0,
+        examples,
+        columns=columns or (),
+        metric=metric or (),
+        arm=arm,
+        seed=seed,
+        dataset=dataset,
+        say=say,
+    )
+    if isinstance(found, Measures):
+        if found.probabilities:
+            say(PROBABILITIES)
+        copied = prose.capital(copies_words(str(outputs), found.copies))
+        for sentence in filter(None, (copied, prose.few_runs({"outputs": found.runs}))):
+            say(sentence)
     return answer(found, json=json)

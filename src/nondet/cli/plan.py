@@ -19,6 +19,9 @@ def plan(
     metric: str | None = None,
     labels: Path | None = None,
     columns: Words = None,
+    arm: str = "",
+    seed: str = "",
+    of: str = "",
     json: Flag = False,
 ) -> int:
     """How many runs of each of two arms a difference takes to be found, and what they cost.
@@ -30,8 +33,8 @@ def plan(
     sd
         The SD of one run's metric, if it is known.
     study
-        Or a pilot: a study's folder (its condition `all`, or its only one), STUDY:condition, or outputs of others, as
-        for `nondet compare`.
+        Or a pilot: a study's folder (its condition `all`, or its only one), STUDY:condition, or outputs or scores of
+        others, as for `nondet compare`; FILE:arm is an arm of a file of scores.
     power
         The chance to find the difference, if it is there.
     level
@@ -43,6 +46,10 @@ def plan(
         With outputs of others that do not hold them: class numbers (n,) in a file.
     columns
         With a table as pilot: its columns of outputs, as for `nondet compare`.
+    arm, seed
+        With scores as pilot: the columns that tell what was trained, and one run from another.
+    of
+        With scores as pilot: which arm of the file it is; the first if left out.
     json
         As JSON, for scripts.
     """
@@ -63,6 +70,9 @@ def plan(
         metric=metric,
         labels=labels,
         columns=columns or [],
+        arm=arm,
+        seed=seed,
+        of=of,
         say=say,
     )
     return answer(found, json=json, control=found.control, probabilities=[found.pilot] * found.probabilities)

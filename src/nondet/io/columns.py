@@ -50,6 +50,26 @@ OTHERS = _set(
 """Words in the names of columns that go with outputs and are none."""
 
 
+EXAMPLES = _set(
+    "example examples idx index id uid sample sample_id sample_idx example_id example_idx item item_id instance "
+    "instance_id image_id question_id query_id doc_id row_id guid"
+)
+"""Names of the column that tells one test example from another."""
+
+RUNS = _set("run run_id seed trial replicate repeat repetition rep model_seed random_seed member fold")
+"""Names of the column that tells one run from another."""
+
+
+def is_of_examples(names: Sequence[str]) -> bool:
+    """Whether a table with these columns has a row for each test example: a score of a run has none."""
+    if {"run", "example"} <= {*names}:
+        return True
+    if not {snake(name) for name in names} & EXAMPLES:
+        return False
+    rest = [name for name in names if snake(name) not in EXAMPLES]
+    return any(name.lower() in LABELS or snake(name) in PREDICTIONS for name in rest) or bool(_families(rest))
+
+
 @dataclass(frozen=True)
 class Columns:
     """The columns of a table of outputs.
@@ -134,7 +154,7 @@ def _wanted(path: Path, names: Sequence[str], wanted: Sequence[str]) -> Columns:
 def _called(names: Sequence[str], known: frozenset[str], families: Sequence[Sequence[str]]) -> list[str]:
     """The columns with one of these names that are in no family."""
     taken = {name for family in families for name in family}
-    return [name for name in names if _snake(name) in known and name not in taken]
+    return [name for name in names if snake(name) in known and name not in taken]
 
 
 def _families(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -144,15 +164,15 @@ def _families(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     lettered: dict[int, str] = {}
     named: dict[str, list[str]] = {}
     for name in names:
-        snake = _snake(name)
-        found = re.fullmatch(r"(.*?)_?(\d{1,6})", snake, re.ASCII)
-        word, _, rest = snake.partition("_")
-        if snake.startswith(("log_prob_", "log_probability_")):
-            word, rest = "_".join(snake.split("_")[:2]), snake.split("_", 2)[2]
+        plain = snake(name)
+        found = re.fullmatch(r"(.*?)_?(\d{1,6})", plain, re.ASCII)
+        word, _, rest = plain.partition("_")
+        if plain.startswith(("log_prob_", "log_probability_")):
+            word, rest = "_".join(plain.split("_")[:2]), plain.split("_", 2)[2]
         if found and (not found[1] or _ends_in(found[1], NUMBERED)):
             numbered.setdefault(found[1], {})[int(found[2])] = name
-        elif len(snake) == 1 and snake in ascii_lowercase:
-            lettered[ascii_lowercase.index(snake)] = name
+        elif len(plain) == 1 and plain in ascii_lowercase:
+            lettered[ascii_lowercase.index(plain)] = name
         elif word in NAMED and rest and not _words(rest) & OTHERS:
             named.setdefault(word, []).append(name)
     whole = {word: tuple(found[k] for k in sorted(found)) for word, found in numbered.items() if _is_series(found)}
@@ -174,10 +194,10 @@ def _ends_in(name: str, words: frozenset[str]) -> bool:
 
 def _words(name: str) -> set[str]:
     """The words of a name, numbers at their ends left out."""
-    return {re.sub(r"\d+$", "", word) for word in _snake(name).split("_")} | {_snake(name)}
+    return {re.sub(r"\d+$", "", word) for word in snake(name).split("_")} | {snake(name)}
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
     """A name in lower case, its words joined by `_`."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[^0-9a-zA-Z]+", "_", apart).strip("_").lower()

@@ -104,6 +104,16 @@ def read_labels(path: Path) -> Array:
         return _of_examples(path, names, np.concatenate(parts), found) if keyed else found
 
 
+def column_names(path: Path) -> list[str]:
+    """The names of a table's columns.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    with reading(path, "a table that can be read", "write it with pyarrow or pandas"):
+        return [*_column_types(path)]
+
+
 class _Names:
     """The distinct values of a key column, numbered as they come."""
 

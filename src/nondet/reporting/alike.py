@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from nondet.analysis.alike import Alike, Group, listed, runs_needed
+from nondet.analysis.alike import Alike, Group, listed
 from nondet.stats.equivalence import Pair, figure
 
 VERDICTS = {"equivalent": "alike", "different": "differ", "undecided": "open"}
@@ -33,11 +33,12 @@ def legend(found: Alike) -> str:
     """What the tables' cells are."""
     runs = sorted({n for group in found.groups for n in group.runs.values()})
     many = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    shared = "" if found.study is None else ", without the reference run that all share"
+    each = "an arm" if found.study is None else "a condition"
     return (
         f"Each cell: ratio of the two effects, its {100 - 200 * found.level:g} % interval, and whether the two were "
         f"shown alike within a margin of {found.margin:g}, shown to differ, or neither (open). These verdicts are "
-        f"adjusted for the number of pairs (Holm), the intervals are not. From {many} runs a condition, without the "
-        "reference run that all share."
+        f"adjusted for the number of pairs (Holm), the intervals are not. From {many} runs {each}{shared}."
     )
 
 
@@ -73,9 +74,13 @@ def _words(found: Alike, names: Sequence[str]) -> str:
 def _differences(found: Alike, group: Group) -> str:
     shown = [test.metric for test in group.omnibus if test.p_holm <= found.level]
     if shown:
-        return f"The sources do not all have the same effect: they differ in {_words(found, shown)}."
+        same = (
+            "The arms do not all vary alike" if found.study is None else "The sources do not all have the same effect"
+        )
+        return f"{same}: they differ in {_words(found, shown)}."
     least = min((test.p_holm for test in group.omnibus), default=1.0)
-    return f"No difference between the sources' effects was shown (p = {least:.2g}), which does not make them alike."
+    effects = "between how the arms vary" if found.study is None else "between the sources' effects"
+    return f"No difference {effects} was shown (p = {least:.2g}), which does not make them alike."
 
 
 def _likeness(found: Alike, group: Group) -> str:
@@ -85,15 +90,15 @@ def _likeness(found: Alike, group: Group) -> str:
     counts = {m: sum(p.metric == m and p.verdict == "equivalent" for p in group.pairs) for m in metrics}
     shown = {m: count for m, count in counts.items() if count}
     both = Counter((p.a, p.b) for p in group.pairs if p.verdict == "equivalent")
-    margin = f"at a margin of {found.margin:g}"
+    margin, what = f"at a margin of {found.margin:g}", "arms" if found.study is None else "sources"
     if not shown:
-        text = f"No two sources were shown alike in any metric {margin}"
+        text = f"No two {what} were shown alike in any metric {margin}"
     elif len(names) == 1:
         text = f"{names[0][0]} and {names[0][1]} were shown alike {margin} in {_words(found, list(shown))}"
     else:
         parts = ", ".join(f"in {found.figures[m].words} {count}" for m, count in shown.items())
         whole = "; ".join(f"{a} and {b}" for a, b in names if both[a, b] == len(metrics)) or "none"
-        text = f"Of the {len(names)} pairs of sources these were shown alike {margin}: {parts}; in every metric {whole}"
+        text = f"Of the {len(names)} pairs of {what} these were shown alike {margin}: {parts}; in every metric {whole}"
     return text + _what_it_takes(found, group, [m for m in metrics if counts[m] < len(names)]) + "."
 
 
@@ -101,7 +106,7 @@ def _what_it_takes(found: Alike, group: Group, names: Sequence[str]) -> str:
     """How many runs would show an undecided pair alike, in the metrics in which it takes fewest and most."""
     needed: dict[str, int] = {}
     for name in names:
-        runs = [r for p in group.pairs if p.metric == name and p.verdict == "undecided" and (r := runs_needed(p))]
+        runs = [r for p in group.pairs if p.metric == name and p.verdict == "undecided" and (r := found.runs_needed(p))]
         if runs:
             needed[name] = sorted(runs)[len(runs) // 2]
     if not needed:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.results import Results
+    from nondet.analysis.scored import ScoreMeasures
     from nondet.analysis.unstable import Unstable
     from nondet.measures.measured import Measures
 
@@ -77,6 +78,12 @@ def _measures(found: Measures) -> list[Part]:
     return [Part(table.head(found.figures), [table.measured_row(found)], below)]
 
 
+def _scores(found: ScoreMeasures) -> list[Part]:
+    from nondet.reporting import scores
+
+    return [Part(scores.head(found), scores.rows(found), scores.words(found))]
+
+
 def _comparisons(found: Comparisons) -> list[Part]:
     from nondet.reporting import decisions, prose
 
@@ -126,7 +133,7 @@ def _alike(found: Alike) -> list[Part]:
     ]
     left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
     runs = {name: count for group in found.groups for name, count in group.runs.items()}
-    words = [until.words(found.study.until), prose.few_runs(runs), *alike.sentences(found)]
+    words = [until.words(found.study.until) if found.study else "", prose.few_runs(runs), *alike.sentences(found)]
     return [*shown, Part(below=[alike.legend(found), *left_out]), Part(below=words)]
 
 
@@ -150,6 +157,7 @@ def _stabilized(found: Stabilized) -> list[Part]:
 _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "Results": _results,
     "Measures": _measures,
+    "ScoreMeasures": _scores,
     "Comparisons": _comparisons,
     "ModelComparisons": _models,
     "Plan": _plan,

@@ -25,7 +25,8 @@ class Places:
 
     snapshot: of these very runs, to go on from and to write now and then. fork: the trunk that all of them start from.
     trunks: epoch -> file of the states that the run in `trunk_slot` leaves. seal: what names all of these.
-    folder: the study's, for a runner whose runs have folders of their own.
+    folder: the study's, for a runner whose runs have folders of their own. onset: the epoch from which on their sources
+        vary, for a runner that makes each run from its beginning.
     """
 
     snapshot: Path | None = None
@@ -34,6 +35,7 @@ class Places:
     trunk_slot: int = 0
     seal: Seal = NAMELESS
     folder: Path | None = None
+    onset: int = 0
 
 
 class Enough(Exception):
@@ -81,6 +83,9 @@ class Runner:
     def fastest(self, most: int) -> tuple[int, str]:
         """How many runs are made together fastest, at most so many; and a sentence on it, if it is measured."""
         return self.width(None)
+
+    def check_onsets(self, vary: Sequence[str], onsets: Sequence[int]) -> None:
+        """Refuse, by BadInput, epochs from which on these cannot vary in its runs; those beyond its last one are."""
 
     def check(self, conditions: Sequence[Condition], crossed: Crossed | None) -> None:
         """Refuse, by BadInput, a design whose runs cannot be made, before the first is."""

@@ -115,7 +115,7 @@ class FunctionRunner(Observed):
         super().__init__(function.title, *given, **more)
         self.function = function
 
-    def make(self, seeds: Mapping[str, int], folder: Path | None) -> Made:
+    def make(self, seeds: Mapping[str, int], folder: Path | None, onset: int = 0) -> Made:
         return made(self.function, seeds)
 
 

@@ -69,15 +69,16 @@ class Observed(Runner):
         found["threads"] = int(os.environ.get("OMP_NUM_THREADS", "1"))
         return found | {"variables": choices.variables(self.device != "cpu")}
 
-    def make(self, seeds: Mapping[str, int], folder: Path | None) -> Made:
-        """Make one run; folder: the study's."""
+    def make(self, seeds: Mapping[str, int], folder: Path | None, onset: int = 0) -> Made:
+        """Make one run; folder: the study's. onset: the epoch from which on its sources vary."""
         raise NotImplementedError
 
     def produce(self, seeds: Sequence[Mapping[str, int]], places: Places, on_epoch: OnEpoch) -> list[Outcome]:
         found: list[Outcome] = []
         for run in seeds:
-            found.append(self.outcome(self.known.pop(varied(run), None) or self.make(run, places.folder)))
-            on_epoch(1)
+            known = self.known.pop(varied(run, places.onset), None)
+            found.append(self.outcome(known or self.make(run, places.folder, places.onset)))
+            on_epoch(self.epochs)
         return found
 
     def outcome(self, made: Made) -> Outcome:
@@ -108,9 +109,11 @@ class Observed(Runner):
         return f"it left no {', '.join(lacking)}, and the first run did" if lacking else ""
 
 
-def varied(seeds: Mapping[str, int]) -> str:
-    """The sources that vary in a run, with their seeds, as a name: "init=2", or "reference" where none does."""
-    return ",".join(f"{name}={seed}" for name, seed in seeds.items() if seed != FIXED_SEED) or "reference"
+def varied(seeds: Mapping[str, int], onset: int = 0) -> str:
+    """The sources that vary in a run, with their seeds, as a name: "init=2", "bit=2@3" from epoch 3 on, or "reference"
+    where none does."""
+    name = ",".join(f"{name}={seed}" for name, seed in seeds.items() if seed != FIXED_SEED)
+    return (f"{name}@{onset}" if onset else name) if name else "reference"
 
 
 def described(

@@ -26,7 +26,7 @@ from nondet.runners.observed import Made, Observed, described, varied
 from nondet.runners.process import Process, environment_of
 from nondet.script.left import keywords
 from nondet.sources import FIXED_SEED, SOURCES
-from nondet.study.study import Study
+from nondet.study.study import EPOCHS, Study
 
 _LARGEST = 16 * 2**20
 _LAST_LINES = 5
@@ -166,18 +166,41 @@ class ScriptRunner(Observed):
     folder: the study's, where other processes may help; none if runs would meet in a file.
     """
 
-    resumes = "a script keeps no states of its own that nondet can start from"
+    resumes = ""  # each run is made from its beginning, whatever its onset
 
     def __init__(
         self, script: Script, *given: Any, process: Process | None = None, folder: Path | None = None, **more: Any
     ) -> None:
         super().__init__(script.title, *given, **more)
+        self.epochs = max(1, self._identity.get(EPOCHS, 1))
         self.script, self.process = script, process or Process()
         arguments = {"script": script.as_dict(), "folder": str(folder)}
         self.order = {"runner": f"{__name__}:helping", "arguments": arguments} if folder is not None else {}
 
-    def make(self, seeds: Mapping[str, int], folder: Path | None) -> Made:
-        return make(self.script, seeds, folder, self._identity.get("bit"), self.process)
+    def check_onsets(self, vary: Sequence[str], onsets: Sequence[int]) -> None:
+        late = next((onset for onset in onsets if onset), None)
+        if late is None:
+            return
+        given = next((name for name in vary if name != "bit"), None)
+        if given is not None or not vary:
+            raise BadInput(
+                f"a script's onset is for the source bit alone (got <<onset={late}>> with "
+                f"{f'<<vary={given}>>' if given else 'no source'}); give it with <<vary=bit>>, and others without it"
+            )
+        last = self._identity.get(EPOCHS, 0) - 1
+        if "bit" in self.sources and last < 1:
+            raise BadInput(
+                f"an onset needs epochs, passes over a loader of torch's that is trained on (got <<onset={late}>>, and "
+                f"{self.name} makes {'one' if last == 0 else 'none'}); leave it out"
+            )
+        wrong = next((onset for onset in onsets if not 0 <= onset <= last), None)
+        if "bit" in self.sources and wrong is not None:
+            raise BadInput(
+                f"a script's onset must be one of its epochs, from 0 to {last} (got <<onset={wrong}>>); choose another"
+            )
+
+    def make(self, seeds: Mapping[str, int], folder: Path | None, onset: int = 0) -> Made:
+        return make(self.script, seeds, folder, self._identity.get("bit"), self.process, onset)
 
 
 def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRunner:
@@ -197,6 +220,8 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
     identity, labels = described(script.title, script.recipe, code_of(script, ledger.get("modules", {})), made, _LEAVE)
     if ledger.get("moving"):
         identity["bit"] = ledger["moving"]
+    if ledger.get("epochs"):
+        identity[EPOCHS] = ledger["epochs"]
     sources, known = sources_of(script, ledger), {"reference": made}
     if "other" in sources and "labels" in made.arrays and ledger.get("early"):
         known["other=2"] = split = make(script, {"other": 2}, folder, None, process)
@@ -302,17 +327,22 @@ def _hash(path: Path) -> str:
 
 
 def make(
-    script: Script, seeds: Mapping[str, int], study: Path | None, bit: Mapping[str, Any] | None, process: Process
+    script: Script,
+    seeds: Mapping[str, int],
+    study: Path | None,
+    bit: Mapping[str, Any] | None,
+    process: Process,
+    onset: int = 0,
 ) -> Made:
     """One run: the command in a process of its own, in a new folder of its own under the study's."""
     if study is None:
         raise BadInput("a script's runs need a study's folder (got none); give <<folder>>")
-    place = _new_folder(study, seeds)
+    place = _new_folder(study, varied(seeds, onset))
     kept = place / ".nondet"
     kept.mkdir(parents=True)
     _link_here(place, study, script)
     order = {"seeds": dict(seeds), "record": script.record, "folder": str(kept.absolute()), "bit": bit}
-    order["here"] = str(Path.cwd().resolve())
+    order |= {"onset": onset, "here": str(Path.cwd().resolve())}
     (kept / "order.json").write_text(json.dumps(order), encoding="utf-8")
     words = [_filled(word, seeds, place) for word in script.started]
     log = study / "logs" / f"{place.name}.txt"
@@ -328,6 +358,8 @@ def make(
         return Made({}, {}, {}, f"{how} (see {log})" + (f": {_said(last)}" if last else ""), last)
     made = _read(script, place, kept, text, log, last)
     process.learn(made.ledger)
+    if onset and not made.failure and not made.ledger.get("bit"):
+        return Made({}, {}, made.ledger, f"no bit was moved: it trained less than {onset + 1} epochs (see {log})", last)
     return made
 
 
@@ -393,9 +425,8 @@ def _metric(pattern: str, text: str) -> tuple[str, float]:
     return called, math.nan
 
 
-def _new_folder(study: Path, seeds: Mapping[str, int]) -> Path:
+def _new_folder(study: Path, name: str) -> Path:
     """A folder that no run has used: one that was stopped half-way may have left files that it would go on from."""
-    name = varied(seeds)
     path, attempts = study / "work" / name, count(2)
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:

@@ -55,6 +55,7 @@ class Asked:
     def conditions(self, runner: Runner) -> list[Condition]:
         if self.levels is not None:
             return []
+        runner.check_onsets(self.vary, self.onsets)
         return conditions(self.vary, runner.sources, self.runs, self.onsets, runner.epochs)
 
     def crossed(self, runner: Runner) -> Crossed | None:

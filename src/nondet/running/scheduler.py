@@ -166,6 +166,7 @@ class _Maker:
             trunk_slot=control[0] if control else 0,
             seal=_seal(study, slots),
             folder=study.folder,
+            onset=onset,
         )
         outcomes = self.runner.produce(
             [spec.seeds for spec in slots], places, lambda epoch: self.watcher.on_epoch(epoch * runs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import random
 import sys
@@ -13,7 +12,9 @@ from types import FrameType
 from typing import Any
 
 from nondet.script import left
-from nondet.script.streams import Streams
+from nondet.script.passes import Passes
+from nondet.script.sites import Site, Sites
+from nondet.script.streams import Streams, words_of
 
 PACKAGES = (
     "accelerate",
@@ -43,7 +44,8 @@ class Inside:
     """One process of a run.
 
     seeds: of each source. record: expressions in the script's names, to be kept at its end. folder: where what is left
-    goes. bit: the parameter and the elements that the bit source chooses from, where they are known.
+    goes. bit: the parameter and the elements that the bit source chooses from, where they are known. onset: the epoch
+    at whose start it moves one.
     ledger: what was seen of the script's random numbers. worker: whether this process only reads examples for another.
     """
 
@@ -52,11 +54,14 @@ class Inside:
         self.record: str = order.get("record") or ""
         self.folder = Path(order["folder"])
         self.bit: dict[str, Any] | None = order.get("bit")
+        self.onset: int = order.get("onset", 0)
+        self.passes = Passes()
         self.worker = worker
         self.main = os.getpid()
         self.told = False
         self.streams = Streams(self.seeds)
-        self.ledger: dict[str, Any] = {"explicit": {}, "sites": {}, "steps": 0, "built": 0, "batches": 0}
+        self.sites = Sites(self.streams)
+        self.ledger: dict[str, Any] = {"explicit": {}, "sites": {}, "steps": 0, "built": 0, "batches": 0, "epochs": 0}
 
     @property
     def is_worker(self) -> bool:
@@ -72,26 +77,49 @@ class Inside:
             self.streams.seeded_here(library, seed)
         elif not self.is_worker:
             self.streams.seeded(library, seed)
+            self.sites.begin(library)
 
     def explicit(self, what: str) -> None:
         """Note a generator that the script makes or seeds by itself, and where; a library's are its own business."""
-        where = place_of(inspect.currentframe())
-        if not where:
+        place = self.sites.of(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+        if place is None:
             return
-        name = f"{what} ({where})"
+        name = f"{what} ({place.where})"
         self.ledger["explicit"][name] = self.ledger["explicit"].get(name, 0) + 1
 
-    def sited(self, draw: Callable[..., Any]) -> Callable[..., Any]:
-        """A function that draws, and notes the line of the script that asks for it outside all sources."""
+    def site(self, frame: FrameType | None) -> Site | None:
+        """The place in the script that draws outside all sources, if it is one, which is noted."""
+        if self.streams.inside != "other" or self.is_worker:
+            return None
+        found = self.sites.of(frame)
+        if found is not None:
+            self.sites.note(found)
+        return found
+
+    def sited(self, library: str, draw: Callable[..., Any], made: Callable[[int], Any]) -> Callable[..., Any]:
+        """A function that draws from a library's global generator; outside all sources, from that of its place.
+
+        made: a generator of this seed, which has a method of the function's name.
+        """
+        name, in_order = draw.__name__, self.sites.in_order
 
         @functools.wraps(draw)
         def wrapped(*args: Any, **words: Any) -> Any:
-            if self.streams.inside == "other" and not self.is_worker:
-                where = place_of(inspect.currentframe())
-                if where:
-                    self.ledger["sites"][where] = self.ledger["sites"].get(where, 0) + 1
-                    self.streams.noted = True
-            return draw(*args, **words)
+            place = self.site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+            if place is None or library in in_order:
+                return draw(*args, **words)
+            return getattr(self.sites.generator(library, place, made), name)(*args, **words)
+
+        return wrapped
+
+    def looked_at(self, library: str, look: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that reads a generator's state: the script's own draws are in order from then on, as it is."""
+
+        @functools.wraps(look)
+        def wrapped(*args: Any, **words: Any) -> Any:
+            if self.sites.of(sys._getframe(1)) is not None:  # pyright: ignore[reportPrivateUsage]
+                self.sites.in_order.add(library)
+            return look(*args, **words)
 
         return wrapped
 
@@ -136,6 +164,7 @@ class Inside:
         if self.record:
             names = getattr(sys.modules.get("__main__"), "__dict__", {})
             self.ledger["record"] = left.evaluate(self.record, names)
+        self.ledger["sites"] = dict(self.sites.drawn)
         self.ledger["draws"] = {name: n for name, n in self.streams.draws.items() if name != "loader"}
         self.ledger.setdefault("early", self.streams.draws["other"])
         self.ledger["modules"] = _local_modules()
@@ -144,19 +173,6 @@ class Inside:
         torch = sys.modules.get("torch")
         self.ledger["cuda"] = bool(torch is not None and torch.cuda.is_initialized())
         left.write(self.folder, self.ledger)
-
-
-def place_of(frame: FrameType | None) -> str:
-    """The file and line of the nearest frame that is the script's own; empty if the next one is a library's."""
-    while frame is not None and (frame.f_code.co_filename.startswith(_HERE) or _LOADERS in frame.f_code.co_filename):
-        frame = frame.f_back
-    if (
-        frame is None
-        or "-packages" in frame.f_code.co_filename
-        or frame.f_code.co_filename.startswith(("<", sys.base_prefix))
-    ):
-        return ""
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 _NO_DRAW = ("seed", "getstate", "setstate", "get_state", "set_state")
@@ -177,7 +193,8 @@ def take_python(here: Inside) -> None:
     random.Random.__init__ = init  # pyright: ignore[reportAttributeAccessIssue]
     for name in random.__all__:
         if isinstance(getattr(getattr(random, name), "__self__", None), random.Random) and name not in _NO_DRAW:
-            setattr(random, name, here.sited(getattr(random, name)))
+            setattr(random, name, here.sited("random", getattr(random, name), random.Random))
+    random.getstate = here.looked_at("random", random.getstate)
 
 
 def take_numpy(here: Inside, numpy: Any) -> None:
@@ -194,11 +211,15 @@ def take_numpy(here: Inside, numpy: Any) -> None:
             here.explicit(f"numpy.random.default_rng({seed})")
         return default_rng(seed)
 
+    def _seeded(number: int) -> Any:
+        return numpy.random.RandomState(words_of(number))
+
     numpy.random.seed, numpy.random.default_rng = seed, rng
     for name in numpy.random.__all__:
         draw = getattr(numpy.random, name)
         if isinstance(getattr(draw, "__self__", None), numpy.random.RandomState) and name not in _NO_DRAW:
-            setattr(numpy.random, name, here.sited(draw))
+            setattr(numpy.random, name, here.sited("numpy", draw, _seeded))
+    numpy.random.get_state = here.looked_at("numpy", numpy.random.get_state)
 
 
 def _local_modules() -> dict[str, str]:
@@ -222,4 +243,3 @@ LARGEST = 16 * 2**20
 """Bytes of a module: a larger one is no code that somebody wrote."""
 
 _HERE = str(Path(__file__).resolve().parents[1])
-_LOADERS = os.path.join("torch", "utils", "data")  # noqa: PTH118 - part of a path

@@ -54,8 +54,8 @@ def _run(job: Mapping[str, Any]) -> int:
     os.environ.update(job["environment"])
     os.chdir(job["folder"])
     setattr(multiprocessing.process, "ORIGINAL_DIR", str(Path.cwd()))  # noqa: B010 - where processes that it starts look
-    script = str(job["script"])
-    sys.argv = [script, *job["arguments"]]
+    script = os.path.abspath(job["script"])  # noqa: PTH100 - as Python has it
+    sys.argv = [str(job["script"]), *job["arguments"]]
     sys.path.insert(0, os.path.dirname(os.path.realpath(script)))  # noqa: PTH120
     status = 1
     try:

@@ -22,6 +22,11 @@ _SLOTS = {"random": 0, "numpy": 1, "torch": 2, "cuda": 3}
 """Which 64 bits of a place's 256 seed which library."""
 
 
+def words_of(number: int) -> list[int]:
+    """128 bits as four words of 32."""
+    return [number >> shift & 0xFFFFFFFF for shift in (0, 32, 64, 96)]
+
+
 class Library:
     """The global generator of one library: its state, to be read and set, and how it is seeded."""
 
@@ -66,7 +71,7 @@ class Numpy(Library):
         return self._get()
 
     def seed(self, number: int) -> None:
-        self._seed([number >> shift & 0xFFFFFFFF for shift in (0, 32, 64, 96)])
+        self._seed(words_of(number))
 
     def reseed(self, number: int) -> None:
         self._seed(number & 0xFFFFFFFF)  # seven times as fast as by several words
@@ -137,7 +142,7 @@ class Streams:
         self.seeds = dict(seeds)
         self.draws: Counter[str] = Counter()
         self.own: dict[str, int] = {}
-        self.noted = False  # a draw of the script's own, outside all sources, from Python's generator
+        self.noted = False  # a draw of the script's own, outside all sources
         self.libraries: list[Library] = []
         self._blocks = [_Block("other", ())]
         self._left: dict[str, dict[str, Any]] = {}  # of each source without a place: where its generators stand
@@ -197,6 +202,14 @@ class Streams:
         for one in self.libraries:
             if one.name == library:
                 one.seed(self.number(self.inside, library, repr(seed)))
+
+    def go_back(self, library: Library, state: Any) -> None:
+        """Put a library's generator where it stood; a device's that was not in use yet, at the beginning."""
+        if isinstance(state, list) and not state:
+            self._fresh(library, self._blocks[-1])
+            self._unread[library.name] = library.get()
+        else:
+            library.put(state)
 
     def settle(self) -> None:
         """Count what was drawn last."""

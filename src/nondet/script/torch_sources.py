@@ -2,26 +2,25 @@
 
 init: the outermost constructor of a module, `reset_parameters`, `apply`, `torch.nn.init`. dropout: the outermost
 forward in training, by its number. shuffle: samplers. augment: reading an example, by its number and pass, in whatever
-process. order: the examples' places inside a training batch. bit: one element, before the first step.
+process. order: the examples' places inside a training batch. bit: see `bit`.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from nondet.script.bit import Start
 from nondet.script.streams import FIXED, Cuda, Torch
 
 if TYPE_CHECKING:
     from nondet.script.inside import Inside
-
-CANDIDATES = 64
-"""So many elements of a parameter that have a gradient are noted for the bit source."""
 
 _MARK = "_nondet"
 
@@ -39,6 +38,7 @@ def take_over(here: Inside, torch: Any) -> None:
     _Building(here, depth).take_over(torch)
     _forwards(here, torch, depth)
     _samplers(here, torch)
+    _drawing(here, torch)
     _Loading(here, torch).take_over()
 
 
@@ -73,6 +73,41 @@ def _kernels(here: Inside, torch: Any) -> None:
     if here.seeds.get("kernels", FIXED) == FIXED and torch.cuda.is_available():
         torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+
+DRAWS = ("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "multinomial",
+         "normal", "poisson")  # fmt: skip
+"""Functions of torch that draw from the global generators, or from one that they are given."""
+
+
+def _drawing(here: Inside, torch: Any) -> None:
+    """The other source: what the script draws outside all sources has a stream for each place."""
+    for name in DRAWS:
+        plain = getattr(torch, name)
+        sited = _sited(here, torch, plain)
+        setattr(torch, name, sited)
+        torch.jit._builtins._register_builtin(sited, f"aten::{name}")
+    torch.get_rng_state = torch.random.get_rng_state = here.looked_at("torch", torch.get_rng_state)
+
+
+def _sited(here: Inside, torch: Any, draw: Callable[..., Any]) -> Callable[..., Any]:
+    compiling, traced = torch.compiler.is_compiling, torch._C._len_torch_dispatch_stack
+    names = ("torch", "cuda") if torch.cuda.is_available() else ("torch",)
+
+    @functools.wraps(draw)
+    def wrapped(*args: Any, **words: Any) -> Any:
+        if compiling() or traced() or words.get("generator") is not None:
+            return draw(*args, **words)
+        place = here.site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+        if place is None or "torch" in here.sites.in_order:
+            return draw(*args, **words)
+        with ExitStack() as stack:
+            for library in here.streams.libraries:
+                if library.name in names:
+                    stack.enter_context(here.sites.in_place(library, place))
+            return draw(*args, **words)
+
+    return wrapped
 
 
 class _Building:
@@ -124,13 +159,14 @@ class _Building:
 
 
 def _forwards(here: Inside, torch: Any, depth: list[int]) -> None:
-    """The dropout source: the outermost forward of a module with parameters, in training. The first one is the start.
+    """The dropout source: the outermost forward of a module with parameters, in training: a step, for short.
 
     A checkpoint's second forward comes inside a backward pass, where it has the numbers of the first.
     """
     module, plain = torch.nn.Module, torch.nn.Module.__call__
     compiling = torch.compiler.is_compiling
     in_backward = torch._C._current_graph_task_id
+    start = Start(here, torch)
 
     def call(self: Any, *args: Any, **words: Any) -> Any:
         if (
@@ -143,8 +179,7 @@ def _forwards(here: Inside, torch: Any, depth: list[int]) -> None:
             or next(self.parameters(), None) is None
         ):
             return plain(self, *args, **words)
-        if not here.ledger["steps"]:
-            _start(here, torch, self)
+        start.step(self)
         step = here.ledger["steps"]
         here.ledger["steps"] += 1
         depth[0] += 1
@@ -155,46 +190,6 @@ def _forwards(here: Inside, torch: Any, depth: list[int]) -> None:
             depth[0] -= 1
 
     module.__call__ = call
-
-
-def _start(here: Inside, torch: Any, model: Any) -> None:
-    """Note the parameters that training begins with, and move one of their elements if the bit source says so."""
-    digest = hashlib.sha256()
-    for parameter in model.parameters():
-        if parameter.numel():
-            digest.update(parameter.detach().float().cpu().numpy().tobytes())
-    here.ledger["start"] = digest.hexdigest()[:16]
-    here.streams.settle()
-    here.ledger["early"] = here.streams.draws["other"]
-    named = {n: p for n, p in model.named_parameters() if p.requires_grad and p.is_floating_point() and p.numel()}
-    name = next((n for n, p in named.items() if p.dim() >= 2), next(iter(named), ""))
-    seed = here.seeds.get("bit", FIXED)
-    if seed != FIXED and name:
-        chosen = here.bit or {}
-        name = chosen.get("parameter", name)
-        elements = chosen.get("elements") or list(range(named[name].numel()))
-        rng = random.Random(here.streams.number("bit"))
-        at = elements[rng.randrange(len(elements))]
-        flat = named[name].detach().reshape(-1) if not named[name].is_contiguous() else named[name].detach().view(-1)
-        away = torch.full_like(flat[at], float("inf") if rng.randrange(2) else float("-inf"))
-        flat[at] = torch.nextafter(flat[at], away)
-        here.ledger["bit"] = {"parameter": name, "element": at}
-    elif name:
-        _note_gradient(here, torch, name, named[name])
-
-
-def _note_gradient(here: Inside, torch: Any, name: str, parameter: Any) -> None:
-    """Note elements that have a gradient at the first step, from which the bit source of other runs chooses."""
-
-    def before_step(optimizer: Any, args: Any, words: Any) -> None:
-        handle.remove()
-        if parameter.grad is not None:
-            moving = parameter.grad.reshape(-1).nonzero().reshape(-1).cpu()
-            rng = random.Random(here.streams.number("bit", "candidates"))
-            places = [int(moving[rng.randrange(len(moving))]) for _ in range(CANDIDATES)] if len(moving) else []
-            here.ledger["moving"] = {"parameter": name, "elements": sorted({*places})}
-
-    handle = importlib.import_module("torch.optim.optimizer").register_optimizer_step_pre_hook(before_step)
 
 
 def _samplers(here: Inside, torch: Any) -> None:
@@ -223,10 +218,13 @@ def _samplers(here: Inside, torch: Any) -> None:
         cls.__iter__ = shuffles(cls.__iter__)
     split = torch.utils.data.random_split
 
+    splits = _sited(here, torch, split)
+
     def random_split(*args: Any, **words: Any) -> Any:
-        if words.get("generator") is not None:
+        generator = args[2] if len(args) > 2 else words.get("generator")
+        if generator is not None:
             here.explicit("random_split(generator=...)")
-        return split(*args, **words)
+        return splits(*args, **words) if generator is None else split(*args, **words)
 
     torch.utils.data.random_split = torch.utils.data.dataset.random_split = functools.wraps(split)(random_split)
 
@@ -259,7 +257,7 @@ class _Loading:
         next_index, next_batch = iterator._next_index, iterator.__next__
 
         def __init__(it: Any, loader: Any) -> None:
-            _again(it, loader)
+            self.again(it, loader)
             given = loader.generator
             if given is not None:
                 self.here.explicit("DataLoader(generator=...)")
@@ -272,7 +270,7 @@ class _Loading:
 
         def _reset(it: Any, loader: Any, first_iter: bool = False) -> None:
             if not first_iter:
-                _again(it, loader)
+                self.again(it, loader)
             it._nondet_number = 0
             given, loader.generator = loader.generator, None
             try:
@@ -291,7 +289,12 @@ class _Loading:
             return indices
 
         def __next__(it: Any) -> Any:
-            batch = next_batch(it)
+            try:
+                batch = next_batch(it)
+            except StopIteration:
+                self.here.passes.end(it)
+                raise
+            self.here.passes.gave(it)
             self.note(batch)
             return batch
 
@@ -299,6 +302,15 @@ class _Loading:
         iterator._next_index, iterator.__next__ = _next_index, __next__
         for cls in (self.fetch._MapDatasetFetcher, self.fetch._IterableDatasetFetcher):
             cls.fetch = self.by_example(cls.fetch) if "Map" in cls.__name__ else self.by_batch(cls.fetch)
+
+    def again(self, it: Any, loader: Any) -> None:
+        """Count a pass over a loader's data. One that is shuffled is taken to be for training."""
+        count = loader.__dict__.get("_nondet_again", 0)
+        object.__setattr__(loader, "_nondet_again", count + 1)
+        sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+        it._nondet_again, it._nondet_number = count, 0
+        it._nondet_trained = "Sequential" not in type(sampler).__name__ and "Infinite" not in type(sampler).__name__
+        self.here.passes.begin(it, loader)
 
     def by_example(self, plain: Callable[..., Any]) -> Callable[..., Any]:
         """Each example's random numbers are its own, of this pass over the data, whoever reads it."""
@@ -323,14 +335,24 @@ class _Loading:
                         examples.append(dataset[one])
             self.here.worker_drew()
             if index.single:
-                return fetcher.collate_fn(examples[0])
+                return self.collated(fetcher, index, examples[0])
             seed = self.here.seeds.get("order", FIXED)
             if seed != FIXED and index.trained:
                 rng = random.Random(streams.number("order", index.again, *map(_plain, index)))
                 rng.shuffle(examples)
-            return fetcher.collate_fn(examples)
+            return self.collated(fetcher, index, examples)
 
         return fetch
+
+    def collated(self, fetcher: Any, index: Indices, examples: Any) -> Any:
+        """A batch; what the script's own function draws for it is of the batch."""
+        collate = fetcher.collate_fn
+        if getattr(collate, "__module__", "").startswith("torch.utils.data"):
+            return collate(examples)
+        with self.here.streams.source("augment", index.again, "collate", index.number):
+            batch = collate(examples)
+        self.here.worker_drew()
+        return batch
 
     def by_batch(self, plain: Callable[..., Any]) -> Callable[..., Any]:
         """A stream of examples has no numbers: its random numbers are of the pass, the worker and the batch."""
@@ -357,15 +379,6 @@ class _Loading:
                 some = flat[:: max(1, flat.numel() // SAMPLE)]
                 self.digest.update(some.double().numpy().tobytes() if not some.is_complex() else b"")
         self.here.ledger["data"] = self.digest.hexdigest()[:16]
-
-
-def _again(it: Any, loader: Any) -> None:
-    """Count a pass over a loader's data. One that is shuffled is taken to be for training."""
-    count = loader.__dict__.get("_nondet_again", 0)
-    object.__setattr__(loader, "_nondet_again", count + 1)
-    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
-    it._nondet_again, it._nondet_number = count, 0
-    it._nondet_trained = "Sequential" not in type(sampler).__name__ and "Infinite" not in type(sampler).__name__
 
 
 def _plain(index: Any) -> Any:

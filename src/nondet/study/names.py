@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 _KEY = "[0-9a-f]{64}"
-_VARIED = r"(reference|[A-Za-z_][\w.-]*=[0-9]+(,[A-Za-z_][\w.-]*=[0-9]+)*)(~[0-9]+)?"
+_VARIED = r"(reference|[A-Za-z_][\w.-]*=[0-9]+(,[A-Za-z_][\w.-]*=[0-9]+)*)(@[0-9]+)?(~[0-9]+)?"
 _NAMES = {
     "runs": rf"{_KEY}\.(json|safetensors)",
     "trunks": rf"{_KEY}\.[0-9]+\.snapshot",

@@ -18,6 +18,9 @@ from nondet.study.store import Store
 RECORDED = "recorded"
 """In an identity: its runs were made elsewhere, and are only kept here."""
 
+EPOCHS = "epochs"
+"""In an identity: how many epochs were seen in a run; its runs are made from the beginning, whatever their onset."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -49,6 +52,11 @@ class Study:
     @property
     def store(self) -> Store:
         return Store(self.folder)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs a run has; at the end of the last one nothing is left that could vary."""
+        return int(self.identity.get(EPOCHS, self.identity["recipe"]["epochs"]))
 
     @property
     def width(self) -> int:
@@ -105,6 +113,8 @@ class Study:
 
     @cached_property
     def _onsets(self) -> list[int]:
+        if EPOCHS in self.identity:  # no run goes on from another's state
+            return []
         return sorted({spec.onset for spec in self._plan[0].values() if spec.onset})
 
     @property

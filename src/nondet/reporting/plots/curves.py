@@ -118,8 +118,10 @@ def drifting(results: Results, runs: Runs) -> Section | None:
 
 
 def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) -> Floats:
-    """Distance of the training loss of a condition's runs from the reference run's, (N, epochs)."""
+    """Distance of the training loss of a condition's runs from the reference run's, (N, epochs); empty if unknown."""
     others = [run for run in by_design(results, runs)[c.condition.name] if run is not reference]
+    if "loss" not in reference.curves:
+        return np.empty((0, 0))
     return (
         np.abs(np.array([run.curves["loss"] for run in others]) - reference.curves["loss"])
         if others

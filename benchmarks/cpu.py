@@ -1,0 +1,204 @@
+"""What could make a stack faster on a CPU: python benchmarks/cpu.py [--data ROOT] prints tables for docs/benchmarks.md.
+
+One thread. Each operation as a stack of 20 of digits takes it, beside other ways to the same numbers; and epochs of
+tasks whose mini-batches come with the channels last, beside epochs as they are, in turns. ROOT holds the official
+folders of MNIST and CIFAR-10.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import vmap
+
+from nondet.runners.stack import StackRunner
+from nondet.running.request import Request
+from nondet.study.provenance import environment_of_machine
+from nondet.training import examples
+from nondet.training.settings import kernels
+from nondet.training.stack import new_stack
+
+BATCH, RUNS, ROUNDS = 32, 20, 5
+TASKS = {"digits": (20, {}), "mnist": (4, {"train_examples": "512"}), "cifar10": (4, {"train_examples": "256"})}
+HEADING = """
+## What was tried on a CPU
+
+`python benchmarks/cpu.py --data ROOT`: one thread; operations of a stack of {runs} of the digits network at batch
+{batch}, in milliseconds for all runs (medians of 15 calls, of processor time).
+
+{processor} ({instructions}), torch {torch}.
+"""
+CONVOLUTIONS = ((8, 8, 8, 1), (8, 16, 8, 2), (16, 16, 4, 1))  # inputs, outputs, pixels, stride
+HEAD = "| {} | forward | gradients | both |\n|---|---:|---:|---:|"
+
+
+def milliseconds(call: Callable[[], Any]) -> float:
+    for _ in range(3):
+        call()
+    times: list[float] = []
+    for _ in range(15):
+        begin = time.process_time()
+        call()
+        times.append(time.process_time() - begin)
+    return 1e3 * median(times)
+
+
+def row(name: str, forward: Callable[[], Any], back: Callable[[], Any]) -> str:
+    one, two = milliseconds(forward), milliseconds(back)
+    return f"| {name} | {one:.1f} | {two:.1f} | {one + two:.1f} |"
+
+
+def convolution(runs: int, inputs: int, outputs: int, pixels: int, stride: int) -> list[str]:
+    """As one grouped convolution, the channels last, one run after another, and as a product of a copied matrix."""
+    x = torch.randn(BATCH, runs * inputs, pixels, pixels)
+    w = torch.randn(runs * outputs, inputs, 3, 3)
+    g = torch.randn_like(F.conv2d(x, w, None, stride, 1, 1, runs))
+
+    def forward(x: Tensor, w: Tensor, groups: int) -> Tensor:
+        return F.conv2d(x, w, None, stride, 1, 1, groups)
+
+    def back(g: Tensor, x: Tensor, w: Tensor, groups: int) -> Any:
+        steps = [stride, stride], [1, 1], [1, 1], False, [0, 0]
+        return torch.ops.aten.convolution_backward(g, x, w, None, *steps, groups, [True, True, False])
+
+    def last(t: Tensor) -> Tensor:
+        return t.contiguous(memory_format=torch.channels_last)
+
+    name = f"{inputs} to {outputs} channels, {pixels} x {pixels}, stride {stride}: "
+    lines = [row(f"{name}one grouped convolution (in use)", lambda: forward(x, w, runs), lambda: back(g, x, w, runs))]
+    a, b, c = last(x), last(w), last(g)
+    lines.append(row(f"{name}channels last", lambda: forward(a, b, runs), lambda: back(c, a, b, runs)))
+    each = [
+        (g[:, i * outputs : (i + 1) * outputs].contiguous(), x[:, i * inputs : (i + 1) * inputs].contiguous(), v)
+        for i, v in enumerate(w.split(outputs))
+    ]
+    lines.append(
+        row(
+            f"{name}run after run",
+            lambda: [forward(x, w, 1) for _, x, w in each],
+            lambda: [back(g, x, w, 1) for g, x, w in each],
+        )
+    )
+    places = g.shape[2] * g.shape[3]
+    columns = F.unfold(x, 3, padding=1, stride=stride).view(BATCH, runs, -1, places).permute(1, 2, 0, 3)
+    flat, dy = columns.reshape(runs, inputs * 9, -1), torch.randn(runs, outputs, BATCH * places)
+    matrix = w.view(runs, outputs, -1)
+
+    def product() -> Tensor:
+        unfolded = F.unfold(x, 3, padding=1, stride=stride).view(BATCH, runs, -1, places)
+        return matrix @ unfolded.permute(1, 2, 0, 3).reshape(runs, inputs * 9, -1)
+
+    def product_back() -> Any:
+        dx = (matrix.mT @ dy).view(runs, inputs * 9, BATCH, places).permute(2, 0, 1, 3).reshape(BATCH, -1, places)
+        return dy @ flat.mT, F.fold(dx, (pixels, pixels), 3, padding=1, stride=stride)
+
+    return [*lines, row(f"{name}a product with a copied matrix", product, product_back)]
+
+
+class Fused(torch.autograd.Function):
+    """torch's batch norm of all runs with its scale and shift, and the ReLU that follows in place."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        y, mean, rstd = torch.native_batch_norm(x, w, b, None, None, True, 0.1, 1e-5)
+        ctx.save_for_backward(x, w, mean, rstd, y.relu_())
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        x, w, mean, rstd, y = ctx.saved_tensors
+        g = torch.ops.aten.threshold_backward(gradients[0], y, 0)
+        return torch.ops.aten.native_batch_norm_backward(g, x, w, None, None, mean, rstd, True, 1e-5, [True] * 3)
+
+
+def norm(runs: int, channels: int, pixels: int) -> list[str]:
+    """Under vmap, where scale and shift are passes of their own; with them inside; and of other layouts."""
+    x = torch.randn(BATCH, runs * channels, pixels, pixels, requires_grad=True)
+    w, b = torch.ones(runs, channels, requires_grad=True), torch.zeros(runs, channels, requires_grad=True)
+
+    def one(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return F.relu(F.batch_norm(x, None, None, w, b, True))
+
+    def stacked() -> Tensor:
+        return vmap(one, in_dims=(1, 0, 0), out_dims=1)(x.view(BATCH, runs, channels, pixels, pixels), w, b)
+
+    def inside(x: Tensor) -> Tensor:
+        return Fused.apply(x, w.view(-1), b.view(-1))  # type: ignore[no-any-return]
+
+    def gradients(y: Tensor) -> Callable[[], Any]:
+        g = torch.randn_like(y)
+        return lambda: torch.autograd.grad(y, (x, w, b), g, retain_graph=True, allow_unused=True)
+
+    name = f"{channels} channels, {pixels} x {pixels}: "
+    lines = [row(f"{name}as the stack has it", stacked, gradients(stacked()))]
+    lines.append(row(f"{name}scale, shift and ReLU inside", lambda: inside(x), gradients(inside(x))))
+    last = x.contiguous(memory_format=torch.channels_last)
+    lines.append(row(f"{name}the same, channels last", lambda: inside(last), gradients(inside(last))))
+    wide = torch.randn(BATCH, runs * channels, 2 * pixels, 2 * pixels)[:, :, ::2, ::2].requires_grad_()
+    y = inside(wide)
+    back = torch.randn_like(y)
+    lines.append(
+        row(
+            f"{name}the same, of every second pixel",
+            lambda: inside(wide),
+            lambda: torch.autograd.grad(y, wide, back, retain_graph=True),
+        )
+    )
+    return lines
+
+
+def channels_last(name: str, width: int, fields: dict[str, str], data: str | None) -> str:
+    """An epoch as it is over one of mini-batches whose channels lie last: the median of the ratios of their times."""
+    runner = Request(name, fields | {"test_examples": "64"}, "cpu", data).runner(say=lambda _: None)
+    assert isinstance(runner, StackRunner)
+    problem = runner.problem
+    seeds = [dict.fromkeys(problem.sources, number + 1) for number in range(width)]
+    plain = examples.mini_batches
+
+    def last(*given: Any) -> Any:
+        for inputs, labels in plain(*given):  # (R, B, C, H, W)
+            yield inputs.permute(1, 3, 4, 0, 2).contiguous().permute(3, 0, 4, 1, 2), labels
+
+    ratios: list[float] = []
+    for _ in range(ROUNDS):
+        seconds: list[float] = []
+        for batches in (plain, last):
+            examples.mini_batches = batches
+            with kernels():
+                stack = new_stack(problem, seeds)
+                begin = time.process_time()
+                examples.train_epoch(problem, stack, seeds)
+                seconds.append(time.process_time() - begin)
+        ratios.append(seconds[0] / seconds[1])
+    examples.mini_batches = plain
+    return f"| {name}, {width} runs | {median(ratios):.2f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    print(HEADING.format(runs=RUNS, batch=BATCH, **environment_of_machine()))
+    print(HEAD.format("convolution 3 x 3"))
+    for shape in CONVOLUTIONS:
+        print(*convolution(RUNS, *shape), sep="\n")
+    print()
+    print(HEAD.format("batch norm and ReLU"))
+    for channels, pixels in ((8, 8), (16, 4)):
+        print(*norm(RUNS, channels, pixels), sep="\n")
+    print("\nWhole epochs, in turns, by processor time:\n\n| task | as it is / channels last |\n|---|---:|")
+    for name, (width, fields) in TASKS.items():
+        if name == "digits" or given.data:
+            print(channels_last(name, width, fields, given.data))
+
+
+if __name__ == "__main__":
+    main()

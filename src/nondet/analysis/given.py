@@ -1,0 +1,95 @@
+"""What names an arm, of any kind: a study, outputs of others, or scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nondet.analysis.arms import Arm, Given, read_arms
+from nondet.analysis.runs import OpenStudy, Runs
+from nondet.analysis.score_arms import Choice, score_arms, split_arm
+from nondet.errors import BadInput
+from nondet.io.forms import holds_scores
+from nondet.io.roles import Asked
+from nondet.study.names import own_names
+
+AnyGiven = Given | Mapping[str, ArrayLike]
+"""`Given`; or scores: a file of them, `FILE:arm`, one number for each run, or several of these by name."""
+
+
+def is_study(name: object) -> bool:
+    """Whether this names a study: one that is open, its folder, or nothing that is there."""
+    if isinstance(name, OpenStudy):
+        return True
+    if not isinstance(name, str | Path) or is_scores(name):
+        return False
+    path = Path(name)
+    return not path.exists() or (path.is_dir() and ((path / "study.json").exists() or bool(own_names(path, "runs"))))
+
+
+def is_scores(name: object, asked: Asked = Asked()) -> bool:  # noqa: B008 - it is frozen
+    """Whether this names scores, one number for each run.
+
+    asked: what was said of a table of scores: then a table is taken for one.
+    """
+    if isinstance(name, Mapping):
+        return True
+    if isinstance(name, tuple | Runs | OpenStudy):
+        return False
+    if not isinstance(name, str | Path):
+        return hasattr(name, "__len__") and np.ndim(name) == 1  # pyright: ignore[reportArgumentType]
+    path = split_arm(name)[0]
+    if not str(name) or (path.is_dir() and ((path / "study.json").exists() or own_names(path, "runs"))):
+        return False
+    if path.exists() and (asked.arm or asked.seed or asked.dataset):
+        return True
+    return holds_scores(path)
+
+
+def arms_given(
+    names: Sequence[Any],
+    labels: str | Path | ArrayLike | None = None,
+    metric: str | None = None,
+    columns: Sequence[str] = (),
+    asked: Asked = Asked(),  # noqa: B008 - it is frozen
+    choice: Choice = Choice(),  # noqa: B008
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Arm]:
+    """The arms that these name, of one kind: see `read_arms`, and `score_arms`.
+
+    Raises:
+        BadInput: as these do; or scores beside runs that leave more.
+    """
+    scores = [] if labels is not None or columns else [is_scores(name, asked) for name in names]
+    if not any(scores):
+        _refuse_choices(names, asked, choice)
+        return read_arms(names, labels, metric, columns, say)
+    if not all(scores):
+        other = names[scores.index(False)]
+        raise BadInput(
+            f"arms must be of one kind (got scores in {names[scores.index(True)]}, and {other}, which holds none); "
+            "compare scores with scores, and outputs with outputs"
+        )
+    if metric:
+        asked = Asked((metric,), asked.arm, asked.seed, asked.dataset)
+    return score_arms(names, asked, choice, say)
+
+
+def _refuse_choices(names: Sequence[Any], asked: Asked, choice: Choice) -> None:
+    """Refuse what is for scores alone."""
+    given = {
+        "arm": asked.arm,
+        "seed": asked.seed,
+        "dataset": asked.dataset,
+        "of": choice.of,
+        "with": choice.against,
+        "better": choice.better,
+        "paired": choice.paired,
+    }
+    for name, value in given.items():
+        if value:
+            raise BadInput(f"<<{name}>> is for scores, one number for each run (got {names[0]}); leave it out")

@@ -1,0 +1,208 @@
+"""Arms of scores: one number for each run, from files or from a program, ready to be compared and planned with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from nondet.analysis.arms import Arm
+from nondet.analysis.runs import Runs
+from nondet.analysis.scores import ScoredArm, given_scores, matched, read_scores
+from nondet.errors import BadInput
+from nondet.io.exports import gathered
+from nondet.io.roles import Asked
+from nondet.kinds import with_scores
+from nondet.kinds.scores import ARRAY
+from nondet.measures.figure import Score
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which arms of a table are compared, and how.
+
+    of: the arm that others are compared with. against: these others; all others if empty. paired: whether runs with
+    equal seeds are pairs by design. better: which scores are; by the metric's name if None. compared: whether means
+    are to be compared at all, of which the directions and the pairs are said.
+    """
+
+    of: str = ""
+    against: tuple[str, ...] = ()
+    paired: bool = False
+    better: Better | None = None
+    compared: bool = True
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.of, *self.against)))
+
+
+def score_arms(
+    names: Sequence[Any],
+    asked: Asked = Asked(),  # noqa: B008 - it is frozen
+    choice: Choice = Choice(),
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Arm]:
+    """Arms of scores: those of one table, or one for each file, or for each list of numbers.
+
+    Raises:
+        BadInput: see `read_scores`; or the arms that are asked for are not there, or have fewer than two runs.
+    """
+    asked = replace(asked, wanted=choice.wanted)
+    found = _tables(names, asked, say)
+    tell = say if choice.compared else _nothing
+    arms = [_chosen_of(str(name), table, choice) for name, table in found] if len(found) > 1 else []
+    if not arms:
+        arms = _chosen(found[0][0], found[0][1], choice, tell)
+    paired = choice.paired or all(arm.folds for arm in arms)
+    _check_pairs(arms, paired, tell)
+    metric = _one_metric(arms)
+    score = score_of(metric, choice.better, tell)
+    return [arm_of(arm, score, paired) for arm in arms]
+
+
+def _nothing(line: str) -> None:
+    """Say nothing."""
+
+
+def _tables(names: Sequence[Any], asked: Asked, say: Callable[[str], None]) -> list[tuple[str, list[ScoredArm]]]:
+    """The arms that each name stands for; files of one run each are one table."""
+    paths = [name for name in names if isinstance(name, str | Path)]
+    if len(paths) == len(names) > 1 and all(_of_one_run(path) for path in paths):
+        return [(str(paths[0]), read_scores(paths, asked, say=say))]
+    found: list[tuple[str, list[ScoredArm]]] = []
+    for number, name in enumerate(names, 1):
+        if isinstance(name, str | Path):
+            path, arm = split_arm(name)
+            arms = read_scores(path, replace(asked, wanted=(arm,)) if arm else asked, say=say)
+            found.append((str(name), [_named(str(path), arms, arm)] if arm else arms))
+        else:
+            arms = given_scores(name, (asked.metric or ("score",))[0])
+            found.append((f"scores {number}", arms))
+    return found
+
+
+def split_arm(name: str | Path) -> tuple[Path, str]:
+    """The path and the arm that `FILE:arm` names; no arm where the path itself is there."""
+    path, colon, arm = str(name).rpartition(":")
+    if colon and path and not Path(name).exists() and Path(path).exists():
+        return Path(path), arm
+    return Path(name), ""
+
+
+def _of_one_run(path: str | Path) -> bool:
+    return Path(path).is_file() and len(gathered(matched(path))) == 1
+
+
+def _chosen_of(name: str, arms: Sequence[ScoredArm], choice: Choice) -> ScoredArm:
+    """The one arm of a file that is compared with another file's."""
+    wanted = [arm for word in choice.wanted if (arm := _found(arms, word))]
+    kept = wanted or list(arms)
+    if len(kept) > 1:
+        raise BadInput(
+            f"{name} must hold one arm where several files are compared (got {_listed(kept)}); compare arms of one "
+            f"file, as {name} with <<of={kept[0].name}>> and <<with={kept[1].name}>>, or name one as "
+            f"{name}:{kept[0].name}"
+        )
+    return replace(kept[0], name=name)
+
+
+def _chosen(name: str, arms: Sequence[ScoredArm], choice: Choice, say: Callable[[str], None]) -> list[ScoredArm]:
+    """The arms of one table, the one that others are compared with first."""
+    first = _named(name, arms, choice.of) if choice.of else arms[0]
+    others = [_named(name, arms, word) for word in choice.against] or [arm for arm in arms if arm is not first]
+    if not choice.of and len(arms) > 1:
+        say(f"{name}: others are compared with {first.name}, the first; <<of>> names another")
+    return [first, *others]
+
+
+def _named(name: str, arms: Sequence[ScoredArm], word: str) -> ScoredArm:
+    found = _found(arms, word)
+    if found is None:
+        raise BadInput(f"{name} has no arm {word!a} (it has {_listed(arms)}); choose one of these")
+    return found
+
+
+def _found(arms: Sequence[ScoredArm], word: str) -> ScoredArm | None:
+    """The arm of this name, or the only one that has it as a part of its name."""
+    exact = [arm for arm in arms if arm.name == word]
+    parts = [arm for arm in arms if word.lower() in re.split(r"[-_ ./=:,]+", arm.name.lower())]
+    return exact[0] if exact else parts[0] if len(parts) == 1 else None
+
+
+def _listed(arms: Sequence[ScoredArm]) -> str:
+    names = list(dict.fromkeys(arm.name for arm in arms))
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+
+
+def _one_metric(arms: Sequence[ScoredArm]) -> str:
+    metrics = list(dict.fromkeys(arm.metric for arm in arms if arm.metric != "score")) or ["score"]
+    if len(metrics) > 1:
+        raise BadInput(
+            f"arms must be compared by one metric (got {' and '.join(metrics)}); name it with <<metric={metrics[0]}>>"
+        )
+    return metrics[0]
+
+
+def _check_pairs(arms: Sequence[ScoredArm], paired: bool, say: Callable[[str], None]) -> None:
+    """Whether runs can be compared as pairs; without, that they could be is said."""
+    if len(arms) < 2:
+        return
+    shared = [set(arms[0].seeds) & set(arm.seeds) for arm in arms[1:]]
+    if paired and min(map(len, shared)) < 2:
+        raise BadInput(
+            f"pairs are runs with equal seeds (got {min(map(len, shared))} that {arms[0].name} and another arm share); "
+            "name the column of seeds with <<seed>>, or leave <<paired>> out"
+        )
+    if not paired and any(len(seeds) > 1 for seeds in shared):
+        say(
+            "Runs with equal seeds are compared as independent ones; if a seed decides the same in both arms, such as "
+            "the split of the data, <<paired>> compares them as pairs"
+        )
+
+
+def score_of(metric: str, better: Better | None = None, say: Callable[[str], None] = lambda line: None) -> Score:
+    """A metric of this name. better: which scores are; by words in the name if None, which is said of lower ones."""
+    score = replace(with_scores((metric,)).scores[0], name=metric)
+    if better is None and score.better < 0:
+        say(f"Lower {metric} is taken to be better, by its name; <<better=higher>> says otherwise")
+    return score if better is None else replace(score, better=1 if better == "higher" else -1)
+
+
+def arm_of(arm: ScoredArm, score: Score, paired: bool = False) -> Arm:
+    """The scores of an arm's runs as an arm of a comparison.
+
+    Raises:
+        BadInput: fewer than two of its runs have a score.
+    """
+    if len(arm.values) < 2:
+        raise BadInput(
+            f"runs must be at least 2 to be compared ({arm.name} has {len(arm.values)} with a score, and {arm.failed} "
+            "that failed); give the scores of more runs"
+        )
+    failed = f"{arm.failed} failed runs are" if arm.failed > 1 else "1 failed run is"
+    left = f"{arm.name}: {failed} left out, so the comparison is of runs that do not fail."
+    kind, values = with_scores((arm.metric,)), np.asarray(arm.values)
+    return Arm(
+        name=arm.name,
+        runs=Runs(arm.name, kind, np.empty(0, np.int64), {ARRAY: values[:, None]}),
+        metric=score,
+        values=values,
+        predictions=None,
+        labels=np.empty(0, np.int64),
+        numbers=tuple(range(1, len(values) + 1)),
+        digests=arm.rows,
+        seeds=tuple({"seed": _number(seed)} for seed in arm.seeds) if paired else None,
+        paired=paired,
+        notes=(left,) if arm.failed else (),
+    )
+
+
+def _number(seed: str) -> Any:
+    return int(seed) if seed.isdecimal() else seed

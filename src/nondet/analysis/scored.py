@@ -1,0 +1,101 @@
+"""How far the scores of others spread: each arm's mean and SD, with their errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from nondet.analysis.scores import ScoredArm
+from nondet.records import Record
+from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
+from nondet.stats.intervals import mean_estimate
+from nondet.stats.spread import sd_of
+from nondet.stats.values import Floats, sd_error
+
+
+@dataclass(frozen=True)
+class ArmScores:
+    """One arm's runs by one metric, on one data set.
+
+    mean: over the sound runs, with its error and Student's 95 % interval. sd: with ddof = 1, its bootstrap error, and
+    the 95 % interval that every table has. Both are in the unit of the scores. runs: the failed ones included.
+    """
+
+    name: str
+    metric: str
+    runs: int
+    failed: int
+    mean: Estimate
+    sd: Estimate
+    dataset: str = ""
+    values: Floats = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        named: dict[str, Any] = {"name": self.name} | ({"dataset": self.dataset} if self.dataset else {})
+        return {
+            **named,
+            "runs": self.runs,
+            "failed": self.failed,
+            "mean": number(self.mean.value),
+            "sd": number(self.sd.value),
+            "errors": {"mean": number(self.mean.error), "sd": number(self.sd.error)},
+            "intervals": {"mean": interval(self.mean), "sd": interval(self.sd)},
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class ScoreMeasures(Record):
+    """The arms of some scores; `found["base"]` is the first of this name."""
+
+    arms: tuple[ArmScores, ...]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(arm.metric for arm in self.arms))
+
+    def __getitem__(self, name: str) -> ArmScores:
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `nondet measure` of scores: one metric with its arms, or a list of several."""
+        found: list[dict[str, Any]] = [
+            {"metric": metric, "arms": [arm.to_dict() for arm in self.arms if arm.metric == metric]}
+            for metric in self.metrics
+        ]
+        return found[0] if len(found) == 1 else {"metrics": found}
+
+    def tidy(self) -> dict[str, list[Any]]:
+        """A row for each arm and metric."""
+        names = ("name", "metric", "dataset", "runs", "failed")
+        found: Mapping[str, list[Any]] = {name: [getattr(arm, name) for arm in self.arms] for name in names}
+        sides = {
+            f"{figure}_{side}": [number(getattr(getattr(arm, figure), side)) for arm in self.arms]
+            for figure in ("mean", "sd")
+            for side in ("value", "error", "low", "high")
+        }
+        return {**found, **sides}
+
+
+def measure_scores(arms: Sequence[ScoredArm], dropped: bool = False) -> ScoreMeasures:
+    """The mean and the SD of each arm, with errors over its runs; unknown of fewer than two sound runs.
+
+    dropped: whether failed runs are not counted.
+    """
+    return ScoreMeasures(tuple(_measured(replace(arm, failed=0) if dropped else arm) for arm in arms))
+
+
+def _measured(arm: ScoredArm) -> ArmScores:
+    values, runs = arm.values, len(arm.values)
+    mean, sd = UNKNOWN, UNKNOWN
+    if runs == 1:
+        mean = Estimate(float(values[0]))
+    elif runs > 1:
+        mean, spread = mean_estimate(values), sd_of(values)
+        sd = Estimate(spread.value, math.sqrt(runs / (runs - 1)) * sd_error(values), spread.low, spread.high)
+        if mean.low == mean.high:  # equal runs do not tell how far others would spread
+            mean = Estimate(mean.value, mean.error)
+    return ArmScores(arm.name, arm.metric, runs + arm.failed, arm.failed, mean, sd, arm.dataset, values)

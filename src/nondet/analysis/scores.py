@@ -1,0 +1,320 @@
+"""Scores that others left, one number for each run: which arms there are, and how far the runs of each spread."""
+
+from __future__ import annotations
+
+import glob
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nondet.errors import BadInput
+from nondet.io.exports import PATH, gathered
+from nondet.io.names import SEEDS, called, is_summary
+from nondet.io.roles import Asked, Roles, roles_of, without
+from nondet.io.rows import Cell, Rows, is_failure, label_of
+from nondet.stats.values import LARGEST_VALUE, Floats
+
+Failed = Literal["count", "drop"]
+SHOWN = 5
+"""Rows that are named."""
+
+STOPPED = frozenset(("crashed", "failed", "killed", "running", "preempted", "preempting", "canceled", "cancelled"))
+"""States of runs that did not finish."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredArm:
+    """The scores of one arm's runs, by one metric, on one data set.
+
+    values: of the N sound runs. names: of these, for people. seeds: of each, empty where it has none.
+    rows: where each is from, which tells whether two arms have a run in common. failed: how many further runs failed.
+    folds: whether runs of equal seeds share their data by design.
+    """
+
+    name: str
+    metric: str
+    values: Floats
+    names: tuple[str, ...] = ()
+    seeds: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    failed: int = 0
+    dataset: str = ""
+    folds: bool = False
+
+
+def read_scores(
+    paths: str | Path | Sequence[str | Path],
+    asked: Asked = Asked(),  # noqa: B008 - it is frozen
+    *,
+    several: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[ScoredArm]:
+    """The arms of files of scores: of each metric, data set and arm one, in the order of the file.
+
+    Args:
+        paths: a file, a folder, a pattern with `*`, or several of them, which make one table.
+        several: whether several metrics will do.
+        say: is told what was read as what, and what was left out.
+
+    Raises:
+        BadInput: they cannot be read, or names leave a doubt about which column is what.
+    """
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    rows = gathered([path for one in given for path in matched(one)])
+    return _arms(rows, asked, several, say)
+
+
+def matched(path: str | Path) -> list[Path]:
+    """The files that a path or a pattern names, in order.
+
+    Raises:
+        BadInput: there is none.
+    """
+    if Path(path).exists():
+        return [Path(path)]
+    pattern = str(path) if glob.has_magic(str(path)) else ""
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - a pattern that may begin anywhere
+    if not found:
+        raise BadInput(f"{path} must be a file, a folder or a pattern of scores (nothing is there); give one that is")
+    return [Path(name) for name in found]
+
+
+def given_scores(values: Mapping[str, ArrayLike] | ArrayLike, metric: str = "score") -> list[ScoredArm]:
+    """Arms of numbers that a program has: by name, or of one arm.
+
+    Raises:
+        BadInput: they are not one number for each run.
+    """
+    named = values if isinstance(values, Mapping) else {"scores": values}
+    arms: list[ScoredArm] = []
+    for name, given in named.items():
+        try:
+            numbers = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise BadInput(
+                f"scores must be one number for each run (got {type(given).__name__} for {name}); give a list of "
+                "numbers"
+            ) from error
+        if numbers.ndim == 2 and numbers.shape[1] == 1:
+            numbers = numbers[:, 0]
+        if numbers.ndim != 1:
+            raise BadInput(
+                f"scores must be one number for each run, (N,) (got shape {numbers.shape} for {name}); give outputs "
+                "with their labels, or one score for each run"
+            )
+        sound = np.isfinite(numbers)
+        places = tuple(f"{id(given)} {name} {place}" for place in np.flatnonzero(sound))
+        arms.append(ScoredArm(str(name), metric, numbers[sound], rows=places, failed=int((~sound).sum())))
+    return arms
+
+
+def _arms(rows: Rows, asked: Asked, several: bool, say: Callable[[str], None]) -> list[ScoredArm]:
+    path, left_out = rows.path, _left_out(rows)
+    if left_out:
+        rows = without(rows, left_out)
+    if not len(rows):
+        raise BadInput(f"{path} must hold a number for each run (got none); give a file with scores")
+    roles = roles_of(rows, asked, several)
+    if roles.said:
+        say(f"{path}: {'; '.join(roles.said)}")
+    arms, failures = _wide(rows, roles) if roles.wide else _narrow(rows, roles)
+    for line in _lines(path, left_out, failures):
+        say(line)
+    return arms
+
+
+def _left_out(rows: Rows) -> dict[int, str]:
+    """The places of rows that are no runs, and what they are: a summary's name, or empty of a blank row."""
+    names = list(rows.columns)
+    numbers = {name: _share_of_numbers(rows.columns[name]) for name in names}
+    texts = [name for name in names if numbers[name] < 1]
+    found: dict[int, str] = {}
+    for place in range(len(rows)):
+        cells = {name: rows.columns[name][place] for name in names}
+        if all(cell is None for cell in cells.values()):
+            found[place] = ""
+            continue
+        for name in texts:
+            cell = cells[name]
+            if isinstance(cell, str) and is_summary(cell) and _alone(rows, name, place, cell):
+                found[place] = cell
+                break
+    return found
+
+
+def _alone(rows: Rows, column: str, place: int, cell: str) -> bool:
+    """Whether a word of summaries is that of one: no seed stands beside it, and most rows say something else."""
+    seeds = [name for name in called(list(rows.columns), SEEDS) if name != column]
+    if any(isinstance(rows.columns[name][place], float) for name in seeds):
+        return False
+    others = [value for value in rows.columns[column] if value is not None]
+    return sum(isinstance(value, str) and is_summary(value) for value in others) * 2 < len(others)
+
+
+def _share_of_numbers(cells: Sequence[Cell]) -> float:
+    there = [cell for cell in cells if cell is not None]
+    return sum(isinstance(cell, float) for cell in there) / len(there) if there else 1.0
+
+
+def _wide(rows: Rows, roles: Roles) -> tuple[list[ScoredArm], dict[str, list[str]]]:
+    """Arms that have a column each; a column may be shorter than others."""
+    arms: list[ScoredArm] = []
+    failures: dict[str, list[str]] = {}
+    for name in roles.arms:
+        found: list[tuple[int, float]] = []
+        for place, cell in enumerate(rows.columns[name]):
+            if isinstance(cell, float) and math.isfinite(cell):
+                found.append((place, cell))
+            elif cell is not None:
+                _check_failure(rows, name, place, cell)
+                failures.setdefault(name, []).append(roles.names[place] if roles.names else f"row {place + 1}")
+        arms.append(_arm(rows, roles, name, roles.metrics[0], found, len(failures.get(name, []))))
+    return arms, failures
+
+
+def _arm(
+    rows: Rows, roles: Roles, name: str, metric: str, found: Sequence[tuple[int, float]], failed: int, dataset: str = ""
+) -> ScoredArm:
+    values = np.array([value for _, value in found], dtype=np.float64)
+    if len(values) and np.abs(values).max() > LARGEST_VALUE:
+        raise BadInput(
+            f"{metric} must be at most {LARGEST_VALUE:g} in size ({name} has a run above it); leave that run out, or "
+            "give it as NaN, which counts as failed"
+        )
+    where = name if roles.wide else ""
+    files = rows.columns.get(PATH, [rows.path] * len(rows))
+    return ScoredArm(
+        name,
+        metric,
+        values,
+        names=tuple(roles.names[place] if roles.names else str(place + 1) for place, _ in found),
+        seeds=tuple(roles.seeds[place] for place, _ in found) if roles.seeds else (),
+        rows=tuple(f"{Path(label_of(files[place])).absolute()} {where} {metric} {place}" for place, _ in found),
+        failed=failed,
+        dataset=dataset,
+        folds=roles.folds,
+    )
+
+
+def _narrow(rows: Rows, roles: Roles) -> tuple[list[ScoredArm], dict[str, list[str]]]:
+    """Arms whose runs have a row each, or one for each step, of which the last counts."""
+    size = len(rows)
+    arm_of = roles.arms or [""] * size
+    dataset_of = roles.datasets or [""] * size
+    failures: dict[str, list[str]] = {}
+    arms: list[ScoredArm] = []
+    for dataset in dict.fromkeys(dataset_of):
+        for arm in dict.fromkeys(arm_of):
+            places = [p for p in range(size) if arm_of[p] == arm and dataset_of[p] == dataset]
+            if not places:
+                continue
+            name = arm or Path(rows.path).stem
+            runs = _runs(rows, roles, places, name)
+            for metric in roles.metrics:
+                found, failed = _of_metric(rows, roles, runs, metric)
+                if failed:
+                    failures.setdefault(name, []).extend(failed)
+                arms.append(_arm(rows, roles, name, metric, found, len(failed), dataset))
+    return arms, {name: list(dict.fromkeys(failed)) for name, failed in failures.items()}
+
+
+def _runs(rows: Rows, roles: Roles, places: Sequence[int], name: str) -> list[list[int]]:
+    """The rows of each run of an arm, in the order of its steps."""
+    steps = rows.columns.get(roles.step, ()) if roles.step else ()
+    if not roles.seeds:
+        taken = [steps[place] for place in places] if steps else []
+        if len(places) > 2 and len(set(taken)) == len(places):  # a curve: each step once
+            return [_by_step(places, steps)]
+        return [[place] for place in places]
+    runs: dict[str, list[int]] = {}
+    for place in places:
+        runs.setdefault(roles.seeds[place] or f" {place}", []).append(place)
+    if all(len(found) == 1 for found in runs.values()):
+        return list(runs.values())
+    if steps and all(len({steps[place] for place in found}) == len(found) for found in runs.values()):
+        return [_by_step(found, steps) for found in runs.values()]
+    seed, found = next((seed, found) for seed, found in runs.items() if len(found) > 1)
+    known = {*roles.metrics, roles.step, roles.state}
+    vary = [
+        column
+        for column, cells in rows.columns.items()
+        if column not in known and len({cells[place] for place in found}) > 1 and not _all_numbers(cells)
+    ]
+    if vary:
+        raise BadInput(
+            f"{rows.path} must have one row for each run (got {len(found)} of {name} with seed {seed}, which differ in "
+            f"{vary[0]!a}); say what that column is, with <<dataset={vary[0]}>>, or name it among those of <<arm>>"
+        )
+    raise BadInput(
+        f"{rows.path} must have one row for each run (got {len(found)} of {name} with seed {seed}); leave copies out, "
+        "or name the column that tells runs apart with <<seed>>"
+    )
+
+
+def _all_numbers(cells: Sequence[Cell]) -> bool:
+    return _share_of_numbers(cells) == 1 and any(isinstance(c, float) and not c.is_integer() for c in cells)
+
+
+def _by_step(places: Sequence[int], steps: Sequence[Cell]) -> list[int]:
+    def key(place: int) -> float:
+        step = steps[place]
+        return step if isinstance(step, float) else -math.inf
+
+    return sorted(places, key=key)
+
+
+def _of_metric(
+    rows: Rows, roles: Roles, runs: Sequence[Sequence[int]], metric: str
+) -> tuple[list[tuple[int, float]], list[str]]:
+    """The last value of each sound run with its row; and the names of those that failed."""
+    cells, states = rows.columns[metric], rows.columns.get(roles.state, ())
+    found: list[tuple[int, float]] = []
+    failed: list[str] = []
+    for places in runs:
+        held = [place for place in places if cells[place] is not None]
+        last = held[-1] if held else places[-1]
+        cell = cells[last]
+        stopped = bool(states) and str(states[places[-1]] or "").lower() in STOPPED
+        if isinstance(cell, float) and math.isfinite(cell) and not stopped:
+            found.append((last, cell))
+            continue
+        if not stopped:
+            _check_failure(rows, metric, last, cell)
+        failed.append(roles.names[last] if roles.names and roles.names[last] else f"row {last + 1}")
+    return found, failed
+
+
+def _check_failure(rows: Rows, column: str, place: int, cell: Cell) -> None:
+    if not is_failure(cell):
+        raise BadInput(
+            f"{rows.path} must have a number in each row of {column!a} (got {label_of(cell)[:40]!a} in row {place + 1})"
+            "; give one number for each run, and leave its cell empty where the run failed"
+        )
+
+
+def _lines(path: str, left_out: Mapping[int, str], failures: Mapping[str, Sequence[str]]) -> list[str]:
+    """What was left out, in words."""
+    summaries = [name for name in left_out.values() if name]
+    blank = len(left_out) - len(summaries)
+    parts: list[str] = []
+    for arm, names in failures.items():
+        parts.append(f"{_many(len(names), 'failed run')} of {arm} ({_listed(names)})")
+    if summaries:
+        parts.append(f"{_many(len(summaries), 'row')} that sum up others ({_listed(summaries)})")
+    if blank:
+        parts.append(_many(blank, "blank row"))
+    return [f"{path}: left out: {'; '.join(parts)}"] if parts else []
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

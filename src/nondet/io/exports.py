@@ -1,0 +1,216 @@
+"""What trackers and trainers write of runs, as tables with a row for each run: the last value of every metric.
+
+W&B's exports of charts, TensorBoard's of scalars, Lightning's `metrics.csv`, Hugging Face's `trainer_state.json`,
+MLflow's folder, TensorBoard's event files, and folders of trees in JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import BadInput
+from nondet.io.foreign import reading
+from nondet.io.names import ARMS, REPEATS, SEEDS, STEPS, called
+from nondet.io.rows import ENDINGS, Cell, Rows, cell_of, is_failure, read_rows, text_cell
+
+PATH = "path"
+"""The column that says which file a run is from."""
+
+_CHART = re.compile(r"(?P<run>.+?) - (?P<metric>.+?)(?P<side>__MIN|__MAX)?")
+_SCALARS = {"wall time", "step", "value"}
+_TAGGED = re.compile(r"run-(?P<run>.+)-tag-(?P<tag>.+)")
+_FOUND = ("trainer_state.json", "metrics.csv", "all_results.json", "eval_results.json", "report.json", "results.json")
+"""Files of one run that a folder of runs holds, one each."""
+
+
+def gathered(paths: Sequence[Path]) -> Rows:
+    """One table of several files or folders, with a row for each run and, of several, a column `path`.
+
+    Raises:
+        BadInput: one of them cannot be read, or holds no scores.
+    """
+    parts = [part for path in paths for part in (_folder(path) if path.is_dir() else [one_a_run(read_rows(path))])]
+    if len(parts) == 1:
+        return parts[0]
+    names = list(dict.fromkeys(name for part in parts for name in (*part.columns, PATH)))
+    columns: dict[str, list[Cell]] = {name: [] for name in names}
+    for part in parts:
+        for name in names:
+            missing: list[Cell] = [_named(part.path) if name == PATH else None] * len(part)
+            columns[name] += part.columns.get(name, missing)
+    return Rows(_together(paths), columns)
+
+
+def _named(path: str) -> str:
+    """A file's path without what all files of its kind end in."""
+    return str(Path(path).with_suffix("")) if Path(path).suffix.lower() in ENDINGS else path
+
+
+def _together(paths: Sequence[Path]) -> str:
+    """Several paths, for people: the folder that holds all of them, or the first one."""
+    parents = [set(path.absolute().parents) for path in paths]
+    shared = max(set.intersection(*parents), key=lambda folder: len(folder.parts))
+    here = Path.cwd()
+    if len(paths) == 1:
+        return str(paths[0])
+    return str(shared.relative_to(here)) if shared != here and here in shared.parents else str(shared)
+
+
+def one_a_run(rows: Rows) -> Rows:
+    """A table with a row for each run: of curves, the last value of each."""
+    names = list(rows.columns)
+    if {name.strip().lower() for name in names} == _SCALARS:
+        return _scalars(rows)
+    charts = {name: found for name in names if (found := _CHART.fullmatch(name))}
+    if charts and len(charts) >= len(names) - 3 and called(names, STEPS | {"relative_time_process", "wall_time"}):
+        return _charts(rows, charts)
+    keys = [name for known in (*ARMS, SEEDS, REPEATS) for name in called(names, known)]
+    steps = called(names, STEPS)
+    if steps and not keys and len(rows) > 1 and _rises(rows.columns[steps[-1]]):
+        return Rows(rows.path, {name: [_last(cells)] for name, cells in rows.columns.items()})
+    return rows
+
+
+def _rises(cells: Sequence[Cell]) -> bool:
+    numbers = [cell for cell in cells if isinstance(cell, float)]
+    return len(numbers) > 1 and numbers == sorted(numbers) and numbers[0] < numbers[-1]
+
+
+def _last(cells: Sequence[Cell]) -> Cell:
+    """The last cell that holds anything."""
+    return next((cell for cell in reversed(cells) if cell is not None), None)
+
+
+def _scalars(rows: Rows) -> Rows:
+    """TensorBoard's export of one scalar of one run; its file's name says of which."""
+    value = next(name for name in rows.columns if name.strip().lower() == "value")
+    found = _TAGGED.fullmatch(Path(rows.path).stem)
+    if not found:
+        return Rows(rows.path, {"Value": [_last(rows.columns[value])]})
+    return Rows(rows.path, {"name": [found["run"]], found["tag"]: [_last(rows.columns[value])]})
+
+
+def _charts(rows: Rows, charts: Mapping[str, re.Match[str]]) -> Rows:
+    """W&B's export of a chart: a column for each run and metric, and two more for the range of its smoothing."""
+    values = {(found["run"], found["metric"]): name for name, found in charts.items() if not found["side"]}
+    runs = list(dict.fromkeys(run for run, _ in values))
+    metrics = [m for m in dict.fromkeys(metric for _, metric in values) if m != "_step"]
+    columns: dict[str, Sequence[Cell]] = {"name": runs}
+    for metric in metrics:
+        named = [values.get((run, metric)) for run in runs]
+        columns[metric] = [_last(rows.columns[name]) if name else None for name in named]
+    return Rows(rows.path, columns)
+
+
+def _folder(folder: Path) -> list[Rows]:
+    """The runs that a folder holds, from what is known of the files in it."""
+    with reading(folder, "a folder that can be read", "give another"):
+        if (mlflow := _mlflow(folder)) is not None:
+            return [mlflow]
+        for name in _FOUND:
+            if found := _newest(sorted(folder.rglob(name), key=str)):
+                return [one_a_run(read_rows(path)) for path in found]
+        if events := sorted(folder.rglob("*tfevents*"), key=str):
+            return [_events(run) for run in dict.fromkeys(path.parent for path in events)]
+        inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+        if inside and len({path.suffix.lower() for path in inside}) == 1 and inside[0].suffix.lower() != ".npy":
+            return [one_a_run(read_rows(path)) for path in inside]
+    raise BadInput(
+        f"{folder} must hold scores: {', '.join(_FOUND)}, a folder of MLflow or event files of TensorBoard (got none "
+        "of these); give the files of the runs themselves"
+    )
+
+
+def _newest(paths: Sequence[Path]) -> list[Path]:
+    """Of the checkpoints of one run, the last one's file; and where a run's folder has its own, only that."""
+
+    def step(path: Path) -> tuple[bool, int]:
+        found = re.fullmatch(r"checkpoint-(\d+)", path.parent.name)
+        return not found, int(found[1]) if found else 0
+
+    best: dict[Path, Path] = {}
+    for path in paths:
+        run = path.parent.parent if not step(path)[0] else path.parent
+        if run not in best or step(path) > step(best[run]):
+            best[run] = path
+    return list(best.values())
+
+
+def _events(folder: Path) -> Rows:
+    """A run's event files, if TensorBoard is there to read them."""
+    try:
+        from tensorboard.backend.event_processing.event_accumulator import (  # pyright: ignore[reportMissingImports]
+            EventAccumulator,
+        )
+    except ImportError as error:
+        raise BadInput(
+            f"event files are read by TensorBoard, which is not installed (got {folder}); install tensorboard, or give "
+            "the CSV files that it exports"
+        ) from error
+    events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
+    events.Reload()
+    tags: dict[str, list[str]] = events.Tags()
+    last: dict[str, list[Cell]] = {tag: [cell_of(events.Scalars(tag)[-1].value)] for tag in tags.get("scalars", [])}
+    for tag in tags.get("tensors", []):  # of TensorFlow 2
+        value = events.Tensors(tag)[-1].tensor_proto
+        if len(value.float_val) == 1:
+            last[tag] = [cell_of(value.float_val[0])]
+    return Rows(str(folder), last)
+
+
+def _mlflow(folder: Path) -> Rows | None:
+    """The runs of MLflow's folder, of one of its experiments, or of one run; None if it is none of these."""
+    runs = [path.parent for path in sorted(folder.rglob("meta.yaml"), key=str) if (path.parent / "metrics").is_dir()]
+    if not runs:
+        return None
+    found = [row for run in runs if (row := _mlflow_run(run))]
+    names = list(dict.fromkeys(name for row in found for name in row))
+    return Rows(str(folder), {name: [row.get(name) for row in found] for name in names})
+
+
+_STATES: Mapping[str, str] = {"1": "running", "2": "running", "3": "finished", "4": "failed", "5": "killed"}
+
+
+def _mlflow_run(run: Path) -> dict[str, Cell]:
+    """A row of one run; empty of a deleted one."""
+    meta = _yaml(run / "meta.yaml")
+    if meta.get("lifecycle_stage") == "deleted":
+        return {}
+    experiment = _yaml(run.parent / "meta.yaml").get("name", run.parent.name)
+    status = meta.get("status", "")
+    row: dict[str, Cell] = {
+        "experiment": experiment,
+        "run_name": _text(run / "tags" / "mlflow.runName") or meta.get("run_name", run.name),
+        "status": _STATES.get(status, status.lower()),
+    }
+    row |= _files(run / "params", lambda text: text_cell(text))
+    return row | _files(run / "metrics", _mlflow_value)
+
+
+def _files(folder: Path, read: Callable[[str], Cell]) -> dict[str, Cell]:
+    """What a folder's files hold, by their paths in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    return {path.relative_to(folder).as_posix(): read(_text(path)) for path in files}
+
+
+def _mlflow_value(text: str) -> Cell:
+    """The value of the last step: each line is a time, a value and a step."""
+    lines = [line.split() for line in text.splitlines() if len(line.split()) >= 2]
+    if not lines:
+        return None
+    last = max(enumerate(lines), key=lambda entry: (int(float(entry[1][2])) if len(entry[1]) > 2 else 0, entry[0]))[1]
+    cell = text_cell(last[1])
+    return None if is_failure(cell) else cell
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def _yaml(path: Path) -> dict[str, str]:
+    """The top-level texts of a file in YAML, which MLflow writes as plain lines."""
+    pairs = [line.partition(":") for line in _text(path).splitlines() if line and line[0] not in " #-"]
+    return {name.strip(): value.strip().strip("'\"") for name, _, value in pairs}

@@ -1,0 +1,32 @@
+"""Whether a path holds scores, one number for each run, or outputs, an answer for each run and test example."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+from nondet.io.columns import is_of_examples
+from nondet.io.outputs import load_npy
+from nondet.io.rows import ENDINGS, text_names
+from nondet.io.tables import column_names
+
+ARRAYS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
+"""Endings of files of outputs."""
+
+
+def holds_scores(path: Path) -> bool:
+    """Whether a path is one of scores, as far as its form tells; False of what is not there."""
+    if not path.exists():
+        return glob.has_magic(str(path))
+    ending = path.suffix.lower()
+    if path.is_dir():
+        inside = {child.suffix.lower() for child in path.rglob("*") if child.is_file()}
+        return not inside & set(ARRAYS)
+    if ending == ".npy":
+        shape = load_npy(path).shape
+        return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    if ending == ".parquet":
+        return not is_of_examples(column_names(path))
+    if ending == ".csv":
+        return not is_of_examples(text_names(path))
+    return ending in ENDINGS

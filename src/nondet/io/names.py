@@ -1,0 +1,127 @@
+"""What the columns of a table of scores are, as far as their names leave no doubt; and names that end in a seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from nondet.io.columns import snake
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+ARMS = (
+    _set("arm method methods model model_name method_name algorithm algo approach system recipe variant treatment"),
+    _set("condition config configuration architecture arch network backbone optimizer setting experiment group agent"),
+    _set("name run_name file path folder"),
+)
+"""Names of the column that tells what was trained: the surest first."""
+
+RUN_NAMES = _set("name run_name file path folder")
+"""Those whose cells are names of single runs, such as `vit-base-0`."""
+
+SEEDS = _set("seed seeds random_seed rng_seed global_seed torch_seed seed_everything")
+REPEATS = _set("run run_id run_number run_idx trial replicate replication repeat repetition rep fold split_seed i")
+"""Names of the column that tells one run of an arm from another."""
+
+FOLDS = _set("fold cv_fold split_seed")
+"""Those of them whose equal values share the data."""
+
+DATASETS = _set("dataset data_set datasets dataset_name data task task_name benchmark env env_id environment game")
+STEPS = _set("step global_step epoch iteration iter timestep timesteps total_timesteps env_step")
+"""Names of the column that tells one moment of a run from another."""
+
+STATES = _set("state status run_status")
+
+REMARKS = _set("tags notes user comment comments remark date created hostname job_type sweep commit id run_id")
+"""Names of texts that tell nothing of what was trained."""
+
+METRICS = _set(
+    "acc accuracy loss f1 auc auroc score scores err error mse rmse mae nll ppl perplexity bleu rouge rougel wer cer "
+    "iou miou map ndcg recall precision return returns reward rewards r2 kappa mcc ece brier em top1 top5 pass "
+    "spearman pearson fid dice psnr ssim cider meteor correct win bpc bpb"
+)
+"""Words in the names of scores."""
+
+SETTINGS = _set(
+    "lr rate learning batch epochs epoch step steps runtime time seconds duration timestamp created id index idx "
+    "params parameters decay wd momentum dropout hidden dim layers width depth samples n num count size version gpu "
+    "memory alpha beta temperature flos second hours minutes wall date year level fold seed trial run max_steps warmup"
+)
+"""Words in the names of numbers that are no scores."""
+
+FIRST = ("accuracy", "acc", "test_accuracy", "test_acc", "score")
+"""Of several scores the one that is meant where none is named."""
+
+SUMMARIES = _set(
+    "mean avg average std stdev std_dev sd standard_deviation stddev variance var median min max minimum maximum sem "
+    "se stderr standard_error ci ci95 total overall all summary mean_std mean_sd iqm iqr range"
+)
+"""First cells of rows that sum others up."""
+
+
+def leaf(name: str) -> str:
+    """The last part of a column's name, in lower case and joined by `_`: `config.seed` is `seed`."""
+    return snake(re.split(r"[./]", name.strip(" ./"))[-1])
+
+
+def called(names: Sequence[str], known: frozenset[str]) -> list[str]:
+    """The columns whose whole name, or else whose last part, is one of these."""
+    whole = [name for name in names if snake(name) in known]
+    return whole or [name for name in names if leaf(name) in known]
+
+
+def is_metric(name: str) -> bool:
+    """Whether a name has a word of scores in it."""
+    return any(re.sub(r"\d+$", "", word) in METRICS or word in METRICS for word in snake(name).split("_"))
+
+
+def is_setting(name: str) -> bool:
+    """Whether a name has a word in it of numbers that are no scores, and none of scores."""
+    words = set(snake(name).split("_"))
+    return bool(words & SETTINGS) and not (is_metric(name) and "epoch" not in words)
+
+
+def is_summary(text: str) -> bool:
+    """Whether a text is what the first cell of a row says that sums others up, such as `Mean ± std`."""
+    return snake(text.replace("±", " ")) in SUMMARIES
+
+
+def without_shared(names: Sequence[str]) -> list[str]:
+    """Paths without the parts that all have in common."""
+    paths = [[part for part in re.split(r"[/\\]", name) if part] for name in names]
+    if len({len(path) for path in paths}) != 1:
+        return ["/".join(path) for path in paths]
+    vary = [place for place in range(len(paths[0])) if len({path[place] for path in paths}) > 1]
+    return ["/".join(path[place] for place in vary) for path in paths]
+
+
+_SEED = re.compile(r"(?:^|[-_ ./=:]+)(?:(?:seed|run|rep|trial|version|fold|s)[-_ =:]*)?(\d+)$", re.IGNORECASE)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The name of a run without its seed, and the seed; empty where it has none: `vit-base-0` is `vit-base` and `0`."""
+    found = _SEED.search(name)
+    if not found:
+        return name, ""
+    return name[: found.start()].rstrip("-_ ./=:"), found[1]
+
+
+def split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of runs as those of their arms, and as seeds.
+
+    Parts of a path that all share are left out. A part that is a seed in all of them is the seed, wherever it stands.
+    """
+    paths = [name.split("/") for name in without_shared(names)]
+    numbers = [
+        place
+        for place in range(min(map(len, paths), default=0))
+        if all(split_name(path[place])[0] == "" and split_name(path[place])[1] for path in paths)
+    ]
+    if numbers:
+        seeds = [split_name(path[numbers[-1]])[1] for path in paths]
+        return ["/".join(part for place, part in enumerate(path) if place != numbers[-1]) for path in paths], seeds
+    split = [split_name("/".join(path)) for path in paths]
+    return [arm for arm, _ in split], [seed for _, seed in split]
