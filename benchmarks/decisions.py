@@ -13,7 +13,7 @@ from scipy import special
 
 from nondet.measures.churn import churn
 from nondet.stats.estimate import Estimate
-from nondet.stats.means import paired, pairing_helps, permutation_p, welch
+from nondet.stats.means import holding, paired, pairing_helps, permutation_p, welch
 from nondet.stats.power import power_of_difference, runs_per_arm
 from nondet.stats.spread import sd_of, sd_ratio
 from nondet.stats.superiority import superiority
@@ -63,6 +63,27 @@ def false_positives(rng: np.random.Generator, repeats: int = 4000, exchanged: in
 
     head = ("values", "SDs of A and B", "5 + 5 runs", "10 + 10", "25 + 25", "5 + 25")
     table("False `better` or `worse` at 5 %, in percent: Welch's t, then permutation", head, rows())
+
+
+def few_and_unequal(rng: np.random.Generator, repeats: int = 300) -> None:
+    """What the verdict goes by, where one arm has few runs."""
+
+    def rows() -> Iterable[tuple[object, ...]]:
+        for name, draw in shapes(rng).items():
+            for ratio in (1 / 3, 1, 3):
+                cells = []
+                for n, m in ((3, 3), (3, 30), (5, 5), (5, 25)):
+                    found = {"t": 0, "exchange": 0, "verdict": 0}
+                    for a, b in zip(draw(repeats, n), ratio * draw(repeats, m), strict=True):
+                        t, p = welch(a, b).p_value(), permutation_p(a, b)
+                        found["t"] += (1.0 if t is None else t) <= LEVEL
+                        found["exchange"] += p <= LEVEL
+                        found["verdict"] += holding(t, p, math.comb(n + m, n), LEVEL) <= LEVEL
+                    cells.append(", ".join(f"{100 * count / repeats:.1f}" for count in found.values()))
+                yield name, f"1 : {ratio:.2g}", *cells
+
+    head = ("values", "SDs of A and B", "3 + 3 runs", "3 + 30", "5 + 5", "5 + 25")
+    table("Few and unequal runs: false by Welch's t, by permutation, and by the verdict, in percent", head, rows())
 
 
 def pairs_rule(rng: np.random.Generator, repeats: int = 10_000) -> None:
@@ -165,6 +186,7 @@ def planned_power(rng: np.random.Generator, repeats: int = 4000) -> None:
 
 def main() -> None:
     rng = np.random.Generator(np.random.Philox(2024))
+    few_and_unequal(np.random.Generator(np.random.Philox(2027)))
     for part in (false_positives, pairs_rule, superiority_coverage, spread_coverage, churn_coverage, planned_power):
         part(rng)
 

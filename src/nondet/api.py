@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nondet.analysis.floor import Floor
     from nondet.analysis.gate import Gate
     from nondet.analysis.given import AnyGiven
+    from nondet.analysis.models_apart import ModelComparisons
     from nondet.analysis.numbers import Numbers
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
@@ -195,6 +196,7 @@ def compare(
     margin: float | None = None,
     level: float = 0.05,
     metric: str | None = None,
+    cluster: str | Path | ArrayLike | None = None,
     arm: str = "",
     seed: str = "",
     dataset: str = "",
@@ -203,7 +205,7 @@ def compare(
     better: Better | None = None,
     paired: bool = False,
     say: Callable[[str], None] = _quiet,
-) -> Comparisons | OverDatasets:
+) -> Comparisons | OverDatasets | ModelComparisons:
     """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
 
     Args:
@@ -220,20 +222,34 @@ def compare(
         level: the chance of a false "better" or "worse", and of a false "alike".
         metric: "accuracy", "cross_entropy" or "perplexity"; the runs' first score if left out. Of a file of scores, the
             column; the only one if left out.
+        cluster: where each is one run: a key of what a log says of the examples, or the cluster of each example `(n,)`.
+
+    Where each is one run on many examples, the two models are compared over examples, which says nothing of other runs.
 
     Raises:
         BadInput: the arms cannot be compared.
     """
     from nondet.analysis import compare as comparing
+    from nondet.analysis import models_apart, one_run
     from nondet.analysis.datasets import compare_over, refuse_margin
     from nondet.analysis.given import arms_given, by_dataset
     from nondet.analysis.score_arms import Choice
+    from nondet.errors import BadInput
     from nondet.io.roles import Asked
     from nondet.reporting import datasets as words_over
     from nondet.reporting import decisions
+    from nondet.reporting import one_run as one_run_words
 
     comparing.check_options(margin, level)
     names = [name for name in (a, b, *others) if name is not None]
+    of_scores = any((arm, seed, dataset, of, with_, better, paired)) or len(names) < 2
+    single = None if of_scores else one_run.one_run_each(names, labels, metric, columns, _spelled(say))
+    if single is not None:
+        models = models_apart.compare_models(single, margin, level, cluster)
+        said = tuple(replace(c, sentence=one_run_words.model_words(c)) for c in models.comparisons)
+        return replace(models, comparisons=said)
+    if cluster is not None:
+        raise BadInput("<<cluster>> is for one run of each on many examples (got several runs); leave it out")
     asked = Asked(arm=arm, seed=seed, dataset=dataset)
     choice = Choice(of, (with_,) if isinstance(with_, str) else tuple(with_), paired, better)
     if over := by_dataset(names, labels, metric, columns, asked, choice, _spelled(say)):

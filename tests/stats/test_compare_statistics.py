@@ -15,7 +15,7 @@ from nondet.errors import BadInput
 from nondet.measures import disagreement_of
 from nondet.measures.churn import churn
 from nondet.stats.intervals import sd_interval
-from nondet.stats.means import Shift, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
+from nondet.stats.means import Shift, holding, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
 from nondet.stats.power import fewest, power_of_difference, power_of_equivalence, runs_per_arm
 from nondet.stats.spread import sd_of, sd_ratio
 from nondet.stats.superiority import superiority
@@ -373,3 +373,20 @@ def test_far_effects_have_full_power() -> None:
     """Where the noncentral t's series gives no number, power is 1, and never not a number."""
     assert power_of_difference(1e15, 1.0, 3, 0.05) == 1.0
     assert Shift(0.0, 1.0, 5.0).p_value() == 1.0
+
+
+def test_a_verdict_needs_both_tests() -> None:
+    """The larger p-value counts, unless so few runs have no exchange that could reach the level."""
+    assert holding(0.01, 0.2, math.comb(33, 3), 0.05) == 0.2
+    assert holding(0.2, 0.01, math.comb(33, 3), 0.05) == 0.2
+    assert holding(0.01, 0.1, math.comb(6, 3), 0.05) == 0.01
+    assert holding(None, 0.1, math.comb(6, 3), 0.05) == 0.1
+    rng = np.random.Generator(np.random.Philox(6))
+    t, both = 0, 0
+    for _ in range(200):
+        a, b = rng.exponential(size=3), rng.exponential(size=30)
+        p = welch(a, b).p_value()
+        t += (p or 1) <= 0.05
+        both += holding(p, permutation_p(a, b), math.comb(33, 3), 0.05) <= 0.05
+    assert both <= 0.05 * 200 + 4 * math.sqrt(0.05 * 0.95 * 200)
+    assert t > 1.5 * both

@@ -18,7 +18,7 @@ from nondet.records import Record
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.holm import holm
 from nondet.stats.jackknife import summed
-from nondet.stats.means import Shift, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
+from nondet.stats.means import Shift, holding, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
 from nondet.stats.power import fewest, power_of_difference, power_of_equivalence
 from nondet.stats.spread import sd_of, sd_ratio
 from nondet.stats.superiority import superiority
@@ -44,7 +44,8 @@ class Comparison:
         inner: the difference's interval at 1 - 2 level: with it inside the margin, the arms are alike.
         p_value: that the difference is 0: Welch's t-test, or that of the pairs; the permutation test's where no run
             of either arm differs from the others.
-        p_permutation: of the permutation test. p_holm: `p_value`, adjusted for several comparisons.
+        p_permutation: of the permutation test; a verdict needs both, see `nondet.stats.means.holding`.
+        p_holm: `p_value`, adjusted for several comparisons.
         p_alike: that the difference is outside of the margin, adjusted likewise; None without a margin.
         method: "welch": the runs were compared as independent ones; "paired": those with equal seeds as pairs;
             "widened": as independent ones, with the error that pairs among them add, which correlate below 0.
@@ -97,6 +98,7 @@ class Comparison:
             "mean": {"a": self.means[0], "b": self.means[1]},
             "sd": {"a": self.sds[0], "b": self.sds[1]},
             "difference": _sides(self.difference),
+            "mcnemar": None,
             "p_value": self.p_value,
             "p_permutation": self.p_permutation,
             "p_alike": self.p_alike,
@@ -209,11 +211,13 @@ def compare(arms: Sequence[Arm], margin: float | None = None, level: float = 0.0
     a, *others = (without_copies(arm) for arm in arms)
     measured = [_measured(a, b, margin, level) for b in others]
     different = holm([m.p_value for m, _ in measured])
+    deciding = holm([_holding(m, len(others)) for m, _ in measured])
     alike = holm([1.0 if m.p_alike is None else m.p_alike for m, _ in measured])
     found: list[Comparison] = []
-    for (one, parts), p_holm, p_alike in zip(measured, different, alike, strict=True):
+    for (one, parts), p_holm, p_alike, decides in zip(measured, different, alike, deciding, strict=True):
         one = replace(one, p_holm=p_holm, p_alike=None if margin is None else p_alike, comparisons=len(others))
-        one = replace(one, verdict=_verdict(one))
+        one = replace(one, verdict=_verdict(one, decides))
+        one = replace(one, notes=(*one.notes, *_cautions(one)))
         if one.verdict == "undecided":
             more, aim = _more_runs(one, parts, level / len(others))
             one = replace(one, more_runs=more, more_runs_aim=aim)
@@ -301,12 +305,31 @@ def _difference(
     return "widened" if helps else "welch", shift, permutation_p(a.values, b.values), correlation, parts
 
 
-def _verdict(found: Comparison) -> Verdict:
+def _holding(found: Comparison, comparisons: int) -> float:
+    """The p-value that the verdict goes by; see `holding`."""
+    pairs, runs = found.pairs, found.runs
+    several = 2**pairs if found.method == "paired" else math.comb(sum(runs), runs[0])
+    exchanges = float(min(10**9, several))
+    return holding(found.p_value, found.p_permutation, exchanges, found.level / comparisons)
+
+
+def _verdict(found: Comparison, deciding: float) -> Verdict:
     if found.p_alike is not None and found.p_alike <= found.level:
         return "alike"
-    if found.p_holm > found.level or not found.difference.value:
+    if deciding > found.level or not found.difference.value:
         return "undecided"
     return "better" if found.difference.value * found.metric.better > 0 else "worse"
+
+
+def _cautions(found: Comparison) -> list[str]:
+    """What keeps the interval from holding as often as it says."""
+    if found.verdict == "undecided" and found.p_value <= found.level < found.p_permutation:
+        return [
+            f"The t-test finds a difference between {found.a} and {found.b} (p = {found.p_value:.2g}), and the "
+            f"permutation test, which holds for few runs and skewed values, does not (p = {found.p_permutation:.2g}): "
+            "the verdict goes by the latter, and the interval is too narrow."
+        ]
+    return []
 
 
 def _more_runs(found: Comparison, parts: _Parts, level: float) -> tuple[int | None, Literal["difference", "alike", ""]]:

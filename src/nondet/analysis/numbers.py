@@ -95,8 +95,13 @@ def _plain(given: Given, what: str, metric: str | None) -> Numbers | None:
     return _named(what, values, metric or "")
 
 
+def lower_is_better(metric: str) -> bool:
+    """Whether less of a score is better, by its name."""
+    return not LOWER.isdisjoint(re.split(r"[^a-z]+", metric.lower()))
+
+
 def _named(name: str, values: Floats, metric: str) -> Numbers:
-    lower = not LOWER.isdisjoint(re.split(r"[^a-z]+", metric.lower()))
+    lower = lower_is_better(metric)
     note = f"Less {metric} is taken for better, by its name." if lower else ""
     return Numbers(name, values, metric, -1 if lower else 1, metric or "score", notes=(note,) if note else ())
 

@@ -19,6 +19,7 @@ def compare(
     margin: float | None = None,
     level: float = 0.05,
     metric: str | None = None,
+    cluster: str | None = None,
     arm: str = "",
     seed: str = "",
     dataset: str = "",
@@ -34,7 +35,8 @@ def compare(
     ----------
     a
         A study's folder (its condition `all`, or its only one), STUDY:condition, or outputs or scores of others, as
-        for `nondet measure`.
+        for `nondet measure`. Where each is one run, also samples that an evaluation harness logged, or a table of
+        scores by example.
     b
         Likewise: what to compare with A. Without it A is a file of scores that holds all arms.
     others
@@ -50,7 +52,11 @@ def compare(
         The chance of a false "better" or "worse", and of a false "alike".
     metric
         What is compared: accuracy, cross_entropy or perplexity; accuracy if left out, and perplexity of language
-        models. Of scores the column or key, such as metrics.test.score; the only one if left out.
+        models. Of scores the column or key, such as metrics.test.score; the only one if left out. Of logs
+        and tables by example the score's name.
+    cluster
+        Of one run each: what examples have in common that depend on each other, such as questions on one text: a key
+        of the log's samples, a column of the table, or a file of one cluster for each example.
     arm
         Of scores: the column that tells what was trained, or several joined by commas; by its name if left out.
     seed
@@ -65,10 +71,11 @@ def compare(
         Of scores: which are better, higher or lower; by words in the metric's name if left out.
     paired
         Of scores: compare runs with equal seeds as pairs, since a seed decides the same in both, such as the split.
-
+    json
         As JSON, for scripts.
     """
     from nondet import api
+    from nondet.analysis.models_apart import ModelComparisons
 
     found = api.compare(
         a,
@@ -79,6 +86,7 @@ def compare(
         margin=margin,
         level=level,
         metric=metric,
+        cluster=cluster,
         arm=arm,
         seed=seed,
         dataset=dataset,
@@ -88,4 +96,6 @@ def compare(
         paired=paired,
         say=say,
     )
+    if isinstance(found, ModelComparisons):
+        return answer(found, json=json)
     return answer(found, json=json, control=not found.broken, probabilities=found.probabilities)

@@ -77,9 +77,9 @@ def _parts(name: str, batch: Any) -> Data:
     if isinstance(batch, Mapping):
         tensors = {str(key): _tensor(name, value) for key, value in batch.items()}
         return Data(tensors, tensors.get(LABELS), inside=True)
-    if isinstance(batch, tuple) and not batch:
-        raise BadInput(f"{name} must hold inputs (got an empty tuple); give (inputs, labels)")
     if isinstance(batch, tuple):
+        if len(batch) == 0:
+            raise BadInput(f"{name} must hold inputs (got an empty tuple); give (inputs, labels)")
         if len(batch) == 1:
             return Data(_inputs(name, batch[0]), None, inside=True)
         if len(batch) > 2 and np.ndim(batch[-1]) == 0:

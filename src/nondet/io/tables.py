@@ -134,6 +134,20 @@ def _whole(path: Path, name: str, kind: str, gaps: bool = False) -> NDArray[Any]
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
+def count_runs(path: Path) -> int:
+    """How many runs a table of outputs holds; 0 of one without the columns that say so."""
+    with reading(path, "a table that can be read", "write it with pyarrow or pandas"):
+        types = [*_column_types(path)]
+        run = key_of(types, "run")
+        if not run or not key_of(types, "example"):
+            return 0
+        names, done = _Names(), 0
+        for batch in _batches(path, {run: "string"}):
+            names.numbers(path, batch, run, done)
+            done += batch.num_rows
+        return len(names.known)
+
+
 def _check_beside(path: Path, found: Columns, logits: NDArray[Any], classes: NDArray[Any], done: int) -> None:
     """Logits and predicted classes in one table must say the same: else one of them is something else."""
     differs = np.flatnonzero(logits.argmax(axis=1) != classes)

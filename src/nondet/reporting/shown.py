@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nondet.analysis.datasets import OverDatasets
     from nondet.analysis.floor import Floor
     from nondet.analysis.gate import Gate
+    from nondet.analysis.models_apart import ModelComparisons
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.reproduce.audit import Audit
@@ -88,10 +89,22 @@ def _scores(found: ScoreMeasures) -> list[Part]:
 
 
 def _comparisons(found: Comparisons) -> list[Part]:
-    from nondet.reporting import decisions
+    from nondet.reporting import decisions, prose
 
     *tables, (head, rows) = decisions.comparison_tables(found.comparisons)
-    return [*(Part(h, r) for h, r in tables), Part(head, rows, decisions.comparisons_words(found.comparisons))]
+    runs = {name: n for c in found.comparisons for name, n in zip((c.a, c.b), c.runs, strict=True)}
+    below = [prose.few_runs(runs), *decisions.comparisons_words(found.comparisons)]
+    return [*(Part(h, r) for h, r in tables), Part(head, rows, below)]
+
+
+def _models(found: ModelComparisons) -> list[Part]:
+    from nondet.reporting import one_run
+
+    below = [
+        *dict.fromkeys(note for c in found.comparisons for note in c.notes),
+        *(c.sentence for c in found.comparisons),
+    ]
+    return [Part(one_run.HEAD, one_run.rows(found.comparisons), below)]
 
 
 def _over_datasets(found: OverDatasets) -> list[Part]:
@@ -101,7 +114,10 @@ def _over_datasets(found: OverDatasets) -> list[Part]:
 
 
 def _plan(found: Plan) -> list[Part]:
-    return [Part(below=[*found.notes, found.sentence])]
+    from nondet.reporting import prose
+
+    few = prose.few_runs({found.pilot: found.pilot_runs}) if found.pilot else ""
+    return [Part(below=[few, *found.notes, found.sentence])]
 
 
 def _floor(found: Floor) -> list[Part]:
@@ -113,7 +129,7 @@ def _gate(found: Gate) -> list[Part]:
 
 
 def _alike(found: Alike) -> list[Part]:
-    from nondet.reporting import alike
+    from nondet.reporting import alike, prose
     from nondet.running import until
 
     several = len(found.groups) > 1
@@ -126,7 +142,8 @@ def _alike(found: Alike) -> list[Part]:
         for group in found.groups
     ]
     left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
-    words = [until.words(found.study.until) if found.study else "", *alike.sentences(found)]
+    runs = {name: count for group in found.groups for name, count in group.runs.items()}
+    words = [until.words(found.study.until) if found.study else "", prose.few_runs(runs), *alike.sentences(found)]
     return [*shown, Part(below=[alike.legend(found), *left_out]), Part(below=words)]
 
 
@@ -173,6 +190,7 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
     "ScoreMeasures": _scores,
     "Comparisons": _comparisons,
     "OverDatasets": _over_datasets,
+    "ModelComparisons": _models,
     "Plan": _plan,
     "Floor": _floor,
     "Gate": _gate,

@@ -1,0 +1,274 @@
+"""One run of each of two models on many examples: what is known of these two models, and not of their recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nondet.analysis.compare import Verdict, check_options
+from nondet.analysis.one_run import OneRun
+from nondet.errors import BadInput
+from nondet.io.outputs import read_labels
+from nondet.records import Record
+from nondet.stats.estimate import Estimate, number
+from nondet.stats.examples import difference_of, error_of_mean, mcnemar, p_within_without_flips
+from nondet.stats.holm import holm
+from nondet.stats.values import Floats
+
+Clusters = str | Path | ArrayLike
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """Model B compared with model A on the same examples.
+
+    Attributes:
+        a, b: names. metric: the score of an example. points: unit of a difference.
+        examples: how many both answered. clusters: how many clusters they are of; None without any.
+        means: of A and of B. errors: standard errors of these means, and of the difference, over examples.
+        difference: mean of B - A, with its interval at 1 - level over examples.
+        better_in, worse_in: examples on which B scores higher, and lower, than A.
+        binary: whether all scores are right or wrong: then the two are flips, and p_value is the exact McNemar test's
+            (without clusters); else it is that of the paired t-test.
+        p_holm: `p_value` adjusted for several comparisons. p_alike: that the difference is outside of the margin.
+        verdict: on model B. notes, sentence: what else a reader must know; the verdict in words.
+    """
+
+    a: str
+    b: str
+    metric: str
+    points: str
+    examples: int
+    clusters: int | None
+    means: tuple[float, float]
+    errors: tuple[float, float, float]
+    difference: Estimate
+    better_in: int
+    worse_in: int
+    binary: bool
+    p_value: float
+    p_holm: float
+    p_alike: float | None
+    mcnemar: float | None
+    verdict: Verdict
+    level: float
+    margin: float | None
+    comparisons: int
+    better: int
+    notes: tuple[str, ...]
+    sentence: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON. What runs of a recipe would show is null: nobody ran them."""
+        sides = {name: number(getattr(self.difference, name)) for name in ("low", "high")}
+        flips = {"b_only": self.better_in, "a_only": self.worse_in, "p_value": self.mcnemar}
+        return {
+            "a": self.a,
+            "b": self.b,
+            "metric": self.metric,
+            "runs": {"a": 1, "b": 1},
+            "examples": self.examples,
+            "clusters": self.clusters,
+            "mean": {"a": self.means[0], "b": self.means[1]},
+            "errors": dict(zip(("a", "b", "difference"), self.errors, strict=True)),
+            "difference": {"estimate": self.difference.value, **sides},
+            "mcnemar": flips if self.binary else None,
+            "better_in": self.better_in,
+            "worse_in": self.worse_in,
+            "p_value": self.p_value,
+            "p_alike": self.p_alike,
+            "superiority": None,
+            "sd_ratio": None,
+            "churn": None,
+            "verdict": self.verdict,
+            "more_runs": None,
+            "level": self.level,
+            "margin": self.margin,
+            "notes": list(self.notes),
+            "sentence": self.sentence,
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class ModelComparisons(Record):
+    """One comparison of two models, or several with one A; `found[0]` is the first."""
+
+    comparisons: tuple[ModelComparison, ...]
+
+    def __getitem__(self, number: int) -> ModelComparison:
+        return self.comparisons[number]
+
+    def __len__(self) -> int:
+        return len(self.comparisons)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the first comparison."""
+        return self.comparisons[0].verdict
+
+    @property
+    def difference(self) -> Estimate:
+        """Of the first comparison."""
+        return self.comparisons[0].difference
+
+    @property
+    def sentence(self) -> str:
+        """All verdicts in words."""
+        return " ".join(c.sentence for c in self.comparisons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `nondet compare`, as of runs."""
+        records = [c.to_dict() for c in self.comparisons]
+        if len(records) == 1:
+            return records[0]
+        return {"comparisons": [{**r, "p_holm": c.p_holm} for r, c in zip(records, self.comparisons, strict=True)]}
+
+    def tidy(self) -> dict[str, list[Any]]:
+        """A row for each comparison."""
+        names = ("a", "b", "metric", "examples", "better_in", "worse_in", "p_value", "verdict")
+        found = {name: [getattr(c, name) for c in self.comparisons] for name in names}
+        sides = {"difference_estimate": "value", "difference_low": "low", "difference_high": "high"}
+        return found | {name: [getattr(c.difference, s) for c in self.comparisons] for name, s in sides.items()}
+
+
+def compare_models(
+    arms: Sequence[OneRun], margin: float | None = None, level: float = 0.05, cluster: Clusters | None = None
+) -> ModelComparisons:
+    """Compare each model with the first, on the examples that both answered.
+
+    Args:
+        arms: at least two, of one metric. margin: in the metric's unit. level: as for `compare`.
+        cluster: a key of what the logs or tables say of each example; or of each example its cluster, `(n,)`, or a file
+            of these; examples of one cluster may depend on each other.
+
+    Raises:
+        BadInput: other examples, other metrics, fewer than two examples or clusters, or no such key.
+    """
+    check_options(margin, level)
+    a, *others = arms
+    found = [_compared(a, b, margin, level, cluster) for b in others]
+    different = holm([c.p_value for c in found])
+    alike = holm([1.0 if c.p_alike is None else c.p_alike for c in found])
+    done: list[ModelComparison] = []
+    for c, p_holm, p_alike in zip(found, different, alike, strict=True):
+        p_within = None if margin is None else p_alike
+        verdict: Verdict = "undecided"
+        if p_within is not None and p_within <= level:
+            verdict = "alike"
+        elif p_holm <= level and c.difference.value:
+            verdict = "better" if c.difference.value * c.better > 0 else "worse"
+        done.append(replace(c, p_holm=p_holm, p_alike=p_within, verdict=verdict, comparisons=len(found)))
+    return ModelComparisons(tuple(done))
+
+
+def _compared(a: OneRun, b: OneRun, margin: float | None, level: float, cluster: Clusters | None) -> ModelComparison:
+    if a.metric != b.metric:
+        raise BadInput(
+            f"{a.name} and {b.name} must have one score (got {a.metric!a} and {b.metric!a}); name <<metric>>"
+        )
+    x, y, ids, notes = _matched(a, b)
+    groups = None if cluster is None else _clusters(a, b, ids, cluster)
+    shift = difference_of(x, y, groups)
+    binary = bool(np.isin(np.concatenate([x, y]), (0.0, a.unit)).all())
+    higher, lower = int(np.count_nonzero(y > x)), int(np.count_nonzero(y < x))
+    exact = mcnemar(lower, higher) if binary else None
+    t_test = shift.p_value()
+    p_value = exact if exact is not None and groups is None else 1.0 if t_test is None else t_test
+    p_alike = None
+    if margin is not None:
+        p_alike = shift.p_within(margin) if shift.error else 1.0
+        if not higher + lower and binary and groups is None:
+            p_alike = p_within_without_flips(len(x), margin / a.unit)
+    return ModelComparison(
+        a=a.name,
+        b=b.name,
+        metric=a.metric,
+        points="points" if a.unit == 100 else "",
+        examples=len(x),
+        clusters=None if groups is None else len(set(groups)),
+        means=(float(x.mean()), float(y.mean())),
+        errors=(error_of_mean(x, groups)[0], error_of_mean(y, groups)[0], shift.error),
+        difference=Estimate(shift.estimate, shift.error, *(shift.interval(level) or (float("nan"), float("nan")))),
+        better_in=higher,
+        worse_in=lower,
+        binary=binary,
+        p_value=p_value,
+        p_holm=p_value,
+        p_alike=p_alike,
+        mcnemar=exact,
+        verdict="undecided",
+        level=level,
+        margin=margin,
+        comparisons=1,
+        better=a.better,
+        notes=tuple(notes),
+    )
+
+
+def _matched(a: OneRun, b: OneRun) -> tuple[Floats, Floats, list[str], list[str]]:
+    """The scores of the examples that both answered, their names, and a note on those that one of them lacks."""
+    places = {name: place for place, name in enumerate(b.ids)}
+    shared = [(i, places[name]) for i, name in enumerate(a.ids) if name in places]
+    named = bool(a.details or b.details)
+    if len(shared) < 2 or (not named and len(a.ids) != len(b.ids)):
+        raise BadInput(
+            f"both must answer the same examples ({a.name} has {len(a.ids)}, {b.name} {len(b.ids)}, and {len(shared)} "
+            "are in both); give scores of the same test set"
+        )
+    for i, _ in shared:
+        name = a.ids[i]
+        if a.marks.get(name, "") != b.marks.get(name, a.marks.get(name, "")) and name in a.marks:
+            raise BadInput(
+                f"both must answer the same examples ({name!a} is another one in {a.name} than in {b.name}); give logs "
+                "of one version of the task"
+            )
+    left = len(a.ids) + len(b.ids) - 2 * len(shared)
+    notes = [f"{left} examples that only one of {a.name} and {b.name} has are left out."] if left else []
+    rows = np.array(shared)
+    return a.values[rows[:, 0]], b.values[rows[:, 1]], [a.ids[i] for i, _ in shared], notes
+
+
+def _clusters(a: OneRun, b: OneRun, ids: Sequence[str], cluster: Clusters) -> list[str]:
+    """The cluster of each example."""
+    details = a.details or b.details
+    if isinstance(cluster, str | Path) and details:
+        missing = [name for name in ids if str(cluster) not in details.get(name, {})]
+        if missing:
+            keys = list(details[missing[0]]) if missing[0] in details else []
+            raise BadInput(
+                f"<<cluster>> must name what each example has (got {str(cluster)!a}, which {missing[0]!a} lacks); "
+                f"choose from {', '.join(map(ascii, keys[:8])) or 'none'}"
+            )
+        groups = [str(details[name][str(cluster)]) for name in ids]
+    else:
+        given = (
+            _cluster_file(Path(cluster)) if isinstance(cluster, str | Path) else cast(Any, np.asarray(cluster)).tolist()
+        )
+        if len(given) != len(a.ids):
+            raise BadInput(
+                f"<<cluster>> must give one cluster for each of the {len(a.ids)} examples (got {len(given)}); give as "
+                "many"
+            )
+        by_name = dict(zip(a.ids, map(str, given), strict=True))
+        groups = [by_name[name] for name in ids]
+    if len(set(groups)) < 2:
+        raise BadInput(f"<<cluster>> must have at least 2 clusters (got {len(set(groups))}); leave it out")
+    return groups
+
+
+def _cluster_file(path: Path) -> list[Any]:
+    """Names of clusters from a .npy array, or one a line."""
+    if path.suffix.lower() == ".npy":
+        return read_labels(path).reshape(-1).tolist()
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")[: -1 if path.read_bytes().endswith(b"\n") else None]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"<<cluster>> must be a key of the examples, or a file of one cluster a line (got {path}, which cannot be "
+            "read); give such a file"
+        ) from error
