@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from nondet.analysis.alike import Alike
-    from nondet.analysis.arms import Given
     from nondet.analysis.compare import Comparisons
     from nondet.analysis.datasets import OverDatasets
     from nondet.analysis.floor import Floor
@@ -307,13 +306,16 @@ def plan(
 
 
 def floor(
-    runs: Given,
+    runs: AnyGiven,
     new_runs: int = 1,
     *,
     level: float = 0.05,
     metric: str | None = None,
     labels: str | Path | ArrayLike | None = None,
     columns: Sequence[str] = (),
+    arm: str = "",
+    seed: str = "",
+    of: str = "",
     say: Callable[[str], None] = _quiet,
 ) -> Floor:
     """The noise floor: how far new runs of the same recipe may lie from these by chance, as a prediction interval.
@@ -323,6 +325,7 @@ def floor(
         new_runs: how many new runs are judged by their mean.
         level: the chance that new runs of the same recipe lie outside of the interval.
         metric: a column of the file, or a score of a study's runs.
+        arm, seed, of: of a file of scores, as for `compare`; `of` names its arm that is meant.
 
     Raises:
         BadInput: fewer than two runs, or no number for each.
@@ -331,21 +334,23 @@ def floor(
     from nondet.analysis.numbers import numbers_of
     from nondet.reporting import gates
 
-    given = numbers_of(runs, "runs", metric=metric, labels=labels, columns=columns, say=_spelled(say))
+    given = numbers_of(
+        runs, "runs", metric=metric, labels=labels, columns=columns, arm=arm, seed=seed, of=of, say=_spelled(say)
+    )
     found = analysis.floor(given, new_runs, level)
     return replace(found, sentence=gates.floor_words(found))
 
 
 def gate(
-    base: Given,
-    candidate: Given,
+    base: AnyGiven,
+    candidate: AnyGiven,
     ledger: str | Path,
     *,
     name: str | None = None,
     alpha: float | None = None,
     effect: float | None = None,
     limit: int | None = None,
-    better: str | None = None,
+    better: Better | None = None,
     metric: str | None = None,
     labels: str | Path | ArrayLike | None = None,
     columns: Sequence[str] = (),
@@ -369,7 +374,7 @@ def gate(
     from nondet.analysis.numbers import numbers_of
     from nondet.reporting import gates
 
-    def read(given: Given, what: str) -> Numbers:
+    def read(given: AnyGiven, what: str) -> Numbers:
         return numbers_of(given, what, metric=metric, better=better, labels=labels, columns=columns, say=_spelled(say))
 
     first, second = read(base, "baseline"), read(candidate, "candidate")

@@ -91,9 +91,9 @@ def test_the_floor_of_a_study(nondet: Nondet, finished: Path) -> None:
     [
         ("", "an empty file"),
         ("1.0\n", "at least 2"),
-        ("1.0\nnan\n2.0\n", "got 'nan' for run 2"),
-        ("a,b\n1,2\n3,4\n", "one column that is the score"),
-        ("1,2\n3,4\n", "2 columns"),
+        ("1.0\nnan\n", "at least 2"),
+        ("a,b\n1,2\n3,4\n", "name one with --of a"),
+        ("1,2\n3,4\n", "name one with --of 1"),
         ("acc,x\n1,a\n3\n", "--metric"),
     ],
 )
@@ -102,6 +102,20 @@ def test_numbers_that_cannot_be_read(nondet: Nondet, folder: Path, content: str,
     ran = nondet("floor", "x.csv", *(["--metric", "y"] if "x" in content else []))
     assert ran.code == 2
     assert words in ran.err
+
+
+def test_the_floor_of_one_arm(nondet: Nondet, folder: Path) -> None:
+    """Of a table of several, the one that is named, without its failed run, which is told."""
+    rows = [f"base,{seed},{value}" for seed, value in enumerate(BASE)]
+    Path("t.csv").write_text("\n".join(["method,seed,accuracy", *rows, "base,9,nan", "aug,1,3.0", "aug,2,4.0"]))
+    found = nondet("floor", "t.csv", "--of", "base", "--json").json
+    assert found["runs"] == len(BASE)
+    assert found["mean"] == pytest.approx(np.mean(BASE))
+    assert "1 failed run is left out." in found["notes"]
+    assert nondet("floor", "t.csv:aug", "--json").json["mean"] == 3.5
+    refused = nondet("floor", "t.csv")
+    assert refused.code == 2
+    assert "name one with --of base" in refused.err
 
 
 # --- the evidence ------------------------------------------------------------------------------------------------

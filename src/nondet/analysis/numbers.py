@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nondet.analysis.arms import Given, read_arms
+from nondet.analysis.arms import read_arms
+from nondet.analysis.given import AnyGiven, is_scores
 from nondet.analysis.independence import without_copies
-from nondet.analysis.runs import OpenStudy, Runs
+from nondet.analysis.score_arms import Choice, one_arm
 from nondet.errors import BadInput
-from nondet.io.numbers import read_numbers
-from nondet.stats.values import LARGEST_VALUE, Floats, as_array
-
-LOWER = {
-    *("loss", "error", "err", "errors", "perplexity", "ppl", "nll", "mse", "rmse", "mae", "wer", "cer", "fid", "bpb"),
-    *("bpc", "brier", "ece", "regret", "entropy"),
-}
-"""Words in the names of scores of which less is better."""
+from nondet.io.roles import Asked
+from nondet.stats.values import Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,19 +43,23 @@ class Numbers:
 
 
 def numbers_of(
-    given: Given,
+    given: AnyGiven,
     what: str,
     *,
     metric: str | None = None,
-    better: str | None = None,
+    better: Literal["higher", "lower"] | None = None,
     labels: str | Path | ArrayLike | None = None,
     columns: Sequence[str] = (),
+    arm: str = "",
+    seed: str = "",
+    of: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> Numbers:
     """The numbers that are meant.
 
     Args:
-        given: numbers `(N,)`; a file of them; or what `compare` takes, of which `metric` names the score.
+        given: numbers `(N,)`; scores in a file; or what `compare` takes, of which `metric` names the score.
+        arm, seed: columns of a table of scores. of: the arm of several that is meant.
         what: a name for numbers that have none. better: "higher" or "lower"; by the score's name if left out.
 
     Raises:
@@ -71,43 +69,25 @@ def numbers_of(
         raise BadInput(
             f"<<better>> must be higher or lower (got {better}); say which values of the score are good ones"
         )
-    found = _plain(given, what, metric) or _of_arm(given, metric, labels, columns, say)
+    asked = Asked((metric,) if metric else (), arm, seed)
+    if labels is None and not columns and is_scores(given, asked):
+        return _of_scores(given, what, asked, Choice(of, better=better, compared=False), say)
+    found = _of_arm(given, metric, labels, columns, say)
     return found if better is None else replace(found, better=1 if better == "higher" else -1)
 
 
-def _plain(given: Given, what: str, metric: str | None) -> Numbers | None:
-    """Of numbers as they are, or in a file; None of anything else."""
-    if isinstance(given, str | Path):
-        path = Path(given)
-        column = read_numbers(path, metric) if path.is_file() else None
-        return column and _named(str(given), column.values, column.name or metric or "")
-    if isinstance(given, OpenStudy | Runs | tuple):
-        return None
-    array = as_array(given, what)
-    if array.ndim != 1 or array.dtype.kind not in "fiu":
-        return None
-    values = array.astype(np.float64)
-    if not (np.abs(values) <= LARGEST_VALUE).all():
-        raise BadInput(
-            f"{what} must be finite numbers (got {values[~(np.abs(values) <= LARGEST_VALUE)][0]}); leave that run out, "
-            "or give a run that failed the score that a failure is worth"
-        )
-    return _named(what, values, metric or "")
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether less of a score is better, by its name."""
-    return not LOWER.isdisjoint(re.split(r"[^a-z]+", metric.lower()))
-
-
-def _named(name: str, values: Floats, metric: str) -> Numbers:
-    lower = lower_is_better(metric)
-    note = f"Less {metric} is taken for better, by its name." if lower else ""
-    return Numbers(name, values, metric, -1 if lower else 1, metric or "score", notes=(note,) if note else ())
+def _of_scores(given: Any, what: str, asked: Asked, choice: Choice, say: Callable[[str], None]) -> Numbers:
+    arm, score = one_arm(given, asked, choice, say)
+    notes = [f"{arm.failed} failed run{'s are' if arm.failed > 1 else ' is'} left out."] if arm.failed else []
+    if choice.better is None and score.better < 0:
+        notes.append(f"Less {score.name} is taken for better, by its name.")
+    metric = "" if arm.metric == "score" else arm.metric
+    name = str(given) if isinstance(given, str | Path) else what
+    return Numbers(name, np.asarray(arm.values), metric, score.better, metric or "score", notes=tuple(notes))
 
 
 def _of_arm(
-    given: Given,
+    given: AnyGiven,
     metric: str | None,
     labels: str | Path | ArrayLike | None,
     columns: Sequence[str],

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.analysis.given import AnyGiven
-from nondet.analysis.numbers import lower_is_better
 from nondet.analysis.runs import OpenStudy, Runs
+from nondet.analysis.score_arms import score_of
 from nondet.errors import BadInput
 from nondet.io.numbers import read_numbers
 from nondet.io.outputs import is_table, read_labels, read_outputs
@@ -119,7 +119,7 @@ def _labels_inside(path: Path, outputs: NDArray[Any]) -> Path | None:
 
 def _of_samples(name: str, samples: Samples) -> OneRun:
     values = np.array(list(samples.scores.values()), dtype=np.float64)
-    better = -1 if lower_is_better(samples.metric) else 1
+    better = score_of(samples.metric).better
     return OneRun(
         name, samples.metric, values, tuple(samples.scores), details=samples.details, marks=samples.marks, better=better
     )

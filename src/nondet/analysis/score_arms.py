@@ -112,6 +112,27 @@ def arms_by_dataset(
     return by_set
 
 
+def one_arm(
+    name: Any,
+    asked: Asked = Asked(),  # noqa: B008 - it is frozen
+    choice: Choice = Choice(),
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[ScoredArm, Score]:
+    """The one arm of scores that is meant, of any number of runs, and its metric.
+
+    Raises:
+        BadInput: see `read_scores`; or there are several arms, and none is named.
+    """
+    ((title, arms),) = _tables([name], replace(asked, wanted=choice.wanted), say)
+    arm = _named(title, arms, choice.of) if choice.of else arms[0]
+    if not choice.of and len({arm.name for arm in arms}) > 1:
+        raise BadInput(
+            f"runs must be those of one recipe (got the arms {_listed(arms)} in {title}); name one with "
+            f"<<of={arms[0].name}>>"
+        )
+    return arm, score_of(_one_metric([arm]), choice.better, say)
+
+
 def _nothing(line: str) -> None:
     """Say nothing."""
 

@@ -17,6 +17,9 @@ def floor(
     metric: str | None = None,
     labels: Path | None = None,
     columns: Words = None,
+    arm: str = "",
+    seed: str = "",
+    of: str = "",
     json: Flag = False,
 ) -> int:
     """How far new runs of the same recipe may lie from these by chance: what is smaller is noise.
@@ -24,8 +27,8 @@ def floor(
     Parameters
     ----------
     runs
-        Repeats of one recipe: a file of one number a line, or of columns (.csv, .tsv, .txt, .npy); a study's folder,
-        STUDY:condition, or outputs of others, as for `nondet compare`.
+        Repeats of one recipe: scores in a file, FILE:arm, a study's folder, STUDY:condition, or outputs of others, as
+        for `nondet compare`.
     new_runs
         How many new runs are judged by their mean.
     level
@@ -36,10 +39,27 @@ def floor(
         Class numbers (n,) in a file, with outputs of others that do not hold them.
     columns
         Of a table of outputs, as for `nondet compare`.
+    arm
+        The column of a table of scores that tells what was trained.
+    seed
+        Its column that tells one run from another.
+    of
+        The arm of that table that is meant.
     json
         As JSON, for scripts.
     """
     from nondet import api
 
-    found = api.floor(runs, new_runs, level=level, metric=metric, labels=labels, columns=columns or [], say=say)
+    found = api.floor(
+        runs,
+        new_runs,
+        level=level,
+        metric=metric,
+        labels=labels,
+        columns=columns or [],
+        arm=arm,
+        seed=seed,
+        of=of,
+        say=say,
+    )
     return answer(found, json=json, control=found.control)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from nondet.cli.console import Flag, Words, answer
 from nondet.errors import BadInput, Damaged
@@ -21,7 +22,7 @@ def gate(
     alpha: float | None = None,
     effect: float | None = None,
     limit: int | None = None,
-    better: str | None = None,
+    better: Literal["higher", "lower"] | None = None,
     metric: str | None = None,
     labels: Path | None = None,
     columns: Words = None,
@@ -32,8 +33,8 @@ def gate(
     Parameters
     ----------
     base
-        Repeats of the recipe as it is: a file of one number a line, or of columns (.csv, .tsv, .txt, .npy); a study's
-        folder, STUDY:condition, or outputs of others, as for `nondet compare`.
+        Repeats of the recipe as it is: scores in a file, FILE:arm, a study's folder, STUDY:condition, or outputs of
+        others, as for `nondet compare`.
     candidate
         All runs of the changed recipe so far, likewise.
     ledger
