@@ -109,3 +109,14 @@ def test_bad_input(tmp_path: Path, condition: str, seeds: dict[str, int], left: 
         record(tmp_path / "s", 5, left, condition=condition, seeds=seeds)
     with pytest.raises(nd.BadInput, match="a run must leave outputs or scores"):
         record(tmp_path / "new", 1, False)
+
+
+def test_curves(tmp_path: Path) -> None:
+    """A score that a run says again and again is a curve; the last value counts."""
+    for seed in (1, 2):
+        with nd.record_run(tmp_path / "s", seeds={"seed": seed}) as run:
+            for epoch in range(3):
+                run.scores(loss=seed / (1 + epoch))
+    runs = nd.open(tmp_path / "s")["all"]
+    assert runs.curves["loss"].tolist() == [[1.0, 1 / 2, 1 / 3], [2.0, 2 / 2, 2 / 3]]
+    assert runs.scores()["loss"].tolist() == [1 / 3, 2 / 3]

@@ -190,7 +190,7 @@ def test_a_run_that_fails(nondet: Nondet, fast: Path) -> None:
         ("", ("--record", "outputs=logits[0], labels=y[:3]"), "outputs must be logits"),
         ("", ("--outputs", "no.npy", "--labels", "no.npy"), "it left no file no.npy"),
         ("", (*METRICS, "--stack", "4"), "--stack is of a task"),
-        ("", (*METRICS, "--onset", "1", "--vary", "other"), "an onset"),
+        ("", (*METRICS, "--onset", "1", "--vary", "other"), "onset is for the source bit alone"),
         ("", (*METRICS, "--vary", "dropout"), "this task has no dropout to vary"),
     ],
 )  # fmt: skip
@@ -299,3 +299,38 @@ def test_a_crossed_design_and_a_stopping_rule(nondet: Nondet, fast: Path) -> Non
     ran = nondet("run", "--study", "u", "--runs", 4, "--until", "accuracy.sd.error<40%", "--vary", "all", *command)
     assert ran.code == 0, ran.err
     assert "Runs were added, from 4 in each condition on, until accuracy.sd.error<40%" in ran.out
+
+
+CURVES = """
+import nondet
+rate = abs(weights).mean()
+for epoch in range(3 + int(weights[0, 0] > 0)):
+    nondet.record(val_loss=float(rate / (epoch + 1)), **{"val/acc": epoch})
+    nondet.record(epoch=9 - epoch, backwards=epoch)
+nondet.record(once=1.0)
+"""
+
+
+def test_curves_of_what_is_recorded_by_epoch(nondet: Nondet, fast: Path) -> None:
+    """Each value of a score is kept, the last one counts; a run with fewer epochs ends in NaN; the page shows them."""
+    fast.write_text(FAST + CURVES)
+    assert nondet("run", "--study", "s", "--runs", 6, "--workers", 1, "--", sys.executable, "fast.py").code == 0
+    runs = nd.open("s")["all"]
+    assert {*runs.curves} == {"val_loss", "val/acc", "backwards"}
+    long = np.isfinite(runs.curves["val/acc"]).all(axis=1)
+    assert 0 < long.sum() < 6
+    for curve, is_long, last in zip(runs.curves["val_loss"], long, runs.scores()["val_loss"], strict=True):
+        values = curve if is_long else curve[:3]
+        assert values == pytest.approx(values[0] / np.arange(1, len(values) + 1))
+        assert values[-1] == last
+        assert is_long or np.isnan(curve[3])
+    assert [row[np.isfinite(row)].tolist() for row in runs.curves["backwards"]] == [
+        [3.0, 2.0, 1.0, 0.0] if is_long else [2.0, 1.0, 0.0] for is_long in long
+    ]
+    assert runs.scores()["once"].tolist() == [1.0] * 6
+    found = nondet("show", "s", "--json").out
+    assert json.loads(found)["control"]["identical"] is True
+    assert nondet("verify", "s").code == nondet("report", "s").code == 0
+    page = Path("s/report.html").read_text()
+    assert all(f"{name} by epoch" in page for name in ("Val_loss", "Val/acc"))
+    assert {"training-val_loss", "training-val-acc"} <= nd.plots(nd.open("s")).keys()

@@ -82,7 +82,8 @@ class Runs:
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
-        """Each curve of training, `(N, epochs)`, by name: "loss", in nats, and "accuracy", in percent."""
+        """Each curve of training, `(N, epochs)`, by name: "loss", in nats, and "accuracy", in percent; of scripts those
+        of the scores that they record by epoch, NaN where a run has fewer epochs than the longest."""
         return {n.removeprefix(CURVES): a for n, a in self.arrays.items() if n.startswith(CURVES)}
 
     @property
@@ -165,6 +166,7 @@ class Reader:
     def _stacked(self, specs: Sequence[tuple[int, RunSpec]]) -> tuple[dict[str, np.ndarray], list[Made]]:
         """The arrays of those of these runs that did not fail, `(N, ...)`; and what else is known of all of them."""
         stacked: dict[str, np.ndarray] = {}
+        curves: dict[str, list[np.ndarray]] = {f"{CURVES}{name}": [] for name in self.study.identity.get("curves", ())}
         every: list[Made] = []
         sound = 0
         for number, spec in specs:
@@ -172,8 +174,11 @@ class Reader:
             if record["failed"] is not None:
                 every.append(_made(number, spec, record))
                 continue
+            for name, rows in curves.items():
+                rows.append(arrays.get(name, np.empty(0)))
             if not stacked:
-                stacked = {name: scratch((len(specs), *a.shape), a.dtype) for name, a in arrays.items()}
+                alike = {name: a for name, a in arrays.items() if name not in curves}
+                stacked = {name: scratch((len(specs), *a.shape), a.dtype) for name, a in alike.items()}
             for name in stacked:
                 if name not in arrays or arrays[name].shape != stacked[name].shape[1:]:
                     raise Damaged(
@@ -183,7 +188,8 @@ class Reader:
                 stacked[name][sound] = arrays[name]
             sound += 1
             every.append(_made(number, spec, record, self.digest(arrays)))
-        return {name: array[:sound] for name, array in stacked.items()}, every
+        longest = {name: as_one(rows) for name, rows in curves.items() if rows}
+        return {name: array[:sound] for name, array in stacked.items()} | longest, every
 
     def digest(self, arrays: Mapping[str, np.ndarray]) -> bytes:
         """The SHA-256 of a run's answers."""
@@ -192,6 +198,12 @@ class Reader:
             found.update(f"{name} {arrays[name].dtype} {arrays[name].shape} ".encode())
             found.update(np.ascontiguousarray(arrays[name]).data)
         return found.digest()
+
+
+def as_one(curves: Sequence[np.ndarray]) -> np.ndarray:
+    """Curves `(N, epochs)`, NaN where one has fewer epochs than the longest."""
+    longest = max(len(curve) for curve in curves)
+    return np.stack([np.pad(curve, (0, longest - len(curve)), constant_values=np.nan) for curve in curves])
 
 
 def _made(number: int, spec: RunSpec, record: Mapping[str, Any], digest: bytes = b"") -> Made:

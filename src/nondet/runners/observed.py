@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,26 @@ from nondet.study.spec import Outcome
 
 @dataclass(frozen=True)
 class Made:
-    """What a process of a run left. failure: why it does not count, in words; empty if it does."""
+    """What a process of a run left.
+
+    failure: why it does not count, in words; empty if it does. last: lines of its output. curves: of a score that was
+    said more than once, all of its values in order.
+    """
 
     arrays: Mapping[str, np.ndarray]
     scores: Mapping[str, float]
     ledger: Mapping[str, Any]
     failure: str = ""
     last: Sequence[str] = ()
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
 
 
 FACTS = ("start", "data", "draws", "bit", "outside")
 """What is kept of a run's ledger: digests of its first weights and of its batches, how often each source was drawn
 from, which bit was moved, and the files that it wrote outside its folder."""
+
+CURVES = "curves"
+"""In an identity: of which scores a run leaves its values by epoch; before the names of their arrays."""
 
 _NOT_FINITE = "what it left is not all finite numbers"
 
@@ -90,6 +98,8 @@ class Observed(Runner):
         if names:
             arrays[ARRAY] = np.array([made.scores[name] for name in names], dtype=np.float64)
         failed = next((1 for array in arrays.values() if not np.isfinite(array).all()), None)
+        for name in self._identity.get(CURVES, ()) if not failed else ():
+            arrays[f"{CURVES}.{name}"] = np.array(made.curves.get(name, [made.scores[name]]), dtype=np.float64)
         facts = {name: made.ledger[name] for name in FACTS if made.ledger.get(name)}
         return Outcome(arrays if not failed else {}, failed, facts if not failed else {**facts, "failure": _NOT_FINITE})
 
@@ -133,6 +143,8 @@ def described(
         identity["scores"] = scores
     if shape:
         identity["shape"] = shape
+    if made.curves:
+        identity[CURVES] = list(made.curves)
     return identity, labels
 
 

@@ -30,14 +30,18 @@ class Recorded:
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
         self.values: dict[str, float] = {}
+        self.curves: dict[str, list[float]] = {}
 
     def outputs(self, outputs: Any, labels: Any) -> None:
         """Logits of the test set `(n, c)`, or predicted classes `(n,)`; and its labels `(n,)`."""
         self.arrays = {"outputs": as_array(outputs), "labels": as_array(labels)}
 
     def scores(self, **scores: float) -> None:
-        """Numbers by name, such as accuracy=93.1; of one that is said again, the last counts."""
-        self.values |= {name: float(value) for name, value in scores.items()}
+        """Numbers by name, such as accuracy=93.1; of one that is said again, once an epoch, the last counts, and all of
+        them are its curve."""
+        for name, value in scores.items():
+            self.values[name] = float(value)
+            self.curves.setdefault(name, []).append(float(value))
 
 
 class _Elsewhere(Observed):
@@ -72,7 +76,8 @@ def record_run(folder: str | Path, condition: str = "all", *, seeds: Mapping[str
         if (place / "study.json").exists():
             _keep(place, condition, given, Made({}, {}, {}, f"{type(error).__name__}: {plain(str(error))}"), begin)
         raise
-    _keep(place, condition, given, Made(run.arrays, run.values, {}), begin)
+    curves = {name: values for name, values in run.curves.items() if len(values) > 1}
+    _keep(place, condition, given, Made(run.arrays, run.values, {}, curves=curves), begin)
 
 
 def _checked(condition: str, seeds: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

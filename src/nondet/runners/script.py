@@ -379,7 +379,7 @@ def _read(script: Script, place: Path, kept: Path, text: str, log: Path, last: S
     if ledger.get("arrays"):
         with np.load(str(ledger["file"]), allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
-    scores = {name: values[-1] for name, values in ledger.get("scores", {}).items()}
+    scores = dict(ledger.get("scores", {}))
     for pattern in script.metrics:
         name, value = _metric(pattern, text)
         if math.isnan(value) and name not in scores:
@@ -392,7 +392,7 @@ def _read(script: Script, place: Path, kept: Path, text: str, log: Path, last: S
                 return Made({}, {}, ledger, f"it left no file {path}", last)
             found = np.asarray(read(file))
             arrays[name] = found[0] if name == "outputs" and found.ndim == 3 and len(found) == 1 else found
-    return Made(arrays, scores, ledger, "", last)
+    return Made(arrays, scores, ledger, "", last, ledger.get("curves", {}))
 
 
 def _ledger(kept: Path) -> dict[str, Any]:

@@ -14,16 +14,18 @@ PROCESS: list[Any] = []
 """The run that this process is of, as `begin` has begun it; empty outside of nondet."""
 
 _arrays: dict[str, Any] = {}
-_scores: dict[str, list[float]] = {}
+_scores: dict[str, float] = {}
+_curves: dict[str, dict[float, float]] = {}
 _ARRAYS = ("outputs", "labels")
 
 
-def record(*, outputs: Any = None, labels: Any = None, **scores: Any) -> None:
+def record(*, outputs: Any = None, labels: Any = None, epoch: Any = None, **scores: Any) -> None:
     """Keep what a run leaves: a line for a training script. Outside of a run that nondet makes it does nothing.
 
     Args:
         outputs: of the test set: logits `(n, c)`, or predicted classes `(n,)`. labels: of the same, `(n,)`.
-        scores: numbers by name, such as accuracy=93.1; of one that is said again, once an epoch, the last counts.
+        scores: numbers by name, such as accuracy=93.1; of one that is said again, once an epoch, the last counts, and
+            all of them are its curve. epoch: of which they are, if they are not said in order or some are left out.
     """
     if not PROCESS or PROCESS[-1].is_worker:
         return
@@ -31,7 +33,8 @@ def record(*, outputs: Any = None, labels: Any = None, **scores: Any) -> None:
         if given is not None:
             _arrays[name] = given
     for name, given in scores.items():
-        _scores.setdefault(name, []).append(float(given))
+        _scores[name], curve = float(given), _curves.setdefault(name, {})
+        curve[float(len(curve) if epoch is None else epoch)] = float(given)
 
 
 def evaluate(text: str, names: Mapping[str, Any]) -> str:
@@ -64,6 +67,7 @@ def write(folder: Path, ledger: Mapping[str, Any]) -> None:
         with Path(f"{stem}.npz").open("wb") as file:
             np.savez(file, **arrays)
     content = {**ledger, "argv": sys.argv, "arrays": sorted(arrays), "scores": _scores}
+    content["curves"] = {name: [curve[at] for at in sorted(curve)] for name, curve in _curves.items() if len(curve) > 1}
     writing = Path(f"{stem}.writing")
     writing.write_text(json.dumps(content), encoding="utf-8")
     writing.replace(f"{stem}.json")

@@ -23,7 +23,7 @@ from typing import Any
 from nondet.script.streams import Library, Streams
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Site:
     """where: file and line, for people. name: what names its streams."""
 
@@ -38,24 +38,25 @@ class Sites:
         self.streams = streams
         self.in_order: set[str] = set()  # libraries whose draws have one stream
         self.drawn: Counter[str] = Counter()
-        self._known: dict[tuple[int, int], tuple[CodeType, Site | None]] = {}  # which keeps the code, and so its id
+        self._known: dict[tuple[int, int], tuple[CodeType, bool, Site | None]] = {}  # keeps the code, and so its id
         self._equal: Counter[tuple[object, ...]] = Counter()
         self._orders: dict[tuple[str, int], list[tuple[object, ...]]] = {}  # of each seed that a library was given
         self._names: dict[str, dict[tuple[object, ...], tuple[object, ...]]] = {}  # since it was given the last one
-        self._generators: dict[str, dict[tuple[object, ...], Any]] = {}
+        self._generators: dict[str, dict[Site, Any]] = {}
 
     def of(self, frame: FrameType | None) -> Site | None:
         """The place of a frame, if the nearest one that is not nondet's or a loader's is the script's own."""
-        while frame is not None and (
-            frame.f_code.co_filename.startswith(_HERE) or _LOADERS in frame.f_code.co_filename
-        ):
+        while frame is not None:
+            code = frame.f_code
+            known = self._known.get((id(code), frame.f_lasti))
+            if known is None:
+                passing = code.co_filename.startswith(_HERE) or _LOADERS in code.co_filename
+                known = code, passing, None if passing else self._new(frame)
+                self._known[id(code), frame.f_lasti] = known
+            if not known[1]:
+                return known[2]
             frame = frame.f_back
-        if frame is None:
-            return None
-        key = id(frame.f_code), frame.f_lasti
-        if key not in self._known:
-            self._known[key] = frame.f_code, self._new(frame)
-        return self._known[key][1]
+        return None
 
     def _new(self, frame: FrameType) -> Site | None:
         code = frame.f_code
@@ -73,23 +74,20 @@ class Sites:
 
     def generator(self, library: str, site: Site, made: Callable[[int], Any]) -> Any:
         """The generator of a place. made: one of this seed."""
-        kept, name = self._generators.setdefault(library, {}), self._named(library, site)
-        if name not in kept:
-            kept[name] = made(self._seed(library, name))
-        return kept[name]
+        kept = self._generators.setdefault(library, {})
+        if site not in kept:
+            kept[site] = made(self._seed(library, site))
+        return kept[site]
 
-    def _seed(self, library: str, name: tuple[object, ...]) -> int:
-        return self.streams.number("other", library, self.streams.own.get(library, 0), "site", *name)
-
-    def _named(self, library: str, site: Site) -> tuple[object, ...]:
-        """What names the stream of a place: see above for what was seeded before."""
-        names = self._names.setdefault(library, {})
+    def _seed(self, library: str, site: Site) -> int:
+        """What seeds the generator of a place: under another's name where its seed was given before, see above."""
+        own, names = self.streams.own.get(library, 0), self._names.setdefault(library, {})
         if site.name not in names:
-            order = self._orders.setdefault((library, self.streams.own.get(library, 0)), [])
+            order = self._orders.setdefault((library, own), [])
             if len(names) == len(order):
                 order.append(site.name if site.name not in order else (*site.name, len(order)))
             names[site.name] = order[len(names)]
-        return names[site.name]
+        return self.streams.number("other", library, own, "site", *names[site.name])
 
     def note(self, site: Site) -> None:
         """Something is drawn there."""
@@ -99,18 +97,17 @@ class Sites:
     @contextmanager
     def in_place(self, library: Library, site: Site) -> Generator[None]:
         """Inside the block a library's global generator is that of a place."""
-        kept, name = self._generators.setdefault(library.name, {}), self._named(library.name, site)
-        before = library.get()
-        if name in kept:
-            library.put(kept[name])
+        kept, before = self._generators.setdefault(library.name, {}), library.get()
+        if site in kept:
+            library.put(kept[site])
         else:
-            library.seed(self._seed(library.name, name))
+            library.seed(self._seed(library.name, site))
         try:
             yield
         finally:
             after = library.get()
             if len(after):  # of a device that is not in use yet it is empty
-                kept[name] = after
+                kept[site] = after
             self.streams.go_back(library, before)
 
 

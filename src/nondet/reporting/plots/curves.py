@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nondet.analysis.results import ConditionResult, Results
+from nondet.analysis.runs import as_one
 from nondet.reporting.plots.section import PANELS, Drawing, Section, names_of, sentence
 from nondet.reporting.plots.seen import Runs, Seen, by_design
 from nondet.reporting.plots.style import DASHES, colours_of, epochs, line_plot, log_axis, new, short
@@ -26,7 +28,7 @@ def training(results: Results, runs: Runs) -> Section | None:
     if not shown:
         return None
     curves = {
-        what: {name: np.stack([run.curves[what] for run in seen]) for name, seen in shown.items()}
+        what: {name: _finite(as_one([run.curves[what] for run in seen])) for name, seen in shown.items()}
         for what in next(iter(shown.values()))[0].curves
     }
     text = (
@@ -34,12 +36,18 @@ def training(results: Results, runs: Runs) -> Section | None:
         "percentile), and the grey lines are the means of the other conditions."
         + (f" Shown: {len(shown)} of {all_of_them} conditions." if len(shown) < all_of_them else "")
     )
-    units = {"loss": "nats", "accuracy": "%"}
+    own = results.study.identity.get("curves")
+    labels = {"loss": "training loss (nats)", "accuracy": "training accuracy (%)"} if own is None else {}
     drawings = tuple(
-        _curves(f"training-{what}", f"training {what} ({units.get(what, '')})", found, names_of(results))
+        _curves(f"training-{re.sub(r'[^A-Za-z0-9_-]', '-', what)}", labels.get(what, what), found, names_of(results))
         for what, found in curves.items()
+        if all(np.isfinite(values).any(axis=0).all() for values in found.values())  # something in each epoch
     )
-    return Section("training", "Training", text, drawings)
+    return Section("training", "Training", text, drawings) if drawings else None
+
+
+def _finite(curves: Floats) -> Floats:
+    return np.where(np.isfinite(curves), curves, np.nan)
 
 
 def _chosen(results: Results, runs: Runs) -> tuple[dict[str, list[Seen]], int]:
@@ -50,11 +58,14 @@ def _chosen(results: Results, runs: Runs) -> tuple[dict[str, list[Seen]], int]:
 
 
 def _curves(name: str, label: str, curves: Mapping[str, Floats], among: Sequence[str]) -> Drawing:
-    values = np.concatenate([c.ravel() for c in curves.values()])
+    values = np.concatenate([c[np.isfinite(c)] for c in curves.values()])
     log = bool(values.min() > 0 and values.max() > 20 * values.min())
+    ends = {
+        condition: c[np.arange(len(c)), np.isfinite(c).cumsum(axis=1).argmax(axis=1)] for condition, c in curves.items()
+    }
     last = "; ".join(
-        f"{condition} {c[:, -1].mean():.3g} ({np.quantile(c[:, -1], 0.1):.3g} to {np.quantile(c[:, -1], 0.9):.3g})"
-        for condition, c in curves.items()
+        f"{condition} {end.mean():.3g} ({np.quantile(end, 0.1):.3g} to {np.quantile(end, 0.9):.3g})"
+        for condition, end in ends.items()
     )
     caption = f"{sentence(label)} by epoch, a panel for each condition{'; logarithmic axis' if log else ''}."
     alternative = f"{caption} Mean, and 10th to 90th percentile, in the last epoch: {last}."
@@ -71,9 +82,9 @@ def bands(curves: Mapping[str, Floats], label: str, log: bool = False, among: Se
     for axes, (name, values) in zip(panels, curves.items(), strict=False):
         colour, at = colours[name], np.arange(1, values.shape[1] + 1)
         for other in curves.values():
-            axes.plot(at, other.mean(axis=0), color="#c3c8ce", lw=0.6)
-        axes.fill_between(at, *np.quantile(values, [0.1, 0.9], axis=0), color=colour, alpha=0.3, lw=0)
-        axes.plot(at, values.mean(axis=0), color=colour)
+            axes.plot(np.arange(1, other.shape[1] + 1), np.nanmean(other, axis=0), color="#c3c8ce", lw=0.6)
+        axes.fill_between(at, *np.nanquantile(values, [0.1, 0.9], axis=0), color=colour, alpha=0.3, lw=0)
+        axes.plot(at, np.nanmean(values, axis=0), color=colour)
         axes.set_title(short(name))
         if log:
             log_axis(axes)
@@ -120,7 +131,7 @@ def drifting(results: Results, runs: Runs) -> Section | None:
 def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) -> Floats:
     """Distance of the training loss of a condition's runs from the reference run's, (N, epochs); empty if unknown."""
     others = [run for run in by_design(results, runs)[c.condition.name] if run is not reference]
-    if "loss" not in reference.curves:
+    if "loss" not in reference.curves or "curves" in results.study.identity:  # of a script, which may mean any loss
         return np.empty((0, 0))
     return (
         np.abs(np.array([run.curves["loss"] for run in others]) - reference.curves["loss"])
