@@ -28,7 +28,7 @@ from nondet.sources import FIXED_SEED
 from nondet.study.design import conditions
 from nondet.study.provenance import environment_of_machine, set_up_process
 from nondet.study.record import finish, open_study
-from nondet.training.examples import answers, evaluate
+from nondet.training.examples import evaluate, logits
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
@@ -87,8 +87,8 @@ def whole_stacks(problem: Problem, runs: Runs) -> np.ndarray:
             evaluate(problem, stack)
             batches: list[torch.Tensor] = []
             for x in padded_batches(problem):
-                logits = [answers(stack, seen(x, view, edge)).double() for view in view_sets(problem)["crop9"]]
-                batches.append((sum(logits[1:], logits[0]) / len(logits)).float())
+                views = [logits(stack, seen(x, view, edge)).double() for view in view_sets(problem)["crop9"]]
+                batches.append((sum(views[1:], views[0]) / len(views)).float())
             found.append(torch.cat(batches, dim=1)[: len(some)])
     return torch.cat(found).numpy()
 

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from nondet.training.stack import Stack, make_optimizer, set_rate
 from nondet.training.train import train_stack
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+PROBLEM: Any = SimpleNamespace(recipe=cifar10.RECIPE, settings=None)
 STEPS = 98
 """Mini-batches in an epoch: 97 of 512 of the 50,000 images, and the last, smaller one."""
 TRAIN, TEST = 2, 3
@@ -111,9 +113,9 @@ def test_the_rate_at_every_step(parameters: dict[str, Tensor]) -> None:
     stack = small_stack(parameters)
     weights, vectors = stack.optimizer.param_groups
     rates: list[tuple[float, float]] = []
-    for epoch in range(500):
+    for stack.epoch in range(500):
         for step in range(STEPS):
-            set_rate(stack, cifar10.RECIPE, epoch + step / STEPS)
+            set_rate(stack, PROBLEM, step, STEPS)
             rates.append((weights["lr"], vectors["lr"]))
     wanted = np.array([written(i / STEPS, 500) for i in range(500 * STEPS)])
     np.testing.assert_allclose(np.array(rates), wanted[:, None] * [1, 0.1], rtol=1e-9, atol=1e-12)
@@ -137,7 +139,8 @@ def test_two_steps_by_hand(parameters: dict[str, Tensor]) -> None:
     stack = small_stack(parameters)
     by_hand = dict.fromkeys(parameters, (1.0, 0.0))
     for epoch, gradient in ((100.25, 2.0), (400.5, -1.0)):
-        set_rate(stack, cifar10.RECIPE, epoch)
+        stack.epoch = int(epoch)
+        set_rate(stack, PROBLEM, int(100 * (epoch % 1)), 100)
         for name, parameter in parameters.items():
             parameter.grad = torch.full_like(parameter, gradient)
             w, v = by_hand[name]

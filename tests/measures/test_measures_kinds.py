@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, jaccard_score, r2_score, ro
 
 from nondet.kinds import kind_called
 from nondet.measures.pixels import mean_iou
-from nondet.measures.predictions import Predicted, distance_by_run, moved_by_run, square_distance_by_run
+from nondet.measures.real_valued import Predicted, distance_by_run, moved_by_run, square_distance_by_run
 from nondet.measures.several import SeveralAnswers, average_precision
 
 RNG = np.random.default_rng(2)

@@ -114,11 +114,10 @@ def test_optimizers_that_couple_runs_do_not_stack() -> None:
     assert "Adafactor is not element-wise" in why
 
 
-@pytest.mark.parametrize("optimizer", ["LBFGS", "Muon"])
-def test_optimizers_that_cannot_train_the_model_are_refused(optimizer: str) -> None:
-    """One whose step wants a closure, and one that takes no biases."""
-    with pytest.raises(BadInput, match=f"{optimizer}.*choose SGD"):
-        problem("mlp", optimizer=optimizer)
+def test_optimizers_that_cannot_train_the_model_are_refused() -> None:
+    """One that takes no biases."""
+    with pytest.raises(BadInput, match=r"Muon.*choose SGD"):
+        problem("mlp", optimizer="Muon")
 
 
 @pytest.mark.parametrize("amp", ["float16", "bfloat16"])

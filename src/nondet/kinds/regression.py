@@ -11,7 +11,7 @@ import numpy as np
 from nondet.errors import BadInput
 from nondet.kinds.base import Kind
 from nondet.measures import regression
-from nondet.measures.predictions import AnyAnswers, Predicted
+from nondet.measures.real_valued import AnyAnswers, Predicted
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,7 +17,7 @@ from nondet.measures.answers import some_runs
 from nondet.measures.classification import CORRELATIONS, DISAGREEMENT
 from nondet.measures.diversity import Kind, correlations, disagreement_by_run, disagreement_matrix, disagreement_of
 from nondet.measures.figure import Score
-from nondet.measures.predictions import checked_predictions_of
+from nondet.measures.real_valued import checked_predictions_of
 from nondet.stats.values import Floats, Integers
 
 

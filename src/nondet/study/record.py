@@ -74,7 +74,7 @@ def _read(folder: Path) -> Study:
             identity=fields["task"],
             sources=tuple(fields["sources"]),
             environment=fields["environment"],
-            labels=_labels(fields["labels"]),
+            labels=_labels(fields["labels"], "kind" in fields["task"]),
             command=tuple(fields["command"]),
             conditions=tuple(
                 Condition(
@@ -98,15 +98,15 @@ def _read(folder: Path) -> Study:
         raise Damaged(f"{path} is damaged: {what} is not what nondet wrote; {_MAKE_ANEW}") from error
 
 
-def _labels(listed: Sequence[Any]) -> np.ndarray:
-    """Labels from JSON: class numbers, or numbers of any other kind of task."""
+def _labels(listed: Sequence[Any], special: bool) -> np.ndarray:
+    """Labels from JSON: a class number each, or of a special kind of task numbers of any shape."""
     try:
         labels = np.array(listed)
     except ValueError as error:  # lists of unequal lengths
         raise TypeError(str(error)) from error
     if labels.dtype.kind in "iu" or not len(labels):
         labels = labels.astype(np.int64)
-    if labels.dtype.kind not in "if":
+    if labels.dtype.kind not in "if" or (labels.ndim > 1 and labels.dtype.kind == "i" and not special):
         raise TypeError(f"labels of {labels.dtype} with {labels.ndim} axes")
     return labels
 

@@ -23,7 +23,7 @@ from nondet.data.trees import Tree
 from nondet.models.resnet import ResNet
 from nondet.sources import FIXED_SEED
 from nondet.study.study import Study
-from nondet.training.examples import answers
+from nondet.training.examples import logits as logits_of
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
@@ -70,7 +70,7 @@ def as_trained(problem: Problem, runs: Runs) -> dict[str, np.ndarray]:
             batches: list[torch.Tensor] = []
             with kernels(), torch.no_grad():
                 for x in padded_batches(problem):
-                    logits = [answers(m, seen(x, view, edge)).double() for view in views for m in members]
+                    logits = [logits_of(m, seen(x, view, edge)).double() for view in views for m in members]
                     batches.append((sum(logits[1:], logits[0]) / len(logits)).float())
             found[name].extend(torch.cat(batches, dim=1).numpy()[: len(some)])
     return {name: np.stack(rows) for name, rows in found.items()}
