@@ -13,7 +13,7 @@ import pytest
 import nondet as nd
 from nondet.analysis.reproduce.parting import first_line, first_operation, parted
 from nondet.analysis.reproduce.resume import differences
-from nondet.runners.traced import Trace
+from nondet.runners.traced import How, Trace, Traced
 from nondet.script.trace.values import OPAQUE, digest
 
 Nondet = Callable[..., Any]
@@ -260,3 +260,25 @@ def test_planted(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         else:
             found = [(one["cause"], one["line"]) for one in nd.diverge(words).to_dict()["origins"]]
         assert found == ([(cause, line)] if line else []), stem
+
+
+def test_what_is_held_leaves_the_sources_apart(script: Callable[[str], list[str]]) -> None:
+    """With all that comes from outside held, the process's number too, dropout is still drawn by dropout."""
+    words = script(
+        "import torch\n"
+        "from torch import nn\n"
+        "torch.manual_seed(0)\n"
+        "model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))\n"
+        "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+        "for _ in range(3):\n"
+        "    optimizer.zero_grad()\n"
+        "    model(torch.ones(5, 4)).sum().backward()\n"
+        "    optimizer.step()\n"
+    )
+    traced = Traced(nd.Script(words))
+    try:
+        ledger = traced.run(How(pins={}, seeds={})).ledger
+    finally:
+        traced.close()
+    assert ledger["draws"] == {"init": 2, "dropout": 3}
+    assert ledger["steps"] == 3

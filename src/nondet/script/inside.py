@@ -7,6 +7,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Mapping
+from os import getpid  # its own, whatever a run's is held at
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -57,7 +58,7 @@ class Inside:
         self.onset: int = order.get("onset", 0)
         self.passes = Passes()
         self.worker = worker
-        self.main = os.getpid()
+        self.main = getpid()
         self.told = False
         self.streams = Streams(self.seeds)
         self.sites = Sites(self.streams)
@@ -66,7 +67,7 @@ class Inside:
     @property
     def is_worker(self) -> bool:
         """Whether this process reads examples for another: started for that, or forked."""
-        return self.worker or os.getpid() != self.main
+        return self.worker or getpid() != self.main
 
     def seeded(self, library: str, seed: object) -> None:
         """The script seeds a library: all of its streams begin anew, but while an example is read, its own alone.
@@ -134,7 +135,7 @@ class Inside:
         self.ledger["outside"] = []
 
         def audit(event: str, given: tuple[Any, ...]) -> None:
-            if event != "open" or os.getpid() != self.main or len(found) >= _MOST_FILES:
+            if event != "open" or getpid() != self.main or len(found) >= _MOST_FILES:
                 return
             path, mode, flags = given
             writes = {*mode} & {*"wax+"} if isinstance(mode, str) else flags & (os.O_WRONLY | os.O_RDWR)
