@@ -29,7 +29,7 @@ HEAD = "import os, random, time\nimport numpy as np\n"
 CAUSES = {
     "random numbers": "data = [(np.random.normal(size=3), 1.0) for _ in range(9)]",
     "time": "data = [(np.full(3, 1 + time.time_ns() % 1000), 1e-6) for _ in range(9)]",
-    "set order": "data = [(np.full(3, len(w)), 0.1 * n) for n, w in enumerate({'a', 'bcd', 'efghi', 'jk', 'lmnopq'})]",
+    "set order": "data = [(np.full(3, len(w)), 0.1 * n) for n, w in enumerate({'x' * k for k in range(1, 13)})]",
     "hash": "data = [(np.full(3, hash(w) % 7), 0.1) for w in ('a', 'bcd', 'efghi', 'jk', 'lmnopq')]",
     "process id": "data = [(np.full(3, os.getpid() % 1009), 0.1)]",
 }
