@@ -125,18 +125,12 @@ class Comparison:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparisons(Record):
-    """One comparison, or several with one A; `found[0]` is the first.
+class Several(Record):
+    """One comparison, or several with one A; `found[0]` is the first."""
 
-    broken: whether the control of a study among the arms is not zero. probabilities: the arms whose outputs look like
-    probabilities, where logits are meant.
-    """
+    comparisons: tuple[Any, ...]
 
-    comparisons: tuple[Comparison, ...]
-    broken: bool = False
-    probabilities: tuple[str, ...] = ()
-
-    def __getitem__(self, number: int) -> Comparison:
+    def __getitem__(self, number: int) -> Any:
         return self.comparisons[number]
 
     def __len__(self) -> int:
@@ -163,6 +157,19 @@ class Comparisons(Record):
         if len(records) == 1:
             return records[0]
         return {"comparisons": [{**r, "p_holm": c.p_holm} for r, c in zip(records, self.comparisons, strict=True)]}
+
+
+@dataclass(frozen=True, repr=False)
+class Comparisons(Several):
+    """Comparisons of arms by their runs.
+
+    broken: whether the control of a study among the arms is not zero. probabilities: the arms whose outputs look like
+    probabilities, where logits are meant.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    broken: bool = False
+    probabilities: tuple[str, ...] = ()
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each comparison."""

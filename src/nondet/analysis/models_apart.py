@@ -10,11 +10,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nondet.analysis.compare import Verdict, check_options
+from nondet.analysis.compare import Several, Verdict, check_options
 from nondet.analysis.one_run import OneRun
 from nondet.errors import BadInput
 from nondet.io.outputs import read_labels
-from nondet.records import Record
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.examples import difference_of, error_of_mean, mcnemar, p_within_without_flips
 from nondet.stats.holm import holm
@@ -95,38 +94,10 @@ class ModelComparison:
 
 
 @dataclass(frozen=True, repr=False)
-class ModelComparisons(Record):
-    """One comparison of two models, or several with one A; `found[0]` is the first."""
+class ModelComparisons(Several):
+    """Comparisons of two models by their examples."""
 
     comparisons: tuple[ModelComparison, ...]
-
-    def __getitem__(self, number: int) -> ModelComparison:
-        return self.comparisons[number]
-
-    def __len__(self) -> int:
-        return len(self.comparisons)
-
-    @property
-    def verdict(self) -> Verdict:
-        """Of the first comparison."""
-        return self.comparisons[0].verdict
-
-    @property
-    def difference(self) -> Estimate:
-        """Of the first comparison."""
-        return self.comparisons[0].difference
-
-    @property
-    def sentence(self) -> str:
-        """All verdicts in words."""
-        return " ".join(c.sentence for c in self.comparisons)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON of `nondet compare`, as of runs."""
-        records = [c.to_dict() for c in self.comparisons]
-        if len(records) == 1:
-            return records[0]
-        return {"comparisons": [{**r, "p_holm": c.p_holm} for r, c in zip(records, self.comparisons, strict=True)]}
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each comparison."""

@@ -14,7 +14,7 @@ from nondet.analysis.given import AnyGiven
 from nondet.analysis.runs import OpenStudy, Runs
 from nondet.analysis.score_arms import score_of
 from nondet.errors import BadInput
-from nondet.io.numbers import read_numbers
+from nondet.io.numbers import read_lines
 from nondet.io.outputs import is_table, read_labels, read_outputs
 from nondet.io.samples import Samples, read_samples
 from nondet.io.tables import count_runs
@@ -102,8 +102,8 @@ def _one(
         return _of_outputs(str(given), outputs, _labels(held))
     if is_table(path) and count_runs(path) == 1:
         return _of_outputs(str(given), read_outputs(path, columns, say), _labels(path if labels is None else labels))
-    column = read_numbers(path) if path.suffix.lower() == ".txt" else None
-    return column and _of_outputs(str(given), column.values, None)
+    lines = read_lines(path) if path.suffix.lower() == ".txt" else None
+    return None if lines is None else _of_outputs(str(given), lines, None)
 
 
 def _labels(given: str | Path | ArrayLike | None) -> NDArray[Any] | None:

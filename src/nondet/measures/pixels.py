@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.measures.answers import TextAnswers
-from nondet.measures.classification import CORRELATIONS, CROSS_ENTROPY, DISAGREEMENT, gain
+from nondet.measures.classification import ACCURACY, CORRELATIONS, CROSS_ENTROPY, DISAGREEMENT, gain
 from nondet.measures.figure import Score
 from nondet.stats.values import Floats
 
@@ -69,19 +69,7 @@ MEAN_IOU = Score(
     plot="miou-sd",
     short="mIoU SD",
 )
-PIXEL_ACCURACY = Score(
-    "accuracy",
-    "accuracy",
-    lambda answers: answers.accuracy,
-    unit="%",
-    points="points",
-    bounds=(0.0, 100.0),
-    most=50.0,
-    title="accuracy (%)",
-    sd_title="acc. SD (%)",
-    plot="accuracy-sd",
-    short="acc. SD",
-)
+PIXEL_ACCURACY = replace(ACCURACY, table=None)
 PIXEL_CROSS_ENTROPY = replace(CROSS_ENTROPY, table=None)
 SCORES = (MEAN_IOU, PIXEL_ACCURACY, PIXEL_CROSS_ENTROPY)
 FIGURES = (

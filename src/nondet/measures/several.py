@@ -7,6 +7,7 @@ A label is predicted where its logit is above 0.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.measures.answers import some_runs
-from nondet.measures.classification import CORRELATIONS, DISAGREEMENT
+from nondet.measures.classification import ACCURACY, CORRELATIONS, CROSS_ENTROPY, DISAGREEMENT
 from nondet.measures.diversity import Kind, correlations, disagreement_by_run, disagreement_matrix, disagreement_of
 from nondet.measures.figure import Score
 from nondet.measures.real_valued import checked_predictions_of
@@ -143,33 +144,8 @@ MAP = Score(
     plot="map-sd",
     short="mAP SD",
 )
-LABEL_ACCURACY = Score(
-    "accuracy",
-    "accuracy",
-    lambda answers: answers.accuracy,
-    unit="%",
-    points="points",
-    bounds=(0.0, 100.0),
-    most=50.0,
-    title="accuracy (%)",
-    sd_title="acc. SD (%)",
-    plot="accuracy-sd",
-    short="acc. SD",
-)
-BINARY_CROSS_ENTROPY = Score(
-    "cross_entropy",
-    "cross-entropy",
-    lambda answers: answers.losses,
-    abbreviation="CE",
-    unit="nats",
-    points="nats",
-    better=-1,
-    decimals=4,
-    bounds=(0.0, math.inf),
-    sd_title="CE SD",
-    plot="cross-entropy-sd",
-    short="CE SD",
-)
+LABEL_ACCURACY = replace(ACCURACY, table=None)
+BINARY_CROSS_ENTROPY = replace(CROSS_ENTROPY, logits=False, table=None)
 SCORES = (MAP, LABEL_ACCURACY, BINARY_CROSS_ENTROPY)
 FIGURES = (
     *MAP.figures(),
