@@ -41,10 +41,10 @@ app = App(
     suppress_keyboard_interrupt=False,
     help_epilogue=(
         "Exit status: 0 done; 1 a damaged study, or a disk that cannot be written; 2 input that cannot be used; "
-        "3 the control is not exactly zero; 4 inconclusive, or run again. Of gate zero is keep and "
-        "one is discard; of diverge, audit and resume-check one is a finding. "
+        "3 the control is not exactly zero; 4 inconclusive, or run again; "
         "129 ended with its terminal (SIGHUP); 130 interrupted (Ctrl-C); "
-        "141 nobody read the output; 143 ended (SIGTERM)."
+        "141 nobody read the output; 143 ended (SIGTERM). "
+        "Of gate zero is keep and one is discard; of diverge, audit and resume-check one is a finding."
     ),
 )
 COMMANDS = (
