@@ -1,10 +1,10 @@
 """Which tiles are fast: every convolution of ResNet-14 at batch 512, by kind of product and precision.
 
-    python benchmarks/tiles.py [--precision fp32 TF32 bf16] [--kinds forward back weights] [--wide]
+    python benchmarks/tiles.py [--precision fp32 TF32 bf16] [--kinds forward back weights] [--wide | --grid]
 
 For each it prints the microseconds a model of the tile that `kernels/tiles.py` names, and of its neighbours that are
-faster: half and twice its rows, depth, breadth, warps, and other stages (with --wide, pairs of such changes too). All
-of them are compiled first, in parallel.
+faster: half and twice its rows, depth, breadth, warps, and other stages (with --wide, pairs of such changes too; with
+--grid, all combinations of some rows, warps, stages and taps). All of them are compiled first, in parallel.
 """
 
 from __future__ import annotations
@@ -79,12 +79,21 @@ def neighbours(tile: Tile, kind: str, wide: bool) -> list[Tile]:
     return [replace(tile, **change) for change in changes + pairs]
 
 
-def candidates(kind: str, geometry: Geometry, precision: str, wide: bool) -> list[Tile]:
+def grid(tile: Tile, kind: str) -> list[Tile]:
+    """All combinations of some numbers, the others as they are in this tile."""
+    last = [{"together": t} for t in (True, False)] if kind == "weights" else [{"unroll": u} for u in (True, False)]
+    return [
+        replace(tile, rows=rows, warps=warps, stages=stages, **other)
+        for rows, warps, stages, other in itertools.product((32, 64, 128), (4, 8), (1, 2, 3), last)
+    ]
+
+
+def candidates(kind: str, geometry: Geometry, precision: str, wide: bool, whole: bool) -> list[Tile]:
     """The tile in use, and others that fit: at least 16 a side, in the memory of a multiprocessor."""
     g = gradient(geometry) if kind == "back" else geometry
     used = tile_for(kind, g, *TYPES[precision])
     found = [used]
-    for tile in neighbours(used, kind, wide):
+    for tile in grid(used, kind) if whole else neighbours(used, kind, wide):
         tile = fitted(tile, g)
         if 16 <= tile.rows <= 512 and tile.rows * tile.breadth <= 32768 and tile not in found:
             found.append(tile)
@@ -107,12 +116,13 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
     parser.add_argument("--runs", type=int, default=8)
     parser.add_argument("--wide", action="store_true")
+    parser.add_argument("--grid", action="store_true")
     given = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("benchmarks/tiles.py needs a CUDA device, and none is here; run it on a machine that has one")
     begin = time.monotonic()
     places = [(k, g, p) for p in given.precision for k in given.kinds for g in geometries(p)]
-    jobs = [(*place, tile) for place in places for tile in candidates(*place, given.wide)]
+    jobs = [(*place, tile) for place in places for tile in candidates(*place, given.wide, given.grid)]
     with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 14)) as pool:
         good = pool.map(warm, jobs, chunksize=1)
     print(f"{len(jobs)} products compiled in {time.monotonic() - begin:.0f} s", flush=True)

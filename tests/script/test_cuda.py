@@ -49,7 +49,7 @@ def test_a_script_on_a_gpu(nondet: Callable[..., Any], tmp_path: Path, monkeypat
     sources = ("init", "shuffle", "dropout", "kernels")
     vary = [word for source in sources for word in ("--vary", source)]
     record = ("--record", "outputs=logits, labels=labels", "--", sys.executable, "train.py")
-    ran = nondet("run", "--study", "s", "--runs", 3, *vary, *record)
+    ran = nondet("run", "--study", "s", "--runs", 2, *vary, *record)
     assert ran.code == 0, ran.err
     found = json.loads(nondet("show", "s", "--json").out)
     assert found["control"]["identical"] is True
@@ -57,5 +57,4 @@ def test_a_script_on_a_gpu(nondet: Callable[..., Any], tmp_path: Path, monkeypat
     for source in ("init", "shuffle", "dropout"):
         outputs = study[source].outputs
         assert not np.array_equal(outputs[0], outputs[1]), source
-        assert not np.array_equal(outputs[1], outputs[2]), source
-    assert len(study["kernels"].outputs) == 3
+    assert len(study["kernels"].outputs) == 2

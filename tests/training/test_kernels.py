@@ -19,7 +19,9 @@ from torch.func import functional_call, vmap
 
 from nondet.models.resnet import ResNet
 from nondet.tasks.augment import Crop, Flip
+from nondet.training.examples import evaluate
 from nondet.training.problem import Problem
+from nondet.training.stack import new_stack
 from nondet.training.train import train_stack
 from nondet.training.trial import fitting_width
 
@@ -116,6 +118,33 @@ def test_taps_of_a_weight_gradient(case: tuple[int, ...], depth: int, together: 
     tile = fitted(Tile(16, depth, 16, tiles=2, together=together), g)
     dw = convolution.weight_gradient(stacked.last(x), stacked.last(dy), g, tile, "ieee")
     assert error(dw, right.grad) < 6e-7  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("products", "bound"), [("tf32", 2**-11), ("tf32x3", 5e-7)])
+@pytest.mark.parametrize(("large", "small"), [(1.0, 1e-9), (1e30, 1e-34), (1e-20, 1e-12), (3e4, 3e31)])
+def test_a_weight_gradient_of_any_size(products: str, bound: float, large: float, small: float) -> None:
+    """The factors are scaled to float16's range: neither large nor small ones lose digits, nor do the zeros of ReLU."""
+    g = shapes.forward((6, 6), 4, 4, (3, 3), 1, (1, 1), 1, 2)
+    x, dy, w = large * drawn(2, 2, 4, 6, 6).relu(), small * drawn(2, 2, 4, 6, 6, seed=1), torch.zeros(2, 4, 4, 3, 3)
+    right = doubled(w)[0]
+    torch.stack([F.conv2d(a, b, padding=1) for a, b in zip(x.double(), right, strict=True)]).backward(dy.double())
+    tile = fitted(Tile(16, 16, 16, tiles=2, together=True), g)
+    dw = convolution.weight_gradient(stacked.last(x), stacked.last(dy), g, tile, products)
+    assert error(dw, right.grad) < bound  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("products", ["tf32", "tf32x3"])
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_a_weight_gradient_of_a_run_that_has_failed(products: str, value: float) -> None:
+    """What is not finite stays so, and in its own run; zeros alone give zeros."""
+    g = shapes.forward((6, 6), 4, 4, (3, 3), 1, (1, 1), 1, 2)
+    x, dy = drawn(3, 2, 4, 6, 6), drawn(3, 2, 4, 6, 6, seed=1)
+    x[0, 0, 0, 0, 0], dy[2] = value, 0.0
+    tile = fitted(Tile(16, 16, 16, tiles=2, together=True), g)
+    dw = convolution.weight_gradient(stacked.last(x), stacked.last(dy), g, tile, products)
+    assert not bool(dw[0].isfinite().all())
+    assert bool(dw[1].isfinite().all())
+    assert bool((dw[2] == 0).all())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -539,6 +568,15 @@ def small(**recipe: object) -> Problem:
 
 
 HEAD = lambda: (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))  # noqa: E731
+
+
+def test_an_evaluation_takes_stacked_kernels_alone() -> None:
+    """What counts and collects the answers is none of the operations that would depend on the width."""
+    p = small()
+    evaluate(p, new_stack(p, [seeds(p, 1)]), 4)
+    assert p.door is not None
+    assert p.door.used
+    assert p.door.stock == {}
 
 
 @pytest.mark.slow

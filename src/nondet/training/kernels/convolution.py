@@ -61,31 +61,37 @@ def _times(left, right, rest, acc, PRECISION: tl.constexpr):
 
 
 @triton.jit
-def _transposed_times(left, right, acc, PRECISION: tl.constexpr):
-    """acc + left^T @ right. Numbers of float32 are split into two (TF32) or three (full precision) of bfloat16.
+def _scales(most):
+    """The power of two that brings a largest magnitude into [2^14, 2^15), where float16 still has room, and 1 / it.
 
-    The matrix unit takes transposed factors of 16 bits only. Two carry 16 bits of a number, which is more than TF32's
-    11; three carry all 24. Products too small to count are left out (Henry, Tang & Heinecke 2019, section 3).
+    At most 2^100, so that both are there; infinity and NaN stay what they are.
+    """
+    exponent = tl.maximum((most.to(tl.int32, bitcast=True) >> 23) & 255, 41)
+    up, down = (268 - exponent) << 23, (exponent - 14) << 23
+    return up.to(tl.float32, bitcast=True), down.to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _transposed_times(left, right, acc, up_left, down_left, up_right, down_right, PRECISION: tl.constexpr):
+    """acc + left^T @ right. Numbers of float32 become one (TF32) or two (full precision) of float16, scaled.
+
+    The matrix unit takes transposed factors of 16 bits only. One of float16 has the 11 bits of TF32; two, the second
+    scaled by 2^11 more, have 22, and their rounding error is half a bit of float32's; the product of the two smallest
+    parts is too small to count. Numbers below 2^-29 of a tile's largest lose digits, which its sums do not hold.
     """
     if PRECISION == "ieee":
         return dot(tl.trans(left), right, acc, "ieee")
     if left.dtype != tl.float32 or right.dtype != tl.float32:
         return dot(tl.trans(left.to(right.dtype)), right, acc, "tf32")
-    left0, right0 = left.to(tl.bfloat16), right.to(tl.bfloat16)
-    left, right = left - left0.to(tl.float32), right - right0.to(tl.float32)
-    left1, right1 = left.to(tl.bfloat16), right.to(tl.bfloat16)
+    left, right = left * up_left, right * up_right
+    left0, right0 = left.to(tl.float16), right.to(tl.float16)
+    found = dot(tl.trans(left0), right0, tl.zeros_like(acc), "tf32")
     if PRECISION == "tf32x3":
-        left2 = (left - left1.to(tl.float32)).to(tl.bfloat16)
-        right2 = (right - right1.to(tl.float32)).to(tl.bfloat16)
-        some = dot(tl.trans(left2), right0, tl.zeros_like(acc), "tf32")
-        some = dot(tl.trans(left0), right2, some, "tf32")
-        some = dot(tl.trans(left1), right1, some, "tf32")
-        some = dot(tl.trans(left1), right0, some, "tf32")
-        some = dot(tl.trans(left0), right1, some, "tf32")
-        return acc + dot(tl.trans(left0), right0, some, "tf32")
-    acc = dot(tl.trans(left1), right0, acc, "tf32")
-    acc = dot(tl.trans(left0), right1, acc, "tf32")
-    return dot(tl.trans(left0), right0, acc, "tf32")
+        left1 = ((left - left0.to(tl.float32)) * 2048).to(tl.float16)
+        right1 = ((right - right0.to(tl.float32)) * 2048).to(tl.float16)
+        small = dot(tl.trans(left1), right0, tl.zeros_like(acc), "tf32")
+        found += dot(tl.trans(left0), right1, small, "tf32") * (1 / 2048)
+    return acc + found * down_left * down_right
 
 
 @triton.jit
@@ -201,13 +207,23 @@ def _weight_products(
         a, q = place // WG, place % WG
         offset, there = _places(n, a, q, b, good, HO, WO, O, OG, BREADTH, UR, UC, WHOLE)
         d = tl.load(dy + offset, mask=there, other=0.0)
-        strips = _strips(x, a, q, b, good, t, k, H, W, C, CG, DEPTH, RS, R0, CS, C0, BK)
-        acc0 = _transposed_times(strips, d, acc0, PRECISION)
+        strips0 = _strips(x, a, q, b, good, t, k, H, W, C, CG, DEPTH, RS, R0, CS, C0, BK)
+        strips1, strips2 = strips0, strips0
         if TOGETHER == 3:
-            strips = _strips(x, a, q, b, good, t + 1, k, H, W, C, CG, DEPTH, RS, R0, CS, C0, BK)
-            acc1 = _transposed_times(strips, d, acc1, PRECISION)
-            strips = _strips(x, a, q, b, good, t + 2, k, H, W, C, CG, DEPTH, RS, R0, CS, C0, BK)
-            acc2 = _transposed_times(strips, d, acc2, PRECISION)
+            strips1 = _strips(x, a, q, b, good, t + 1, k, H, W, C, CG, DEPTH, RS, R0, CS, C0, BK)
+            strips2 = _strips(x, a, q, b, good, t + 2, k, H, W, C, CG, DEPTH, RS, R0, CS, C0, BK)
+        if d.dtype == tl.float32 and PRECISION != "ieee":
+            most = tl.abs(strips0)
+            if TOGETHER == 3:
+                most = tl.maximum(tl.maximum(most, tl.abs(strips1)), tl.abs(strips2))
+            up_x, down_x = _scales(tl.max(tl.max(most, 1), 0))
+            up_d, down_d = _scales(tl.max(tl.max(tl.abs(d), 1), 0))
+        else:
+            up_x, down_x, up_d, down_d = 1.0, 1.0, 1.0, 1.0
+        acc0 = _transposed_times(strips0, d, acc0, up_x, down_x, up_d, down_d, PRECISION)
+        if TOGETHER == 3:
+            acc1 = _transposed_times(strips1, d, acc1, up_x, down_x, up_d, down_d, PRECISION)
+            acc2 = _transposed_times(strips2, d, acc2, up_x, down_x, up_d, down_d, PRECISION)
     part += (((r * tl.num_programs(0) + chunk) * G + g) * T + t) * (NK * BK * NN * BN)
     inner = k[:, None] * (NN * BN) + n[None, :]
     tl.store(part + inner, acc0)

@@ -28,7 +28,7 @@ FREE = frozenset(
     "silu tanh sigmoid leaky_relu elu hardtanh relu6 hardswish hardsigmoid softplus view reshape flatten permute "
     "transpose contiguous squeeze unsqueeze chunk split dropout dropout1d dropout2d dropout3d to float double "
     "half bfloat16 detach argmax clone type type_as is_floating_point movedim unflatten narrow select stride data T mT "
-    "pad".split()
+    "pad new_zeros new_ones new_full zeros_like ones_like full_like".split()
 )
 """torch's functions whose result for one element, and whose gradient, are the same however many stand beside it, as
 long as all their tensors are of one shape."""

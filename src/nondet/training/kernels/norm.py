@@ -112,11 +112,14 @@ def _incoming(dz, z, inner, good, value, RESIDUAL: tl.constexpr, RELU: tl.conste
 
 @triton.jit
 def _gradient_sums(
-    dz, z, y, mean, rstd, gamma, beta, part, M, y_run,
+    dz, z, y, mean, rstd, gamma, beta, part, dres, M, y_run,
     C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, TILES: tl.constexpr, RESIDUAL: tl.constexpr,
     RELU: tl.constexpr,
 ):  # fmt: skip
-    """Of some tiles the sums of the gradient, and of the gradient times the normalised values, by channel."""
+    """Of some tiles the sums of the gradient, and of the gradient times the normalised values, by channel.
+
+    With a residual the gradient that came through the ReLU is written: it is the residual's.
+    """
     r = tl.program_id(2).to(tl.int64)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     there = c < C
@@ -131,6 +134,8 @@ def _gradient_sums(
         seen = tl.load(y + r * y_run + inner, mask=good, other=0.0).to(tl.float32)
         value = _normalised(seen, mu, rs, ga, be)
         d = _incoming(dz + r * M * C, z + r * M * C, inner, good, value, RESIDUAL, RELU)
+        if RESIDUAL and RELU:
+            tl.store(dres + r * M * C + inner, d.to(dres.dtype.element_ty), mask=good)
         total += tl.sum(d, 0)
         times += tl.sum(d * ((seen - mu[None, :]) * rs[None, :]), 0)
     part += (r * tl.num_programs(0) + tl.program_id(0)) * 2 * C + c
@@ -155,10 +160,10 @@ def _summed(part, total, tiles, SIZE: tl.constexpr, TOGETHER: tl.constexpr, BC: 
 
 @triton.jit
 def _gradient_applied(
-    dz, z, y, mean, rstd, gamma, beta, sums, dy, dres, M, y_run,
-    C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr,
-    TRAINING: tl.constexpr,
+    dz, y, mean, rstd, gamma, beta, sums, dy, M, y_run,
+    C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, RELU: tl.constexpr, TRAINING: tl.constexpr,
 ):  # fmt: skip
+    """The gradient of y from dz, which comes through the ReLU first if there is one yet to pass."""
     r = tl.program_id(2).to(tl.int64)
     m, c = tl.program_id(0) * BM + tl.arange(0, BM), tl.program_id(1) * BC + tl.arange(0, BC)
     there, good = c < C, (m < M)[:, None] & (c < C)[None, :]
@@ -166,9 +171,7 @@ def _gradient_applied(
     mu, rs = tl.load(mean + r * C + c, mask=there, other=0.0), tl.load(rstd + r * C + c, mask=there, other=0.0)
     ga, be = tl.load(gamma + r * C + c, mask=there, other=0.0), tl.load(beta + r * C + c, mask=there, other=0.0)
     seen = tl.load(y + r * y_run + inner, mask=good, other=0.0).to(tl.float32)
-    d = _incoming(dz + r * M * C, z + r * M * C, inner, good, _normalised(seen, mu, rs, ga, be), RESIDUAL, RELU)
-    if RESIDUAL and RELU:
-        tl.store(dres + r * M * C + inner, d.to(dres.dtype.element_ty), mask=good)
+    d = _incoming(dz + r * M * C, dz, inner, good, _normalised(seen, mu, rs, ga, be), False, RELU)
     if TRAINING:
         count = M * 1.0
         total = tl.load(sums + r * 2 * C + c, mask=there, other=0.0) / count
@@ -262,13 +265,15 @@ def gradients(
     tiles = max(1, min(16, rows // (high * 64)))
     chunks = triton.cdiv(rows, high * tiles)
     part = dz.new_empty((runs, chunks, 2 * channels), dtype=torch.float32)
-    given = (dz, z, y, mean, rstd, gamma, beta)
-    flags = {"C": channels, "BM": high, "BC": wide, "RESIDUAL": residual, "RELU": relu}
-    _gradient_sums[(chunks, triton.cdiv(channels, wide), runs)](*given, part, rows, along, TILES=tiles, **flags)
+    norm, sizes = (y, mean, rstd, gamma, beta), {"C": channels, "BM": high, "BC": wide}
+    through = residual and relu
+    dres = torch.empty_like(dz) if through else dz
+    _gradient_sums[(chunks, triton.cdiv(channels, wide), runs)](
+        dz, z, *norm, part, dres, rows, along, TILES=tiles, RESIDUAL=residual, RELU=relu, **sizes
+    )
     sums = summed(part)
     dy = torch.empty_like(dz, dtype=y.dtype)
-    dres = torch.empty_like(dz) if residual and relu else dz
     _gradient_applied[(triton.cdiv(rows, high), triton.cdiv(channels, wide), runs)](
-        *given, sums, dy, dres, rows, along, TRAINING=training, **flags
+        dres, *norm, sums, dy, rows, along, RELU=relu and not through, TRAINING=training, **sizes
     )
     return dy, dres, sums[:, channels:], sums[:, :channels]

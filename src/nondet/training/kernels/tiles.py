@@ -48,9 +48,12 @@ def tile_for(kind: str, geometry: Geometry, dtype: torch.dtype, products: str) -
     if kind == "weights" and short:
         tile = Tile(128, 64, 64, tiles=16, stages=3) if narrow else Tile(64, 64, 64, tiles=128, stages=3)
         tile = replace(tile, together=True)
+    elif kind == "weights" and (narrow or (geometry.stride == 1 and wide <= 32)):
+        high = 64 if narrow == (products == "tf32x3") else 128
+        tile = Tile(high, 64, 64, tiles=32, together=True, stages=1)
     elif kind == "weights":
-        few = narrow or (geometry.stride == 1 and wide <= 32)
-        tile = Tile(64, 64, 64, tiles=32, together=True, stages=1) if few else Tile(32, 64, 64, tiles=128, stages=1)
+        high = 64 if products != "tf32x3" and geometry.outputs // geometry.groups <= 32 else 32
+        tile = Tile(high, 64, 64, tiles=128, together=True, stages=3)
     elif short:
         tile = Tile(256, 32, 32, stages=4) if wide <= 32 else Tile(128, 32 if wide <= 64 else 64, 128, stages=4)
         tile = Tile(128, 16, 32, stages=3) if narrow else tile if wide <= 64 else replace(tile, stages=3)
