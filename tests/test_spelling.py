@@ -18,7 +18,13 @@ from nondet.errors import BadInput, spelled, spelling
 Nondet = Callable[..., Any]
 
 SOURCE = Path(nd.__file__).parent
-WRITES_COMMANDS = {"running/advice.py", "running/asked.py", "running/request.py", "runners/script.py"}
+WRITES_COMMANDS = {
+    "running/advice.py",
+    "running/asked.py",
+    "running/request.py",
+    "runners/script.py",
+    "running/executors/slurm.py",
+}
 """What notes in study.json how it was made, as words of a command."""
 
 

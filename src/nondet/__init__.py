@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         run,
         show,
         stabilize,
+        status,
         unstable,
+        work,
     )
     from nondet.errors import BadInput, Damaged, Stopped
     from nondet.io.extensions import register
@@ -61,7 +63,10 @@ _HOMES = {
         "run",
         "show",
         "stabilize",
+        "status",
+        "status",
         "unstable",
+        "work",
     ),
     "errors": ("BadInput", "Damaged", "Stopped"),
     "io.extensions": ("register",),
@@ -122,8 +127,10 @@ __all__ = [
     "run",
     "show",
     "stabilize",
+    "status",
     "stream",
     "unstable",
+    "work",
 ]
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nondet.runners.function import Function
     from nondet.runners.script import Script
     from nondet.running.executors.base import Executor
+    from nondet.running.work import Status
     from nondet.study.study import Study
     from nondet.tasks.task import Task
 
@@ -55,7 +56,9 @@ __all__ = [
     "run",
     "show",
     "stabilize",
+    "status",
     "unstable",
+    "work",
 ]
 
 
@@ -303,6 +306,47 @@ def plan(
         arms = arms_given([pilot], labels, metric, columns, asked, choice, _spelled(say))
         found = planning.plan_from(arms[0], effect, power, level)
     return replace(found, sentence=decisions.plan_words(found))
+
+
+def work(
+    study: str | Path,
+    *,
+    data: str | Path | None = None,
+    device: str = "auto",
+    stacks: int | None = None,
+    run_task: bool = False,
+    say: Callable[[str], None] = _quiet,
+) -> int:
+    """Make what a study misses and nobody else is making, then leave; how many runs this process has made.
+
+    Any number of workers may be at one study, on all machines that share its folder.
+
+    Args:
+        data: the folder of the task's files here, where the study names another.
+        stacks: leave after so many stacks of runs.
+        run_task: run the task's file or the command that the study names: it is code.
+
+    Raises:
+        BadInput: this process would train the study's runs otherwise than they were trained; it says what differs.
+    """
+    from nondet.running import work as working
+
+    return working.work(
+        Path(study),
+        device=device,
+        data=None if data is None else str(data),
+        run_task=run_task,
+        stacks=stacks,
+        say=_spelled(say),
+    )
+
+
+def status(study: str | Path) -> Status:
+    """How far a study is: its runs planned, done, failed and in hand, by condition and by machine."""
+    from nondet.running import work as working
+    from nondet.study import record as studies
+
+    return working.status(studies.load(Path(study)))
 
 
 def floor(

@@ -67,4 +67,4 @@ def test_one_of_another_package(nondet: Nondet, install: Any, tiny: Path, tmp_pa
     nd.run(tiny, runs=4, vary="init", folder=tmp_path / "s", executor="noted")
     wrong = nondet("run", tiny, "--executor", "nowhere", "--study", tmp_path / "s")
     assert wrong.code == 2
-    assert "unknown executor 'nowhere'; choose from local, processes, noted" in wrong.err
+    assert "unknown executor 'nowhere'; choose from local, processes, ray, slurm, noted" in wrong.err

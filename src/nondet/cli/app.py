@@ -22,6 +22,7 @@ from nondet.cli.run import run
 from nondet.cli.show import show
 from nondet.cli.stabilize import stabilize
 from nondet.cli.verify import verify
+from nondet.cli.work import status, work
 from nondet.io.streams import NotRead
 from nondet.version import __version__
 
@@ -49,6 +50,8 @@ app = App(
 )
 COMMANDS = (
     run,
+    work,
+    status,
     show,
     measure,
     compare,

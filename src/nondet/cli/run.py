@@ -47,7 +47,7 @@ def run(
     device: str = "auto",
     tf32: Flag = False,
     workers: int | None = None,
-    executor: str | None = None,
+    executor: Annotated[str | None, Parameter(name=["--executor", "--on"])] = None,
     metric: Annotated[list[str] | None, Parameter(negative="")] = None,
     outputs: str = "",
     labels: str = "",
@@ -115,7 +115,8 @@ def run(
     workers
         Processes that train side by side; on a CPU one for each core if left out, on a GPU one.
     executor
-        Where runs are made: local (this process), processes (and others beside it), or one that a package brings.
+        Where runs are made: local (this process), processes (and others beside it), ray or ray:ADDRESS (a Ray cluster),
+        slurm or slurm:partition=NAME,time=MINUTES (an array of Slurm), or one that a package brings.
     metric
         Of a command: a regular expression of what it prints, whose one group is a number, such as `acc=([0-9.]+)`. The
         last one printed counts. Repeat it for more.

@@ -35,8 +35,15 @@ class Watcher:
 
 
 def make_missing(
-    study: Study, runner: Runner, watcher: Watcher | None = None, proof: Proof | None = None, poll_seconds: float = 0.5
-) -> None:
+    study: Study,
+    runner: Runner,
+    watcher: Watcher | None = None,
+    proof: Proof | None = None,
+    poll_seconds: float = 0.5,
+    *,
+    stacks: int | None = None,
+    wait: bool = True,
+) -> int:
     """Make every planned run that is not in the store, and every trunk that is lost, until all are there.
 
     Runs that another process is making are left to it, and waited for. Stacks that do not fit into the memory are made
@@ -44,24 +51,35 @@ def make_missing(
 
     Args:
         proof: this process's, where it comes back for more.
+        stacks: it leaves after so many. wait: without it, it leaves when others make all that is left.
+
+    Returns:
+        How many runs this process has made.
     """
     watcher, work = watcher or Watcher(), Missing(study)
     maker = _Maker(study, runner, watcher, proof or Proof(), study.width)
-    while not work.done:
+    runs = made = 0
+    while not work.done and made != stacks:
         with claims.claiming(study.folder) as take:
             chosen = work.next_stack(take, maker.width)
             try:
                 if chosen:
-                    work.drop(maker.stack(chosen))
+                    kept = maker.stack(chosen)
+                    work.drop(kept)
+                    runs, made = runs + len(kept), made + 1
                 elif work.trunk_is_due and take(study.trunk_key):
                     maker.trunk()
+                    made += 1
                 elif not work.done:
+                    if not wait:
+                        break
                     watcher.on_wait()
                     time.sleep(poll_seconds)
             except TooWide:
                 if maker.width == 1:
                     raise
                 maker = replace(maker, width=maker.width // 2)
+    return runs
 
 
 class Missing:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -73,3 +73,11 @@ def _lock(handle: int, key: str) -> bool:
     except OSError:
         return True
     return True
+
+
+def held(folder: Path, keys: Sequence[str]) -> list[str]:
+    """Which of these runs another process is making; empty where there are no locks."""
+    if fcntl is None or not (folder / "partial" / "claims").is_file():
+        return []
+    with claiming(folder) as take:
+        return [key for key in keys if not take(key)]

@@ -20,7 +20,7 @@ _NAMES = {
         rf"|{_KEY}(\.[0-9]+)?\.damaged[0-9]+\.snapshot|study\.damaged[0-9]+\.json"
     ),
     "work": _VARIED,  # of a script's runs, in which their own files stand
-    "logs": rf"{_VARIED}\.txt",
+    "logs": rf"{_VARIED}\.txt|slurm-[0-9]+_[0-9]+\.log",
 }
 _WRITING = r"\.writing-[a-z0-9_]+"
 _PAGES = ("report.html", "figures")

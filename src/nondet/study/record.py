@@ -200,10 +200,7 @@ def open_study(
     with locks.folder_lock(folder):
         old = _load_or_make_anew(folder, new)
         if old is not None:
-            require_same_version(folder, old.environment)
-            _require_same_task(old, new)
-            require_same(folder, old.environment, new.environment)
-            _require_same_trial(old, new)
+            _require_fit(old, new)
             _require_runs_of(old)
             new = old
         study = replace(
@@ -241,10 +238,7 @@ def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
             with suppress(Damaged, KeyError, TypeError):  # a damaged record says nothing of it
                 record = store.record(key)
                 anew = replace(new, identity=record["run"]["task"], environment=record["environment"])
-                require_same_version(folder, anew.environment)
-                _require_same_task(anew, new)
-                require_same(folder, anew.environment, new.environment)
-                _require_same_trial(anew, new)
+                _require_fit(anew, new)
     set_aside(folder / "study.json", folder)
     return anew
 
@@ -265,6 +259,18 @@ def require_room(folder: Path) -> None:
             f"<<folder>> must name a study or a new folder, and {folder} holds other files (such as {foreign}); "
             "name another"
         )
+
+
+def require_fit(study: Study, made: Made, environment: Mapping[str, Any]) -> None:
+    """BadInput unless a process that makes such runs in this environment may add to the study; it says what differs."""
+    _require_fit(study, Study(study.folder, made.identity, tuple(made.sources), environment, made.labels))
+
+
+def _require_fit(old: Study, new: Study) -> None:
+    require_same_version(old.folder, old.environment)
+    _require_same_task(old, new)
+    require_same(old.folder, old.environment, new.environment)
+    _require_same_trial(old, new)
 
 
 def _require_same_task(old: Study, new: Study) -> None:

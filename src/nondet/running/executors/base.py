@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from nondet.errors import BadInput
 from nondet.runners.base import Runner
 from nondet.running.progress import Watch
 from nondet.running.proof import Proof
@@ -23,6 +24,15 @@ class Work:
     study: Study
     runner: Runner
     proof: Proof = field(default_factory=Proof)
+
+
+def require_order(work: Work) -> None:
+    """BadInput for what another machine cannot be told to make."""
+    if not work.runner.order:
+        raise BadInput(
+            "what is trained elsewhere must be a task with a name or a file, or a command whose runs meet in no file "
+            f"(got {work.runner.name}, which is neither); train it here, with <<executor=local>>"
+        )
 
 
 class Executor(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from nondet.errors import BadInput
 from nondet.io import extensions
 from nondet.io.cores import available_cores
@@ -9,6 +11,9 @@ from nondet.running.executors.base import Executor, Work, local
 from nondet.running.executors.processes import Processes
 
 GROUP = "nondet.executors"
+
+ENGINES = ("ray", "slurm")
+"""Those that start work on other machines, each with what comes after a colon: an address, or options."""
 
 
 def executor_called(name: str | Executor | None, workers: int | None, work: Work) -> Executor:
@@ -26,7 +31,10 @@ def executor_called(name: str | Executor | None, workers: int | None, work: Work
         return Processes((workers or usual) - 1)
     if name == "local":
         return local
+    kind, _, rest = name.partition(":")
+    if kind in ENGINES:
+        return getattr(import_module(f"nondet.running.executors.{kind}"), f"on_{kind}")(rest)
     if name not in extensions.names(GROUP):
-        known = ", ".join(["local", "processes", *extensions.names(GROUP)])
+        known = ", ".join(["local", "processes", *ENGINES, *extensions.names(GROUP)])
         raise BadInput(f"unknown executor {name!r}; choose from {known}, or install the package that brings it")
     return extensions.load(GROUP, name)

@@ -15,17 +15,14 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import import_module
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from nondet.runners.base import Runner
+from nondet.errors import BadInput
 from nondet.running.executors.base import Work, local
 from nondet.running.progress import Watch
 from nondet.running.scheduler import Watcher, make_missing
-from nondet.study.record import count_done, load
-from nondet.study.spec import same_task
+from nondet.study.record import count_done
 
 WORTH_SECONDS = 8.0
 """Helpers need seconds to start: with less than this left to train, there are none."""
@@ -118,13 +115,13 @@ def helper_main(read_line: Callable[[], str]) -> int:
     tell = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a user's file prints must not mix with what this process tells
 
+    from nondet.running.work import ordered
     from nondet.study.provenance import set_up_process
 
     set_up_process()
-    module, _, function = order["runner"].partition(":")
-    runner: Runner = getattr(import_module(module), function)(**order["arguments"])
-    study = load(Path(order["folder"]))
-    if not same_task(runner.identity, study.identity) or runner.environment(study.width) != study.environment:
+    try:
+        study, runner = ordered(order)
+    except BadInput:
         return 1
     make_missing(study, runner, Watcher(lambda done: print(done, file=tell, flush=True)))
     return 0

@@ -1,0 +1,137 @@
+"""Runs made on a Ray cluster: one task for each stack. The study's folder must be shared by its nodes.
+
+What is missing and who is at it is the store's and the claims' to say, so a task, a worker, a node or this process may
+end at any time: Ray gives lost tasks to others, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import BadInput
+from nondet.running.executors.base import Work, require_order
+from nondet.running.progress import Watch
+from nondet.running.scheduler import make_missing
+from nondet.study import choices
+from nondet.study.record import count_done
+
+RETRIES = 5
+"""How often Ray begins a task anew whose worker or node was lost."""
+
+
+def on_ray(address: str = "") -> Callable[[Work, Watch], None]:
+    """An executor on the cluster at an address, or on a cluster of this machine that ends with the work."""
+
+    def executor(work: Work, watch: Watch) -> None:
+        ray = _ray()
+        require_order(work)
+        begun_here = not ray.is_initialized()
+        if begun_here:
+            try:
+                ray.init(
+                    address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+                )
+            except (ConnectionError, ValueError) as error:
+                raise BadInput(
+                    f"a Ray cluster must answer at its address (got {address}, where none does); start one, "
+                    "or leave the address out for one of this machine"
+                ) from error
+        try:
+            _all_stacks(ray, work, watch)
+        finally:
+            if begun_here:
+                ray.shutdown()
+
+    return executor
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks without a GPU see them nevertheless
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise BadInput("Ray must be installed to train on it (got none); pip install 'nondet[ray]'") from None
+    return ray
+
+
+def _all_stacks(ray: Any, work: Work, watch: Watch) -> None:
+    """Keep as many tasks going as stacks are missing and the cluster has room for, until all runs are there."""
+    study, cuda = work.study, work.study.environment.get("device") == "cuda"
+    order = {
+        **work.runner.order,
+        "folder": str(study.folder.absolute()),
+        "here": str(Path.cwd()),
+        "variables": {name: os.environ[name] for name in _names(os.environ, cuda)},
+        "cuda": cuda,
+    }
+    threads = int(study.environment.get("threads", 1))
+    resources = {"num_gpus": 1} if cuda else {"num_cpus": threads}
+    task = ray.remote(max_retries=RETRIES, retry_exceptions=False, **resources)(make_stack)
+    going: list[Any] = []
+    watcher = watch.watcher
+    while True:
+        done, planned = count_done(study)
+        if done == planned and not study.lacking_trunks():
+            break
+        stacks = max(1, -(-(planned - done) // study.width))
+        room = int(ray.cluster_resources().get("GPU" if cuda else "CPU", 1)) // (1 if cuda else threads)
+        while len(going) < min(stacks, max(1, room)):
+            going.append(task.remote(order))
+        ended, going = ray.wait(going, timeout=1.0)
+        watcher.on_epoch(0)
+        if ended and not sum(_answers(ray, ended)):
+            time.sleep(0.5)  # all that is left is in others' hands
+    _answers(ray, going)
+
+
+def _answers(ray: Any, tasks: list[Any]) -> list[int]:
+    """How many runs each task has made; what was wrong in one is said here as there."""
+    try:
+        return ray.get(tasks)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, BadInput):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        first = str(error).strip().splitlines()[0]
+        raise BadInput(
+            f"a task on Ray must end by itself (got {type(error).__name__} {RETRIES + 1} times: {first}); look at the "
+            "nodes' memory and logs, then give the same command again"
+        ) from error
+
+
+_known: dict[str, Any] = {}
+"""Of this worker: what its last task was told, and what came of it, since most tasks are of one study."""
+
+
+def make_stack(order: Mapping[str, Any]) -> int:
+    """In a worker of Ray: one stack of the study, if any is free; how many runs that made.
+
+    Raises:
+        BadInput: this node would train otherwise than the study's runs were trained; it says what differs.
+    """
+    if _known.get("order") != dict(order):
+        for name in _names(os.environ, order["cuda"]):
+            if name not in order["variables"]:
+                del os.environ[name]
+        os.environ |= order["variables"]
+        os.chdir(order["here"])
+        from nondet.running.proof import Proof
+        from nondet.running.work import ordered
+        from nondet.study.provenance import set_up_process
+
+        set_up_process()
+        _known.clear()
+        _known.update(order=dict(order), work=ordered(order), proof=Proof())
+    study, runner = _known["work"]
+    return make_missing(study, runner, proof=_known["proof"], stacks=1, wait=False)
+
+
+def _names(environ: Mapping[str, str], cuda: bool) -> list[str]:
+    """The variables that decide how a process trains; Ray sets one of them for its own ends."""
+    return [*choices.variables(cuda, environ), *(name for name in ("OMP_NUM_THREADS", "MKL_CBWR") if name in environ)]

@@ -1,0 +1,164 @@
+"""One worker on a study that somebody has begun: it makes what is missing, and leaves. And how far a study is."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import BadInput, Damaged, Stopped
+from nondet.io import signals as stopping
+from nondet.records import Record
+from nondet.runners import script as scripts
+from nondet.runners.base import Runner
+from nondet.runners.script import Script
+from nondet.running.advice import go_on, printable, require_consent
+from nondet.running.progress import Watch
+from nondet.running.request import Request
+from nondet.running.scheduler import make_missing
+from nondet.study import claims
+from nondet.study import record as studies
+from nondet.study.design import Condition
+from nondet.study.provenance import set_up_process
+from nondet.study.study import Study
+
+_COLUMNS = ("runs", "done", "failed")
+
+
+@dataclass(frozen=True, repr=False)
+class Status(Record):
+    """How far a study is.
+
+    planned, done, failed: runs; those that failed are done. in_hand: that a process on this machine, or one that shares
+    its locks, is making. conditions: of each its name, and how many of its runs are planned, done and failed; runs that
+    several share count in each. hosts: runs that each machine has made.
+    """
+
+    study: Path
+    planned: int
+    done: int
+    failed: int
+    in_hand: int
+    conditions: tuple[tuple[str, int, int, int], ...]
+    hosts: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "study": str(self.study),
+            "planned": self.planned,
+            "done": self.done,
+            "failed": self.failed,
+            "in_hand": self.in_hand,
+            "missing": self.planned - self.done - self.in_hand,
+            "conditions": [dict(zip(("name", *_COLUMNS), row, strict=True)) for row in self.conditions],
+            "hosts": dict(self.hosts),
+        }
+
+    def tidy(self) -> dict[str, list[Any]]:
+        columns = zip(*self.conditions, strict=True)
+        return {name: list(column) for name, column in zip(("condition", *_COLUMNS), columns, strict=True)}
+
+
+def status(study: Study) -> Status:
+    """How far a study is: of every run what its record says, without its arrays."""
+    planned = study.planned()
+    there = study.store.keys() & planned.keys()
+    failed, hosts = set[str](), Counter[str]()
+    for key in there:
+        try:
+            record = study.store.record(key)
+        except Damaged:
+            continue
+        hosts[str(record.get("host", ""))] += 1
+        if record.get("failed") is not None:
+            failed.add(key)
+    own = {"control": list(study.control_specs())}
+    own |= {
+        design.name if isinstance(design, Condition) else "crossed": [spec.key for spec in study.specs_of(design)]
+        for design in study.designs
+    }
+    rows = [(name, len(keys), len(there & set(keys)), len(failed & set(keys))) for name, keys in own.items()]
+    held = claims.held(study.folder, [key for key in planned if key not in there])
+    return Status(
+        study.folder, len(planned), len(there), len(failed), len(held), tuple(rows), dict(hosts.most_common())
+    )
+
+
+def work(
+    folder: Path,
+    *,
+    device: str = "auto",
+    data: str | None = None,
+    run_task: bool = False,
+    stacks: int | None = None,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Make what a study misses and nobody else is making, then leave; how many runs this process has made.
+
+    Any number of workers may be at one study, on all machines that share its folder.
+
+    Args:
+        data: the folder of the task's files here. stacks: leave after so many.
+        run_task: the user has agreed to what the study's own words would run or read.
+
+    Raises:
+        BadInput: this process would train the study's runs otherwise than they were trained; it says what differs.
+        Stopped: the user interrupted; the message says what is safe.
+    """
+    if stacks is not None and stacks < 1:
+        raise BadInput(f"stacks must be at least 1 (got {stacks}); leave it out for all that is missing")
+    study = studies.load(folder)
+    set_up_process()
+    try:
+        with stopping.unwinding():
+            runner = _runner(study, device, data, run_task, say)
+            studies.require_fit(study, runner, runner.environment(study.width))
+            with Watch(study, runner.epochs) as watch:
+                made = make_missing(study, runner, watch.watcher, stacks=stacks, wait=False)
+            if len(study.planned().keys() - study.store.keys()) == 0 and not study.lacking_trunks():
+                studies.finish(study)
+            return made
+    except KeyboardInterrupt:
+        done, planned = studies.count_done(study)
+        raise Stopped(f"Stopped. {done} of {planned} runs are safe in {folder}. Go on with: {go_on(study)}") from None
+
+
+def _runner(study: Study, device: str, data: str | None, run_task: bool, say: Callable[[str], None]) -> Runner:
+    """What makes the runs of a study, by the study's own words."""
+    if not study.request:
+        raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
+    if "command" in study.request:
+        script = Script.of(study.request)
+        if not run_task:
+            raise BadInput(
+                f"{study.folder} is a study of the command {printable(shlex.join(script.words))}, which was not run; "
+                "if you trust it, add <<run_task>>"
+            )
+        script.check()
+        return scripts.again(script, study)
+    request = Request.of(study.request)
+    require_consent(study, request, data, run_task)
+    if not request.is_task:
+        raise BadInput(
+            f"{study.folder} is a study of the task {printable(request.task)!r} of a program, which no file holds; "
+            "give the program's own command again"
+        )
+    if device == "auto" and study.environment.get("device") == "cpu":
+        device = "cpu"
+    return replace(request, device=device, data=data or request.data).runner(say)
+
+
+def ordered(order: Mapping[str, Any]) -> tuple[Study, Runner]:
+    """The study and what makes its runs, in a process that another has ordered; BadInput if it would train otherwise.
+
+    order: see `Runner.order`; and under "folder" the study's.
+    """
+    module, _, function = order["runner"].partition(":")
+    runner: Runner = getattr(import_module(module), function)(**order["arguments"])
+    study = studies.load(Path(order["folder"]))
+    studies.require_fit(study, runner, runner.environment(study.width))
+    return study, runner
