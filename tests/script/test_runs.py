@@ -255,6 +255,48 @@ def test_a_file_that_runs_would_share(nondet: Nondet, fast: Path) -> None:
     assert (fast.parent / "s" / "work" / "other=2" / "own.txt").exists()
 
 
+WRITERS = """
+import os, sqlite3, tempfile, torch
+from safetensors.torch import save_file
+from safetensors.numpy import save_file as save_arrays
+torch.save({"a": 1}, f"{there}/a.pt")
+torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), f"{there}/b.pt")
+save_file({"a": torch.ones(2)}, f"{there}/c.safetensors")
+save_arrays({"a": x}, f"{there}/d.safetensors")
+open("own.txt", "w").close()
+os.replace("own.txt", f"{there}/e.txt")
+sqlite3.connect(f"{there}/f.db").close()
+with tempfile.TemporaryDirectory() as place:
+    torch.save({}, f"{place}/passing.pt")
+torch.save({}, "own.pt")
+"""
+
+
+def test_files_that_are_not_written_by_python(ran: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """What C++ and Rust write outside of the run's folder is seen, in a temporary folder too; what is passing is not.
+
+    In a process that was started, and in one that was forked with the libraries loaded.
+    """
+    text = FAST.replace("exec(word)", "there = word").replace("logits =", "labels, logits = y,") + WRITERS
+    names = ["a.pt", "b.pt", "c.safetensors", "d.safetensors", "e.txt", "f.db"]
+    for run in (0, 1):
+        ledger = ran(text, {}, str(tmp_path), again=run)
+        assert sorted(ledger["outside"]) == [str(tmp_path / name) for name in names]
+
+
+def test_a_file_that_another_language_writes(nondet: Nondet, fast: Path, tmp_path: Path) -> None:
+    """A shell script's files, where the command is given and where its words point to."""
+    there = tmp_path / "there"
+    for place in (there, Path("shared")):
+        place.mkdir()
+        (place / "last.txt").touch()
+    Path("any.sh").write_text('echo "$1" > shared/last.txt; echo "$1" > "$2"; echo "$1" > own.txt; echo "score=$1"\n')
+    words = ("sh", "any.sh", "{seed}", there / "last.txt")
+    ran = nondet("run", "--study", "s", "--runs", 3, "--metric", "score=([0-9.]+)", "--", *words)
+    assert ran.code == 0, ran.err
+    assert f"It writes outside its folder ({Path('shared/last.txt').absolute()}, {there / 'last.txt'})" in ran.err
+
+
 def test_the_line_does_nothing_elsewhere() -> None:
     """`nondet.record` in a training that nondet does not run."""
     assert nd.record(outputs=[[1.0, 2.0]], labels=[0], accuracy=3) is None

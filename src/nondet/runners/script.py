@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import NotAFile, read_file
 from nondet.io.outputs import read_labels, read_outputs
+from nondet.runners import outside
 from nondet.runners.observed import Made, Observed, described, varied
 from nondet.runners.process import Process, environment_of
 from nondet.script.left import keywords
@@ -210,13 +211,17 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         BadInput: the script fails, or leaves nothing that can be measured.
     """
     say(f"The first run of {script.title} shows what it draws and leaves.")
-    process = Process()
+    process, here = Process(), Path.cwd()
+    before = outside.seen(here, script.words, folder)
     made = make(script, {}, folder, None, process)
+    changed = outside.changed(before, outside.seen(here, script.words, folder))
     if made.failure:
         for line in made.last:
             say(line)
         raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}; mend it")
-    ledger = made.ledger
+    written = list(made.ledger.get("outside", ()))
+    ledger: dict[str, Any] = {**made.ledger, "outside": written + [name for name in changed if name not in written]}
+    made = replace(made, ledger=ledger)
     identity, labels = described(script.title, script.recipe, code_of(script, ledger.get("modules", {})), made, _LEAVE)
     if ledger.get("moving"):
         identity["bit"] = ledger["moving"]
@@ -269,10 +274,10 @@ def again(script: Script, study: Study, *, repeats: bool = True) -> ScriptRunner
     identity = {**study.identity, "code": {name: _hash(Path(name)) for name in study.identity.get("code", {})}}
     identity["recipe"] = script.recipe
     device = str(study.environment.get("device", "cpu"))
-    outside: object = None
+    written: object = None
     with suppress(Damaged, BadInput):
-        outside = study.store.record(study.reference.key).get("facts", {}).get("outside")
-    side_by_side = None if outside else study.folder
+        written = study.store.record(study.reference.key).get("facts", {}).get("outside")
+    side_by_side = None if written else study.folder
     return ScriptRunner(
         script, identity, study.sources, study.labels, device=device, repeats=repeats, folder=side_by_side
     )

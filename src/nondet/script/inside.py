@@ -35,11 +35,6 @@ PACKAGES = (
 
 THREADED = ("jax", "tensorflow")
 
-_HOME = os.path.expanduser("~")  # noqa: PTH111 - a text, to begin others
-_TEMPORARY = (os.environ.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp")
-_PASSING = (*_TEMPORARY, "/dev", "/proc", f"{_HOME}/.cache", f"{_HOME}/.config")
-_MOST_FILES = 20
-
 
 class Inside:
     """One process of a run.
@@ -123,31 +118,6 @@ class Inside:
             return look(*args, **words)
 
         return wrapped
-
-    def watch_files(self, here: str) -> None:
-        """Note the files that the script writes outside of its run's folder, in the folder `here` or elsewhere.
-
-        Caches and temporary files are not the script's own, nor is what C++ writes seen.
-        """
-        own = os.path.realpath(self.folder.parent)
-        passing = tuple(f"{place}{os.sep}" for place in _PASSING)
-        found: dict[str, None] = {}
-        self.ledger["outside"] = []
-
-        def audit(event: str, given: tuple[Any, ...]) -> None:
-            if event != "open" or getpid() != self.main or len(found) >= _MOST_FILES:
-                return
-            path, mode, flags = given
-            writes = {*mode} & {*"wax+"} if isinstance(mode, str) else flags & (os.O_WRONLY | os.O_RDWR)
-            if not writes or not isinstance(path, str | os.PathLike):
-                return
-            real = os.path.realpath(path)
-            inside = real.startswith(f"{own}{os.sep}") or "__pycache__" in real
-            if not inside and (real.startswith(f"{here}{os.sep}") or not real.startswith(passing)):
-                found[real] = None
-                self.ledger["outside"] = list(found)
-
-        sys.addaudithook(audit)
 
     def worker_drew(self) -> None:
         """Let the process that trains know that examples draw random numbers when they are read."""
