@@ -169,18 +169,27 @@ def test_a_run_that_fails(nondet: Nondet, fast: Path) -> None:
     assert ran.code == 0, ran.err
     found = json.loads(nondet("show", "s", "--json").out)["conditions"][0]
     assert 0 < found["failed"] < 11
-    assert "Failed, and left out of the figures" in ran.out
-    assert "s/logs" in ran.out
+    first = found["failures"][0]
+    log = f"s/logs/other={first['run']}.txt"
+    assert (first["epoch"], first["failure"], first["log"]) == (None, "exit status 1: RuntimeError: it diverged", log)
+    assert first["last"][-1] == "RuntimeError: it diverged"
+    assert len(found["failures"]) == found["failed"]
+    said = f"all: run {first['run']} (exit status 1: RuntimeError: it diverged; see {log})"
+    assert f"Failed, and left out of the figures: {said}" in " ".join(ran.out.split())
+    assert nondet("report", "s").code == 0
+    page = Path("s/report.html").read_text()
+    assert said in page
+    assert f"{first['last'][-2]}\n{first['last'][-1]}\n" in page
     assert nondet("verify", "s").code == 0
 
 
 @pytest.mark.parametrize(
     ("changes", "words", "said"),
     [
-        ("raise SystemExit('no data here')", METRICS, "exit status 1 (see s/logs/reference.txt): no data here"),
+        ("raise SystemExit('no data here')", METRICS, "exit status 1: no data here (see s/logs/reference.txt)"),
         ("import os; os.kill(os.getpid(), 9)", METRICS, "signal 9 (SIGKILL)"),
         ("", (), "must leave outputs or scores, and the first one left neither"),
-        ("", ("--metric", "f1=([0-9.]+)"), "printed nothing that fits --metric"),
+        ("", ("--metric", "f1=([0-9.]+)"), "it printed nothing that fits the metric f1=([0-9.]+) (see s/logs/ref"),
         ("", ("--metric", "f1=([0-9.]+"), "must be a regular expression"),
         ("", ("--metric", "acc"), "must have one group"),
         ("", ("--record", "outputs=logits"), "labels are needed beside outputs"),

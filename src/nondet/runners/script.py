@@ -218,7 +218,8 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
     if made.failure:
         for line in made.last:
             say(line)
-        raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}; mend it")
+        see = f" (see {folder / made.log})"
+        raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}{see}; mend it")
     written = list(made.ledger.get("outside", ()))
     ledger: dict[str, Any] = {**made.ledger, "outside": written + [name for name in changed if name not in written]}
     made = replace(made, ledger=ledger)
@@ -356,31 +357,31 @@ def make(
     status = process.run(words, place, log, environment_of(seeds, place.absolute()))
     text = log.read_bytes().decode("utf-8", "replace")
     last = [line.rstrip() for line in text.splitlines() if line.strip()][-_LAST_LINES:]
-    if status:
-        if (kept / "refused").exists():
-            return Made({}, {}, {}, (kept / "refused").read_text(encoding="utf-8"), last)
-        how = f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
-        return Made({}, {}, {}, f"{how} (see {log})" + (f": {_said(last)}" if last else ""), last)
-    made = _read(script, place, kept, text, log, last)
+    made = replace(_read(script, place, kept, text, status), last=last, log=str(log.relative_to(study)))
     process.learn(made.ledger)
     if onset and not made.failure and not made.ledger.get("bit"):
-        return Made({}, {}, made.ledger, f"no bit was moved: it trained less than {onset + 1} epochs (see {log})", last)
+        return replace(made, failure=f"no bit was moved: it trained less than {onset + 1} epochs")
     return made
 
 
-def _said(lines: Sequence[str]) -> str:
-    """The last of these lines that says something."""
-    return next((line for line in reversed(lines) if re.search(r"[^\W_]", line)), lines[-1])
+def _ended(status: int, text: str) -> str:
+    """How a process ended that failed, with the last line of its output that says something."""
+    how = f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
+    said = next((line.strip() for line in reversed(text.splitlines()) if re.search(r"[^\W_]", line)), "")
+    return f"{how}: {said}" if said else how
 
 
-def _read(script: Script, place: Path, kept: Path, text: str, log: Path, last: Sequence[str]) -> Made:
-    """What a process that came to its end has left."""
+def _read(script: Script, place: Path, kept: Path, text: str, status: int) -> Made:
+    """What a process has left that ended with this status."""
     arrays: dict[str, np.ndarray] = {}
+    if status:
+        refused = kept / "refused"
+        return Made({}, {}, {}, refused.read_text(encoding="utf-8") if refused.exists() else _ended(status, text))
     ledger = _ledger(kept)
     if script.record and ledger.get("record"):
-        return Made({}, {}, ledger, f"<<record>> cannot be worked out: {ledger['record']}", last)
+        return Made({}, {}, ledger, f"what is to be recorded cannot be worked out: {ledger['record']}")
     if script.is_python and not ledger and not script.placeholders:
-        return Made({}, {}, ledger, f"it ended before Python's own end, and kept nothing (see {log})", last)
+        return Made({}, {}, ledger, "it ended before Python's own end, and kept nothing")
     if ledger.get("arrays"):
         with np.load(str(ledger["file"]), allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
@@ -388,16 +389,16 @@ def _read(script: Script, place: Path, kept: Path, text: str, log: Path, last: S
     for pattern in script.metrics:
         name, value = _metric(pattern, text)
         if math.isnan(value) and name not in scores:
-            return Made({}, {}, ledger, f"it printed nothing that fits <<metrics={pattern}>> (see {log})", last)
+            return Made({}, {}, ledger, f"it printed nothing that fits the metric {pattern}")
         scores[name] = value
     for name, path, read in (("outputs", script.outputs, read_outputs), ("labels", script.labels, read_labels)):
         if path:
             file = place / path
             if not file.exists():
-                return Made({}, {}, ledger, f"it left no file {path}", last)
+                return Made({}, {}, ledger, f"it left no file {path}")
             found = np.asarray(read(file))
             arrays[name] = found[0] if name == "outputs" and found.ndim == 3 and len(found) == 1 else found
-    return Made(arrays, scores, ledger, "", last, ledger.get("curves", {}))
+    return Made(arrays, scores, ledger, curves=ledger.get("curves", {}))
 
 
 def _ledger(kept: Path) -> dict[str, Any]:

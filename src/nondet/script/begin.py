@@ -6,6 +6,7 @@ import atexit
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import io
 import json
 import os
 import sys
@@ -37,6 +38,8 @@ def begin(order: str) -> None:
         why = f"a run must be trained by one process, and this command starts {ranks} ranks; train on one device"
         (Path(read["folder"]) / "refused").write_text(why, encoding="utf-8")
         os._exit(2)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # into one log with the errors, in their order
+        sys.stdout.reconfigure(line_buffering=True)
     worker = any("multiprocessing" in word for word in sys.orig_argv)  # of a loader, or what watches over them
     here = Inside(read, worker)
     left.PROCESS.append(here)
