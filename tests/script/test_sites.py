@@ -82,6 +82,20 @@ def test_what_a_script_makes_equal_stays_equal(ran: Ran) -> None:
     assert len({*one, *two, *more, *before}) == 12
 
 
+def test_what_a_library_draws_at_its_import(ran: Ran) -> None:
+    """It is no draw of the script's, and moves none."""
+    library = {"site-packages/library.py": "import numpy as np\ndef draw(): return np.random.rand(3)\ndraw()\n"}
+    begin = "import sys; sys.path.insert(0, 'site-packages')\nimport numpy as np\n"
+    end = "outputs = np.random.rand(2)\n"
+    alone, beside, called = (
+        ran(begin + more + end, {}, record="outputs=outputs", files=library)
+        for more in ("", "import library\n", "import library; library.draw()\n")
+    )
+    assert alone["outputs"].tolist() == beside["outputs"].tolist() == called["outputs"].tolist()
+    assert [found["draws"].get("other", 0) for found in (alone, beside, called)] == [1, 1, 1]
+    assert list(beside["sites"].values()) == [1]
+
+
 def test_a_batch_that_is_mixed_where_it_is_collated(ran: Ran) -> None:
     """What the script's own function draws for a batch is the same with no loader process and with two."""
     text = PLAIN.replace("generator=own, **how)", "generator=own, collate_fn=mixed, **how)").replace(

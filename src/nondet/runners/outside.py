@@ -6,9 +6,13 @@ A Python process tells of its files by itself (`nondet.script.files`), but not o
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+_BY_HAND = re.compile(r".*\.(pyi?|ipynb|R|Rmd|jl|m|sh|c|cc|cpp|cu|h|hpp|rs|go|md|rst|tex|toml|cfg|ini|ya?ml|html)")
+"""Files that somebody may be editing meanwhile."""
 
 _MOST = 50_000
 """Files that are looked at; of a larger tree those that are met first."""
@@ -19,7 +23,8 @@ Seen = Mapping[str, tuple[int, int]]
 def seen(here: Path, words: Sequence[str], study: Path) -> Seen:
     """Size and time of the files where the command is given, and where its words point to.
 
-    Hidden folders are left out, and those of studies. Of a file that a word names, its folder's other files are too.
+    Left out are hidden folders, those of studies, and files that people write. Beside a file that a word names, its
+    folder's other files are looked at.
     """
     named = [Path(word.rpartition("=")[2]) for word in words[1:]]
     places = [path if path.is_dir() else path.parent for path in named if path.is_absolute()]
@@ -58,7 +63,8 @@ def _files(place: Path, deep: bool, study: Path) -> Iterator[os.DirEntry[str]]:
             if entry.name.startswith(".") or entry.name == "__pycache__" or entry.is_symlink():
                 continue
             if entry.is_file():
-                yield entry
+                if not _BY_HAND.fullmatch(entry.name):
+                    yield entry
             elif deep and entry.is_dir():
                 waiting.append(entry.path)
 

@@ -38,7 +38,8 @@ class Script:
     """A training as it is: `nondet.Script("train.py", ["--epochs", "3"], record="outputs=logits, labels=y_test")`.
 
     A Python script's random numbers are sorted by source. Any command takes seeds in its words: `{init}` stands for the
-    seed of that source, `{seed}` for one of all, `{out}` for the run's folder; and in variables, NONDET_SEED_INIT.
+    seed of that source, `{seed}` for one of all, `{out}` for the run's folder; and in variables that are written out in
+    its files, NONDET_SEED_INIT.
 
     Args:
         command: the path of a Python file, or all words of a command.
@@ -155,10 +156,36 @@ class Script:
         return [sys.executable, *convert, *self.words[place:]]
 
     @property
-    def placeholders(self) -> list[str]:
-        """The seeds that its words ask for, such as init of `{init}`, in order."""
-        found = re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", " ".join(self.words))
+    def asked(self) -> list[str]:
+        """The seeds that its words ask for, such as init of `{init}`, or it and its files: of NONDET_SEED_INIT."""
+        words = " ".join(self.words)
+        found = re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", words)
+        found += _variables(words.encode()) + [name for path in self.files for name in _variables_in(path)]
         return [name for name in dict.fromkeys(found) if name != "out"]
+
+    @property
+    def files(self) -> list[Path]:
+        """Those that its words name, but for the program where that is not the user's own."""
+        found: list[Path] = []
+        for at, word in enumerate(self.words):
+            path = Path(word)
+            with suppress(OSError):
+                own = at or (len(path.parts) > 1 and path.absolute().is_relative_to(Path.cwd()))
+                if own and path.is_file() and path.stat().st_size <= _LARGEST:
+                    found.append(path)
+        return found
+
+
+def _variables(text: bytes) -> list[str]:
+    """The sources whose seeds a text takes from variables that are written out in it."""
+    return [name.decode().lower() for name in re.findall(rb"NONDET_SEED_([A-Z][A-Z0-9_]*)", text)]
+
+
+def _variables_in(path: Path) -> list[str]:
+    try:
+        return _variables(read_file(path, _LARGEST))
+    except (OSError, NotAFile):
+        return []
 
 
 class ScriptRunner(Observed):
@@ -213,7 +240,7 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
     say(f"The first run of {script.title} shows what it draws and leaves.")
     process, here = Process(), Path.cwd()
     before = outside.seen(here, script.words, folder)
-    made = make(script, {}, folder, None, process)
+    made = make(script, dict.fromkeys(script.asked, FIXED_SEED), folder, None, process)
     changed = outside.changed(before, outside.seen(here, script.words, folder))
     if made.failure:
         for line in made.last:
@@ -221,7 +248,8 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         see = f" (see {folder / made.log})"
         raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}{see}; mend it")
     written = list(made.ledger.get("outside", ()))
-    ledger: dict[str, Any] = {**made.ledger, "outside": written + [name for name in changed if name not in written]}
+    changed = [name for name in changed if name not in written]
+    ledger: dict[str, Any] = {**made.ledger, "outside": written + changed}
     made = replace(made, ledger=ledger)
     identity, labels = described(script.title, script.recipe, code_of(script, ledger.get("modules", {})), made, _LEAVE)
     if ledger.get("moving"):
@@ -234,7 +262,7 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         if not split.failure and not np.array_equal(split.arrays.get("labels", labels), labels):
             sources.remove("other")
             say("What it draws outside every named source splits the data: with another test set, other is left out.")
-    for sentence in _seen(ledger):
+    for sentence in (*_seen(made.ledger), *_met(written, changed)):
         say(sentence)
     side_by_side = None if ledger.get("outside") else folder
     device = "cuda" if ledger.get("cuda") else "cpu"
@@ -259,10 +287,16 @@ def _seen(ledger: Mapping[str, Any]) -> Iterator[str]:
     if ledger.get("sites"):
         lines = [f"{line} ({times:,})" for line, times in ledger["sites"].items()]
         yield f"Drawn outside every named source, and so of other: {_few(lines)}."
-    if ledger.get("outside"):
+
+
+def _met(written: Sequence[str], changed: Sequence[str]) -> Iterator[str]:
+    """That runs are made one at a time, since they may meet in a file; if that is so."""
+    what = f"It writes outside its folder ({_few(written)})" if written else ""
+    also = f"{_few(changed)} changed while it ran" if changed else ""
+    if what or also:
         yield (
-            f"It writes outside its folder ({_few(ledger['outside'])}), where runs side by side would meet: they are "
-            "made one at a time. Let it write to {out}, which stands for the folder of a run."
+            f"{'; '.join(filter(None, (what, also)))}: runs side by side would meet there, so they are made one at a "
+            "time. Let it write to {out}, which stands for the folder of a run."
         )
 
 
@@ -298,13 +332,18 @@ def sources_of(script: Script, ledger: Mapping[str, Any]) -> list[str]:
     there |= {"order"} if ledger.get("batches") else set()
     there |= {"bit"} if ledger.get("moving") else set()
     there |= {"kernels"} if ledger.get("cuda") else set()
-    found = [name for name in SOURCES if name in there or name in script.placeholders]
-    found += [name for name in script.placeholders if name not in SOURCES]
+    modules = [Path(name) for name in ledger.get("modules", {})]
+    asked = list(dict.fromkeys([*script.asked, *(name for path in modules for name in _variables_in(path))]))
+    found = [name for name in SOURCES if name in there or name in asked]
+    found += [name for name in asked if name not in SOURCES]
     if not found:
         raise BadInput(
             "a command must draw random numbers that nondet can sort, or take a seed (got one that does neither); put "
             "{seed} where its seed stands"
         )
+    wrong = next((name for name in found if name in ("all", "crossed", "deterministic")), None)
+    if wrong:
+        raise BadInput(f"a seed must have the name of one source (got {{{wrong}}}); try {{seed}}")
     return found
 
 
@@ -312,11 +351,7 @@ def code_of(script: Script, modules: Mapping[str, str]) -> dict[str, str]:
     """The SHA-256 of the files that make up the training: those in its words, and the modules it imported."""
     here = Path.cwd()
     found = {str(Path(name)): digest for name, digest in modules.items()}
-    for word in script.words[1:]:
-        path = Path(word)
-        with suppress(OSError):
-            if path.is_file() and path.stat().st_size <= _LARGEST:
-                found[str(path.absolute())] = _hash(path)
+    found |= {str(path.absolute()): _hash(path) for path in script.files}
     return {_short(name, here): digest for name, digest in sorted(found.items())}
 
 
@@ -380,7 +415,7 @@ def _read(script: Script, place: Path, kept: Path, text: str, status: int) -> Ma
     ledger = _ledger(kept)
     if script.record and ledger.get("record"):
         return Made({}, {}, ledger, f"what is to be recorded cannot be worked out: {ledger['record']}")
-    if script.is_python and not ledger and not script.placeholders:
+    if script.is_python and not ledger and not script.asked:
         return Made({}, {}, ledger, "it ended before Python's own end, and kept nothing")
     if ledger.get("arrays"):
         with np.load(str(ledger["file"]), allow_pickle=False) as held:

@@ -101,7 +101,10 @@ class Inside:
 
         @functools.wraps(draw)
         def wrapped(*args: Any, **words: Any) -> Any:
-            place = self.site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+            frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+            place = self.site(frame)
+            if place is None and self.sites.is_import(frame):  # what a library draws then, no source may move
+                return getattr(made(0), name)(*args, **words)
             if place is None or library in in_order:
                 return draw(*args, **words)
             return getattr(self.sites.generator(library, place, made), name)(*args, **words)
