@@ -329,7 +329,7 @@ def sources_of(script: Script, ledger: Mapping[str, Any]) -> list[str]:
     """What can vary: the seeds that its words ask for; of a Python script what it draws from, and what it trains."""
     draws = ledger.get("draws", {})
     there = {name for name in ("init", "shuffle", "augment", "dropout", "other") if draws.get(name)}
-    there |= {"order"} if ledger.get("batches") else set()
+    there |= {"order"} if ledger.get("shuffled") else set()  # an order that nothing shuffles may be that of the outputs
     there |= {"bit"} if ledger.get("moving") else set()
     there |= {"kernels"} if ledger.get("cuda") else set()
     modules = [Path(name) for name in ledger.get("modules", {})]

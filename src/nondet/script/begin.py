@@ -17,7 +17,7 @@ from typing import Any
 
 from nondet.script import left
 from nondet.script.files import Files
-from nondet.script.inside import Inside, take_numpy, take_python
+from nondet.script.inside import Inside, take_jax, take_numpy, take_python
 from nondet.script.streams import Numpy, Python
 
 
@@ -54,7 +54,7 @@ def begin(order: str) -> None:
 
         here.streams.add(Numpy(numpy))
         take_numpy(here, numpy)
-    _after_import({"torch": lambda: _torch(here)})
+    _after_import({"torch": lambda: _torch(here), "jax": lambda: take_jax(here)})
     _at_the_very_end(here.end)
 
 

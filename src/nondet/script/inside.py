@@ -6,6 +6,7 @@ import functools
 import os
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from os import getpid  # its own, whatever a run's is held at
 from pathlib import Path
@@ -57,7 +58,16 @@ class Inside:
         self.told = False
         self.streams = Streams(self.seeds)
         self.sites = Sites(self.streams)
-        self.ledger: dict[str, Any] = {"explicit": {}, "sites": {}, "steps": 0, "built": 0, "batches": 0, "epochs": 0}
+        self.made: Counter[tuple[object, ...]] = Counter()  # generators that nothing seeds, by place
+        self.ledger: dict[str, Any] = {
+            "explicit": {},
+            "sites": {},
+            "steps": 0,
+            "built": 0,
+            "batches": 0,
+            "epochs": 0,
+            "shuffled": 0,
+        }
 
     @property
     def is_worker(self) -> bool:
@@ -82,6 +92,21 @@ class Inside:
             return
         name = f"{what} ({place.where})"
         self.ledger["explicit"][name] = self.ledger["explicit"].get(name, 0) + 1
+
+    def unseeded(self, what: str, draw: Callable[[], int]) -> int:
+        """What seeds a generator that the script makes and does not seed: all that it draws is of the source in use.
+
+        draw: 128 bits from the library's global generator, which is that source's.
+        """
+        if self.streams.inside != "other":
+            return draw()
+        frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+        place = self.site(frame)
+        if place is None and not self.sites.is_import(frame):
+            self.streams.noted = self.streams.noted or what != "Random"  # Python makes some of these for its own use
+        name = (what, *(place.name if place else ("library",)))
+        self.made[name] += 1
+        return self.streams.number("other", *name, self.made[name])
 
     def site(self, frame: FrameType | None) -> Site | None:
         """The place in the script that draws outside all sources, if it is one, which is noted."""
@@ -159,10 +184,12 @@ def take_python(here: Inside) -> None:
         here.seeded("random", ("unseeded", next(unseeded)) if a is None else a)
 
     random.seed = seed  # pyright: ignore[reportAttributeAccessIssue]
-    plain = random.Random.__init__
+    plain, bits = random.Random.__init__, random.getrandbits
 
     def init(self: random.Random, x: Any = None) -> None:
-        plain(self, here.streams.number("other", "Random", next(unseeded)) if x is None else x)
+        if x is not None:
+            here.explicit(f"random.Random({_short(x)})")
+        plain(self, here.unseeded("Random", lambda: bits(128)) if x is None else x)
 
     random.Random.__init__ = init  # pyright: ignore[reportAttributeAccessIssue]
     for name in random.__all__:
@@ -173,27 +200,62 @@ def take_python(here: Inside) -> None:
 
 def take_numpy(here: Inside, numpy: Any) -> None:
     unseeded = iter(range(sys.maxsize))
-    default_rng = numpy.random.default_rng
+    default_rng, plain, draw_bytes = numpy.random.default_rng, numpy.random.RandomState, numpy.random.bytes
+
+    def bits() -> int:
+        return int.from_bytes(draw_bytes(16), "little")
 
     def seed(seed: object = None) -> None:
         here.seeded("numpy", ("unseeded", next(unseeded)) if seed is None else numpy.asarray(seed).tolist())
 
     def rng(seed: object = None) -> Any:
         if seed is None:
-            return default_rng(here.streams.number(here.streams.inside, "default_rng", next(unseeded)))
-        if isinstance(seed, int | numpy.integer):
-            here.explicit(f"numpy.random.default_rng({seed})")
+            return default_rng(here.unseeded("default_rng", bits))
+        here.explicit(f"numpy.random.default_rng({_short(seed)})")
         return default_rng(seed)
 
     def _seeded(number: int) -> Any:
-        return numpy.random.RandomState(words_of(number))
+        return plain(words_of(number))
+
+    class _Kind(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, plain)
+
+    class RandomState(plain, metaclass=_Kind):
+        def __init__(self, seed: Any = None) -> None:
+            if seed is None:
+                seed = words_of(here.unseeded("RandomState", bits))
+            else:
+                here.explicit(f"numpy.random.RandomState({_short(seed)})")
+            super().__init__(seed)
 
     numpy.random.seed, numpy.random.default_rng = seed, rng
+    numpy.random.RandomState = RandomState
     for name in numpy.random.__all__:
         draw = getattr(numpy.random, name)
         if isinstance(getattr(draw, "__self__", None), numpy.random.RandomState) and name not in _NO_DRAW:
             setattr(numpy.random, name, here.sited("numpy", draw, _seeded))
     numpy.random.get_state = here.looked_at("numpy", numpy.random.get_state)
+
+
+def take_jax(here: Inside) -> None:
+    """JAX has no global generator: its keys are the script's own."""
+    random = sys.modules["jax"].random
+
+    def named(make: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(make)
+        def wrapped(seed: Any, *args: Any, **words: Any) -> Any:
+            here.explicit(f"jax.random.{make.__name__}({_short(seed)})")
+            return make(seed, *args, **words)
+
+        return wrapped
+
+    random.PRNGKey, random.key = named(random.PRNGKey), named(random.key)
+
+
+def _short(seed: Any) -> str:
+    """A seed as it is written, if it is a number."""
+    return str(int(seed)) if hasattr(seed, "__index__") and not isinstance(seed, bool) else "..."
 
 
 def _local_modules() -> dict[str, str]:
