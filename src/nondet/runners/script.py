@@ -31,6 +31,8 @@ from nondet.study.study import EPOCHS, Study
 
 _LARGEST = 16 * 2**20
 _LAST_LINES = 5
+_FEW = 4
+"""Generators of a script's own that are named."""
 
 
 @dataclass(frozen=True)
@@ -282,8 +284,10 @@ def _seen(ledger: Mapping[str, Any]) -> Iterator[str]:
     drawn = {name: n for name, n in ledger.get("draws", {}).items() if n}
     if drawn:
         yield f"It draws from {', '.join(f'{name} ({n:,})' for name, n in sorted(drawn.items()))}."
-    for name, times in ledger.get("explicit", {}).items():
-        yield f"A generator of its own: {name}" + (f", {times} times." if times > 1 else ".")
+    own = [f"{name}, {times} times" if times > 1 else name for name, times in ledger.get("explicit", {}).items()]
+    yield from (f"A generator of its own: {name}." for name in own[:_FEW])
+    if len(own) > _FEW:
+        yield f"And {len(own) - _FEW} more."
     if ledger.get("sites"):
         lines = [f"{line} ({times:,})" for line, times in ledger["sites"].items()]
         yield f"Drawn outside every named source, and so of other: {_few(lines)}."

@@ -58,6 +58,7 @@ class Inside:
         self.told = False
         self.streams = Streams(self.seeds)
         self.sites = Sites(self.streams)
+        self.named: dict[tuple[str, str], str] = {}  # generators of the script's own: what is said of those of a place
         self.made: Counter[tuple[object, ...]] = Counter()  # generators that nothing seeds, by place
         self.ledger: dict[str, Any] = {
             "explicit": {},
@@ -86,11 +87,14 @@ class Inside:
             self.sites.begin(library)
 
     def explicit(self, what: str) -> None:
-        """Note a generator that the script makes or seeds by itself, and where; a library's are its own business."""
+        """Note a generator that the script makes or seeds by itself, and where; a library's are its own business.
+
+        Of those that are made in one place the first is named, with its seed.
+        """
         place = self.sites.of(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
         if place is None:
             return
-        name = f"{what} ({place.where})"
+        name = self.named.setdefault((what.partition("(")[0], place.where), f"{what} ({place.where})")
         self.ledger["explicit"][name] = self.ledger["explicit"].get(name, 0) + 1
 
     def unseeded(self, what: str, draw: Callable[[], int]) -> int:
