@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from scripts import FAST, PLAIN, RECORD
 
 import nondet as nd
+from nondet.runners.script import _metric  # pyright: ignore[reportPrivateUsage]
 
 Nondet = Callable[..., Any]
 METRICS = ("--metric", "val_acc=([0-9.]+)", "--metric", "val_loss=([0-9.]+)")
@@ -184,6 +186,23 @@ def test_a_run_that_fails(nondet: Nondet, fast: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "printed", "value"),
+    [
+        ("acc=([0-9.]+)", "acc=0.5 acc=0.75.", 0.75),
+        ("acc=([0-9.]+)", "acc=0.5\nacc=nan\n", math.nan),
+        ("acc=([0-9.]+)", "acc=nan\nacc=0.5\n", 0.5),
+        (r"(?:val|test) [(]acc\) = (-?[0-9.]+)%", "val (acc) = 3.5%, test (acc) = -inf%", -math.inf),
+        ("mine=cost: (?P<value>[0-9.e-]+)", "cost: 1e-3, cost: INF", math.inf),
+        ("acc=([0-9.]+)", "accuracy=0.5", None),
+        ("acc=([0-9.]+)", "acc=nanny", None),
+    ],
+)
+def test_the_last_number_counts(pattern: str, printed: str, value: float | None) -> None:
+    """One that is printed instead of a number, as of a training that diverged, counts as well."""
+    assert _metric(pattern, printed)[1] == pytest.approx(value, nan_ok=True)
+
+
+@pytest.mark.parametrize(
     ("changes", "words", "said"),
     [
         ("raise SystemExit('no data here')", METRICS, "exit status 1: no data here (see s/logs/reference.txt)"),
@@ -224,17 +243,19 @@ def test_commands_that_are_none(nondet: Nondet, fast: Path) -> None:
 def test_a_study_keeps_to_one_script(nondet: Nondet, fast: Path) -> None:
     """Changed, itself or a module beside it, it adds no run to the study; put back, it does."""
     fast.with_name("helper.py").write_text("SCALE = 1.0\n")
-    fast.write_text(FAST + "import helper\nassert helper.SCALE\n")
-    words = ("run", "--study", "s", *METRICS, "--vary", "other", "--", sys.executable, "fast.py")
-    assert nondet(*words[:-5], "--runs", 2, *words[-5:]).code == 0
-    for name in ("fast.py", "helper.py"):
+    fast.with_name("settings.yaml").write_text("rate: 1\n")
+    fast.write_text(FAST.replace("exec(word)", "pass") + "import helper\nassert helper.SCALE\n")
+    command = ("--vary", "other", "--", sys.executable, "fast.py", "--config=settings.yaml")
+    words = ("run", "--study", "s", *METRICS, *command)
+    assert nondet(*words[:-6], "--runs", 2, *words[-6:]).code == 0
+    for name in ("fast.py", "helper.py", "settings.yaml"):
         path = fast.with_name(name)
         before = path.read_text()
         path.write_text(before + "# another\n")
-        ran = nondet(*words[:-5], "--runs", 3, *words[-5:])
+        ran = nondet(*words[:-6], "--runs", 3, *words[-6:])
         assert (ran.code, name in ran.err) == (2, True), ran.err
         path.write_text(before)
-    assert nondet(*words[:-5], "--runs", 3, *words[-5:]).code == 0
+    assert nondet(*words[:-6], "--runs", 3, *words[-6:]).code == 0
 
 
 def test_seeds_in_its_words(nondet: Nondet, fast: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import shlex
 import shutil
@@ -167,10 +166,10 @@ class Script:
 
     @property
     def files(self) -> list[Path]:
-        """Those that its words name, but for the program where that is not the user's own."""
+        """Those that its words name, as `--config=FILE` too, but for the program where that is not the user's own."""
         found: list[Path] = []
         for at, word in enumerate(self.words):
-            path = Path(word)
+            path = Path(word.rpartition("=")[2])
             with suppress(OSError):
                 own = at or (len(path.parts) > 1 and path.absolute().is_relative_to(Path.cwd()))
                 if own and path.is_file() and path.stat().st_size <= _LARGEST:
@@ -427,9 +426,9 @@ def _read(script: Script, place: Path, kept: Path, text: str, status: int) -> Ma
     scores = dict(ledger.get("scores", {}))
     for pattern in script.metrics:
         name, value = _metric(pattern, text)
-        if math.isnan(value) and name not in scores:
+        if value is None and name not in scores:
             return Made({}, {}, ledger, f"it printed nothing that fits the metric {pattern}")
-        scores[name] = value
+        scores[name] = scores[name] if value is None else value
     for name, path, read in (("outputs", script.outputs, read_outputs), ("labels", script.labels, read_labels)):
         if path:
             file = place / path
@@ -453,8 +452,8 @@ def _ledger(kept: Path) -> dict[str, Any]:
     return max(found, key=weight, default={})
 
 
-def _metric(pattern: str, text: str) -> tuple[str, float]:
-    """A score's name, and the last number in a text that fits a pattern; NaN if none does.
+def _metric(pattern: str, text: str) -> tuple[str, float | None]:
+    """A score's name, and the last number in a text that fits a pattern, or None; NaN where that is printed instead.
 
     `acc=([0-9.]+)` is what is printed; where nothing is printed so, `acc` is a name of the user's own for the rest.
     """
@@ -463,11 +462,22 @@ def _metric(pattern: str, text: str) -> tuple[str, float]:
     called = found[0].rstrip(".-/") if found else "metric"
     own_name = equals and re.fullmatch(r"[A-Za-z_][\w./-]*", name) and re.match(r"[^(]*[A-Za-z]", rest)
     for tried in (pattern, *([rest] if own_name else [])):
-        values = re.findall(tried, text, re.MULTILINE)
+        values = {one.start(1): one[1] for form in (_diverged(tried), tried) for one in re.finditer(form, text, re.M)}
         if values:
             with suppress(ValueError):
-                return called, float(values[-1])
-    return called, math.nan
+                return called, float(values[max(values)].rstrip(".,;%"))  # a sentence may end there
+    return called, None
+
+
+def _diverged(pattern: str) -> str:
+    """A pattern that fits where nan or inf is printed instead of the number that its group stands for."""
+    opened: list[int | None] = []
+    for part in re.finditer(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P<|\(\??|\)", pattern, re.DOTALL):
+        if part[0].startswith("("):
+            opened.append(None if part[0] == "(?" else part.start())
+        elif part[0] == ")" and (begin := opened.pop()) is not None:
+            return pattern[:begin] + r"((?i:[-+]?(?:nan|inf(?:inity)?))\b)" + pattern[part.end() :]
+    return pattern
 
 
 def _new_folder(study: Path, name: str) -> Path:
