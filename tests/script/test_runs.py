@@ -349,6 +349,19 @@ def test_a_script_that_nothing_can_repeat(nondet: Nondet, fast: Path, kept: str)
     assert nondet("report", "s").code == 3
 
 
+def test_data_that_a_run_changes(nondet: Nondet, fast: Path) -> None:
+    """The control is not zero, and the file that each run finds as the one before it has left it is named first."""
+    Path("data").mkdir()
+    np.save("data/x.npy", np.ones((60, 3)))
+    fast.write_text(FAST.replace("logits =", "x = np.load('data/x.npy'); np.save('data/x.npy', x + 1)\nlogits ="))
+    ran = nondet(
+        "run", "--study", "s", "--runs", 2, "--record", "outputs=logits, labels=y", "--", sys.executable, "fast.py"
+    )
+    assert ran.code == 3
+    named = f"a file that one run writes and the next one reads ({Path('data/x.npy').absolute()}); a model"
+    assert named in " ".join(ran.out.split())
+
+
 def test_scores_are_compared(nondet: Nondet, fast: Path) -> None:
     """Two scripts of which scores alone are known: by the first score, or by another where less is better."""
     fast.with_name("other.py").write_text(FAST.replace("logits = (x @ weights)", "logits = 3 * (x @ weights)"))

@@ -33,6 +33,7 @@ class Control:
     identical: whether all their files are equal to the last bit; None while there are fewer than two.
     slots: the slot of each in its stack, counted from 1. differing: which of them differ from the first, by number from
     1. largest: the largest difference of two outputs. failures: number of each that failed, from 1 -> why and when.
+    outside: files that a script's runs write outside their folders, where the next one may read them.
     """
 
     runs: int
@@ -42,6 +43,7 @@ class Control:
     largest: float = 0.0
     failures: Mapping[int, Failure] = field(default_factory=dict[int, Failure])
     measures: Measures | None = None
+    outside: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         apart = {"slots": list(self.slots), "differing": list(self.differing)} if self.differing else {}
@@ -194,8 +196,11 @@ def _control(study: Study, reader: Reader, drawn: bool) -> tuple[Control, bytes 
         measures = replace(sound.first(2).measure(drawn), runs=len(every), failed=len(failures))
         return Control(len(every), True, slots, differing, 0.0, measures=measures), reference
     last = sound.arrays[list(sound.kind.answers)[-1]]
+    facts = reader.run(study.reference)[1].get("facts") if study.reference.key in reader.present else None
+    written = facts.get("outside") if isinstance(facts, dict) else None
+    outside = tuple(map(str, written)) if isinstance(written, list) else ()
     largest = max(float(np.abs(run - last[0]).max()) for run in last)
-    return Control(len(every), False, slots, differing, largest, failures, sound.measure(drawn)), reference
+    return Control(len(every), False, slots, differing, largest, failures, sound.measure(drawn), outside), reference
 
 
 def _tracked(study: Study, runs: Runs) -> tuple[tuple[Mapping[str, Any], ...], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nondet.analysis.results import Results
 from nondet.analysis.runs import Failure
@@ -52,10 +52,19 @@ def control_words(results: Results) -> str:
     return (
         f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {len(control.differing)} differ from "
         f"the first ({what} by up to {control.largest:.3g}){spread}.{_slots(results)} Something varies that no source "
-        "names, so no row "
-        "below shows its source alone. It may be: a model or data file that reads the clock, the system's "
-        "randomness or a generator of its own; state that one model leaves to the next; an operation without a "
-        "deterministic kernel; a faulty machine. Take it out of the task, then start a new study."
+        f"names, so no row below shows its source alone. It may be: {_shared(control.outside)}a model or data file "
+        "that reads the clock, the system's randomness or a generator of its own; state that one model leaves to the "
+        "next; an operation without a deterministic kernel; a faulty machine. Take it out of the task, then start a "
+        "new study."
+    )
+
+
+def _shared(outside: Sequence[str]) -> str:
+    """That a run may read what the one before it wrote."""
+    return (
+        f"a file that one run writes and the next one reads ({', '.join(map(plain, outside[:SHOWN]))}); "
+        if outside
+        else ""
     )
 
 
