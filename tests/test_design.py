@@ -451,7 +451,7 @@ def test_crossed_with_failed_runs(nondet: Nondet, tiny: Path, tmp_path: Path) ->
     """Without a sound run in every cell there are no components, and a sentence says why."""
     ran = nondet("run", tiny, *CROSSED, "--set", "lr=1e30", "--study", tmp_path / "s")
     assert ran.code == 0
-    assert "9 failed (run 1 at epoch 1;" in " ".join(ran.out.split())
+    assert "9 failed: run 1 at epoch 1," in " ".join(ran.out.split())
     shown = nondet("show", tmp_path / "s", "--json").json
     assert (shown["crossed"]["failed"], shown["crossed"]["accuracy"], shown["components"]) == (9, None, [])
 

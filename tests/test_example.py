@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import nondet as nd
 from nondet.cli.main import main
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "my_task.py"
@@ -46,6 +48,31 @@ def test_a_script_as_the_docs_show_it(tmp_path: Path, capsys: pytest.CaptureFixt
     assert shown["control"]["identical"] is True
     assert shown["conditions"][0]["vary"] == ["init", "shuffle", "augment", "dropout", "order"]
     assert shown["conditions"][0]["disagreement"] > 0
+
+
+OTHERS = {
+    "sklearn": (["--seed", "{seed}"], ["seed"]),
+    "xgboost": (["--seed", "{seed}"], ["seed"]),
+    "lightgbm": ([], ["rows", "columns"]),
+    "jax": (["--init", "{init}", "--shuffle", "{shuffle}", "--dropout", "{dropout}"], ["init", "shuffle", "dropout"]),
+    "tensorflow": ([], ["init", "shuffle", "dropout"]),
+}
+
+
+@pytest.mark.parametrize(
+    "library", [name if name == "sklearn" else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS]
+)
+def test_scripts_of_other_libraries(tmp_path: Path, library: str) -> None:
+    """Each takes its seeds by placeholders or variables; equal ones give equal bits, each other one another model."""
+    if library != "sklearn":
+        pytest.importorskip(library)
+    given, sources = OTHERS[library]
+    script = nd.Script(SCRIPT.with_name(f"train_{library}.py"), given, record="outputs=logits, labels=labels")
+    study = nd.run(script, runs=2, folder=tmp_path / "s", executor="local")
+    assert study.study.sources == tuple(sources)
+    assert nd.show(study).control.identical is True
+    assert all(not np.array_equal(*study[name].outputs) for name in study.conditions)
+    assert (study["all"].outputs.argmax(2) == study.labels).mean() > 0.8
 
 
 def test_the_function_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,39 @@ def test_it_goes_on(tmp_path: Path) -> None:
     rate[0] = 2.0
     with pytest.raises(nd.BadInput, match="a control run trained here is not that of"):
         nd.run(nd.Function(scaled), runs=4, vary="init", folder=tmp_path / "s")
+
+
+class Training:
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def __call__(self, seeds: Any) -> Any:
+        return self.rate * train(seeds)[0], train(seeds)[1]
+
+
+FORMS = """
+import functools
+from test_functions import Training
+from nondet import Function
+
+without_a_text = {}
+exec("def f(seeds): return [lambda: 1, seeds]", without_a_text)
+given = Training(1.0), functools.partial(Training.__call__, Training(1.0)), Training(1.0).__call__, without_a_text["f"]
+found = [(Function(train).title, Function(train).code) for train in given]
+"""
+
+
+def test_whatever_can_be_called(tmp_path: Path) -> None:
+    """An object, a partial function, a method, a function without a text: the same ones in another process."""
+    here: dict[str, Any] = {}
+    exec(FORMS, here)
+    assert [title for title, _ in here["found"]] == ["Training", "__call__", "__call__", "f"]
+    where = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])}
+    words = [sys.executable, "-c", f"{FORMS}print(found)"]
+    there = subprocess.run(words, env=where, check=True, capture_output=True, text=True)
+    assert ast.literal_eval(there.stdout) == here["found"]
+    study = nd.run(nd.Function(Training(2.0)), runs=2, vary="init", folder=tmp_path / "s")
+    assert study["init"].outputs[0].tobytes() == (2.0 * train(nd.Function(train).seeds({}))[0]).tobytes()
 
 
 @pytest.mark.parametrize("here", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from scripts import FAST, PLAIN, RECORD
 
 import nondet as nd
+from nondet.runners.script import _metric  # pyright: ignore[reportPrivateUsage]
 
 Nondet = Callable[..., Any]
 METRICS = ("--metric", "val_acc=([0-9.]+)", "--metric", "val_loss=([0-9.]+)")
@@ -169,18 +171,44 @@ def test_a_run_that_fails(nondet: Nondet, fast: Path) -> None:
     assert ran.code == 0, ran.err
     found = json.loads(nondet("show", "s", "--json").out)["conditions"][0]
     assert 0 < found["failed"] < 11
-    assert "Failed, and left out of the figures" in ran.out
-    assert "s/logs" in ran.out
+    first = found["failures"][0]
+    log = f"s/logs/other={first['run']}.txt"
+    assert (first["epoch"], first["failure"], first["log"]) == (None, "exit status 1: RuntimeError: it diverged", log)
+    assert first["last"][-1] == "RuntimeError: it diverged"
+    assert len(found["failures"]) == found["failed"]
+    said = f"all: run {first['run']} (exit status 1: RuntimeError: it diverged; see {log})"
+    assert f"Failed, and left out of the figures: {said}" in " ".join(ran.out.split())
+    assert nondet("report", "s").code == 0
+    page = Path("s/report.html").read_text()
+    assert said in page
+    assert f"{first['last'][-2]}\n{first['last'][-1]}\n" in page
     assert nondet("verify", "s").code == 0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "printed", "value"),
+    [
+        ("acc=([0-9.]+)", "acc=0.5 acc=0.75.", 0.75),
+        ("acc=([0-9.]+)", "acc=0.5\nacc=nan\n", math.nan),
+        ("acc=([0-9.]+)", "acc=nan\nacc=0.5\n", 0.5),
+        (r"(?:val|test) [(]acc\) = (-?[0-9.]+)%", "val (acc) = 3.5%, test (acc) = -inf%", -math.inf),
+        ("mine=cost: (?P<value>[0-9.e-]+)", "cost: 1e-3, cost: INF", math.inf),
+        ("acc=([0-9.]+)", "accuracy=0.5", None),
+        ("acc=([0-9.]+)", "acc=nanny", None),
+    ],
+)
+def test_the_last_number_counts(pattern: str, printed: str, value: float | None) -> None:
+    """One that is printed instead of a number, as of a training that diverged, counts as well."""
+    assert _metric(pattern, printed)[1] == pytest.approx(value, nan_ok=True)
 
 
 @pytest.mark.parametrize(
     ("changes", "words", "said"),
     [
-        ("raise SystemExit('no data here')", METRICS, "exit status 1 (see s/logs/reference.txt): no data here"),
+        ("raise SystemExit('no data here')", METRICS, "exit status 1: no data here (see s/logs/reference.txt)"),
         ("import os; os.kill(os.getpid(), 9)", METRICS, "signal 9 (SIGKILL)"),
         ("", (), "must leave outputs or scores, and the first one left neither"),
-        ("", ("--metric", "f1=([0-9.]+)"), "printed nothing that fits --metric"),
+        ("", ("--metric", "f1=([0-9.]+)"), "it printed nothing that fits the metric f1=([0-9.]+) (see s/logs/ref"),
         ("", ("--metric", "f1=([0-9.]+"), "must be a regular expression"),
         ("", ("--metric", "acc"), "must have one group"),
         ("", ("--record", "outputs=logits"), "labels are needed beside outputs"),
@@ -215,17 +243,19 @@ def test_commands_that_are_none(nondet: Nondet, fast: Path) -> None:
 def test_a_study_keeps_to_one_script(nondet: Nondet, fast: Path) -> None:
     """Changed, itself or a module beside it, it adds no run to the study; put back, it does."""
     fast.with_name("helper.py").write_text("SCALE = 1.0\n")
-    fast.write_text(FAST + "import helper\nassert helper.SCALE\n")
-    words = ("run", "--study", "s", *METRICS, "--vary", "other", "--", sys.executable, "fast.py")
-    assert nondet(*words[:-5], "--runs", 2, *words[-5:]).code == 0
-    for name in ("fast.py", "helper.py"):
+    fast.with_name("settings.yaml").write_text("rate: 1\n")
+    fast.write_text(FAST.replace("exec(word)", "pass") + "import helper\nassert helper.SCALE\n")
+    command = ("--vary", "other", "--", sys.executable, "fast.py", "--config=settings.yaml")
+    words = ("run", "--study", "s", *METRICS, *command)
+    assert nondet(*words[:-6], "--runs", 2, *words[-6:]).code == 0
+    for name in ("fast.py", "helper.py", "settings.yaml"):
         path = fast.with_name(name)
         before = path.read_text()
         path.write_text(before + "# another\n")
-        ran = nondet(*words[:-5], "--runs", 3, *words[-5:])
+        ran = nondet(*words[:-6], "--runs", 3, *words[-6:])
         assert (ran.code, name in ran.err) == (2, True), ran.err
         path.write_text(before)
-    assert nondet(*words[:-5], "--runs", 3, *words[-5:]).code == 0
+    assert nondet(*words[:-6], "--runs", 3, *words[-6:]).code == 0
 
 
 def test_seeds_in_its_words(nondet: Nondet, fast: Path) -> None:
@@ -240,6 +270,11 @@ def test_seeds_in_its_words(nondet: Nondet, fast: Path) -> None:
     assert study.conditions == ["init", "shuffle", "all"]
     assert study["all"].scores()["score"].tolist() == [1.1, 2.2, 3.3]
     assert study["init"].scores()["score"].tolist() == [1.1, 2.1, 3.1]
+    Path("any.sh").write_text('echo "score=$NONDET_SEED_ROWS.$NONDET_SEED_INIT"\n')
+    ran = nondet("run", "--study", "v", "--runs", 3, *words[:2], "--", "sh", "any.sh")
+    assert ran.code == 0, ran.err
+    assert nd.open("v").conditions == ["init", "rows", "all"]
+    assert nd.open("v")["rows"].scores()["score"].tolist() == [1.1, 2.1, 3.1]
     none = nondet("run", "--study", "t", "--metric", "score=([0-9.]+)", "--", "sh", "-c", "echo score=1")
     assert "put {seed} where its seed stands" in none.err
 
@@ -253,6 +288,48 @@ def test_a_file_that_runs_would_share(nondet: Nondet, fast: Path) -> None:
     assert f"It writes outside its folder ({fast.parent / 'shared' / 'last.txt'})" in ran.err
     assert not (fast.parent / "own.txt").exists()
     assert (fast.parent / "s" / "work" / "other=2" / "own.txt").exists()
+
+
+WRITERS = """
+import os, sqlite3, tempfile, torch
+from safetensors.torch import save_file
+from safetensors.numpy import save_file as save_arrays
+torch.save({"a": 1}, f"{there}/a.pt")
+torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), f"{there}/b.pt")
+save_file({"a": torch.ones(2)}, f"{there}/c.safetensors")
+save_arrays({"a": x}, f"{there}/d.safetensors")
+open("own.txt", "w").close()
+os.replace("own.txt", f"{there}/e.txt")
+sqlite3.connect(f"{there}/f.db").close()
+with tempfile.TemporaryDirectory() as place:
+    torch.save({}, f"{place}/passing.pt")
+torch.save({}, "own.pt")
+"""
+
+
+def test_files_that_are_not_written_by_python(ran: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """What C++ and Rust write outside of the run's folder is seen, in a temporary folder too; what is passing is not.
+
+    In a process that was started, and in one that was forked with the libraries loaded.
+    """
+    text = FAST.replace("exec(word)", "there = word").replace("logits =", "labels, logits = y,") + WRITERS
+    names = ["a.pt", "b.pt", "c.safetensors", "d.safetensors", "e.txt", "f.db"]
+    for run in (0, 1):
+        ledger = ran(text, {}, str(tmp_path), again=run)
+        assert sorted(ledger["outside"]) == [str(tmp_path / name) for name in names]
+
+
+def test_a_file_that_another_language_writes(nondet: Nondet, fast: Path, tmp_path: Path) -> None:
+    """A shell script's files, where the command is given and where its words point to."""
+    there = tmp_path / "there"
+    for place in (there, Path("shared")):
+        place.mkdir()
+        (place / "last.txt").touch()
+    Path("any.sh").write_text('echo "$1" > shared/last.txt; echo "$1" > "$2"; echo "$1" > own.txt; echo "score=$1"\n')
+    words = ("sh", "any.sh", "{seed}", there / "last.txt")
+    ran = nondet("run", "--study", "s", "--runs", 3, "--metric", "score=([0-9.]+)", "--", *words)
+    assert ran.code == 0, ran.err
+    assert f"{Path('shared/last.txt').absolute()}, {there / 'last.txt'} changed while it ran" in ran.err
 
 
 def test_the_line_does_nothing_elsewhere() -> None:
@@ -270,6 +347,19 @@ def test_a_script_that_nothing_can_repeat(nondet: Nondet, fast: Path, kept: str)
     assert ran.code == 3
     assert ran.out.startswith("THE CONTROL IS NOT ZERO: of 2 trainings with equal seeds 1 differ from the first")
     assert nondet("report", "s").code == 3
+
+
+def test_data_that_a_run_changes(nondet: Nondet, fast: Path) -> None:
+    """The control is not zero, and the file that each run finds as the one before it has left it is named first."""
+    Path("data").mkdir()
+    np.save("data/x.npy", np.ones((60, 3)))
+    fast.write_text(FAST.replace("logits =", "x = np.load('data/x.npy'); np.save('data/x.npy', x + 1)\nlogits ="))
+    ran = nondet(
+        "run", "--study", "s", "--runs", 2, "--record", "outputs=logits, labels=y", "--", sys.executable, "fast.py"
+    )
+    assert ran.code == 3
+    named = f"a file that one run writes and the next one reads ({Path('data/x.npy').absolute()}); a model"
+    assert named in " ".join(ran.out.split())
 
 
 def test_scores_are_compared(nondet: Nondet, fast: Path) -> None:

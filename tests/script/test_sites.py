@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from scripts import PLAIN
 
 Ran = Callable[..., dict[str, Any]]
@@ -80,6 +81,50 @@ def test_what_a_script_makes_equal_stays_equal(ran: Ran) -> None:
     assert one == again == first
     assert before == after
     assert len({*one, *two, *more, *before}) == 12
+
+
+OWN = """
+import random
+import numpy as np
+
+np.random.RandomState(3).rand(), np.random.default_rng([1, 2]), random.Random("a")
+made = {
+    "state": np.random.RandomState().rand(),
+    "generator": np.random.default_rng().random(),
+    "python": random.Random().random(),
+    "number": 1.0,
+}
+assert isinstance(np.random.mtrand._rand, np.random.RandomState)
+outputs = [made[name]]
+"""
+
+
+@pytest.mark.parametrize("name", ["state", "generator", "python"])
+def test_generators_that_a_script_makes(ran: Ran, name: str) -> None:
+    """One that it seeds is named and stays as it is; one that nothing seeds is of other, and equal in equal runs."""
+    text = OWN.replace("[name]", f'["{name}"]')
+    fixed, again, varied = (
+        ran(text, {"other": seed}, record="outputs=outputs", again=n) for n, seed in enumerate((1, 1, 2))
+    )
+    assert {what.partition(" ")[0] for what in fixed["explicit"]} == {
+        "numpy.random.RandomState(3)", "numpy.random.default_rng(...)", "random.Random(...)"
+    }  # fmt: skip
+    assert fixed["draws"]["other"] > 0
+    assert fixed["outputs"].tolist() == again["outputs"].tolist() != varied["outputs"].tolist()
+
+
+def test_what_a_library_draws_at_its_import(ran: Ran) -> None:
+    """It is no draw of the script's, and moves none."""
+    library = {"site-packages/library.py": "import numpy as np\ndef draw(): return np.random.rand(3)\ndraw()\n"}
+    begin = "import sys; sys.path.insert(0, 'site-packages')\nimport numpy as np\n"
+    end = "outputs = np.random.rand(2)\n"
+    alone, beside, called = (
+        ran(begin + more + end, {}, record="outputs=outputs", files=library)
+        for more in ("", "import library\n", "import library; library.draw()\n")
+    )
+    assert alone["outputs"].tolist() == beside["outputs"].tolist() == called["outputs"].tolist()
+    assert [found["draws"].get("other", 0) for found in (alone, beside, called)] == [1, 1, 1]
+    assert list(beside["sites"].values()) == [1]
 
 
 def test_a_batch_that_is_mixed_where_it_is_collated(ran: Ran) -> None:

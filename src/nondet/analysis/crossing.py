@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nondet.analysis.runs import Reader
+from nondet.analysis.runs import Failure, Reader
 from nondet.kinds import Kind
 from nondet.stats.components import Component, Components, disagreement_by_set, variance_components
 from nondet.stats.estimate import UNKNOWN, Estimate, number
@@ -20,7 +20,7 @@ from nondet.study.study import Study
 class Crossing:
     """A crossed design: how many runs are there, which failed, and what they say once every cell has a sound one.
 
-    failures: number of the failed run -> epoch, both counted from 1.
+    failures: number of the failed run, from 1 -> why and when it did.
     split: accuracy (or perplexity) and cross_entropy -> their components; empty while a cell is.
     disagreement: in percent, of the pairs of runs that differ in exactly a set of sources.
     dead: the sources whose seeds change no output of any run.
@@ -29,7 +29,7 @@ class Crossing:
     design: Crossed
     kind: Kind
     runs: int
-    failures: Mapping[int, int]
+    failures: Mapping[int, Failure]
     split: Mapping[str, Components]
     disagreement: tuple[tuple[tuple[int, ...], Estimate], ...]
     dead: tuple[str, ...] = ()
@@ -92,14 +92,14 @@ def read_crossing(study: Study, reader: Reader) -> Crossing | None:
     runs = reader.runs(design)
     there = len(runs.made) + len(runs.failed)
     if len(runs.made) < design.runs:
-        return Crossing(design, runs.kind, there, runs.failed, {}, ())
+        return Crossing(design, runs.kind, there, runs.failures, {}, ())
     cells = (design.levels,) * len(design.vary)
     scores = runs.scores()
     split = {name: variance_components(each.reshape(cells)) for name, each in scores.items() if np.isfinite(each).all()}
     predicted = getattr(runs.answers, "predicted", None)
     disagreement = () if predicted is None else disagreement_by_set(predicted.reshape(*cells, -1))
     dead = _dead(design, [made.digest for made in runs.made])
-    return Crossing(design, runs.kind, there, runs.failed, split, disagreement, dead)
+    return Crossing(design, runs.kind, there, runs.failures, split, disagreement, dead)
 
 
 def _dead(design: Crossed, digests: Sequence[bytes]) -> tuple[str, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from nondet.analysis.crossing import Crossing, read_crossing
 from nondet.analysis.reach import UNREAD, Reach, reach_of
-from nondet.analysis.runs import Reader, Runs
+from nondet.analysis.runs import Failure, Reader, Runs
 from nondet.errors import BadInput
 from nondet.kinds import Kind, kind_of
 from nondet.measures.measured import Measures, not_measured
@@ -32,7 +32,8 @@ class Control:
 
     identical: whether all their files are equal to the last bit; None while there are fewer than two.
     slots: the slot of each in its stack, counted from 1. differing: which of them differ from the first, by number from
-    1. largest: the largest difference of two outputs. failed: the epoch at which the reference run failed, if it did.
+    1. largest: the largest difference of two outputs. failures: number of each that failed, from 1 -> why and when.
+    outside: files that a script's runs write outside their folders, where the next one may read them.
     """
 
     runs: int
@@ -40,19 +41,24 @@ class Control:
     slots: tuple[int, ...] = ()
     differing: tuple[int, ...] = ()
     largest: float = 0.0
-    failed: int | None = None
+    failures: Mapping[int, Failure] = field(default_factory=dict[int, Failure])
     measures: Measures | None = None
+    outside: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         apart = {"slots": list(self.slots), "differing": list(self.differing)} if self.differing else {}
-        return {"runs": self.runs, "identical": self.identical, **apart}
+        return {"runs": self.runs, "identical": self.identical, **apart, **_failures(self.failures)}
+
+
+def _failures(found: Mapping[int, Failure]) -> dict[str, Any]:
+    return {"failures": [failure.to_dict(number) for number, failure in found.items()]} if found else {}
 
 
 @dataclass(frozen=True)
 class ConditionResult:
     """A condition: how many of its runs are there, which of them failed, and its measures if two or more did not.
 
-    failures: number of the failed run -> epoch, both counted from 1.
+    failures: number of the failed run, from 1 -> why and when it did.
     similarity: for each layer and epoch that was looked at, CKA as the mean over pairs of runs.
     distance: for each of these epochs, the mean distance of the runs' parameters to those of run 1.
     reach: whether what varies reaches the outputs.
@@ -60,7 +66,7 @@ class ConditionResult:
 
     condition: Condition
     runs: int
-    failures: Mapping[int, int]
+    failures: Mapping[int, Failure]
     measures: Measures | None
     similarity: tuple[Mapping[str, Any], ...] = ()
     distance: tuple[Mapping[str, Any], ...] = ()
@@ -81,7 +87,14 @@ class ConditionResult:
         figures = measures.to_dict() if measures else not_measured(kind.figures, self.runs, len(self.failures))
         looked = {"similarity": list(self.similarity), "distance": list(self.distance)} if tracked else {}
         named = {"name": c.name, "vary": list(c.vary), "onset": c.onset}
-        return {**named, "dead": self.reach.dead, "unreached": self.reach.unreached, **figures, **looked}
+        return {
+            **named,
+            "dead": self.reach.dead,
+            "unreached": self.reach.unreached,
+            **figures,
+            **looked,
+            **_failures(self.failures),
+        }
 
 
 @dataclass(frozen=True, repr=False)
@@ -164,27 +177,30 @@ def _measured(
     condition: Any = runs.condition
     total, reach = len(runs.made) + len(runs.failed), reach_of(study, runs, reference, identical)
     if len(runs) < 2:
-        return ConditionResult(condition, total, runs.failed, None, reach=reach)
-    return ConditionResult(condition, total, runs.failed, runs.measure(drawn), *_tracked(study, runs), reach=reach)
+        return ConditionResult(condition, total, runs.failures, None, reach=reach)
+    return ConditionResult(condition, total, runs.failures, runs.measure(drawn), *_tracked(study, runs), reach=reach)
 
 
 def _control(study: Study, reader: Reader, drawn: bool) -> tuple[Control, bytes | None]:
     """The control, and the digest of the reference run's answers if that is there and sound."""
     every, sound = reader.control()
-    failed = sound.failed.get(1)
+    failures = sound.failures
     reference = next((made.digest for made in sound.made if made.key == study.reference.key), None)
     if len(every) < 2:
-        return Control(len(every), None, failed=failed), reference
+        return Control(len(every), None, failures=failures), reference
     differing = tuple(made.number for made in every if made.file != every[0].file)
     slots = tuple(made.slot for made in every if made.slot)
     if len(sound) < 2:
-        return Control(len(every), not differing, slots, differing, failed=failed), reference
+        return Control(len(every), not differing, slots, differing, failures=failures), reference
     if not differing:  # what two of them come to, all do
-        measures = replace(sound.first(2).measure(drawn), runs=len(every), failed=len(sound.failed))
+        measures = replace(sound.first(2).measure(drawn), runs=len(every), failed=len(failures))
         return Control(len(every), True, slots, differing, 0.0, measures=measures), reference
     last = sound.arrays[list(sound.kind.answers)[-1]]
+    facts = reader.run(study.reference)[1].get("facts") if study.reference.key in reader.present else None
+    written = facts.get("outside") if isinstance(facts, dict) else None
+    outside = tuple(map(str, written)) if isinstance(written, list) else ()
     largest = max(float(np.abs(run - last[0]).max()) for run in last)
-    return Control(len(every), False, slots, differing, largest, measures=sound.measure(drawn)), reference
+    return Control(len(every), False, slots, differing, largest, failures, sound.measure(drawn), outside), reference
 
 
 def _tracked(study: Study, runs: Runs) -> tuple[tuple[Mapping[str, Any], ...], ...]:

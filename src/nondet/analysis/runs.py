@@ -31,11 +31,28 @@ DEFAULT = "all"
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A run that failed. epoch: at which it did, from 1. why: in words; empty where its loss or an output was no longer
+    a finite number. last: the lines that it printed last. log: the file of all that it printed, if it is known."""
+
+    epoch: int
+    why: str = ""
+    last: tuple[str, ...] = ()
+    log: Path | None = None
+
+    def to_dict(self, number: int) -> dict[str, Any]:
+        """In the JSON; number: of the run in its condition, from 1."""
+        epoch = None if self.why else self.epoch
+        log = str(self.log) if self.log else None
+        return {"run": number, "epoch": epoch, "failure": self.why or None, "last": list(self.last), "log": log}
+
+
+@dataclass(frozen=True)
 class Made:
     """What a study tells of a run besides its arrays.
 
-    number: in its condition, from 1. seeds: of every source. file: the SHA-256 of all its arrays. failed: the epoch at
-    which it did, from 1; 0 if it did not. digest: of its answers, equal where they are equal to the last bit.
+    number: in its condition, from 1. seeds: of every source. file: the SHA-256 of all its arrays. failed: why and
+    when it did; None if it did not. digest: of its answers, equal where they are equal to the last bit.
     seconds: of training, its share of its stack's. slot: in its stack, from 1; 0 where that is not known.
     """
 
@@ -43,7 +60,7 @@ class Made:
     key: str
     seeds: Mapping[str, int]
     file: str
-    failed: int = 0
+    failed: Failure | None = None
     digest: bytes = b""
     seconds: float = 0.0
     slot: int = 0
@@ -57,7 +74,7 @@ class Runs:
         name: for people. kind: of their task. labels: of the test set, `(n, ...)`.
         arrays: what the N runs that did not fail have left, by name, each `(N, ...)`.
         made: what is known of each of these, in order; empty of outputs that no study made.
-        failed: number of each run that failed -> the epoch at which it did, both counted from 1.
+        failures: number of each run that failed, counted from 1 -> why and when it did.
         missing: how many runs of the condition are not there yet.
         condition, study: where they are from, if a study made them.
     """
@@ -67,13 +84,18 @@ class Runs:
     labels: np.ndarray
     arrays: Mapping[str, np.ndarray]
     made: tuple[Made, ...] = ()
-    failed: Mapping[int, int] = field(default_factory=dict[int, int])
+    failures: Mapping[int, Failure] = field(default_factory=dict[int, Failure])
     missing: int = 0
     condition: Condition | Crossed | None = None
     study: Study | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values()), ()))
+
+    @property
+    def failed(self) -> dict[int, int]:
+        """The number of each run that failed -> the epoch at which it did, both counted from 1."""
+        return {number: failure.epoch for number, failure in self.failures.items()}
 
     @property
     def outputs(self) -> np.ndarray:
@@ -159,7 +181,7 @@ class Reader:
         return every, self._runs("control", stacked, every)
 
     def _runs(self, name: str, stacked: Mapping[str, np.ndarray], every: Sequence[Made], **where: Any) -> Runs:
-        sound = tuple(made for made in every if not made.failed)
+        sound = tuple(made for made in every if made.failed is None)
         failed = {made.number: made.failed for made in every if made.failed}
         return Runs(name, self.kind, self.study.labels, stacked, sound, failed, **where)
 
@@ -172,7 +194,7 @@ class Reader:
         for number, spec in specs:
             arrays, record = self.run(spec)
             if record["failed"] is not None:
-                every.append(_made(number, spec, record))
+                every.append(_made(number, spec, record, failed=self._failure(record)))
                 continue
             for name, rows in curves.items():
                 rows.append(arrays.get(name, np.empty(0)))
@@ -191,6 +213,15 @@ class Reader:
         longest = {name: as_one(rows) for name, rows in curves.items() if rows}
         return {name: array[:sound] for name, array in stacked.items()} | longest, every
 
+    def _failure(self, record: Mapping[str, Any]) -> Failure:
+        """What a record says of a failure: somebody else may have written it."""
+        facts = record.get("facts")
+        said: Mapping[str, Any] = facts if isinstance(facts, dict) else {}
+        why, last, log = said.get("failure"), said.get("last"), said.get("log")
+        lines = tuple(line for line in last if isinstance(line, str)) if isinstance(last, list) else ()
+        file = self.study.folder / log if isinstance(log, str) else None
+        return Failure(record["failed"], why if isinstance(why, str) else "", lines, file)
+
     def digest(self, arrays: Mapping[str, np.ndarray]) -> bytes:
         """The SHA-256 of a run's answers."""
         found = hashlib.sha256()
@@ -206,8 +237,10 @@ def as_one(curves: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.pad(curve, (0, longest - len(curve)), constant_values=np.nan) for curve in curves])
 
 
-def _made(number: int, spec: RunSpec, record: Mapping[str, Any], digest: bytes = b"") -> Made:
-    file, failed = record["blob"]["sha256"], record["failed"] or 0
+def _made(
+    number: int, spec: RunSpec, record: Mapping[str, Any], digest: bytes = b"", failed: Failure | None = None
+) -> Made:
+    file = record["blob"]["sha256"]
     slot = int(record["slot"]) + 1 if "slot" in record else 0
     return Made(number, spec.key, spec.seeds, file, failed, digest, float(record.get("seconds", 0.0)), slot)
 

@@ -7,13 +7,12 @@ from collections.abc import Callable
 
 from nondet.analysis.crossing import Crossing
 from nondet.reporting.dead import causes
+from nondet.reporting.prose import failed_words
 from nondet.stats.components import Component, Components
 from nondet.stats.estimate import UNKNOWN, Estimate
 
 DASH = "\N{EN DASH}"
 TIMES = " \N{MULTIPLICATION SIGN} "
-SHOWN = 5
-"""Failed runs that are named."""
 DECIDED = 0.5
 """A share whose whole interval is above this is most of the variance."""
 
@@ -61,12 +60,11 @@ def words(crossing: Crossing) -> list[str]:
     """What the crossing says, in two or three sentences; or why it says nothing."""
     design = crossing.design
     if crossing.failures:
-        named = [f"run {run} at epoch {epoch}" for run, epoch in crossing.failures.items()]
-        more = len(named) - SHOWN
-        failed = "; ".join(named[:SHOWN]) + (f" and {more} other{'s' * (more > 1)}" if more > 0 else "")
+        trained = not any(failure.why for failure in crossing.failures.values())
+        way_out = "try a lower learning rate" if trained else "mend the training"
         return [
-            f"Of the crossed design's runs {len(crossing.failures)} failed ({failed}), and variance components need a "
-            "sound run in every cell, so there are none; try a lower learning rate in a new study."
+            f"Of the crossed design's runs {len(crossing.failures)} failed: {failed_words(crossing.failures)}. "
+            f"Variance components need a sound run in every cell, so there are none; {way_out} in a new study."
         ]
     if not crossing.disagreement:
         return [f"The crossed design has {crossing.runs} of its {design.runs} runs: variance components need them all."]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nondet.analysis.results import Results
+from nondet.analysis.runs import Failure
 from nondet.io.files import write_file
 from nondet.io.plain import plain
 from nondet.io.signals import undisturbed
@@ -74,6 +75,7 @@ def page(
         environment=[(name, str(value)) for name, value in study.environment.items()],
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
         commands=commands(study),
+        failed=_failed(results),
     )
 
 
@@ -111,6 +113,13 @@ def findings(results: Results) -> list[str]:
     found = [*dead_words(results), words.summary(results), *unreached_words(results), *crossing]
     sentences = [*found, control, asked, words.failures(results), words.unfinished(results)]
     return [sentence for sentence in sentences if sentence]
+
+
+def _failed(results: Results) -> list[Failure]:
+    """Runs that failed of whose output something is known: a few, each for something else."""
+    parts = (results.control, *results.conditions)
+    every = [failure for part in parts for failure in part.failures.values() if failure.last]
+    return list({failure.why: failure for failure in every}.values())[: words.SHOWN]
 
 
 def commands(study: Study) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nondet.analysis.results import Results
+from nondet.analysis.runs import Failure
+from nondet.io.plain import plain
 from nondet.measures.measured import Measures
 from nondet.running.advice import go_on
 from nondet.stats.estimate import Estimate
@@ -18,7 +20,7 @@ CONTROL_NOT_ZERO = (
 )
 
 SHOWN = 3
-"""Conditions of few runs that are named."""
+"""Conditions of few runs, and runs that failed, that are named."""
 
 _NAMES = {"bit": "one bit of one weight", "all": "every source but bit"}
 
@@ -30,11 +32,14 @@ def control_words(results: Results) -> str:
         return "Control: none. The runs were made elsewhere, so what varies besides their seeds is not known."
     if control.identical is None:
         return "Control: not finished yet, so it is not known whether the sources named are all that varies."
-    if control.identical and control.failed:
-        return (
-            f"Control: the reference run fails at epoch {control.failed}, where its loss or an output is no longer a "
-            f"finite number, and so do its {control.runs - 1} repeats; try a lower learning rate."
+    if control.identical and (failed := control.failures.get(1)):
+        why = (
+            f"({plain(failed.why)})"
+            if failed.why
+            else f"at epoch {failed.epoch}, where its loss or an output is no longer a finite number"
         )
+        way_out = "mend the training" if failed.why else "try a lower learning rate"
+        return f"Control: the reference run fails {why}, and so do its {control.runs - 1} repeats; {way_out}."
     if control.identical:
         apart = "each by itself" if results.study.width == 1 else "each in another stack"
         return f"Control: {control.runs} trainings with equal seeds, {apart}, agree to the last bit."
@@ -47,10 +52,19 @@ def control_words(results: Results) -> str:
     return (
         f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {len(control.differing)} differ from "
         f"the first ({what} by up to {control.largest:.3g}){spread}.{_slots(results)} Something varies that no source "
-        "names, so no row "
-        "below shows its source alone. It may be: a model or data file that reads the clock, the system's "
-        "randomness or a generator of its own; state that one model leaves to the next; an operation without a "
-        "deterministic kernel; a faulty machine. Take it out of the task, then start a new study."
+        f"names, so no row below shows its source alone. It may be: {_shared(control.outside)}a model or data file "
+        "that reads the clock, the system's randomness or a generator of its own; state that one model leaves to the "
+        "next; an operation without a deterministic kernel; a faulty machine. Take it out of the task, then start a "
+        "new study."
+    )
+
+
+def _shared(outside: Sequence[str]) -> str:
+    """That a run may read what the one before it wrote."""
+    return (
+        f"a file that one run writes and the next one reads ({', '.join(map(plain, outside[:SHOWN]))}); "
+        if outside
+        else ""
     )
 
 
@@ -68,13 +82,25 @@ def _slots(results: Results) -> str:
 
 
 def failures(results: Results) -> str:
-    """Which runs failed, and at which epoch; empty if none did. Of a script's, where their output is."""
-    found = [c for c in results.conditions if c.failures]
-    script = "command" in results.study.request
-    logs = f" (see {results.study.folder / 'logs'})" if script else ""
-    when = [[f"run {run}" + ("" if script else f" at epoch {e}") for run, e in c.failures.items()] for c in found]
-    parts = [f"{c.condition.name}: {', '.join(runs)}" for c, runs in zip(found, when, strict=True)]
-    return f"Failed, and left out of the figures: {'; '.join(parts)}{logs}." if parts else ""
+    """Which runs failed, when and why, and where all that they printed is; empty if none did."""
+    every = {"the control": results.control.failures, **{c.condition.name: c.failures for c in results.conditions}}
+    parts = [f"{name}: {failed_words(found)}" for name, found in every.items() if found]
+    return f"Failed, and left out of the figures: {'; '.join(parts)}." if parts else ""
+
+
+def failed_words(found: Mapping[int, Failure]) -> str:
+    """Runs that failed, by number, with when or why: as many as can be read."""
+    causes = [failure.why for failure in found.values() if failure.why]
+    shown = [_failed(number, failure) for number, failure in list(found.items())[: SHOWN if causes else 5 * SHOWN]]
+    more = len(found) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _failed(number: int, failure: Failure) -> str:
+    if not failure.why:
+        return f"run {number} at epoch {failure.epoch}"
+    see = f"; see {plain(str(failure.log))}" if failure.log else ""
+    return f"run {number} ({plain(failure.why)}{see})"
 
 
 def summary(results: Results) -> str:

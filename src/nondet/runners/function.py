@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -16,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,7 +91,7 @@ class Function:
     @property
     def title(self) -> str:
         """The name of a study of it."""
-        return self.name or str(getattr(self.train, "__name__", "function")).strip("<>")
+        return self.name or str(getattr(_defined(self.train), "__name__", "function")).strip("<>")
 
     def seeds(self, seeds: Mapping[str, int]) -> Seeds:
         """What `train` is given in a run with these seeds; the others are 1."""
@@ -98,12 +100,26 @@ class Function:
     @property
     def code(self) -> str:
         """The SHA-256 of its text, or of its compiled form where it has none."""
+        defined = _defined(self.train)
         try:
-            text = inspect.getsource(self.train).encode()
+            text = inspect.getsource(defined)
         except (OSError, TypeError):
-            code = getattr(self.train, "__code__", None)
-            text = repr((code.co_code, code.co_consts)).encode() if code is not None else repr(self.train).encode()
-        return hashlib.sha256(text).hexdigest()
+            code = getattr(defined if inspect.isroutine(defined) else defined.__call__, "__code__", None)
+            text = _compiled(code) if code is not None else defined.__qualname__
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _defined(train: Any) -> Any:
+    """What is defined somewhere: the function of a partial one, the class of an object that can be called."""
+    while isinstance(train, functools.partial):
+        train = train.func
+    return train if inspect.isroutine(train) or inspect.isclass(train) else type(train)
+
+
+def _compiled(code: CodeType) -> str:
+    """A function's compiled form, as the same text in every process."""
+    constants = [_compiled(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    return repr((code.co_code, constants, code.co_names))
 
 
 class FunctionRunner(Observed):

@@ -23,8 +23,8 @@ from nondet.study.spec import Outcome
 class Made:
     """What a process of a run left.
 
-    failure: why it does not count, in words; empty if it does. last: lines of its output. curves: of a score that was
-    said more than once, all of its values in order.
+    failure: why it does not count, in words; empty if it does. last: lines of its output. log: the file of all of it,
+    in the study's folder. curves: of a score that was said more than once, all of its values in order.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -33,6 +33,7 @@ class Made:
     failure: str = ""
     last: Sequence[str] = ()
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
+    log: str = ""
 
 
 FACTS = ("start", "data", "draws", "bit", "outside")
@@ -41,6 +42,9 @@ from, which bit was moved, and the files that it wrote outside its folder."""
 
 CURVES = "curves"
 """In an identity: of which scores a run leaves its values by epoch; before the names of their arrays."""
+
+_LONGEST = 500
+"""Characters of a line that are kept."""
 
 _NOT_FINITE = "what it left is not all finite numbers"
 
@@ -92,7 +96,7 @@ class Observed(Runner):
     def outcome(self, made: Made) -> Outcome:
         failure = made.failure or self.misfit(made)
         if failure:
-            return Outcome({}, 1, {"failure": failure})
+            return Outcome({}, 1, _failed(made, failure))
         arrays = {"outputs": made.arrays["outputs"]} if "outputs" in made.arrays else {}
         names = self._identity.get("scores", ())
         if names:
@@ -100,8 +104,9 @@ class Observed(Runner):
         failed = next((1 for array in arrays.values() if not np.isfinite(array).all()), None)
         for name in self._identity.get(CURVES, ()) if not failed else ():
             arrays[f"{CURVES}.{name}"] = np.array(made.curves.get(name, [made.scores[name]]), dtype=np.float64)
-        facts = {name: made.ledger[name] for name in FACTS if made.ledger.get(name)}
-        return Outcome(arrays if not failed else {}, failed, facts if not failed else {**facts, "failure": _NOT_FINITE})
+        if failed:
+            return Outcome({}, failed, _failed(made, _NOT_FINITE))
+        return Outcome(arrays, None, _facts(made))
 
     def misfit(self, made: Made) -> str:
         """Why a run is not like the first one; empty if it is."""
@@ -117,6 +122,16 @@ class Observed(Runner):
                 return "its labels are not those of the first run: another test set"
         lacking = [name for name in self._identity.get("scores", ()) if name not in made.scores]
         return f"it left no {', '.join(lacking)}, and the first run did" if lacking else ""
+
+
+def _facts(made: Made) -> dict[str, Any]:
+    return {name: made.ledger[name] for name in FACTS if made.ledger.get(name)}
+
+
+def _failed(made: Made, why: str) -> dict[str, Any]:
+    """What is kept of a run that failed."""
+    said = {"last": [line[:_LONGEST] for line in made.last], "log": made.log}
+    return {**_facts(made), "failure": why, **{name: value for name, value in said.items() if value}}
 
 
 def varied(seeds: Mapping[str, int], onset: int = 0) -> str:

@@ -140,6 +140,10 @@ def environment_of(seeds: Mapping[str, int], place: Path) -> dict[str, str]:
         found["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *filter(None, [found.get("PATH", "")])])
     found["PYTHONPATH"] = os.pathsep.join([str(_SITE), *filter(None, [found.get("PYTHONPATH", "")])])
     found["NONDET_RUN"], found["NONDET_OUT"] = str(place / ".nondet" / "order.json"), str(place)
-    for name in (*SOURCES, "seed"):
-        found[f"NONDET_SEED_{name.upper()}"] = str(seeds.get(name, FIXED_SEED))
-    return found
+    return found | seeds_in_variables(seeds)
+
+
+def seeds_in_variables(seeds: Mapping[str, int]) -> dict[str, str]:
+    """The variables with the seeds of sources, of those that are not given the fixed one."""
+    names = (*SOURCES, "seed", *seeds)
+    return {f"NONDET_SEED_{name.upper()}": str(seeds.get(name, FIXED_SEED)) for name in names}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import shlex
 import shutil
@@ -12,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import NotAFile, read_file
 from nondet.io.outputs import read_labels, read_outputs
+from nondet.runners import outside
 from nondet.runners.observed import Made, Observed, described, varied
 from nondet.runners.process import Process, environment_of
 from nondet.script.left import keywords
@@ -30,6 +30,8 @@ from nondet.study.study import EPOCHS, Study
 
 _LARGEST = 16 * 2**20
 _LAST_LINES = 5
+_FEW = 4
+"""Generators of a script's own that are named."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Script:
     """A training as it is: `nondet.Script("train.py", ["--epochs", "3"], record="outputs=logits, labels=y_test")`.
 
     A Python script's random numbers are sorted by source. Any command takes seeds in its words: `{init}` stands for the
-    seed of that source, `{seed}` for one of all, `{out}` for the run's folder; and in variables, NONDET_SEED_INIT.
+    seed of that source, `{seed}` for one of all, `{out}` for the run's folder; and in variables that are written out in
+    its files, NONDET_SEED_INIT.
 
     Args:
         command: the path of a Python file, or all words of a command.
@@ -154,10 +157,36 @@ class Script:
         return [sys.executable, *convert, *self.words[place:]]
 
     @property
-    def placeholders(self) -> list[str]:
-        """The seeds that its words ask for, such as init of `{init}`, in order."""
-        found = re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", " ".join(self.words))
+    def asked(self) -> list[str]:
+        """The seeds that its words ask for, such as init of `{init}`, or it and its files: of NONDET_SEED_INIT."""
+        words = " ".join(self.words)
+        found = re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", words)
+        found += _variables(words.encode()) + [name for path in self.files for name in _variables_in(path)]
         return [name for name in dict.fromkeys(found) if name != "out"]
+
+    @property
+    def files(self) -> list[Path]:
+        """Those that its words name, as `--config=FILE` too, but for the program where that is not the user's own."""
+        found: list[Path] = []
+        for at, word in enumerate(self.words):
+            path = Path(word.rpartition("=")[2])
+            with suppress(OSError):
+                own = at or (len(path.parts) > 1 and path.absolute().is_relative_to(Path.cwd()))
+                if own and path.is_file() and path.stat().st_size <= _LARGEST:
+                    found.append(path)
+        return found
+
+
+def _variables(text: bytes) -> list[str]:
+    """The sources whose seeds a text takes from variables that are written out in it."""
+    return [name.decode().lower() for name in re.findall(rb"NONDET_SEED_([A-Z][A-Z0-9_]*)", text)]
+
+
+def _variables_in(path: Path) -> list[str]:
+    try:
+        return _variables(read_file(path, _LARGEST))
+    except (OSError, NotAFile):
+        return []
 
 
 class ScriptRunner(Observed):
@@ -210,13 +239,19 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         BadInput: the script fails, or leaves nothing that can be measured.
     """
     say(f"The first run of {script.title} shows what it draws and leaves.")
-    process = Process()
-    made = make(script, {}, folder, None, process)
+    process, here = Process(), Path.cwd()
+    before = outside.seen(here, script.words, folder)
+    made = make(script, dict.fromkeys(script.asked, FIXED_SEED), folder, None, process)
+    changed = outside.changed(before, outside.seen(here, script.words, folder))
     if made.failure:
         for line in made.last:
             say(line)
-        raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}; mend it")
-    ledger = made.ledger
+        see = f" (see {folder / made.log})"
+        raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}{see}; mend it")
+    written = list(made.ledger.get("outside", ()))
+    changed = [name for name in changed if name not in written]
+    ledger: dict[str, Any] = {**made.ledger, "outside": written + changed}
+    made = replace(made, ledger=ledger)
     identity, labels = described(script.title, script.recipe, code_of(script, ledger.get("modules", {})), made, _LEAVE)
     if ledger.get("moving"):
         identity["bit"] = ledger["moving"]
@@ -228,7 +263,7 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         if not split.failure and not np.array_equal(split.arrays.get("labels", labels), labels):
             sources.remove("other")
             say("What it draws outside every named source splits the data: with another test set, other is left out.")
-    for sentence in _seen(ledger):
+    for sentence in (*_seen(made.ledger), *_met(written, changed)):
         say(sentence)
     side_by_side = None if ledger.get("outside") else folder
     device = "cuda" if ledger.get("cuda") else "cpu"
@@ -248,15 +283,23 @@ def _seen(ledger: Mapping[str, Any]) -> Iterator[str]:
     drawn = {name: n for name, n in ledger.get("draws", {}).items() if n}
     if drawn:
         yield f"It draws from {', '.join(f'{name} ({n:,})' for name, n in sorted(drawn.items()))}."
-    for name, times in ledger.get("explicit", {}).items():
-        yield f"A generator of its own: {name}" + (f", {times} times." if times > 1 else ".")
+    own = [f"{name}, {times} times" if times > 1 else name for name, times in ledger.get("explicit", {}).items()]
+    yield from (f"A generator of its own: {name}." for name in own[:_FEW])
+    if len(own) > _FEW:
+        yield f"And {len(own) - _FEW} more."
     if ledger.get("sites"):
         lines = [f"{line} ({times:,})" for line, times in ledger["sites"].items()]
         yield f"Drawn outside every named source, and so of other: {_few(lines)}."
-    if ledger.get("outside"):
+
+
+def _met(written: Sequence[str], changed: Sequence[str]) -> Iterator[str]:
+    """That runs are made one at a time, since they may meet in a file; if that is so."""
+    what = f"It writes outside its folder ({_few(written)})" if written else ""
+    also = f"{_few(changed)} changed while it ran" if changed else ""
+    if what or also:
         yield (
-            f"It writes outside its folder ({_few(ledger['outside'])}), where runs side by side would meet: they are "
-            "made one at a time. Let it write to {out}, which stands for the folder of a run."
+            f"{'; '.join(filter(None, (what, also)))}: runs side by side would meet there, so they are made one at a "
+            "time. Let it write to {out}, which stands for the folder of a run."
         )
 
 
@@ -269,10 +312,10 @@ def again(script: Script, study: Study, *, repeats: bool = True) -> ScriptRunner
     identity = {**study.identity, "code": {name: _hash(Path(name)) for name in study.identity.get("code", {})}}
     identity["recipe"] = script.recipe
     device = str(study.environment.get("device", "cpu"))
-    outside: object = None
+    written: object = None
     with suppress(Damaged, BadInput):
-        outside = study.store.record(study.reference.key).get("facts", {}).get("outside")
-    side_by_side = None if outside else study.folder
+        written = study.store.record(study.reference.key).get("facts", {}).get("outside")
+    side_by_side = None if written else study.folder
     return ScriptRunner(
         script, identity, study.sources, study.labels, device=device, repeats=repeats, folder=side_by_side
     )
@@ -289,16 +332,21 @@ def sources_of(script: Script, ledger: Mapping[str, Any]) -> list[str]:
     """What can vary: the seeds that its words ask for; of a Python script what it draws from, and what it trains."""
     draws = ledger.get("draws", {})
     there = {name for name in ("init", "shuffle", "augment", "dropout", "other") if draws.get(name)}
-    there |= {"order"} if ledger.get("batches") else set()
+    there |= {"order"} if ledger.get("shuffled") else set()  # an order that nothing shuffles may be that of the outputs
     there |= {"bit"} if ledger.get("moving") else set()
     there |= {"kernels"} if ledger.get("cuda") else set()
-    found = [name for name in SOURCES if name in there or name in script.placeholders]
-    found += [name for name in script.placeholders if name not in SOURCES]
+    modules = [Path(name) for name in ledger.get("modules", {})]
+    asked = list(dict.fromkeys([*script.asked, *(name for path in modules for name in _variables_in(path))]))
+    found = [name for name in SOURCES if name in there or name in asked]
+    found += [name for name in asked if name not in SOURCES]
     if not found:
         raise BadInput(
             "a command must draw random numbers that nondet can sort, or take a seed (got one that does neither); put "
             "{seed} where its seed stands"
         )
+    wrong = next((name for name in found if name in ("all", "crossed", "deterministic")), None)
+    if wrong:
+        raise BadInput(f"a seed must have the name of one source (got {{{wrong}}}); try {{seed}}")
     return found
 
 
@@ -306,11 +354,7 @@ def code_of(script: Script, modules: Mapping[str, str]) -> dict[str, str]:
     """The SHA-256 of the files that make up the training: those in its words, and the modules it imported."""
     here = Path.cwd()
     found = {str(Path(name)): digest for name, digest in modules.items()}
-    for word in script.words[1:]:
-        path = Path(word)
-        with suppress(OSError):
-            if path.is_file() and path.stat().st_size <= _LARGEST:
-                found[str(path.absolute())] = _hash(path)
+    found |= {str(path.absolute()): _hash(path) for path in script.files}
     return {_short(name, here): digest for name, digest in sorted(found.items())}
 
 
@@ -351,48 +395,48 @@ def make(
     status = process.run(words, place, log, environment_of(seeds, place.absolute()))
     text = log.read_bytes().decode("utf-8", "replace")
     last = [line.rstrip() for line in text.splitlines() if line.strip()][-_LAST_LINES:]
-    if status:
-        if (kept / "refused").exists():
-            return Made({}, {}, {}, (kept / "refused").read_text(encoding="utf-8"), last)
-        how = f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
-        return Made({}, {}, {}, f"{how} (see {log})" + (f": {_said(last)}" if last else ""), last)
-    made = _read(script, place, kept, text, log, last)
+    made = replace(_read(script, place, kept, text, status), last=last, log=str(log.relative_to(study)))
     process.learn(made.ledger)
     if onset and not made.failure and not made.ledger.get("bit"):
-        return Made({}, {}, made.ledger, f"no bit was moved: it trained less than {onset + 1} epochs (see {log})", last)
+        return replace(made, failure=f"no bit was moved: it trained less than {onset + 1} epochs")
     return made
 
 
-def _said(lines: Sequence[str]) -> str:
-    """The last of these lines that says something."""
-    return next((line for line in reversed(lines) if re.search(r"[^\W_]", line)), lines[-1])
+def _ended(status: int, text: str) -> str:
+    """How a process ended that failed, with the last line of its output that says something."""
+    how = f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
+    said = next((line.strip() for line in reversed(text.splitlines()) if re.search(r"[^\W_]", line)), "")
+    return f"{how}: {said}" if said else how
 
 
-def _read(script: Script, place: Path, kept: Path, text: str, log: Path, last: Sequence[str]) -> Made:
-    """What a process that came to its end has left."""
+def _read(script: Script, place: Path, kept: Path, text: str, status: int) -> Made:
+    """What a process has left that ended with this status."""
     arrays: dict[str, np.ndarray] = {}
+    if status:
+        refused = kept / "refused"
+        return Made({}, {}, {}, refused.read_text(encoding="utf-8") if refused.exists() else _ended(status, text))
     ledger = _ledger(kept)
     if script.record and ledger.get("record"):
-        return Made({}, {}, ledger, f"<<record>> cannot be worked out: {ledger['record']}", last)
-    if script.is_python and not ledger and not script.placeholders:
-        return Made({}, {}, ledger, f"it ended before Python's own end, and kept nothing (see {log})", last)
+        return Made({}, {}, ledger, f"what is to be recorded cannot be worked out: {ledger['record']}")
+    if script.is_python and not ledger and not script.asked:
+        return Made({}, {}, ledger, "it ended before Python's own end, and kept nothing")
     if ledger.get("arrays"):
         with np.load(str(ledger["file"]), allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
     scores = dict(ledger.get("scores", {}))
     for pattern in script.metrics:
         name, value = _metric(pattern, text)
-        if math.isnan(value) and name not in scores:
-            return Made({}, {}, ledger, f"it printed nothing that fits <<metrics={pattern}>> (see {log})", last)
-        scores[name] = value
+        if value is None and name not in scores:
+            return Made({}, {}, ledger, f"it printed nothing that fits the metric {pattern}")
+        scores[name] = scores[name] if value is None else value
     for name, path, read in (("outputs", script.outputs, read_outputs), ("labels", script.labels, read_labels)):
         if path:
             file = place / path
             if not file.exists():
-                return Made({}, {}, ledger, f"it left no file {path}", last)
+                return Made({}, {}, ledger, f"it left no file {path}")
             found = np.asarray(read(file))
             arrays[name] = found[0] if name == "outputs" and found.ndim == 3 and len(found) == 1 else found
-    return Made(arrays, scores, ledger, "", last, ledger.get("curves", {}))
+    return Made(arrays, scores, ledger, curves=ledger.get("curves", {}))
 
 
 def _ledger(kept: Path) -> dict[str, Any]:
@@ -408,8 +452,8 @@ def _ledger(kept: Path) -> dict[str, Any]:
     return max(found, key=weight, default={})
 
 
-def _metric(pattern: str, text: str) -> tuple[str, float]:
-    """A score's name, and the last number in a text that fits a pattern; NaN if none does.
+def _metric(pattern: str, text: str) -> tuple[str, float | None]:
+    """A score's name, and the last number in a text that fits a pattern, or None; NaN where that is printed instead.
 
     `acc=([0-9.]+)` is what is printed; where nothing is printed so, `acc` is a name of the user's own for the rest.
     """
@@ -418,11 +462,22 @@ def _metric(pattern: str, text: str) -> tuple[str, float]:
     called = found[0].rstrip(".-/") if found else "metric"
     own_name = equals and re.fullmatch(r"[A-Za-z_][\w./-]*", name) and re.match(r"[^(]*[A-Za-z]", rest)
     for tried in (pattern, *([rest] if own_name else [])):
-        values = re.findall(tried, text, re.MULTILINE)
+        values = {one.start(1): one[1] for form in (_diverged(tried), tried) for one in re.finditer(form, text, re.M)}
         if values:
             with suppress(ValueError):
-                return called, float(values[-1])
-    return called, math.nan
+                return called, float(values[max(values)].rstrip(".,;%"))  # a sentence may end there
+    return called, None
+
+
+def _diverged(pattern: str) -> str:
+    """A pattern that fits where nan or inf is printed instead of the number that its group stands for."""
+    opened: list[int | None] = []
+    for part in re.finditer(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P<|\(\??|\)", pattern, re.DOTALL):
+        if part[0].startswith("("):
+            opened.append(None if part[0] == "(?" else part.start())
+        elif part[0] == ")" and (begin := opened.pop()) is not None:
+            return pattern[:begin] + r"((?i:[-+]?(?:nan|inf(?:inity)?))\b)" + pattern[part.end() :]
+    return pattern
 
 
 def _new_folder(study: Path, name: str) -> Path:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput
-from nondet.runners.process import Server, end, is_plain, site_path
+from nondet.runners.process import Server, end, is_plain, seeds_in_variables, site_path
 from nondet.runners.script import Script, filled, link_here
+from nondet.sources import FIXED_SEED
 from nondet.study.provenance import CUBLAS_WORKSPACE
 
 _LAST = 5
@@ -132,7 +133,8 @@ class Traced:
 
     def _process(self, how: How, order: Path, log: Path) -> int:
         words = [filled(word, how.words, self.place) for word in self.script.started]
-        environment = {**os.environ, **how.variables, "NONDET_RUN": str(order), "NONDET_OUT": str(self.place)}
+        seeds = seeds_in_variables({**dict.fromkeys(self.script.asked, FIXED_SEED), **how.words})
+        environment = {**os.environ, **seeds, **how.variables, "NONDET_RUN": str(order), "NONDET_OUT": str(self.place)}
         environment["PYTHONPATH"] = os.pathsep.join([site_path(), *filter(None, [environment.get("PYTHONPATH", "")])])
         if not ({"VIRTUAL_ENV", "CONDA_PREFIX"} & {*environment}):
             environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])

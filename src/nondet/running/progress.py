@@ -56,7 +56,8 @@ class Watch:
     def __enter__(self) -> Self:
         self.bar.start()
         if self.bar.disable and self.begin_done < self.planned:
-            say(f"{self.planned - self.begin_done} of {self.planned} runs to train, {self.study.width} at a time")
+            together = f", {self.study.width} at a time" if self.study.width > 1 else ""
+            say(f"{self.planned - self.begin_done} of {self.planned} runs to train{together}")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

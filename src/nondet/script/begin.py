@@ -6,6 +6,7 @@ import atexit
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import io
 import json
 import os
 import sys
@@ -15,7 +16,8 @@ from types import ModuleType
 from typing import Any
 
 from nondet.script import left
-from nondet.script.inside import Inside, take_numpy, take_python
+from nondet.script.files import Files
+from nondet.script.inside import Inside, take_jax, take_numpy, take_python
 from nondet.script.streams import Numpy, Python
 
 
@@ -36,10 +38,15 @@ def begin(order: str) -> None:
         why = f"a run must be trained by one process, and this command starts {ranks} ranks; train on one device"
         (Path(read["folder"]) / "refused").write_text(why, encoding="utf-8")
         os._exit(2)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # into one log with the errors, in their order
+        sys.stdout.reconfigure(line_buffering=True)
     worker = any("multiprocessing" in word for word in sys.orig_argv)  # of a loader, or what watches over them
     here = Inside(read, worker)
     left.PROCESS.append(here)
-    here.watch_files(read.get("here", ""))
+    if not worker:
+        files = Files(str(here.folder.parent), read.get("here", ""), here.ledger)
+        files.watch()
+        _after_import(files.writers())
     here.streams.add(Python())
     take_python(here)
     if importlib.util.find_spec("numpy") is not None:
@@ -47,10 +54,7 @@ def begin(order: str) -> None:
 
         here.streams.add(Numpy(numpy))
         take_numpy(here, numpy)
-    if "torch" in sys.modules:
-        _torch(here)
-    else:
-        sys.meta_path.insert(0, _AfterImport({"torch": lambda: _torch(here)}))
+    _after_import({"torch": lambda: _torch(here), "jax": lambda: take_jax(here)})
     _at_the_very_end(here.end)
 
 

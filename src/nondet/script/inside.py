@@ -6,6 +6,7 @@ import functools
 import os
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from os import getpid  # its own, whatever a run's is held at
 from pathlib import Path
@@ -35,11 +36,6 @@ PACKAGES = (
 
 THREADED = ("jax", "tensorflow")
 
-_HOME = os.path.expanduser("~")  # noqa: PTH111 - a text, to begin others
-_TEMPORARY = (os.environ.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp")
-_PASSING = (*_TEMPORARY, "/dev", "/proc", f"{_HOME}/.cache", f"{_HOME}/.config")
-_MOST_FILES = 20
-
 
 class Inside:
     """One process of a run.
@@ -62,7 +58,17 @@ class Inside:
         self.told = False
         self.streams = Streams(self.seeds)
         self.sites = Sites(self.streams)
-        self.ledger: dict[str, Any] = {"explicit": {}, "sites": {}, "steps": 0, "built": 0, "batches": 0, "epochs": 0}
+        self.named: dict[tuple[str, str], str] = {}  # generators of the script's own: what is said of those of a place
+        self.made: Counter[tuple[object, ...]] = Counter()  # generators that nothing seeds, by place
+        self.ledger: dict[str, Any] = {
+            "explicit": {},
+            "sites": {},
+            "steps": 0,
+            "built": 0,
+            "batches": 0,
+            "epochs": 0,
+            "shuffled": 0,
+        }
 
     @property
     def is_worker(self) -> bool:
@@ -81,12 +87,30 @@ class Inside:
             self.sites.begin(library)
 
     def explicit(self, what: str) -> None:
-        """Note a generator that the script makes or seeds by itself, and where; a library's are its own business."""
+        """Note a generator that the script makes or seeds by itself, and where; a library's are its own business.
+
+        Of those that are made in one place the first is named, with its seed.
+        """
         place = self.sites.of(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
         if place is None:
             return
-        name = f"{what} ({place.where})"
+        name = self.named.setdefault((what.partition("(")[0], place.where), f"{what} ({place.where})")
         self.ledger["explicit"][name] = self.ledger["explicit"].get(name, 0) + 1
+
+    def unseeded(self, what: str, draw: Callable[[], int]) -> int:
+        """What seeds a generator that the script makes and does not seed: all that it draws is of the source in use.
+
+        draw: 128 bits from the library's global generator, which is that source's.
+        """
+        if self.streams.inside != "other":
+            return draw()
+        frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+        place = self.site(frame)
+        if place is None and not self.sites.is_import(frame):
+            self.streams.noted = self.streams.noted or what != "Random"  # Python makes some of these for its own use
+        name = (what, *(place.name if place else ("library",)))
+        self.made[name] += 1
+        return self.streams.number("other", *name, self.made[name])
 
     def site(self, frame: FrameType | None) -> Site | None:
         """The place in the script that draws outside all sources, if it is one, which is noted."""
@@ -106,7 +130,10 @@ class Inside:
 
         @functools.wraps(draw)
         def wrapped(*args: Any, **words: Any) -> Any:
-            place = self.site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+            frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+            place = self.site(frame)
+            if place is None and self.sites.is_import(frame):  # what a library draws then, no source may move
+                return getattr(made(0), name)(*args, **words)
             if place is None or library in in_order:
                 return draw(*args, **words)
             return getattr(self.sites.generator(library, place, made), name)(*args, **words)
@@ -123,31 +150,6 @@ class Inside:
             return look(*args, **words)
 
         return wrapped
-
-    def watch_files(self, here: str) -> None:
-        """Note the files that the script writes outside of its run's folder, in the folder `here` or elsewhere.
-
-        Caches and temporary files are not the script's own, nor is what C++ writes seen.
-        """
-        own = os.path.realpath(self.folder.parent)
-        passing = tuple(f"{place}{os.sep}" for place in _PASSING)
-        found: dict[str, None] = {}
-        self.ledger["outside"] = []
-
-        def audit(event: str, given: tuple[Any, ...]) -> None:
-            if event != "open" or getpid() != self.main or len(found) >= _MOST_FILES:
-                return
-            path, mode, flags = given
-            writes = {*mode} & {*"wax+"} if isinstance(mode, str) else flags & (os.O_WRONLY | os.O_RDWR)
-            if not writes or not isinstance(path, str | os.PathLike):
-                return
-            real = os.path.realpath(path)
-            inside = real.startswith(f"{own}{os.sep}") or "__pycache__" in real
-            if not inside and (real.startswith(f"{here}{os.sep}") or not real.startswith(passing)):
-                found[real] = None
-                self.ledger["outside"] = list(found)
-
-        sys.addaudithook(audit)
 
     def worker_drew(self) -> None:
         """Let the process that trains know that examples draw random numbers when they are read."""
@@ -186,10 +188,12 @@ def take_python(here: Inside) -> None:
         here.seeded("random", ("unseeded", next(unseeded)) if a is None else a)
 
     random.seed = seed  # pyright: ignore[reportAttributeAccessIssue]
-    plain = random.Random.__init__
+    plain, bits = random.Random.__init__, random.getrandbits
 
     def init(self: random.Random, x: Any = None) -> None:
-        plain(self, here.streams.number("other", "Random", next(unseeded)) if x is None else x)
+        if x is not None:
+            here.explicit(f"random.Random({_short(x)})")
+        plain(self, here.unseeded("Random", lambda: bits(128)) if x is None else x)
 
     random.Random.__init__ = init  # pyright: ignore[reportAttributeAccessIssue]
     for name in random.__all__:
@@ -200,27 +204,62 @@ def take_python(here: Inside) -> None:
 
 def take_numpy(here: Inside, numpy: Any) -> None:
     unseeded = iter(range(sys.maxsize))
-    default_rng = numpy.random.default_rng
+    default_rng, plain, draw_bytes = numpy.random.default_rng, numpy.random.RandomState, numpy.random.bytes
+
+    def bits() -> int:
+        return int.from_bytes(draw_bytes(16), "little")
 
     def seed(seed: object = None) -> None:
         here.seeded("numpy", ("unseeded", next(unseeded)) if seed is None else numpy.asarray(seed).tolist())
 
     def rng(seed: object = None) -> Any:
         if seed is None:
-            return default_rng(here.streams.number(here.streams.inside, "default_rng", next(unseeded)))
-        if isinstance(seed, int | numpy.integer):
-            here.explicit(f"numpy.random.default_rng({seed})")
+            return default_rng(here.unseeded("default_rng", bits))
+        here.explicit(f"numpy.random.default_rng({_short(seed)})")
         return default_rng(seed)
 
     def _seeded(number: int) -> Any:
-        return numpy.random.RandomState(words_of(number))
+        return plain(words_of(number))
+
+    class _Kind(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, plain)
+
+    class RandomState(plain, metaclass=_Kind):
+        def __init__(self, seed: Any = None) -> None:
+            if seed is None:
+                seed = words_of(here.unseeded("RandomState", bits))
+            else:
+                here.explicit(f"numpy.random.RandomState({_short(seed)})")
+            super().__init__(seed)
 
     numpy.random.seed, numpy.random.default_rng = seed, rng
+    numpy.random.RandomState = RandomState
     for name in numpy.random.__all__:
         draw = getattr(numpy.random, name)
         if isinstance(getattr(draw, "__self__", None), numpy.random.RandomState) and name not in _NO_DRAW:
             setattr(numpy.random, name, here.sited("numpy", draw, _seeded))
     numpy.random.get_state = here.looked_at("numpy", numpy.random.get_state)
+
+
+def take_jax(here: Inside) -> None:
+    """JAX has no global generator: its keys are the script's own."""
+    random = sys.modules["jax"].random
+
+    def named(make: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(make)
+        def wrapped(seed: Any, *args: Any, **words: Any) -> Any:
+            here.explicit(f"jax.random.{make.__name__}({_short(seed)})")
+            return make(seed, *args, **words)
+
+        return wrapped
+
+    random.PRNGKey, random.key = named(random.PRNGKey), named(random.key)
+
+
+def _short(seed: Any) -> str:
+    """A seed as it is written, if it is a number."""
+    return str(int(seed)) if hasattr(seed, "__index__") and not isinstance(seed, bool) else "..."
 
 
 def _local_modules() -> dict[str, str]:

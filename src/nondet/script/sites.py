@@ -58,9 +58,18 @@ class Sites:
             frame = frame.f_back
         return None
 
+    @staticmethod
+    def is_import(frame: FrameType | None) -> bool:
+        """Whether the frame is a library's, at its import."""
+        while frame is not None and _is_library(frame.f_code.co_filename):
+            if frame.f_code.co_filename.startswith("<frozen importlib"):
+                return True
+            frame = frame.f_back
+        return False
+
     def _new(self, frame: FrameType) -> Site | None:
         code = frame.f_code
-        if "-packages" in code.co_filename or code.co_filename.startswith(("<", sys.base_prefix)):
+        if _is_library(code.co_filename):
             return None
         text = linecache.getline(code.co_filename, frame.f_lineno, frame.f_globals).strip()
         base = str(frame.f_globals.get("__name__")), code.co_qualname, text
@@ -109,6 +118,10 @@ class Sites:
             if len(after):  # of a device that is not in use yet it is empty
                 kept[site] = after
             self.streams.go_back(library, before)
+
+
+def _is_library(file: str) -> bool:
+    return "-packages" in file or file.startswith(("<", sys.base_prefix))
 
 
 _HERE = str(Path(__file__).resolve().parents[1])

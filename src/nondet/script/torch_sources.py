@@ -96,7 +96,11 @@ def _sited(here: Inside, torch: Any, draw: Callable[..., Any]) -> Callable[..., 
 
     @functools.wraps(draw)
     def wrapped(*args: Any, **words: Any) -> Any:
-        if compiling() or traced() or words.get("generator") is not None:
+        if compiling() or traced():
+            return draw(*args, **words)
+        if words.get("generator") is not None:
+            if here.streams.inside == "other":
+                here.explicit(f"torch.{draw.__name__}(generator=...)")
             return draw(*args, **words)
         place = here.site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
         if place is None or "torch" in here.sites.in_order:
@@ -286,6 +290,7 @@ class _Loading:
             indices.trained, indices.single = it._nondet_trained, single
             indices.own = dict(self.here.streams.own)
             it._nondet_number += 1
+            self.here.ledger["shuffled"] += indices.trained
             return indices
 
         def __next__(it: Any) -> Any:

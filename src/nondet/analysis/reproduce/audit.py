@@ -181,7 +181,7 @@ def _sorted(ladder: Ladder, script: Script, say: Callable[[str], None]) -> tuple
         return [], "two runs with equal seeds part once random numbers are sorted by source"
     draws: Mapping[str, int] = control.ledger.get("draws", {})
     names = [name for name in SORTED if draws.get(name)]
-    names += [name for name in script.placeholders if name not in names]
+    names += [name for name in script.asked if name not in names]
     rows: list[Row] = []
     for name in names:
         say(f"Another seed of {name}.")
