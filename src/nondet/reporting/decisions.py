@@ -216,10 +216,10 @@ def _chance(p: float) -> str:
 
 def plan_words(plan: Plan) -> str:
     """A plan in a few sentences."""
-    s = "" if plan.effect == 1 else "s"
-    unit = {"accuracy": f" point{s} of accuracy", "cross_entropy": f" nat{s}", "perplexity": " of perplexity"}
+    unit = f" {plan.points.removesuffix('s') if plan.effect == 1 else plan.points}" if plan.points else ""
+    of = f" of {plan.metric.replace('_', '-')}" if plan.metric and plan.points != "nats" else ""
     text = (
-        f"{plan.runs_per_arm:,} runs of each arm find a difference of {plan.effect:g}{unit.get(plan.metric, '')} with "
+        f"{plan.runs_per_arm:,} runs of each arm find a difference of {plan.effect:g}{unit}{of} with "
         f"a chance of {100 * plan.power:g} % (two-sided t-test at {100 * plan.level:g} %), if one run's SD is "
         f"{plan.sd.value:.3g}"
     )
