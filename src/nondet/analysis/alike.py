@@ -63,9 +63,9 @@ class Alike(Record):
 
     @property
     def all_notes(self) -> list[str]:
-        """The caution for few runs, and the notes."""
+        """The notes, and the caution for few runs."""
         runs = {name: count for group in self.groups for name, count in group.runs.items()}
-        return [*filter(None, [few_runs(runs)]), *self.notes]
+        return [*self.notes, *filter(None, [few_runs(runs)])]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `nondet alike --json`; `runs_needed` counts the reference run too, as --runs does."""

@@ -103,8 +103,8 @@ class Comparison:
 
     @property
     def all_notes(self) -> list[str]:
-        """The caution for few runs, and the notes."""
-        return [*filter(None, [few_runs(dict(zip((self.a, self.b), self.runs, strict=True)))]), *self.notes]
+        """The notes, and the caution for few runs."""
+        return [*self.notes, *filter(None, [few_runs(dict(zip((self.a, self.b), self.runs, strict=True)))])]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

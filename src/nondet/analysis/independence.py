@@ -50,7 +50,8 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
         return a, b
     in_a, in_b = {i for i, _ in common}, {j for _, j in common}
     if len(in_a) == len(a) and len(in_b) == len(b):
-        equal = "answers are all equal" if a.classes_alone else "outputs are equal to the last bit, or nearly"
+        nearly = "nearly equal" if set(a.digests).isdisjoint(b.digests) else "equal to the last bit"
+        equal = "answers are all equal" if a.classes_alone or b.classes_alone else f"outputs are {nearly}"
         raise BadInput(
             f"{a.name} and {b.name} are the same {len(a)} runs (their {equal}), which cannot be compared with "
             "themselves; compare runs of another model, recipe or seeds"

@@ -61,8 +61,8 @@ class Plan(Record):
 
     @property
     def all_notes(self) -> list[str]:
-        """The caution for few runs, and the notes."""
-        return [*filter(None, [few_runs({self.pilot: self.pilot_runs} if self.pilot else {})]), *self.notes]
+        """The notes, and the caution for few runs."""
+        return [*self.notes, *filter(None, [few_runs({self.pilot: self.pilot_runs} if self.pilot else {})])]
 
     @property
     def seconds(self) -> float | None:

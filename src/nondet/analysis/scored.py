@@ -76,7 +76,8 @@ class ScoreMeasures(Record):
             {"metric": metric, "arms": [arm.to_dict() for arm in self.arms if arm.metric == metric]}
             for metric in self.metrics
         ]
-        return {**(found[0] if len(found) == 1 else {"metrics": found}), "notes": self.notes}
+        notes = [note for arm in self.arms for note in arm.notes]
+        return (found[0] if len(found) == 1 else {"metrics": found}) | ({"notes": notes} if notes else {})
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each arm and metric."""

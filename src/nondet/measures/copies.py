@@ -100,9 +100,8 @@ def shared(a: NDArray[Any] | None, b: NDArray[Any] | None) -> list[tuple[int, in
 def _collapsed(points: NDArray[Any]) -> NDArray[np.bool_]:
     """Of each run, whether it answers one class alone, as `features` marks logits."""
     if points.dtype.kind == "f":
-        return np.isnan(points).any(axis=1)
-    same: NDArray[np.bool_] = np.equal(points, points[:, :1]).all(axis=1)
-    return same if points.shape[1] > 1 else np.zeros_like(same)
+        return np.asarray(np.isnan(points).any(axis=1))
+    return np.asarray((points == points[:, :1]).all(axis=1) & (points.shape[1] > 1))
 
 
 def _groups(points: NDArray[Any]) -> NDArray[Any] | None:
