@@ -142,3 +142,14 @@ def test_each_command_has_the_same_interval(study: Path) -> None:
     high = min(50.0, scored.sd.high)
     assert (planned.sd.low, planned.sd.high) == pytest.approx((shown["accuracy.sd"].low, shown["accuracy.sd"].high))
     assert (scored.sd.low, high) == pytest.approx((planned.sd.low, planned.sd.high))
+
+
+def test_a_verdict_on_scores_names_no_test_set() -> None:
+    """Of scores alone nobody knows what they were measured on; a plan has the metric without points."""
+    found = package.compare({"a": SOUND.tolist(), "b": BETTER.tolist()})[0]
+    assert found.verdict == "better"
+    assert "test set" not in found.sentence
+    assert "alike within 2 of score: the" in package.compare(SOUND.tolist(), BETTER.tolist(), margin=2)[0].sentence
+    assert "a difference of 0.01 of score with" in package.plan(0.01, pilot=(SOUND / 100).tolist()).sentence
+    outputs = (RNG.integers(0, 3, (4, 30)), np.zeros(30, dtype=int))
+    assert "a difference of 1 point of accuracy with" in package.plan(1, pilot=outputs).sentence

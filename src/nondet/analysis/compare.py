@@ -14,6 +14,7 @@ from nondet.analysis.arms import Arm
 from nondet.analysis.cautions import arm_cautions, arm_shape
 from nondet.analysis.independence import environments_differ, pairs, separated, without_copies
 from nondet.errors import BadInput
+from nondet.kinds.scores import ARRAY
 from nondet.measures.churn import Churn, churn
 from nondet.measures.figure import Score
 from nondet.measures.measured import listed_copies
@@ -65,6 +66,7 @@ class Comparison:
         failed: how many further runs of A and of B failed.
         verdict_all, verdict_sound: where any run collapsed or failed, the verdict of all runs, those that failed
             counted as the worst; and of those that neither failed nor collapsed, None where too few are left.
+        test_set: whether all runs are known to answer one test set, which of scores alone is not.
         notes: what else a reader must know, a sentence each. sentence: the verdict in words.
     """
 
@@ -99,6 +101,7 @@ class Comparison:
     failed: tuple[int, int] = (0, 0)
     verdict_all: Verdict | None = None
     verdict_sound: Verdict | None = None
+    test_set: bool = True
     sentence: str = ""
 
     @property
@@ -324,6 +327,7 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> _Measured:
         notes=(*notes, *_dependence(a, b, answered)),
         copies=(listed_copies(a.copies, a.near), listed_copies(b.copies, b.near)),
         failed=(a.failed, b.failed),
+        test_set=ARRAY not in (next(iter(arm.runs.kind.answers)) for arm in (a, b)),
     )
     return _Measured(found, (a, b), shift, parts)
 
