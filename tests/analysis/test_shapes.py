@@ -149,7 +149,8 @@ def test_a_verdict_on_scores_names_no_test_set() -> None:
     found = package.compare({"a": SOUND.tolist(), "b": BETTER.tolist()})[0]
     assert found.verdict == "better"
     assert "test set" not in found.sentence
-    assert "alike within 2 of score: the" in package.compare(SOUND.tolist(), BETTER.tolist(), margin=2)[0].sentence
+    alike = package.compare(SOUND.tolist(), BETTER.tolist(), margin=2)[0]
+    assert "alike within 2 of score: the" in alike.sentence
     assert "a difference of 0.01 of score with" in package.plan(0.01, pilot=(SOUND / 100).tolist()).sentence
     outputs = (RNG.integers(0, 3, (4, 30)), np.zeros(30, dtype=int))
     assert "a difference of 1 point of accuracy with" in package.plan(1, pilot=outputs).sentence
