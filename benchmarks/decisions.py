@@ -1,18 +1,26 @@
 """How often the decisions of `nondet compare` err, on data whose truth is known: the tables of docs/compare.md.
 
-python benchmarks/decisions.py        (about three minutes on one core)
+python benchmarks/decisions.py [PART ...]
+
+All parts, or those that are named: few_and_unequal, copies, coverage_by_shape, false_positives, pairs_rule,
+superiority_coverage, spread_coverage, churn_coverage, planned_power. The first three have draws of their own; the
+others go on with those of the part before, so that one alone gives other draws than all do.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable
 
 import numpy as np
 from scipy import special
 
 from nondet.measures.churn import churn
+from nondet.measures.copies import features, near_copies
+from nondet.measures.shape import shape_of, shape_words
 from nondet.stats.estimate import Estimate
+from nondet.stats.intervals import mean_estimate, sd_interval
 from nondet.stats.means import holding, paired, pairing_helps, permutation_p, welch
 from nondet.stats.power import power_of_difference, runs_per_arm
 from nondet.stats.spread import sd_of, sd_ratio
@@ -28,6 +36,20 @@ def shapes(rng: np.random.Generator) -> dict[str, Draw]:
         "normal": lambda *size: rng.normal(size=size),
         "heavy (t, 5 df)": lambda *size: rng.standard_t(5, size=size) / math.sqrt(5 / 3),
         "skewed (exponential)": lambda *size: rng.exponential(size=size) - 1,
+    }
+
+
+def odd_shapes(rng: np.random.Generator) -> dict[str, Draw]:
+    """Values of runs such as real ones have, in percent or points, by name."""
+    return {
+        "normal": lambda *size: rng.normal(size=size),
+        "heavy (t, 5 df)": lambda *size: rng.standard_t(5, size=size),
+        "skewed (exponential)": lambda *size: -rng.exponential(size=size),
+        "skewed (lognormal, 0.5)": lambda *size: -np.exp(rng.normal(size=size) / 2),
+        "1 run in 10 collapsed": lambda *size: np.where(rng.random(size) < 0.1, 10, 94) + 0.3 * rng.normal(size=size),
+        "cut off at 100 %": lambda *size: np.minimum(100, 99.8 + 0.3 * rng.normal(size=size)),
+        "50 test examples, 99 % right": lambda *size: rng.binomial(50, 0.99, size) * 2.0,
+        "20 test examples, 90 % right": lambda *size: rng.binomial(20, 0.9, size) * 5.0,
     }
 
 
@@ -65,25 +87,88 @@ def false_positives(rng: np.random.Generator, repeats: int = 4000, exchanged: in
     table("False `better` or `worse` at 5 %, in percent: Welch's t, then permutation", head, rows())
 
 
+def verdict_p(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+    """The p-values of Welch's t, of the permutation test, and what the verdict goes by."""
+    shift, p = welch(a, b), permutation_p(a, b)
+    exchanges = float(min(10**9, math.comb(len(a) + len(b), len(a))))
+    t = shift.p_value()
+    return 1.0 if t is None else t, p, holding(shift, p, exchanges, min(len(a), len(b)), LEVEL)
+
+
 def few_and_unequal(rng: np.random.Generator, repeats: int = 300) -> None:
     """What the verdict goes by, where one arm has few runs."""
+    odd = odd_shapes(rng)
+    kinds = [(name, draw, ratio) for name, draw in shapes(rng).items() for ratio in (1 / 3, 1, 3)]
+    kinds += [(name, odd[name], 1) for name in ("1 run in 10 collapsed", "cut off at 100 %")]
 
     def rows() -> Iterable[tuple[object, ...]]:
-        for name, draw in shapes(rng).items():
-            for ratio in (1 / 3, 1, 3):
-                cells = []
-                for n, m in ((3, 3), (3, 30), (5, 5), (5, 25)):
-                    found = {"t": 0, "exchange": 0, "verdict": 0}
-                    for a, b in zip(draw(repeats, n), ratio * draw(repeats, m), strict=True):
-                        t, p = welch(a, b).p_value(), permutation_p(a, b)
-                        found["t"] += (1.0 if t is None else t) <= LEVEL
-                        found["exchange"] += p <= LEVEL
-                        found["verdict"] += holding(t, p, math.comb(n + m, n), LEVEL) <= LEVEL
-                    cells.append(", ".join(f"{100 * count / repeats:.1f}" for count in found.values()))
-                yield name, f"1 : {ratio:.2g}", *cells
+        for name, draw, ratio in kinds:
+            cells = []
+            for n, m in ((3, 3), (3, 30), (5, 5), (5, 25)):
+                data = zip(draw(repeats, n), ratio * draw(repeats, m), strict=True)
+                found = np.array([verdict_p(a, b) for a, b in data])
+                cells.append(", ".join(f"{100 * x:.1f}" for x in (found <= LEVEL).mean(axis=0)))
+            yield name, f"1 : {ratio:.2g}", *cells
 
     head = ("values", "SDs of A and B", "3 + 3 runs", "3 + 30", "5 + 5", "5 + 25")
     table("Few and unequal runs: false by Welch's t, by permutation, and by the verdict, in percent", head, rows())
+
+
+def copies(rng: np.random.Generator, repeats: int = 200) -> None:
+    """Runs that are equal since what varied did nothing; and runs that are near since one was saved several times."""
+
+    def idle(runs: int) -> np.ndarray:
+        """Of ten flips of a bit seven do nothing; the others cost as much as the idle ones gain, on average."""
+        return np.where(rng.random(runs) < 0.7, 0.5, 0.5 * rng.normal(size=runs) - 0.35 / 0.3)
+
+    def saved(noise: float = 1e-4) -> np.ndarray:
+        """Logits of three runs of different quality, each saved ten times."""
+        quality = 1 + 0.3 * rng.normal(size=(3, 1, 1))
+        runs = np.repeat(quality * mean + rng.normal(size=(3, *mean.shape)), 10, axis=0)
+        return runs + noise * rng.normal(size=runs.shape)
+
+    def accuracy(logits: np.ndarray) -> np.ndarray:
+        return 100 * (logits.argmax(axis=-1) == 0).mean(axis=-1)
+
+    def own(logits: np.ndarray) -> np.ndarray:
+        return np.delete(logits, list(near_copies(features(logits))), axis=0)
+
+    mean = rng.normal(size=(200, 3)) + np.array([1.5, 0, 0])
+    found: dict[str, list[bool]] = {name: [] for name in ("once", "all", "saved", "own")}
+    for _ in range(repeats):
+        a, b = rng.normal(size=30), idle(30)
+        found["once"].append(verdict_p(a, np.unique(b))[2] <= LEVEL)
+        found["all"].append(verdict_p(a, b)[2] <= LEVEL)
+        first, second = saved(), saved()
+        found["saved"].append(verdict_p(accuracy(first), accuracy(second))[2] <= LEVEL)
+        found["own"].append(verdict_p(accuracy(own(first)), accuracy(own(second)))[2] <= LEVEL)
+    rows = [
+        ("30 runs of a study, against 30 of which 7 in 10 flips do nothing", share(found["once"]), share(found["all"])),
+        ("3 + 3 runs, each saved ten times with noise of 1e-4", share(found["own"]), share(found["saved"])),
+    ]
+    head = ("runs of equal mean", "equal and near runs count once", "all count")
+    table("Copies: false `better` or `worse` at 5 %, in percent", head, rows)
+
+
+def coverage_by_shape(rng: np.random.Generator, repeats: int = 500) -> None:
+    """Of the intervals of mean and SD, and how often one misses without a word of the cause."""
+
+    def cell(draw: Draw, n: int, mean: float, sd: float) -> str:
+        held = np.zeros((repeats, 2), dtype=bool)
+        cautioned = np.zeros(repeats, dtype=bool)
+        for place, values in enumerate(draw(repeats, n)):
+            held[place] = holds(mean_estimate(values), mean), covers(sd_interval(values), sd)
+            cautioned[place] = bool(shape_words(shape_of(values), values, "accuracy"))
+        missed = 100 * (~held.all(axis=1) & ~cautioned).mean()
+        return ", ".join(f"{100 * x:.0f}" for x in held.mean(axis=0)) + f" ({100 * cautioned.mean():.0f}, {missed:.0f})"
+
+    def rows() -> Iterable[tuple[object, ...]]:
+        for name, draw in odd_shapes(rng).items():
+            many = draw(1_000_000)
+            yield name, *(cell(draw, n, float(many.mean()), float(many.std())) for n in (5, 10, 20, 50))
+
+    head = ("values", "5 runs", "10", "20", "50")
+    table("Coverage by shape: of the mean, of the SD (cautioned, missed without a caution), in percent", head, rows())
 
 
 def pairs_rule(rng: np.random.Generator, repeats: int = 10_000) -> None:
@@ -184,11 +269,18 @@ def planned_power(rng: np.random.Generator, repeats: int = 4000) -> None:
     )
 
 
+OWN = (few_and_unequal, copies, coverage_by_shape)
+IN_TURN = (false_positives, pairs_rule, superiority_coverage, spread_coverage, churn_coverage, planned_power)
+
+
 def main() -> None:
-    rng = np.random.Generator(np.random.Philox(2024))
-    few_and_unequal(np.random.Generator(np.random.Philox(2027)))
-    for part in (false_positives, pairs_rule, superiority_coverage, spread_coverage, churn_coverage, planned_power):
-        part(rng)
+    named = {part.__name__: part for part in (*OWN, *IN_TURN)}
+    in_turn = np.random.Generator(np.random.Philox(2024))
+    for name in sys.argv[1:] or named:
+        if name not in named:
+            sys.exit(f"a part must be one of {', '.join(named)} (got {name})")
+        own = np.random.Generator(np.random.Philox([2027, list(named).index(name)]))
+        named[name](own if named[name] in OWN else in_turn)
 
 
 if __name__ == "__main__":

@@ -500,8 +500,9 @@ def unstable(
         chosen = _opened(cast("StudyGiven", runs))[""]
     else:
         quiet = Choice(compared=False)
-        arm = arms_given([runs], labels, columns=columns, choice=quiet, say=_spelled(say))[0]
-        without_copies(arm)
+        arm = without_copies(arms_given([runs], labels, columns=columns, choice=quiet, say=_spelled(say))[0])
+        for note in arm.notes:
+            _spelled(say)(note)
         chosen = arm.runs
     task = chosen.study.identity["name"] if chosen.study else chosen.name
     found = find(chosen, task, top)

@@ -23,6 +23,8 @@ def _in_python(name: str, value: str | None) -> str:
     if name == "recipe" and value is not None:
         field, _, value = value.partition("=")
         value = f"{{{field!r}: {value}}}"
+    if name == "failed" and value is not None:
+        value = repr(value)
     return name if value is None else f"{name}={value}"
 
 

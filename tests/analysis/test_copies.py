@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import pytest
 from pyarrow import csv
 
 import nondet as package
+from nondet.analysis.arms import read_arms
+from nondet.analysis.independence import separated, without_copies
 from nondet.errors import BadInput
+from nondet.measures.copies import features, near_copies
 
 Nondet = Callable[..., Any]
 
@@ -68,25 +72,107 @@ def test_copies_alone_are_refused(
 
 
 @pytest.mark.parametrize("command", [("measure",), ("plan", "--effect", 1, "--study")])
-def test_equal_classes_are_refused(nondet: Nondet, tmp_path: Path, command: tuple[Any, ...]) -> None:
-    """By predicted classes alone a copy cannot be told from a run that answers alike, in any command."""
+def test_equal_classes_count_once(nondet: Nondet, tmp_path: Path, command: tuple[Any, ...]) -> None:
+    """Predicted classes that are equal are a copy where other runs differ in so much that chance makes none equal."""
     predicted = logits().argmax(-1)[[0, 1, 2, 0]]
     flat = {"run": np.repeat(np.arange(4), 30), "example": np.tile(np.arange(30), 4), "label": np.tile(LABELS, 4)}
     csv.write_csv(pa.table(flat | {"pred": predicted.ravel()}), tmp_path / "o.csv")
-    ran = nondet(*command, tmp_path / "o.csv")
-    assert ran.code == 2
-    assert "run 4 (equal to 1) of" in ran.err
-    assert "leave copies out, or give logits" in ran.err
+    ran = nondet(*command, tmp_path / "o.csv", "--json")
+    assert ran.code == 0
+    assert ran.json["copies"] == [{"run": 4, "equal_to": 1}]
+    assert "un 4 (equal to 1) of" in nondet(*command, tmp_path / "o.csv").out + ran.err
 
 
-def test_runs_that_differ_in_the_last_digit_are_no_copies(nondet: Nondet, tmp_path: Path) -> None:
-    """Equal means equal to the last bit of the file's own type, in every command."""
+def test_equal_classes_near_the_ceiling_are_data() -> None:
+    """Where any two runs differ in few examples, two that differ in none are runs, and not copies."""
+    rng = np.random.Generator(np.random.Philox(4))
+    predicted = np.where(rng.random((20, 30)) < 0.03, (LABELS + 1) % 3, LABELS)
+    assert len(np.unique(predicted, axis=0)) < 15
+    assert package.measure(predicted, LABELS).runs == 20
+
+
+def saved_often(rng: np.random.Generator, runs: int = 3, times: int = 10, noise: float = 1e-4) -> Any:
+    """Logits of a few runs, each saved several times with a little noise."""
+    saved = np.repeat(rng.normal(size=(runs, 30, 3)), times, axis=0)
+    return saved + noise * rng.normal(size=saved.shape)
+
+
+def test_near_copies_count_once(nondet: Nondet, tmp_path: Path) -> None:
+    """Three runs that were saved ten times are three, in every command, and text and JSON say why."""
+    rng = np.random.Generator(np.random.Philox(2))
+    words = save(tmp_path, saved_often(rng))
+    measured = nondet("measure", *words, "--json")
+    assert measured.json["runs"] == 3
+    assert measured.json["copies"][:2] == [{"run": 2, "near": 1}, {"run": 3, "near": 1}]
+    assert len(measured.json["copies"]) == 27
+    assert "nearly the outputs of an earlier run, far nearer than other runs are to each other" in measured.err
+    planned = nondet("plan", "--effect", 1, "--study", *words, "--json").json
+    assert (planned["pilot"]["runs"], len(planned["copies"])) == (3, 27)
+    np.save(tmp_path / "b.npy", rng.normal(size=(5, 30, 3)))
+    compared = nondet("compare", tmp_path / "b.npy", *words, "--json").json
+    assert (compared["runs"], compared["copies"]["a"]) == ({"a": 5, "b": 3}, [])
+    assert len(compared["copies"]["b"]) == 27
+    np.save(tmp_path / "c.npy", saved_often(rng, 6, 2))
+    alike = nondet("alike", tmp_path / "b.npy", tmp_path / "c.npy", *words[1:], "--json").json
+    assert alike["runs"] == {str(tmp_path / "b.npy"): 5, str(tmp_path / "c.npy"): 6}
+    assert len(alike["copies"][str(tmp_path / "c.npy")]) == 6
+
+
+@pytest.mark.parametrize("shape", ["normal", "outlying", "collapsed", "alike", "float16"])
+def test_runs_of_their_own_are_no_near_copies(shape: str) -> None:
+    """Runs count where one is far off, where several collapse, where they hardly vary, and where they are rounded."""
+    rng = np.random.Generator(np.random.Philox(3))
+    outputs = 3 * rng.normal(size=(30, 3)) + rng.normal(size=(12, 30, 3))
+    if shape == "outlying":
+        outputs[:11] = outputs[0] + 0.01 * rng.normal(size=(11, 30, 3))
+    if shape == "collapsed":
+        outputs[:4] = [1.0, 0.5, 0.2] + 1e-4 * rng.normal(size=(4, 30, 3))
+    if shape == "alike":
+        outputs = outputs[0] + 1e-6 * rng.normal(size=(12, 30, 3))
+    if shape == "float16":
+        outputs = outputs.astype(np.float16)
+    assert near_copies(features(outputs)) == {}
+
+
+@pytest.mark.parametrize("form", ["noise", "float16", "log_probabilities"])
+def test_near_copies_in_both_arms(form: str) -> None:
+    """A run of one arm that is in the other one too, rounded or in another form, counts in one of them."""
+    rng = np.random.Generator(np.random.Philox(5))
+    a, b = rng.normal(size=(6, 30, 3)), rng.normal(size=(8, 30, 3))
+    b[2] = {
+        "noise": a[4] + 1e-4 * rng.normal(size=a[4].shape),
+        "float16": a[4].astype(np.float16),
+        "log_probabilities": a[4] - np.log(np.exp(a[4]).sum(-1, keepdims=True)),
+    }[form]
+    found = package.compare((a, LABELS), (b, LABELS))[0]
+    assert found.runs == (6, 7)
+    assert any("run 3 of outputs 2 is also in outputs 1" in note for note in found.notes)
+
+
+def test_runs_that_seeds_prove_independent_are_data(study: Path) -> None:
+    """Of a study, runs with seeds of their own count, whatever they come to: bits that do nothing are data."""
+    opened = package.open(study)
+    runs = opened["init"]
+    arm = read_arms([runs])[0]
+    outputs = runs.arrays["outputs"].copy()
+    outputs[1] = outputs[0]
+    same = replace(runs, arrays={**runs.arrays, "outputs": outputs}, made=(runs.made[0], *runs.made[1:]))
+    found = read_arms([same])[0]
+    assert len(without_copies(found)) == len(arm) == 3
+    others = [replace(m, seeds={**m.seeds, "init": m.seeds["init"] + 9 * (m.number > 1)}) for m in same.made]
+    other = read_arms([replace(same, name="other", made=tuple(others))])[0]
+    left, right = separated(found, other)  # they share run 1, and not run 2, though its outputs are the same
+    assert sorted([len(left), len(right)]) == [2, 3]
+
+
+def test_a_run_that_differs_in_the_last_digit_is_near(nondet: Nondet, tmp_path: Path) -> None:
+    """Equal means equal to the last bit of the file's own type, in every command; such a run is near the other one."""
     outputs = logits(4, "float64")
     outputs[1] = outputs[0]
     outputs[1, 0, 0] = np.nextafter(outputs[0, 0, 0], np.inf)
     words = save(tmp_path, outputs)
-    assert nondet("measure", *words, "--json").json["runs"] == 4
-    assert nondet("plan", "--effect", 1, "--study", *words, "--json").json["pilot"]["runs"] == 4
+    for ran in (nondet("measure", *words, "--json"), nondet("plan", "--effect", 1, "--study", *words, "--json")):
+        assert ran.json["copies"] == [{"run": 2, "near": 1}]
 
 
 def test_the_api_has_the_same_rule() -> None:

@@ -45,7 +45,7 @@ def studies(draw: Callable[..., Any]) -> tuple[Any, Any]:
 def numbers(record: Measures) -> list[float]:
     """Every number of a record, None as nan."""
     flat: list[Any] = []
-    for value in record.to_dict().values():
+    for value in dataclasses.replace(record, notes=()).to_dict().values():
         flat += value.values() if isinstance(value, dict) else [value]
     parts = [part for value in flat for part in (value if isinstance(value, list) else [value])]
     return [math.nan if value is None else value for value in parts]

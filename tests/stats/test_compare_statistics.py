@@ -376,17 +376,19 @@ def test_far_effects_have_full_power() -> None:
 
 
 def test_a_verdict_needs_both_tests() -> None:
-    """The larger p-value counts, unless so few runs have no exchange that could reach the level."""
-    assert holding(0.01, 0.2, math.comb(33, 3), 0.05) == 0.2
-    assert holding(0.2, 0.01, math.comb(33, 3), 0.05) == 0.2
-    assert holding(0.01, 0.1, math.comb(6, 3), 0.05) == 0.01
-    assert holding(None, 0.1, math.comb(6, 3), 0.05) == 0.1
+    """The larger p-value counts; of so few runs that no exchange reaches the level, t's with the fewest degrees."""
+    shift = Shift(3.0, 1.0, 20.0)
+    p = shift.p_value() or 1.0
+    assert holding(shift, 0.2, math.comb(33, 3), 3, 0.05) == 0.2
+    assert holding(shift, 0.001, math.comb(33, 3), 3, 0.05) == p
+    assert holding(shift, 0.1, math.comb(6, 3), 3, 0.05) == pytest.approx(2 * stats.t.sf(3, 2))
+    assert holding(Shift(3.0, 0.0, 1.0), 0.1, math.comb(6, 3), 3, 0.05) == 0.1
     rng = np.random.Generator(np.random.Philox(6))
     t, both = 0, 0
     for _ in range(200):
         a, b = rng.exponential(size=3), rng.exponential(size=30)
-        p = welch(a, b).p_value()
-        t += (p or 1) <= 0.05
-        both += holding(p, permutation_p(a, b), math.comb(33, 3), 0.05) <= 0.05
+        shift = welch(a, b)
+        t += (shift.p_value() or 1) <= 0.05
+        both += holding(shift, permutation_p(a, b), math.comb(33, 3), 3, 0.05) <= 0.05
     assert both <= 0.05 * 200 + 4 * math.sqrt(0.05 * 0.95 * 200)
     assert t > 1.5 * both

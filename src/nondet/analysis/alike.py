@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from nondet.analysis.runs import Reader, Runs, control_is_zero
 from nondet.errors import BadInput
 from nondet.kinds import Kind
 from nondet.measures.figure import Figure
+from nondet.measures.measured import listed_copies
+from nondet.measures.shape import few_runs
 from nondet.records import Record
 from nondet.running.advice import go_on
 from nondet.stats.equivalence import MIN_RUNS, Metric, Omnibus, Pair, check_margin, omnibus, pairs
@@ -41,6 +43,8 @@ class Alike(Record):
 
     left_out: the conditions that were not compared, each with the reason. figures: of the study's kind, by name.
     control: whether the control is exactly zero; None while that is not known. missing: runs that are still to train.
+    copies: of each arm the runs that were left out, each with the earlier one that it equals, or is near. notes: what
+    else a reader must know of the arms.
     study: whose conditions these are; None of arms that no study made. sentence: what was shown, and no more; the
     report words it.
     """
@@ -53,7 +57,15 @@ class Alike(Record):
     figures: Mapping[str, Figure]
     control: bool | None
     missing: int
+    copies: Mapping[str, Sequence[Mapping[str, int]]] = field(default_factory=dict[str, Sequence[Mapping[str, int]]])
+    notes: tuple[str, ...] = ()
     sentence: str = ""
+
+    @property
+    def all_notes(self) -> list[str]:
+        """The notes, and the caution for few runs."""
+        runs = {name: count for group in self.groups for name, count in group.runs.items()}
+        return [*self.notes, *filter(None, [few_runs(runs)])]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `nondet alike --json`; `runs_needed` counts the reference run too, as --runs does."""
@@ -68,6 +80,8 @@ class Alike(Record):
             "level": self.level,
             "runs": {name: runs for group in self.groups for name, runs in group.runs.items()},
             "left_out": [{"condition": name, "reason": reason} for name, reason in self.left_out.items()],
+            "copies": {name: list(copies) for name, copies in self.copies.items()},
+            "notes": self.all_notes,
             "sentence": self.sentence,
         }
 
@@ -152,7 +166,9 @@ def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -
     kind = arms[0].runs.kind
     figures = {figure.name: figure for figure in kind.figures}
     group = _group(kind, 0, named, margin, level)
-    return Alike(None, (group,), margin, level, left_out, figures, None, 0)
+    copies = {arm.name: listed_copies(arm.copies, arm.near) for arm in arms if arm.copies or arm.near}
+    notes = tuple(dict.fromkeys(note for arm in arms for note in arm.notes))
+    return Alike(None, (group,), margin, level, left_out, figures, None, 0, copies, notes)
 
 
 def _reference(study: Study, reader: Reader) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from nondet.errors import BadInput
 from nondet.io.outputs import is_table, read_labels, read_outputs
 from nondet.kinds import CLASSIFICATION
 from nondet.measures.answers import Answers
+from nondet.measures.copies import features
 from nondet.measures.figure import Score
 from nondet.running.advice import go_on
 from nondet.sources import in_all
@@ -38,9 +39,15 @@ class Arm:
     Attributes:
         runs: the runs. metric: what `values` are. values: one number per run, `(N,)`.
         classes_alone: whether predicted classes alone are known. numbers: of the runs, counted from 1.
+        run_names: of the runs for people, where they have other names.
         digests: of each run's outputs, rounded to float32: the same run in two files has equal ones.
         exact: of each run's outputs as they are, which tell copies from runs that differ in the last digits.
         seeds: of each run, those of the sources that vary; None of outputs that no study made.
+        trained: what tells each run of a study from all others: its outputs and the seeds of all sources. Seeds prove
+            these independent, and runs of equal outputs are data; empty of outputs that no study made.
+        points: of each run's outputs, what tells near-copies from other runs; see `features`.
+        copies, near: of runs that were left out, by number, and of the earlier one that each equals, or is near.
+        failed: how many further runs failed.
         control: whether the study's control is exactly zero; None where that is not known.
         paired: whether runs with equal seeds are pairs by design, however their values correlate.
         notes: what a reader must know of the arm, a sentence each.
@@ -58,6 +65,12 @@ class Arm:
     classes_alone: bool = False
     classes: int = 0
     seeds: tuple[Mapping[str, int], ...] | None = None
+    trained: tuple[str, ...] = ()
+    run_names: tuple[str, ...] = ()
+    points: NDArray[Any] | None = None
+    copies: Mapping[int, int] = field(default_factory=dict[int, int])
+    near: Mapping[int, int] = field(default_factory=dict[int, int])
+    failed: int = 0
     seconds: tuple[float, ...] = ()
     environment: Mapping[str, Any] | None = None
     control: bool | None = None
@@ -71,11 +84,13 @@ class Arm:
     def keep(self, places: Sequence[int]) -> Arm:
         """The arm with only the runs at these places."""
         chosen = list(places)
-        listed = ("numbers", "digests", "exact", "seeds", "seconds")
+        listed = ("numbers", "digests", "exact", "seeds", "trained", "run_names", "seconds")
         parts: dict[str, Any] = {name: getattr(self, name) for name in listed}
         kept = {name: tuple(part[i] for i in chosen) if part else part for name, part in parts.items()}
-        predictions = None if self.predictions is None else self.predictions[chosen]
-        return replace(self, values=self.values[chosen], predictions=predictions, **kept)
+        rows = {"predictions": self.predictions, "points": self.points}
+        kept |= {name: None if array is None else array[chosen] for name, array in rows.items()}
+        runs = self.runs.only(chosen) if len(self.runs) == len(self) else self.runs
+        return replace(self, runs=runs, values=self.values[chosen], **kept)
 
 
 def read_arms(
@@ -186,6 +201,7 @@ def _of_outputs(name: str, outputs: ArrayLike, labels: NDArray[Any], metric: str
         exact=()
         if answers.outputs.dtype.itemsize <= 4 or alone
         else tuple(exact_digest(run) for run in answers.outputs),
+        points=features(answers.outputs),
         classes_alone=alone,
         classes=answers.classes,
         probabilities=answers.probabilities,
@@ -211,6 +227,7 @@ def _of_runs(study: Study, runs: Runs, metric: str | None) -> Arm:
             f"{score.words} must be at most {LARGEST_VALUE:g} ({name} has a run above it); try <<metric=cross_entropy>>"
         )
     outputs = runs.outputs
+    digests = tuple(digest(run) for run in outputs)
     return Arm(
         name=name,
         runs=runs,
@@ -219,10 +236,13 @@ def _of_runs(study: Study, runs: Runs, metric: str | None) -> Arm:
         predictions=runs.answers.predicted.astype(np.int32) if hasattr(runs.answers, "predicted") else None,
         labels=runs.labels,
         numbers=tuple(made.number for made in runs.made),
-        digests=tuple(digest(run) for run in outputs),
+        digests=digests,
         exact=tuple(exact_digest(run) for run in outputs) if outputs.dtype.itemsize > 4 else (),
         classes=outputs.shape[2] if outputs.ndim == 3 else 0,
         seeds=tuple({s: made.seeds[s] for s in condition.vary} for made in runs.made),
+        trained=tuple(f"{d} {sorted(made.seeds.items())}" for d, made in zip(digests, runs.made, strict=True)),
+        points=features(outputs) if runs.kind.name == CLASSIFICATION.name and outputs.ndim == 3 else None,
+        failed=len(runs.failed),
         seconds=tuple(made.seconds for made in runs.made),
         environment=study.environment,
         control=control_is_zero(study),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+from scipy import special
 
 from nondet.analysis.arms import Arm
+from nondet.analysis.cautions import arm_cautions, arm_shape
 from nondet.analysis.independence import environments_differ, pairs, separated, without_copies
 from nondet.errors import BadInput
+from nondet.kinds.scores import ARRAY
 from nondet.measures.churn import Churn, churn
 from nondet.measures.figure import Score
+from nondet.measures.measured import listed_copies
+from nondet.measures.shape import few_runs
 from nondet.records import Record
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.holm import holm
@@ -56,6 +61,12 @@ class Comparison:
         churn: of predictions; None of runs that predict no classes.
         verdict: on B, at `level`. more_runs: further runs of each arm that would be expected to decide; None if it is
             decided, or no number follows. more_runs_aim: what they would show, if what was seen is the truth.
+        copies: runs of A and of B that were left out, each with the earlier one that it equals, or is near.
+        collapsed: names of runs of A and of B that answer one class alone, or are far worse than the others.
+        failed: how many further runs of A and of B failed.
+        verdict_all, verdict_sound: where any run collapsed or failed, the verdict of all runs, those that failed
+            counted as the worst; and of those that neither failed nor collapsed, None where too few are left.
+        test_set: whether all runs are known to answer one test set, which of scores alone is not.
         notes: what else a reader must know, a sentence each. sentence: the verdict in words.
     """
 
@@ -85,7 +96,18 @@ class Comparison:
     margin: float | None
     comparisons: int
     notes: tuple[str, ...]
+    copies: tuple[list[dict[str, int]], list[dict[str, int]]] = field(default_factory=lambda: ([], []))
+    collapsed: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    failed: tuple[int, int] = (0, 0)
+    verdict_all: Verdict | None = None
+    verdict_sound: Verdict | None = None
+    test_set: bool = True
     sentence: str = ""
+
+    @property
+    def all_notes(self) -> list[str]:
+        """The notes, and the caution for few runs."""
+        return [*self.notes, *filter(None, [few_runs(dict(zip((self.a, self.b), self.runs, strict=True)))])]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -119,7 +141,11 @@ class Comparison:
             "more_runs_aim": self.more_runs_aim or None,
             "level": self.level,
             "margin": self.margin,
-            "notes": list(self.notes),
+            "copies": dict(zip("ab", self.copies, strict=True)),
+            "collapsed": {arm: list(runs) for arm, runs in zip("ab", self.collapsed, strict=True)},
+            "failed": dict(zip("ab", self.failed, strict=True)),
+            "verdicts": {"all": self.verdict_all, "sound": self.verdict_sound},
+            "notes": self.all_notes,
             "sentence": self.sentence,
         }
 
@@ -217,18 +243,18 @@ def compare(arms: Sequence[Arm], margin: float | None = None, level: float = 0.0
         raise BadInput(f"arms must be at least 2 (got {len(arms)}); name what to compare with the first")
     a, *others = (without_copies(arm) for arm in arms)
     measured = [_measured(a, b, margin, level) for b in others]
-    different = holm([m.p_value for m, _ in measured])
-    deciding = holm([_holding(m, len(others)) for m, _ in measured])
-    alike = holm([1.0 if m.p_alike is None else m.p_alike for m, _ in measured])
+    different = holm([m.found.p_value for m in measured])
+    deciding = holm([_holding(m, level / len(others)) for m in measured])
+    alike = holm([1.0 if m.found.p_alike is None else m.found.p_alike for m in measured])
     found: list[Comparison] = []
-    for (one, parts), p_holm, p_alike, decides in zip(measured, different, alike, deciding, strict=True):
-        one = replace(one, p_holm=p_holm, p_alike=None if margin is None else p_alike, comparisons=len(others))
+    for m, p_holm, p_alike, decides in zip(measured, different, alike, deciding, strict=True):
+        one = replace(m.found, p_holm=p_holm, p_alike=None if margin is None else p_alike, comparisons=len(others))
         one = replace(one, verdict=_verdict(one, decides))
         one = replace(one, notes=(*one.notes, *_cautions(one)))
         if one.verdict == "undecided":
-            more, aim = _more_runs(one, parts, level / len(others))
+            more, aim = _more_runs(one, _as_tested(m, level / len(others)), level / len(others))
             one = replace(one, more_runs=more, more_runs_aim=aim)
-        found.append(one)
+        found.append(_with_both_verdicts(one, m.arms, margin, level / len(others)))
     probable = tuple(arm.name for arm in arms if arm.probabilities)
     return Comparisons(tuple(found), any(arm.control is False for arm in arms), probable)
 
@@ -246,16 +272,32 @@ class _Parts:
         runs = np.array(self.runs) + more
         return summed(np.array(self.variances) / runs, runs - 1)
 
+    def exchanges(self, more: int = 0) -> float:
+        """How many exchanges a permutation test has after so many further runs of each; 10^9 at the most."""
+        runs = [n + more for n in self.runs]
+        return float(min(10**9, 2 ** runs[0] if len(runs) == 1 else math.comb(sum(runs), runs[0])))
 
-def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> tuple[Comparison, _Parts]:
-    """A comparison as yet without a verdict, and what its error consists of."""
+
+@dataclass(frozen=True)
+class _Measured:
+    """A comparison as yet without a verdict, the arms without what they share, and what the error consists of."""
+
+    found: Comparison
+    arms: tuple[Arm, Arm]
+    shift: Shift
+    parts: _Parts
+
+
+def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> _Measured:
     a, b = separated(a, b)
     matched = pairs(a, b)
     method, shift, p_permutation, correlation, parts = _difference(a, b, matched)
     p_value = shift.p_value()
     sign = a.metric.better
     chance, low, high = superiority(sign * a.values, sign * b.values, level)
-    notes = dict.fromkeys(filter(None, (*a.notes, *b.notes, environments_differ(a, b))))
+    cautions = (*arm_cautions(a), *arm_cautions(b))
+    notes = dict.fromkeys(filter(None, (*a.notes, *b.notes, environments_differ(a, b), *cautions)))
+    answered = _churn(a, b, level, matched)
     found = Comparison(
         a=a.name,
         b=b.name,
@@ -275,16 +317,29 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> tuple[Compa
         superiority=chance,
         superiority_interval=(low, high),
         sd_ratio=sd_ratio(a.values, b.values, level),
-        churn=_churn(a, b, level, matched),
+        churn=answered,
         verdict="undecided",
         more_runs=None,
         more_runs_aim="",
         level=level,
         margin=margin,
         comparisons=1,
-        notes=tuple(notes),
+        notes=(*notes, *_dependence(a, b, answered)),
+        copies=(listed_copies(a.copies, a.near), listed_copies(b.copies, b.near)),
+        failed=(a.failed, b.failed),
+        test_set=ARRAY not in (next(iter(arm.runs.kind.answers)) for arm in (a, b)),
     )
-    return found, parts
+    return _Measured(found, (a, b), shift, parts)
+
+
+def _dependence(a: Arm, b: Arm, answered: Churn | None) -> list[str]:
+    """A caution where the runs of two arms lie nearer to each other than to those of their own."""
+    if answered is None or answered.interval is None or answered.interval[1] >= 0:
+        return []
+    return [
+        f"The excess churn is below 0 ({answered.excess:.2f}), which it is of no independent runs: runs of {a.name} "
+        f"and of {b.name} have something in common, and neither the interval nor the verdict can be relied on."
+    ]
 
 
 def _churn(a: Arm, b: Arm, level: float, matched: Sequence[tuple[int, int]]) -> Churn | None:
@@ -312,12 +367,9 @@ def _difference(
     return "widened" if helps else "welch", shift, permutation_p(a.values, b.values), correlation, parts
 
 
-def _holding(found: Comparison, comparisons: int) -> float:
+def _holding(m: _Measured, level: float) -> float:
     """The p-value that the verdict goes by; see `holding`."""
-    pairs, runs = found.pairs, found.runs
-    several = 2**pairs if found.method == "paired" else math.comb(sum(runs), runs[0])
-    exchanges = float(min(10**9, several))
-    return holding(found.p_value, found.p_permutation, exchanges, found.level / comparisons)
+    return holding(m.shift, m.found.p_permutation, m.parts.exchanges(), min(m.parts.runs), level)
 
 
 def _verdict(found: Comparison, deciding: float) -> Verdict:
@@ -330,13 +382,64 @@ def _verdict(found: Comparison, deciding: float) -> Verdict:
 
 def _cautions(found: Comparison) -> list[str]:
     """What keeps the interval from holding as often as it says."""
-    if found.verdict == "undecided" and found.p_value <= found.level < found.p_permutation:
+    if found.verdict != "undecided" or not found.p_value <= found.level / found.comparisons:
+        return []
+    name = f"The t-test finds a difference between {found.a} and {found.b} (p = {found.p_value:.2g}), and"
+    if found.p_permutation > found.level / found.comparisons:
         return [
-            f"The t-test finds a difference between {found.a} and {found.b} (p = {found.p_value:.2g}), and the "
-            f"permutation test, which holds for few runs and skewed values, does not (p = {found.p_permutation:.2g}): "
-            "the verdict goes by the latter, and the interval is too narrow."
+            f"{name} the permutation test, which holds for few runs and skewed values, does not (p = "
+            f"{found.p_permutation:.2g}): the verdict goes by the latter, and the interval is too narrow."
         ]
     return []
+
+
+def _with_both_verdicts(found: Comparison, arms: tuple[Arm, Arm], margin: float | None, level: float) -> Comparison:
+    """The comparison with the verdicts of all runs and of the sound ones, where any run failed or collapsed."""
+    places = [arm_shape(arm).collapsed for arm in arms]
+    if not any(places) and not any(found.failed):
+        return found
+    named = [tuple(str((arm.run_names or arm.numbers)[i]) for i in own) for arm, own in zip(arms, places, strict=True)]
+    every = _verdict_with_failed(arms, level) if any(found.failed) else found.verdict
+    sound, said = found.verdict, ""
+    if any(places):
+        kept = [[i for i in range(len(arm)) if i not in own] for arm, own in zip(arms, places, strict=True)]
+        sound = None
+        if min(map(len, kept)) > 1:
+            m = _measured(arms[0].keep(kept[0]), arms[1].keep(kept[1]), margin, level)
+            sound = _verdict(replace(m.found, level=level), _holding(m, level))
+            said = f" (difference {m.found.difference.value:+.4g}, of {len(kept[0])} and {len(kept[1])} runs)"
+    left = " or ".join(["failed"] * any(found.failed) + ["collapsed"] * any(places))
+    worst = ", those that failed counted as the worst" if any(found.failed) else ""
+    note = f"Some runs {left}. The verdict on {found.b} of all runs{worst}: {every}; of the sound ones alone: "
+    note += f"{sound or 'none, too few are left'}{said}."
+    collapsed = (named[0], named[1])
+    return replace(found, collapsed=collapsed, verdict_all=every, verdict_sound=sound, notes=(*found.notes, note))
+
+
+def _verdict_with_failed(arms: tuple[Arm, Arm], level: float) -> Verdict:
+    """Better or worse by ranks, where a run that failed is worse than every other.
+
+    Source: Lachin 1999, Worst-rank score analysis, Controlled Clinical Trials 20.
+    """
+    from scipy.stats import rankdata
+
+    counts = [len(arm) + arm.failed for arm in arms]
+    values = [np.concatenate([arm.metric.better * arm.values, np.full(arm.failed, -math.inf)]) for arm in arms]
+    ranks = rankdata(np.concatenate(values))
+    a, b = ranks[: counts[0]], ranks[counts[0] :]
+    shift, parts = welch(a, b), _Parts(0.0, (0.0, 0.0), (counts[0], counts[1]))
+    if holding(shift, permutation_p(a, b), parts.exchanges(), min(counts), level) > level or not shift.estimate:
+        return "undecided"
+    return "better" if shift.estimate > 0 else "worse"
+
+
+def _as_tested(m: _Measured, level: float) -> _Parts:
+    """The parts of an error that is as large as the p-value makes it that the verdict goes by."""
+    p_value, decides = m.shift.p_value(), _holding(m, level)
+    if p_value is None or not p_value < decides < 1:
+        return m.parts
+    t, as_tested = (float(special.stdtrit(m.shift.freedom, 1 - p / 2)) for p in (p_value, decides))
+    return replace(m.parts, variances=tuple(v * (t / as_tested) ** 2 for v in m.parts.variances))
 
 
 def _more_runs(found: Comparison, parts: _Parts, level: float) -> tuple[int | None, Literal["difference", "alike", ""]]:
@@ -345,7 +448,8 @@ def _more_runs(found: Comparison, parts: _Parts, level: float) -> tuple[int | No
         return None, ""
 
     def different(more: int) -> float:
-        return power_of_difference(parts.estimate, *parts.later(more), level)
+        reached = 2 / parts.exchanges(more) <= level  # by the permutation test, which a verdict needs too
+        return power_of_difference(parts.estimate, *parts.later(more), level) if reached else 0.0
 
     def alike(more: int) -> float:
         return power_of_equivalence(parts.estimate, *parts.later(more), level, found.margin or 0.0)

@@ -2,63 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from nondet.analysis.arms import Arm, digest
-from nondet.analysis.measure import copies_words, distinct, named_runs
+from nondet.analysis.arms import Arm
+from nondet.analysis.measure import all_one, copies_words, distinct, named_runs
 from nondet.errors import BadInput
+from nondet.kinds.scores import ARRAY
+from nondet.measures.copies import features, shared
 from nondet.study.provenance import differences
 
 
 def without_copies(arm: Arm) -> Arm:
-    """The arm with each run once: runs with equal outputs count as one, and a note says which.
+    """The arm with each run once, and a note on what was left out, and why.
+
+    Runs that a study trained with seeds of their own are independent, whatever they come to: a change of one bit that
+    does nothing is a run too. Of outputs that no study made nobody knows, and copies and near-copies count once.
 
     Raises:
-        BadInput: predicted classes alone are equal, which copies are, but also runs that answer alike; or fewer than
-            two runs are left.
+        BadInput: fewer than two runs are left; or all runs of a study are equal, so that no seed of theirs matters.
     """
-    kept, copies = distinct(arm.name, arm.numbers, arm.exact or arm.digests, arm.classes_alone)
-    if not copies:
+    if list(arm.runs.kind.answers) == [ARRAY]:  # nothing tells copies from runs that have the same number
         return arm
-    return replace(arm.keep(kept), notes=(*arm.notes, copies_words(arm.name, copies)))
+    if arm.trained:
+        if len(set(arm.digests)) == 1:
+            raise BadInput(all_one(arm.name, len(arm)))
+        return arm
+    digests = arm.exact or arm.digests
+    kept, copies, near = distinct(arm.name, arm.numbers, digests, arm.points, arm.classes_alone)
+    if not (copies or near):
+        return arm
+    notes = (*arm.notes, *copies_words(arm.name, copies, near))
+    return replace(arm.keep(kept), copies=copies, near=near, notes=notes)
 
 
 def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
     """Both arms without a run in common: it stays in the arm with fewer runs (A if both have as many).
 
+    Of two studies a run is the same if its outputs and all its seeds are. Of other outputs it is if they are equal, or
+    nearer than the runs of either arm are to each other.
+
     Raises:
         BadInput: the arms are the same runs, or fewer than two are left in one.
     """
-    if a.classes_alone != b.classes_alone:  # classes beside logits: what they have in common is the answers
-        same_a, same_b = (
-            replace(
-                x, classes_alone=True, digests=tuple(map(digest, x.predictions if x.predictions is not None else ()))
-            )
-            for x in (a, b)
-        )
-        separated(same_a, same_b)
-        return a, b
-    common = set(a.digests) & set(b.digests)
+    common = _common(a, b)
     if not common:
         return a, b
-    if len(common) == len(a) == len(b):
-        equal = "answers are all equal" if a.classes_alone else "outputs are equal to the last bit"
+    in_a, in_b = {i for i, _ in common}, {j for _, j in common}
+    if len(in_a) == len(a) and len(in_b) == len(b):
+        nearly = "nearly equal" if set(a.digests).isdisjoint(b.digests) else "equal to the last bit"
+        equal = "answers are all equal" if a.classes_alone or b.classes_alone else f"outputs are {nearly}"
         raise BadInput(
             f"{a.name} and {b.name} are the same {len(a)} runs (their {equal}), which cannot be compared with "
             "themselves; compare runs of another model, recipe or seeds"
         )
-    larger, smaller = (a, b) if len(a) > len(b) else (b, a)
-    left = [place for place, found in enumerate(larger.digests) if found not in common]
-    dropped = [str(number) for number, found in zip(larger.numbers, larger.digests, strict=True) if found in common]
-    if a.classes_alone:
-        raise BadInput(
-            f"the arms must be independent, and {named_runs(dropped)} of {larger.name} give the answers of runs of "
-            f"{smaller.name}: copies cannot be told from runs that answer alike by their classes; leave copies out, or "
-            "give logits"
-        )
+    larger, smaller, shared_places = (a, b, in_a) if len(a) > len(b) else (b, a, in_b)
+    left = [place for place in range(len(larger)) if place not in shared_places]
+    dropped = [str(larger.numbers[place]) for place in sorted(shared_places)]
     if len(left) < 2:
         raise BadInput(
-            f"the arms must be independent, and {larger.name} shares {len(common)} of its {len(larger)} runs with "
+            f"the arms must be independent, and {larger.name} shares {len(dropped)} of its {len(larger)} runs with "
             f"{smaller.name}, which leaves {len(left)}; add runs to it, or compare others"
         )
     note = f"{named_runs(dropped)} of {larger.name} {'is' if len(dropped) == 1 else 'are'} also in {smaller.name}, and "
@@ -66,6 +69,24 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
     reduced = larger.keep(left)
     reduced = replace(reduced, notes=(*reduced.notes, note))
     return (reduced, b) if larger is a else (a, reduced)
+
+
+def _common(a: Arm, b: Arm) -> list[tuple[int, int]]:
+    """Places of the runs of both arms that are the same run."""
+    if a.trained and b.trained:
+        return _equal(a.trained, b.trained)
+    if a.predictions is None or b.predictions is None:
+        return _equal(a.digests, b.digests)
+    if a.classes_alone or b.classes_alone:  # what logits and classes have in common is the answers
+        return shared(features(a.predictions), features(b.predictions))
+    return list(dict.fromkeys([*_equal(a.digests, b.digests), *shared(a.points, b.points)]))
+
+
+def _equal(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
+    places: dict[str, list[int]] = {}
+    for place, found in enumerate(b):
+        places.setdefault(found, []).append(place)
+    return [(i, j) for i, found in enumerate(a) for j in places.get(found, ())]
 
 
 def pairs(a: Arm, b: Arm) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
 from nondet.kinds import CLASSIFICATION
 from nondet.measures.answers import Answers
+from nondet.measures.copies import features, near_copies
 from nondet.measures.measured import Measures, measured
 
 SHOWN = 5
@@ -39,17 +41,20 @@ def measure(
         name: of the outputs, in messages.
 
     Raises:
-        BadInput: the arrays are not that; fewer than two runs differ; or predicted classes alone are equal.
+        BadInput: the arrays are not that; or fewer than two runs differ.
     """
     if isinstance(outputs, Runs):
         return _of_study(outputs, labels, examples)
     if labels is None:
         raise BadInput("labels must be given beside outputs (got none); give the class number of each test example")
     answers = _answers(outputs, labels)
-    kept, copies = distinct(name, range(1, answers.runs + 1), _digests(answers), answers.classes_alone)
-    if copies:
+    logits = getattr(answers, "logits", None)  # where they are on a device
+    points = features(answers.outputs if logits is None else logits)
+    kept, copies, near = distinct(name, range(1, answers.runs + 1), _digests(answers), points, answers.classes_alone)
+    if copies or near:
         answers = answers.only(kept)
-    return measured(CLASSIFICATION.figures, answers, failed, examples, copies)
+    found = measured(CLASSIFICATION.figures, answers, failed, examples, copies)
+    return replace(found, near=near)
 
 
 def _answers(outputs: Any, labels: ArrayLike) -> Answers:
@@ -87,30 +92,48 @@ def _of_study(runs: Runs, labels: ArrayLike | None, examples: bool) -> Measures:
 
 
 def distinct(
-    name: str, numbers: Sequence[int], digests: Sequence[str], classes: bool
-) -> tuple[list[int], dict[int, int]]:
-    """The places of the first of each of equal runs; and each copy's number with that of the first.
+    name: str, numbers: Sequence[int], digests: Sequence[str], points: NDArray[Any] | None, classes: bool
+) -> tuple[list[int], dict[int, int], dict[int, int]]:
+    """The places of runs that are no copies; and the number of each copy, and near-copy, with that of the first.
+
+    Logits that are equal to the last bit are copies. Of predicted classes alone equal ones are, where the other runs
+    answer so differently that two trainings would not be equal by chance.
+
+    Args:
+        points: of each run, as `features` gives them; near-copies are not looked for without them.
+        classes: whether predicted classes alone are known.
 
     Raises:
-        BadInput: predicted classes alone are equal, which copies are, but also runs that answer alike; or fewer than
-            two runs differ.
+        BadInput: fewer than two runs differ.
     """
     first: dict[str, int] = {}
     for place, digest in enumerate(digests):
         first.setdefault(digest, place)
-    kept = list(first.values())
-    copies = {numbers[place]: numbers[first[digest]] for place, digest in enumerate(digests) if first[digest] != place}
-    if copies and classes:
-        raise BadInput(
-            f"runs must be independent, and {_said(name, copies)} the answers of an earlier run: copies cannot be told "
-            "from runs that answer alike by their classes; leave copies out, or give logits"
-        )
-    if copies and len(kept) < 2:
-        raise BadInput(
-            f"runs must be at least 2 that differ (all {len(digests)} of {name} have equal outputs, and count as one "
-            "run); give runs that were trained with different seeds of a source that matters"
-        )
-    return kept, copies
+    equal = {place: first[digest] for place, digest in enumerate(digests) if first[digest] != place}
+    if len(first) == 1:
+        raise BadInput(all_one(name, len(digests)))
+    if points is None:
+        found = equal
+    elif classes:
+        found = near_copies(points)
+    else:
+        places = list(first.values())
+        found = equal | {places[i]: places[j] for i, j in near_copies(points[places]).items()}
+    kept = [place for place in range(len(digests)) if place not in found]
+    if len(kept) < 2:
+        raise BadInput(all_one(name, len(digests), "nearly "))
+    named = {numbers[place]: numbers[earlier] for place, earlier in found.items()}
+    exact = {numbers[place] for place, earlier in found.items() if digests[place] == digests[earlier]}
+    copies = {number: of for number, of in named.items() if number in exact}
+    return kept, copies, {number: of for number, of in named.items() if number not in exact}
+
+
+def all_one(name: str, runs: int, nearly: str = "") -> str:
+    """Why runs that are all equal are refused."""
+    return (
+        f"runs must be at least 2 that differ (all {runs} of {name} have {nearly}equal outputs, and count as one run); "
+        "give runs that were trained with different seeds of a source that matters"
+    )
 
 
 def exact_digest(run: NDArray[Any]) -> str:
@@ -119,17 +142,20 @@ def exact_digest(run: NDArray[Any]) -> str:
     return hashlib.sha256((plain + plain.dtype.type(0)).tobytes()).hexdigest()
 
 
-def copies_words(name: str, copies: Mapping[int, int]) -> str:
-    """Which runs, by number, count once with an equal one before them; empty without any."""
-    if not copies:
-        return ""
-    once = "counts" if len(copies) == 1 else "count"
-    return f"{_said(name, copies)} exactly the outputs of an earlier run, and {once} once with it."
-
-
-def _said(name: str, copies: Mapping[int, int]) -> str:
-    listed = named_runs([f"{number} (equal to {original})" for number, original in copies.items()])
-    return f"{listed} of {name} {'has' if len(copies) == 1 else 'have'}"
+def copies_words(name: str, copies: Mapping[int, int], near: Mapping[int, int]) -> list[str]:
+    """Which runs, by number, count once with an earlier one, and why; empty without any."""
+    found: list[str] = []
+    for runs, what, why in (
+        (copies, "exactly the outputs", ""),
+        (near, "nearly the outputs", ", far nearer than other runs are to each other"),
+    ):
+        if runs:
+            listed = named_runs(
+                [f"{number} (like {of})" if why else f"{number} (equal to {of})" for number, of in runs.items()]
+            )
+            has, once = ("has", "counts") if len(runs) == 1 else ("have", "count")
+            found.append(f"{listed} of {name} {has} {what} of an earlier run{why}, and {once} once with it.")
+    return found
 
 
 def named_runs(numbers: Sequence[str]) -> str:

@@ -81,7 +81,7 @@ def measure(
         say: is told what was read as what, and what was left out.
 
     Raises:
-        BadInput: the arrays are not that; fewer than two runs differ; or predicted classes alone are equal.
+        BadInput: the arrays are not that; or fewer than two runs differ.
     """
 
     def tell(line: str) -> None:

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 
 from nondet.analysis.arms import Arm
+from nondet.analysis.cautions import arm_cautions
 from nondet.analysis.independence import without_copies
 from nondet.errors import BadInput
+from nondet.kinds import CLASSIFICATION
+from nondet.measures.measured import listed_copies
+from nondet.measures.shape import few_runs
 from nondet.records import Record
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.power import LARGEST, runs_per_arm
@@ -31,6 +35,8 @@ class Plan(Record):
         seconds_per_run: mean of the pilot's recorded times, each a share of its stack's; None without a pilot.
         runs_to_train: what both arms need beyond the runs of the pilot, which serves as one of them.
         notes: what else a reader must know, a sentence each. sentence: the plan in words.
+        copies: runs of the pilot that were left out, each with the earlier one that it equals, or is near.
+        points: the unit of the effect, where it has one.
         control: whether the pilot's control is exactly zero. probabilities: whether its outputs look like those.
     """
 
@@ -49,7 +55,14 @@ class Plan(Record):
     notes: tuple[str, ...]
     control: bool | None = None
     probabilities: bool = False
+    copies: tuple[dict[str, int], ...] = ()
+    points: str = ""
     sentence: str = ""
+
+    @property
+    def all_notes(self) -> list[str]:
+        """The notes, and the caution for few runs."""
+        return [*self.notes, *filter(None, [few_runs({self.pilot: self.pilot_runs} if self.pilot else {})])]
 
     @property
     def seconds(self) -> float | None:
@@ -72,7 +85,8 @@ class Plan(Record):
             "seconds_per_run": self.seconds_per_run,
             "seconds": self.seconds,
             "run_hours": None if self.seconds is None else self.seconds / 3600,
-            "notes": list(self.notes),
+            "copies": list(self.copies),
+            "notes": self.all_notes,
             "sentence": self.sentence,
         }
 
@@ -94,7 +108,8 @@ def plan_with(sd: float, effect: float, power: float = 0.8, level: float = 0.05,
         raise BadInput(f"sd must be above 0 (got {sd}); give the SD of one run's metric, in the unit of the effect")
     runs = _needed(effect, sd, power, level)
     known = Estimate(sd)
-    return Plan(effect, power, level, known, runs, None, None, "", 0, metric or "", None, 2 * runs, ())
+    points = next((score.points for score in CLASSIFICATION.scores if score.name == metric), "")
+    return Plan(effect, power, level, known, runs, None, None, "", 0, metric or "", None, 2 * runs, (), points=points)
 
 
 def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05) -> Plan:
@@ -105,7 +120,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
     """
     check_options(effect, power, level)
     pilot = without_copies(pilot)
-    sd = sd_of(pilot.values)
+    sd = sd_of(pilot.values).within(0.0, pilot.metric.most)
     if not sd.value:
         raise BadInput(
             f"sd must be above 0, and all {len(pilot)} runs of {pilot.name} have the same {pilot.metric.words} "
@@ -126,7 +141,9 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
         metric=pilot.metric.name,
         seconds_per_run=float(np.mean(pilot.seconds)) if pilot.seconds else None,
         runs_to_train=runs + max(0, runs - len(pilot)),
-        notes=pilot.notes,
+        notes=(*pilot.notes, *arm_cautions(pilot)),
+        copies=tuple(listed_copies(pilot.copies, pilot.near)),
+        points=pilot.metric.points,
         control=pilot.control,
         probabilities=pilot.probabilities,
     )

@@ -115,9 +115,12 @@ class Runs:
 
     def first(self, count: int) -> Runs:
         """The first so many of these."""
-        return replace(
-            self, arrays={name: array[:count] for name, array in self.arrays.items()}, made=self.made[:count]
-        )
+        return self.only(slice(count))
+
+    def only(self, places: slice | Sequence[int]) -> Runs:
+        """The runs at these places."""
+        made = self.made[places] if isinstance(places, slice) else [self.made[place] for place in places if self.made]
+        return replace(self, arrays={name: array[places] for name, array in self.arrays.items()}, made=tuple(made))
 
     @cached_property
     def answers(self) -> Any:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from nondet.analysis.score_arms import score_of
 from nondet.analysis.scores import ScoredArm
+from nondet.measures.shape import few_runs, shape_of, shape_words
 from nondet.records import Record
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 from nondet.stats.intervals import mean_estimate
@@ -23,6 +25,7 @@ class ArmScores:
 
     mean: over the sound runs, with its error and Student's 95 % interval. sd: with ddof = 1, its bootstrap error, and
     the 95 % interval that every table has. Both are in the unit of the scores. runs: the failed ones included.
+    notes: what keeps these intervals from holding as often as they say.
     """
 
     name: str
@@ -32,6 +35,7 @@ class ArmScores:
     mean: Estimate
     sd: Estimate
     dataset: str = ""
+    notes: tuple[str, ...] = ()
     values: Floats = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,6 +58,12 @@ class ScoreMeasures(Record):
     arms: tuple[ArmScores, ...]
 
     @property
+    def notes(self) -> list[str]:
+        """What keeps the intervals from holding as often as they say, a sentence each."""
+        few = few_runs({arm.name: len(arm.values) for arm in self.arms})
+        return [*filter(None, [few]), *dict.fromkeys(note for arm in self.arms for note in arm.notes)]
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(arm.metric for arm in self.arms))
 
@@ -66,7 +76,8 @@ class ScoreMeasures(Record):
             {"metric": metric, "arms": [arm.to_dict() for arm in self.arms if arm.metric == metric]}
             for metric in self.metrics
         ]
-        return found[0] if len(found) == 1 else {"metrics": found}
+        notes = [note for arm in self.arms for note in arm.notes]
+        return (found[0] if len(found) == 1 else {"metrics": found}) | ({"notes": notes} if notes else {})
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each arm and metric."""
@@ -98,4 +109,7 @@ def _measured(arm: ScoredArm) -> ArmScores:
         sd = Estimate(spread.value, math.sqrt(runs / (runs - 1)) * sd_error(values), spread.low, spread.high)
         if mean.low == mean.high:  # equal runs do not tell how far others would spread
             mean = Estimate(mean.value, mean.error)
-    return ArmScores(arm.name, arm.metric, runs + arm.failed, arm.failed, mean, sd, arm.dataset, values)
+    where = f"{arm.name}, {arm.dataset}" if arm.dataset else arm.name
+    better = score_of(arm.metric).better
+    notes = tuple(f"{where}: {note}" for note in shape_words(shape_of(values, better), values, arm.metric, arm.names))
+    return ArmScores(arm.name, arm.metric, runs + arm.failed, arm.failed, mean, sd, arm.dataset, notes, values)

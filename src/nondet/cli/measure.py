@@ -57,6 +57,7 @@ def measure(
     import nondet
     from nondet.analysis.measure import copies_words
     from nondet.measures.measured import Measures
+    from nondet.measures.shape import few_runs
     from nondet.reporting import prose
 
     found = nondet.measure(
@@ -74,7 +75,7 @@ def measure(
     if isinstance(found, Measures):
         if found.probabilities:
             say(PROBABILITIES)
-        copied = prose.capital(copies_words(str(outputs), found.copies))
-        for sentence in filter(None, (copied, prose.few_runs({"outputs": found.runs}))):
+        copied = [prose.capital(words) for words in copies_words(str(outputs), found.copies, found.near)]
+        for sentence in filter(None, (*copied, few_runs({"outputs": found.runs}), *found.notes)):
             say(sentence)
     return answer(found, json=json)

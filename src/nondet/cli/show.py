@@ -28,6 +28,7 @@ def show(
         The table as LaTeX (it needs the package booktabs).
     """
     from nondet import api
+    from nondet.measures.shape import few_runs
     from nondet.reporting import crossing, prose, table
     from nondet.reporting.dead import dead_words
     from nondet.reporting.shown import as_tables
@@ -45,6 +46,7 @@ def show(
         for sentence in [*[prose.control_words(found)] * broken, *dead_words(found), *crossed]:
             say(sentence)
     sound = {c.condition.name: c.runs - len(c.failures) for c in found.conditions if not c.dead}
-    for sentence in filter(None, (prose.few_runs(sound), prose.unfinished(found))):
+    noted = [f"{c.condition.name}: {note}" for c in found.conditions if c.effect for note in c.effect.notes]
+    for sentence in filter(None, (few_runs(sound), *noted, prose.unfinished(found))):
         say(sentence)
     return 3 if broken else 0

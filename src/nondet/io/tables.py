@@ -363,7 +363,7 @@ def _refuse_nulls(path: Path, batch: Any, name: str, done: int) -> None:
         row = done + 1 + int(column.is_null().to_numpy(zero_copy_only=False).argmax())
         raise BadInput(
             f"{path} must have a finite number in every row (got nothing or NaN in column {name!a}, row {row}); "
-            "leave that run out and count it as failed"
+            "<<failed=count>> counts such runs as failed, and <<failed=drop>> leaves them out"
         )
 
 

@@ -218,5 +218,6 @@ def check_finite(logits: NDArray[Any], run: int) -> None:
     value = logits[example, int(wrong[example].argmax())]
     raise BadInput(
         f"outputs must be finite and at most {LARGEST:g} in size "
-        f"(got {value} in run {run}, example {example}, counting from 0); leave that run out and count it as failed"
+        f"(got {value} in run {run}, example {example}, counting from 0); <<failed=count>> counts "
+        "such runs as failed, and <<failed=drop>> leaves them out"
     )

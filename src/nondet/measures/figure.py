@@ -92,6 +92,7 @@ class Score:
                 effect=self.by_run,
                 spread=True,
                 short=self.short,
+                better=self.better,
             ),
         )
 
@@ -120,6 +121,7 @@ class Figure:
         share: whether it is a share of the examples in percent, which is skewed near 0 and 100.
         effect: a number for each run `(N,)`, larger where the effect is larger, which `nondet alike` compares by its
             mean, or by its SD if `spread`. short: its title there.
+        better: of a score, as there.
         kinds: the kinds of task that have it, of a figure that comes from outside.
     """
 
@@ -139,6 +141,7 @@ class Figure:
     effect: Callable[[Any], Floats] | None = None
     spread: bool = False
     short: str = ""
+    better: int = 1
     kinds: tuple[str, ...] = ()
 
     def estimate(self, answers: Any, drawn: int | None = None) -> Estimate:

@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from nondet.errors import BadInput
 from nondet.measures.figure import Figure, nested
+from nondet.measures.shape import shape_of, shape_words
 from nondet.records import Record
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
+from nondet.stats.values import LARGEST_VALUE
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,10 +28,12 @@ class Measures(Record):
         failed: how many of them failed; nothing else here counts them.
         sd_errors: of each score the bootstrap's error of its SD, over runs alone.
         copies: number of each run that was left out -> of the earlier one that it equals, both counted from 1.
+        near: likewise of each that is too near an earlier one to have been trained apart.
         sampled_pairs: how many pairs the ensembles' gains are from, where not all.
         drawn: whether errors and intervals hold for other test examples too.
         classes_alone: whether predicted classes alone are known. probabilities: whether outputs look like
             probabilities, where logits are meant.
+        notes: what in the values of the first score keeps intervals from holding as often as they say.
         name: of the runs, for people.
     """
 
@@ -37,10 +43,12 @@ class Measures(Record):
     failed: int = 0
     sd_errors: Mapping[str, float] = field(default_factory=dict[str, float])
     copies: Mapping[int, int] = field(default_factory=dict[int, int])
+    near: Mapping[int, int] = field(default_factory=dict[int, int])
     sampled_pairs: int | None = None
     drawn: bool = False
     classes_alone: bool = False
     probabilities: bool = False
+    notes: tuple[str, ...] = ()
     name: str = "outputs"
 
     def __getitem__(self, name: str) -> Estimate:
@@ -68,8 +76,10 @@ class Measures(Record):
         found = {"runs": self.runs, "failed": self.failed, **nested(values)}
         found["errors"] = {name: number(e.error) for name, e in self.estimates.items()}
         found["intervals"] = {name: interval(e) for name, e in self.estimates.items()}
-        if self.copies:
-            found["copies"] = [{"run": run, "equal_to": first} for run, first in self.copies.items()]
+        if self.copies or self.near:
+            found["copies"] = listed_copies(self.copies, self.near)
+        if self.notes:
+            found["notes"] = list(self.notes)
         if self.sampled_pairs:
             gains = [name for name in self.estimates if name.startswith("ensemble_delta.")]
             found["sampled_pairs"] = dict.fromkeys(gains, self.sampled_pairs)
@@ -79,6 +89,12 @@ class Measures(Record):
         """A row for each figure: its name, value, error, and the ends of its 95 % interval."""
         rows = [e.to_dict() for e in self.estimates.values()]
         return {"figure": list(self.estimates), **{side: [row[side] for row in rows] for side in UNKNOWN.to_dict()}}
+
+
+def listed_copies(copies: Mapping[int, int], near: Mapping[int, int]) -> list[dict[str, int]]:
+    """For JSON: each run that was left out, and the earlier one that it is equal to, or near."""
+    exact = [{"run": run, "equal_to": first} for run, first in copies.items()]
+    return exact + [{"run": run, "near": first} for run, first in near.items()]
 
 
 def measured(
@@ -112,8 +128,23 @@ def measured(
         sampled_pairs=pairs,
         drawn=drawn,
         classes_alone=answers.classes_alone,
+        notes=tuple(_notes(spreads, answers)),
         name=name,
     )
+
+
+def _notes(spreads: Sequence[Figure], answers: Any) -> list[str]:
+    """What the values of the first score say of their intervals."""
+    figure = next(
+        (figure for figure in spreads if figure.effect and not (figure.logits and answers.classes_alone)), None
+    )
+    if figure is None or figure.effect is None:
+        return []
+    values = figure.effect(answers)
+    if not (np.abs(values) <= LARGEST_VALUE).all():
+        return []
+    shape = shape_of(values, figure.better, getattr(answers, "predicted", None), getattr(answers, "labels", None))
+    return shape_words(shape, values, figure.name.removesuffix(".sd").replace("_", "-"))
 
 
 def not_measured(figures: Sequence[Figure], runs: int, failed: int) -> dict[str, Any]:

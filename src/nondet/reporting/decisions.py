@@ -114,7 +114,7 @@ def _ranked(c: Comparison) -> str:
     estimate = c.difference.value
     low, high = c.superiority_interval
     text = (
-        f"{plain(c.b)} is {c.verdict} than {plain(c.a)} on this test set: its mean {c.metric.words} is "
+        f"{plain(c.b)} is {c.verdict} than {plain(c.a)}{_where(c)}: its mean {c.metric.words} is "
         f"{_amount(abs(estimate), c)} {'higher' if estimate > 0 else 'lower'} ({_interval(c)})"
     )
     if c.comparisons > 1:
@@ -128,11 +128,15 @@ def _ranked(c: Comparison) -> str:
 def _alike(c: Comparison) -> str:
     low, high = c.inner or (0.0, 0.0)
     return (
-        f"{plain(c.b)} and {plain(c.a)} are alike within {c.margin:g}{_unit(c)} of {c.metric.words} on this "
-        f"test set: the "
+        f"{plain(c.b)} and {plain(c.a)} are alike within {c.margin:g}{_unit(c)} of {c.metric.words}{_where(c)}: the "
         f"{100 * (1 - 2 * c.level):g} % interval of the difference, {_signed(low, c)} to {_signed(high, c)}, "
         "lies inside."
     )
+
+
+def _where(c: Comparison) -> str:
+    """Of scores alone it is not known what they are of."""
+    return " on this test set" if c.test_set else ""
 
 
 def _undecided(c: Comparison) -> str:
@@ -216,10 +220,10 @@ def _chance(p: float) -> str:
 
 def plan_words(plan: Plan) -> str:
     """A plan in a few sentences."""
-    s = "" if plan.effect == 1 else "s"
-    unit = {"accuracy": f" point{s} of accuracy", "cross_entropy": f" nat{s}", "perplexity": " of perplexity"}
+    unit = f" {plan.points.removesuffix('s') if plan.effect == 1 else plan.points}" if plan.points else ""
+    of = f" of {plan.metric.replace('_', '-')}" if plan.metric and plan.points != "nats" else ""
     text = (
-        f"{plan.runs_per_arm:,} runs of each arm find a difference of {plan.effect:g}{unit.get(plan.metric, '')} with "
+        f"{plan.runs_per_arm:,} runs of each arm find a difference of {plan.effect:g}{unit}{of} with "
         f"a chance of {100 * plan.power:g} % (two-sided t-test at {100 * plan.level:g} %), if one run's SD is "
         f"{plan.sd.value:.3g}"
     )

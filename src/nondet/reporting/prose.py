@@ -11,7 +11,6 @@ from nondet.io.plain import plain
 from nondet.measures.measured import Measures
 from nondet.running.advice import go_on
 from nondet.stats.estimate import Estimate
-from nondet.stats.intervals import FEW
 from nondet.study.study import RECORDED
 
 CONTROL_NOT_ZERO = (
@@ -20,7 +19,7 @@ CONTROL_NOT_ZERO = (
 )
 
 SHOWN = 3
-"""Conditions of few runs, and runs that failed, that are named."""
+"""Runs that failed, and files, that are named."""
 
 _NAMES = {"bit": "one bit of one weight", "all": "every source but bit"}
 
@@ -165,19 +164,6 @@ def split_words(m: Measures, drawn: bool) -> str:
 def _points(value: float) -> str:
     """Two decimals, or two digits where decimals would leave none."""
     return f"{value:.2f}" if value == 0 or value >= 0.1 else f"{value:.2g}"
-
-
-def few_runs(numbers: Mapping[str, int]) -> str:
-    """A caution where intervals are of few runs; empty if of none. `numbers`: runs that did not fail, by name."""
-    few = {name: runs for name, runs in numbers.items() if 2 <= runs < FEW}
-    if not few:
-        return ""
-    listed = ", ".join(f"{name} {runs}" for name, runs in list(few.items())[:SHOWN])
-    more = f" and {len(few) - SHOWN} more" if len(few) > SHOWN else ""
-    return (
-        f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): they may hold the truth less often than 95 "
-        f"times in 100, or be too wide, and they know nothing of what rare runs do; take {FEW} runs or more."
-    )
 
 
 def unfinished(results: Results) -> str:

@@ -6,7 +6,6 @@ import math
 
 from nondet.analysis.scored import ScoreMeasures
 from nondet.io.plain import plain
-from nondet.reporting import prose
 from nondet.reporting.table import DASH
 from nondet.stats.estimate import Estimate
 
@@ -36,7 +35,7 @@ def words(found: ScoreMeasures) -> list[str]:
     """What stands below the table."""
     one = found.metrics[0] if len(found.metrics) == 1 else ""
     of = f"Of {plain(one)}, in its own unit" if one else "Each in its own unit"
-    return [f"{of}; the SD has ddof = 1.", prose.few_runs({arm.name: arm.runs - arm.failed for arm in found.arms})]
+    return [f"{of}; the SD has ddof = 1.", *map(plain, found.notes)]
 
 
 def _names(found: ScoreMeasures) -> list[str]:

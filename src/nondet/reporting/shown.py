@@ -89,11 +89,12 @@ def _scores(found: ScoreMeasures) -> list[Part]:
 
 
 def _comparisons(found: Comparisons) -> list[Part]:
-    from nondet.reporting import decisions, prose
+    from nondet.measures.shape import few_runs
+    from nondet.reporting import decisions
 
     *tables, (head, rows) = decisions.comparison_tables(found.comparisons)
     runs = {name: n for c in found.comparisons for name, n in zip((c.a, c.b), c.runs, strict=True)}
-    below = [prose.few_runs(runs), *decisions.comparisons_words(found.comparisons)]
+    below = [few_runs(runs), *decisions.comparisons_words(found.comparisons)]
     return [*(Part(h, r) for h, r in tables), Part(head, rows, below)]
 
 
@@ -114,10 +115,9 @@ def _over_datasets(found: OverDatasets) -> list[Part]:
 
 
 def _plan(found: Plan) -> list[Part]:
-    from nondet.reporting import prose
+    from nondet.io.plain import plain
 
-    few = prose.few_runs({found.pilot: found.pilot_runs}) if found.pilot else ""
-    return [Part(below=[few, *found.notes, found.sentence])]
+    return [Part(below=[*map(plain, found.all_notes), found.sentence])]
 
 
 def _floor(found: Floor) -> list[Part]:
@@ -129,7 +129,7 @@ def _gate(found: Gate) -> list[Part]:
 
 
 def _alike(found: Alike) -> list[Part]:
-    from nondet.reporting import alike, prose
+    from nondet.reporting import alike
     from nondet.running import until
 
     several = len(found.groups) > 1
@@ -142,8 +142,7 @@ def _alike(found: Alike) -> list[Part]:
         for group in found.groups
     ]
     left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
-    runs = {name: count for group in found.groups for name, count in group.runs.items()}
-    words = [until.words(found.study.until) if found.study else "", prose.few_runs(runs), *alike.sentences(found)]
+    words = [until.words(found.study.until) if found.study else "", *found.all_notes, *alike.sentences(found)]
     return [*shown, Part(below=[alike.legend(found), *left_out]), Part(below=words)]
 
 

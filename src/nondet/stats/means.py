@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 
 import numpy as np
@@ -125,19 +125,23 @@ def permutation_p(a: Floats, b: Floats, seed: int = 0) -> float:
     return as_large / (PERMUTATIONS + 1)
 
 
-def holding(p_value: float | None, p_permutation: float, exchanges: float, level: float) -> float:
+def holding(shift: Shift, p_permutation: float, exchanges: float, fewest: int, level: float) -> float:
     """The p-value that a verdict goes by: the larger one of the t-test's and the permutation test's.
 
     The t-test is too bold for few runs of skewed values, and for few against many; the permutation test where SDs
-    differ; where both find a difference, it is found less often by chance than by either (docs/compare.md). So few runs
-    that no exchange of theirs could reach the level, such as 3 + 3, are left to the t-test.
+    differ; where both find a difference, it is found less often by chance than by either (docs/compare.md). Of so few
+    runs that no exchange of theirs could reach the level, such as 3 + 3, the t-test alone decides, with the fewest
+    degrees of freedom that it can have: those of the smaller arm (Hsu 1938; Scheffe 1970, J. Am. Stat. Assoc. 65).
 
     Args:
-        p_value: None where no run of either arm differs from the others. exchanges: how many there are.
+        exchanges: how many there are. fewest: runs of the smaller arm, or pairs.
     """
+    p_value = shift.p_value()
     if p_value is None:
         return p_permutation
-    return max(p_value, p_permutation) if 2 / exchanges <= level else p_value
+    if 2 / exchanges <= level:
+        return max(p_value, p_permutation)
+    return replace(shift, freedom=min(shift.freedom, fewest - 1.0)).p_value() or p_value
 
 
 def sign_flip_p(differences: Floats, seed: int = 0) -> float:

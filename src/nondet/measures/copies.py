@@ -1,0 +1,138 @@
+"""Runs that are too near each other to have been trained apart: one run that was saved several times, a little changed.
+
+Independent runs lie about equally far from each other. Copies of a run, rounded, or with noise, lie far nearer to it
+than any two trainings do. So runs are joined where their distance is less than a NEARER-th of every longer link between
+groups (single linkage: Gower & Ross 1969, Applied Statistics 18), and small beside the outputs themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nondet.stats.values import Floats
+
+NEARER = 50
+"""So many times nearer than the next of the other runs is too near for a run of its own."""
+
+SMALL = 0.01
+"""And this small beside the outputs' own size: runs that differ by more are no copies, however far others lie."""
+
+ANSWERS = 10
+"""Of predicted classes: examples that any other two runs must answer differently, before equal answers show a copy. By
+chance two runs of which that is the mean answer alike in exp(-10), one pair of 20,000."""
+
+WORK = 2 * 10**8
+AT_ONCE = 4000
+"""Runs that are compared with each other; memory is `AT_ONCE**2 / 2` distances."""
+
+
+def features(outputs: Any) -> NDArray[Any]:
+    """Of each run what tells copies from other runs, `(N, f)`: some of its answers.
+
+    Logits lose their mean over classes, which no answer depends on: logits and log-probabilities are one. A run that
+    answers one class on all of them is no number at all: collapsed runs are near each other without being copies.
+
+    Args:
+        outputs: logits `(N, n, c)`, or a tensor of them on any device; or predicted classes `(N, n)`.
+    """
+    runs, examples = outputs.shape[:2]
+    room = int(min(4096, max(64, 2 * WORK // min(runs, AT_ONCE) ** 2)))
+    if outputs.ndim == 2:
+        return np.asarray(outputs[:, :: -(-examples // room)])
+    classes = outputs.shape[2]
+    step = -(-examples * min(classes, 64) // room)
+    some = outputs[:, ::step, :: -(-classes // 64)]
+    some = np.asarray(some.detach().cpu().double() if hasattr(some, "detach") else some, dtype=np.float64)
+    centred = some - some.mean(axis=2, keepdims=True)
+    chosen = some.argmax(axis=2)
+    if chosen.shape[1] > 1:
+        centred[(chosen == chosen[:, :1]).all(axis=1)] = np.nan
+    return centred.reshape(runs, -1)
+
+
+def near_copies(points: NDArray[Any]) -> dict[int, int]:
+    """The place of each run that is a copy, or nearly, of an earlier one, with that of the first of these.
+
+    Nothing is found where one run stands beside others that are all near each other: that may be an outlying run.
+
+    Args:
+        points: of each run, as `features` gives them.
+    """
+    found: dict[int, int] = {}
+    for start in range(0, len(points), AT_ONCE):
+        part = points[start : start + AT_ONCE]
+        places = np.flatnonzero(~_collapsed(part))
+        groups = _groups(part[places]) if len(places) > 2 else None
+        if groups is None:
+            continue
+        first: dict[int, int] = {}
+        for place, group in zip((places + start).tolist(), groups.tolist(), strict=True):
+            earlier = first.setdefault(group, place)
+            if earlier != place:
+                found[place] = earlier
+    return found
+
+
+def shared(a: NDArray[Any] | None, b: NDArray[Any] | None) -> list[tuple[int, int]]:
+    """Places of the runs of two arms that are nearly the same, by how far the runs of each arm lie from each other.
+
+    Args:
+        a, b: their points, `(N, f)` and `(M, f)`, without the copies in each; None where there are none.
+    """
+    from scipy.spatial.distance import cdist
+
+    if a is None or b is None:
+        return []
+    rows = [np.flatnonzero(~_collapsed(x)) for x in (a, b)]
+    a, b = a[rows[0]], b[rows[1]]
+    if min(len(a), len(b)) < 2 or a.shape[1] != b.shape[1]:
+        return []
+    counted = a.dtype.kind != "f"
+    apart = min(float(_links(x)[1][0]) for x in (a, b))
+    between = cdist(a, b, "hamming") * a.shape[1] if counted else cdist(a, b)
+    near = _nearer(between, apart, counted) & (counted | (between <= SMALL * _size(a)))
+    return [(int(rows[0][i]), int(rows[1][j])) for i, j in np.argwhere(near)]
+
+
+def _collapsed(points: NDArray[Any]) -> NDArray[np.bool_]:
+    """Of each run, whether it answers one class alone, as `features` marks logits."""
+    if points.dtype.kind == "f":
+        return np.asarray(np.isnan(points).any(axis=1))
+    return np.asarray((points == points[:, :1]).all(axis=1) & (points.shape[1] > 1))
+
+
+def _groups(points: NDArray[Any]) -> NDArray[Any] | None:
+    """The number of each point's group; None where no group is more than a point."""
+    from scipy.cluster.hierarchy import fcluster
+
+    tree, links = _links(points)
+    counted = points.dtype.kind != "f"
+    cuts = np.flatnonzero(_nearer(links[:-1], links[1:], counted) & (counted | (links[:-1] <= SMALL * _size(points))))
+    if not len(cuts):
+        return None
+    groups = fcluster(tree, links[cuts[-1]], criterion="distance")
+    sizes = np.bincount(groups)[1:]
+    return None if len(sizes) == 2 and len(points) > 3 and sizes.min() == 1 and links[0] > 0 else groups
+
+
+def _links(points: NDArray[Any]) -> tuple[Floats, Floats]:
+    """The tree of single linkage, and the lengths of its links, rising."""
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import pdist
+
+    counted = points.dtype.kind != "f"
+    distances = pdist(points, "hamming") * points.shape[1] if counted else pdist(points)
+    tree = linkage(distances, "single")
+    return tree, tree[:, 2]
+
+
+def _nearer(distance: Any, others: Any, counted: bool) -> Any:
+    """Whether a distance is too small beside those of others; where examples are counted, more than by chance."""
+    return NEARER * np.round(distance) + ANSWERS <= np.round(others) if counted else NEARER * distance < others
+
+
+def _size(points: Floats) -> float:
+    return float(np.median(np.linalg.norm(points, axis=1)))

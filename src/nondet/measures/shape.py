@@ -1,0 +1,145 @@
+"""What in the values of runs keeps an interval of their mean or SD from holding as often as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nondet.stats.intervals import FEW
+from nondet.stats.values import Floats
+
+OUTLYING, FAR = 5.0, 10.0
+"""Robust SDs from the median from which a run is outlying, and from which one that is worse has collapsed."""
+
+FEWEST = 5
+"""Fewer runs show no outlying one."""
+
+SKEWED = 0.05
+"""Runs are called skewed where the test of their skewness has at most this p-value."""
+
+SHOWS_SKEW = 8
+
+TIED = 0.5
+"""Runs are called tied where at least this share of them has the best value of all, or the worst."""
+
+SHOWN, NAMED = 3, 10
+"""Conditions of few runs that are named, and runs."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What was seen of one number for each run.
+
+    Attributes:
+        one_class: places of runs that answer one class alone. worse: of those that are far worse than the others.
+        outlying: of others that lie far from the median. skewed: whether the values are. tied: how many have the best
+            or the worst value of all, if that is much of them. distinct: how many different values there are.
+    """
+
+    one_class: tuple[int, ...] = ()
+    worse: tuple[int, ...] = ()
+    outlying: tuple[int, ...] = ()
+    skewed: bool = False
+    tied: int = 0
+    distinct: int = 0
+
+    @property
+    def collapsed(self) -> tuple[int, ...]:
+        """Places of runs that answer one class alone, or are far worse than the others."""
+        return tuple(sorted({*self.one_class, *self.worse}))
+
+
+def shape_of(
+    values: Floats, better: int = 1, predicted: NDArray[Any] | None = None, labels: NDArray[Any] | None = None
+) -> Shape:
+    """The shape of the values of N runs.
+
+    Outlying is what lies OUTLYING robust SDs from the median: 1.4826 times the median distance from it, or 1.2533
+    times the mean distance where that is 0 (Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers). Skewed is by
+    the test of D'Agostino 1970 (Biometrika 57; scipy.stats.skewtest).
+
+    Args:
+        values: `(N,)`. better: 1 where more is better, -1 where less is.
+        predicted, labels: answers `(N, n)` and the truth `(n,)`, where they are known.
+    """
+    from scipy.stats import skewtest
+
+    one_class = np.zeros(len(values), dtype=np.bool_)
+    if predicted is not None and labels is not None and predicted.ndim == 2 and predicted.shape[1] >= FAR:
+        several = labels.size == 0 or bool((labels != labels.flat[0]).any())
+        one_class = np.array([several and bool((run == run[0]).all()) for run in predicted], dtype=np.bool_)
+    if len(values) < FEWEST or not np.ptp(values):
+        return Shape(_places(one_class), distinct=len(set(values.tolist())))
+    distance = values - np.median(values)
+    robust = 1.4826 * float(np.median(np.abs(distance))) or 1.2533 * float(np.abs(distance).mean())
+    steps = distance / robust
+    worse = (steps * better < -FAR) & ~one_class
+    outlying = (np.abs(steps) > OUTLYING) & ~one_class & ~worse
+    ties = [int(np.count_nonzero(values == end)) for end in (values.min(), values.max())]
+    tied = max(ties) if max(ties) >= max(3.0, TIED * len(values)) else 0
+    skewed = len(values) >= SHOWS_SKEW and float(skewtest(values).pvalue) <= SKEWED
+    return Shape(_places(one_class), _places(worse), _places(outlying), skewed, tied, len(set(values.tolist())))
+
+
+def _places(which: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(which).tolist())
+
+
+def shape_words(shape: Shape, values: Floats, what: str, numbers: Sequence[object] = ()) -> list[str]:
+    """The cautions, a sentence each; none where nothing was seen.
+
+    Args:
+        what: the values are. numbers: of the runs, for people; from 1 if left out.
+    """
+    number = list(numbers) or range(1, len(values) + 1)
+    found: list[str] = []
+    median = f"the median {what} is {np.median(values):.4g}"
+    for places, said in (
+        (shape.one_class, "collapsed, and answers one class alone"),
+        (shape.worse, f"collapsed: {median}, and the others lie near it"),
+        (shape.outlying, f"is outlying: {median}"),
+    ):
+        if places:
+            listed = _listed([f"{number[place]} ({values[place]:.4g})" for place in places])
+            verb = (
+                said if len(places) == 1 else said.replace("is outlying", "are outlying").replace("answers", "answer")
+            )
+            found.append(f"{listed} {verb}.")
+    causes: list[str] = []
+    if shape.collapsed or shape.outlying:
+        causes.append("of that")
+    elif shape.skewed:
+        causes.append(f"the {what} of runs is skewed")
+    if shape.tied:
+        causes.append(f"{shape.tied} of {len(values)} runs have the same {what} at one end, as at a ceiling")
+    elif 1 < shape.distinct <= 3 and len(values) >= SHOWS_SKEW:
+        causes.append(f"{len(values)} runs have only {shape.distinct} different values, as with few test examples")
+    if causes:
+        because = " and ".join(causes).replace("of that", "of such runs")
+        found.append(
+            f"Because {because}, the intervals of mean and SD may hold the truth less often than 95 times in 100."
+        )
+    return found
+
+
+def few_runs(numbers: Mapping[str, int]) -> str:
+    """A caution where intervals are of few runs; empty if of none. `numbers`: runs that did not fail, by name."""
+    few = {name: runs for name, runs in numbers.items() if 2 <= runs < FEW}
+    if not few:
+        return ""
+    listed = ", ".join(f"{name} {runs}" for name, runs in list(few.items())[:SHOWN])
+    more = f" and {len(few) - SHOWN} more" if len(few) > SHOWN else ""
+    return (
+        f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): they may hold the truth less often than 95 "
+        f"times in 100, or be too wide, and they know nothing of what rare runs do; take {FEW} runs or more."
+    )
+
+
+def _listed(runs: Sequence[str]) -> str:
+    more = len(runs) - NAMED
+    shown = ", ".join(runs[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"Run{'s' * (len(runs) > 1)} {shown}"
