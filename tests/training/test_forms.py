@@ -275,6 +275,18 @@ def test_what_a_model_draws_is_each_runs_own_in_a_stack(model: Callable[[], nn.M
     assert np.array_equal(again[1].arrays["outputs"], together[0].arrays["outputs"])
 
 
+@pytest.mark.parametrize("name", ["SiLU", "Sigmoid", "Softplus", "Tanh", "Hardswish"])
+def test_a_function_that_rounds_by_the_place_in_memory_trains_in_a_stack(name: str) -> None:
+    """A run's bits are the same in every slot: each run's part of such a function is computed by itself."""
+    act = getattr(nn, name)
+    recipe = {"precision": "float32", "batch_size": 11}
+    problem = prepared(model=lambda: nn.Sequential(nn.Linear(6, 5), act(), nn.Linear(5, 3)), recipe=recipe)
+    assert fitting_width(problem, 7) == (7, "")
+    run = dict.fromkeys(problem.sources, 1)
+    first, *others = train_stack(problem, [run] * 7)
+    assert all(np.array_equal(first.arrays["outputs"], other.arrays["outputs"]) for other in others)
+
+
 def test_lazy_layers_take_their_shapes_from_the_data() -> None:
     """Their weights are those of layers of the same sizes, drawn from the run's init seed."""
     lazy = prepared(model=lambda: nn.LazyLinear(3))

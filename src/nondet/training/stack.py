@@ -30,6 +30,7 @@ from nondet.training.matrices import matrices_apart
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.recipes import clip, evaluates_before
+from nondet.training.rounding import RunByRun
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import loss_scale, mixed
 
@@ -137,7 +138,7 @@ class Stack:
             in_dims = (0,) * (1 + len(stacked)) + (None,) * len(shared)
 
             def run(weights: Mapping[str, Tensor], *rest: Any) -> Any:
-                with nullcontext() if numbers is None else drawing(next(iter(weights.values()))):
+                with nullcontext() if numbers is None else drawing(next(iter(weights.values()))), RunByRun():
                     return self._met(
                         function, lambda *x, **named: functional_call(self.skeleton, dict(weights), x, named), *rest
                     )

@@ -164,7 +164,7 @@ def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
         return ""
     return (
         f"slot {apart + 1} of {width} rounds otherwise than the first, since an operation of the model rounds "
-        "by the place in memory (torch.sigmoid does so at some sizes)"
+        "by the place in memory (products of matrices do so at some sizes)"
     )
 
 
