@@ -2,8 +2,8 @@
 
 In an environment of its own, beside nondet: `pip install timm transformers torch_geometric`. Weights are random and
 small, and so are the data. A row is a model: how wide a stack of three it trains in, why not if it does not, the
-largest difference of a weight or output between a stack and runs alone after an epoch in float64, and how many times as
-fast the stack is.
+largest difference of a weight or output between a stack and runs alone after 50 steps in float64, and how many times as
+fast an epoch of the stack is.
 
     python benchmarks/third_party.py            all models
     python benchmarks/third_party.py timm bert  those whose names hold one of these texts
@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -151,6 +152,33 @@ class UNet(nn.Module):
         return self.last(torch.cat([high, self.up(low)], 1))
 
 
+class Graphs(nn.Module):
+    """Two graph convolutions of PyG: the rows of a picture are nodes of a ring."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        made = import_module("torch_geometric.nn").DenseGCNConv
+        self.first, self.second, self.last = made(32, 16), made(16, 16), nn.Linear(16, 3)
+        self.register_buffer("ring", torch.eye(32).roll(1, 0) + torch.eye(32).roll(-1, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x.mean(1), self.ring).relu()
+        return self.last(F.dropout(self.second(x, self.ring).relu(), 0.2, self.training).mean(1))
+
+
+class TabM(nn.Module):
+    """As TabM (Gorishniy et al. 2025): members that share their weights but for factors of inputs and outputs."""
+
+    def __init__(self, members: int = 4) -> None:
+        super().__init__()
+        self.scale, self.line = nn.Parameter(torch.randn(members, 32).sign()), nn.Linear(32, 32)
+        self.heads = nn.Parameter(torch.randn(members, 32, 3) / 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.line(x.mean((1, 2))[:, None] * self.scale).relu()  # (B, members, 32)
+        return torch.einsum("bmi,mio->bo", x, self.heads) / len(self.heads)
+
+
 def segments() -> Made:
     mask = (IMAGES[:, 0] > 0).long()
     return UNet, (IMAGES[TRAIN], mask[TRAIN]), (IMAGES[TEST], mask[TEST]), {}
@@ -222,6 +250,8 @@ MODELS: dict[str, Callable[[], Made]] = {
     "a VAE": lambda: (Coder, IMAGES[TRAIN], IMAGES[TEST], {"loss": elbo}),
     "a GAN": lambda: (Gan, IMAGES[TRAIN], IMAGES[TEST], {"loss": adversarial}),
     "a U-Net": segments,
+    "PyG DenseGCNConv": lambda: pictures(Graphs),
+    "a TabM": lambda: pictures(TabM),
 }
 
 
@@ -241,11 +271,12 @@ def row(name: str) -> tuple[str, ...]:
     """How one model trains: its kind, the stack, the difference and the gain; or why it does not."""
     try:
         model, train, test, rest = MODELS[name]()
-        recipe = nondet.Recipe(epochs=1, batch_size=8, lr=0.01, optimizer="AdamW")
+        recipe = nondet.Recipe(epochs=1, batch_size=8, lr=0.001, optimizer="AdamW")
         task = nondet.Task(model=model, train=train, test=test, recipe=recipe, name="model", **rest)
         problem = prepare(task, recipe, torch.device("cpu"))
         width, why = fitting_width(problem, WIDTH)
-        exact = problem if width == 1 else prepare(task, recipe.computed_in("float64"), torch.device("cpu"))
+        fifty = replace(recipe.computed_in("float64"), epochs=10)  # of 5 steps each
+        exact = problem if width == 1 else prepare(task, fifty, torch.device("cpu"))
     except ImportError as error:
         return name, "", "", "", f"not installed: {error.name}"
     except BadInput as error:
@@ -254,10 +285,10 @@ def row(name: str) -> tuple[str, ...]:
     if width == 1:
         train_stack(problem, seeds[:1])
         return name, problem.kind.name, "one at a time", "", why
-    together, alone = train_stack(exact, seeds), [train_stack(exact, [run])[0] for run in seeds]
+    together, alone = train_stack(exact, seeds), [train_stack(exact, [run])[0] for run in seeds[:2]]
     apart = max(
         float(np.abs(a.arrays[key].astype(np.float64) - b.arrays[key]).max())
-        for a, b in zip(together, alone, strict=True)
+        for a, b in zip(together, alone, strict=False)
         for key in a.arrays
         if key.startswith(("weights.", "outputs", "logprob"))
     )

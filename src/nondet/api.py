@@ -562,6 +562,7 @@ def stabilize(
         folder=Path("studies") / f"{request.name}-stabilize" if folder is None else Path(folder),
         assignments=request.assignments,
         recipe_of=request.recipe,
+        kind_of=lambda: request.prepare().kind.name,
         train=train,
         problem_of=lambda study: session.problem_of(
             study,

@@ -141,23 +141,27 @@ def stream(source: str, seed: int, *place: int) -> np.random.Generator:
 
 
 @contextmanager
-def globals_drawn() -> Generator[Callable[[], bool]]:
-    """Whether anything in the block drew from the global generators of torch (CPU), numpy and Python; then put back.
+def globals_drawn() -> Generator[Callable[[], tuple[str, ...]]]:
+    """Which of the global generators of torch (CPU), numpy and Python the block drew from; then they are put back.
 
     Asked for after the block, or in it.
     """
     import torch
 
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()
-    found: list[bool] = []
+    found: list[tuple[str, ...]] = []
 
-    def drawn() -> bool:
+    def drawn() -> tuple[str, ...]:
         if found:
             return found[0]
         numbers: Any = np.random.get_state()
         mine: Any = before[2]
-        same_numbers = numbers[2] == mine[2] and np.array_equal(numbers[1], mine[1])
-        return not torch.equal(torch.get_rng_state(), before[0]) or random.getstate() != before[1] or not same_numbers
+        moved = {
+            "torch": not torch.equal(torch.get_rng_state(), before[0]),
+            "numpy": numbers[2] != mine[2] or not np.array_equal(numbers[1], mine[1]),
+            "Python": random.getstate() != before[1],
+        }
+        return tuple(name for name in moved if moved[name])
 
     try:
         yield drawn

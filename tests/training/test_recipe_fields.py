@@ -144,6 +144,40 @@ def test_a_field_does_what_torch_does(name: str) -> None:
     assert apart(problem, plainly(problem, runs[1], **how), runs) < 1e-9
 
 
+@pytest.mark.parametrize("schedule", ["constant", "StepLR"])
+def test_muon_trains_matrices_and_adamw_the_rest(schedule: str) -> None:
+    """One run at a time: each kind of parameter as its optimizer trains it in a plain loop."""
+    stepped = {"schedule_options": {"step_size": 1, "gamma": 0.5}} if schedule == "StepLR" else {}
+    problem = prepared(optimizer="Muon", schedule=schedule, options={"weight_decay": 0.02}, lr=0.01, **stepped)
+    assert "one model alone" in fitting_width(problem, 3)[1]
+    run = runs_of(problem, 1)[0]
+    (outcome,) = train_stack(problem, [run])
+    with seeded_globals(stream("init", run["init"])):
+        net = model().double()
+    matrices, others = ([p for p in net.parameters() if (p.dim() == 2) == two] for two in (True, False))
+    optimizers = [
+        made(few, lr=0.01, weight_decay=0.02)
+        for made, few in ((torch.optim.Muon, matrices), (torch.optim.AdamW, others))
+    ]
+    for epoch in range(problem.recipe.epochs):
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = 0.01 * (0.5**epoch if stepped else 1)
+        for part in torch.from_numpy(epoch_plan(problem, run, epoch).examples).split(16):
+            net.zero_grad()
+            F.cross_entropy(net(X[part]), Y[part]).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+    answers = net(problem.test[0]).detach().numpy()
+    assert np.abs(outcome.arrays["outputs"] - answers).max() < 1e-9
+
+
+def test_lightnings_names_of_a_precision() -> None:
+    """A mixed precision is ours with `amp`; a true one is the precision."""
+    mixed = nd.Recipe(epochs=1, batch_size=1, lr=0.1, precision="bf16-mixed")
+    assert (mixed.precision, mixed.amp) == ("float32", "bfloat16")
+    assert nd.Recipe(epochs=1, batch_size=1, lr=0.1, precision="64-true").precision == "float64"
+
+
 def test_a_plateau_is_each_runs_own() -> None:
     """ReduceLROnPlateau is stepped with the run's own loss, one run at a time."""
     problem = prepared(schedule="ReduceLROnPlateau", schedule_options={"patience": 0, "threshold": 0.2})

@@ -77,8 +77,8 @@ class Classification(Kind):
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             raise BadInput(
                 f"the model must return logits of shape (batch, classes), at least 2 classes "
-                f"(got {shape} for a batch of {examples}); mend its last layer, or give the task "
-                "loss=lambda model, batch: (loss, outputs)"
+                f"(got {shape} for a batch of {examples}); mend its last layer, return its logits alone, or give "
+                "the task loss=lambda model, batch: (loss, outputs)"
             )
         classes = outputs.shape[1]
         for name, given in labels.items():

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 SHORT = ("bfloat16", "float16")
+LIGHTNING = {
+    "32-true": ("float32", ""),
+    "64-true": ("float64", ""),
+    "16-true": ("float16", ""),
+    "bf16-true": ("bfloat16", ""),
+    "16-mixed": ("float32", "float16"),
+    "bf16-mixed": ("float32", "bfloat16"),
+}
+"""Lightning's names of a precision: ours, and the type of its mixed precision."""
 
 
 Made = TypeVar("Made", bound=type)
@@ -60,7 +69,8 @@ class Recipe:
         a fractional epoch.
     warmup: epochs of linear warm-up from 0.
     bias_lr: the factor on the learning rate of biases and normalisation scales (parameters of one axis).
-    precision: "float32", "float64", "float16" or "bfloat16": the type of parameters and inputs.
+    precision: "float32", "float64", "float16" or "bfloat16": the type of parameters and inputs; or as Lightning calls
+        it, such as "bf16-mixed".
     bit: the weight that the `bit` source changes: an element of the "first" weight tensor (of two axes or more), of a
         "random" one (any element of all parameters), or of the parameter of this name.
     cycles: an accelerated ensemble of so many members: the schedule and its warm-up start anew in each cycle of
@@ -159,6 +169,10 @@ class Recipe:
             raise BadInput(f"ema must be at least 0 and below 1 (got {self.ema}); try <<recipe=ema=0.99>>")
         if not _is(self.bit, str):
             raise BadInput(f"bit must be first, random or the name of a parameter (got {self.bit!r})")
+        if self.precision in LIGHTNING:
+            precision, amp = LIGHTNING[self.precision]
+            object.__setattr__(self, "precision", precision)
+            object.__setattr__(self, "amp", self.amp or amp)
         if self.precision not in PRECISIONS:
             raise BadInput(
                 f"precision must be one of {', '.join(PRECISIONS)} (got {self.precision!r}); mixed precision is "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from nondet.sources import globals_drawn
 from nondet.tasks.task import Recipe, Task
 from nondet.training.batches import copied, count, each, in_memory, leaves, shapes, typed
 from nondet.training.objective import Objective
-from nondet.training.problem import Seen, first_line
+from nondet.training.problem import Seen, drawn_outside, first_line
 from nondet.training.recipes import criterion_of, expects
 
 PARTS = ("train", "test", "val")
@@ -28,7 +29,7 @@ def checked_inputs(name: str, given: Any, task: Task, recipe: Recipe) -> Data:
     """A part of the data, its inputs in the recipe's precision; those that are read while training as they are."""
     data = read(name, given, task.collate)
     labels = data.labels
-    if labels is not None:
+    if labels is not None and not is_text(labels):
         labels = _tensor(name, labels)
     if not in_memory(data.inputs) and hasattr(data.inputs, "prefetch"):
         return replace(data, labels=labels)
@@ -48,6 +49,31 @@ def checked_inputs(name: str, given: Any, task: Task, recipe: Recipe) -> Data:
     if not all(bool(part.isfinite().all()) for part in leaves(inputs) if part.is_floating_point()):
         raise BadInput(f"{name} inputs must be finite numbers (got NaN or infinity); clean the data first")
     return replace(data, inputs=each(lambda t: t.contiguous(), inputs), labels=labels)
+
+
+def is_text(labels: Any) -> bool:
+    """Whether labels are names of classes."""
+    return not isinstance(labels, Tensor) and np.asarray(labels).dtype.kind in "UO" and isinstance(labels[0], str)
+
+
+def numbered(given: list[Data]) -> list[Data]:
+    """The parts with classes that have names as numbers, in the order of the names of `train`; others as they are."""
+    if not any(data.labels is not None and is_text(data.labels) for data in given):
+        return given
+    named = [np.asarray(d.labels if is_text(d.labels) else [str(x) for x in d.labels.tolist()], str) for d in given]
+    classes = np.unique(named[0])
+    for name, labels in zip(PARTS, named, strict=False):
+        strange = np.setdiff1d(labels, classes)
+        if len(strange):
+            known = shorten(", ".join(classes.tolist()), 80, placeholder=" ...")
+            raise BadInput(
+                f"{name} labels must be classes of the training set (got {str(strange[0])!r}, and the classes are "
+                f"{known}); leave those examples out, or add some to train"
+            )
+    return [
+        replace(data, labels=torch.from_numpy(np.searchsorted(classes, labels).astype(np.int64)))
+        for data, labels in zip(given, named, strict=True)
+    ]
 
 
 def _tensor(name: str, value: Any) -> Tensor:
@@ -113,7 +139,8 @@ def chosen(
     trial = Objective(kind or ANY, None, own, inside, takes(model.forward, names))
     with torch.no_grad(), globals_drawn() as drawn:
         outputs = answered(trial.outputs, model.eval(), inputs, labels)
-    seen.random_answers = drawn()
+    seen.random_answers = bool(drawn())
+    seen.alone = seen.alone or drawn_outside(drawn())
     if kind is None:
         kind = None if train.labels is None else fitting(train.labels, outputs, expects(recipe.loss))
         kind = kind or (ANY if own is not None or (inside and train.labels is None) else CLASSIFICATION)
@@ -147,6 +174,11 @@ def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Ten
             return model(*x, **named)
         except Exception as error:
             said = shapes(inputs)
+            if isinstance(inputs, dict) and not named:
+                raise BadInput(
+                    f"the model fails on the dictionary of {', '.join(inputs)}, which it is given as a whole because "
+                    f"its forward takes no such names: {first_line(error)}; write forward(self, {', '.join(inputs)})"
+                ) from error
             raise BadInput(
                 f"the model fails on inputs of shape {said[0] if len(said) == 1 else said}: {first_line(error)}; mend "
                 "the model or the data"

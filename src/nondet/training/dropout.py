@@ -28,6 +28,17 @@ SEED: tuple[int, ...] = (-1,)
 _SWITCH: Any = torch.Tensor.requires_grad  # a property, whose setter a mode sees
 
 
+def switches_training(func: Any) -> bool:
+    """Whether a function that a mode meets is the switch of a weight's training, on or off."""
+    return func == _SWITCH.__set__
+
+
+class Recorded(list[tuple[int, ...]]):
+    """Shapes of uniform numbers. generators: the global ones that were drawn from, once that is known."""
+
+    generators: tuple[str, ...] = ()
+
+
 class _Dropout(TorchFunctionMode):
     """stacked: under vmap, where switching a weight's training on or off would do nothing, in silence."""
 
@@ -43,7 +54,7 @@ class _Dropout(TorchFunctionMode):
             return self._drop(True, *args, **(kwargs or {}))
         if func is F.dropout1d or func is F.dropout2d or func is F.dropout3d:
             return self._drop(False, *args, **(kwargs or {}))
-        if self.stacked and func == _SWITCH.__set__:
+        if self.stacked and switches_training(func):
             raise RuntimeError("the forward pass changes whether a weight is trained")
         return func(*args, **(kwargs or {}))
 
@@ -62,12 +73,12 @@ class _Dropout(TorchFunctionMode):
 
 
 @contextmanager
-def recorded_dropout() -> Generator[list[tuple[int, ...]]]:
+def recorded_dropout() -> Generator[Recorded]:
     """Drop nothing, and note the shape of the uniform numbers that each dropout call would take.
 
     After a block that drew from a global generator they are [SEED]: the generators are put back, and seed all of it.
     """
-    shapes: list[tuple[int, ...]] = []
+    shapes = Recorded()
 
     def ones(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         shapes.append(shape)
@@ -75,7 +86,8 @@ def recorded_dropout() -> Generator[list[tuple[int, ...]]]:
 
     with globals_drawn() as drawn, _Dropout(ones):
         yield shapes
-    if drawn():
+    shapes.generators = drawn()
+    if shapes.generators:
         shapes[:] = [SEED]
 
 
@@ -118,7 +130,7 @@ def given_dropout(uniforms: Sequence[Tensor], again: bool = False, stacked: bool
     stacked: whether it is under vmap.
     """
     if is_seed(uniforms):
-        with seeded_globals(np.random.default_rng(int(uniforms[0]))):
+        with drawn_alone(int(uniforms[0])):
             yield
         return
     if not again:
@@ -127,6 +139,18 @@ def given_dropout(uniforms: Sequence[Tensor], again: bool = False, stacked: bool
         return
     with torch.random.fork_rng(devices=[]), _Dropout(_Again(uniforms)):
         yield
+
+
+@contextmanager
+def drawn_alone(number: int) -> Generator[None]:
+    """Around one model that draws by itself: from the global generators, which this number seeds."""
+    with seeded_globals(np.random.default_rng(number)), row_by_row():
+        yield
+
+
+def row_by_row(stacked: bool = False) -> TorchFunctionMode:
+    """A mode in which dropout draws its numbers in the order of a tensor's axes, however it lies in memory."""
+    return _Dropout(lambda shape, dtype: torch.rand(shape, dtype=torch.float32), stacked)
 
 
 def is_seed(uniforms: Sequence[Tensor]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nondet.measures.arrays import LARGEST
-from nondet.sources import FIXED_SEED, seeded_globals, stream
+from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.augment import source_of
 from nondet.training import averages
 from nondet.training import batches as inputs_of
@@ -233,7 +232,9 @@ def answers(problem: Problem, stack: Stack, inputs: Any, labels: Tensor) -> Tens
 
 def logits(stack: Stack, inputs: Any) -> Tensor:
     """Every run's logits for the same inputs (B, ...), from a model alone: (R, B, c)."""
-    return stack.map(lambda call, x: logits_of(inputs_of.called(call, x)), shared=[inputs])
+    return stack.map(
+        lambda call, x: logits_of(inputs_of.called(call, x)), shared=[inputs], numbers=stack.answer_numbers
+    )
 
 
 def graded(problem: Problem, stack: Stack, inputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -246,13 +247,7 @@ def graded(problem: Problem, stack: Stack, inputs: Any, labels: Tensor) -> tuple
         outputs = objective.outputs(call, x, y)
         return outputs.new_zeros(()), outputs
 
-    with fixed_answers(problem):
-        return stack.map(forward, shared=[inputs, labels])
-
-
-def fixed_answers(problem: Problem) -> AbstractContextManager[Any]:
-    """Around an evaluation: what a model draws in it comes from a fixed seed."""
-    return seeded_globals(np.random.default_rng(FIXED_SEED)) if problem.random_answers else nullcontext()
+    return stack.map(forward, shared=[inputs, labels], numbers=stack.answer_numbers)
 
 
 @torch.no_grad()
@@ -300,4 +295,5 @@ def refresh_statistics(problem: Problem, stack: Stack) -> None:
             x = inputs_of.each(lambda t, index=index: t[index[0] : index[-1] + 1].clone(), inputs)
         else:
             x = placed(problem, inputs.batch(index, None))
-        stack.map(forward, shared=[x, problem.train[1][index[0] : index[-1] + 1]])
+        numbers = [FIXED_SEED] * stack.width if problem.seeded else None
+        stack.map(forward, shared=[x, problem.train[1][index[0] : index[-1] + 1]], numbers=numbers)

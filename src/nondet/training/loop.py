@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from nondet.tasks.task import Recipe, optimizer_class
 from nondet.training import batches as inputs_of
 from nondet.training import examples as classify
 from nondet.training import sequences as text
-from nondet.training.dropout import SEED, backward, draw_uniforms, given_dropout, recorded_dropout
+from nondet.training.dropout import SEED, backward, draw_uniforms, drawn_alone, given_dropout, recorded_dropout
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.recipes import evaluates_before
 from nondet.training.settings import kernels, loss_scale, mixed
@@ -173,7 +174,7 @@ def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, 
         with torch.no_grad(), mixed(recipe, problem.device):
             model.eval()
             given = trial_inputs(problem) if answers else []
-            with classify.fixed_answers(problem):
+            with drawn_alone(FIXED_SEED) if problem.random_answers else nullcontext():
                 tested = [_answers(problem, model, inputs_of.typed(x, dtype), y) for x, y in given]
             outputs = torch.cat(tested) if tested else torch.empty(0)
     return Trace(torch.stack(losses), tuple(gradients), outputs)
@@ -225,8 +226,9 @@ def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, evaluated: Any = Non
 def trial_inputs(problem: Problem) -> list[tuple[Any, Tensor]]:
     """The test inputs that are answered after the steps, and their labels."""
     if problem.recipe.bptt:
-        inputs, labels = text.texts(problem.test)
-        return [(text.columns(inputs[:OF_TEST], 1), labels[:OF_TEST])]
+        inputs, labels = (tokens[:OF_TEST] for tokens in text.texts(problem.test))
+        width = min(problem.recipe.bptt, len(inputs))  # more tokens a model without a state may not take
+        return [(text.columns(inputs, len(inputs) // width)[:, :width], labels)]
     return list(classify.with_truth(problem, OF_TEST))
 
 

@@ -35,8 +35,9 @@ def change_bit(
     With `amp` (a type's name, as in a recipe) a weight of two axes or more moves by the distance of that type's
     numbers there: it is rounded to that type wherever it is used, so that a smaller change would reach nothing.
 
-    which: "first", an element of the first weight tensor (of two axes or more); "random", any element of all
-    parameters; or a parameter's name. Zeros are passed over: the float next to zero is too small to change a sum.
+    which: "first", an element of the first weight tensor (of two axes or more) that is not all zeros, as a class token
+    may be; "random", any element of all parameters; or a parameter's name. Zeros are passed over: the float next to
+    zero is too small to change a sum.
     reached: of each parameter the elements that may be chosen, as booleans of its shape: those with a gradient. One
     without, such as the row of an embedding for a word that no example uses, changes nothing.
     The fixed seed changes nothing, so that the run with all seeds fixed is the one that every condition shares.
@@ -98,10 +99,11 @@ def _chosen(parameters: Mapping[str, Tensor], which: str) -> dict[str, Tensor]:
     if which == "random":
         return real
     if which == "first":
-        names = [name for name, tensor in real.items() if tensor.dim() >= 2][:1]
+        names = [name for name, tensor in real.items() if tensor.dim() >= 2]
         if not names:
             raise BadInput("the bit source needs a weight of two axes or more, and this model has none; leave bit out")
-        return {names[0]: parameters[names[0]]}
+        first = next((name for name in names if bool(parameters[name].detach().count_nonzero())), names[0])
+        return {first: parameters[first]}
     if which not in real:
         raise BadInput(
             f"bit must be first, random or the name of a real parameter (got {which!r}); choose from {', '.join(real)}"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nondet.data.given import Data, takes
 from nondet.errors import BadInput
 from nondet.io.files import sha256_of_json
 from nondet.kinds import LANGUAGE, Kind, named
@@ -20,15 +21,15 @@ from nondet.tasks.augment import source_of
 from nondet.tasks.task import SHORT, Recipe, Task, optimizer_class
 from nondet.training import loop, sequences
 from nondet.training import track as tracking
-from nondet.training.batches import each, in_memory, leaves, typed
-from nondet.training.checking import PARTS, answered, checked_inputs, chosen, some, with_labels
+from nondet.training.batches import count, each, in_memory, leaves, typed
+from nondet.training.checking import PARTS, answered, checked_inputs, chosen, numbered, some, with_labels
 from nondet.training.described import described, own_code, without_addresses
 from nondet.training.dropout import SEED
 from nondet.training.kernels import door
 from nondet.training.loop import Batch, Trace
 from nondet.training.objective import Objective
 from nondet.training.perturb import has_bit
-from nondet.training.problem import DRAWS, Problem, Seen, Track, build_model, first_line, tried
+from nondet.training.problem import Lazy, Problem, Seen, Shaped, Track, build_model, first_line, tried
 from nondet.training.recipes import is_plateau, needs_closure, settings_of
 from nondet.training.schedule import lr_factor, schedule_hash
 
@@ -75,9 +76,16 @@ def prepare(
             f"{' for a text' if recipe.bptt else ''}); give the task val=(inputs, labels), or leave them out"
         )
     given += [val] if val is not None and (selects or is_plateau(recipe)) else []
+    given = numbered(given)
     if kind is not None:  # before a model is built, so that the data's fault is said first
         given = [with_labels(name, data, kind, task) for name, data in zip(PARTS, given, strict=False)]
-    model, seen = build_model(task, recipe, FIXED_SEED), Seen()
+    try:
+        model, seen = build_model(task, recipe, FIXED_SEED), Seen()
+    except Lazy:
+        if recipe.bptt:
+            raise
+        task = _shaped(task, given[0])
+        model, seen = build_model(task, recipe, FIXED_SEED), Seen()
     if recipe.bptt:
         objective = Objective(LANGUAGE if kind is None else kind)
     else:
@@ -124,6 +132,15 @@ def prepare(
         **asdict(_alone(recipe, seen, closure)),
     )
     return _with_trial(problem)
+
+
+def _shaped(task: Task, train: Data) -> Task:
+    """The task, whose model has its lazy layers' shapes from the first training examples."""
+    few = some(train.inputs, np.arange(min(2, count(train.inputs))))
+    made: nn.Module = task.model()
+    return replace(
+        task, model=Shaped(task.model, few, takes(made.forward, set(few) if isinstance(few, dict) else set()))
+    )
 
 
 def _with_own(sources: Sequence[str], drawn: Sequence[str]) -> tuple[str, ...]:
@@ -194,8 +211,8 @@ def _try_batches(
     if any(dropout.values()) and not seen.seeded:
         others = {size: np.arange(n - size, n) for size in rows}
         again = {size: _try_out(model, train, others[size], recipe, seen, objective) for size in rows}
-        seen.seeded |= dropout != again  # what is dropped depends on the data
-        seen.alone = seen.alone or (DRAWS if seen.seeded else "")
+        if dropout != again:
+            seen.seeded, seen.alone = True, seen.alone or "what its dropout takes depends on the data"
         seen.again &= not seen.seeded
     return {size: [SEED] if seen.seeded else shapes for size, shapes in dropout.items()}
 

@@ -15,7 +15,7 @@ from nondet.errors import BadInput
 from nondet.kinds import Kind
 from nondet.sources import seeded_globals, stream
 from nondet.tasks.task import Recipe, Task
-from nondet.training.batches import in_memory
+from nondet.training.batches import called, copied, in_memory, typed
 from nondet.training.dropout import SEED, backward, recorded_dropout
 from nondet.training.objective import Objective
 from nondet.training.settings import set_compiler
@@ -155,11 +155,30 @@ def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] -- a user's function
         raise BadInput(f"model must return an nn.Module (got {type(model).__name__}); see examples/my_task.py")
     if any(is_lazy(p) for p in [*model.parameters(), *model.buffers()]):
-        raise BadInput("model must know its shapes from the start (it has lazy layers); give their sizes")
+        raise Lazy("model must know its shapes from the start (it has lazy layers); give their sizes")
     if not any(p.requires_grad for p in model.parameters()):
         raise BadInput("model must have parameters to train (it has none that require a gradient)")
     model = _in_precision(model, getattr(torch, recipe.precision))
     return with_state(model) if recipe.bptt else model
+
+
+class Lazy(BadInput):
+    """A model whose layers take their shapes from the first inputs that they see."""
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """A task's `model`, whose lazy layers see these inputs, and draw their weights, when it is made."""
+
+    model: Callable[[], nn.Module]
+    inputs: Any
+    by_name: bool
+
+    def __call__(self) -> nn.Module:
+        model = self.model().eval()
+        with torch.no_grad():
+            called(model, typed(copied(self.inputs), torch.get_default_dtype()), self.by_name)
+        return model
 
 
 def _in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -175,7 +194,10 @@ def _in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     return model._apply(converted)  # pyright: ignore[reportPrivateUsage] -- what `to` itself calls
 
 
-DRAWS = "its forward pass draws random numbers other than those of nn.Dropout, which a seed for each step gives"
+def drawn_outside(generators: Sequence[str]) -> str:
+    """Why a model that draws from these global generators trains alone: a stack would share what is not torch's."""
+    others = [name for name in generators if name != "torch"]
+    return f"its forward pass draws random numbers of {' and '.join(others)}" if others else ""
 
 
 @dataclass
@@ -209,6 +231,7 @@ def tried(model: nn.Module, forward: Callable[[], Tensor], seen: Seen) -> list[t
         raise BadInput(f"the model cannot be trained on its outputs: {first_line(error)}; mend the model") from error
     if recorded == [SEED]:
         shapes, seen.seeded = [SEED], True
+        seen.alone = seen.alone or drawn_outside(recorded.generators)
     seen.again |= again and not seen.seeded
     seen.compiled |= _graphs() > graphs or any(m._compiled_call_impl is not None for m in model.modules())  # pyright: ignore[reportPrivateUsage]
     seen.state = seen.state or next((name for name, count in _counts(model).items() if counts.get(name) != count), "")
@@ -219,7 +242,6 @@ def tried(model: nn.Module, forward: Callable[[], Tensor], seen: Seen) -> list[t
         f"it replaces its buffer {replaced[0]} in the forward pass" if replaced else "",
         f"its forward pass changes whether {switched[0]} is trained" if switched else "",
         "its backward pass runs parts of it again, with dropout in them" if seen.again else "",
-        DRAWS if seen.seeded else "",
     ]
     seen.alone = seen.alone or next(filter(None, reasons), "")
     with torch.no_grad():

@@ -130,7 +130,7 @@ def settings_of(recipe: Recipe, steps: int) -> tuple[Mapping[str, Any], ...]:
         options["total_steps"] = (total if by_step else recipe.epochs) + 1
     usual = {"max_lr": recipe.lr, "T_max": total if by_step else recipe.epochs}
     options = {name: value for name, value in usual.items() if name in takes} | options
-    one = torch.zeros(1, requires_grad=True)
+    one = torch.zeros(1, 1, requires_grad=True)
     try:
         make: Any = optimizer_class(recipe.optimizer)
         needed = {name: value for name, value in recipe.options.items() if name in optimizer_options(make)}

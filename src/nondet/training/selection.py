@@ -17,7 +17,7 @@ from torch import Tensor
 from nondet.sources import FIXED_SEED, stream
 from nondet.training import batches as inputs_of
 from nondet.training.batches import in_memory
-from nondet.training.examples import TEST_BATCH, fixed_answers, placed
+from nondet.training.examples import TEST_BATCH, placed
 from nondet.training.problem import Problem
 from nondet.training.stack import Seeds, Stack
 
@@ -99,8 +99,7 @@ def losses(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> Tensor:
         else:
             x = placed(problem, inputs.batch(part.reshape(-1), None))
         x = inputs_of.each(lambda t, part=part: t.unflatten(0, part.shape), x)
-        with fixed_answers(problem):
-            loss = stack.map(forward, x, labels[flat].unflatten(0, part.shape))
+        loss = stack.map(forward, x, labels[flat].unflatten(0, part.shape), numbers=stack.answer_numbers)
         total += loss.double().cpu() * (part.shape[1] / n)
     return total
 

@@ -25,6 +25,7 @@ from nondet.training import averages
 from nondet.training.dropout import SEED, draw_uniforms, recorded_dropout
 from nondet.training.problem import Problem, Seen, first_line, tried
 from nondet.training.stack import Seeds, Stack, set_rate
+from nondet.training.stateless import is_stateless
 
 TEST_COLUMNS, TEST_WINDOW = 16, 16
 """How the test text is read. Other numbers would be other kernels, and perhaps other last bits."""
@@ -115,7 +116,7 @@ def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[d
     sample = torch.empty(0)
     state: Any = None
     stack.skeleton.eval()
-    for part in windows(length, TEST_WINDOW):
+    for part in windows(length, _test_window(problem, stack)):
         logits, state = _read(stack, inputs[:, part].clone(), state)  # (R, C, T, V)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         real = _real(part, count, length, n).to(problem.device)
@@ -131,6 +132,11 @@ def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[d
     logprob, prediction = (whole.flatten(1)[:, :n] for whole in (logprob, prediction))
     left = {"logprob": logprob, "prediction": prediction, "sample.logits": sample}
     return left, finite & logprob.isfinite().all(1) & sample.isfinite().flatten(1).all(1)
+
+
+def _test_window(problem: Problem, stack: Stack) -> int:
+    """The tokens that are read at once: as many as in training by a model without a state, which has seen no more."""
+    return problem.recipe.bptt if is_stateless(stack.skeleton) else TEST_WINDOW
 
 
 def _read(stack: Stack, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:

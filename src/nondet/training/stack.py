@@ -24,10 +24,13 @@ from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
 from nondet.tasks.task import Recipe, optimizer_class, optimizer_options
 from nondet.training import snapshots
-from nondet.training.dropout import backward, given_dropout
+from nondet.training.draws import drawing, drawn_apart, masks_unread
+from nondet.training.dropout import backward, drawn_alone, given_dropout, is_seed
+from nondet.training.matrices import matrices_apart
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.recipes import clip, evaluates_before
+from nondet.training.rounding import RunByRun
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import loss_scale, mixed
 
@@ -54,6 +57,7 @@ class Stack:
     closure: whether the optimizer's step evaluates the loss again, of a stack of one run.
     first: the gradients of the last step's first evaluation, where there are several.
     factor: of all rates, where the schedule waits for a plateau.
+    random_answers: whether its models draw random numbers in evaluation.
     turn: whether the next mini-batch is the first of those whose gradients make one step, and whether it is the last.
     """
 
@@ -78,10 +82,16 @@ class Stack:
     first: dict[str, Tensor | None] = field(default_factory=dict[str, Any])
     turn: tuple[bool, bool] = (True, True)
     factor: float = 1.0
+    random_answers: bool = False
 
     @property
     def width(self) -> int:
         return len(self.failed)
+
+    @property
+    def answer_numbers(self) -> list[int] | None:
+        """What seeds each run's generators in evaluation, the same for all; None where nothing is drawn there."""
+        return [FIXED_SEED] * self.width if self.random_answers else None
 
     @property
     def parameters(self) -> dict[str, Tensor]:
@@ -113,19 +123,34 @@ class Stack:
             "kept": self.kept,
         }
 
-    def map(self, function: Callable[..., Any], *stacked: Any, shared: Sequence[Any] = ()) -> Any:
-        """function(call, *stacked, *shared) for every run; `call` is its model. By vmap, or plainly for one run."""
+    def map(
+        self,
+        function: Callable[..., Any],
+        *stacked: Any,
+        shared: Sequence[Any] = (),
+        numbers: Sequence[int] | None = None,
+    ) -> Any:
+        """function(call, *stacked, *shared) for every run; `call` is its model. By vmap, or plainly for one run.
+
+        numbers: of models that draw by themselves, what seeds the generators of each run.
+        """
         if self.width > 1:
+            in_dims = (0,) * (1 + len(stacked)) + (None,) * len(shared)
 
             def run(weights: Mapping[str, Tensor], *rest: Any) -> Any:
-                return self._met(
-                    function, lambda *x, **named: functional_call(self.skeleton, dict(weights), x, named), *rest
-                )
+                with nullcontext() if numbers is None else drawing(next(iter(weights.values()))), RunByRun():
+                    return self._met(
+                        function, lambda *x, **named: functional_call(self.skeleton, dict(weights), x, named), *rest
+                    )
 
-            in_dims = (0,) * (1 + len(stacked)) + (None,) * len(shared)
-            return vmap(run, in_dims=in_dims)(self.weights, *stacked, *shared)
+            random = "error" if numbers is None else "different"
+            with nullcontext() if numbers is None else drawn_apart(numbers), masks_unread():
+                return vmap(run, in_dims=in_dims, randomness=random)(self.weights, *stacked, *shared)
         alone = [tree_map(lambda t: t[0], part) for part in stacked]
-        with nullcontext() if self.own else _lent(self.skeleton, self.weights):
+        with (
+            nullcontext() if self.own else _lent(self.skeleton, self.weights),
+            nullcontext() if numbers is None else drawn_alone(numbers[0]),
+        ):
             result = self._met(function, self.skeleton, *alone, *shared)
         return tree_map(lambda part: part[None], result)
 
@@ -144,6 +169,10 @@ class Stack:
 
         uniforms: dropout's numbers, (R, ...) for each call.
         """
+        if self.width > 1 and is_seed(uniforms):
+            results = self.map(function, *stacked, numbers=uniforms[0].tolist())
+            self.learn(results[0])
+            return results
         if self.width > 1:
 
             def dropped(call: Any, u: Sequence[Tensor], *rest: Any) -> Any:
@@ -281,6 +310,7 @@ def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
         failed=torch.zeros(len(seeds), dtype=torch.int64),
         door=problem.door,
         recipe=problem.recipe,
+        random_answers=problem.random_answers,
     )
 
 
@@ -366,11 +396,15 @@ def make_optimizer(
         options = {**recipe.options, **_device_options(recipe, list(trained.values()))}
         try:
             optimizer = chosen([dict(group) for group in groups], lr=recipe.lr, **options)
-        except ValueError:  # LBFGS takes no groups, and needs none where all are of one rate and one decay
-            if recipe.bias_lr != 1 or recipe.no_decay:
+        except ValueError:
+            others = not axes and any(p.dim() != 2 for p in trained.values())
+            if others and (found := matrices_apart(chosen, recipe, groups, options)) is not None:
+                optimizer = found
+            elif recipe.bias_lr != 1 or recipe.no_decay:
                 raise
-            groups = groups[:1]
-            optimizer = chosen(list(trained.values()), lr=recipe.lr, **options)
+            else:  # LBFGS takes no groups, and needs none where all are of one rate and one decay
+                groups = groups[:1]
+                optimizer = chosen(list(trained.values()), lr=recipe.lr, **options)
     except OSError:
         raise
     except Exception as error:  # whatever a class that others wrote makes of these options
@@ -380,8 +414,9 @@ def make_optimizer(
         ) from error
     if options.get("fused"):
         optimizer.register_step_pre_hook(_sparse_apart)
-    optimizer._warned_capturable_if_run_uncaptured = True  # that it runs outside graphs as well
-    return optimizer, [float(group["lr"]) for group in groups]
+    quiet: Any = optimizer
+    quiet._warned_capturable_if_run_uncaptured = True  # that it runs outside graphs as well
+    return optimizer, [float(group["lr"]) for group in optimizer.param_groups]
 
 
 def _groups(recipe: Recipe, trained: Mapping[str, Tensor], axes: int) -> list[dict[str, Any]]:

@@ -28,6 +28,11 @@ def with_state(model: nn.Module) -> nn.Module:
     return model
 
 
+def is_stateless(model: nn.Module) -> bool:
+    """Whether a model that has been called has no state of its own."""
+    return getattr(model, "nondet_form", "") == "stateless"
+
+
 def _forward(model: Any, x: Tensor, state: Any = None) -> Any:
     own = type(model).forward
     returned = own(model, x) if model.nondet_form == "stateless" else own(model, x, state)

@@ -69,7 +69,7 @@ def look(stack: Stack, objective: Objective, track: Track, inputs: Any, labels: 
         return dict(found)
 
     try:
-        seen = stack.map(forward, shared=[copied(inputs), labels])
+        seen = stack.map(forward, shared=[copied(inputs), labels], numbers=stack.answer_numbers)
     finally:
         for hook in hooks:
             hook.remove()

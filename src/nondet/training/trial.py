@@ -27,6 +27,9 @@ from nondet.training.track import look
 MORE_STEPS, MORE_EXAMPLES = 16, 256
 """Steps, and examples of a run in them, in which all slots are compared: some rounding shows at some values only."""
 
+OF_OPTIMIZERS = ((3, 4), (4,))
+"""The shapes of the parameters on which an optimizer is tried."""
+
 
 def fitting_width(problem: Problem, width: int, say: Callable[[str], None] = lambda _: None) -> tuple[int, str]:
     """How many runs train together: `width`, or 1 with the reason why this task cannot be trained in stacks.
@@ -161,7 +164,7 @@ def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
         return ""
     return (
         f"slot {apart + 1} of {width} rounds otherwise than the first, since an operation of the model rounds "
-        "by the place in memory (torch.sigmoid does so at some sizes)"
+        "by the place in memory (products of matrices do so at some sizes)"
     )
 
 
@@ -347,8 +350,12 @@ def _couples(recipe: Recipe) -> str:
     name = optimizer_class(recipe.optimizer).__name__
     try:
         first, *others = [_trial_steps(recipe, neighbour) for neighbour in (1, 2, None)]
-    except (BadInput, OSError):  # a full disk is nothing that another optimizer would mend
+    except OSError:  # a full disk is nothing that another optimizer would mend
         raise
+    except BadInput:
+        one = {str(i): torch.ones(shape, requires_grad=True) for i, shape in enumerate(OF_OPTIMIZERS)}
+        make_optimizer(recipe, one, axes=0)  # says what it has against one model
+        return f"{name} takes the parameters of one model alone"
     except Exception as error:
         return f"{name} cannot step a stack of models: {first_line(error)}"
     if all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True)):
@@ -358,10 +365,9 @@ def _couples(recipe: Recipe) -> str:
 
 def _trial_steps(recipe: Recipe, neighbour: int | None) -> list[Tensor]:
     """The first run's parameters after three steps beside a neighbour with gradients of this seed (None: NaN)."""
-    shapes = ((3, 4), (4,))
     ours, theirs = np.random.default_rng(0), np.random.default_rng(neighbour or 1)
     dtype = wide(getattr(torch, recipe.precision))
-    trained = {str(i): torch.ones(2, *shape, dtype=dtype).requires_grad_() for i, shape in enumerate(shapes)}
+    trained = {str(i): torch.ones(2, *shape, dtype=dtype).requires_grad_() for i, shape in enumerate(OF_OPTIMIZERS)}
     optimizer, _ = make_optimizer(recipe, trained, axes=1)
     for _ in range(3):
         for parameter in trained.values():

@@ -240,7 +240,7 @@ def test_a_task_without_augmentation_has_no_tta(
         (Recipe(epochs=4, batch_size=1, lr=0.1), 3, r"multiple of cycles \(got 4 and 3\); try recipe=\{'epochs': 3\}"),
         (Recipe(epochs=4, batch_size=1, lr=0.1), 1, "cycles must be at least 2"),
         (Recipe(epochs=4, batch_size=1, lr=0.1, cycles=2), 2, "give cycles instead"),
-        (Recipe(epochs=4, batch_size=1, lr=0.1, bptt=10), 2, "language model"),
+        (Recipe(epochs=4, batch_size=1, lr=0.1, bptt=10), 2, "kind language"),
     ],
 )
 def test_tasks_that_are_refused_before_training(recipe: Recipe, cycles: int, match: str, tmp_path: Path) -> None:

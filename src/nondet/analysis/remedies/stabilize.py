@@ -59,6 +59,7 @@ def stabilize(
     recipe_of: Callable[[], Recipe],
     train: Callable[[Path, dict[str, str]], Study],
     problem_of: Callable[[Study], Problem],
+    kind_of: Callable[[], str] = lambda: "classification",
     cycles: int = CYCLES,
     on_progress: OnProgress = lambda what, done, total: None,
     workers: int | None = None,
@@ -68,12 +69,12 @@ def stabilize(
     target: a task's name or file; or the folder of a study, or the one that an earlier command left for a task.
     is_task: whether it names a task.
     folder: where a task's two studies stand, in `single` and `accelerated`; a study's target leaves it alone.
-    assignments: the fields that the user set, and recipe_of() the task's recipe with them.
+    assignments: the fields that the user set, and recipe_of() the task's recipe with them; kind_of() its kind.
     train(folder, assignments): the finished study of the task with these fields set. problem_of(study): its task,
     on its device. on_progress, workers: see `methods`.
     """
     if is_task:
-        single, accelerated = _trained(folder, assignments, recipe_of(), train, cycles)
+        single, accelerated = _trained(folder, assignments, recipe_of(), kind_of, train, cycles)
     else:
         single, accelerated = _found(Path(target))
     runs = sound_runs(single)
@@ -87,12 +88,14 @@ def _trained(
     folder: Path,
     assignments: Mapping[str, str],
     recipe: Recipe,
+    kind_of: Callable[[], str],
     train: Callable[[Path, dict[str, str]], Study],
     cycles: int,
 ) -> tuple[Study, Study]:
     """Both studies of a task; all that can be refused is refused before the first of them."""
     if recipe.bptt:
-        raise BadInput(_CLASSIFIERS)
+        _require_classes("language")
+    _require_classes(kind_of())
     if cycles < 2:
         raise BadInput(f"cycles must be at least 2 to make an ensemble (got {cycles}); the protocol takes {CYCLES}")
     if recipe.cycles > 1:
@@ -107,7 +110,13 @@ def _trained(
     return train(folder / "single", single), train(folder / "accelerated", {**assignments, **in_cycles})
 
 
-_CLASSIFIERS = "stabilize is for classifiers, and this task is a language model; choose another task"
+def _require_classes(kind: str) -> None:
+    if kind != "classification":
+        raise BadInput(
+            f"stabilize compares ensembles of classifiers (got kind {kind}); of other kinds compare two recipes: run "
+            "the task, run it with another <<recipe=lr=0.01>> into another <<folder>>, and give both studies to "
+            "`nondet compare`"
+        )
 
 
 def _found(folder: Path) -> tuple[Study, Study | None]:
@@ -119,8 +128,9 @@ def _found(folder: Path) -> tuple[Study, Study | None]:
     pair = folder / "single", folder / "accelerated"
     both = all((part / "study.json").exists() for part in pair)
     single, accelerated = (load(pair[0]), load(pair[1])) if both else (load(folder), None)
-    if single.identity["recipe"].get("bptt"):
-        raise BadInput(_CLASSIFIERS)
+    _require_classes(
+        "language" if single.identity["recipe"].get("bptt") else single.identity.get("kind", "classification")
+    )
     if single.identity["recipe"].get("cycles", 1) > 1:
         raise BadInput(
             f"stabilize compares with the single model, and {folder} is a study of accelerated ensembles; give its task"
