@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nondet.analysis.given import AnyGiven
     from nondet.analysis.models_apart import ModelComparisons
     from nondet.analysis.numbers import Numbers
+    from nondet.analysis.outside import Outside
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.reproduce.audit import Audit
@@ -420,6 +421,26 @@ def alike(
     return replace(found, sentence=" ".join(words.sentences(found)))
 
 
+def _brought(study: object, *given: object) -> bool:
+    """Whether these are runs that no study made."""
+    return any(value is not None and len(cast(Any, value)) > 0 for value in given) or not is_study(study)
+
+
+def _outside(
+    names: Sequence[Any],
+    labels: Any,
+    metric: str | None,
+    columns: Sequence[str],
+    arm: str,
+    seed: str,
+    say: Callable[[str], None] | None,
+) -> Outside:
+    from nondet.analysis.outside import read_outside
+    from nondet.io.roles import Asked
+
+    return read_outside(names, labels, metric, columns, Asked(arm=arm, seed=seed), _spelled(say))
+
+
 def is_study(name: object) -> bool:
     """Whether this names a study, or a condition of one, and not outputs or scores of others."""
     from nondet.analysis.given import is_study as found
@@ -532,19 +553,27 @@ def stabilize(
 
 
 def report(
-    study: StudyGiven,
+    study: StudyGiven | AnyGiven,
     path: str | Path | None = None,
     *,
     condition: str = "",
     data: str | None = None,
     run_task: bool = False,
     task: Task | None = None,
+    others: Sequence[AnyGiven] = (),
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
     say: Callable[[str], None] | None = None,
 ) -> Path:
     """Write a study's page: one HTML file with its table and pictures, which needs no network. Returns its path.
 
     Args:
-        path: the file to write; `report.html` in the study's folder if left out.
+        study: or outputs or scores, as for `compare`. others: more of these, each an arm.
+        path: the file to write; `report.html` in the study's folder if left out, or in the current one.
+        labels, columns, metric, arm, seed: of outputs and of scores, as for `compare`.
         condition: whose most unstable examples are shown. data: the folder of the task's data, for their pictures.
         run_task: whether a task file of your own may be run, which reads the pictures. task: as for `stabilize`.
         say: is told why the page has no pictures.
@@ -552,19 +581,42 @@ def report(
     from nondet.analysis.results import read_results
     from nondet.reporting.page import write_page
 
-    opened = _opened(study)
+    if _brought(study, others, labels, columns, metric, arm, seed):
+        from nondet.reporting import outside
+
+        file = Path("report.html") if path is None else Path(path)
+        outside.write_page(_outside([study, *others], labels, metric, columns, arm, seed, say), file, condition)
+        return file
+    opened = _opened(cast("StudyGiven", study))
     file = opened.folder / "report.html" if path is None else Path(path)
     found = read_results(opened.study)
     write_page(found, file, condition, data, run_task=run_task, task=task or opened.task, say=_spelled(say))
     return file
 
 
-def plots(study: StudyGiven) -> dict[str, Figure]:
-    """A study's pictures by name, such as "disagreement": matplotlib figures."""
-    from nondet.analysis.results import read_results
-    from nondet.reporting.plots import sections
+def plots(
+    study: StudyGiven | AnyGiven,
+    *,
+    others: Sequence[AnyGiven] = (),
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Figure]:
+    """A study's pictures by name, such as "disagreement": matplotlib figures.
 
-    found = sections(read_results(_opened(study).study))
+    Args:
+        study: or outputs or scores, as for `report`, also for the others.
+    """
+    from nondet.analysis.results import read_results
+    from nondet.reporting.plots import outside, sections
+
+    if _brought(study, others, labels, columns, metric, arm, seed):
+        found = outside.sections(_outside([study, *others], labels, metric, columns, arm, seed, say))
+    else:
+        found = sections(read_results(_opened(cast("StudyGiven", study)).study))
     return {drawing.name: drawing.figure for section in found for drawing in section.drawings}
 
 
