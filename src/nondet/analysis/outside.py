@@ -13,6 +13,7 @@ from nondet.analysis.arms import Arm
 from nondet.analysis.given import arms_given
 from nondet.analysis.independence import without_copies
 from nondet.analysis.score_arms import Choice
+from nondet.analysis.scored import mean_and_sd
 from nondet.errors import BadInput
 from nondet.io.roles import Asked
 from nondet.kinds import Kind
@@ -88,4 +89,9 @@ def _measured(arm: Arm) -> Measures:
     if len(arm) < len(runs):  # copies were left out
         places = [number - 1 for number in arm.numbers]
         runs = replace(runs, arrays={name: array[places] for name, array in runs.arrays.items()})
-    return replace(runs, name=arm.name).measure()
+    found = replace(runs, name=arm.name).measure()
+    if len(arm.labels):
+        return found
+    mean, sd = mean_and_sd(arm.values)  # of scores as `nondet measure` has them
+    name = arm.metric.name.replace(".", "_")
+    return replace(found, estimates={**found.estimates, f"{name}.mean": mean, f"{name}.sd": sd})

@@ -89,13 +89,16 @@ def measure_scores(arms: Sequence[ScoredArm], dropped: bool = False) -> ScoreMea
 
 
 def _measured(arm: ScoredArm) -> ArmScores:
-    values, runs = arm.values, len(arm.values)
-    mean, sd = UNKNOWN, UNKNOWN
-    if runs == 1:
-        mean = Estimate(float(values[0]))
-    elif runs > 1:
-        mean, spread = mean_estimate(values), sd_of(values)
-        sd = Estimate(spread.value, math.sqrt(runs / (runs - 1)) * sd_error(values), spread.low, spread.high)
-        if mean.low == mean.high:  # equal runs do not tell how far others would spread
-            mean = Estimate(mean.value, mean.error)
-    return ArmScores(arm.name, arm.metric, runs + arm.failed, arm.failed, mean, sd, arm.dataset, values)
+    mean, sd = mean_and_sd(arm.values)
+    return ArmScores(arm.name, arm.metric, len(arm.values) + arm.failed, arm.failed, mean, sd, arm.dataset, arm.values)
+
+
+def mean_and_sd(values: Floats) -> tuple[Estimate, Estimate]:
+    """The mean and the SD (ddof = 1) of scores `(N,)`, as far as they are known."""
+    runs = len(values)
+    if runs < 2:
+        return (Estimate(float(values[0])) if runs else UNKNOWN), UNKNOWN
+    mean, spread = mean_estimate(values), sd_of(values)
+    if mean.low == mean.high:  # equal runs do not tell how far others would spread
+        mean = Estimate(mean.value, mean.error)
+    return mean, Estimate(spread.value, math.sqrt(runs / (runs - 1)) * sd_error(values), spread.low, spread.high)
