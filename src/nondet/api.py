@@ -204,6 +204,9 @@ def compare(
     with_: str | Sequence[str] = (),
     better: Better | None = None,
     paired: bool = False,
+    chance: float | None = None,
+    examples: bool = False,
+    looks: int = 1,
     say: Callable[[str], None] = _quiet,
 ) -> Comparisons | OverDatasets | ModelComparisons:
     """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
@@ -222,6 +225,9 @@ def compare(
         level: the chance of a false "better" or "worse", and of a false "alike".
         metric: "accuracy", "cross_entropy" or "perplexity"; the runs' first score if left out. Of a file of scores, the
             column; the only one if left out.
+        chance: decide by the chance that a run of B beats one of A, such as 0.75, in place of the means.
+        examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
+        looks: how often the runs are looked at in all; each look then has its share of the level.
         cluster: where each is one run: a key of what a log says of the examples, or the cluster of each example `(n,)`.
 
     Where each is one run on many examples, the two models are compared over examples, which says nothing of other runs.
@@ -231,6 +237,7 @@ def compare(
     """
     from nondet.analysis import compare as comparing
     from nondet.analysis import models_apart, one_run
+    from nondet.analysis.criteria import check_criteria
     from nondet.analysis.datasets import compare_over, refuse_margin
     from nondet.analysis.given import arms_given, by_dataset
     from nondet.analysis.score_arms import Choice
@@ -241,10 +248,12 @@ def compare(
     from nondet.reporting import one_run as one_run_words
 
     comparing.check_options(margin, level)
+    check_criteria(chance, margin, looks)
     names = [name for name in (a, b, *others) if name is not None]
     of_scores = any((arm, seed, dataset, of, with_, better, paired)) or len(names) < 2
     single = None if of_scores else one_run.one_run_each(names, labels, metric, columns, _spelled(say))
     if single is not None:
+        _refuse_for("one run of each", chance, examples, looks)
         models = models_apart.compare_models(single, margin, level, cluster)
         said = tuple(replace(c, sentence=one_run_words.model_words(c)) for c in models.comparisons)
         return replace(models, comparisons=said)
@@ -254,11 +263,20 @@ def compare(
     choice = Choice(of, (with_,) if isinstance(with_, str) else tuple(with_), paired, better)
     if over := by_dataset(names, labels, metric, columns, asked, choice, _spelled(say)):
         refuse_margin(margin)
+        _refuse_for("several data sets", chance, examples, looks)
         return words_over.worded(compare_over(over, level))
     arms = arms_given(names, labels, metric, columns, asked, choice, _spelled(say))
-    found = comparing.compare(arms, margin, level)
+    found = comparing.compare(arms, margin, level, chance=chance, examples=examples, looks=looks)
     worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
     return replace(found, comparisons=worded)
+
+
+def _refuse_for(what: str, chance: float | None, examples: bool, looks: int) -> None:
+    from nondet.errors import BadInput
+
+    for name, given in (("chance", chance), ("examples", examples), ("looks", looks > 1)):
+        if given:
+            raise BadInput(f"<<{name}>> is for several runs on one test set (got {what}); leave it out")
 
 
 def plan(
@@ -274,6 +292,7 @@ def plan(
     arm: str = "",
     seed: str = "",
     of: str = "",
+    looks: int = 1,
     say: Callable[[str], None] = _quiet,
 ) -> Plan:
     """How many runs of each of two arms a difference takes to be found, and what they cost.
@@ -283,6 +302,7 @@ def plan(
         sd: of one run's metric, if it is known; or else `pilot`: runs that vary alike, as for `compare`.
         arm, seed, of: of a file of scores as pilot, as for `compare`; `of` names its arm that is the pilot.
         power: the chance to find the difference, if it is there. level: the chance to find one that is not.
+        looks: how often you mean to look, as for `compare`; with the chance `power` the last look finds the effect.
 
     Raises:
         BadInput: not one of `sd` and `pilot` is given, or no number of runs up to a million is enough.
@@ -298,11 +318,11 @@ def plan(
         raise BadInput(f"plan takes one of sd and a pilot (got {'none' if sd is None else 'both'}); give one")
     planning.check_options(effect, power, level)
     if pilot is None:
-        found = planning.plan_with(sd or 0.0, effect, power, level, metric)
+        found = planning.plan_with(sd or 0.0, effect, power, level, metric, looks)
     else:
         asked, choice = Asked(arm=arm, seed=seed), Choice(of, (of,) if of else (), compared=False)
         arms = arms_given([pilot], labels, metric, columns, asked, choice, _spelled(say))
-        found = planning.plan_from(arms[0], effect, power, level)
+        found = planning.plan_from(arms[0], effect, power, level, looks)
     return replace(found, sentence=decisions.plan_words(found))
 
 
