@@ -100,8 +100,8 @@ def _table(arm: Arm) -> Any:
 def p_equal(runs: Sequence[int]) -> float:
     """P-value that runs of B and of A differ in more than half of all pairs, where none of these runs differs.
 
-    All runs of both arms have one value, as at the ceiling. If half of an arm's runs or more were beyond the margin, the
-    chance that the smaller arm shows none of them would be `0.5^N` at most. It speaks of the usual run and not of the
-    mean, which a rare run could move.
+    All runs of both arms have one value, as at the ceiling. If half of an arm's runs or more were beyond the margin,
+    the chance that the smaller arm shows none of them would be `0.5^N` at most. It speaks of the usual run and not
+    of the mean, which a rare run could move.
     """
     return 0.5 ** min(runs)
