@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nondet.analysis.given import AnyGiven
     from nondet.analysis.models_apart import ModelComparisons
     from nondet.analysis.numbers import Numbers
+    from nondet.analysis.outside import Outside
     from nondet.analysis.plan import Plan
     from nondet.analysis.remedies.stabilize import Stabilized
     from nondet.analysis.reproduce.audit import Audit
@@ -206,6 +207,9 @@ def compare(
     with_: str | Sequence[str] = (),
     better: Better | None = None,
     paired: bool = False,
+    chance: float | None = None,
+    examples: bool = False,
+    looks: int = 1,
     say: Callable[[str], None] = _quiet,
 ) -> Comparisons | OverDatasets | ModelComparisons:
     """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
@@ -224,6 +228,9 @@ def compare(
         level: the chance of a false "better" or "worse", and of a false "alike".
         metric: "accuracy", "cross_entropy" or "perplexity"; the runs' first score if left out. Of a file of scores, the
             column; the only one if left out.
+        chance: decide by the chance that a run of B beats one of A, such as 0.75, in place of the means.
+        examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
+        looks: how often the runs are looked at in all; each look then has its share of the level.
         cluster: where each is one run: a key of what a log says of the examples, or the cluster of each example `(n,)`.
 
     Where each is one run on many examples, the two models are compared over examples, which says nothing of other runs.
@@ -233,6 +240,7 @@ def compare(
     """
     from nondet.analysis import compare as comparing
     from nondet.analysis import models_apart, one_run
+    from nondet.analysis.criteria import check_criteria
     from nondet.analysis.datasets import compare_over, refuse_margin
     from nondet.analysis.given import arms_given, by_dataset
     from nondet.analysis.score_arms import Choice
@@ -243,10 +251,12 @@ def compare(
     from nondet.reporting import one_run as one_run_words
 
     comparing.check_options(margin, level)
+    check_criteria(chance, margin, looks)
     names = [name for name in (a, b, *others) if name is not None]
     of_scores = any((arm, seed, dataset, of, with_, better, paired)) or len(names) < 2
     single = None if of_scores else one_run.one_run_each(names, labels, metric, columns, _spelled(say))
     if single is not None:
+        _refuse_for("one run of each", chance, examples, looks)
         models = models_apart.compare_models(single, margin, level, cluster)
         said = tuple(replace(c, sentence=one_run_words.model_words(c)) for c in models.comparisons)
         return replace(models, comparisons=said)
@@ -256,11 +266,20 @@ def compare(
     choice = Choice(of, (with_,) if isinstance(with_, str) else tuple(with_), paired, better)
     if over := by_dataset(names, labels, metric, columns, asked, choice, _spelled(say)):
         refuse_margin(margin)
+        _refuse_for("several data sets", chance, examples, looks)
         return words_over.worded(compare_over(over, level))
     arms = arms_given(names, labels, metric, columns, asked, choice, _spelled(say))
-    found = comparing.compare(arms, margin, level)
+    found = comparing.compare(arms, margin, level, chance=chance, examples=examples, looks=looks)
     worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
     return replace(found, comparisons=worded)
+
+
+def _refuse_for(what: str, chance: float | None, examples: bool, looks: int) -> None:
+    from nondet.errors import BadInput
+
+    for name, given in (("chance", chance), ("examples", examples), ("looks", looks > 1)):
+        if given:
+            raise BadInput(f"<<{name}>> is for several runs on one test set (got {what}); leave it out")
 
 
 def plan(
@@ -276,6 +295,7 @@ def plan(
     arm: str = "",
     seed: str = "",
     of: str = "",
+    looks: int = 1,
     say: Callable[[str], None] = _quiet,
 ) -> Plan:
     """How many runs of each of two arms a difference takes to be found, and what they cost.
@@ -285,6 +305,7 @@ def plan(
         sd: of one run's metric, if it is known; or else `pilot`: runs that vary alike, as for `compare`.
         arm, seed, of: of a file of scores as pilot, as for `compare`; `of` names its arm that is the pilot.
         power: the chance to find the difference, if it is there. level: the chance to find one that is not.
+        looks: how often you mean to look, as for `compare`; with the chance `power` the last look finds the effect.
 
     Raises:
         BadInput: not one of `sd` and `pilot` is given, or no number of runs up to a million is enough.
@@ -300,11 +321,11 @@ def plan(
         raise BadInput(f"plan takes one of sd and a pilot (got {'none' if sd is None else 'both'}); give one")
     planning.check_options(effect, power, level)
     if pilot is None:
-        found = planning.plan_with(sd or 0.0, effect, power, level, metric)
+        found = planning.plan_with(sd or 0.0, effect, power, level, metric, looks)
     else:
         asked, choice = Asked(arm=arm, seed=seed), Choice(of, (of,) if of else (), compared=False)
         arms = arms_given([pilot], labels, metric, columns, asked, choice, _spelled(say))
-        found = planning.plan_from(arms[0], effect, power, level)
+        found = planning.plan_from(arms[0], effect, power, level, looks)
     return replace(found, sentence=decisions.plan_words(found))
 
 
@@ -464,6 +485,26 @@ def alike(
     return replace(found, sentence=" ".join(words.sentences(found)))
 
 
+def _brought(study: object, *given: object) -> bool:
+    """Whether these are runs that no study made."""
+    return any(value is not None and len(cast(Any, value)) > 0 for value in given) or not is_study(study)
+
+
+def _outside(
+    names: Sequence[Any],
+    labels: Any,
+    metric: str | None,
+    columns: Sequence[str],
+    arm: str,
+    seed: str,
+    say: Callable[[str], None] | None,
+) -> Outside:
+    from nondet.analysis.outside import read_outside
+    from nondet.io.roles import Asked
+
+    return read_outside(names, labels, metric, columns, Asked(arm=arm, seed=seed), _spelled(say))
+
+
 def is_study(name: object) -> bool:
     """Whether this names a study, or a condition of one, and not outputs or scores of others."""
     from nondet.analysis.given import is_study as found
@@ -578,19 +619,27 @@ def stabilize(
 
 
 def report(
-    study: StudyGiven,
+    study: StudyGiven | AnyGiven,
     path: str | Path | None = None,
     *,
     condition: str = "",
     data: str | None = None,
     run_task: bool = False,
     task: Task | None = None,
+    others: Sequence[AnyGiven] = (),
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
     say: Callable[[str], None] | None = None,
 ) -> Path:
     """Write a study's page: one HTML file with its table and pictures, which needs no network. Returns its path.
 
     Args:
-        path: the file to write; `report.html` in the study's folder if left out.
+        study: or outputs or scores, as for `compare`. others: more of these, each an arm.
+        path: the file to write; `report.html` in the study's folder if left out, or in the current one.
+        labels, columns, metric, arm, seed: of outputs and of scores, as for `compare`.
         condition: whose most unstable examples are shown. data: the folder of the task's data, for their pictures.
         run_task: whether a task file of your own may be run, which reads the pictures. task: as for `stabilize`.
         say: is told why the page has no pictures.
@@ -598,19 +647,42 @@ def report(
     from nondet.analysis.results import read_results
     from nondet.reporting.page import write_page
 
-    opened = _opened(study)
+    if _brought(study, others, labels, columns, metric, arm, seed):
+        from nondet.reporting import outside
+
+        file = Path("report.html") if path is None else Path(path)
+        outside.write_page(_outside([study, *others], labels, metric, columns, arm, seed, say), file, condition)
+        return file
+    opened = _opened(cast("StudyGiven", study))
     file = opened.folder / "report.html" if path is None else Path(path)
     found = read_results(opened.study)
     write_page(found, file, condition, data, run_task=run_task, task=task or opened.task, say=_spelled(say))
     return file
 
 
-def plots(study: StudyGiven) -> dict[str, Figure]:
-    """A study's pictures by name, such as "disagreement": matplotlib figures."""
-    from nondet.analysis.results import read_results
-    from nondet.reporting.plots import sections
+def plots(
+    study: StudyGiven | AnyGiven,
+    *,
+    others: Sequence[AnyGiven] = (),
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Figure]:
+    """A study's pictures by name, such as "disagreement": matplotlib figures.
 
-    found = sections(read_results(_opened(study).study))
+    Args:
+        study: or outputs or scores, as for `report`, also for the others.
+    """
+    from nondet.analysis.results import read_results
+    from nondet.reporting.plots import outside, sections
+
+    if _brought(study, others, labels, columns, metric, arm, seed):
+        found = outside.sections(_outside([study, *others], labels, metric, columns, arm, seed, say))
+    else:
+        found = sections(read_results(_opened(cast("StudyGiven", study)).study))
     return {drawing.name: drawing.figure for section in found for drawing in section.drawings}
 
 

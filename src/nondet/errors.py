@@ -7,8 +7,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
-    r"<<(alpha|arm|better|broken|cluster|columns|cycles|data|dataset|design|effect|examples|executor|failed|folder|labels|layers"
-    r"|ledger|levels|limit|margin|metrics?|model|name|new_runs|of|onset|outputs|paired|recipe|record|run_task"
+    r"<<(alpha|arm|better|broken|chance|cluster|columns|cycles|data|dataset|design|effect|examples|executor|failed|folder"
+    r"|labels|layers|ledger|levels|limit|looks|margin|metrics?|model|name|new_runs|of|onset|outputs|paired|recipe|record"
+    r"|run_task"
     r"|runs|sd|seed|stack|steps|tf32|track|until|vary|with)"
     r"(?:=(.*?))?>>"
 )

@@ -337,11 +337,16 @@ def test_false_verdicts_are_rare() -> None:
 
 
 def test_runs_that_do_not_vary_have_no_interval() -> None:
-    """Equal values in each arm: no interval; the permutation test decides, and nothing is alike."""
+    """Equal values in each arm: no interval; the permutation test decides, and equal arms are alike within a margin."""
     found = compare([arm([90.0] * 6, "a"), arm([91.0] * 6, "b", None, 1)], margin=5)[0]
     assert (found.difference.known, found.p_value, found.verdict) == (False, pytest.approx(2 / 924), "better")
     equal = compare([arm([90.0] * 3, "a"), arm([90.0] * 3, "b", None, 1)], margin=5)[0]
-    assert (equal.verdict, equal.more_runs, equal.superiority) == ("undecided", None, 0.5)
+    assert (equal.verdict, equal.more_runs, equal.more_runs_aim, equal.superiority) == ("undecided", 2, "alike", 0.5)
+    enough = compare([arm([100.0] * 5, "a"), arm([100.0] * 8, "b", None, 1)], margin=0.3)[0]
+    assert (enough.verdict, enough.p_alike, enough.inner) == ("alike", 0.5**5, None)
+    assert "the usual run" in enough.notes[-1]
+    unasked = compare([arm([100.0] * 5, "a"), arm([100.0] * 8, "b", None, 1)])[0]
+    assert (unasked.verdict, unasked.more_runs) == ("undecided", None)
     json.dumps([found.to_dict(), equal.to_dict()], allow_nan=False)
 
 

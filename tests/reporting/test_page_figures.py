@@ -16,7 +16,6 @@ from PIL import Image
 from nondet.reporting.plots.curves import bands, drift
 from nondet.reporting.plots.layers import layers
 from nondet.reporting.plots.pairs import disagreements, heat
-from nondet.reporting.plots.seen import Seen
 from nondet.reporting.plots.spreads import forest, strip
 from nondet.reporting.plots.style import COLOURS, WIDTH, colours_of, content, line_plot, power, short, styled
 from nondet.reporting.plots.svg import inline
@@ -153,8 +152,7 @@ def test_disagreements_are_those_of_a_plain_loop() -> None:
     """The heat map holds, for every two runs, the percent of examples that they answer differently."""
     rng = np.random.Generator(np.random.Philox(2))
     answers = rng.integers(3, size=(5, 40)).astype(np.int32)
-    runs = [Seen(0.0, row, {}) for row in answers]
-    matrix = disagreements(runs)
+    matrix = disagreements(list(answers))
     for a in range(5):
         for b in range(5):
             assert matrix[a, b] == pytest.approx(100 * sum(answers[a] != answers[b]) / 40)

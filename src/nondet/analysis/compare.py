@@ -12,6 +12,14 @@ from scipy import special
 
 from nondet.analysis.arms import Arm
 from nondet.analysis.cautions import arm_cautions, arm_shape
+from nondet.analysis.criteria import (
+    by_chance,
+    check_criteria,
+    conditions_of_one_study,
+    more_by_chance,
+    p_equal,
+    with_examples,
+)
 from nondet.analysis.independence import environments_differ, pairs, separated, without_copies
 from nondet.errors import BadInput
 from nondet.kinds.scores import ARRAY
@@ -23,16 +31,22 @@ from nondet.records import Record
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.holm import holm
 from nondet.stats.jackknife import summed
+from nondet.stats.looks import look_level
 from nondet.stats.means import Shift, holding, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
 from nondet.stats.power import fewest, power_of_difference, power_of_equivalence
 from nondet.stats.spread import sd_of, sd_ratio
 from nondet.stats.superiority import superiority
 
-Verdict = Literal["better", "worse", "alike", "undecided"]
+Verdict = Literal["better", "worse", "different", "alike", "undecided"]
 Method = Literal["welch", "paired", "widened"]
 
 POWER = 0.8
 """The chance with which `more_runs` decide, if what was seen is the truth."""
+
+LOOKS = (
+    "This was one look: who adds runs and looks again until something is found errs more often than the level says. To "
+    "look several times, plan how often before the first look."
+)
 
 MOST_RUNS = 10_000
 """No answer to "how many more runs" is larger."""
@@ -68,6 +82,10 @@ class Comparison:
             counted as the worst; and of those that neither failed nor collapsed, None where too few are left.
         test_set: whether all runs are known to answer one test set, which of scores alone is not.
         notes: what else a reader must know, a sentence each. sentence: the verdict in words.
+        more_runs_range: `more_runs` at the ends of the difference's 80 % interval; None for more than MOST_RUNS.
+        conditions: whether these are two conditions of one study: then a difference is "different", for a source is not
+            better than another. chance: that which the verdict goes by, in place of the means. examples: whether errors
+            are of other test examples too. looks: how many are planned; `level` is that of each.
     """
 
     a: str
@@ -103,6 +121,11 @@ class Comparison:
     verdict_sound: Verdict | None = None
     test_set: bool = True
     sentence: str = ""
+    more_runs_range: tuple[int | None, int | None] | None = None
+    conditions: bool = False
+    chance: float | None = None
+    examples: bool = False
+    looks: int = 1
 
     @property
     def all_notes(self) -> list[str]:
@@ -139,8 +162,13 @@ class Comparison:
             "verdict": self.verdict,
             "more_runs": self.more_runs,
             "more_runs_aim": self.more_runs_aim or None,
+            "more_runs_range": self.more_runs_range and _interval(self.more_runs_range),
+            "compared": "conditions" if self.conditions else "recipes",
             "level": self.level,
+            "looks": self.looks,
             "margin": self.margin,
+            "chance": self.chance,
+            "examples": self.examples,
             "copies": dict(zip("ab", self.copies, strict=True)),
             "collapsed": {arm: list(runs) for arm, runs in zip("ab", self.collapsed, strict=True)},
             "failed": dict(zip("ab", self.failed, strict=True)),
@@ -227,34 +255,53 @@ def check_options(margin: float | None, level: float) -> None:
         raise BadInput(f"level must be above 0 and below 0.5 (got {level}); try 0.05")
 
 
-def compare(arms: Sequence[Arm], margin: float | None = None, level: float = 0.05) -> Comparisons:
+def compare(
+    arms: Sequence[Arm],
+    margin: float | None = None,
+    level: float = 0.05,
+    *,
+    chance: float | None = None,
+    examples: bool = False,
+    looks: int = 1,
+) -> Comparisons:
     """Compare each arm with the first; with several, verdicts go by Holm's adjusted p-values.
 
     Args:
         arms: at least two, of one test set and one metric.
         margin: the largest difference, in the metric's unit, within which two arms count as alike.
         level: the chance of a false `better` or `worse` in all comparisons together, and likewise of a false `alike`.
+        chance: that a run of B beats one of A, by which the verdict goes in place of the means; see `by_chance`.
+        examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
+        looks: how often the runs are looked at in all, this time included; see `look_level`.
 
     Raises:
-        BadInput: see `check_options`, `without_copies` and `separated`; or fewer than two arms.
+        BadInput: see `check_options`, `check_criteria`, `without_copies` and `separated`; or fewer than two arms.
     """
     check_options(margin, level)
+    check_criteria(chance, margin, looks)
+    level = look_level(level, looks)
     if len(arms) < 2:
         raise BadInput(f"arms must be at least 2 (got {len(arms)}); name what to compare with the first")
     a, *others = (without_copies(arm) for arm in arms)
-    measured = [_measured(a, b, margin, level) for b in others]
+    measured = [_measured(a, b, margin, level, examples) for b in others]
     different = holm([m.found.p_value for m in measured])
     deciding = holm([_holding(m, level / len(others)) for m in measured])
     alike = holm([1.0 if m.found.p_alike is None else m.found.p_alike for m in measured])
     found: list[Comparison] = []
     for m, p_holm, p_alike, decides in zip(measured, different, alike, deciding, strict=True):
         one = replace(m.found, p_holm=p_holm, p_alike=None if margin is None else p_alike, comparisons=len(others))
-        one = replace(one, verdict=_verdict(one, decides))
+        one = replace(one, chance=chance, examples=examples, looks=looks)
+        one = _by_chance(one, level / len(others)) if chance else replace(one, verdict=_verdict(one, decides))
         one = replace(one, notes=(*one.notes, *_cautions(one)))
-        if one.verdict == "undecided":
-            more, aim = _more_runs(one, _as_tested(m, level / len(others)), level / len(others))
+        if one.verdict == "undecided" and looks == 1:
+            one = replace(one, notes=(*one.notes, LOOKS))
+        if one.verdict == "undecided" and not chance:
+            parts = _as_tested(m, level / len(others))
+            more, aim = _more_runs(one, parts, level / len(others))
             one = replace(one, more_runs=more, more_runs_aim=aim)
-        found.append(_with_both_verdicts(one, m.arms, margin, level / len(others)))
+            one = replace(one, more_runs_range=_range_of_more(one, parts, level / len(others)) if more else None)
+        one = _with_both_verdicts(one, m.arms, level / len(others))
+        found.append(replace(one, verdict=_of_conditions(one.verdict)) if one.conditions else one)
     probable = tuple(arm.name for arm in arms if arm.probabilities)
     return Comparisons(tuple(found), any(arm.control is False for arm in arms), probable)
 
@@ -266,11 +313,15 @@ class _Parts:
     estimate: float
     variances: tuple[float, ...]
     runs: tuple[int, ...]
+    added: tuple[float, int] | None = None  # what drawing the examples adds, and how many these are
 
     def later(self, more: int) -> tuple[float, float]:
         """The error, and its degrees of freedom, after so many further runs of each."""
         runs = np.array(self.runs) + more
-        return summed(np.array(self.variances) / runs, runs - 1)
+        variances, freedom = list(np.array(self.variances) / runs), list(runs - 1)
+        if self.added:
+            variances, freedom = [*variances, self.added[0]], [*freedom, self.added[1] - 1]
+        return summed(variances, freedom)
 
     def exchanges(self, more: int = 0) -> float:
         """How many exchanges a permutation test has after so many further runs of each; 10^9 at the most."""
@@ -288,10 +339,28 @@ class _Measured:
     parts: _Parts
 
 
-def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> _Measured:
+def _of_conditions(verdict: Any) -> Any:
+    """A verdict on two conditions of one study: of which none is better."""
+    return "different" if verdict in ("better", "worse") else verdict
+
+
+def _by_chance(found: Comparison, level: float) -> Comparison:
+    """The comparison with the verdict that goes by the chance that B beats A."""
+    low, high = found.superiority_interval
+    verdict: Any = by_chance(low, high, found.chance or 0.5)
+    if verdict != "undecided":
+        return replace(found, verdict=verdict)
+    more = more_by_chance(found.superiority, found.runs, level, POWER, MOST_RUNS)
+    return replace(found, verdict=verdict, more_runs=more, more_runs_aim="difference" if more < MOST_RUNS else "")
+
+
+def _measured(a: Arm, b: Arm, margin: float | None, level: float, examples: bool = False) -> _Measured:
     a, b = separated(a, b)
     matched = pairs(a, b)
     method, shift, p_permutation, correlation, parts = _difference(a, b, matched)
+    if examples:
+        shift, added = with_examples(shift, a, b)
+        parts = replace(parts, added=(added, len(a.labels)))
     p_value = shift.p_value()
     sign = a.metric.better
     chance, low, high = superiority(sign * a.values, sign * b.values, level)
@@ -310,7 +379,7 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> _Measured:
         p_value=p_permutation if p_value is None else p_value,
         p_permutation=p_permutation,
         p_holm=1.0,
-        p_alike=None if margin is None else shift.p_within(margin),
+        p_alike=None if margin is None else _p_alike(shift, margin, (len(a), len(b))),
         method=method,
         pairs=0 if method == "welch" else len(matched),
         correlation=correlation,
@@ -328,6 +397,7 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float) -> _Measured:
         copies=(listed_copies(a.copies, a.near), listed_copies(b.copies, b.near)),
         failed=(a.failed, b.failed),
         test_set=ARRAY not in (next(iter(arm.runs.kind.answers)) for arm in (a, b)),
+        conditions=conditions_of_one_study(a, b),
     )
     return _Measured(found, (a, b), shift, parts)
 
@@ -340,6 +410,10 @@ def _dependence(a: Arm, b: Arm, answered: Churn | None) -> list[str]:
         f"The excess churn is below 0 ({answered.excess:.2f}), which it is of no independent runs: runs of {a.name} "
         f"and of {b.name} have something in common, and neither the interval nor the verdict can be relied on."
     ]
+
+
+def _p_alike(shift: Shift, margin: float, runs: tuple[int, int]) -> float:
+    return shift.p_within(margin) if shift.error or shift.estimate else p_equal(runs)
 
 
 def _churn(a: Arm, b: Arm, level: float, matched: Sequence[tuple[int, int]]) -> Churn | None:
@@ -382,6 +456,11 @@ def _verdict(found: Comparison, deciding: float) -> Verdict:
 
 def _cautions(found: Comparison) -> list[str]:
     """What keeps the interval from holding as often as it says."""
+    if found.verdict == "alike" and not found.difference.known:
+        return [
+            f"No run of {found.a} differs from the others in {found.metric.words}, and none of {found.b}: that the two "
+            "are alike is said of the usual run, not of one in many that might do otherwise."
+        ]
     if found.verdict != "undecided" or not found.p_value <= found.level / found.comparisons:
         return []
     name = f"The t-test finds a difference between {found.a} and {found.b} (p = {found.p_value:.2g}), and"
@@ -393,7 +472,7 @@ def _cautions(found: Comparison) -> list[str]:
     return []
 
 
-def _with_both_verdicts(found: Comparison, arms: tuple[Arm, Arm], margin: float | None, level: float) -> Comparison:
+def _with_both_verdicts(found: Comparison, arms: tuple[Arm, Arm], level: float) -> Comparison:
     """The comparison with the verdicts of all runs and of the sound ones, where any run failed or collapsed."""
     places = [arm_shape(arm).collapsed for arm in arms]
     if not any(places) and not any(found.failed):
@@ -405,9 +484,12 @@ def _with_both_verdicts(found: Comparison, arms: tuple[Arm, Arm], margin: float 
         kept = [[i for i in range(len(arm)) if i not in own] for arm, own in zip(arms, places, strict=True)]
         sound = None
         if min(map(len, kept)) > 1:
-            m = _measured(arms[0].keep(kept[0]), arms[1].keep(kept[1]), margin, level)
-            sound = _verdict(replace(m.found, level=level), _holding(m, level))
+            m = _measured(arms[0].keep(kept[0]), arms[1].keep(kept[1]), found.margin, level, found.examples)
+            one = replace(m.found, level=level, chance=found.chance)
+            sound = _by_chance(one, level).verdict if found.chance else _verdict(one, _holding(m, level))
             said = f" (difference {m.found.difference.value:+.4g}, of {len(kept[0])} and {len(kept[1])} runs)"
+    if found.conditions:
+        every, sound = _of_conditions(every), _of_conditions(sound)
     left = " or ".join(["failed"] * any(found.failed) + ["collapsed"] * any(places))
     worst = ", those that failed counted as the worst" if any(found.failed) else ""
     note = f"Some runs {left}. The verdict on {found.b} of all runs{worst}: {every}; of the sound ones alone: "
@@ -445,7 +527,9 @@ def _as_tested(m: _Measured, level: float) -> _Parts:
 def _more_runs(found: Comparison, parts: _Parts, level: float) -> tuple[int | None, Literal["difference", "alike", ""]]:
     """Further runs of each arm after which the verdict is expected, were the difference and the SDs those seen."""
     if not any(parts.variances):
-        return None, ""
+        if found.margin is None or parts.estimate:
+            return None, ""
+        return math.ceil(math.log2(1 / level)) - min(found.runs), "alike"
 
     def different(more: int) -> float:
         reached = 2 / parts.exchanges(more) <= level  # by the permutation test, which a verdict needs too
@@ -463,10 +547,24 @@ def _more_runs(found: Comparison, parts: _Parts, level: float) -> tuple[int | No
     return searches[aim], "alike" if aim == "alike" else "difference"
 
 
+def _range_of_more(found: Comparison, parts: _Parts, level: float) -> tuple[int | None, int | None] | None:
+    """`more_runs`, were the difference at either end of its 80 % interval, or 0 where that lies within."""
+    error, freedom = parts.later(0)
+    if not error:
+        return None
+    reach = float(special.stdtrit(freedom, 0.9)) * error
+    ends = [parts.estimate - reach, parts.estimate, parts.estimate + reach]
+    ends += [0.0] if ends[0] < 0 < ends[-1] else []
+    more = [_more_runs(found, replace(parts, estimate=end), level) for end in ends]
+    least, most = min(number or 0 for number, _ in more), max(number or 0 for number, _ in more)
+    every = all(aim for _, aim in more)
+    return (least or None, most if every else None)
+
+
 def _sides(e: Estimate) -> dict[str, float | None]:
     return {"estimate": number(e.value), "low": number(e.low), "high": number(e.high)}
 
 
-def _interval(interval: tuple[float, float] | None) -> dict[str, float | None]:
+def _interval(interval: tuple[float | None, float | None] | None) -> dict[str, float | None]:
     low, high = interval or (None, None)
     return {"low": low, "high": high}

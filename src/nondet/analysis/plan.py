@@ -10,6 +10,7 @@ import numpy as np
 
 from nondet.analysis.arms import Arm
 from nondet.analysis.cautions import arm_cautions
+from nondet.analysis.criteria import check_criteria
 from nondet.analysis.independence import without_copies
 from nondet.errors import BadInput
 from nondet.kinds import CLASSIFICATION
@@ -17,6 +18,7 @@ from nondet.measures.measured import listed_copies
 from nondet.measures.shape import few_runs
 from nondet.records import Record
 from nondet.stats.estimate import Estimate, number
+from nondet.stats.looks import look_level, steps
 from nondet.stats.power import LARGEST, runs_per_arm
 from nondet.stats.spread import sd_of
 
@@ -37,6 +39,7 @@ class Plan(Record):
         notes: what else a reader must know, a sentence each. sentence: the plan in words.
         copies: runs of the pilot that were left out, each with the earlier one that it equals, or is near.
         points: the unit of the effect, where it has one.
+        looks: how often the runs are looked at, at about equal steps; `level` is that of each.
         control: whether the pilot's control is exactly zero. probabilities: whether its outputs look like those.
     """
 
@@ -58,6 +61,7 @@ class Plan(Record):
     copies: tuple[dict[str, int], ...] = ()
     points: str = ""
     sentence: str = ""
+    looks: int = 1
 
     @property
     def all_notes(self) -> list[str]:
@@ -80,6 +84,8 @@ class Plan(Record):
             "sd_interval": {"low": number(self.sd.low), "high": number(self.sd.high)},
             "power": self.power,
             "level": self.level,
+            "looks": self.looks,
+            "look_after": steps(self.runs_per_arm, self.looks),
             "pilot": {"name": self.pilot, "metric": self.metric, "runs": self.pilot_runs} if self.pilot else None,
             "runs_to_train": self.runs_to_train,
             "seconds_per_run": self.seconds_per_run,
@@ -96,7 +102,9 @@ class Plan(Record):
         return {**{name: [getattr(self, name)] for name in names}, "sd": [self.sd.value]}
 
 
-def plan_with(sd: float, effect: float, power: float = 0.8, level: float = 0.05, metric: str | None = None) -> Plan:
+def plan_with(
+    sd: float, effect: float, power: float = 0.8, level: float = 0.05, metric: str | None = None, looks: int = 1
+) -> Plan:
     """A plan for runs whose SD is known.
 
     Raises:
@@ -104,21 +112,41 @@ def plan_with(sd: float, effect: float, power: float = 0.8, level: float = 0.05,
             it takes more than a million runs.
     """
     check_options(effect, power, level)
+    check_criteria(None, None, looks)
+    level = look_level(level, looks)
     if not 0 < sd < math.inf:
         raise BadInput(f"sd must be above 0 (got {sd}); give the SD of one run's metric, in the unit of the effect")
     runs = _needed(effect, sd, power, level)
     known = Estimate(sd)
     points = next((score.points for score in CLASSIFICATION.scores if score.name == metric), "")
-    return Plan(effect, power, level, known, runs, None, None, "", 0, metric or "", None, 2 * runs, (), points=points)
+    return Plan(
+        effect,
+        power,
+        level,
+        known,
+        runs,
+        None,
+        None,
+        "",
+        0,
+        metric or "",
+        None,
+        2 * runs,
+        (),
+        points=points,
+        looks=looks,
+    )
 
 
-def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05) -> Plan:
+def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05, looks: int = 1) -> Plan:
     """A plan for runs that vary as those of a pilot do.
 
     Raises:
         BadInput: as `plan_with`; or the pilot's runs do not vary.
     """
     check_options(effect, power, level)
+    check_criteria(None, None, looks)
+    level = look_level(level, looks)
     pilot = without_copies(pilot)
     sd = sd_of(pilot.values).within(0.0, pilot.metric.most)
     if not sd.value:
@@ -146,6 +174,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
         points=pilot.metric.points,
         control=pilot.control,
         probabilities=pilot.probabilities,
+        looks=looks,
     )
 
 

@@ -100,16 +100,20 @@ def measure_scores(arms: Sequence[ScoredArm], dropped: bool = False) -> ScoreMea
 
 
 def _measured(arm: ScoredArm) -> ArmScores:
-    values, runs = arm.values, len(arm.values)
-    mean, sd = UNKNOWN, UNKNOWN
-    if runs == 1:
-        mean = Estimate(float(values[0]))
-    elif runs > 1:
-        mean, spread = mean_estimate(values), sd_of(values)
-        sd = Estimate(spread.value, math.sqrt(runs / (runs - 1)) * sd_error(values), spread.low, spread.high)
-        if mean.low == mean.high:  # equal runs do not tell how far others would spread
-            mean = Estimate(mean.value, mean.error)
+    mean, sd = mean_and_sd(arm.values)
     where = f"{arm.name}, {arm.dataset}" if arm.dataset else arm.name
-    better = score_of(arm.metric).better
-    notes = tuple(f"{where}: {note}" for note in shape_words(shape_of(values, better), values, arm.metric, arm.names))
-    return ArmScores(arm.name, arm.metric, runs + arm.failed, arm.failed, mean, sd, arm.dataset, notes, values)
+    shape = shape_of(arm.values, score_of(arm.metric).better)
+    notes = tuple(f"{where}: {note}" for note in shape_words(shape, arm.values, arm.metric, arm.names))
+    runs = len(arm.values) + arm.failed
+    return ArmScores(arm.name, arm.metric, runs, arm.failed, mean, sd, arm.dataset, notes, arm.values)
+
+
+def mean_and_sd(values: Floats) -> tuple[Estimate, Estimate]:
+    """The mean and the SD (ddof = 1) of scores `(N,)`, as far as they are known."""
+    runs = len(values)
+    if runs < 2:
+        return (Estimate(float(values[0])) if runs else UNKNOWN), UNKNOWN
+    mean, spread = mean_estimate(values), sd_of(values)
+    if mean.low == mean.high:  # equal runs do not tell how far others would spread
+        mean = Estimate(mean.value, mean.error)
+    return mean, Estimate(spread.value, math.sqrt(runs / (runs - 1)) * sd_error(values), spread.low, spread.high)

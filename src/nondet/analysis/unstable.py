@@ -143,7 +143,8 @@ def unstable(runs: Runs, task: str, top: int = 20) -> Unstable:
         )
     if not hasattr(runs.answers, "predicted"):
         raise BadInput(
-            f"examples that flip are those of classes (got runs of a {runs.kind.what}); choose another study"
+            f"examples that flip are those of classes (got runs of a {runs.kind.what}); give logits, predicted "
+            "classes, or a study that has them"
         )
     predicted, labels = runs.answers.predicted, runs.labels
     sampled = runs.kind.sampled

@@ -27,6 +27,9 @@ def compare(
     with_: With = None,
     better: Literal["higher", "lower"] | None = None,
     paired: Flag = False,
+    chance: float | None = None,
+    examples: Flag = False,
+    looks: int = 1,
     json: Flag = False,
 ) -> int:
     """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
@@ -71,6 +74,13 @@ def compare(
         Of scores: which are better, higher or lower; by words in the metric's name if left out.
     paired
         Of scores: compare runs with equal seeds as pairs, since a seed decides the same in both, such as the split.
+    chance
+        Decide by the chance that a run of B beats one of A, which must be above one half and may be this, such as 0.75,
+        in place of the means.
+    examples
+        Of outputs: errors and intervals that hold for other test examples too, drawn as these were.
+    looks
+        How often the runs are looked at in all, this time included; each look then has its share of the level.
     json
         As JSON, for scripts.
     """
@@ -94,6 +104,9 @@ def compare(
         with_=with_ or (),
         better=better,
         paired=paired,
+        chance=chance,
+        examples=examples,
+        looks=looks,
         say=say,
     )
     if isinstance(found, ModelComparisons):

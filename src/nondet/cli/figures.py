@@ -1,44 +1,71 @@
-"""A study's figures, each as a file."""
+"""The figures of a study, or of runs of others, each as a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, print_json
+from nondet.cli.console import Flag, Words, print_json
 from nondet.errors import BadInput
 from nondet.io.signals import undisturbed
 from nondet.io.streams import say, tell
 from nondet.reporting.targets import require_outside_studies, require_plain
 
 
-def figures(study: Path, /, *, format: str = "pdf", out: Path | None = None, json: Flag = False) -> int:
-    """Write each of a study's figures as a file, one column wide, for a paper or a talk.
+def figures(
+    study: str,
+    /,
+    *others: str,
+    format: str = "pdf",
+    out: Path | None = None,
+    labels: Path | None = None,
+    columns: Words = None,
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
+    json: Flag = False,
+) -> int:
+    """Write each figure of a study, of outputs or of scores as a file, one column wide, for a paper or a talk.
 
     Parameters
     ----------
     study
-        The study's folder.
+        The study's folder. Or outputs or scores of others, as for `nondet compare`.
+    others
+        More outputs or scores, each of which is an arm.
     format
         pdf, svg or png.
     out
-        The folder to write to; `figures` in the study's folder if left out.
+        The folder to write to; `figures` in the study's folder if left out, or in the current one.
+    labels, columns
+        Of outputs of others, as for `nondet compare`.
+    metric, arm, seed
+        Of scores, as for `nondet compare`.
     json
         Say as JSON what was written: each file, and what is to be seen in it.
     """
     from nondet import api
+    from nondet.analysis.outside import read_outside
     from nondet.io.files import write_file
+    from nondet.io.roles import Asked
     from nondet.reporting import prose
-    from nondet.reporting.plots import sections
+    from nondet.reporting.plots import outside, sections
     from nondet.reporting.plots.style import FORMATS, content
 
     if format not in FORMATS:
         raise BadInput(f"--format must be one of {', '.join(FORMATS)} (got {format!r}); choose one")
-    folder = out or study / "figures"
+    asked = Asked(arm=arm, seed=seed)
+    brought = bool(others or labels or columns or metric or arm or seed) or not api.is_study(study)
+    folder = out or (Path() if brought else Path(study)) / "figures"
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--out must name a folder, and {folder} is a file; name another")
     require_outside_studies(folder / f"any.{format}", "--out")
-    found = api.show(study)
-    drawings = [drawing for section in sections(found) for drawing in section.drawings]
+    if brought:
+        found = None
+        drawn = outside.sections(read_outside([study, *others], labels, metric, columns or (), asked, say))
+    else:
+        found = api.show(study)
+        drawn = sections(found)
+    drawings = [drawing for section in drawn for drawing in section.drawings]
     written = [(folder / f"{drawing.name}.{format}", drawing) for drawing in drawings]
     for path, _ in written:
         require_plain(path, "--out")
@@ -50,6 +77,8 @@ def figures(study: Path, /, *, format: str = "pdf", out: Path | None = None, jso
         print_json([{"file": str(path), "shows": drawing.alternative} for path, drawing in written])
     else:
         tell(*(str(path) for path, _ in written), f"Wrote {len(written)} figures to {folder}.")
+    if found is None:
+        return 0
     broken = found.control.identical is False
     for sentence in filter(None, [prose.control_words(found) if broken else "", prose.unfinished(found)]):
         say(sentence)

@@ -22,6 +22,7 @@ def plan(
     arm: str = "",
     seed: str = "",
     of: str = "",
+    looks: int = 1,
     json: Flag = False,
 ) -> int:
     """How many runs of each of two arms a difference takes to be found, and what they cost.
@@ -50,6 +51,8 @@ def plan(
         With scores as pilot: the columns that tell what was trained, and one run from another.
     of
         With scores as pilot: which arm of the file it is; the first if left out.
+    looks
+        How often you mean to look at the runs, as for `nondet compare`; each look then has its share of the level.
     json
         As JSON, for scripts.
     """
@@ -73,6 +76,7 @@ def plan(
         arm=arm,
         seed=seed,
         of=of,
+        looks=looks,
         say=say,
     )
     return answer(found, json=json, control=found.control, probabilities=[found.pilot] * found.probabilities)

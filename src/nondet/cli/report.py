@@ -1,46 +1,66 @@
-"""A page and figures of a study."""
+"""A page and figures of a study, or of runs of others."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, print_json
+from nondet.cli.console import Flag, Words, print_json
 from nondet.io.streams import say, tell
 from nondet.reporting.targets import page_to_write
 
 
 def report(
-    study: Path,
+    study: str,
     /,
-    *,
+    *others: str,
     out: Path | None = None,
     data: str | None = None,
     condition: str = "",
     run_task: Flag = False,
+    labels: Path | None = None,
+    columns: Words = None,
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
     json: Flag = False,
 ) -> int:
-    """Write a study's page: one HTML file with its table and figures, which needs no network.
+    """Write the page of a study, of outputs or of scores: one HTML file with table and figures, without network.
 
     Parameters
     ----------
     study
-        The study's folder.
+        The study's folder. Or outputs or scores of others, as for `nondet compare`.
+    others
+        More outputs or scores, each of which is an arm.
     out
-        The file to write; report.html in the study's folder if left out.
+        The file to write; report.html in the study's folder if left out, or in the current one.
     data
         The folder of the task's official files, for pictures of test examples; as for `nondet run`.
     condition
-        The condition whose most unstable examples are shown; `all` if left out, or the last.
+        The condition whose most unstable examples are shown; `all` if left out, or the last. Of outputs the arm; the
+        first if left out.
     run_task
         If the task is a file of your own: run it, for the pictures are read by it.
+    labels, columns
+        Of outputs of others, as for `nondet compare`.
+    metric, arm, seed
+        Of scores, as for `nondet compare`.
     json
         Say as JSON what was written.
     """
     from nondet import api
-    from nondet.reporting import prose
+    from nondet.analysis.outside import read_outside
+    from nondet.io.roles import Asked
+    from nondet.reporting import outside, prose
     from nondet.reporting.page import findings, write_page
 
-    file = out or study / "report.html"
+    asked = Asked(arm=arm, seed=seed)
+    if others or labels or columns or metric or arm or seed or not api.is_study(study):
+        found = read_outside([study, *others], labels, metric, columns or (), asked, say)
+        file = out or Path("report.html")
+        size = outside.write_page(found, file, condition, option="--out")
+        return _said(file, size, outside.findings(found)[0], json=json)
+    file = out or Path(study) / "report.html"
     page_to_write(file, "--out")
     found = api.show(study)
     notes: list[str] = []
@@ -49,10 +69,15 @@ def report(
     if broken:
         say(prose.control_words(found))
     said = "\n".join(findings(found)[: 1 + len(found.dead)])
+    _said(file, size, said, *notes, json=json)
+    if found.missing:
+        say(prose.unfinished(found))
+    return 3 if broken else 0
+
+
+def _said(file: Path, size: int, said: str, *notes: str, json: bool) -> int:
     if json:
         print_json({"file": str(file), "bytes": size, "found": said})
     else:
         tell(f"Wrote {file}.", said, *notes)
-    if found.missing:
-        say(prose.unfinished(found))
-    return 3 if broken else 0
+    return 0

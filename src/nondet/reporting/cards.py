@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nondet.analysis.pictures import pictures_of
 from nondet.analysis.results import Results
-from nondet.analysis.runs import OpenStudy, chosen_condition
+from nondet.analysis.runs import OpenStudy, Runs, chosen_condition
 from nondet.analysis.unstable import Example, Unstable, unstable
 from nondet.reporting.unstable import HEAD_CLASSES, class_rows, sentence
 from nondet.study.design import Condition
@@ -70,12 +71,18 @@ def cards(
     runs = OpenStudy(results.study)[condition.name] if condition else None
     if condition is None or runs is None or not hasattr(runs.answers, "predicted"):
         return None
-    found = unstable(runs, results.study.identity["name"], CARDS)
+    name = results.study.identity["name"]
+    return cards_of(runs, name, lambda indices: pictures_of(results.study, indices, data, run_task=run_task, task=task))
+
+
+def cards_of(runs: Runs, task: str, pictures: Callable[[list[int]], tuple[Mapping[int, bytes], str]]) -> Cards:
+    """The section of some runs. pictures: gives those of examples, and why there are none."""
+    found = unstable(runs, task, CARDS)
     flipping = [example for example in found.top if example.disagreement > 0]
     indices = [example.index for example in flipping]
-    drawn, reason = pictures_of(results.study, indices, data, run_task=run_task, task=task) if indices else ({}, "")
+    drawn, reason = pictures(indices) if indices else ({}, "")
     return Cards(
-        condition=condition.name,
+        condition=found.condition,
         runs=found.runs,
         sentence=sentence(found),
         cards=tuple(_card(found, example, drawn.get(example.index)) for example in flipping),

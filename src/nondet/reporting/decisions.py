@@ -12,6 +12,7 @@ from nondet.io.plain import plain
 from nondet.measures.churn import Churn
 from nondet.reporting.table import DASH
 from nondet.stats.estimate import Estimate
+from nondet.stats.looks import steps
 
 COLUMNS = 3
 """As many comparisons fit beside each other."""
@@ -72,7 +73,11 @@ def comparisons_words(found: Sequence[Comparison]) -> list[str]:
 
 def comparison_words(c: Comparison) -> str:
     """The verdict in one or two sentences, which claim no more than the intervals hold."""
-    return {"better": _ranked, "worse": _ranked, "alike": _alike, "undecided": _undecided}[c.verdict](c)
+    if c.chance is not None and c.verdict != "different":
+        return _by_chance(c)
+    return {"better": _ranked, "worse": _ranked, "different": _different, "alike": _alike, "undecided": _undecided}[
+        c.verdict
+    ](c)
 
 
 def method_words(c: Comparison) -> str:
@@ -110,6 +115,29 @@ def churn_words(c: Comparison) -> str:
     return text + f": the change itself adds {c.churn.excess:.2f} ({low:.2f} to {high:.2f}) points."
 
 
+def _different(c: Comparison) -> str:
+    estimate = c.difference.value
+    return (
+        f"{plain(c.b)} and {plain(c.a)} are conditions of one study, which vary other sources of one recipe: the mean "
+        f"{c.metric.words} of {plain(c.b)} is {_amount(abs(estimate), c)} {'higher' if estimate > 0 else 'lower'} "
+        f"({_interval(c)}). That makes neither of them better: the seeds that a condition keeps fixed are lucky or "
+        "unlucky ones."
+    )
+
+
+def _by_chance(c: Comparison) -> str:
+    low, high = c.superiority_interval
+    seen = f"one run of it beats one of {plain(c.a)} with a chance of {c.superiority:.2f} ({low:.2f} to {high:.2f})"
+    if c.verdict == "alike":
+        return (
+            f"{plain(c.b)} and {plain(c.a)} are alike, by a chance of {c.chance:g} that a run of the one beats one of "
+            f"the other: of {plain(c.b)}, {seen}."
+        )
+    if c.verdict == "undecided":
+        return f"Not decided by a chance of {c.chance:g} whether {plain(c.b)} is better: {seen}. {_way_on(c)}"
+    return f"{plain(c.b)} is {c.verdict} than {plain(c.a)}, by a chance of {c.chance:g}: {seen}."
+
+
 def _ranked(c: Comparison) -> str:
     estimate = c.difference.value
     low, high = c.superiority_interval
@@ -126,7 +154,13 @@ def _ranked(c: Comparison) -> str:
 
 
 def _alike(c: Comparison) -> str:
-    low, high = c.inner or (0.0, 0.0)
+    if c.inner is None:
+        return (
+            f"{plain(c.b)} and {plain(c.a)} are alike within {c.margin:g}{_unit(c)} of {c.metric.words}{_where(c)}: "
+            f"all {sum(c.runs)} runs are. Were half of either's runs further apart, none of so many would show it "
+            f"with a chance of {_chance(c.p_alike or 0.0)}."
+        )
+    low, high = c.inner
     return (
         f"{plain(c.b)} and {plain(c.a)} are alike within {c.margin:g}{_unit(c)} of {c.metric.words}{_where(c)}: the "
         f"{100 * (1 - 2 * c.level):g} % interval of the difference, {_signed(low, c)} to {_signed(high, c)}, "
@@ -136,7 +170,7 @@ def _alike(c: Comparison) -> str:
 
 def _where(c: Comparison) -> str:
     """Of scores alone it is not known what they are of."""
-    return " on this test set" if c.test_set else ""
+    return " on test sets like this one" if c.examples else " on this test set" if c.test_set else ""
 
 
 def _undecided(c: Comparison) -> str:
@@ -158,9 +192,17 @@ def _way_on(c: Comparison) -> str:
         )
     aim = "show that they are alike within the margin" if c.more_runs_aim == "alike" else "decide"
     return (
-        f"About {c.more_runs:,} more runs of each would {aim} with a chance of {100 * POWER:g} %, if the difference "
-        "and the SDs are those seen."
+        f"About {c.more_runs:,} more runs of each would {aim}{_between(c)} with a chance of {100 * POWER:g} %, if the "
+        "difference and the SDs are those seen."
     )
+
+
+def _between(c: Comparison) -> str:
+    if c.more_runs_range is None:
+        return ""
+    low, high = c.more_runs_range
+    most = f"more than {MOST_RUNS:,}" if high is None else f"{high:,}"
+    return "" if low == high else f" (as far as these tell, {low or 1:,} to {most})"
 
 
 def _interval(c: Comparison) -> str:
@@ -224,9 +266,13 @@ def plan_words(plan: Plan) -> str:
     of = f" of {plan.metric.replace('_', '-')}" if plan.metric and plan.points != "nats" else ""
     text = (
         f"{plan.runs_per_arm:,} runs of each arm find a difference of {plan.effect:g}{unit}{of} with "
-        f"a chance of {100 * plan.power:g} % (two-sided t-test at {100 * plan.level:g} %), if one run's SD is "
+        f"a chance of {100 * plan.power:g} % (two-sided t-test at {100 * plan.level:.3g} %), if one run's SD is "
         f"{plan.sd.value:.3g}"
     )
+    if plan.looks > 1:
+        *first, last = steps(plan.runs_per_arm, plan.looks)
+        at = f"after {', '.join(map(str, first))} and {last} runs of each" if first else f"after {last} runs of each"
+        text = text.replace("two-sided t-test at", f"looked at {at}, each time by a two-sided t-test at", 1)
     if not plan.pilot:
         return text + " in both arms."
     text += f" in both arms, as in the {plan.pilot_runs} runs of {plain(plan.pilot)}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,11 @@ from nondet.running import advice, until
 from nondet.study.study import Study
 from nondet.tasks.task import Task
 
+NOTE = (
+    "A row is a condition: what its name says varies, everything else keeps its fixed seed. The first row is the "
+    "control: nothing varies, and nothing may differ."
+)
+
 
 def page(
     results: Results,
@@ -46,6 +51,30 @@ def page(
     Raises:
         BadInput: there is no condition of that name, or it has fewer than two runs that did not fail.
     """
+    study = results.study
+    unstable = cards(results, condition, data, run_task=run_task, task=task)
+    if say and unstable and unstable.reason:
+        say(f"The page has no pictures of examples: {unstable.reason}.")
+    return rendered(
+        task=study.identity["name"],
+        note=NOTE,
+        facts=facts(results),
+        zero=results.control.identical,
+        control=words.control_words(results),
+        found=findings(results),
+        head=table.head(results.kind.figures),
+        rows=table.rows(results),
+        sections=figures.sections(results),
+        unstable=unstable,
+        environment=[(name, str(value)) for name, value in study.environment.items()],
+        recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
+        commands=commands(study),
+        failed=_failed(results),
+    )
+
+
+def rendered(*, sections: Sequence[figures.Section], failed: Sequence[Any] = (), **filled: Any) -> str:
+    """The page's template with these sections; `filled`: whatever else stands in it."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -56,26 +85,8 @@ def page(
     environment.filters["whole"] = _whole
     template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
     css = (here / "page.css").read_text(encoding="utf-8")
-    study = results.study
-    unstable = cards(results, condition, data, run_task=run_task, task=task)
-    if say and unstable and unstable.reason:
-        say(f"The page has no pictures of examples: {unstable.reason}.")
     return template.render(
-        task=study.identity["name"],
-        css=Markup(css),
-        policy=policy(css),
-        facts=facts(results),
-        zero=results.control.identical,
-        control=words.control_words(results),
-        found=findings(results),
-        head=table.head(results.kind.figures),
-        rows=table.rows(results),
-        sections=[_shown(section) for section in figures.sections(results)],
-        unstable=unstable,
-        environment=[(name, str(value)) for name, value in study.environment.items()],
-        recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
-        commands=commands(study),
-        failed=_failed(results),
+        css=Markup(css), policy=policy(css), failed=failed, sections=[_shown(s) for s in sections], **filled
     )
 
 
@@ -99,7 +110,12 @@ def write_page(
         BadInput: something else than a page of nondet stands there.
     """
     target = page_to_write(file, option)
-    text = page(results, condition, data, run_task=run_task, task=task, say=say).encode()
+    return write_text(target, page(results, condition, data, run_task=run_task, task=task, say=say))
+
+
+def write_text(target: Path, page: str) -> int:
+    """Write a page to a file that `page_to_write` gave, whole or not at all; its size in bytes."""
+    text = page.encode()
     with undisturbed():
         write_file(target, text, replace=True)
     return len(text)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nondet.analysis.results import Results
 from nondet.reporting.plots.section import Drawing, Section
@@ -16,6 +17,8 @@ from nondet.stats.values import Floats
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Answered = NDArray[np.integer[Any]]
+
 SHOWN = 240
 """Runs whose pairs are shown, about."""
 
@@ -23,25 +26,33 @@ SHOWN = 240
 def pairs(results: Results, runs: Runs) -> Section | None:
     """The section of all pairs of runs."""
     groups = _groups(results, runs)
-    chosen = [run for _, members in groups for run in members]
-    if len(chosen) < 2 or chosen[0].predicted is None:
-        return None
+    answers = [(name, [run.predicted for run in members if run.predicted is not None]) for name, members in groups]
     kind = "tokens" if results.kind.sampled else f"test {results.kind.example}s"
+    return pairs_of(answers, kind, len(runs))
+
+
+def pairs_of(
+    groups: Sequence[tuple[str, Sequence[Answered]]], kind: str, among: int, what: str = "condition"
+) -> Section | None:
+    """The section of runs by name, of each its answers (n,). kind: of the examples. among: how many runs there are."""
+    chosen = [run for _, members in groups for run in members]
+    if len(chosen) < 2:
+        return None
     matrix = disagreements(chosen)
     sizes = [(name, len(members)) for name, members in groups]
     within = "; ".join(f"{name} {share:.3g} %" for name, share in _within(matrix, sizes))
-    left_out = f" Shown: {len(chosen)} of {len(runs)} runs, evenly chosen." if len(chosen) < len(runs) else ""
+    left_out = f" Shown: {len(chosen)} of {among} runs, evenly chosen." if len(chosen) < among else ""
     drawing = Drawing(
         "pairs",
-        f"Disagreement of every two runs, in percent of the {kind}, grouped by condition. A run that several "
-        f"conditions share stands in the first of them.{left_out}",
+        f"Disagreement of every two runs, in percent of the {kind}, grouped by {what}. A run that several "
+        f"{what}s share stands in the first of them.{left_out}",
         f"Heat map of the disagreement between {len(chosen)} runs: {_mean(matrix):.3g} % on average"
-        + (f"; within a condition {within}." if within else "."),
+        + (f"; within one {what} {within}." if within else "."),
         heat(matrix, sizes, "disagreement of two runs (%)"),
     )
     text = (
         f"Each cell is two runs, and its colour the share of {kind} that they answer differently. A run unlike all "
-        "others is a light cross; a condition whose runs are alike is a dark square."
+        "others is a light cross; a group whose runs are alike is a dark square."
     )
     return Section("pairs", "Every pair of runs", text, (drawing,))
 
@@ -61,9 +72,9 @@ def _groups(results: Results, runs: Runs) -> list[tuple[str, list[Seen]]]:
     return groups
 
 
-def disagreements(runs: Sequence[Seen]) -> Floats:
+def disagreements(runs: Sequence[Answered]) -> Floats:
     """Percent of examples on which two runs' answers differ, (M, M)."""
-    answers = np.stack([run.predicted for run in runs if run.predicted is not None])  # (M, n)
+    answers = np.stack(list(runs))  # (M, n)
     return np.stack([100.0 * (answers != row).mean(axis=1) for row in answers])
 
 

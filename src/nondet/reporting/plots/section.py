@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nondet.analysis.results import Results
+from nondet.measures.measured import Measures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +48,12 @@ def names_of(results: Results) -> list[str]:
 
 def estimates(results: Results, name: str) -> tuple[dict[str, float], dict[str, Interval]]:
     """A figure of each condition that has it and is not dead; and its 95 % intervals where they are known."""
-    found = {c.condition.name: c.effect.get(name) for c in results.conditions if c.effect}
+    return estimates_of({c.condition.name: c.effect for c in results.conditions if c.effect}, name)
+
+
+def estimates_of(measures: Mapping[str, Measures], name: str) -> tuple[dict[str, float], dict[str, Interval]]:
+    """A figure of each of these that has it; and its 95 % intervals where they are known."""
+    found = {condition: m.get(name) for condition, m in measures.items()}
     values = {condition: e.value for condition, e in found.items() if math.isfinite(e.value)}
     return values, {condition: (e.low, e.high) for condition, e in found.items() if math.isfinite(e.low)}
 

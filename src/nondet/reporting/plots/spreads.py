@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nondet.analysis.results import Results
+from nondet.measures.figure import Figure as Figures
+from nondet.measures.figure import Score
 from nondet.reporting.plots.section import Drawing, Interval, Section, estimates, names_of, sentence
 from nondet.reporting.plots.seen import Runs, Seen, by_design
 from nondet.reporting.plots.style import COLOURS, INK, MARKERS, colours_of, new, short
@@ -24,22 +26,33 @@ MANY = 2000
 def accuracies(results: Results, runs: Runs) -> Section | None:
     """How well every run does."""
     score = results.kind.scores[0]
-    name, label = score.name, score.label
     values = {condition: _performances(seen) for condition, seen in by_design(results, runs).items()}
     values = {condition: found for condition, found in values.items() if len(found)}
     if not values:
         return None
-    known = {c: i for c, i in estimates(results, f"{name}.mean")[1].items() if c in values}
+    known = {c: i for c, i in estimates(results, f"{score.name}.mean")[1].items() if c in values}
+    return dots(score, values, known, names_of(results))
+
+
+def dots(
+    score: Score,
+    values: Mapping[str, Floats],
+    known: Mapping[str, Interval],
+    among: Sequence[str],
+    what: str = "condition",
+) -> Section:
+    """A score of every run by name, and its mean with what is known of that."""
+    name, label = score.name, score.label
     described = "; ".join(
         f"{condition}: {len(v)} runs from {v.min():.4g} to {v.max():.4g}, mean {v.mean():.4g}"
         for condition, v in values.items()
     )
     drawing = Drawing(
         name,
-        f"{sentence(label)} of every run, by condition. The upright stroke is the mean"
+        f"{sentence(label)} of every run, by {what}. The upright stroke is the mean"
         + (", the line through it its 95 % interval." if known else "."),
-        f"Dot plot of {label} by condition. {described}.",
-        strip(values, known, label, names_of(results)),
+        f"Dot plot of {label} by {what}. {described}.",
+        strip(values, known, label, among),
     )
     better = "higher" if score.better > 0 else "lower"
     return Section("runs", f"{sentence(name)} of every run", f"One dot is one run; {better} is better.", (drawing,))
@@ -80,17 +93,27 @@ def _beside(values: Floats, width: float) -> Floats:
 
 def columns(results: Results, runs: Runs) -> Section | None:
     """The table's columns as figures, with their intervals."""
+    return intervals(results.kind.figures, lambda name: estimates(results, name), names_of(results))
+
+
+def intervals(
+    figures: Sequence[Figures],
+    find: Callable[[str], tuple[dict[str, float], dict[str, Interval]]],
+    among: Sequence[str],
+    what: str = "condition",
+) -> Section | None:
+    """Figures that have a plot, with their intervals; `find` gives those of a figure, by name."""
     drawings: list[Drawing] = []
-    for figure in results.kind.figures:
-        values, known = estimates(results, figure.name)
+    for figure in figures:
+        values, known = find(figure.name)
         if not figure.plot or not values:
             continue
-        caption = f"{sentence(figure.label)}, by condition{', with 95 % intervals' if known else ''}."
-        picture = forest(values, known, figure.label, names_of(results))
+        caption = f"{sentence(figure.label)}, by {what}{', with 95 % intervals' if known else ''}."
+        picture = forest(values, known, figure.label, among)
         drawings.append(Drawing(figure.plot, caption, f"{caption} {listed(values, known)}.", picture))
     text = (
-        "Figures of each condition, the columns of the table first. Where two intervals lie apart, chance alone hardly "
-        "explains it, unless the two were picked from many; where they overlap, that does not make the conditions "
+        f"Figures of each {what}, the columns of the table first. Where two intervals lie apart, chance alone hardly "
+        "explains it, unless the two were picked from many; where they overlap, that does not make the two "
         "alike: the commands compare and alike test it."
     )
     return Section("intervals", "How sure the figures are", text, tuple(drawings)) if drawings else None

@@ -1,0 +1,107 @@
+"""What a comparison goes by besides the difference of means: the chance that B beats A, other test sets, equal runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from nondet.analysis.arms import Arm
+from nondet.errors import BadInput
+from nondet.stats.jackknife import summed
+from nondet.stats.looks import MOST_LOOKS
+from nondet.stats.means import Shift
+
+MEANINGFUL = 0.75
+"""The chance that Bouthillier et al. (2021, "Accounting for variance in machine learning benchmarks") propose."""
+
+
+def check_criteria(chance: float | None, margin: float | None, looks: int) -> None:
+    """Refuse a chance that is none, one beside a margin, and looks that are no number of them.
+
+    Raises:
+        BadInput: so it is.
+    """
+    if chance is not None and not 0.5 < chance < 1:
+        raise BadInput(f"<<chance>> must be above 0.5 and below 1 (got {chance}); try <<chance={MEANINGFUL}>>")
+    if chance is not None and margin is not None:
+        raise BadInput(
+            f"a verdict goes by one criterion (got <<chance={chance}>> and <<margin={margin}>>); leave one of them out"
+        )
+    if not 1 <= looks <= MOST_LOOKS:
+        raise BadInput(f"<<looks>> must be from 1 to {MOST_LOOKS} (got {looks}); say how often you will look in all")
+
+
+def by_chance(low: float, high: float, chance: float) -> str:
+    """The verdict on B by the interval of the chance that a run of it beats one of A.
+
+    better: the interval lies above 0.5 and reaches beyond `chance`; worse likewise; alike: it lies between 1 - chance
+    and chance. Source: Bouthillier et al. 2021, section 4.2: significant and meaningful; or not meaningful.
+    """
+    if 1 - chance <= low and high <= chance:
+        return "alike"
+    if low > 0.5 and high > chance:
+        return "better"
+    return "worse" if high < 0.5 and low < 1 - chance else "undecided"
+
+
+def more_by_chance(found: float, runs: tuple[int, int], level: float, power: float, most: int) -> int:
+    """Further runs of each arm to show a chance other than 0.5, were it that seen (Noether 1987, JASA 82)."""
+    apart = abs(found - 0.5)
+    needed = float(special.ndtri(1 - level / 2) + special.ndtri(power)) ** 2
+    each = needed / (6 * apart**2) if apart else math.inf
+    return int(min(most, max(1, math.ceil(min(each, 1e9)) - min(runs))))
+
+
+def conditions_of_one_study(a: Arm, b: Arm) -> bool:
+    """Whether the arms are two conditions of one study, which differ in what varies, and not in the recipe."""
+    first, second = a.runs.study, b.runs.study
+    return bool(first and second and first.folder.resolve() == second.folder.resolve())
+
+
+def with_examples(shift: Shift, a: Arm, b: Arm) -> tuple[Shift, float]:
+    """The difference with what drawing the test examples adds to its error; and that, squared.
+
+    Runs and examples cross: every run of either arm meets every example. With y_i the difference of the arms' means on
+    example i, the variance over examples of y, less what the runs' scatter adds to it, is that of the examples, divided
+    by their number (as in `nondet.measures.by_example`; Owen 2007, The pigeonhole bootstrap, Ann. Appl. Statist. 1).
+    """
+    first, second = _table(a), _table(b)  # (N, n)
+    examples = first.shape[1]
+    if examples < 2:
+        raise BadInput(f"<<examples>> takes at least 2 test examples (got {examples}); leave it out")
+    means = second.mean(axis=0) - first.mean(axis=0)
+    within = sum(x.var(axis=0, ddof=1).mean() / len(x) for x in (first, second))
+    added = max(0.0, float(means.var(ddof=1) - within)) / examples
+    error, freedom = summed([shift.error**2, added], [shift.freedom, examples - 1])
+    return replace(shift, error=error, freedom=freedom), added
+
+
+def _table(arm: Arm) -> Any:
+    score = next((s for s in arm.runs.kind.scores if s.name == arm.metric.name), None)
+    if not arm.runs.kind.by_example or score is None or score.table is None:
+        raise BadInput(
+            f"<<examples>> is for outputs of classifiers, whose test examples are drawn one by one (got {arm.name}); "
+            "leave it out"
+        )
+    runs = arm.runs
+    table = score.unit_of_table * np.asarray(score.table(runs.answers), dtype=np.float64)
+    if len(table) == len(arm):
+        return table
+    numbers = [made.number for made in runs.made] or list(range(1, len(table) + 1))
+    places = {number: place for place, number in enumerate(numbers)}
+    return table[[places[number] for number in arm.numbers]]
+
+
+def p_equal(runs: Sequence[int]) -> float:
+    """P-value that runs of B and of A differ in more than half of all pairs, where none of these runs differs.
+
+    All runs of both arms have one value, as at the ceiling. If half of an arm's runs or more were beyond the margin,
+    the chance that the smaller arm shows none of them would be `0.5^N` at most. It speaks of the usual run and not
+    of the mean, which a rare run could move.
+    """
+    return 0.5 ** min(runs)

@@ -1,0 +1,97 @@
+"""Runs that no study made, ready for a page and its figures: arms of outputs or of scores, each measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from nondet.analysis.arms import Arm
+from nondet.analysis.given import arms_given
+from nondet.analysis.independence import without_copies
+from nondet.analysis.score_arms import Choice
+from nondet.analysis.scored import mean_and_sd
+from nondet.errors import BadInput
+from nondet.io.roles import Asked
+from nondet.kinds import Kind
+from nondet.measures.measured import Measures
+from nondet.records import Record
+
+
+@dataclass(frozen=True, repr=False)
+class Outside(Record):
+    """Arms by name, in order, with all figures of each. name: what they were read from."""
+
+    name: str
+    arms: dict[str, Arm]
+    measures: dict[str, Measures]
+
+    @property
+    def kind(self) -> Kind:
+        """Of all arms."""
+        return next(iter(self.arms.values())).runs.kind
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know, a sentence each."""
+        return [note for arm in self.arms.values() for note in arm.notes]
+
+    def chosen(self, name: str) -> Arm:
+        """The arm of this name, or the first.
+
+        Raises:
+            BadInput: there is none of that name.
+        """
+        if name and name not in self.arms:
+            raise BadInput(f"there is no arm {name!r} of {self.name}; choose from {', '.join(self.arms)}")
+        return self.arms[name or next(iter(self.arms))]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The arms, each as `nondet measure --json` has it."""
+        return {"name": self.name, "arms": [{"name": name, **m.to_dict()} for name, m in self.measures.items()]}
+
+    def tidy(self) -> dict[str, list[Any]]:
+        """A row for each figure of each arm."""
+        rows: dict[str, list[Any]] = {}
+        for name, measures in self.measures.items():
+            found = measures.tidy()
+            count = len(next(iter(found.values()), ()))
+            for column, values in {"arm": [name] * count, **found}.items():
+                rows.setdefault(column, []).extend(values)
+        return rows
+
+
+def read_outside(
+    names: Sequence[Any],
+    labels: str | Path | ArrayLike | None = None,
+    metric: str | None = None,
+    columns: Sequence[str] = (),
+    asked: Asked = Asked(),  # noqa: B008 - it is frozen
+    say: Callable[[str], None] = lambda line: None,
+) -> Outside:
+    """Read and measure the arms that these name, see `arms_given`; copies of a run count once.
+
+    Raises:
+        BadInput: as `arms_given`, and `without_copies`.
+    """
+    read = arms_given(names, labels, metric, columns, asked, Choice(compared=False), say)
+    arms: dict[str, Arm] = {}
+    for arm in map(without_copies, read):
+        arms[arm.name if arm.name not in arms else f"{arm.name} ({len(arms) + 1})"] = arm
+    return Outside(str(names[0]), arms, {name: _measured(arm) for name, arm in arms.items()})
+
+
+def _measured(arm: Arm) -> Measures:
+    runs = arm.runs
+    if len(arm) < len(runs):  # copies were left out
+        places = [number - 1 for number in arm.numbers]
+        runs = replace(runs, arrays={name: array[places] for name, array in runs.arrays.items()})
+    found = replace(runs, name=arm.name).measure()
+    if len(arm.labels):
+        return found
+    mean, sd = mean_and_sd(arm.values)  # of scores as `nondet measure` has them
+    name = arm.metric.name.replace(".", "_")
+    return replace(found, estimates={**found.estimates, f"{name}.mean": mean, f"{name}.sd": sd})

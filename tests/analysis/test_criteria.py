@@ -1,0 +1,150 @@
+"""What a comparison can go by: a chance, other test sets, several looks; and what two conditions of a study are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nondet as nd
+from nondet.analysis.arms import read_arms
+from nondet.analysis.compare import compare
+from nondet.analysis.criteria import by_chance
+from nondet.errors import BadInput
+from nondet.reporting.decisions import comparison_words
+from nondet.stats.looks import look_level, steps
+from nondet.stats.means import welch
+
+Nondet = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def outputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outputs of six and eight runs on 120 examples, which differ in what is hard, and their labels."""
+    rng = np.random.Generator(np.random.Philox(8))
+    labels = rng.integers(3, size=120)
+    hard = rng.normal(size=(2, 120, 3))
+    a = hard[0] + 1.2 * np.eye(3)[labels] + 0.7 * rng.normal(size=(6, 120, 3))
+    b = 0.5 * hard[0] + hard[1] + 1.4 * np.eye(3)[labels] + 0.7 * rng.normal(size=(8, 120, 3))
+    return a, b, labels
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.55, 0.9, "better"),
+        (0.1, 0.4, "worse"),
+        (0.3, 0.7, "alike"),
+        (0.55, 0.7, "alike"),
+        (0.4, 0.8, "undecided"),
+        (0.2, 0.6, "undecided"),
+    ],
+)
+def test_the_verdict_by_a_chance(low: float, high: float, verdict: str) -> None:
+    """Bouthillier et al. 2021: significant if the interval lies above 0.5, meaningful if it passes 0.75."""
+    assert by_chance(low, high, 0.75) == verdict
+
+
+def test_compare_by_a_chance(nondet: Nondet, tmp_path: Path) -> None:
+    """A difference of means that is certain and small is alike by the chance; one that is not, better."""
+    rng = np.random.Generator(np.random.Philox(4))
+    for name, shift in (("base", 0.0), ("small", 0.35), ("large", 1.5)):
+        (tmp_path / f"{name}.txt").write_text("\n".join(f"{90 + shift + v:.4f}" for v in rng.normal(size=300)))
+    base, small, large = (tmp_path / f"{name}.txt" for name in ("base", "small", "large"))
+    assert nondet("compare", base, small, "--json").json["verdict"] == "better"
+    found = nondet("compare", base, small, "--chance", 0.75, "--json").json
+    assert (found["verdict"], found["chance"]) == ("alike", 0.75)
+    assert nondet("compare", base, large, "--chance", 0.75, "--json").json["verdict"] == "better"
+    ran = nondet("compare", base, large, "--chance", 0.4)
+    assert (ran.code, "--chance must be above 0.5" in ran.err) == (2, True)
+    assert "--margin 1" in nondet("compare", base, large, "--chance", 0.75, "--margin", 1).err
+
+
+def test_other_test_sets_widen_the_interval_as_a_bootstrap_of_both_does(
+    outputs: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    """The squared error is that over runs and that over examples: the pigeonhole bootstrap of an independent loop."""
+    a, b, labels = outputs
+    plain = nd.compare((a, labels), (b, labels))[0]
+    wide = nd.compare((a, labels), (b, labels), examples=True)[0]
+    right = [100.0 * (x.argmax(-1) == labels) for x in (a, b)]
+    assert plain.difference.error == pytest.approx(welch(right[0].mean(1), right[1].mean(1)).error)
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(3000):
+        examples = rng.integers(120, size=120)
+        means = [x[rng.integers(len(x), size=len(x))][:, examples].mean() for x in right]
+        drawn.append(means[1] - means[0])
+    # a bootstrap of both counts each cell's own scatter three times instead of once (Owen 2007), and runs by ddof = 0
+    cells = sum(x.var(axis=0, ddof=1).mean() / x.size for x in right)
+    runs = plain.difference.error**2
+    ddof = sum(x.mean(1).var(ddof=1) / len(x) ** 2 for x in right)
+    assert wide.difference.error**2 == pytest.approx(np.var(drawn) - 2 * cells + ddof, rel=0.12)
+    assert wide.difference.error**2 > 1.5 * runs
+    assert wide.difference.value == plain.difference.value
+    assert "test sets like this one" in wide.sentence or wide.verdict == "undecided"
+    with pytest.raises(BadInput, match="examples is for outputs of classifiers"):
+        nd.compare({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 5.0]}, examples=True)
+
+
+def test_conditions_of_one_study_are_different_and_not_better(
+    nondet: Nondet, finished: Path, outputs: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    """A source is not better than another, whatever the interval says; recipes are, in words and JSON."""
+    ran = nondet("compare", f"{finished}:init", f"{finished}:shuffle", "--json")
+    assert (ran.code, ran.json["compared"]) == (0, "conditions"), ran.err
+    a, b, labels = outputs
+    arms = read_arms([(a, labels), (b, labels)])
+    far = [replace(x, values=place + np.arange(len(x)) / 100) for place, x in enumerate(arms)]
+    assert compare(far)[0].verdict == "better"
+    assert compare(far)[0].to_dict()["compared"] == "recipes"
+    of_one: Any = SimpleNamespace(folder=tmp_path)
+    found = compare([replace(x, runs=replace(x.runs, study=of_one)) for x in far])[0]
+    assert (found.verdict, found.to_dict()["compared"]) == ("different", "conditions")
+    words = comparison_words(found)
+    assert "neither of them better" in words
+    assert "is better" not in words
+
+
+def test_looks_share_the_level(nondet: Nondet, tmp_path: Path) -> None:
+    """Of three looks each has 1.7 % of 5: what is found at the first alone is no longer found."""
+    assert look_level(0.05, 1) == 0.05
+    assert look_level(0.05, 3) == pytest.approx(1 - 0.95 ** (1 / 3))
+    assert steps(20, 3) == [7, 14, 20]
+    path = tmp_path / "s.csv"
+    rows = [f"a,{v}" for v in (1.0, 2.0, 3.0, 4.0, 2.5)] + [f"b,{v}" for v in (3.2, 4.4, 5.1, 3.9, 4.8)]
+    path.write_text("\n".join(["method,accuracy", *rows]))
+    once, thrice = (nondet("compare", path, "--looks", looks, "--json").json for looks in (1, 3))
+    assert 0.017 < once["p_value"] < 0.05
+    assert (once["verdict"], thrice["verdict"]) == ("better", "undecided")
+    assert thrice["level"] == pytest.approx(look_level(0.05, 3))
+    assert thrice["difference"]["low"] < once["difference"]["low"]
+    low, high = thrice["more_runs_range"]["low"], thrice["more_runs_range"]["high"]
+    assert low <= thrice["more_runs"] <= (high or 10_000)
+    assert nondet("compare", path, "--looks", 0).code == 2
+
+
+def test_peeking_errs_and_planned_looks_do_not() -> None:
+    """Of equal arms looked at after 5, 10, ... 25 runs: too many are found at 5 %, and at the looks' level not."""
+    rng = np.random.Generator(np.random.Philox(6))
+    found = np.zeros(2)
+    for a, b in rng.normal(size=(600, 2, 25)):
+        p = min(welch(a[:n], b[:n]).p_value() or 1.0 for n in steps(25, 5))
+        found += p < 0.05, p < look_level(0.05, 5)
+    assert found[0] / 600 > 0.09
+    assert found[1] / 600 < 0.05
+
+
+def test_a_plan_of_several_looks(nondet: Nondet) -> None:
+    """It takes more runs than one look, says after how many to look, and each look's level."""
+    once, thrice = (nondet("plan", "--effect", 1, "--sd", 1, "--looks", n, "--json").json for n in (1, 3))
+    assert (once["runs_per_arm"], once["look_after"]) == (17, [17])
+    assert thrice["level"] == pytest.approx(look_level(0.05, 3))
+    assert thrice["look_after"] == steps(thrice["runs_per_arm"], 3)
+    assert 17 < thrice["runs_per_arm"] < 26
+    assert "looked at after 8, 16 and 23 runs of each" in thrice["sentence"]
