@@ -130,6 +130,10 @@ def audit(script: Script, *, steps: int | None, say: Callable[[str], None]) -> A
             return replace(blank, findings=tuple(found), unexplained=origin, runs=traced.runs)
         kinds = ladder.kinds(first, ladder.control())
         origins = ladder.origins(kinds)
+        if not origins:
+            pair = ladder.apart() if parted(first, ladder.control()) else None
+            hidden = ladder.unexplained(*pair) if pair else ladder.repeated() if first.steps else None
+            origins = [hidden] if hidden else []
         unexplained = next((origin for origin in origins if not origin.kind), None)
         rows = _outside(ladder, kinds, origins) if not unexplained else []
         found += [Finding(o.cause, o.site, f"another {o.kind} gives another training") for o in origins if o.kind]

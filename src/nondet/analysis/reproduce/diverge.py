@@ -147,8 +147,16 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
         return replace(blank, verdict=INCONCLUSIVE)
     if found is None and (pair := ladder.unsteady() if a.steps else None):
         found, (a, b) = parted(*pair), pair
+    if found is None and traced.left():
+        ladder.say("It runs once more, with the files that it has left.")
+        after = ladder.run(replace(ladder.how, keep=True))
+        found, b = parted(a, after), after
     if found is None:
-        return replace(blank, runs=traced.runs)
+        origin = ladder.repeated() if a.steps else None
+        if origin is None:
+            return replace(blank, runs=traced.runs)
+        step, what = origin.parting.step, origin.parting.what
+        return replace(blank, verdict=ORIGIN, step=step, what=what, origins=(origin,), runs=traced.runs)
     if a.steps and found.step < a.steps:  # no more is needed than up to the step that differs
         ladder.until = found.step
         ladder.how = replace(ladder.how, until=found.step)
@@ -185,7 +193,7 @@ def why(ladder: Ladder, a: Trace, b: Trace) -> list[Origin]:
     if pair:
         return [ladder.unexplained(*pair)]
     found = ladder.origins(ladder.kinds(a, b, ladder.control()))
-    if not found and (pair := ladder.unsteady(3 * REPEATS)):
+    if not found and (pair := ladder.unsteady(2 * REPEATS) or ladder.apart()):
         return [ladder.unexplained(*pair)]
     return found
 

@@ -20,6 +20,7 @@ def at_the_end(writer: Writer, lines: Lines, training: Training) -> None:
 
     def end() -> None:
         sys.settrace(None)
+        training.settle()
         main = sys.modules.get("__main__")
         for name, value in list(vars(main).items()) if main else []:
             if not name.startswith("__") and _is_data(value):

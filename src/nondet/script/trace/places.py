@@ -19,6 +19,7 @@ _THROUGH = (
     "random.py",
     "thread.py",
     "_base.py",
+    "/context.py",
 )
 """Files of the standard library that do what their caller asks for."""
 
