@@ -18,6 +18,7 @@ from nondet.script.trace.memory import take_numpy_memory, take_torch_memory
 from nondet.script.trace.order import take_cores, take_listing, take_threads
 from nondet.script.trace.outside import Outside
 from nondet.script.trace.randoms import take_numpy, take_python, take_torch, take_urandom
+from nondet.script.trace.told import Told
 from nondet.script.trace.training import Training
 from nondet.script.trace.writer import Writer
 
@@ -40,6 +41,7 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
     outside = Outside(order.get("pins"), order.get("sites") or {}, writer.write)
     training = Training(writer.write, order.get("until"), end, lambda: not writer.is_main or getpid() != pid)
     habits = Habits(writer.write, outside.made)
+    told = Told(writer.write)
     lines = Lines(writer.write, order.get("most", 300_000), lambda: training.step)
 
     def torch() -> None:
@@ -51,6 +53,7 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
         take_torch(outside)
         training.take_over()
         habits.torch()
+        told.torch()
         if order["rung"] == "states":
             from nondet.script.trace.states import States
 
@@ -66,11 +69,8 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
     for take in (take_clock, take_process, take_urandom, take_python, take_listing, take_cores, take_threads):
         take(outside)
     outside.on_seed = habits.seeded
-
-    def numpy() -> None:
-        take_numpy_memory(outside)
-        take_numpy(outside)
-
-    after_import({"torch": torch, "numpy.random": numpy})
+    numpy, randoms = (lambda: take_numpy_memory(outside)), (lambda: take_numpy(outside))
+    after_import({"torch": torch, "numpy": numpy, "numpy.random": randoms})
     if writer.is_main:
-        at_the_end(writer, lines, training)
+        told.take_over()
+        at_the_end(writer, lines, [training.settle, told.settle], lambda: training.step)

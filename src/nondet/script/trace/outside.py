@@ -82,7 +82,7 @@ class Outside:
     @cached_property
     def script(self) -> str:
         """The text of the script."""
-        for word in sys.orig_argv[1:]:
+        for word in [*getattr(sys, "argv", []), *sys.orig_argv[1:]]:  # a forked process has the former of its own
             if word.endswith(".py"):
                 try:
                     return Path(word).read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ _THROUGH = (
     "thread.py",
     "_base.py",
     "/context.py",
+    "<frozen os>",
 )
 """Files of the standard library that do what their caller asks for."""
 
