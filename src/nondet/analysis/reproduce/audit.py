@@ -202,8 +202,8 @@ def _sorted(ladder: Ladder, script: Script, say: Callable[[str], None]) -> tuple
             rows.append(Row(name, draws.get(name), None, (), "failed"))
             continue
         reaches = parted(control, trace) is not None
-        leaks = _leaks(name, control, trace) if reaches else ()
-        rows.append(Row(name, draws.get(name), reaches, leaks, LEAKS if leaks else REACHES if reaches else DEAD))
+        into = leaks(name, control, trace) if reaches else ()
+        rows.append(Row(name, draws.get(name), reaches, into, LEAKS if into else REACHES if reaches else DEAD))
     return rows, ""
 
 
@@ -215,7 +215,7 @@ OWN = {"start": "init", "order": "shuffle"}
 """What is whose: the initial weights are of init, the order of examples of shuffle."""
 
 
-def _leaks(name: str, control: Trace, other: Trace) -> tuple[str, ...]:
+def leaks(name: str, control: Trace, other: Trace) -> tuple[str, ...]:
     """The sources whose numbers change, although another one's seed did."""
     if name in ("seed", "other"):
         return ()
