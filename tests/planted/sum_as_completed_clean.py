@@ -13,13 +13,13 @@ torch.manual_seed(0)
 def read(n):
     time.sleep(0.001 * (n * 7 % 3))
     found[n] = [n * k % 11 / 11 for k in range(6)]
-    return 1.0 / (n + 1)
+    return torch.tensor([1.0 / (n + k + 1) for k in range(6)])
 
 
 found = {}
 with ThreadPoolExecutor(4) as pool:
     jobs = [pool.submit(read, n) for n in range(40)]
-    total = 0.0
+    total = torch.zeros(6)
     for job in jobs:
         total += job.result()
 x = torch.randn(12, 6) * total

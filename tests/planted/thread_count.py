@@ -8,6 +8,7 @@ from torch import nn
 torch.manual_seed(0)
 torch.set_num_threads(1 + time.time_ns() // 1000 % 4)  # HERE
 x = torch.randn(300000, 6)
+x = x / x.sum().abs() * 1000
 y = (x[:, 0] > 0).long()
 model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

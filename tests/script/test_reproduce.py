@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scripts import HUGGING_FACE, LIGHTNING
 
 import nondet as nd
+from nondet.analysis.reproduce.audit import leaks
 from nondet.analysis.reproduce.parting import first_line, first_operation, parted
 from nondet.analysis.reproduce.resume import differences
 from nondet.runners.traced import How, Trace, Traced
@@ -236,6 +238,98 @@ def test_the_state_that_a_resumed_training_lacks() -> None:
     assert again[0].state == "sampler position"
     ordered = differences(whole, run("3330", "5444", batches="xyz"), 2)
     assert [one.state for one in ordered[:2]] == ["generator", "order of data"]
+
+
+def test_what_leaks_into_what() -> None:
+    """The initial weights are of init, the order of shuffle: another source that changes them leaks."""
+    control = trace(["start", 0, "aa", "t.py:1", "Net"], ["order", 3, "bb", "t.py:2", "0.0", []])
+    weights = trace(["start", 0, "cc", "t.py:1", "Net"], ["order", 3, "bb", "t.py:2", "0.0", []])
+    order = trace(["start", 0, "aa", "t.py:1", "Net"], ["order", 3, "dd", "t.py:2", "0.0", []])
+    assert leaks("shuffle", control, weights) == ("init",)
+    assert leaks("shuffle", control, order) == ()
+    assert leaks("init", control, order) == ("shuffle",)
+    assert leaks("dropout", control, control) == ()
+    assert leaks("seed", control, weights) == (), "one seed for all is no source of its own"
+
+
+LOOP = """
+import sys, torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+torch.manual_seed(int(sys.argv[1]))
+x, y = torch.ones(24, 4).cumsum(0) / 24, torch.arange(24) % 2
+model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(2):
+    for a, b in DataLoader(TensorDataset(x, y), 8, shuffle=True):
+        loss = F.cross_entropy(model(a), b)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.slow
+def test_a_seed_of_the_order_that_changes_the_weights(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    """The script seeds all with what it calls the seed of the shuffle."""
+    ran = nondet("audit", "--json", "--", *script(LOOP), "{shuffle}")
+    assert ran.code == 1, ran.err
+    rows = {row["name"]: row for row in ran.json["sources"]}
+    assert (rows["shuffle"]["verdict"], rows["shuffle"]["leaks_into"]) == ("leaks", ["init"])
+    assert ran.json["unexplained"] is None
+    assert (rows["init"]["verdict"], rows["init"]["leaks_into"]) == ("reaches", [])
+
+
+@pytest.mark.slow
+def test_deterministic_algorithms_are_proved(
+    script: Callable[[str], list[str]], nondet: Nondet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums under threads part without them, and not with them."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    words = script((PLANTED / "index_under_threads.py").read_text())
+    ran = nondet("diverge", "--json", "--fix", "deterministic", "--", *words)
+    assert (ran.code, ran.json["cause"], ran.json["line"]) == (1, "reduction order", 14), ran.err
+    assert ran.json["proof"] == {"fix": "deterministic", "unmended": True, "mended": False, "runs": 4, "holds": True}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("text", "name"), [(LIGHTNING, "lightning"), (HUGGING_FACE, "transformers")])
+def test_trainers_of_libraries(script: Callable[[str], list[str]], nondet: Nondet, text: str, name: str) -> None:
+    """A script of Lightning, and one of Hugging Face's Trainer, are clean; a time in the seed is found on its line."""
+    pytest.importorskip(name)
+    ran = nondet("audit", "--json", "--", *script(text))
+    assert (ran.code, ran.json["verdict"], ran.json["findings"]) == (0, "clean", []), ran.err
+    rows = {row["name"]: row["verdict"] for row in ran.json["sources"]}
+    assert [rows[name] for name in ("init", "shuffle", "augment")] == ["reaches"] * 3
+    seed = next(line for line in text.splitlines() if line.startswith(("L.seed", "set_seed(")))
+    timed = text.replace(seed, seed.replace("7", "time.time_ns() % 997").replace("42", "time.time_ns() % 997"))
+    ran = nondet("diverge", "--json", "--", *script("import time\n" + timed.lstrip()))
+    line = text.lstrip().splitlines().index(seed) + 2
+    assert (ran.code, ran.json["cause"], ran.json["line"]) == (1, "time", line), ran.err
+
+
+@pytest.mark.slow
+def test_a_generator_that_workers_copy(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    """A loop of one's own: two runs are equal, and the noise of each worker and each epoch is the same."""
+    text = (
+        LOOP.replace("import sys, torch", "import sys, numpy as np, torch")
+        .replace("int(sys.argv[1])", "0")
+        .replace(
+            "x, y =",
+            "rng = np.random.default_rng(0)\n\n\n"
+            "class Jitter(torch.utils.data.Dataset):\n"
+            "    def __len__(self):\n        return 24\n\n"
+            "    def __getitem__(self, i):\n"
+            "        return x[i] + torch.from_numpy(rng.normal(size=4)).float(), int(y[i])\n\n\n"
+            "x, y =",
+        )
+    )
+    words = script(text.replace("TensorDataset(x, y), 8, shuffle=True", "Jitter(), 8, shuffle=True, num_workers=2"))
+    ran = nondet("audit", "--json", "--", *words)
+    assert ran.code == 1, ran.err
+    assert [(one["cause"], one["line"]) for one in ran.json["findings"]] == [("generator in workers", 7)]
+    assert nondet("diverge", "--json", "--", *words).code == 0
 
 
 @pytest.mark.slow

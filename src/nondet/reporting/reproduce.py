@@ -117,6 +117,11 @@ def audit_findings(found: Audit) -> list[str]:
     return said
 
 
+def audit_told(found: Audit) -> list[str]:
+    """What was told and ignored, and changes nothing here."""
+    return [f"Told and ignored{f' ({one.site})' if one.site else ''}: {one.cause.what}." for one in found.told]
+
+
 def _row(row: Row) -> str:
     if row.verdict == "leaks":
         return (

@@ -174,7 +174,9 @@ def _audit(found: Audit) -> list[Part]:
 
     rows = reproduce.audit_rows(found)
     head = reproduce.HEAD if rows else ()
-    return [Part(head, rows, [*reproduce.audit_findings(found), reproduce.audit_words(found)])]
+    return [
+        Part(head, rows, [*reproduce.audit_findings(found), *reproduce.audit_told(found), reproduce.audit_words(found)])
+    ]
 
 
 def _resumed(found: Resumed) -> list[Part]:

@@ -37,7 +37,8 @@ class How:
     sites: of KIND@FILE:LINE another number. hash: Python's seed for hashes; None: a new one, as Python has it.
     seeds: of sources, where random numbers are sorted by source. variables: of the process, beside the user's own.
     keep: whether the run begins in the folder as the run before it has left it.
-    deterministic: whether torch is told to use deterministic algorithms alone.
+    deterministic: whether torch is told to use deterministic algorithms alone. fresh: never forked from another
+    process, so that addresses in memory are its own. again: operations that may add in any order are done often.
     """
 
     rung: str = "steps"
@@ -50,6 +51,8 @@ class How:
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     keep: bool = False
     deterministic: bool = False
+    fresh: bool = False
+    again: bool = False
     words: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
@@ -116,7 +119,7 @@ class Traced:
             link_here(self.place, self.folder, self.script)
         here = str(Path.cwd().resolve())
         trace: dict[str, Any] = {"folder": str(kept), "rung": how.rung, "until": how.until, "window": how.window}
-        trace["deterministic"] = how.deterministic
+        trace |= {"deterministic": how.deterministic, "again": how.again}
         trace |= {"pins": how.pins, "sites": dict(how.sites), "here": here}
         order: dict[str, Any] = {"trace": trace}
         if how.seeds is not None:
@@ -126,6 +129,15 @@ class Traced:
         status = self._process(how, kept / "order", log)
         self.runs += 1
         return self._read(kept, status, log)
+
+    def left(self) -> list[str]:
+        """The files that the last run has left in its folder."""
+        return [
+            name
+            for folder, _, names in os.walk(self.place)
+            for name in names
+            if not Path(folder, name).is_symlink() and "__pycache__" not in folder
+        ]
 
     def _clean(self) -> None:
         if self.place.exists():
@@ -164,7 +176,8 @@ class Traced:
 
     def _server(self, how: How, words: Sequence[str], environment: Mapping[str, str]) -> Server | None:
         """A process that forks runs in which everything is held, so that they differ in nothing but what is asked."""
-        if how.hash is None or how.pins is None or not self.modules or not is_plain(words, environment):
+        held = how.hash is not None and how.pins is not None and not how.fresh
+        if not held or not self.modules or not is_plain(words, environment):
             return None
         started = {n: value for n, value in environment.items() if not n.startswith("NONDET_")}
         key = json.dumps(started, sort_keys=True)

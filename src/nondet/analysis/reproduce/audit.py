@@ -13,6 +13,7 @@ from nondet.analysis.reproduce.finding import Finding
 from nondet.analysis.reproduce.habits import habits
 from nondet.analysis.reproduce.ladder import Ladder, Origin
 from nondet.analysis.reproduce.parting import parted, seen, sites_of
+from nondet.analysis.reproduce.told import told
 from nondet.analysis.results import Results
 from nondet.records import Record
 from nondet.runners.script import Script
@@ -52,7 +53,8 @@ class Row:
 class Audit(Record):
     """The sources of a training, what was found, and what nothing explains.
 
-    unexplained: why two runs part with everything held; None where they do not. steps: looked at,
+    unexplained: why two runs part with everything held; None where they do not. told: settings that are ignored, and
+    that change nothing here. steps: looked at,
     in `unit`; runs: made.
     """
 
@@ -65,6 +67,7 @@ class Audit(Record):
     steps: int
     whole: bool
     runs: int
+    told: tuple[Finding, ...] = ()
     unit: str = "training steps"
     sentence: str = ""
 
@@ -82,6 +85,7 @@ class Audit(Record):
             "sources": [row.to_dict() for row in self.sources],
             "unexplained": _unexplained(self.unexplained),
             "findings": [finding.to_dict() for finding in self.findings],
+            "told": [one.to_dict() for one in self.told],
             "steps": self.steps,
             "whole": self.whole,
             "runs": self.runs,
@@ -107,7 +111,9 @@ def audit_of(results: Results) -> Audit:
     unexplained = None if results.control.identical else "repeats with equal seeds are not equal to the last bit"
     epochs = int(results.study.identity["recipe"]["epochs"])
     runs = len(rows) + 2
-    return Audit(results.study.identity["name"], tuple(rows), (), (), unexplained, "", epochs, True, runs, "epochs")
+    return Audit(
+        results.study.identity["name"], tuple(rows), (), (), unexplained, "", epochs, True, runs, unit="epochs"
+    )
 
 
 def audit(script: Script, *, steps: int | None, say: Callable[[str], None]) -> Audit:
@@ -118,7 +124,9 @@ def audit(script: Script, *, steps: int | None, say: Callable[[str], None]) -> A
         say("The script runs as it is.")
         first = ladder.as_it_is()
         found = list(habits(first, Path.cwd()))
-        blank = Audit(script.title, (), (), (), None, "", first.steps, first.ended, 0)
+        ignored, harmless = told(first, ladder.hashes)
+        found += ignored
+        blank = Audit(script.title, (), (), (), None, "", first.steps, first.ended, 0, tuple(harmless))
         if not seen(first):
             return replace(
                 blank, inconclusive="it takes no training step that can be seen, and holds no array at its end"
@@ -130,6 +138,10 @@ def audit(script: Script, *, steps: int | None, say: Callable[[str], None]) -> A
             return replace(blank, findings=tuple(found), unexplained=origin, runs=traced.runs)
         kinds = ladder.kinds(first, ladder.control())
         origins = ladder.origins(kinds)
+        if not origins:
+            pair = ladder.apart() if parted(first, ladder.control()) else None
+            hidden = ladder.unexplained(*pair) if pair else ladder.repeated() if first.steps else None
+            origins = [hidden] if hidden else []
         unexplained = next((origin for origin in origins if not origin.kind), None)
         rows = _outside(ladder, kinds, origins) if not unexplained else []
         found += [Finding(o.cause, o.site, f"another {o.kind} gives another training") for o in origins if o.kind]
@@ -190,8 +202,8 @@ def _sorted(ladder: Ladder, script: Script, say: Callable[[str], None]) -> tuple
             rows.append(Row(name, draws.get(name), None, (), "failed"))
             continue
         reaches = parted(control, trace) is not None
-        leaks = _leaks(name, control, trace) if reaches else ()
-        rows.append(Row(name, draws.get(name), reaches, leaks, LEAKS if leaks else REACHES if reaches else DEAD))
+        into = leaks(name, control, trace) if reaches else ()
+        rows.append(Row(name, draws.get(name), reaches, into, LEAKS if into else REACHES if reaches else DEAD))
     return rows, ""
 
 
@@ -203,7 +215,7 @@ OWN = {"start": "init", "order": "shuffle"}
 """What is whose: the initial weights are of init, the order of examples of shuffle."""
 
 
-def _leaks(name: str, control: Trace, other: Trace) -> tuple[str, ...]:
+def leaks(name: str, control: Trace, other: Trace) -> tuple[str, ...]:
     """The sources whose numbers change, although another one's seed did."""
     if name in ("seed", "other"):
         return ()

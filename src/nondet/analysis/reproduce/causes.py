@@ -31,7 +31,11 @@ SETS = Cause(
     "set order", "the order of a set is that of hashes, which are others in each process", "put sorted(...) around it"
 )
 HASH = Cause("hash", "hash() of a text is another number in each process", "use hashlib, or zlib.crc32")
-ADDRESS = Cause("memory address", "an address in memory is used as a number", "use a number of your own")
+ADDRESS = Cause(
+    "memory address",
+    "a number, or the order of a set, is that of addresses in memory",
+    "use a number of your own, and a list or a dict in place of a set",
+)
 REDUCTION = Cause(
     "reduction order",
     "the order in which threads add floating-point numbers differs",
@@ -46,6 +50,15 @@ UNKNOWN = Cause(
     "unknown", "the two runs part here, of inputs that are equal", "look at what this line reads from outside"
 )
 
+CORES = Cause(
+    "thread count", "the number of threads is the machine's number of cores", "give a number: torch.set_num_threads(4)"
+)
+LEFT = Cause(
+    "cached data",
+    "a file that an earlier run has left is read, so that the first run and the next ones differ",
+    "take the file away before each run, or make what is kept from a seed of its own",
+)
+
 BY_KIND = {
     "clock": CLOCK,
     "process": PROCESS,
@@ -56,10 +69,13 @@ BY_KIND = {
     "urandom": RANDOM,
     "listing": LISTING,
     "threads": THREADS,
+    "cores": CORES,
     "memory": MEMORY,
+    "address": ADDRESS,
+    "left": LEFT,
     "hash": SETS,
 }
-"""By the kinds of `nondet.script.trace.outside`, and `hash`: Python's seed for hashes."""
+"""By the kinds of `nondet.script.trace.outside`, `hash`: Python's seed for hashes, and `left`: files of another run."""
 
 
 def of_statement(kind: str, text: str) -> Cause:
@@ -69,12 +85,15 @@ def of_statement(kind: str, text: str) -> Cause:
     return BY_KIND[kind]
 
 
-def of_unknown(text: str) -> Cause:
-    """The cause where nothing that is known explains it, by what the line says."""
+def of_unknown(text: str, fresh: bool = False) -> Cause:
+    """The cause where nothing that is known explains it, by what the line says.
+
+    fresh: whether processes part only if none was forked from another.
+    """
     if re.search(r"(?<![\w.])id\(", text):
         return ADDRESS
     if re.search(r"as_completed|\.result\(|imap_unordered|Thread|pool\.|executor\.", text):
         return THREADS
     if re.search(r"open\(|read_|\.load\(|loadtxt|fromfile", text):
         return FILE
-    return UNKNOWN
+    return ADDRESS if fresh else UNKNOWN

@@ -129,7 +129,7 @@ def diverge(script: Script, *, steps: int | None, fix: str, say: Callable[[str],
         found = _diverge(ladder, traced)
         if not fix:
             return found
-        proof = proved(ladder, fix, bool(found.what))
+        proof = proved(ladder, fix, found)
         verdict = found.verdict if proof.holds else INCONCLUSIVE
         return replace(found, verdict=verdict, proof=proof, runs=traced.runs)
     finally:
@@ -147,8 +147,16 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
         return replace(blank, verdict=INCONCLUSIVE)
     if found is None and (pair := ladder.unsteady() if a.steps else None):
         found, (a, b) = parted(*pair), pair
+    if found is None and traced.left():
+        ladder.say("It runs once more, with the files that it has left.")
+        after = ladder.run(replace(ladder.how, keep=True))
+        found, b = parted(a, after), after
     if found is None:
-        return replace(blank, runs=traced.runs)
+        origin = ladder.repeated() if a.steps else None
+        if origin is None:
+            return replace(blank, runs=traced.runs)
+        step, what = origin.parting.step, origin.parting.what
+        return replace(blank, verdict=ORIGIN, step=step, what=what, origins=(origin,), runs=traced.runs)
     if a.steps and found.step < a.steps:  # no more is needed than up to the step that differs
         ladder.until = found.step
         ladder.how = replace(ladder.how, until=found.step)
@@ -166,8 +174,11 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
     )
 
 
-def proved(ladder: Ladder, fix: str, unmended: bool) -> Proof:
-    """Run the script with a mend, as often as it may take to see it fail."""
+def proved(ladder: Ladder, fix: str, found: Diverged) -> Proof:
+    """Run the script with a mend, as often as it may take to see it fail.
+
+    Where an operation is the origin, those that may add in any order are tried again and again with the mend as well.
+    """
     ladder.say("The script runs with the mend.")
     how = ladder.how
     if fix == DETERMINISTIC:
@@ -176,7 +187,11 @@ def proved(ladder: Ladder, fix: str, unmended: bool) -> Proof:
         ladder.traced.script = Script(shlex.split(fix))
         ladder.traced.script.check()
     first, *others = [ladder.run(how) for _ in range(1 + REPEATS)]
-    return Proof(fix, unmended, any(parted(first, other) for other in others), 1 + REPEATS)
+    mended = any(parted(first, other) for other in others)
+    if not mended and found.first is not None and found.first.operation is not None:
+        ladder.how = how
+        mended = ladder.repeated() is not None
+    return Proof(fix, bool(found.what), mended, 1 + REPEATS)
 
 
 def why(ladder: Ladder, a: Trace, b: Trace) -> list[Origin]:
@@ -185,7 +200,7 @@ def why(ladder: Ladder, a: Trace, b: Trace) -> list[Origin]:
     if pair:
         return [ladder.unexplained(*pair)]
     found = ladder.origins(ladder.kinds(a, b, ladder.control()))
-    if not found and (pair := ladder.unsteady(3 * REPEATS)):
+    if not found and (pair := ladder.unsteady(2 * REPEATS) or ladder.apart()):
         return [ladder.unexplained(*pair)]
     return found
 

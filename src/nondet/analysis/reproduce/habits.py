@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nondet.analysis.reproduce.causes import Cause
 from nondet.analysis.reproduce.finding import Finding
+from nondet.analysis.reproduce.parting import statement
 from nondet.runners.traced import Trace
 
 LATE = Cause("seed too late", "random numbers are drawn before this seed is set", "seed first, then build the model")
@@ -22,10 +24,20 @@ EXAMPLE = Cause(
     "a seed is set while an example is read, so that each epoch has the same random numbers",
     "make the generator once, from the seed of the run, and of each worker",
 )
+EXAMPLE_AGAIN = Cause(
+    "fixed augmentation",
+    "a generator is made of the same seed again and again while training, so that its random numbers come again",
+    "make the generator once, before the training",
+)
 DROPOUT = Cause("dropout in evaluation", "the model is evaluated in training mode", "call model.eval() before")
 NORM = Cause("batch norm in evaluation", "the model is evaluated in training mode", "call model.eval() before")
 ORDER = Cause("same order", "each epoch has the same order of examples", "let the sampler draw anew in each epoch")
 EPOCH = Cause("set_epoch", "each epoch has the same order of examples", "call sampler.set_epoch(epoch) in each epoch")
+AGAIN = Cause(
+    "same seed again",
+    "the same seed is set again while training, so that the same random numbers come again",
+    "seed once, before the training",
+)
 SHARED = Cause("shared generator", "two modules draw from one generator", "give each module a generator of its own")
 WORKERS = Cause(
     "generator in workers",
@@ -48,8 +60,11 @@ def habits(trace: Trace, here: Path) -> Iterator[Finding]:
             cause = NORM if "Norm" in record[2] else DROPOUT
             yield Finding(cause, record[3], f"{record[2]} is in training mode where no gradient is kept")
         elif record[0] == "shared":
-            yield Finding(SHARED, _made(trace), f"{' and '.join(record[2])} hold one {record[1]}")
-    yield from _orders(trace)
+            yield Finding(SHARED, record[3] or _made(trace), f"{' and '.join(record[2])} hold one {record[1]}")
+    orders, again = [*_orders(trace)], [*_again(trace, here)]
+    yield from again
+    if not any(one.cause in (ORDER, AGAIN) for one in again):
+        yield from orders
     yield from _examples(trace, here)
 
 
@@ -86,10 +101,39 @@ def _orders(trace: Trace) -> Iterator[Finding]:
     for record in trace.of("order"):
         passes.setdefault(record[4].partition(".")[0], []).append(record)
     for records in passes.values():
-        sampler, _, count, _ = records[0][5]
+        sampler, epoch, count, _ = records[0][5]
         if len(records) > 1 and count > 1 and sampler not in _IN_ORDER and len({r[2] for r in records}) == 1:
-            cause = EPOCH if "Distributed" in sampler else ORDER
+            cause = EPOCH if "Distributed" in sampler or epoch is not None else ORDER
             yield Finding(cause, records[1][3], f"{sampler} gave one order in {len(records)} epochs")
+
+
+def _again(trace: Trace, here: Path) -> Iterator[Finding]:
+    """Generators that are made of one seed, on one line, again and again while one model is trained."""
+    steps, kept = 0, dict[tuple[str, str, str], list[int]]()
+    found: dict[str, Cause] = {}
+    seen = {record[3] for record in trace.of("order") if record[5][0] not in _IN_ORDER}
+    inside = {record[2] for records in trace.records.values() for record in records if record[0] == "seed-in"}
+    for record in trace.main:
+        if record[0] == "weights":  # what is made after the last step is for an evaluation
+            steps += 1
+            for (kind, site, _), made in kept.items():
+                if len(set(made)) > 1:
+                    found.setdefault(site, _again_cause(kind, statement(here, site)))
+        elif record[0] == "start":  # another model: what was made for the one before it is its own business
+            kept = {key: made for key, made in kept.items() if made[-1] == steps}
+        elif record[0] in "gs" and record[4]:
+            site = record[1] if record[0] == "g" else record[2]
+            if site and site not in inside:
+                kept.setdefault((record[0], site, record[3]), []).append(steps)
+    for site, cause in found.items():
+        if cause is not ORDER or site in seen or not seen:
+            yield Finding(cause, site, "of one seed at more than one training step")
+
+
+def _again_cause(kind: str, text: str) -> Cause:
+    if kind == "s":
+        return AGAIN
+    return ORDER if re.search(r"perm|DataLoader|shuffle|[sS]ampl|choice", text) else EXAMPLE_AGAIN
 
 
 _IN_ORDER = ("SequentialSampler", "_InfiniteConstantSampler")
@@ -104,27 +148,38 @@ def _examples(trace: Trace, here: Path) -> Iterator[Finding]:
                 by_site.setdefault(record[3], {}).setdefault(record[1], []).append(record)
                 own = [name for name in record[4] if not name.endswith(" ")]
                 if own and role != "main":
-                    in_workers.setdefault(record[3], own[0])
+                    in_workers.setdefault(record[5].get(own[0]) or _made(trace) or record[3], own[0])
     for site, name in in_workers.items():
-        yield Finding(WORKERS, _made(trace) or site, f"{name} is drawn from in a worker")
+        yield Finding(WORKERS, site, f"{name} is drawn from in a worker")
     for site, examples in by_site.items():
         again = [one for one in examples.values() if len(one) > 1]
         drew = [one for one in again if one[0][4]]
-        if drew and all(not later[4] and later[2] == one[0][2] for one in drew for later in one[1:]):
-            yield Finding(CACHED, _kept(here, site), f"{len(drew)} examples drew in the first epoch alone")
+        same = drew and all(later[2] == one[0][2] for one in drew for later in one[1:])
+        alone = same and not any(later[4] for one in drew for later in one[1:])
+        place, keeps = _kept(here, site)
+        if alone or (same and keeps):
+            yield Finding(CACHED, place, f"{len(drew)} examples drew, and were the same in the next epoch")
 
 
-def _kept(here: Path, site: str) -> str:
-    """The line of a method on which something is kept: an item that is set, or the method itself."""
+def _kept(here: Path, site: str) -> tuple[str, bool]:
+    """The line of a class on which an example is kept, or the method that reads it; and whether there is one.
+
+    An item or an attribute that is set, `setdefault`, or a decorator that caches.
+    """
     file, _, line = site.rpartition(":")
     try:
         tree = ast.parse((here / file).read_bytes())
     except (OSError, SyntaxError):
-        return site
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.lineno <= int(line) <= (node.end_lineno or 0):
-            for one in ast.walk(node):
-                targets = one.targets if isinstance(one, ast.Assign) else []
-                if any(isinstance(target, ast.Subscript) for target in targets):
-                    return f"{file}:{one.lineno}"  # pyright: ignore[reportAttributeAccessIssue]
-    return site
+        return site, False
+    around = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.lineno <= int(line) <= (n.end_lineno or 0)]
+    functions = [n for one in around for n in ast.walk(one) if isinstance(n, ast.FunctionDef) and n.name != "__init__"]
+    for function in sorted(functions, key=lambda one: one.lineno != int(line)):
+        for decorator in function.decorator_list:
+            if "cache" in ast.unparse(decorator):
+                return f"{file}:{decorator.lineno}", True
+        for one in ast.walk(function):
+            targets = one.targets if isinstance(one, ast.Assign) else []
+            called = isinstance(one, ast.Call) and ast.unparse(one.func).endswith(".setdefault")
+            if called or any(isinstance(target, ast.Subscript) for target in targets):
+                return f"{file}:{getattr(one, 'lineno', line)}", True
+    return site, False

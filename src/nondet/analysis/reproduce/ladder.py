@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from nondet.analysis.reproduce import causes
@@ -16,8 +17,10 @@ from nondet.analysis.reproduce.parting import (
     first_operation,
     kinds_of,
     parted,
+    repeated_operation,
     sites_of,
     statement,
+    uses_hashes,
 )
 from nondet.errors import BadInput
 from nondet.runners.traced import How, Trace, Traced
@@ -28,6 +31,9 @@ MOST_SITES = 8
 
 REPEATS = 3
 """Runs with everything held, beside the control: operations under threads part now and then."""
+
+NUMBERS = 3
+"""Other numbers of one kind that are tried until one makes the training another: a remainder may be the same."""
 
 UNNOTED = ("python", "numpy")
 """Kinds that a library may ask for, where no line of the user's is noted."""
@@ -62,6 +68,7 @@ class Ladder:
         self.traced, self.until, self.say = traced, until, say
         self.here = Path.cwd()
         self.how = How(until=until)
+        self.fresh = False
         self._held: Trace | None = None
 
     def run(self, how: How) -> Trace:
@@ -78,7 +85,7 @@ class Ladder:
     @property
     def held(self) -> How:
         """With all that comes from outside the same in each run."""
-        return replace(self.how, pins={}, hash=0)
+        return replace(self.how, pins={}, hash=0, fresh=self.fresh)
 
     def control(self) -> Trace:
         """A run with everything held; made once."""
@@ -86,19 +93,38 @@ class Ladder:
             self._held = self.run(self.held)
         return self._held
 
-    def changed(self, kind: str, rung: str = "steps", site: str = "") -> Trace:
+    def changed(self, kind: str, number: int = 1, rung: str = "steps", site: str = "") -> Trace:
         """A run in which one kind alone is another; site: on one line alone."""
         how = replace(self.held, rung=rung)
         if kind == "hash":
-            return self.run(replace(how, hash=1))
+            return self.run(replace(how, hash=number))
+        if kind == "left":
+            self.run(self.held)
+            return self.run(replace(how, keep=True))
         if site:
-            return self.run(replace(how, sites={f"{kind}@{site}": 1}))
-        return self.run(replace(how, pins={kind: 1}))
+            return self.run(replace(how, sites={f"{kind}@{site}": number}))
+        return self.run(replace(how, pins={kind: number}))
 
     def kinds(self, *traces: Trace) -> list[str]:
-        """What is worth changing: what was asked for, hashes, and what a library may ask for unseen."""
+        """What is worth changing: what was asked for, hashes, files that a run leaves, what a library may ask for.
+
+        traces: as it is, and held. Where they are equal, hashes have differed already.
+        """
         found = kinds_of(*traces)
-        return [*(kind for kind in KINDS if kind in found or kind in UNNOTED), "hash"]
+        left = ["left"] if self.traced.left() else []
+        steady = not any(parted(one, self.control()) for one in traces)
+        hashes = [] if steady and not self.hashes else ["hash"]
+        return [*(kind for kind in KINDS if kind in found or kind in UNNOTED), *hashes, *left]
+
+    @cached_property
+    def hashes(self) -> bool:
+        """Whether the script says anything of sets or hashes."""
+        return uses_hashes(self.here, self.traced.script.words)
+
+    def numbers(self, kind: str) -> range:
+        """The other numbers that a kind is tried with: one where nothing says that the script asks for it."""
+        asked = kind in kinds_of(self.control()) if kind != "hash" else self.hashes
+        return range(1, 1 + (NUMBERS if asked and kind not in ("threads", "memory", "cores") else 1))
 
     def unsteady(self, times: int = REPEATS) -> tuple[Trace, Trace] | None:
         """Two runs that part although everything is held; None if so many are all equal."""
@@ -115,41 +141,58 @@ class Ladder:
         control = self.control()
         for kind in kinds:
             self.say(f"Is it {causes.BY_KIND[kind].name}{' (hash())' if kind == 'hash' else ''}?")
-            trace = self.changed(kind)
-            parting = parted(control, trace)
-            if parting and (kind == "threads" or parted(trace, self.changed(kind)) is None):  # and not by chance
-                found += self.located(kind, trace, parting)
-            elif parting:
-                return [self.unexplained(control, trace)]
+            for number in self.numbers(kind):
+                trace = self.changed(kind, number)
+                parting = parted(control, trace)
+                if not parting:
+                    continue
+                if kind != "threads" and parted(trace, self.changed(kind, number)):  # by chance
+                    return [self.unexplained(control, trace)]
+                found += self.located(kind, number, trace, parting)
+                break
         return sorted(found, key=lambda one: one.parting.place)
 
-    def located(self, kind: str, changed: Trace, parting: Parting) -> list[Origin]:
+    def located(self, kind: str, number: int, changed: Trace, parting: Parting) -> list[Origin]:
         """The lines on which a kind that makes the training another is asked for."""
         control = self.control()
         sites = {**sites_of(control, kind), **sites_of(changed, kind)}
         cause = causes.BY_KIND[kind]
         if len(sites) == 1:
             site, call = next(iter(sites.items()))
-            if kind not in UNNOTED or parted(control, self.changed(kind, site=site)):
-                return [Origin(cause, self.told(kind, site), parting, kind, call)]
+            if kind not in UNNOTED or parted(control, self.changed(kind, number, site=site)):
+                return [Origin(cause, site, parting, kind, call)]
         else:
             found: list[Origin] = []
             for site, call in list(sites.items())[:MOST_SITES]:
-                there = parted(control, self.changed(kind, site=site))
+                there = parted(control, self.changed(kind, number, site=site))
                 if there:
                     found.append(Origin(cause, site, there, kind, call))
             if found:
                 return found
-        line = first_line(self.run(replace(self.held, rung="lines")), self.changed(kind, "lines"))
+        line = first_line(self.run(replace(self.held, rung="lines")), self.changed(kind, number, "lines"))
         if line is None:
             return [Origin(cause, parting.site, parting, kind, sure=False)]
         text = statement(self.here, line.site)
         cause = causes.of_statement(kind, text)
         return [Origin(cause, line.site, parting, kind, text, line.names, line.function)]
 
-    def told(self, kind: str, site: str) -> str:
-        """The line to name: where threads end in another order, that which takes their results."""
-        return site
+    def apart(self) -> tuple[Trace, Trace] | None:
+        """Two runs that part, each in a process that no other one was forked from: by what stands where in memory."""
+        held, self._held, self.fresh = self._held, None, True
+        pair = self.unsteady(1)
+        if pair is None:
+            self._held, self.fresh = held, False
+        return pair
+
+    def repeated(self) -> Origin | None:
+        """An operation of the first steps that gives another result each time it is done of the same inputs."""
+        self.say("Operations that may add in any order are done again and again.")
+        trace = self.run(replace(self.held, rung="operations", window=(0, 1), until=1, again=True))
+        operation = repeated_operation(trace)
+        if operation is None:
+            return None
+        parting = Parting("operation", operation.step, operation.site, 0)
+        return Origin(_cause_of(operation), operation.site, parting, "", operation.name, operation=operation)
 
     def unexplained(self, a: Trace, b: Trace) -> Origin:
         """Two runs with everything held part all the same: on which line, and in which operation."""
@@ -169,7 +212,14 @@ class Ladder:
             return Origin(_cause_of(operation), operation.site, parting, "", operation.name, operation=operation)
         if lines is not None:
             return Origin(
-                causes.of_unknown(text), lines.site, parting, "", text, lines.names, lines.function, sure=False
+                causes.of_unknown(text, self.fresh),
+                lines.site,
+                parting,
+                "",
+                text,
+                lines.names,
+                lines.function,
+                sure=False,
             )
         return Origin(causes.UNKNOWN, parting.site, parting, sure=False)
 

@@ -25,6 +25,7 @@ NAMES = {
     "asked": "what the model is evaluated on",
     "answer": "the model's answers in evaluation",
     "order": "the order of the examples",
+    "operation": "the results of an operation",
     "end": "what the script holds at its end",
 }
 
@@ -162,6 +163,14 @@ def first_operation(a: Trace, b: Trace) -> Operation | None:
     return None
 
 
+def repeated_operation(trace: Trace) -> Operation | None:
+    """The first operation that one process did again of the same inputs, and that gave something else."""
+    for _, step, module, name, site, backward, shapes, first, second in trace.of("again"):
+        ulps, difference, near = _distance(trace, first, trace, second)
+        return Operation(name, module, site, step, backward, shapes, ulps, difference, near=near)
+    return None
+
+
 def _by_identity(trace: Trace) -> dict[tuple[Any, ...], Any]:
     counts: dict[tuple[Any, ...], int] = {}
     found: dict[tuple[Any, ...], Any] = {}
@@ -206,6 +215,24 @@ def statement(folder: Path, site: str) -> str:
     last = getattr(node, "body", None)
     end = last[0].lineno - 1 if isinstance(last, list) and last else node.end_lineno or node.lineno
     return "\n".join(lines[node.lineno - 1 : max(end, node.lineno)]).strip()
+
+
+def uses_hashes(folder: Path, words: Sequence[str]) -> bool:
+    """Whether the script, or a module beside it, uses sets or `hash`."""
+    script = next((folder / word for word in words if word.endswith(".py")), folder / "nothing")
+    for path in [script, *sorted(script.parent.glob("*.py"))][:MOST_MODULES]:
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            named = isinstance(node, ast.Name) and node.id in ("set", "frozenset", "hash")
+            if named or isinstance(node, ast.Set | ast.SetComp):
+                return True
+    return False
+
+
+MOST_MODULES = 50
 
 
 def sites_of(trace: Trace, kind: str) -> dict[str, str]:

@@ -10,10 +10,15 @@ from typing import Any
 
 from nondet.script import left
 from nondet.script.trace import places
+from nondet.script.trace.clock import take_clock, take_process
 from nondet.script.trace.habits import Habits
 from nondet.script.trace.left import at_the_end
 from nondet.script.trace.lines import Lines
+from nondet.script.trace.memory import take_numpy_memory, take_torch_memory
+from nondet.script.trace.order import take_cores, take_listing, take_threads
 from nondet.script.trace.outside import Outside
+from nondet.script.trace.randoms import take_numpy, take_python, take_torch, take_urandom
+from nondet.script.trace.told import Told
 from nondet.script.trace.training import Training
 from nondet.script.trace.writer import Writer
 
@@ -35,7 +40,8 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
 
     outside = Outside(order.get("pins"), order.get("sites") or {}, writer.write)
     training = Training(writer.write, order.get("until"), end, lambda: not writer.is_main or getpid() != pid)
-    habits = Habits(writer.write)
+    habits = Habits(writer.write, outside.made)
+    told = Told(writer.write)
     lines = Lines(writer.write, order.get("most", 300_000), lambda: training.step)
 
     def torch() -> None:
@@ -43,9 +49,11 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
             module = sys.modules["torch"]
             module.use_deterministic_algorithms(True, warn_only=True)
             module.backends.cudnn.benchmark = False
-        outside.torch()
+        take_torch_memory(outside)
+        take_torch(outside)
         training.take_over()
         habits.torch()
+        told.torch()
         if order["rung"] == "states":
             from nondet.script.trace.states import States
 
@@ -53,12 +61,16 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
         if order["rung"] == "operations":
             from nondet.script.trace.operations import Operations
 
-            Operations(writer, training, order.get("window", [0, 0]), Path(order["folder"])).begin()
+            window, again = order.get("window", [0, 0]), order.get("again", False)
+            Operations(writer, training, window, Path(order["folder"]), again).begin()
 
     if order["rung"] == "lines":
         lines.begin()
-    outside.take_over()
+    for take in (take_clock, take_process, take_urandom, take_python, take_listing, take_cores, take_threads):
+        take(outside)
     outside.on_seed = habits.seeded
-    after_import({"torch": torch, "numpy.random": outside.numpy})
+    numpy, randoms = (lambda: take_numpy_memory(outside)), (lambda: take_numpy(outside))
+    after_import({"torch": torch, "numpy": numpy, "numpy.random": randoms})
     if writer.is_main:
-        at_the_end(writer, lines, training)
+        told.take_over()
+        at_the_end(writer, lines, [training.settle, told.settle], lambda: training.step)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import random
+import re
 import sys
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import FrameType, FunctionType
 from typing import Any
 
-from nondet.script.trace.places import above, is_own, short
+from nondet.script.trace.places import above, caller, is_own, short
 from nondet.script.trace.values import digest
 
 EXAMPLES = 32
@@ -17,21 +20,73 @@ EXAMPLES = 32
 
 
 class Habits:
-    """Notes them. write: takes a record."""
+    """Notes them. write: takes a record. made: the line of each generator that the user's code has made."""
 
-    def __init__(self, write: Callable[[list[Any]], None]) -> None:
-        self.write = write
+    def __init__(self, write: Callable[[list[Any]], None], made: Mapping[int, str]) -> None:
+        self.write, self.made = write, made
         self.watched: set[int] = set()
         self.classes: set[type] = set()
+        self.seeds: dict[str, set[str]] = {}
+        self.again: dict[Any, tuple[str, str, str]] = {}  # by the code of a function that sets a fixed seed anew
 
     def seeded(self, kind: str, site: str, seed: Any) -> None:
         """A seed is set: note where it is set while a model is built, or an example read."""
-        where = _inside(above())
+        frame = above()
+        where, value = _inside(frame), digest(seed)
         if where:
-            self.write(["seed-in", kind, site, where, digest(seed)])
+            self.write(["seed-in", kind, site, where, value])
+        earlier = self.seeds.setdefault(kind, set())
+        if kind != "generator" and earlier and value not in earlier:
+            self._again(frame, (kind, site, value))
+        earlier.add(value)
+
+    def _again(self, frame: FrameType | None, seed: tuple[str, str, str]) -> None:
+        """Remember a function that sets another seed than the one before, which stands in its text."""
+        while frame is not None and not is_own(frame.f_code.co_filename):
+            frame = frame.f_back
+        if frame is None or frame.f_code.co_name == "<module>":
+            return
+        if re.search(r"seed\w*\(\s*\d+\s*\)", linecache.getline(frame.f_code.co_filename, frame.f_lineno)):
+            self.again[frame.f_code] = seed
+
+    def _built(self, torch: Any) -> None:
+        """Note a model that is built in such a function."""
+        plain = torch.nn.Module.__init__
+
+        @functools.wraps(plain)
+        def init(model: Any, *args: Any, **words: Any) -> None:
+            plain(model, *args, **words)
+            frame: FrameType | None = above() if self.again else None
+            while frame is not None:
+                if frame.f_code in self.again:
+                    kind, site, value = self.again.pop(frame.f_code)
+                    self.write(["seed-in", kind, site, "constructor", value])
+                frame = frame.f_back
+
+        torch.nn.Module.__init__ = init
+
+    def _dropouts(self, torch: Any) -> None:
+        """Note dropout that the user's code calls as a function, where it drops although no gradient is kept."""
+        functional = torch.nn.functional
+        for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"):
+            plain = getattr(functional, name)
+
+            @functools.wraps(plain)
+            def dropout(
+                input: Any, p: float = 0.5, training: bool = True, *args: Any, plain: Any = plain, **words: Any
+            ) -> Any:
+                if training and p and not torch.is_grad_enabled():
+                    frame = above()
+                    if is_own(frame.f_code.co_filename):
+                        self.write(["training-mode", 0, f"F.{plain.__name__}", caller(frame)])
+                return plain(input, p, training, *args, **words)
+
+            setattr(functional, name, dropout)
 
     def torch(self) -> None:
         torch: Any = sys.modules["torch"]
+        self._built(torch)
+        self._dropouts(torch)
         fetch: Any = torch.utils.data._utils.fetch._MapDatasetFetcher
         plain = fetch.__init__
 
@@ -66,11 +121,12 @@ class Habits:
             if not hasattr(index, "__index__") or int(index) >= EXAMPLES:
                 return read(data, index)
             own = _own_generators(data, read)
+            made = {name: self.made.get(id(value), "") for name, value in own.items()}
             before = _states(torch, own)
             found = read(data, index)
             after = _states(torch, own)
             drew = [name for name, state in after.items() if before.get(name) != state]
-            self.write(["example", int(index), digest(_values(torch, found)), site, drew, sorted(own)])
+            self.write(["example", int(index), digest(_values(torch, found)), site, drew, made])
             return found
 
         kind.__getitem__ = reading
@@ -82,13 +138,15 @@ class Habits:
         lines: dict[int, str] = {}
         for name, one in model.named_modules():
             self.watched.add(id(one))
-            for value in vars(one).values():
-                if _is_generator(value):
-                    held.setdefault(id(value), []).append(name or type(one).__name__)
-                    lines[id(value)] = type(value).__name__
+            forward = type(one).forward
+            own = is_own(getattr(getattr(forward, "__code__", None), "co_filename", "<"))
+            values = [*vars(one).values(), *(_named(forward).values() if own else ())]
+            for value in {id(v): v for v in values if _is_generator(v)}.values():
+                held.setdefault(id(value), []).append(name or type(one).__name__)
+                lines[id(value)] = type(value).__name__
         for key, names in held.items():
             if len(names) > 1:
-                self.write(["shared", lines[key], sorted(names)])
+                self.write(["shared", lines[key], sorted(names), self.made.get(key, "")])
 
 
 def _is_generator(value: Any) -> bool:
@@ -108,10 +166,30 @@ def _own_generators(data: Any, read: Any) -> dict[str, Any]:
         for name, value in getattr(holder, "__dict__", {}).items():
             if _is_generator(value):
                 found[name] = value
-    for name in read.__code__.co_names:
-        value = read.__globals__.get(name)
-        if _is_generator(value):
-            found[name] = value
+        found |= {name: value for name, value in _called(holder).items() if _is_generator(value)}
+    return found | {name: value for name, value in _named(read, 2).items() if _is_generator(value)}
+
+
+def _called(holder: Any) -> dict[str, Any]:
+    """What a transform of the user's own names."""
+    call = holder if isinstance(holder, FunctionType) else type(holder).__dict__.get("__call__")
+    own = isinstance(call, FunctionType) and is_own(call.__code__.co_filename)
+    return _named(call, 1) if own else {}
+
+
+def _named(function: Any, deep: int = 0) -> dict[str, Any]:
+    """The global names in a function's text, and what it closes over; deep: of the functions that it calls too."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return {}
+    found = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
+        with suppress(ValueError):  # a cell that is empty yet
+            found[name] = cell.cell_contents
+    if deep:
+        for value in [*found.values()]:
+            if isinstance(value, FunctionType) and is_own(value.__code__.co_filename):
+                found |= _named(value, deep - 1)
     return found
 
 

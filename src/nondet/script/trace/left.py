@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nondet.script.inside import PACKAGES, THREADED
@@ -11,20 +12,21 @@ from nondet.script.trace.values import digest
 
 if TYPE_CHECKING:
     from nondet.script.trace.lines import Lines
-    from nondet.script.trace.training import Training
     from nondet.script.trace.writer import Writer
 
 
-def at_the_end(writer: Writer, lines: Lines, training: Training) -> None:
-    """Once the script has come to its end, write down its arrays."""
+def at_the_end(writer: Writer, lines: Lines, settle: Sequence[Callable[[], None]], step: Callable[[], int]) -> None:
+    """Once the script has come to its end, write down its arrays. settle: what is to be said before."""
 
     def end() -> None:
         sys.settrace(None)
+        for one in settle:
+            one()
         main = sys.modules.get("__main__")
         for name, value in list(vars(main).items()) if main else []:
             if not name.startswith("__") and _is_data(value):
-                writer.write(["end", training.step, digest(value), "", name])
-        writer.write(["done", training.step, lines.left > 0])
+                writer.write(["end", step(), digest(value), "", name])
+        writer.write(["done", step(), lines.left > 0])
         writer.write(["imports", [name for name in sys.modules if name in _SLOW or name in PACKAGES]])
         writer.write(["threaded", any(name in sys.modules for name in THREADED)])
         writer.flush()

@@ -48,19 +48,25 @@ class Lines:
                 return None
             if event in ("line", "return"):
                 if before[0] in names:
-                    self.record("l", frame, names[before[0]][0], names[before[0]][1])
+                    came = {"its result": arg} if event == "return" and code.co_name != "<module>" else {}
+                    self.record("l", frame, names[before[0]][0], names[before[0]][1], came=came)
                 before[0] = frame.f_lineno
             return inside
 
         return inside
 
-    def record(self, kind: str, frame: FrameType, line: int, names: tuple[str, ...], by: str = "") -> None:
+    def record(
+        self, kind: str, frame: FrameType, line: int, names: tuple[str, ...], by: str = "", came: Any = None
+    ) -> None:
         self.looking = True
         try:
             found: dict[str, str] = {}
             for name in names:
                 value = digest(_look_up(frame, name))
                 if value != OPAQUE:
+                    found[name] = value
+            for name, value in (came or {}).items():
+                if (value := digest(value)) != OPAQUE:
                     found[name] = value
             self.left -= 1
             self.write([kind, short(frame.f_code.co_filename), line, frame.f_code.co_name, found, self.step(), by])

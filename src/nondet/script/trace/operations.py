@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +20,27 @@ KEPT = 64 * 2**20
 
 UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "resize_")
 
+ADDING = re.compile(
+    r"index_(put|add|copy|reduce)|_index_put_impl|scatter|^put_?$|bincount|histc|cumsum|segment_reduce"
+    r"|(embedding|pool|upsample|grid_sampler|ctc_loss|index_select|gather|conv).*backward|embedding_bag|sparse"
+)
+"""Operations that may add in another order each time."""
+
+TIMES = 12
+"""So often such an operation is done again, where that is asked for."""
+
 PASSING = ("profiler", "detach")
 """No operations on numbers."""
 
 
 class Operations:
-    """Writes down the operations of the steps of a window, from the first one's beginning to the last one's end."""
+    """Writes down the operations of the steps of a window, from the first one's beginning to the last one's end.
 
-    def __init__(self, writer: Writer, training: Training, window: list[int], folder: Path) -> None:
+    again: those that may add in any order are done again and again, each time of the same inputs.
+    """
+
+    def __init__(self, writer: Writer, training: Training, window: list[int], folder: Path, again: bool) -> None:
+        self.again = again
         self.writer, self.training, self.window, self.folder = writer, training, window, folder
         self.left, self.modules, self.paths = KEPT, [""], dict[int, str]()
         self.unwritten: dict[int, int] = {}  # address of memory that nothing was written to -> its operation's number
@@ -71,11 +83,12 @@ class Operations:
 
         module.__call__ = call
 
-    def done(self, torch: Any, function: Any, run: Callable[[], Any], given: list[Any]) -> Any:
+    def done(self, torch: Any, function: Any, args: Any, words: Any) -> Any:
         """Run one operation, and write it down."""
         name = str(function.overloadpacket).removeprefix("aten.")
         if LOOKING or name.startswith(PASSING):
-            return run()
+            return function(*args, **words)
+        given = torch.utils._pytree.tree_leaves([args, words])
         before = [_value(torch, one) for one in given]
         tensors = [one for one in given if isinstance(one, torch.Tensor)]
         waiting = {self.unwritten[at]: None for at in map(_address, tensors) if at in self.unwritten}
@@ -83,7 +96,8 @@ class Operations:
         site, backward = (caller(above(2), far=True), "") if node is None else self._forward_site(node)
         module = self.module_of.get(site, "") if node is not None else self.modules[-1]
         self.module_of.setdefault(site, module)
-        out = run()
+        kept_inputs = self._copied(torch, args, words) if self.again and ADDING.search(name) else None
+        out = function(*args, **words)
         came = [one for one in torch.utils._pytree.tree_leaves(out) if isinstance(one, torch.Tensor)]
         self.number += 1
         nothing = name in UNWRITTEN
@@ -117,9 +131,29 @@ class Operations:
                 kept,
             ]
         )
+        if kept_inputs is not None:
+            self._once_more(torch, function, kept_inputs, came, [module, name, site, backward])
         return out
 
-    def _keep(self, torch: Any, came: list[Any]) -> str:
+    @staticmethod
+    def _copied(torch: Any, args: Any, words: Any) -> Any:
+        return torch.utils._pytree.tree_map(
+            lambda one: one.detach().clone() if isinstance(one, torch.Tensor) else one, [args, words]
+        )
+
+    def _once_more(self, torch: Any, function: Any, inputs: Any, came: list[Any], head: list[Any]) -> None:
+        """Do an operation again of the same inputs, and note when it gives something else."""
+        for _ in range(TIMES):
+            args, words = self._copied(torch, *inputs)
+            leaves = torch.utils._pytree.tree_leaves(function(*args, **words))
+            others = [one for one in leaves if isinstance(one, torch.Tensor)]
+            if [_value(torch, one) for one in others] != [_value(torch, one) for one in came]:
+                first, second = self._keep(torch, came), self._keep(torch, others, "-again")
+                shapes = [list(one.shape) for one in came]
+                self.writer.write(["again", self.training.step, *head, shapes, first, second])
+                return
+
+    def _keep(self, torch: Any, came: list[Any], suffix: str = "") -> str:
         """Keep an operation's first output in a file, while there is room."""
         if not came or not came[0].is_floating_point() or not came[0].numel():
             return ""
@@ -129,7 +163,7 @@ class Operations:
         self.left -= size
         import numpy
 
-        name = f"op-{self.number}.npy"
+        name = f"op-{self.number}{suffix}.npy"
         numpy.save(self.folder / name, came[0].detach().double().cpu().numpy())
         return name
 
@@ -167,8 +201,6 @@ def _mode(operations: Operations) -> Any:
 
     class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            words = kwargs or {}
-            given = torch.utils._pytree.tree_leaves([args, words])
-            return operations.done(torch, func, lambda: func(*args, **words), given)
+            return operations.done(torch, func, args, kwargs or {})
 
     return Watch()

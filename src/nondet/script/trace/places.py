@@ -19,6 +19,8 @@ _THROUGH = (
     "random.py",
     "thread.py",
     "_base.py",
+    "/context.py",
+    "<frozen os>",
 )
 """Files of the standard library that do what their caller asks for."""
 

@@ -54,6 +54,8 @@ class Training:
         self.stepping = 0
         self.on_step: list[Callable[[int], None]] = []
         self.epochs: dict[int, int] = {}
+        self.drawing: dict[int, list[Any]] = {}  # of each model the modules that behave in another way in evaluation
+        self.waiting: list[list[Any]] = []  # forward passes in training mode since the last backward pass
 
     def take_over(self) -> None:
         torch: Any = sys.modules["torch"]
@@ -83,8 +85,12 @@ class Training:
             grad = torch.is_grad_enabled()
             name = "batch" if grad else "asked"
             self.seen(name, digest([args, words]), site, type(model).__name__)
-            if not grad:
-                self._evaluation(torch, model, site)
+            found = self._evaluation(model, site)
+            if grad:
+                self.waiting += found
+            else:
+                for one in found:
+                    self.write(one)
             self.depth += 1
             try:
                 out = plain(model, *args, **words)
@@ -95,15 +101,19 @@ class Training:
 
         module.__call__ = call
 
-    def _evaluation(self, torch: Any, model: Any, site: str) -> None:
-        """Note modules that behave as in training where nothing is trained."""
-        found = {
-            type(one).__name__
-            for one in model.modules()
-            if one.training and (_drops(one) or getattr(one, "track_running_stats", False))
-        }
-        for name in sorted(found):
-            self.write(["training-mode", self.step, name, site])
+    def _evaluation(self, model: Any, site: str) -> list[list[Any]]:
+        """Records of the modules that behave as in training."""
+        if id(model) not in self.drawing:
+            self.drawing[id(model)] = [
+                one for one in model.modules() if _drops(one) or getattr(one, "track_running_stats", False)
+            ]
+        names = {type(one).__name__ for one in self.drawing[id(model)] if one.training}
+        return [["training-mode", self.step, name, site] for name in sorted(names)]
+
+    def settle(self) -> None:
+        """At the end: what no backward pass has followed was an evaluation, though gradients were kept."""
+        for one in self.waiting:
+            self.write(one)
 
     def _backward(self, torch: Any) -> None:
         plain = torch.autograd.backward
@@ -111,6 +121,7 @@ class Training:
         @functools.wraps(plain)
         def backward(tensors: Any, *args: Any, **words: Any) -> Any:
             if not self.worker():
+                self.waiting = []
                 several = tensors if isinstance(tensors, list | tuple) else [tensors]
                 self.seen("loss", tensors_digest(torch, several), caller(above(), far=True), _value(several))
             return plain(tensors, *args, **words)
@@ -154,7 +165,8 @@ class Training:
             it._nondet_place = f"{loader._nondet_loader}.{number}"
             it._nondet_order, it._nondet_data = hashlib.blake2b(digest_size=6), hashlib.blake2b(digest_size=6)
             it._nondet_count = 0
-            sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+            batches = loader.batch_sampler
+            sampler = loader.sampler if batches is None else getattr(batches, "sampler", batches)
             it._nondet_sampler = type(sampler).__name__
             it._nondet_epoch = getattr(sampler, "epoch", None)
             it._nondet_site = caller(above(2), far=True)

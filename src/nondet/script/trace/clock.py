@@ -1,0 +1,166 @@
+"""The clock, and the number of the process, as a script asks for them."""
+
+from __future__ import annotations
+
+import builtins
+import datetime
+import functools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from nondet.script.trace.outside import Outside
+from nondet.script.trace.places import above, caller
+
+_BEGAN = 1_700_000_000_000_000_000
+_TICK = 1_000_003
+_OTHER = 7_919_311_573_319
+"""Nanoseconds: when a pinned clock begins, how far it moves with each look, and how far off another one is.
+
+The last one is odd in seconds, milliseconds, microseconds and nanoseconds, and no multiple of 3, 5 or 7 in any of them:
+so that what is a clock's remainder is another too.
+"""
+
+
+class Clock:
+    """A pinned clock."""
+
+    def __init__(self, outside: Outside) -> None:
+        self.outside, self.ticks = outside, 0
+
+    def now(self, site: str) -> int:
+        """Nanoseconds."""
+        self.ticks += 1
+        return _BEGAN + self.ticks * _TICK + self.outside.number("clock", site) * _OTHER
+
+
+def take_clock(outside: Outside) -> None:
+    """The functions of time, datetime and uuid that read it."""
+    clock = Clock(outside)
+    for name in ("time", "perf_counter", "monotonic", "process_time", "thread_time"):
+        _reads(outside, clock, name, lambda now: now / 1e9)
+        _reads(outside, clock, name + "_ns", lambda now: now)
+    _reads(outside, clock, "clock_gettime", lambda now: now / 1e9)
+    _reads(outside, clock, "clock_gettime_ns", lambda now: now)
+    for name, given in (("localtime", 0), ("gmtime", 0), ("ctime", 0), ("strftime", 1), ("asctime", 0)):
+        _reads_unless_given(outside, clock, name, given)
+    _take_datetime(outside, clock)
+    _take_uuid(outside)
+
+
+def _reads(outside: Outside, clock: Clock, name: str, unit: Callable[[int], Any]) -> None:
+    plain = getattr(time, name, None)
+    if plain is None:
+        return
+
+    @functools.wraps(plain)
+    def asked(*args: Any) -> Any:
+        site = caller(above())
+        if not site:
+            return plain(*args)
+        value = unit(clock.now(site)) if outside.pinned else plain(*args)
+        outside.note("clock", site, value, f"time.{name}")
+        return value
+
+    setattr(time, name, asked)
+
+
+def _reads_unless_given(outside: Outside, clock: Clock, name: str, given: int) -> None:
+    """Functions that take the present time where none is given."""
+    plain, localtime = getattr(time, name), time.localtime
+
+    @functools.wraps(plain)
+    def asked(*args: Any) -> Any:
+        site = caller(above())
+        if not site or len(args) > given or (args and args[0] is None):
+            return plain(*args)
+        if outside.pinned:
+            seconds = clock.now(site) / 1e9
+            value = plain(*args, localtime(seconds) if name in ("strftime", "asctime") else seconds)
+        else:
+            value = plain(*args)
+        outside.note("clock", site, [*value], f"time.{name}")
+        return value
+
+    setattr(time, name, asked)
+
+
+def _take_datetime(outside: Outside, clock: Clock) -> None:
+    plain = datetime.datetime
+
+    class Kind(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, plain)
+
+    class Datetime(plain, metaclass=Kind):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            site = caller(above())
+            if not site:
+                return plain.now(tz)
+            found = plain.fromtimestamp(clock.now(site) / 1e9, tz) if outside.pinned else plain.now(tz)
+            outside.note("clock", site, found, "datetime.now")
+            return found
+
+        utcnow = today = now
+
+    for name in ("__name__", "__qualname__", "__module__"):  # so that it prints and is found by its own name
+        setattr(Datetime, name, getattr(plain, name))
+    datetime.datetime = Datetime
+
+
+def _take_uuid(outside: Outside) -> None:
+    """`uuid1` reads the clock in C; without that it does so in Python."""
+    if outside.pinned and outside.says("uuid"):
+        import uuid
+
+        setattr(uuid, "_generate_time_safe", None)  # noqa: B010 - a name of its own
+
+
+def take_process(outside: Outside) -> None:
+    """Numbers of processes and threads, and addresses in memory."""
+    for home, name in (
+        (os, "getpid"),
+        (os, "getppid"),
+        (threading, "get_ident"),
+        (threading, "get_native_id"),
+    ):
+        _number(outside, home, name)
+    if outside.says(r"(?<![\w.])id\("):
+        _addresses(outside)
+
+
+def _number(outside: Outside, home: Any, name: str) -> None:
+    plain = getattr(home, name)
+
+    @functools.wraps(plain)
+    def asked() -> int:
+        site = caller(above())
+        if not site:
+            return plain()
+        value = 2 + outside.drawn("process", site) % 30_000 if outside.pinned else plain()
+        outside.note("process", site, value, f"{home.__name__}.{name}")
+        return value
+
+    setattr(home, name, asked)
+
+
+def _addresses(outside: Outside) -> None:
+    """`id()`: where it is pinned, objects are numbered in the order in which they are asked for."""
+    plain, known = builtins.id, dict[int, int]()
+
+    def identity(value: object, /) -> int:
+        found = plain(value)
+        site = caller(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+        if not site:
+            return found
+        if outside.pinned:
+            number = known.setdefault(found, len(known))
+            found = (1 << 46) + 16 * number + 48 * 131_071 * outside.number("address", site)
+        outside.note("address", site, found, "id")
+        return found
+
+    builtins.id = identity

@@ -1,0 +1,75 @@
+"""What a script tells Python, torch or another library, that they do not heed: too late, or in vain."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from nondet.script.trace.places import above, caller
+
+READ_BY = {
+    "PYTHONHASHSEED": "python",
+    "OMP_NUM_THREADS": "torch",
+    "MKL_NUM_THREADS": "torch",
+    "MKL_CBWR": "torch",
+    "OPENBLAS_NUM_THREADS": "numpy",
+    "TF_ENABLE_ONEDNN_OPTS": "tensorflow",
+    "XLA_FLAGS": "jax",
+    "JAX_ENABLE_X64": "jax",
+}
+"""Variables that are read once: when Python starts, or when a library is imported."""
+
+
+class Told:
+    """Notes it. write: takes a record: "told", the setting, the line, who has it been told, and how it is ignored."""
+
+    def __init__(self, write: Callable[[list[Any]], None]) -> None:
+        self.write = write
+        self.compiled = ""
+
+    def take_over(self) -> None:
+        """Variables of the environment that are set too late, and warnings that an algorithm is not deterministic."""
+        putenv, showwarning = os.putenv, warnings.showwarning
+
+        def put(name: Any, value: Any, /) -> None:
+            known, text = os.fsdecode(name), os.fsdecode(value)
+            reader = READ_BY.get(known, "")
+            site = caller(above(), far=True) if reader else ""
+            if site and os.environ.get(known) != text and (reader == "python" or reader in sys.modules):
+                self.write(["told", known, site, reader, "late"])
+            putenv(name, value)
+
+        def show(message: Any, *args: Any, **words: Any) -> None:
+            operation, found, _ = str(message).partition(" does not have a deterministic implementation")
+            if found:
+                self.write(["told", "use_deterministic_algorithms", caller(above(), far=True), operation, "warned"])
+            showwarning(message, *args, **words)
+
+        os.putenv, warnings.showwarning = put, show
+
+    def torch(self) -> None:
+        """Where a model is told to be compiled."""
+        torch: Any = sys.modules["torch"]
+        plain = torch.compile
+
+        def compiled(*args: Any, **words: Any) -> Any:
+            self.compiled = self.compiled or caller(above())
+            return plain(*args, **words)
+
+        torch.compile = compiled
+
+    def settle(self) -> None:
+        """At the end: what was told and did nothing."""
+        torch: Any = sys.modules.get("torch")
+        dynamo = sys.modules.get("torch._dynamo.utils")
+        if self.compiled and (dynamo is None or not dynamo.counters["frames"].get("ok")):
+            self.write(["told", "torch.compile", self.compiled, "torch", "not compiled"])
+        if torch is None or not hasattr(torch, "cuda") or torch.cuda.is_available():
+            return
+        cudnn = torch.backends.cudnn
+        if cudnn.deterministic or cudnn.benchmark:
+            name = "deterministic" if cudnn.deterministic else "benchmark"
+            self.write(["told", f"torch.backends.cudnn.{name}", "", "torch", "no device"])
