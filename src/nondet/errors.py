@@ -7,9 +7,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
-    r"<<(alpha|arm|better|broken|cluster|columns|cycles|data|dataset|design|effect|examples|failed|folder|labels|layers"
+    r"<<(against|alpha|arm|better|broken|cluster|columns|cycles|data|dataset|design|effect|examples|failed|fix|folder|labels|layers"
     r"|ledger|levels|limit|margin|metrics?|model|name|new_runs|of|onset|outputs|paired|recipe|record|run_task"
-    r"|runs|sd|seed|stack|steps|tf32|track|until|vary|with)"
+    r"|runs|save|sd|seed|stack|steps|tf32|track|until|vary|with)"
     r"(?:=(.*?))?>>"
 )
 Spelling = Callable[[str, str | None], str]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput
+from nondet.runners.machine import NO_CHANGE, Machine
 from nondet.runners.process import Server, end, is_plain, site_path
 from nondet.runners.script import Script, filled, link_here
 from nondet.study.provenance import CUBLAS_WORKSPACE
@@ -30,13 +31,13 @@ _SERVERS: dict[str, Server] = {}
 class How:
     """How one run is watched.
 
-    rung: steps, lines or operations. until: the last step that is looked at, from 0; None for all.
+    rung: steps, modules, lines or operations. until: the last step that is looked at, from 0; None for all.
     window: the first and last step whose operations are written down.
     pins: the number of each kind that comes from outside (`nondet.script.trace.outside`), or None: nothing is pinned.
     sites: of KIND@FILE:LINE another number. hash: Python's seed for hashes; None: a new one, as Python has it.
     seeds: of sources, where random numbers are sorted by source. variables: of the process, beside the user's own.
     keep: whether the run begins in the folder as the run before it has left it.
-    deterministic: whether torch is told to use deterministic algorithms alone.
+    deterministic: whether torch is told to use deterministic algorithms alone. machine: threads, versions and so on.
     """
 
     rung: str = "steps"
@@ -50,6 +51,7 @@ class How:
     keep: bool = False
     deterministic: bool = False
     words: Mapping[str, int] = field(default_factory=dict[str, int])
+    machine: Machine = NO_CHANGE
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ class Trace:
         """Whether it came to its own end, and not to that of what is looked at."""
         return bool(self.of("done"))
 
+    @property
+    def machine(self) -> Mapping[str, Any]:
+        """What its process was: versions, threads, instructions."""
+        found = self.of("machine")
+        return found[-1][1] if found else {}
+
 
 class Traced:
     """Makes runs of one script, each in the same folder as if it were the only one; it is gone with this object."""
@@ -117,7 +125,7 @@ class Traced:
         trace: dict[str, Any] = {"folder": str(kept), "rung": how.rung, "until": how.until, "window": how.window}
         trace["deterministic"] = how.deterministic
         trace |= {"pins": how.pins, "sites": dict(how.sites), "here": here}
-        order: dict[str, Any] = {"trace": trace}
+        order: dict[str, Any] = {"trace": trace, "machine": dict(how.machine.told)}
         if how.seeds is not None:
             order |= {"seeds": dict(how.seeds), "record": "", "folder": str(kept), "bit": None, "here": here}
         (kept / "order").write_text(json.dumps(order), encoding="utf-8")
@@ -131,8 +139,14 @@ class Traced:
             shutil.rmtree(self.place)
 
     def _process(self, how: How, order: Path, log: Path) -> int:
-        words = [filled(word, how.words, self.place) for word in self.script.started]
-        environment = {**os.environ, **how.variables, "NONDET_RUN": str(order), "NONDET_OUT": str(self.place)}
+        words = how.machine.words([filled(word, how.words, self.place) for word in self.script.started])
+        environment = {
+            **os.environ,
+            **how.variables,
+            **how.machine.variables,
+            "NONDET_RUN": str(order),
+            "NONDET_OUT": str(self.place),
+        }
         environment["PYTHONPATH"] = os.pathsep.join([site_path(), *filter(None, [environment.get("PYTHONPATH", "")])])
         if not ({"VIRTUAL_ENV", "CONDA_PREFIX"} & {*environment}):
             environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
