@@ -2,7 +2,7 @@
 
 `python benchmarks/diverge.py [--tries N] [--steps N]` prints a table for docs/benchmarks.md. A ResNet-20 trains on
 batches of 128 pictures of 32 x 32 with two threads. Processes of each kind are started by turns; the first two steps
-of each warm up. The ratio is the median over the turns of a kind's median step against the plain one's of the same turn.
+of each warm up. The ratio is the median over the turns of a kind's median step against the plain one's of its turn.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput
+from nondet.sources import FIXED_SEED
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -102,6 +103,11 @@ def values_of(name: str, values: Sequence[str]) -> tuple[str, ...]:
         setting(name, value)
     if name == "versions":
         found = (AS_IS, *(str(Path(value).absolute()) for value in found if value != AS_IS))
+    odd = next((value for value in found if "," in value or ";" in value), None)
+    if odd is not None:
+        raise BadInput(
+            f"a value of {name} must hold no comma and no semicolon (got {odd!r}); link that path to another"
+        )
     if len(set(found)) != len(found) or len(found) < 2:
         raise BadInput(
             f"{name} must have at least 2 values, all different (got {', '.join(found)}); try "
@@ -162,6 +168,34 @@ def _numpy_above(value: str) -> list[str]:
     newest = ("AVX512", "X86_V4")
     old = {"avx512": (), "avx2": newest, "baseline": (*newest, "AVX2", "FMA3", "X86_V3")}[value]
     return [name for name in features if name.startswith(old)] if old else []
+
+
+MACHINE = "machine"
+"""In a recipe: the sources of the machine with their values, as `written` has them."""
+
+
+def written(values: Mapping[str, Sequence[str]]) -> str:
+    """Sources with their values as one text; `read_values` reads it."""
+    return "; ".join(f"{name}={','.join(found)}" for name, found in values.items())
+
+
+def read_values(text: str) -> dict[str, tuple[str, ...]]:
+    """What `written` wrote, its names and values checked: it may be a stranger's."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in filter(None, text.split("; ")):
+        name, _, values = part.partition("=")
+        if name not in USUAL:
+            raise BadInput(f"a machine's source must be one of {', '.join(USUAL)} (got {name!r}); choose one of them")
+        found[name] = tuple(values.split(","))
+    return found
+
+
+def of_seeds(values: Mapping[str, Sequence[str]], seeds: Mapping[str, int]) -> Machine:
+    """What a run's seeds set of the machine: seed 1 is a source's first value."""
+    found = NO_CHANGE
+    for name, known in values.items():
+        found |= setting(name, known[seeds.get(name, FIXED_SEED) - 1])
+    return found
 
 
 def declared(vary: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
