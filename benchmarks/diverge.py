@@ -1,8 +1,9 @@
 """What looking into a training costs: the length of a step under each rung of `nondet diverge`, and without it.
 
-`python benchmarks/diverge.py [--tries N] [--steps N]` prints a table for docs/benchmarks.md. A ResNet-20 trains on
-batches of 128 pictures of 32 x 32 with two threads. Processes of each kind are started by turns; the first two steps
-of each warm up. The ratio is the median over the turns of a kind's median step against the plain one's of its turn.
+`python benchmarks/diverge.py [--tries N] [--steps N] [--cpu]` prints a table for docs/benchmarks.md. A ResNet-20
+trains on batches of 128 pictures of 32 x 32 with two threads (one with --cpu). Processes of each kind are started by
+turns, and the first two steps of each warm up. The ratio is the median over the turns of a kind's median step against
+the plain one's of its turn.
 """
 
 from __future__ import annotations
@@ -47,12 +48,13 @@ model = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1), nn.ReLU(), *blocks, nn.Adaptive
                       nn.Linear(64, 10))
 optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
 x, y = torch.randn(128, 3, 32, 32), torch.randint(0, 10, (128,))
+clock = time.process_time if sys.argv[2] == "cpu" else time.perf_counter
 for _ in range(int(sys.argv[1])):
-    begin = time.perf_counter()
+    begin = clock()
     optimizer.zero_grad()
     F.cross_entropy(model(x), y).backward()
     optimizer.step()
-    print("step", time.perf_counter() - begin)
+    print("step", clock() - begin)
 """
 RUNGS = {"steps": "losses, batches and weights", "modules": "each module", "operations": "each operation"}
 WARM = 2
@@ -67,13 +69,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tries", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--cpu", action="store_true", help="processor time on one thread, where others use the cores")
     asked = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "2"
+    os.environ["OMP_NUM_THREADS"] = threads = "1" if asked.cpu else "2"
     found: dict[str, list[float]] = {name: [] for name in ("plain", *RUNGS)}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         Path("train.py").write_text(SCRIPT)
-        words = [sys.executable, "train.py", str(WARM + asked.steps)]
+        words = [sys.executable, "train.py", str(WARM + asked.steps), "cpu" if asked.cpu else "wall"]
         traced = Traced(nd.Script(words))
         for _ in range(asked.tries):
             found["plain"].append(step(subprocess.run(words, capture_output=True, text=True, check=True).stdout))
@@ -82,7 +85,8 @@ def main() -> None:
                 assert not trace.failure, trace.failure
                 found[rung].append(step((trace.folder / "log.txt").read_text()))
         traced.close()
-    print(f"{platform.processor() or platform.machine()}, 2 threads, torch {torch.__version__}; ", end="")
+    clock = "processor time" if asked.cpu else "wall time"
+    print(f"{platform.machine()}, {clock} on {threads} threads, torch {torch.__version__}; ", end="")
     print(f"{asked.tries} turns of {asked.steps} steps\n")
     print("| what is written down | ms a step | against none |\n|---|---|---|")
     print(f"| nothing | {statistics.median(found['plain']):.0f} | 1 |")
