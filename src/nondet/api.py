@@ -49,6 +49,7 @@ __all__ = [
     "diverge",
     "floor",
     "gate",
+    "keep_run",
     "open",
     "plan",
     "plots",
@@ -721,29 +722,64 @@ def audit(
 
 
 def diverge(
-    script: Script | str | Path | Sequence[str],
+    target: Script | str | Path | Sequence[str],
     steps: int | None = None,
     *,
     fix: str = "",
+    against: str = "",
     say: Callable[[str], None] | None = None,
 ) -> Diverged:
-    """Run a script twice as it is; if the two trainings part, say at which step, on which line, and why.
+    """Run a training twice as it is; if the two part, say at which step, on which line, and why.
 
     Args:
-        script: a `Script`, the path of a Python file, or all words of a command.
+        target: a `Script`, the path of a Python file, or all words of a command; or a task by name or file.
         steps: how many training steps to look at, at least 1; all of them if left out.
         fix: a mend to be proved: "deterministic", or a command that has it. Runs without it must part, and runs with it
             must not, or else the verdict is inconclusive.
+        against: compare with another run in place of a second one of its own: a folder that `keep_run` left,
+            "threads=2", "isa=baseline", "precision=medium", "versions=PYTHON", "compile", "deterministic", or another
+            command.
         say: is told what is done, in sentences.
 
     Raises:
-        BadInput: the script fails, or is no Python script.
+        BadInput: the training fails, is no Python script, or a run that was kept is not what was written.
     """
+    from nondet.analysis.reproduce.against import against as compare_with
     from nondet.analysis.reproduce.diverge import diverge as find
+    from nondet.errors import BadInput
     from nondet.reporting.reproduce import diverged_words
 
-    found = find(_script(script), steps=_steps(steps), fix=fix, say=_spelled(say))
+    if fix and against:
+        raise BadInput(
+            f"a mend is proved of a run's own repeats (got <<fix={fix}>> with <<against={against}>>); give one of them"
+        )
+    script, many = _training(target), _steps(steps)
+    if against:
+        found = compare_with(script, against, steps=many, say=_spelled(say))
+    else:
+        found = find(script, steps=many, fix=fix, say=_spelled(say))
     return replace(found, sentence=diverged_words(found))
+
+
+def keep_run(
+    target: Script | str | Path | Sequence[str],
+    folder: str | Path,
+    steps: int | None = None,
+    *,
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """Keep a run of a training in a new folder, for `diverge(..., against=folder)`, here or on another machine.
+
+    Args:
+        target, steps: as for `diverge`.
+        folder: new, or empty.
+
+    Raises:
+        BadInput: the training fails, or the folder is taken.
+    """
+    from nondet.analysis.reproduce.against import save
+
+    save(_training(target), Path(folder), _steps(steps), _spelled(say))
 
 
 def resume_check(
@@ -774,6 +810,16 @@ def _script(given: Script | str | Path | Sequence[str]) -> Script:
     from nondet.runners.script import Script
 
     return given if isinstance(given, Script) else Script(given)
+
+
+def _training(given: Script | str | Path | Sequence[str]) -> Script:
+    """The command of a script, or that of one run of a task: by name, or a file that defines `task`."""
+    from nondet.running.one_run import command_of
+    from nondet.tasks import is_task
+
+    if isinstance(given, str | Path) and is_task(str(given)):
+        return command_of(str(given))
+    return _script(given)
 
 
 def _steps(steps: int | None) -> int | None:

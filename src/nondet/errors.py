@@ -7,10 +7,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
-    r"<<(alpha|arm|better|broken|chance|cluster|columns|cycles|data|dataset|design|effect|examples|executor|failed|folder"
-    r"|labels|layers|ledger|levels|limit|looks|margin|metrics?|model|name|new_runs|of|onset|outputs|paired|recipe|record"
-    r"|run_task"
-    r"|runs|sd|seed|stack|steps|tf32|track|until|vary|with)"
+    r"<<(against|alpha|arm|better|broken|chance|cluster|columns|cycles|data|dataset|design|effect|examples|executor"
+    r"|failed|fix|folder|labels|layers|ledger|levels|limit|looks|margin|metrics?|model|name|new_runs|of|onset|outputs"
+    r"|paired|recipe|record|run_task|runs|save|sd|seed|stack|steps|tf32|track|until|vary|with)"
     r"(?:=(.*?))?>>"
 )
 Spelling = Callable[[str, str | None], str]

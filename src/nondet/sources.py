@@ -111,6 +111,34 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
                 "change is rounded away",
                 in_all=False,
             ),
+            Source(
+                "threads",
+                "how many threads torch and NumPy compute with: the values that are declared, as in threads=1,2",
+                "the script sets the number itself (torch.set_num_threads), or no sum is split among threads",
+                in_all=False,
+                seeded=False,
+            ),
+            Source(
+                "isa",
+                "which instructions of the processor the libraries may use, as in isa=avx2,baseline",
+                "no operation has another kernel for these instructions",
+                in_all=False,
+                seeded=False,
+            ),
+            Source(
+                "precision",
+                "how exact products of float32 are, as in precision=highest,medium; or float64 throughout",
+                "this processor has no faster product, or the script sets it itself",
+                in_all=False,
+                seeded=False,
+            ),
+            Source(
+                "versions",
+                "another environment's Python with its own libraries, by its path, as in versions=../other/bin/python",
+                "the two environments compute alike",
+                in_all=False,
+                seeded=False,
+            ),
         )
     }
 )
@@ -118,6 +146,10 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
 
 `kernels` has no random numbers of its own: its fixed seed means the deterministic kernels, every other seed those that
 the libraries choose, and the number only tells runs apart."""
+
+
+OF_THE_MACHINE = ("threads", "isa", "precision", "versions")
+"""Sources whose numbers are those of values that are declared: see `nondet.runners.machine`."""
 
 
 def source_called(name: str) -> Source:

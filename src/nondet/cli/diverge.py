@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nondet.cli.commands import INCONCLUSIVE, command_of
 from nondet.cli.console import Flag, answer
 from nondet.errors import BadInput
-from nondet.io.streams import say
+from nondet.io.streams import say, tell
 
 
-def diverge(task: str, /, *command: str, steps: int | None = None, fix: str = "", json: Flag = False) -> int:
-    """Run a script twice as it is, and find where and why the two trainings part.
+def diverge(
+    task: str,
+    /,
+    *command: str,
+    steps: int | None = None,
+    fix: str = "",
+    against: str = "",
+    save: Path | None = None,
+    json: Flag = False,
+) -> int:
+    """Run a training twice as it is, and find where and why the two part.
 
     `nondet diverge -- python train.py --epochs 3`. Each run is a process and a folder of its own. Where they part, more
     runs follow in which all that comes from outside is held (the clock, unseeded generators, hashes, the order of
@@ -18,7 +29,7 @@ def diverge(task: str, /, *command: str, steps: int | None = None, fix: str = ""
     Parameters
     ----------
     task
-        After --: the command of a Python script, as you type it.
+        A task by name or file; or, after --, the command of a Python script, as you type it.
     command
         The rest of its words.
     steps
@@ -26,14 +37,29 @@ def diverge(task: str, /, *command: str, steps: int | None = None, fix: str = ""
     fix
         A mend to be proved: `deterministic` (torch's deterministic algorithms, and one seed for hashes), or a command
         that has it, in quotes. Runs without it must part, and runs with it must not, or else it is inconclusive.
+    against
+        Compare with another run in place of a second one of its own: a folder that --save left, perhaps on another
+        machine; `threads=N`, `isa=NAME`, `precision=NAME`, `versions=PYTHON`, `compile` (torch.compile) or
+        `deterministic`; or another command, in quotes. All that comes from outside is the same in both.
+    save
+        A new folder: keep a run there, for --against. Nothing is compared then.
     json
         As JSON: verdict (origin, none or inconclusive), step, module, operation, file, line, cause, window and more.
     """
     from nondet import api
+    from nondet.tasks import is_task
 
     words = command_of("diverge", task, command)
-    if words is None:
-        raise BadInput(f"a training must be given as a command (got {task!r}); try nondet diverge -- python train.py")
-    found = api.diverge(words, steps, fix=fix, say=say)
+    if words is None and not is_task(task):
+        raise BadInput(f"a script must be given as a command (got {task!r}); try nondet diverge -- python {task}")
+    target = task if words is None else words
+    if save is not None:
+        if against or fix or json:
+            given = "--against" if against else "--fix" if fix else "--json"
+            raise BadInput(f"--save keeps a run and compares none (got --save {save} with {given}); give one of them")
+        api.keep_run(target, save, steps, say=say)
+        tell(f"The run is kept in {save}. Compare with it: nondet diverge --against {save} ...")
+        return 0
+    found = api.diverge(target, steps, fix=fix, against=against, say=say)
     answer(found, json=json)
     return {"none": 0, "origin": 1}.get(found.verdict, INCONCLUSIVE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nondet.errors import spelled
 from nondet.sources import source_called
 
 if TYPE_CHECKING:
@@ -15,7 +16,17 @@ if TYPE_CHECKING:
 
 def diverged_words(found: Diverged) -> str:
     """The verdict in a few sentences, and whether a mend mends."""
-    return " ".join(filter(None, [_diverged(found), _proof(found)]))
+    return " ".join(filter(None, [_diverged(found), _proof(found), _differs(found)]))
+
+
+def _differs(found: Diverged) -> str:
+    """What the environments of two runs that were compared differ in."""
+    if not found.against or (found.differs and found.origins):  # where there is an origin, the mend names them
+        return ""
+    if not found.differs:
+        return "The two environments are alike in all that was written down."
+    pairs = [f"{name} ({mine} here, {theirs} there)" for name, (mine, theirs) in found.differs.items()]
+    return f"The two environments differ in {'; '.join(pairs)}."
 
 
 def _proof(found: Diverged) -> str:
@@ -33,6 +44,11 @@ def _proof(found: Diverged) -> str:
 
 def _diverged(found: Diverged) -> str:
     looked = _window(found)
+    if found.why:
+        return f"Inconclusive: {spelled(found.why)}."
+    if found.verdict == "none" and found.against:
+        after = "" if found.whole else " Nothing is known of what comes after."
+        return f"None found: {found.script} and {found.against} are equal to the last bit in {looked}.{after}"
     if found.verdict == "none":
         return (
             f"None found: {found.runs} runs of {found.script} are equal to the last bit in {looked}. Nothing is known "
@@ -45,7 +61,8 @@ def _diverged(found: Diverged) -> str:
             f"Inconclusive: {found.script} takes no training step that can be seen and holds no array at its end, so "
             "there is nothing to compare."
         )
-    begin = f"Two runs of {found.script} part {_where(found)}: {found.what} differ first."
+    two = f"{found.script} and {found.against}" if found.against else f"Two runs of {found.script}"
+    begin = f"{two} part {_where(found)}: {found.what} differ first."
     if not found.origins:
         held = "With all that comes from outside held, no two runs parted, and nothing alone parts them."
         return f"Inconclusive. {begin} {held}"
@@ -71,11 +88,11 @@ def _origin(origin: Origin, first: bool) -> str:
     """One cause, its line and its mend."""
     cause, operation = origin.cause, origin.operation
     begin = "The origin" if first else "Another one"
-    said = f"{begin} is {origin.site}: {cause.what} ({cause.name})."
+    said = f"{begin} is {origin.site or 'not on a line of your own'}: {cause.what} ({cause.name})."
     if operation is not None:
         back = f", in the backward pass ({operation.backward})" if operation.backward else ""
         module = f" of {operation.module}" if operation.module else ""
-        said += f" There {operation.name}{module}{back} gives another result for the same inputs"
+        said += f" There {operation.name or 'the forward pass'}{module}{back} gives another result for the same inputs"
         if operation.ulps is not None:
             said += f", by up to {operation.ulps:.3g} units in the last place ({operation.difference:.2g})"
         said += "."

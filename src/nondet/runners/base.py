@@ -55,6 +55,7 @@ class Runner:
     resumes: why a run cannot start from a stored state; empty if it can, and then conditions may have a late onset.
     repeats: whether equal seeds give equal bits, so that a repeated run proves that this process is as others were.
     order: what another process needs to make the same runner; empty if no other process can.
+    levels: of sources that have so many values and no more: a condition that varies one has no more runs.
     """
 
     name: str = "runs"
@@ -65,6 +66,7 @@ class Runner:
     resumes: str = "its runs keep no states"
     repeats: bool = True
     order: Mapping[str, Any] = {}
+    levels: Mapping[str, int] = {}
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -36,9 +36,9 @@ class Made:
     log: str = ""
 
 
-FACTS = ("start", "data", "draws", "bit", "outside")
+FACTS = ("start", "data", "draws", "bit", "outside", "machine")
 """What is kept of a run's ledger: digests of its first weights and of its batches, how often each source was drawn
-from, which bit was moved, and the files that it wrote outside its folder."""
+from, which bit was moved, the files that it wrote outside its folder, and what it was made with, where that varies."""
 
 CURVES = "curves"
 """In an identity: of which scores a run leaves its values by epoch; before the names of their arrays."""

@@ -13,8 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nondet.script.machine import VARIABLES
 from nondet.sources import FIXED_SEED, SOURCES
 from nondet.study.provenance import CUBLAS_WORKSPACE, MKL_BRANCH
+
+CHOSEN = (*VARIABLES, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 _SITE = Path(__file__).resolve().parents[1] / "script" / "path"
 
@@ -29,6 +32,11 @@ class Process:
     def __init__(self) -> None:
         self.modules: list[str] = []
         self.server: Server | None = None
+        self.chosen: dict[str, str | None] = {}
+
+    def _alike(self, environment: Mapping[str, str]) -> bool:
+        """Whether what libraries read once, when they are loaded, is as it was for the server."""
+        return self.server is None or all(environment.get(name) == value for name, value in self.chosen.items())
 
     def learn(self, ledger: Mapping[str, Any]) -> None:
         """Note what a run has imported, for those that follow."""
@@ -37,9 +45,10 @@ class Process:
 
     def run(self, words: Sequence[str], place: Path, log: Path, environment: Mapping[str, str]) -> int:
         """Run a command to its end, its output in the log; its exit status, or the signal that ended it below 0."""
-        if self.modules and is_plain(words, environment):
+        if self.modules and is_plain(words, environment) and self._alike(environment):
             if self.server is None:
                 self.server = Server({n: value for n, value in environment.items() if n != "NONDET_RUN"}, self.modules)
+                self.chosen = {name: environment.get(name) for name in CHOSEN}
             if self.server.ready:
                 return self.server.run(words, place, log, environment)
         with log.open("wb") as output:

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from nondet.errors import BadInput, Damaged
 from nondet.io.files import NotAFile, read_file
 from nondet.io.outputs import read_labels, read_outputs
 from nondet.runners import outside
+from nondet.runners.machine import MACHINE, declared, of_seeds, read_values, values_of, written
 from nondet.runners.observed import Made, Observed, described, varied
 from nondet.runners.process import Process, environment_of
 from nondet.script.left import keywords
@@ -49,6 +50,7 @@ class Script:
         metrics: regular expressions of what it prints, each with one group, a number: `acc=([0-9.]+)`; the last counts.
         outputs: a file of its predictions that it writes. labels: a file of the test labels.
         name: of the study; the file's if left out.
+        machine: the machine's sources, each with its values: `{"threads": ["1", "2"]}`; the first one is the usual.
     """
 
     command: str | Path | Sequence[str]
@@ -58,6 +60,7 @@ class Script:
     outputs: str = ""
     labels: str = ""
     name: str = ""
+    machine: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     @property
     def words(self) -> list[str]:
@@ -71,7 +74,8 @@ class Script:
         """What a reader should know of the training: the command, and what is kept of it."""
         kept = {name: getattr(self, name) for name in ("record", "outputs", "labels") if getattr(self, name)}
         metrics = {"metrics": " ".join(map(shlex.quote, self.metrics))} if self.metrics else {}
-        return {"epochs": 1, "command": shlex.join(self.words), **kept, **metrics}
+        machine = {MACHINE: written(self.machine)} if self.machine else {}
+        return {"epochs": 1, "command": shlex.join(self.words), **kept, **metrics, **machine}
 
     @property
     def title(self) -> str:
@@ -83,19 +87,20 @@ class Script:
 
     def as_dict(self) -> dict[str, Any]:
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("command", "arguments")}
-        return {**given, "metrics": list(self.metrics), "command": self.words}
+        return {**given, "metrics": list(self.metrics), "command": self.words, "machine": written(self.machine)}
 
     @staticmethod
     def of(given: Mapping[str, Any]) -> Script:
         """The script that `as_dict` wrote, back from JSON. BadInput for anything else: it may be a stranger's."""
-        texts = [given.get(name, "") for name in ("record", "outputs", "labels", "name")]
+        texts = [given.get(name, "") for name in ("record", "outputs", "labels", "name", "machine")]
         lists = [given.get(name, []) for name in ("command", "metrics")]
         sound = all(type(text) is str for text in texts) and all(type(one) is list for one in lists)
         if not sound or not lists[0] or not all(type(word) is str for one in lists for word in one):
             raise BadInput(
                 "study.json must say what was trained as nondet writes it; give the `nondet run` command again"
             )
-        return Script(tuple(lists[0]), (), texts[0], tuple(lists[1]), texts[1], texts[2], texts[3])
+        machine = read_values(texts[4])
+        return Script(tuple(lists[0]), (), texts[0], tuple(lists[1]), texts[1], texts[2], texts[3], machine)
 
     def options(self) -> list[str]:
         """The options of a command that asks for the same."""
@@ -106,7 +111,15 @@ class Script:
 
     def command_words(self, asked: Sequence[str], width: int) -> list[str]:
         """The command that asks for the same script, and for these runs."""
-        return ["nondet", "run", *asked, *self.options(), "--", *self.words]
+        return ["nondet", "run", *map(self._with_values, asked), *self.options(), "--", *self.words]
+
+    def _with_values(self, word: str) -> str:
+        """`--vary=threads` with the values of threads."""
+        option, _, vary = word.partition("=")
+        if option != "--vary" or not self.machine:
+            return word
+        parts = [f"{p}={','.join(self.machine[p])}" if p in self.machine else p for p in vary.split("+")]
+        return f"{option}={'+'.join(parts)}"
 
     def check(self) -> None:
         """BadInput for what can be seen to be wrong before anything runs."""
@@ -203,6 +216,7 @@ class ScriptRunner(Observed):
         super().__init__(script.title, *given, **more)
         self.epochs = max(1, self._identity.get(EPOCHS, 1))
         self.script, self.process = script, process or Process()
+        self.levels = {name: len(values) for name, values in script.machine.items()}
         arguments = {"script": script.as_dict(), "folder": str(folder)}
         self.order = {"runner": f"{__name__}:helping", "arguments": arguments} if folder is not None else {}
 
@@ -230,6 +244,34 @@ class ScriptRunner(Observed):
 
     def make(self, seeds: Mapping[str, int], folder: Path | None, onset: int = 0) -> Made:
         return make(self.script, seeds, folder, self._identity.get("bit"), self.process, onset)
+
+
+def of_machine(script: Script, vary: Sequence[str], study: Study | None) -> tuple[Script, list[str]]:
+    """The script with the sources of the machine that `vary` declares, and `vary` without their values.
+
+    study: that is there, which keeps the values that it began with.
+
+    Raises:
+        BadInput: a value is none, or the study has others.
+    """
+    names, found = declared([text for text in vary if text.partition("=")[0] not in script.asked])
+    names = [*names, *(text for text in vary if text.partition("=")[0] in script.asked)]
+    given = {name: values_of(name, values) for name, values in found.items() if values}
+    if study is None:
+        return replace(script, machine={name: given.get(name) or values_of(name, ()) for name in found}), names
+    known = read_values(str(study.identity["recipe"].get(MACHINE, "")))
+    for name in found:
+        if name not in known or (name in given and given[name] != known[name]):
+            raise BadInput(
+                f"a study keeps the values of the machine that it began with (got {written({name: found[name]})} where "
+                f"it has {written(known) or 'none'}); start a new one with <<folder>>"
+            )
+    if "versions" in known and "versions" not in given:
+        raise BadInput(
+            f"a study of versions runs other Pythons only where they are named (got none); add <<vary=versions="
+            f"{','.join(known['versions'][1:])}>>"
+        )
+    return replace(script, machine={name: values_of(name, values) for name, values in known.items()}), names
 
 
 def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRunner:
@@ -335,6 +377,7 @@ def sources_of(script: Script, ledger: Mapping[str, Any]) -> list[str]:
     there |= {"order"} if ledger.get("shuffled") else set()  # an order that nothing shuffles may be that of the outputs
     there |= {"bit"} if ledger.get("moving") else set()
     there |= {"kernels"} if ledger.get("cuda") else set()
+    there |= {*script.machine}
     modules = [Path(name) for name in ledger.get("modules", {})]
     asked = list(dict.fromkeys([*script.asked, *(name for path in modules for name in _variables_in(path))]))
     found = [name for name in SOURCES if name in there or name in asked]
@@ -387,12 +430,14 @@ def make(
     link_here(place, study, script)
     order = {"seeds": dict(seeds), "record": script.record, "folder": str(kept.absolute()), "bit": bit}
     order |= {"onset": onset, "here": str(Path.cwd().resolve())}
-    (kept / "order.json").write_text(json.dumps(order), encoding="utf-8")
-    words = [filled(word, seeds, place) for word in script.started]
+    machine = of_seeds(script.machine, seeds)
+    order |= {"machine": dict(machine.told)} if script.machine else {}
+    words = machine.words([filled(word, seeds, place) for word in script.started])
     log = study / "logs" / f"{place.name}.txt"
     log.parent.mkdir(exist_ok=True)
     log.touch()
-    status = process.run(words, place, log, environment_of(seeds, place.absolute()))
+    (kept / "order.json").write_text(json.dumps(order), encoding="utf-8")
+    status = process.run(words, place, log, {**environment_of(seeds, place.absolute()), **machine.variables})
     text = log.read_bytes().decode("utf-8", "replace")
     last = [line.rstrip() for line in text.splitlines() if line.strip()][-_LAST_LINES:]
     made = replace(_read(script, place, kept, text, status), last=last, log=str(log.relative_to(study)))

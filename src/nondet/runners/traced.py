@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput
+from nondet.runners.machine import NO_CHANGE, Machine
 from nondet.runners.process import Server, end, is_plain, seeds_in_variables, site_path
 from nondet.runners.script import Script, filled, link_here
 from nondet.sources import FIXED_SEED
@@ -31,7 +32,7 @@ _SERVERS: dict[str, Server] = {}
 class How:
     """How one run is watched.
 
-    rung: steps, lines or operations. until: the last step that is looked at, from 0; None for all.
+    rung: steps, modules, lines or operations. until: the last step that is looked at, from 0; None for all.
     window: the first and last step whose operations are written down.
     pins: the number of each kind that comes from outside (`nondet.script.trace.outside`), or None: nothing is pinned.
     sites: of KIND@FILE:LINE another number. hash: Python's seed for hashes; None: a new one, as Python has it.
@@ -39,6 +40,7 @@ class How:
     keep: whether the run begins in the folder as the run before it has left it.
     deterministic: whether torch is told to use deterministic algorithms alone. fresh: never forked from another
     process, so that addresses in memory are its own. again: operations that may add in any order are done often.
+    machine: threads, versions and so on.
     """
 
     rung: str = "steps"
@@ -54,6 +56,7 @@ class How:
     fresh: bool = False
     again: bool = False
     words: Mapping[str, int] = field(default_factory=dict[str, int])
+    machine: Machine = NO_CHANGE
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,12 @@ class Trace:
         """Whether it came to its own end, and not to that of what is looked at."""
         return bool(self.of("done"))
 
+    @property
+    def machine(self) -> Mapping[str, Any]:
+        """What its process was: versions, threads, instructions."""
+        found = self.of("machine")
+        return found[-1][1] if found else {}
+
 
 class Traced:
     """Makes runs of one script, each in the same folder as if it were the only one; it is gone with this object."""
@@ -121,7 +130,7 @@ class Traced:
         trace: dict[str, Any] = {"folder": str(kept), "rung": how.rung, "until": how.until, "window": how.window}
         trace |= {"deterministic": how.deterministic, "again": how.again}
         trace |= {"pins": how.pins, "sites": dict(how.sites), "here": here}
-        order: dict[str, Any] = {"trace": trace}
+        order: dict[str, Any] = {"trace": trace, "machine": dict(how.machine.told)}
         if how.seeds is not None:
             order |= {"seeds": dict(how.seeds), "record": "", "folder": str(kept), "bit": None, "here": here}
         (kept / "order").write_text(json.dumps(order), encoding="utf-8")
@@ -144,9 +153,16 @@ class Traced:
             shutil.rmtree(self.place)
 
     def _process(self, how: How, order: Path, log: Path) -> int:
-        words = [filled(word, how.words, self.place) for word in self.script.started]
+        words = how.machine.words([filled(word, how.words, self.place) for word in self.script.started])
         seeds = seeds_in_variables({**dict.fromkeys(self.script.asked, FIXED_SEED), **how.words})
-        environment = {**os.environ, **seeds, **how.variables, "NONDET_RUN": str(order), "NONDET_OUT": str(self.place)}
+        environment = {
+            **os.environ,
+            **seeds,
+            **how.variables,
+            **how.machine.variables,
+            "NONDET_RUN": str(order),
+            "NONDET_OUT": str(self.place),
+        }
         environment["PYTHONPATH"] = os.pathsep.join([site_path(), *filter(None, [environment.get("PYTHONPATH", "")])])
         if not ({"VIRTUAL_ENV", "CONDA_PREFIX"} & {*environment}):
             environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput
@@ -56,7 +56,15 @@ class Asked:
         if self.levels is not None:
             return []
         runner.check_onsets(self.vary, self.onsets)
-        return conditions(self.vary, runner.sources, self.runs, self.onsets, runner.epochs)
+        found = conditions(self.vary, runner.sources, self.runs, self.onsets, runner.epochs)
+        few = {c.name: min([c.runs, *(runner.levels.get(name, c.runs) for name in c.vary)]) for c in found}
+        limited = next((c.name for c in found if {*c.vary} & {*runner.levels}), None)
+        if limited is not None and self.until is not None:
+            raise BadInput(
+                f"<<until>> adds runs, and {limited} has {few[limited]} values and no more (got <<until={self.until}>> "
+                f"with <<vary={limited}>>); leave one of them out"
+            )
+        return [replace(c, runs=few[c.name]) for c in found]
 
     def crossed(self, runner: Runner) -> Crossed | None:
         return None if self.levels is None else crossed(self.vary, runner.sources, self.levels)

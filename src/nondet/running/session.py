@@ -56,6 +56,9 @@ def train(
         BadInput: something that was asked for cannot be done; one sentence says what and the way out.
         Stopped: the user interrupted; the message says what is safe.
     """
+    if isinstance(request, Script):
+        there = folder.is_dir() and (folder / "study.json").exists()
+        request, vary = scripts.of_machine(request, vary, studies.load(folder) if there else None)
     asked = Asked(runs, vary, onsets, levels, until, limit)
     asked.check()
     if isinstance(stack, str) and stack != "auto":

@@ -27,6 +27,10 @@ def begin(order: str) -> None:
     One rank alone: the processes of several would have to draw the same numbers in step.
     """
     read: dict[str, Any] = json.loads(Path(order).read_text(encoding="utf-8"))
+    if read.get("machine"):
+        from nondet.script import machine
+
+        machine.begin(read["machine"], _after_import)
     if "trace" in read:
         from nondet.script.trace.begin import begin as trace
 

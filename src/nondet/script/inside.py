@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from nondet.script import left
+from nondet.script import left, machine
 from nondet.script.passes import Passes
 from nondet.script.sites import Site, Sites
 from nondet.script.streams import Streams, words_of
@@ -52,6 +52,7 @@ class Inside:
         self.folder = Path(order["folder"])
         self.bit: dict[str, Any] | None = order.get("bit")
         self.onset: int = order.get("onset", 0)
+        self.machine: Mapping[str, str] | None = order.get("machine")
         self.passes = Passes()
         self.worker = worker
         self.main = getpid()
@@ -174,6 +175,8 @@ class Inside:
         self.ledger["imports"] = [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
         self.ledger["threaded"] = any(name in sys.modules for name in THREADED)
         torch = sys.modules.get("torch")
+        if self.machine is not None:
+            self.ledger["machine"] = machine.seen()
         self.ledger["cuda"] = bool(torch is not None and torch.cuda.is_initialized())
         left.write(self.folder, self.ledger)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib import import_module
@@ -13,7 +14,7 @@ from nondet.io import extensions
 from nondet.tasks.options import Options
 from nondet.tasks.task import Recipe, Task
 
-__all__ = ["BUILT_IN", "Options", "Recipe", "Task", "about", "is_file", "load_task", "names"]
+__all__ = ["BUILT_IN", "Options", "Recipe", "Task", "about", "is_file", "is_task", "load_task", "names"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,22 @@ def _module_of(name: str) -> str:
 def is_file(name: str) -> bool:
     """Whether a task of this name is a user's own file: code, which runs when it is loaded."""
     return name not in BUILT_IN and name.endswith(".py")
+
+
+def is_task(name: str) -> bool:
+    """Whether this names a task, and no other script: of a file its text is read, and not run."""
+    if name in names() or not is_file(name):
+        return name in names()
+    try:
+        tree = ast.parse(Path(name).read_bytes())
+    except (OSError, ValueError, SyntaxError):
+        return False
+    targets = [
+        node.targets if isinstance(node, ast.Assign) else [node.target]
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+    ]
+    return any(isinstance(target, ast.Name) and target.id == "task" for some in targets for target in some)
 
 
 def load_task(name: str, options: Options | None = None) -> Task:

@@ -16,7 +16,7 @@ from nondet.data.given import Data, takes
 from nondet.errors import BadInput
 from nondet.io.files import sha256_of_json
 from nondet.kinds import LANGUAGE, Kind, named
-from nondet.sources import FIXED_SEED, SOURCES
+from nondet.sources import FIXED_SEED, OF_THE_MACHINE, SOURCES
 from nondet.tasks.augment import source_of
 from nondet.tasks.task import SHORT, Recipe, Task, optimizer_class
 from nondet.training import loop, sequences
@@ -110,6 +110,7 @@ def prepare(
         "order": not seen.seeded and not any(hasattr(a, "mix") for a in task.augment),
         "kernels": device.type == "cuda",
         "other": False,
+        **dict.fromkeys(OF_THE_MACHINE, False),  # the runs of a task share one process
     }
     looked = tracking.choose(model, track, layers, recipe.epochs) if track else None
     problem = Problem(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nondet.analysis.reproduce import causes
@@ -50,6 +50,8 @@ class Diverged(Record):
     verdict: origin, none, or inconclusive. step: the first training step whose record differs, from 0.
     origins: what makes it part, the first one first. window: the first and last training step that were looked at; None
     where none was. whole: whether the runs came to their own end. what: what differs first. runs: how many were made.
+    against: what the run was compared with, where that is no second run of its own; differs: what the environments of
+    the two differ in, each with its value here and there. why: it is inconclusive.
     """
 
     script: str
@@ -64,6 +66,9 @@ class Diverged(Record):
     site: str = ""
     proof: Proof | None = None
     sentence: str = ""
+    against: str = ""
+    differs: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
+    why: str = ""
 
     @property
     def first(self) -> Origin | None:
@@ -78,7 +83,7 @@ class Diverged(Record):
             "verdict": self.verdict,
             "step": self.step,
             "module": (operation.module or None) if operation else None,
-            "operation": operation.name if operation else None,
+            "operation": (operation.name or None) if operation else None,
             **place(first.site if first else self.site),
             "cause": first.cause.name if first and self.verdict == ORIGIN else None,
             "window": list(self.window) if self.window else None,
@@ -88,6 +93,9 @@ class Diverged(Record):
             "origins": [as_dict(origin) for origin in self.origins],
             "proof": self.proof.to_dict() if self.proof else None,
             "runs": self.runs,
+            "against": {"run": self.against, "differs": {n: list(pair) for n, pair in self.differs.items()}}
+            if self.against
+            else None,
             "sentence": self.sentence,
         }
         return found
@@ -107,7 +115,7 @@ def as_dict(origin: Origin) -> dict[str, Any]:
         "names": list(origin.names),
         "step": origin.parting.step,
         "what": origin.parting.what,
-        "operation": operation.name if operation else None,
+        "operation": operation.name or None if operation else None,
         "backward": operation.backward or None if operation else None,
         "module": operation.module or None if operation else None,
         "shapes": [list(shape) for shape in operation.shapes] if operation else None,

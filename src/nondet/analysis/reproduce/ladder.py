@@ -192,7 +192,7 @@ class Ladder:
         if operation is None:
             return None
         parting = Parting("operation", operation.step, operation.site, 0)
-        return Origin(_cause_of(operation), operation.site, parting, "", operation.name, operation=operation)
+        return Origin(cause_of(operation), operation.site, parting, "", operation.name, operation=operation)
 
     def unexplained(self, a: Trace, b: Trace) -> Origin:
         """Two runs with everything held part all the same: on which line, and in which operation."""
@@ -209,7 +209,7 @@ class Ladder:
         operation = self.operation(step) if a.steps else None
         text = statement(self.here, lines.site) if lines else ""
         if operation is not None and (lines is None or _in_training(lines, operation)):
-            return Origin(_cause_of(operation), operation.site, parting, "", operation.name, operation=operation)
+            return Origin(cause_of(operation), operation.site, parting, "", operation.name, operation=operation)
         if lines is not None:
             return Origin(
                 causes.of_unknown(text, self.fresh),
@@ -239,7 +239,8 @@ def _in_training(line: Line, operation: Operation) -> bool:
     return line.step >= operation.step
 
 
-def _cause_of(operation: Operation) -> Cause:
+def cause_of(operation: Operation) -> Cause:
+    """The cause where an operation gives another result for the same inputs."""
     if operation.unwritten:
         return causes.MEMORY
     return causes.REDUCTION if operation.near else causes.ALGORITHM

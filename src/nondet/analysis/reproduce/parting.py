@@ -171,6 +171,26 @@ def repeated_operation(trace: Trace) -> Operation | None:
     return None
 
 
+def first_module(a: Trace, b: Trace, step: int) -> Operation | None:
+    """The first module of a step with equal inputs and unequal outputs, an inner one before that which holds it."""
+
+    def by_identity(trace: Trace) -> dict[tuple[Any, ...], Any]:
+        calls: dict[str, int] = {}
+        found: dict[tuple[Any, ...], Any] = {}
+        for record in trace.of("module"):
+            if record[1] == step:
+                calls[record[2]] = calls.get(record[2], 0) + 1
+                found[record[2], calls[record[2]]] = record
+        return found
+
+    known = by_identity(b)
+    for key, one in by_identity(a).items():
+        other = known.get(key)
+        if other is not None and one[5] == other[5] and one[6] != other[6]:
+            return Operation("", one[2], one[4], step)
+    return None
+
+
 def _by_identity(trace: Trace) -> dict[tuple[Any, ...], Any]:
     counts: dict[tuple[Any, ...], int] = {}
     found: dict[tuple[Any, ...], Any] = {}

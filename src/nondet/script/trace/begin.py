@@ -8,7 +8,7 @@ from os import getpid
 from pathlib import Path
 from typing import Any
 
-from nondet.script import left
+from nondet.script import left, machine
 from nondet.script.trace import places
 from nondet.script.trace.clock import take_clock, take_process
 from nondet.script.trace.habits import Habits
@@ -26,14 +26,16 @@ from nondet.script.trace.writer import Writer
 def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], None]]], None]) -> None:
     """Write down what this process does.
 
-    order: `folder` takes the records; `rung` is steps, lines or operations; `until` the last step that is looked at,
-    `window` those whose operations are; `deterministic` torch's own switch; `pins` and `sites` as for `Outside`.
+    order: `folder` takes the records; `rung` is steps, modules, lines or operations; `until` the last step that is
+    looked at, `window` those whose operations are; `deterministic` torch's own switch; `pins` and `sites` as for
+    `Outside`.
     """
     writer = Writer(Path(order["folder"]))
     places.stands_for(order["here"])
     pid = getpid()
 
     def end() -> None:
+        writer.write(["machine", machine.seen()])
         for process in left.PROCESS:
             process.end()
         writer.flush()
@@ -58,6 +60,10 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
             from nondet.script.trace.states import States
 
             States(writer.write, training).take_over()
+        if order["rung"] == "modules":
+            from nondet.script.trace.modules import Modules
+
+            Modules(writer, training).take_over()
         if order["rung"] == "operations":
             from nondet.script.trace.operations import Operations
 

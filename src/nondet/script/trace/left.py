@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nondet.script.inside import PACKAGES, THREADED
+from nondet.script.machine import seen
 from nondet.script.trace.values import digest
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def at_the_end(writer: Writer, lines: Lines, settle: Sequence[Callable[[], None]
         for name, value in list(vars(main).items()) if main else []:
             if not name.startswith("__") and _is_data(value):
                 writer.write(["end", step(), digest(value), "", name])
+        writer.write(["machine", seen()])
         writer.write(["done", step(), lines.left > 0])
         writer.write(["imports", [name for name in sys.modules if name in _SLOW or name in PACKAGES]])
         writer.write(["threaded", any(name in sys.modules for name in THREADED)])

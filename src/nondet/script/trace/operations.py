@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nondet.script.trace.places import above, caller, is_own, short
-from nondet.script.trace.values import LOOKING, digest, tensor_bytes
+from nondet.script.trace.training import tensors_digest
+from nondet.script.trace.values import LOOKING, digest
 
 if TYPE_CHECKING:
     from nondet.script.trace.training import Training
@@ -189,7 +189,7 @@ def _address(one: Any) -> int:
 def _value(torch: Any, one: Any) -> str:
     if isinstance(one, torch.Tensor):
         try:
-            return hashlib.blake2b(tensor_bytes(torch, one), digest_size=6).hexdigest()
+            return tensors_digest(torch, [one])
         except (RuntimeError, NotImplementedError, TypeError):
             return "-"
     return digest(one)

@@ -6,7 +6,8 @@ import functools
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 from nondet.script.trace.places import above, caller
@@ -16,24 +17,55 @@ SAMPLE = 1 << 14
 """Elements of a tensor that a step's digest is of; a larger one is sampled, beside its sum."""
 
 
-def tensors_digest(torch: Any, tensors: Any) -> str:
-    """12 digits of some tensors: of small ones every bit, of larger ones a sample and the sum of all."""
+def tensors_digest(torch: Any, tensors: Any, sample: int = SAMPLE) -> str:
+    """12 digits of some tensors: of small ones every bit, of larger ones a sample and the sum of all.
+
+    The sum is of their bits as whole numbers, so it is the same in any order, with any threads and instructions.
+    """
     found = hashlib.blake2b(digest_size=6)
     LOOKING.append(1)
     try:
         for one in tensors:
             if one is None:
                 continue
-            if one.numel() > SAMPLE and one.layout is torch.strided:
+            if one.numel() > sample and one.layout is torch.strided:
                 flat = one.detach().reshape(-1)
-                found.update(tensor_bytes(torch, flat[:: flat.numel() // SAMPLE]))
-                if flat.is_floating_point():
-                    found.update(tensor_bytes(torch, flat.sum(dtype=torch.float64)))
+                found.update(f"{one.dtype}{tuple(one.shape)}".encode())
+                found.update(tensor_bytes(torch, flat[:: flat.numel() // sample]))
+                found.update(_total(torch, flat))
             else:
                 found.update(tensor_bytes(torch, one))
     finally:
         LOOKING.pop()
     return found.hexdigest()
+
+
+def _total(torch: Any, flat: Any) -> bytes:
+    """The sum of a tensor's bits, eight bytes at a time, and the bytes that are left over."""
+    whole = flat.view(torch.uint8) if not flat.is_complex() else torch.view_as_real(flat).reshape(-1).view(torch.uint8)
+    if whole.storage_offset() % 8:
+        whole = whole.clone()
+    rest = whole.numel() % 8
+    total = int(whole[: whole.numel() - rest].view(torch.int64).sum())
+    return f"{total}".encode() + (tensor_bytes(torch, whole[-rest:]) if rest else b"")
+
+
+def transformed(torch: Any) -> bool:
+    """Whether torch.func is at work: tensors have no values of their own in there."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+_UNSEEN: list[int] = []
+
+
+@contextmanager
+def unseen() -> Generator[None]:
+    """Steps in this block are not those of the training that is looked at."""
+    _UNSEEN.append(1)
+    try:
+        yield
+    finally:
+        _UNSEEN.pop()
 
 
 class Training:
@@ -46,7 +78,8 @@ class Training:
     def __init__(
         self, write: Callable[[list[Any]], None], until: int | None, end: Callable[[], None], worker: Callable[[], bool]
     ) -> None:
-        self.write, self.until, self.end, self.worker = write, until, end, worker
+        self.write, self.until, self.end = write, until, end
+        self.worker = lambda: bool(_UNSEEN) or worker()
         self.step, self.passes = 0, 0
         self.depth = 0
         self.started = False
@@ -75,7 +108,7 @@ class Training:
         def call(model: Any, *args: Any, **words: Any) -> Any:
             if compiling() or self.depth or self.worker() or torch._C._current_graph_task_id() != -1:
                 return plain(model, *args, **words)
-            if next(model.parameters(), None) is None:
+            if next(model.parameters(), None) is None or transformed(torch):
                 return plain(model, *args, **words)
             site = caller(above(), far=True)
             if id(model) not in self.first_weights:
@@ -96,7 +129,7 @@ class Training:
                 out = plain(model, *args, **words)
             finally:
                 self.depth -= 1
-            self.seen("output" if grad else "answer", digest(_leaves(torch, out)), site)
+            self.seen("output" if grad else "answer", digest(leaves(torch, out)), site)
             return out
 
         module.__call__ = call
@@ -191,7 +224,7 @@ class Training:
             except StopIteration:
                 self._pass_done(it)
                 raise
-            value = digest(_leaves(torch, found))
+            value = digest(leaves(torch, found))
             it._nondet_data.update(value.encode())
             it._nondet_count += 1
             self.write(["loaded", self.step, value, it._nondet_site, it._nondet_place])
@@ -217,7 +250,7 @@ def _drops(one: Any) -> bool:
     return type(one).__name__.endswith(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d")) and getattr(one, "p", 0) > 0
 
 
-def _leaves(torch: Any, found: Any) -> list[Any]:
+def leaves(torch: Any, found: Any) -> list[Any]:
     """The tensors in whatever a model gives."""
     leaves = torch.utils._pytree.tree_leaves(dict(found) if hasattr(found, "keys") else found)
     return [one for one in leaves if isinstance(one, torch.Tensor | int | float | str)]

@@ -1,0 +1,236 @@
+"""One run of a script against another: a kept one, another machine's, another setting's, another command's."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nondet.analysis.reproduce import causes
+from nondet.analysis.reproduce.causes import Cause
+from nondet.analysis.reproduce.diverge import INCONCLUSIVE, NONE, ORIGIN, Diverged, window_of
+from nondet.analysis.reproduce.ladder import Origin, cause_of
+from nondet.analysis.reproduce.parting import (
+    Operation,
+    Parting,
+    first_line,
+    first_module,
+    first_operation,
+    parted,
+    seen,
+    statement,
+)
+from nondet.errors import BadInput
+from nondet.runners.kept_runs import RUN, KeptRun, check_free, keep, load
+from nondet.runners.machine import NO_CHANGE, USUAL, Machine, setting
+from nondet.runners.script import Script
+from nondet.runners.traced import How, Trace, Traced
+from nondet.study.provenance import differences
+
+GIVEN: Mapping[str, Cause] = {
+    "start": replace(causes.RANDOM, what="the two draw other random numbers for the initial weights"),
+    "order": replace(causes.RANDOM, what="the two draw another order of the examples"),
+    "loaded": replace(causes.DATA, what="the two are given other data"),
+    "batch": replace(causes.DATA, what="the model is given other inputs"),
+    "asked": replace(causes.DATA, what="the model is evaluated on other inputs"),
+}
+"""Of records that differ and come from nowhere that was seen."""
+
+ENVIRONMENT = causes.Cause(
+    "environment", "something that was not written down differs", "make the two environments equal"
+)
+
+
+@dataclass(frozen=True)
+class Other:
+    """What a run is compared with. name: as it was given. kept: a run of before; or how to make one.
+
+    command: of the script in the place of the user's, where it is another.
+    """
+
+    name: str
+    kept: KeptRun | None = None
+    machine: Machine = NO_CHANGE
+    command: str = ""
+    deterministic: bool = False
+
+
+def other(text: str) -> Other:
+    """What `--against` names.
+
+    Raises:
+        BadInput: it names nothing.
+    """
+    name, given, value = text.partition("=")
+    if name in USUAL and given:
+        return Other(text, machine=setting(name, value))
+    if text == "compile":
+        return Other(text, machine=Machine(told={"compile": "1"}))
+    if text == "deterministic":
+        return Other(text, deterministic=True)
+    if (Path(text) / RUN).exists() or Path(text).is_dir():
+        return Other(text, kept=load(Path(text)))
+    if " " in text.strip():
+        Script(shlex.split(text)).check()
+        return Other(text, command=text)
+    raise BadInput(
+        f"<<against>> must be a folder that <<save>> left, threads=N, isa=NAME, precision=NAME, versions=PYTHON, "
+        f"compile, deterministic, or another command in quotes (got {text!r}); try <<against=threads=2>>"
+    )
+
+
+class _Pair:
+    """Runs of the script as it is, and of what it is compared with, all that comes from outside the same in both."""
+
+    def __init__(self, script: Script, other: Other, until: int | None) -> None:
+        self.traced, self.other = Traced(script), other
+        self.also = Traced(Script(shlex.split(other.command))) if other.command else self.traced
+        self.held = How(pins={}, hash=0, until=until)
+
+    def here(self, **more: Any) -> Trace:
+        return _run(self.traced, replace(self.held, **more))
+
+    def there(self, **more: Any) -> Trace:
+        how = replace(self.held, machine=self.other.machine, deterministic=self.other.deterministic, **more)
+        return _run(self.also, how)
+
+    def close(self) -> None:
+        self.traced.close()
+        self.also.close()
+
+    @property
+    def runs(self) -> int:
+        return self.traced.runs + (self.also.runs if self.also is not self.traced else 0)
+
+
+def _run(traced: Traced, how: How) -> Trace:
+    trace = traced.run(how)
+    if trace.failure:
+        raise BadInput(f"both runs must come to their end, and one did not: {trace.failure}; mend it")
+    return trace
+
+
+def save(script: Script, folder: Path, steps: int | None, say: Callable[[str], None]) -> None:
+    """Keep a run of a script, to compare others with."""
+    check_free(folder)
+    pair = _Pair(script, Other(""), None if steps is None else steps - 1)
+    try:
+        say("A run is kept: each step and module, and each operation of the first step.")
+        keep(_kept(pair, script), folder)
+    finally:
+        pair.close()
+
+
+def _kept(pair: _Pair, script: Script) -> KeptRun:
+    whole = pair.here(rung="modules")
+    return KeptRun(
+        shlex.join(script.words), whole, pair.here(rung="operations", window=(0, 0), until=0), pair.held.until
+    )
+
+
+def against(script: Script, text: str, *, steps: int | None, say: Callable[[str], None]) -> Diverged:
+    """Compare a run of a script with what `text` names; see `other`."""
+    named = other(text)
+    until = None if steps is None else steps - 1
+    if named.kept is not None and named.kept.until is not None:
+        until = named.kept.until if until is None else min(until, named.kept.until)
+    pair = _Pair(script, named, until)
+    try:
+        return _compared(pair, say)
+    finally:
+        pair.close()
+
+
+def _compared(pair: _Pair, say: Callable[[str], None]) -> Diverged:
+    say("The script runs twice with all that comes from outside held.")
+    a, again = pair.here(rung="modules"), pair.here(rung="modules")
+    kept = pair.other.kept
+    if kept is None:
+        say(f"It runs with {pair.other.name}.")
+    b = kept.steps if kept is not None else pair.there(rung="modules")
+    if pair.held.until is not None:
+        b = _cut(b, pair.held.until)
+    differs = {name: (mine, theirs) for name, (theirs, mine) in differences(b.machine, a.machine).items()}
+    mine, theirs = shlex.join(pair.traced.script.words), kept.command if kept else pair.other.command
+    if theirs and theirs != mine:
+        differs["command"] = (mine, theirs)
+    evaluations = min(len(trace.of("answer")) for trace in (a, b))
+    found = Diverged(
+        pair.traced.script.title,
+        NONE,
+        None,
+        "",
+        (),
+        window_of(a, b),
+        a.ended and b.ended,
+        evaluations,
+        pair.runs,
+        against=pair.other.name,
+        differs=differs,
+    )
+    if not seen(a):
+        return replace(found, verdict=INCONCLUSIVE)
+    if own := parted(a, again):
+        why = "two runs here part already with everything held; without <<against>> the cause is looked for"
+        return replace(found, verdict=INCONCLUSIVE, step=own.step, what=own.what, why=why, site=own.site)
+    parting = parted(a, b)
+    if parting is None:
+        return found
+    say(f"They part at step {parting.step}: {parting.what} differ.")
+    origin = _origin(pair, a, b, parting, differs)
+    return replace(
+        found,
+        verdict=ORIGIN,
+        step=parting.step,
+        what=parting.what,
+        site=parting.site,
+        origins=(origin,),
+        runs=pair.runs,
+    )
+
+
+def _cut(trace: Trace, until: int) -> Trace:
+    """What a run had done when this step was done."""
+    found: list[Any] = []
+    for record in trace.main:
+        if record[0] == "machine" or trace.steps <= until + 1:
+            found.append(record)
+        elif record[0] in ("done", "end") or (type(record[1]) is int and record[1] > until):
+            continue
+        else:
+            found.append(record)
+    return replace(trace, records={"main": found})
+
+
+def _origin(pair: _Pair, a: Trace, b: Trace, parting: Parting, differs: Mapping[str, tuple[Any, Any]]) -> Origin:
+    """The first record with equal inputs and unequal outputs: an operation, or else a module, or what came in."""
+    apart = "; ".join(f"{name} ({mine} here, {theirs} there)" for name, (mine, theirs) in differs.items())
+    mend = f"make the two equal in {apart}" if apart else ""
+    if parting.kind in GIVEN:
+        cause = replace(GIVEN[parting.kind], mend=mend or GIVEN[parting.kind].mend)
+        line = first_line(pair.here(rung="lines"), pair.there(rung="lines")) if pair.other.kept is None else None
+        if line is None:
+            return Origin(cause, parting.site, parting, sure=False)
+        text = statement(Path.cwd(), line.site)
+        return Origin(cause, line.site, parting, "", text, line.names, line.function, sure=False)
+    operation = _operation(pair, parting.step) if a.steps and b.steps else None
+    if operation is not None:
+        cause = cause_of(operation)
+        return Origin(replace(cause, mend=mend or cause.mend), operation.site, parting, "", operation=operation)
+    module = first_module(a, b, parting.step)
+    cause = causes.ALGORITHM if module is not None or parting.kind in ("output", "answer") else ENVIRONMENT
+    site = (module.site if module else "") or parting.site
+    return Origin(replace(cause, mend=mend or cause.mend), site, parting, "", operation=module)
+
+
+def _operation(pair: _Pair, step: int) -> Operation | None:
+    """The first operation of the step with equal inputs and unequal outputs; of a kept run only its first step's."""
+    kept = pair.other.kept
+    if kept is not None:
+        return (
+            first_operation(pair.here(rung="operations", window=(0, 0), until=0), kept.operations) if not step else None
+        )
+    how: dict[str, Any] = {"rung": "operations", "window": (step, step + 1), "until": step + 1}
+    return first_operation(pair.here(**how), pair.there(**how))

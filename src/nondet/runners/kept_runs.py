@@ -1,0 +1,183 @@
+"""A run that was written down, kept in a folder: to compare another with it, elsewhere or later."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import BadInput, Damaged
+from nondet.io.files import NotAFile, read_file, sealed, unsealed, write_file
+from nondet.runners.traced import Trace
+from nondet.version import __version__
+
+RUN, STEPS, OPERATIONS = "run.json", "steps.jsonl", "operations.jsonl"
+
+FORMAT = 1
+
+_LARGEST = 2**30
+"""Bytes of one of its files."""
+
+_ARRAY = re.compile(r"op-[0-9]{1,9}\.npy")
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """A run of a command. steps: what it did in each step, and each module. operations: each operation of its first
+    step. until: the last step that was looked at; None for all."""
+
+    command: str
+    steps: Trace
+    operations: Trace
+    until: int | None
+
+    @property
+    def machine(self) -> Mapping[str, Any]:
+        return self.steps.machine
+
+
+def check_free(folder: Path) -> None:
+    """BadInput where something is in the way of a run that is to be kept."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadInput(f"a run is kept in a new folder (got <<save={folder}>>, which is there); choose another")
+
+
+def keep(run: KeptRun, folder: Path) -> None:
+    """Write a run into a new folder. Its last file is that with the hashes of all others."""
+    check_free(folder)
+    files: dict[str, bytes] = {}
+    for name, trace in ((STEPS, run.steps), (OPERATIONS, run.operations)):
+        files[name] = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in trace.main).encode()
+    for record in run.operations.of("op"):
+        if record[11]:
+            files[record[11]] = (run.operations.folder / record[11]).read_bytes()
+    for name, content in files.items():
+        write_file(folder / name, content, flush_folder=False)
+    about = {"format": FORMAT, "nondet": __version__, "command": run.command, "until": run.until}
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    write_file(folder / RUN, sealed({**about, "machine": dict(run.machine), "files": hashes}))
+
+
+def load(folder: Path) -> KeptRun:
+    """A run that `keep` wrote, perhaps on another machine; each byte and each record of it is checked.
+
+    Raises:
+        BadInput: it is no such run, or it is not what was written.
+    """
+    try:
+        about = unsealed(_bytes(folder / RUN, 2**24), folder / RUN)
+    except Damaged:
+        raise _changed(folder / RUN, "its SHA-256 is another") from None
+    if about.get("format") != FORMAT:
+        raise BadInput(
+            f"a run must be in format {FORMAT} (got {about.get('format')!r} in {folder}, by nondet "
+            f"{about.get('nondet')}); keep it again with <<save>>"
+        )
+    files: Any = about.get("files")
+    until: Any = about.get("until")
+    whole = isinstance(files, dict) and {STEPS, OPERATIONS} <= {*files} and isinstance(about.get("command"), str)
+    if not whole or not (until is None or type(until) is int):
+        raise _changed(folder / RUN, "it does not say what nondet writes there")
+    traces: list[Trace] = []
+    for name, kinds in ((STEPS, _OF_STEPS), (OPERATIONS, {**_OF_STEPS, "op": _OPERATION})):
+        content = _bytes(folder / name, _LARGEST)
+        if hashlib.sha256(content).hexdigest() != files[name]:
+            raise _changed(folder / name, f"its SHA-256 is not that in {RUN}")
+        traces.append(Trace({"main": _records(content, folder / name, kinds)}, "", folder))
+    for record in traces[1].of("op"):
+        if record[11] and record[11] not in files:
+            raise _changed(folder / OPERATIONS, f"it names {record[11]!r}, which is not of the run")
+        if record[11] and hashlib.sha256(_bytes(folder / record[11], _LARGEST)).hexdigest() != files[record[11]]:
+            raise _changed(folder / record[11], f"its SHA-256 is not that in {RUN}")
+    return KeptRun(about["command"], traces[0], traces[1], until)
+
+
+def _changed(path: Path, how: str) -> BadInput:
+    return BadInput(f"a run that was kept must be as it was written (got {path}: {how}); keep it again with <<save>>")
+
+
+def _bytes(path: Path, most: int) -> bytes:
+    try:
+        return read_file(path, most)
+    except FileNotFoundError:
+        raise BadInput(
+            f"a run that was kept must have the file {path.name} (got {path.parent}, which has none); keep one with "
+            "<<save=FOLDER>>"
+        ) from None
+    except (NotAFile, OSError) as error:
+        raise _changed(path, f"{error}") from error
+
+
+def _records(content: bytes, path: Path, kinds: Mapping[str, Sequence[Check]]) -> list[Any]:
+    """The records of a file, each of those that are compared with its fields as they must be."""
+    found: list[Any] = []
+    try:
+        for line in content.decode("utf-8").splitlines():
+            record: Any = json.loads(line)
+            checks = kinds.get(record[0], ())
+            if type(record) is not list or len(record) < 1 + len(checks):
+                raise ValueError
+            if not all(check(field) for check, field in zip(checks, record[1:], strict=False)):
+                raise ValueError
+            found.append(record)
+    except (ValueError, TypeError, IndexError, KeyError, RecursionError):
+        raise _changed(path, f"line {len(found) + 1} is no record") from None
+    return found
+
+
+Check = Callable[[Any], bool]
+
+
+def _whole(field: Any) -> bool:
+    return type(field) is int and field >= 0
+
+
+def _text(field: Any) -> bool:
+    return type(field) is str
+
+
+def _site(field: Any) -> bool:
+    return type(field) is str and (not field or field.rpartition(":")[2].isdigit())
+
+
+def _texts(field: Any) -> bool:
+    return type(field) is list and all(type(one) is str for one in field)
+
+
+def _numbers(field: Any) -> bool:
+    return type(field) is list and all(_whole(one) for one in field)
+
+
+def _shapes(field: Any) -> bool:
+    return type(field) is list and all(_numbers(one) for one in field)
+
+
+def _array(field: Any) -> bool:
+    return field == "" or (type(field) is str and _ARRAY.fullmatch(field) is not None)
+
+
+_SEEN: Sequence[Check] = (_whole, _text, _site)
+_OF_STEPS: Mapping[str, Sequence[Check]] = {
+    **dict.fromkeys(("start", "loaded", "batch", "output", "loss", "weights", "asked", "answer", "order"), _SEEN),
+    "end": (_whole, _text, _site, _text),
+    "done": (_whole,),
+    "machine": (lambda field: type(field) is dict,),
+    "module": (_whole, _text, _text, _site, _text, _text),
+}
+_OPERATION: Sequence[Check] = (
+    _whole,
+    _text,
+    _text,
+    _site,
+    _text,
+    _texts,
+    _texts,
+    _shapes,
+    _numbers,
+    _whole,
+    _array,
+)

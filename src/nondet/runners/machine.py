@@ -1,0 +1,221 @@
+"""The machine as a source: how many threads, which instructions, what precision, whose versions a run is made with."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import BadInput
+from nondet.sources import FIXED_SEED
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+ISA: Mapping[str, Mapping[str, str]] = {
+    "avx512": {
+        "ATEN_CPU_CAPABILITY": "avx512",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+    },
+    "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "baseline": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+    },
+}
+"""The most that torch, oneDNN and MKL may use, from the newest; NumPy's are added by the features that it names."""
+
+PRECISIONS = ("highest", "high", "medium", "float64")
+"""Of float32's products, as torch.set_float32_matmul_precision has them; or float64 for all that has no type of its
+own."""
+
+AS_IS = "as it is"
+"""The value that changes nothing."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is set for one run. variables: of its process. told: see `nondet.script.machine`. python: in its place."""
+
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    told: Mapping[str, str] = field(default_factory=dict[str, str])
+    python: str = ""
+
+    def __or__(self, other: Machine) -> Machine:
+        variables = {**self.variables, **other.variables}
+        return Machine(variables, {**self.told, **other.told}, other.python or self.python)
+
+    def words(self, words: Sequence[str]) -> list[str]:
+        """The words of a command with the other Python in the place of its own."""
+        if not self.python:
+            return list(words)
+        if not re.fullmatch(r"python[0-9.]*", Path(words[0]).name):
+            raise BadInput(
+                f"another Python needs a command that begins with python (got {words[0]!r}); write python -m {words[0]}"
+            )
+        return [self.python, *words[1:]]
+
+
+NO_CHANGE = Machine()
+
+USUAL: Mapping[str, tuple[str, ...]] = {
+    "threads": (),
+    "isa": (),
+    "precision": ("highest", "high", "medium"),
+    "versions": (),
+}
+"""The sources by name, with the values that they have where none is declared; see `usual`."""
+
+
+def usual(name: str) -> tuple[str, ...]:
+    """The values of a source that is declared by its name alone."""
+    if name == "threads":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return tuple(str(n) for n in sorted({1, 2, *(2**k for k in range(2, 7) if 2**k <= cores)}))
+    if name == "isa":
+        return tuple(name for name in ISA if name == "baseline" or name in _instructions())
+    if name == "versions":
+        raise BadInput(
+            "versions must name another environment's Python (got none); try <<vary=versions=../other/bin/python>>"
+        )
+    return USUAL[name]
+
+
+def _instructions() -> set[str]:
+    """The instructions of this processor that `ISA` names."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return set()
+    return {name for name, flag in (("avx512", "avx512f"), ("avx2", "avx2")) if flag in words}
+
+
+def values_of(name: str, values: Sequence[str]) -> tuple[str, ...]:
+    """The values that are declared, checked; the usual ones where none is. Of versions the first is as it is."""
+    found = tuple(values) or usual(name)
+    for value in found:
+        setting(name, value)
+    if name == "versions":
+        found = (AS_IS, *(str(Path(value).absolute()) for value in found if value != AS_IS))
+    odd = next((value for value in found if "," in value or ";" in value), None)
+    if odd is not None:
+        raise BadInput(
+            f"a value of {name} must hold no comma and no semicolon (got {odd!r}); link that path to another"
+        )
+    if len(set(found)) != len(found) or len(found) < 2:
+        raise BadInput(
+            f"{name} must have at least 2 values, all different (got {', '.join(found)}); try "
+            f"<<vary={name}={EXAMPLES[name]}>>"
+        )
+    return found
+
+
+EXAMPLES = {
+    "threads": "1,2",
+    "isa": "avx2,baseline",
+    "precision": "highest,medium",
+    "versions": "../other/bin/python",
+}
+
+
+def setting(name: str, value: str) -> Machine:
+    """What one value of a source sets.
+
+    Raises:
+        BadInput: there is no such value.
+    """
+    if value == AS_IS:
+        return NO_CHANGE
+    if name == "threads":
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", value):
+            raise BadInput(f"threads must be a whole number of at least 1 (got {value!r}); try 1 and 2")
+        return Machine(dict.fromkeys(THREADS, value))
+    if name == "isa":
+        return Machine(_isa(value))
+    if name == "precision":
+        if value not in PRECISIONS:
+            raise BadInput(f"precision must be one of {', '.join(PRECISIONS)} (got {value!r}); choose one of them")
+        return Machine(told={"precision": value})
+    program = shutil.which(value)
+    if program is None or not re.fullmatch(r"(python|pypy)[0-9.]*(\.exe)?", Path(program).name):
+        raise BadInput(f"versions must be the paths of Pythons (got {value!r}, which is none); give its bin/python")
+    return Machine(python=str(Path(program).absolute()))
+
+
+def _isa(value: str) -> dict[str, str]:
+    if value not in ISA:
+        raise BadInput(f"isa must be one of {', '.join(ISA)} (got {value!r}); choose one of them")
+    if value != "baseline" and value not in _instructions():
+        raise BadInput(
+            f"isa must be instructions that this processor has (got {value!r}); choose "
+            f"{' or '.join(name for name in ISA if name == 'baseline' or name in _instructions())}"
+        )
+    found, off = dict(ISA[value]), _numpy_above(value)
+    return found | ({"NPY_DISABLE_CPU_FEATURES": " ".join(off)} if off else {})
+
+
+def _numpy_above(value: str) -> list[str]:
+    """The features that NumPy chooses by and that lie above these instructions, of those that are here."""
+    numpy: Any = import_module("numpy._core._multiarray_umath")
+    here: Mapping[str, bool] = getattr(numpy, "__cpu_features__", {})
+    features = [name for name in getattr(numpy, "__cpu_dispatch__", ()) if here.get(name)]
+    newest = ("AVX512", "X86_V4")
+    old = {"avx512": (), "avx2": newest, "baseline": (*newest, "AVX2", "FMA3", "X86_V3")}[value]
+    return [name for name in features if name.startswith(old)] if old else []
+
+
+MACHINE = "machine"
+"""In a recipe: the sources of the machine with their values, as `written` has them."""
+
+
+def written(values: Mapping[str, Sequence[str]]) -> str:
+    """Sources with their values as one text; `read_values` reads it."""
+    return "; ".join(f"{name}={','.join(found)}" for name, found in values.items())
+
+
+def read_values(text: str) -> dict[str, tuple[str, ...]]:
+    """What `written` wrote, its names and values checked: it may be a stranger's."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in filter(None, text.split("; ")):
+        name, _, values = part.partition("=")
+        if name not in USUAL:
+            raise BadInput(f"a machine's source must be one of {', '.join(USUAL)} (got {name!r}); choose one of them")
+        found[name] = tuple(values.split(","))
+    return found
+
+
+def of_seeds(values: Mapping[str, Sequence[str]], seeds: Mapping[str, int]) -> Machine:
+    """What a run's seeds set of the machine: seed 1 is a source's first value."""
+    found = NO_CHANGE
+    for name, known in values.items():
+        found |= setting(name, known[seeds.get(name, FIXED_SEED) - 1])
+    return found
+
+
+def declared(vary: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """Conditions without the values in them, and the values of the machine's sources that were declared.
+
+    `threads=1,2` is the source threads with these values; a name alone has no values here: they may be known.
+    """
+    names: list[str] = []
+    found: dict[str, tuple[str, ...]] = {}
+    for text in vary:
+        parts: list[str] = []
+        for part in text.split("+"):
+            name, given, values = part.partition("=")
+            if name in USUAL:
+                found[name] = tuple(value for value in values.split(",") if value) or found.get(name, ())
+            elif given:
+                raise BadInput(
+                    f"values are for {', '.join(USUAL)} (got <<vary={text}>>); give the name alone, as in "
+                    f"<<vary={name}>>"
+                )
+            parts.append(name)
+        names.append("+".join(parts))
+    return names, found

@@ -1,0 +1,36 @@
+"""One run of a task in a process of its own: `python -m nondet.running.one_run TASK`, so that it can be looked into."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from nondet.errors import BadInput
+from nondet.runners.script import Script
+from nondet.script.trace.training import unseen
+from nondet.sources import FIXED_SEED
+
+
+def command_of(task: str) -> Script:
+    """The command that trains a task once, with the fixed seed of each source."""
+    return Script([sys.executable, "-m", __name__, task], name=Path(task).stem)
+
+
+def main(words: list[str]) -> int:
+    from nondet.running.request import Request
+    from nondet.study.provenance import set_up_process
+    from nondet.training.train import train_stack
+
+    set_up_process()
+    try:
+        with unseen():  # its trial steps are no steps of the training
+            problem = Request(words[0]).prepare()
+        train_stack(problem, [dict.fromkeys(problem.sources, FIXED_SEED)])
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

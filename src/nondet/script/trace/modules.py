@@ -1,0 +1,60 @@
+"""Each call of a module in each step: a digest of what went in, and of what came out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
+
+from nondet.script.trace.places import above, caller
+from nondet.script.trace.training import leaves, tensors_digest, transformed
+
+if TYPE_CHECKING:
+    from nondet.script.trace.training import Training
+    from nondet.script.trace.writer import Writer
+
+SAMPLE = 1 << 10
+"""Elements of a tensor that stand in its digest beside the sum of all."""
+
+
+class Modules:
+    """Writes down the calls of modules that hold parameters or change what they are given."""
+
+    def __init__(self, writer: Writer, training: Training) -> None:
+        self.writer, self.training = writer, training
+        self.paths: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+        self.known: dict[int, tuple[Any, int, str]] = {}  # of a tensor's id: itself, its version, its digest
+        training.on_step.append(lambda step: self.known.clear())
+
+    def take_over(self) -> None:
+        torch: Any = sys.modules["torch"]
+        module, plain = torch.nn.Module, torch.nn.Module.__call__
+        compiling = torch.compiler.is_compiling
+
+        def call(model: Any, *args: Any, **words: Any) -> Any:
+            if compiling() or self.training.worker() or transformed(torch):
+                return plain(model, *args, **words)
+            if model not in self.paths:
+                for name, one in model.named_modules():
+                    self.paths.setdefault(one, name or type(one).__name__)
+            given = self._digest(torch, leaves(torch, [args, words]))
+            out = plain(model, *args, **words)
+            step, site = self.training.step, caller(above(), far=True)
+            self.writer.write(
+                ["module", step, self.paths[model], type(model).__name__, site, given, self._digest(torch, out)]
+            )
+            return out
+
+        module.__call__ = call
+
+    def _digest(self, torch: Any, found: Any) -> str:
+        return ".".join(self._one(torch, one) for one in leaves(torch, found) if isinstance(one, torch.Tensor))
+
+    def _one(self, torch: Any, tensor: Any) -> str:
+        """The digest of a tensor: what one module gives, the next one takes, so it is kept for the step."""
+        known = self.known.get(id(tensor))
+        if known is not None and known[0]() is tensor and known[1] == tensor._version:
+            return known[2]
+        value = tensors_digest(torch, [tensor], SAMPLE)
+        self.known[id(tensor)] = (ref(tensor), tensor._version, value)
+        return value
