@@ -224,7 +224,7 @@ def take_numpy(here: Inside, numpy: Any) -> None:
     def _seeded(number: int) -> Any:
         return plain(words_of(number))
 
-    class _Kind(type):
+    class _Kind(type(plain)):
         def __instancecheck__(cls, instance: object) -> bool:
             return isinstance(instance, plain)
 
