@@ -32,6 +32,7 @@ def test_it_can_be_imported(name: str) -> None:
     assert program(name).__doc__
 
 
+@pytest.mark.slow
 def test_bookkeeping(tmp_path: Path) -> None:
     """A study of made-up runs, shown; and one that is trained, of which the training is a part of the time."""
     bookkeeping = program("bookkeeping")

@@ -283,6 +283,7 @@ def test_no_file_where_data_belong(
     one_sentence(ran, 2)
 
 
+@pytest.mark.slow
 def test_showing_a_study_holds_no_weights(nondet: Nondet, task_file: Nondet, tmp_path: Path) -> None:
     """Commands read the arrays that they need: their memory does not grow with the weights that runs keep."""
     wide = ("nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)", "nn.Linear(6, 20000), nn.ReLU(), nn.Linear(20000, 3)")

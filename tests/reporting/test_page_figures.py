@@ -25,6 +25,7 @@ Nondet = Callable[..., Any]
 HOSTILE = "$x^2$ <b>&amp;</b> \x00\n中"
 
 
+@pytest.mark.slow
 def test_each_figure_is_a_file(nondet: Nondet, rich: Path, tmp_path: Path) -> None:
     """`nondet figures` writes each figure under its own fixed name."""
     ran = nondet("figures", rich, "--format", "svg", "--out", tmp_path / "a")

@@ -294,7 +294,9 @@ def step(members: Sequence[nn.Module], x: Tensor, y: Tensor, how: Precision = EX
     return found | {f"{n}.grad": w.grad for n, w in weights.items()}, door  # type: ignore[dict-item]
 
 
-@pytest.mark.parametrize("name", ["branches", "mlp", pytest.param("resnet", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("branches", "resnet"))]
+)
 def test_models_are_the_users(name: str) -> None:
     """A stack of three models takes the step of three plain ones; a run's bits are the same in any stack, and alone."""
     members, x = models(MODELS[name], 3), drawn(3, 2, 3, 6, 6)

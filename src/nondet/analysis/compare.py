@@ -326,7 +326,7 @@ class _Parts:
     def exchanges(self, more: int = 0) -> float:
         """How many exchanges a permutation test has after so many further runs of each; 10^9 at the most."""
         runs = [n + more for n in self.runs]
-        return float(min(10**9, 2 ** runs[0] if len(runs) == 1 else math.comb(sum(runs), runs[0])))
+        return min(1e9, 2.0 ** min(runs[0], 30) if len(runs) == 1 else float(special.comb(sum(runs), runs[0])))
 
 
 @dataclass(frozen=True)

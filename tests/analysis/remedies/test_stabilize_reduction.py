@@ -161,6 +161,7 @@ def test_equal_methods_reduce_nothing_for_certain() -> None:
     assert apart.low < -1 < 1 < apart.high
 
 
+@pytest.mark.slow
 def test_coverage() -> None:
     """The interval holds the reduction of very many runs in 92 to 98 cases of 100."""
     cases, runs = 250, 10
