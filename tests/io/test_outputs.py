@@ -296,7 +296,7 @@ KEYS = "run,example,a,b\n"
         ("o.csv", b"run,example,\xff,b\n0,0,1,2\n", r"o\.csv must be a table that can be read"),
         ("o.csv", f"{KEYS}0,0,1,x\n".encode(), r"conversion error to double: invalid value 'x'"),
         ("o.csv", f"{KEYS}0,0,1\n".encode(), r"Expected 4 columns, got 3"),
-        ("o.csv", f"{KEYS}0,0,1,nan\n".encode(), r"got nothing or NaN in column 'b', row 1\); leave that run out"),
+        ("o.csv", f"{KEYS}0,0,1,nan\n".encode(), r"got nothing or NaN in column 'b', row 1\); failed='count'"),
         ("o.csv", f"{KEYS}0,0,1,2\n0,1,1,2\n1,0,1,\n1,1,0,0\n".encode(), r"nothing or NaN in column 'b', row 3"),
         ("o.csv", f"{KEYS}0,0,1,2\n0,1,1,2\n1,0,1,2\n".encode(), r"got no row for run '1', example '1'"),
         ("o.csv", f"{KEYS}0,0,1,2\n0,1,1,2\n1,1,1,2\n".encode(), r"got no row for run '1', example '0'"),

@@ -73,7 +73,7 @@ def test_nested_lists_are_arrays() -> None:
         (np.zeros((2, 3, 4), object), r"\(got object\)"),
         (np.zeros((2, 3, 4), "U3"), r"\(got <U3\)"),
         ([[[1.0, 2.0]], [[1.0]]], r"outputs must be one rectangular array \(got lists of unequal lengths\)"),
-        (spoiled(np.nan), r"finite .* \(got nan in run 1, example 2, counting from 0\); leave that run out"),
+        (spoiled(np.nan), r"finite .* \(got nan in run 1, example 2, counting from 0\); failed='count'"),
         (spoiled(np.inf, "float16"), r"\(got inf in run 1, example 2,"),
         (spoiled(-np.inf, "float32"), r"\(got -inf in run 1, example 2,"),
         (spoiled(-1e101), r"at most 1e\+100 in size \(got -1e\+101 in run 1, example 2,"),

@@ -516,9 +516,12 @@ def _verdict_with_failed(arms: tuple[Arm, Arm], level: float) -> Verdict:
 
 
 def _as_tested(m: _Measured, level: float) -> _Parts:
-    """The parts of an error that is as large as the p-value makes it that the verdict goes by."""
+    """The parts of the error; where the t-test finds what the verdict does not, of one as large as the latter takes it.
+
+    Elsewhere the two tests come to the same with more runs, and the difference of their p-values is the few runs'.
+    """
     p_value, decides = m.shift.p_value(), _holding(m, level)
-    if p_value is None or not p_value < decides < 1:
+    if p_value is None or not p_value <= level < decides < 1:
         return m.parts
     t, as_tested = (float(special.stdtrit(m.shift.freedom, 1 - p / 2)) for p in (p_value, decides))
     return replace(m.parts, variances=tuple(v * (t / as_tested) ** 2 for v in m.parts.variances))

@@ -78,8 +78,6 @@ class Measures(Record):
         found["intervals"] = {name: interval(e) for name, e in self.estimates.items()}
         if self.copies or self.near:
             found["copies"] = listed_copies(self.copies, self.near)
-        if self.notes:
-            found["notes"] = list(self.notes)
         if self.sampled_pairs:
             gains = [name for name in self.estimates if name.startswith("ensemble_delta.")]
             found["sampled_pairs"] = dict.fromkeys(gains, self.sampled_pairs)

@@ -169,7 +169,7 @@ class Recipe:
             raise BadInput(f"ema must be at least 0 and below 1 (got {self.ema}); try <<recipe=ema=0.99>>")
         if not _is(self.bit, str):
             raise BadInput(f"bit must be first, random or the name of a parameter (got {self.bit!r})")
-        if self.precision in LIGHTNING:
+        if isinstance(self.precision, str) and self.precision in LIGHTNING:  # pyright: ignore[reportUnnecessaryIsInstance]
             precision, amp = LIGHTNING[self.precision]
             object.__setattr__(self, "precision", precision)
             object.__setattr__(self, "amp", self.amp or amp)

@@ -29,7 +29,7 @@ from nondet.training.dropout import backward, drawn_alone, given_dropout, is_see
 from nondet.training.matrices import matrices_apart
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
-from nondet.training.recipes import clip, evaluates_before
+from nondet.training.recipes import clip, evaluates_before, needs_closure
 from nondet.training.rounding import RunByRun
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import loss_scale, mixed
@@ -396,15 +396,18 @@ def make_optimizer(
         options = {**recipe.options, **_device_options(recipe, list(trained.values()))}
         try:
             optimizer = chosen([dict(group) for group in groups], lr=recipe.lr, **options)
-        except ValueError:
-            others = not axes and any(p.dim() != 2 for p in trained.values())
-            if others and (found := matrices_apart(chosen, recipe, groups, options)) is not None:
-                optimizer = found
-            elif recipe.bias_lr != 1 or recipe.no_decay:
-                raise
-            else:  # LBFGS takes no groups, and needs none where all are of one rate and one decay
-                groups = groups[:1]
+        except ValueError as refused:
+            try:  # LBFGS takes no groups, and needs none where all are of one rate and one decay
+                if recipe.bias_lr != 1 or recipe.no_decay:
+                    raise refused
                 optimizer = chosen(list(trained.values()), lr=recipe.lr, **options)
+                groups = groups[:1]
+            except ValueError:
+                others = not axes and not needs_closure(recipe) and any(p.dim() != 2 for p in trained.values())
+                found = matrices_apart(chosen, recipe, groups, options) if others else None
+                if found is None:
+                    raise
+                optimizer = found
     except OSError:
         raise
     except Exception as error:  # whatever a class that others wrote makes of these options
