@@ -54,7 +54,7 @@ def test_one_class_is_collapsed() -> None:
     assert shape_of(values, 1, predicted, labels).one_class == (2,)
     assert shape_of(values, 1, predicted, np.ones(30, dtype=int)).one_class == ()
     found = package.measure(predicted, labels)
-    assert any(note.startswith("Run 3 (") and "answers one class alone" in note for note in found.to_dict()["notes"])
+    assert any(note.startswith("Run 3 (") and "answers one class alone" in note for note in found.notes)
 
 
 def test_collapsed_runs_have_both_verdicts() -> None:

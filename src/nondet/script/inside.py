@@ -224,11 +224,12 @@ def take_numpy(here: Inside, numpy: Any) -> None:
     def _seeded(number: int) -> Any:
         return plain(words_of(number))
 
-    class _Kind(type(plain)):
-        def __instancecheck__(cls, instance: object) -> bool:
-            return isinstance(instance, plain)
+    def is_one(cls: type, instance: object) -> bool:
+        return isinstance(instance, plain)
 
-    class RandomState(plain, metaclass=_Kind):
+    kind: Any = type("_Kind", (type(plain),), {"__instancecheck__": is_one})  # that of a trace may be there already
+
+    class RandomState(plain, metaclass=kind):
         def __init__(self, seed: Any = None) -> None:
             if seed is None:
                 seed = words_of(here.unseeded("RandomState", bits))
