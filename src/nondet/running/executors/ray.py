@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,9 @@ def _ray() -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks without a GPU see them nevertheless
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
+        return import_module("ray")
     except ImportError:
         raise BadInput("Ray must be installed to train on it (got none); pip install 'nondet[ray]'") from None
-    return ray
 
 
 def _all_stacks(ray: Any, work: Work, watch: Watch) -> None:
