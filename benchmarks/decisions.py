@@ -2,8 +2,8 @@
 
 python benchmarks/decisions.py [PART ...]
 
-All parts, or those that are named: few_and_unequal, copies, coverage_by_shape, false_positives, pairs_rule,
-superiority_coverage, spread_coverage, churn_coverage, planned_power. The first three have draws of their own; the
+All parts, or those that are named: few_and_unequal, copies, coverage_by_shape, looks, false_positives, pairs_rule,
+superiority_coverage, spread_coverage, churn_coverage, planned_power. The first four have draws of their own; the
 others go on with those of the part before, so that one alone gives other draws than all do.
 """
 
@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable
 
+import decisions_looks
 import numpy as np
 from scipy import special
 
@@ -269,7 +270,11 @@ def planned_power(rng: np.random.Generator, repeats: int = 4000) -> None:
     )
 
 
-OWN = (few_and_unequal, copies, coverage_by_shape)
+def looks(_: np.random.Generator) -> None:
+    decisions_looks.main()  # with the one seed that it has
+
+
+OWN = (few_and_unequal, copies, coverage_by_shape, looks)
 IN_TURN = (false_positives, pairs_rule, superiority_coverage, spread_coverage, churn_coverage, planned_power)
 
 

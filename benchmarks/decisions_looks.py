@@ -1,4 +1,4 @@
-"""What looking again does to the share of false verdicts: `python benchmarks/decisions_looks.py` (about two minutes).
+"""What looking again does to the share of false verdicts: `python benchmarks/decisions.py looks` (about two minutes).
 
 Equal arms are looked at until something is found: after 10, 20, ... runs, and as "about N more runs" says.
 """
@@ -51,6 +51,7 @@ def main() -> None:
         "skewed (exponential)": lambda n: rng.exponential(size=(n, MOST)),
         "1 in 10 collapsed": lambda n: rng.normal(size=(n, MOST)) - 20 * (rng.random((n, MOST)) < 0.1),
     }
+    print("\nFalse verdicts in percent, looked at until something is found\n")
     print("| values | looks | every 10 runs: at 5 % each | at the looks' level | as advised: at 5 % | at the looks' |")
     print("|---|---:|---:|---:|---:|---:|")
     for name, draw in shapes.items():
@@ -62,7 +63,3 @@ def main() -> None:
                 for level in (LEVEL, look_level(LEVEL, looks))
             ]
             print(f"| {name} | {looks} | {' | '.join(cells)} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()

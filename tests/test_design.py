@@ -235,6 +235,8 @@ def test_until_stops_when_it_holds(nondet: Nondet, tiny: Path, tmp_path: Path, a
     assert {c["name"]: c["runs"] for c in shown["conditions"]} == {"init": runs, "all": runs}
     assert stopping["errors"].keys() == {"init", "all"}
     assert max(stopping["errors"].values()) < 18
+    assert stopping["caution"] == until.CAUTION
+    assert until.CAUTION in " ".join(nondet("show", adaptive).out.split())
 
     ran = nondet("run", tiny, "--runs", runs, "--vary", "init", "--vary", "all", "--study", tmp_path / "once")
     assert ran.code == 0

@@ -409,7 +409,7 @@ def floor(
 
 def gate(
     base: AnyGiven,
-    candidate: AnyGiven,
+    candidate: AnyGiven | None,
     ledger: str | Path,
     *,
     name: str | None = None,
@@ -420,30 +420,54 @@ def gate(
     metric: str | None = None,
     labels: str | Path | ArrayLike | None = None,
     columns: Sequence[str] = (),
+    arm: str = "",
+    seed: str = "",
+    of: str = "",
+    with_: str = "",
     say: Callable[[str], None] = _quiet,
 ) -> Gate:
     """Keep a change, discard it, or run it again: for loops that try one change after another, and look at each run.
 
     Args:
-        base: repeats of the recipe as it is, as for `floor`. candidate: all runs of the changed one so far, likewise.
+        base: repeats of the recipe as it is, as for `floor`. candidate: all runs of the changed one so far, likewise;
+            None for those of `with_` in the baseline's file.
         ledger: a file that holds every look at every candidate, made if there is none. Lines are only added to it.
         name: of the candidate; the path of its file if left out, or "candidate".
         alpha: the chance that any change is kept, of all in the ledger, that is no improvement; 0.05 if left out.
         effect: the smallest improvement that must not be missed, in the metric's unit; the baseline's SD if left out.
         limit: runs of the candidate after which it is discarded; twice those of a test of fixed size if left out.
         better: "higher" or "lower" values of the metric; by its name if left out.
+        arm, seed, of, with_: of files of scores, as for `compare`; `of` is the baseline's arm, `with_` the candidate's.
 
     Raises:
         BadInput: runs or a ledger that cannot be used, or runs missing that were looked at before.
     """
     from nondet.analysis import gate as analysis
     from nondet.analysis.numbers import numbers_of
+    from nondet.errors import BadInput
     from nondet.reporting import gates
 
-    def read(given: AnyGiven, what: str) -> Numbers:
-        return numbers_of(given, what, metric=metric, better=better, labels=labels, columns=columns, say=_spelled(say))
+    if candidate is None and not with_:
+        raise BadInput(
+            "gate takes a baseline and a candidate (got one); give the candidate's runs too, or name its arm of the "
+            "same file by <<with=NAME>>"
+        )
 
-    first, second = read(base, "baseline"), read(candidate, "candidate")
+    def read(given: AnyGiven, what: str, chosen: str) -> Numbers:
+        return numbers_of(
+            given,
+            what,
+            metric=metric,
+            better=better,
+            labels=labels,
+            columns=columns,
+            arm=arm,
+            seed=seed,
+            of=chosen,
+            say=_spelled(say),
+        )
+
+    first, second = read(base, "baseline", of), read(base if candidate is None else candidate, "candidate", with_)
     found = analysis.gate(first, second, Path(ledger), name=name, alpha=alpha, effect=effect, limit=limit)
     return replace(found, sentence=gates.gate_words(found))
 

@@ -290,3 +290,24 @@ def test_terms_stay(folder: Path) -> None:
         with pytest.raises(nd.BadInput, match=f"{next(iter(other))}"):
             nd.gate(BASE, [90.6, 90.7], "l", **other)
     assert nd.gate(BASE, [90.6, 90.7], "l").alpha == 0.1
+
+
+def test_the_gate_takes_the_arms_of_one_table(nondet: Nondet, folder: Path) -> None:
+    """By the names of its columns and arms, on the command line and in Python, as from two files."""
+    wider = [value + 1 for value in BASE[:4]]
+    rows = [f"{name},{i},{x}" for name, values in (("base", BASE), ("wider", wider)) for i, x in enumerate(values)]
+    Path("t.csv").write_text("recipe,try,accuracy\n" + "\n".join(rows) + "\n")
+    numbers("wider.txt", wider)
+    columns = ("--arm", "recipe", "--seed", "try", "--metric", "accuracy", "--of", "base")
+    apart = nondet("gate", "base.txt", "wider.txt", "--ledger", "apart.jsonl", "--json").json
+    table = nondet("gate", "t.csv", *columns, "--with", "wider", "--ledger", "table.jsonl", "--json").json
+    same = ("verdict", "runs", "base_runs", "difference", "evidence", "threshold")
+    assert [table[name] for name in same] == [apart[name] for name in same]
+    assert table["candidate"] == "t.csv:wider"
+    named = {"arm": "recipe", "seed": "try", "of": "base", "metric": "accuracy"}
+    assert nd.gate("t.csv", None, "python.jsonl", with_="wider", **named).evidence == apart["evidence"]
+    with pytest.raises(nd.BadInput, match="gate takes a baseline and a candidate"):
+        nd.gate("t.csv", None, "python.jsonl", **named)
+    np.save("outputs.npy", np.zeros((4, 3, 2)))
+    with pytest.raises(nd.BadInput, match="an arm is chosen by its name from a file of scores"):
+        nd.gate("outputs.npy", None, "python.jsonl", of="base", with_="wider", labels=[0, 1, 0])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from nondet.io.exports import gathered
 
 Nondet = Callable[..., Any]
 
@@ -168,3 +171,24 @@ def test_a_folder_of_nothing(nondet: Nondet, tmp_path: Path) -> None:
     ran = nondet("measure", tmp_path / "run")
     assert ran.code == 2
     assert "must hold scores" in ran.err
+
+
+def test_event_files_of_tensorboard(tmp_path: Path) -> None:
+    """Scalars as PyTorch writes them, and as TensorFlow 2 does: the last step's; words are no score."""
+    writer = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
+    from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2  # pyright: ignore[reportMissingImports]
+
+    file = writer.EventFileWriter(str(tmp_path / "run"))
+    for step, x in enumerate((0.25, 0.5)):
+        tensors = {"list": {"float_val": [x]}, "bytes": {"tensor_content": struct.pack("<f", x)}}
+        values = [summary_pb2.Summary.Value(tag="torch", simple_value=x)]
+        for tag, held in tensors.items():
+            tensor = tensor_pb2.TensorProto(dtype=1, **held)
+            values.append(summary_pb2.Summary.Value(tag=tag, tensor=tensor))
+        words = tensor_pb2.TensorProto(dtype=7, string_val=[b"words"])
+        values.append(summary_pb2.Summary.Value(tag="words", tensor=words))
+        file.add_event(event_pb2.Event(step=step, wall_time=1.0 + step, summary=summary_pb2.Summary(value=values)))
+    file.close()
+    found = gathered([tmp_path / "run"]).columns
+    assert [found[tag] for tag in ("torch", "list", "bytes")] == [[0.5]] * 3
+    assert "words" not in found

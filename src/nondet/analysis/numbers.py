@@ -72,6 +72,11 @@ def numbers_of(
     asked = Asked((metric,) if metric else (), arm, seed)
     if labels is None and not columns and is_scores(given, asked):
         return _of_scores(given, what, asked, Choice(of, better=better, compared=False), say)
+    if of:
+        raise BadInput(
+            f"an arm is chosen by its name from a file of scores (got {of!a}, and no such file); of a study give "
+            "STUDY:CONDITION, of outputs the arm's own file"
+        )
     found = _of_arm(given, metric, labels, columns, say)
     return found if better is None else replace(found, better=1 if better == "higher" else -1)
 
@@ -82,7 +87,8 @@ def _of_scores(given: Any, what: str, asked: Asked, choice: Choice, say: Callabl
     if choice.better is None and score.better < 0:
         notes.append(f"Less {score.name} is taken for better, by its name.")
     metric = "" if arm.metric == "score" else arm.metric
-    name = str(given) if isinstance(given, str | Path) else what
+    name = f"{given}:{choice.of}" if choice.of else str(given)
+    name = name if isinstance(given, str | Path) else what
     return Numbers(name, np.asarray(arm.values), metric, score.better, metric or "score", notes=tuple(notes))
 
 

@@ -16,6 +16,7 @@ from nondet.kinds import Kind, kind_of
 from nondet.measures.measured import Measures, not_measured
 from nondet.measures.similarity import cka_by_run, cka_unbiased_by_run, parameter_distance
 from nondet.records import Record
+from nondet.running.until import CAUTION
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 from nondet.stats.intervals import mean_estimate, pairwise_estimate
 from nondet.study.design import Condition
@@ -136,7 +137,7 @@ class Results(Record):
             "control": self.control.to_dict(),
             "conditions": [c.to_dict(kind, bool(study.identity.get("track"))) for c in self.conditions],
             **(self.crossing.to_dict() if self.crossing else {}),
-            **({"until": asdict(study.until)} if study.until else {}),
+            **({"until": {**asdict(study.until), "caution": CAUTION}} if study.until else {}),
         }
 
     def tidy(self) -> dict[str, list[Any]]:

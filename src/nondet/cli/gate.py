@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from nondet.cli.console import Flag, Words, answer
 from nondet.errors import BadInput, Damaged
@@ -14,7 +16,7 @@ STATUS = {"keep": 0, "discard": 1, "run again": 4}
 
 def gate(
     base: str,
-    candidate: str,
+    candidate: str | None = None,
     /,
     *,
     ledger: Path,
@@ -26,6 +28,10 @@ def gate(
     metric: str | None = None,
     labels: Path | None = None,
     columns: Words = None,
+    arm: str = "",
+    seed: str = "",
+    of: str = "",
+    with_: Annotated[str, Parameter(name="--with")] = "",
     json: Flag = False,
 ) -> int:
     """Keep a change (exit status 0), discard it (1), or run it again (4): for loops that try one after another.
@@ -36,7 +42,7 @@ def gate(
         Repeats of the recipe as it is: scores in a file, FILE:arm, a study's folder, STUDY:condition, or outputs of
         others, as for `nondet compare`.
     candidate
-        All runs of the changed recipe so far, likewise.
+        All runs of the changed recipe so far, likewise; those of --with in the baseline's file if left out.
     ledger
         A file that holds every look at every candidate; made if there is none. Lines are only added to it.
     name
@@ -55,6 +61,14 @@ def gate(
         Class numbers (n,) in a file, with outputs of others that do not hold them.
     columns
         Of tables of outputs, as for `nondet compare`.
+    arm
+        The column of a table of scores that tells what was trained.
+    seed
+        Its column that tells one run from another.
+    of
+        The arm of that table that is the baseline.
+    with_
+        The arm that is the candidate, of the candidate's table or the same.
     json
         As JSON, for scripts.
     """
@@ -73,6 +87,10 @@ def gate(
             metric=metric,
             labels=labels,
             columns=columns or [],
+            arm=arm,
+            seed=seed,
+            of=of,
+            with_=with_,
             say=say,
         )
     except (Damaged, OSError) as error:  # 1 means discard here, and nothing was decided

@@ -145,6 +145,7 @@ def _events(folder: Path) -> Rows:
         from tensorboard.backend.event_processing.event_accumulator import (  # pyright: ignore[reportMissingImports]
             EventAccumulator,
         )
+        from tensorboard.util.tensor_util import make_ndarray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise BadInput(
             f"event files are read by TensorBoard, which is not installed (got {folder}); install tensorboard, or give "
@@ -155,9 +156,9 @@ def _events(folder: Path) -> Rows:
     tags: dict[str, list[str]] = events.Tags()
     last: dict[str, list[Cell]] = {tag: [cell_of(events.Scalars(tag)[-1].value)] for tag in tags.get("scalars", [])}
     for tag in tags.get("tensors", []):  # of TensorFlow 2
-        value = events.Tensors(tag)[-1].tensor_proto
-        if len(value.float_val) == 1:
-            last[tag] = [cell_of(value.float_val[0])]
+        value: Any = make_ndarray(events.Tensors(tag)[-1].tensor_proto)
+        if value.size == 1 and value.dtype.kind in "fiu":
+            last[tag] = [cell_of(value.item())]
     return Rows(str(folder), last)
 
 

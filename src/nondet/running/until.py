@@ -21,6 +21,7 @@ from nondet.study.study import Study
 
 Measure = Callable[[Study, Condition], Measures | None]
 """What is measured of a condition's runs; None if fewer than two did not fail."""
+CAUTION = "The intervals are those of as many runs, fixed beforehand; after a stopping rule they may hold less often."
 LIMIT = 200
 """Runs in each condition after which no more are added, if nothing else is said."""
 
@@ -120,10 +121,10 @@ def words(stopping: Stopping | None, dead: Collection[str] = ()) -> str:
     if stopping.held is None:
         return f"{rule}: that is not decided yet."
     if stopping.held:
-        return f"{rule}: so it is after {stopping.runs}, where the largest error is {worst(stopping)}."
+        return f"{rule}: so it is after {stopping.runs}, where the largest error is {worst(stopping)}. {CAUTION}"
     return (
         f"{rule}, or {stopping.limit} at most: after {stopping.runs} the largest error is {worst(stopping)}, "
-        "so the rule does not hold; go on with a larger limit."
+        f"so the rule does not hold; go on with a larger limit. {CAUTION}"
     )
 
 
