@@ -75,6 +75,7 @@ def test_simulations() -> None:
     decisions.churn_coverage(rng, 2, 30)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="it forks, and its children end with it by prctl")
 def test_the_crash_campaign(tmp_path: Path) -> None:
     """A few kills of the smallest kind, in a process of its own: nothing lost."""

@@ -320,7 +320,7 @@ def test_until_when_all_runs_fail(nondet: Nondet, tiny: Path, tmp_path: Path) ->
     ("words", "shares"),
     [
         pytest.param(ADAPTIVE, [0.4, 0.999], marks=pytest.mark.slow, id="until"),
-        pytest.param(CROSSED, [0.7], id="crossed"),
+        pytest.param(CROSSED, [0.7], marks=pytest.mark.slow, id="crossed"),
         pytest.param(ADAPTIVE, [*np.linspace(0, 0.98, 12)], marks=pytest.mark.slow, id="until-often"),
         pytest.param(CROSSED, [*np.linspace(0, 0.99, 8)], marks=pytest.mark.slow, id="crossed-often"),
     ],

@@ -207,6 +207,7 @@ def test_alike_ends_with_what_was_shown(nondet: Nondet, process: Nondet, tiny: P
     assert lines.index("until disagreement.error<50") < lines.rindex("were shown alike")
 
 
+@pytest.mark.slow
 def test_a_stopping_rule_is_noted_for_its_own_conditions(
     nondet: Nondet, process: Nondet, tiny: Path, tmp_path: Path
 ) -> None:
