@@ -37,7 +37,8 @@ class Told:
         def put(name: Any, value: Any, /) -> None:
             known, text = os.fsdecode(name), os.fsdecode(value)
             reader = READ_BY.get(known, "")
-            site = caller(above(), far=True) if reader else ""
+            # a trainer may set the number of threads for a while, which nobody asked for; a seed somebody did
+            site = caller(above(), far=known == "PYTHONHASHSEED") if reader else ""
             if site and os.environ.get(known) != text and (reader == "python" or reader in sys.modules):
                 self.write(["told", known, site, reader, "late"])
             putenv(name, value)
