@@ -33,9 +33,8 @@ def on_ray(address: str = "") -> Callable[[Work, Watch], None]:
         begun_here = not ray.is_initialized()
         if begun_here:
             try:
-                ray.init(
-                    address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-                )
+                own = {} if address else {"include_dashboard": False}  # a cluster that is there has one or none
+                ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **own)
             except (ConnectionError, ValueError) as error:
                 raise BadInput(
                     f"a Ray cluster must answer at its address (got {address}, where none does); start one, "

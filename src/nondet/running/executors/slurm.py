@@ -53,19 +53,17 @@ def on_slurm(options: str = "") -> Callable[[Work, Watch], None]:
         require_order(work)
         done, planned = count_done(work.study)
         stacks = -(-(planned - done) // work.study.width)
-        if stacks:
-            _array(work, watch, given, workers or min(MOST, stacks))
+        if stacks or work.study.lacking_trunks():
+            _array(work, watch, given, workers or min(MOST, max(1, stacks)))
 
     return executor
 
 
 def _options(text: str) -> dict[str, str]:
     parts = [part.partition("=") for part in text.split(",") if part]
-    wrong = next(
-        (name for name, sign, value in parts if not (sign and value and re.fullmatch(r"[a-z][a-z-]*", name))), ""
-    )
+    sound = all(value and re.fullmatch(r"[a-z][a-z-]*", name) for name, _, value in parts)
     given = {name: value for name, _, value in parts}
-    if wrong or not re.fullmatch(r"[1-9][0-9]*", given.get("workers", "1")):
+    if not sound or not re.fullmatch(r"[1-9][0-9]*", given.get("workers", "1")):
         raise BadInput(
             f"Slurm's options must be long names of sbatch with values, and workers a number of at least 1 (got "
             f"{text!r}); try slurm:partition=main,time=60,workers=8"
