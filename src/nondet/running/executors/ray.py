@@ -36,9 +36,10 @@ def on_ray(address: str = "") -> Callable[[Work, Watch], None]:
                 own = {} if address else {"include_dashboard": False}  # a cluster that is there has one or none
                 ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **own)
             except (ConnectionError, ValueError) as error:
+                said = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise BadInput(
-                    f"a Ray cluster must answer at its address (got {address}, where none does); start one, "
-                    "or leave the address out for one of this machine"
+                    f"a Ray cluster must take this process in (at {address} Ray says: {said}); "
+                    "start one, or give its token as Ray asks for it, or leave the address out for one of this machine"
                 ) from error
         try:
             _all_stacks(ray, work, watch)
