@@ -139,3 +139,10 @@ def test_a_batch_that_is_mixed_where_it_is_collated(ran: Ran) -> None:
     assert here["outputs"].tobytes() == there["outputs"].tobytes()
     assert not np.array_equal(ran(text, {"augment": 2})["outputs"], here["outputs"])
     assert ran(text, {"other": 2})["data"] == here["data"]
+
+
+def test_what_python_draws_for_itself(ran: Ran) -> None:
+    """A generator that Python's own library makes, while an example is read, takes no number from the example."""
+    text = PLAIN.replace("        moved =", "        import tempfile\n        tempfile.mktemp()\n        moved =")
+    assert text != PLAIN
+    assert ran(text, {})["data"] == ran(PLAIN, {})["data"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from nondet.script import left, machine
 from nondet.script.passes import Passes
-from nondet.script.sites import Site, Sites
+from nondet.script.sites import Site, Sites, is_of_python
 from nondet.script.streams import Streams, words_of
 
 PACKAGES = (
@@ -101,11 +101,12 @@ class Inside:
     def unseeded(self, what: str, draw: Callable[[], int]) -> int:
         """What seeds a generator that the script makes and does not seed: all that it draws is of the source in use.
 
-        draw: 128 bits from the library's global generator, which is that source's.
+        draw: 128 bits from the library's global generator, which is that source's. One that Python makes for its own
+        use, as for the names of files, takes none from there: it may do so in a thread beside the script's.
         """
-        if self.streams.inside != "other":
-            return draw()
         frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+        if self.streams.inside != "other" and not is_of_python(frame.f_code.co_filename):
+            return draw()
         place = self.site(frame)
         if place is None and not self.sites.is_import(frame):
             self.streams.noted = self.streams.noted or what != "Random"  # Python makes some of these for its own use

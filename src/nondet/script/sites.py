@@ -124,5 +124,11 @@ def _is_library(file: str) -> bool:
     return "-packages" in file or file.startswith(("<", sys.base_prefix))
 
 
+def is_of_python(file: str) -> bool:
+    """Whether a file is of Python's own library."""
+    return "-packages" not in file and file.startswith(_PYTHON)
+
+
+_PYTHON = str(Path(linecache.__file__).parent)
 _HERE = str(Path(__file__).resolve().parents[1])
 _LOADERS = str(Path("torch", "utils", "data"))
