@@ -92,7 +92,9 @@ def test_a_study_of_0_1_is_sound(nondet: Nondet, name: str) -> None:
         assert ("Not finished: 13 runs" in shown.err) == (name == "stopped")
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if i % 4 else []) for i, n in enumerate(STUDIES)]
+)
 def test_the_page_of_a_study_of_0_1(nondet: Nondet, tmp_path: Path, name: str) -> None:
     """`report` makes its page."""
     ran = nondet("report", f"kept/{name}", "--out", tmp_path / "page.html")

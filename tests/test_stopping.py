@@ -48,7 +48,15 @@ def stopped_at(module: str, number: int, *words: object) -> subprocess.Completed
 
 
 @pytest.mark.parametrize(
-    "module", ["nondet.io.streams", "cyclopts", "numpy", "rich.table", "scipy", "matplotlib", "jinja2"]
+    "module",
+    [
+        "nondet.io.streams",
+        "numpy",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("cyclopts", "rich.table", "scipy", "matplotlib", "jinja2")
+        ),
+    ],
 )
 def test_ctrl_c_while_libraries_are_loaded(module: str, finished: Path, tmp_path: Path) -> None:
     """Ctrl-C in the first seconds is one line and 130, at whatever import it comes."""

@@ -42,10 +42,16 @@ def clean(text: str) -> bool:
     return "Traceback" not in text and "Exception" not in text and "Error" not in text
 
 
-@pytest.mark.parametrize(("words", "expected"), [*zip(COMMANDS, EXPECTED, strict=True)])
-@pytest.mark.parametrize("redirections", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("words", "expected", "redirections"),
+    [
+        pytest.param(words, status, closed, marks=[] if number == place else [pytest.mark.slow])
+        for number, (words, status) in enumerate(zip(COMMANDS, EXPECTED, strict=True))
+        for place, closed in enumerate([">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+    ],
+)
 def test_a_closed_stream_is_done_without(
-    finished: Path, redirections: str, words: tuple[str, ...], expected: int
+    finished: Path, words: tuple[str, ...], expected: int, redirections: str
 ) -> None:
     """A closed stream is as good as the null device: the status is what it is, the other stream says what it says."""
     done, usual = in_shell(redirections, finished, words), in_shell("", finished, words)

@@ -43,7 +43,7 @@ HARMS: dict[str, Callable[[Path], None]] = {
 """What can happen to a file, in words."""
 
 
-@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("harm", [pytest.param(h, marks=pytest.mark.slow if "bit" in h else []) for h in HARMS])
 @pytest.mark.parametrize("kind", ["blob", "record"])
 def test_a_harmed_run(nondet: Nondet, tiny: Path, finished: Path, study: Path, kind: str, harm: str) -> None:
     """`verify` names the file and exits with 1; `show` uses nothing of it and says how to train that run again; the

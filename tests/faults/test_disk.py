@@ -29,7 +29,7 @@ from fault_tools import (
 CHANGES = ("fsync", "link", "replace")
 
 
-@pytest.mark.parametrize("call", CHANGES)
+@pytest.mark.parametrize("call", [pytest.param(c, marks=[] if c == "link" else [pytest.mark.slow]) for c in CHANGES])
 def test_a_disk_that_is_full_at_any_moment(
     nondet: Nondet, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:

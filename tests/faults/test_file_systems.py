@@ -61,7 +61,10 @@ def test_what_a_file_system_cannot_do_is_done_without(
 
 
 @pytest.mark.parametrize("call", ["open", "fsync", "link", "replace"])
-@pytest.mark.parametrize("code", ["EIO", "EDQUOT", "ENOSPC", "EROFS", "EFBIG", "ETIMEDOUT"])
+@pytest.mark.parametrize(
+    "code",
+    ["EIO", *(pytest.param(c, marks=pytest.mark.slow) for c in ("EDQUOT", "ENOSPC", "EROFS", "EFBIG", "ETIMEDOUT"))],
+)
 def test_a_folder_that_cannot_hold_runs(
     nondet: Nondet, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: str
 ) -> None:

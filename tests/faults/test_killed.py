@@ -55,6 +55,7 @@ def killed_and_completed(
     assert nondet("show", folder).out == out
 
 
+@pytest.mark.slow
 def test_killed_a_few_times(start: Start, nondet: Nondet, tiny: Path, tmp_path: Path, uninterrupted: Path) -> None:
     """kill -9 at a few random moments: the same command completes the study."""
     killed_and_completed(start, nondet, ["run", tiny, *LONG], tmp_path / "s", uninterrupted, kills=2, seed=0)
@@ -84,6 +85,7 @@ def test_killed_with_a_snapshot(start: Start, nondet: Nondet, tiny: Path, tmp_pa
     assert_same_study(nondet, folder, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_damaged_snapshot_is_not_used(
     start: Start, nondet: Nondet, tiny: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:

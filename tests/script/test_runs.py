@@ -129,6 +129,7 @@ def test_predicted_classes(nondet: Nondet, fast: Path) -> None:
     assert found["cross_entropy"]["sd"] is None
 
 
+@pytest.mark.slow
 def test_a_network_in_torch(nondet: Nondet, fast: Path) -> None:
     """What it draws from are its sources; a program's `Script` goes on with the study, and proves itself first."""
     fast.with_name("net.py").write_text(PLAIN)

@@ -171,7 +171,12 @@ def outputs_of(rng: np.random.Generator, kind: str, runs: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("kind", "runs"), [("noise", 10), ("noise", 25), ("levels", 10), ("levels", 25), ("nothing shared", 25)]
+    ("kind", "runs"),
+    [
+        ("noise", 10),
+        ("levels", 10),
+        *(pytest.param(kind, 25, marks=pytest.mark.slow) for kind in ("noise", "levels", "nothing shared")),
+    ],
 )
 def test_coverage_of_pairs(kind: str, runs: int) -> None:
     """The intervals of disagreement and correlation hold the truth in 92 to 98 cases of 100."""

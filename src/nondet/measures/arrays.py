@@ -17,6 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 UNTHREADED = 2**18  # multiplications up to which OpenBLAS stays in one thread, so that no result depends on its number
+FEW = 2**17  # numbers that are passed over in less time than threads take to start
 LARGEST = 1e100  # sums and squares of logits up to this size stay far inside the range of float64
 
 
@@ -64,7 +65,7 @@ def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
     logits = as_array(outputs, "outputs")
     check_form(logits.shape, logits.dtype)
     if logits.dtype.kind == "f":
-        deque(in_threads(lambda run: check_finite(logits[run], run), range(len(logits))), maxlen=0)
+        deque(in_threads(lambda run: check_finite(logits[run], run), range(len(logits)), numbers=logits.size), maxlen=0)
     return logits
 
 
@@ -154,7 +155,7 @@ def predictions(outputs: ArrayLike) -> Integers:
     def choose(cell: Cell) -> None:
         chosen[cell] = logits[cell].astype(np.float64, order="C").argmax(axis=-1)
 
-    deque(in_threads(choose, cells(logits)), maxlen=0)
+    deque(in_threads(choose, cells(logits), numbers=logits.size), maxlen=0)
     return chosen
 
 
@@ -172,12 +173,15 @@ def cells(outputs: NDArray[Any]) -> list[Cell]:
     ]
 
 
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> Iterator[Result]:
+def in_threads(
+    work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None, numbers: int = FEW
+) -> Iterator[Result]:
     """Yield `work(item)` in the order of the items, by so many threads, or on all cores that this process may use.
 
     What is yielded does not depend on the number of threads. At most two results for each thread wait to be taken.
+    numbers: how many the work passes over in all; for a few of them no thread is started.
     """
-    threads = threads or min(available_cores(), len(items))
+    threads = threads or (1 if numbers < FEW else min(available_cores(), len(items)))
     if threads < 2:
         yield from map(work, items)
         return

@@ -166,7 +166,7 @@ def correlations(logits: NDArray[Any], kind: Kind, some: Sequence[int] | Integer
 
     step, width = max(1, TILE // 4 // (runs * classes)), max(16, UNTHREADED // max(1, len(chosen)) ** 2)
     square, product = np.zeros(runs), np.zeros((len(chosen), len(chosen)))
-    for squares, products in in_threads(apart, range(0, examples, step)):
+    for squares, products in in_threads(apart, range(0, examples, step), numbers=numbers.size):
         square += squares
         product += products
     own = np.diag(product)
@@ -194,7 +194,8 @@ def ranks(run: NDArray[Any]) -> Floats:
 
 def _scales(logits: NDArray[Any]) -> Floats:
     """For each run what `_scale` finds, `(3, N)`."""
-    return np.array(list(in_threads(lambda run: _scale(_flat(logits[run])), range(len(logits))))).T
+    found = in_threads(lambda run: _scale(_flat(logits[run])), range(len(logits)), numbers=logits.size)
+    return np.array(list(found)).T
 
 
 def _scale(row: Floats) -> tuple[float, float, float]:
@@ -222,7 +223,7 @@ def _all_ranks(logits: NDArray[Any]) -> tuple[NDArray[Any], Floats] | None:
         found[run].reshape(-1)[_order(row)] = counting
         return bool(row.min() < row.max())
 
-    if not all(list(in_threads(rank, range(runs)))):
+    if not all(list(in_threads(rank, range(runs), numbers=logits.size))):
         return None
     length = math.sqrt(values * (values**2 - 1) / 12)
     return found, np.repeat([[0.0], [length], [(values - 1) / 2 / length]], runs, axis=1)
@@ -244,7 +245,8 @@ def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
         part += np.arange(part.shape[1]) * span  # one number for each (example, class)
         return (np.bincount(part.ravel())[part] - 1).sum(axis=1)
 
-    agreeing: Integers = sum(in_threads(agree, range(0, examples, step)), np.zeros(runs, dtype=np.int64))
+    agreements = in_threads(agree, range(0, examples, step), numbers=array.size)
+    agreeing: Integers = sum(agreements, np.zeros(runs, dtype=np.int64))
     return agreeing, examples * (runs - 1)
 
 

@@ -132,7 +132,7 @@ def gains_by_run(
             return [*first, log_overlaps(tile, chosen)] if "cross_entropy" in names else first
 
     total, partners = np.zeros((len(names), runs)), np.empty(runs)
-    for (group, _), sums in zip(parts, in_threads(work, parts), strict=True):
+    for (group, _), sums in zip(parts, in_threads(work, parts, numbers=logits.size), strict=True):
         total[:, group] += sums
         partners[group] = len(group) - 1
     found = dict(zip(names, total / (partners * count), strict=True))

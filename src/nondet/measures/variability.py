@@ -70,7 +70,7 @@ def chosen_and_losses(logits: NDArray[Any], truth: Integers) -> tuple[Integers, 
 
     total = np.zeros(len(logits))  # (N,)
     parts = cells(logits)
-    for (runs, _), losses in zip(parts, in_threads(work, parts), strict=True):
+    for (runs, _), losses in zip(parts, in_threads(work, parts, numbers=logits.size), strict=True):
         total[runs] += losses
     return chosen, total / len(truth)
 

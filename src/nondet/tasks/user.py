@@ -26,7 +26,7 @@ from typing import Any
 
 from nondet.errors import BadInput
 from nondet.io.files import NotAFile, read_file
-from nondet.tasks.neighbours import files_of, is_local
+from nondet.tasks.neighbours import INSTALLED, files_of, is_local
 from nondet.tasks.task import Task
 
 MODULE_NAME = "nondet_user_task"
@@ -135,8 +135,9 @@ def _new_modules() -> dict[str, Path]:
 
 
 def _file_of(module: object) -> Path | None:
+    """A module's file, if it is not an installed one's."""
     file = getattr(module, "__file__", None)
-    return _absolute(file) if isinstance(file, str) else None
+    return _absolute(file) if isinstance(file, str) and INSTALLED not in file else None
 
 
 def _absolute(path: str) -> Path:

@@ -85,7 +85,7 @@ def require_equal(problem: Problem, study: Study, workers: int) -> None:
 
 
 @pytest.mark.usefixtures("narrow")
-@pytest.mark.parametrize("width", [1, 3, 4])
+@pytest.mark.parametrize("width", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("model", list(MODELS))
 def test_equal_bits(model: str, width: int, trained: Callable[..., Study], tmp_path: Path) -> None:
     """Any number of workers, any model; the last stack holds one run of four, or two of three."""
