@@ -121,6 +121,7 @@ def run(
     from nondet.runners.script import Script
     from nondet.running.request import request_of
     from nondet.running.session import train
+    from nondet.study.mirror import folder_of
 
     if isinstance(task, Script):
         task = replace(task, name=task.title)
@@ -143,7 +144,7 @@ def run(
     )
     study = train(
         request,
-        Path("studies") / request.name if folder is None else Path(folder),
+        Path("studies") / request.name if folder is None else folder_of(folder),
         runs=runs,
         vary=[vary] if isinstance(vary, str) else list(vary),
         onsets=[onset] if isinstance(onset, int) else list(onset),
@@ -352,9 +353,10 @@ def work(
         BadInput: this process would train the study's runs otherwise than they were trained; it says what differs.
     """
     from nondet.running import work as working
+    from nondet.study.mirror import folder_of
 
     return working.work(
-        Path(study),
+        folder_of(study),
         device=device,
         data=None if data is None else str(data),
         run_task=run_task,
@@ -367,8 +369,9 @@ def status(study: str | Path) -> Status:
     """How far a study is: its runs planned, done, failed and in hand, by condition and by machine."""
     from nondet.running import work as working
     from nondet.study import record as studies
+    from nondet.study.mirror import folder_of
 
-    return working.status(studies.load(Path(study)))
+    return working.status(studies.load(folder_of(study)))
 
 
 def floor(

@@ -17,6 +17,7 @@ from nondet.errors import BadInput
 from nondet.io.forms import holds_outputs, holds_scores
 from nondet.io.roles import Asked
 from nondet.study.names import own_names
+from nondet.study.places import address_of
 
 AnyGiven = Given | Mapping[str, ArrayLike]
 """`Given`; or scores: a file of them, `FILE:arm`, one number for each run, or several of these by name."""
@@ -29,6 +30,8 @@ def is_study(name: object) -> bool:
     if not isinstance(name, str | Path) or is_scores(name):
         return False
     path = Path(name)
+    if address_of(name) is not None:
+        return True
     if not path.is_dir():
         return not path.exists()
     return (path / "study.json").exists() or bool(own_names(path, "runs")) or not holds_outputs(path)

@@ -20,6 +20,7 @@ from nondet.running.advice import go_on
 from nondet.study import record as studies
 from nondet.study.checks import checked_record, checked_run
 from nondet.study.design import Condition, Crossed
+from nondet.study.mirror import whole
 from nondet.study.spec import RunSpec
 from nondet.study.store import Stored
 from nondet.study.study import Study
@@ -345,4 +346,4 @@ def open_study(folder: str | Path) -> OpenStudy:
     Raises:
         BadInput: there is none, or its format is unknown. Damaged: its file is not what was written.
     """
-    return OpenStudy(studies.load(Path(folder)))
+    return OpenStudy(studies.load(whole(folder)))

@@ -19,8 +19,10 @@ def verify(study: Path, /) -> int:
     from nondet.study import record as studies
     from nondet.study.checks import unsound_runs, wrong_beside
     from nondet.study.disk import left_by_killed
+    from nondet.study.mirror import whole
     from nondet.study.names import linked_folders, own_files
 
+    study = whole(study)
     opened = studies.load(study)
     keys = opened.store.keys() | opened.finished
     problems = [str(error) for _, error in unsound_runs(opened, keys)]

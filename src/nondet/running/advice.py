@@ -17,6 +17,7 @@ from nondet.running.asked import Asked
 from nondet.running.request import Request
 from nondet.sources import in_all, source_called
 from nondet.study.design import Condition
+from nondet.study.mirror import shown
 from nondet.tasks import is_file, names
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _command(study: Study, asked: Sequence[str]) -> str:
     """`nondet run` with these options, for a shell; where a study does not say what its task is, with TASK in place."""
     try:
         if "command" in study.request:
-            words = Script.of(study.request).command_words([*asked, f"--study={study.folder}"], study.width)
+            words = Script.of(study.request).command_words([*asked, f"--study={shown(study.folder)}"], study.width)
             return shlex.join(map(printable, words))
         request = Request.of(study.request)
         if request.task not in names() and not is_file(request.task):
@@ -66,7 +67,7 @@ def _command(study: Study, asked: Sequence[str]) -> str:
         words = request.command_words(asked, int(study.width))
     except (BadInput, KeyError, TypeError, ValueError):
         words = ["nondet", "run", "TASK", *asked]
-    return shlex.join(printable(word) for word in [*words, "--study", str(study.folder)])
+    return shlex.join(printable(word) for word in [*words, "--study", shown(study.folder)])
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,7 @@ from nondet.runners.base import Enough, Places, Runner, TooWide
 from nondet.running.advice import go_on
 from nondet.running.proof import Proof
 from nondet.sources import FIXED_SEED
-from nondet.study import claims
+from nondet.study.mirror import claiming
 from nondet.study.spec import Outcome, RunSpec
 from nondet.study.states import Seal, snapshot_name
 from nondet.study.study import Study
@@ -60,7 +60,7 @@ def make_missing(
     maker = _Maker(study, runner, watcher, proof or Proof(), study.width)
     runs = made = 0
     while not work.done and made != stacks:
-        with claims.claiming(study.folder) as take:
+        with claiming(study.folder) as take:
             chosen = work.next_stack(take, maker.width)
             try:
                 if chosen:
@@ -138,14 +138,14 @@ class Missing:
 
     def _taken(self, keys: OrderedDict[str, int], take: Callable[[str], bool], count: int) -> list[str]:
         """The first so many that are not there by now and that nobody else has taken; what is there is dropped."""
-        path = self.study.store.record_path
+        there_is = self.study.store.has
         taken: list[str] = []
         there: list[str] = []
         for key in keys:
             if len(taken) == count:
                 break
-            free = not path(key).exists() and take(key)
-            if path(key).exists():  # perhaps finished by another between the two
+            free = not there_is(key) and take(key)
+            if there_is(key):  # perhaps finished by another between the two
                 there.append(key)
             elif free:
                 taken.append(key)

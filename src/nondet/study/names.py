@@ -21,17 +21,25 @@ _NAMES = {
     ),
     "work": _VARIED,  # of a script's runs, in which their own files stand
     "logs": rf"{_VARIED}\.txt|slurm-[0-9]+_[0-9]+\.log",
+    "leases": rf"{_KEY}|clock",  # in a bucket
 }
+MIRROR = "mirror.json"
+"""In a folder that stands for a study in a bucket: which."""
 _WRITING = r"\.writing-[a-z0-9_]+"
 _PAGES = ("report.html", "figures")
 """What `nondet report` and `nondet figures` write beside the runs, if nothing else is said."""
+
+
+def is_own(part: str, name: str) -> bool:
+    """Whether a name in one part of a study is nondet's."""
+    return re.fullmatch(_NAMES[part], name) is not None
 
 
 def own_names(folder: Path, part: str) -> list[str]:
     """The names that are nondet's in one of a study's folders: runs, trunks, partial or evidence."""
     try:
         with os.scandir(folder / part) as entries:
-            return [entry.name for entry in entries if re.fullmatch(_NAMES[part], entry.name)]
+            return [entry.name for entry in entries if is_own(part, entry.name)]
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -69,7 +77,11 @@ def first_foreign(folder: Path) -> Path | None:
             others = [inner for inner in sorted(path.iterdir()) if not re.fullmatch(known, inner.name)]
             if others:
                 return others[0]
-        elif not re.fullmatch(_WRITING, path.name) and not (path.name in _PAGES and own_files(folder, "runs")):
+        elif (
+            path.name != MIRROR
+            and not re.fullmatch(_WRITING, path.name)
+            and not (path.name in _PAGES and own_files(folder, "runs"))
+        ):
             return path
     return None
 

@@ -6,11 +6,12 @@ stays done, and running again trains only what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import functools
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,11 +22,15 @@ from nondet.study import claims, disk
 from nondet.study.checks import has_runs, stray_study
 from nondet.study.design import Condition, Crossed, Stopping, crossed, merged
 from nondet.study.fields import LARGEST, wrong_field
+from nondet.study.mirror import Changed, mirror_of
 from nondet.study.names import first_foreign
 from nondet.study.provenance import require_same, require_same_version
 from nondet.study.spec import same_trial
 from nondet.study.store import Store, set_aside
 from nondet.study.study import Study
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FORMAT = 1
 FORMAT_CROSSED = 2
@@ -138,7 +143,40 @@ def width_of(folder: Path) -> int | None:
 
 
 def _save(study: Study) -> None:
-    write_file(study.folder / "study.json", _content(study), replace=True)
+    """Write `study.json`; Changed if somebody else has changed it in the bucket of which the folder is a mirror."""
+    _write(study.folder, _content(study))
+
+
+def _write(folder: Path, content: bytes) -> None:
+    if (mirror := mirror_of(folder)) is not None:
+        mirror.save_study(content)
+    write_file(folder / "study.json", content, replace=True)
+
+
+def _changing(change: Callable[P, T]) -> Callable[P, T]:
+    """A function that reads and writes a study's `study.json`: once more, with what is there, if it has Changed."""
+
+    @functools.wraps(change)
+    def again(*args: P.args, **words: P.kwargs) -> T:
+        for _ in range(TRIES):
+            with suppress(Changed):
+                return change(*args, **words)
+        return change(*args, **words)
+
+    return again
+
+
+@contextmanager
+def _locked(folder: Path) -> Generator[None]:
+    """Only one process of this machine at a time inside, with a mirror's `study.json` as the bucket has it."""
+    with locks.folder_lock(folder):
+        if (mirror := mirror_of(folder)) is not None:
+            mirror.fetch_study()
+        yield
+
+
+TRIES = 20
+"""How often a change of `study.json` in a bucket is tried again because another came first."""
 
 
 def saved(folder: Path) -> bytes | None:
@@ -148,11 +186,12 @@ def saved(folder: Path) -> bytes | None:
     return None
 
 
+@_changing
 def put_back(study: Study, before: bytes | None) -> None:
     """Undo what opening a study wrote into its `study.json`, unless another process has changed it since."""
-    with locks.folder_lock(study.folder):
+    with _locked(study.folder):
         if before is not None and saved(study.folder) == _content(study):
-            write_file(study.folder / "study.json", before, replace=True)
+            _write(study.folder, before)
 
 
 def _content(study: Study) -> bytes:
@@ -173,6 +212,7 @@ def _content(study: Study) -> bytes:
     return sealed(fields)
 
 
+@_changing
 def open_study(
     folder: Path,
     made: Made,
@@ -197,7 +237,7 @@ def open_study(
     )
     require_room(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with locks.folder_lock(folder):
+    with _locked(folder):
         old = _load_or_make_anew(folder, new)
         if old is not None:
             _require_fit(old, new)
@@ -333,19 +373,24 @@ def count_done(study: Study) -> tuple[int, int]:
     return len(planned.keys() & study.store.keys()), len(planned)
 
 
+@_changing
 def note_until(study: Study, until: Stopping) -> Study:
     """Write down what has become of a stopping rule; the study with it."""
-    with locks.folder_lock(study.folder):
+    with _locked(study.folder):
         latest = replace(load(study.folder), until=until)
         _save(latest)
     return latest
 
 
+@_changing
 def finish(study: Study) -> None:
     """Note that all planned runs are there, so that a later loss is seen, and clear what training left in `partial`."""
-    with locks.folder_lock(study.folder):
+    with _locked(study.folder):
         latest = load(study.folder)
         finished = latest.finished | study.planned().keys()
         if finished != latest.finished:
             _save(replace(latest, finished=finished))
+    if (mirror := mirror_of(study.folder)) is not None:
+        mirror.fetch_all()
+        mirror.finish()
     claims.clear(study.folder)

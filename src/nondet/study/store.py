@@ -21,6 +21,7 @@ from nondet.errors import BadInput, Damaged
 from nondet.io.files import NotAFile, read_file, read_plain, sealed, sync_folder, unsealed, write_file
 from nondet.io.schema import Number, misfit
 from nondet.study.blob import Arrays, checked_arrays
+from nondet.study.mirror import in_parallel, mirror_of
 from nondet.study.names import own_names
 
 RECORD_FORMAT = 1
@@ -62,7 +63,14 @@ class Store:
 
     def keys(self) -> set[str]:
         """The keys of all runs that are done."""
-        return {name.removesuffix(".json") for name in own_names(self.folder, "runs") if name.endswith(".json")}
+        here = {name.removesuffix(".json") for name in own_names(self.folder, "runs") if name.endswith(".json")}
+        mirror = mirror_of(self.folder)
+        return here | mirror.keys() if mirror else here
+
+    def has(self, key: str) -> bool:
+        """Whether a run is done, as far as this process can know without asking a bucket."""
+        mirror = mirror_of(self.folder)
+        return self.record_path(key).exists() or (mirror is not None and key in mirror.known)
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> bool:
         """Keep a run, unless it is there already; False if another result was there and this one went to `evidence`."""
@@ -74,10 +82,13 @@ class Store:
         So the folder is flushed once for the blobs and once for the records, however many there are.
         """
         kept: dict[str, dict[str, Any]] = {}
-        for key, (arrays, record) in runs.items():
-            content = blob_content(arrays)
-            digest = hashlib.sha256(content).hexdigest()
-            full = {"format": RECORD_FORMAT, "key": key, **record, "blob": {"sha256": digest, "bytes": len(content)}}
+        whole = {key: _whole(key, arrays, record) for key, (arrays, record) in runs.items()}
+        if (mirror := mirror_of(self.folder)) is not None:  # the bucket decides; the folder holds what it has
+            ours = dict[str, bool]()
+            in_parallel(lambda key: ours.update({key: mirror.keep(key, whole[key][0], sealed(whole[key][1]))}), whole)
+            in_parallel(mirror.fetch, whole)
+            return all(ours.values())
+        for key, (content, full) in whole.items():
             if write_file(self.blob_path(key), content, flush_folder=False) or self._settled(key, content, full):
                 kept[key] = full
         sync_folder(self.folder / "runs")
@@ -102,6 +113,8 @@ class Store:
     def record(self, key: str) -> dict[str, Any]:
         """A run's record, its seal, format and key checked."""
         path = self.record_path(key)
+        if (mirror := mirror_of(self.folder)) is not None and not path.exists():
+            mirror.fetch(key)
         try:
             record = unsealed(read_file(path, LARGEST_RECORD), path)
         except FileNotFoundError:
@@ -142,6 +155,15 @@ class Store:
         """Move a run's files to `evidence`, so that it no longer counts as done and can be trained again."""
         for path in (self.record_path(key), self.blob_path(key)):  # the record first: without it the run is not done
             set_aside(path, self.folder)
+        if (mirror := mirror_of(self.folder)) is not None:
+            mirror.set_aside(key)
+
+
+def _whole(key: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """A run's blob, and its record with what it says of the blob."""
+    content = blob_content(arrays)
+    digest = hashlib.sha256(content).hexdigest()
+    return content, {"format": RECORD_FORMAT, "key": key, **record, "blob": {"sha256": digest, "bytes": len(content)}}
 
 
 def blob_content(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -1,0 +1,241 @@
+"""A folder that stands for a study in a bucket: everything reads and writes it as any study's, and the bucket decides.
+
+What is kept goes to the bucket first. What others have kept is fetched when it is asked for, or all at once. The folder
+is a cache: what is not in the bucket by then is put there the next time, and it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from nondet.errors import BadInput, Damaged
+from nondet.io.files import sealed, unsealed, write_file
+from nondet.study import claims
+from nondet.study.names import MIRROR
+from nondet.study.places import Lease, Place, address_of, place_of
+from nondet.study.places.objects import SECONDS
+
+AT_ONCE = 16
+"""Requests that are on their way together."""
+
+FRESH = 10.0
+"""Seconds after which the bucket is asked once more what is there, or whether a run is still leased."""
+
+
+class Changed(Exception):
+    """Somebody else has changed the study in the bucket since it was read."""
+
+
+@dataclass
+class Mirror:
+    """known: keys of runs that the bucket holds. before: its `study.json` as it was read last."""
+
+    folder: Path
+    address: str
+    known: set[str] = field(default_factory=set[str])
+    before: bytes | None = None
+    listed: float = float("-inf")
+    busy: dict[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def place(self) -> Place:
+        return place_of(self.address)
+
+    def keys(self) -> set[str]:
+        """The keys of the runs that are in the bucket, as far as it tells."""
+        if time.monotonic() - self.listed > FRESH:
+            names = self.place.list("runs")
+            self.known |= {name[5:-5] for name in names if name.endswith(".json")}
+            self.listed = time.monotonic()
+        return self.known
+
+    def keep(self, key: str, blob: bytes, record: bytes) -> bool:
+        """Put a run into the bucket; whether the one that counts is this one, or equal to the last bit."""
+        place, names = self.place, _names(key)
+        if not place.create(names[0], blob):
+            present = place.read(names[0])
+            if present != blob and place.read(names[1]) is not None:
+                digest = hashlib.sha256(blob).hexdigest()[:16]
+                place.create(f"evidence/{key}.{digest}.safetensors", blob)
+                place.create(f"evidence/{key}.{digest}.json", record)
+                self.known.add(key)
+                return False
+            if present != blob:  # a blob without a record never counted
+                place.swap(names[0], present, blob)
+        place.create(names[1], record)
+        self.known.add(key)
+        return True
+
+    def fetch(self, key: str) -> bool:
+        """Bring a run into the folder, unless it is there; whether it is there then."""
+        record, blob = (self.folder / name for name in reversed(_names(key)))
+        if record.exists() and blob.exists():
+            return True
+        sealed_record = self.place.read(f"runs/{record.name}")
+        if sealed_record is None:
+            return False
+        expected = unsealed(sealed_record, record).get("blob", {}).get("sha256")
+        content = self.place.read(f"runs/{blob.name}")
+        if content is None or hashlib.sha256(content).hexdigest() != expected:
+            raise Damaged(f"{self.address}/runs/{blob.name} is {'missing' if content is None else 'damaged'}")
+        write_file(blob, content)
+        write_file(record, sealed_record)
+        return True
+
+    def fetch_all(self) -> None:
+        """Bring all runs of the bucket into the folder, and all of the folder's into the bucket; damaged ones stay."""
+        here = {path.stem for path in (self.folder / "runs").glob("*.json")}
+        there = self.keys()
+        in_parallel(self._fetched, sorted(there - here))
+        in_parallel(self._offered, sorted(here - there))
+
+    def set_aside(self, key: str) -> None:
+        """Move a run that is damaged in the bucket itself to its evidence there."""
+        blob, record = (self.place.read(name) for name in _names(key))
+        with suppress(Damaged):
+            sound = record and unsealed(record, self.folder).get("blob", {}).get("sha256")
+            if blob is not None and sound == hashlib.sha256(blob).hexdigest():
+                return
+        for name, content in zip(_names(key), (blob, record), strict=True):
+            if content is not None:
+                where = name.removeprefix("runs/").replace(".", f".damaged{time.time_ns()}.")
+                self.place.create(f"evidence/{where}", content)
+                self.place.remove(name)
+        self.known.discard(key)
+
+    def fetch_study(self) -> None:
+        """Bring the bucket's `study.json` into the folder, if it has one."""
+        self.before = self.place.read("study.json")
+        if self.before is not None:
+            unsealed(self.before, Path("study.json"))
+            write_file(self.folder / "study.json", self.before, replace=True)
+
+    def save_study(self, content: bytes) -> None:
+        """Put `study.json` into the bucket. Changed if it is not what was read there before."""
+        if content != self.before and not self.place.swap("study.json", self.before, content):
+            raise Changed
+        self.before = content
+
+    @contextmanager
+    def leasing(self) -> Generator[Callable[[str], bool]]:
+        """Lease runs inside the block: a function that takes a key unless somebody else has it."""
+        leases: dict[str, Lease] = {}
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(SECONDS / 3):
+                with suppress(BadInput):  # a store that is away for a while
+                    in_parallel(lambda lease: lease.renew(), list(leases.values()))
+
+        def take(key: str) -> bool:
+            if key in leases:
+                return True
+            if key in self.known or time.monotonic() - self.busy.get(key, float("-inf")) < FRESH:
+                return False
+            lease = self.place.lease(key)
+            if lease is None:
+                self.busy[key] = time.monotonic()
+                if key in self.keys():
+                    self.busy.pop(key)
+                return False
+            leases[key] = lease
+            return True
+
+        keeper = threading.Thread(target=renew, daemon=True, name="leases")
+        keeper.start()
+        try:
+            yield take
+        finally:
+            ended.set()
+            keeper.join()
+            with suppress(BadInput):  # those of runs that are there stay, as marks for whoever has not heard of it
+                in_parallel(lambda lease: lease.release(), [x for key, x in leases.items() if key not in self.known])
+
+    def finish(self) -> None:
+        """Take the leases away, once all runs are there."""
+        in_parallel(self.place.remove, sorted(self.place.list("leases")))
+
+    def _fetched(self, key: str) -> None:
+        with suppress(Damaged):
+            self.fetch(key)
+
+    def _offered(self, key: str) -> None:
+        blob, record = (self.folder / name for name in _names(key))
+        with suppress(OSError, Damaged):
+            content, told = blob.read_bytes(), record.read_bytes()
+            if unsealed(told, record).get("blob", {}).get("sha256") == hashlib.sha256(content).hexdigest():
+                self.keep(key, content, told)
+
+
+def in_parallel(work: Callable[..., object], items: Iterable[object]) -> None:
+    """Do something for each item, `AT_ONCE` at a time; the first error is raised."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(work, items):
+            pass
+
+
+def folder_of(given: str | Path) -> Path:
+    """The folder that an argument names: for an address the folder that mirrors it, its `study.json` up to date."""
+    address = address_of(given)
+    if address is None:
+        return Path(given)
+    folder = user_cache_path("nondet") / "places" / hashlib.sha256(address.encode()).hexdigest()[:24]
+    write_file(folder / MIRROR, sealed({"address": address}), replace=True)
+    mirror = mirror_of(folder)
+    if mirror is not None:
+        mirror.fetch_study()
+    return folder
+
+
+def whole(given: str | Path) -> Path:
+    """As `folder_of`, with every run of the bucket in the folder."""
+    folder = folder_of(given)
+    if (mirror := mirror_of(folder)) is not None:
+        mirror.fetch_all()
+    return folder
+
+
+def mirror_of(folder: Path) -> Mirror | None:
+    """What a folder mirrors, if it does."""
+    return _mirror(folder.absolute()) if (folder / MIRROR).exists() else None
+
+
+@lru_cache
+def _mirror(folder: Path) -> Mirror:
+    path = folder / MIRROR
+    address = address_of(unsealed(path.read_bytes(), path).get("address"))
+    if address is None:
+        raise Damaged(f"{path} is damaged: it names no place in a bucket")
+    return Mirror(folder, address)
+
+
+@contextmanager
+def claiming(folder: Path) -> Generator[Callable[[str], bool]]:
+    """Claim runs for this process inside the block, on this machine and, for a study in a bucket, among all."""
+    mirror = mirror_of(folder)
+    with claims.claiming(folder) as take:
+        if mirror is None:
+            yield take
+        else:
+            with mirror.leasing() as lease:
+                yield lambda key: take(key) and lease(key)
+
+
+def shown(folder: Path) -> str:
+    """What a study's folder is called: the address that it mirrors, or its path."""
+    mirror = mirror_of(folder)
+    return mirror.address if mirror else str(folder)
+
+
+def _names(key: str) -> tuple[str, str]:
+    return f"runs/{key}.safetensors", f"runs/{key}.json"

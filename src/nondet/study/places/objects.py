@@ -1,0 +1,188 @@
+"""Objects in a bucket as a place, by the library obstore: S3 and what speaks like it, Google's and Azure's.
+
+Every promise stands on what these stores do: a put is whole or not there at all (no upload is made in parts, which
+could tear); a put of a name that is free is conditional, and so is one in place of an object of a known tag. Nothing
+is concluded from a list, which may lag, but that what it names is there. A lease is an object that its holder puts
+again and again; whether it has run out is judged by the server's clock alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from importlib import import_module
+from typing import Any, TypeVar
+
+from nondet.errors import BadInput
+
+SECONDS = 60.0
+"""How long a lease lasts after it was put last. A holder puts it again after a third of that."""
+
+_OPTIONS = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5)}
+_RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects whose names begin with an address. Credentials are those of the environment, and are kept nowhere."""
+
+    address: str
+    store: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.store is None:
+            object.__setattr__(self, "store", _opened(self.address))
+
+    def create(self, name: str, content: bytes) -> bool:
+        return self._put(name, content, "create") is not None
+
+    def read(self, name: str) -> bytes | None:
+        found = self._read(name)
+        return None if found is None else found[0]
+
+    def list(self, part: str) -> set[str]:
+        return {entry["path"] for entry in self.entries(part)}
+
+    def entries(self, part: str) -> list[dict[str, Any]]:
+        """What the store tells of each object of a part: path, size, e_tag, last_modified."""
+        from nondet.study.names import is_own
+
+        def listed() -> list[dict[str, Any]]:
+            return [entry for some in _obstore().list(self.store, prefix=part) for entry in some]
+
+        named = [(entry, entry["path"].rpartition(f"{part}/")[2]) for entry in self._asked(listed)]
+        return [{**entry, "path": f"{part}/{name}"} for entry, name in named if is_own(part, name)]
+
+    def lease(self, key: str) -> ObjectLease | None:
+        """A lease on a run; one whose holder has not put it for `SECONDS` is taken over."""
+        name = f"leases/{key}"
+        tag = self._put(name, _holder(), "create")
+        if tag is None:
+            found = self._head(name)
+            if found is None or (self.now() - found["last_modified"]).total_seconds() < SECONDS:
+                return None
+            tag = self._put(name, _holder(), {"e_tag": found["e_tag"]})
+        return None if tag is None else ObjectLease(self, name, tag)
+
+    def swap(self, name: str, before: bytes | None, content: bytes) -> bool:
+        if before is None:
+            return self.create(name, content)
+        found = self._read(name)
+        return found is not None and found[0] == before and self._put(name, content, {"e_tag": found[1]}) is not None
+
+    def remove(self, name: str) -> None:
+        self._asked(lambda: _obstore().delete(self.store, name), None)
+
+    def now(self) -> datetime:
+        """The server's time, of an object that is put for this: no machine's own clock is trusted."""
+        self._put("leases/clock", _holder(), "overwrite")
+        found = self._head("leases/clock")
+        assert found is not None  # noqa: S101 - it was just put
+        return found["last_modified"]
+
+    def replace_leased(self, name: str, tag: str) -> str | None:
+        """Put a lease once more; its new tag, or None if it is another's."""
+        return self._put(name, _holder(), {"e_tag": tag})
+
+    def _put(self, name: str, content: bytes, mode: Any) -> str | None:
+        """The tag of what was put; None if the condition did not hold."""
+        taken = import_module("obstore.exceptions")
+        try:
+            put = self._asked(lambda: _obstore().put(self.store, name, content, mode=mode, use_multipart=False))
+        except (taken.AlreadyExistsError, taken.PreconditionError, taken.NotFoundError):
+            return None
+        return str(put["e_tag"])
+
+    def _read(self, name: str) -> tuple[bytes, str] | None:
+        def got() -> tuple[bytes, str]:
+            found = _obstore().get(self.store, name)
+            return bytes(found.bytes()), str(found.meta["e_tag"])
+
+        return self._asked(got, None)
+
+    def _head(self, name: str) -> dict[str, Any] | None:
+        return self._asked(lambda: _obstore().head(self.store, name), None)
+
+    def _asked(self, call: Callable[[], T], *missing: T) -> T:
+        """What the store answers. missing: what stands for an object that is not there."""
+        wrong = import_module("obstore.exceptions")
+        try:
+            return call()
+        except (wrong.NotFoundError, FileNotFoundError) as error:
+            if missing and "bucket" not in str(error).lower():
+                return missing[0]
+            if missing or "bucket" in str(error).lower():
+                raise _refusal(self.address, "there is no such bucket; make it first") from None
+            raise
+        except (wrong.AlreadyExistsError, wrong.PreconditionError):
+            raise
+        except (wrong.UnauthenticatedError, wrong.PermissionDeniedError):
+            raise _refusal(self.address, "the store does not let these credentials in; give others") from None
+        except wrong.BaseError as error:
+            raise _refusal(self.address, f"{_in_short(error)}; mend that, and give the same command again") from None
+
+
+@dataclass
+class ObjectLease:
+    """A lease that is an object: its name, and the tag under which it was put last."""
+
+    place: Objects
+    name: str
+    tag: str | None
+
+    def renew(self) -> bool:
+        if self.tag is not None:
+            self.tag = self.place.replace_leased(self.name, self.tag)
+        return self.tag is not None
+
+    def release(self) -> None:
+        if self.tag is not None:
+            self.place.remove(self.name)
+
+
+def _opened(address: str) -> Any:
+    try:
+        store = import_module("obstore.store")
+    except ImportError:
+        raise BadInput(
+            f"a study in a bucket needs the package obstore (got {address}); install it: pip install 'nondet[objects]'"
+        ) from None
+    options: dict[str, Any] = dict(_OPTIONS)
+    if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):  # one that somebody runs, on this machine or near
+        options["allow_http"] = True
+    region = {"region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
+    try:
+        return store.from_url(
+            address,
+            client_options=options,
+            retry_config=_RETRIES,
+            **(region if address.startswith("s3:") else {}),
+        )
+    except (import_module("obstore.exceptions").BaseError, ValueError) as error:
+        raise _refusal(address, _in_short(error)) from None
+
+
+def _obstore() -> Any:
+    return import_module("obstore")
+
+
+def _holder() -> bytes:
+    """Who holds a lease, for people; and never the same bytes twice, so that each put has a tag of its own."""
+    return json.dumps({"host": platform.node(), "process": os.getpid(), "nonce": os.urandom(8).hex()}).encode()
+
+
+def _refusal(address: str, why: str) -> BadInput:
+    return BadInput(f"{address} must be a place in a bucket that can be read and written ({why})")
+
+
+def _in_short(error: Exception) -> str:
+    """An error's first line, without what may stand behind a question mark in an address."""
+    text = re.sub(r"\?\S*", "", str(error)).strip().splitlines()
+    return (text[0] if text else type(error).__name__)[:200].rstrip(".;")
