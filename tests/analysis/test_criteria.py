@@ -148,3 +148,52 @@ def test_a_plan_of_several_looks(nondet: Nondet) -> None:
     assert thrice["look_after"] == steps(thrice["runs_per_arm"], 3)
     assert 17 < thrice["runs_per_arm"] < 26
     assert "looked at after 8, 16 and 23 runs of each" in thrice["sentence"]
+
+
+def test_examples_in_groups(nondet: Nondet, outputs: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    """Questions on one text are fewer than they look, in measure and in compare, from a file as from an array."""
+    a, b, labels = outputs
+    four = [np.repeat(x, 4, axis=1) for x in (a, b)]
+    groups = np.repeat(np.arange(len(labels)), 4)
+    for name, array in zip("aby", (*four, np.repeat(labels, 4)), strict=True):
+        np.save(tmp_path / f"{name}.npy", array)
+    (tmp_path / "groups.txt").write_text("".join(f"text {group}\n" for group in groups))
+    paths = [tmp_path / f"{name}.npy" for name in "ab"]
+    words = ("--labels", tmp_path / "y.npy", "--json")
+    expected = nd.compare((a, labels), (b, labels), examples=True)[0].difference
+    ran = nondet("compare", *paths, *words, "--groups", tmp_path / "groups.txt")
+    assert ran.code == 0, ran.err
+    found = ran.json["difference"]
+    assert (found["low"], found["high"]) == (
+        pytest.approx(expected.low, rel=1e-6),
+        pytest.approx(expected.high, rel=1e-6),
+    )
+    assert "120 groups of the 480 test examples" in " ".join(ran.json["notes"])
+    alone = nondet("compare", *paths, *words, "--examples").json["difference"]
+    assert alone["high"] - alone["low"] < found["high"] - found["low"]
+    errors = [
+        nondet("measure", paths[0], *words, *more).json["errors"]["accuracy.mean"]
+        for more in ((), ("--examples",), ("--groups", tmp_path / "groups.txt"))
+    ]
+    assert errors == sorted(errors)
+    assert errors[2] == nd.measure(four[0], np.repeat(labels, 4), groups=groups)["accuracy.mean"].error
+    (tmp_path / "groups.txt").write_text("one\n" * 7)
+    ran = nondet("measure", paths[0], *words, "--groups", tmp_path / "groups.txt")
+    assert (ran.code, "one group for each of the 480 test examples (got 7)" in ran.err) == (2, True)
+
+
+def test_groups_of_one_run_each_are_its_clusters() -> None:
+    """Both words say the same there; scores have no examples that could be in groups."""
+    rng = np.random.default_rng(3)
+    a, b = (rng.integers(0, 2, size=(1, 200)) for _ in range(2))
+    groups = np.repeat(np.arange(20), 10)
+    labels = np.ones(200, dtype=np.int64)
+    one = nd.compare(a, b, labels=labels, groups=groups)[0]
+    assert one == nd.compare(a, b, labels=labels, cluster=groups)[0]
+    assert one.clusters == 20
+    with pytest.raises(BadInput, match="leave one of them out"):
+        nd.compare(a, b, labels=labels, groups=groups, cluster=groups)
+    with pytest.raises(BadInput, match="for outputs"):
+        nd.compare({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 5.0]}, groups=[1, 2])
+    with pytest.raises(BadInput, match="groups is for outputs"):
+        nd.measure({"a": [1.0, 2.0, 3.0]}, groups=[1, 2])

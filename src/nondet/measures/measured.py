@@ -111,7 +111,9 @@ def measured(
     """
     if failed < 0:
         raise BadInput(f"failed runs must be 0 or more (got {failed}); count the runs that left no outputs")
-    estimates = {figure.name: figure.estimate(answers, answers.examples if drawn else None) for figure in figures}
+    groups = getattr(answers, "groups", None)
+    count = answers.examples if groups is None else int(groups.max()) + 1
+    estimates = {figure.name: figure.estimate(answers, count if drawn else None) for figure in figures}
     spreads = [figure for figure in figures if figure.spread]
     over_runs = estimates if not drawn else {figure.name: figure.estimate(answers) for figure in spreads}
     errors = {figure.name.removesuffix(".sd"): over_runs[figure.name].error for figure in spreads}
@@ -126,7 +128,7 @@ def measured(
         sampled_pairs=pairs,
         drawn=drawn,
         classes_alone=answers.classes_alone,
-        notes=tuple(_notes(spreads, answers)),
+        notes=(*_notes(spreads, answers), *getattr(answers, "cautions", ())),
         name=name,
     )
 

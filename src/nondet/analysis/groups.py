@@ -1,0 +1,53 @@
+"""Groups of test examples that depend on each other, such as questions on one text: drawn together, not one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nondet.errors import BadInput
+from nondet.io.outputs import is_table, read_labels
+from nondet.stats.examples import group_numbers
+from nondet.stats.values import Integers
+
+
+def numbered_groups(given: str | Path | ArrayLike, examples: int) -> Integers:
+    """The number of each example's group, from 0, `(n,)`.
+
+    Args:
+        given: a name or number of a group for each example, or a file of these.
+
+    Raises:
+        BadInput: there is not one for each example, or all are one group.
+    """
+    names = read_groups(Path(given), "groups") if isinstance(given, str | Path) else np.asarray(given).tolist()
+    if len(names) != examples:
+        raise BadInput(
+            f"<<groups>> must give one group for each of the {examples} test examples (got {len(names)}); give as many"
+        )
+    numbers = group_numbers(names)
+    if numbers.max() < 1:
+        raise BadInput("<<groups>> must be at least 2 (got one group for all test examples); leave it out")
+    return numbers
+
+
+def read_groups(path: Path, argument: str) -> list[Any]:
+    """Names of groups from an array, from a table's column, or one a line."""
+    if path.suffix.lower() == ".npy" or (is_table(path) and path.is_file()):
+        return read_labels(path).reshape(-1).tolist()
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")[: -1 if path.read_bytes().endswith(b"\n") else None]
+    except (OSError, UnicodeDecodeError) as error:
+        key = "a key of the examples, or " if argument == "cluster" else ""
+        raise BadInput(
+            f"<<{argument}>> must be {key}a file of one {argument.removesuffix('s')} a line (got {path}, which cannot "
+            "be read); give such a file"
+        ) from error
+
+
+def groups_words(groups: Integers) -> str:
+    """What errors are of, where groups are drawn."""
+    return f"Errors over examples count {int(groups.max()) + 1:,} groups of the {len(groups):,} test examples."
