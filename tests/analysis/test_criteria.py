@@ -197,3 +197,19 @@ def test_groups_of_one_run_each_are_its_clusters() -> None:
         nd.compare({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 5.0]}, groups=[1, 2])
     with pytest.raises(BadInput, match="groups is for outputs"):
         nd.measure({"a": [1.0, 2.0, 3.0]}, groups=[1, 2])
+
+
+def test_a_chance_of_several_arms_divides_the_level() -> None:
+    """Three equal arms beside A: verdicts go by intervals at a third of the level, as those of the means do."""
+    rng = np.random.Generator(np.random.Philox(21))
+    base = rng.normal(size=20)
+    scores = {"base": base.tolist(), "b": (base + 0.001).tolist()}
+    for shift in np.arange(0.4, 1.2, 0.01):  # the first at which one comparison alone decides
+        scores["b"] = (np.roll(base, 7) + shift).tolist()
+        if nd.compare(scores, chance=0.75)[0].verdict == "better":
+            break
+    several = nd.compare({**scores, "c": base.tolist(), "d": base[::-1].tolist()}, chance=0.75)
+    first = several[0]
+    assert (first.verdict, first.superiority_interval[0] > 0.5) == ("undecided", True)
+    assert "at 98.3 %" in " ".join(first.notes)
+    assert (first.more_runs or 0) > 0

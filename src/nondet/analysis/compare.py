@@ -298,7 +298,7 @@ def compare(
     for m, p_holm, p_alike, decides in zip(measured, different, alike, deciding, strict=True):
         one = replace(m.found, p_holm=p_holm, p_alike=None if margin is None else p_alike, comparisons=len(others))
         one = replace(one, chance=chance, examples=examples, looks=looks)
-        one = _by_chance(one, level / len(others)) if chance else replace(one, verdict=_verdict(one, decides))
+        one = _by_chance(one, m.arms, level / len(others)) if chance else replace(one, verdict=_verdict(one, decides))
         one = replace(one, notes=(*one.notes, *_cautions(one)))
         if one.verdict == "undecided" and looks == 1:
             one = replace(one, notes=(*one.notes, LOOKS))
@@ -352,10 +352,13 @@ def _of_conditions(verdict: Any) -> Any:
     return "different" if verdict in ("better", "worse") else verdict
 
 
-def _by_chance(found: Comparison, level: float) -> Comparison:
-    """The comparison with the verdict that goes by the chance that B beats A."""
-    low, high = found.superiority_interval
-    verdict: Any = by_chance(low, high, found.chance or 0.5)
+def _by_chance(found: Comparison, arms: tuple[Arm, Arm], level: float) -> Comparison:
+    """The comparison with the verdict that goes by the chance that B beats A, by its interval at this level."""
+    a, b = (arm.metric.better * arm.values for arm in arms)
+    verdict: Any = by_chance(*superiority(a, b, level)[1:], found.chance or 0.5)
+    if found.comparisons > 1:
+        said = f"Of {found.comparisons} comparisons the verdict on {found.b} goes by the interval of the chance at "
+        found = replace(found, notes=(*found.notes, f"{said}{100 * (1 - level):.3g} %."))
     if verdict != "undecided":
         return replace(found, verdict=verdict)
     more = more_by_chance(found.superiority, found.runs, level, POWER, MOST_RUNS)
@@ -498,7 +501,7 @@ def _with_both_verdicts(found: Comparison, measured: _Measured, level: float) ->
             few = arms[0].keep(kept[0]), arms[1].keep(kept[1])
             m = _measured(*few, found.margin, level, found.examples, measured.groups)
             one = replace(m.found, level=level, chance=found.chance)
-            sound = _by_chance(one, level).verdict if found.chance else _verdict(one, _holding(m, level))
+            sound = _by_chance(one, few, level).verdict if found.chance else _verdict(one, _holding(m, level))
             said = f" (difference {m.found.difference.value:+.4g}, of {len(kept[0])} and {len(kept[1])} runs)"
     if found.conditions:
         every, sound = _of_conditions(every), _of_conditions(sound)
