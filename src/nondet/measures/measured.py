@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from nondet.errors import BadInput
 from nondet.measures.figure import Figure, nested
 from nondet.measures.shape import shape_of, shape_words
 from nondet.records import Record
+from nondet.stats import looks
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 from nondet.stats.values import LARGEST_VALUE
 
@@ -131,6 +132,17 @@ def measured(
         notes=(*_notes(spreads, answers), *getattr(answers, "cautions", ())),
         name=name,
     )
+
+
+def after_rule(found: Measures) -> Measures:
+    """The same of runs that were added until an error was small enough, whose intervals are wider."""
+    widened = {
+        figure.name: looks.after_rule(e, found.sound, figure.origin).within(
+            figure.bounds[0], max(figure.bounds[1], e.value)
+        )
+        for figure, e in zip(found.figures, found.estimates.values(), strict=True)
+    }
+    return replace(found, estimates=widened)
 
 
 def _notes(spreads: Sequence[Figure], answers: Any) -> list[str]:

@@ -110,7 +110,7 @@ def test_methods_and_costs(given: tuple[Stabilized, Path, list[tuple[str, dict[s
 def test_reductions_of_few_answers_are_said_to_be_too_large(
     given: tuple[Stabilized, Path, list[tuple[str, dict[str, str]]]],
 ) -> None:
-    """Ensembles give fewer answers than there are runs: what they come to with SDs of ddof = 1 stands beside, in words."""
+    """Ensembles give fewer answers than there are runs: what they come to with SDs of ddof = 1 is said in words."""
     found, _, _ = given
     (said,) = found.to_dict()["notes"]
     single = found.methods[0]
