@@ -261,7 +261,7 @@ def planned_power(rng: np.random.Generator, repeats: int = 4000) -> None:
             arms = zip(rng.normal(size=(repeats, n)), effect + rng.normal(size=(repeats, n)), strict=True)
             found = share((welch(a, b).p_value() or 1.0) < LEVEL for a, b in arms)
             reached = power_of_difference(effect, math.sqrt(2 / n), 2 * n - 2, LEVEL)
-            yield f"{effect} SDs", n, f"{100 * reached:.1f}", found
+            yield f"{effect:g} SD{'s' * (effect != 1)}", n, f"{100 * reached:.1f}", found
 
     table(
         "Plans for a power of 80 %: what the noncentral t gives, and what Welch's test found",

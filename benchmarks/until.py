@@ -19,7 +19,7 @@ STUDIES, LIMIT = 2000, 400
 MEAN, SD = np.exp(1 / 8), np.sqrt((np.exp(1 / 4) - 1) * np.exp(1 / 4))  # of the lognormal values
 RULES = [(5, 5, "20%"), (20, 5, "10%"), (20, 15, "10%"), (5, 5, "0.2"), (20, 5, "0.1"), (20, 15, "0.1")]
 RULES += [(20, 5, "0.2 (mean)"), (20, 5, "0.1 (mean)")]
-"""Runs at the beginning, runs added at a time, and the bound of an error: the SD's, as a share or absolute, the mean's."""
+"""Runs at the beginning, runs added at a time, and the bound of an error: the SD's, in percent or not, or a mean's."""
 
 
 def error(values: np.ndarray) -> float:
