@@ -179,3 +179,13 @@ def test_a_verdict_on_scores_names_no_test_set() -> None:
     assert "a difference of 0.01 of score with" in package.plan(0.01, pilot=(SOUND / 100).tolist()).sentence
     outputs = (RNG.integers(0, 3, (4, 30)), np.zeros(30, dtype=int))
     assert "a difference of 1 point of accuracy with" in package.plan(1, pilot=outputs).sentence
+
+
+def test_a_verdict_on_skewed_values_of_unequal_sds_has_a_caution() -> None:
+    """Where both tests are too bold a note says by how much; not of symmetric values, nor of nearly equal SDs."""
+    a, b = np.random.Generator(np.random.Philox(12)).exponential(size=(2, 60))
+    normal = stats.norm.ppf((np.arange(60) + 0.5) / 60)
+    for x, y, said in ((a, 9 - 3 * b, True), (a, 9 - b, False), (normal, 3 * normal, False)):
+        found = package.compare({"a": x.tolist(), "b": (y + 5).tolist()})[0]
+        assert found.verdict == "better"
+        assert any("SDs differ by a factor" in note for note in found.notes) == said

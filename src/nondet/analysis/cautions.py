@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nondet.analysis.arms import Arm
 from nondet.analysis.runs import Runs
 from nondet.measures.shape import Shape, shape_of, shape_words
+from nondet.stats.spread import sd_of
+
+UNEQUAL = 2.0
+"""A quotient of SDs from which a verdict on skewed values gets a caution."""
 
 
 def arm_shape(arm: Arm) -> Shape:
@@ -16,6 +22,19 @@ def arm_cautions(arm: Arm) -> list[str]:
     """The cautions that its values give, a sentence each, with its name."""
     said = shape_words(arm_shape(arm), arm.values, arm.metric.words, arm.run_names or arm.numbers)
     return [f"{arm.name}: {sentence[0].lower()}{sentence[1:]}" for sentence in said]
+
+
+def skewed_and_unequal(arms: Sequence[Arm], level: float) -> list[str]:
+    """A caution on a verdict where both tests are bold: of skewed values whose SDs differ much (docs/compare.md)."""
+    skewed = [arm.name for arm in arms if arm_shape(arm).skewed]
+    sds = [sd_of(arm.values).value for arm in arms]
+    if not skewed or not min(sds) or max(sds) < UNEQUAL * min(sds):
+        return []
+    larger, named = max(sds) / min(sds), " and ".join(skewed)
+    return [
+        f"The SDs differ by a factor of {larger:.2g}, and the values of {named} are skewed: of such arms with equal means "
+        f"up to twice as many are called different as the level says ({100 * level:.3g} %)."
+    ]
 
 
 def collapsed_runs(name: str, runs: Runs) -> list[str]:

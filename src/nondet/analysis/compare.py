@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from nondet.analysis.arms import Arm
-from nondet.analysis.cautions import arm_cautions, arm_shape
+from nondet.analysis.cautions import arm_cautions, arm_shape, skewed_and_unequal
 from nondet.analysis.criteria import (
     by_chance,
     check_criteria,
@@ -299,7 +299,8 @@ def compare(
         one = replace(m.found, p_holm=p_holm, p_alike=None if margin is None else p_alike, comparisons=len(others))
         one = replace(one, chance=chance, examples=examples, looks=looks)
         one = _by_chance(one, m.arms, level / len(others)) if chance else replace(one, verdict=_verdict(one, decides))
-        one = replace(one, notes=(*one.notes, *_cautions(one)))
+        bold = skewed_and_unequal(m.arms, level) if one.verdict in ("better", "worse") and not chance else []
+        one = replace(one, notes=(*one.notes, *_cautions(one), *bold))
         if one.verdict == "undecided" and looks == 1:
             one = replace(one, notes=(*one.notes, LOOKS))
         if one.verdict == "undecided" and not chance:
