@@ -32,8 +32,8 @@ def skewed_and_unequal(arms: Sequence[Arm], level: float) -> list[str]:
         return []
     larger, named = max(sds) / min(sds), " and ".join(skewed)
     return [
-        f"The SDs differ by a factor of {larger:.2g}, and the values of {named} are skewed: of such arms with equal means "
-        f"up to twice as many are called different as the level says ({100 * level:.3g} %)."
+        f"The SDs differ by a factor of {larger:.2g}, and the values of {named} are skewed: of such arms with equal "
+        f"means up to twice as many are called different as the level says ({100 * level:.3g} %)."
     ]
 
 
