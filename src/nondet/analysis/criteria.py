@@ -12,7 +12,7 @@ from scipy import special
 
 from nondet.analysis.arms import Arm
 from nondet.errors import BadInput
-from nondet.stats.examples import sums_by_group, variance_of_groups
+from nondet.stats.groups import sums_by_group, variance_of_groups
 from nondet.stats.jackknife import summed
 from nondet.stats.looks import MOST_LOOKS
 from nondet.stats.means import Shift

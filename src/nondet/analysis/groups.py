@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from nondet.errors import BadInput
 from nondet.io.outputs import is_table, read_labels
-from nondet.stats.examples import group_numbers
+from nondet.stats.groups import group_numbers
 from nondet.stats.values import Integers
 
 

@@ -20,7 +20,7 @@ from nondet.measures.diversity import ranks, standardised
 from nondet.measures.variability import log_sum_exp, losses_of
 from nondet.measures.variance import POINTS
 from nondet.stats.estimate import Estimate
-from nondet.stats.examples import sums_by_group, variance_of_groups
+from nondet.stats.groups import sums_by_group, variance_of_groups
 from nondet.stats.intervals import student
 from nondet.stats.values import TILE, Floats, Integers
 
