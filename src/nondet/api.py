@@ -233,7 +233,7 @@ def compare(
         chance: decide by the chance that a run of B beats one of A, such as 0.75, in place of the means.
         examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
         groups: the same, where not each example was drawn but groups of them, such as the questions on one text: a name
-            or number for each example, or a file of these. Where each is one run, it is `cluster`.
+            or number for each example, a file of these, or a column of A's table. Of one run each it is `cluster`.
         looks: how often the runs are looked at in all; each look then has its share of the level.
         cluster: where each is one run: a key of what a log says of the examples, or the cluster of each example `(n,)`.
 
@@ -247,6 +247,7 @@ def compare(
     from nondet.analysis.criteria import check_criteria
     from nondet.analysis.datasets import compare_over, refuse_margin
     from nondet.analysis.given import arms_given, by_dataset
+    from nondet.analysis.groups import groups_of
     from nondet.analysis.score_arms import Choice
     from nondet.errors import BadInput
     from nondet.io.roles import Asked
@@ -275,7 +276,7 @@ def compare(
         _refuse_for("several data sets", chance, examples or groups is not None, looks)
         return words_over.worded(compare_over(over, level))
     arms = arms_given(names, labels, metric, columns, asked, choice, _spelled(say))
-    drawn = examples or groups is not None
+    drawn, groups = examples or groups is not None, groups_of(groups, a)
     found = comparing.compare(arms, margin, level, chance=chance, examples=drawn, looks=looks, groups=groups)
     worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
     return replace(found, comparisons=worded)

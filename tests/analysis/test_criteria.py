@@ -213,3 +213,24 @@ def test_a_chance_of_several_arms_divides_the_level() -> None:
     assert (first.verdict, first.superiority_interval[0] > 0.5) == ("undecided", True)
     assert "at 98.3 %" in " ".join(first.notes)
     assert (first.more_runs or 0) > 0
+
+
+def test_groups_of_a_column(nondet: Nondet, tmp_path: Path) -> None:
+    """A column of the table of outputs names the groups, whatever the order of its rows; other words are refused."""
+    rng = np.random.default_rng(4)
+    topic, right = rng.integers(0, 12, size=60), rng.random(60) < 0.7
+    right[topic < 4] = False
+    hits = np.where(rng.random((2, 6, 60)) < 0.9, right, ~right).astype(int)
+    for name, arm in zip("ab", hits, strict=True):
+        rows = [f"{r},{e},1,{arm[r, e]},topic {topic[e]}" for r in range(6) for e in range(60)]
+        table = "\n".join(["run,example,label,pred,topic", *rng.permutation(rows)])
+        (tmp_path / f"{name}.csv").write_text(table)
+    ran = nondet("measure", tmp_path / "a.csv", "--groups", "topic", "--json")
+    assert ran.code == 0, ran.err
+    expected = nd.measure(hits[0], np.ones(60, dtype=np.int64), groups=topic)["accuracy.mean"].error
+    assert ran.json["errors"]["accuracy.mean"] == pytest.approx(expected)
+    ran = nondet("compare", tmp_path / "a.csv", tmp_path / "b.csv", "--groups", "topic", "--json")
+    assert ran.code == 0, ran.err
+    assert "12 groups of the 60 test examples" in " ".join(ran.json["notes"])
+    ran = nondet("measure", tmp_path / "a.csv", "--groups", "subject")
+    assert (ran.code, "a column of the table of outputs, or a file of one group a line" in ran.err) == (2, True)

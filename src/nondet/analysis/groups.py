@@ -10,8 +10,20 @@ from numpy.typing import ArrayLike
 
 from nondet.errors import BadInput
 from nondet.io.outputs import is_table, read_labels
+from nondet.io.tables import column_names
+from nondet.io.tables import read_groups as table_groups
 from nondet.stats.groups import group_numbers
 from nondet.stats.values import Integers
+
+
+def groups_of(given: str | Path | ArrayLike | None, outputs: object) -> str | Path | ArrayLike | None:
+    """The groups that are given; of a word that is no file, those of the column of that name beside the outputs."""
+    if not isinstance(given, str | Path) or not isinstance(outputs, str | Path) or Path(given).exists():
+        return given
+    table = Path(outputs)
+    if not is_table(table) or not table.is_file() or str(given) not in column_names(table):
+        return given
+    return table_groups(table, str(given))
 
 
 def numbered_groups(given: str | Path | ArrayLike, examples: int) -> Integers:
@@ -41,7 +53,7 @@ def read_groups(path: Path, argument: str) -> list[Any]:
     try:
         return path.read_text(encoding="utf-8-sig").split("\n")[: -1 if path.read_bytes().endswith(b"\n") else None]
     except (OSError, UnicodeDecodeError) as error:
-        key = "a key of the examples, or " if argument == "cluster" else ""
+        key = "a key of the examples, or " if argument == "cluster" else "a column of the table of outputs, or "
         raise BadInput(
             f"<<{argument}>> must be {key}a file of one {argument.removesuffix('s')} a line (got {path}, which cannot "
             "be read); give such a file"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nondet.analysis.given import is_scores
+from nondet.analysis.groups import groups_of
 from nondet.analysis.measure import measure as measure_outputs
 from nondet.analysis.runs import Runs
 from nondet.analysis.scored import ScoreMeasures, measure_scores
@@ -79,7 +80,7 @@ def measure(
             counted as failed, unless they are dropped.
         examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
         groups: the same, where not each example was drawn but groups of them, such as the questions on one text: a name
-            or number for each example of outputs, or a file of these.
+            or number for each example of outputs, a file of these, or a column of the table.
         name: of the outputs, in messages. columns: of a table of outputs, those that hold them.
         metric, arm, seed, dataset: of a file of scores: the columns of scores, and those that tell what was trained,
             one run from another, and on which data set; found by their names if left out.
@@ -114,7 +115,7 @@ def measure(
             "score for each run"
         )
     truth = read_labels(Path(labels or path)) if labels is None or isinstance(labels, str | Path) else labels
-    return _measure_arrays(array, truth, failed, examples, groups, str(path))
+    return _measure_arrays(array, truth, failed, examples, groups_of(groups, path), str(path))
 
 
 def _paths(given: Any) -> list[str | Path]:

@@ -82,7 +82,7 @@ def compare(
         Of outputs: errors and intervals that hold for other test examples too, drawn as these were.
     groups
         The same, where examples were drawn in groups, such as questions on one text: a file of one group for each
-        example. Of one run each what --cluster takes.
+        example, or a column of A's table. Of one run each what --cluster takes.
     looks
         How often the runs are looked at in all, this time included; each look then has its share of the level.
     json

@@ -16,7 +16,7 @@ def measure(
     labels: Path | None = None,
     columns: Words = None,
     examples: Flag = False,
-    groups: Path | None = None,
+    groups: str | None = None,
     metric: Words = None,
     arm: str = "",
     seed: str = "",
@@ -43,7 +43,7 @@ def measure(
         Errors and intervals that hold for other test examples too, drawn as these were.
     groups
         The same, where examples were drawn in groups, such as questions on one text: a file of one group for each
-        example.
+        example, or a column of the table.
     metric
         Of scores: the columns or keys to measure, such as metrics.test.score; all scores if left out.
     arm
