@@ -8,6 +8,7 @@ from nondet.analysis.arms import Arm
 from nondet.analysis.runs import Runs
 from nondet.measures.shape import Shape, shape_of, shape_words
 from nondet.stats.spread import sd_of
+from nondet.stats.values import Floats
 
 UNEQUAL = 2.0
 """A quotient of SDs from which a verdict on skewed values gets a caution."""
@@ -42,6 +43,15 @@ def collapsed_runs(name: str, runs: Runs) -> list[str]:
     score, answers = runs.kind.scores[0], runs.answers
     values = score.by_run(answers)
     shape = shape_of(values, score.better, getattr(answers, "predicted", None), getattr(answers, "labels", None))
+    return _rare(name, shape, values, score.words, [made.number for made in runs.made])
+
+
+def collapsed_in(arm: Arm) -> list[str]:
+    """The same of an arm."""
+    return _rare(arm.name, arm_shape(arm), arm.values, arm.metric.words, arm.run_names or arm.numbers)
+
+
+def _rare(name: str, shape: Shape, values: Floats, words: str, numbers: Sequence[object]) -> list[str]:
     rare = Shape(shape.one_class, shape.worse, shape.outlying)
-    said = shape_words(rare, values, score.words, [made.number for made in runs.made])
-    return [f"{name}: {sentence[0].lower()}{sentence[1:]}" for sentence in said[:-1]]  # but for that on intervals
+    said = shape_words(rare, values, words, numbers)[:-1]  # but for what it does to intervals
+    return [f"{name}: {sentence[0].lower()}{sentence[1:]}" for sentence in said]

@@ -32,7 +32,7 @@ from nondet.stats.values import Floats, Integers, as_array
 GROUP = 32
 """So many runs are enough where a quantity that only corrects an error needs every pair, or all runs at once."""
 
-OF_SAMPLE = 8
+OF_SAMPLE = 4
 """So many show how much the tokens of a sample differ; logits of a vocabulary are large."""
 
 UNLIKE = 4.0

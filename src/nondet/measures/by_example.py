@@ -158,13 +158,15 @@ def correlation_added(
     logits: NDArray[Any], kind: Literal["pearson", "spearman"], groups: Integers | None = None
 ) -> float:
     """For the correlation of some runs, `(m, n, c)`; NaN where a run has none."""
+    if kind == "spearman":
+        if any(run.max() == run.min() for run in logits):
+            return math.nan
+        influences = _rank_influences(np.stack([ranks(run) for run in logits]), logits.shape[1])
+        return added_variance(influences, 2, groups=groups)
     rows = [standardised(run, kind) for run in logits]
     found = [row for row in rows if row is not None]
     if len(found) < len(rows):
         return math.nan
-    if kind == "spearman":
-        influences = _rank_influences(np.stack([ranks(run) for run in logits]), logits.shape[1])
-        return added_variance(influences, 2, groups=groups)
     return added_variance(_influences(np.stack(found).reshape(logits.shape)), 2, groups=groups)
 
 
