@@ -216,3 +216,18 @@ def test_a_sample_that_is_unlike_the_text_is_named() -> None:
     assert "may not hold for all 2,048" in answers.cautions[0]
     assert answers.cautions[0] in measured(LANGUAGE.figures, answers).notes
     assert TextAnswers(*left(logits[:, :200], labels[:200])).cautions == []
+
+
+def test_what_tokens_add_is_found_from_fewer_where_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every fourth token of the sample it is on average what it is of all of them."""
+    shares: list[float] = []
+    for seed in range(6):
+        logits, labels = make(runs=8, n=3000, words=12, seed=seed)
+        logits *= np.exp(np.random.default_rng(seed).uniform(-1, 1, size=(3000, 1))).astype(np.float32)
+        answers = TextAnswers(*left(logits, labels))
+        whole = answers.correlation_added("pearson")
+        with monkeypatch.context() as patch:
+            patch.setattr("nondet.measures.answers.MOST_NUMBERS", answers.outputs.size // 4)
+            shares.append(answers.correlation_added("pearson") / whole)
+    assert np.mean(shares) == pytest.approx(1, abs=0.4)
+    assert len(set(shares)) == 6

@@ -32,8 +32,9 @@ from nondet.stats.values import Floats, Integers, as_array
 GROUP = 32
 """So many runs are enough where a quantity that only corrects an error needs every pair, or all runs at once."""
 
-OF_SAMPLE = 4
-"""So many show how much the tokens of a sample differ; logits of a vocabulary are large."""
+OF_SAMPLE, MOST_NUMBERS, FEWEST_TOKENS = 8, 2**24, 32
+"""So many runs show how much the tokens of a sample differ; where their logits are more numbers than that, so do fewer
+tokens, evenly spaced."""
 
 UNLIKE = 4.0
 """Standard errors between the losses of a sample and of all from which a sample is said to be unlike the rest."""
@@ -277,7 +278,10 @@ class TextAnswers(_Pairs):
         ]
 
     def correlation_added(self, kind: Kind) -> float:
-        return self._left * by_example.correlation_added(self._few, kind)
+        few = self._few
+        step = min(-(-few.size // MOST_NUMBERS), max(1, few.shape[1] // FEWEST_TOKENS))
+        thin = few[:, ::step]
+        return self._left * by_example.correlation_added(thin, kind) * thin.shape[1] / few.shape[1]
 
     @cached_property
     def _ensemble_added(self) -> dict[str, float]:
