@@ -2,9 +2,9 @@
 
 python benchmarks/decisions.py [PART ...]
 
-All parts, or those that are named: few_and_unequal, copies, coverage_by_shape, looks, false_positives, pairs_rule,
-superiority_coverage, spread_coverage, churn_coverage, planned_power. The first four have draws of their own; the
-others go on with those of the part before, so that one alone gives other draws than all do.
+All parts, or those that are named: few_and_unequal, copies, coverage_by_shape, looks, unequal_and_skewed,
+false_positives, pairs_rule, superiority_coverage, spread_coverage, churn_coverage, planned_power. The first five have
+draws of their own; the others go on with those of the part before, so that one alone gives other draws than all do.
 """
 
 from __future__ import annotations
@@ -113,6 +113,27 @@ def few_and_unequal(rng: np.random.Generator, repeats: int = 300) -> None:
 
     head = ("values", "SDs of A and B", "3 + 3 runs", "3 + 30", "5 + 5", "5 + 25")
     table("Few and unequal runs: false by Welch's t, by permutation, and by the verdict, in percent", head, rows())
+
+
+def unequal_and_skewed(rng: np.random.Generator, repeats: int = 500) -> None:
+    """How many verdicts on equal means stand without a word of the cause, of 20 runs or more in each arm."""
+    odd = odd_shapes(rng)
+
+    def rows() -> Iterable[tuple[object, ...]]:
+        for name in ("skewed (exponential)", "skewed (lognormal, 0.5)"):
+            many = odd[name](1_000_000)
+            for ratio in (1 / 3, 3):
+                cells = []
+                for n, m in ((20, 20), (25, 25), (40, 40), (20, 60), (60, 20), (100, 100)):
+                    arms = list(zip(odd[name](repeats, n), ratio * (odd[name](repeats, m) - many.mean()), strict=True))
+                    arms = [(a - many.mean(), b) for a, b in arms]
+                    false = [(a, b) for a, b in arms if verdict_p(a, b)[2] <= LEVEL]
+                    unsaid = [1 for a, b in false if not (shape_of(a).skewed or shape_of(b).skewed)]
+                    cells.append(f"{100 * len(false) / repeats:.1f}, {100 * len(unsaid) / repeats:.1f}")
+                yield name, f"1 : {ratio:.2g}", *cells
+
+    head = ("values", "SDs of A and B", "20 + 20 runs", "25 + 25", "40 + 40", "20 + 60", "60 + 20", "100 + 100")
+    table("Skewed values and unequal SDs: false by the verdict, and those without a caution, in percent", head, rows())
 
 
 def copies(rng: np.random.Generator, repeats: int = 200) -> None:
@@ -261,7 +282,7 @@ def planned_power(rng: np.random.Generator, repeats: int = 4000) -> None:
             arms = zip(rng.normal(size=(repeats, n)), effect + rng.normal(size=(repeats, n)), strict=True)
             found = share((welch(a, b).p_value() or 1.0) < LEVEL for a, b in arms)
             reached = power_of_difference(effect, math.sqrt(2 / n), 2 * n - 2, LEVEL)
-            yield f"{effect} SDs", n, f"{100 * reached:.1f}", found
+            yield f"{effect:g} SD{'s' * (effect != 1)}", n, f"{100 * reached:.1f}", found
 
     table(
         "Plans for a power of 80 %: what the noncentral t gives, and what Welch's test found",
@@ -274,7 +295,7 @@ def looks(_: np.random.Generator) -> None:
     decisions_looks.main()  # with the one seed that it has
 
 
-OWN = (few_and_unequal, copies, coverage_by_shape, looks)
+OWN = (few_and_unequal, copies, coverage_by_shape, looks, unequal_and_skewed)
 IN_TURN = (false_positives, pairs_rule, superiority_coverage, spread_coverage, churn_coverage, planned_power)
 
 

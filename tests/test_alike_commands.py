@@ -119,7 +119,7 @@ def test_alike_json(nondet: Nondet, six: Path) -> None:
     assert found["left_out"] == [
         {
             "condition": "init+shuffle@1",
-            "reason": "0 sound runs of its own besides the reference run, and it takes 4",
+            "reason": "0 sound runs of its own besides the reference run, and it takes 5",
         }
     ]
     assert set(found["runs"].values()) == {5}
@@ -157,7 +157,7 @@ def test_effects_are_the_measures(six: Path) -> None:
 def test_alike_refuses(nondet: Nondet, three: Path, six: Path, tmp_path: Path) -> None:
     """Too few runs, bad margins and levels, and folders that are no study: one sentence and status 2."""
     for words, rule in (
-        ((three,), "must have at least 4 sound runs each besides the reference run"),
+        ((three,), "must have at least 5 sound runs each besides the reference run"),
         ((six, "--margin", 1), "margin must be a ratio above 1"),
         ((six, "--margin", "nan"), "margin must be a ratio above 1"),
         ((six, "--level", 0.7), "level must be above 0 and below 0.5"),
@@ -190,7 +190,8 @@ def test_alike_of_an_unfinished_study(nondet: Nondet, six: Path) -> None:
         path.unlink()
     ran = nondet("alike", six, "--json")
     assert ran.code == 0
-    assert ran.json["runs"]["shuffle"] == 4
+    assert ran.json["runs"].keys() == {"init+shuffle", "bit", "shuffle@1", "bit@1"}
+    assert "4 sound runs of its own" in ran.json["left_out"][0]["reason"]
     assert "Not finished: 1 runs are still to train. Go on with:" in ran.err
 
 

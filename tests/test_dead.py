@@ -186,7 +186,7 @@ def test_what_cannot_be_known_is_null(nondet: Nondet, task_file: Any, tmp_path: 
 
 def test_dead_conditions_are_left_out_of_other_commands(nondet: Nondet, made: Any) -> None:
     """`alike`, `compare`, `plan` and `examples` say that the runs of a dead condition are one run."""
-    study = made([SEEDED], "--runs", 5)
+    study = made([SEEDED], "--runs", 6)
     alike = nondet("alike", study, "--json")
     assert alike.code == 0
     assert "init" not in alike.json["runs"]

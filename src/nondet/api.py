@@ -211,6 +211,7 @@ def compare(
     paired: bool = False,
     chance: float | None = None,
     examples: bool = False,
+    groups: str | Path | ArrayLike | None = None,
     looks: int = 1,
     say: Callable[[str], None] = _quiet,
 ) -> Comparisons | OverDatasets | ModelComparisons:
@@ -232,6 +233,8 @@ def compare(
             column; the only one if left out.
         chance: decide by the chance that a run of B beats one of A, such as 0.75, in place of the means.
         examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
+        groups: the same, where not each example was drawn but groups of them, such as the questions on one text: a name
+            or number for each example, a file of these, or a column of A's table. Of one run each it is `cluster`.
         looks: how often the runs are looked at in all; each look then has its share of the level.
         cluster: where each is one run: a key of what a log says of the examples, or the cluster of each example `(n,)`.
 
@@ -245,6 +248,7 @@ def compare(
     from nondet.analysis.criteria import check_criteria
     from nondet.analysis.datasets import compare_over, refuse_margin
     from nondet.analysis.given import arms_given, by_dataset
+    from nondet.analysis.groups import groups_of
     from nondet.analysis.score_arms import Choice
     from nondet.errors import BadInput
     from nondet.io.roles import Asked
@@ -254,24 +258,27 @@ def compare(
 
     comparing.check_options(margin, level)
     check_criteria(chance, margin, looks)
+    if groups is not None and cluster is not None:
+        raise BadInput("<<groups>> and <<cluster>> say the same (got both); leave one of them out")
     names = [name for name in (a, b, *others) if name is not None]
     of_scores = any((arm, seed, dataset, of, with_, better, paired)) or len(names) < 2
     single = None if of_scores else one_run.one_run_each(names, labels, metric, columns, _spelled(say))
     if single is not None:
         _refuse_for("one run of each", chance, examples, looks)
-        models = models_apart.compare_models(single, margin, level, cluster)
+        models = models_apart.compare_models(single, margin, level, groups if cluster is None else cluster)
         said = tuple(replace(c, sentence=one_run_words.model_words(c)) for c in models.comparisons)
         return replace(models, comparisons=said)
     if cluster is not None:
-        raise BadInput("<<cluster>> is for one run of each on many examples (got several runs); leave it out")
+        raise BadInput("<<cluster>> is for one run of each on many examples (got several runs); give <<groups>>")
     asked = Asked(arm=arm, seed=seed, dataset=dataset)
     choice = Choice(of, (with_,) if isinstance(with_, str) else tuple(with_), paired, better)
     if over := by_dataset(names, labels, metric, columns, asked, choice, _spelled(say)):
         refuse_margin(margin)
-        _refuse_for("several data sets", chance, examples, looks)
+        _refuse_for("several data sets", chance, examples or groups is not None, looks)
         return words_over.worded(compare_over(over, level))
     arms = arms_given(names, labels, metric, columns, asked, choice, _spelled(say))
-    found = comparing.compare(arms, margin, level, chance=chance, examples=examples, looks=looks)
+    drawn, groups = examples or groups is not None, groups_of(groups, a)
+    found = comparing.compare(arms, margin, level, chance=chance, examples=drawn, looks=looks, groups=groups)
     worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
     return replace(found, comparisons=worded)
 

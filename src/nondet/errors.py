@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
     r"<<(against|alpha|arm|better|broken|chance|cluster|columns|cycles|data|dataset|design|effect|examples|executor"
-    r"|failed|fix|folder|labels|layers|ledger|levels|limit|looks|margin|metrics?|model|name|new_runs|of|onset|outputs"
+    r"|failed|fix|folder|groups|labels|layers|ledger|levels|limit|looks|margin|metrics?|model|name|new_runs|of|onset|outputs"
     r"|paired|recipe|record|run_task|runs|save|sd|seed|stack|steps|tf32|track|until|vary|with)"
     r"(?:=(.*?))?>>"
 )

@@ -199,11 +199,11 @@ def test_a_plan_speaks_of_one_nat(nondet: Nondet, finished: Path) -> None:
 
 def test_alike_ends_with_what_was_shown(nondet: Nondet, process: Nondet, tiny: Path, tmp_path: Path) -> None:
     """The findings come last, after a stopping rule, if one chose the number of runs."""
-    rule = ("--until", "disagreement.error<50", "--limit", 6)
+    rule = ("--until", "disagreement.error<50", "--limit", 7)
     folder = tmp_path / "ruled"
-    assert process("run", tiny, "--runs", 5, "--vary", "init", "--vary", "shuffle", *rule, "--study", folder).code == 0
+    assert process("run", tiny, "--runs", 6, "--vary", "init", "--vary", "shuffle", *rule, "--study", folder).code == 0
     lines = " ".join(nondet("alike", folder).out.split())
-    assert lines.index("From 4 runs a condition") < lines.index("until disagreement.error<50 in all of them")
+    assert lines.index("From 5 runs a condition") < lines.index("until disagreement.error<50 in all of them")
     assert lines.index("until disagreement.error<50") < lines.rindex("were shown alike")
 
 

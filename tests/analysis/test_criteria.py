@@ -148,3 +148,89 @@ def test_a_plan_of_several_looks(nondet: Nondet) -> None:
     assert thrice["look_after"] == steps(thrice["runs_per_arm"], 3)
     assert 17 < thrice["runs_per_arm"] < 26
     assert "looked at after 8, 16 and 23 runs of each" in thrice["sentence"]
+
+
+def test_examples_in_groups(nondet: Nondet, outputs: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    """Questions on one text are fewer than they look, in measure and in compare, from a file as from an array."""
+    a, b, labels = outputs
+    four = [np.repeat(x, 4, axis=1) for x in (a, b)]
+    groups = np.repeat(np.arange(len(labels)), 4)
+    for name, array in zip("aby", (*four, np.repeat(labels, 4)), strict=True):
+        np.save(tmp_path / f"{name}.npy", array)
+    (tmp_path / "groups.txt").write_text("".join(f"text {group}\n" for group in groups))
+    paths = [tmp_path / f"{name}.npy" for name in "ab"]
+    words = ("--labels", tmp_path / "y.npy", "--json")
+    expected = nd.compare((a, labels), (b, labels), examples=True)[0].difference
+    ran = nondet("compare", *paths, *words, "--groups", tmp_path / "groups.txt")
+    assert ran.code == 0, ran.err
+    found = ran.json["difference"]
+    assert (found["low"], found["high"]) == (
+        pytest.approx(expected.low, rel=1e-6),
+        pytest.approx(expected.high, rel=1e-6),
+    )
+    assert "120 groups of the 480 test examples" in " ".join(ran.json["notes"])
+    alone = nondet("compare", *paths, *words, "--examples").json["difference"]
+    assert alone["high"] - alone["low"] < found["high"] - found["low"]
+    errors = [
+        nondet("measure", paths[0], *words, *more).json["errors"]["accuracy.mean"]
+        for more in ((), ("--examples",), ("--groups", tmp_path / "groups.txt"))
+    ]
+    assert errors == sorted(errors)
+    assert errors[2] == nd.measure(four[0], np.repeat(labels, 4), groups=groups)["accuracy.mean"].error
+    (tmp_path / "groups.txt").write_text("one\n" * 7)
+    ran = nondet("measure", paths[0], *words, "--groups", tmp_path / "groups.txt")
+    assert (ran.code, "one group for each of the 480 test examples (got 7)" in ran.err) == (2, True)
+
+
+def test_groups_of_one_run_each_are_its_clusters() -> None:
+    """Both words say the same there; scores have no examples that could be in groups."""
+    rng = np.random.default_rng(3)
+    a, b = (rng.integers(0, 2, size=(1, 200)) for _ in range(2))
+    groups = np.repeat(np.arange(20), 10)
+    labels = np.ones(200, dtype=np.int64)
+    one = nd.compare(a, b, labels=labels, groups=groups)[0]
+    assert one == nd.compare(a, b, labels=labels, cluster=groups)[0]
+    assert one.clusters == 20
+    with pytest.raises(BadInput, match="leave one of them out"):
+        nd.compare(a, b, labels=labels, groups=groups, cluster=groups)
+    with pytest.raises(BadInput, match="for outputs"):
+        nd.compare({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 5.0]}, groups=[1, 2])
+    with pytest.raises(BadInput, match="groups is for outputs"):
+        nd.measure({"a": [1.0, 2.0, 3.0]}, groups=[1, 2])
+
+
+def test_a_chance_of_several_arms_divides_the_level() -> None:
+    """Three equal arms beside A: verdicts go by intervals at a third of the level, as those of the means do."""
+    rng = np.random.Generator(np.random.Philox(21))
+    base = rng.normal(size=20)
+    scores = {"base": base.tolist(), "b": (base + 0.001).tolist()}
+    for shift in np.arange(0.4, 1.2, 0.01):  # the first at which one comparison alone decides
+        scores["b"] = (np.roll(base, 7) + shift).tolist()
+        if nd.compare(scores, chance=0.75)[0].verdict == "better":
+            break
+    several = nd.compare({**scores, "c": base.tolist(), "d": base[::-1].tolist()}, chance=0.75)
+    first = several[0]
+    assert (first.verdict, first.superiority_interval[0] > 0.5) == ("undecided", True)
+    assert "at 98.3 %" in " ".join(first.notes)
+    assert (first.more_runs or 0) > 0
+
+
+def test_groups_of_a_column(nondet: Nondet, tmp_path: Path) -> None:
+    """A column of the table of outputs names the groups, whatever the order of its rows; other words are refused."""
+    rng = np.random.default_rng(4)
+    topic, right = rng.integers(0, 12, size=60), rng.random(60) < 0.7
+    right[topic < 4] = False
+    hits = np.where(rng.random((2, 6, 60)) < 0.9, right, ~right).astype(int)
+    for name, arm in zip("ab", hits, strict=True):
+        rows = [f"{r},{e},1,{arm[r, e]},topic {topic[e]}" for r in range(6) for e in range(60)]
+        table = "\n".join(["run,example,label,pred,topic", *rng.permutation(rows)])
+        (tmp_path / f"{name}.csv").write_text(table)
+    ran = nondet("measure", tmp_path / "a.csv", "--groups", "topic", "--json")
+    assert ran.code == 0, ran.err
+    expected = nd.measure(hits[0], np.ones(60, dtype=np.int64), groups=topic)["accuracy.mean"].error
+    assert ran.json["errors"]["accuracy.mean"] == pytest.approx(expected)
+    ran = nondet("compare", tmp_path / "a.csv", tmp_path / "b.csv", "--groups", "topic", "--json")
+    assert ran.code == 0, ran.err
+    assert "12 groups of the 60 test examples" in " ".join(ran.json["notes"])
+    ran = nondet("measure", tmp_path / "a.csv", "--groups", "subject")
+    assert (ran.code, "a column of the table of outputs, or a file of one group a line" in ran.err) == (2, True)

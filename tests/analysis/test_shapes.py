@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 import nondet as package
-from nondet.measures.shape import shape_of, shape_words
+from nondet.measures.shape import few_runs, shape_of, shape_words, unseen
 
 Nondet = Callable[..., Any]
 RNG = np.random.Generator(np.random.Philox(11))
@@ -83,7 +83,7 @@ def test_failed_runs_count_as_the_worst() -> None:
 
 
 def test_few_runs_are_cautioned_in_the_json(nondet: Nondet, tmp_path: Path) -> None:
-    """`compare`, `plan` and `alike` say so, as text and as JSON; twenty runs get no caution."""
+    """`compare`, `plan` and `alike` say so, as text and as JSON; twenty runs get one for rare runs alone."""
     np.save(tmp_path / "a.npy", SOUND[:6])
     np.save(tmp_path / "b.npy", BETTER[:6])
     few = "Intervals of fewer than 20 runs are rough"
@@ -94,7 +94,32 @@ def test_few_runs_are_cautioned_in_the_json(nondet: Nondet, tmp_path: Path) -> N
     ):
         assert nondet(*words, "--json").json["notes"][-1].startswith(few)
         assert few in nondet(*words).out.replace("\n", " ")
-    assert package.compare({"a": SOUND.tolist(), "b": BETTER.tolist()}).to_dict()["notes"] == []
+    (rare,) = package.compare({"a": SOUND.tolist(), "b": BETTER.tolist()}).to_dict()["notes"]
+    assert "with 20 runs, up to 14 % of all may fail or collapse and none of these do" in rare
+    rng = np.random.Generator(np.random.Philox(13))
+    a, b = rng.normal(size=(2, 60))
+    assert few_runs({"a": len(a), "b": len(b)}) == ""
+
+
+def test_a_share_of_rare_runs_that_may_not_show() -> None:
+    """None of N runs collapses with a chance of 5 %, where that share of all does; from 59 runs on it is below 5 %."""
+    for runs in (5, 20, 58, 59):
+        share = unseen(runs)
+        assert stats.binom.pmf(0, runs, share) == pytest.approx(0.05)
+        assert share == pytest.approx(3 / runs, rel=0.3)
+        assert bool(few_runs({"a": runs, "b": 1000})) == (share > 0.05)
+    assert few_runs({"a": 1, "b": 0}) == ""
+    assert "of up to 45 % that collapse" in few_runs({"a": 5, "b": 30})
+
+
+def test_alike_names_runs_that_collapsed() -> None:
+    """Two arms of which one has a collapsed run: it is named, and said to be what the SD is of."""
+    found = package.alike({"base": SOUND.tolist(), "aug": collapsing(10.0)}).to_dict()
+    notes = " ".join(found["notes"])
+    assert "aug: runs 4 (10), 12 (10) collapsed" in notes
+    assert "An SD with such runs is mostly theirs" in notes
+    sound = package.alike({"base": SOUND.tolist(), "aug": BETTER.tolist()}).to_dict()
+    assert "collapsed" not in " ".join(sound["notes"])
 
 
 def test_no_verdict_from_an_interval_that_the_permutation_test_contradicts() -> None:
@@ -154,3 +179,13 @@ def test_a_verdict_on_scores_names_no_test_set() -> None:
     assert "a difference of 0.01 of score with" in package.plan(0.01, pilot=(SOUND / 100).tolist()).sentence
     outputs = (RNG.integers(0, 3, (4, 30)), np.zeros(30, dtype=int))
     assert "a difference of 1 point of accuracy with" in package.plan(1, pilot=outputs).sentence
+
+
+def test_a_verdict_on_skewed_values_of_unequal_sds_has_a_caution() -> None:
+    """Where both tests are too bold a note says by how much; not of symmetric values, nor of nearly equal SDs."""
+    a, b = np.random.Generator(np.random.Philox(12)).exponential(size=(2, 60))
+    normal = stats.norm.ppf((np.arange(60) + 0.5) / 60)
+    for x, y, said in ((a, 9 - 3 * b, True), (a, 9 - b, False), (normal, 3 * normal, False)):
+        found = package.compare({"a": x.tolist(), "b": (y + 5).tolist()})[0]
+        assert found.verdict == "better"
+        assert any("SDs differ by a factor" in note for note in found.notes) == said

@@ -17,7 +17,9 @@ from scipy import special, stats
 from nondet import measures
 from nondet.kinds import CLASSIFICATION
 from nondet.measures import by_example
+from nondet.measures.answers import Answers
 from nondet.measures.figure import Figure
+from nondet.measures.measured import measured
 from nondet.stats.estimate import Estimate
 from nondet.stats.intervals import mean_estimate, pairwise_error, pairwise_estimate
 
@@ -220,3 +222,31 @@ def test_coverage_of_runs_and_examples() -> None:
 
 def _pairs(rows: Any, origin: float) -> tuple[float, Estimate]:
     return rows.mean(), pairwise_estimate(rows, distance_from=origin)
+
+
+def test_groups_of_equal_examples_count_as_one_example_each() -> None:
+    """Where each example stands there four times, groups of these leave errors as they are; one by one they halve."""
+    outputs, labels = drawn(np.random.default_rng(9), 12, 150)
+    four, same = np.repeat(outputs, 4, axis=1), np.repeat(labels, 4)
+    once = measured(CLASSIFICATION.figures, Answers(outputs, labels, np.arange(150)), drawn=True)
+    grouped = measured(CLASSIFICATION.figures, Answers(four, same, np.repeat(np.arange(150), 4)), drawn=True)
+    alone = measured(CLASSIFICATION.figures, Answers(four, same), drawn=True)
+    runs = measured(CLASSIFICATION.figures, Answers(four, same))
+    for name in ("accuracy.mean", "cross_entropy.mean", "disagreement", "correlation.pearson", "accuracy.sd"):
+        assert grouped[name].error == pytest.approx(once[name].error, rel=0.01), name
+        added = [e[name].error ** 2 - runs[name].error ** 2 for e in (grouped, alone)]
+        assert added[0] == pytest.approx(4 * added[1], rel=0.2), name
+
+
+def test_drawing_groups_adds_what_drawing_them_again_shows() -> None:
+    """The added variance of a mean is that of means of groups drawn anew, whatever hangs together in a group."""
+    rng = np.random.default_rng(10)
+    groups = np.repeat(np.arange(30), rng.integers(1, 12, size=30))
+    means: list[float] = []
+    found: list[float] = []
+    for _ in range(400):
+        shared = rng.normal(size=30)[groups] + 0.3 * rng.normal(size=len(groups))
+        table = shared + rng.normal(size=(8, 1)) + rng.normal(size=(8, len(groups)))
+        means.append(float(shared.mean()))
+        found.append(by_example.added_variance(table, groups=groups))
+    assert np.mean(found) == pytest.approx(np.var(means), rel=0.15)

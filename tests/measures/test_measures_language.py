@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -11,8 +12,11 @@ from measuring import measure_language
 from scipy import special
 
 from nondet.errors import BadInput
+from nondet.kinds import LANGUAGE
 from nondet.measures import disagreement, ensemble_cross_entropy_delta, pearson, spearman
-from nondet.measures.language import language_delta, sample_tokens
+from nondet.measures.answers import TextAnswers
+from nondet.measures.language import language_added, language_delta, sample_tokens
+from nondet.measures.measured import measured
 
 Made = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -164,3 +168,66 @@ def test_bad_arrays() -> None:
             measure_language(*given)
     with pytest.raises(BadInput, match=r"0 or more .got -1."):
         measure_language(*good, failed=-1)
+
+
+def test_a_sample_of_tokens_adds_what_leaving_one_out_changes() -> None:
+    """The variance that drawing tokens adds is the jackknife's over tokens, less what each cell has of its own."""
+    logits, labels = make(runs=8, n=256)
+    shared = logits.mean(axis=0) + 3.0 * np.random.default_rng(1).normal(size=(256, 1)) * logits.mean(axis=0)
+    logits = (shared + 0.1 * logits).astype(np.float32)
+    found = language_added(logits, labels)
+    every = np.arange(256)
+    left = np.array([plain_delta(logits[:, every != out], labels[every != out]) for out in every[::4]])
+    jackknife = 255 * left.var(axis=0, ddof=1)
+    assert found["perplexity"] == pytest.approx(jackknife[0], rel=0.35)
+    assert found["cross_entropy"] == pytest.approx(jackknife[1], rel=0.35)
+
+
+def test_intervals_are_for_all_tokens_of_the_text() -> None:
+    """Of a sample of tokens intervals are wider than those over runs; of all tokens they are the same."""
+    logits, labels = make(runs=10, n=2000)
+    logits *= 1 + 0.5 * np.random.default_rng(2).random((2000, 1), dtype=np.float32)  # at some tokens runs differ more
+    made = left(logits, labels)
+    answers = TextAnswers(*made)
+    sampled = [figure for figure in LANGUAGE.figures if figure.sampled]
+    assert [figure.name for figure in sampled] == [
+        "correlation.pearson",
+        "correlation.spearman",
+        "ensemble_delta.perplexity",
+        "ensemble_delta.cross_entropy",
+    ]
+    for figure in sampled:
+        wide, alone = figure.estimate(answers), replace(figure, sampled=False).estimate(answers)
+        assert wide.value == alone.value
+        assert wide.error > alone.error
+        assert wide.low < alone.low < alone.high < wide.high
+    whole = TextAnswers(made[0][:, :200], made[1][:, :200], logits[:, :200], labels[:200])
+    for figure in sampled:
+        assert figure.estimate(whole) == replace(figure, sampled=False).estimate(whole)
+
+
+def test_a_sample_that_is_unlike_the_text_is_named() -> None:
+    """Where every eighth token is harder, and just these are sampled, a note says that the figures are theirs."""
+    logits, labels = make(runs=6, n=2048)
+    usual = TextAnswers(*left(logits, labels))
+    assert usual.cautions == []
+    logits[:, sample_tokens(2048)] *= 0.2
+    answers = TextAnswers(*left(logits, labels))
+    assert "may not hold for all 2,048" in answers.cautions[0]
+    assert answers.cautions[0] in measured(LANGUAGE.figures, answers).notes
+    assert TextAnswers(*left(logits[:, :200], labels[:200])).cautions == []
+
+
+def test_what_tokens_add_is_found_from_fewer_where_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every fourth token of the sample it is on average what it is of all of them."""
+    shares: list[float] = []
+    for seed in range(6):
+        logits, labels = make(runs=8, n=3000, words=12, seed=seed)
+        logits *= np.exp(np.random.default_rng(seed).uniform(-1, 1, size=(3000, 1))).astype(np.float32)
+        answers = TextAnswers(*left(logits, labels))
+        whole = answers.correlation_added("pearson")
+        with monkeypatch.context() as patch:
+            patch.setattr("nondet.measures.answers.MOST_NUMBERS", answers.outputs.size // 4)
+            shares.append(answers.correlation_added("pearson") / whole)
+    assert np.mean(shares) == pytest.approx(1, abs=0.4)
+    assert len(set(shares)) == 6

@@ -99,6 +99,42 @@ def test_figures_of_rliable() -> None:
     assert improvement(scores["base"], scores["aug"]) == pytest.approx(sum(wins) / len(wins))
 
 
+OF_RLIABLE = {
+    "iqm": {"a": 0.91919375, "b": 1.02640455},
+    "iqm intervals": {"a": (0.86164953, 0.99303141), "b": (0.9888408, 1.07994091)},
+    "improvement": 0.6904761904761904,
+    "improvement interval": (0.54761905, 0.81916667),
+}
+"""What rliable 1.2.0 (with arch 7.2.0) says of the scores a and b below, `(runs, data sets)` there:
+
+from rliable import library, metrics
+iqm = lambda x: np.array([metrics.aggregate_iqm(x)])
+library.get_interval_estimates({"a": a, "b": b}, iqm, reps=50000, random_state=np.random.RandomState(0))
+better = metrics.probability_of_improvement
+library.get_interval_estimates({"ba": (b, a)}, better, reps=5000, random_state=np.random.RandomState(0))
+"""
+
+
+def skewed_scores(runs: int, shift: float, seed: int) -> list[Any]:
+    """Scores of six data sets, (6, runs)."""
+    rng = np.random.default_rng(seed)
+    drawn = 0.5 + 0.1 * np.arange(6) + shift + 0.2 * rng.standard_exponential((runs, 6))
+    return list(np.round(drawn, 4).T)
+
+
+def test_equal_to_rliable(nondet: Nondet, tmp_path: Path) -> None:
+    """Interquartile means and chances of improvement to the last digits that it prints; intervals but for the draws."""
+    arms = {"a": skewed_scores(5, 0.0, 1), "b": skewed_scores(7, 0.1, 2)}
+    found = nondet("compare", table(tmp_path, arms), "--json").json
+    for name in "ab":
+        assert found["iqm"][name]["estimate"] == pytest.approx(OF_RLIABLE["iqm"][name], abs=1e-8)
+        ends = (found["iqm"][name]["low"], found["iqm"][name]["high"])
+        assert ends == pytest.approx(OF_RLIABLE["iqm intervals"][name], abs=0.01)
+    better = found["probability_of_improvement"]
+    assert better["estimate"] == pytest.approx(OF_RLIABLE["improvement"], abs=1e-12)
+    assert (better["low"], better["high"]) == pytest.approx(OF_RLIABLE["improvement interval"], abs=0.02)
+
+
 def test_no_difference_at_all() -> None:
     same = [np.array([1.0, 2, 3])] * 4
     assert signed_rank(same, same)[1] == 1.0

@@ -192,3 +192,28 @@ def test_event_files_of_tensorboard(tmp_path: Path) -> None:
     found = gathered([tmp_path / "run"]).columns
     assert [found[tag] for tag in ("torch", "list", "bytes")] == [[0.5]] * 3
     assert "words" not in found
+
+
+def test_parts_of_a_run_in_event_files(nondet: Nondet, tmp_path: Path) -> None:
+    """What PyTorch's add_hparams and add_scalars and what Keras write into a run's folder belongs to that run."""
+    writer = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
+    from tensorboard.compat.proto import event_pb2, summary_pb2  # pyright: ignore[reportMissingImports]
+
+    def write(place: str, tag: str, x: float) -> None:
+        file = writer.EventFileWriter(str(tmp_path / "tb" / place))
+        summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, simple_value=x)])
+        file.add_event(event_pb2.Event(step=1, wall_time=1.0, summary=summary))
+        file.close()
+
+    for (arm, seed), value in RUNS.items():
+        write(f"{arm}/seed_{seed}", "score", value)
+        write(f"{arm}/seed_{seed}/1795801073.3061712", "hparam", 2 * value)
+        write(f"{arm}/seed_{seed}/loss_train", "loss", 3 * value)
+        write(f"{arm}/seed_{seed}/validation", "score", 4 * value)
+    ran = nondet("measure", tmp_path / "tb", "--json")
+    assert ran.code == 0, ran.err
+    found = {one["metric"]: {arm["name"]: arm["mean"] for arm in one["arms"]} for one in ran.json["metrics"]}
+    times = {"score": 1, "hparam": 2, "loss_train/loss": 3, "validation/score": 4}
+    assert found == {
+        name: pytest.approx({arm: by * mean for arm, mean in EXPECTED.items()}, rel=1e-6) for name, by in times.items()
+    }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nondet.analysis.arms import Arm
+from nondet.analysis.cautions import collapsed_in, collapsed_runs
 from nondet.analysis.runs import Reader, Runs, control_is_zero
 from nondet.errors import BadInput
 from nondet.kinds import Kind
@@ -137,7 +138,10 @@ def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
     groups = [_group(reader.kind, onset, named, margin, level) for onset, named in by_onset.items()]
     figures = {figure.name: figure for figure in reader.kind.figures}
     missing = len(study.planned().keys() - reader.present)
-    return Alike(study, tuple(groups), margin, level, left_out, figures, control_is_zero(study), missing)
+    of_rare = [s for named in by_onset.values() for name, runs in named.items() for s in collapsed_runs(name, runs)]
+    notes = tuple(_with_what_they_do(of_rare))
+    control = control_is_zero(study)
+    return Alike(study, tuple(groups), margin, level, left_out, figures, control, missing, notes=notes)
 
 
 def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -> Alike:
@@ -167,8 +171,18 @@ def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -
     figures = {figure.name: figure for figure in kind.figures}
     group = _group(kind, 0, named, margin, level)
     copies = {arm.name: listed_copies(arm.copies, arm.near) for arm in arms if arm.copies or arm.near}
-    notes = tuple(dict.fromkeys(note for arm in arms for note in arm.notes))
+    of_rare = [sentence for arm in arms if len(arm.runs) >= MIN_RUNS for sentence in collapsed_in(arm)]
+    notes = tuple(dict.fromkeys([*(note for arm in arms for note in arm.notes), *_with_what_they_do(of_rare)]))
     return Alike(None, (group,), margin, level, left_out, figures, None, 0, copies, notes)
+
+
+def _with_what_they_do(of_rare: Sequence[str]) -> list[str]:
+    """Sentences on runs that collapsed or lie far off, and what these do to the SDs that are compared."""
+    said = (
+        "An SD with such runs is mostly theirs: how often they come says whether two are alike, and few of them do not "
+        "tell."
+    )
+    return [*of_rare, said] if of_rare else []
 
 
 def _reference(study: Study, reader: Reader) -> bytes:

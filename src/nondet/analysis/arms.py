@@ -256,7 +256,7 @@ def _notes(study: Study, condition: Condition, runs: Runs) -> list[str]:
     fixed = [s for s in in_all(study.sources) if s not in condition.vary]
     if fixed:
         notes.append(f"{name} keeps one seed of {', '.join(fixed)}, and what is said of it holds for that seed.")
-    if until is not None and condition.name in (until.errors or [condition.name]):
+    if until is not None and runs.by_rule:
         notes.append(f"Runs of {name} were added until {until.expression}, and not by a plan made before.")
     if runs.failed:
         left = f"{len(runs.failed)} failed runs are left out"

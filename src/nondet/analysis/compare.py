@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from nondet.analysis.arms import Arm
-from nondet.analysis.cautions import arm_cautions, arm_shape
+from nondet.analysis.cautions import arm_cautions, arm_shape, skewed_and_unequal
 from nondet.analysis.criteria import (
     by_chance,
     check_criteria,
@@ -20,6 +22,7 @@ from nondet.analysis.criteria import (
     p_equal,
     with_examples,
 )
+from nondet.analysis.groups import groups_words, numbered_groups
 from nondet.analysis.independence import environments_differ, pairs, separated, without_copies
 from nondet.errors import BadInput
 from nondet.kinds.scores import ARRAY
@@ -36,6 +39,7 @@ from nondet.stats.means import Shift, holding, paired, pairing_helps, permutatio
 from nondet.stats.power import fewest, power_of_difference, power_of_equivalence
 from nondet.stats.spread import sd_of, sd_ratio
 from nondet.stats.superiority import superiority
+from nondet.stats.values import Integers
 
 Verdict = Literal["better", "worse", "different", "alike", "undecided"]
 Method = Literal["welch", "paired", "widened"]
@@ -263,6 +267,7 @@ def compare(
     chance: float | None = None,
     examples: bool = False,
     looks: int = 1,
+    groups: str | Path | ArrayLike | None = None,
 ) -> Comparisons:
     """Compare each arm with the first; with several, verdicts go by Holm's adjusted p-values.
 
@@ -273,6 +278,7 @@ def compare(
         chance: that a run of B beats one of A, by which the verdict goes in place of the means; see `by_chance`.
         examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
         looks: how often the runs are looked at in all, this time included; see `look_level`.
+        groups: with `examples`, of each the group with which it is drawn, or a file of these; see `numbered_groups`.
 
     Raises:
         BadInput: see `check_options`, `check_criteria`, `without_copies` and `separated`; or fewer than two arms.
@@ -283,7 +289,8 @@ def compare(
     if len(arms) < 2:
         raise BadInput(f"arms must be at least 2 (got {len(arms)}); name what to compare with the first")
     a, *others = (without_copies(arm) for arm in arms)
-    measured = [_measured(a, b, margin, level, examples) for b in others]
+    numbers = None if groups is None or not a.runs.kind.by_example else numbered_groups(groups, len(a.labels))
+    measured = [_measured(a, b, margin, level, examples, numbers) for b in others]
     different = holm([m.found.p_value for m in measured])
     deciding = holm([_holding(m, level / len(others)) for m in measured])
     alike = holm([1.0 if m.found.p_alike is None else m.found.p_alike for m in measured])
@@ -291,8 +298,9 @@ def compare(
     for m, p_holm, p_alike, decides in zip(measured, different, alike, deciding, strict=True):
         one = replace(m.found, p_holm=p_holm, p_alike=None if margin is None else p_alike, comparisons=len(others))
         one = replace(one, chance=chance, examples=examples, looks=looks)
-        one = _by_chance(one, level / len(others)) if chance else replace(one, verdict=_verdict(one, decides))
-        one = replace(one, notes=(*one.notes, *_cautions(one)))
+        one = _by_chance(one, m.arms, level / len(others)) if chance else replace(one, verdict=_verdict(one, decides))
+        bold = skewed_and_unequal(m.arms, level) if one.verdict in ("better", "worse") and not chance else []
+        one = replace(one, notes=(*one.notes, *_cautions(one), *bold))
         if one.verdict == "undecided" and looks == 1:
             one = replace(one, notes=(*one.notes, LOOKS))
         if one.verdict == "undecided" and not chance:
@@ -300,7 +308,7 @@ def compare(
             more, aim = _more_runs(one, parts, level / len(others))
             one = replace(one, more_runs=more, more_runs_aim=aim)
             one = replace(one, more_runs_range=_range_of_more(one, parts, level / len(others)) if more else None)
-        one = _with_both_verdicts(one, m.arms, level / len(others))
+        one = _with_both_verdicts(one, m, level / len(others))
         found.append(replace(one, verdict=_of_conditions(one.verdict)) if one.conditions else one)
     probable = tuple(arm.name for arm in arms if arm.probabilities)
     return Comparisons(tuple(found), any(arm.control is False for arm in arms), probable)
@@ -313,7 +321,7 @@ class _Parts:
     estimate: float
     variances: tuple[float, ...]
     runs: tuple[int, ...]
-    added: tuple[float, int] | None = None  # what drawing the examples adds, and how many these are
+    added: tuple[float, int] | None = None  # what drawing the examples adds, and how many these are, or their groups
 
     def later(self, more: int) -> tuple[float, float]:
         """The error, and its degrees of freedom, after so many further runs of each."""
@@ -337,6 +345,7 @@ class _Measured:
     arms: tuple[Arm, Arm]
     shift: Shift
     parts: _Parts
+    groups: Integers | None
 
 
 def _of_conditions(verdict: Any) -> Any:
@@ -344,23 +353,28 @@ def _of_conditions(verdict: Any) -> Any:
     return "different" if verdict in ("better", "worse") else verdict
 
 
-def _by_chance(found: Comparison, level: float) -> Comparison:
-    """The comparison with the verdict that goes by the chance that B beats A."""
-    low, high = found.superiority_interval
-    verdict: Any = by_chance(low, high, found.chance or 0.5)
+def _by_chance(found: Comparison, arms: tuple[Arm, Arm], level: float) -> Comparison:
+    """The comparison with the verdict that goes by the chance that B beats A, by its interval at this level."""
+    a, b = (arm.metric.better * arm.values for arm in arms)
+    verdict: Any = by_chance(*superiority(a, b, level)[1:], found.chance or 0.5)
+    if found.comparisons > 1:
+        said = f"Of {found.comparisons} comparisons the verdict on {found.b} goes by the interval of the chance at "
+        found = replace(found, notes=(*found.notes, f"{said}{100 * (1 - level):.3g} %."))
     if verdict != "undecided":
         return replace(found, verdict=verdict)
     more = more_by_chance(found.superiority, found.runs, level, POWER, MOST_RUNS)
     return replace(found, verdict=verdict, more_runs=more, more_runs_aim="difference" if more < MOST_RUNS else "")
 
 
-def _measured(a: Arm, b: Arm, margin: float | None, level: float, examples: bool = False) -> _Measured:
+def _measured(
+    a: Arm, b: Arm, margin: float | None, level: float, examples: bool = False, groups: Integers | None = None
+) -> _Measured:
     a, b = separated(a, b)
     matched = pairs(a, b)
     method, shift, p_permutation, correlation, parts = _difference(a, b, matched)
     if examples:
-        shift, added = with_examples(shift, a, b)
-        parts = replace(parts, added=(added, len(a.labels)))
+        shift, *added = with_examples(shift, a, b, groups)
+        parts = replace(parts, added=(added[0], added[1]))
     p_value = shift.p_value()
     sign = a.metric.better
     chance, low, high = superiority(sign * a.values, sign * b.values, level)
@@ -393,13 +407,13 @@ def _measured(a: Arm, b: Arm, margin: float | None, level: float, examples: bool
         level=level,
         margin=margin,
         comparisons=1,
-        notes=(*notes, *_dependence(a, b, answered)),
+        notes=(*notes, *_dependence(a, b, answered), *([] if groups is None else [groups_words(groups)])),
         copies=(listed_copies(a.copies, a.near), listed_copies(b.copies, b.near)),
         failed=(a.failed, b.failed),
         test_set=ARRAY not in (next(iter(arm.runs.kind.answers)) for arm in (a, b)),
         conditions=conditions_of_one_study(a, b),
     )
-    return _Measured(found, (a, b), shift, parts)
+    return _Measured(found, (a, b), shift, parts, groups)
 
 
 def _dependence(a: Arm, b: Arm, answered: Churn | None) -> list[str]:
@@ -472,8 +486,9 @@ def _cautions(found: Comparison) -> list[str]:
     return []
 
 
-def _with_both_verdicts(found: Comparison, arms: tuple[Arm, Arm], level: float) -> Comparison:
+def _with_both_verdicts(found: Comparison, measured: _Measured, level: float) -> Comparison:
     """The comparison with the verdicts of all runs and of the sound ones, where any run failed or collapsed."""
+    arms = measured.arms
     places = [arm_shape(arm).collapsed for arm in arms]
     if not any(places) and not any(found.failed):
         return found
@@ -484,9 +499,10 @@ def _with_both_verdicts(found: Comparison, arms: tuple[Arm, Arm], level: float) 
         kept = [[i for i in range(len(arm)) if i not in own] for arm, own in zip(arms, places, strict=True)]
         sound = None
         if min(map(len, kept)) > 1:
-            m = _measured(arms[0].keep(kept[0]), arms[1].keep(kept[1]), found.margin, level, found.examples)
+            few = arms[0].keep(kept[0]), arms[1].keep(kept[1])
+            m = _measured(*few, found.margin, level, found.examples, measured.groups)
             one = replace(m.found, level=level, chance=found.chance)
-            sound = _by_chance(one, level).verdict if found.chance else _verdict(one, _holding(m, level))
+            sound = _by_chance(one, few, level).verdict if found.chance else _verdict(one, _holding(m, level))
             said = f" (difference {m.found.difference.value:+.4g}, of {len(kept[0])} and {len(kept[1])} runs)"
     if found.conditions:
         every, sound = _of_conditions(every), _of_conditions(sound)

@@ -12,9 +12,11 @@ from scipy import special
 
 from nondet.analysis.arms import Arm
 from nondet.errors import BadInput
+from nondet.stats.groups import sums_by_group, variance_of_groups
 from nondet.stats.jackknife import summed
 from nondet.stats.looks import MOST_LOOKS
 from nondet.stats.means import Shift
+from nondet.stats.values import Integers
 
 MEANINGFUL = 0.75
 """The chance that Bouthillier et al. (2021, "Accounting for variance in machine learning benchmarks") propose."""
@@ -63,30 +65,32 @@ def conditions_of_one_study(a: Arm, b: Arm) -> bool:
     return bool(first and second and first.folder.resolve() == second.folder.resolve())
 
 
-def with_examples(shift: Shift, a: Arm, b: Arm) -> tuple[Shift, float]:
-    """The difference with what drawing the test examples adds to its error; and that, squared.
+def with_examples(shift: Shift, a: Arm, b: Arm, groups: Integers | None) -> tuple[Shift, float, int]:
+    """The difference with what drawing the test examples adds to its error; that, squared; and how many are drawn.
 
     Runs and examples cross: every run of either arm meets every example. With y_i the difference of the arms' means on
     example i, the variance over examples of y, less what the runs' scatter adds to it, is that of the examples, divided
     by their number (as in `nondet.measures.by_example`; Owen 2007, The pigeonhole bootstrap, Ann. Appl. Statist. 1).
+    With groups these are drawn, and not examples one by one; see `variance_of_groups`.
     """
     first, second = _table(a), _table(b)  # (N, n)
     examples = first.shape[1]
     if examples < 2:
         raise BadInput(f"<<examples>> takes at least 2 test examples (got {examples}); leave it out")
     means = second.mean(axis=0) - first.mean(axis=0)
-    within = sum(x.var(axis=0, ddof=1).mean() / len(x) for x in (first, second))
-    added = max(0.0, float(means.var(ddof=1) - within)) / examples
-    error, freedom = summed([shift.error**2, added], [shift.freedom, examples - 1])
-    return replace(shift, error=error, freedom=freedom), added
+    numbers = np.arange(examples) if groups is None else groups
+    added = variance_of_groups(means, [sums_by_group(table, numbers) for table in (first, second)], numbers)
+    drawn = int(numbers.max()) + 1
+    error, freedom = summed([shift.error**2, added], [shift.freedom, drawn - 1])
+    return replace(shift, error=error, freedom=freedom), added, drawn
 
 
 def _table(arm: Arm) -> Any:
     score = next((s for s in arm.runs.kind.scores if s.name == arm.metric.name), None)
     if not arm.runs.kind.by_example or score is None or score.table is None:
         raise BadInput(
-            f"<<examples>> is for outputs of classifiers, whose test examples are drawn one by one (got {arm.name}); "
-            "leave it out"
+            "<<examples>> is for outputs of classifiers, whose test examples are drawn one by one or in <<groups>> "
+            f"(got {arm.name}); leave it out"
         )
     runs = arm.runs
     table = score.unit_of_table * np.asarray(score.table(runs.answers), dtype=np.float64)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nondet.analysis.groups import groups_words, numbered_groups
 from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
 from nondet.kinds import CLASSIFICATION
@@ -27,6 +29,7 @@ def measure(
     failed: int = 0,
     examples: bool = False,
     *,
+    groups: str | Path | ArrayLike | None = None,
     name: str = "these",
 ) -> Measures:
     """Take every measure of some runs, each of which counts once, however many copies of it there are.
@@ -38,23 +41,30 @@ def measure(
         labels: class numbers `(n,)`, beside arrays.
         failed: how many further runs failed, beside arrays.
         examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
+        groups: of each example the group with which it was drawn, such as the questions on one text, or a file of
+            these: errors and intervals are then to hold for other groups.
         name: of the outputs, in messages.
 
     Raises:
         BadInput: the arrays are not that; or fewer than two runs differ.
     """
     if isinstance(outputs, Runs):
+        if groups is not None:
+            raise BadInput(f"<<groups>> is for outputs of others (got runs of {outputs.name}); leave it out")
         return _of_study(outputs, labels, examples)
     if labels is None:
         raise BadInput("labels must be given beside outputs (got none); give the class number of each test example")
     answers = _answers(outputs, labels)
+    if groups is not None:
+        answers.groups = numbered_groups(groups, answers.examples)
     logits = getattr(answers, "logits", None)  # where they are on a device
     points = features(answers.outputs if logits is None else logits)
     kept, copies, near = distinct(name, range(1, answers.runs + 1), _digests(answers), points, answers.classes_alone)
     if copies or near:
         answers = answers.only(kept)
-    found = measured(CLASSIFICATION.figures, answers, failed, examples, copies)
-    return replace(found, near=near)
+    found = measured(CLASSIFICATION.figures, answers, failed, examples or groups is not None, copies)
+    notes = found.notes if answers.groups is None else (*found.notes, groups_words(answers.groups))
+    return replace(found, near=near, notes=notes)
 
 
 def _answers(outputs: Any, labels: ArrayLike) -> Answers:

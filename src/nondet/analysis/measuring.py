@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nondet.analysis.given import is_scores
+from nondet.analysis.groups import groups_of
 from nondet.analysis.measure import measure as measure_outputs
 from nondet.analysis.runs import Runs
 from nondet.analysis.scored import ScoreMeasures, measure_scores
@@ -27,6 +28,7 @@ def measure(
     failed: int | Failed = 0,
     examples: bool = False,
     *,
+    groups: str | Path | ArrayLike | None = None,
     name: str = "these",
     columns: Sequence[str] = (),
     metric: str | Sequence[str] = (),
@@ -44,6 +46,7 @@ def measure(
     failed: int | Failed = 0,
     examples: bool = False,
     *,
+    groups: str | Path | ArrayLike | None = None,
     name: str = "these",
 ) -> Measures: ...
 
@@ -54,6 +57,7 @@ def measure(
     failed: int | Failed = 0,
     examples: bool = False,
     *,
+    groups: str | Path | ArrayLike | None = None,
     name: str = "these",
     columns: Sequence[str] = (),
     metric: str | Sequence[str] = (),
@@ -75,6 +79,8 @@ def measure(
             "count" them as failed, or "drop" them. Without, such outputs are refused. Scores that are not finite are
             counted as failed, unless they are dropped.
         examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
+        groups: the same, where not each example was drawn but groups of them, such as the questions on one text: a name
+            or number for each example of outputs, a file of these, or a column of the table.
         name: of the outputs, in messages. columns: of a table of outputs, those that hold them.
         metric, arm, seed, dataset: of a file of scores: the columns of scores, and those that tell what was trained,
             one run from another, and on which data set; found by their names if left out.
@@ -92,11 +98,13 @@ def measure(
     asked = Asked((metric,) if isinstance(metric, str) and metric else tuple(metric), arm, seed, dataset)
     paths = _paths(outputs)
     if labels is None and not columns and (len(paths) > 1 or is_scores(paths[0] if paths else outputs, asked)):
+        if groups is not None:
+            raise BadInput("<<groups>> is for outputs, with labels (got scores, one number for each run); leave it out")
         arms = read_scores(paths, asked, several=True, say=tell) if paths else given_scores(outputs, *asked.metric[:1])
         return measure_scores(arms, dropped=failed == "drop")
     _refuse_asked(asked, paths[0] if paths else name)
     if not paths:
-        return _measure_arrays(outputs, labels, failed, examples, name)
+        return _measure_arrays(outputs, labels, failed, examples, groups, name)
     path = Path(paths[0])
     if columns and not is_table(path):
         raise BadInput(f"<<columns>> is for tables, .csv or .parquet (got {path}); leave it out")
@@ -107,7 +115,7 @@ def measure(
             "score for each run"
         )
     truth = read_labels(Path(labels or path)) if labels is None or isinstance(labels, str | Path) else labels
-    return _measure_arrays(array, truth, failed, examples, str(path))
+    return _measure_arrays(array, truth, failed, examples, groups_of(groups, path), str(path))
 
 
 def _paths(given: Any) -> list[str | Path]:
@@ -127,10 +135,15 @@ def _refuse_asked(asked: Asked, name: object) -> None:
 
 
 def _measure_arrays(
-    outputs: Any, labels: ArrayLike | None, failed: int | Literal["count", "drop"], examples: bool, name: str
+    outputs: Any,
+    labels: ArrayLike | None,
+    failed: int | Literal["count", "drop"],
+    examples: bool,
+    groups: str | Path | ArrayLike | None,
+    name: str,
 ) -> Measures:
     if isinstance(failed, int):
-        return measure_outputs(outputs, labels, failed, examples, name=name)
+        return measure_outputs(outputs, labels, failed, examples, groups=groups, name=name)
     if isinstance(outputs, Runs):
         raise BadInput(f"<<failed>> is for outputs of others (got runs of {outputs.name}); leave it out")
     array = np.asarray(outputs)
@@ -140,4 +153,5 @@ def _measure_arrays(
     kept = array if sound.all() else array[sound]
     if kept.ndim == 2 and kept.dtype.kind == "f" and np.equal(kept, np.trunc(kept)).all():
         kept = kept.astype(np.int64)  # classes of a table, in which some were missing
-    return measure_outputs(kept, labels, int((~sound).sum()) if failed == "count" else 0, examples, name=name)
+    count = int((~sound).sum()) if failed == "count" else 0
+    return measure_outputs(kept, labels, count, examples, groups=groups, name=name)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nondet.analysis.compare import Several, Verdict, check_options
+from nondet.analysis.groups import read_groups
 from nondet.analysis.one_run import OneRun
 from nondet.errors import BadInput
-from nondet.io.outputs import read_labels
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.examples import difference_of, error_of_mean, mcnemar, p_within_without_flips
 from nondet.stats.holm import holm
@@ -217,9 +217,8 @@ def _clusters(a: OneRun, b: OneRun, ids: Sequence[str], cluster: Clusters) -> li
             )
         groups = [str(details[name][str(cluster)]) for name in ids]
     else:
-        given = (
-            _cluster_file(Path(cluster)) if isinstance(cluster, str | Path) else cast(Any, np.asarray(cluster)).tolist()
-        )
+        named = isinstance(cluster, str | Path)
+        given = read_groups(Path(cluster), "cluster") if named else cast(Any, np.asarray(cluster)).tolist()
         if len(given) != len(a.ids):
             raise BadInput(
                 f"<<cluster>> must give one cluster for each of the {len(a.ids)} examples (got {len(given)}); give as "
@@ -230,16 +229,3 @@ def _clusters(a: OneRun, b: OneRun, ids: Sequence[str], cluster: Clusters) -> li
     if len(set(groups)) < 2:
         raise BadInput(f"<<cluster>> must have at least 2 clusters (got {len(set(groups))}); leave it out")
     return groups
-
-
-def _cluster_file(path: Path) -> list[Any]:
-    """Names of clusters from a .npy array, or one a line."""
-    if path.suffix.lower() == ".npy":
-        return read_labels(path).reshape(-1).tolist()
-    try:
-        return path.read_text(encoding="utf-8-sig").split("\n")[: -1 if path.read_bytes().endswith(b"\n") else None]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"<<cluster>> must be a key of the examples, or a file of one cluster a line (got {path}, which cannot be "
-            "read); give such a file"
-        ) from error

@@ -18,7 +18,7 @@ from nondet.measures.measured import listed_copies
 from nondet.measures.shape import few_runs
 from nondet.records import Record
 from nondet.stats.estimate import Estimate, number
-from nondet.stats.looks import look_level, steps
+from nondet.stats.looks import after_rule, look_level, steps
 from nondet.stats.power import LARGEST, runs_per_arm
 from nondet.stats.spread import sd_of
 
@@ -148,7 +148,10 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
     check_criteria(None, None, looks)
     level = look_level(level, looks)
     pilot = without_copies(pilot)
-    sd = sd_of(pilot.values).within(0.0, pilot.metric.most)
+    sd = sd_of(pilot.values)
+    if pilot.runs.by_rule:
+        sd = after_rule(sd, len(pilot), 0.0, float(pilot.values.std()))
+    sd = sd.within(0.0, pilot.metric.most)
     if not sd.value:
         raise BadInput(
             f"sd must be above 0, and all {len(pilot)} runs of {pilot.name} have the same {pilot.metric.words} "

@@ -15,7 +15,7 @@ import numpy as np
 from nondet.errors import BadInput, Damaged
 from nondet.io.foreign import scratch
 from nondet.kinds import Kind, kind_of
-from nondet.measures.measured import Measures, measured
+from nondet.measures.measured import Measures, after_rule, measured
 from nondet.running.advice import go_on
 from nondet.study import record as studies
 from nondet.study.checks import checked_record, checked_run
@@ -131,7 +131,16 @@ class Runs:
     def measure(self, drawn: bool = False) -> Measures:
         """Every figure of these runs. drawn: with errors for other test examples too."""
         name = self.condition.name if isinstance(self.condition, Condition) else self.name
-        return measured(self.kind.figures, self.answers, len(self.failed), drawn, name=name)
+        found = measured(self.kind.figures, self.answers, len(self.failed), drawn, name=name)
+        return after_rule(found) if self.by_rule else found
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether runs were added until an error was small enough, and not by a plan made before."""
+        until = self.study.until if self.study is not None else None
+        if until is None or not isinstance(self.condition, Condition):
+            return False
+        return self.condition.name in (until.errors or [self.condition.name])
 
     def scores(self) -> dict[str, np.ndarray]:
         """Each score of the kind by name, `(N,)`."""

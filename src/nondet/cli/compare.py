@@ -29,6 +29,7 @@ def compare(
     paired: Flag = False,
     chance: float | None = None,
     examples: Flag = False,
+    groups: str | None = None,
     looks: int = 1,
     json: Flag = False,
 ) -> int:
@@ -79,6 +80,9 @@ def compare(
         in place of the means.
     examples
         Of outputs: errors and intervals that hold for other test examples too, drawn as these were.
+    groups
+        The same, where examples were drawn in groups, such as questions on one text: a file of one group for each
+        example, or a column of A's table. Of one run each what --cluster takes.
     looks
         How often the runs are looked at in all, this time included; each look then has its share of the level.
     json
@@ -106,6 +110,7 @@ def compare(
         paired=paired,
         chance=chance,
         examples=examples,
+        groups=groups,
         looks=looks,
         say=say,
     )

@@ -16,6 +16,7 @@ def measure(
     labels: Path | None = None,
     columns: Words = None,
     examples: Flag = False,
+    groups: str | None = None,
     metric: Words = None,
     arm: str = "",
     seed: str = "",
@@ -40,6 +41,9 @@ def measure(
         commas; found by their names if left out.
     examples
         Errors and intervals that hold for other test examples too, drawn as these were.
+    groups
+        The same, where examples were drawn in groups, such as questions on one text: a file of one group for each
+        example, or a column of the table.
     metric
         Of scores: the columns or keys to measure, such as metrics.test.score; all scores if left out.
     arm
@@ -65,6 +69,7 @@ def measure(
         labels,
         failed or 0,
         examples,
+        groups=groups,
         columns=columns or (),
         metric=metric or (),
         arm=arm,

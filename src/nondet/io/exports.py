@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def _folder(folder: Path) -> list[Rows]:
             if found := _newest(sorted(folder.rglob(name), key=str)):
                 return [one_a_run(read_rows(path)) for path in found]
         if events := sorted(folder.rglob("*tfevents*"), key=str):
-            return [_events(run) for run in dict.fromkeys(path.parent for path in events)]
+            return _runs_of_events(folder, list(dict.fromkeys(path.parent for path in events)))
         inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
         if inside and len({path.suffix.lower() for path in inside}) == 1 and inside[0].suffix.lower() != ".npy":
             return [one_a_run(read_rows(path)) for path in inside]
@@ -139,27 +140,50 @@ def _newest(paths: Sequence[Path]) -> list[Path]:
     return list(best.values())
 
 
-def _events(folder: Path) -> Rows:
-    """A run's event files, if TensorBoard is there to read them."""
+_SPLITS = {"train", "training", "validation", "val", "valid", "test", "eval"}
+_HPARAMS = re.compile(r"\d{9,}\.\d+")
+"""The folder that PyTorch's `add_hparams` makes in a run's: the time."""
+
+
+def _runs_of_events(folder: Path, found: Sequence[Path]) -> list[Rows]:
+    """A row for each run, from the folders that hold event files: some are parts of the run in whose folder they lie.
+
+    Those are what `add_hparams` and `add_scalars` of PyTorch write, and `train` and `validation` of Keras.
+    """
+
+    def run_of(path: Path) -> Path:
+        inside = path != folder and folder in path.parents
+        own = path.name in _SPLITS or (path.parent in found and not path.name[-1].isdigit())
+        return run_of(path.parent) if inside and (own or _HPARAMS.fullmatch(path.name)) else path
+
+    runs: dict[Path, dict[str, list[Cell]]] = {}
+    for path in found:
+        part = path.relative_to(run := run_of(path)).as_posix()
+        before = "" if part == "." or _HPARAMS.fullmatch(part) else f"{part}/"
+        columns = runs.setdefault(run, {})
+        columns |= {f"{before}{tag}": [cell] for tag, cell in _events(path).items() if f"{before}{tag}" not in columns}
+    return [Rows(str(run), columns) for run, columns in runs.items()]
+
+
+def _events(folder: Path) -> dict[str, Cell]:
+    """The last value of each tag in a folder's event files, if TensorBoard is there to read them."""
     try:
-        from tensorboard.backend.event_processing.event_accumulator import (  # pyright: ignore[reportMissingImports]
-            EventAccumulator,
-        )
-        from tensorboard.util.tensor_util import make_ndarray  # pyright: ignore[reportMissingImports]
+        accumulator = import_module("tensorboard.backend.event_processing.event_accumulator")
+        make_ndarray: Any = import_module("tensorboard.util.tensor_util").make_ndarray
     except ImportError as error:
         raise BadInput(
             f"event files are read by TensorBoard, which is not installed (got {folder}); install tensorboard, or give "
             "the CSV files that it exports"
         ) from error
-    events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
+    events: Any = accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
     events.Reload()
     tags: dict[str, list[str]] = events.Tags()
-    last: dict[str, list[Cell]] = {tag: [cell_of(events.Scalars(tag)[-1].value)] for tag in tags.get("scalars", [])}
+    last = {tag: cell_of(events.Scalars(tag)[-1].value) for tag in tags.get("scalars", [])}
     for tag in tags.get("tensors", []):  # of TensorFlow 2
         value: Any = make_ndarray(events.Tensors(tag)[-1].tensor_proto)
         if value.size == 1 and value.dtype.kind in "fiu":
-            last[tag] = [cell_of(value.item())]
-    return Rows(str(folder), last)
+            last[tag] = cell_of(value.item())
+    return last
 
 
 def _mlflow(folder: Path) -> Rows | None:

@@ -180,14 +180,29 @@ def read_labels(path: Path) -> Array:
                 f"{path} must have one column label, and example beside run (got {shown(list(types))}); "
                 "name it in the first line or in the schema, or give another file with <<labels>>"
             )
-        found = _labels(path, others[0], types)
-        if not example:
-            return found
-        names, parts, done = _Names(), [np.empty(0, np.int64)], 0
-        for batch in _batches(path, {example: "string"}):
-            parts.append(names.numbers(path, batch, example, done))
-            done += batch.num_rows
-        return _of_examples(path, names, np.concatenate(parts), found)
+        return _by_example(path, others[0], types, "label")
+
+
+def read_groups(path: Path, column: str) -> Integers:
+    """The group of each example of a table, `(n,)`: integers or words of a column, in the examples' order.
+
+    Raises:
+        BadInput: the column holds neither, or two rows give an example different groups.
+    """
+    with reading(path, "a table that can be read", "write it with pyarrow or pandas"):
+        return _by_example(path, column, _column_types(path), "group")
+
+
+def _by_example(path: Path, column: str, types: dict[str, Any], what: str) -> Integers:
+    """A column's integers or words, one for each example, in the order in which `read_outputs` puts these."""
+    found, example = _labels(path, column, types), key_of([*types], "example")
+    if not example:
+        return found
+    names, parts, done = _Names(), [np.empty(0, np.int64)], 0
+    for batch in _batches(path, {example: "string"}):
+        parts.append(names.numbers(path, batch, example, done))
+        done += batch.num_rows
+    return _of_examples(path, names, np.concatenate(parts), found, what)
 
 
 def _labels(path: Path, name: str, types: dict[str, Any]) -> Integers:
@@ -278,7 +293,7 @@ def _refuse_gaps(path: Path, places: Integers, names: dict[str, _Names], example
     )
 
 
-def _of_examples(path: Path, names: _Names, example: Integers, labels: Integers) -> Integers:
+def _of_examples(path: Path, names: _Names, example: Integers, labels: Integers, what: str) -> Integers:
     ranks = names.ranks()[example] if len(example) else example
     found = np.zeros(len(names.known), np.int64)
     found[ranks] = labels
@@ -286,8 +301,8 @@ def _of_examples(path: Path, names: _Names, example: Integers, labels: Integers)
     if len(conflict):
         place = int(ranks[conflict[0]])
         raise BadInput(
-            f"{path} must give an example one label in all its rows (got {labels[conflict[0]]} and {found[place]} for "
-            f"example {names.ordered()[place]!a}); give the labels of one test set"
+            f"{path} must give an example one {what} in all its rows (got {labels[conflict[0]]} and {found[place]} for "
+            f"example {names.ordered()[place]!a}); give the {what}s of one test set"
         )
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b
@@ -16,7 +17,13 @@ from nondet.measures import by_example
 from nondet.measures.arrays import checked, checked_classes, checked_predictions, look_like_probabilities
 from nondet.measures.diversity import Kind, correlations, disagreement_by_run, disagreement_matrix, disagreement_of
 from nondet.measures.ensemble import gains_by_run, sampled_pairs
-from nondet.measures.language import language_delta_by_run, perplexity, token_cross_entropy
+from nondet.measures.language import (
+    language_added,
+    language_delta_by_run,
+    perplexity,
+    sample_tokens,
+    token_cross_entropy,
+)
 from nondet.measures.variability import accuracy_of, chosen_and_losses
 from nondet.measures.variance import correctness, variance_estimates
 from nondet.stats.estimate import Estimate
@@ -24,6 +31,13 @@ from nondet.stats.values import Floats, Integers, as_array
 
 GROUP = 32
 """So many runs are enough where a quantity that only corrects an error needs every pair, or all runs at once."""
+
+OF_SAMPLE, MOST_NUMBERS, FEWEST_TOKENS = 8, 2**24, 32
+"""So many runs show how much the tokens of a sample differ; where their logits are more numbers than that, so do fewer
+tokens, evenly spaced."""
+
+UNLIKE = 4.0
+"""Standard errors between the losses of a sample and of all from which a sample is said to be unlike the rest."""
 
 
 class _Pairs:
@@ -76,11 +90,15 @@ class _Pairs:
 class Answers(_Pairs):
     """The answers of N classifiers, or predicted classes alone.
 
+    groups: of each example the number of its group from 0, `(n,)`, where groups of examples are drawn together.
     runs, examples, classes: their numbers; `classes` is 0 where predicted classes alone are known.
     outputs: logits `(N, n, c)`, or predicted classes `(N, n)` alone. labels: `(n,)`. predicted: `(N, n)`.
     """
 
-    def __init__(self, outputs: ArrayLike, labels: ArrayLike) -> None:
+    sample = None
+
+    def __init__(self, outputs: ArrayLike, labels: ArrayLike, groups: Integers | None = None) -> None:
+        self.groups: Integers | None = groups
         given = as_array(outputs, "outputs")
         self.classes_alone = given.ndim == 2 and given.dtype.kind in "iu"
         self.outputs, self.labels = (checked_classes if self.classes_alone else checked)(given, labels)
@@ -121,7 +139,7 @@ class Answers(_Pairs):
         kept = scratch((len(places), *self.outputs.shape[1:]), self.outputs.dtype)
         for row, place in zip(kept, places, strict=True):
             row[...] = self.outputs[place]
-        return Answers(kept, self.labels)
+        return Answers(kept, self.labels, self.groups)
 
     @cached_property
     def equal(self) -> bool:
@@ -163,21 +181,21 @@ class Answers(_Pairs):
         return by_example.losses_by_example(self.outputs, self.labels)
 
     def disagreement_added(self) -> float:
-        return by_example.disagreement_added(self.predicted[self.some])
+        return by_example.disagreement_added(self.predicted[self.some], self.groups)
 
     def correlation_added(self, kind: Kind) -> float:
-        return by_example.correlation_added(self._few, kind)
+        return by_example.correlation_added(self._few, kind, self.groups)
 
     @cached_property
     def _ensemble_added(self) -> dict[str, float]:
-        return by_example.ensemble_added(self._few, self.labels)
+        return by_example.ensemble_added(self._few, self.labels, self.groups)
 
     def ensemble_added(self) -> dict[str, float]:
         return self._ensemble_added
 
     @cached_property
     def _variance_added(self) -> dict[str, float]:
-        return by_example.variance_added(self.right)
+        return by_example.variance_added(self.right, self.groups)
 
     def variance_added(self) -> dict[str, float]:
         return self._variance_added
@@ -186,7 +204,8 @@ class Answers(_Pairs):
 class TextAnswers(_Pairs):
     """The answers of N language models; what is called as in `Answers` means the same, of tokens.
 
-    Correlations and the ensembles' gains are of the sample of tokens whose logits are kept.
+    Correlations and the ensembles' gains are of the sample of tokens whose logits are kept; their errors and intervals
+    are for all tokens. sample: how many tokens it has; None where it is all of them.
     """
 
     classes_alone = False
@@ -206,6 +225,8 @@ class TextAnswers(_Pairs):
             )
         self._predicted = checked_predictions(prediction)
         self.runs, self.examples = self._predicted.shape
+        kept = self.outputs.shape[1]
+        self.sample = kept if kept < self.examples else None
 
     @property
     def predicted(self) -> Integers:
@@ -231,16 +252,55 @@ class TextAnswers(_Pairs):
     def ensemble_by_run(self) -> dict[str, Floats]:
         return self._ensembles
 
+    @cached_property
+    def _few(self) -> NDArray[Any]:
+        return self.outputs[some_runs(self.predicted, self.losses, OF_SAMPLE)]
 
-def some_runs(predicted: NDArray[Any], losses: ArrayLike | None = None) -> Integers:
-    """At most GROUP of the runs, the same ones in whatever order the runs stand.
+    @property
+    def _left(self) -> float:
+        """The share of the tokens that are not in the sample: a sample of all has no error (Cochran 1977, 2.6)."""
+        return 1 - self.outputs.shape[1] / self.examples
+
+    @property
+    def cautions(self) -> list[str]:
+        """A sentence where the sample's tokens are others than the text's: its even steps may meet a rhythm in it."""
+        places = sample_tokens(self.examples)
+        if self.sample is None or len(places) != self.sample:
+            return []
+        losses = -self.logprob.mean(axis=0, dtype=np.float64)  # (n,)
+        few = losses[places]
+        error = math.sqrt(self._left / len(few)) * float(few.std(ddof=1))
+        if abs(few.mean() - losses.mean()) <= UNLIKE * error:
+            return []
+        return [
+            f"The sample whose logits are kept is unlike the rest (cross-entropy {few.mean():.3f}, of all "
+            f"{losses.mean():.3f}): correlations and the ensembles' gains may not hold for all {self.examples:,}."
+        ]
+
+    def correlation_added(self, kind: Kind) -> float:
+        few = self._few
+        step = min(-(-few.size // MOST_NUMBERS), max(1, few.shape[1] // FEWEST_TOKENS))
+        thin = few[:, ::step]
+        return self._left * by_example.correlation_added(thin, kind) * thin.shape[1] / few.shape[1]
+
+    @cached_property
+    def _ensemble_added(self) -> dict[str, float]:
+        added = language_added(self._few, self.labels)
+        return {name: self._left * variance for name, variance in added.items()}
+
+    def ensemble_added(self) -> dict[str, float]:
+        return self._ensemble_added
+
+
+def some_runs(predicted: NDArray[Any], losses: ArrayLike | None = None, most: int = GROUP) -> Integers:
+    """At most so many of the runs, the same ones in whatever order the runs stand.
 
     Args:
         predicted: predictions `(N, n)`, whose digests make the choice, which so is like a random one.
         losses: a number per run, `(N,)`, for runs with the same predictions.
     """
-    if len(predicted) <= GROUP:
+    if len(predicted) <= most:
         return np.arange(len(predicted))
     ties = np.zeros(len(predicted)) if losses is None else np.asarray(losses)
     keys = [(blake2b(row.tobytes()).digest(), float(tie)) for row, tie in zip(predicted, ties, strict=True)]
-    return np.array(sorted(range(len(keys)), key=keys.__getitem__)[:GROUP])
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__)[:most])

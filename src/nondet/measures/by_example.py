@@ -20,6 +20,7 @@ from nondet.measures.diversity import ranks, standardised
 from nondet.measures.variability import log_sum_exp, losses_of
 from nondet.measures.variance import POINTS
 from nondet.stats.estimate import Estimate
+from nondet.stats.groups import sums_by_group, variance_of_groups
 from nondet.stats.intervals import student
 from nondet.stats.values import TILE, Floats, Integers
 
@@ -28,7 +29,10 @@ FEWEST_THAT_SHOW = 5
 
 
 def added_variance(
-    table: NDArray[Any], degree: Literal[1, 2] = 1, numbers: Callable[[Floats], Floats] | None = None
+    table: NDArray[Any],
+    degree: Literal[1, 2] = 1,
+    numbers: Callable[[Floats], Floats] | None = None,
+    groups: Integers | None = None,
 ) -> float:
     """What drawing the examples adds to the variance of the mean of a table `(N, n)`, beyond that over runs.
 
@@ -38,18 +42,25 @@ def added_variance(
         table: numbers by run and example; read a part at a time.
         degree: 2 where a run's number is a mean over its partners, and so is in the numbers of these too.
         numbers: makes the numbers of some examples `(N, t)` from their columns of the table, which else are they.
+        groups: of each example the number of its group, where groups are drawn; see `variance_of_groups`.
     """
     runs, examples = table.shape
     if examples < 2 or runs <= degree:
         return math.nan
     factor = 1 / runs if degree == 1 else 4 * (runs - 1) ** 2 / (runs * (runs - 2) ** 2)  # as in `pairwise_error`
     means, within = np.empty(examples), np.empty(examples)
+    sums = np.zeros((runs, 0 if groups is None else int(groups.max()) + 1))
     step = max(1, TILE // runs)
     for start in range(0, examples, step):
         part = slice(start, start + step)
         tile = table[:, part].astype(np.float64)
         tile = numbers(tile) if numbers else tile
         means[part], within[part] = tile.mean(axis=0), tile.var(axis=0, ddof=1)
+        if groups is not None:
+            some = groups[part]
+            sums[:, : some.max() + 1] += sums_by_group(tile, some)
+    if groups is not None:
+        return variance_of_groups(means, [math.sqrt(factor * runs) * sums], groups)
     return max(0.0, float(means.var(ddof=1)) - factor * float(within.mean())) / examples
 
 
@@ -96,16 +107,18 @@ def widened_share(u: Estimate, added: float, examples: int) -> Estimate:
     return Estimate(value, error, value - math.hypot(value - u.low, low), value + math.hypot(u.high - value, high))
 
 
-def sd_added(table: NDArray[Any]) -> float:
+def sd_added(table: NDArray[Any], groups: Integers | None = None) -> float:
     """For the SD over runs of a figure that is a mean over examples; `table` is it by run and example, `(N, n)`."""
     own = table.mean(axis=1)  # (N,)
     spread = float(own.std())
     if not spread:
         return 0.0
-    return added_variance(table, numbers=lambda part: _of_variance(part, own, table.shape[1]) / (2 * spread))
+    return added_variance(
+        table, numbers=lambda part: _of_variance(part, own, table.shape[1]) / (2 * spread), groups=groups
+    )
 
 
-def variance_added(right: NDArray[np.bool_]) -> dict[str, float]:
+def variance_added(right: NDArray[np.bool_], groups: Integers | None = None) -> dict[str, float]:
     """For the parts of `AccuracyVariance`, by name; `right` is whether a run is right on an example, `(N, n)`."""
     runs, examples = right.shape
     if examples < 2:
@@ -120,9 +133,9 @@ def variance_added(right: NDArray[np.bool_]) -> dict[str, float]:
         return (examples * total(part) - itself) / (examples - 1)
 
     return {
-        "total": added_variance(right, numbers=total),
-        "test_set": added_variance(right, numbers=lambda part: total(part) - training(part)),
-        "training": added_variance(right, numbers=training),
+        "total": added_variance(right, numbers=total, groups=groups),
+        "test_set": added_variance(right, numbers=lambda part: total(part) - training(part), groups=groups),
+        "training": added_variance(right, numbers=training, groups=groups),
     }
 
 
@@ -135,24 +148,29 @@ def losses_by_example(logits: NDArray[Any], truth: Integers) -> Floats:
     return table
 
 
-def disagreement_added(predicted: NDArray[Any]) -> float:
+def disagreement_added(predicted: NDArray[Any], groups: Integers | None = None) -> float:
     """For the disagreement of some runs, `(m, n)`."""
     apart = np.stack([(predicted != run).sum(axis=0) for run in predicted])  # (m, n)
-    return added_variance(100.0 * apart / (len(predicted) - 1), 2)
+    return added_variance(100.0 * apart / (len(predicted) - 1), 2, groups=groups)
 
 
-def correlation_added(logits: NDArray[Any], kind: Literal["pearson", "spearman"]) -> float:
+def correlation_added(
+    logits: NDArray[Any], kind: Literal["pearson", "spearman"], groups: Integers | None = None
+) -> float:
     """For the correlation of some runs, `(m, n, c)`; NaN where a run has none."""
+    if kind == "spearman":
+        if any(run.max() == run.min() for run in logits):
+            return math.nan
+        influences = _rank_influences(np.stack([ranks(run) for run in logits]), logits.shape[1])
+        return added_variance(influences, 2, groups=groups)
     rows = [standardised(run, kind) for run in logits]
     found = [row for row in rows if row is not None]
     if len(found) < len(rows):
         return math.nan
-    if kind == "spearman":
-        return added_variance(_rank_influences(np.stack([ranks(run) for run in logits]), logits.shape[1]), 2)
-    return added_variance(_influences(np.stack(found).reshape(logits.shape)), 2)
+    return added_variance(_influences(np.stack(found).reshape(logits.shape)), 2, groups=groups)
 
 
-def ensemble_added(logits: NDArray[Any], truth: Integers) -> dict[str, float]:
+def ensemble_added(logits: NDArray[Any], truth: Integers, groups: Integers | None = None) -> dict[str, float]:
     """For the ensemble deltas of some runs, `(m, n, c)`, by name."""
     partners = len(logits) - 1
     alone, together, overlaps = (np.empty(logits.shape[:2]) for _ in range(3))
@@ -164,7 +182,10 @@ def ensemble_added(logits: NDArray[Any], truth: Integers) -> dict[str, float]:
             together[run, part] = right.sum(axis=0) - alone[run, part]
             overlaps[run, part] = log_sum_exp(halves[run] + halves).sum(axis=0)
     gains = together / partners - (alone + (alone.sum(axis=0) - alone) / partners) / 2
-    return {"accuracy": added_variance(100.0 * gains, 2), "cross_entropy": added_variance(overlaps / partners, 2)}
+    return {
+        "accuracy": added_variance(100.0 * gains, 2, groups=groups),
+        "cross_entropy": added_variance(overlaps / partners, 2, groups=groups),
+    }
 
 
 def _of_variance(part: Floats, own: Floats, examples: int) -> Floats:

@@ -83,6 +83,7 @@ def correlation(kind: Literal["pearson", "spearman"], **rest: Any) -> Figure:
         bounds=(-1.0, 1.0),
         origin=1.0,
         logits=True,
+        sampled=True,
         added=lambda answers: answers.correlation_added(kind),
         **rest,
     )
@@ -111,6 +112,7 @@ def gain(name: str, **rest: Any) -> Figure:
         f"ensemble_delta.{name}",
         compute,
         logits=True,
+        sampled=True,
         added=lambda answers: answers.ensemble_added()[name],
         **rest,
     )

@@ -30,7 +30,8 @@ BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 class DeviceAnswers(Answers):
     """`Answers` whose logits `(N, n, c)` are a tensor, and stay on its device."""
 
-    def __init__(self, outputs: Tensor, labels: ArrayLike) -> None:
+    def __init__(self, outputs: Tensor, labels: ArrayLike, groups: Integers | None = None) -> None:
+        self.groups: Integers | None = groups
         self.logits, self.classes_alone = outputs.detach(), False
         check_form(tuple(self.logits.shape), as_array(self.logits[:0], "outputs").dtype)
         self.runs, self.examples, self.classes = self.logits.shape
@@ -49,7 +50,7 @@ class DeviceAnswers(Answers):
         return as_array(self.logits[place], "outputs")
 
     def only(self, places: Sequence[int]) -> Answers:
-        return DeviceAnswers(self.logits[list(places)], self.labels)
+        return DeviceAnswers(self.logits[list(places)], self.labels, self.groups)
 
     @property
     def marks(self) -> NDArray[Any]:

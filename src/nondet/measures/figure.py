@@ -100,9 +100,11 @@ class Score:
         values = self.by_run(answers)
         return estimate(values) if values.max() <= LARGEST_VALUE else UNKNOWN  # of larger ones no square is a number
 
-    def _added(self, variance: Callable[[NDArray[Any]], float]) -> Callable[[Any], float] | None:
+    def _added(self, variance: Callable[..., float]) -> Callable[[Any], float] | None:
         table = self.table
-        return None if table is None else lambda answers: self.unit_of_table**2 * variance(table(answers))
+        if table is None:
+            return None
+        return lambda answers: self.unit_of_table**2 * variance(table(answers), groups=getattr(answers, "groups", None))
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ class Figure:
             number: its distance from that is skewed, and its interval one of the distance's logarithm.
         logits: whether predicted classes alone do not give it.
         added: the variance that drawing the test examples adds; without it, `--examples` changes nothing of it.
+        sampled: whether it is of a sample of the examples, where a run keeps the logits of a sample alone: errors and
+            intervals are then for all of them, `--examples` or not.
         share: whether it is a share of the examples in percent, which is skewed near 0 and 100.
         effect: a number for each run `(N,)`, larger where the effect is larger, which `nondet alike` compares by its
             mean, or by its SD if `spread`. short: its title there.
@@ -137,6 +141,7 @@ class Figure:
     origin: float | None = None
     logits: bool = False
     added: Callable[[Any], float] | None = None
+    sampled: bool = False
     share: bool = False
     effect: Callable[[Any], Floats] | None = None
     spread: bool = False
@@ -157,6 +162,8 @@ class Figure:
         if self.logits and answers.classes_alone:
             return UNKNOWN
         e = self.compute(answers)
+        if self.sampled:
+            drawn = drawn or getattr(answers, "sample", None)
         added = self.added(answers) if drawn and self.added else 0.0
         if answers.equal and not math.isnan(e.value):
             e, added = certain(e.value), 0.0 if math.isnan(added) else added

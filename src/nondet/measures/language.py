@@ -7,6 +7,7 @@ Source: Summers & Dinneen, ICML 2021.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
 from nondet.measures.arrays import checked, tiles
+from nondet.measures.by_example import added_variance, losses_by_example
 from nondet.measures.variability import cross_entropy, log_sum_exp
 from nondet.stats.values import LARGEST_VALUE, Floats, Integers, as_array, check_runs
 
@@ -103,25 +105,54 @@ def language_delta_by_run(logits: NDArray[Any], labels: Integers) -> tuple[Float
     return gains.sum(axis=1) / partners, logs.sum(axis=1) / partners
 
 
+def language_added(logits: NDArray[Any], labels: Integers) -> dict[str, float]:
+    """What drawing the tokens adds to the variance of the ensembles' gains of some runs `(m, k, V)`, by name.
+
+    A token's part in a pair's gain in perplexity is, to first order, its loss times the perplexity, of the pair, less
+    the mean of the same of both members.
+    """
+    alone = losses_by_example(logits, labels)  # (m, k)
+    overlaps = np.zeros((len(logits), *alone.shape))  # (m, m, k)
+    for part, run, logs in _log_overlaps(logits):
+        overlaps[run, run + 1 :, part] = overlaps[run + 1 :, run, part] = logs
+    members = perplexity(alone.mean(axis=1))
+    partners = len(alone) - 1
+    added = {"cross_entropy": added_variance(overlaps.sum(axis=1) / partners, 2), "perplexity": math.nan}
+    if members.max() <= LARGEST_VALUE:
+        pairs = (alone[:, None] + alone) / 2 + overlaps  # (m, m, k)
+        weighted = perplexity(pairs.mean(axis=2))[..., None] * pairs
+        own = members[:, None] * alone
+        gains = weighted - (own[:, None] + own) / 2  # 0 of a run with itself
+        added["perplexity"] = added_variance(gains.sum(axis=1) / partners, 2)
+    return added
+
+
 def _mean_log_overlaps(logits: NDArray[Any]) -> Floats:
-    """Mean over tokens of the logarithm of the overlap of each pair of runs: `(N, N)`, its upper triangle filled.
+    """Mean over tokens of the logarithm of the overlap of each pair of runs: `(N, N)`, its upper triangle filled."""
+    runs, tokens, _ = logits.shape
+    total = np.zeros((runs, runs))
+    for _, run, logs in _log_overlaps(logits):
+        total[run, run + 1 :] += logs.sum(axis=1)
+    return np.minimum(0.0, total / tokens)  # rounding could leave 1e-17
+
+
+def _log_overlaps(logits: NDArray[Any]) -> Iterator[tuple[slice, int, Floats]]:
+    """Yield some tokens, a run, and the logarithms of its overlaps with each later run `(N - run - 1, t)`.
 
     The overlap's square is `S_ij^2 / (S_ii S_jj)` with `S_ij = sum_k exp(a_k / 2) exp(b_k / 2)`: the quotient of equal
     numbers is 1, so equal runs give exactly 0.
     """
-    runs, tokens, _ = logits.shape
-    total = np.zeros((runs, runs))
-    for _, tile in tiles(logits):  # (N, t, V)
+    for part, tile in tiles(logits):  # (N, t, V)
         half = (tile - tile.max(axis=-1, keepdims=True)) / 2
         with np.errstate(under="ignore"):
             weights = np.exp(half)
             own = np.einsum("ntv,ntv->nt", weights, weights)
-            for run in range(runs - 1):
+        for run in range(len(logits) - 1):
+            with np.errstate(under="ignore"):
                 shared = np.einsum("mtv,tv->mt", weights[run + 1 :], weights[run])
                 logs = np.log(np.maximum(shared, TINY) ** 2 / (own[run] * own[run + 1 :])) / 2
                 lost = np.nonzero(shared < TINY)
                 if len(lost[0]):  # far apart: stay in logarithms
                     sums = half[run + 1 + lost[0], lost[1]] + half[run, lost[1]]
                     logs[lost] = log_sum_exp(sums) - np.log(own[run, lost[1]] * own[run + 1 + lost[0], lost[1]]) / 2
-                total[run, run + 1 :] += logs.sum(axis=1)
-    return np.minimum(0.0, total / tokens)  # rounding could leave 1e-17
+            yield part, run, logs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from nondet.errors import BadInput
 from nondet.measures.figure import Figure, nested
 from nondet.measures.shape import shape_of, shape_words
 from nondet.records import Record
+from nondet.stats import looks
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 from nondet.stats.values import LARGEST_VALUE
 
@@ -111,7 +112,9 @@ def measured(
     """
     if failed < 0:
         raise BadInput(f"failed runs must be 0 or more (got {failed}); count the runs that left no outputs")
-    estimates = {figure.name: figure.estimate(answers, answers.examples if drawn else None) for figure in figures}
+    groups = getattr(answers, "groups", None)
+    count = answers.examples if groups is None else int(groups.max()) + 1
+    estimates = {figure.name: figure.estimate(answers, count if drawn else None) for figure in figures}
     spreads = [figure for figure in figures if figure.spread]
     over_runs = estimates if not drawn else {figure.name: figure.estimate(answers) for figure in spreads}
     errors = {figure.name.removesuffix(".sd"): over_runs[figure.name].error for figure in spreads}
@@ -126,9 +129,20 @@ def measured(
         sampled_pairs=pairs,
         drawn=drawn,
         classes_alone=answers.classes_alone,
-        notes=tuple(_notes(spreads, answers)),
+        notes=(*_notes(spreads, answers), *getattr(answers, "cautions", ())),
         name=name,
     )
+
+
+def after_rule(found: Measures) -> Measures:
+    """The same of runs that were added until an error was small enough, whose intervals are wider."""
+    widened = {
+        figure.name: looks.after_rule(e, found.sound, figure.origin).within(
+            figure.bounds[0], max(figure.bounds[1], e.value)
+        )
+        for figure, e in zip(found.figures, found.estimates.values(), strict=True)
+    }
+    return replace(found, estimates=widened)
 
 
 def _notes(spreads: Sequence[Figure], answers: Any) -> list[str]:

@@ -26,6 +26,9 @@ SHOWS_SKEW = 8
 TIED = 0.5
 """Runs are called tied where at least this share of them has the best value of all, or the worst."""
 
+UNSEEN = 0.05
+"""Runs of which a smaller share goes wrong are rare enough to be left unsaid."""
+
 SHOWN, NAMED = 3, 10
 """Conditions of few runs that are named, and runs."""
 
@@ -127,19 +130,42 @@ def shape_words(shape: Shape, values: Floats, what: str, numbers: Sequence[objec
 
 
 def few_runs(numbers: Mapping[str, int]) -> str:
-    """A caution where intervals are of few runs; empty if of none. `numbers`: runs that did not fail, by name."""
-    few = {name: runs for name, runs in numbers.items() if 2 <= runs < FEW}
-    if not few:
+    """A caution for what so few runs do not show; empty where they do. `numbers`: runs that did not fail, by name.
+
+    Of fewer than FEW it is for the intervals; of more for rare runs alone, until so many runs would show what befalls a
+    share UNSEEN of all.
+    """
+    several = {name: runs for name, runs in numbers.items() if runs > 1}
+    few = {name: runs for name, runs in several.items() if runs < FEW}
+    least = min(several.values(), default=0)
+    if not several or unseen(least) <= UNSEEN:
         return ""
-    listed = ", ".join(f"{name} {runs}" for name, runs in list(few.items())[:SHOWN])
-    more = f" and {len(few) - SHOWN} more" if len(few) > SHOWN else ""
+    named = few or {name: runs for name, runs in several.items() if unseen(runs) > UNSEEN}
+    listed = ", ".join(f"{name} {runs}" for name, runs in list(named.items())[:SHOWN])
+    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    share = f"{100 * unseen(least):.0f} %"
+    if few:
+        return (
+            f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): they may hold the truth less often than "
+            f"95 times in 100, or be too wide, and they know nothing of what rare runs do: {least} may show none of up "
+            f"to {share} that collapse; take {FEW} runs or more."
+        )
     return (
-        f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): they may hold the truth less often than 95 "
-        f"times in 100, or be too wide, and they know nothing of what rare runs do; take {FEW} runs or more."
+        f"Intervals know nothing of rare runs that have not shown ({listed}{more}): with {least} runs, up to {share} "
+        "of all may fail or collapse and none of these do."
     )
+
+
+def unseen(runs: int) -> float:
+    """The largest share of all runs that may fail, and so many show none of it with a chance of 5 %: about 3 / N.
+
+    Source: Hanley & Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249, 1983.
+    """
+    return 1 - 0.05 ** (1 / runs)
 
 
 def _listed(runs: Sequence[str]) -> str:
     more = len(runs) - NAMED
     shown = ", ".join(runs[:NAMED]) + (f" and {more} more" if more > 0 else "")
-    return f"Run{'s' * (len(runs) > 1)} {shown}"
+    plain = "" if shown[:3].lower() == "run" else "Run" + "s" * (len(runs) > 1) + " "
+    return f"{plain}{shown}"

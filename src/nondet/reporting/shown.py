@@ -157,9 +157,10 @@ def _unstable(found: Unstable) -> list[Part]:
 
 
 def _stabilized(found: Stabilized) -> list[Part]:
+    from nondet.analysis.remedies.methods import biased
     from nondet.reporting import remedies
 
-    below = [*found.left_out, remedies.summary(found.methods)]
+    below = [*found.left_out, *biased(found.methods), remedies.summary(found.methods)]
     return [Part(remedies.head(found.methods), remedies.rows(found.methods), below, wide=WIDTH + 40)]
 
 

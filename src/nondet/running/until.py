@@ -21,7 +21,7 @@ from nondet.study.study import Study
 
 Measure = Callable[[Study, Condition], Measures | None]
 """What is measured of a condition's runs; None if fewer than two did not fail."""
-CAUTION = "The intervals are those of as many runs, fixed beforehand; after a stopping rule they may hold less often."
+CAUTION = "Because runs were added in the light of what they showed, intervals are as wide as for two looks at them."
 LIMIT = 200
 """Runs in each condition after which no more are added, if nothing else is said."""
 

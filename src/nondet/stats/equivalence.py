@@ -21,7 +21,7 @@ from nondet.stats.intervals import delete_one
 from nondet.stats.jackknife import jackknife, sds_without_each, summed
 from nondet.stats.values import TILE, Floats
 
-MIN_RUNS = 4
+MIN_RUNS = 5
 """A condition with fewer runs has no error worth the name."""
 
 PERMUTATIONS = 4999

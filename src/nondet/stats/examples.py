@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from nondet.stats.groups import group_numbers
 from nondet.stats.means import Shift
 from nondet.stats.values import Floats
 
@@ -34,9 +35,7 @@ def error_of_mean(values: Floats, clusters: Sequence[object] | None = None) -> t
     count = len(values)
     if clusters is None:
         return float(np.std(values, ddof=1)) / math.sqrt(count), count - 1.0
-    places: dict[object, int] = {}
-    numbers = np.array([places.setdefault(cluster, len(places)) for cluster in clusters])
-    sums = np.bincount(numbers, weights=values - values.mean())
+    sums = np.bincount(group_numbers(clusters), weights=values - values.mean())
     groups = len(sums)
     return math.sqrt(float(np.square(sums).sum()) * groups / (groups - 1)) / count, groups - 1.0
 

@@ -15,7 +15,7 @@ from measuring import NAMES, measure
 from nondet import Crop, Flip, Recipe
 from nondet.analysis.remedies.kept import outputs, sound_runs
 from nondet.analysis.remedies.methods import Method, grouped, methods
-from nondet.analysis.remedies.reduction import columns, reduction
+from nondet.analysis.remedies.reduction import columns, reduction, unbiased
 from nondet.analysis.remedies.stabilize import Stabilized, stabilize
 from nondet.errors import BadInput
 from nondet.reporting import remedies as table
@@ -105,6 +105,22 @@ def test_methods_and_costs(given: tuple[Stabilized, Path, list[tuple[str, dict[s
     assert list(COSTS) == [m.name for m in found.methods]
     assert found.left_out == ()
     assert found.identical
+
+
+def test_reductions_of_few_answers_are_said_to_be_too_large(
+    given: tuple[Stabilized, Path, list[tuple[str, dict[str, str]]]],
+) -> None:
+    """Ensembles give fewer answers than there are runs: what they come to with SDs of ddof = 1 is said in words."""
+    found, _, _ = given
+    (said,) = found.to_dict()["notes"]
+    single = found.methods[0]
+    for m in found.methods[1:]:
+        few = m.measures.sound < single.measures.sound
+        rows = [unbiased(columns(x.measures), x.measures.sound) for x in (single, m)]
+        assert m.unbiased == pytest.approx(reduction(*rows))
+        assert (f"{m.name} {m.unbiased:.1f} % in place of {m.reduction.value:.1f} %" in said) == few
+        assert few or m.unbiased == pytest.approx(m.reduction.value)
+    assert said in " ".join(repr(found).split())
 
 
 def test_figures_are_those_of_the_stored_runs(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +40,8 @@ OnProgress = Callable[[str, int, int], None]
 class Method:
     """training_cost: in trainings of the single model. test_cost: forward passes for each test image.
     reduction: of variability against the single model, in percent, not a number if that does not vary at all.
+    unbiased: the same from SDs of ddof = 1, which its error and interval are about; the table's SDs (ddof = 0) are the
+    lower the fewer answers there are.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Method:
     training_cost: int
     test_cost: int
     reduction: Estimate
+    unbiased: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
         found = self.measures.to_dict()
@@ -108,7 +112,21 @@ def _compared(baseline: _Answers, answers: _Answers) -> Method:
     both = baseline.measures, answers.measures
     before, after = (unbiased(columns(m), m.runs - m.failed) for m in both)
     unbiased_one = reduction_uncertainty(before, after, runs, answers.influences)
-    return Method(answers.name, answers.measures, *costs, replace(unbiased_one, value=reduction(*map(columns, both))))
+    as_in_table = replace(unbiased_one, value=reduction(*map(columns, both)))
+    return Method(answers.name, answers.measures, *costs, as_in_table, unbiased_one.value)
+
+
+def biased(methods: Sequence[Method]) -> list[str]:
+    """A sentence where a method has fewer answers than the single model, and so a reduction that is too large."""
+    single = methods[0].measures.sound
+    fewer = [m for m in methods[1:] if m.measures.sound < single and not math.isnan(m.unbiased)]
+    if not fewer:
+        return []
+    listed = ", ".join(f"{m.name} {m.unbiased:.1f} % in place of {m.reduction.value:.1f} %" for m in fewer)
+    return [
+        "Reductions of fewer answers than there are single models are a little too large, since the table's SDs "
+        f"(ddof = 0) are the lower the fewer there are; with SDs of ddof = 1, which the intervals are about: {listed}."
+    ]
 
 
 def _groups(runs: int, size: int) -> tuple[Hashable, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nondet.analysis.remedies.kept import control_holds, sound_runs
-from nondet.analysis.remedies.methods import Method, OnProgress, methods
+from nondet.analysis.remedies.methods import Method, OnProgress, biased, methods
 from nondet.errors import BadInput
 from nondet.records import Record
 from nondet.study.record import load
@@ -36,7 +36,9 @@ class Stabilized(Record):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `nondet stabilize --json`."""
-        return {"methods": [m.to_dict() for m in self.methods], "left_out": list(self.left_out)}
+        found = {"methods": [m.to_dict() for m in self.methods], "left_out": list(self.left_out)}
+        notes = biased(self.methods)
+        return found | ({"notes": notes} if notes else {})
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each method and figure, `reduction` among them."""

@@ -1,0 +1,65 @@
+"""Groups of test examples that depend on each other, such as questions on one text: drawn together, not one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nondet.errors import BadInput
+from nondet.io.outputs import is_table, read_labels
+from nondet.io.tables import column_names
+from nondet.io.tables import read_groups as table_groups
+from nondet.stats.groups import group_numbers
+from nondet.stats.values import Integers
+
+
+def groups_of(given: str | Path | ArrayLike | None, outputs: object) -> str | Path | ArrayLike | None:
+    """The groups that are given; of a word that is no file, those of the column of that name beside the outputs."""
+    if not isinstance(given, str | Path) or not isinstance(outputs, str | Path) or Path(given).exists():
+        return given
+    table = Path(outputs)
+    if not is_table(table) or not table.is_file() or str(given) not in column_names(table):
+        return given
+    return table_groups(table, str(given))
+
+
+def numbered_groups(given: str | Path | ArrayLike, examples: int) -> Integers:
+    """The number of each example's group, from 0, `(n,)`.
+
+    Args:
+        given: a name or number of a group for each example, or a file of these.
+
+    Raises:
+        BadInput: there is not one for each example, or all are one group.
+    """
+    names = read_groups(Path(given), "groups") if isinstance(given, str | Path) else np.asarray(given).tolist()
+    if len(names) != examples:
+        raise BadInput(
+            f"<<groups>> must give one group for each of the {examples} test examples (got {len(names)}); give as many"
+        )
+    numbers = group_numbers(names)
+    if numbers.max() < 1:
+        raise BadInput("<<groups>> must be at least 2 (got one group for all test examples); leave it out")
+    return numbers
+
+
+def read_groups(path: Path, argument: str) -> list[Any]:
+    """Names of groups from an array, from a table's column, or one a line."""
+    if path.suffix.lower() == ".npy" or (is_table(path) and path.is_file()):
+        return read_labels(path).reshape(-1).tolist()
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")[: -1 if path.read_bytes().endswith(b"\n") else None]
+    except (OSError, UnicodeDecodeError) as error:
+        key = "a key of the examples, or " if argument == "cluster" else "a column of the table of outputs, or "
+        raise BadInput(
+            f"<<{argument}>> must be {key}a file of one {argument.removesuffix('s')} a line (got {path}, which cannot "
+            "be read); give such a file"
+        ) from error
+
+
+def groups_words(groups: Integers) -> str:
+    """What errors are of, where groups are drawn."""
+    return f"Errors over examples count {int(groups.max()) + 1:,} groups of the {len(groups):,} test examples."
