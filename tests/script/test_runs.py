@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scripts import FAST, PLAIN, RECORD
+from scripts import FAST, IN_A_PROCESS, PLAIN, RECORD
 
 import nondet as nd
 from nondet.runners.script import _metric  # pyright: ignore[reportPrivateUsage]
@@ -113,9 +114,11 @@ def test_whatever_starts_it(fast: Path, command: tuple[str, ...]) -> None:
 
 
 @pytest.mark.slow
-def test_several_ranks_are_refused(nondet: Nondet, fast: Path) -> None:
-    fast.with_name("net.py").write_text(PLAIN)
-    ran = nondet("run", "--study", "s", "--record", RECORD, "--", "torchrun", "--nproc_per_node", 2, "net.py")
+@pytest.mark.parametrize("command", [("torchrun", "--nproc_per_node", 2, "net.py"), ("python", "net.py", 2)])
+def test_several_ranks_are_refused(nondet: Nondet, fast: Path, command: tuple[object, ...]) -> None:
+    """Those that a launcher starts, and those that a script starts and that meet in a group."""
+    fast.with_name("net.py").write_text(IN_A_PROCESS)
+    ran = nondet("run", "--study", "s", "--record", RECORD, "--", *command)
     assert ran.code == 2
     assert "a run must be trained by one process, and this command starts 2 ranks" in ran.err
 
@@ -155,7 +158,8 @@ def test_side_by_side_and_after_a_kill(nondet: Nondet, fast: Path) -> None:
     child = subprocess.Popen(given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     records = Path("s/runs")
     while child.poll() is None and len(list(records.glob("*.json"))) < 3:
-        pass
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(0.02)
     child.send_signal(signal.SIGKILL)
     child.communicate()
     assert 0 < len(list(records.glob("*.json"))) < 14
@@ -315,8 +319,8 @@ def test_files_that_are_not_written_by_python(ran: Callable[..., dict[str, Any]]
     """
     text = FAST.replace("exec(word)", "there = word").replace("logits =", "labels, logits = y,") + WRITERS
     names = ["a.pt", "b.pt", "c.safetensors", "d.safetensors", "e.txt", "f.db"]
-    for run in (0, 1):
-        ledger = ran(text, {}, str(tmp_path), again=run)
+    for started in (True, False):
+        ledger = ran(text, {}, str(tmp_path), started=started)
         assert sorted(ledger["outside"]) == [str(tmp_path / name) for name in names]
 
 

@@ -485,16 +485,21 @@ def _read(script: Script, place: Path, kept: Path, text: str, status: int) -> Ma
 
 
 def _ledger(kept: Path) -> dict[str, Any]:
-    """The ledger of the process that trained: of one that left something, or else the one that drew the most."""
+    """What was seen of the process that trained, or drew the most, and what is kept by the one that left something."""
     found: list[dict[str, Any]] = []
     for path in sorted(kept.glob("left-*.json")):
         read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found.append({**read, "file": path.with_suffix(".npz")})
 
-    def weight(one: Mapping[str, Any]) -> tuple[bool, int, int]:
-        return bool(one["arrays"] or one["scores"]), int(one["steps"]), sum(one["draws"].values())
+    def trained(one: Mapping[str, Any]) -> tuple[int, bool, bool, int]:
+        return int(one["steps"]), left(one), not one["anew"], sum(one["draws"].values())
 
-    return max(found, key=weight, default={})
+    def left(one: Mapping[str, Any]) -> bool:
+        return bool(one["arrays"] or one["scores"]) and not one.get("record")
+
+    best = max(found, key=trained, default={})
+    leaving = max(found, key=lambda one: (left(one), trained(one)), default={})
+    return best | {name: leaving[name] for name in ("arrays", "scores", "curves", "record", "file") if name in leaving}
 
 
 def _metric(pattern: str, text: str) -> tuple[str, float | None]:

@@ -76,6 +76,19 @@ class Inside:
         """Whether this process reads examples for another: started for that, or forked."""
         return self.worker or getpid() != self.main
 
+    def reads(self) -> None:
+        """This process reads examples for another: what its script seeded as it was imported anew does not count."""
+        if not self.is_worker:
+            self.worker = True
+            self.streams.own.clear()
+
+    def refuse_ranks(self, ranks: object) -> None:
+        """End a process that is one of several ranks, which would have to draw the same numbers in step."""
+        if str(ranks) not in ("", "1"):
+            why = f"a run must be trained by one process, and this command starts {ranks} ranks; train on one device"
+            (self.folder / "refused").write_text(why, encoding="utf-8")
+            os._exit(2)
+
     def seeded(self, library: str, seed: object) -> None:
         """The script seeds a library: all of its streams begin anew, but while an example is read, its own alone.
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
+import os
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nondet.script.bit import Start
@@ -35,9 +37,10 @@ def take_over(here: Inside, torch: Any) -> None:
     _seeding(here, torch)
     _kernels(here, torch)
     depth = [0]  # of training forwards
-    _Building(here, depth).take_over(torch)
-    _forwards(here, torch, depth)
+    _Building(here, depth, _forwards(here, torch, depth)).take_over(torch)
+    _compiled(here, torch, depth)
     _samplers(here, torch)
+    _one_rank(here, torch)
     _drawing(here, torch)
     _Loading(here, torch).take_over()
 
@@ -115,15 +118,19 @@ def _sited(here: Inside, torch: Any, draw: Callable[..., Any]) -> Callable[..., 
 
 
 class _Building:
-    """The init source: whatever builds a module or sets its parameters anew, outermost."""
+    """The init source: whatever builds a module or sets its parameters anew, outermost.
+
+    steps: makes a training step of a class's own `forward`, for scripts that call that and not the module.
+    """
 
     METHODS = ("__init__", "reset_parameters", "apply", "init_weights", "_init_weights", "_initialize_missing_keys")
 
-    def __init__(self, here: Inside, depth: list[int]) -> None:
-        self.here, self.depth, self.inside = here, depth, False
+    def __init__(self, here: Inside, depth: list[int], steps: Callable[[Callable[..., Any]], Any]) -> None:
+        self.here, self.depth, self.inside, self.steps = here, depth, False, steps
+        self.tracing: Callable[[], bool] = bool
 
     def take_over(self, torch: Any) -> None:
-        module, building = torch.nn.Module, self
+        module, building, self.tracing = torch.nn.Module, self, _tracing(torch)
         waiting = [module]
         while waiting:
             one = waiting.pop()
@@ -144,11 +151,15 @@ class _Building:
             method = cls.__dict__.get(name)
             if callable(method) and not hasattr(method, _MARK):
                 setattr(cls, name, self.builds(method))
+        forward = cls.__dict__.get("forward")
+        own = not cls.__module__.startswith("torch.") or cls.__name__ == "Sequential"
+        if own and isinstance(forward, FunctionType) and not hasattr(forward, _MARK):
+            setattr(cls, "forward", self.steps(forward))  # noqa: B010 - a class of which no type is known
 
     def builds(self, method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
         def wrapped(*args: Any, **words: Any) -> Any:
-            if self.inside or self.depth[0] or self.here.is_worker:
+            if self.inside or self.depth[0] or self.here.is_worker or self.tracing():
                 return method(*args, **words)
             self.inside = True
             try:
@@ -162,38 +173,101 @@ class _Building:
         return wrapped
 
 
-def _forwards(here: Inside, torch: Any, depth: list[int]) -> None:
+def _forwards(here: Inside, torch: Any, depth: list[int]) -> Callable[[Callable[..., Any]], Any]:
     """The dropout source: the outermost forward of a module with parameters, in training: a step, for short.
 
     A checkpoint's second forward comes inside a backward pass, where it has the numbers of the first.
+    What is returned makes a step of a method.
     """
-    module, plain = torch.nn.Module, torch.nn.Module.__call__
-    compiling = torch.compiler.is_compiling
+    module, stubs = torch.nn.Module, torch.jit._recursive
+    compiling, tracing = torch.compiler.is_compiling, _tracing(torch)
     in_backward = torch._C._current_graph_task_id
     start = Start(here, torch)
 
-    def call(self: Any, *args: Any, **words: Any) -> Any:
-        if (
-            compiling()
-            or depth[0]
-            or not self.training
-            or not torch.is_grad_enabled()
-            or in_backward() != -1
-            or here.is_worker
-            or next(self.parameters(), None) is None
-        ):
-            return plain(self, *args, **words)
-        start.step(self)
-        step = here.ledger["steps"]
-        here.ledger["steps"] += 1
-        depth[0] += 1
-        try:
-            with here.streams.source("dropout", step):
-                return plain(self, *args, **words)
-        finally:
-            depth[0] -= 1
+    def steps(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(self: Any, *args: Any, **words: Any) -> Any:
+            if (
+                compiling()
+                or depth[0]
+                or not self.training
+                or not torch.is_grad_enabled()
+                or in_backward() != -1
+                or here.is_worker
+                or tracing()
+                or next(self.parameters(), None) is None
+            ):
+                return method(self, *args, **words)
+            start.step(self)
+            step = here.ledger["steps"]
+            here.ledger["steps"] += 1
+            depth[0] += 1
+            try:
+                with here.streams.source("dropout", step):
+                    return method(self, *args, **words)
+            finally:
+                depth[0] -= 1
 
-    module.__call__ = call
+        setattr(call, _MARK, True)
+        return call
+
+    module.__call__ = steps(module.__call__)
+    stub = stubs.make_stub  # TorchScript reads a method's text, and the names around it
+    stubs.make_stub = lambda method, name: stub(_as_written(method), name)
+    return steps
+
+
+def _compiled(here: Inside, torch: Any, depth: list[int]) -> None:
+    """The dropout source of a function that is compiled with the model that it calls: its graph calls no module."""
+    plain, module, compiling = torch.compile, torch.nn.Module, torch.compiler.is_compiling
+    count = iter(range(1 << 62))
+
+    @functools.wraps(plain)
+    def compiled(model: Any = None, *args: Any, **words: Any) -> Any:
+        if model is None:
+            return functools.partial(compiled, *args, **words)
+        made = plain(model, *args, **words)
+        if isinstance(model, module):
+            return made
+
+        @functools.wraps(made)
+        def call(*args: Any, **words: Any) -> Any:
+            outside = not compiling() and not depth[0] and here.streams.inside == "other" and not here.is_worker
+            if not outside or not torch.is_grad_enabled():
+                return made(*args, **words)
+            with here.streams.source("dropout", "compiled", next(count)):
+                return made(*args, **words)
+
+        return call
+
+    torch.compile = compiled
+
+
+def _tracing(torch: Any) -> Callable[[], bool]:
+    """Whether operations are noted for a graph, and not carried out: as a backend compiles, or torch.export does."""
+    modes, keys = torch._C._len_torch_dispatch_stack, torch._C._TorchDispatchModeKey
+    return lambda: bool(modes()) and any(torch._C._get_dispatch_mode(key) for key in (keys.FAKE, keys.PROXY))
+
+
+def _as_written(method: Any) -> Any:
+    """A method without what nondet has put around it."""
+    return method.__wrapped__.__get__(method.__self__) if hasattr(method, _MARK) else method
+
+
+def _one_rank(here: Inside, torch: Any) -> None:
+    """Refuse what trains in several processes that wait for each other."""
+    if not torch.distributed.is_available():
+        return
+    plain = torch.distributed.init_process_group
+    parameters = inspect.signature(plain)
+
+    @functools.wraps(plain)
+    def begin(*args: Any, **words: Any) -> Any:
+        ranks = parameters.bind(*args, **words).arguments.get("world_size", -1)
+        here.refuse_ranks(ranks if ranks > 0 else os.environ.get("WORLD_SIZE", "1"))
+        return plain(*args, **words)
+
+    torch.distributed.init_process_group = torch.distributed.distributed_c10d.init_process_group = begin
 
 
 def _samplers(here: Inside, torch: Any) -> None:
@@ -303,10 +377,22 @@ class _Loading:
             self.note(batch)
             return batch
 
+        worker = self.torch.utils.data._utils.worker
+        worker._worker_loop = self.reading(worker._worker_loop)
         iterator.__init__, iterator._reset = __init__, _reset
         iterator._next_index, iterator.__next__ = _next_index, __next__
         for cls in (self.fetch._MapDatasetFetcher, self.fetch._IterableDatasetFetcher):
             cls.fetch = self.by_example(cls.fetch) if "Map" in cls.__name__ else self.by_batch(cls.fetch)
+
+    def reading(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        """What a loader's process does: until it comes to this, one that was started anew may be there to train."""
+
+        @functools.wraps(plain)
+        def loop(*args: Any, **words: Any) -> Any:
+            self.here.reads()
+            return plain(*args, **words)
+
+        return loop
 
     def again(self, it: Any, loader: Any) -> None:
         """Count a pass over a loader's data. One that is shuffled is taken to be for training."""
