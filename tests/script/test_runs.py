@@ -18,6 +18,7 @@ from scripts import FAST, IN_A_PROCESS, PLAIN, RECORD
 
 import nondet as nd
 from nondet.runners.script import _metric  # pyright: ignore[reportPrivateUsage]
+from nondet.script.left import as_array
 
 Nondet = Callable[..., Any]
 METRICS = ("--metric", "val_acc=([0-9.]+)", "--metric", "val_loss=([0-9.]+)")
@@ -221,6 +222,8 @@ def test_the_last_number_counts(pattern: str, printed: str, value: float | None)
         ("", ("--record", "outputs=nothing, labels=y"), "NameError"),
         ("", ("--record", "outputs=logits, labels=y[:3]"), "labels must be whole class numbers, one for each"),
         ("", ("--record", "outputs=logits[0], labels=y[:3]"), "outputs must be logits"),
+        ("", ("--record", "outputs=logits * 1j, labels=y"), "an array must hold numbers (got complex"),
+        ("y = np.random.randint(0, 3, 60)", ("--record", RECORD.replace("=labels", "=y")), "more than its test labels"),
         ("", ("--outputs", "no.npy", "--labels", "no.npy"), "it left no file no.npy"),
         ("", (*METRICS, "--stack", "4"), "--stack is of a task"),
         ("", (*METRICS, "--onset", "1", "--vary", "other"), "onset is for the source bit alone"),
@@ -238,6 +241,7 @@ def test_bad_input_is_one_sentence(nondet: Nondet, fast: Path, changes: str, wor
 
 def test_commands_that_are_none(nondet: Nondet, fast: Path) -> None:
     assert "a command must begin with a program" in nondet("run", "--", "no-such-program", "x").err
+    assert "put python before it: python fast.py" in nondet("run", "--", "fast.py").err
     assert "the script must be a file" in nondet("run", "--", sys.executable, "none.py").err
     assert "put -- before a command" in nondet("run", "digits", "train.py").err
     assert "which stands after --" in nondet("run", "digits", "--metric", "a([0-9])").err
@@ -340,6 +344,16 @@ def test_a_file_that_another_language_writes(nondet: Nondet, fast: Path, tmp_pat
 def test_the_line_does_nothing_elsewhere() -> None:
     """`nondet.record` in a training that nondet does not run."""
     assert nd.record(outputs=[[1.0, 2.0]], labels=[0], accuracy=3) is None
+
+
+def test_lists_that_are_left() -> None:
+    """Batches, of whatever sizes, are put one after the other; single examples as well."""
+    logits = np.arange(12.0).reshape(4, 3)
+    for given in (logits.tolist(), [*logits], [logits[:3], logits[3:]], (logits[:2], logits[2:])):
+        assert as_array(given).tolist() == logits.tolist()
+    classes = np.arange(5)
+    for given in (classes.tolist(), [*classes], [classes[:3], classes[3:]]):
+        assert as_array(given).tolist() == classes.tolist()
 
 
 @pytest.mark.parametrize("kept", ["--metric", "--record"])

@@ -126,7 +126,8 @@ class Script:
         words = self.words
         program = self.started[0]
         if shutil.which(program, path=environment_of({}, Path())["PATH"]) is None:
-            raise BadInput(f"a command must begin with a program that is here (got {program!r}); give another")
+            way = f"put python before it: python {program}" if Path(program).suffix == ".py" else "give another"
+            raise BadInput(f"a command must begin with a program that is here (got {program!r}); {way}")
         if self.is_python and len(words) > 1 and words[1].endswith((".py", ".ipynb")) and not Path(words[1]).is_file():
             raise BadInput(f"the script must be a file (got {words[1]!r}, which is none); give its path")
         for text in self.metrics:
@@ -304,6 +305,11 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         known["other=2"] = split = make(script, {"other": 2}, folder, None, process)
         if not split.failure and not np.array_equal(split.arrays.get("labels", labels), labels):
             sources.remove("other")
+            if not sources:
+                raise BadInput(
+                    "a script must draw more than its test labels from the global generators (got one in which nothing "
+                    "else varies); draw those from numpy.random.default_rng(0)"
+                )
             say("What it draws outside every named source splits the data: with another test set, other is left out.")
     for sentence in (*_seen(made.ledger), *_met(written, changed)):
         say(sentence)
