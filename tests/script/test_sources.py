@@ -139,6 +139,32 @@ def test_what_a_script_seeds_begins_anew(ran: Ran) -> None:
     assert varied[5] == one
 
 
+def test_a_sampler_of_its_own(ran: Ran) -> None:
+    """What it draws is of shuffle, when it begins and when it is asked for a batch, whoever reads the examples."""
+    text = PLAIN.replace("class Net", f"{OWN_SAMPLER}\n\nclass Net").replace(
+        "16, shuffle=True", "16, sampler=Own(data)"
+    )
+    here, there = ran(text, {}), ran(text, {}, *FORKED)
+    assert here["outputs"].tobytes() == there["outputs"].tobytes()
+    assert here["draws"]["shuffle"] == there["draws"]["shuffle"] == 12
+    assert len(here["sites"]) == 1, "mixup alone"
+    assert ran(text, {"shuffle": 2})["data"] != here["data"]
+
+
+OWN_SAMPLER = """
+class Own(torch.utils.data.Sampler):
+    def __init__(self, data):
+        self.n = len(data)
+
+    def __len__(self):
+        return self.n
+
+    def __iter__(self):
+        random.shuffle(places := np.random.permutation(self.n).tolist())
+        yield from (places[i] for i in range(self.n) if torch.rand(()) < 2)
+"""
+
+
 def test_a_forward_that_is_called_by_itself(ran: Ran) -> None:
     """`model.forward(x)` draws what `model(x)` does: it is a step, however its modules call each other."""
     text = PLAIN.replace("out = model(", "out = model.forward(").replace(

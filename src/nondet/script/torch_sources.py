@@ -272,13 +272,14 @@ def _one_rank(here: Inside, torch: Any) -> None:
 
 def _samplers(here: Inside, torch: Any) -> None:
     """The shuffle source: what draws the order of examples, whatever generator it was given."""
-    sampler = torch.utils.data.sampler
+    sampler, inside = torch.utils.data.sampler, [False]
 
     def shuffles(draw: Callable[[Any], Iterable[Any]]) -> Callable[[Any], Iterator[Any]]:
         @functools.wraps(draw)
         def wrapped(self: Any) -> Iterator[Any]:
-            if here.streams.inside == "shuffle" or here.is_worker:
+            if inside[0] or here.is_worker:
                 return iter(draw(self))
+            inside[0] = True
             with here.streams.source("shuffle"):
                 given = getattr(self, "generator", None)
                 if given is not None:
@@ -287,6 +288,7 @@ def _samplers(here: Inside, torch: Any) -> None:
                 try:
                     return iter(list(draw(self)))
                 finally:
+                    inside[0] = False
                     if given is not None:
                         self.generator = given
 
@@ -357,7 +359,11 @@ class _Loading:
                 loader.generator = given
 
         def _next_index(it: Any) -> Any:
-            index = next_index(it)
+            if it._nondet_own:
+                with self.here.streams.source("shuffle", "own", it._nondet_again, it._nondet_number):
+                    index = next_index(it)
+            else:
+                index = next_index(it)
             single = not isinstance(index, list | tuple)
             indices = Indices([index] if single else index)
             indices.again, indices.number = it._nondet_again, it._nondet_number
@@ -401,6 +407,8 @@ class _Loading:
         sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
         it._nondet_again, it._nondet_number = count, 0
         it._nondet_trained = "Sequential" not in type(sampler).__name__ and "Infinite" not in type(sampler).__name__
+        places = {type(one).__module__.partition(".")[0] for one in (sampler, loader.batch_sampler)}
+        it._nondet_own = not places <= {"torch", "builtins"}  # one of the script's own may draw for each batch
         self.here.passes.begin(it, loader)
 
     def by_example(self, plain: Callable[..., Any]) -> Callable[..., Any]:
