@@ -181,6 +181,14 @@ def test_a_process_that_the_script_starts_to_train(ran: Ran) -> None:
     assert ledger["draws"] == {"init": 2, "shuffle": 1, "augment": 0, "dropout": 4, "other": 4}
     assert (ledger["steps"], ledger["outputs"].shape) == (4, (32, 2))
     assert ledger["moving"]["parameter"] == "0.weight"
+    assert not ledger["elsewhere"]
+
+
+def test_a_process_that_the_script_forks_to_train(ran: Ran) -> None:
+    """It is not sorted, and that is known."""
+    fork = 'mp.get_context("fork").Process(target=train, args=(0, 1, queue)).start()'
+    ledger = ran(IN_A_PROCESS.replace("mp.spawn(train, (ranks, queue), nprocs=ranks)", fork), {})
+    assert (ledger["elsewhere"], ledger["steps"], ledger["outputs"].shape) == (True, 0, (32, 2))
 
 
 COMPILED = """

@@ -291,6 +291,8 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
             say(line)
         see = f" (see {folder / made.log})"
         raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}{see}; mend it")
+    if made.ledger.get("elsewhere"):
+        say("It trains in a process that it forks, whose random numbers are not sorted; let it start that by spawn.")
     written = list(made.ledger.get("outside", ()))
     changed = [name for name in changed if name not in written]
     ledger: dict[str, Any] = {**made.ledger, "outside": written + changed}

@@ -56,7 +56,7 @@ class Inside:
         self.passes = Passes()
         self.worker = worker
         self.main = getpid()
-        self.told = False
+        self.told, self.trained = False, False
         self.streams = Streams(self.seeds)
         self.sites = Sites(self.streams)
         self.named: dict[tuple[str, str], str] = {}  # generators of the script's own: what is said of those of a place
@@ -172,6 +172,12 @@ class Inside:
             self.told = True
             (self.folder / "augmented").touch()
 
+    def trains_elsewhere(self) -> None:
+        """Let the script's own process know that another one trains, whose random numbers are not sorted."""
+        if not self.trained:
+            self.trained = True
+            (self.folder / "trained").touch()
+
     def end(self) -> None:
         """Keep what the script has left, once it has come to its end."""
         if self.is_worker:
@@ -179,6 +185,7 @@ class Inside:
         self.streams.settle()
         if (self.folder / "augmented").exists():
             self.streams.draws["augment"] = max(1, self.streams.draws["augment"])
+        self.ledger["elsewhere"] = not self.ledger["steps"] and (self.folder / "trained").exists()
         if self.record:
             names = getattr(sys.modules.get("__main__"), "__dict__", {})
             self.ledger["record"] = left.evaluate(self.record, names)

@@ -91,10 +91,12 @@ def forwards(here: Inside, torch: Any, depth: list[int]) -> Callable[[Callable[.
                 or not self.training
                 or not torch.is_grad_enabled()
                 or in_backward() != -1
-                or here.is_worker
                 or tracing()
                 or next(self.parameters(), None) is None
             ):
+                return method(self, *args, **words)
+            if here.is_worker:
+                here.trains_elsewhere()
                 return method(self, *args, **words)
             start.step(self)
             step = here.ledger["steps"]
