@@ -249,6 +249,14 @@ def test_commands_that_are_none(nondet: Nondet, fast: Path) -> None:
     assert "a command must stand after --" in nondet("run", "--").err
 
 
+@pytest.mark.parametrize("name", ["arguments", "metrics"])
+def test_a_text_instead_of_a_list(fast: Path, name: str) -> None:
+    """It would be one argument for each of its letters."""
+    given: dict[str, Any] = {name: "acc=([0-9.]+)"}
+    with pytest.raises(nd.BadInput, match=rf"{name} must be a list of texts \(got the text 'acc="):
+        nd.run(nd.Script(fast, **given), runs=2, folder="s")
+
+
 def test_a_study_keeps_to_one_script(nondet: Nondet, fast: Path) -> None:
     """Changed, itself or a module beside it, it adds no run to the study; put back, it does."""
     fast.with_name("helper.py").write_text("SCALE = 1.0\n")

@@ -123,6 +123,10 @@ class Script:
 
     def check(self) -> None:
         """BadInput for what can be seen to be wrong before anything runs."""
+        for name in ("arguments", "metrics"):
+            given = getattr(self, name)
+            if isinstance(given, str):
+                raise BadInput(f"<<{name}>> must be a list of texts (got the text {given!r}); give {[given]}")
         words = self.words
         program = self.started[0]
         if shutil.which(program, path=environment_of({}, Path())["PATH"]) is None:
