@@ -126,7 +126,7 @@ class Script:
         for name in ("arguments", "metrics"):
             given = getattr(self, name)
             if isinstance(given, str):
-                raise BadInput(f"<<{name}>> must be a list of texts (got the text {given!r}); give {[given]}")
+                raise BadInput(f"{name} must be a list of texts (got the text {given!r}); give {[given]}")
         words = self.words
         program = self.started[0]
         if shutil.which(program, path=environment_of({}, Path())["PATH"]) is None:
