@@ -15,7 +15,7 @@ from scripts import FAST, RECORD
 from nondet.runners.process import Process, environment_of
 from nondet.runners.script import _ledger  # pyright: ignore[reportPrivateUsage]
 
-LARGE = ("torch", "transformers", "lightning")
+LARGE = ("torch", "transformers", "lightning", "safetensors")
 """Packages that take long to import."""
 
 
@@ -36,7 +36,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any
     started: in a process that is started, as the first run of a study is. Others are forked, for the sake of time.
     """
     known: dict[str, dict[str, Any]] = {}
-    processes: dict[tuple[str, ...], Process] = {}  # by what scripts import: those that follow the first are forked
+    processes: dict[tuple[str, ...], Process] = {}  # by what scripts import: after a first one that is started
 
     def run(
         text: str,
@@ -63,7 +63,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any
             command = [sys.executable, "train.py", *words]
             environment = environment_of(seeds, place)
             imports = tuple(name for name in LARGE if name in text)
-            process = Process() if started else processes.setdefault(imports, Process())
+            process = processes.get(imports)
+            if process is None or started:
+                process = Process()
+                processes.setdefault(imports, process)
             status = process.run(command, place, place / "log.txt", environment)
             assert status == 0, (place / "log.txt").read_text()
             ledger = _ledger(kept)

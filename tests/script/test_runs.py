@@ -152,7 +152,7 @@ def test_a_network_in_torch(nondet: Nondet, fast: Path) -> None:
 def test_side_by_side_and_after_a_kill(nondet: Nondet, fast: Path) -> None:
     """Killed in the middle, the same command completes the study; two processes make the bits of one."""
     fast.write_text(FAST + "import time; time.sleep(0.05)\n")
-    words = ("run", "--runs", 12, *METRICS, "--study")
+    words = ("run", "--runs", 8, *METRICS, "--study")
     command = ("--", sys.executable, "fast.py")
     assert nondet(*words, "whole", "--workers", 1, *command).code == 0
     given = [sys.executable, "-m", "nondet", *map(str, words), "s", "--workers", "2", *command]
@@ -163,7 +163,7 @@ def test_side_by_side_and_after_a_kill(nondet: Nondet, fast: Path) -> None:
             child.wait(0.02)
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    assert 0 < len(list(records.glob("*.json"))) < 14
+    assert 0 < len(list(records.glob("*.json"))) < 10
     assert nondet(*words, "s", "--workers", 2, *command).code == 0
     blobs = [{p.name: p.read_bytes() for p in Path(name, "runs").glob("*.safetensors")} for name in ("whole", "s")]
     assert blobs[0] == blobs[1]
