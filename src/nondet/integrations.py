@@ -17,6 +17,7 @@ def __getattr__(name: str) -> type:
     if name not in makers:
         raise AttributeError(f"module 'nondet.integrations' has no attribute {name!r}")
     found = globals()[name] = makers[name]()
+    found.__qualname__ = name  # where another process finds it
     return found
 
 

@@ -13,6 +13,10 @@ import pytest
 from scripts import FAST, RECORD
 
 from nondet.runners.process import Process, environment_of
+from nondet.runners.script import _ledger  # pyright: ignore[reportPrivateUsage]
+
+LARGE = ("torch", "transformers", "lightning", "safetensors")
+"""Packages that take long to import."""
 
 
 @pytest.fixture
@@ -27,9 +31,12 @@ def fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
-    """Run a script once with these seeds; its ledger, with the outputs, once for the same seeds and words."""
+    """Run a script once with these seeds; its ledger, with the outputs, once for the same seeds and words.
+
+    started: in a process that is started, as the first run of a study is. Others are forked, for the sake of time.
+    """
     known: dict[str, dict[str, Any]] = {}
-    processes: dict[str, Process] = {}  # of each script: the first run is started, those that follow are forked
+    processes: dict[tuple[str, ...], Process] = {}  # by what scripts import: after a first one that is started
 
     def run(
         text: str,
@@ -40,8 +47,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any
         files: Mapping[str, str] | None = None,
         again: int = 0,
         onset: int = 0,
+        started: bool = False,
     ) -> dict[str, Any]:
-        name = json.dumps([text, dict(seeds), words, record, bit, again, onset])
+        name = json.dumps([text, dict(seeds), words, record, bit, again, onset, started])
         if name not in known:
             place = tmp_path_factory.mktemp("run")
             (place / "train.py").write_text(text)
@@ -54,14 +62,17 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any
             (kept / "order.json").write_text(json.dumps(order))
             command = [sys.executable, "train.py", *words]
             environment = environment_of(seeds, place)
-            process = processes.setdefault(text, Process())
+            imports = tuple(name for name in LARGE if name in text)
+            process = processes.get(imports)
+            if process is None or started:
+                process = Process()
+                processes.setdefault(imports, process)
             status = process.run(command, place, place / "log.txt", environment)
             assert status == 0, (place / "log.txt").read_text()
-            found = [(json.loads(path.read_text()), path) for path in kept.glob("left-*.json")]
-            ledger, path = max(found, key=lambda one: len(one[0]["arrays"]))
+            ledger = _ledger(kept)
             assert ledger["record"] == "", ledger["record"]
             process.learn(ledger)
-            with np.load(path.with_suffix(".npz")) as held:
+            with np.load(ledger["file"]) as held:
                 known[name] = {**ledger, **{key: held[key] for key in held.files}}
         return known[name]
 

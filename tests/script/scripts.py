@@ -78,6 +78,34 @@ print(f"val_acc={(logits.argmax(1) == y).mean():.4f} val_loss={np.square(logits)
 
 RECORD = "outputs=logits, labels=labels"
 
+IN_A_PROCESS = """
+# It trains in a process of its own, or as many ranks as its argument says, and hands back what that found.
+import os, sys, torch
+from torch import distributed, multiprocessing as mp, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+def train(rank, ranks, queue):
+    torch.manual_seed(0)
+    distributed.init_process_group("gloo", init_method=f"file://{os.getcwd()}/met", world_size=ranks, rank=rank)
+    x = torch.arange(128.0).reshape(32, 4) / 128
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for batch, in DataLoader(TensorDataset(x), 8, shuffle=True):
+        optimizer.zero_grad()
+        model(batch * torch.rand(())).square().mean().backward()
+        optimizer.step()
+    model.eval()
+    queue.put(model(x).tolist())
+
+
+if __name__ == "__main__":
+    ranks = int(sys.argv[1]) if sys.argv[1:] else 1
+    queue = mp.get_context("spawn").SimpleQueue()
+    mp.spawn(train, (ranks, queue), nprocs=ranks)
+    logits, labels = queue.get(), [0] * 32
+"""
+
 HUGGING_FACE = """
 import argparse
 import torch

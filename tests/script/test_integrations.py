@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,8 @@ def test_lightning(fast: Path) -> None:
     fast.write_text("from nondet.integrations import LightningCallback\n" + text)
     study = nd.run(nd.Script("fast.py"), runs=2, vary="all", folder="s", executor="local")
     assert study["all"].scores()["val_acc"].shape == (2,)
+    kept = pickle.dumps(integrations.LightningCallback())  # as a trainer does for processes that it starts
+    assert type(pickle.loads(kept)) is integrations.LightningCallback
 
 
 def test_there_are_no_others() -> None:

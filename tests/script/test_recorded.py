@@ -101,6 +101,7 @@ def test_a_run_that_fails(tmp_path: Path) -> None:
         ("all", {"init": 5}, outputs(1), "seeds must be of seed in all runs"),
         ("all", {"seed": 5}, outputs(1)[:, :2], r"it left outputs of shape \(50, 2\)"),
         ("all", {"seed": 5}, False, "it left no outputs"),
+        ("all", {"seed": 5}, outputs(1) * 1j, "must be arrays of numbers"),
     ],
 )
 def test_bad_input(tmp_path: Path, condition: str, seeds: dict[str, int], left: Any, said: str) -> None:

@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scripts import FAST, PLAIN, RECORD
+from scripts import FAST, IN_A_PROCESS, PLAIN, RECORD
 
 import nondet as nd
 from nondet.runners.script import _metric  # pyright: ignore[reportPrivateUsage]
+from nondet.script.left import as_array
 
 Nondet = Callable[..., Any]
 METRICS = ("--metric", "val_acc=([0-9.]+)", "--metric", "val_loss=([0-9.]+)")
@@ -113,9 +115,11 @@ def test_whatever_starts_it(fast: Path, command: tuple[str, ...]) -> None:
 
 
 @pytest.mark.slow
-def test_several_ranks_are_refused(nondet: Nondet, fast: Path) -> None:
-    fast.with_name("net.py").write_text(PLAIN)
-    ran = nondet("run", "--study", "s", "--record", RECORD, "--", "torchrun", "--nproc_per_node", 2, "net.py")
+@pytest.mark.parametrize("command", [("torchrun", "--nproc_per_node", 2, "net.py"), ("python", "net.py", 2)])
+def test_several_ranks_are_refused(nondet: Nondet, fast: Path, command: tuple[object, ...]) -> None:
+    """Those that a launcher starts, and those that a script starts and that meet in a group."""
+    fast.with_name("net.py").write_text(IN_A_PROCESS)
+    ran = nondet("run", "--study", "s", "--record", RECORD, "--", *command)
     assert ran.code == 2
     assert "a run must be trained by one process, and this command starts 2 ranks" in ran.err
 
@@ -148,17 +152,18 @@ def test_a_network_in_torch(nondet: Nondet, fast: Path) -> None:
 def test_side_by_side_and_after_a_kill(nondet: Nondet, fast: Path) -> None:
     """Killed in the middle, the same command completes the study; two processes make the bits of one."""
     fast.write_text(FAST + "import time; time.sleep(0.05)\n")
-    words = ("run", "--runs", 12, *METRICS, "--study")
+    words = ("run", "--runs", 8, *METRICS, "--study")
     command = ("--", sys.executable, "fast.py")
     assert nondet(*words, "whole", "--workers", 1, *command).code == 0
     given = [sys.executable, "-m", "nondet", *map(str, words), "s", "--workers", "2", *command]
     child = subprocess.Popen(given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     records = Path("s/runs")
     while child.poll() is None and len(list(records.glob("*.json"))) < 3:
-        pass
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(0.02)
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    assert 0 < len(list(records.glob("*.json"))) < 14
+    assert 0 < len(list(records.glob("*.json"))) < 10
     assert nondet(*words, "s", "--workers", 2, *command).code == 0
     blobs = [{p.name: p.read_bytes() for p in Path(name, "runs").glob("*.safetensors")} for name in ("whole", "s")]
     assert blobs[0] == blobs[1]
@@ -217,6 +222,8 @@ def test_the_last_number_counts(pattern: str, printed: str, value: float | None)
         ("", ("--record", "outputs=nothing, labels=y"), "NameError"),
         ("", ("--record", "outputs=logits, labels=y[:3]"), "labels must be whole class numbers, one for each"),
         ("", ("--record", "outputs=logits[0], labels=y[:3]"), "outputs must be logits"),
+        ("", ("--record", "outputs=logits * 1j, labels=y"), "an array must hold numbers (got complex"),
+        ("y = np.random.randint(0, 3, 60)", ("--record", RECORD.replace("=labels", "=y")), "more than its test labels"),
         ("", ("--outputs", "no.npy", "--labels", "no.npy"), "it left no file no.npy"),
         ("", (*METRICS, "--stack", "4"), "--stack is of a task"),
         ("", (*METRICS, "--onset", "1", "--vary", "other"), "onset is for the source bit alone"),
@@ -234,11 +241,20 @@ def test_bad_input_is_one_sentence(nondet: Nondet, fast: Path, changes: str, wor
 
 def test_commands_that_are_none(nondet: Nondet, fast: Path) -> None:
     assert "a command must begin with a program" in nondet("run", "--", "no-such-program", "x").err
+    assert "put python before it: python fast.py" in nondet("run", "--", "fast.py").err
     assert "the script must be a file" in nondet("run", "--", sys.executable, "none.py").err
     assert "put -- before a command" in nondet("run", "digits", "train.py").err
     assert "which stands after --" in nondet("run", "digits", "--metric", "a([0-9])").err
     assert "either a task or a command" in nondet("run", "digits", "--", "python", "fast.py").err
     assert "a command must stand after --" in nondet("run", "--").err
+
+
+@pytest.mark.parametrize("name", ["arguments", "metrics"])
+def test_a_text_instead_of_a_list(fast: Path, name: str) -> None:
+    """It would be one argument for each of its letters."""
+    given: dict[str, Any] = {name: "acc=([0-9.]+)"}
+    with pytest.raises(nd.BadInput, match=rf"{name} must be a list of texts \(got the text 'acc="):
+        nd.run(nd.Script(fast, **given), runs=2, folder="s")
 
 
 def test_a_study_keeps_to_one_script(nondet: Nondet, fast: Path) -> None:
@@ -315,8 +331,8 @@ def test_files_that_are_not_written_by_python(ran: Callable[..., dict[str, Any]]
     """
     text = FAST.replace("exec(word)", "there = word").replace("logits =", "labels, logits = y,") + WRITERS
     names = ["a.pt", "b.pt", "c.safetensors", "d.safetensors", "e.txt", "f.db"]
-    for run in (0, 1):
-        ledger = ran(text, {}, str(tmp_path), again=run)
+    for started in (True, False):
+        ledger = ran(text, {}, str(tmp_path), started=started)
         assert sorted(ledger["outside"]) == [str(tmp_path / name) for name in names]
 
 
@@ -336,6 +352,16 @@ def test_a_file_that_another_language_writes(nondet: Nondet, fast: Path, tmp_pat
 def test_the_line_does_nothing_elsewhere() -> None:
     """`nondet.record` in a training that nondet does not run."""
     assert nd.record(outputs=[[1.0, 2.0]], labels=[0], accuracy=3) is None
+
+
+def test_lists_that_are_left() -> None:
+    """Batches, of whatever sizes, are put one after the other; single examples as well."""
+    logits = np.arange(12.0).reshape(4, 3)
+    for given in (logits.tolist(), [*logits], [logits[:3], logits[3:]], (logits[:2], logits[2:])):
+        assert as_array(given).tolist() == logits.tolist()
+    classes = np.arange(5)
+    for given in (classes.tolist(), [*classes], [classes[:3], classes[3:]]):
+        assert as_array(given).tolist() == classes.tolist()
 
 
 @pytest.mark.parametrize("kept", ["--metric", "--record"])

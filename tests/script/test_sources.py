@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scripts import HUGGING_FACE, LIGHTNING, PLAIN
+from scripts import HUGGING_FACE, IN_A_PROCESS, LIGHTNING, PLAIN
 
 Ran = Callable[..., dict[str, Any]]
 SOURCES = ("init", "shuffle", "augment", "dropout", "order", "bit", "other")
@@ -34,7 +34,7 @@ SCRIPTS = pytest.mark.parametrize(
 @SCRIPTS
 def test_equal_seeds_give_equal_bits(ran: Ran, text: str) -> None:
     """A run in a process that was started, and one in a process that was forked, are the same to the last bit."""
-    first, second = ran(text, {}), ran(text, {}, again=1)
+    first, second = ran(text, {}, started=True), ran(text, {})
     assert first["outputs"].tobytes() == second["outputs"].tobytes()
     assert (first["start"], first["data"], first["draws"]) == (second["start"], second["data"], second["draws"])
 
@@ -137,3 +137,117 @@ def test_what_a_script_seeds_begins_anew(ran: Ran) -> None:
     varied = ran(SEEDED, {"other": 2})["outputs"].tolist()
     assert not {*first, *a, *c, d, e} & {*varied[0], *varied[2], *varied[4], *varied[7]}
     assert varied[5] == one
+
+
+def test_a_sampler_of_its_own(ran: Ran) -> None:
+    """What it draws is of shuffle, when it begins and when it is asked for a batch, whoever reads the examples."""
+    text = PLAIN.replace("class Net", f"{OWN_SAMPLER}\n\nclass Net").replace(
+        "16, shuffle=True", "16, sampler=Own(data)"
+    )
+    here, there = ran(text, {}), ran(text, {}, *FORKED)
+    assert here["outputs"].tobytes() == there["outputs"].tobytes()
+    assert here["draws"]["shuffle"] == there["draws"]["shuffle"] == 12
+    assert len(here["sites"]) == 1, "mixup alone"
+    assert ran(text, {"shuffle": 2})["data"] != here["data"]
+
+
+OWN_SAMPLER = """
+class Own(torch.utils.data.Sampler):
+    def __init__(self, data):
+        self.n = len(data)
+
+    def __len__(self):
+        return self.n
+
+    def __iter__(self):
+        random.shuffle(places := np.random.permutation(self.n).tolist())
+        yield from (places[i] for i in range(self.n) if torch.rand(()) < 2)
+"""
+
+
+def test_a_forward_that_is_called_by_itself(ran: Ran) -> None:
+    """`model.forward(x)` draws what `model(x)` does: it is a step, however its modules call each other."""
+    text = PLAIN.replace("out = model(", "out = model.forward(").replace(
+        "self.b(checkpoint", "self.b.forward(checkpoint"
+    )
+    plain, direct = ran(PLAIN, {}), ran(text, {})
+    assert direct["outputs"].tobytes() == plain["outputs"].tobytes()
+    assert (direct["draws"], direct["steps"], direct["start"]) == (plain["draws"], 12, plain["start"])
+
+
+def test_a_process_that_the_script_starts_to_train(ran: Ran) -> None:
+    """By torch.multiprocessing.spawn: it is sorted as the script itself is, and what is handed back is kept."""
+    ledger = ran(IN_A_PROCESS, {})
+    assert ledger["draws"] == {"init": 2, "shuffle": 1, "augment": 0, "dropout": 4, "other": 4}
+    assert (ledger["steps"], ledger["outputs"].shape) == (4, (32, 2))
+    assert ledger["moving"]["parameter"] == "0.weight"
+    assert not ledger["elsewhere"]
+
+
+def test_a_process_that_the_script_forks_to_train(ran: Ran) -> None:
+    """It is not sorted, and that is known."""
+    fork = 'mp.get_context("fork").Process(target=train, args=(0, 1, queue)).start()'
+    ledger = ran(IN_A_PROCESS.replace("mp.spawn(train, (ranks, queue), nprocs=ranks)", fork), {})
+    assert (ledger["elsewhere"], ledger["steps"], ledger["outputs"].shape) == (True, 0, (32, 2))
+
+
+COMPILED = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3))
+        self.outer = nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.outer(self.inner(x)) + nothing(x)
+
+
+def nothing(x: torch.Tensor) -> torch.Tensor:
+    return 0 * x.sum()
+
+
+def loss_of(x):
+    return model(x).square().mean()
+
+
+torch.manual_seed(0)
+x = torch.arange(20.0).reshape(5, 4)
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), 0.01)
+HERE
+for _ in range(3):
+    optimizer.zero_grad()
+    loss_of(x).backward()
+    optimizer.step()
+logits, labels = model.outer.weight, [0] * 2
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "model = torch.jit.script(model)",
+        *(
+            pytest.param(line, marks=pytest.mark.slow)
+            for line in (
+                'model = torch.compile(model, backend="aot_eager", fullgraph=True)',
+                'model.forward = torch.compile(model.forward, backend="aot_eager")',
+                'loss_of = torch.compile(loss_of, backend="aot_eager")',
+                'loss_of = torch.compile(backend="aot_eager")(lambda x: model.forward(x).square().mean())',
+                "model = torch.export.export(model, (x,)).module()",
+                "model = torch.fx.symbolic_trace(model)",
+            )
+        ),
+    ],
+)
+def test_models_that_are_compiled(ran: Ran, line: str) -> None:
+    """Dropout is drawn by dropout, and the initial weights are those of init alone, whatever is compiled."""
+    text = COMPILED.replace("HERE", line)
+    fixed, varied = ran(text, {}), ran(text, {"dropout": 2})
+    assert fixed["draws"]["dropout"] >= 3
+    assert "other" not in fixed["draws"]
+    assert varied["outputs"].tobytes() != fixed["outputs"].tobytes()

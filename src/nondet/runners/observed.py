@@ -114,10 +114,11 @@ class Observed(Runner):
         if shape is not None:
             if "outputs" not in made.arrays:
                 return "it left no outputs, and the first run did"
-            if list(made.arrays["outputs"].shape) != shape:
-                return (
-                    f"it left outputs of shape {tuple(made.arrays['outputs'].shape)}, and the first run {tuple(shape)}"
-                )
+            outputs = made.arrays["outputs"]
+            if list(outputs.shape) != shape:
+                return f"it left outputs of shape {tuple(outputs.shape)}, and the first run {tuple(shape)}"
+            if outputs.dtype.kind not in "iuf":
+                return f"it left outputs that are no numbers ({outputs.dtype})"
             if "labels" in made.arrays and not np.array_equal(made.arrays["labels"], self.labels):
                 return "its labels are not those of the first run: another test set"
         lacking = [name for name in self._identity.get("scores", ()) if name not in made.scores]
@@ -178,7 +179,7 @@ def _kind(made: Made) -> tuple[str, np.ndarray, list[int]]:
             "nondet.record(score=...)"
         )
     whole = outputs.dtype.kind in "iu"
-    if outputs.ndim != (1 if whole else 2):
+    if outputs.ndim != (1 if whole else 2) or not (whole or outputs.dtype.kind == "f"):
         raise BadInput(
             f"outputs must be logits (examples, classes), or predicted classes (examples,) as whole numbers (got "
             f"{outputs.dtype} of shape {outputs.shape}); leave them so"

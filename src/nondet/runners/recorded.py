@@ -34,14 +34,20 @@ class Recorded:
 
     def outputs(self, outputs: Any, labels: Any) -> None:
         """Logits of the test set `(n, c)`, or predicted classes `(n,)`; and its labels `(n,)`."""
-        self.arrays = {"outputs": as_array(outputs), "labels": as_array(labels)}
+        try:
+            self.arrays = {"outputs": as_array(outputs), "labels": as_array(labels)}
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"outputs and labels must be arrays of numbers (got others: {error}); mend them") from None
 
     def scores(self, **scores: float) -> None:
         """Numbers by name, such as accuracy=93.1; of one that is said again, once an epoch, the last counts, and all of
         them are its curve."""
         for name, value in scores.items():
-            self.values[name] = float(value)
-            self.curves.setdefault(name, []).append(float(value))
+            try:
+                self.values[name] = float(value)
+            except (TypeError, ValueError):
+                raise BadInput(f"a score must be one number (got {name}={value!r}); give its mean") from None
+            self.curves.setdefault(name, []).append(self.values[name])
 
 
 class _Elsewhere(Observed):

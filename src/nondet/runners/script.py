@@ -123,10 +123,15 @@ class Script:
 
     def check(self) -> None:
         """BadInput for what can be seen to be wrong before anything runs."""
+        for name in ("arguments", "metrics"):
+            given = getattr(self, name)
+            if isinstance(given, str):
+                raise BadInput(f"{name} must be a list of texts (got the text {given!r}); give {[given]}")
         words = self.words
         program = self.started[0]
         if shutil.which(program, path=environment_of({}, Path())["PATH"]) is None:
-            raise BadInput(f"a command must begin with a program that is here (got {program!r}); give another")
+            way = f"put python before it: python {program}" if Path(program).suffix == ".py" else "give another"
+            raise BadInput(f"a command must begin with a program that is here (got {program!r}); {way}")
         if self.is_python and len(words) > 1 and words[1].endswith((".py", ".ipynb")) and not Path(words[1]).is_file():
             raise BadInput(f"the script must be a file (got {words[1]!r}, which is none); give its path")
         for text in self.metrics:
@@ -290,6 +295,8 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
             say(line)
         see = f" (see {folder / made.log})"
         raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}{see}; mend it")
+    if made.ledger.get("elsewhere"):
+        say("It trains in a process that it forks, whose random numbers are not sorted; let it start that by spawn.")
     written = list(made.ledger.get("outside", ()))
     changed = [name for name in changed if name not in written]
     ledger: dict[str, Any] = {**made.ledger, "outside": written + changed}
@@ -304,6 +311,11 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         known["other=2"] = split = make(script, {"other": 2}, folder, None, process)
         if not split.failure and not np.array_equal(split.arrays.get("labels", labels), labels):
             sources.remove("other")
+            if not sources:
+                raise BadInput(
+                    "a script must draw more than its test labels from the global generators (got one in which nothing "
+                    "else varies); draw those from numpy.random.default_rng(0)"
+                )
             say("What it draws outside every named source splits the data: with another test set, other is left out.")
     for sentence in (*_seen(made.ledger), *_met(written, changed)):
         say(sentence)
@@ -485,16 +497,21 @@ def _read(script: Script, place: Path, kept: Path, text: str, status: int) -> Ma
 
 
 def _ledger(kept: Path) -> dict[str, Any]:
-    """The ledger of the process that trained: of one that left something, or else the one that drew the most."""
+    """What was seen of the process that trained, or drew the most, and what is kept by the one that left something."""
     found: list[dict[str, Any]] = []
     for path in sorted(kept.glob("left-*.json")):
         read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found.append({**read, "file": path.with_suffix(".npz")})
 
-    def weight(one: Mapping[str, Any]) -> tuple[bool, int, int]:
-        return bool(one["arrays"] or one["scores"]), int(one["steps"]), sum(one["draws"].values())
+    def trained(one: Mapping[str, Any]) -> tuple[int, bool, bool, int]:
+        return int(one["steps"]), left(one), not one["anew"], sum(one["draws"].values())
 
-    return max(found, key=weight, default={})
+    def left(one: Mapping[str, Any]) -> bool:
+        return bool(one["arrays"] or one["scores"]) and not one.get("record")
+
+    best = max(found, key=trained, default={})
+    leaving = max(found, key=lambda one: (left(one), trained(one)), default={})
+    return best | {name: leaving[name] for name in ("arrays", "scores", "curves", "record", "file") if name in leaving}
 
 
 def _metric(pattern: str, text: str) -> tuple[str, float | None]:

@@ -22,10 +22,7 @@ from nondet.script.streams import Numpy, Python
 
 
 def begin(order: str) -> None:
-    """Take over this process's random numbers. order: the file that says how.
-
-    One rank alone: the processes of several would have to draw the same numbers in step.
-    """
+    """Take over this process's random numbers. order: the file that says how."""
     read: dict[str, Any] = json.loads(Path(order).read_text(encoding="utf-8"))
     if read.get("machine"):
         from nondet.script import machine
@@ -37,17 +34,15 @@ def begin(order: str) -> None:
         trace(read["trace"], _after_import)
         if "seeds" not in read:
             return
-    ranks = os.environ.get("WORLD_SIZE", "1")
-    if ranks not in ("", "1"):
-        why = f"a run must be trained by one process, and this command starts {ranks} ranks; train on one device"
-        (Path(read["folder"]) / "refused").write_text(why, encoding="utf-8")
-        os._exit(2)
     if isinstance(sys.stdout, io.TextIOWrapper):  # into one log with the errors, in their order
         sys.stdout.reconfigure(line_buffering=True)
-    worker = any("multiprocessing" in word for word in sys.orig_argv)  # of a loader, or what watches over them
-    here = Inside(read, worker)
+    started = next((word for word in sys.orig_argv if word.startswith("from multiprocessing")), "")
+    anew = "spawn" in started  # to read examples, or to train; what else there is watches over others
+    here = Inside(read, worker=bool(started) and not anew)
+    here.ledger["anew"] = anew
+    here.refuse_ranks(os.environ.get("WORLD_SIZE", "1"))
     left.PROCESS.append(here)
-    if not worker:
+    if not here.worker:
         files = Files(str(here.folder.parent), read.get("here", ""), here.ledger)
         files.watch()
         _after_import(files.writers())

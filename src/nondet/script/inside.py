@@ -56,7 +56,7 @@ class Inside:
         self.passes = Passes()
         self.worker = worker
         self.main = getpid()
-        self.told = False
+        self.told, self.trained = False, False
         self.streams = Streams(self.seeds)
         self.sites = Sites(self.streams)
         self.named: dict[tuple[str, str], str] = {}  # generators of the script's own: what is said of those of a place
@@ -75,6 +75,19 @@ class Inside:
     def is_worker(self) -> bool:
         """Whether this process reads examples for another: started for that, or forked."""
         return self.worker or getpid() != self.main
+
+    def reads(self) -> None:
+        """This process reads examples for another: what its script seeded as it was imported anew does not count."""
+        if not self.is_worker:
+            self.worker = True
+            self.streams.own.clear()
+
+    def refuse_ranks(self, ranks: object) -> None:
+        """End a process that is one of several ranks, which would have to draw the same numbers in step."""
+        if str(ranks) not in ("", "1"):
+            why = f"a run must be trained by one process, and this command starts {ranks} ranks; train on one device"
+            (self.folder / "refused").write_text(why, encoding="utf-8")
+            os._exit(2)
 
     def seeded(self, library: str, seed: object) -> None:
         """The script seeds a library: all of its streams begin anew, but while an example is read, its own alone.
@@ -159,6 +172,12 @@ class Inside:
             self.told = True
             (self.folder / "augmented").touch()
 
+    def trains_elsewhere(self) -> None:
+        """Let the script's own process know that another one trains, whose random numbers are not sorted."""
+        if not self.trained:
+            self.trained = True
+            (self.folder / "trained").touch()
+
     def end(self) -> None:
         """Keep what the script has left, once it has come to its end."""
         if self.is_worker:
@@ -166,6 +185,7 @@ class Inside:
         self.streams.settle()
         if (self.folder / "augmented").exists():
             self.streams.draws["augment"] = max(1, self.streams.draws["augment"])
+        self.ledger["elsewhere"] = not self.ledger["steps"] and (self.folder / "trained").exists()
         if self.record:
             names = getattr(sys.modules.get("__main__"), "__dict__", {})
             self.ledger["record"] = left.evaluate(self.record, names)

@@ -31,7 +31,7 @@ def record(*, outputs: Any = None, labels: Any = None, epoch: Any = None, **scor
         return
     for name, given in (("outputs", outputs), ("labels", labels)):
         if given is not None:
-            _arrays[name] = given
+            _arrays[name] = as_array(given)
     for name, given in scores.items():
         _scores[name], curve = float(given), _curves.setdefault(name, {})
         curve[float(len(curve) if epoch is None else epoch)] = float(given)
@@ -60,13 +60,12 @@ def keywords(text: str) -> dict[str, str]:
 def write(folder: Path, ledger: Mapping[str, Any]) -> None:
     """Write this process's arrays, scores and ledger into the run's folder, the ledger last."""
     stem = folder / f"left-{os.getpid()}"
-    arrays = {name: as_array(value) for name, value in _arrays.items()}
-    if arrays:
+    if _arrays:
         import numpy as np
 
         with Path(f"{stem}.npz").open("wb") as file:
-            np.savez(file, **arrays)
-    content = {**ledger, "argv": sys.argv, "arrays": sorted(arrays), "scores": _scores}
+            np.savez(file, **_arrays)
+    content = {**ledger, "argv": sys.argv, "arrays": sorted(_arrays), "scores": _scores}
     content["curves"] = {name: [curve[at] for at in sorted(curve)] for name, curve in _curves.items() if len(curve) > 1}
     writing = Path(f"{stem}.writing")
     writing.write_text(json.dumps(content), encoding="utf-8")
@@ -74,15 +73,23 @@ def write(folder: Path, ledger: Mapping[str, Any]) -> None:
 
 
 def as_array(value: Any) -> Any:
-    """Whatever holds numbers, as a numpy array: a tensor of any device and type, a list, an array of JAX."""
+    """Whatever holds numbers, as a numpy array: a tensor of any device and type, a list, an array of JAX.
+
+    Of a list of them each is a batch, or one example where it is a number or a row of logits.
+    """
     import numpy as np
 
     torch = sys.modules.get("torch")
-    if torch is not None:
-        if isinstance(value, list | tuple) and value and all(isinstance(one, torch.Tensor) for one in value):
-            value = torch.cat(tuple(value)) if value[0].dim() else torch.stack(tuple(value))
-        if isinstance(value, torch.Tensor):
-            whole: Any = value
-            tensor = whole.detach().cpu()
-            return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()
-    return np.asarray(value)
+    if isinstance(value, list | tuple) and value and all(hasattr(one, "shape") for one in value):
+        parts = [as_array(one) for one in value]
+        single = parts[0].ndim == 0 or (parts[0].ndim == 1 and parts[0].dtype.kind == "f")
+        return np.stack(parts) if single else np.concatenate(parts)
+    if torch is not None and isinstance(value, torch.Tensor):
+        whole: Any = value
+        tensor = whole.detach().cpu()
+        found = (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()
+    else:
+        found = np.asarray(value)
+    if found.dtype.kind not in "biuf":
+        raise TypeError(f"an array must hold numbers (got {found.dtype}); give logits, or class numbers")
+    return found

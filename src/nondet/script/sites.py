@@ -74,7 +74,7 @@ class Sites:
         text = linecache.getline(code.co_filename, frame.f_lineno, frame.f_globals).strip()
         base = str(frame.f_globals.get("__name__")), code.co_qualname, text
         self._equal[base] += 1
-        return Site(f"{Path(code.co_filename).name}:{frame.f_lineno}", (*base, self._equal[base]))
+        return Site(f"{_cell_of(frame) or Path(code.co_filename).name}:{frame.f_lineno}", (*base, self._equal[base]))
 
     def begin(self, library: str) -> None:
         """The script has seeded a library: all its streams begin anew."""
@@ -118,6 +118,13 @@ class Sites:
             if len(after):  # of a device that is not in use yet it is empty
                 kept[site] = after
             self.streams.go_back(library, before)
+
+
+def _cell_of(frame: FrameType) -> str:
+    """`cell 3` of a notebook, as it counts them; empty for what stands in a file."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    known = getattr(getattr(shell, "compile", None), "_filename_map", {})
+    return f"cell {known[frame.f_code.co_filename]}" if frame.f_code.co_filename in known else ""
 
 
 def _is_library(file: str) -> bool:

@@ -2,30 +2,26 @@
 
 init: the outermost constructor of a module, `reset_parameters`, `apply`, `torch.nn.init`. dropout: the outermost
 forward in training, by its number. shuffle: samplers. augment: reading an example, by its number and pass, in whatever
-process. order: the examples' places inside a training batch. bit: see `bit`.
+process. order: the examples' places inside a training batch. bit: see `bit`. Those of modules are in `models`, those
+of loaders in `loading`.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import random
+import inspect
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from nondet.script.bit import Start
+from nondet.script.loading import Loading
+from nondet.script.models import Building, compiled, forwards
 from nondet.script.streams import FIXED, Cuda, Torch
 
 if TYPE_CHECKING:
     from nondet.script.inside import Inside
-
-_MARK = "_nondet"
-
-SAMPLE = 1024
-"""Elements of each tensor of a batch that its digest is of."""
 
 
 def take_over(here: Inside, torch: Any) -> None:
@@ -35,11 +31,12 @@ def take_over(here: Inside, torch: Any) -> None:
     _seeding(here, torch)
     _kernels(here, torch)
     depth = [0]  # of training forwards
-    _Building(here, depth).take_over(torch)
-    _forwards(here, torch, depth)
+    Building(here, depth, forwards(here, torch, depth)).take_over(torch)
+    compiled(here, torch, depth)
     _samplers(here, torch)
+    _one_rank(here, torch)
     _drawing(here, torch)
-    _Loading(here, torch).take_over()
+    Loading(here, torch).take_over()
 
 
 def _seeding(here: Inside, torch: Any) -> None:
@@ -114,97 +111,32 @@ def _sited(here: Inside, torch: Any, draw: Callable[..., Any]) -> Callable[..., 
     return wrapped
 
 
-class _Building:
-    """The init source: whatever builds a module or sets its parameters anew, outermost."""
+def _one_rank(here: Inside, torch: Any) -> None:
+    """Refuse what trains in several processes that wait for each other."""
+    if not torch.distributed.is_available():
+        return
+    plain = torch.distributed.init_process_group
+    parameters = inspect.signature(plain)
 
-    METHODS = ("__init__", "reset_parameters", "apply", "init_weights", "_init_weights", "_initialize_missing_keys")
+    @functools.wraps(plain)
+    def begin(*args: Any, **words: Any) -> Any:
+        ranks = parameters.bind(*args, **words).arguments.get("world_size", -1)
+        here.refuse_ranks(ranks if ranks > 0 else os.environ.get("WORLD_SIZE", "1"))
+        return plain(*args, **words)
 
-    def __init__(self, here: Inside, depth: list[int]) -> None:
-        self.here, self.depth, self.inside = here, depth, False
-
-    def take_over(self, torch: Any) -> None:
-        module, building = torch.nn.Module, self
-        waiting = [module]
-        while waiting:
-            one = waiting.pop()
-            self.wrap(one)
-            waiting += type.__subclasses__(one)
-
-        def init_subclass(cls: type, **words: Any) -> None:
-            super(module, cls).__init_subclass__(**words)
-            building.wrap(cls)
-
-        module.__init_subclass__ = classmethod(init_subclass)
-        for name in dir(torch.nn.init):
-            if name.endswith("_") and not name.startswith("_"):
-                setattr(torch.nn.init, name, self.builds(getattr(torch.nn.init, name)))
-
-    def wrap(self, cls: type) -> None:
-        for name in self.METHODS:
-            method = cls.__dict__.get(name)
-            if callable(method) and not hasattr(method, _MARK):
-                setattr(cls, name, self.builds(method))
-
-    def builds(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(method)
-        def wrapped(*args: Any, **words: Any) -> Any:
-            if self.inside or self.depth[0] or self.here.is_worker:
-                return method(*args, **words)
-            self.inside = True
-            try:
-                with self.here.streams.source("init"):
-                    self.here.ledger["built"] += 1
-                    return method(*args, **words)
-            finally:
-                self.inside = False
-
-        setattr(wrapped, _MARK, True)
-        return wrapped
-
-
-def _forwards(here: Inside, torch: Any, depth: list[int]) -> None:
-    """The dropout source: the outermost forward of a module with parameters, in training: a step, for short.
-
-    A checkpoint's second forward comes inside a backward pass, where it has the numbers of the first.
-    """
-    module, plain = torch.nn.Module, torch.nn.Module.__call__
-    compiling = torch.compiler.is_compiling
-    in_backward = torch._C._current_graph_task_id
-    start = Start(here, torch)
-
-    def call(self: Any, *args: Any, **words: Any) -> Any:
-        if (
-            compiling()
-            or depth[0]
-            or not self.training
-            or not torch.is_grad_enabled()
-            or in_backward() != -1
-            or here.is_worker
-            or next(self.parameters(), None) is None
-        ):
-            return plain(self, *args, **words)
-        start.step(self)
-        step = here.ledger["steps"]
-        here.ledger["steps"] += 1
-        depth[0] += 1
-        try:
-            with here.streams.source("dropout", step):
-                return plain(self, *args, **words)
-        finally:
-            depth[0] -= 1
-
-    module.__call__ = call
+    torch.distributed.init_process_group = torch.distributed.distributed_c10d.init_process_group = begin
 
 
 def _samplers(here: Inside, torch: Any) -> None:
     """The shuffle source: what draws the order of examples, whatever generator it was given."""
-    sampler = torch.utils.data.sampler
+    sampler, inside = torch.utils.data.sampler, [False]
 
     def shuffles(draw: Callable[[Any], Iterable[Any]]) -> Callable[[Any], Iterator[Any]]:
         @functools.wraps(draw)
         def wrapped(self: Any) -> Iterator[Any]:
-            if here.streams.inside == "shuffle" or here.is_worker:
+            if inside[0] or here.is_worker:
                 return iter(draw(self))
+            inside[0] = True
             with here.streams.source("shuffle"):
                 given = getattr(self, "generator", None)
                 if given is not None:
@@ -213,6 +145,7 @@ def _samplers(here: Inside, torch: Any) -> None:
                 try:
                     return iter(list(draw(self)))
                 finally:
+                    inside[0] = False
                     if given is not None:
                         self.generator = given
 
@@ -231,161 +164,3 @@ def _samplers(here: Inside, torch: Any) -> None:
         return splits(*args, **words) if generator is None else split(*args, **words)
 
     torch.utils.data.random_split = torch.utils.data.dataset.random_split = functools.wraps(split)(random_split)
-
-
-class Indices(list[Any]):
-    """The examples of a batch, and which pass over the loader's data they are of; it travels to worker processes.
-
-    own: what the script has seeded by then, see `Streams`.
-    """
-
-    own: Mapping[str, int] = MappingProxyType({})
-    again: int = 0
-    number: int = 0
-    trained: bool = False
-    single: bool = False
-
-
-class _Loading:
-    """The augment and order sources: reading examples, in this process or a worker."""
-
-    def __init__(self, here: Inside, torch: Any) -> None:
-        self.here, self.torch = here, torch
-        self.loader: Any = torch.utils.data.dataloader
-        self.fetch: Any = torch.utils.data._utils.fetch
-        self.digest = hashlib.sha256()
-
-    def take_over(self) -> None:
-        iterator = self.loader._BaseDataLoaderIter
-        init, reset = iterator.__init__, iterator._reset
-        next_index, next_batch = iterator._next_index, iterator.__next__
-
-        def __init__(it: Any, loader: Any) -> None:
-            self.again(it, loader)
-            given = loader.generator
-            if given is not None:
-                self.here.explicit("DataLoader(generator=...)")
-            loader.generator = None
-            try:
-                with self.here.streams.source("loader", it._nondet_again):
-                    init(it, loader)
-            finally:
-                loader.generator = given
-
-        def _reset(it: Any, loader: Any, first_iter: bool = False) -> None:
-            if not first_iter:
-                self.again(it, loader)
-            it._nondet_number = 0
-            given, loader.generator = loader.generator, None
-            try:
-                reset(it, loader, first_iter)
-            finally:
-                loader.generator = given
-
-        def _next_index(it: Any) -> Any:
-            index = next_index(it)
-            single = not isinstance(index, list | tuple)
-            indices = Indices([index] if single else index)
-            indices.again, indices.number = it._nondet_again, it._nondet_number
-            indices.trained, indices.single = it._nondet_trained, single
-            indices.own = dict(self.here.streams.own)
-            it._nondet_number += 1
-            self.here.ledger["shuffled"] += indices.trained
-            return indices
-
-        def __next__(it: Any) -> Any:
-            try:
-                batch = next_batch(it)
-            except StopIteration:
-                self.here.passes.end(it)
-                raise
-            self.here.passes.gave(it)
-            self.note(batch)
-            return batch
-
-        iterator.__init__, iterator._reset = __init__, _reset
-        iterator._next_index, iterator.__next__ = _next_index, __next__
-        for cls in (self.fetch._MapDatasetFetcher, self.fetch._IterableDatasetFetcher):
-            cls.fetch = self.by_example(cls.fetch) if "Map" in cls.__name__ else self.by_batch(cls.fetch)
-
-    def again(self, it: Any, loader: Any) -> None:
-        """Count a pass over a loader's data. One that is shuffled is taken to be for training."""
-        count = loader.__dict__.get("_nondet_again", 0)
-        object.__setattr__(loader, "_nondet_again", count + 1)
-        sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
-        it._nondet_again, it._nondet_number = count, 0
-        it._nondet_trained = "Sequential" not in type(sampler).__name__ and "Infinite" not in type(sampler).__name__
-        self.here.passes.begin(it, loader)
-
-    def by_example(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """Each example's random numbers are its own, of this pass over the data, whoever reads it."""
-        streams = self.here.streams
-
-        def fetch(fetcher: Any, index: Any) -> Any:
-            if not isinstance(index, Indices):
-                return plain(fetcher, index)
-            streams.own.update(index.own)
-            dataset = fetcher.dataset
-            together = getattr(dataset, "__getitems__", None)
-            subset = self.torch.utils.data.Subset
-            by_itself = type(dataset) is subset and not hasattr(dataset.dataset, "__getitems__")
-            if fetcher.auto_collation and together and not by_itself:
-                with streams.source("augment", index.again, *map(_plain, index)):
-                    examples = together(list(index))
-            else:
-                with streams.source("augment", index.again, "batch", index.number):
-                    examples = []
-                    for one in index:
-                        streams.move(index.again, _plain(one))
-                        examples.append(dataset[one])
-            self.here.worker_drew()
-            if index.single:
-                return self.collated(fetcher, index, examples[0])
-            seed = self.here.seeds.get("order", FIXED)
-            if seed != FIXED and index.trained:
-                rng = random.Random(streams.number("order", index.again, *map(_plain, index)))
-                rng.shuffle(examples)
-            return self.collated(fetcher, index, examples)
-
-        return fetch
-
-    def collated(self, fetcher: Any, index: Indices, examples: Any) -> Any:
-        """A batch; what the script's own function draws for it is of the batch."""
-        collate = fetcher.collate_fn
-        if getattr(collate, "__module__", "").startswith("torch.utils.data"):
-            return collate(examples)
-        with self.here.streams.source("augment", index.again, "collate", index.number):
-            batch = collate(examples)
-        self.here.worker_drew()
-        return batch
-
-    def by_batch(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """A stream of examples has no numbers: its random numbers are of the pass, the worker and the batch."""
-
-        def fetch(fetcher: Any, index: Any) -> Any:
-            if not isinstance(index, Indices):
-                return plain(fetcher, index)
-            self.here.streams.own.update(index.own)
-            info = self.torch.utils.data.get_worker_info()
-            with self.here.streams.source("augment", index.again, info.id if info else 0, index.number):
-                examples = plain(fetcher, None if index.single else list(index))
-            self.here.worker_drew()
-            return examples
-
-        return fetch
-
-    def note(self, batch: Any) -> None:
-        """Add a batch to the ledger's digest: a sample of each of its tensors."""
-        self.here.ledger["batches"] += 1
-        leaves = self.torch.utils._pytree.tree_leaves(dict(batch) if hasattr(batch, "keys") else batch)
-        for leaf in leaves:
-            if isinstance(leaf, self.torch.Tensor) and leaf.device.type == "cpu" and leaf.numel():
-                flat = leaf.detach().reshape(-1)
-                some = flat[:: max(1, flat.numel() // SAMPLE)]
-                self.digest.update(some.double().numpy().tobytes() if not some.is_complex() else b"")
-        self.here.ledger["data"] = self.digest.hexdigest()[:16]
-
-
-def _plain(index: Any) -> Any:
-    """An example's number, as the same text in every process."""
-    return int(index) if hasattr(index, "__index__") else repr(index)

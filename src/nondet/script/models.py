@@ -1,0 +1,154 @@
+"""The init and dropout sources of torch's modules: what builds them, and what they draw in training."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from nondet.script.bit import Start
+
+if TYPE_CHECKING:
+    from nondet.script.inside import Inside
+
+_MARK = "_nondet"
+
+
+class Building:
+    """The init source: whatever builds a module or sets its parameters anew, outermost.
+
+    steps: makes a training step of a class's own `forward`, for scripts that call that and not the module.
+    """
+
+    METHODS = ("__init__", "reset_parameters", "apply", "init_weights", "_init_weights", "_initialize_missing_keys")
+
+    def __init__(self, here: Inside, depth: list[int], steps: Callable[[Callable[..., Any]], Any]) -> None:
+        self.here, self.depth, self.inside, self.steps = here, depth, False, steps
+        self.tracing: Callable[[], bool] = bool
+
+    def take_over(self, torch: Any) -> None:
+        module, building, self.tracing = torch.nn.Module, self, _tracing(torch)
+        waiting = [module]
+        while waiting:
+            one = waiting.pop()
+            self.wrap(one)
+            waiting += type.__subclasses__(one)
+
+        def init_subclass(cls: type, **words: Any) -> None:
+            super(module, cls).__init_subclass__(**words)
+            building.wrap(cls)
+
+        module.__init_subclass__ = classmethod(init_subclass)
+        for name in dir(torch.nn.init):
+            if name.endswith("_") and not name.startswith("_"):
+                setattr(torch.nn.init, name, self.builds(getattr(torch.nn.init, name)))
+
+    def wrap(self, cls: type) -> None:
+        for name in self.METHODS:
+            method = cls.__dict__.get(name)
+            if callable(method) and not hasattr(method, _MARK):
+                setattr(cls, name, self.builds(method))
+        forward = cls.__dict__.get("forward")
+        own = not cls.__module__.startswith("torch.") or cls.__name__ == "Sequential"
+        if own and isinstance(forward, FunctionType) and not hasattr(forward, _MARK):
+            setattr(cls, "forward", self.steps(forward))  # noqa: B010 - a class of which no type is known
+
+    def builds(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def wrapped(*args: Any, **words: Any) -> Any:
+            if self.inside or self.depth[0] or self.here.is_worker or self.tracing():
+                return method(*args, **words)
+            self.inside = True
+            try:
+                with self.here.streams.source("init"):
+                    self.here.ledger["built"] += 1
+                    return method(*args, **words)
+            finally:
+                self.inside = False
+
+        setattr(wrapped, _MARK, True)
+        return wrapped
+
+
+def forwards(here: Inside, torch: Any, depth: list[int]) -> Callable[[Callable[..., Any]], Any]:
+    """The dropout source: the outermost forward of a module with parameters, in training: a step, for short.
+
+    A checkpoint's second forward comes inside a backward pass, where it has the numbers of the first.
+    What is returned makes a step of a method.
+    """
+    module, stubs = torch.nn.Module, torch.jit._recursive
+    compiling, tracing = torch.compiler.is_compiling, _tracing(torch)
+    in_backward = torch._C._current_graph_task_id
+    start = Start(here, torch)
+
+    def steps(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(self: Any, *args: Any, **words: Any) -> Any:
+            if (
+                compiling()
+                or depth[0]
+                or not self.training
+                or not torch.is_grad_enabled()
+                or in_backward() != -1
+                or tracing()
+                or next(self.parameters(), None) is None
+            ):
+                return method(self, *args, **words)
+            if here.is_worker:
+                here.trains_elsewhere()
+                return method(self, *args, **words)
+            start.step(self)
+            step = here.ledger["steps"]
+            here.ledger["steps"] += 1
+            depth[0] += 1
+            try:
+                with here.streams.source("dropout", step):
+                    return method(self, *args, **words)
+            finally:
+                depth[0] -= 1
+
+        setattr(call, _MARK, True)
+        return call
+
+    module.__call__ = steps(module.__call__)
+    stub = stubs.make_stub  # TorchScript reads a method's text, and the names around it
+    stubs.make_stub = lambda method, name: stub(_as_written(method), name)
+    return steps
+
+
+def compiled(here: Inside, torch: Any, depth: list[int]) -> None:
+    """The dropout source of a function that is compiled with the model that it calls: its graph calls no module."""
+    plain, module, compiling = torch.compile, torch.nn.Module, torch.compiler.is_compiling
+    count = iter(range(1 << 62))
+
+    @functools.wraps(plain)
+    def compile_it(model: Any = None, *args: Any, **words: Any) -> Any:
+        if model is None:
+            return functools.partial(compile_it, *args, **words)
+        made = plain(model, *args, **words)
+        if isinstance(model, module):
+            return made
+
+        @functools.wraps(made)
+        def call(*args: Any, **words: Any) -> Any:
+            outside = not compiling() and not depth[0] and here.streams.inside == "other" and not here.is_worker
+            if not outside or not torch.is_grad_enabled():
+                return made(*args, **words)
+            with here.streams.source("dropout", "compiled", next(count)):
+                return made(*args, **words)
+
+        return call
+
+    torch.compile = compile_it
+
+
+def _tracing(torch: Any) -> Callable[[], bool]:
+    """Whether operations are noted for a graph, and not carried out: as a backend compiles, or torch.export does."""
+    modes, keys = torch._C._len_torch_dispatch_stack, torch._C._TorchDispatchModeKey
+    return lambda: bool(modes()) and any(torch._C._get_dispatch_mode(key) for key in (keys.FAKE, keys.PROXY))
+
+
+def _as_written(method: Any) -> Any:
+    """A method without what nondet has put around it."""
+    return method.__wrapped__.__get__(method.__self__) if hasattr(method, _MARK) else method
