@@ -150,7 +150,6 @@ def __getattr__(name: str) -> object:
     for module, names in _HOMES.items():
         if name in names:
             found = globals()[name] = getattr(import_module(f"nondet.{module}"), name)
-            _say_how_records_print()
             return found
     raise AttributeError(f"module 'nondet' has no attribute {name!r}")
 
@@ -158,9 +157,16 @@ def __getattr__(name: str) -> object:
 def _say_how_records_print() -> None:
     """Records lie far below the reports; what knows both is this file alone."""
     forms = import_module("nondet.records").FORMS
-    if not forms:
-        for form in ("text", "html"):
-            forms[form] = lambda found, form=form: getattr(import_module("nondet.reporting.shown"), f"as_{form}")(found)
+    for form, (home, name) in {
+        "text": ("shown", "as_text"),
+        "html": ("shown", "as_html"),
+        "finding": ("finding", "finding_of"),
+    }.items():
+        place = f"nondet.reporting.{home}"
+        forms[form] = lambda found, place=place, name=name: getattr(import_module(place), name)(found)
+
+
+_say_how_records_print()
 
 
 def __dir__() -> list[str]:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-FORMS: dict[str, Callable[[Any], str]] = {}
-"""How a record is shown, as "text" and as "html"; `nondet.reporting` says it."""
+FORMS: dict[str, Callable[[Any], Any]] = {}
+"""How a record is shown, as "text" and as "html", and its "finding"; `nondet.reporting` says it."""
+
+
+def finding(found: Any) -> dict[str, Any]:
+    """What a record's words say: under "finding" its "headline", "sentences" and "caveats", for its dictionary."""
+    said = FORMS["finding"](found) if "finding" in FORMS else None
+    return {"finding": said} if said else {}
 
 
 class Record:

@@ -15,7 +15,7 @@ from nondet.errors import BadInput
 from nondet.kinds import Kind, kind_of
 from nondet.measures.measured import Measures, not_measured
 from nondet.measures.similarity import cka_by_run, cka_unbiased_by_run, parameter_distance
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.running.until import CAUTION
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 from nondet.stats.intervals import mean_estimate, pairwise_estimate
@@ -134,6 +134,7 @@ class Results(Record):
             "task": study.identity["name"],
             "recipe": dict(study.identity["recipe"]),
             "environment": dict(study.environment),
+            **finding(self),
             "control": self.control.to_dict(),
             "conditions": [c.to_dict(kind, bool(study.identity.get("track"))) for c in self.conditions],
             **(self.crossing.to_dict() if self.crossing else {}),

@@ -15,9 +15,9 @@ from nondet.io.files import write_file
 from nondet.io.plain import plain
 from nondet.io.signals import undisturbed
 from nondet.reporting import crossing as components
+from nondet.reporting import finding, table
 from nondet.reporting import plots as figures
 from nondet.reporting import prose as words
-from nondet.reporting import table
 from nondet.reporting.cards import cards
 from nondet.reporting.dead import dead_words, unreached_words
 from nondet.reporting.plots.style import content
@@ -126,7 +126,9 @@ def findings(results: Results) -> list[str]:
     crossing = components.words(results.crossing) if results.crossing else []
     asked = until.words(results.study.until, results.dead)
     control = "" if results.control.identical is False else words.control_words(results)
-    found = [*dead_words(results), words.summary(results), *unreached_words(results), *crossing]
+    said = finding.of_study(results)
+    own = (said.headline, " ".join(said.sentences), said.caution) if said else ()
+    found = [*dead_words(results), *own, *unreached_words(results), *crossing]
     sentences = [*found, control, asked, words.failures(results), words.unfinished(results)]
     return [sentence for sentence in sentences if sentence]
 

@@ -55,13 +55,14 @@ def parts(found: Record) -> list[Part]:
 
 
 def _results(found: Results) -> list[Part]:
-    from nondet.reporting import crossing, dead, prose
+    from nondet.reporting import crossing, dead, finding, prose
     from nondet.running import until
 
+    said = finding.of_study(found)
     below = [
         prose.failures(found),
         *dead.dead_words(found),
-        prose.summary(found),
+        *((said.text, said.caution) if said else ()),
         *dead.unreached_words(found),
         until.words(found.study.until, found.dead),
     ]
@@ -71,11 +72,12 @@ def _results(found: Results) -> list[Part]:
 
 
 def _measures(found: Measures) -> list[Part]:
-    from nondet.reporting import prose
+    from nondet.reporting import finding
 
-    pairs = found.sampled_pairs
+    pairs, said = found.sampled_pairs, finding.of_measures(found)
     below = [
-        prose.measured_words(found),
+        said.text,
+        said.caution,
         CLASSES_ALONE if found.classes_alone else "",
         f"The ensembles are {pairs} sampled pairs, not all." if pairs else "",
     ]

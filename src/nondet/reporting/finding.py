@@ -1,0 +1,191 @@
+"""What was found, in words that claim no more than the numbers: a headline, what belongs to it, and the caveats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nondet.analysis.results import Results
+from nondet.measures.measured import Measures
+from nondet.stats.estimate import Estimate
+
+_VARIES = {"bit": "one bit of one weight varies", "all": "every source but bit varies"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """headline: one sentence of at most 25 words, with one number and its 95 % interval, if it has one.
+
+    sentences: at most three. caveats: what has to be known before the others are used.
+    """
+
+    headline: str
+    sentences: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The headline and the sentences."""
+        return " ".join((self.headline, *self.sentences))
+
+    @property
+    def caution(self) -> str:
+        """The caveats; empty if there are none."""
+        return " ".join(self.caveats)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+def finding_of(record: object) -> dict[str, Any] | None:
+    """What is found in a study's results or in measures, as a dictionary."""
+    found = of_study(record) if isinstance(record, Results) else of_measures(record)  # pyright: ignore[reportArgumentType]
+    return found.to_dict() if found else None
+
+
+def of_study(results: Results) -> Finding | None:
+    """How much runs disagree, by source; what one bit does; how the score spreads. None for a crossed design alone."""
+    if results.crossing and not results.conditions:
+        return None
+    differing = [c for c in results.conditions if not c.reach.past and c.reach.distinct != 1]
+    measured = {c.condition.name: c.effect for c in differing if c.effect}
+    if not measured and any(c.measures for c in results.conditions):
+        return Finding("No condition has runs that differ from the reference run, so there is nothing to compare.")
+    if not measured:
+        return Finding("No condition has two runs that did not fail, so there is nothing to compare yet.")
+    name = "all" if "all" in measured else next(reversed(measured))
+    what = f"{results.kind.example}s"
+    varies = _VARIES.get(name, f"{name.replace('+', ' and ')} {'vary' if '+' in name else 'varies'}")
+    when = f" when {varies}" + ("" if results.control.identical is not False else ", with what no source names")
+    shown = {n: m["disagreement"] for n, m in measured.items() if "disagreement" in m.estimates}
+    if len(shown) > 1 and not any(e.value for e in shown.values()):
+        return Finding(f"No two of these runs disagree on any test {what[:-1]}, whatever varies.")
+    compared = name in shown and len(shown) > 1
+    more: list[str] = []
+    if compared:
+        more.append(_range(shown))
+        if results.control.identical and "bit" in shown and "all" in shown and shown["all"].value > 0:
+            more.append(f"One bit of one weight alone {_bit(measured['bit'], shown['all'])}.")
+    found = _of(measured[name], what, when, results.drawn)
+    caveats = [*([_apart(shown)] if compared else []), *found.caveats]
+    estimates = [*shown.values(), _score(measured[name])]
+    return Finding(found.headline, (*more, *found.sentences), (*filter(None, caveats), *_brackets(estimates)))
+
+
+def of_measures(measures: Measures) -> Finding:
+    """The same of runs that were brought."""
+    what = "examples" if "accuracy.mean" in measures or "perplexity.mean" not in measures else "tokens"
+    found = _of(measures, what, f", over these {measures.runs} runs", measures.drawn)
+    estimates = [measures.get("disagreement"), _score(measures)]
+    return Finding(found.headline, found.sentences, (*found.caveats, *_brackets(estimates)))
+
+
+def _of(m: Measures, what: str, when: str, drawn: bool) -> Finding:
+    """How often two runs disagree, or how the score of runs without classes spreads; and what the test set does."""
+    part, spread = m.get("disagreement"), _spread(m)
+    limit, caveats = _split(m, drawn)
+    if math.isnan(part.value):
+        mean = next(iter(m))
+        return Finding(f"{spread} from run to run{when}.", (f"Its mean is {m[mean].value:.4g}.",), caveats)
+    next_word = ", in their most probable next word," if what == "tokens" else ""
+    headline = f"Two runs disagree on {share(part)} of the test {what}{next_word}{when}."
+    return Finding(headline, (f"{spread}{limit}.",), caveats)
+
+
+def _score(m: Measures) -> Estimate:
+    return m[list(m)[1]]
+
+
+def _spread(m: Measures) -> str:
+    """How far a score spreads."""
+    first = next(iter(m))
+    figures = {figure.name: figure for figure in m.figures}
+    name, sd = first.split(".")[0], _score(m)
+    unit = figures[f"{name}.sd"].unit
+    within = f" [{_points(sd.low)}, {_points(sd.high)}]" if sd.known else ""
+    return f"{name[:1].upper()}{name[1:]} has an SD of {_points(sd.value)}{f' {unit}' if unit else ''}{within}"
+
+
+def _split(m: Measures, drawn: bool) -> tuple[str, tuple[str, ...]]:
+    """What the SD would be on an infinitely large test set, to end a sentence; and what is not known of that.
+
+    drawn: whether intervals are of test examples too; without, they cannot speak for other test sets, and say so.
+    """
+    total, part, rest = (m.get(f"accuracy_variance.{name}") for name in ("total", "test_set", "training"))
+    if not total.value > 0 or math.isnan(rest.value) or math.isnan(rest.low):
+        return "", ()
+    caused = f"{part.value:.2g} of the {total.value:.2g} squared points of accuracy's variance"
+    high = _points(math.sqrt(max(rest.high, 0.0)))
+    alone = () if drawn else ("What is said of an infinitely large test set has an interval over runs alone.",)
+    if rest.low > 0:
+        text = f"{_points(math.sqrt(rest.value))} [{_points(math.sqrt(rest.low))}, {high}]"
+        return f"; on an infinitely large test set it would be {text}", alone
+    limit = f"; on an infinitely large test set it would be at most {high}"
+    if rest.value <= 0:
+        return limit, ("The finite test set alone explains accuracy's variance.", *alone)
+    return limit, (f"The finite test set causes {caused}; the rest is not clearly above zero.", *alone)
+
+
+def _points(value: float) -> str:
+    """Two decimals, or two digits where decimals would leave none."""
+    return f"{value:.2f}" if value == 0 or value >= 0.1 else f"{value:.2g}"
+
+
+def _extremes(shown: Mapping[str, Estimate]) -> tuple[str, str]:
+    ordered = sorted(shown, key=lambda name: shown[name].value)
+    return ordered[0], ordered[-1]
+
+
+def _range(shown: Mapping[str, Estimate]) -> str:
+    """The least and the largest disagreement."""
+    low, high = _extremes(shown)
+    return f"By what varies, it is {share(shown[low])} ({low}) to {share(shown[high])} ({high})."
+
+
+def _apart(shown: Mapping[str, Estimate]) -> str:
+    """Whether the intervals of the least and the largest lie apart, and what that shows."""
+    low, high = _extremes(shown)
+    below, above = shown[low], shown[high]
+    if not below.known or not above.known:  # of two runs, or of runs that answer alike
+        return ""
+    if below.high >= above.low:
+        return f"The intervals of {low} and {high} overlap, so these runs do not show that the two differ."
+    if len(shown) > 2:
+        return (
+            f"The intervals of {low} and {high} do not overlap, but those of the extremes of {len(shown)} conditions "
+            "can lie apart by chance."
+        )
+    return ""
+
+
+def _brackets(estimates: list[Estimate]) -> tuple[str, ...]:
+    return ("Brackets hold 95 % intervals.",) if any(e.known for e in estimates) else ()
+
+
+def share(e: Estimate) -> str:
+    """A percentage, with its interval if it has one."""
+    return f"{e.value:.1f} %" + (f" [{e.low:.1f}, {e.high:.1f}]" if e.known else "")
+
+
+def _bit(bit: Measures, every: Estimate) -> str:
+    """What one bit does, and its share of what all sources do, with an interval where there is one."""
+    own = bit["disagreement"]
+    if own.value == 0:
+        return f"changed no answer in these {bit.sound} runs"
+    part, low, high = ratio(own, every)
+    if high < 0.1:
+        return f"gives {own.value:.2g} %: this training hardly amplifies it"
+    interval = "" if math.isnan(low) else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"gives {own.value:.2g} %, which is {100 * part:.0f} %{interval} of what all sources give"
+
+
+def ratio(a: Estimate, b: Estimate) -> tuple[float, float, float]:
+    """One estimate over another, and its 95 % interval, from both on the logarithmic scale; both are above 0."""
+    part = a.value / b.value
+    if math.isnan(a.low) or math.isnan(b.low):
+        return part, math.nan, math.nan
+    down = math.hypot(math.log(a.value / a.low), math.log(b.high / b.value))
+    up = math.hypot(math.log(a.high / a.value), math.log(b.value / b.low))
+    return part, part * math.exp(-down), part * math.exp(up)
