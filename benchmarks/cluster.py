@@ -43,11 +43,11 @@ from nondet.study.store import Store
 VERBS = ("create", "read", "entries", "lease", "swap", "remove")
 OPERATIONS = {"folder": 60, "objects": 40}
 AT_ONCE = 4
-KINDS = {"runs": 12, "vary": ["init", "all"], "stack": 3}
+KINDS: dict[str, Any] = {"runs": 12, "vary": ["init", "all"], "stack": 3}
 COUNTS = ("lost", "corrupt", "twice", "different")
 
 
-def stopped(*args: object) -> None:
+def stopped(work: object, watch: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -80,14 +80,14 @@ def note_keeping(log: Path) -> None:
     """Write down each run that this process finishes although it counts already."""
     put_all = Store.put_all
 
-    def instead(store: Store, runs: Any) -> bool:
-        there = mirror.mirror_of(store.folder)
+    def instead(self: Store, runs: Any) -> bool:
+        there = mirror.mirror_of(self.folder)
         for key in runs:
             name = f"runs/{key}.json"
-            again = store.record_path(key).exists() if there is None else there.place.read(name) is not None
+            again = self.record_path(key).exists() if there is None else there.place.read(name) is not None
             with log.open("a") as file:
                 file.write(f"{key} {int(again)}\n")
-        return put_all(store, runs)
+        return put_all(self, runs)
 
     Store.put_all = instead
 
