@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from nondet.runners.base import Runner
     from nondet.runners.function import Function
     from nondet.runners.script import Script
+    from nondet.running.copying import Copied
+    from nondet.running.doctor import Diagnosis
     from nondet.running.executors.base import Executor
     from nondet.running.work import Status
     from nondet.study.study import Study
@@ -47,12 +49,15 @@ __all__ = [
     "audit",
     "compare",
     "diverge",
+    "doctor",
     "floor",
     "gate",
     "keep_run",
     "open",
     "plan",
     "plots",
+    "pull",
+    "push",
     "report",
     "resume_check",
     "run",
@@ -379,6 +384,39 @@ def status(study: str | Path) -> Status:
     from nondet.study.mirror import folder_of
 
     return working.status(studies.load(folder_of(study)))
+
+
+def pull(source: str | Path, folder: str | Path, say: Callable[[str], None] = _quiet) -> Copied:
+    """Copy a study from a bucket, such as `s3://bucket/path`, or another folder, into a folder; `push` is the way back.
+
+    What is there already stays, so a copy that was interrupted goes on where it was. Every run is checked against its
+    hashes.
+
+    Raises:
+        BadInput: there is no study at the source, or another one in the folder.
+        Damaged: a run is not what was written; the others are copied.
+    """
+    from nondet.running.copying import copy_study
+
+    return copy_study(source, folder, _spelled(say))
+
+
+def push(folder: str | Path, target: str | Path, say: Callable[[str], None] = _quiet) -> Copied:
+    """Copy a study from a folder into a bucket or another folder: see `pull`."""
+    from nondet.running.copying import copy_study
+
+    return copy_study(folder, target, _spelled(say))
+
+
+def doctor(place: str | Path) -> Diagnosis:
+    """Try what a study relies on where it is to be kept, in a folder or a bucket: `doctor(place).sound`.
+
+    Raises:
+        BadInput: there is no such place, or it cannot be read and written at all.
+    """
+    from nondet.running.doctor import diagnose
+
+    return diagnose(place)
 
 
 def floor(

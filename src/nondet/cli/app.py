@@ -15,6 +15,7 @@ from nondet.cli.floor import floor
 from nondet.cli.gate import gate
 from nondet.cli.lists import models, tasks
 from nondet.cli.measure import measure
+from nondet.cli.places import doctor, pull, push
 from nondet.cli.plan import plan
 from nondet.cli.report import report
 from nondet.cli.resume_check import resume_check
@@ -67,6 +68,9 @@ COMMANDS = (
     figures,
     stabilize,
     verify,
+    pull,
+    push,
+    doctor,
     tasks,
     models,
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 _KEY = "[0-9a-f]{64}"
 _VARIED = r"(reference|[A-Za-z_][\w.-]*=[0-9]+(,[A-Za-z_][\w.-]*=[0-9]+)*)(@[0-9]+)?(~[0-9]+)?"
-_NAMES = {
+PARTS = _NAMES = {
     "runs": rf"{_KEY}\.(json|safetensors)",
     "trunks": rf"{_KEY}\.[0-9]+\.snapshot",
     "partial": rf"{_KEY}\.snapshot|claims",

@@ -7,6 +7,8 @@ stays done, and running again trains only what is missing.
 from __future__ import annotations
 
 import functools
+import secrets
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -22,7 +24,7 @@ from nondet.study import claims, disk
 from nondet.study.checks import has_runs, stray_study
 from nondet.study.design import Condition, Crossed, Stopping, crossed, merged
 from nondet.study.fields import LARGEST, wrong_field
-from nondet.study.mirror import Changed, mirror_of
+from nondet.study.mirror import Changed, mirror_of, shown
 from nondet.study.names import first_foreign
 from nondet.study.provenance import require_same, require_same_version
 from nondet.study.spec import same_trial
@@ -59,7 +61,10 @@ def _read(folder: Path) -> Study:
     except FileNotFoundError:
         if Store(folder).keys():
             raise Damaged(f"{path} is missing; {_MAKE_ANEW}") from None
-        raise BadInput(f"{folder} is not a study: {path} is missing; give the folder of a `nondet run`") from None
+        where = shown(folder)
+        raise BadInput(
+            f"{where} is not a study: {where}/study.json is missing; give the folder of a `nondet run`"
+        ) from None
     except NotADirectoryError:
         raise BadInput(f"{folder} is not a study but a file; give the folder of a `nondet run`") from None
     what = "it"
@@ -158,10 +163,11 @@ def _changing(change: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(change)
     def again(*args: P.args, **words: P.kwargs) -> T:
-        for _ in range(TRIES):
+        for number in range(TRIES):
             with suppress(Changed):
                 return change(*args, **words)
-        return change(*args, **words)
+            time.sleep(secrets.randbelow(1000) / 1000 * min(2, 0.05 * 2**number))  # many may try at one moment
+        raise BadInput("study.json must keep still for a second, and others change it all the time; try again")
 
     return again
 

@@ -1,0 +1,74 @@
+"""Studies copied between folders and buckets, and what a place can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nondet.cli.console import Flag, answer
+from nondet.io.streams import say, tell
+from nondet.running.copying import Copied
+
+
+def pull(source: str, folder: Path, /, *, json: Flag = False) -> int:
+    """Copy a study from a bucket or a folder into a folder; given again, it goes on where it was.
+
+    Parameters
+    ----------
+    source
+        s3://bucket/path, gs://bucket/path, az://container/path, or a folder.
+    folder
+        A new folder, or one with a part of the same study.
+    json
+        As JSON, for scripts.
+    """
+    from nondet import api
+
+    return _copied(api.pull(source, folder), json)
+
+
+def push(folder: Path, target: str, /, *, json: Flag = False) -> int:
+    """Copy a study from a folder into a bucket or another folder; given again, it goes on where it was.
+
+    Parameters
+    ----------
+    folder
+        A study's folder.
+    target
+        s3://bucket/path, gs://bucket/path, az://container/path, or a folder.
+    json
+        As JSON, for scripts.
+    """
+    from nondet import api
+
+    return _copied(api.push(folder, target), json)
+
+
+def doctor(place: str, /, *, json: Flag = False) -> int:
+    """Try whether a folder or a bucket can hold a study that many machines work on.
+
+    Exits with 1 if something that no study can do without fails.
+
+    Parameters
+    ----------
+    place
+        A folder, or an address such as s3://bucket/path.
+    json
+        As JSON, for scripts.
+    """
+    from nondet import api
+
+    found = api.doctor(place)
+    answer(found, json=json)
+    if not found.sound:
+        say(f"{found.place} cannot hold a study: see what says NO")
+    return 0 if found.sound else 1
+
+
+def _copied(found: Copied, json: bool) -> int:
+    if json:
+        return answer(found, json=True)
+    tell(
+        f"{found.runs} runs and {found.others} other files ({found.bytes:,} bytes) copied from {found.source} to "
+        f"{found.target}; {found.present} runs were there."
+    )
+    return 0

@@ -1,0 +1,105 @@
+"""A study copied from one place to another, either way: what is there already stays, and every run is checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import BadInput, Damaged
+from nondet.io.files import unsealed
+from nondet.records import Record
+from nondet.study.mirror import in_parallel
+from nondet.study.names import PARTS
+from nondet.study.places import address_of, place_of
+
+COPIED = tuple(part for part in PARTS if part not in ("partial", "work", "leases"))
+"""What of a study is copied: not what a process has in hand, and no files of a script's own."""
+
+TRIES = 20
+
+
+@dataclass(frozen=True, repr=False)
+class Copied(Record):
+    """What was copied. runs: that were not there yet. others: evidence, trunks and logs. bytes: of all."""
+
+    source: str
+    target: str
+    runs: int
+    present: int
+    others: int
+    bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        names = ("source", "target", "runs", "present", "others", "bytes")
+        return {name: getattr(self, name) for name in names}
+
+    def tidy(self) -> dict[str, list[Any]]:
+        return {name: [value] for name, value in self.to_dict().items()}
+
+
+def copy_study(source: str | Path, target: str | Path, say: Callable[[str], None] = lambda sentence: None) -> Copied:
+    """Copy a study between folders and buckets; a copy that was interrupted goes on where it was.
+
+    The runs come first and `study.json` last: until it is there, the target is no study that anybody takes for whole.
+    A study that is there already grows by the runs that it lacks; it must be of the same task and environment.
+
+    Raises:
+        BadInput: there is no study at the source, or another study at the target. Damaged: a run is not what was
+            written; the others are copied.
+    """
+    names = [address_of(given) or str(given) for given in (source, target)]
+    begin, end = place_of(source), place_of(target)
+    told = begin.read("study.json")
+    if told is None:
+        raise BadInput(f"{names[0]} must be a study, and its study.json is missing; give the place of one")
+    study = unsealed(told, Path(names[0], "study.json"))
+    before = end.read("study.json")
+    if before is not None:
+        _require_same(unsealed(before, Path(names[1], "study.json")), study, names)
+    keys = sorted(name[5:-5] for name in begin.list("runs") if name.endswith(".json"))
+    there = end.list("runs")
+    missing = [key for key in keys if f"runs/{key}.json" not in there]
+    counted, wrong = dict[str, int](), list[str]()
+
+    def run(key: str) -> None:
+        blob, record = (begin.read(f"runs/{key}.{ending}") for ending in ("safetensors", "json"))
+        try:
+            told = unsealed(record or b"", Path(names[0], f"runs/{key}.json"))
+            if blob is None or told["blob"]["sha256"] != hashlib.sha256(blob).hexdigest():
+                raise Damaged(f"{names[0]}/runs/{key}.safetensors is {'missing' if blob is None else 'damaged'}")
+        except (Damaged, KeyError, TypeError) as error:
+            wrong.append(str(error))
+            return
+        assert record is not None  # noqa: S101 - an empty one is not sealed
+        if not end.create(f"runs/{key}.safetensors", blob) and end.read(f"runs/{key}.safetensors") != blob:
+            raise BadInput(f"{names[1]} holds another result of run {key[:12]}; copy to a new place")
+        end.create(f"runs/{key}.json", record)
+        counted[key] = len(blob) + len(record)
+        say(f"{len(counted)} of {len(missing)} runs copied")
+
+    in_parallel(run, missing)
+    others = 0
+    for part in COPIED[1:]:
+        for name in sorted(begin.list(part) - end.list(part)):
+            content = begin.read(name)
+            if content is not None and end.create(name, content):
+                others += 1
+                counted[name] = len(content)
+    if wrong:
+        raise Damaged(f"{wrong[0]} ({len(wrong)} of {len(keys)} runs are not what was written; the others are copied)")
+    if before is None:
+        end.swap("study.json", None, told)
+    runs = len(missing)
+    return Copied(names[0], names[1], runs, len(keys) - runs, others, sum(counted.values()))
+
+
+def _require_same(old: dict[str, Any], new: dict[str, Any], names: list[str]) -> None:
+    for field in ("task", "environment"):
+        if old.get(field) != new.get(field):
+            raise BadInput(
+                f"{names[1]} must be a new place or hold the same study, and its {field} is another than that of "
+                f"{names[0]}; copy to another place"
+            )

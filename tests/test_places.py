@@ -1,0 +1,320 @@
+"""Places that can hold a study: a folder and objects, by the same promises; and a study in a bucket."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nondet as nd
+from nondet.errors import BadInput, Damaged
+from nondet.io.files import sealed
+from nondet.running.advice import go_on
+from nondet.study import mirror, places, record
+from nondet.study.places import Place, address_of
+from nondet.study.places import objects as buckets
+from nondet.study.places.folder import Folder
+from nondet.study.places.objects import Objects
+from nondet.study.store import Store
+
+Nondet = Callable[..., Any]
+KEY, OTHER = "a" * 64, "b" * 64
+BLOB, RECORD = f"runs/{KEY}.safetensors", f"runs/{KEY}.json"
+SECRETS = {"AWS_ACCESS_KEY_ID": "AKIANAMEOFNOBODY", "AWS_SECRET_ACCESS_KEY": "nobodymayreadthis"}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An S3 server in a process of its own, with a bucket `studies`."""
+    pytest.importorskip("moto", reason="needs moto[server]")
+    boto3 = pytest.importorskip("boto3")
+    port = 20_000 + os.getpid() % 20_000
+    log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    child = subprocess.Popen(command, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    words = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+    try:
+        client = boto3.client("s3", endpoint_url=address, **words)
+        for _ in range(100):
+            try:
+                client.create_bucket(Bucket="studies")
+                break
+            except Exception:  # it is not up yet
+                threading.Event().wait(0.2)
+        yield address
+    finally:
+        child.kill()
+        child.communicate()
+        log.close()
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a bucket whose objects are in this process's memory; its mirrors are under `tmp_path`."""
+    stores = pytest.importorskip("obstore.store", reason="needs obstore")
+    memory = stores.MemoryStore()
+    monkeypatch.setattr(buckets, "_opened", lambda address: memory)
+    monkeypatch.setattr(mirror, "user_cache_path", lambda name: tmp_path / "cache")
+    places._objects.cache_clear()
+    mirror._mirror.cache_clear()
+    yield "s3://studies/mine"
+    places._objects.cache_clear()
+    mirror._mirror.cache_clear()
+
+
+@pytest.fixture(params=["folder", "memory", pytest.param("s3", marks=pytest.mark.slow)])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    if request.param == "folder":
+        return Folder(tmp_path)
+    if request.param == "memory":
+        stores = pytest.importorskip("obstore.store", reason="needs obstore")
+        return Objects("s3://studies/memory", stores.MemoryStore())
+    for name, value in {**SECRETS, "AWS_ENDPOINT_URL": request.getfixturevalue("server")}.items():
+        monkeypatch.setenv(name, value)
+    return Objects(f"s3://studies/{tmp_path.name}")
+
+
+class TestPlace:
+    """What every place promises."""
+
+    def test_the_first_writer_wins(self, place: Place) -> None:
+        assert place.read(BLOB) is None
+        assert place.create(BLOB, b"first")
+        assert not place.create(BLOB, b"second")
+        assert place.read(BLOB) == b"first"
+
+    def test_one_of_many_writers_wins(self, place: Place) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(lambda n: place.create(BLOB, b"%d" % n), range(8)))
+        assert sum(won) == 1
+        assert place.read(BLOB) == b"%d" % won.index(True)
+
+    def test_what_is_kept_is_listed(self, place: Place) -> None:
+        assert place.list("runs") == set()
+        place.create(BLOB, b"1")
+        place.create(RECORD, b"2")
+        place.create(f"evidence/{KEY}.{'0' * 16}.json", b"3")
+        assert place.list("runs") == {BLOB, RECORD}
+
+    def test_names_that_are_not_nondets_are_not_listed(self, place: Place) -> None:
+        place.create(BLOB, b"1")
+        for name in ("runs/events.out", f"runs/{KEY}.json.bak", "runs/..safetensors"):
+            place.create(name, b"of somebody else")
+        assert place.list("runs") == {BLOB}
+
+    def test_a_swap_needs_what_was_read(self, place: Place) -> None:
+        assert place.swap("study.json", None, b"one")
+        assert not place.swap("study.json", None, b"two")
+        assert not place.swap("study.json", b"another", b"two")
+        assert place.swap("study.json", b"one", b"two")
+        assert place.read("study.json") == b"two"
+
+    def test_what_is_removed_is_free(self, place: Place) -> None:
+        place.create(BLOB, b"first")
+        place.remove(BLOB)
+        place.remove(BLOB)
+        assert place.create(BLOB, b"second")
+
+    def test_a_lease_is_given_back(self, place: Place) -> None:
+        first, other = place.lease(KEY), place.lease(OTHER)
+        assert first is not None
+        assert other is not None
+        assert first.renew()
+        first.release()
+        again = place.lease(KEY)
+        assert again is not None
+        again.release()
+        other.release()
+
+    def test_large_and_empty_contents(self, place: Place) -> None:
+        large = np.random.default_rng(0).bytes(12 * 2**20)
+        assert place.create(BLOB, large)
+        assert place.create(RECORD, b"")
+        assert place.read(BLOB) == large
+        assert place.read(RECORD) == b""
+
+
+def test_a_lease_of_objects_ends_with_its_holder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is put again is kept; one that is not is taken over, and its holder is told when it comes back."""
+    stores = pytest.importorskip("obstore.store", reason="needs obstore")
+    here = Objects("s3://studies/a", stores.MemoryStore())
+    first = here.lease(KEY)
+    assert first is not None
+    assert here.lease(KEY) is None
+    monkeypatch.setattr(buckets, "SECONDS", 0.0)
+    second = here.lease(KEY)
+    assert second is not None
+    assert not first.renew()
+    first.release()  # it is the other's: nothing happens
+    assert second.renew()
+
+
+def test_addresses() -> None:
+    assert address_of("s3://bucket/a/b/") == "s3://bucket/a/b"
+    assert address_of(Path("s3://bucket/a")) == "s3://bucket/a"
+    assert address_of("gs:/bucket") == "gs://bucket"
+    assert [address_of(other) for other in ("studies/a", "s3", "http://a/b", "s3:///", 3)] == [None] * 5
+
+
+def test_a_study_in_a_bucket_is_that_of_a_folder(tiny: Path, tmp_path: Path, nondet: Nondet, bucket: str) -> None:
+    """Equal blobs, byte for byte; a cache that is lost costs nothing; what is there is not trained again."""
+    words = ("run", tiny, "--runs", 3, "--vary", "init", "--vary", "all", "--workers", 1)
+    assert nondet(*words, "--study", tmp_path / "here").code == 0
+    ran = nondet(*words, "--study", bucket)
+    assert ran.code == 0, ran.err
+    copied = nondet("pull", bucket, tmp_path / "copy")
+    assert copied.code == 0, copied.err
+    here, there = (
+        {path.name: path.read_bytes() for path in (tmp_path / name / "runs").glob("*.safetensors")}
+        for name in ("here", "copy")
+    )
+    assert here == there
+    shown = nondet("show", tmp_path / "copy", "--json").json
+    places_before = set(places.place_of(bucket).list("runs"))
+    for path in sorted((tmp_path / "cache").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    mirror._mirror.cache_clear()
+    assert nondet("show", bucket, "--json").json == shown
+    assert nondet(*words, "--study", bucket).code == 0
+    assert set(places.place_of(bucket).list("runs")) == places_before
+    assert places.place_of(bucket).list("leases") == set()
+    assert nondet("status", bucket, "--json").json["missing"] == 0
+    assert nondet("verify", bucket).code == 0
+    more = nd.run(tiny, runs=4, vary="init", folder=bucket, executor="local")
+    assert len(more["init"].outputs) == 4
+    assert go_on(record.load(mirror.folder_of(bucket))).endswith(f"--study {bucket}")
+
+
+def test_a_second_result_that_differs_is_evidence(tmp_path: Path, bucket: str) -> None:
+    """The first writer wins, whatever the folder that mirrors the bucket held; an equal second changes nothing."""
+    first, second = (Store(mirror.folder_of(f"{bucket}/{n}")) for n in "ab")
+    assert first.folder != second.folder
+    store = Store(mirror.folder_of(bucket))
+    zeros, ones = {"outputs": np.zeros((2, 2))}, {"outputs": np.ones((2, 2))}
+    assert store.put(KEY, zeros, {"host": "a"})
+    assert store.put(KEY, zeros, {"host": "b"})
+    assert not store.put(KEY, ones, {"host": "c"})
+    assert store.record(KEY)["host"] == "a"
+    assert np.array_equal(store.get(KEY).arrays["outputs"], zeros["outputs"])
+    assert len(places.place_of(bucket).list("evidence")) == 2
+
+
+def test_a_run_that_is_damaged_in_the_bucket_is_set_aside(bucket: str) -> None:
+    store, place = Store(mirror.folder_of(bucket)), places.place_of(bucket)
+    store.put(KEY, {"outputs": np.zeros((2, 2))}, {})
+    assert place.swap(BLOB, place.read(BLOB), b"other bytes")
+    for path in (store.blob_path(KEY), store.record_path(KEY)):
+        path.unlink()
+    with pytest.raises(Damaged, match=r"s3://studies/mine/runs/.* is damaged"):
+        store.get(KEY)
+    store.set_aside(KEY)
+    assert place.list("runs") == set()
+    assert len(place.list("evidence")) == 2
+    assert store.put(KEY, {"outputs": np.zeros((2, 2))}, {})
+
+
+def test_a_change_of_the_study_that_another_made_first_is_kept(tiny: Path, bucket: str) -> None:
+    """Two that add conditions at one moment both do."""
+    nd.run(tiny, runs=2, vary="init", folder=bucket, executor="local")
+    folder, swap, other = mirror.folder_of(bucket), Objects.swap, [True]
+
+    def raced(self: Objects, name: str, before: bytes | None, content: bytes) -> bool:
+        if other.pop() if other else False:
+            held = self.read(name)
+            assert held is not None
+            changed = json.loads(held)
+            changed.pop("sha256")
+            changed["finished"] = [*changed["finished"], OTHER]
+            assert swap(self, name, held, sealed(changed))
+        return swap(self, name, before, content)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Objects, "swap", raced)
+        nd.run(tiny, runs=2, vary="shuffle", folder=bucket, executor="local")
+    assert OTHER in record.load(folder).finished
+    assert [c.name for c in record.load(folder).conditions] == ["init", "shuffle"]
+
+
+def test_copies_are_checked_and_go_on(tiny: Path, study: Path, tmp_path: Path, nondet: Nondet, bucket: str) -> None:
+    """A copy that is not whole goes on where it was; a damaged run is named, and the others are copied."""
+    blobs = sorted((study / "runs").glob("*.safetensors"))
+    kept = blobs[0].read_bytes()
+    blobs[0].write_bytes(b"damaged")
+    pushed = nondet("push", study, bucket)
+    assert pushed.code == 1
+    assert f"{blobs[0].name} is damaged (1 of {len(blobs)} runs" in pushed.err
+    assert places.place_of(bucket).read("study.json") is None
+    blobs[0].write_bytes(kept)
+    again = nondet("push", study, bucket, "--json")
+    assert (again.json["runs"], again.json["present"]) == (1, len(blobs) - 1)
+    assert nondet("pull", bucket, tmp_path / "back").code == 0
+    assert nondet("show", tmp_path / "back", "--json").json == nondet("show", study, "--json").json
+    nd.run(tiny, runs=2, vary="init", recipe={"epochs": 1}, folder=tmp_path / "else", executor="local")
+    refused = nondet("push", tmp_path / "else", bucket)
+    assert refused.code == 2
+    assert "its task is another" in refused.err
+
+
+def test_the_doctor(tmp_path: Path, nondet: Nondet, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thing that is relied on, tried; nothing is left; what cannot do the needed is said, with 1."""
+    for place in (tmp_path / "cache", bucket):
+        (tmp_path / "cache").mkdir(exist_ok=True)
+        found = nondet("doctor", place, "--json")
+        assert (found.code, found.json["sound"]) == (0, True)
+        assert all(probe["works"] for probe in found.json["probes"])
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert places.place_of(bucket).list("evidence") == set()
+    monkeypatch.setattr(Objects, "create", lambda self, name, content: True)
+    broken = nondet("doctor", bucket)
+    assert broken.code == 1
+    assert "NO" in broken.out
+    assert nondet("doctor", tmp_path / "nowhere").code == 2
+
+
+@pytest.mark.slow
+def test_workers_at_a_real_server(tiny: Path, tmp_path: Path, server: str) -> None:
+    """Three processes, each with a cache of its own, make the bits of one; no credential is kept anywhere."""
+    alone = tmp_path / "alone"
+    words = ["--runs", "6", "--vary", "init", "--vary", "all", "--stack", "3"]
+    whole = {**os.environ, **SECRETS, "AWS_ENDPOINT_URL": server}
+
+    def start(cache: str, *command: object) -> subprocess.Popen[str]:
+        given = [sys.executable, "-m", "nondet", *map(str, command)]
+        environment = {**whole, "XDG_CACHE_HOME": str(tmp_path / cache)}
+        return subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+    address = f"s3://studies/{tmp_path.name}"
+    start("0", "run", tiny, *words, "--study", alone).communicate()
+    first = [start(str(n), "run", tiny, *words, "--study", address) for n in range(2)]
+    ends = [child.communicate() for child in first]
+    assert [child.returncode for child in first] == [0, 0], ends
+    child = start("3", "pull", address, tmp_path / "copy")
+    said = child.communicate()
+    assert child.returncode == 0, said
+    here, there = (
+        {path.name: path.read_bytes() for path in (folder / "runs").glob("*.safetensors")}
+        for folder in (alone, tmp_path / "copy")
+    )
+    assert here == there
+    everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    everything += "".join(map(str, [*ends, said])).encode()
+    assert not any(secret.encode() in everything for secret in SECRETS.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["s3://no-such-bucket/a", "s3://studies/nothing"])
+def test_what_is_not_there_is_said(server: str, address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {**SECRETS, "AWS_ENDPOINT_URL": server, "XDG_CACHE_HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BadInput, match=r"no such bucket|is not a study"):
+        nd.show(address)
