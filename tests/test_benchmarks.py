@@ -83,3 +83,20 @@ def test_the_crash_campaign(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith("| 0 | 0 | 0 | 0 |")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it forks, and its children end with it by prctl")
+@pytest.mark.parametrize("place", ["folder", "objects"])
+def test_the_campaign_of_workers(place: str) -> None:
+    """A few workers are killed at a folder and at a bucket: nothing lost, damaged or otherwise than by one process."""
+    if place == "objects":
+        for package in ("moto", "boto3", "obstore"):
+            pytest.importorskip(package)
+    words = [sys.executable, str(FOLDER / "cluster.py"), "--place", place, "--workers", "3"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells = [cell.strip() for cell in done.stdout.splitlines()[-1].strip("|").split("|")]
+    assert cells[0] == place
+    assert int(cells[1]) >= 3
+    assert [cells[4], cells[5], cells[7]] == ["0", "0", "0"]

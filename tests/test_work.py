@@ -232,3 +232,26 @@ def test_slurm_itself(
     log = (tmp_path / "slurm" / "slurmctld.log").read_text()
     assert "preempted JobId" in log, log
     assert blobs(tmp_path / "s") == right
+
+
+def test_the_job_for_kubernetes_is_the_one_of_the_docs(nondet: Nondet) -> None:
+    """The example's file and the page's are the same, its volumes are those it mounts, its command is one of nondet."""
+    yaml = pytest.importorskip("yaml")
+    root = Path(__file__).parents[1]
+    text = (root / "examples" / "kubernetes_job.yaml").read_text()
+    assert f"```yaml\n{text}```" in (root / "docs" / "cluster.md").read_text()
+    job = yaml.safe_load(text)
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
+    spec = job["spec"]
+    assert spec["completionMode"] == "Indexed"  # which a limit of failures for each index needs
+    assert spec["completions"] == spec["parallelism"]
+    pod = spec["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"
+    (container,) = pod["containers"]
+    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    program, *words = container["command"]
+    assert program == "nondet"
+    assert words[1].startswith(container["volumeMounts"][0]["mountPath"] + "/")
+    ran = nondet(*words)
+    assert ran.code == 2
+    assert "/studies/big" in ran.err

@@ -148,6 +148,9 @@ class Mirror:
                 if key in self.keys():
                     self.busy.pop(key)
                 return False
+            if self.place.read(_names(key)[1]) is not None:  # the list lagged; the lease stays, as a mark
+                self.known.add(key)
+                return False
             leases[key] = lease
             return True
 
