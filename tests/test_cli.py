@@ -93,7 +93,10 @@ def test_show_json_has_the_keys_of_the_contract(nondet: Nondet, finished: Path) 
     shown = ran.json
     assert ran.code == 0
     assert ran.err.startswith("Intervals of fewer than 20 runs are rough (init 3, shuffle 3, order 3 and 2 more)")
-    assert list(shown) == ["format", "nondet", "task", "recipe", "environment", "control", "conditions"]
+    assert list(shown) == ["format", "nondet", "task", "recipe", "environment", "control", "conditions", "finding"]
+    assert {name: type(value) for name, value in shown["finding"].items()} == {
+        "headline": str, "sentences": list, "caveats": list,
+    }  # fmt: skip
     assert shown["format"] == 1
     assert shown["task"] == "tiny"
     assert shown["recipe"]["epochs"] == 2
@@ -185,7 +188,7 @@ def test_measure_prints_a_table_and_a_sentence(nondet: Nondet, tmp_path: Path) -
     np.save(tmp_path / "l.npy", np.zeros(8, int))
     ran = nondet("measure", tmp_path / "o.npy", "--labels", tmp_path / "l.npy")
     assert ran.code == 0
-    assert "Over these 3 runs" in ran.out
+    assert ", over these 3 runs." in " ".join(ran.out.split())
 
 
 # --- run: what is added, and what stays --------------------------------------------------------------------------

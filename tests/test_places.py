@@ -195,6 +195,18 @@ def test_a_study_in_a_bucket_is_that_of_a_folder(tiny: Path, tmp_path: Path, non
     assert go_on(record.load(mirror.folder_of(bucket))).endswith(f"--study {bucket}")
 
 
+def test_a_run_takes_four_requests(tiny: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease, a look whether it is there, its blob and its record; what else a command asks does not grow."""
+    asked, ask = list[int](), Objects._asked
+    monkeypatch.setattr(Objects, "_asked", lambda self, *words: (asked.append(1), ask(self, *words))[1])
+    counts: list[int] = []
+    for runs in (4, 24):
+        asked.clear()
+        nd.run(tiny, runs=runs, vary="init", folder=f"{bucket}/{runs}", executor="local")
+        counts.append(len(asked))
+    assert counts[1] - counts[0] <= 4 * 20
+
+
 def test_a_second_result_that_differs_is_evidence(tmp_path: Path, bucket: str) -> None:
     """The first writer wins, whatever the folder that mirrors the bucket held; an equal second changes nothing."""
     first, second = (Store(mirror.folder_of(f"{bucket}/{n}")) for n in "ab")

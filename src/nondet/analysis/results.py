@@ -134,11 +134,11 @@ class Results(Record):
             "task": study.identity["name"],
             "recipe": dict(study.identity["recipe"]),
             "environment": dict(study.environment),
-            **finding(self),
             "control": self.control.to_dict(),
             "conditions": [c.to_dict(kind, bool(study.identity.get("track"))) for c in self.conditions],
             **(self.crossing.to_dict() if self.crossing else {}),
             **({"until": {**asdict(study.until), "caution": CAUTION}} if study.until else {}),
+            **finding(self),
         }
 
     def tidy(self) -> dict[str, list[Any]]:

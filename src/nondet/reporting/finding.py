@@ -120,9 +120,9 @@ def _split(m: Measures, drawn: bool) -> tuple[str, tuple[str, ...]]:
     high = _points(math.sqrt(max(rest.high, 0.0)))
     alone = () if drawn else ("What is said of an infinitely large test set has an interval over runs alone.",)
     if rest.low > 0:
-        text = f"{_points(math.sqrt(rest.value))} [{_points(math.sqrt(rest.low))}, {high}]"
+        text = f"{_points(math.sqrt(rest.value))} points [{_points(math.sqrt(rest.low))}, {high}]"
         return f"; on an infinitely large test set it would be {text}", alone
-    limit = f"; on an infinitely large test set it would be at most {high}"
+    limit = f"; on an infinitely large test set it would be at most {high} points"
     if rest.value <= 0:
         return limit, ("The finite test set alone explains accuracy's variance.", *alone)
     return limit, (f"The finite test set causes {caused}; the rest is not clearly above zero.", *alone)

@@ -60,19 +60,29 @@ class Mirror:
         return self.known
 
     def keep(self, key: str, blob: bytes, record: bytes) -> bool:
-        """Put a run into the bucket; whether the one that counts is this one, or equal to the last bit."""
+        """Put a run into the bucket, and what it holds by then into the folder.
+
+        Returns:
+            Whether the run that counts is this one, or equal to the last bit.
+        """
         place, names = self.place, _names(key)
-        if not place.create(names[0], blob):
+        first = place.create(names[0], blob)
+        if not first:
             present = place.read(names[0])
             if present != blob and place.read(names[1]) is not None:
                 digest = hashlib.sha256(blob).hexdigest()[:16]
                 place.create(f"evidence/{key}.{digest}.safetensors", blob)
                 place.create(f"evidence/{key}.{digest}.json", record)
                 self.known.add(key)
+                self.fetch(key)
                 return False
             if present != blob:  # a blob without a record never counted
                 place.swap(names[0], present, blob)
-        place.create(names[1], record)
+        if place.create(names[1], record) and first:  # nothing to ask for
+            write_file(self.folder / names[0], blob)
+            write_file(self.folder / names[1], record)
+        else:
+            self.fetch(key)
         self.known.add(key)
         return True
 
@@ -166,7 +176,8 @@ class Mirror:
 
     def finish(self) -> None:
         """Take the leases away, once all runs are there."""
-        in_parallel(self.place.remove, sorted(self.place.list("leases")))
+        if leases := sorted(self.place.list("leases")):
+            self.place.remove(*leases)
 
     def _fetched(self, key: str) -> None:
         with suppress(Damaged):

@@ -86,7 +86,6 @@ class Store:
         if (mirror := mirror_of(self.folder)) is not None:  # the bucket decides; the folder holds what it has
             ours = dict[str, bool]()
             in_parallel(lambda key: ours.update({key: mirror.keep(key, whole[key][0], sealed(whole[key][1]))}), whole)
-            in_parallel(mirror.fetch, whole)
             return all(ours.values())
         for key, (content, full) in whole.items():
             if write_file(self.blob_path(key), content, flush_folder=False) or self._settled(key, content, full):

@@ -47,8 +47,8 @@ class Place(Protocol):
         """Put these bytes in place of others; False if others are there by now than were read before."""
         ...
 
-    def remove(self, name: str) -> None:
-        """Take a name away, if it is there."""
+    def remove(self, *names: str) -> None:
+        """Take names away that are there."""
         ...
 
 

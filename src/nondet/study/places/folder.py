@@ -44,8 +44,9 @@ class Folder:
             write_file(self.path / name, content, replace=True)
         return True
 
-    def remove(self, name: str) -> None:
-        (self.path / name).unlink(missing_ok=True)
+    def remove(self, *names: str) -> None:
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ class Objects:
         found = self._read(name)
         return found is not None and found[0] == before and self._put(name, content, {"e_tag": found[1]}) is not None
 
-    def remove(self, name: str) -> None:
-        self._asked(lambda: _obstore().delete(self.store, name), None)
+    def remove(self, *names: str) -> None:
+        self._asked(lambda: _obstore().delete(self.store, list(names)), None)
 
     def now(self) -> datetime:
         """The server's time, of an object that is put for this: no machine's own clock is trusted."""
