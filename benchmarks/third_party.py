@@ -195,7 +195,7 @@ MODELS: dict[str, Callable[[], Made]] = {
     "timm swin_tiny": timm("swin_tiny_patch4_window7_224", img_size=32, window_size=2, embed_dim=24, depths=(1, 1)),
     "timm mixer_s32": timm("mixer_s32_224", img_size=32),
     "timm regnetx_002": timm("regnetx_002"),
-    "torchvision densenet121": torchvision("densenet121", growth_rate=4),
+    "torchvision densenet": torchvision("DenseNet", growth_rate=4, block_config=(2, 2), num_init_features=8),
     "torchvision googlenet, auxiliary outputs": torchvision("googlenet", aux_logits=True, init_weights=False),
     "torchvision vit": lambda: pictures(
         lambda: import_module("torchvision.models").VisionTransformer(

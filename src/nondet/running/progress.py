@@ -95,7 +95,8 @@ class Watch:
         self.bar.update(self.task, completed=done, description=what, said=said)
         if self.bar.disable and now - self.last_line >= LINE_SECONDS:
             self.last_line = now
-            say(f"{what}: {done / (self.planned * self.epochs):.0%}, {said}")
+            percent = min(99, 100 * done // (self.planned * self.epochs))  # not all, before all is kept
+            say(f"{what}: {percent} %, {said}")
 
 
 @contextmanager
