@@ -128,7 +128,8 @@ def test_another_test_set_is_spoken_of_with_its_own_interval(examples: bool) -> 
     """Intervals over runs alone are called so where the sentence speaks of other examples."""
     said = finding.of_measures(of_skill(0.4, 30, examples))
     check(said)
-    assert re.search(r"on an infinitely large test set it would be [\d.]+ points \[[\d.]+, [\d.]+\]\.$", said.sentences[-1])
+    new = r"on an infinitely large test set it would be [\d.]+ points \[[\d.]+, [\d.]+\]\.$"
+    assert re.search(new, said.sentences[-1])
     assert ("over runs alone" in said.caution) is not examples
 
 
