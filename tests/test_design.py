@@ -242,7 +242,12 @@ def test_until_stops_when_it_holds(nondet: Nondet, tiny: Path, tmp_path: Path, a
     assert ran.code == 0
     assert blobs(tmp_path / "once") == blobs(adaptive)
     once = nondet("show", tmp_path / "once", "--json").json
-    assert once == {name: value for name, value in shown.items() if name != "until"}
+    intervals = [[c.pop("intervals") for c in each["conditions"]] for each in (once, shown)]
+    said = {"until", "finding"}
+    assert {name: once[name] for name in once.keys() - said} == {name: shown[name] for name in shown.keys() - said}
+    for plain, after in zip(*intervals, strict=True):  # which allow for having looked
+        for name, (low, high) in ((n, sides) for n, sides in plain.items() if sides):
+            assert after[name][0] <= low <= high <= after[name][1]
     init = once["conditions"][0]
     assert stopping["errors"]["init"] == pytest.approx(100 * init["accuracy"]["sd_error"] / init["accuracy"]["sd"])
 

@@ -151,12 +151,43 @@ def test_a_lease_of_objects_ends_with_its_holder(monkeypatch: pytest.MonkeyPatch
     first = here.lease(KEY)
     assert first is not None
     assert here.lease(KEY) is None
+    assert here.leased() == {KEY: None}
     monkeypatch.setattr(buckets, "SECONDS", 0.0)
-    second = here.lease(KEY)
+    (ended,) = here.leased().values()
+    assert ended is not None
+    second = here.lease(KEY, ended)
     assert second is not None
+    assert here.lease(KEY, ended) is None
     assert not first.renew()
     first.release()  # it is the other's: nothing happens
     assert second.renew()
+
+
+def test_what_a_dead_worker_had_leased_is_made(
+    tiny: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, nondet: Nondet
+) -> None:
+    """Its leases run out; one of a run that it had kept, which no list tells yet, is not made again."""
+    for name, seconds in {"SECONDS": 0.2, "FRESH": 0.0}.items():
+        monkeypatch.setattr(mirror, name, seconds)
+    monkeypatch.setattr(buckets, "SECONDS", 0.2)
+    words = ("run", tiny, "--runs", 3, "--vary", "init", "--workers", 1, "--stack", 2, "--study")
+    assert nondet(*words, bucket).code == 0
+    place = places.place_of(bucket)
+    keys = sorted(name[5:-5] for name in place.list("runs") if name.endswith(".json"))
+    lost, late = keys[0], keys[1]
+    place.remove(f"runs/{lost}.json", f"runs/{lost}.safetensors")
+    assert place.lease(lost) is not None
+    assert place.lease(late) is not None
+    for path in sorted(mirror.folder_of(bucket).rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    mirror._mirror.cache_clear()
+    record_of_late, entries = place.read(f"runs/{late}.json"), Objects.entries
+    monkeypatch.setattr(
+        Objects, "entries", lambda self, part: [e for e in entries(self, part) if f"runs/{late}" not in e["path"]]
+    )
+    assert nondet(*words, bucket).code == 0
+    assert place.read(f"runs/{lost}.json") is not None
+    assert place.read(f"runs/{late}.json") == record_of_late
 
 
 def test_addresses() -> None:

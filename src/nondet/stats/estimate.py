@@ -22,7 +22,9 @@ class Estimate:
         return self.low < self.high
 
     def within(self, least: float, most: float) -> Estimate:
-        """The same with an interval that stays within these bounds."""
+        """The same with an interval that stays within these bounds; without one, as it is."""
+        if math.isnan(self.low):
+            return self
         return replace(self, low=max(least, self.low), high=min(most, self.high))
 
     def to_dict(self, name: str = "value") -> dict[str, float | None]:

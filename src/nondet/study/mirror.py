@@ -32,20 +32,31 @@ FRESH = 10.0
 """Seconds after which the bucket is asked once more what is there, or whether a run is still leased."""
 
 
+MISSES = 8
+"""Leases in vain after which it is worth a list to know of all."""
+
+
 class Changed(Exception):
     """Somebody else has changed the study in the bucket since it was read."""
 
 
 @dataclass
 class Mirror:
-    """known: keys of runs that the bucket holds. before: its `study.json` as it was read last."""
+    """known: keys of runs that the bucket holds. before: its `study.json` as it was read last.
+
+    busy: runs that others have leased, and when that was seen. ended: leases that have run out, with their tags.
+    misses: leases that were asked for in vain since others' leases were looked at last.
+    """
 
     folder: Path
     address: str
     known: set[str] = field(default_factory=set[str])
     before: bytes | None = None
     listed: float = float("-inf")
+    looked: float = float("-inf")
+    misses: int = 0
     busy: dict[str, float] = field(default_factory=dict[str, float])
+    ended: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def place(self) -> Place:
@@ -148,21 +159,9 @@ class Mirror:
                     in_parallel(lambda lease: lease.renew(), list(leases.values()))
 
         def take(key: str) -> bool:
-            if key in leases:
-                return True
-            if key in self.known or time.monotonic() - self.busy.get(key, float("-inf")) < FRESH:
-                return False
-            lease = self.place.lease(key)
-            if lease is None:
-                self.busy[key] = time.monotonic()
-                if key in self.keys():
-                    self.busy.pop(key)
-                return False
-            if self.place.read(_names(key)[1]) is not None:  # the list lagged; the lease stays, as a mark
-                self.known.add(key)
-                return False
-            leases[key] = lease
-            return True
+            if key not in leases and (lease := self._lease(key)) is not None:
+                leases[key] = lease
+            return key in leases
 
         keeper = threading.Thread(target=renew, daemon=True, name="leases")
         keeper.start()
@@ -173,6 +172,36 @@ class Mirror:
             keeper.join()
             with suppress(BadInput):  # those of runs that are there stay, as marks for whoever has not heard of it
                 in_parallel(lambda lease: lease.release(), [x for key, x in leases.items() if key not in self.known])
+
+    def _lease(self, key: str) -> Lease | None:
+        """A lease on a run that others neither have made nor are making, as far as it is known here."""
+        if key in self.known or time.monotonic() - self.busy.get(key, float("-inf")) < FRESH:
+            return None
+        ended = self.ended.pop(key, None)
+        lease = self.place.lease(key, ended)
+        if lease is None:
+            self.busy[key] = time.monotonic()
+            self.misses += 1
+            self._look()
+            return None
+        if ended is not None and self.place.read(_names(key)[1]) is not None:
+            self.known.add(key)  # its holder had kept it; the lease stays, as a mark
+            return None
+        return lease
+
+    def _look(self) -> None:
+        """Look which runs others have made or are making: after some misses, and at times for leases that have ended."""
+        waited = time.monotonic() - self.looked
+        if waited < FRESH or (self.misses < MISSES and waited < SECONDS / 2):
+            return
+        self.misses, self.looked = 0, time.monotonic()
+        self.keys()
+        for key, tag in self.place.leased().items():
+            if tag is None:
+                self.busy[key] = self.looked
+            elif key not in self.known:
+                self.ended[key] = tag
+                self.busy.pop(key, None)
 
     def finish(self) -> None:
         """Take the leases away, once all runs are there."""

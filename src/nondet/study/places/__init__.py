@@ -39,8 +39,15 @@ class Place(Protocol):
         """The names of nondet's own in one part of a study, such as `runs`. The newest may be lacking."""
         ...
 
-    def lease(self, key: str) -> Lease | None:
-        """The right to make a run; None if somebody else has it. It ends with its holder."""
+    def lease(self, key: str, ended: str | None = None) -> Lease | None:
+        """The right to make a run; None if somebody else has it. It ends with its holder.
+
+        ended: what `leased` gave for it: it is taken over if nobody has renewed or taken it since.
+        """
+        ...
+
+    def leased(self) -> dict[str, str | None]:
+        """The runs on which there is a lease, as far as a list tells; with a tag if it has run out."""
         ...
 
     def swap(self, name: str, before: bytes | None, content: bytes) -> bool:

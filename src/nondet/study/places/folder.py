@@ -29,12 +29,16 @@ class Folder:
     def list(self, part: str) -> set[str]:
         return {f"{part}/{name}" for name in own_names(self.path, part)}
 
-    def lease(self, key: str) -> FileLease | None:
+    def lease(self, key: str, ended: str | None = None) -> FileLease | None:
         held = ExitStack()
         if held.enter_context(claims.claiming(self.path))(key):
             return FileLease(held)
         held.close()
         return None
+
+    def leased(self) -> dict[str, str | None]:
+        """None is known of: a lock ends with its process, and is seen by trying."""
+        return {}
 
     def swap(self, name: str, before: bytes | None, content: bytes) -> bool:
         self.path.mkdir(parents=True, exist_ok=True)

@@ -60,16 +60,19 @@ class Objects:
         named = [(entry, entry["path"].rpartition(f"{part}/")[2]) for entry in self._asked(listed)]
         return [{**entry, "path": f"{part}/{name}"} for entry, name in named if is_own(part, name)]
 
-    def lease(self, key: str) -> ObjectLease | None:
-        """A lease on a run; one whose holder has not put it for `SECONDS` is taken over."""
+    def lease(self, key: str, ended: str | None = None) -> ObjectLease | None:
         name = f"leases/{key}"
-        tag = self._put(name, _holder(), "create")
-        if tag is None:
-            found = self._head(name)
-            if found is None or (self.now() - found["last_modified"]).total_seconds() < SECONDS:
-                return None
-            tag = self._put(name, _holder(), {"e_tag": found["e_tag"]})
+        tag = self._put(name, _holder(), {"e_tag": ended} if ended else "create")
         return None if tag is None else ObjectLease(self, name, tag)
+
+    def leased(self) -> dict[str, str | None]:
+        now = self.now()
+        found = {entry["path"].removeprefix("leases/"): entry for entry in self.entries("leases")}
+        found.pop("clock", None)
+        return {
+            key: entry["e_tag"] if (now - entry["last_modified"]).total_seconds() >= SECONDS else None
+            for key, entry in found.items()
+        }
 
     def swap(self, name: str, before: bytes | None, content: bytes) -> bool:
         if before is None:
