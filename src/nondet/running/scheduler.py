@@ -61,7 +61,7 @@ def make_missing(
     maker = _Maker(study, runner, watcher, proof or Proof(), study.width)
     runs = made = 0
     while not work.done and made != stacks:
-        with claiming(study.folder) as take:
+        with claiming(study.folder, work.stack_of) as take:
             chosen = work.next_stack(take, maker.width)
             try:
                 if chosen:
@@ -76,6 +76,8 @@ def make_missing(
                         break
                     watcher.on_wait()
                     time.sleep(poll_seconds)
+                    if (mirror := mirror_of(study.folder)) is not None:
+                        mirror.keys()  # what others have put there by now
             except TooWide:
                 if maker.width == 1:
                     raise
@@ -87,7 +89,7 @@ class Missing:
     """The runs that are not there yet, in the order of the plan.
 
     Nothing here grows with the number of runs but the first look: a stack costs what its runs cost, and those that
-    others are at work on.
+    others are at work on. stack_of: of a study in a bucket, the runs that have one lease, by key.
     """
 
     def __init__(self, study: Study) -> None:
@@ -95,17 +97,24 @@ class Missing:
         control = study.control_specs()
         self.control: OrderedDict[str, int] = OrderedDict((key, 0) for key in control if key not in present)
         self.others: dict[tuple[int, bool], OrderedDict[str, int]] = {}
+        families: dict[tuple[int, bool], list[str]] = {}
         for number, (key, spec) in enumerate(study.specs().items()):
-            if key not in present and key not in control:
-                self.others.setdefault(spec.family, OrderedDict())[key] = number
+            if key not in control:
+                families.setdefault(spec.family, []).append(key)
+                if key not in present:
+                    self.others.setdefault(spec.family, OrderedDict())[key] = number
+        self.stack_of: dict[str, str] = {}
         if mirror_of(study.folder) is not None:
+            for keys in families.values():
+                self.stack_of |= {key: keys[n - n % study.width] for n, key in enumerate(keys)}
             self.begin_at(int(hashlib.sha256(platform.node().encode()).hexdigest()[:15], 16))
 
     def begin_at(self, number: int) -> None:
         """Take the runs from another place of the plan on, so that not all machines ask for the same ones first."""
         for keys in self.others.values():
-            for key in list(keys)[: number % len(keys)]:
-                keys.move_to_end(key)
+            first = self.stack_of.get([*keys][number % len(keys)])
+            while self.stack_of.get(next(iter(keys))) != first:
+                keys.move_to_end(next(iter(keys)))
 
     @property
     def done(self) -> bool:

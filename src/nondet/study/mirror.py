@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from platformdirs import user_cache_path
 
@@ -32,8 +33,8 @@ FRESH = 10.0
 """Seconds after which the bucket is asked once more what is there, or whether a run is still leased."""
 
 
-MISSES = 8
-"""Leases in vain after which it is worth a list to know of all."""
+MISSES, SOON = 3, 2.0
+"""Leases in vain after which it is worth a list to know of all, if the last one is so many seconds old."""
 
 
 class Changed(Exception):
@@ -148,10 +149,13 @@ class Mirror:
         self.before = content
 
     @contextmanager
-    def leasing(self) -> Generator[Callable[[str], bool]]:
-        """Lease runs inside the block: a function that takes a key unless somebody else has it."""
+    def leasing(self, stack_of: Mapping[str, str] = MappingProxyType({})) -> Generator[Callable[[str], bool]]:
+        """Lease runs inside the block: a function that takes a key unless somebody else has it.
+
+        stack_of: the runs that have one lease together, by key: what names it. One of its own, if left out.
+        """
         leases: dict[str, Lease] = {}
-        ended = threading.Event()
+        ended, over = threading.Event(), set[str]()
 
         def renew() -> None:
             while not ended.wait(SECONDS / 3):
@@ -159,9 +163,18 @@ class Mirror:
                     in_parallel(lambda lease: lease.renew(), list(leases.values()))
 
         def take(key: str) -> bool:
-            if key not in leases and (lease := self._lease(key)) is not None:
-                leases[key] = lease
-            return key in leases
+            name = stack_of.get(key, key)
+            if key in self.known:
+                return False
+            if name not in leases:
+                taken_over = name in self.ended
+                if (lease := self._lease(name)) is None:
+                    return False
+                leases[name] = lease
+                over.update([name] if taken_over else [])
+            if name in over and self.place.read(_names(key)[1]) is not None:  # its holder had kept it
+                self.known.add(key)
+            return key not in self.known
 
         keeper = threading.Thread(target=renew, daemon=True, name="leases")
         keeper.start()
@@ -170,38 +183,34 @@ class Mirror:
         finally:
             ended.set()
             keeper.join()
-            with suppress(BadInput):  # those of runs that are there stay, as marks for whoever has not heard of it
-                in_parallel(lambda lease: lease.release(), [x for key, x in leases.items() if key not in self.known])
+            left = {stack_of.get(key, key) for key in (*stack_of, *leases) if key not in self.known}
+            with suppress(BadInput):
+                in_parallel(lambda one: one[1].release() if one[0] in left else one[1].end(), list(leases.items()))
 
-    def _lease(self, key: str) -> Lease | None:
-        """A lease on a run that others neither have made nor are making, as far as it is known here."""
-        if key in self.known or time.monotonic() - self.busy.get(key, float("-inf")) < FRESH:
+    def _lease(self, name: str) -> Lease | None:
+        """A lease that nobody holds, as far as it is known here."""
+        if time.monotonic() - self.busy.get(name, float("-inf")) < FRESH:
             return None
-        ended = self.ended.pop(key, None)
-        lease = self.place.lease(key, ended)
+        lease = self.place.lease(name, self.ended.pop(name, None))
         if lease is None:
-            self.busy[key] = time.monotonic()
+            self.busy[name] = time.monotonic()
             self.misses += 1
             self._look()
-            return None
-        if ended is not None and self.place.read(_names(key)[1]) is not None:
-            self.known.add(key)  # its holder had kept it; the lease stays, as a mark
-            return None
         return lease
 
     def _look(self) -> None:
-        """Look which runs others have made or are making: after some misses, and at times for leases that have ended."""
+        """Look what others have made or are making: after some misses, and at times for leases that have ended."""
         waited = time.monotonic() - self.looked
-        if waited < FRESH or (self.misses < MISSES and waited < SECONDS / 2):
+        if waited < (SOON if self.misses >= MISSES else SECONDS / 4):
             return
+        exact = waited >= SECONDS / 4
         self.misses, self.looked = 0, time.monotonic()
-        self.keys()
-        for key, tag in self.place.leased().items():
+        for name, tag in self.place.leased(exact=exact).items():
             if tag is None:
-                self.busy[key] = self.looked
-            elif key not in self.known:
-                self.ended[key] = tag
-                self.busy.pop(key, None)
+                self.busy[name] = self.looked
+            else:
+                self.ended[name] = tag
+                self.busy.pop(name, None)
 
     def finish(self) -> None:
         """Take the leases away, once all runs are there."""
@@ -263,14 +272,17 @@ def _mirror(folder: Path) -> Mirror:
 
 
 @contextmanager
-def claiming(folder: Path) -> Generator[Callable[[str], bool]]:
-    """Claim runs for this process inside the block, on this machine and, for a study in a bucket, among all."""
+def claiming(folder: Path, stack_of: Mapping[str, str] = MappingProxyType({})) -> Generator[Callable[[str], bool]]:
+    """Claim runs for this process inside the block, on this machine and, for a study in a bucket, among all.
+
+    stack_of: see `Mirror.leasing`.
+    """
     mirror = mirror_of(folder)
     with claims.claiming(folder) as take:
         if mirror is None:
             yield take
         else:
-            with mirror.leasing() as lease:
+            with mirror.leasing(stack_of) as lease:
                 yield lambda key: take(key) and lease(key)
 
 

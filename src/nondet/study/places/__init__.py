@@ -23,6 +23,10 @@ class Lease(Protocol):
         """Give it back."""
         ...
 
+    def end(self) -> None:
+        """Leave it as a mark that the work is done, for whoever has not heard of that."""
+        ...
+
 
 class Place(Protocol):
     """Named bytes, as `runs/KEY.json`: whole or not there at all, and the first writer wins."""
@@ -46,8 +50,11 @@ class Place(Protocol):
         """
         ...
 
-    def leased(self) -> dict[str, str | None]:
-        """The runs on which there is a lease, as far as a list tells; with a tag if it has run out."""
+    def leased(self, *, exact: bool = False) -> dict[str, str | None]:
+        """What has been leased, as far as a list tells; with a tag if the lease has run out.
+
+        exact: find out what time it is, where others may be silent.
+        """
         ...
 
     def swap(self, name: str, before: bytes | None, content: bytes) -> bool:

@@ -36,7 +36,7 @@ class Folder:
         held.close()
         return None
 
-    def leased(self) -> dict[str, str | None]:
+    def leased(self, *, exact: bool = False) -> dict[str, str | None]:
         """None is known of: a lock ends with its process, and is seen by trying."""
         return {}
 
@@ -63,4 +63,7 @@ class FileLease:
         return True
 
     def release(self) -> None:
+        self.held.close()
+
+    def end(self) -> None:
         self.held.close()

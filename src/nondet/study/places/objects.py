@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from nondet.errors import BadInput
 
-SECONDS = 60.0
+SECONDS = 120.0
 """How long a lease lasts after it was put last. A holder puts it again after a third of that."""
 
 _OPTIONS = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5)}
@@ -65,12 +65,15 @@ class Objects:
         tag = self._put(name, _holder(), {"e_tag": ended} if ended else "create")
         return None if tag is None else ObjectLease(self, name, tag)
 
-    def leased(self) -> dict[str, str | None]:
-        now = self.now()
+    def leased(self, *, exact: bool = False) -> dict[str, str | None]:
+        if exact:
+            self._put("leases/clock", _holder(), "overwrite")
         found = {entry["path"].removeprefix("leases/"): entry for entry in self.entries("leases")}
+        # The store's clock has come at least as far as the newest of them, and no machine's own clock is trusted.
+        now = max((entry["last_modified"] for entry in found.values()), default=None)
         found.pop("clock", None)
         return {
-            key: entry["e_tag"] if (now - entry["last_modified"]).total_seconds() >= SECONDS else None
+            key: entry["e_tag"] if entry["size"] and (now - entry["last_modified"]).total_seconds() >= SECONDS else None
             for key, entry in found.items()
         }
 
@@ -94,6 +97,10 @@ class Objects:
     def replace_leased(self, name: str, tag: str) -> str | None:
         """Put a lease once more; its new tag, or None if it is another's."""
         return self._put(name, _holder(), {"e_tag": tag})
+
+    def end_leased(self, name: str, tag: str) -> None:
+        """Leave a lease as a mark that its work is done: an object without content, which does not run out."""
+        self._put(name, b"", {"e_tag": tag})
 
     def _put(self, name: str, content: bytes, mode: Any) -> str | None:
         """The tag of what was put; None if the condition did not hold."""
@@ -151,6 +158,10 @@ class ObjectLease:
     def release(self) -> None:
         if self.tag is not None:
             self.place.remove(self.name)
+
+    def end(self) -> None:
+        if self.tag is not None:
+            self.place.end_leased(self.name, self.tag)
 
 
 def _opened(address: str) -> Any:
