@@ -221,7 +221,7 @@ def test_slurm_itself(
     with slurm_here.slurm(tmp_path / "slurm") as conf:
         monkeypatch.setenv("SLURM_CONF", str(conf))
         urgent = (
-            "until squeue --noheader --states=RUNNING | grep -q .; do sleep 0.2; done; sleep 1; "
+            "until squeue --noheader --states=RUNNING | grep -q .; do sleep 0.05; done; "
             "sbatch --partition=urgent --ntasks=2 --time=1 --output=/dev/null --wrap 'sleep 2'"
         )
         other = subprocess.Popen(["bash", "-c", urgent], stdout=subprocess.PIPE, text=True)
