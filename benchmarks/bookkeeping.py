@@ -27,7 +27,7 @@ EXAMPLES, CLASSES, STACK = 900, 10, 8
 HEADING = """
 ## The cost of bookkeeping
 
-`python benchmarks/bookkeeping.py {runs}`: studies of runs that are made up and not trained, each with the outputs of
+`python benchmarks/bookkeeping.py {runs} --epochs {epochs}`: studies of runs that are made up and not trained, each with the outputs of
 {examples} examples and {classes} classes, in two conditions and stacks of {stack}. Seconds of the whole command, the
 import of the libraries included. `show` reads every run: blobs read counts each time that one is opened to be checked.
 
@@ -145,7 +145,13 @@ def main() -> None:
     from nondet.io.cores import available_cores
 
     machine = environment_of_machine()
-    numbers = {"examples": EXAMPLES, "classes": CLASSES, "stack": STACK, "cores": available_cores()}
+    numbers = {
+        "epochs": given.epochs,
+        "examples": EXAMPLES,
+        "classes": CLASSES,
+        "stack": STACK,
+        "cores": available_cores(),
+    }
     print(HEADING.format(runs=" ".join(map(str, given.runs)), **numbers, **machine), flush=True)
     for runs in given.runs:
         with tempfile.TemporaryDirectory() as folder:

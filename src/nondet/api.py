@@ -126,7 +126,7 @@ def run(
     from nondet.runners.script import Script
     from nondet.running.request import request_of
     from nondet.running.session import train
-    from nondet.study.mirror import folder_of
+    from nondet.study.mirror import folder_of, mirror_of
 
     if isinstance(task, Script):
         task = replace(task, name=task.title)
@@ -162,6 +162,8 @@ def run(
         say=_spelled(say),
         measure=_measured,
     )
+    if (mirror := mirror_of(study.folder)) is not None:
+        mirror.fetch_all()
     return OpenStudy(study, getattr(request, "given", None))
 
 

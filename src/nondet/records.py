@@ -10,9 +10,9 @@ FORMS: dict[str, Callable[[Any], Any]] = {}
 
 
 def finding(found: Any) -> dict[str, Any]:
-    """What a record's words say: under "finding" its "headline", "sentences" and "caveats", for its dictionary."""
+    """What is found in a study's results, for their dictionary: its "headline", "sentences" and "caveats"."""
     said = FORMS["finding"](found) if "finding" in FORMS else None
-    return {"finding": said} if said else {}
+    return {"finding": said.to_dict()} if said else {}
 
 
 class Record:

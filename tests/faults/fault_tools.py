@@ -120,8 +120,8 @@ def assert_same_study(nondet: Nondet, folder: Path, reference: Path) -> None:
     assert not list((folder / "partial").glob("*.snapshot"))
 
 
-def assert_one_clear_sentence(code: int, err: str, expected: int = 1) -> None:
-    assert code == expected, err
+def assert_one_clear_sentence(code: int, err: str) -> None:
+    assert code == 1, err
     assert "Traceback" not in err
     sentences = [line for line in err.splitlines() if "runs to train" not in line]
     assert len(sentences) == 1, err

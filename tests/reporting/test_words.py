@@ -105,7 +105,9 @@ def test_nothing_is_one_bits_alone_unless_the_control_is_zero(identical: bool | 
     assert "One bit of one weight alone" in said_of(measured).text
     assert "alone gives" not in said_of(measured, identical).text
     single = said_of({"init": of_answers(0.1, 5)}, identical).headline
-    assert single.endswith("when init varies" + (", with what no source names." if identical is False else "."))
+    assert single.endswith(
+        "when init varies" + (", besides something that no source names." if identical is False else ".")
+    )
 
 
 def test_no_disagreement_is_of_these_runs() -> None:
@@ -125,12 +127,12 @@ def test_no_condition_is_measured() -> None:
 
 @pytest.mark.parametrize("examples", [False, True])
 def test_another_test_set_is_spoken_of_with_its_own_interval(examples: bool) -> None:
-    """Intervals over runs alone are called so where the sentence speaks of other examples."""
+    """Where intervals do not allow for other examples, and the sentence speaks of them, that is said."""
     said = finding.of_measures(of_skill(0.4, 30, examples))
     check(said)
     new = r"on an infinitely large test set it would be [\d.]+ points \[[\d.]+, [\d.]+\]\.$"
     assert re.search(new, said.sentences[-1])
-    assert ("over runs alone" in said.caution) is not examples
+    assert ("not for other test examples" in said.caution) is not examples
 
 
 def test_a_rest_that_may_be_chance_is_called_so() -> None:

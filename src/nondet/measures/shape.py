@@ -147,12 +147,12 @@ def few_runs(numbers: Mapping[str, int]) -> str:
     if few:
         return (
             f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): they may hold the truth less often than "
-            f"95 times in 100, or be too wide, and they know nothing of what rare runs do: {least} may show none of up "
-            f"to {share} that collapse; take {FEW} runs or more."
+            f"95 times in 100, or be too wide. A failure that befalls up to {share} of runs may not show in {least}; "
+            f"take {FEW} runs or more."
         )
     return (
-        f"Intervals know nothing of rare runs that have not shown ({listed}{more}): with {least} runs, up to {share} "
-        "of all may fail or collapse and none of these do."
+        f"Rare failures may not have shown yet ({listed}{more}): one that befalls up to {share} of runs may not show in "
+        f"{least}, and the intervals leave it out."
     )
 
 

@@ -39,12 +39,6 @@ class Finding:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def finding_of(record: object) -> dict[str, Any] | None:
-    """What is found in a study's results or in measures, as a dictionary."""
-    found = of_study(record) if isinstance(record, Results) else of_measures(record)  # pyright: ignore[reportArgumentType]
-    return found.to_dict() if found else None
-
-
 def of_study(results: Results) -> Finding | None:
     """How much runs disagree, by source; what one bit does; how the score spreads. None for a crossed design alone."""
     if results.crossing and not results.conditions:
@@ -58,7 +52,9 @@ def of_study(results: Results) -> Finding | None:
     name = "all" if "all" in measured else next(reversed(measured))
     what = f"{results.kind.example}s"
     varies = _VARIES.get(name, f"{name.replace('+', ' and ')} {'vary' if '+' in name else 'varies'}")
-    when = f" when {varies}" + ("" if results.control.identical is not False else ", with what no source names")
+    when = f" when {varies}" + (
+        "" if results.control.identical is not False else ", besides something that no source names"
+    )
     shown = {n: m["disagreement"] for n, m in measured.items() if "disagreement" in m.estimates}
     if len(shown) > 1 and not any(e.value for e in shown.values()):
         return Finding(f"No two of these runs disagree on any test {what[:-1]}, whatever varies.")
@@ -118,7 +114,7 @@ def _split(m: Measures, drawn: bool) -> tuple[str, tuple[str, ...]]:
         return "", ()
     caused = f"{part.value:.2g} of the {total.value:.2g} squared points of accuracy's variance"
     high = _points(math.sqrt(max(rest.high, 0.0)))
-    alone = () if drawn else ("What is said of an infinitely large test set has an interval over runs alone.",)
+    alone = () if drawn else ("These intervals allow for other runs, and not for other test examples.",)
     if rest.low > 0:
         text = f"{_points(math.sqrt(rest.value))} points [{_points(math.sqrt(rest.low))}, {high}]"
         return f"; on an infinitely large test set it would be {text}", alone
@@ -141,7 +137,7 @@ def _extremes(shown: Mapping[str, Estimate]) -> tuple[str, str]:
 def _range(shown: Mapping[str, Estimate]) -> str:
     """The least and the largest disagreement."""
     low, high = _extremes(shown)
-    return f"By what varies, it is {share(shown[low])} ({low}) to {share(shown[high])} ({high})."
+    return f"Source by source, it ranges from {share(shown[low])} ({low}) to {share(shown[high])} ({high})."
 
 
 def _apart(shown: Mapping[str, Estimate]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +10,20 @@ from typing import Any
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import unsealed
 from nondet.records import Record
-from nondet.study.mirror import in_parallel
+from nondet.study.mirror import in_parallel, require_whole
 from nondet.study.names import PARTS
 from nondet.study.places import address_of, place_of
 
 COPIED = tuple(part for part in PARTS if part not in ("partial", "work", "leases"))
 """What of a study is copied: not what a process has in hand, and no files of a script's own."""
 
-TRIES = 20
-
 
 @dataclass(frozen=True, repr=False)
 class Copied(Record):
-    """What was copied. runs: that were not there yet. others: evidence, trunks and logs. bytes: of all."""
+    """What was copied.
+
+    runs: that were not there yet. present: that were. others: evidence, trunks and logs. bytes: of all that was copied.
+    """
 
     source: str
     target: str
@@ -67,13 +67,11 @@ def copy_study(source: str | Path, target: str | Path, say: Callable[[str], None
     def run(key: str) -> None:
         blob, record = (begin.read(f"runs/{key}.{ending}") for ending in ("safetensors", "json"))
         try:
-            told = unsealed(record or b"", Path(names[0], f"runs/{key}.json"))
-            if blob is None or told["blob"]["sha256"] != hashlib.sha256(blob).hexdigest():
-                raise Damaged(f"{names[0]}/runs/{key}.safetensors is {'missing' if blob is None else 'damaged'}")
-        except (Damaged, KeyError, TypeError) as error:
+            require_whole(record, blob, f"{names[0]}/runs/{key}")
+        except Damaged as error:
             wrong.append(str(error))
             return
-        assert record is not None  # noqa: S101 - an empty one is not sealed
+        assert blob is not None and record is not None  # noqa: S101, PT018 - what is not there is not whole
         if not end.create(f"runs/{key}.safetensors", blob) and end.read(f"runs/{key}.safetensors") != blob:
             raise BadInput(f"{names[1]} holds another result of run {key[:12]}; copy to a new place")
         end.create(f"runs/{key}.json", record)

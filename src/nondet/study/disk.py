@@ -14,7 +14,17 @@ from nondet.io import locks
 from nondet.io.files import write_file
 from nondet.study.names import unfinished_files
 
-_ORDINARY = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
+_ORDINARY = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.ENOTDIR,
+)
 """What the system says of any disk: full, broken, read-only, not yours. The command's usual sentence is enough."""
 
 

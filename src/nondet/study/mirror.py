@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from platformdirs import user_cache_path
 
@@ -26,12 +27,14 @@ from nondet.study.names import MIRROR
 from nondet.study.places import Lease, Place, address_of, place_of
 from nondet.study.places.objects import SECONDS
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 AT_ONCE = 16
 """Requests that are on their way together."""
 
 FRESH = 10.0
-"""Seconds after which the bucket is asked once more what is there, or whether a run is still leased."""
-
+"""Seconds after which the bucket is asked once more what is there, or whether a stack is still leased."""
 
 MISSES, SOON = 3, 2.0
 """Leases in vain after which it is worth a list to know of all, if the last one is so many seconds old."""
@@ -45,7 +48,7 @@ class Changed(Exception):
 class Mirror:
     """known: keys of runs that the bucket holds. before: its `study.json` as it was read last.
 
-    busy: runs that others have leased, and when that was seen. ended: leases that have run out, with their tags.
+    busy: what others have leased, and when that was seen. ended: leases that have run out, with their tags.
     misses: leases that were asked for in vain since others' leases were looked at last.
     """
 
@@ -106,11 +109,9 @@ class Mirror:
         sealed_record = self.place.read(f"runs/{record.name}")
         if sealed_record is None:
             return False
-        expected = unsealed(sealed_record, record).get("blob", {}).get("sha256")
         content = self.place.read(f"runs/{blob.name}")
-        if content is None or hashlib.sha256(content).hexdigest() != expected:
-            raise Damaged(f"{self.address}/runs/{blob.name} is {'missing' if content is None else 'damaged'}")
-        write_file(blob, content)
+        require_whole(sealed_record, content, f"{self.address}/runs/{key}")
+        write_file(blob, content or b"")
         write_file(record, sealed_record)
         return True
 
@@ -125,9 +126,8 @@ class Mirror:
         """Move a run that is damaged in the bucket itself to its evidence there."""
         blob, record = (self.place.read(name) for name in _names(key))
         with suppress(Damaged):
-            sound = record and unsealed(record, self.folder).get("blob", {}).get("sha256")
-            if blob is not None and sound == hashlib.sha256(blob).hexdigest():
-                return
+            require_whole(record, blob, f"{self.address}/runs/{key}")
+            return
         for name, content in zip(_names(key), (blob, record), strict=True):
             if content is not None:
                 where = name.removeprefix("runs/").replace(".", f".damaged{time.time_ns()}.")
@@ -225,15 +225,21 @@ class Mirror:
         blob, record = (self.folder / name for name in _names(key))
         with suppress(OSError, Damaged):
             content, told = blob.read_bytes(), record.read_bytes()
-            if unsealed(told, record).get("blob", {}).get("sha256") == hashlib.sha256(content).hexdigest():
-                self.keep(key, content, told)
+            require_whole(told, content, str(self.folder / "runs" / key))
+            self.keep(key, content, told)
 
 
-def in_parallel(work: Callable[..., object], items: Iterable[object]) -> None:
-    """Do something for each item, `AT_ONCE` at a time; the first error is raised."""
+def in_parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """What becomes of each item, `AT_ONCE` at a time; the first error is raised."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for _ in pool.map(work, items):
-            pass
+        return list(pool.map(work, items))
+
+
+def require_whole(record: bytes | None, blob: bytes | None, where: str) -> None:
+    """Damaged unless a record is what was written, and a blob is the one that it tells of. where: the run's name."""
+    told = unsealed(record or b"", Path(f"{where}.json")).get("blob", {}).get("sha256")
+    if blob is None or hashlib.sha256(blob).hexdigest() != told:
+        raise Damaged(f"{where}.safetensors is {'missing' if blob is None else 'damaged'}")
 
 
 def folder_of(given: str | Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 _KEY = "[0-9a-f]{64}"
 _VARIED = r"(reference|[A-Za-z_][\w.-]*=[0-9]+(,[A-Za-z_][\w.-]*=[0-9]+)*)(@[0-9]+)?(~[0-9]+)?"
-PARTS = _NAMES = {
+PARTS = {
     "runs": rf"{_KEY}\.(json|safetensors)",
     "trunks": rf"{_KEY}\.[0-9]+\.snapshot",
     "partial": rf"{_KEY}\.snapshot|claims",
@@ -32,7 +32,7 @@ _PAGES = ("report.html", "figures")
 
 def is_own(part: str, name: str) -> bool:
     """Whether a name in one part of a study is nondet's."""
-    return re.fullmatch(_NAMES[part], name) is not None
+    return re.fullmatch(PARTS[part], name) is not None
 
 
 def own_names(folder: Path, part: str) -> list[str]:
@@ -51,19 +51,19 @@ def own_files(folder: Path, part: str) -> list[Path]:
 
 def links(folder: Path) -> list[Path]:
     """The study's own files that are symbolic links: a copy of the folder may not hold what they lead to."""
-    own = [folder / "study.json", *(path for part in _NAMES for path in own_files(folder, part))]
+    own = [folder / "study.json", *(path for part in PARTS for path in own_files(folder, part))]
     return [path for path in own if path.is_symlink() and path.parent.name != "evidence"]
 
 
 def linked_folders(folder: Path) -> list[Path]:
     """The folders of a study that are symbolic links."""
-    return [folder / part for part in _NAMES if (folder / part).is_symlink()]
+    return [folder / part for part in PARTS if (folder / part).is_symlink()]
 
 
 def unfinished_files(folder: Path) -> list[Path]:
     """The temporary files in a study's folders, of writers that are at work or were killed."""
     found: list[Path] = []
-    for place in (folder, *(folder / part for part in (*_NAMES, "figures"))):
+    for place in (folder, *(folder / part for part in (*PARTS, "figures"))):
         if place.is_dir():
             found += sorted(path for path in place.iterdir() if re.fullmatch(_WRITING, path.name))
     return found
@@ -72,8 +72,8 @@ def unfinished_files(folder: Path) -> list[Path]:
 def first_foreign(folder: Path) -> Path | None:
     """Something in a folder without a study that nondet did not write there, if there is anything."""
     for path in sorted(folder.iterdir()):
-        if path.name in _NAMES and path.is_dir():
-            known = rf"{_NAMES[path.name]}|{_WRITING}"
+        if path.name in PARTS and path.is_dir():
+            known = rf"{PARTS[path.name]}|{_WRITING}"
             others = [inner for inner in sorted(path.iterdir()) if not re.fullmatch(known, inner.name)]
             if others:
                 return others[0]
@@ -91,7 +91,7 @@ def study_that_owns(path: Path) -> Path | None:
     for whole in (path.absolute(), path.resolve()):
         for folder in whole.parents:
             part = whole.relative_to(folder).parts[0].casefold()
-            if (part == "study.json" or part in _NAMES) and (
+            if (part == "study.json" or part in PARTS) and (
                 (folder / "study.json").exists() or own_files(folder, "runs")
             ):
                 return folder

@@ -397,6 +397,5 @@ def finish(study: Study) -> None:
         if finished != latest.finished:
             _save(replace(latest, finished=finished))
     if (mirror := mirror_of(study.folder)) is not None:
-        mirror.fetch_all()
         mirror.finish()
     claims.clear(study.folder)

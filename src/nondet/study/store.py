@@ -82,12 +82,15 @@ class Store:
         So the folder is flushed once for the blobs and once for the records, however many there are.
         """
         kept: dict[str, dict[str, Any]] = {}
-        whole = {key: _whole(key, arrays, record) for key, (arrays, record) in runs.items()}
         if (mirror := mirror_of(self.folder)) is not None:  # the bucket decides; the folder holds what it has
-            ours = dict[str, bool]()
-            in_parallel(lambda key: ours.update({key: mirror.keep(key, whole[key][0], sealed(whole[key][1]))}), whole)
-            return all(ours.values())
-        for key, (content, full) in whole.items():
+
+            def keep(key: str) -> bool:
+                content, full = _whole(key, *runs[key])
+                return mirror.keep(key, content, sealed(full))
+
+            return all(in_parallel(keep, runs))
+        for key, (arrays, record) in runs.items():
+            content, full = _whole(key, arrays, record)
             if write_file(self.blob_path(key), content, flush_folder=False) or self._settled(key, content, full):
                 kept[key] = full
         sync_folder(self.folder / "runs")

@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from nondet.errors import BadInput
+from nondet.study.names import is_own
 
 SECONDS = 120.0
 """How long a lease lasts after it was put last. A holder puts it again after a third of that."""
@@ -52,7 +53,6 @@ class Objects:
 
     def entries(self, part: str) -> list[dict[str, Any]]:
         """What the store tells of each object of a part: path, size, e_tag, last_modified."""
-        from nondet.study.names import is_own
 
         def listed() -> list[dict[str, Any]]:
             return [entry for some in _obstore().list(self.store, prefix=part) for entry in some]
