@@ -27,9 +27,10 @@ EXAMPLES, CLASSES, STACK = 900, 10, 8
 HEADING = """
 ## The cost of bookkeeping
 
-`python benchmarks/bookkeeping.py {runs} --epochs {epochs}`: studies of runs that are made up and not trained, each with the outputs of
-{examples} examples and {classes} classes, in two conditions and stacks of {stack}. Seconds of the whole command, the
-import of the libraries included. `show` reads every run: blobs read counts each time that one is opened to be checked.
+`python benchmarks/bookkeeping.py {runs} --epochs {epochs}`: studies of runs that are made up and not trained, each
+with the outputs of {examples} examples and {classes} classes, in two conditions and stacks of {stack}. Seconds of the
+whole command, the import of the libraries included. `show` reads every run: blobs read counts each time that one is
+opened to be checked.
 
 {processor} ({instructions}), {cores} cores, torch {torch}, numpy {numpy}.
 

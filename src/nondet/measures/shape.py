@@ -151,8 +151,8 @@ def few_runs(numbers: Mapping[str, int]) -> str:
             f"take {FEW} runs or more."
         )
     return (
-        f"Rare failures may not have shown yet ({listed}{more}): one that befalls up to {share} of runs may not show in "
-        f"{least}, and the intervals leave it out."
+        f"Rare failures may not have shown yet ({listed}{more}): one that befalls up to {share} of runs may not show "
+        f"in {least}, and the intervals leave it out."
     )
 
 

@@ -1,0 +1,310 @@
+"""Decisions: which is better, how many runs tell, what is noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from nondet.api.shared import quiet, spoken, study_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from nondet.analysis.alike import Alike
+    from nondet.analysis.compare import Comparisons
+    from nondet.analysis.datasets import OverDatasets
+    from nondet.analysis.floor import Floor
+    from nondet.analysis.gate import Gate
+    from nondet.analysis.given import AnyGiven
+    from nondet.analysis.models_apart import ModelComparisons
+    from nondet.analysis.numbers import Numbers
+    from nondet.analysis.plan import Plan
+    from nondet.analysis.score_arms import Better
+    from nondet.api.shared import StudyGiven
+
+
+def compare(
+    a: AnyGiven,
+    b: AnyGiven | None = None,
+    *others: AnyGiven,
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    margin: float | None = None,
+    level: float = 0.05,
+    metric: str | None = None,
+    cluster: str | Path | ArrayLike | None = None,
+    arm: str = "",
+    seed: str = "",
+    dataset: str = "",
+    of: str = "",
+    with_: str | Sequence[str] = (),
+    better: Better | None = None,
+    paired: bool = False,
+    chance: float | None = None,
+    examples: bool = False,
+    groups: str | Path | ArrayLike | None = None,
+    looks: int = 1,
+    say: Callable[[str], None] = quiet,
+) -> Comparisons | OverDatasets | ModelComparisons:
+    """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
+
+    Args:
+        a, b, others: studies, runs of their conditions, `(outputs, labels)`, or paths, as for `nondet compare`; each of
+            the others is compared with A too. Or scores, one number for each run: `{"base": [...], "aug": [...]}` or
+            one file of several arms; or a list, or a file, for each arm.
+        arm, seed, dataset: of a file of scores: the columns that tell what was trained, one run from another, and on
+            which data set; found by their names if left out.
+        of, with_: of the arms of one file, that which others are compared with, and these others.
+        better: "higher" or "lower" scores are; by words in the metric's name if left out.
+        paired: whether scores of equal seeds are pairs by design, since a seed decides the same in both arms.
+        labels: class numbers `(n,)`, or a file of them, beside outputs that do not hold them.
+        margin: the largest difference that does not matter, in the metric's unit: within it, A and B are alike.
+        level: the chance of a false "better" or "worse", and of a false "alike".
+        metric: "accuracy", "cross_entropy" or "perplexity"; the runs' first score if left out. Of a file of scores, the
+            column; the only one if left out.
+        chance: decide by the chance that a run of B beats one of A, such as 0.75, in place of the means.
+        examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
+        groups: the same, where not each example was drawn but groups of them, such as the questions on one text: a name
+            or number for each example, a file of these, or a column of A's table. Of one run each it is `cluster`.
+        looks: how often the runs are looked at in all; each look then has its share of the level.
+        cluster: where each is one run: a key of what a log says of the examples, or the cluster of each example `(n,)`.
+
+    Where each is one run on many examples, the two models are compared over examples, which says nothing of other runs.
+
+    Raises:
+        BadInput: the arms cannot be compared.
+    """
+    from nondet.analysis import compare as comparing
+    from nondet.analysis import models_apart, one_run
+    from nondet.analysis.criteria import check_criteria
+    from nondet.analysis.datasets import compare_over, refuse_margin
+    from nondet.analysis.given import arms_given, by_dataset
+    from nondet.analysis.groups import groups_of
+    from nondet.analysis.score_arms import Choice
+    from nondet.errors import BadInput
+    from nondet.io.roles import Asked
+    from nondet.reporting import datasets as words_over
+    from nondet.reporting import decisions
+    from nondet.reporting import one_run as one_run_words
+
+    comparing.check_options(margin, level)
+    check_criteria(chance, margin, looks)
+    if groups is not None and cluster is not None:
+        raise BadInput("<<groups>> and <<cluster>> say the same (got both); leave one of them out")
+    names = [name for name in (a, b, *others) if name is not None]
+    of_scores = any((arm, seed, dataset, of, with_, better, paired)) or len(names) < 2
+    single = None if of_scores else one_run.one_run_each(names, labels, metric, columns, spoken(say))
+    if single is not None:
+        _refuse_for("one run of each", chance, examples, looks)
+        models = models_apart.compare_models(single, margin, level, groups if cluster is None else cluster)
+        said = tuple(replace(c, sentence=one_run_words.model_words(c)) for c in models.comparisons)
+        return replace(models, comparisons=said)
+    if cluster is not None:
+        raise BadInput("<<cluster>> is for one run of each on many examples (got several runs); give <<groups>>")
+    asked = Asked(arm=arm, seed=seed, dataset=dataset)
+    choice = Choice(of, (with_,) if isinstance(with_, str) else tuple(with_), paired, better)
+    if over := by_dataset(names, labels, metric, columns, asked, choice, spoken(say)):
+        refuse_margin(margin)
+        _refuse_for("several data sets", chance, examples or groups is not None, looks)
+        return words_over.worded(compare_over(over, level))
+    arms = arms_given(names, labels, metric, columns, asked, choice, spoken(say))
+    drawn, groups = examples or groups is not None, groups_of(groups, a)
+    found = comparing.compare(arms, margin, level, chance=chance, examples=drawn, looks=looks, groups=groups)
+    worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
+    return replace(found, comparisons=worded)
+
+
+def _refuse_for(what: str, chance: float | None, examples: bool, looks: int) -> None:
+    from nondet.errors import BadInput
+
+    for name, given in (("chance", chance), ("examples", examples), ("looks", looks > 1)):
+        if given:
+            raise BadInput(f"<<{name}>> is for several runs on one test set (got {what}); leave it out")
+
+
+def plan(
+    effect: float,
+    *,
+    sd: float | None = None,
+    pilot: AnyGiven | None = None,
+    power: float = 0.8,
+    level: float = 0.05,
+    metric: str | None = None,
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    arm: str = "",
+    seed: str = "",
+    of: str = "",
+    looks: int = 1,
+    say: Callable[[str], None] = quiet,
+) -> Plan:
+    """How many runs of each of two arms a difference takes to be found, and what they cost.
+
+    Args:
+        effect: the smallest difference that matters, in the metric's unit.
+        sd: of one run's metric, if it is known; or else `pilot`: runs that vary alike, as for `compare`.
+        arm, seed, of: of a file of scores as pilot, as for `compare`; `of` names its arm that is the pilot.
+        power: the chance to find the difference, if it is there. level: the chance to find one that is not.
+        looks: how often you mean to look, as for `compare`; with the chance `power` the last look finds the effect.
+
+    Raises:
+        BadInput: not one of `sd` and `pilot` is given, or no number of runs up to a million is enough.
+    """
+    from nondet.analysis import plan as planning
+    from nondet.analysis.given import arms_given
+    from nondet.analysis.score_arms import Choice
+    from nondet.errors import BadInput
+    from nondet.io.roles import Asked
+    from nondet.reporting import decisions
+
+    if (sd is None) == (pilot is None):
+        raise BadInput(f"plan takes one of sd and a pilot (got {'none' if sd is None else 'both'}); give one")
+    planning.check_options(effect, power, level)
+    if pilot is None:
+        found = planning.plan_with(sd or 0.0, effect, power, level, metric, looks)
+    else:
+        asked, choice = Asked(arm=arm, seed=seed), Choice(of, (of,) if of else (), compared=False)
+        arms = arms_given([pilot], labels, metric, columns, asked, choice, spoken(say))
+        found = planning.plan_from(arms[0], effect, power, level, looks)
+    return replace(found, sentence=decisions.plan_words(found))
+
+
+def floor(
+    runs: AnyGiven,
+    new_runs: int = 1,
+    *,
+    level: float = 0.05,
+    metric: str | None = None,
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    arm: str = "",
+    seed: str = "",
+    of: str = "",
+    say: Callable[[str], None] = quiet,
+) -> Floor:
+    """The noise floor: how far new runs of the same recipe may lie from these by chance, as a prediction interval.
+
+    Args:
+        runs: repeats of one recipe: numbers `(N,)`, a file of one number a line or of columns, or what `compare` takes.
+        new_runs: how many new runs are judged by their mean.
+        level: the chance that new runs of the same recipe lie outside of the interval.
+        metric: a column of the file, or a score of a study's runs.
+        arm, seed, of: of a file of scores, as for `compare`; `of` names its arm that is meant.
+
+    Raises:
+        BadInput: fewer than two runs, or no number for each.
+    """
+    from nondet.analysis import floor as analysis
+    from nondet.analysis.numbers import numbers_of
+    from nondet.reporting import gates
+
+    given = numbers_of(
+        runs, "runs", metric=metric, labels=labels, columns=columns, arm=arm, seed=seed, of=of, say=spoken(say)
+    )
+    found = analysis.floor(given, new_runs, level)
+    return replace(found, sentence=gates.floor_words(found))
+
+
+def gate(
+    base: AnyGiven,
+    candidate: AnyGiven | None,
+    ledger: str | Path,
+    *,
+    name: str | None = None,
+    alpha: float | None = None,
+    effect: float | None = None,
+    limit: int | None = None,
+    better: Better | None = None,
+    metric: str | None = None,
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    arm: str = "",
+    seed: str = "",
+    of: str = "",
+    with_: str = "",
+    say: Callable[[str], None] = quiet,
+) -> Gate:
+    """Keep a change, discard it, or run it again: for loops that try one change after another, and look at each run.
+
+    Args:
+        base: repeats of the recipe as it is, as for `floor`. candidate: all runs of the changed one so far, likewise;
+            None for those of `with_` in the baseline's file.
+        ledger: a file that holds every look at every candidate, made if there is none. Lines are only added to it.
+        name: of the candidate; the path of its file if left out, or "candidate".
+        alpha: the chance that any change is kept, of all in the ledger, that is no improvement; 0.05 if left out.
+        effect: the smallest improvement that must not be missed, in the metric's unit; the baseline's SD if left out.
+        limit: runs of the candidate after which it is discarded; twice those of a test of fixed size if left out.
+        better: "higher" or "lower" values of the metric; by its name if left out.
+        arm, seed, of, with_: of files of scores, as for `compare`; `of` is the baseline's arm, `with_` the candidate's.
+
+    Raises:
+        BadInput: runs or a ledger that cannot be used, or runs missing that were looked at before.
+    """
+    from nondet.analysis import gate as analysis
+    from nondet.analysis.numbers import numbers_of
+    from nondet.errors import BadInput
+    from nondet.reporting import gates
+
+    if candidate is None and not with_:
+        raise BadInput(
+            "gate takes a baseline and a candidate (got one); give the candidate's runs too, or name its arm of the "
+            "same file by <<with=NAME>>"
+        )
+
+    def read(given: AnyGiven, what: str, chosen: str) -> Numbers:
+        return numbers_of(
+            given,
+            what,
+            metric=metric,
+            better=better,
+            labels=labels,
+            columns=columns,
+            arm=arm,
+            seed=seed,
+            of=chosen,
+            say=spoken(say),
+        )
+
+    first, second = read(base, "baseline", of), read(base if candidate is None else candidate, "candidate", with_)
+    found = analysis.gate(first, second, Path(ledger), name=name, alpha=alpha, effect=effect, limit=limit)
+    return replace(found, sentence=gates.gate_words(found))
+
+
+def alike(
+    study: StudyGiven | AnyGiven,
+    margin: float = 1.25,
+    level: float = 0.05,
+    *,
+    others: Sequence[AnyGiven] = (),
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
+    say: Callable[[str], None] = quiet,
+) -> Alike:
+    """Test whether a study's sources have the same effect, and which pairs are alike within a margin.
+
+    Args:
+        study: or outputs or scores, as for `compare`: whether the runs of several arms vary alike.
+        margin: the largest ratio of two effects that still counts as alike, above 1.
+        level: the share of false positives that is allowed.
+        others: more arms. labels, columns, metric, arm, seed: of outputs and of scores, as for `compare`.
+    """
+    from nondet.analysis import alike as analysis
+    from nondet.analysis.given import arms_given, is_study
+    from nondet.analysis.independence import without_copies
+    from nondet.analysis.score_arms import Choice
+    from nondet.io.roles import Asked
+    from nondet.reporting import alike as words
+
+    if is_study(study) and not others:
+        found = analysis.alike(study_of(cast("StudyGiven", study)).study, margin, level)
+    else:
+        asked = Asked(arm=arm, seed=seed)
+        choice = Choice(compared=False)
+        arms = arms_given([study, *others], labels, metric, columns, asked, choice, spoken(say))
+        found = analysis.alike_arms([without_copies(one) for one in arms], margin, level)
+    return replace(found, sentence=" ".join(words.sentences(found)))

@@ -1,0 +1,141 @@
+"""What is looked at: pages, plots, examples that flip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from nondet.api.shared import brought, is_study, quiet, spoken, study_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+
+    from nondet.analysis.given import AnyGiven
+    from nondet.analysis.outside import Outside
+    from nondet.analysis.runs import Runs
+    from nondet.analysis.unstable import Unstable
+    from nondet.api.shared import StudyGiven
+    from nondet.tasks.task import Task
+
+
+def report(
+    study: StudyGiven | AnyGiven,
+    path: str | Path | None = None,
+    *,
+    condition: str = "",
+    data: str | None = None,
+    run_task: bool = False,
+    task: Task | None = None,
+    others: Sequence[AnyGiven] = (),
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Write a study's page: one HTML file with its table and pictures, which needs no network. Returns its path.
+
+    Args:
+        study: or outputs or scores, as for `compare`. others: more of these, each an arm.
+        path: the file to write; `report.html` in the study's folder if left out, or in the current one.
+        labels, columns, metric, arm, seed: of outputs and of scores, as for `compare`.
+        condition: whose most unstable examples are shown. data: the folder of the task's data, for their pictures.
+        run_task: whether a task file of your own may be run, which reads the pictures. task: as for `stabilize`.
+        say: is told why the page has no pictures.
+    """
+    from nondet.analysis.results import read_results
+    from nondet.reporting.page import write_page
+
+    if brought(study, others, labels, columns, metric, arm, seed):
+        from nondet.reporting import outside
+
+        file = Path("report.html") if path is None else Path(path)
+        outside.write_page(_outside([study, *others], labels, metric, columns, arm, seed, say), file, condition)
+        return file
+    opened = study_of(cast("StudyGiven", study))
+    file = opened.folder / "report.html" if path is None else Path(path)
+    found = read_results(opened.study)
+    write_page(found, file, condition, data, run_task=run_task, task=task or opened.task, say=spoken(say))
+    return file
+
+
+def plots(
+    study: StudyGiven | AnyGiven,
+    *,
+    others: Sequence[AnyGiven] = (),
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    metric: str | None = None,
+    arm: str = "",
+    seed: str = "",
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Figure]:
+    """A study's pictures by name, such as "disagreement": matplotlib figures.
+
+    Args:
+        study: or outputs or scores, as for `report`, also for the others.
+    """
+    from nondet.analysis.results import read_results
+    from nondet.reporting.plots import outside, sections
+
+    if brought(study, others, labels, columns, metric, arm, seed):
+        found = outside.sections(_outside([study, *others], labels, metric, columns, arm, seed, say))
+    else:
+        found = sections(read_results(study_of(cast("StudyGiven", study)).study))
+    return {drawing.name: drawing.figure for section in found for drawing in section.drawings}
+
+
+def unstable(
+    runs: Runs | StudyGiven | AnyGiven,
+    top: int = 20,
+    *,
+    labels: str | Path | ArrayLike | None = None,
+    columns: Sequence[str] = (),
+    say: Callable[[str], None] = quiet,
+) -> Unstable:
+    """The test examples on which runs disagree most, and the churn of each class.
+
+    Args:
+        runs: of a condition, such as `study["all"]`; of a study its condition `all`, or the only one; or outputs, as
+            for `compare`.
+        top: how many examples. labels, columns: of outputs.
+    """
+    from nondet.analysis.given import arms_given
+    from nondet.analysis.independence import without_copies
+    from nondet.analysis.runs import Runs
+    from nondet.analysis.score_arms import Choice
+    from nondet.analysis.unstable import unstable as find
+    from nondet.reporting.unstable import sentence
+
+    if isinstance(runs, Runs):
+        chosen = runs
+    elif labels is None and not columns and is_study(runs):
+        chosen = study_of(cast("StudyGiven", runs))[""]
+    else:
+        quiet = Choice(compared=False)
+        arm = without_copies(arms_given([runs], labels, columns=columns, choice=quiet, say=spoken(say))[0])
+        for note in arm.notes:
+            spoken(say)(note)
+        chosen = arm.runs
+    task = chosen.study.identity["name"] if chosen.study else chosen.name
+    found = find(chosen, task, top)
+    return replace(found, sentence=sentence(found))
+
+
+def _outside(
+    names: Sequence[Any],
+    labels: Any,
+    metric: str | None,
+    columns: Sequence[str],
+    arm: str,
+    seed: str,
+    say: Callable[[str], None] | None,
+) -> Outside:
+    from nondet.analysis.outside import read_outside
+    from nondet.io.roles import Asked
+
+    return read_outside(names, labels, metric, columns, Asked(arm=arm, seed=seed), spoken(say))
