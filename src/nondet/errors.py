@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _ARGUMENT = re.compile(
-    r"<<(against|alpha|arm|better|broken|chance|cluster|columns|cycles|data|dataset|design|effect|examples|executor"
+    r"<<(against|alpha|arm|better|broken|chance|cluster|columns|cycles|data|dataset|design|device|effect|examples|executor"
     r"|failed|fix|folder|groups|labels|layers|ledger|levels|limit|looks|margin|metrics?|model|name|new_runs|of|onset|outputs"
     r"|paired|recipe|record|run_task|runs|save|sd|seed|stack|steps|tf32|track|until|vary|with)"
     r"(?:=(.*?))?>>"
@@ -22,7 +22,7 @@ def _in_python(name: str, value: str | None) -> str:
         name = "with_"
     if name == "recipe" and value is not None:
         field, _, value = value.partition("=")
-        value = f"{{{field!r}: {value}}}"
+        value = f"{{{field!r}: {value if value[:1].isdigit() else repr(value)}}}"
     if name == "failed" and value is not None:
         value = repr(value)
     return name if value is None else f"{name}={value}"

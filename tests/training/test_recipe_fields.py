@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import nondet as nd
 from nondet.sources import seeded_globals, stream
@@ -281,6 +282,29 @@ class Sam(torch.optim.Optimizer):
         for p, move in zip(ps, moves, strict=True):
             p.sub_(move)
             p.sub_(self.param_groups[0]["lr"] * p.grad)
+
+
+@pytest.mark.parametrize("graphs", [True, False], ids=["on the device", "on the host"])
+def test_the_last_mini_batch_is_left_out(graphs: bool) -> None:
+    """As a loader with drop_last has it: 48 of 50 examples an epoch, others each time, and a schedule of 3 steps."""
+    fields = {"schedule": "OneCycleLR", "options": {"momentum": 0.9}} | ({} if graphs else {"grad_clip": 1e6})
+    problem = prepared(drop_last=True, **fields)
+    runs = runs_of(problem)
+    left = [set(range(50)) - set(epoch_plan(problem, runs[1], epoch).examples.tolist()) for epoch in range(3)]
+    assert [len(some) for some in left] == [2, 2, 2]
+    assert left[0] != left[1]
+    one_cycle = {"schedule": lambda o: SCHEDULERS.OneCycleLR(o, max_lr=0.05, total_steps=10), "by_step": True}
+    net = plainly(problem, runs[1], momentum, **one_cycle)
+    assert apart(problem, net, runs) < 1e-9
+
+
+def test_a_loader_says_so_itself() -> None:
+    """The loader's drop_last is the recipe's, and a recipe can take it back."""
+    loader = DataLoader(TensorDataset(X[:50], Y[:50]), batch_size=16, drop_last=True)
+    task = nd.Task(model=model, train=loader, test=(X[60:], Y[60:]), recipe=nd.Recipe(epochs=1, batch_size=16, lr=0.1))
+    assert task.recipe.drop_last
+    assert prepare(task, task.recipe, torch.device("cpu")).steps == 3
+    assert prepare(task, task.recipe.set({"drop_last": "false"}), torch.device("cpu")).steps == 4
 
 
 def test_an_optimizer_that_wants_gradients_and_a_closure() -> None:

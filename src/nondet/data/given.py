@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, default_collate
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, default_collate
 
 from nondet.errors import BadInput
 from nondet.sources import globals_drawn, seeded_globals
@@ -38,15 +38,22 @@ class Data:
 
 def read(name: str, given: Any, collate: Collate | None = None) -> Data:
     """A part of a task's data from a pair, a tuple or dictionary of tensors, a tensor alone, a `Dataset`, a
-    `DataLoader`, or any other iterable of batches.
+    `DataLoader`, or any other iterable of batches; an `IterableDataset` is one of examples.
 
     collate: makes a batch of a list of examples; torch's own, or the loader's, if left out.
 
     Raises:
         BadInput: it is none of these; or a loader that does not give each example once.
     """
+    if isinstance(given, IterableDataset):
+        return _streamed(name, given, collate)
     if isinstance(given, DataLoader):
         loader: Any = given
+        own = None if loader.collate_fn is default_collate else loader.collate_fn
+        if isinstance(loader.dataset, IterableDataset):
+            if loader.batch_size is not None:
+                return _streamed(name, loader.dataset, collate or own)
+            return _parts(name, _joined(name, loader.dataset))
         if not isinstance(loader.sampler, SequentialSampler | RandomSampler) or getattr(
             loader.sampler, "replacement", False
         ):
@@ -54,16 +61,16 @@ def read(name: str, given: Any, collate: Collate | None = None) -> Data:
                 f"{name} must give each example once an epoch (got a DataLoader with {type(loader.sampler).__name__}); "
                 f"give {name}=loader.dataset, and its weights to the loss"
             )
-        if hasattr(loader.dataset, "__getitem__"):
-            own = None if loader.collate_fn is default_collate else loader.collate_fn
-            return _examples(name, loader.dataset, collate or own)
-        return _parts(name, _joined(name, loader))
+        return _examples(name, loader.dataset, collate or own)
     if isinstance(given, Mapping | tuple | Tensor | np.ndarray) or hasattr(given, "prefetch"):
         return _parts(name, given)
     if hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, list):
         return _examples(name, given, collate)
     if isinstance(given, Iterable):
-        return _parts(name, _joined(name, given))
+        held: list[Any] = list(given)
+        if held and any(np.ndim(part) == 0 for part in tree_leaves(held[0])):
+            return _examples(name, held, collate)  # one number is of one example
+        return _parts(name, _joined(name, held))
     raise BadInput(
         f"{name} must be a pair (inputs, labels), a dictionary of tensors, a Dataset or a DataLoader "
         f"(got {type(given).__name__}); give one of these"
@@ -128,6 +135,18 @@ def _plain(batch: Any) -> Any:
     if isinstance(batch, Mapping):
         return {str(key): _plain(value) for key, value in batch.items()}
     return tuple(_plain(part) for part in batch) if isinstance(batch, tuple | list) else batch
+
+
+def _streamed(name: str, dataset: Any, collate: Collate | None) -> Data:
+    """The examples of an iterable data set, read once: in each epoch they are shuffled as all others are."""
+    with globals_drawn() as drawn:
+        examples = list(dataset)
+    if drawn():
+        raise BadInput(
+            f"{name} must give the same examples whenever it is read (got a {type(dataset).__name__} that draws random "
+            "numbers); give a Dataset with __getitem__ and __len__, each of whose examples may draw"
+        )
+    return _examples(name, examples, collate)
 
 
 def _examples(name: str, dataset: Any, collate: Collate | None) -> Data:

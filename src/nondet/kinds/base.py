@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def received(outputs: object) -> tuple[str, str]:
+    """What a model returned that its kind does not take, in words, and what it should return instead."""
+    given: Any = outputs
+    if hasattr(given, "detach"):
+        return str(tuple(given.shape)), "mend its last layer"
+    kind = type(given).__name__
+    names = [str(name) for name in (given if isinstance(given, Mapping) else getattr(given, "__dict__", ()))]
+    names = [*getattr(given, "_fields", names)]
+    if names:
+        chosen = f"out.{names[0]}" if hasattr(given, names[0]) else f"out[{names[0]!r}]"
+        return f"a {kind} of {', '.join(names)}", f"return its logits alone, such as return {chosen}"
+    if isinstance(given, tuple | list) and given:
+        return f"a {kind} of {len(given)}", "return its logits alone, such as return out[0]"
+    return f"a {kind}", "return its logits alone"
+
+
 class Kind:
     """One kind of task. Subclass it for another, and give an instance to the task, or install it by an entry point.
 

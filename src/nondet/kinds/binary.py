@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.kinds.base import Kind
+from nondet.kinds.base import Kind, received
 from nondet.kinds.classification import IGNORED, Classification
 from nondet.measures import several
 from nondet.measures.several import SeveralAnswers
@@ -62,10 +62,10 @@ class Binary(Classification):
         from torch import Tensor
 
         if not isinstance(outputs, Tensor) or tuple(outputs.shape) not in ((examples,), (examples, 1)):
-            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            shape, so = received(outputs)
             raise BadInput(
                 f"the model must return one logit for each example, (batch,) or (batch, 1) (got {shape} for a batch of "
-                f"{examples}); mend its last layer, or say another kind"
+                f"{examples}); {so}, or say another kind"
             )
         return outputs
 
@@ -108,10 +108,10 @@ class Several(Kind):
         from torch import Tensor
 
         if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != examples:
-            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            shape, so = received(outputs)
             raise BadInput(
                 f"the model must return one logit for each label, (batch, labels) (got {shape} for a batch of "
-                f"{examples}); mend its last layer, or say another kind"
+                f"{examples}); {so}, or say another kind"
             )
         for name, given in labels.items():
             if given.shape[1] != outputs.shape[1]:

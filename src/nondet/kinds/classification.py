@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.kinds.base import Kind
+from nondet.kinds.base import Kind, received
 from nondet.measures import classification
 from nondet.measures.answers import Answers
 
@@ -74,10 +74,10 @@ class Classification(Kind):
         from torch import Tensor
 
         if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != examples or outputs.shape[1] < 2:
-            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            shape, so = received(outputs)
             raise BadInput(
                 f"the model must return logits of shape (batch, classes), at least 2 classes "
-                f"(got {shape} for a batch of {examples}); mend its last layer, return its logits alone, or give "
+                f"(got {shape} for a batch of {examples}); {so}, or give "
                 "the task loss=lambda model, batch: (loss, outputs)"
             )
         classes = outputs.shape[1]

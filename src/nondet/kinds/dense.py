@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.kinds.base import Kind
+from nondet.kinds.base import Kind, received
 from nondet.kinds.classification import IGNORED, numbered
 from nondet.measures import pixels, text
 from nondet.measures.answers import TextAnswers
@@ -45,10 +45,10 @@ class Dense(Kind):
 
         form = "(batch, tokens, classes)" if self.classes_last else "(batch, classes, ...)"
         if not isinstance(outputs, Tensor) or outputs.dim() < 3 or len(outputs) != examples:
-            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            shape, so = received(outputs)
             raise BadInput(
                 f"the model must return logits of shape {form} (got {shape} for a batch of {examples}); "
-                "mend its last layer"
+                f"{so}, or say another kind"
             )
         moved = self._last(outputs)
         for name, given in labels.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.kinds.base import Kind
+from nondet.kinds.base import Kind, received
 from nondet.measures import regression
 from nondet.measures.real_valued import AnyAnswers, Predicted
 
@@ -43,10 +43,10 @@ class Regression(Kind):
         from torch import Tensor
 
         if not isinstance(outputs, Tensor) or not outputs.dim() or len(outputs) != examples:
-            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            shape, so = received(outputs)
             raise BadInput(
                 f"the model must return numbers with the batch as first axis (got {shape} for a batch of {examples}); "
-                "mend its last layer"
+                f"{so}, or say another kind"
             )
         for name, given in labels.items():
             if given[0].numel() != outputs[0].numel():

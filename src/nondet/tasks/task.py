@@ -61,7 +61,8 @@ def _fields_listed(made: Made) -> Made:
 class Recipe:
     """How a model is trained; every field is part of a run's name, and `--set field=value` changes it.
 
-    epochs, batch_size: passes over the training set, examples in a mini-batch (the last, smaller one is kept).
+    epochs, batch_size: passes over the training set, examples in a mini-batch (the last, smaller one is kept, unless
+        drop_last leaves it out).
     lr: the highest learning rate.
     optimizer: an element-wise optimizer, by its name in `torch.optim` or as a class.
     options: the optimizer's other arguments, such as `{"momentum": 0.9}`.
@@ -117,6 +118,7 @@ class Recipe:
     schedule_by: str = ""
     select: str = "last"
     patience: int = 0
+    drop_last: bool = False
 
     def __post_init__(self) -> None:
         _at_least("epochs", self.epochs, 1)
@@ -141,6 +143,8 @@ class Recipe:
                 raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try <<recipe={name}=0.1>>")
         _at_least("accumulate", self.accumulate, 1)
         _at_least("patience", self.patience, 0)
+        if not _is(self.drop_last, bool):
+            raise BadInput(f"drop_last must be true or false (got {self.drop_last!r}); try <<recipe=drop_last=true>>")
         if self.label_smoothing > 1:
             raise BadInput(f"label_smoothing must be at most 1 (got {self.label_smoothing}); try 0.1")
         if self.select not in ("last", "best"):
@@ -153,22 +157,31 @@ class Recipe:
                 f"loss must be one of {known}, or a function of outputs and labels (got {self.loss!r}); choose one"
             )
         if not isinstance(self.loss, str) and not callable(self.loss):
-            raise BadInput(f"loss must be a name or a function of outputs and labels (got {self.loss!r})")
+            raise BadInput(
+                f'loss must be a name or a function of outputs and labels (got {self.loss!r}); write loss="mse", or '
+                "loss=lambda outputs, labels: ..."
+            )
         for name in ("class_weights", "no_decay"):
             value = getattr(self, name)
             kinds = (int, float) if name == "class_weights" else (str,)
             if not (_is(value, tuple) or _is(value, list)) or not all(isinstance(part, kinds) for part in value):
                 raise BadInput(
-                    f"{name} must be a list of {'numbers' if name == 'class_weights' else 'texts'} (got {value!r})"
+                    f"{name} must be a list of {'numbers' if name == 'class_weights' else 'texts'} (got {value!r}); "
+                    f"write {name}={[1.0, 2.0] if name == 'class_weights' else ['bias']}"
                 )
             object.__setattr__(self, name, tuple(value))
         if not _is(self.schedule_options, Mapping):
-            raise BadInput(f"schedule_options must be a dictionary (got {type(self.schedule_options).__name__})")
+            raise BadInput(
+                f"schedule_options must be a dictionary (got {type(self.schedule_options).__name__}); write "
+                'schedule_options={"step_size": 10}'
+            )
         object.__setattr__(self, "schedule_options", {k: _settled(v) for k, v in self.schedule_options.items()})
         if self.ema >= 1:
             raise BadInput(f"ema must be at least 0 and below 1 (got {self.ema}); try <<recipe=ema=0.99>>")
         if not _is(self.bit, str):
-            raise BadInput(f"bit must be first, random or the name of a parameter (got {self.bit!r})")
+            raise BadInput(
+                f"bit must be first, random or the name of a parameter (got {self.bit!r}); try <<recipe=bit=random>>"
+            )
         if isinstance(self.precision, str) and self.precision in LIGHTNING:  # pyright: ignore[reportUnnecessaryIsInstance]
             precision, amp = LIGHTNING[self.precision]
             object.__setattr__(self, "precision", precision)
@@ -188,10 +201,13 @@ class Recipe:
         if self.schedule not in ("cosine", "constant") and not callable(self.schedule) and not named:
             raise BadInput(
                 "schedule must be cosine, constant, a scheduler of torch.optim.lr_scheduler by name, or a function "
-                f"(got {self.schedule!r})"
+                f"of (epoch, epochs) that returns a factor (got {self.schedule!r}); try <<recipe=schedule=constant>>"
             )
         if not _is(self.options, Mapping):
-            raise BadInput(f"options must be a dictionary (got {type(self.options).__name__})")
+            raise BadInput(
+                f"options must be a dictionary of the optimizer's arguments (got {type(self.options).__name__}); write "
+                'options={"weight_decay": 0.01}'
+            )
         object.__setattr__(self, "options", {name: _settled(value) for name, value in self.options.items()})
 
     def as_dict(self) -> dict[str, Any]:
@@ -242,7 +258,7 @@ class Recipe:
 
 _ADDED = (
     *("loss", "label_smoothing", "class_weights", "no_decay", "grad_clip", "accumulate"),
-    *("schedule_options", "schedule_by", "select", "patience"),
+    *("schedule_options", "schedule_by", "select", "patience", "drop_last"),
 )
 _DEFAULTS = {f.name: f.default for f in fields(Recipe)} | {"schedule_options": {}}
 LOSSES = {
@@ -338,16 +354,22 @@ class Task:
                 f"(got {type(self.model).__name__}); write model=lambda: ..."
             )
         if not _is(self.recipe, Recipe):
-            raise BadInput(f"recipe must be a nondet.Recipe (got {type(self.recipe).__name__})")
+            raise BadInput(
+                f"recipe must be a nondet.Recipe (got {type(self.recipe).__name__}); write "
+                "recipe=nondet.Recipe(epochs=10, batch_size=32, lr=0.1)"
+            )
         if not _is(self.augment, tuple) or not all(_changes(a) for a in self.augment):
             raise BadInput(
-                f"augment must be a tuple of augmentations, such as (nondet.Crop(1),) (got {self.augment!r})"
+                f"augment must be a tuple of augmentations, such as (nondet.Crop(1),) (got {self.augment!r}); put "
+                "them in parentheses, with a comma after the last"
             )
         if not all(hasattr(a, "draw") for a in self.augment):
             from nondet.tasks.transforms import adapted
 
             object.__setattr__(self, "augment", tuple(adapted(a) for a in self.augment))
         _at_least("stack", self.stack, 1)
+        if getattr(self.train, "drop_last", False) is True and not self.recipe.drop_last:  # a DataLoader's
+            object.__setattr__(self, "recipe", replace(self.recipe, drop_last=True))
 
 
 def _changes(augmentation: Any) -> bool:
@@ -390,7 +412,7 @@ def _at_least(name: str, value: object, low: int) -> None:
 
 def _typed(name: str, text: str) -> Any:
     real = ("lr", "warmup", "bias_lr", "ema", "label_smoothing", "grad_clip")
-    parsed = ("accumulate", "patience", "class_weights", "no_decay", "schedule_options")
+    parsed = ("accumulate", "patience", "drop_last", "class_weights", "no_decay", "schedule_options")
     if name in ("epochs", "batch_size", "cycles", "swa", "bptt", *parsed, *real):
         value = _parsed(text)
         return float(value) if name in real and type(value) is int else value

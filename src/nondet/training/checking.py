@@ -139,6 +139,12 @@ def chosen(
     trial = Objective(kind or ANY, None, own, inside, takes(model.forward, names))
     with torch.no_grad(), globals_drawn() as drawn:
         outputs = answered(trial.outputs, model.eval(), inputs, labels)
+    for part, data in zip(PARTS[1:], given[1:], strict=False):
+        with torch.no_grad(), globals_drawn():
+            own_first = first[: count(data.inputs)]
+            asked = typed(some(data.inputs, own_first), getattr(torch, recipe.precision))
+            known = labels if data.labels is None else data.labels
+            answered(trial.outputs, model, asked, known[: len(own_first)], f"{part} ")
     seen.random_answers = bool(drawn())
     seen.alone = seen.alone or drawn_outside(drawn())
     if kind is None:
@@ -166,8 +172,11 @@ def _shifts(kind: Kind, loss: Tensor, logits: Tensor, labels: Tensor) -> bool:
     return apart[1] < apart[0]
 
 
-def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Tensor) -> Any:
-    """What ask(model, inputs, labels) returns, of an objective; BadInput if the model or the user's loss fails."""
+def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Tensor, part: str = "") -> Any:
+    """What ask(model, inputs, labels) returns, of an objective; BadInput if the model or the user's loss fails.
+
+    part: of the data, as the message names it: "test ".
+    """
 
     def call(*x: Any, **named: Any) -> Any:
         try:
@@ -179,9 +188,14 @@ def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Ten
                     f"the model fails on the dictionary of {', '.join(inputs)}, which it is given as a whole because "
                     f"its forward takes no such names: {first_line(error)}; write forward(self, {', '.join(inputs)})"
                 ) from error
+            whole = all(not (t.is_floating_point() or t.is_complex()) for t in leaves(inputs))
             raise BadInput(
-                f"the model fails on inputs of shape {said[0] if len(said) == 1 else said}: {first_line(error)}; mend "
-                "the model or the data"
+                f"the model fails on {part}inputs of shape {said[0] if len(said) == 1 else said}: {first_line(error)}; "
+                + (
+                    "give real numbers, as inputs.float()"
+                    if whole and "dtype" in str(error)
+                    else "mend the model or the data"
+                )
             ) from error
 
     return ask(call, copied(inputs), labels)

@@ -76,8 +76,8 @@ class Epochs:
         self.problem, self.stack, self.seeds, self.say, self.beside = problem, stack, seeds, say, beside
         device = problem.device
         self.inputs: Any = problem.train[0]
-        self.n, self.batch = len(problem.train[0]), problem.recipe.batch_size
-        self.steps = -(-self.n // self.batch)
+        self.n, self.batch = problem.an_epoch, problem.recipe.batch_size
+        self.steps = problem.steps
         self.rates = takes_rates(problem) if rates is None else rates
         self.on_device = device.type == "cuda" and philox.available()
         self.moved = any(run["order"] != FIXED_SEED for run in seeds)

@@ -29,9 +29,9 @@ TEST_BATCH = 256
 class EpochPlan:
     """The random numbers of one run's epoch, all but dropout's.
 
-    shuffled: the examples in their new order (n,), cut into mini-batches from the front.
+    shuffled: the examples that are trained on in their new order (n,), cut into mini-batches from the front.
     places: for each position of that order, the place in its mini-batch that the order source takes the example from.
-    draws: each augmentation's draws, by example (n, k).
+    draws: each augmentation's draws, by example of the whole training set (n, k).
     """
 
     shuffled: np.ndarray
@@ -47,8 +47,9 @@ class EpochPlan:
 
 def epoch_plan(problem: Problem, run: Seeds, epoch: int) -> EpochPlan:
     """Draw one run's epoch."""
-    n, batch = len(problem.train[1]), problem.recipe.batch_size
-    shuffled = stream("shuffle", run["shuffle"], epoch).permutation(n)
+    n, batch = problem.an_epoch, problem.recipe.batch_size
+    whole = len(problem.train[1])
+    shuffled = stream("shuffle", run["shuffle"], epoch).permutation(whole)[:n]
     places = np.concatenate([np.arange(min(batch, n - start)) for start in range(0, n, batch)])
     if run.get("order", FIXED_SEED) != FIXED_SEED:
         rng = stream("order", run["order"], epoch)
@@ -56,7 +57,7 @@ def epoch_plan(problem: Problem, run: Seeds, epoch: int) -> EpochPlan:
             places[start : start + batch] = rng.permutation(places[start : start + batch])
     names = [source_of(augmentation).name for augmentation in problem.augment]
     rngs = {name: stream(name, run.get(name, FIXED_SEED), epoch) for name in names}  # one a source: they draw in turn
-    draws = [augmentation.draw(rngs[name], n) for augmentation, name in zip(problem.augment, names, strict=True)]
+    draws = [augmentation.draw(rngs[name], whole) for augmentation, name in zip(problem.augment, names, strict=True)]
     return EpochPlan(shuffled, places, draws, batch)
 
 
@@ -67,7 +68,7 @@ def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
     places = np.stack([plan.places for plan in plans])  # (R, n)
     draws = [np.stack(d) for d in zip(*(plan.draws for plan in plans), strict=True)]  # (R, n, k) each
     masks = [stream("dropout", run.get("dropout", FIXED_SEED), stack.epoch) for run in seeds]
-    n, batch = len(problem.train[1]), problem.recipe.batch_size
+    n, batch = problem.an_epoch, problem.recipe.batch_size
     total = {name: torch.zeros(len(seeds), dtype=torch.float64, device=problem.device) for name in _sums(problem)}
     stack.skeleton.train()
     batches = mini_batches(problem, examples, draws)
@@ -130,7 +131,7 @@ def trial_batches(problem: Problem, run: Seeds, steps: int, limit: int | None) -
 
     limit: the most examples of each; None for whole ones. A training set of one mini-batch gives it several times.
     """
-    plan, n, batch = epoch_plan(problem, run, 0), len(problem.train[1]), problem.recipe.batch_size
+    plan, n, batch = epoch_plan(problem, run, 0), problem.an_epoch, problem.recipe.batch_size
     starts = list(range(0, n, batch))
     found: list[tuple[Any, Tensor, np.ndarray]] = []
     for start in [*(starts * steps)[: steps - 1], starts[-1]]:

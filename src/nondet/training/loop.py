@@ -218,8 +218,9 @@ def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, evaluated: Any = Non
     except Exception as error:
         name = optimizer_class(recipe.optimizer).__name__
         raise BadInput(
-            f"{name} cannot train this model with these options: {first_line(error)}; "
-            "change them with <<recipe>>, or choose SGD, Adam or AdamW"
+            f"{name} cannot train this model with these options: {first_line(error)}; change them with <<recipe>>, let "
+            "it step for one model as a plain PyTorch loop does (to clip its gradients: <<recipe=grad_clip=1>>), or "
+            "choose SGD, Adam or AdamW"
         ) from error
 
 

@@ -30,7 +30,7 @@ from nondet.training.loop import Batch, Trace
 from nondet.training.objective import Objective
 from nondet.training.perturb import has_bit
 from nondet.training.problem import Lazy, Problem, Seen, Shaped, Track, build_model, first_line, tried
-from nondet.training.recipes import is_plateau, needs_closure, settings_of
+from nondet.training.recipes import Plateau, is_plateau, needs_closure, settings_of
 from nondet.training.schedule import lr_factor, schedule_hash
 
 if TYPE_CHECKING:
@@ -57,6 +57,10 @@ def prepare(
     if (track or recipe.cycles > 1) and recipe.bptt:
         raise BadInput("<<track>> and cycles are for classifiers, and this task is a language model; leave them out")
     _try_schedule(recipe)
+    if recipe.bptt and recipe.drop_last:
+        raise BadInput(
+            "drop_last is for examples, and a text is read in windows (got a recipe with both); leave it out"
+        )
     if recipe.bptt and (task.loss or recipe.loss or recipe.label_smoothing or recipe.class_weights):
         raise BadInput(
             "a text that is read in windows is trained by the cross-entropy (got a recipe with bptt and a loss); leave "
@@ -207,7 +211,7 @@ def _try_batches(
     """The shapes of dropout's numbers by mini-batch size."""
     n = len(train[1])
     batch = min(recipe.batch_size, n)
-    rows = {size: np.arange(size) for size in {batch, n % batch or batch}}
+    rows = {size: np.arange(size) for size in {batch, batch if recipe.drop_last else n % batch or batch}}
     dropout = {size: _try_out(model, train, rows[size], recipe, seen, objective) for size in rows}
     if any(dropout.values()) and not seen.seeded:
         others = {size: np.arange(n - size, n) for size in rows}
@@ -238,7 +242,12 @@ def _steps(recipe: Recipe, train: tuple[Any, Tensor]) -> int:
     """The mini-batches of an epoch."""
     if recipe.bptt:
         return -(-(len(train[1]) // recipe.batch_size) // recipe.bptt)
-    return -(-len(train[1]) // recipe.batch_size)
+    if recipe.drop_last and len(train[1]) < recipe.batch_size:
+        raise BadInput(
+            f"drop_last leaves out what fills no mini-batch, and the {len(train[1])} training examples fill none of "
+            f"{recipe.batch_size}; try <<recipe=batch_size={len(train[1])}>>"
+        )
+    return len(train[1]) // recipe.batch_size if recipe.drop_last else -(-len(train[1]) // recipe.batch_size)
 
 
 def _try_schedule(recipe: Recipe) -> None:
@@ -246,9 +255,14 @@ def _try_schedule(recipe: Recipe) -> None:
         try:
             factor = lr_factor(recipe, epoch)
         except Exception as error:
-            raise BadInput(f"the schedule fails at epoch {epoch}: {first_line(error)}; mend it") from error
+            raise BadInput(
+                f"the schedule fails at epoch {epoch}: {first_line(error)}; it is called schedule(epoch, epochs) and "
+                "returns the factor of the learning rate"
+            ) from error
         if not 0 <= factor < float("inf"):
             raise BadInput(f"schedule must return a factor of at least 0 (got {factor} at epoch {epoch}); mend it")
+    if is_plateau(recipe):
+        Plateau(recipe)
 
 
 def _identity(

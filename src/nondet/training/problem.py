@@ -107,9 +107,15 @@ class Problem:
         return self.door is not None and self.door.width_free
 
     @property
+    def an_epoch(self) -> int:
+        """The examples that an epoch trains on: all, or those that fill mini-batches."""
+        n = len(self.train[1])
+        return n // self.recipe.batch_size * self.recipe.batch_size if self.recipe.drop_last else n
+
+    @property
     def steps(self) -> int:
         """The mini-batches of an epoch."""
-        batch, n = self.recipe.batch_size, len(self.train[1])
+        batch, n = self.recipe.batch_size, self.an_epoch
         return -(-(n // batch) // self.recipe.bptt) if self.recipe.bptt else -(-n // batch)
 
     @property
@@ -138,7 +144,9 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if gpus else "cpu")
     here = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{i}" for i in range(gpus))]
     if name not in here:
-        raise BadInput(f"device must be auto, or one of those that are here: {', '.join(here)} (got {name!r})")
+        raise BadInput(
+            f"device must be auto, or one of those that are here: {', '.join(here)} (got {name!r}); try <<device=cpu>>"
+        )
     return torch.device(torch.device(name).type if name == "cuda:0" else name)
 
 
@@ -153,11 +161,16 @@ def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
     except Exception as error:
         raise BadInput(f"the model's constructor fails: {first_line(error)}; mend it and try again") from error
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] -- a user's function
-        raise BadInput(f"model must return an nn.Module (got {type(model).__name__}); see examples/my_task.py")
+        raise BadInput(
+            f"model must return an nn.Module (got {type(model).__name__}); write model=lambda: nn.Sequential(...)"
+        )
     if any(is_lazy(p) for p in [*model.parameters(), *model.buffers()]):
         raise Lazy("model must know its shapes from the start (it has lazy layers); give their sizes")
     if not any(p.requires_grad for p in model.parameters()):
-        raise BadInput("model must have parameters to train (it has none that require a gradient)")
+        raise BadInput(
+            "model must have parameters to train (it has none that require a gradient); leave requires_grad on for "
+            "those that are to be trained"
+        )
     model = _in_precision(model, getattr(torch, recipe.precision))
     return with_state(model) if recipe.bptt else model
 

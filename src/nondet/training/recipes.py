@@ -42,7 +42,7 @@ def criterion_of(recipe: Recipe, kind: Kind) -> Callable[[Tensor, Tensor], Tenso
     if not loss and not changes:
         return None
     name = loss if isinstance(loss, str) else ""
-    if changes and (name or "cross_entropy") != "cross_entropy":
+    if changes and loss not in ("", "cross_entropy", nn.functional.cross_entropy):
         raise BadInput(
             f"label_smoothing and class_weights are for the cross-entropy (got loss {_called(loss)}); leave them out, "
             "or give a loss that has them, such as torch.nn.CrossEntropyLoss(label_smoothing=0.1)"
