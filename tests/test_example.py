@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,16 @@ def test_scripts_of_other_libraries(tmp_path: Path, library: str) -> None:
     assert nd.show(study).control.identical is True
     assert all(not np.array_equal(*study[name].outputs) for name in study.conditions)
     assert (study["all"].outputs.argmax(2) == study.labels).mean() > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_tasks_with_models_of_other_packages(nondet: Callable[..., Any], tmp_path: Path, library: str) -> None:
+    """A model of a package, in a file as short as one of one's own."""
+    pytest.importorskip(library)
+    file = SCRIPT.with_name({"timm": "task_timm.py", "transformers": "task_hugging_face.py"}[library])
+    short = ("--set", "epochs=1", "--runs", 2, "--vary", "init", "--study", tmp_path / "s")
+    assert nondet("run", file, *short, "--json").json["control"]["identical"] is True
 
 
 def test_the_function_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
