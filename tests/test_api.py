@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import torch
 
 import nondet
+import nondet as nondet_package
 
 BLOCKED = """
 import sys
@@ -123,3 +127,22 @@ def test_the_way_out_of_a_refusal_works(name: str) -> None:
     with pytest.raises(nondet.BadInput, match=advice):
         as_dict(*bad)
     assert as_dict(*good, failed=failed)["failed"] == (failed == "count")
+
+
+@pytest.mark.parametrize("form", ["logits", "probabilities"])
+def test_a_record_warns_as_its_command_does(form: str, nondet: Callable[..., Any], tmp_path: Path) -> None:
+    """What `nondet measure` says on standard error stands below the record's table, in a terminal and a notebook."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 60)
+    logits = rng.normal(size=(4, 60, 3)) + 2 * np.eye(3)[labels]
+    chances = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    outputs = {"logits": logits, "probabilities": chances}[form]
+    np.save(tmp_path / "o.npy", outputs)
+    np.save(tmp_path / "l.npy", labels)
+    said = nondet("measure", tmp_path / "o.npy", "--labels", tmp_path / "l.npy").err.splitlines()
+    assert any("look like probabilities" in line for line in said) == (form == "probabilities")
+    found = nondet_package.measure(outputs, labels)
+    assert said
+    for line in said:
+        assert line in " ".join(repr(found).split())
+        assert escape(line) in found._repr_html_()

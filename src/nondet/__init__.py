@@ -158,7 +158,7 @@ def _say_how_records_print() -> None:
     """Records lie far below the reports; what knows both is this file alone."""
     forms = import_module("nondet.records").FORMS
     for form, (home, name) in {
-        "text": ("shown", "as_text"),
+        "text": ("shown", "by_itself"),
         "html": ("shown", "as_html"),
         "finding": ("finding", "of_study"),
     }.items():

@@ -116,4 +116,4 @@ def compare(
     )
     if isinstance(found, ModelComparisons):
         return answer(found, json=json)
-    return answer(found, json=json, control=not found.broken, probabilities=found.probabilities)
+    return answer(found, json=json, control=not found.broken)

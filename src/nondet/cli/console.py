@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from json import dumps
 from typing import Annotated
 
@@ -18,11 +17,6 @@ Words = Annotated[list[str] | None, Parameter(negative="")]
 With = Annotated[list[str] | None, Parameter(name="--with", negative="")]
 Assignments = Annotated[list[str] | None, Parameter(name="--set", negative="")]
 
-PROBABILITIES = (
-    "warning: the outputs look like probabilities (all from 0 to 1, each example's sum 1), and correlations, "
-    "cross-entropies and ensembles are defined for logits; give the logits, or the logarithms of the probabilities"
-)
-
 
 def assignments(texts: list[str]) -> dict[str, str]:
     """`--set field=value` words as a dictionary."""
@@ -35,19 +29,19 @@ def assignments(texts: list[str]) -> dict[str, str]:
     return pairs
 
 
-def answer(found: Record, *, json: bool = False, control: bool | None = None, probabilities: Sequence[str] = ()) -> int:
+def answer(found: Record, *, json: bool = False, control: bool | None = None) -> int:
     """Print a record, as text or as JSON; the exit status of its command.
 
-    control: whether a study's control is exactly zero. probabilities: arms whose outputs look like probabilities.
+    control: whether a study's control is exactly zero.
     """
-    from nondet.reporting.shown import as_text
+    from nondet.reporting.shown import as_text, beside
 
     if json:
         print_json(found.to_dict())
     else:
         tell_as_it_is(as_text(found, sys.stdout.isatty()))
-    for name in probabilities:
-        say(f"{name}: {PROBABILITIES}")
+    for sentence in beside(found):
+        say(sentence)
     return answer_control(control)
 
 

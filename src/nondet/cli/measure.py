@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from nondet.cli.console import PROBABILITIES, Flag, Words, answer
+from nondet.cli.console import Flag, Words, answer
 from nondet.io.streams import say
 
 
@@ -59,10 +59,6 @@ def measure(
         As JSON: one condition of the JSON that `nondet show` prints; of scores the metric and its arms.
     """
     import nondet
-    from nondet.analysis.measure import copies_words
-    from nondet.measures.measured import Measures
-    from nondet.measures.shape import few_runs
-    from nondet.reporting import prose
 
     found = nondet.measure(
         [outputs, *more],
@@ -77,10 +73,4 @@ def measure(
         dataset=dataset,
         say=say,
     )
-    if isinstance(found, Measures):
-        if found.probabilities:
-            say(PROBABILITIES)
-        copied = [prose.capital(words) for words in copies_words(str(outputs), found.copies, found.near)]
-        for sentence in filter(None, (*copied, few_runs({"outputs": found.runs}), *found.notes)):
-            say(sentence)
     return answer(found, json=json)

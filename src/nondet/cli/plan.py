@@ -79,4 +79,4 @@ def plan(
         looks=looks,
         say=say,
     )
-    return answer(found, json=json, control=found.control, probabilities=[found.pilot] * found.probabilities)
+    return answer(found, json=json, control=found.control)

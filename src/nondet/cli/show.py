@@ -28,10 +28,9 @@ def show(
         The table as LaTeX (it needs the package booktabs).
     """
     from nondet import api
-    from nondet.measures.shape import few_runs
     from nondet.reporting import crossing, prose, table
     from nondet.reporting.dead import dead_words
-    from nondet.reporting.shown import as_tables
+    from nondet.reporting.shown import as_tables, beside
 
     if json + markdown + latex > 1:
         raise BadInput("show takes one of --json, --markdown and --latex (got more); choose one")
@@ -39,14 +38,12 @@ def show(
     broken = found.control.identical is False
     if markdown or latex:
         tell_as_it_is(as_tables(found, table.for_markdown if markdown else table.for_latex))
+        for sentence in beside(found):
+            say(sentence)
     else:
         answer(found, json=json)
     if json or markdown or latex:
         crossed = crossing.dead_words(found.crossing) if found.crossing else []
         for sentence in [*[prose.control_words(found)] * broken, *dead_words(found), *crossed]:
             say(sentence)
-    sound = {c.condition.name: c.runs - len(c.failures) for c in found.conditions if not c.dead}
-    noted = [f"{c.condition.name}: {note}" for c in found.conditions if c.effect for note in c.effect.notes]
-    for sentence in filter(None, (few_runs(sound), *noted, prose.unfinished(found))):
-        say(sentence)
     return 3 if broken else 0

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nondet.errors import BadInput
+from nondet.measures.answers import Answers
 from nondet.measures.figure import Figure, nested
 from nondet.measures.shape import shape_of, shape_words
 from nondet.records import Record
@@ -129,6 +130,7 @@ def measured(
         sampled_pairs=pairs,
         drawn=drawn,
         classes_alone=answers.classes_alone,
+        probabilities=isinstance(answers, Answers) and answers.probabilities,
         notes=(*_notes(spreads, answers), *getattr(answers, "cautions", ())),
         name=name,
     )

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 WIDTH = 120
 """Of what does not go to a terminal."""
+PROBABILITIES = (
+    "warning: the outputs look like probabilities (all from 0 to 1, each example's sum 1), and correlations, "
+    "cross-entropies and ensembles are defined for logits; give the logits, or the logarithms of the probabilities"
+)
 CLASSES_ALONE = "Predicted classes alone give accuracy and disagreement; the other measures need logits."
 
 
@@ -207,6 +211,58 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
 }
 
 
+def beside(found: Record) -> list[str]:
+    """What a record's command says of the runs on standard error, and a record that prints itself below its table."""
+    known = _BESIDE.get(type(found).__name__)
+    return [sentence for sentence in known(found) if sentence] if known else []
+
+
+def _beside_measures(found: Measures) -> list[str]:
+    from nondet.analysis.measure import copies_words
+    from nondet.measures.shape import few_runs
+    from nondet.reporting import prose
+
+    copied = [prose.capital(words) for words in copies_words(found.name, found.copies, found.near)]
+    probable = PROBABILITIES if found.probabilities else ""
+    return [probable, *copied, few_runs({"outputs": found.runs}), *found.notes]
+
+
+def _beside_results(found: Results) -> list[str]:
+    from nondet.measures.shape import few_runs
+    from nondet.reporting import prose
+
+    sound = {c.condition.name: c.runs - len(c.failures) for c in found.conditions if not c.dead}
+    noted = [f"{c.condition.name}: {note}" for c in found.conditions if c.effect for note in c.effect.notes]
+    probable = [c.condition.name for c in found.conditions if c.effect and c.effect.probabilities]
+    return [
+        *(f"{name}: {PROBABILITIES}" for name in probable),
+        few_runs(sound),
+        *noted,
+        prose.unfinished(found),
+    ]
+
+
+def _beside_comparisons(found: Comparisons) -> list[str]:
+    return [f"{name}: {PROBABILITIES}" for name in found.probabilities]
+
+
+def _beside_plan(found: Plan) -> list[str]:
+    return [f"{found.pilot}: {PROBABILITIES}"] if found.probabilities else []
+
+
+_BESIDE: dict[str, Callable[[Any], list[str]]] = {
+    "Measures": _beside_measures,
+    "Results": _beside_results,
+    "Comparisons": _beside_comparisons,
+    "Plan": _beside_plan,
+}
+
+
+def by_itself(found: Record) -> str:
+    """A record as Python prints it: as its command does, with what that says on standard error below."""
+    return as_text(found) + part_as_text(Part(below=beside(found)))
+
+
 def as_text(found: Record, terminal: bool = False) -> str:
     """A record as text: as wide as the terminal, or else as WIDTH says."""
     return "".join(part_as_text(part, terminal) for part in parts(found))
@@ -248,4 +304,5 @@ def as_html(found: Record) -> str:
             body = "".join(f"<tr>{row}</tr>" for row in rows)
             lines.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
         lines += [f"<p>{escape(plain(sentence))}</p>" for sentence in part.below if sentence]
+    lines += [f"<p>{escape(plain(sentence))}</p>" for sentence in beside(found)]
     return "<div>" + "\n".join(lines) + "</div>"
