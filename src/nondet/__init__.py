@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from nondet.study.design import Condition
     from nondet.study.spec import Outcome
     from nondet.tasks.augment import Crop, Flip
-    from nondet.tasks.task import Recipe, Task
+    from nondet.tasks.recipe import Recipe
+    from nondet.tasks.task import Task
     from nondet.tasks.transforms import Mixup
 
 _HOMES = {
@@ -90,7 +91,8 @@ _HOMES = {
     "study.design": ("Condition",),
     "study.spec": ("Outcome",),
     "tasks.augment": ("Crop", "Flip"),
-    "tasks.task": ("Recipe", "Task"),
+    "tasks.recipe": ("Recipe",),
+    "tasks.task": ("Task",),
     "tasks.transforms": ("Mixup",),
 }
 __all__ = [

@@ -13,7 +13,7 @@ import pytest
 from scripts import FAST, RECORD
 
 from nondet.runners.process import Process, environment_of
-from nondet.runners.script import _ledger  # pyright: ignore[reportPrivateUsage]
+from nondet.runners.script_left import ledger_of
 
 LARGE = ("torch", "transformers", "lightning", "safetensors")
 """Packages that take long to import."""
@@ -69,7 +69,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any
                 processes.setdefault(imports, process)
             status = process.run(command, place, place / "log.txt", environment)
             assert status == 0, (place / "log.txt").read_text()
-            ledger = _ledger(kept)
+            ledger = ledger_of(kept)
             assert ledger["record"] == "", ledger["record"]
             process.learn(ledger)
             with np.load(ledger["file"]) as held:

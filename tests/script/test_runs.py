@@ -17,7 +17,7 @@ import pytest
 from scripts import FAST, IN_A_PROCESS, PLAIN, RECORD
 
 import nondet as nd
-from nondet.runners.script import _metric  # pyright: ignore[reportPrivateUsage]
+from nondet.runners.script_left import metric_in
 from nondet.script.left import as_array
 
 Nondet = Callable[..., Any]
@@ -205,7 +205,7 @@ def test_a_run_that_fails(nondet: Nondet, fast: Path) -> None:
 )
 def test_the_last_number_counts(pattern: str, printed: str, value: float | None) -> None:
     """One that is printed instead of a number, as of a training that diverged, counts as well."""
-    assert _metric(pattern, printed)[1] == pytest.approx(value, nan_ok=True)
+    assert metric_in(pattern, printed)[1] == pytest.approx(value, nan_ok=True)
 
 
 @pytest.mark.parametrize(

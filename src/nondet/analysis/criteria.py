@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from nondet.analysis.arms import Arm
 from nondet.errors import BadInput
@@ -20,6 +19,18 @@ from nondet.stats.values import Integers
 
 MEANINGFUL = 0.75
 """The chance that Bouthillier et al. (2021, "Accounting for variance in machine learning benchmarks") propose."""
+
+
+def check_options(margin: float | None, level: float) -> None:
+    """Refuse a margin that is not above 0 and a level that is no probability.
+
+    Raises:
+        BadInput: `margin` is not a finite number above 0, or `level` not above 0 and below 0.5.
+    """
+    if margin is not None and not 0 < margin < math.inf:
+        raise BadInput(f"margin must be above 0 (got {margin}); give the largest difference that does not matter")
+    if not 0 < level < 0.5:
+        raise BadInput(f"level must be above 0 and below 0.5 (got {level}); try 0.05")
 
 
 def check_criteria(chance: float | None, margin: float | None, looks: int) -> None:
@@ -49,14 +60,6 @@ def by_chance(low: float, high: float, chance: float) -> str:
     if low > 0.5 and high > chance:
         return "better"
     return "worse" if high < 0.5 and low < 1 - chance else "undecided"
-
-
-def more_by_chance(found: float, runs: tuple[int, int], level: float, power: float, most: int) -> int:
-    """Further runs of each arm to show a chance other than 0.5, were it that seen (Noether 1987, JASA 82)."""
-    apart = abs(found - 0.5)
-    needed = float(special.ndtri(1 - level / 2) + special.ndtri(power)) ** 2
-    each = needed / (6 * apart**2) if apart else math.inf
-    return int(min(most, max(1, math.ceil(min(each, 1e9)) - min(runs))))
 
 
 def conditions_of_one_study(a: Arm, b: Arm) -> bool:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nondet.analysis.arms import Arm
-from nondet.analysis.compare import Comparison, Verdict, compare
+from nondet.analysis.compare import compare
+from nondet.analysis.comparison import Comparison, Verdict
 from nondet.errors import BadInput
 from nondet.measures.figure import Score
 from nondet.records import Record

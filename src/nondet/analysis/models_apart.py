@@ -10,7 +10,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nondet.analysis.compare import Several, Verdict, check_options
+from nondet.analysis.comparison import Several, Verdict
+from nondet.analysis.criteria import check_options
 from nondet.analysis.groups import read_groups
 from nondet.analysis.one_run import OneRun
 from nondet.errors import BadInput

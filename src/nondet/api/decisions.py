@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from nondet.analysis.alike import Alike
-    from nondet.analysis.compare import Comparisons
+    from nondet.analysis.comparison import Comparisons
     from nondet.analysis.datasets import OverDatasets
     from nondet.analysis.floor import Floor
     from nondet.analysis.gate import Gate
@@ -76,9 +76,9 @@ def compare(
     Raises:
         BadInput: the arms cannot be compared.
     """
-    from nondet.analysis import compare as comparing
     from nondet.analysis import models_apart, one_run
-    from nondet.analysis.criteria import check_criteria
+    from nondet.analysis.compare import compare as compare_arms
+    from nondet.analysis.criteria import check_criteria, check_options
     from nondet.analysis.datasets import compare_over, refuse_margin
     from nondet.analysis.given import arms_given, by_dataset
     from nondet.analysis.groups import groups_of
@@ -89,7 +89,7 @@ def compare(
     from nondet.reporting import decisions
     from nondet.reporting import one_run as one_run_words
 
-    comparing.check_options(margin, level)
+    check_options(margin, level)
     check_criteria(chance, margin, looks)
     if groups is not None and cluster is not None:
         raise BadInput("<<groups>> and <<cluster>> say the same (got both); leave one of them out")
@@ -111,7 +111,7 @@ def compare(
         return words_over.worded(compare_over(over, level))
     arms = arms_given(names, labels, metric, columns, asked, choice, spoken(say))
     drawn, groups = examples or groups is not None, groups_of(groups, a)
-    found = comparing.compare(arms, margin, level, chance=chance, examples=drawn, looks=looks, groups=groups)
+    found = compare_arms(arms, margin, level, chance=chance, examples=drawn, looks=looks, groups=groups)
     worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
     return replace(found, comparisons=worded)
 

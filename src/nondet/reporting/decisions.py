@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
-from nondet.analysis.compare import MOST_RUNS, POWER, Comparison
+from nondet.analysis.comparison import Comparison
+from nondet.analysis.more_runs import MOST_RUNS, POWER
 from nondet.analysis.plan import Plan
 from nondet.io.plain import plain
 from nondet.measures.churn import Churn

@@ -14,7 +14,7 @@ from nondet.reporting import table
 
 if TYPE_CHECKING:
     from nondet.analysis.alike import Alike
-    from nondet.analysis.compare import Comparisons
+    from nondet.analysis.comparison import Comparisons
     from nondet.analysis.datasets import OverDatasets
     from nondet.analysis.floor import Floor
     from nondet.analysis.gate import Gate

@@ -18,7 +18,8 @@ from typing import Any
 from nondet.errors import BadInput
 from nondet.runners.machine import NO_CHANGE, Machine
 from nondet.runners.process import Server, end, is_plain, seeds_in_variables, site_path
-from nondet.runners.script import Script, filled, link_here
+from nondet.runners.script import Script
+from nondet.runners.script_run import filled, link_here
 from nondet.sources import FIXED_SEED
 from nondet.study.provenance import CUBLAS_WORKSPACE
 

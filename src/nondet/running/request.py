@@ -13,7 +13,8 @@ from nondet.tasks.options import Options
 
 if TYPE_CHECKING:
     from nondet.runners.stack import StackRunner
-    from nondet.tasks.task import Recipe, Task
+    from nondet.tasks.recipe import Recipe
+    from nondet.tasks.task import Task
     from nondet.training.problem import Problem
 
 EXAMPLES = ("train_examples", "test_examples")

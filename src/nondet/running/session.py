@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from nondet.errors import BadInput, Stopped
 from nondet.io import signals as stopping
-from nondet.runners import script as scripts
 from nondet.runners.base import Runner
+from nondet.runners.first_run import first
 from nondet.runners.script import Script
+from nondet.runners.script_runner import again, of_machine
 from nondet.running import until as until_rule
 from nondet.running.advice import go_on, printable, require_consent
 from nondet.running.asked import Asked
@@ -58,7 +59,7 @@ def train(
     """
     if isinstance(request, Script):
         there = folder.is_dir() and (folder / "study.json").exists()
-        request, vary = scripts.of_machine(request, vary, studies.load(folder) if there else None)
+        request, vary = of_machine(request, vary, studies.load(folder) if there else None)
     asked = Asked(runs, vary, onsets, levels, until, limit)
     asked.check()
     if isinstance(stack, str) and stack != "auto":
@@ -123,9 +124,9 @@ def _of_script(script: Script, folder: Path, say: Callable[[str], None]) -> Runn
     """The runner of a script: of the study that is there, or else by its first run."""
     script.check()
     if folder.is_dir() and (folder / "study.json").exists():
-        return scripts.again(script, studies.load(folder))
+        return again(script, studies.load(folder))
     studies.require_room(folder)
-    return scripts.first(script, folder, say)
+    return first(script, folder, say)
 
 
 def _width(

@@ -13,9 +13,9 @@ from typing import Any
 from nondet.errors import BadInput, Damaged, Stopped
 from nondet.io import signals as stopping
 from nondet.records import Record
-from nondet.runners import script as scripts
 from nondet.runners.base import Runner
 from nondet.runners.script import Script
+from nondet.runners.script_runner import again
 from nondet.running.advice import go_on, printable, require_consent
 from nondet.running.progress import Watch
 from nondet.running.request import Request
@@ -139,7 +139,7 @@ def _runner(study: Study, device: str, data: str | None, run_task: bool, say: Ca
                 "if you trust it, add <<run_task>>"
             )
         script.check()
-        return scripts.again(script, study)
+        return again(script, study)
     request = Request.of(study.request)
     require_consent(study, request, data, run_task)
     if not request.is_task:

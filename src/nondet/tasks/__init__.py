@@ -12,7 +12,8 @@ from types import MappingProxyType
 from nondet.errors import BadInput
 from nondet.io import extensions
 from nondet.tasks.options import Options
-from nondet.tasks.task import Recipe, Task
+from nondet.tasks.recipe import Recipe
+from nondet.tasks.task import Task
 
 __all__ = ["BUILT_IN", "Options", "Recipe", "Task", "about", "is_file", "is_task", "load_task", "names"]
 

@@ -9,7 +9,8 @@ from nondet import models
 from nondet.models.resnet import ResNet
 from nondet.tasks.augment import Crop
 from nondet.tasks.options import Options, first
-from nondet.tasks.task import Recipe, Task
+from nondet.tasks.recipe import Recipe
+from nondet.tasks.task import Task
 
 RECIPE = Recipe(
     epochs=24,

@@ -10,7 +10,8 @@ from nondet.data.trees import read_tree
 from nondet.errors import BadInput
 from nondet.models import build
 from nondet.tasks.options import Options
-from nondet.tasks.task import Recipe, Task
+from nondet.tasks.recipe import Recipe
+from nondet.tasks.task import Task
 
 SIZE = 224
 RECIPE = Recipe(

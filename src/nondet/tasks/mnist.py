@@ -5,7 +5,8 @@ from __future__ import annotations
 from nondet.data.idx import read_mnist
 from nondet.tasks.options import Options
 from nondet.tasks.pictures import PictureSet, picture_task
-from nondet.tasks.task import Recipe, Task
+from nondet.tasks.recipe import Recipe
+from nondet.tasks.task import Task
 
 RECIPE = Recipe(
     epochs=8,

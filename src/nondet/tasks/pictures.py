@@ -15,7 +15,8 @@ from nondet.data.fetch import folder
 from nondet.models import build
 from nondet.tasks.augment import Crop, Flip
 from nondet.tasks.options import Options, first
-from nondet.tasks.task import Recipe, Task
+from nondet.tasks.recipe import Recipe
+from nondet.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -2,311 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
-from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput
-from nondet.io.files import read_json
+from nondet.tasks.checks import at_least, fields_listed, is_a
+from nondet.tasks.recipe import Recipe
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from nondet.kinds import Kind
     from nondet.tasks.augment import Augmentation
 
-PRECISIONS = ("float32", "float64", "float16", "bfloat16")
-SHORT = ("bfloat16", "float16")
-LIGHTNING = {
-    "32-true": ("float32", ""),
-    "64-true": ("float64", ""),
-    "16-true": ("float16", ""),
-    "bf16-true": ("bfloat16", ""),
-    "16-mixed": ("float32", "float16"),
-    "bf16-mixed": ("float32", "bfloat16"),
-}
-"""Lightning's names of a precision: ours, and the type of its mixed precision."""
 
-
-Made = TypeVar("Made", bound=type)
-
-
-def _fields_listed(made: Made) -> Made:
-    """The class, whose constructor says of a field that it has not got which ones it has."""
-    own = made.__init__
-
-    @wraps(own)
-    def init(self: Any, *values: Any, **named: Any) -> None:
-        there = [f.name for f in fields(made) if f.name != "code"]
-        for name in named:
-            if name not in there and name != "code":
-                near = get_close_matches(name, there, 1)
-                meant = f"; did you mean {near[0]}?" if near else ";"
-                raise BadInput(
-                    f"a nondet.{made.__name__} has no field {name!r} (got {name}={named[name]!r}){meant} "
-                    f"it has {', '.join(there)}"
-                )
-        own(self, *values, **named)
-
-    made.__init__ = init
-    return made
-
-
-@_fields_listed
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained; every field is part of a run's name, and `--set field=value` changes it.
-
-    epochs, batch_size: passes over the training set, examples in a mini-batch (the last, smaller one is kept, unless
-        drop_last leaves it out).
-    lr: the highest learning rate.
-    optimizer: an element-wise optimizer, by its name in `torch.optim` or as a class.
-    options: the optimizer's other arguments, such as `{"momentum": 0.9}`.
-    schedule: "cosine", "constant", or a function (epoch, epochs) -> factor of `lr`, called at every step with
-        a fractional epoch.
-    warmup: epochs of linear warm-up from 0.
-    bias_lr: the factor on the learning rate of biases and normalisation scales (parameters of one axis).
-    precision: "float32", "float64", "float16" or "bfloat16": the type of parameters and inputs; or as Lightning calls
-        it, such as "bf16-mixed".
-    bit: the weight that the `bit` source changes: an element of the "first" weight tensor (of two axes or more), of a
-        "random" one (any element of all parameters), or of the parameter of this name.
-    cycles: an accelerated ensemble of so many members: the schedule and its warm-up start anew in each cycle of
-        epochs / cycles epochs, and the answer is the mean of the members' logits at the cycles' ends.
-    ema, swa: besides the last weights, also evaluate their exponential moving average (the weight of the past at
-        each step, such as 0.99; 0: none) and their mean over the ends of the last `swa` epochs (0: none).
-    bptt: of a language model, the steps of truncated back-propagation; 0: no sequence.
-    amp: "bfloat16" or "float16": automatic mixed precision, as `torch.autocast` has it: products in this type, sums,
-        parameters and their updates in float32. Empty: all in `precision`.
-    loss: of the kinds that have one, a loss by name ("cross_entropy", "mse", "l1", "smooth_l1", "huber", "bce"), or a
-        function (outputs, labels) -> mean loss, such as `torch.nn.CrossEntropyLoss(label_smoothing=0.1)`.
-    label_smoothing, class_weights: of the cross-entropy, as torch has them: a share, and a number for each class.
-    no_decay: parameters without weight decay: those whose name holds one of these texts, such as ("bias", "norm").
-    grad_clip: the largest norm of a run's whole gradient, as `clip_grad_norm_` limits it; 0: no limit.
-    accumulate: mini-batches whose gradients, each divided by their number, make one step; the last of an epoch do too.
-    schedule_options: the arguments of a `schedule` that is a scheduler of torch, by name or as its class. schedule_by:
-        whether that is stepped by "step" or "epoch"; OneCycleLR and CyclicLR by step, others by epoch, if left out.
-    select: "last" weights, or the "best" of the epochs' ends by the loss on the task's `val`.
-    patience: epochs without a smaller loss on `val` after which a run stops; 0: it never does.
-    """
-
-    epochs: int
-    batch_size: int
-    lr: float
-    optimizer: str | type[torch.optim.Optimizer] = "SGD"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    schedule: str | Callable[[float, int], float] = "cosine"
-    warmup: float = 0.0
-    bias_lr: float = 1.0
-    precision: str = "float32"
-    bit: str = "first"
-    cycles: int = 1
-    ema: float = 0.0
-    swa: int = 0
-    bptt: int = 0
-    amp: str = ""
-    loss: str | Callable[[Any, Any], Any] = ""
-    label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] = ()
-    no_decay: tuple[str, ...] = ()
-    grad_clip: float = 0.0
-    accumulate: int = 1
-    schedule_options: Mapping[str, Any] = field(default_factory=dict)
-    schedule_by: str = ""
-    select: str = "last"
-    patience: int = 0
-    drop_last: bool = False
-
-    def __post_init__(self) -> None:
-        _at_least("epochs", self.epochs, 1)
-        _at_least("batch_size", self.batch_size, 1)
-        _at_least("cycles", self.cycles, 1)
-        _at_least("swa", self.swa, 0)
-        _at_least("bptt", self.bptt, 0)
-        if self.epochs % self.cycles:
-            raise BadInput(
-                f"epochs must be a multiple of cycles (got {self.epochs} and {self.cycles}); "
-                f"try <<recipe=epochs={self.epochs // self.cycles * self.cycles or self.cycles}>>"
-            )
-        if self.swa > self.epochs:
-            raise BadInput(f"swa must be at most epochs (got {self.swa} of {self.epochs}); try <<recipe=swa=1>>")
-        for name in ("lr", "warmup", "bias_lr", "ema"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-                raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try <<recipe={name}=0.1>>")
-        for name in ("label_smoothing", "grad_clip"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-                raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try <<recipe={name}=0.1>>")
-        _at_least("accumulate", self.accumulate, 1)
-        _at_least("patience", self.patience, 0)
-        if not _is(self.drop_last, bool):
-            raise BadInput(f"drop_last must be true or false (got {self.drop_last!r}); try <<recipe=drop_last=true>>")
-        if self.label_smoothing > 1:
-            raise BadInput(f"label_smoothing must be at most 1 (got {self.label_smoothing}); try 0.1")
-        if self.select not in ("last", "best"):
-            raise BadInput(f"select must be last or best (got {self.select!r}); try <<recipe=select=best>>")
-        if self.schedule_by not in ("", "step", "epoch"):
-            raise BadInput(f"schedule_by must be step or epoch (got {self.schedule_by!r}); leave it out")
-        if isinstance(self.loss, str) and self.loss not in ("", *LOSSES.values()):
-            known = ", ".join(dict.fromkeys(LOSSES.values()))
-            raise BadInput(
-                f"loss must be one of {known}, or a function of outputs and labels (got {self.loss!r}); choose one"
-            )
-        if not isinstance(self.loss, str) and not callable(self.loss):
-            raise BadInput(
-                f'loss must be a name or a function of outputs and labels (got {self.loss!r}); write loss="mse", or '
-                "loss=lambda outputs, labels: ..."
-            )
-        for name in ("class_weights", "no_decay"):
-            value = getattr(self, name)
-            kinds = (int, float) if name == "class_weights" else (str,)
-            if not (_is(value, tuple) or _is(value, list)) or not all(isinstance(part, kinds) for part in value):
-                raise BadInput(
-                    f"{name} must be a list of {'numbers' if name == 'class_weights' else 'texts'} (got {value!r}); "
-                    f"write {name}={[1.0, 2.0] if name == 'class_weights' else ['bias']}"
-                )
-            object.__setattr__(self, name, tuple(value))
-        if not _is(self.schedule_options, Mapping):
-            raise BadInput(
-                f"schedule_options must be a dictionary (got {type(self.schedule_options).__name__}); write "
-                'schedule_options={"step_size": 10}'
-            )
-        object.__setattr__(self, "schedule_options", {k: _settled(v) for k, v in self.schedule_options.items()})
-        if self.ema >= 1:
-            raise BadInput(f"ema must be at least 0 and below 1 (got {self.ema}); try <<recipe=ema=0.99>>")
-        if not _is(self.bit, str):
-            raise BadInput(
-                f"bit must be first, random or the name of a parameter (got {self.bit!r}); try <<recipe=bit=random>>"
-            )
-        if isinstance(self.precision, str) and self.precision in LIGHTNING:  # pyright: ignore[reportUnnecessaryIsInstance]
-            precision, amp = LIGHTNING[self.precision]
-            object.__setattr__(self, "precision", precision)
-            object.__setattr__(self, "amp", self.amp or amp)
-        if self.precision not in PRECISIONS:
-            raise BadInput(
-                f"precision must be one of {', '.join(PRECISIONS)} (got {self.precision!r}); mixed precision is "
-                "<<recipe=amp=bfloat16>>"
-            )
-        if self.amp not in ("", *SHORT):
-            raise BadInput(f"amp must be {' or '.join(SHORT)} (got {self.amp!r}); try <<recipe=amp=bfloat16>>")
-        if self.amp and self.precision != "float32":
-            raise BadInput(
-                f"amp is for a recipe of precision float32 (got precision {self.precision}); leave out one of them"
-            )
-        named = isinstance(self.schedule, str) and scheduler_class(self.schedule) is not None
-        if self.schedule not in ("cosine", "constant") and not callable(self.schedule) and not named:
-            raise BadInput(
-                "schedule must be cosine, constant, a scheduler of torch.optim.lr_scheduler by name, or a function "
-                f"of (epoch, epochs) that returns a factor (got {self.schedule!r}); try <<recipe=schedule=constant>>"
-            )
-        if not _is(self.options, Mapping):
-            raise BadInput(
-                f"options must be a dictionary of the optimizer's arguments (got {type(self.options).__name__}); write "
-                'options={"weight_decay": 0.01}'
-            )
-        object.__setattr__(self, "options", {name: _settled(value) for name, value in self.options.items()})
-
-    def as_dict(self) -> dict[str, Any]:
-        """The recipe as one flat JSON object, the optimizer's options among the fields.
-
-        Options that are called as a field is stand under "options", apart from it.
-        What came later than the first version is left out where it changes nothing, so that older runs keep their keys.
-        """
-        later = ("bit", "cycles", "ema", "swa", "bptt", "amp", *_ADDED)
-        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
-        named = {k: v for k, v in named.items() if k not in later or v != _DEFAULTS[k]}
-        for name in ("optimizer", "schedule", "loss"):
-            if name in named and not isinstance(named[name], str):
-                named[name] = _called(named[name])
-        own = {f.name for f in fields(self)}
-        apart = {name: value for name, value in sorted(self.options.items()) if name in own}
-        return (
-            named
-            | {name: self.options[name] for name in sorted(self.options) if name not in own}
-            | ({"options": apart} if apart else {})
-        )
-
-    def computed_in(self, precision: str) -> Recipe:
-        """This recipe in another precision; in its own with its mixed precision, in any other without."""
-        return replace(self, precision=precision, amp=self.amp if precision == self.precision else "")
-
-    def set(self, assignments: Mapping[str, str]) -> Recipe:
-        """This recipe with fields replaced by values in text form, as `--set` gives them."""
-        changed: dict[str, Any] = {}
-        options = dict(self.options)
-        own = [f.name for f in fields(self) if f.name != "options"]
-        allowed = optimizer_options(assignments.get("optimizer", self.optimizer))
-        if "optimizer" in assignments:
-            options = {name: value for name, value in options.items() if name in allowed}
-        for name, text in assignments.items():
-            option = name.removeprefix("options.")
-            if name in own:
-                changed[name] = _typed(name, text)
-            elif option in allowed:
-                options[option] = _parsed(text)
-            else:
-                raise BadInput(
-                    f"a recipe has no field {name!r}; <<recipe>> takes {', '.join(own)}, "
-                    f"and the optimizer's {', '.join(allowed)}"
-                )
-        return replace(self, **changed, options=options)
-
-
-_ADDED = (
-    *("loss", "label_smoothing", "class_weights", "no_decay", "grad_clip", "accumulate"),
-    *("schedule_options", "schedule_by", "select", "patience", "drop_last"),
-)
-_DEFAULTS = {f.name: f.default for f in fields(Recipe)} | {"schedule_options": {}}
-LOSSES = {
-    "CrossEntropyLoss": "cross_entropy",
-    "MSELoss": "mse",
-    "L1Loss": "l1",
-    "SmoothL1Loss": "smooth_l1",
-    "HuberLoss": "huber",
-    "BCEWithLogitsLoss": "bce",
-    "cross_entropy": "cross_entropy",
-    "mse_loss": "mse",
-    "l1_loss": "l1",
-    "smooth_l1_loss": "smooth_l1",
-    "huber_loss": "huber",
-    "binary_cross_entropy_with_logits": "bce",
-}
-"""The losses by name, by what torch calls them."""
-
-
-def scheduler_class(schedule: Any) -> Any:
-    """The scheduler class of torch that a schedule is or names; None if it is none."""
-    if schedule in ("cosine", "constant") or not (isinstance(schedule, str | type)):
-        return None
-    import torch
-
-    found: Any = getattr(torch.optim.lr_scheduler, schedule, None) if isinstance(schedule, str) else schedule
-    base: Any = torch.optim.lr_scheduler.LRScheduler
-    return found if isinstance(found, type) and issubclass(found, base) else None
-
-
-def optimizer_class(optimizer: Any) -> type[torch.optim.Optimizer]:
-    """The optimizer class of a name in `torch.optim`."""
-    import torch
-
-    if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
-        return optimizer
-    found = getattr(torch.optim, optimizer, None) if isinstance(optimizer, str) else None
-    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
-        raise BadInput(f"optimizer must be a class in torch.optim, such as SGD or AdamW (got {optimizer!r})")
-    return found
-
-
-def optimizer_options(optimizer: Any) -> list[str]:
-    """The names of the arguments that an optimizer takes besides its parameters and learning rate."""
-    return [name for name in inspect.signature(optimizer_class(optimizer)).parameters if name not in ("params", "lr")]
-
-
-@_fields_listed
+@fields_listed
 @dataclass(frozen=True)
 class Task:
     """What is trained: a model, data, and a recipe.
@@ -353,12 +64,12 @@ class Task:
                 "model must be a function without arguments that returns a new nn.Module "
                 f"(got {type(self.model).__name__}); write model=lambda: ..."
             )
-        if not _is(self.recipe, Recipe):
+        if not is_a(self.recipe, Recipe):
             raise BadInput(
                 f"recipe must be a nondet.Recipe (got {type(self.recipe).__name__}); write "
                 "recipe=nondet.Recipe(epochs=10, batch_size=32, lr=0.1)"
             )
-        if not _is(self.augment, tuple) or not all(_changes(a) for a in self.augment):
+        if not is_a(self.augment, tuple) or not all(_changes(a) for a in self.augment):
             raise BadInput(
                 f"augment must be a tuple of augmentations, such as (nondet.Crop(1),) (got {self.augment!r}); put "
                 "them in parentheses, with a comma after the last"
@@ -367,7 +78,7 @@ class Task:
             from nondet.tasks.transforms import adapted
 
             object.__setattr__(self, "augment", tuple(adapted(a) for a in self.augment))
-        _at_least("stack", self.stack, 1)
+        at_least("stack", self.stack, 1)
         if getattr(self.train, "drop_last", False) is True and not self.recipe.drop_last:  # a DataLoader's
             object.__setattr__(self, "recipe", replace(self.recipe, drop_last=True))
 
@@ -377,58 +88,3 @@ def _changes(augmentation: Any) -> bool:
     return (hasattr(augmentation, "draw") and hasattr(augmentation, "apply")) or (
         callable(augmentation) and not isinstance(augmentation, type)
     )
-
-
-def _settled(value: Any) -> Any:
-    """An option's value that nothing changes later; a list is the tuple of the same, as their JSON is."""
-    if isinstance(value, list | tuple):
-        parts: Any = value
-        return tuple(_settled(part) for part in parts)
-    if isinstance(value, Mapping):
-        pairs: Any = value
-        if not all(isinstance(name, str) for name in pairs):
-            raise BadInput(f"the names in an option must be texts (got {value!r}); write them in quotes")
-        return {name: _settled(part) for name, part in pairs.items()}
-    return value
-
-
-def _called(function: Any) -> str:
-    """The name of a class or function; of what has none, such as a partial or an object that can be called, its type's.
-
-    What it does is told apart by other members of a run's name: the code, and the schedule's values.
-    """
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}.{named.__qualname__}"
-
-
-def _is(value: object, kind: type) -> bool:
-    return isinstance(value, kind)  # users' files are not type-checked
-
-
-def _at_least(name: str, value: object, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise BadInput(f"{name} must be a whole number of at least {low} (got {value!r}); try <<recipe={name}={low}>>")
-
-
-def _typed(name: str, text: str) -> Any:
-    real = ("lr", "warmup", "bias_lr", "ema", "label_smoothing", "grad_clip")
-    parsed = ("accumulate", "patience", "drop_last", "class_weights", "no_decay", "schedule_options")
-    if name in ("epochs", "batch_size", "cycles", "swa", "bptt", *parsed, *real):
-        value = _parsed(text)
-        return float(value) if name in real and type(value) is int else value
-    return text
-
-
-def _parsed(text: str) -> Any:
-    """A value as JSON has it (`0.9`, `true`, `[0.9, 0.99]`), or else the text itself; also Python's True and None."""
-    words: dict[str, Any] = {"True": True, "False": False, "None": None}
-    if text in words:
-        return words[text]
-    try:
-        value = read_json(text.encode(errors="replace"))
-    except ValueError:
-        try:
-            return float(text)  # such as .1, which JSON does not know
-        except ValueError:
-            return text
-    return tuple(value) if isinstance(value, list) else value

@@ -13,7 +13,8 @@ from nondet.data.words import END_OF_LINE, read_words
 from nondet.errors import BadInput
 from nondet.models.qrnn import build_default
 from nondet.tasks.options import Options, first
-from nondet.tasks.task import Recipe, Task
+from nondet.tasks.recipe import Recipe
+from nondet.tasks.task import Task
 
 WORDS = 10_000
 UNKNOWN = "<unk>"

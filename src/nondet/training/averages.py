@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nondet.tasks.task import Recipe
+from nondet.tasks.recipe import Recipe
 from nondet.training.stack import Stack, wide
 
 

@@ -16,7 +16,8 @@ from nondet.errors import BadInput
 from nondet.kinds import ANY, CLASSIFICATION, TOKENS, Kind, fitting
 from nondet.kinds.classification import IGNORED
 from nondet.sources import globals_drawn
-from nondet.tasks.task import Recipe, Task
+from nondet.tasks.recipe import Recipe
+from nondet.tasks.task import Task
 from nondet.training.batches import copied, count, each, in_memory, leaves, shapes, typed
 from nondet.training.objective import Objective
 from nondet.training.problem import Seen, drawn_outside, first_line

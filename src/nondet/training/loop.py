@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED, stream
-from nondet.tasks.task import Recipe, optimizer_class
+from nondet.tasks.named import optimizer_class
+from nondet.tasks.recipe import Recipe
 from nondet.training import batches as inputs_of
 from nondet.training import examples as classify
 from nondet.training import sequences as text

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from nondet.tasks.task import Recipe
+from nondet.tasks.recipe import Recipe
 
 
 class Beside(torch.optim.Optimizer):

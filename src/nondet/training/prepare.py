@@ -18,7 +18,9 @@ from nondet.io.files import sha256_of_json
 from nondet.kinds import LANGUAGE, Kind, named
 from nondet.sources import FIXED_SEED, OF_THE_MACHINE, SOURCES
 from nondet.tasks.augment import source_of
-from nondet.tasks.task import SHORT, Recipe, Task, optimizer_class
+from nondet.tasks.named import optimizer_class
+from nondet.tasks.recipe import SHORT, Recipe
+from nondet.tasks.task import Task
 from nondet.training import loop, sequences
 from nondet.training import track as tracking
 from nondet.training.batches import count, each, in_memory, leaves, typed

@@ -14,7 +14,8 @@ from torch.nn.parameter import is_lazy
 from nondet.errors import BadInput
 from nondet.kinds import Kind
 from nondet.sources import seeded_globals, stream
-from nondet.tasks.task import Recipe, Task
+from nondet.tasks.recipe import Recipe
+from nondet.tasks.task import Task
 from nondet.training.batches import called, copied, in_memory, typed
 from nondet.training.dropout import SEED, backward, recorded_dropout
 from nondet.training.objective import Objective

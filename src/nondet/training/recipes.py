@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from nondet.errors import BadInput
 from nondet.kinds import Kind
-from nondet.tasks.task import LOSSES, Recipe, optimizer_class, optimizer_options, scheduler_class
+from nondet.tasks.named import LOSSES, optimizer_class, optimizer_options, scheduler_class
+from nondet.tasks.recipe import Recipe
 from nondet.training.problem import Problem, first_line
 
 BY_STEP = ("OneCycleLR", "CyclicLR")

@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from nondet.tasks.task import Recipe, scheduler_class
+from nondet.tasks.named import scheduler_class
+from nondet.tasks.recipe import Recipe
 
 
 def lr_factor(recipe: Recipe, epoch: float) -> float:

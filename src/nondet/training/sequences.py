@@ -20,7 +20,7 @@ from nondet.errors import BadInput
 from nondet.measures.arrays import LARGEST
 from nondet.measures.language import sample_tokens
 from nondet.sources import FIXED_SEED, stream
-from nondet.tasks.task import Recipe
+from nondet.tasks.recipe import Recipe
 from nondet.training import averages
 from nondet.training.dropout import SEED, draw_uniforms, recorded_dropout
 from nondet.training.problem import Problem, Seen, first_line, tried

@@ -12,7 +12,7 @@ import torch.utils.deterministic
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 if TYPE_CHECKING:
-    from nondet.tasks.task import Recipe
+    from nondet.tasks.recipe import Recipe
 
 _blocks: list[ExitStack] = []
 """The `kernels` blocks that are open; what they changed of torch's compiler ends with them."""

@@ -22,7 +22,8 @@ from torch.utils._pytree import tree_map
 
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
-from nondet.tasks.task import Recipe, optimizer_class, optimizer_options
+from nondet.tasks.named import optimizer_class, optimizer_options
+from nondet.tasks.recipe import Recipe
 from nondet.training import snapshots
 from nondet.training.draws import drawing, drawn_apart, masks_unread
 from nondet.training.dropout import backward, drawn_alone, given_dropout, is_seed

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
-from nondet.tasks.task import Recipe, optimizer_class
+from nondet.tasks.named import optimizer_class
+from nondet.tasks.recipe import Recipe
 from nondet.training import averages, loop, memory
 from nondet.training import batches as inputs_of
 from nondet.training import examples as classify

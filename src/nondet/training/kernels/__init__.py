@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from nondet.tasks.task import Recipe
+    from nondet.tasks.recipe import Recipe
     from nondet.training.kernels.mode import Door
 
 

@@ -1,0 +1,144 @@
+"""Two arms measured against each other: their difference, its error and its tests, as yet without a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import special
+
+from nondet.analysis.arms import Arm
+from nondet.analysis.cautions import arm_cautions
+from nondet.analysis.comparison import Comparison, Method
+from nondet.analysis.criteria import conditions_of_one_study, p_equal, with_examples
+from nondet.analysis.groups import groups_words
+from nondet.analysis.independence import environments_differ, pairs, separated
+from nondet.analysis.more_runs import ErrorParts
+from nondet.kinds.scores import ARRAY
+from nondet.measures.churn import Churn, churn
+from nondet.measures.measured import listed_copies
+from nondet.stats.estimate import Estimate
+from nondet.stats.means import Shift, holding, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
+from nondet.stats.spread import sd_of, sd_ratio
+from nondet.stats.superiority import superiority
+from nondet.stats.values import Integers
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A comparison as yet without a verdict, the arms without what they share, and what the error consists of."""
+
+    found: Comparison
+    arms: tuple[Arm, Arm]
+    shift: Shift
+    parts: ErrorParts
+    groups: Integers | None
+
+
+def measured_apart(
+    a: Arm, b: Arm, margin: float | None, level: float, examples: bool = False, groups: Integers | None = None
+) -> Measured:
+    """B compared with A, at this level, but for the verdict and what follows from it."""
+    a, b = separated(a, b)
+    matched = pairs(a, b)
+    method, shift, p_permutation, correlation, parts = _difference(a, b, matched)
+    if examples:
+        shift, *added = with_examples(shift, a, b, groups)
+        parts = replace(parts, added=(added[0], added[1]))
+    p_value = shift.p_value()
+    sign = a.metric.better
+    chance, low, high = superiority(sign * a.values, sign * b.values, level)
+    cautions = (*arm_cautions(a), *arm_cautions(b))
+    notes = dict.fromkeys(filter(None, (*a.notes, *b.notes, environments_differ(a, b), *cautions)))
+    answered = _churn(a, b, level, matched)
+    found = Comparison(
+        a=a.name,
+        b=b.name,
+        metric=a.metric,
+        runs=(len(a), len(b)),
+        means=(float(a.values.mean()), float(b.values.mean())),
+        sds=(sd_of(a.values).value, sd_of(b.values).value),
+        difference=Estimate(shift.estimate, shift.error, *(shift.interval(level) or (math.nan, math.nan))),
+        inner=shift.interval(2 * level),
+        p_value=p_permutation if p_value is None else p_value,
+        p_permutation=p_permutation,
+        p_holm=1.0,
+        p_alike=None if margin is None else _p_alike(shift, margin, (len(a), len(b))),
+        method=method,
+        pairs=0 if method == "welch" else len(matched),
+        correlation=correlation,
+        superiority=chance,
+        superiority_interval=(low, high),
+        sd_ratio=sd_ratio(a.values, b.values, level),
+        churn=answered,
+        verdict="undecided",
+        more_runs=None,
+        more_runs_aim="",
+        level=level,
+        margin=margin,
+        comparisons=1,
+        notes=(*notes, *_dependence(a, b, answered), *([] if groups is None else [groups_words(groups)])),
+        copies=(listed_copies(a.copies, a.near), listed_copies(b.copies, b.near)),
+        failed=(a.failed, b.failed),
+        test_set=ARRAY not in (next(iter(arm.runs.kind.answers)) for arm in (a, b)),
+        conditions=conditions_of_one_study(a, b),
+    )
+    return Measured(found, (a, b), shift, parts, groups)
+
+
+def _dependence(a: Arm, b: Arm, answered: Churn | None) -> list[str]:
+    """A caution where the runs of two arms lie nearer to each other than to those of their own."""
+    if answered is None or answered.interval is None or answered.interval[1] >= 0:
+        return []
+    return [
+        f"The excess churn is below 0 ({answered.excess:.2f}), which it is of no independent runs: runs of {a.name} "
+        f"and of {b.name} have something in common, and neither the interval nor the verdict can be relied on."
+    ]
+
+
+def _p_alike(shift: Shift, margin: float, runs: tuple[int, int]) -> float:
+    return shift.p_within(margin) if shift.error or shift.estimate else p_equal(runs)
+
+
+def _churn(a: Arm, b: Arm, level: float, matched: Sequence[tuple[int, int]]) -> Churn | None:
+    if a.predictions is None or b.predictions is None:
+        return None
+    return churn(a.predictions, b.predictions, level, matched)
+
+
+def _difference(
+    a: Arm, b: Arm, matched: Sequence[tuple[int, int]]
+) -> tuple[Method, Shift, float, float | None, ErrorParts]:
+    """How the means are compared, their difference, its permutation p-value, and the correlation of the pairs."""
+    unpaired = welch(a.values, b.values)
+    first, second = a.values[[i for i, _ in matched]], b.values[[j for _, j in matched]]
+    helps, correlation = pairing_helps(first, second, unpaired)
+    by_design = a.paired and b.paired and len(matched) > 1 and bool(np.ptp(second - first) > 0)
+    if by_design or (helps and ((correlation or 0.0) > 0 or len(matched) == len(a) == len(b))):
+        shift = paired(first, second)
+        parts = ErrorParts(shift.estimate, (float(np.var(second - first, ddof=1)),), (len(matched),))
+        return "paired", shift, sign_flip_p(second - first), correlation, parts
+    shift = widened(a.values, b.values, matched) if helps else unpaired
+    wider = (shift.error / unpaired.error) ** 2 if helps else 1.0
+    variances = tuple(wider * float(np.var(x.values - x.values[0], ddof=1)) for x in (a, b))
+    parts = ErrorParts(shift.estimate, variances, (len(a), len(b)))
+    return "widened" if helps else "welch", shift, permutation_p(a.values, b.values), correlation, parts
+
+
+def p_of_verdict(m: Measured, level: float) -> float:
+    """The p-value that the verdict goes by; see `holding`."""
+    return holding(m.shift, m.found.p_permutation, m.parts.exchanges(), min(m.parts.runs), level)
+
+
+def as_tested(m: Measured, level: float) -> ErrorParts:
+    """The parts of the error; where the t-test finds what the verdict does not, of one as large as the latter takes it.
+
+    Elsewhere the two tests come to the same with more runs, and the difference of their p-values is the few runs'.
+    """
+    p_value, decides = m.shift.p_value(), p_of_verdict(m, level)
+    if p_value is None or not p_value <= level < decides < 1:
+        return m.parts
+    t, wanted = (float(special.stdtrit(m.shift.freedom, 1 - p / 2)) for p in (p_value, decides))
+    return replace(m.parts, variances=tuple(v * (t / wanted) ** 2 for v in m.parts.variances))

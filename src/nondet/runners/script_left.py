@@ -1,0 +1,100 @@
+"""What a run of a script has left: its process's ledger, what it printed, and files that it wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nondet.io.outputs import read_labels, read_outputs
+from nondet.runners.observed import Made
+from nondet.runners.script import Script
+
+
+def read_left(script: Script, place: Path, kept: Path, text: str, status: int) -> Made:
+    """What a process has left that ended with this status."""
+    arrays: dict[str, np.ndarray] = {}
+    if status:
+        refused = kept / "refused"
+        return Made({}, {}, {}, refused.read_text(encoding="utf-8") if refused.exists() else _ended(status, text))
+    ledger = ledger_of(kept)
+    if script.record and ledger.get("record"):
+        return Made({}, {}, ledger, f"what is to be recorded cannot be worked out: {ledger['record']}")
+    if script.is_python and not ledger and not script.asked:
+        return Made({}, {}, ledger, "it ended before Python's own end, and kept nothing")
+    if ledger.get("arrays"):
+        with np.load(str(ledger["file"]), allow_pickle=False) as held:
+            arrays = {name: held[name] for name in held.files}
+    scores = dict(ledger.get("scores", {}))
+    for pattern in script.metrics:
+        name, value = metric_in(pattern, text)
+        if value is None and name not in scores:
+            return Made({}, {}, ledger, f"it printed nothing that fits the metric {pattern}")
+        scores[name] = scores[name] if value is None else value
+    for name, path, read in (("outputs", script.outputs, read_outputs), ("labels", script.labels, read_labels)):
+        if path:
+            file = place / path
+            if not file.exists():
+                return Made({}, {}, ledger, f"it left no file {path}")
+            found = np.asarray(read(file))
+            arrays[name] = found[0] if name == "outputs" and found.ndim == 3 and len(found) == 1 else found
+    return Made(arrays, scores, ledger, curves=ledger.get("curves", {}))
+
+
+def _ended(status: int, text: str) -> str:
+    """How a process ended that failed, with the last line of its output that says something."""
+    how = f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
+    said = next((line.strip() for line in reversed(text.splitlines()) if re.search(r"[^\W_]", line)), "")
+    return f"{how}: {said}" if said else how
+
+
+def ledger_of(kept: Path) -> dict[str, Any]:
+    """What was seen of the process that trained, or drew the most, and what is kept by the one that left something."""
+    found: list[dict[str, Any]] = []
+    for path in sorted(kept.glob("left-*.json")):
+        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found.append({**read, "file": path.with_suffix(".npz")})
+
+    def trained(one: Mapping[str, Any]) -> tuple[int, bool, bool, int]:
+        return int(one["steps"]), left(one), not one["anew"], sum(one["draws"].values())
+
+    def left(one: Mapping[str, Any]) -> bool:
+        return bool(one["arrays"] or one["scores"]) and not one.get("record")
+
+    best = max(found, key=trained, default={})
+    leaving = max(found, key=lambda one: (left(one), trained(one)), default={})
+    return best | {name: leaving[name] for name in ("arrays", "scores", "curves", "record", "file") if name in leaving}
+
+
+def metric_in(pattern: str, text: str) -> tuple[str, float | None]:
+    """A score's name, and the last number in a text that fits a pattern, or None; NaN where that is printed instead.
+
+    `acc=([0-9.]+)` is what is printed; where nothing is printed so, `acc` is a name of the user's own for the rest.
+    """
+    name, equals, rest = pattern.partition("=")
+    found = re.match(r"[A-Za-z_][\w./-]*", pattern)
+    called = found[0].rstrip(".-/") if found else "metric"
+    own_name = equals and re.fullmatch(r"[A-Za-z_][\w./-]*", name) and re.match(r"[^(]*[A-Za-z]", rest)
+    for tried in (pattern, *([rest] if own_name else [])):
+        values = {one.start(1): one[1] for form in (_diverged(tried), tried) for one in re.finditer(form, text, re.M)}
+        if values:
+            with suppress(ValueError):
+                return called, float(values[max(values)].rstrip(".,;%"))  # a sentence may end there
+    return called, None
+
+
+def _diverged(pattern: str) -> str:
+    """A pattern that fits where nan or inf is printed instead of the number that its group stands for."""
+    opened: list[int | None] = []
+    for part in re.finditer(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P<|\(\??|\)", pattern, re.DOTALL):
+        if part[0].startswith("("):
+            opened.append(None if part[0] == "(?" else part.start())
+        elif part[0] == ")" and (begin := opened.pop()) is not None:
+            return pattern[:begin] + r"((?i:[-+]?(?:nan|inf(?:inity)?))\b)" + pattern[part.end() :]
+    return pattern

@@ -1,0 +1,132 @@
+"""What makes the runs of a study of a script."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nondet.errors import BadInput, Damaged
+from nondet.io.files import NotAFile, read_file
+from nondet.runners.machine import MACHINE, declared, read_values, values_of, written
+from nondet.runners.observed import Made, Observed
+from nondet.runners.process import Process
+from nondet.runners.script import LARGEST, Script
+from nondet.runners.script_run import make
+from nondet.study.study import EPOCHS, Study
+
+
+class ScriptRunner(Observed):
+    """Runs of a script. See `first` and `again` for how it comes to be.
+
+    folder: the study's, where other processes may help; none if runs would meet in a file.
+    """
+
+    resumes = ""  # each run is made from its beginning, whatever its onset
+
+    def __init__(
+        self, script: Script, *given: Any, process: Process | None = None, folder: Path | None = None, **more: Any
+    ) -> None:
+        super().__init__(script.title, *given, **more)
+        self.epochs = max(1, self._identity.get(EPOCHS, 1))
+        self.script, self.process = script, process or Process()
+        self.levels = {name: len(values) for name, values in script.machine.items()}
+        arguments = {"script": script.as_dict(), "folder": str(folder)}
+        self.order = {"runner": f"{__name__}:helping", "arguments": arguments} if folder is not None else {}
+
+    def check_onsets(self, vary: Sequence[str], onsets: Sequence[int]) -> None:
+        late = next((onset for onset in onsets if onset), None)
+        if late is None:
+            return
+        given = next((name for name in vary if name != "bit"), None)
+        if given is not None or not vary:
+            raise BadInput(
+                f"a script's onset is for the source bit alone (got <<onset={late}>> with "
+                f"{f'<<vary={given}>>' if given else 'no source'}); give it with <<vary=bit>>, and others without it"
+            )
+        last = self._identity.get(EPOCHS, 0) - 1
+        if "bit" in self.sources and last < 1:
+            raise BadInput(
+                f"an onset needs epochs, passes over a loader of torch's that is trained on (got <<onset={late}>>, and "
+                f"{self.name} makes {'one' if last == 0 else 'none'}); leave it out"
+            )
+        wrong = next((onset for onset in onsets if not 0 <= onset <= last), None)
+        if "bit" in self.sources and wrong is not None:
+            raise BadInput(
+                f"a script's onset must be one of its epochs, from 0 to {last} (got <<onset={wrong}>>); choose another"
+            )
+
+    def make(self, seeds: Mapping[str, int], folder: Path | None, onset: int = 0) -> Made:
+        return make(self.script, seeds, folder, self._identity.get("bit"), self.process, onset)
+
+
+def again(script: Script, study: Study, *, repeats: bool = True) -> ScriptRunner:
+    """The runner of a study that is there, with the script's files as they are now."""
+    identity = {**study.identity, "code": {name: _hash(Path(name)) for name in study.identity.get("code", {})}}
+    identity["recipe"] = script.recipe
+    device = str(study.environment.get("device", "cpu"))
+    written: object = None
+    with suppress(Damaged, BadInput):
+        written = study.store.record(study.reference.key).get("facts", {}).get("outside")
+    side_by_side = None if written else study.folder
+    return ScriptRunner(
+        script, identity, study.sources, study.labels, device=device, repeats=repeats, folder=side_by_side
+    )
+
+
+def helping(script: Mapping[str, Any], folder: str) -> ScriptRunner:
+    """The runner of a helper process: each run has a process of its own, so the main one's proof holds for all."""
+    from nondet.study.record import load
+
+    return again(Script.of(script), load(Path(folder)), repeats=False)
+
+
+def code_of(script: Script, modules: Mapping[str, str]) -> dict[str, str]:
+    """The SHA-256 of the files that make up the training: those in its words, and the modules it imported."""
+    here = Path.cwd()
+    found = {str(Path(name)): digest for name, digest in modules.items()}
+    found |= {str(path.absolute()): _hash(path) for path in script.files}
+    return {_short(name, here): digest for name, digest in sorted(found.items())}
+
+
+def _short(name: str, here: Path) -> str:
+    path = Path(name)
+    return str(path.relative_to(here)) if path.is_relative_to(here) else name
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(read_file(path, LARGEST)).hexdigest()
+    except (OSError, NotAFile):  # a study that was received may name anything
+        return ""
+
+
+def of_machine(script: Script, vary: Sequence[str], study: Study | None) -> tuple[Script, list[str]]:
+    """The script with the sources of the machine that `vary` declares, and `vary` without their values.
+
+    study: that is there, which keeps the values that it began with.
+
+    Raises:
+        BadInput: a value is none, or the study has others.
+    """
+    names, found = declared([text for text in vary if text.partition("=")[0] not in script.asked])
+    names = [*names, *(text for text in vary if text.partition("=")[0] in script.asked)]
+    given = {name: values_of(name, values) for name, values in found.items() if values}
+    if study is None:
+        return replace(script, machine={name: given.get(name) or values_of(name, ()) for name in found}), names
+    known = read_values(str(study.identity["recipe"].get(MACHINE, "")))
+    for name in found:
+        if name not in known or (name in given and given[name] != known[name]):
+            raise BadInput(
+                f"a study keeps the values of the machine that it began with (got {written({name: found[name]})} where "
+                f"it has {written(known) or 'none'}); start a new one with <<folder>>"
+            )
+    if "versions" in known and "versions" not in given:
+        raise BadInput(
+            f"a study of versions runs other Pythons only where they are named (got none); add <<vary=versions="
+            f"{','.join(known['versions'][1:])}>>"
+        )
+    return replace(script, machine={name: values_of(name, values) for name, values in known.items()}), names

@@ -1,0 +1,42 @@
+"""Checks of what a user gives a task or a recipe, whose files nobody checks for types."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from difflib import get_close_matches
+from functools import wraps
+from typing import Any, TypeVar
+
+from nondet.errors import BadInput
+
+Made = TypeVar("Made", bound=type)
+
+
+def fields_listed(made: Made) -> Made:
+    """The class, whose constructor says of a field that it has not got which ones it has."""
+    own = made.__init__
+
+    @wraps(own)
+    def init(self: Any, *values: Any, **named: Any) -> None:
+        there = [f.name for f in fields(made) if f.name != "code"]
+        for name in named:
+            if name not in there and name != "code":
+                near = get_close_matches(name, there, 1)
+                meant = f"; did you mean {near[0]}?" if near else ";"
+                raise BadInput(
+                    f"a nondet.{made.__name__} has no field {name!r} (got {name}={named[name]!r}){meant} "
+                    f"it has {', '.join(there)}"
+                )
+        own(self, *values, **named)
+
+    made.__init__ = init
+    return made
+
+
+def is_a(value: object, kind: type) -> bool:
+    return isinstance(value, kind)  # users' files are not type-checked
+
+
+def at_least(name: str, value: object, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise BadInput(f"{name} must be a whole number of at least {low} (got {value!r}); try <<recipe={name}={low}>>")

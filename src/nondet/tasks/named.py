@@ -1,0 +1,55 @@
+"""What of torch a recipe names: optimizers, schedulers and losses."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from nondet.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+
+LOSSES = {
+    "CrossEntropyLoss": "cross_entropy",
+    "MSELoss": "mse",
+    "L1Loss": "l1",
+    "SmoothL1Loss": "smooth_l1",
+    "HuberLoss": "huber",
+    "BCEWithLogitsLoss": "bce",
+    "cross_entropy": "cross_entropy",
+    "mse_loss": "mse",
+    "l1_loss": "l1",
+    "smooth_l1_loss": "smooth_l1",
+    "huber_loss": "huber",
+    "binary_cross_entropy_with_logits": "bce",
+}
+"""The losses by name, by what torch calls them."""
+
+
+def scheduler_class(schedule: Any) -> Any:
+    """The scheduler class of torch that a schedule is or names; None if it is none."""
+    if schedule in ("cosine", "constant") or not (isinstance(schedule, str | type)):
+        return None
+    import torch
+
+    found: Any = getattr(torch.optim.lr_scheduler, schedule, None) if isinstance(schedule, str) else schedule
+    base: Any = torch.optim.lr_scheduler.LRScheduler
+    return found if isinstance(found, type) and issubclass(found, base) else None
+
+
+def optimizer_class(optimizer: Any) -> type[torch.optim.Optimizer]:
+    """The optimizer class of a name in `torch.optim`."""
+    import torch
+
+    if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
+        return optimizer
+    found = getattr(torch.optim, optimizer, None) if isinstance(optimizer, str) else None
+    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
+        raise BadInput(f"optimizer must be a class in torch.optim, such as SGD or AdamW (got {optimizer!r})")
+    return found
+
+
+def optimizer_options(optimizer: Any) -> list[str]:
+    """The names of the arguments that an optimizer takes besides its parameters and learning rate."""
+    return [name for name in inspect.signature(optimizer_class(optimizer)).parameters if name not in ("params", "lr")]
