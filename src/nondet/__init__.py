@@ -162,7 +162,7 @@ def _say_how_records_print() -> None:
     for form, (home, name) in {
         "text": ("shown", "by_itself"),
         "html": ("shown", "as_html"),
-        "finding": ("finding", "of_study"),
+        "finding": ("findings", "finding_of"),
     }.items():
         place = f"nondet.reporting.{home}"
         forms[form] = lambda found, place=place, name=name: getattr(import_module(place), name)(found)

@@ -9,10 +9,9 @@ FORMS: dict[str, Callable[[Any], Any]] = {}
 """How a record is shown, as "text" and as "html", and its "finding"; `nondet.reporting` says it."""
 
 
-def finding(found: Any) -> dict[str, Any]:
-    """What is found in a study's results, for their dictionary: its "headline", "sentences" and "caveats"."""
-    said = FORMS["finding"](found) if "finding" in FORMS else None
-    return {"finding": said.to_dict()} if said else {}
+def finding(found: Record) -> dict[str, Any]:
+    """What a record has found, for the end of its dictionary: its "headline", "sentences" and "caveats"."""
+    return {"finding": found.finding.to_dict()} if found.finding else {}
 
 
 class Record:
@@ -21,6 +20,11 @@ class Record:
     pandas, polars and all else that takes Arrow read its tidy table: `pandas.DataFrame(found.tidy())`,
     `polars.DataFrame(found)`.
     """
+
+    @property
+    def finding(self) -> Any:
+        """What was found, in words: `.headline`, `.sentences` and `.caveats`; None where there is nothing to say."""
+        return FORMS["finding"](self) if "finding" in FORMS else None
 
     def to_dict(self) -> dict[str, Any]:
         """What the command of this record prints with --json."""

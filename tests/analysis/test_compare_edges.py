@@ -13,7 +13,8 @@ from nondet.analysis.arms import Arm
 from nondet.analysis.compare import compare
 from nondet.analysis.runs import Runs
 from nondet.kinds import CLASSIFICATION, LANGUAGE
-from nondet.reporting.decisions import comparison_tables, comparison_words, method_words
+from nondet.reporting.decisions import comparison_tables
+from nondet.reporting.verdicts import comparison_words, method_words
 
 Nondet = Callable[..., Any]
 

@@ -16,7 +16,7 @@ from nondet.analysis.arms import read_arms
 from nondet.analysis.compare import compare
 from nondet.analysis.criteria import by_chance
 from nondet.errors import BadInput
-from nondet.reporting.decisions import comparison_words
+from nondet.reporting.verdicts import comparison_words
 from nondet.stats.looks import look_level, steps
 from nondet.stats.means import welch
 

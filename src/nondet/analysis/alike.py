@@ -16,7 +16,7 @@ from nondet.kinds import Kind
 from nondet.measures.figure import Figure
 from nondet.measures.measured import listed_copies
 from nondet.measures.shape import few_runs
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.running.advice import go_on
 from nondet.stats.equivalence import MIN_RUNS, Metric, Omnibus, Pair, check_margin, omnibus, pairs
 from nondet.stats.values import LARGEST_VALUE
@@ -84,6 +84,7 @@ class Alike(Record):
             "copies": {name: list(copies) for name, copies in self.copies.items()},
             "notes": self.all_notes,
             "sentence": self.sentence,
+            **finding(self),
         }
 
     def runs_needed(self, pair: Pair) -> int | None:

@@ -21,6 +21,9 @@ from nondet.measures.copies import features
 from nondet.measures.figure import Score
 from nondet.running.advice import go_on
 from nondet.sources import in_all
+from nondet.stats.estimate import Estimate
+from nondet.stats.looks import after_rule
+from nondet.stats.spread import population_sd, sd_of
 from nondet.stats.values import LARGEST_VALUE, Floats
 from nondet.study.design import Condition
 from nondet.study.names import own_names
@@ -50,6 +53,7 @@ class Arm:
         failed: how many further runs failed.
         control: whether the study's control is exactly zero; None where that is not known.
         paired: whether runs with equal seeds are pairs by design, however their values correlate.
+        sample_sd: whether the SD that is shown has ddof = 1.
         notes: what a reader must know of the arm, a sentence each.
     """
 
@@ -76,10 +80,21 @@ class Arm:
     control: bool | None = None
     probabilities: bool = False
     paired: bool = False
+    sample_sd: bool = False
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def sd(self) -> Estimate:
+        """The SD of these runs as every table shows it, with its interval: of outputs as in the protocol (ddof = 0), of
+        scores in files as in spreadsheets (ddof = 1).
+        """
+        sd = sd_of(self.values) if self.sample_sd else population_sd(self.values)
+        if self.runs.by_rule:
+            sd = after_rule(sd, len(self), 0.0, float(self.values.std()))
+        return sd.within(0.0, max(self.metric.most, sd.value))
 
     def keep(self, places: Sequence[int]) -> Arm:
         """The arm with only the runs at these places."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from nondet.measures.churn import Churn
 from nondet.measures.figure import Score
 from nondet.measures.shape import few_runs
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.stats.estimate import Estimate, number
 
 Verdict = Literal["better", "worse", "different", "alike", "undecided"]
@@ -22,7 +22,8 @@ class Comparison:
 
     Attributes:
         a, b: the arms' names. metric: what they are compared by.
-        runs: independent runs of A and of B. means, sds: of A and of B (ddof = 1).
+        runs: independent runs of A and of B. means: of A and of B. sds: likewise, as
+            `nondet show` has them, with their intervals at 95 %.
         difference: of means, B - A, with its interval at 1 - level; in points of accuracy, nats, or perplexity.
         inner: the difference's interval at 1 - 2 level: with it inside the margin, the arms are alike.
         p_value: that the difference is 0: Welch's t-test, or that of the pairs; the permutation test's where no run
@@ -57,7 +58,7 @@ class Comparison:
     metric: Score
     runs: tuple[int, int]
     means: tuple[float, float]
-    sds: tuple[float, float]
+    sds: tuple[Estimate, Estimate]
     difference: Estimate
     inner: tuple[float, float] | None
     p_value: float
@@ -105,7 +106,10 @@ class Comparison:
             "metric": self.metric.name,
             "runs": {"a": self.runs[0], "b": self.runs[1]},
             "mean": {"a": self.means[0], "b": self.means[1]},
-            "sd": {"a": self.sds[0], "b": self.sds[1]},
+            "sd": dict(zip("ab", (sd.value for sd in self.sds), strict=True)),
+            "sd_interval": {
+                arm: _interval((number(sd.low), number(sd.high))) for arm, sd in zip("ab", self.sds, strict=True)
+            },
             "difference": _sides(self.difference),
             "mcnemar": None,
             "p_value": self.p_value,
@@ -173,8 +177,9 @@ class Several(Record):
         """The JSON of `nondet compare`: one comparison itself, or a list of several with their adjusted p-values."""
         records = [c.to_dict() for c in self.comparisons]
         if len(records) == 1:
-            return records[0]
-        return {"comparisons": [{**r, "p_holm": c.p_holm} for r, c in zip(records, self.comparisons, strict=True)]}
+            return {**records[0], **finding(self)}
+        several = [{**r, "p_holm": c.p_holm} for r, c in zip(records, self.comparisons, strict=True)]
+        return {"comparisons": several, **finding(self)}
 
 
 @dataclass(frozen=True, repr=False)

@@ -12,7 +12,7 @@ from nondet.analysis.compare import compare
 from nondet.analysis.comparison import Comparison, Verdict
 from nondet.errors import BadInput
 from nondet.measures.figure import Score
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.stats.datasets import Ranks, bootstrapped, improvement, interquartile_mean, mean_shift, ranks, signed_rank
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.holm import holm
@@ -105,7 +105,7 @@ class OverDatasets(Record):
             "ranks": dict(zip(self.arms, self.ranks.mean, strict=True)),
             "nemenyi": [{"a": self.arms[i], "b": self.arms[j], "p_value": p} for (i, j), p in self.ranks.pairs.items()],
         }
-        return {**found, "friedman": friedman, "sentence": self.sentence}
+        return {**found, "friedman": friedman, "sentence": self.sentence, **finding(self)}
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each comparison and data set."""

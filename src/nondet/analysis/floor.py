@@ -7,7 +7,7 @@ from typing import Any
 
 from nondet.analysis.numbers import Numbers
 from nondet.errors import BadInput
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.stats.intervals import FEWEST_WITH_TAILS
 from nondet.stats.prediction import between_extremes, prediction_reach, unlike_normal
 from nondet.stats.spread import sd_of
@@ -48,7 +48,8 @@ class Floor(Record):
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         names = ("metric", "mean", "sd", "runs", "new_runs", "level", "floor", "low", "high")
-        return {**{name: getattr(self, name) for name in names}, "notes": list(self.notes), "sentence": self.sentence}
+        found = {name: getattr(self, name) for name in names}
+        return {**found, "notes": list(self.notes), "sentence": self.sentence, **finding(self)}
 
     def tidy(self) -> dict[str, list[Any]]:
         """One row."""

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from nondet.analysis.numbers import Numbers
 from nondet.errors import BadInput
 from nondet.io.ledger import FORMAT, Ledger, opened
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.stats.evidence import fixed_runs, log_evidence
 from nondet.stats.spread import sd_of
 from nondet.stats.values import Floats
@@ -87,7 +87,7 @@ class Gate(Record):
             "more_runs ledger seal"
         )
         found = {name: getattr(self, name) for name in names.split()}
-        return {**found, "notes": list(self.notes), "sentence": self.sentence}
+        return {**found, "notes": list(self.notes), "sentence": self.sentence, **finding(self)}
 
     def tidy(self) -> dict[str, list[Any]]:
         """One row."""

@@ -51,7 +51,7 @@ class Outside(Record):
 
     def to_dict(self) -> dict[str, Any]:
         """The arms, each as `nondet measure --json` has it."""
-        return {"name": self.name, "arms": [{"name": name, **m.to_dict()} for name, m in self.measures.items()]}
+        return {"name": self.name, "arms": [{"name": name, **m.as_condition()} for name, m in self.measures.items()]}
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each figure of each arm."""

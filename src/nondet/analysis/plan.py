@@ -16,9 +16,9 @@ from nondet.errors import BadInput
 from nondet.kinds import CLASSIFICATION
 from nondet.measures.measured import listed_copies
 from nondet.measures.shape import few_runs
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.stats.estimate import Estimate, number
-from nondet.stats.looks import after_rule, look_level, steps
+from nondet.stats.looks import look_level, steps
 from nondet.stats.power import LARGEST, runs_per_arm
 from nondet.stats.spread import sd_of
 
@@ -29,9 +29,10 @@ class Plan(Record):
 
     Attributes:
         effect: the difference of means to be found, in the unit of the metric.
-        sd: of the runs of either arm (ddof = 1), with the interval at 95 % that a pilot gives.
-        runs_per_arm: at the SD itself. low, high: at the ends of its interval; None where there is none, or where it
-            takes more than a million.
+        sd: of the runs of either arm; of a pilot as `nondet show` has it, with its interval at 95 %.
+        unbiased_sd: the same with ddof = 1.
+        runs_per_arm: at this. low, high: at the ends of the SD's interval; None where there is none, or where it takes
+            more than a million.
         pilot: the name of the pilot's arm; empty if the SD was given. pilot_runs: its independent runs.
         metric: of the difference; empty if it was not named.
         seconds_per_run: mean of the pilot's recorded times, each a share of its stack's; None without a pilot.
@@ -62,6 +63,7 @@ class Plan(Record):
     points: str = ""
     sentence: str = ""
     looks: int = 1
+    unbiased_sd: float = math.nan
 
     @property
     def all_notes(self) -> list[str]:
@@ -81,6 +83,7 @@ class Plan(Record):
             "runs_per_arm_high": self.high,
             "effect": self.effect,
             "sd": self.sd.value,
+            "sd_unbiased": self.unbiased_sd,
             "sd_interval": {"low": number(self.sd.low), "high": number(self.sd.high)},
             "power": self.power,
             "level": self.level,
@@ -94,12 +97,14 @@ class Plan(Record):
             "copies": list(self.copies),
             "notes": self.all_notes,
             "sentence": self.sentence,
+            **finding(self),
         }
 
     def tidy(self) -> dict[str, list[Any]]:
         """One row."""
         names = ("effect", "power", "level", "runs_per_arm", "low", "high", "pilot", "pilot_runs", "runs_to_train")
-        return {**{name: [getattr(self, name)] for name in names}, "sd": [self.sd.value]}
+        sides = {"sd": self.sd.value, "sd_low": number(self.sd.low), "sd_high": number(self.sd.high)}
+        return {**{name: [getattr(self, name)] for name in names}, **{name: [value] for name, value in sides.items()}}
 
 
 def plan_with(
@@ -135,6 +140,7 @@ def plan_with(
         (),
         points=points,
         looks=looks,
+        unbiased_sd=sd,
     )
 
 
@@ -148,16 +154,13 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
     check_criteria(None, None, looks)
     level = look_level(level, looks)
     pilot = without_copies(pilot)
-    sd = sd_of(pilot.values)
-    if pilot.runs.by_rule:
-        sd = after_rule(sd, len(pilot), 0.0, float(pilot.values.std()))
-    sd = sd.within(0.0, pilot.metric.most)
+    sd, unbiased = pilot.sd, sd_of(pilot.values).value
     if not sd.value:
         raise BadInput(
             f"sd must be above 0, and all {len(pilot)} runs of {pilot.name} have the same {pilot.metric.words} "
             f"({pilot.values[0]:g}); take a pilot whose runs vary, or give <<sd>>"
         )
-    runs = _needed(effect, sd.value, power, level)
+    runs = _needed(effect, unbiased, power, level)
     low, high = (runs_per_arm(effect, end, power, level) if sd.known else None for end in (sd.low, sd.high))
     return Plan(
         effect=effect,
@@ -178,6 +181,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
         control=pilot.control,
         probabilities=pilot.probabilities,
         looks=looks,
+        unbiased_sd=unbiased,
     )
 
 

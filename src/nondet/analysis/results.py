@@ -85,7 +85,7 @@ class ConditionResult:
 
     def to_dict(self, kind: Kind, tracked: bool) -> dict[str, Any]:
         c, measures = self.condition, self.measures
-        figures = measures.to_dict() if measures else not_measured(kind.figures, self.runs, len(self.failures))
+        figures = measures.as_condition() if measures else not_measured(kind.figures, self.runs, len(self.failures))
         looked = {"similarity": list(self.similarity), "distance": list(self.distance)} if tracked else {}
         named = {"name": c.name, "vary": list(c.vary), "onset": c.onset}
         return {

@@ -266,6 +266,7 @@ def arm_of(arm: ScoredArm, score: Score, paired: bool = False) -> Arm:
         digests=arm.rows,
         seeds=tuple({"seed": _number(seed)} for seed in arm.seeds) if paired else None,
         paired=paired,
+        sample_sd=True,
         run_names=arm.names,
         failed=arm.failed,
         notes=(left,) if arm.failed else (),

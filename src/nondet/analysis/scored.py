@@ -12,7 +12,7 @@ import numpy as np
 from nondet.analysis.score_arms import score_of
 from nondet.analysis.scores import ScoredArm
 from nondet.measures.shape import few_runs, shape_of, shape_words
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 from nondet.stats.intervals import mean_estimate
 from nondet.stats.spread import sd_of
@@ -77,7 +77,8 @@ class ScoreMeasures(Record):
             for metric in self.metrics
         ]
         notes = [note for arm in self.arms for note in arm.notes]
-        return (found[0] if len(found) == 1 else {"metrics": found}) | ({"notes": notes} if notes else {})
+        parts = found[0] if len(found) == 1 else {"metrics": found}
+        return parts | ({"notes": notes} if notes else {}) | finding(self)
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each arm and metric."""

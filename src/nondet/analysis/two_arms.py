@@ -21,7 +21,7 @@ from nondet.measures.churn import Churn, churn
 from nondet.measures.measured import listed_copies
 from nondet.stats.estimate import Estimate
 from nondet.stats.means import Shift, holding, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
-from nondet.stats.spread import sd_of, sd_ratio
+from nondet.stats.spread import sd_ratio
 from nondet.stats.superiority import superiority
 from nondet.stats.values import Integers
 
@@ -59,7 +59,7 @@ def measured_apart(
         metric=a.metric,
         runs=(len(a), len(b)),
         means=(float(a.values.mean()), float(b.values.mean())),
-        sds=(sd_of(a.values).value, sd_of(b.values).value),
+        sds=(a.sd, b.sd),
         difference=Estimate(shift.estimate, shift.error, *(shift.interval(level) or (math.nan, math.nan))),
         inner=shift.interval(2 * level),
         p_value=p_permutation if p_value is None else p_value,

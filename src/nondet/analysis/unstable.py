@@ -24,7 +24,7 @@ from nondet.measures.examples import (
     vote_entropy,
 )
 from nondet.measures.language import sample_tokens
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.stats.estimate import number
 from nondet.stats.intervals import student
 
@@ -103,6 +103,7 @@ class Unstable(Record):
                 for e in self.top
             ],
             "sentence": self.sentence,
+            **finding(self),
         }
 
     def tidy(self) -> dict[str, list[Any]]:

@@ -86,8 +86,8 @@ def compare(
     from nondet.errors import BadInput
     from nondet.io.roles import Asked
     from nondet.reporting import datasets as words_over
-    from nondet.reporting import decisions
     from nondet.reporting import one_run as one_run_words
+    from nondet.reporting import verdicts
 
     check_options(margin, level)
     check_criteria(chance, margin, looks)
@@ -112,7 +112,7 @@ def compare(
     arms = arms_given(names, labels, metric, columns, asked, choice, spoken(say))
     drawn, groups = examples or groups is not None, groups_of(groups, a)
     found = compare_arms(arms, margin, level, chance=chance, examples=drawn, looks=looks, groups=groups)
-    worded = tuple(replace(c, sentence=decisions.comparison_words(c)) for c in found.comparisons)
+    worded = tuple(replace(c, sentence=verdicts.comparison_words(c)) for c in found.comparisons)
     return replace(found, comparisons=worded)
 
 
@@ -157,7 +157,7 @@ def plan(
     from nondet.analysis.score_arms import Choice
     from nondet.errors import BadInput
     from nondet.io.roles import Asked
-    from nondet.reporting import decisions
+    from nondet.reporting import plans
 
     if (sd is None) == (pilot is None):
         raise BadInput(f"plan takes one of sd and a pilot (got {'none' if sd is None else 'both'}); give one")
@@ -168,7 +168,7 @@ def plan(
         asked, choice = Asked(arm=arm, seed=seed), Choice(of, (of,) if of else (), compared=False)
         arms = arms_given([pilot], labels, metric, columns, asked, choice, spoken(say))
         found = planning.plan_from(arms[0], effect, power, level, looks)
-    return replace(found, sentence=decisions.plan_words(found))
+    return replace(found, sentence=plans.finding(found).text)
 
 
 def floor(
@@ -204,7 +204,7 @@ def floor(
         runs, "runs", metric=metric, labels=labels, columns=columns, arm=arm, seed=seed, of=of, say=spoken(say)
     )
     found = analysis.floor(given, new_runs, level)
-    return replace(found, sentence=gates.floor_words(found))
+    return replace(found, sentence=gates.of_floor(found).text)
 
 
 def gate(
@@ -269,7 +269,7 @@ def gate(
 
     first, second = read(base, "baseline", of), read(base if candidate is None else candidate, "candidate", with_)
     found = analysis.gate(first, second, Path(ledger), name=name, alpha=alpha, effect=effect, limit=limit)
-    return replace(found, sentence=gates.gate_words(found))
+    return replace(found, sentence=gates.of_gate(found).text)
 
 
 def alike(

@@ -13,7 +13,7 @@ from nondet.errors import BadInput
 from nondet.measures.answers import Answers
 from nondet.measures.figure import Figure, nested
 from nondet.measures.shape import shape_of, shape_words
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.stats import looks
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 from nondet.stats.values import LARGEST_VALUE
@@ -71,6 +71,10 @@ class Measures(Record):
         return self.runs - self.failed
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON of `nondet measure`: one condition, and the finding."""
+        return {**self.as_condition(), **finding(self)}
+
+    def as_condition(self) -> dict[str, Any]:
         """The JSON of one condition, which has no NaN: such a number is None."""
         values = {name: number(e.value) for name, e in self.estimates.items()}
         for name, error in self.sd_errors.items():
@@ -165,7 +169,7 @@ def not_measured(figures: Sequence[Figure], runs: int, failed: int) -> dict[str,
     """The JSON of a condition with fewer than two runs that did not fail."""
     spreads = {figure.name.removesuffix(".sd"): math.nan for figure in figures if figure.spread}
     unknown = {figure.name: UNKNOWN for figure in figures}
-    return Measures(tuple(figures), unknown, runs, failed, spreads).to_dict()
+    return Measures(tuple(figures), unknown, runs, failed, spreads).as_condition()
 
 
 def _gain(estimates: Mapping[str, Estimate]) -> float:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from nondet.analysis.alike import Alike, Group, listed
+from nondet.io.plain import plain
+from nondet.reporting.finding import MOST, Finding, named
 from nondet.stats.equivalence import Pair, figure
+
+SHOWN = 3
+"""Pairs that a sentence names."""
 
 VERDICTS = {"equivalent": "alike", "different": "differ", "undecided": "open"}
 
@@ -17,16 +23,82 @@ def head(found: Alike, group: Group) -> tuple[str, ...]:
 
 
 def rows(group: Group) -> list[tuple[str, ...]]:
-    """The table's cells: for each pair two rows, with the ratio and the verdict, and with the ratio's interval."""
+    """The table's cells: for each pair two rows, with the ratio and the verdict, and with the ratio's interval.
+
+    Pairs that differ come first, and then those that are not decided.
+    """
     by_place = {(p.a, p.b, p.metric): p for p in group.pairs}
     names = [metric.name for metric in group.metrics]
     p_values = {test.metric: f"{test.p_holm:.2g}" for test in group.omnibus}
     table = [("all the same? p =", *(p_values.get(name, "") for name in names))]
-    for a, b in dict.fromkeys((p.a, p.b) for p in group.pairs):
+    for a, b in _named_pairs(group):
         of_metrics = [by_place.get((a, b, name)) for name in names]
         table.append((f"{a} / {b}", *map(_ratio, of_metrics)))
         table.append(("", *map(_interval, of_metrics)))
     return table
+
+
+def _named_pairs(group: Group) -> list[tuple[str, str]]:
+    """The names of each pair, first those that differ in most metrics, last those that are alike in most."""
+    verdicts: dict[tuple[str, str], Counter[str]] = {}
+    for pair in group.pairs:
+        verdicts.setdefault((pair.a, pair.b), Counter())[pair.verdict] += 1
+    return sorted(verdicts, key=lambda names: (-verdicts[names]["different"], verdicts[names]["equivalent"]))
+
+
+def finding(found: Alike) -> Finding:
+    """The clearest pair, those that differ first; how many differ, and how many are alike."""
+    pairs = [pair for group in found.groups for pair in group.pairs]
+    differing = [pair for pair in pairs if pair.verdict == "different"]
+    same = [pair for pair in pairs if pair.verdict == "equivalent"]
+    what = "arms" if found.study is None else "sources"
+    if differing:
+        first = min(differing, key=lambda p: (p.ratio is None, p.p_different_holm, -abs(math.log(p.ratio or 1.0))))
+        headline = f"{_both(first)} differ in {_short(found, first)}{_ratio_words(first)}."
+    elif same:
+        first = min(same, key=lambda p: (p.p_holm, abs(math.log(p.ratio or 1.0))))
+        headline = f"{_both(first)} are alike in {_short(found, first)}{_ratio_words(first)}."
+    else:
+        headline = f"No two {what} were shown to differ in any metric, and none to be alike."
+    every = {(p.a, p.b): None for p in pairs}
+    counts = [
+        f"{_pairs_named(chosen, len(every))} {verb} in at least one metric."
+        for chosen, verb in ((differing, "differ"), (same, "are alike"))
+        if chosen
+    ]
+    tests = [f"{_differences(found, group)}" for group in found.groups[:1]]
+    share = f"{100 - 200 * found.level:g} % intervals"
+    caveats = [
+        *map(plain, found.all_notes),
+        f"Verdicts are at a margin of {found.margin:g} and adjusted for the number of pairs (Holm); brackets hold "
+        f"{share}, which are not.",
+    ]
+    return Finding(headline, (*counts, *tests)[:MOST], tuple(caveats))
+
+
+def _both(pair: Pair) -> str:
+    return f"{named(pair.a)} and {named(pair.b)}"
+
+
+def _short(found: Alike, pair: Pair) -> str:
+    return found.figures[pair.metric].words.removeprefix("the ").removeprefix("1 - ")
+
+
+def _ratio_words(pair: Pair) -> str:
+    """The ratio with its interval, to end a sentence."""
+    if pair.ratio is None:
+        return ""
+    interval = "" if pair.low is None else f" [{_number(pair.low)}, {_number(pair.high)}]"
+    return f": the ratio of their effects is {_number(pair.ratio)}{interval}"
+
+
+def _pairs_named(chosen: Sequence[Pair], every: int) -> str:
+    """How many pairs, with the names of a few."""
+    names = [f"{plain(a)} and {plain(b)}" for a, b in dict.fromkeys((p.a, p.b) for p in chosen)]
+    if every == 1:
+        return names[0]
+    more = f"; {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"Of the {every} pairs {len(names)} ({'; '.join(names[:SHOWN])}{more})"
 
 
 def legend(found: Alike) -> str:
@@ -48,7 +120,12 @@ def sentences(found: Alike) -> list[str]:
 
 
 def _sentence(found: Alike, group: Group) -> str:
-    parts = (_differences(found, group), _likeness(found, group), _without_effect(found, group))
+    parts = (
+        _differing(found, group),
+        _differences(found, group),
+        _likeness(found, group),
+        _without_effect(found, group),
+    )
     text = " ".join(filter(None, parts))
     return f"From epoch {group.onset} on, {text[0].lower()}{text[1:]}" if group.onset else text
 
@@ -69,6 +146,16 @@ def _number(value: float | None) -> str:
 
 def _words(found: Alike, names: Sequence[str]) -> str:
     return listed([found.figures[name].words for name in names])
+
+
+def _differing(found: Alike, group: Group) -> str:
+    """The pairs that were shown to differ, each with the metrics in which it does."""
+    parts = [
+        f"{a} and {b} in {_words(found, metrics)}"
+        for a, b in _named_pairs(group)
+        if (metrics := [p.metric for p in group.pairs if (p.a, p.b) == (a, b) and p.verdict == "different"])
+    ]
+    return f"These pairs differ: {'; '.join(parts)}." if parts else ""
 
 
 def _differences(found: Alike, group: Group) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from nondet.analysis.crossing import Crossing
 from nondet.reporting.dead import causes
+from nondet.reporting.finding import Finding
 from nondet.reporting.prose import failed_words
 from nondet.stats.components import Component, Components
 from nondet.stats.estimate import UNKNOWN, Estimate
@@ -127,3 +128,27 @@ def _disagreement_words(crossing: Crossing) -> str:
     together = _plus_minus(crossing.disagreement[-1][1], 1, 2)
     what = crossing.kind.example
     return f"Two runs disagree on {', '.join(single)}, and on {together} % of the test {what}s where all differ."
+
+
+def finding(crossing: Crossing) -> Finding:
+    """How far runs spread whose seeds are all new; and what each source's share of that is."""
+    found, design = crossing.split.get(crossing.performance), crossing.design
+    said = words(crossing)
+    if found is None or not found.total.value > 0:
+        return Finding("The crossed design shows no variance to share out.", (), tuple(said))
+    low, value, high = (math.sqrt(max(v, 0.0)) for v in (found.total.low, found.total.value, found.total.high))
+    score = crossing.kind.scores[0]
+    unit = f" {score.points}" if score.points else ""
+    interval = "" if math.isnan(found.total.low) else f" [{low:.2g}, {high:.2g}]"
+    spread = f"{crossing.performance} has an SD of {value:.3g}{unit}{interval}"
+    headline = f"Between runs whose crossed seeds are all new, {spread}."
+    named = [(design.vary[s[0]], c.share) for s, c in found.parts if len(s) == 1 and not crossing.is_dead(s)]
+    shares = ", ".join(
+        f"{name} {_share_words(share)}" for name, share in [*named, ("all together", found.interactions.share)]
+    )
+    brackets = "Brackets hold 95 % intervals."
+    return Finding(
+        headline,
+        (f"Shares of that variance: {shares}.", _disagreement_words(crossing)),
+        (*dead_words(crossing), brackets),
+    )

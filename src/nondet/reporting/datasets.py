@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from nondet.analysis.datasets import OverDatasets, OverSets
 from nondet.io.plain import plain
-from nondet.reporting.decisions import comparison_words
+from nondet.reporting.finding import MOST, Finding, brackets, named
+from nondet.reporting.verdicts import comparison_words
 from nondet.stats.estimate import Estimate
 
 HEAD = ("", "data set", "runs", "A", "B", "difference [interval]", "p", "verdict")
@@ -40,26 +41,32 @@ def worded(found: OverDatasets) -> OverDatasets:
         replace(over, by_set={name: replace(c, sentence=comparison_words(c)) for name, c in over.by_set.items()})
         for over in found.comparisons
     )
-    sentence = " ".join(_verdict(found, over) for over in found.comparisons)
+    sentence = " ".join(sentence for over in found.comparisons for sentence in _said(found, over))
     return replace(found, comparisons=comparisons, sentence=sentence)
 
 
-def _verdict(found: OverDatasets, over: OverSets) -> str:
-    count, value = len(found.datasets), over.difference.value
+def of_datasets(found: OverDatasets) -> Finding:
+    """The clearest verdict over all data sets, and the others."""
+    first = min(found.comparisons, key=lambda c: (c.verdict == "undecided", c.p_holm, -abs(c.difference.value)))
+    caveats = [*notes(found), *brackets(found.level, [over.difference for over in found.comparisons])]
+    headline, *more = _said(found, first)
+    others = [_said(found, over)[0] for over in found.comparisons if over is not first]
+    if others:
+        more = [*more[:1], *others]
+    return Finding(headline, tuple(more[:MOST]), tuple(filter(None, caveats)))
+
+
+def _said(found: OverDatasets, over: OverSets) -> list[str]:
+    a, b, count = named(over.a), named(over.b), len(found.datasets)
     ahead = sum(c.difference.value * found.metric.better > 0 for c in over.by_set.values())
-    mean = f"its mean {plain(found.metric.words)} is {_range(over.difference)} away, on the mean of these data sets"
+    mean = f"mean {named(found.metric.words)} over the data sets differs by {_range(over.difference)}"
     if over.verdict == "undecided":
-        first = f"Not decided whether {plain(over.b)} is better or worse than {plain(over.a)}: {mean}."
+        first = f"Not decided whether {b} is better or worse than {a}: {mean}."
     else:
-        side = "higher" if value > 0 else "lower"
-        first = (
-            f"{plain(over.b)} is {over.verdict} than {plain(over.a)} on the mean of these {count} data sets: its "
-            f"{plain(found.metric.words)} is {abs(value):.4g} {side} ({_interval(over.difference)}), for other runs on "
-            "the same data sets."
-        )
-    p = over.wilcoxon_holm
-    others = f"Of other data sets that are drawn as these were Wilcoxon's signed-rank test speaks (p = {p:.2g})"
-    return f"{first} It is ahead on {ahead} of {count}. {others}."
+        first = f"{b} is {over.verdict} than {a}: {mean}."
+    p = f"(p = {over.wilcoxon_holm:.2g})"
+    others = f"Wilcoxon's signed-rank test speaks of other data sets that are drawn as these were {p}."
+    return [first, f"It is ahead on {ahead} of {count} data sets.", others]
 
 
 def _more(over: OverSets) -> str:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from nondet.analysis.results import Results
+from nondet.io.plain import plain
 from nondet.measures.measured import Measures
 from nondet.stats.estimate import Estimate
 
 _VARIES = {"bit": "one bit of one weight varies", "all": "every source but bit varies"}
+
+
+MOST = 3
+"""Sentences below a headline."""
+
+NAMED = 3
+"""Words of a name that a headline has room for."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def of_study(results: Results) -> Finding | None:
     found = _of(measured[name], what, when, results.drawn)
     caveats = [*([_apart(shown)] if compared else []), *found.caveats]
     estimates = [*shown.values(), _score(measured[name])]
-    return Finding(found.headline, (*more, *found.sentences), (*filter(None, caveats), *_brackets(estimates)))
+    return Finding(found.headline, (*more, *found.sentences), (*filter(None, caveats), *brackets(0.05, estimates)))
 
 
 def of_measures(measures: Measures) -> Finding:
@@ -75,7 +83,7 @@ def of_measures(measures: Measures) -> Finding:
     what = "examples" if "accuracy.mean" in measures or "perplexity.mean" not in measures else "tokens"
     found = _of(measures, what, f", over these {measures.runs} runs", measures.drawn)
     estimates = [measures.get("disagreement"), _score(measures)]
-    return Finding(found.headline, found.sentences, (*found.caveats, *_brackets(estimates)))
+    return Finding(found.headline, found.sentences, (*found.caveats, *brackets(0.05, estimates)))
 
 
 def _of(m: Measures, what: str, when: str, drawn: bool) -> Finding:
@@ -156,8 +164,15 @@ def _apart(shown: Mapping[str, Estimate]) -> str:
     return ""
 
 
-def _brackets(estimates: list[Estimate]) -> tuple[str, ...]:
-    return ("Brackets hold 95 % intervals.",) if any(e.known for e in estimates) else ()
+def brackets(level: float, estimates: Iterable[Estimate]) -> tuple[str, ...]:
+    """What stands in brackets, if any of these has an interval."""
+    return (f"Brackets hold {100 * (1 - level):g} % intervals.",) if any(e.known for e in estimates) else ()
+
+
+def named(name: str) -> str:
+    """A name in a headline: its first words, if it has many."""
+    words = plain(name).split()
+    return " ".join(words) if len(words) <= NAMED else f"{' '.join(words[:NAMED])}..."
 
 
 def share(e: Estimate) -> str:

@@ -5,56 +5,60 @@ from __future__ import annotations
 from nondet.analysis.floor import Floor
 from nondet.analysis.gate import Gate
 from nondet.io.plain import plain
+from nondet.reporting.finding import Finding, named
 
 
-def floor_words(found: Floor) -> str:
-    """The prediction interval in a few sentences, with what it assumes."""
+def of_floor(found: Floor) -> Finding:
+    """Where new runs of the same recipe lie, and which difference is noise."""
     unit, several = f" {found.points}" if found.points else "", found.new_runs > 1
-    new = f"the mean of {found.new_runs} new runs" if several else "one new run"
-    share = f"{100 * (1 - found.level):g} %"
-    text = (
+    new = "The mean of that many new runs" if several else "One new run"
+    seen = (
         f"{found.runs} runs of {plain(found.name)} have a mean {plain(found.words)} of {_figure(found.mean, found)} "
-        f"and an SD of {_figure(found.sd, found)}{unit}. "
+        f"and an SD of {_figure(found.sd, found)}{unit}."
     )
+    notes = tuple(map(plain, found.notes))
     if not found.sd:
-        return text + "Runs that do not differ show no noise floor."
-    return text + (
-        f"{new[0].upper()}{new[1:]} of the same recipe lies between {_figure(found.low, found)} and "
-        f"{_figure(found.high, found)} with a chance of {share}, if runs are independent and normal: a difference "
-        f"below {_figure(found.floor, found)}{unit} is noise."
-    )
+        return Finding("Runs that do not differ show no noise floor.", (seen,), notes)
+    ends = f"[{_figure(found.low, found)}, {_figure(found.high, found)}]"
+    what = named(found.words)
+    headline = f"{new} of the same recipe has {what} {_figure(found.mean, found)} {ends} by chance alone."
+    share = f"{100 * (1 - found.level):g} %"
+    holds = f"Brackets hold the interval in which {share} of new runs lie, if runs are independent and normal."
+    if several:
+        holds = f"Brackets hold the interval in which {share} of means of {found.new_runs} new runs lie, if runs are "
+        holds += "independent and normal."
+    noise = f"A difference below {_figure(found.floor, found)}{unit} to the mean of these runs is noise."
+    return Finding(headline, (noise, seen), (*notes, holds))
 
 
-def gate_words(found: Gate) -> str:
+def of_gate(found: Gate) -> Finding:
     """What to do, and why."""
     unit = f" {found.points}" if found.points else ""
-    seen = (
-        f"{found.runs} run{'s' * (found.runs > 1)} of it against {found.base_runs} of {plain(found.base)} show a mean "
-        f"{plain(found.words)} that differs by {_signed(found.difference, found)}{unit}"
+    do = {"keep": "Keep {}", "discard": "Discard {}", "run again": "Run {} again"}[found.verdict]
+    headline = (
+        f"{do.format(named(found.candidate))}: its mean {named(found.words)} differs from the baseline's by "
+        f"{_signed(found.difference, found)}{unit}."
     )
-    evidence = f"the evidence that it is better is {found.evidence:.3g}, and {found.threshold:.4g} is needed"
-    what = f"{plain(found.candidate)}, candidate {found.number}"
-    if found.verdict == "keep":
-        return (
-            f"Keep {what}: {seen}; the evidence that it is better, {found.evidence:.3g}, has reached "
-            f"{found.threshold:.4g}. The chance that any change kept by this ledger is none is at most "
-            f"{100 * found.alpha:g} %."
-        )
+    runs = f"{found.runs} run{'s' * (found.runs > 1)} of it, candidate {found.number},"
+    seen = f"That is what {runs} show against {found.base_runs} of {plain(found.base)}."
+    evidence = f"The evidence that it is better is {found.evidence:.3g}, and {found.threshold:.4g} is needed."
+    return Finding(headline, (seen, evidence, _why(found, unit)), tuple(map(plain, found.notes)))
+
+
+def _why(found: Gate, unit: str) -> str:
     effect = f"{_figure(found.effect, found)}{unit}"
+    if found.verdict == "keep":
+        return f"The chance that any change kept by this ledger is none is at most {100 * found.alpha:g} %."
+    if found.verdict == "discard" and found.why == "evidence":
+        return f"An improvement of {effect} would hardly show so little."
     if found.verdict == "discard":
-        why = (
-            f"an improvement of {effect} would hardly show so little"
-            if found.why == "evidence"
-            else f"the limit of {found.limit} runs is reached without enough evidence that it is better"
-        )
-        return f"Discard {what}: {seen}; {why}."
-    text = f"Run {what} again: {seen}; {evidence}."
+        return f"The limit of {found.limit} runs is reached without enough evidence that it is better."
     if found.more_runs is None:
         return (
-            f"{text} No number of its runs is likely to show an improvement of {effect} against {found.base_runs} runs "
-            "of the baseline: add repeats of the baseline, or look for a larger effect."
+            f"No number of its runs is likely to show an improvement of {effect} against {found.base_runs} runs of the "
+            "baseline: add repeats of the baseline, or look for a larger effect."
         )
-    return f"{text} A test of fixed size would take about {found.more_runs} more to show {effect}."
+    return f"A test of fixed size would take about {found.more_runs} more to show {effect}."
 
 
 def _figure(value: float, found: Floor | Gate) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from nondet.analysis.models_apart import ModelComparison
 from nondet.io.plain import plain
+from nondet.reporting.finding import MOST, Finding, brackets, named
 
 HEAD = (
     "A",
@@ -42,24 +44,43 @@ def rows(found: Sequence[ModelComparison]) -> list[list[str]]:
     ]
 
 
+def of_models(found: Sequence[ModelComparison]) -> Finding:
+    """The clearest verdict, and how many there are of each."""
+    first = min(found, key=lambda c: (c.verdict == "undecided", c.p_holm, -abs(c.difference.value)))
+    one = of_model(first)
+    if len(found) == 1:
+        return one
+    counts = Counter("not decided" if c.verdict == "undecided" else c.verdict for c in found)
+    listed = ", ".join(f"{count} {'is' if count == 1 else 'are'} {verdict}" for verdict, count in counts.items())
+    said = f"Of the {len(found)} compared with {plain(first.a)}, {listed}."
+    notes = dict.fromkeys(note for c in found for note in of_model(c).caveats)
+    return Finding(one.headline, (said, *one.sentences)[:MOST], tuple(notes))
+
+
+def of_model(c: ModelComparison) -> Finding:
+    """The verdict, the flips, and of what it speaks."""
+    among = f"Among {c.comparisons} comparisons, p = {c.p_holm:.2g}." if c.comparisons > 1 else ""
+    notes = (*c.notes, f"This is said {_scope()}", *brackets(c.level, [c.difference]))
+    return Finding(_verdict(c), (*filter(None, (among, _flips(c))),), notes)
+
+
 def model_words(c: ModelComparison) -> str:
     """The verdict, the flips, and of what it speaks."""
-    return f"{_verdict(c)} {_flips(c)} {_scope()}"
+    found = of_model(c)
+    return f"{found.text} This is said {_scope()}"
 
 
 def _verdict(c: ModelComparison) -> str:
-    a, b = plain(c.a), plain(c.b)
+    a, b = named(c.a), named(c.b)
     unit = f" {c.points}" if c.points else ""
-    share = f"{100 * (1 - c.level):g} % interval"
-    seen = f"{_signed(c.difference.value)}{unit}"
+    seen = f"mean {named(c.metric)} differs by {_signed(c.difference.value)}{unit}"
     if c.difference.known:
-        seen += f" ({share} {_signed(c.difference.low)} to {_signed(c.difference.high)})"
+        seen += f" [{_signed(c.difference.low)}, {_signed(c.difference.high)}]"
     if c.verdict == "alike":
-        return f"{b} and {a} are alike within {c.margin:g}{unit} of {plain(c.metric)} on examples like these: {seen}."
+        return f"{b} and {a} are alike within the margin: {seen}."
     if c.verdict == "undecided":
-        return f"Not decided whether {b} is better or worse than {a} on examples like these: {seen}."
-    among = f", p = {c.p_holm:.2g} for {c.comparisons} comparisons" if c.comparisons > 1 else ""
-    return f"{b} is {c.verdict} than {a} on examples like these: its mean {plain(c.metric)} differs by {seen}{among}."
+        return f"Not decided whether {b} is better or worse than {a}: {seen}."
+    return f"{b} is {c.verdict} than {a}: {seen}."
 
 
 def _flips(c: ModelComparison) -> str:
@@ -77,8 +98,8 @@ def _flips(c: ModelComparison) -> str:
 
 def _scope() -> str:
     return (
-        "This speaks of these two models, one run each, and not of the two recipes: another run of either may answer "
-        "otherwise, and how much only repeats with other seeds show."
+        "of these two models, one run each, on examples like these, and not of the two recipes: another run of either "
+        "may answer otherwise, and how much only repeats with other seeds show."
     )
 
 

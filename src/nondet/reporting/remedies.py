@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from nondet.analysis.remedies.methods import Method
+from nondet.analysis.remedies.methods import Method, biased
+from nondet.analysis.remedies.stabilize import Stabilized
 from nondet.reporting import table
+from nondet.reporting.finding import Finding, brackets, named
 from nondet.stats.intervals import FEW
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -32,24 +34,30 @@ def rows(methods: Sequence[Method]) -> list[tuple[str, ...]]:
     ]
 
 
-def summary(methods: Sequence[Method]) -> str:
-    """The largest reduction that was measured, and its cost; also at the cost of one training, if it costs more."""
+def of_stabilized(found: Stabilized) -> Finding:
+    """The largest reduction that was measured and its cost; also at the cost of one training, if it costs more."""
+    methods = found.methods
     measured = sorted((m for m in methods[1:] if not math.isnan(m.reduction.value)), key=lambda m: -m.reduction.value)
+    caveats = [*found.left_out, *biased(methods)]
     if not measured:
-        return "There is no reduction to speak of: no other method is measured, or the single model does not vary."
+        text = "There is no reduction to speak of: no other method is measured, or the single model does not vary."
+        return Finding(text, (), tuple(caveats))
     best, single = measured[0], methods[0]
     if best.reduction.value <= 0:
-        changed = f"{-best.reduction.value:+.0f} %"
-        text = f"No method reduces variability here; the nearest, {best.name}, changes it by {changed}"
+        headline = f"No method reduces variability here; the nearest is {named(best.name)}, with {_share(best)}."
     else:
-        text = f"The largest reduction of variability is that of {_priced(best, single)}"
+        headline = f"Variability is reduced most by {named(best.name)}: by {_share(best)}."
+    more = [_price(best, single)]
     cheap = next((m for m in measured if m.training_cost == 1), best)
     if cheap.training_cost < best.training_cost and cheap.reduction.value > 0:
-        text += f"; without further training, that of {_priced(cheap, single)}"
+        more.append(f"Without further training, {cheap.name} reduces it by {_share(cheap)}.")
     answers = [m.measures.sound for m in (single, best)]
     if min(answers) < FEW:
-        text += f"; with {answers[0]} single models beside {answers[1]} of that method, close figures say little"
-    return text + "."
+        caveats.append(f"With {answers[0]} single models and {answers[1]} of {best.name}, close numbers say little.")
+    if best.reduction.low <= 0 < best.reduction.value:
+        caveats.append("The interval holds 0, so the reduction may be chance.")
+    known = [m.reduction for m in (best, cheap)]
+    return Finding(headline, tuple(more), (*caveats, *brackets(0.05, known)))
 
 
 def _with_error(m: Method) -> str:
@@ -57,14 +65,13 @@ def _with_error(m: Method) -> str:
     return f"{m.reduction.value:.0f}" + ("" if math.isnan(error) else f" ± {error:.0f}")
 
 
-def _priced(m: Method, single: Method) -> str:
+def _share(m: Method) -> str:
+    u = m.reduction
+    return f"{u.value:.0f} %" + (f" [{u.low:.0f}, {u.high:.0f}]" if u.known else "")
+
+
+def _price(m: Method, single: Method) -> str:
     trainings = "one training" if m.training_cost == 1 else f"{m.training_cost} trainings"
     passes = "one forward pass" if m.test_cost == 1 else f"{m.test_cost} forward passes"
-    u = m.reduction
-    chance = ": it may be chance" if u.low <= 0 else ""
-    interval = "" if math.isnan(u.low) else f" (95 % interval {u.low:.0f} to {u.high:.0f}{chance})"
     accuracies = " % beside ".join(f"{x.measures['accuracy.mean'].value:.2f}" for x in (m, single)) + " %"
-    return (
-        f"{m.name}: {u.value:.0f} %{interval} over the five columns, for {trainings} and {passes} per test image "
-        f"(accuracy {accuracies})"
-    )
+    return f"It takes {trainings} and {passes} per test image, and has an accuracy of {accuracies}."

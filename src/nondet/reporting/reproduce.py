@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nondet.errors import spelled
+from nondet.reporting.finding import MOST, Finding, named
+from nondet.reporting.prose import capital
 from nondet.sources import source_called
 
 if TYPE_CHECKING:
@@ -178,4 +180,73 @@ def resumed_words(found: Resumed) -> str:
     return (
         f"The resumed training differs: {first.state} first, before step {first.step}.{more}{where} The mend: "
         f"{first.mend}."
+    )
+
+
+def of_diverged(found: Diverged) -> Finding:
+    """Whether two runs part, where, why, and the mend."""
+    two = f"{named(found.script)} and {named(found.against)}" if found.against else f"Two runs of {named(found.script)}"
+    caveats = [] if found.whole else ["Nothing is known of what comes after the steps that were looked at."]
+    if found.why:
+        return Finding(f"Inconclusive: {two} tell nothing.", (f"{capital(spelled(found.why))}.",))
+    if found.verdict == "none":
+        return Finding(f"{two} are equal to the last bit.", (f"Compared: {_window(found)}.",), tuple(caveats))
+    if not found.what:
+        return Finding(f"Inconclusive: {named(found.script)} leaves nothing to compare.", (_diverged(found),))
+    parting = f"{two} part {_where(found)}"
+    if not found.origins:
+        said = "With all that comes from outside held, no two runs parted, and nothing alone parts them."
+        return Finding(f"Inconclusive: {parting}.", (f"What differs first: {found.what}.", said))
+    first = found.origins[0]
+    more = [
+        f"The cause: {first.cause.what} ({first.cause.name}), at {first.site or 'no line of your own'}.",
+        f"The mend: {first.cause.mend}.",
+        _proof(found),
+    ]
+    if len(found.origins) > 1:
+        caveats.append(f"There are {len(found.origins)} causes; this is the first.")
+    return Finding(f"{parting}.", (*filter(None, more),), tuple(caveats))
+
+
+def of_audit(found: Audit) -> Finding:
+    """How many things were found, and the first of them."""
+    caveats = () if found.whole else ("Nothing is known of what comes after the steps that were looked at.",)
+    if found.inconclusive:
+        return Finding(
+            f"Inconclusive: the audit of {named(found.name)} tells nothing.", (f"{capital(found.inconclusive)}.",)
+        )
+    said = [row for row in found.sources if row.verdict in ("dead", "leaks")]
+    number = len(audit_findings(found))
+    if not number:
+        return Finding(f"Clean: nothing was found in {named(found.name)}.", (audit_words(found),), caveats)
+    headline = f"{number} finding{'s' if number > 1 else ''} in {named(found.name)}."
+    parts = [(verdict, [row.name for row in said if row.verdict == verdict]) for verdict in ("dead", "leaks")]
+    words = {"dead": "reach nothing: another seed gives the same training", "leaks": "change other sources too"}
+    more = [f"Sources that {words[verdict]}: {', '.join(names)}." for verdict, names in parts if names]
+    if found.unexplained:
+        more.append("Unexplained: two runs part with everything held.")
+    if found.findings:
+        one = found.findings[0]
+        more.append(
+            f"{f'{one.site}: ' if one.site else ''}{one.cause.what} ({one.cause.name}); the mend: {one.cause.mend}."
+        )
+    return Finding(headline, tuple(more[:MOST]), caveats)
+
+
+def of_resumed(found: Resumed) -> Finding:
+    """Whether a training that stops and resumes is the one without a stop; if not, which state is lost."""
+    name = named(found.script)
+    if found.verdict == "inconclusive":
+        return Finding(f"Inconclusive: resuming {name} tells nothing.", (f"{capital(found.why)}.",))
+    only = f"This is said of a stop after {found.steps} steps alone."
+    if found.verdict == "resumes":
+        return Finding(f"{name} resumes to the last bit.", (), (only,))
+    first, *others = found.differences
+    more = [f"The mend: {first.mend}."]
+    if others:
+        more.append(f"Then differ: {', '.join(one.state for one in others)}.")
+    if found.saved:
+        more.append(f"The state is kept at {found.saved}.")
+    return Finding(
+        f"{name} does not resume: {first.state} differs first, before step {first.step}.", tuple(more), (only,)
     )

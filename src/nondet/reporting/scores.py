@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from nondet.analysis.scored import ScoreMeasures
+from nondet.analysis.scored import ArmScores, ScoreMeasures
 from nondet.io.plain import plain
+from nondet.reporting.finding import Finding, brackets, named
 from nondet.reporting.table import DASH
 from nondet.stats.estimate import Estimate
 
@@ -31,11 +32,36 @@ def rows(found: ScoreMeasures) -> list[tuple[str, ...]]:
     ]
 
 
-def words(found: ScoreMeasures) -> list[str]:
-    """What stands below the table."""
+def words(found: ScoreMeasures) -> str:
+    """What the table's numbers are."""
     one = found.metrics[0] if len(found.metrics) == 1 else ""
     of = f"Of {plain(one)}, in its own unit" if one else "Each in its own unit"
-    return [f"{of}; the SD has ddof = 1.", *map(plain, found.notes)]
+    return f"{of}; the SD has ddof = 1."
+
+
+def finding(found: ScoreMeasures) -> Finding:
+    """How far the first arm's runs spread; the means and SDs of the others in a sentence."""
+    arm, others = found.arms[0], [a for a in found.arms[1:] if a.metric == found.arms[0].metric]
+    caveats = (*map(plain, found.notes), *brackets(0.05, [arm.sd, arm.mean]))
+    where = f" of {named(arm.name)}" if len(found.arms) > 1 else ""
+    metric = named(arm.metric)
+    if math.isnan(arm.sd.value):
+        return Finding(f"Too few runs{where} have a {metric} to show how much it varies.", (), caveats)
+    headline = f"From run to run, {metric}{where} has an SD of {_known(arm.sd, arm)}."
+    more = [f"Its mean is {_known(arm.mean, arm)}."]
+    known = sorted((a for a in others if not math.isnan(a.sd.value)), key=lambda a: a.sd.value)
+    if len(known) == 1:
+        more.append(f"The SD of {plain(known[0].name)} is {_known(known[0].sd, known[0])}.")
+    elif known:
+        least, most = known[0], known[-1]
+        sides = " to ".join(f"{_known(a.sd, a)} ({plain(a.name)})" for a in (least, most))
+        more.append(f"The SDs of the other {len(known)} range from {sides}.")
+    return Finding(headline, tuple(more), caveats)
+
+
+def _known(e: Estimate, arm: ArmScores) -> str:
+    sides = [_number(side, arm.mean.value, arm.sd.value) for side in (e.value, e.low, e.high)]
+    return f"{sides[0]} [{sides[1]}, {sides[2]}]" if e.known else sides[0]
 
 
 def _names(found: ScoreMeasures) -> list[str]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nondet.analysis.scored import ScoreMeasures
     from nondet.analysis.unstable import Unstable
     from nondet.measures.measured import Measures
+    from nondet.reporting.finding import Finding
 
 WIDTH = 120
 """Of what does not go to a terminal."""
@@ -58,6 +59,12 @@ def parts(found: Record) -> list[Part]:
     return [Part(tuple(columns), [tuple(map(str, row)) for row in zip(*columns.values(), strict=True)])]
 
 
+def _said(found: Record, *more: str) -> list[str]:
+    """What a record has found, and between that and the caveats what else is said."""
+    said: Finding | None = found.finding
+    return [said.text, *more, *said.caveats] if said else [*more]
+
+
 def _results(found: Results) -> list[Part]:
     from nondet.reporting import crossing, dead, finding, prose
     from nondet.running import until
@@ -76,9 +83,7 @@ def _results(found: Results) -> list[Part]:
 
 
 def _measures(found: Measures) -> list[Part]:
-    from nondet.reporting import finding
-
-    pairs, said = found.sampled_pairs, finding.of_measures(found)
+    pairs, said = found.sampled_pairs, found.finding
     below = [
         said.text,
         said.caution,
@@ -91,47 +96,40 @@ def _measures(found: Measures) -> list[Part]:
 def _scores(found: ScoreMeasures) -> list[Part]:
     from nondet.reporting import scores
 
-    return [Part(scores.head(found), scores.rows(found), scores.words(found))]
+    return [Part(scores.head(found), scores.rows(found), _said(found, scores.words(found)))]
 
 
 def _comparisons(found: Comparisons) -> list[Part]:
-    from nondet.measures.shape import few_runs
-    from nondet.reporting import decisions
+    from nondet.reporting import decisions, verdicts
 
     *tables, (head, rows) = decisions.comparison_tables(found.comparisons)
-    runs = {name: n for c in found.comparisons for name, n in zip((c.a, c.b), c.runs, strict=True)}
-    below = [few_runs(runs), *decisions.comparisons_words(found.comparisons)]
+    alone = found.comparisons[0] if len(found.comparisons) == 1 else None
+    below = _said(found, verdicts.method_words(alone) if alone else "")
     return [*(Part(h, r) for h, r in tables), Part(head, rows, below)]
 
 
 def _models(found: ModelComparisons) -> list[Part]:
     from nondet.reporting import one_run
 
-    below = [
-        *dict.fromkeys(note for c in found.comparisons for note in c.notes),
-        *(c.sentence for c in found.comparisons),
-    ]
-    return [Part(one_run.HEAD, one_run.rows(found.comparisons), below)]
+    return [Part(one_run.HEAD, one_run.rows(found.comparisons), _said(found))]
 
 
 def _over_datasets(found: OverDatasets) -> list[Part]:
     from nondet.reporting import datasets
 
-    return [Part(datasets.HEAD, datasets.rows(found), [*datasets.notes(found), found.sentence])]
+    return [Part(datasets.HEAD, datasets.rows(found), _said(found))]
 
 
 def _plan(found: Plan) -> list[Part]:
-    from nondet.io.plain import plain
-
-    return [Part(below=[*map(plain, found.all_notes), found.sentence])]
+    return [Part(below=_said(found))]
 
 
 def _floor(found: Floor) -> list[Part]:
-    return [Part(below=[found.sentence, *found.notes])]
+    return [Part(below=_said(found))]
 
 
 def _gate(found: Gate) -> list[Part]:
-    return [Part(below=[*found.notes, found.sentence])]
+    return [Part(below=_said(found))]
 
 
 def _alike(found: Alike) -> list[Part]:
@@ -148,7 +146,8 @@ def _alike(found: Alike) -> list[Part]:
         for group in found.groups
     ]
     left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
-    words = [until.words(found.study.until) if found.study else "", *found.all_notes, *alike.sentences(found)]
+    asked = until.words(found.study.until) if found.study else ""
+    words = _said(found, *alike.sentences(found), asked)
     return [*shown, Part(below=[alike.legend(found), *left_out]), Part(below=words)]
 
 
@@ -158,16 +157,14 @@ def _unstable(found: Unstable) -> list[Part]:
     return [
         Part(unstable.HEAD, unstable.rows(found)),
         Part(unstable.HEAD_CLASSES, unstable.class_rows(found)),
-        Part(below=[found.sentence]),
+        Part(below=_said(found)),
     ]
 
 
 def _stabilized(found: Stabilized) -> list[Part]:
-    from nondet.analysis.remedies.methods import biased
     from nondet.reporting import remedies
 
-    below = [*found.left_out, *biased(found.methods), remedies.summary(found.methods)]
-    return [Part(remedies.head(found.methods), remedies.rows(found.methods), below, wide=WIDTH + 40)]
+    return [Part(remedies.head(found.methods), remedies.rows(found.methods), _said(found), wide=WIDTH + 40)]
 
 
 def _diverged(found: Diverged) -> list[Part]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nondet.analysis.unstable import Unstable
+from nondet.reporting.finding import Finding, named
 
 CLASSES_SHOWN = 10
 VOTES_SHOWN = 6
@@ -54,6 +55,20 @@ def sentence(found: Unstable) -> str:
         f"{text}. Two runs disagree on {found.disagreement:.2f} % on average; of this, the 1 % of {word}s that flip "
         f"most in these runs carry {first:.0f} %, and the 10 % that flip most {tenth:.0f} %."
     )
+
+
+def finding(found: Unstable) -> Finding:
+    """On how many examples all runs agree, and how few carry their disagreement."""
+    u, word = found.unanimous, found.kind.example
+    headline = f"On {u.all:.1f} % of the test {word}s all runs agree ({named(found.condition)})."
+    runs = f"There are {found.runs} runs and {found.examples:,} {word}s"
+    more = [f"{runs}; {u.right:.1f} % are right in all runs, {u.wrong:.1f} % wrong in all, alike."]
+    first, tenth = found.carried[1], found.carried[10]
+    if first is None or tenth is None:
+        return Finding(headline, (*more, "No two runs disagree."))
+    more.append(f"Two runs disagree on {found.disagreement:.2f} % on average.")
+    more.append(f"Of this, the 1 % of {word}s that flip most carry {first:.0f} %, and the 10 % that do {tenth:.0f} %.")
+    return Finding(headline, tuple(more))
 
 
 def _votes(votes: Mapping[int, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from scipy import special
@@ -10,12 +11,17 @@ from scipy import special
 from nondet.stats.estimate import UNKNOWN, Estimate
 from nondet.stats.intervals import sd_interval
 from nondet.stats.jackknife import jackknife, sds_without_each, summed
-from nondet.stats.values import Floats
+from nondet.stats.values import Floats, sd
 
 
 def sd_of(values: Floats) -> Estimate:
     """SD (ddof = 1) of one number per run, `(N,)`, and the 95 % interval that every table has: see `sd_interval`."""
     return Estimate(_size(values), math.nan, *(sd_interval(values) if np.ptp(values) else (math.nan, math.nan)))
+
+
+def population_sd(values: Floats) -> Estimate:
+    """The same with ddof = 0, as tables of outputs have it: the interval is of the SD of all runs in either case."""
+    return replace(sd_of(values), value=sd(values))
 
 
 def sd_ratio(a: Floats, b: Floats, level: float = 0.05) -> Estimate:

@@ -52,7 +52,7 @@ class Method:
     unbiased: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
-        found = self.measures.to_dict()
+        found = self.measures.as_condition()
         found["errors"]["reduction"] = number(self.reduction.error)
         found["intervals"]["reduction"] = interval(self.reduction)
         costs = {"training_cost": self.training_cost, "test_cost": self.test_cost}

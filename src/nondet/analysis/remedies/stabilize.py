@@ -10,7 +10,7 @@ from typing import Any
 from nondet.analysis.remedies.kept import control_holds, sound_runs
 from nondet.analysis.remedies.methods import Method, OnProgress, biased, methods
 from nondet.errors import BadInput
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.study.record import load
 from nondet.study.study import Study
 from nondet.tasks import Recipe, names
@@ -38,7 +38,7 @@ class Stabilized(Record):
         """The JSON contract of `nondet stabilize --json`."""
         found = {"methods": [m.to_dict() for m in self.methods], "left_out": list(self.left_out)}
         notes = biased(self.methods)
-        return found | ({"notes": notes} if notes else {})
+        return found | ({"notes": notes} if notes else {}) | finding(self)
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each method and figure, `reduction` among them."""

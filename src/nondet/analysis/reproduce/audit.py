@@ -15,7 +15,7 @@ from nondet.analysis.reproduce.ladder import Ladder, Origin
 from nondet.analysis.reproduce.parting import parted, seen, sites_of
 from nondet.analysis.reproduce.told import told
 from nondet.analysis.results import Results
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.runners.script import Script
 from nondet.runners.traced import How, Trace, Traced
 
@@ -90,6 +90,7 @@ class Audit(Record):
             "whole": self.whole,
             "runs": self.runs,
             "sentence": self.sentence,
+            **finding(self),
         }
 
     def tidy(self) -> dict[str, list[Any]]:

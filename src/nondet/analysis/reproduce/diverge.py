@@ -11,7 +11,7 @@ from nondet.analysis.reproduce import causes
 from nondet.analysis.reproduce.finding import place
 from nondet.analysis.reproduce.ladder import REPEATS, Ladder, Origin
 from nondet.analysis.reproduce.parting import parted, seen
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.runners.script import Script
 from nondet.runners.traced import Trace, Traced
 
@@ -97,6 +97,7 @@ class Diverged(Record):
             if self.against
             else None,
             "sentence": self.sentence,
+            **finding(self),
         }
         return found
 

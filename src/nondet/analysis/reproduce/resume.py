@@ -10,7 +10,7 @@ from typing import Any
 from nondet.analysis.reproduce.finding import place
 from nondet.analysis.reproduce.parting import parted
 from nondet.errors import BadInput
-from nondet.records import Record
+from nondet.records import Record, finding
 from nondet.runners.script import Script
 from nondet.runners.traced import How, Trace, Traced
 
@@ -71,6 +71,7 @@ class Resumed(Record):
             "window": [0, 2 * self.steps - 1],
             "differences": differences,
             "sentence": self.sentence,
+            **finding(self),
         }
 
     def tidy(self) -> dict[str, list[Any]]:

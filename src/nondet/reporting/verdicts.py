@@ -1,0 +1,169 @@
+"""What a comparison of arms has found: the verdict first, with the difference that it goes by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from nondet.analysis.comparison import Comparison
+from nondet.analysis.more_runs import MOST_RUNS, POWER
+from nondet.io.plain import plain
+from nondet.reporting.decisions import amount, bracket, figure, p_words, signed, unit
+from nondet.reporting.finding import MOST, Finding, brackets, named
+
+_COUNTED = {
+    "better": "better",
+    "worse": "worse",
+    "different": "different",
+    "alike": "alike",
+    "undecided": "not decided",
+}
+
+
+def of_comparisons(found: Sequence[Comparison]) -> Finding:
+    """Of one comparison its verdict; of several the clearest one, and how many have which."""
+    first = min(found, key=lambda c: (c.verdict == "undecided", c.p_holm, -abs(c.difference.value)))
+    one = of_comparison(first)
+    if len(found) == 1:
+        return one
+    counts = Counter(_COUNTED[c.verdict] for c in found)
+    listed = ", ".join(f"{count} {'is' if count == 1 else 'are'} {verdict}" for verdict, count in counts.items())
+    said = f"Of the {len(found)} compared with {plain(first.a)}, {listed}."
+    notes = dict.fromkeys(note for c in found for note in _caveats(c))
+    return Finding(one.headline, (said, *one.sentences)[:MOST], tuple(notes))
+
+
+def of_comparison(c: Comparison) -> Finding:
+    """The verdict with the difference, what else shows how large it is, and what must be known of it."""
+    first, *more = _by_chance(c) if c.chance is not None and c.verdict != "different" else _by_means(c)
+    said = [*filter(None, [*more, churn_words(c)])]
+    return Finding(first, tuple(said[:MOST]), tuple(_caveats(c)))
+
+
+def comparison_words(c: Comparison) -> str:
+    """The verdict in a few sentences, which claim no more than the intervals hold."""
+    return of_comparison(c).text
+
+
+def _by_means(c: Comparison) -> list[str]:
+    a, b, words = named(c.a), named(c.b), plain(c.metric.words)
+    if c.verdict == "different":
+        said = "They are conditions of one study, which vary other sources of one recipe, so neither is the better one."
+        return [f"{b} and {a} differ: {words} {_differs(c)}.", said]
+    if c.verdict == "undecided":
+        among = c.comparisons > 1 and c.p_value <= c.level
+        said = f"p = {p_words(c.p_value)} is not small enough among {c.comparisons} comparisons." if among else ""
+        return [f"Not decided whether {b} is better or worse than {a}: {words} {_differs(c)}.", said, _way_on(c)]
+    if c.verdict == "alike":
+        return [f"{b} and {a} are alike within the margin: {words} {_differs(c, signed_always=True)}.", _inside(c)]
+    among = f"Among {c.comparisons} comparisons, p = {p_words(c.p_holm)}." if c.comparisons > 1 else ""
+    return [f"{b} is {c.verdict} than {a}: mean {words} {_differs(c)}.", among, _beats(c)]
+
+
+def _by_chance(c: Comparison) -> list[str]:
+    a, b = named(c.a), named(c.b)
+    low, high = c.superiority_interval
+    seen = f"one run of it beats one of {a} with a chance of {c.superiority:.2f} [{low:.2f}, {high:.2f}]"
+    rule = f"The verdict goes by a chance of {c.chance:g} that a run of the one beats one of the other."
+    if c.verdict == "alike":
+        return [f"{b} and {a} are alike: {seen.replace('one run of it', f'one run of {b}', 1)}.", rule]
+    if c.verdict == "undecided":
+        return [f"Not decided whether {b} is better: {seen}.", rule, _way_on(c)]
+    return [f"{b} is {c.verdict} than {a}: {seen}.", rule]
+
+
+def _differs(c: Comparison, signed_always: bool = False) -> str:
+    """By how much the means differ, as a predicate; higher or lower where the interval shows which."""
+    e = c.difference
+    if signed_always or not e.known or e.low <= 0 <= e.high:
+        return f"differs by {signed(e.value, c)}{unit(c)}{bracket(c)}"
+    low, high = sorted((abs(e.low), abs(e.high)))
+    ends = f"[{figure(low, c)}, {figure(high, c)}]"
+    return f"is {amount(abs(e.value), c)} {ends} {'higher' if e.value > 0 else 'lower'}"
+
+
+def _beats(c: Comparison) -> str:
+    low, high = c.superiority_interval
+    return (
+        f"One run of {plain(c.b)} beats one of {plain(c.a)} with a chance of {c.superiority:.2f} "
+        f"[{low:.2f}, {high:.2f}]."
+    )
+
+
+def _inside(c: Comparison) -> str:
+    """Why two arms count as alike."""
+    margin = f"the margin of {c.margin:g}{unit(c)}"
+    if c.inner is None:
+        return (
+            f"All {sum(c.runs)} runs lie within {margin}; were half of either's runs further apart, none of so many "
+            f"would show it with a chance of {p_words(c.p_alike or 0.0)}."
+        )
+    low, high = c.inner
+    share = f"{100 * (1 - 2 * c.level):g} % interval"
+    return f"The {share} of the difference, {signed(low, c)} to {signed(high, c)}, lies inside {margin}."
+
+
+def _way_on(c: Comparison) -> str:
+    margin = "" if c.margin else "; or name a margin within which a difference does not matter"
+    if c.more_runs is None:
+        return f"How many runs would decide does not follow from runs whose {c.metric.words} does not vary."
+    if not c.more_runs_aim:
+        return (
+            f"To tell so small a difference from none would take more than {MOST_RUNS:,} further runs of each{margin}."
+        )
+    aim = "show that they are alike within the margin" if c.more_runs_aim == "alike" else "decide"
+    return (
+        f"About {c.more_runs:,} more runs of each would {aim}{_between(c)} with a chance of {100 * POWER:g} %, if the "
+        "difference and the SDs are those seen."
+    )
+
+
+def _between(c: Comparison) -> str:
+    if c.more_runs_range is None:
+        return ""
+    low, high = c.more_runs_range
+    most = f"more than {MOST_RUNS:,}" if high is None else f"{high:,}"
+    return "" if low == high else f" (as far as these tell, {low or 1:,} to {most})"
+
+
+def _caveats(c: Comparison) -> list[str]:
+    """Of what the verdict speaks, and the notes."""
+    said = [plain(note) for note in c.all_notes]
+    if not c.difference.known:
+        same = f"There is no interval, as all runs of each have the same {c.metric.words}"
+        said.append(f"{same}; permutation test: p = {p_words(c.p_permutation)}.")
+    if c.test_set or c.examples:
+        said.append(f"This is said of {'test sets like this one' if c.examples else 'this test set'}.")
+    return [*said, *brackets(c.level, [c.difference])]
+
+
+def method_words(c: Comparison) -> str:
+    """How the runs were compared, and why."""
+    if c.correlation is None:
+        return "Compared as independent runs (Welch's t-test)."
+    if c.method == "widened":
+        return (
+            f"Compared as runs of which {c.pairs} pairs have equal seeds: their values correlate at "
+            f"{c.correlation:.2f}, which widens the interval of Welch's t-test."
+        )
+    if c.method == "paired":
+        text = f"Compared as {c.pairs} pairs of runs with equal seeds, whose values correlate at {c.correlation:.2f}"
+        return text + ("; the difference is of these runs alone." if c.pairs < max(c.runs) else ".")
+    return (
+        f"Compared as independent runs (Welch's t-test): the values of runs with equal seeds correlate at "
+        f"{c.correlation:.2f}, too little for pairs to help."
+    )
+
+
+def churn_words(c: Comparison) -> str:
+    """What the change adds to the churn of training."""
+    if c.churn is None:
+        return ""
+    inside = (c.churn.within_a + c.churn.within_b) / 2
+    both = f"{c.churn.between:.2f} % of the test set, and two runs of the same arm on {inside:.2f} %"
+    if c.churn.interval is None:
+        return f"A run of each disagree on {both}."
+    low, high = c.churn.interval
+    if low <= 0:
+        return f"The change is not shown to add churn: a run of each disagree on {both}."
+    return f"The change itself adds {c.churn.excess:.2f} points of churn [{low:.2f}, {high:.2f}] to {inside:.2f} %."
