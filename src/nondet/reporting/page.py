@@ -191,7 +191,7 @@ def _shown(section: figures.Section) -> dict[str, Any]:
             {
                 "name": d.name,
                 "caption": d.caption,
-                "svg": Markup(inline(content(d.figure, "svg"), d.name, d.caption, d.alternative)),
+                "svg": Markup(inline(content(d.figure, "svg"), d.name, d.title, d.alternative)),
             }
             for d in section.drawings
         ],
