@@ -236,7 +236,7 @@ def test_each_pair_of_runs_stands_once() -> None:
     """The heat map is the triangle below the diagonal, and its colours span the pairs, not what lies below them."""
     matrix = np.array([[0.0, 5.0, 6.0], [5.0, 0.0, 7.0], [6.0, 7.0, 0.0]])
     with styled():
-        shown = heat(matrix, [("a", 2), ("b", 1)], "").axes[0].images[0]
+        shown: Any = heat(matrix, [("a", 2), ("b", 1)], "").axes[0].images[0]
     drawn = np.ma.filled(shown.get_array(), np.nan)
     assert np.isnan(drawn[np.triu_indices(3)]).all()
     assert drawn[np.tril_indices(3, -1)].tolist() == [5.0, 6.0, 7.0]
@@ -273,9 +273,9 @@ def test_an_axis_begins_where_runs_are_alike(
 ) -> None:
     """At 0, or ends at 1 for correlations; it is logarithmic where one value would leave the others no room."""
     with styled():
-        axes = forest(values, known, "", anchor=anchor).axes[0]
+        axes: Any = forest(values, known, "", anchor=anchor).axes[0]
     assert axes.get_xscale() == scale
-    low, high = axes.get_xlim()
+    low, high = (float(end) for end in np.array(axes.get_xlim()))
     assert low < high
     if end is not None:
         assert axes.get_xlim()[side] == end

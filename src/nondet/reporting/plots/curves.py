@@ -127,7 +127,17 @@ def drifting(results: Results, runs: Runs) -> Section | None:
         "How runs drift apart",
         f"{text}How far is a run's training loss then from that of the reference run?",
         (_drift(apart, beside, names_of(results)), *_distances(results)),
+        _at_epochs(apart, beside),
     )
+
+
+def _at_epochs(apart: Floats, beside: Mapping[str, Floats]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """The medians at a few epochs, the first and the last among them."""
+    medians = {"one bit": np.median(apart, axis=0), **beside}
+    last = apart.shape[1]
+    at = sorted({1, 2, 5, 10, 20, 50, 100, last} & {*range(1, last + 1)})
+    head = ("after epoch", *(f"{short(name)}, median" for name in medians))
+    return head, tuple((str(epoch), *(f"{m[epoch - 1]:.1e}" for m in medians.values())) for epoch in at)
 
 
 def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) -> Floats:

@@ -40,12 +40,13 @@ def pairs_of(
         return None
     matrix = disagreements([run for _, members in groups for run in side_by_side(members)])
     sizes = [(name, len(members)) for name, members in groups]
-    within = "; ".join(f"{name} {share:.3g} %" for name, share in _within(matrix, sizes))
+    blocks = _within(matrix, sizes)
+    within = "; ".join(f"{name} {pairs.mean():.3g} %" for name, pairs in blocks)
     left_out = f" Shown: {len(chosen)} of {among} runs, evenly chosen." if len(chosen) < among else ""
     drawing = Drawing(
         "pairs",
         f"Disagreement of every two runs, in percent of the {kind}, grouped by {what}",
-        f"Heat map of the disagreement between {len(chosen)} runs: {_mean(matrix):.3g} % on average"
+        f"Heat map of the disagreement between {len(chosen)} runs: {_pairs(matrix).mean():.3g} % on average"
         + (f"; within one {what} {within}." if within else "."),
         heat(matrix, sizes, "disagreement of two runs (%)"),
         f"Within a {what} alike runs stand side by side. The colours span the pairs from the 2nd to the 98th "
@@ -58,7 +59,9 @@ def pairs_of(
         f"Each cell is two runs, and its colour the share of {kind} that they answer differently. A run unlike all "
         f"others is a light stripe; runs that are alike make a dark triangle. {shared}".strip()
     )
-    return Section("pairs", "Every pair of runs", text, (drawing,))
+    rows = tuple((name, *(f"{x:.2f}" for x in (pairs.min(), np.median(pairs), pairs.max()))) for name, pairs in blocks)
+    table = ((f"within a {what} (%)", "least", "median", "most"), rows)
+    return Section("pairs", "Every pair of runs", text, (drawing,), table if rows else None)
 
 
 def _groups(results: Results, runs: Runs) -> list[tuple[str, list[Seen]]]:
@@ -94,14 +97,15 @@ def side_by_side(runs: Sequence[Answered]) -> list[Answered]:
     return [runs[place] for place in leaves_list(tree)]
 
 
-def _within(matrix: Floats, sizes: Sequence[tuple[str, int]]) -> list[tuple[str, float]]:
+def _within(matrix: Floats, sizes: Sequence[tuple[str, int]]) -> list[tuple[str, Floats]]:
+    """The pairs within each group of two runs or more."""
     ends = np.cumsum([size for _, size in sizes])
     blocks = [(name, matrix[end - size : end, end - size : end]) for (name, size), end in zip(sizes, ends, strict=True)]
-    return [(name, _mean(block)) for name, block in blocks if len(block) > 1]
+    return [(name, _pairs(block)) for name, block in blocks if len(block) > 1]
 
 
-def _mean(matrix: Floats) -> float:
-    return float(matrix[np.triu_indices(len(matrix), 1)].mean())
+def _pairs(matrix: Floats) -> Floats:
+    return matrix[np.triu_indices(len(matrix), 1)]
 
 
 def heat(matrix: Floats, groups: Sequence[tuple[str, int]], label: str) -> Figure:

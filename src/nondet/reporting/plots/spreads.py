@@ -55,7 +55,18 @@ def dots(
         f"The upright stroke is the mean{', the line through it its 95 % interval' if known else ''}.",
     )
     better = "higher" if score.better > 0 else "lower"
-    return Section("runs", f"{sentence(name)} of every run", f"One dot is one run; {better} is better.", (drawing,))
+    number = f"{{:.{_decimals(np.concatenate(list(values.values())), score.decimals)}f}}".format
+    table = (
+        (what, "lowest", "median", "highest"),
+        tuple((row, number(v.min()), number(np.median(v)), number(v.max())) for row, v in values.items()),
+    )
+    text = f"One dot is one run; {better} is better."
+    return Section("runs", f"{sentence(name)} of every run", text, (drawing,), table)
+
+
+def _decimals(values: Floats, most: int) -> int:
+    """As few as these values need, and no more than `most`."""
+    return next((d for d in range(most) if np.allclose(values, values.round(d), rtol=0, atol=1e-9)), most)
 
 
 def _performances(seen: Sequence[Seen]) -> Floats:
@@ -135,19 +146,20 @@ def forest(
     label: str,
     among: Sequence[str] = (),
     anchor: float | None = 0.0,
+    coloured: bool = True,
 ) -> Figure:
     """A value for each name, and its 95 % interval where there is one.
 
     anchor: a number that the axis shows too, unless the axis is logarithmic, which it is where one row would leave the
-    others no room.
+    others no room. coloured: whether each name has a colour of its own.
     """
     figure, (axes,) = new(0.45 + 0.19 * len(values))
-    colours = colours_of(list(values), among)
+    colours = colours_of(list(values), among) if coloured else dict.fromkeys(values, COLOURS[0])
     for row, (name, estimate) in enumerate(values.items()):
         colour = colours[name]
         if name in known:
             axes.plot(known[name], [row, row], color=colour, lw=1.6, solid_capstyle="butt")
-        axes.plot([estimate], [row], MARKERS[COLOURS.index(colour)], color=colour, ms=4.5, mew=0)
+        axes.plot([estimate], [row], MARKERS[COLOURS.index(colour)], color=colour, ms=4.5, mew=0, clip_on=False)
     _rows(axes, list(values))
     if _stretched(values, known):
         log_axis(axes, "x")
