@@ -14,6 +14,8 @@ import pytest
 
 from nondet.analysis.results import read_results
 from nondet.reporting.cards import cards
+from nondet.reporting.finding import Finding
+from nondet.reporting.hero import hero
 from nondet.reporting.page import page, policy
 from nondet.running.advice import go_on
 from nondet.study import record as studies
@@ -93,7 +95,8 @@ def test_a_page_needs_nothing_else(page_of: Any, request: pytest.FixtureRequest,
     ]
     assert [a for a in addresses if not a[1].startswith(("#", "data:image/png;base64,")) and a[1] != "data:,"] == []
     assert not any(attribute.startswith("on") or attribute == "style" for _, a in made.elements for attribute in a)
-    outside = {value for _, a in made.elements for value in a.values() if "//" in value and "onerror" not in value}
+    values = {value for _, a in made.elements for value in a.values() if not value.startswith("data:image/png;base64,")}
+    outside = {value for value in values if "//" in value and "onerror" not in value}
     assert outside <= {"http://www.w3.org/2000/svg"}  # a name, which nothing fetches
 
 
@@ -139,11 +142,11 @@ def test_no_two_things_on_a_page_have_the_same_id(page_of: Any, request: pytest.
 def test_the_sections_stand_in_order(page_of: Any, finished: Path, rich: Path) -> None:
     """What was found comes first, then the table, the figures, how it was made; what was not measured is left out."""
     assert [a["id"] for a in page_of(finished).all("section")] == [
-        "found", "table", "runs", "intervals", "pairs", "training", "drift", "examples", "made",
+        "found", "table", "runs", "intervals", "pairs", "training", "drift", "examples", "made", "cite", "words",
     ]  # fmt: skip
     assert [a["id"] for a in page_of(rich).all("section")] == [
         "found", "table", "runs", "intervals", "pairs", "training", "drift", "representations", "onset", "examples",
-        "made",
+        "made", "cite", "words",
     ]  # fmt: skip
 
 
@@ -151,9 +154,10 @@ def test_the_page_says_what_show_says(page_of: Any, nondet: Nondet, finished: Pa
     """The sentences, every cell of the table, the environment, the recipe and the command are on the page as text."""
     text = " ".join(page_of(finished).text.split())
     shown = nondet("show", finished)
-    control, table, *sentences = shown.out.rstrip().split("\n\n")
-    assert table.split()[0] == "condition"
-    for words in (control, *sentences):
+    found = nondet("show", finished, "--json").json["finding"]
+    control = shown.out.split("\n\n")[0]
+    assert control.startswith("Control: ")
+    for words in (control, found["headline"], *found["sentences"], *found["caveats"]):
         assert " ".join(words.split()) in text
     for line in shown.out.splitlines():
         if line.startswith("init "):
@@ -162,7 +166,8 @@ def test_the_page_says_what_show_says(page_of: Any, nondet: Nondet, finished: Pa
     assert go_on(study) in page_of(finished).text
     for name, value in {**study.environment, **study.identity["recipe"]}.items():
         assert name in text
-        assert str(value) in text
+        for part in value.values() if isinstance(value, dict) else [value]:
+            assert isinstance(part, dict) or str(part) in text
 
 
 def test_every_command_is_named(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
@@ -172,7 +177,7 @@ def test_every_command_is_named(nondet: Nondet, tiny: Path, tmp_path: Path) -> N
         ran = nondet("run", tiny, "--runs", 2, *conditions, "--workers", 1, "--study", grown)
         assert ran.code == 0, ran.err
     made = Parsed(page(read_results(studies.load(grown))))
-    assert len(made.all("pre")) == 2
+    assert len(made.all("pre")) == 4  # the commands, and two entries of a bibliography
     assert made.text.index("--vary=init") < made.text.index("--vary=bit")
     assert "The commands" in made.text
     assert all(c.condition.name in ("init", "bit@1") for c in read_results(studies.load(grown)).conditions)
@@ -269,7 +274,7 @@ def test_failed_runs_are_named_and_left_out(nondet: Nondet, task_file: Nondet, t
 
     nondet("run", task_file(name="all"), "--runs", 2, "--set", "lr=1e30", "--study", tmp_path / "t")
     assert nondet("report", tmp_path / "t", "--out", file).code == 0
-    assert [a["id"] for a in Parsed(file.read_text()).all("section")] == ["found", "table", "made"]
+    assert [a["id"] for a in Parsed(file.read_text()).all("section")] == ["found", "table", "made", "cite", "words"]
 
 
 def test_an_unfinished_study_has_a_page(nondet: Nondet, study: Path, tmp_path: Path) -> None:
@@ -289,7 +294,7 @@ def test_an_unfinished_study_has_a_page(nondet: Nondet, study: Path, tmp_path: P
     (study / "runs").mkdir()
     assert nondet("report", study, "--out", tmp_path / "none.html").code == 0
     none = Parsed((tmp_path / "none.html").read_text())
-    assert [a["id"] for a in none.all("section")] == ["found", "table", "made"]
+    assert [a["id"] for a in none.all("section")] == ["found", "table", "made", "cite", "words"]
 
 
 def test_a_crossed_design_has_a_page(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
@@ -301,7 +306,7 @@ def test_a_crossed_design_has_a_page(nondet: Nondet, tiny: Path, tmp_path: Path)
     assert ran.code == 0
     made = Parsed((folder / "report.html").read_text())
     assert [a["id"] for a in made.all("section")] == [
-        "found", "table", "runs", "crossed", "pairs", "training", "made",
+        "found", "table", "crossed", "pairs", "training", "made", "cite", "words",
     ]  # fmt: skip
     assert ran.out.splitlines()[1] in made.text
     shown = [
@@ -334,3 +339,72 @@ def test_one_condition_of_two_runs_has_a_page(nondet: Nondet, tiny: Path, tmp_pa
     assert ran.json["found"].startswith("Two runs disagree")
     made = Parsed((folder / "report.html").read_text())
     assert {"figure-accuracy", "figure-pairs", "figure-training-loss"} <= {a["id"] for a in made.all("figure")}
+
+
+def test_a_page_begins_with_its_number(page_of: Any, nondet: Nondet, finished: Path) -> None:
+    """The headline's number and its interval stand apart and large, with their picture; what was run is above them."""
+    made = page_of(finished)
+    found = nondet("show", finished, "--json").json["finding"]
+    number, low, high = re.findall(r"on ([\d.]+ %) \[([\d.]+), ([\d.]+)\]", found["headline"])[0]
+    begin = made.source[made.source.index('id="found"') : made.source.index("<nav")].replace("\N{NO-BREAK SPACE}", " ")
+    assert f"<strong>{number}</strong>" in begin
+    assert f"{low} to {high}" in begin
+    assert 'id="figure-disagreement"' in begin
+    assert begin.count("<li>") >= len(found["caveats"]) > 1
+    said = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", made.source[: made.source.index("<main")]))
+    assert said["Network"] == "the model of tiny.py"
+    assert said["Recipe"].endswith("in tiny.py, unchanged")
+    assert re.fullmatch(r"\d+ [A-Z][a-z]+ 20\d\d( to \d+ [A-Z][a-z]+ 20\d\d)?", said["Trained"])
+    assert "torch" in said["On"]
+
+
+@pytest.mark.parametrize(
+    ("headline", "expected"),
+    [
+        ("Two runs disagree on 3.3 % [2.8, 4.0] of the test examples when init varies.", ("3.3 %", "2.8", "4.0")),
+        ("Two runs disagree on 25.2 % of the test examples.", ("25.2 %", "", "")),
+        ("RMSE has an SD of 0.12 [0.08, 0.31] from run to run.", ("0.12", "0.08", "0.31")),
+        ("Perplexity has an SD of 1.2e-05 from run to run.", ("", "", "")),
+        ("Accuracy has an SD of 0.66 points from run to run.", ("0.66 points", "", "")),
+        ("Top 5 accuracy has an SD of 0.6 points [0.2, 2.8] from run to run.", ("0.6 points", "0.2", "2.8")),
+        ("No two of these runs disagree on any test example, whatever varies.", ("", "", "")),
+    ],
+)
+def test_the_number_of_a_headline(headline: str, expected: tuple[str, str, str]) -> None:
+    """It is told from other numbers by its place, its unit or its interval; a headline may have none."""
+    found = hero(Finding(headline))
+    assert (found.number, found.low, found.high) == expected
+
+
+def test_words_are_explained(page_of: Any, finished: Path) -> None:
+    """Every column and every condition of the table leads to its explanation, which its title says too."""
+    made = page_of(finished)
+    (head,) = re.findall(r"<thead>.*?</thead>", made.source[made.source.index('<section id="table"') :], re.DOTALL)[:1]
+    terms = [a for tag, a in made.elements if tag == "a" and a.get("class") == "term"]
+    assert head.count('class="term"') == head.count("<th ") > 5
+    ids = {a["id"] for _, a in made.elements if a.get("id", "").startswith("word-")}
+    assert {a["href"][1:] for a in terms} <= ids
+    assert all(len(a["title"]) > 20 for a in terms)
+    for condition in studies.load(finished).conditions:
+        assert re.search(rf'title="[^"]+ var[^"]+">{condition.name}</a>', made.source)
+
+
+def test_how_to_cite_is_what_the_citation_file_says(page_of: Any, finished: Path) -> None:
+    """The page, made without that file, names its authors, titles and version."""
+    file = (Path(__file__).parents[2] / "CITATION.cff").read_text()
+    text = page_of(finished).text
+    given = re.findall(r'^[ -]*(?:title|name|version|family-names|given-names): "?([^"\n]+)"?', file, re.MULTILINE)
+    assert len(given) >= 8
+    for value in given:
+        assert value in text
+
+
+def test_a_column_has_one_precision(page_of: Any, finished: Path) -> None:
+    """Each number of a column has as many decimals as the next, also one that they leave nothing of."""
+    made = page_of(finished).source
+    table = made[made.index('<section id="table"') :].partition("</table>")[0]
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
+    for column in list(zip(*rows, strict=True))[1:]:
+        decimals = {len(part) for cell in column for part in re.findall(r"\.(\d+)", cell)}
+        assert len(decimals) <= 1, column
+    assert not re.search(r"\de[+-]\d", table)

@@ -15,9 +15,9 @@ from PIL import Image
 
 from nondet.reporting.plots.curves import bands, drift
 from nondet.reporting.plots.layers import layers
-from nondet.reporting.plots.pairs import disagreements, heat
+from nondet.reporting.plots.pairs import disagreements, heat, side_by_side
 from nondet.reporting.plots.spreads import forest, strip
-from nondet.reporting.plots.style import COLOURS, WIDTH, colours_of, content, line_plot, power, short, styled
+from nondet.reporting.plots.style import COLOURS, SMALLEST, WIDTH, colours_of, content, line_plot, power, short, styled
 from nondet.reporting.plots.svg import inline
 
 Nondet = Callable[..., Any]
@@ -218,3 +218,66 @@ def test_labels_are_short_and_plain() -> None:
     assert short("a\nb\x00\u202e") == r"a\nb\x00\u202e"
     assert len(short("x" * 99)) == 26
     assert [power(v) for v in (1.0, 100.0, 0.5, 1e-3, 2e-8, 1e5)] == ["1", "100", "0.5", "10⁻³", "2·10⁻⁸", "10⁵"]
+
+
+def test_no_text_is_small() -> None:
+    """On a phone of 390 pixels, whose margins leave a figure 350, every text is at least 11 pixels high."""
+    from matplotlib.text import Text
+
+    for figure in _all_figures("a"):
+        content(figure, "svg")  # which makes the ticks
+        sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
+        assert sizes
+        assert min(sizes) * 350 / (72 * WIDTH) >= 11
+        assert min(sizes) >= SMALLEST
+
+
+def test_each_pair_of_runs_stands_once() -> None:
+    """The heat map is the triangle below the diagonal, and its colours span the pairs, not what lies below them."""
+    matrix = np.array([[0.0, 5.0, 6.0], [5.0, 0.0, 7.0], [6.0, 7.0, 0.0]])
+    with styled():
+        shown: Any = heat(matrix, [("a", 2), ("b", 1)], "").axes[0].images[0]
+    drawn = np.ma.filled(shown.get_array(), np.nan)
+    assert np.isnan(drawn[np.triu_indices(3)]).all()
+    assert drawn[np.tril_indices(3, -1)].tolist() == [5.0, 6.0, 7.0]
+    assert 5.0 <= shown.norm.vmin < 5.1
+    assert 6.9 < shown.norm.vmax <= 7.0
+
+
+def test_alike_runs_stand_side_by_side() -> None:
+    """Runs of two clusters that come mixed are sorted apart, and none is lost."""
+    rng = np.random.Generator(np.random.Philox(3))
+    centres = rng.integers(5, size=(2, 60))
+    runs = []
+    for number in range(10):
+        run = centres[number % 2].copy()
+        run[rng.choice(60, 3, replace=False)] = 9
+        runs.append(run)
+    order = [next(n for n, run in enumerate(runs) if run is placed) for placed in side_by_side(runs)]
+    assert sorted(order) == list(range(10))
+    assert len({n % 2 for n in order[:5]}) == len({n % 2 for n in order[5:]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "known", "anchor", "scale", "side", "end"),
+    [
+        ({"a": 3.0, "b": 4.0}, {"a": (2.0, 5.0)}, 0.0, "linear", 0, 0.0),
+        ({"a": 0.8, "b": 0.9}, {"a": (0.7, 0.95)}, 1.0, "linear", 1, 1.0),
+        ({"a": 3.0, "b": 4.0, "c": 90.0}, {"b": (2.0, 5.0)}, 0.0, "log", 0, None),
+        ({"a": 0.0, "b": 4.0, "c": 90.0}, {}, 0.0, "linear", 0, 0.0),
+        ({"a": 0.0, "b": 0.0}, {}, 0.0, "linear", 0, 0.0),
+    ],
+)
+def test_an_axis_begins_where_runs_are_alike(
+    values: Any, known: Any, anchor: float, scale: str, side: int, end: float | None
+) -> None:
+    """At 0, or ends at 1 for correlations; it is logarithmic where one value would leave the others no room."""
+    with styled():
+        axes: Any = forest(values, known, "", anchor=anchor).axes[0]
+    assert axes.get_xscale() == scale
+    low, high = (float(end) for end in np.array(axes.get_xlim()))
+    assert low < high
+    if end is not None:
+        assert axes.get_xlim()[side] == end
+    inside = [*values.values(), *(x for interval in known.values() for x in interval)]
+    assert all(low <= x <= high for x in inside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,10 @@ def test_a_page_and_figures_of_whatever_people_bring(
     text = out.read_text(encoding="utf-8")
     measured = nondet("measure", path, "--json").json
     sd = measured["arms"][0]["sd"] if "arms" in measured else measured["accuracy"]["sd"]
-    assert f"SD {sd:.3g}" in ran.json["found"]
+    begin = text[text.index('id="found"') : text.index("<nav")]
+    assert re.search(rf"(?:SD of|a&lt;b:) {sd:.2f}", begin.replace("\N{NO-BREAK SPACE}", " "))
+    assert 1 < len(ran.json["found"].split()) <= 25
+    assert begin.count("<strong>") == begin.count("<figure ") == 1
     assert "The control" not in text
     assert ("a&lt;b" in text) == (name == "scores.csv")
     assert "a<b" not in text
@@ -77,3 +81,15 @@ def test_scores_have_no_examples(nondet: Nondet, brought: dict[str, Path]) -> No
     ran = nondet("examples", brought["scores.csv"])
     assert ran.code == 2
     assert "give logits, predicted classes" in ran.err
+
+
+@pytest.mark.parametrize(("count", "said"), [(5, "(got a, b, c, d, e);"), (6, "(got a, b, c, d, e and 1 more);")])
+def test_a_page_is_of_one_data_set(nondet: Nondet, tmp_path: Path, count: int, said: str) -> None:
+    """Of several data sets a refusal names all or says how many more there are, and its way out works."""
+    rows = [f"{d},{m},{s},{90 + s % 3}" for d in "abcdef"[:count] for m in ("old", "new") for s in range(4)]
+    (tmp_path / "d.csv").write_text("\n".join(["dataset,model,seed,accuracy", *rows]))
+    ran = nondet("report", tmp_path / "d.csv", "--out", tmp_path / "page.html")
+    assert (ran.code, said in ran.err) == (2, True)
+    ran = nondet("report", tmp_path / "d.csv", "--arm", "dataset,model", "--out", tmp_path / "page.html")
+    assert ran.code == 0, ran.err
+    assert f"Of {2 * count} arms" in ran.out

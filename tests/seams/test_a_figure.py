@@ -56,8 +56,8 @@ def test_it_is_seen_everywhere(nondet: Nondet, tiny: Path, tmp_path: Path) -> No
     assert "| margin |" in nondet("show", folder, "--markdown").out
     assert nondet("report", folder).code == 0
     page = (folder / "report.html").read_text()
-    assert ">margin</th>" in page
-    assert "Spread of a run&#39;s logits, by condition" in page
+    assert ">margin</a></th>" in page
+    assert ">Spread of a run's logits, by condition</title>" in page
     assert {p.stem for p in map(Path, nondet("figures", folder, "--format", "svg").out.split())} >= {"margin"}
 
 

@@ -43,6 +43,10 @@ class Choice:
         return tuple(filter(None, (self.of, *self.against)))
 
 
+SETS_NAMED = 5
+"""Data sets that a refusal names; of more it says how many they are."""
+
+
 def score_arms(
     names: Sequence[Any],
     asked: Asked = Asked(),  # noqa: B008 - it is frozen
@@ -59,9 +63,10 @@ def score_arms(
     tell = say if choice.compared else _nothing
     sets = list(dict.fromkeys(arm.dataset for _, arms in found for arm in arms))
     if len(sets) > 1:
+        more = f" and {len(sets) - SETS_NAMED} more" if len(sets) > SETS_NAMED else ""
         raise BadInput(
-            f"runs must be of one data set (got {', '.join(sets[:5])}); take each arm on each data set for an arm "
-            "of its own, by naming both columns as <<arm>>, joined by a comma"
+            f"runs must be of one data set (got {', '.join(sets[:SETS_NAMED])}{more}); take each arm on each data set "
+            "for an arm of its own, by naming both columns as <<arm>>, joined by a comma"
         )
     arms = [_chosen_of(str(name), table, choice) for name, table in found] if len(found) > 1 else []
     if not arms:

@@ -52,14 +52,15 @@ def report(
     from nondet.analysis.outside import read_outside
     from nondet.io.roles import Asked
     from nondet.reporting import outside, prose
-    from nondet.reporting.page import findings, write_page
+    from nondet.reporting.hero import of_results
+    from nondet.reporting.page import write_page
 
     asked = Asked(arm=arm, seed=seed)
     if others or labels or columns or metric or arm or seed or not api.is_study(study):
         found = read_outside([study, *others], labels, metric, columns or (), asked, say)
         file = out or Path("report.html")
         size = outside.write_page(found, file, condition, option="--out")
-        return _said(file, size, outside.findings(found)[0], json=json)
+        return _said(file, size, outside.finding(found).headline, json=json)
     file = out or Path(study) / "report.html"
     page_to_write(file, "--out")
     found = api.show(study)
@@ -68,7 +69,7 @@ def report(
     broken = found.control.identical is False
     if broken:
         say(prose.control_words(found))
-    said = "\n".join(findings(found)[: 1 + len(found.dead)])
+    said = "\n".join(of_results(found).said)
     _said(file, size, said, *notes, json=json)
     if found.missing:
         say(prose.unfinished(found))

@@ -10,7 +10,10 @@ from nondet.analysis.pictures import pictures_of
 from nondet.analysis.results import Results
 from nondet.analysis.runs import OpenStudy, Runs, chosen_condition
 from nondet.analysis.unstable import Example, Unstable, unstable
-from nondet.reporting.unstable import HEAD_CLASSES, class_rows, sentence
+from nondet.reporting.plots.section import Drawing
+from nondet.reporting.plots.spreads import forest, listed
+from nondet.reporting.plots.style import styled
+from nondet.reporting.unstable import HEAD_CLASSES, class_rows, classes_shown, sentence
 from nondet.study.design import Condition
 from nondet.tasks.task import Task
 
@@ -43,7 +46,7 @@ class Card:
 @dataclass(frozen=True)
 class Cards:
     """The section: of which condition and how many runs, what they agree on in words, the cards, why there are no
-    pictures, and the churn of the classes as a table."""
+    pictures, and the churn of the classes as a table, and with its intervals."""
 
     condition: str
     runs: int
@@ -52,6 +55,7 @@ class Cards:
     reason: str
     head: tuple[str, ...]
     rows: list[tuple[str, ...]]
+    churn: Drawing | None = None
 
 
 def cards(
@@ -89,7 +93,19 @@ def cards_of(runs: Runs, task: str, pictures: Callable[[list[int]], tuple[Mappin
         reason=reason,
         head=HEAD_CLASSES,
         rows=class_rows(found) if flipping else [],
+        churn=_churn(found) if flipping else None,
     )
+
+
+def _churn(found: Unstable) -> Drawing | None:
+    """The churn of the classes that the table has."""
+    shown = classes_shown(found)
+    values = {str(c.label): c.churn for c in shown}
+    known = {str(c.label): (interval[0], interval[1]) for c in shown if (interval := found.interval(c))}
+    title = f"Churn of each {'word' if found.kind.sampled else 'class'} (%)"
+    with styled():
+        picture = forest(values, known, "churn: disagreement within the class (%)", coloured=False)
+    return Drawing("churn", title, f"{title}. {listed(values, known)}.", picture)
 
 
 def _usual(results: Results) -> Condition | None:

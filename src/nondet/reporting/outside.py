@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
@@ -10,10 +12,13 @@ from nondet.analysis.arms import Arm
 from nondet.analysis.outside import Outside
 from nondet.io.plain import plain
 from nondet.measures.shape import few_runs
-from nondet.reporting import table
+from nondet.reporting import glossary, table
 from nondet.reporting.cards import Cards, cards_of
+from nondet.reporting.finding import Finding, of_measures
+from nondet.reporting.hero import hero, with_picture
 from nondet.reporting.page import rendered, write_text
 from nondet.reporting.plots.outside import sections
+from nondet.reporting.prose import capital
 from nondet.reporting.targets import page_to_write
 from nondet.stats.estimate import Estimate
 
@@ -32,17 +37,21 @@ def write_page(found: Outside, file: Path, condition: str = "", *, option: str =
         BadInput: something else than a page of nondet stands there, or there is no such arm.
     """
     target = page_to_write(file, option)
-    shown = found.chosen(condition)
+    shown, figures = found.chosen(condition), found.kind.figures
+    first = _first(found, shown.metric.name.replace(".", "_"))
+    begin, rest = with_picture(hero(finding(found)), sections(found), first)
     text = rendered(
         task=Path(found.name).name or found.name,
         note=NOTE,
         facts=_facts(found),
+        ran=[],
         zero=None,
         control="",
-        found=findings(found),
-        head=table.head(found.kind.figures, "arm"),
+        hero=begin,
+        head=table.head(figures, "arm"),
         rows=rows(found),
-        sections=sections(found),
+        words=glossary.of_outside(figures),
+        sections=rest,
         unstable=_cards(shown),
         environment=[],
         recipe=[],
@@ -54,25 +63,55 @@ def write_page(found: Outside, file: Path, condition: str = "", *, option: str =
 def rows(found: Outside) -> list[tuple[str, ...]]:
     """The table's cells, a row for each arm."""
     kind = found.kind.figures
-    return [(name, str(m.runs), *table.cells(kind, m)) for name, m in found.measures.items()]
+    return [(name, str(m.runs), *table.cells(kind, m, in_one_precision=True)) for name, m in found.measures.items()]
 
 
-def findings(found: Outside) -> list[str]:
-    """What was found, in sentences: the spread of each arm first."""
-    score = found.chosen("").metric
-    name = score.name.replace(".", "_")
-    spreads = "; ".join(
-        f"{arm}: SD {_words(m.get(f'{name}.sd'))}, mean {m.get(f'{name}.mean').value:.4g}, {m.runs} runs"
-        for arm, m in found.measures.items()
-    )
-    unit = f" ({score.unit})" if score.unit else ""
+def _first(found: Outside, score: str) -> list[str]:
+    """The drawings that may stand beside the headline, the best one first."""
+    plots = {figure.name: figure.plot for figure in found.kind.figures}
+    spread = plots.get(f"{score}.sd", "")
+    return [score, spread] if len(found.arms) == 1 else [spread, score]
+
+
+def finding(found: Outside) -> Finding:
+    """How much the runs vary: of one arm as `nondet measure` says it, of several the one that varies most."""
     few = few_runs({name: m.runs for name, m in found.measures.items()})
-    first = f"Spread of {score.words}{unit} from run to run: {spreads}."
-    return [sentence for sentence in (first, *dict.fromkeys(found.notes), few) if sentence]
+    caveats = (*dict.fromkeys(found.notes), *([few] if few else []))
+    (name, first), *others = found.measures.items()
+    if not others and "disagreement" in first.estimates:
+        said = of_measures(first)
+        return replace(said, caveats=(*said.caveats, *caveats))
+    score = found.chosen("").metric
+    dotted = score.name.replace(".", "_")
+    spreads = {arm: m.get(f"{dotted}.sd") for arm, m in found.measures.items()}
+    means = {arm: m.get(f"{dotted}.mean").value for arm, m in found.measures.items()}
+    least, most = (pick(spreads, key=lambda arm: spreads[arm].value) for pick in (min, max))
+    unit = f" {score.points}" if score.points else ""
+    decimals = _decimals([e.value for e in spreads.values()])
+    brackets = ("Brackets hold 95 % intervals.",) if any(e.known for e in spreads.values()) else ()
+    if not others:
+        headline = f"{capital(score.words)} has an SD of {_words(spreads[name], unit, decimals)} from run to run."
+        return Finding(headline, (f"Its mean over {first.runs} runs is {means[name]:.4g}.",), (*caveats, *brackets))
+    spread = _words(spreads[most], unit, decimals)
+    headline = f"Of {len(means)} arms, the {score.words} of {most} varies most, with an SD of {spread}."
+    low, high = (pick(means, key=lambda arm: means[arm]) for pick in (min, max))
+    sentences = (
+        f"The smallest SD is that of {least}: {_words(spreads[least], unit, decimals)}.",
+        f"The means range from {means[low]:.4g} ({low}) to {means[high]:.4g} ({high}).",
+    )
+    chance = f"The largest and the least of {len(means)} SDs lie apart by chance too; `nondet compare` tests the means."
+    return Finding(headline, sentences, (*caveats, chance, *brackets))
 
 
-def _words(sd: Estimate) -> str:
-    return f"{sd.value:.3g}" + (f" ({sd.low:.3g} to {sd.high:.3g})" if sd.known else "")
+def _decimals(values: Sequence[float]) -> int:
+    """As many as leave the smallest of these two digits."""
+    least = min((value for value in values if value > 0), default=1.0)
+    return max(0, 1 - math.floor(math.log10(least)))
+
+
+def _words(sd: Estimate, unit: str, decimals: int) -> str:
+    interval = f" [{sd.low:.{decimals}f}, {sd.high:.{decimals}f}]" if sd.known else ""
+    return f"{sd.value:.{decimals}f}{unit}{interval}"
 
 
 def _cards(arm: Arm) -> Cards | None:

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nondet.analysis.results import Results
 from nondet.analysis.runs import Failure
 from nondet.io.files import write_file
 from nondet.io.plain import plain
 from nondet.io.signals import undisturbed
-from nondet.reporting import crossing as components
-from nondet.reporting import finding, table
+from nondet.reporting import glossary, table
 from nondet.reporting import plots as figures
 from nondet.reporting import prose as words
-from nondet.reporting.cards import cards
-from nondet.reporting.dead import dead_words, unreached_words
+from nondet.reporting.cards import Cards, cards
+from nondet.reporting.cite import cite
+from nondet.reporting.hero import Hero, of_results, with_picture
 from nondet.reporting.plots.style import content
 from nondet.reporting.plots.svg import inline
+from nondet.reporting.ran import ran
 from nondet.reporting.targets import page_to_write
-from nondet.running import advice, until
-from nondet.study.study import Study
+from nondet.running import advice
+from nondet.study.study import EPOCHS, Study
 from nondet.tasks.task import Task
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 NOTE = (
     "A row is a condition: what its name says varies, everything else keeps its fixed seed. The first row is the "
-    "control: nothing varies, and nothing may differ."
+    "control: nothing varies, and nothing may differ. All conditions share the reference run, so their numbers are not "
+    "wholly independent."
 )
 
 
@@ -55,25 +61,38 @@ def page(
     unstable = cards(results, condition, data, run_task=run_task, task=task)
     if say and unstable and unstable.reason:
         say(f"The page has no pictures of examples: {unstable.reason}.")
+    kind = results.kind
+    first = ["disagreement", *(score.plot for score in kind.scores), *(score.name for score in kind.scores)]
+    begin, sections = with_picture(of_results(results), figures.sections(results), first)
     return rendered(
         task=study.identity["name"],
         note=NOTE,
         facts=facts(results),
+        ran=ran(study),
         zero=results.control.identical,
         control=words.control_words(results),
-        found=findings(results),
-        head=table.head(results.kind.figures),
-        rows=table.rows(results),
-        sections=figures.sections(results),
+        hero=begin,
+        head=table.head(kind.figures),
+        rows=table.rows(results, in_one_precision=True),
+        words=glossary.of_study(kind.figures, study.conditions),
+        sections=sections,
         unstable=unstable,
-        environment=[(name, str(value)) for name, value in study.environment.items()],
+        environment=[(name, _listed(value)) for name, value in study.environment.items()],
         recipe=[(name, str(value)) for name, value in study.identity["recipe"].items()],
         commands=commands(study),
         failed=_failed(results),
     )
 
 
-def rendered(*, sections: Sequence[figures.Section], failed: Sequence[Any] = (), **filled: Any) -> str:
+def rendered(
+    *,
+    facts: str,
+    hero: Hero,
+    sections: Sequence[figures.Section],
+    unstable: Cards | None = None,
+    failed: Sequence[Any] = (),
+    **filled: Any,
+) -> str:
     """The page's template with these sections; `filled`: whatever else stands in it."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -86,7 +105,17 @@ def rendered(*, sections: Sequence[figures.Section], failed: Sequence[Any] = (),
     template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
     css = (here / "page.css").read_text(encoding="utf-8")
     return template.render(
-        css=Markup(css), policy=policy(css), failed=failed, sections=[_shown(s) for s in sections], **filled
+        css=Markup(css),
+        policy=policy(css),
+        facts=facts,
+        hero=hero,
+        picture=_drawn(hero.drawing) if hero.drawing else None,
+        cite=cite(facts),
+        unstable=unstable,
+        churn=_drawn(unstable.churn) if unstable and unstable.churn else None,
+        failed=failed,
+        sections=[_shown(s) for s in sections],
+        **filled,
     )
 
 
@@ -121,18 +150,6 @@ def write_text(target: Path, page: str) -> int:
     return len(text)
 
 
-def findings(results: Results) -> list[str]:
-    """What was found, in sentences, the most important one first; but for a control that is not zero, an alarm."""
-    crossing = components.words(results.crossing) if results.crossing else []
-    asked = until.words(results.study.until, results.dead)
-    control = "" if results.control.identical is False else words.control_words(results)
-    said = finding.of_study(results)
-    own = (said.headline, " ".join(said.sentences), said.caution) if said else ()
-    found = [*dead_words(results), *own, *unreached_words(results), *crossing]
-    sentences = [*found, control, asked, words.failures(results), words.unfinished(results)]
-    return [sentence for sentence in sentences if sentence]
-
-
 def _failed(results: Results) -> list[Failure]:
     """Runs that failed of whose output something is known: a few, each for something else."""
     parts = (results.control, *results.conditions)
@@ -157,11 +174,15 @@ def facts(results: Results) -> str:
     runs = len(results.study.planned()) - results.missing
     designs = [_count(len(results.conditions), "condition")] if results.conditions else []
     designs += ["a crossed design"] if results.crossing else []
-    epochs = results.study.identity["recipe"].get("epochs", 0)
-    return (
-        f"{_count(runs, 'run')}, {', '.join(designs)}, "
-        f"{_count(len(results.study.labels), f'test {results.kind.example}')}, "
-        f"{_count(epochs, 'epoch')}"
+    study = results.study
+    seen = "command" not in study.request or EPOCHS in study.identity  # of a script's, or how many are not known
+    return ", ".join(
+        [
+            _count(runs, "run"),
+            *designs,
+            _count(len(study.labels), f"test {results.kind.example}"),
+            *([_count(study.epochs, "epoch")] if seen else []),
+        ]
     )
 
 
@@ -170,9 +191,21 @@ def _shown_plainly(value: object) -> object:
     return plain(value) if type(value) is str else value
 
 
-def _whole(text: str) -> str:
-    """The text with its percentages in one piece: no line ends between a number and its sign."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+def _whole(text: str) -> Markup:
+    """A sentence with its percentages in one piece, no line ending between a number and its sign; commands as code."""
+    from markupsafe import Markup, escape
+
+    space = "\N{NO-BREAK SPACE}"
+    joined = plain(text).replace(" %", f"{space}%").replace(" ± ", f"{space}±{space}")
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(joined))))
+
+
+def _listed(value: object) -> str:
+    """A value as text; of one that holds others by name, these."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    parts = cast("Mapping[str, object]", value)
+    return ", ".join(f"{name}: {_listed(part)}" for name, part in parts.items()) or "none"
 
 
 def _count(number: int, what: str) -> str:
@@ -180,19 +213,17 @@ def _count(number: int, what: str) -> str:
 
 
 def _shown(section: figures.Section) -> dict[str, Any]:
-    from markupsafe import Markup
-
     return {
         "name": section.name,
         "heading": section.heading,
         "text": section.text,
         "table": section.table,
-        "figures": [
-            {
-                "name": d.name,
-                "caption": d.caption,
-                "svg": Markup(inline(content(d.figure, "svg"), d.name, d.caption, d.alternative)),
-            }
-            for d in section.drawings
-        ],
+        "figures": [_drawn(drawing) for drawing in section.drawings],
     }
+
+
+def _drawn(d: figures.Drawing) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    svg = inline(content(d.figure, "svg"), d.name, d.title, d.alternative)
+    return {"name": d.name, "caption": d.caption, "svg": Markup(svg)}

@@ -45,17 +45,17 @@ _LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäå
 _FIGURE = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
-def rows(results: Results) -> list[tuple[str, ...]]:
+def rows(results: Results, in_one_precision: bool = False) -> list[tuple[str, ...]]:
     """The table's cells, the control first: runs as finished of those asked for where they differ.
 
-    The figures of a dead source are those of one run, and so are none.
+    The figures of a dead source are those of one run, and so are none. in_one_precision: see `cells`.
     """
     control, figures = results.control, results.kind.figures
-    table = [("deterministic (control)", str(control.runs), *cells(figures, control.measures))]
+    table = [("deterministic (control)", str(control.runs), *cells(figures, control.measures, in_one_precision))]
     for c in results.conditions:
         runs = str(c.runs) if c.runs == c.condition.runs else f"{c.runs} of {c.condition.runs}"
         more = f", {len(c.failures)} failed" if c.failures else ", dead" if c.dead else ""
-        table.append((c.condition.name, runs + more, *cells(figures, c.effect)))
+        table.append((c.condition.name, runs + more, *cells(figures, c.effect, in_one_precision)))
     return table
 
 
@@ -69,23 +69,35 @@ def measured_row(measures: Measures) -> tuple[str, ...]:
     return (measures.name, str(measures.runs), *cells(measures.figures, measures))
 
 
-def cells(figures: Sequence[Figure], m: Measures | None) -> tuple[str, ...]:
-    """The columns' figures, each with its error: `value ± error`, or the value alone where no error is known."""
-    shown = columns(figures)
+def cells(figures: Sequence[Figure], m: Measures | None, in_one_precision: bool = False) -> tuple[str, ...]:
+    """The columns' figures, each with its error: `value ± error`, or the value alone where no error is known.
+
+    in_one_precision: what a column's decimals leave nothing of is below the least that they show, `< 0.01`; otherwise
+    it is in scientific form.
+    """
+    shown, number = columns(figures), _below if in_one_precision else _small
     if m is None:
         return (DASH,) * len(shown)
-    return tuple(_with_error(m.get(figure.name), figure.decimals) for figure in shown)
+    return tuple(_with_error(m.get(figure.name), figure.decimals, number) for figure in shown)
 
 
-def _with_error(e: Estimate, decimals: int) -> str:
+def _with_error(e: Estimate, decimals: int, number: Callable[[float, int], str]) -> str:
     if math.isnan(e.value):
         return DASH
-    return _small(e.value, decimals) + ("" if math.isnan(e.error) else f" ± {_small(e.error, decimals)}")
+    return number(e.value, decimals) + ("" if math.isnan(e.error) else f" ± {number(e.error, decimals)}")
 
 
 def _small(value: float, decimals: int) -> str:
     """A number with so many decimals; in scientific form where they would all be zero and the number is not."""
     return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 0.5 * 10.0**-decimals else f"{value:.0e}"
+
+
+def _below(value: float, decimals: int) -> str:
+    """A number with so many decimals; where they would all be zero and the number is not, what it is nearer 0 than."""
+    if value == 0 or abs(value) >= 0.5 * 10.0**-decimals:
+        return f"{value:.{decimals}f}"
+    least = f"{10.0**-decimals:.{decimals}f}"
+    return f"< {least}" if value > 0 else f"> -{least}"
 
 
 def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str]) -> Table:

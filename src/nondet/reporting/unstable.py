@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nondet.analysis.unstable import Unstable
+from nondet.measures.examples import ClassChurn
 from nondet.reporting.finding import Finding, named
 
 CLASSES_SHOWN = 10
@@ -29,12 +30,16 @@ def rows(found: Unstable) -> list[tuple[str, ...]]:
     ]
 
 
-def class_rows(found: Unstable) -> list[tuple[str, ...]]:
-    """The table of the classes with the largest churn, or of the most frequent words of a text, largest first."""
+def classes_shown(found: Unstable) -> list[ClassChurn]:
+    """The classes with the largest churn, or the most frequent words of a text, largest first."""
     text = bool(found.kind.sampled)
-    ordered = sorted(found.classes, key=lambda c: -(c.examples if text else c.churn))[:CLASSES_SHOWN]
+    return sorted(found.classes, key=lambda c: -(c.examples if text else c.churn))[:CLASSES_SHOWN]
+
+
+def class_rows(found: Unstable) -> list[tuple[str, ...]]:
+    """The table of these classes."""
     table: list[tuple[str, ...]] = []
-    for c in ordered:
+    for c in classes_shown(found):
         error, interval = f" ± {c.error:.2f}" if c.error > 0 else "", found.interval(c)
         ends = f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
         table.append((str(c.label), str(c.examples), f"{c.churn:.2f}{error}", ends))

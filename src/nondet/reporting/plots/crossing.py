@@ -33,8 +33,8 @@ def crossing(results: Results, runs: Runs) -> Section | None:
         return Section("crossed", "Sources crossed", text, (), table)
     known = {name: (100 * share.low, 100 * share.high) for name, share in shares.items() if not math.isnan(share.low)}
     label = f"share of the variance of {found.performance} (%)"
-    caption = f"S{label[1:]} by what varies{', with 95 % intervals' if known else ''}."
-    drawing = Drawing(
-        "crossed-shares", caption, f"{caption} {listed(estimates, known)}.", forest(estimates, known, label)
-    )
+    title = f"S{label[1:]} by what varies"
+    shown = f"{title}{', with 95 % intervals' if known else ''}. {listed(estimates, known)}."
+    caption = "A line is a 95 % interval." if known else ""
+    drawing = Drawing("crossed-shares", title, shown, forest(estimates, known, label), caption)
     return Section("crossed", "Sources crossed", text, (drawing,), table)

@@ -12,7 +12,7 @@ from nondet.analysis.results import ConditionResult, Results
 from nondet.analysis.runs import as_one
 from nondet.reporting.plots.section import PANELS, Drawing, Section, names_of, sentence
 from nondet.reporting.plots.seen import Runs, Seen, by_design
-from nondet.reporting.plots.style import DASHES, colours_of, epochs, line_plot, log_axis, new, short
+from nondet.reporting.plots.style import DASHES, SMALLEST, colours_of, epochs, line_plot, log_axis, new, short
 from nondet.stats.values import Floats
 
 if TYPE_CHECKING:
@@ -67,9 +67,11 @@ def _curves(name: str, label: str, curves: Mapping[str, Floats], among: Sequence
         f"{condition} {end.mean():.3g} ({np.quantile(end, 0.1):.3g} to {np.quantile(end, 0.9):.3g})"
         for condition, end in ends.items()
     )
-    caption = f"{sentence(label)} by epoch, a panel for each condition{'; logarithmic axis' if log else ''}."
-    alternative = f"{caption} Mean, and 10th to 90th percentile, in the last epoch: {last}."
-    return Drawing(name, caption, alternative, bands(curves, label, log, among))
+    title = f"{sentence(label)} by epoch, a panel for each condition"
+    alternative = (
+        f"{title}{'; logarithmic axis' if log else ''}. Mean, and 10th to 90th percentile, in the last epoch: {last}."
+    )
+    return Drawing(name, title, alternative, bands(curves, label, log, among))
 
 
 def bands(curves: Mapping[str, Floats], label: str, log: bool = False, among: Sequence[str] = ()) -> Figure:
@@ -92,8 +94,8 @@ def bands(curves: Mapping[str, Floats], label: str, log: bool = False, among: Se
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
         panels[len(curves) - 2].tick_params(labelbottom=True)  # nothing stands below it
-    figure.supxlabel("epoch", fontsize=7.5)
-    figure.supylabel(label, fontsize=7.5)
+    figure.supxlabel("epoch", fontsize=SMALLEST)
+    figure.supylabel(label, fontsize=SMALLEST)
     return figure
 
 
@@ -125,7 +127,17 @@ def drifting(results: Results, runs: Runs) -> Section | None:
         "How runs drift apart",
         f"{text}How far is a run's training loss then from that of the reference run?",
         (_drift(apart, beside, names_of(results)), *_distances(results)),
+        _at_epochs(apart, beside),
     )
+
+
+def _at_epochs(apart: Floats, beside: Mapping[str, Floats]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """The medians at a few epochs, the first and the last among them."""
+    medians = {"one bit": np.median(apart, axis=0), **beside}
+    last = apart.shape[1]
+    at = sorted({1, 2, 5, 10, 20, 50, 100, last} & {*range(1, last + 1)})
+    head = ("after epoch", *(f"{short(name)}, median" for name in medians))
+    return head, tuple((str(epoch), *(f"{m[epoch - 1]:.1e}" for m in medians.values())) for epoch in at)
 
 
 def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) -> Floats:
@@ -145,13 +157,14 @@ def _drift(apart: Floats, beside: Mapping[str, Floats], among: Sequence[str]) ->
     first, last = int(np.flatnonzero(apart.any(axis=0))[0]), len(median) - 1
     return Drawing(
         "drift",
-        "Distance of the training loss from the reference run's, by epoch, on a logarithmic axis. A thin line is a run "
-        "with one changed bit; where it has no point, nothing differs. The reference run itself is left out.",
+        "Distance of the training loss from the reference run's, by epoch",
         f"Line plot of the distance of the training loss from the reference run's, median of {len(apart)} runs with "
         f"one changed bit: {median[first]:.2g} nats in epoch {first + 1}, {median[last]:.2g} in epoch {last + 1}"
         + "".join(f"; where {name} varies {curve[last]:.2g} in epoch {last + 1}" for name, curve in beside.items())
         + ".",
         drift(apart, beside, "difference of loss (nats)", among),
+        "A thin line is a run with one changed bit; where it has no point, nothing differs. The reference run itself "
+        "is left out.",
     )
 
 
@@ -187,6 +200,7 @@ def _distances(results: Results) -> list[Drawing]:
     if not series:
         return []
     ends = "; ".join(f"{name} {points[max(points)]:.2g} after epoch {max(points)}" for name, points in series.items())
-    caption = "Distance (L2) of the parameters from the first run's, mean over the other runs, on a logarithmic axis."
+    title = "Distance (L2) of the parameters from the first run's"
     figure = line_plot(series, {}, "after epoch", "distance of parameters", log=True, among=names_of(results))
-    return [Drawing("parameter-distance", caption, f"{caption} {ends}.", figure)]
+    shown = f"{title}, mean over the other runs, on a logarithmic axis. {ends}."
+    return [Drawing("parameter-distance", title, shown, figure, "The mean over the other runs (L2).")]

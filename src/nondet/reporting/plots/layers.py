@@ -10,14 +10,14 @@ import numpy as np
 from nondet.analysis.results import Results
 from nondet.reporting.plots.section import PANELS, Drawing, Section
 from nondet.reporting.plots.seen import Runs
-from nondet.reporting.plots.style import INK, new, short
+from nondet.reporting.plots.style import INK, SMALLEST, new, short
 from nondet.stats.values import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NUMBERED = 8
+NUMBERED = 6
 """Epochs up to which a cell has room for its number."""
 
 
@@ -35,14 +35,15 @@ def representations(results: Results, runs: Runs) -> Section | None:
         for s in c.similarity:
             if s["cka_unbiased"] is not None:
                 grid[names.index(s["layer"]), at.index(s["epoch"])] = s["cka_unbiased"]
-    caption = "CKA (unbiased), mean over pairs of runs, by layer and epoch, a panel for each condition."
+    title = "CKA by layer and epoch, a panel for each condition"
     described = "; ".join(f"{name}: {_range(grid, names, at)}" for name, grid in grids.items())
     text = (
         "Linear CKA compares two runs' activations on the same test examples: 1 where one is the other turned, "
         "mirrored or scaled, about 0 where they have nothing in common."
         + (f" Shown: {len(looked)} of {len(able)} conditions." if len(looked) < len(able) else "")
     )
-    drawing = Drawing("cka", caption, f"{caption} {described}.", layers(grids, names, at, "CKA of two runs"))
+    picture = layers(grids, names, at, "CKA of two runs")
+    drawing = Drawing("cka", title, f"{title}. {described}.", picture, "Unbiased; the mean over pairs of runs.")
     return Section("representations", "What the layers hold", text, (drawing,))
 
 
@@ -77,4 +78,5 @@ def _numbers(axes: Axes, grid: Floats) -> None:
     for (row, column), number in np.ndenumerate(grid):
         if np.isfinite(number):
             colour = "white" if number < 0.53 else INK
-            axes.text(column, row, f"{round(number, 2) + 0.0:.2f}", ha="center", va="center", fontsize=6, color=colour)
+            shown = f"{round(number, 2) + 0.0:.2f}"
+            axes.text(column, row, shown, ha="center", va="center", fontsize=SMALLEST, color=colour)

@@ -41,12 +41,11 @@ def _drawing(
         group: {c.condition.onset: known[c.condition.name] for c in found if c.condition.name in known}
         for group, found in groups.items()
     }
-    caption = (
-        f"{sentence(label)}, by the epoch from which on the sources vary{', with 95 % intervals' if known else ''}."
-    )
+    title = f"{sentence(label)}, by the epoch from which on the sources vary"
     described = ". ".join(
         f"{group}: " + ", ".join(f"{estimate:.3g} from epoch {at}" for at, estimate in points.items())
         for group, points in series.items()
     )
     figure = line_plot(series, bars, "onset (epoch)", label, among=names_of(results))
-    return Drawing(f"onset-{name}", caption, f"{caption} {described}.", figure)
+    caption = "Upright lines are 95 % intervals." if known else ""
+    return Drawing(f"onset-{name}", title, f"{title}. {described}. {caption}".strip(), figure, caption)

@@ -38,23 +38,30 @@ def pairs_of(
     chosen = [run for _, members in groups for run in members]
     if len(chosen) < 2:
         return None
-    matrix = disagreements(chosen)
+    matrix = disagreements([run for _, members in groups for run in side_by_side(members)])
     sizes = [(name, len(members)) for name, members in groups]
-    within = "; ".join(f"{name} {share:.3g} %" for name, share in _within(matrix, sizes))
+    blocks = _within(matrix, sizes)
+    within = "; ".join(f"{name} {pairs.mean():.3g} %" for name, pairs in blocks)
     left_out = f" Shown: {len(chosen)} of {among} runs, evenly chosen." if len(chosen) < among else ""
     drawing = Drawing(
         "pairs",
-        f"Disagreement of every two runs, in percent of the {kind}, grouped by {what}. A run that several "
-        f"{what}s share stands in the first of them.{left_out}",
-        f"Heat map of the disagreement between {len(chosen)} runs: {_mean(matrix):.3g} % on average"
+        f"Disagreement of every two runs, in percent of the {kind}, grouped by {what}",
+        f"Heat map of the disagreement between {len(chosen)} runs: {_pairs(matrix).mean():.3g} % on average"
         + (f"; within one {what} {within}." if within else "."),
         heat(matrix, sizes, "disagreement of two runs (%)"),
+        f"Within a {what} alike runs stand side by side. The colours span the pairs from the 2nd to the 98th "
+        f"percentile.{left_out}",
+    )
+    shared = (
+        "All conditions share the reference run, which stands in the first of them. " if what == "condition" else ""
     )
     text = (
         f"Each cell is two runs, and its colour the share of {kind} that they answer differently. A run unlike all "
-        "others is a light cross; a group whose runs are alike is a dark square."
+        f"others is a light stripe; runs that are alike make a dark triangle. {shared}".strip()
     )
-    return Section("pairs", "Every pair of runs", text, (drawing,))
+    rows = tuple((name, *(f"{x:.2f}" for x in (pairs.min(), np.median(pairs), pairs.max()))) for name, pairs in blocks)
+    table = ((f"within a {what} (%)", "least", "median", "most"), rows)
+    return Section("pairs", "Every pair of runs", text, (drawing,), table if rows else None)
 
 
 def _groups(results: Results, runs: Runs) -> list[tuple[str, list[Seen]]]:
@@ -78,32 +85,77 @@ def disagreements(runs: Sequence[Answered]) -> Floats:
     return np.stack([100.0 * (answers != row).mean(axis=1) for row in answers])
 
 
-def _within(matrix: Floats, sizes: Sequence[tuple[str, int]]) -> list[tuple[str, float]]:
+def side_by_side(runs: Sequence[Answered]) -> list[Answered]:
+    """The runs so that alike ones are neighbours: the leaves of a tree of clusters (average linkage), turned so that
+    the sum of the distances of neighbours is least (Bar-Joseph et al. 2001)."""
+    if len(runs) < 3:
+        return list(runs)
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    tree = linkage(squareform(disagreements(runs)), "average", optimal_ordering=True)
+    return [runs[place] for place in leaves_list(tree)]
+
+
+def _within(matrix: Floats, sizes: Sequence[tuple[str, int]]) -> list[tuple[str, Floats]]:
+    """The pairs within each group of two runs or more."""
     ends = np.cumsum([size for _, size in sizes])
     blocks = [(name, matrix[end - size : end, end - size : end]) for (name, size), end in zip(sizes, ends, strict=True)]
-    return [(name, _mean(block)) for name, block in blocks if len(block) > 1]
+    return [(name, _pairs(block)) for name, block in blocks if len(block) > 1]
 
 
-def _mean(matrix: Floats) -> float:
-    return float(matrix[np.triu_indices(len(matrix), 1)].mean())
+def _pairs(matrix: Floats) -> Floats:
+    return matrix[np.triu_indices(len(matrix), 1)]
 
 
 def heat(matrix: Floats, groups: Sequence[tuple[str, int]], label: str) -> Figure:
-    """A square of pairs of runs; a name and a number of runs for each group, in order."""
+    """A triangle of pairs of runs; a name and a number of runs for each group, in order.
+
+    The colours span the pairs, but for the outermost 2 % on each side, so that ordinary pairs differ in colour too.
+    """
     figure, (axes,) = new(3.4)
-    shown = axes.imshow(matrix, cmap="cividis", vmin=0.0, vmax=float(matrix.max()) or 1.0, interpolation="none")
+    below = np.tril_indices(len(matrix), -1)
+    low, high = np.quantile(matrix[below], [0.02, 0.98])
+    beyond = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    extend = beyond[bool(matrix[below].min() < low), bool(matrix[below].max() > high)]
+    if low == high:
+        low, high, extend = 0.0, float(high) or 1.0, "neither"
+    pairs = np.full(matrix.shape, np.nan)
+    pairs[below] = matrix[below]
+    shown = axes.imshow(pairs, cmap="cividis", vmin=low, vmax=high, interpolation="none")
     ends = np.cumsum([0, *(size for _, size in groups)])
     for end in ends[1:-1]:
-        axes.axhline(end - 0.5, color="white", lw=0.8)
-        axes.axvline(end - 0.5, color="white", lw=0.8)
+        axes.plot([-0.5, end - 0.5], [end - 0.5] * 2, color="white", lw=0.8)
+        axes.plot([end - 0.5] * 2, [end - 0.5, len(matrix) - 0.5], color="white", lw=0.8)
     middles = (ends[1:] + ends[:-1] - 1) / 2
-    axes.set_yticks(middles, [short(name) for name, _ in groups])
-    axes.set_xticks(middles, [short(name) for name, _ in groups], rotation=90)
-    axes.tick_params(length=0, labelsize=7.0 if len(groups) <= 12 else 5.0)
+    names = [short(name) for name in _legible(groups, len(matrix))]
+    axes.set_yticks(middles, names)
+    axes.set_xticks(middles, names, rotation=90)
+    axes.tick_params(length=0)
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    bar = figure.colorbar(shown, ax=axes, location="top", shrink=0.75, aspect=30, pad=0.015)
+    bar = figure.colorbar(shown, cax=axes.inset_axes((0.44, 0.9, 0.54, 0.035)), orientation="horizontal", extend=extend)
     bar.set_label(label)
+    bar.ax.xaxis.set_label_position("top")
+    bar.ax.locator_params(nbins=4)
     bar.ax.grid(False)
+    bar.outline.set_visible(False)
     return figure
+
+
+LINE = 0.05
+"""Of the triangle's side: the height of a line of text."""
+
+
+def _legible(groups: Sequence[tuple[str, int]], runs: int) -> list[str]:
+    """The names of the groups; empty where one would stand on the one before it."""
+    names: list[str] = []
+    last, begin = -1.0, 0
+    for name, size in groups:
+        middle = (begin + size / 2) / runs
+        begin += size
+        legible = last < 0 or middle - last >= LINE
+        names.append(name if legible else "")
+        last = middle if legible else last
+    return names

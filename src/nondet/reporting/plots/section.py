@@ -21,13 +21,14 @@ PANELS = 8
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure: its name, which is that of its file; what stands beside it; and the same for those who cannot see it,
-    with the numbers."""
+    """A figure: its name, which is that of its file; its title; and what it shows, with the numbers, for those who
+    cannot see it. caption: what stands below it, where its axes do not say all."""
 
     name: str
-    caption: str
+    title: str
     alternative: str
     figure: Figure
+    caption: str = ""
 
 
 @dataclass(frozen=True)

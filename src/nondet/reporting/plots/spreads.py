@@ -12,7 +12,7 @@ from nondet.measures.figure import Figure as Figures
 from nondet.measures.figure import Score
 from nondet.reporting.plots.section import Drawing, Interval, Section, estimates, names_of, sentence
 from nondet.reporting.plots.seen import Runs, Seen, by_design
-from nondet.reporting.plots.style import COLOURS, INK, MARKERS, colours_of, new, short
+from nondet.reporting.plots.style import COLOURS, INK, MARKERS, colours_of, log_axis, new, short
 from nondet.stats.values import Floats
 
 if TYPE_CHECKING:
@@ -49,13 +49,24 @@ def dots(
     )
     drawing = Drawing(
         name,
-        f"{sentence(label)} of every run, by {what}. The upright stroke is the mean"
-        + (", the line through it its 95 % interval." if known else "."),
+        f"{sentence(label)} of every run, by {what}",
         f"Dot plot of {label} by {what}. {described}.",
         strip(values, known, label, among),
+        f"The upright stroke is the mean{', the line through it its 95 % interval' if known else ''}.",
     )
     better = "higher" if score.better > 0 else "lower"
-    return Section("runs", f"{sentence(name)} of every run", f"One dot is one run; {better} is better.", (drawing,))
+    number = f"{{:.{_decimals(np.concatenate(list(values.values())), score.decimals)}f}}".format
+    table = (
+        (what, "lowest", "median", "highest"),
+        tuple((row, number(v.min()), number(np.median(v)), number(v.max())) for row, v in values.items()),
+    )
+    text = f"One dot is one run; {better} is better."
+    return Section("runs", f"{sentence(name)} of every run", text, (drawing,), table)
+
+
+def _decimals(values: Floats, most: int) -> int:
+    """As few as these values need, and no more than `most`."""
+    return next((d for d in range(most) if np.allclose(values, values.round(d), rtol=0, atol=1e-9)), most)
 
 
 def _performances(seen: Sequence[Seen]) -> Floats:
@@ -108,15 +119,17 @@ def intervals(
         values, known = find(figure.name)
         if not figure.plot or not values:
             continue
-        caption = f"{sentence(figure.label)}, by {what}{', with 95 % intervals' if known else ''}."
-        picture = forest(values, known, figure.label, among)
-        drawings.append(Drawing(figure.plot, caption, f"{caption} {listed(values, known)}.", picture))
+        title = f"{sentence(figure.label)}, by {what}"
+        picture = forest(values, known, figure.label, among, anchor=figure.origin or 0.0)
+        shown = f"{title}{', with 95 % intervals' if known else ''}. {listed(values, known)}."
+        drawings.append(Drawing(figure.plot, title, shown, picture))
+    lines = "A line is a 95 % interval. " if any(find(figure.name)[1] for figure in figures if figure.plot) else ""
     text = (
-        f"Figures of each {what}, the columns of the table first. Where two intervals lie apart, chance alone hardly "
-        "explains it, unless the two were picked from many; where they overlap, that does not make the two "
-        "alike: the commands compare and alike test it."
+        f"The numbers of each {what}. {lines}Where two intervals lie apart, chance alone hardly explains it, unless "
+        "the two were picked from many; where they overlap, that does not make the two alike: the commands compare "
+        "and alike test it."
     )
-    return Section("intervals", "How sure the figures are", text, tuple(drawings)) if drawings else None
+    return Section("intervals", "How sure the numbers are", text, tuple(drawings)) if drawings else None
 
 
 def listed(values: Mapping[str, float], known: Mapping[str, Interval]) -> str:
@@ -127,18 +140,53 @@ def listed(values: Mapping[str, float], known: Mapping[str, Interval]) -> str:
     )
 
 
-def forest(values: Mapping[str, float], known: Mapping[str, Interval], label: str, among: Sequence[str] = ()) -> Figure:
-    """A value for each name, and its 95 % interval where there is one."""
+def forest(
+    values: Mapping[str, float],
+    known: Mapping[str, Interval],
+    label: str,
+    among: Sequence[str] = (),
+    anchor: float | None = 0.0,
+    coloured: bool = True,
+) -> Figure:
+    """A value for each name, and its 95 % interval where there is one.
+
+    anchor: a number that the axis shows too, unless the axis is logarithmic, which it is where one row would leave the
+    others no room. coloured: whether each name has a colour of its own.
+    """
     figure, (axes,) = new(0.45 + 0.19 * len(values))
-    colours = colours_of(list(values), among)
+    colours = colours_of(list(values), among) if coloured else dict.fromkeys(values, COLOURS[0])
     for row, (name, estimate) in enumerate(values.items()):
         colour = colours[name]
         if name in known:
             axes.plot(known[name], [row, row], color=colour, lw=1.6, solid_capstyle="butt")
-        axes.plot([estimate], [row], MARKERS[COLOURS.index(colour)], color=colour, ms=4.5, mew=0)
+        axes.plot([estimate], [row], MARKERS[COLOURS.index(colour)], color=colour, ms=4.5, mew=0, clip_on=False)
     _rows(axes, list(values))
+    if _stretched(values, known):
+        log_axis(axes, "x")
+    elif anchor is not None:
+        _reach(axes, anchor)
     axes.set_xlabel(label)
     return figure
+
+
+STRETCH = 4
+"""How many times as far as the middle one the farthest row may reach on an axis that is not logarithmic."""
+
+
+def _stretched(values: Mapping[str, float], known: Mapping[str, Interval]) -> bool:
+    """Whether one row would leave the others no room; never of numbers of which some are not above 0."""
+    begins = [known[name][0] if name in known else value for name, value in values.items()]
+    ends = [known[name][1] if name in known else value for name, value in values.items()]
+    return min(begins) > 0 and max(ends) > STRETCH * float(np.median(ends))
+
+
+def _reach(axes: Axes, anchor: float) -> None:
+    """Make the level axis show a number, at its very end where all others are on one side of it."""
+    low, high = axes.dataLim.intervalx
+    if low >= anchor:
+        axes.set_xlim(left=anchor, right=high + 0.04 * (high - anchor) if high > anchor else anchor + 1.0)
+    elif high <= anchor:
+        axes.set_xlim(left=low - 0.04 * (anchor - low), right=anchor)
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:

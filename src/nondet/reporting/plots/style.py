@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nondet.io.plain import plain
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 WIDTH = 3.5
 """Inches: one column of most journals, and a phone's screen."""
+
+SMALLEST = 8.0
+"""Points: no text is smaller, so that on a phone, where a figure is 350 pixels wide, none is below 11 pixels."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe and Ito (2008) but for its yellow, which is too light for lines on white."""
@@ -36,8 +39,8 @@ _LOOK: dict[str, Any] = {
     "axes.labelcolor": INK,
     "axes.edgecolor": GREY,
     "axes.linewidth": 0.6,
-    "axes.labelsize": 7.5,
-    "axes.titlesize": 7.5,
+    "axes.labelsize": SMALLEST,
+    "axes.titlesize": SMALLEST,
     "axes.titlelocation": "left",
     "axes.titlepad": 3.0,
     "axes.spines.top": False,
@@ -48,13 +51,13 @@ _LOOK: dict[str, Any] = {
     "grid.color": PALE,
     "grid.linewidth": 0.5,
     "font.family": "DejaVu Sans",  # the font that comes with matplotlib: the same file everywhere
-    "font.size": 7.5,
+    "font.size": SMALLEST,
     "xtick.color": GREY,
     "ytick.color": GREY,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "xtick.labelsize": 7.0,
-    "ytick.labelsize": 7.0,
+    "xtick.labelsize": SMALLEST,
+    "ytick.labelsize": SMALLEST,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.major.size": 2.5,
@@ -63,7 +66,7 @@ _LOOK: dict[str, Any] = {
     "ytick.minor.size": 1.5,
     "lines.linewidth": 1.2,
     "legend.frameon": False,
-    "legend.fontsize": 7.0,
+    "legend.fontsize": SMALLEST,
     "legend.handlelength": 2.2,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -132,14 +135,17 @@ def power(value: float, _: object = None) -> str:
     return f"10{raised}" if mantissa == "1" else f"{mantissa}·10{raised}"
 
 
-def log_axis(axes: Axes) -> None:
-    """Make the upright axis logarithmic, its ticks without markup."""
+def log_axis(axes: Axes, which: Literal["x", "y"] = "y") -> None:
+    """Make the upright axis logarithmic, or the level one; its ticks without markup."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(numticks=6))
-    axes.yaxis.set_major_formatter(FuncFormatter(power))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    low, high = sorted(axis.get_view_interval())
+    few = high < 30 * low  # hardly more than one power of ten
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=6))
+    axis.set_major_formatter(FuncFormatter(power))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def epochs(axes: Axes, last: int) -> None:

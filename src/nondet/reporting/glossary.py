@@ -1,0 +1,92 @@
+"""The words of a page, explained: what its short column names and the names of its rows mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nondet.measures.figure import Figure, columns
+from nondet.sources import source_called
+from nondet.study.design import Condition
+
+
+@dataclass(frozen=True)
+class Word:
+    """id: its place in the page's address."""
+
+    id: str
+    name: str
+    text: str
+
+
+_FIGURES = {
+    "disagreement": "Of two runs, the share of test examples that they answer differently; the mean over all pairs.",
+    "correlation.pearson": "How alike the outputs of two runs are: 1 where they are the same but for their scale, 0 "
+    "where they have nothing in common; the mean over all pairs.",
+    "ensemble_delta.accuracy": "How many points better two runs are together, their predictions averaged, than each "
+    "alone; the mean over all pairs.",
+    "ensemble_delta.perplexity": "How much two runs, their predictions averaged, change the perplexity of each alone; "
+    "the mean over all pairs.",
+    "prediction_sd": "The standard deviation of the prediction for an example from run to run; the mean over examples.",
+}
+
+_COMMON = {
+    "95 % interval": "Of 100 such intervals, each from other runs, about 95 hold what infinitely many runs would give. "
+    "Two numbers in brackets are its ends.",
+    "SD": "Standard deviation: about how far one run lies from the mean of the runs.",
+    "\N{PLUS-MINUS SIGN}": "The number behind it is a standard error: about how far other runs would move the number "
+    "before it.",
+}
+
+_STUDY = {
+    "condition": "A row of the table: the sources that its name says vary, each run with seeds of its own; everything "
+    "else keeps its fixed seed.",
+    "deterministic (control)": "Trainings with equal seeds. They must agree to the last bit; what differs between them "
+    "is not named as a source.",
+    "reference run": "The run whose seeds are all fixed. All conditions share it: it is the first run of each.",
+    "runs": "How many trainings there are, the reference run among them.",
+}
+
+_OUTSIDE = {
+    "arm": "A row of the table: runs of one recipe, made elsewhere.",
+    "runs": "How many trainings there are.",
+}
+
+
+def of_study(figures: Sequence[Figure], conditions: Iterable[Condition]) -> dict[str, Word]:
+    """The words of a study's page, by what stands on it."""
+    rows = {c.name: _varies(c) for c in conditions}
+    return _numbered({**_STUDY, **rows, **_columns(figures), **_COMMON})
+
+
+def of_outside(figures: Sequence[Figure]) -> dict[str, Word]:
+    """The words of the page of runs that were made elsewhere."""
+    return _numbered({**_OUTSIDE, **_columns(figures), **_COMMON})
+
+
+def _columns(figures: Sequence[Figure]) -> dict[str, str]:
+    return {figure.title: _meaning(figure) for figure in columns(figures)}
+
+
+def _meaning(figure: Figure) -> str:
+    score, _, what = figure.name.rpartition(".")
+    if figure.name in _FIGURES:
+        return _FIGURES[figure.name]
+    if figure.spread:
+        words = figure.words.removeprefix("the ").removesuffix(" SD")
+        unit = f", in {figure.unit}" if figure.unit else ""
+        return f"The standard deviation of the {words} from run to run{unit}."
+    if what == "mean" and score:
+        return f"{figure.words[:1].upper()}{figure.words[1:]} of the runs on the test set."
+    return f"{figure.label[:1].upper()}{figure.label[1:]}."
+
+
+def _varies(condition: Condition) -> str:
+    texts = [source_called(name).text or f"the source {name}" for name in condition.vary]
+    what = "; ".join(texts)
+    late = f", from the end of epoch {condition.onset} on" if condition.onset else ""
+    return f"{'These vary' if len(texts) > 1 else 'This varies'}{late}: {what}."
+
+
+def _numbered(found: Mapping[str, str]) -> dict[str, Word]:
+    return {name: Word(f"word-{number}", name, text) for number, (name, text) in enumerate(found.items(), start=1)}

@@ -1,0 +1,86 @@
+"""What a page begins with: the headline, its number set large, the picture of that number, and the caveats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from nondet.analysis.results import Results
+from nondet.reporting import crossing, prose
+from nondet.reporting.dead import dead_words, unreached_words
+from nondet.reporting.finding import Finding, of_study
+from nondet.reporting.plots.section import Drawing, Section
+from nondet.running import until
+
+_NUMBER = re.compile(
+    r"\b(?:on|of) (?P<number>-?\d[\d.,]*(?:e[+-]?\d+)?(?: (?:%|points|nats|[^\W\d]+(?= \[)))?)"
+    r"(?: \[(?P<low>[^],]+), (?P<high>[^]]+)\])?"
+)
+"""The number of a headline, with its unit and the ends of its interval."""
+
+_UNIT = re.compile(r"%|points|nats|\[")
+"""One of these is in it, or it is a number of something else."""
+
+
+@dataclass(frozen=True)
+class Hero:
+    """alarms: sentences that come before all else. number: the headline's, as text; empty if it has none. low, high: of
+    its 95 % interval. sentences: below the headline. caveats: what has to be known before the numbers are used."""
+
+    headline: str
+    number: str = ""
+    low: str = ""
+    high: str = ""
+    sentences: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
+    drawing: Drawing | None = None
+
+    @property
+    def said(self) -> list[str]:
+        """What a command repeats of the page."""
+        return [*self.alarms, self.headline]
+
+
+def hero(said: Finding, alarms: Sequence[str] = (), caveats: Sequence[str] = ()) -> Hero:
+    """What a finding says, its number apart. caveats: further ones."""
+    found = _NUMBER.search(said.headline)
+    number, low, high = ("", "", "")
+    if found and _UNIT.search(found.group()):
+        number, low, high = (found[name] or "" for name in ("number", "low", "high"))
+    return Hero(said.headline, number, low, high, said.sentences, (*said.caveats, *caveats), tuple(alarms))
+
+
+def of_results(results: Results) -> Hero:
+    """What a study found; an alarm for each source that is dead."""
+    parts = components = crossing.words(results.crossing) if results.crossing else []
+    said = of_study(results)
+    if said is None:
+        said, parts = Finding(components[0]), components[1:]
+    further = [
+        *unreached_words(results),
+        until.words(results.study.until, results.dead),
+        prose.failures(results),
+        prose.unfinished(results),
+    ]
+    control = [] if results.control.identical is False else [prose.control_words(results)]
+    sentences = (*said.sentences, *parts, *control)
+    return hero(replace(said, sentences=sentences), dead_words(results), list(filter(None, further)))
+
+
+def with_picture(begin: Hero, sections: Sequence[Section], first: Sequence[str]) -> tuple[Hero, list[Section]]:
+    """The first of these drawings that a section has, moved from there to the beginning of the page.
+
+    first: names of drawings, the best picture of the headline's number first.
+    """
+    drawings = {drawing.name: drawing for section in sections for drawing in section.drawings}
+    name = next((name for name in first if name in drawings), None)
+    if name is None:
+        return begin, list(sections)
+    rest = [
+        replace(s, drawings=left) if len(left) < len(s.drawings) else s
+        for s in sections
+        if (left := tuple(d for d in s.drawings if d.name != name)) or not s.drawings
+    ]
+    return replace(begin, drawing=drawings[name]), rest

@@ -1,0 +1,90 @@
+"""What was run, in a few words: which network, what of its recipe is another, when and on what."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import date, datetime
+from pathlib import Path
+
+from nondet.errors import BadInput
+from nondet.models import MODELS
+from nondet.running.advice import printable
+from nondet.running.request import Request
+from nondet.study.study import RECORDED, Study
+from nondet.tasks import BUILT_IN, is_file
+
+
+def ran(study: Study) -> list[tuple[str, str]]:
+    """What is known of it, each with its name; a study may be a stranger's, so nothing of it is run or read."""
+    made = [("Runs", "made elsewhere")] if RECORDED in study.identity else _trained(study)
+    parts = [*made, ("Trained", _dates(study)), ("On", _machine(study))]
+    return [(name, printable(text)) for name, text in parts if text]
+
+
+def _trained(study: Study) -> list[tuple[str, str]]:
+    command = study.request.get("command")
+    if isinstance(command, list):
+        return [("Command", shlex.join(map(str, command)))]
+    try:
+        request = Request.of(study.request)
+    except BadInput:
+        return []
+    return [_network(request), ("Recipe", _recipe(request))]
+
+
+def _network(request: Request) -> tuple[str, str]:
+    if request.model is not None:
+        return "Network", f"{request.model}: {MODELS[request.model]}" if request.model in MODELS else request.model
+    if request.task in BUILT_IN:
+        return "Data and network", BUILT_IN[request.task].text
+    return "Network", f"the model of {Path(request.task).name}" if is_file(request.task) else "the model of the task"
+
+
+def _recipe(request: Request) -> str:
+    where = Path(request.task).name if is_file(request.task) else request.task
+    changes = ", ".join(f"{name} = {value}" for name, value in request.assignments.items())
+    return f"{changes}; all else as in {where}" if changes else f"as in {where}, unchanged"
+
+
+def _dates(study: Study) -> str:
+    """The days on which the first run began and the last one ended."""
+    days: list[date] = []
+    for key in study.planned().keys() & study.store.keys():
+        record = study.store.record(key)
+        for name in ("started", "ended"):
+            try:
+                days.append(datetime.fromisoformat(str(record.get(name))).date())
+            except ValueError:  # a run that was made elsewhere, or a record of another hand
+                continue
+    if not days:
+        return ""
+    first, last = min(days), max(days)
+    return _day(first) if first == last else f"{_day(first)} to {_day(last)}"
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"  # the same in every locale
+
+
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+
+
+def _machine(study: Study) -> str:
+    environment = study.environment
+    device = str(environment.get("gpu") or environment.get("processor") or "")
+    precision = str(environment.get("precision") or "")
+    torch = environment.get("torch")
+    return ", ".join(filter(None, [device, precision, f"torch {torch}" if torch else ""]))
