@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nondet.errors import BadInput
 from nondet.io.files import read_json
+from nondet.io.nearest import did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -44,11 +44,9 @@ def _fields_listed(made: Made) -> Made:
         there = [f.name for f in fields(made) if f.name != "code"]
         for name in named:
             if name not in there and name != "code":
-                near = get_close_matches(name, there, 1)
-                meant = f"; did you mean {near[0]}?" if near else ";"
                 raise BadInput(
-                    f"a nondet.{made.__name__} has no field {name!r} (got {name}={named[name]!r}){meant} "
-                    f"it has {', '.join(there)}"
+                    f"a nondet.{made.__name__} has no field {name!r} "
+                    f"(got {name}={named[name]!r}{did_you_mean(name, there, '; {}')}); it has {', '.join(there)}"
                 )
         own(self, *values, **named)
 
@@ -154,7 +152,8 @@ class Recipe:
         if isinstance(self.loss, str) and self.loss not in ("", *LOSSES.values()):
             known = ", ".join(dict.fromkeys(LOSSES.values()))
             raise BadInput(
-                f"loss must be one of {known}, or a function of outputs and labels (got {self.loss!r}); choose one"
+                f"loss must be one of {known}, or a function of outputs and labels "
+                f"(got {self.loss!r}{did_you_mean(self.loss, LOSSES.values(), '; {}')}); choose one"
             )
         if not isinstance(self.loss, str) and not callable(self.loss):
             raise BadInput(
@@ -188,7 +187,8 @@ class Recipe:
             object.__setattr__(self, "amp", self.amp or amp)
         if self.precision not in PRECISIONS:
             raise BadInput(
-                f"precision must be one of {', '.join(PRECISIONS)} (got {self.precision!r}); mixed precision is "
+                f"precision must be one of {', '.join(PRECISIONS)} "
+                f"(got {self.precision!r}{did_you_mean(self.precision, PRECISIONS, '; {}')}); mixed precision is "
                 "<<recipe=amp=bfloat16>>"
             )
         if self.amp not in ("", *SHORT):
@@ -199,9 +199,11 @@ class Recipe:
             )
         named = isinstance(self.schedule, str) and scheduler_class(self.schedule) is not None
         if self.schedule not in ("cosine", "constant") and not callable(self.schedule) and not named:
+            near = did_you_mean(self.schedule, ("cosine", "constant", *_schedulers()), "; {}")
             raise BadInput(
                 "schedule must be cosine, constant, a scheduler of torch.optim.lr_scheduler by name, or a function "
-                f"of (epoch, epochs) that returns a factor (got {self.schedule!r}); try <<recipe=schedule=constant>>"
+                f"of (epoch, epochs) that returns a factor (got {self.schedule!r}{near}); "
+                "try <<recipe=schedule=constant>>"
             )
         if not _is(self.options, Mapping):
             raise BadInput(
@@ -250,7 +252,8 @@ class Recipe:
                 options[option] = _parsed(text)
             else:
                 raise BadInput(
-                    f"a recipe has no field {name!r}; <<recipe>> takes {', '.join(own)}, "
+                    f"a recipe has no field {name!r}{did_you_mean(option, [*own, *allowed])}; "
+                    f"<<recipe>> takes {', '.join(own)}, "
                     f"and the optimizer's {', '.join(allowed)}"
                 )
         return replace(self, **changed, options=options)
@@ -278,6 +281,14 @@ LOSSES = {
 """The losses by name, by what torch calls them."""
 
 
+def _schedulers() -> list[str]:
+    """The names of torch's schedulers."""
+    import torch
+
+    found: Any = torch.optim.lr_scheduler
+    return [name for name in found.__all__ if name != "LRScheduler"]
+
+
 def scheduler_class(schedule: Any) -> Any:
     """The scheduler class of torch that a schedule is or names; None if it is none."""
     if schedule in ("cosine", "constant") or not (isinstance(schedule, str | type)):
@@ -293,11 +304,17 @@ def optimizer_class(optimizer: Any) -> type[torch.optim.Optimizer]:
     """The optimizer class of a name in `torch.optim`."""
     import torch
 
-    if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
+    base = torch.optim.Optimizer
+    if isinstance(optimizer, type) and issubclass(optimizer, base):
         return optimizer
     found = getattr(torch.optim, optimizer, None) if isinstance(optimizer, str) else None
-    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
-        raise BadInput(f"optimizer must be a class in torch.optim, such as SGD or AdamW (got {optimizer!r})")
+    if not (isinstance(found, type) and issubclass(found, base)):
+        known = [name for name, kind in vars(torch.optim).items() if isinstance(kind, type) and kind is not base]
+        near = did_you_mean(optimizer, known, "; {}") if isinstance(optimizer, str) else ""
+        raise BadInput(
+            f"optimizer must be a class in torch.optim, such as SGD or AdamW (got {optimizer!r}{near}); "
+            "try <<recipe=optimizer=AdamW>>"
+        )
     return found
 
 
