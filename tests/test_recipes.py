@@ -275,5 +275,5 @@ def test_a_trial_of_no_or_of_too_many_examples_is_refused(folder: Path, options:
 
 def test_an_unknown_network_is_refused(folder: Path) -> None:
     """The sentence lists those that there are."""
-    with pytest.raises(BadInput, match=r"model must be one of linear, .* \(got 'resnet15'\)"):
+    with pytest.raises(BadInput, match=r"model must be one of linear, .* \(got 'resnet15'; did you mean resnet10\?\)"):
         mnist.task(Options(data=folder, model="resnet15")).model()

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from nondet.analysis.measure import exact_digest
 from nondet.analysis.runs import OpenStudy, Runs, chosen_condition, control_is_zero
 from nondet.errors import BadInput
+from nondet.io.nearest import did_you_mean_file
 from nondet.io.outputs import is_table, read_labels, read_outputs
 from nondet.kinds import CLASSIFICATION
 from nondet.measures.answers import Answers
@@ -171,7 +172,8 @@ def _read(
         path = Path(folder)
     if not path.exists():
         raise BadInput(
-            f"{name} must be a study, STUDY:condition, or outputs (nothing is at {path}); give a folder or file that is"
+            f"{name} must be a study, STUDY:condition, or outputs (nothing is at {path}{did_you_mean_file(path)}); "
+            "give a folder or file that is"
         )
     if condition is None and not (path.is_dir() and ((path / "study.json").exists() or own_names(path, "runs"))):
         outputs = read_outputs(path, columns if is_table(path) else (), say)

@@ -15,6 +15,7 @@ from nondet.analysis.runs import OpenStudy, Runs
 from nondet.analysis.score_arms import Choice, arms_by_dataset, score_arms, split_arm
 from nondet.errors import BadInput
 from nondet.io.forms import holds_outputs, holds_scores
+from nondet.io.nearest import require_there
 from nondet.io.roles import Asked
 from nondet.study.names import own_names
 from nondet.study.places import address_of
@@ -117,4 +118,6 @@ def _refuse_choices(names: Sequence[Any], asked: Asked, choice: Choice) -> None:
     }
     for name, value in given.items():
         if value:
+            for path in names:
+                require_there(path)
             raise BadInput(f"<<{name}>> is for scores, one number for each run (got {names[0]}); leave it out")

@@ -16,6 +16,7 @@ from nondet.analysis.runs import Runs
 from nondet.analysis.scored import ScoreMeasures, measure_scores
 from nondet.analysis.scores import Failed, given_scores, read_scores
 from nondet.errors import BadInput, spelled
+from nondet.io.nearest import require_there
 from nondet.io.outputs import is_table, read_labels, read_outputs
 from nondet.io.roles import Asked
 from nondet.measures.measured import Measures
@@ -131,6 +132,7 @@ def _refuse_asked(asked: Asked, name: object) -> None:
     given = {"metric": asked.metric, "arm": asked.arm, "seed": asked.seed, "dataset": asked.dataset}
     for argument, value in given.items():
         if value:
+            require_there(name)
             raise BadInput(f"<<{argument}>> is for scores, one number for each run (got {name}); leave it out")
 
 

@@ -15,6 +15,7 @@ from nondet.analysis.independence import without_copies
 from nondet.analysis.score_arms import Choice
 from nondet.analysis.scored import mean_and_sd
 from nondet.errors import BadInput
+from nondet.io.nearest import did_you_mean
 from nondet.io.roles import Asked
 from nondet.kinds import Kind
 from nondet.measures.measured import Measures
@@ -46,7 +47,8 @@ class Outside(Record):
             BadInput: there is none of that name.
         """
         if name and name not in self.arms:
-            raise BadInput(f"there is no arm {name!r} of {self.name}; choose from {', '.join(self.arms)}")
+            near = did_you_mean(name, self.arms)
+            raise BadInput(f"there is no arm {name!r} of {self.name}{near}; choose from {', '.join(self.arms)}")
         return self.arms[name or next(iter(self.arms))]
 
     def to_dict(self) -> dict[str, Any]:

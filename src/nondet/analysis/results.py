@@ -12,6 +12,7 @@ from nondet.analysis.crossing import Crossing, read_crossing
 from nondet.analysis.reach import UNREAD, Reach, reach_of
 from nondet.analysis.runs import Failure, Reader, Runs
 from nondet.errors import BadInput
+from nondet.io.nearest import did_you_mean
 from nondet.kinds import Kind, kind_of
 from nondet.measures.measured import Measures, not_measured
 from nondet.measures.similarity import cka_by_run, cka_unbiased_by_run, parameter_distance
@@ -122,7 +123,10 @@ class Results(Record):
         """The condition of this name; BadInput if there is none."""
         named = {c.condition.name: c for c in self.conditions}
         if name not in named:
-            raise BadInput(f"there is no condition {name!r} of {self.study.folder}; choose from {', '.join(named)}")
+            near = did_you_mean(name, named)
+            raise BadInput(
+                f"there is no condition {name!r} of {self.study.folder}{near}; choose from {', '.join(named)}"
+            )
         return named[name]
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from nondet.errors import BadInput, Damaged
 from nondet.io.foreign import scratch
+from nondet.io.nearest import did_you_mean
 from nondet.kinds import Kind, kind_of
 from nondet.measures.measured import Measures, after_rule, measured
 from nondet.running.advice import go_on
@@ -307,7 +308,11 @@ def chosen_condition(study: Study, name: str = "") -> Condition:
     wanted = name or (DEFAULT if DEFAULT in named else next(iter(named)) if len(named) == 1 else "")
     if wanted in named or wanted in by_source:  # where all that can vary is one source, it is called all
         return named.get(wanted) or by_source[wanted]
-    said = f"has no condition {name!r}" if name else f"has several conditions, and none is called {DEFAULT}"
+    said = (
+        f"has no condition {name!r}{did_you_mean(name, named)}"
+        if name
+        else f"has several conditions, and none is called {DEFAULT}"
+    )
     raise BadInput(f"{study.folder} {said}; choose one of {', '.join(named)}, as {study.folder}:{next(iter(named))}")
 
 

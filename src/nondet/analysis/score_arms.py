@@ -15,6 +15,7 @@ from nondet.analysis.runs import Runs
 from nondet.analysis.scores import ScoredArm, given_scores, matched, read_scores
 from nondet.errors import BadInput
 from nondet.io.exports import gathered
+from nondet.io.nearest import did_you_mean
 from nondet.io.roles import Asked
 from nondet.kinds import with_scores
 from nondet.kinds.scores import ARRAY
@@ -196,7 +197,8 @@ def _chosen(name: str, arms: Sequence[ScoredArm], choice: Choice, say: Callable[
 def _named(name: str, arms: Sequence[ScoredArm], word: str) -> ScoredArm:
     found = _found(arms, word)
     if found is None:
-        raise BadInput(f"{name} has no arm {word!a} (it has {_listed(arms)}); choose one of these")
+        near = did_you_mean(word, [arm.name for arm in arms], "; {}")
+        raise BadInput(f"{name} has no arm {word!a} (it has {_listed(arms)}{near}); choose one of these")
     return found
 
 

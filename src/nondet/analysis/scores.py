@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from nondet.errors import BadInput
 from nondet.io.exports import PATH, gathered
 from nondet.io.names import SEEDS, called, is_summary
+from nondet.io.nearest import did_you_mean_file
 from nondet.io.roles import Asked, Roles, roles_of, without
 from nondet.io.rows import Cell, Rows, is_failure, label_of
 from nondet.stats.values import LARGEST_VALUE, Floats
@@ -80,7 +81,10 @@ def matched(path: str | Path) -> list[Path]:
     pattern = str(path) if glob.has_magic(str(path)) else ""
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - a pattern that may begin anywhere
     if not found:
-        raise BadInput(f"{path} must be a file, a folder or a pattern of scores (nothing is there); give one that is")
+        raise BadInput(
+            f"{path} must be a file, a folder or a pattern of scores (nothing is there{did_you_mean_file(path)}); "
+            "give one that is"
+        )
     return [Path(name) for name in found]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from nondet.data import readable
 from nondet.errors import BadInput
 from nondet.io.cache import cache_folder
+from nondet.io.nearest import did_you_mean_file
 from nondet.io.signals import unwinding
 from nondet.io.streams import say
 
@@ -87,7 +88,8 @@ def folder(name: str, data: Path | None) -> Path:
             there = data.is_dir()
         if not there:
             raise BadInput(
-                f"<<data>> must name a folder (got {str(data)!r}, which is none); put the official files in one"
+                f"<<data>> must name a folder (got {str(data)!r}, which is none{did_you_mean_file(data)}); "
+                "put the official files in one"
             )
         return data
     if name not in SOURCES:

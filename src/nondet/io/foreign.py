@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nondet.errors import BadInput
+from nondet.io.nearest import did_you_mean_file
 
 Array = NDArray[Any]
 
@@ -47,8 +48,9 @@ def reading(path: Path, rule: str, way_out: str) -> Generator[None]:
     except Exception as error:
         reason = "".join(filter(str.isprintable, next(iter(str(error).splitlines()), "")))[:200].rstrip(".")
         if isinstance(error, OSError):
+            near = did_you_mean_file(path, " ({})")
             raise BadInput(
-                f"cannot read {path}: {error.strerror or reason}; give the path of a .npy, .npz, .safetensors, "
+                f"cannot read {path}: {error.strerror or reason}{near}; give the path of a .npy, .npz, .safetensors, "
                 ".parquet or .csv file, or of a folder of them"
             ) from error
         raise BadInput(f"{path} must be {rule} ({reason or type(error).__name__}); {way_out}") from error

@@ -7,6 +7,7 @@ from typing import Any
 
 from nondet.errors import BadInput
 from nondet.io import extensions
+from nondet.io.nearest import did_you_mean
 from nondet.kinds.base import Kind
 from nondet.kinds.binary import BINARY, SEVERAL
 from nondet.kinds.classification import CLASSIFICATION, PREDICTIONS
@@ -50,8 +51,11 @@ def kind_called(name: str) -> Kind:
     if name in _OWN:
         return _OWN[name]
     if name not in extensions.names("nondet.kinds"):
-        known = ", ".join([*_OWN, *extensions.names("nondet.kinds")])
-        raise BadInput(f"unknown kind of task {name!r}; choose from {known}, or install the package that brings it")
+        known = [*_OWN, *extensions.names("nondet.kinds")]
+        raise BadInput(
+            f"unknown kind of task {name!r}{did_you_mean(name, known)}; choose from {', '.join(known)}, or "
+            "install the package that brings it"
+        )
     return extensions.load("nondet.kinds", name)
 
 

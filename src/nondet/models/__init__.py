@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nondet.errors import BadInput
+from nondet.io.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +58,8 @@ def build(name: str, *, inputs: int, size: int, classes: int) -> nn.Module:
     BadInput for an unknown name, for the language model, and for images that the network's pooling makes too small.
     """
     if name not in MODELS:
-        raise BadInput(f"model must be one of {', '.join(MODELS)} (got {name!r})")
+        near = did_you_mean(name, MODELS, "; {}")
+        raise BadInput(f"model must be one of {', '.join(MODELS)} (got {name!r}{near}); choose one")
     if name == "qrnn":
         raise BadInput(
             "qrnn is a language model and takes no images (got 'qrnn'); use nondet run ptb or nondet run text"

@@ -14,6 +14,7 @@ from typing import Any
 
 from nondet.errors import BadInput
 from nondet.io.files import NotAFile, read_file
+from nondet.io.nearest import did_you_mean_file
 from nondet.runners.machine import MACHINE, read_values, written
 from nondet.runners.process import environment_of
 from nondet.script.left import keywords
@@ -120,7 +121,8 @@ class Script:
             way = f"put python before it: python {program}" if Path(program).suffix == ".py" else "give another"
             raise BadInput(f"a command must begin with a program that is here (got {program!r}); {way}")
         if self.is_python and len(words) > 1 and words[1].endswith((".py", ".ipynb")) and not Path(words[1]).is_file():
-            raise BadInput(f"the script must be a file (got {words[1]!r}, which is none); give its path")
+            near = did_you_mean_file(words[1])
+            raise BadInput(f"the script must be a file (got {words[1]!r}, which is none{near}); give its path")
         for text in self.metrics:
             try:
                 groups = re.compile(text).groups

@@ -78,8 +78,9 @@ def train(
             said = request if not isinstance(request, Runner) else Request(runner.name)
             for opened in _rounds(said, runner, folder, asked, stack, say, measure):
                 work = Work(opened, runner, proof)
+                make = executor_called(executor, workers, work)
                 with Watch(opened, runner.epochs) as watch:
-                    executor_called(executor, workers, work)(work, watch)
+                    make(work, watch)
                 studies.finish(opened)
     except Unproved:
         if opened is not None:

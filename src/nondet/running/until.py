@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from nondet.errors import BadInput
+from nondet.io.nearest import did_you_mean
 from nondet.measures.measured import Measures
 from nondet.stats.intervals import FEW
 from nondet.study.design import Condition, Stopping, merged
@@ -72,7 +73,8 @@ def parse(expression: str, figures: Sequence[str], begin: int, limit: int | None
         )
     figure, number, percent = found.groups()
     if figure not in figures:
-        raise BadInput(f"<<until>> knows no figure {figure!r} of this task; choose from {', '.join(figures)}")
+        near = did_you_mean(figure, figures)
+        raise BadInput(f"<<until>> knows no figure {figure!r} of this task{near}; choose from {', '.join(figures)}")
     try:
         bound = float(number)
     except ValueError:

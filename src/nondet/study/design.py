@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 from nondet.errors import BadInput
+from nondet.io.nearest import did_you_mean
 from nondet.sources import FIXED_SEED, SOURCES, in_all, source_called
 from nondet.study.spec import RunSpec
 
@@ -141,7 +142,10 @@ def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> C
         if name in SOURCES and name not in sources:
             raise BadInput(f"this task has no {name} to vary; its sources are {', '.join(sources)}, or all")
         if name not in sources:
-            raise BadInput(f"unknown source {name!r} in <<vary={vary}>>; choose from {', '.join(sources)}, or all")
+            near = did_you_mean(name, [*sources, "all"])
+            raise BadInput(
+                f"unknown source {name!r} in <<vary={vary}>>{near}; choose from {', '.join(sources)}, or all"
+            )
     chosen = tuple(s for s in sources if s in names)
     if onset and not varying(chosen, onset):
         raise BadInput(

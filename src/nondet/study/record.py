@@ -20,6 +20,7 @@ import numpy as np
 from nondet.errors import BadInput, Damaged
 from nondet.io import locks
 from nondet.io.files import NotAFile, read_file, sealed, unsealed, write_file
+from nondet.io.nearest import did_you_mean_file
 from nondet.study import claims, disk
 from nondet.study.checks import has_runs, stray_study
 from nondet.study.design import Condition, Crossed, Stopping, crossed, merged
@@ -63,7 +64,8 @@ def _read(folder: Path) -> Study:
             raise Damaged(f"{path} is missing; {_MAKE_ANEW}") from None
         where = shown(folder)
         raise BadInput(
-            f"{where} is not a study: {where}/study.json is missing; give the folder of a `nondet run`"
+            f"{where} is not a study: {where}/study.json is missing{did_you_mean_file(folder, ' ({})')}; "
+            "give the folder of a `nondet run`"
         ) from None
     except NotADirectoryError:
         raise BadInput(f"{folder} is not a study but a file; give the folder of a `nondet run`") from None

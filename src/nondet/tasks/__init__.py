@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from nondet.errors import BadInput
 from nondet.io import extensions
+from nondet.io.nearest import did_you_mean
 from nondet.tasks.options import Options
 from nondet.tasks.recipe import Recipe
 from nondet.tasks.task import Task
@@ -115,7 +116,8 @@ def load_task(name: str, options: Options | None = None) -> Task:
         return load_file(Path(name))
     if name in extensions.names(GROUP):
         return _of_package(name, options)
-    raise BadInput(f"unknown task {name!r}; choose {', '.join(names())}, or give the path of your own .py file")
+    near = did_you_mean(name, names())
+    raise BadInput(f"unknown task {name!r}{near}; choose {', '.join(names())}, or give the path of your own .py file")
 
 
 def _of_package(name: str, options: Options) -> Task:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from difflib import get_close_matches
 from functools import wraps
 from typing import Any, TypeVar
 
 from nondet.errors import BadInput
+from nondet.io.nearest import did_you_mean
 
 Made = TypeVar("Made", bound=type)
 
@@ -21,11 +21,9 @@ def fields_listed(made: Made) -> Made:
         there = [f.name for f in fields(made) if f.name != "code"]
         for name in named:
             if name not in there and name != "code":
-                near = get_close_matches(name, there, 1)
-                meant = f"; did you mean {near[0]}?" if near else ";"
                 raise BadInput(
-                    f"a nondet.{made.__name__} has no field {name!r} (got {name}={named[name]!r}){meant} "
-                    f"it has {', '.join(there)}"
+                    f"a nondet.{made.__name__} has no field {name!r} "
+                    f"(got {name}={named[name]!r}{did_you_mean(name, there, '; {}')}); it has {', '.join(there)}"
                 )
         own(self, *values, **named)
 

@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput
+from nondet.io.nearest import did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,14 @@ LOSSES = {
 """The losses by name, by what torch calls them."""
 
 
+def scheduler_names() -> list[str]:
+    """The names of torch's schedulers."""
+    import torch
+
+    found: Any = torch.optim.lr_scheduler
+    return [name for name in found.__all__ if name != "LRScheduler"]
+
+
 def scheduler_class(schedule: Any) -> Any:
     """The scheduler class of torch that a schedule is or names; None if it is none."""
     if schedule in ("cosine", "constant") or not (isinstance(schedule, str | type)):
@@ -42,11 +51,17 @@ def optimizer_class(optimizer: Any) -> type[torch.optim.Optimizer]:
     """The optimizer class of a name in `torch.optim`."""
     import torch
 
-    if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
+    base = torch.optim.Optimizer
+    if isinstance(optimizer, type) and issubclass(optimizer, base):
         return optimizer
     found = getattr(torch.optim, optimizer, None) if isinstance(optimizer, str) else None
-    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
-        raise BadInput(f"optimizer must be a class in torch.optim, such as SGD or AdamW (got {optimizer!r})")
+    if not (isinstance(found, type) and issubclass(found, base)):
+        known = [name for name, kind in vars(torch.optim).items() if isinstance(kind, type) and kind is not base]
+        near = did_you_mean(optimizer, known, "; {}") if isinstance(optimizer, str) else ""
+        raise BadInput(
+            f"optimizer must be a class in torch.optim, such as SGD or AdamW (got {optimizer!r}{near}); "
+            "try <<recipe=optimizer=AdamW>>"
+        )
     return found
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput
 from nondet.io.files import read_json
+from nondet.io.nearest import did_you_mean
 from nondet.tasks.checks import at_least, fields_listed, is_a
-from nondet.tasks.named import LOSSES, optimizer_options, scheduler_class
+from nondet.tasks.named import LOSSES, optimizer_options, scheduler_class, scheduler_names
 
 if TYPE_CHECKING:
     import torch
@@ -125,7 +126,8 @@ class Recipe:
         if isinstance(self.loss, str) and self.loss not in ("", *LOSSES.values()):
             known = ", ".join(dict.fromkeys(LOSSES.values()))
             raise BadInput(
-                f"loss must be one of {known}, or a function of outputs and labels (got {self.loss!r}); choose one"
+                f"loss must be one of {known}, or a function of outputs and labels "
+                f"(got {self.loss!r}{did_you_mean(self.loss, LOSSES.values(), '; {}')}); choose one"
             )
         if not isinstance(self.loss, str) and not callable(self.loss):
             raise BadInput(
@@ -159,7 +161,8 @@ class Recipe:
             object.__setattr__(self, "amp", self.amp or amp)
         if self.precision not in PRECISIONS:
             raise BadInput(
-                f"precision must be one of {', '.join(PRECISIONS)} (got {self.precision!r}); mixed precision is "
+                f"precision must be one of {', '.join(PRECISIONS)} "
+                f"(got {self.precision!r}{did_you_mean(self.precision, PRECISIONS, '; {}')}); mixed precision is "
                 "<<recipe=amp=bfloat16>>"
             )
         if self.amp not in ("", *SHORT):
@@ -170,9 +173,11 @@ class Recipe:
             )
         named = isinstance(self.schedule, str) and scheduler_class(self.schedule) is not None
         if self.schedule not in ("cosine", "constant") and not callable(self.schedule) and not named:
+            near = did_you_mean(self.schedule, ("cosine", "constant", *scheduler_names()), "; {}")
             raise BadInput(
                 "schedule must be cosine, constant, a scheduler of torch.optim.lr_scheduler by name, or a function "
-                f"of (epoch, epochs) that returns a factor (got {self.schedule!r}); try <<recipe=schedule=constant>>"
+                f"of (epoch, epochs) that returns a factor (got {self.schedule!r}{near}); "
+                "try <<recipe=schedule=constant>>"
             )
         if not is_a(self.options, Mapping):
             raise BadInput(
@@ -221,7 +226,8 @@ class Recipe:
                 options[option] = _parsed(text)
             else:
                 raise BadInput(
-                    f"a recipe has no field {name!r}; <<recipe>> takes {', '.join(own)}, "
+                    f"a recipe has no field {name!r}{did_you_mean(option, [*own, *allowed])}; "
+                    f"<<recipe>> takes {', '.join(own)}, "
                     f"and the optimizer's {', '.join(allowed)}"
                 )
         return replace(self, **changed, options=options)

@@ -26,6 +26,7 @@ from typing import Any
 
 from nondet.errors import BadInput
 from nondet.io.files import NotAFile, read_file
+from nondet.io.nearest import did_you_mean_file
 from nondet.tasks.neighbours import INSTALLED, files_of, is_local
 from nondet.tasks.task import Task
 
@@ -68,7 +69,9 @@ def load_file(path: Path) -> Task:
         source = read_file(path, LARGEST)
     except (OSError, NotAFile) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise BadInput(f"cannot read {path}: {reason}; give the path of a Python file") from error
+        raise BadInput(
+            f"cannot read {path}: {reason}{did_you_mean_file(path, ' ({})')}; give the path of a Python file"
+        ) from error
     spec = importlib.util.spec_from_file_location(MODULE_NAME, path)
     if spec is None or spec.loader is None:
         raise BadInput(f"{path} is not a Python file; its name must end in .py")

@@ -7,6 +7,7 @@ from importlib import import_module
 from nondet.errors import BadInput
 from nondet.io import extensions
 from nondet.io.cores import available_cores
+from nondet.io.nearest import did_you_mean
 from nondet.running.executors.base import Executor, Work, local
 from nondet.running.executors.processes import Processes
 
@@ -35,6 +36,9 @@ def executor_called(name: str | Executor | None, workers: int | None, work: Work
     if kind in ENGINES:
         return getattr(import_module(f"nondet.running.executors.{kind}"), f"on_{kind}")(rest)
     if name not in extensions.names(GROUP):
-        known = ", ".join(["local", "processes", *ENGINES, *extensions.names(GROUP)])
-        raise BadInput(f"unknown executor {name!r}; choose from {known}, or install the package that brings it")
+        known = ["local", "processes", *ENGINES, *extensions.names(GROUP)]
+        near = did_you_mean(name, known)
+        raise BadInput(
+            f"unknown executor {name!r}{near}; choose from {', '.join(known)}, or install the package that brings it"
+        )
     return extensions.load(GROUP, name)
