@@ -174,8 +174,9 @@ def resumed_words(found: Resumed) -> str:
         )
     first, *others = found.differences
     where = f" The state is kept at {found.saved}." if found.saved else ""
+    so_far = f" The weights of {2 * k} steps are equal all the same." if found.equal else ""
     more = f" Then {', '.join(f'{one.state} (step {one.step})' for one in others)}." if others else ""
     return (
-        f"The resumed training differs: {first.state} first, before step {first.step}.{more}{where} The mend: "
+        f"The resumed training differs: {first.state} first, before step {first.step}.{more}{so_far}{where} The mend: "
         f"{first.mend}."
     )

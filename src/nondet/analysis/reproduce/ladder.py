@@ -150,6 +150,9 @@ class Ladder:
                     return [self.unexplained(control, trace)]
                 found += self.located(kind, number, trace, parting)
                 break
+        unasked = [one for one in found if one.kind in (*UNNOTED, "hash") and not sites_of(control, one.kind)]
+        if unasked and (pair := self.apart()):  # whatever is changed moves addresses in memory as well
+            found = [*(one for one in found if one not in unasked), self.unexplained(*pair)]
         return sorted(found, key=lambda one: one.parting.place)
 
     def located(self, kind: str, number: int, changed: Trace, parting: Parting) -> list[Origin]:

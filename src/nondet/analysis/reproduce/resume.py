@@ -17,6 +17,9 @@ from nondet.runners.traced import How, Trace, Traced
 STATES = ("weights", "optimizer", "schedule", "scaler", "generator", "sampler position", "order of data")
 """In this order: one that is lost changes those that follow."""
 
+LASTING = ("optimizer", "schedule", "scaler")
+"""Those that matter although the weights are equal so far: a scale is a power of two, a schedule's next step far off."""
+
 MENDS = {
     "weights": "keep model.state_dict(), and load it",
     "optimizer": "keep optimizer.state_dict(), and load it",
@@ -45,7 +48,7 @@ class Resumed(Record):
     """What a resumed training has that one without a stop has not.
 
     verdict: resumes, differs or inconclusive. differences: of states, the first one first. steps: k, before the stop.
-    saved: FILE:LINE at which the state is kept. why: it is inconclusive.
+    saved: FILE:LINE at which the state is kept. equal: whether the weights are equal so far. why: it is inconclusive.
     """
 
     script: str
@@ -53,6 +56,7 @@ class Resumed(Record):
     differences: tuple[Difference, ...]
     steps: int
     saved: str = ""
+    equal: bool = False
     why: str = ""
     sentence: str = ""
 
@@ -105,7 +109,7 @@ def resume_check(script: Script, steps: int, resume: str, say: Callable[[str], N
         blank = Resumed(script.title, "inconclusive", (), steps)
         if whole.steps != 2 * steps:
             why = f"the script takes {whole.steps} training steps where {2 * steps} are asked for"
-            return replace(blank, why=f"{why}; put {{steps}} where it takes their number")
+            return replace(blank, why=f"{why}; put {{steps}} where it takes their number, or leave it out")
         if parted(whole, again):
             return replace(blank, why="two runs without a stop part already; nondet diverge says why")
         say(f"{steps} steps, a stop, and {steps} more.")
@@ -115,7 +119,8 @@ def resume_check(script: Script, steps: int, resume: str, say: Callable[[str], N
         if not rest.steps:
             return replace(blank, saved=saved, why="the part that resumes takes no training step")
         found = differences(whole, rest, steps)
-        return replace(blank, verdict="differs" if found else "resumes", differences=tuple(found), saved=saved)
+        verdict, equal = "differs" if found else "resumes", weights_equal(whole, rest, steps)
+        return replace(blank, verdict=verdict, differences=tuple(found), saved=saved, equal=equal)
     finally:
         traced.close()
 
@@ -132,8 +137,7 @@ def _worded(script: Script, number: int, resume: str) -> Script:
 
 def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
     """The states that differ between the second half of a training and its resumed half, the first one first."""
-    if _of(whole, "weights", steps) == _of(rest, "weights", 0):
-        return []
+    equal = weights_equal(whole, rest, steps)
     found: dict[str, int] = {}
     mine, theirs = ({r[1]: r[2] for r in trace.of("states")} for trace in (whole, rest))
     lost = _data_parts(whole, rest, steps)
@@ -148,9 +152,16 @@ def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
             found.setdefault("sampler position" if again else "order of data", step)
     if not lost and "generator" in found:  # it differs, and nothing that follows is drawn from it
         del found["generator"]
+    if equal:  # what is lost shows later
+        found = {state: step for state, step in found.items() if state in LASTING}
     first = min(found.values(), default=0)
     ordered = sorted(found.items(), key=lambda one: (one[1], STATES.index(one[0])))
     return [Difference(state, steps + step) for state, step in ordered if step == first or state not in ("weights",)]
+
+
+def weights_equal(whole: Trace, rest: Trace, steps: int) -> bool:
+    """Whether the weights after each step of the resumed half are those of a training without a stop."""
+    return _of(whole, "weights", steps) == _of(rest, "weights", 0)
 
 
 def _data_parts(whole: Trace, rest: Trace, steps: int) -> bool:
