@@ -11,7 +11,6 @@ from nondet.cli.console import Flag, answer
 from nondet.errors import BadInput
 from nondet.io.streams import say
 
-
 Option = Annotated[str, Parameter(allow_leading_hyphen=True)]
 """Words of another command's, which may be its options."""
 

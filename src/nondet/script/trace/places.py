@@ -33,6 +33,13 @@ def above(levels: int = 1) -> FrameType:
     return sys._getframe(levels + 1)  # pyright: ignore[reportPrivateUsage]
 
 
+def beyond(frame: FrameType | None) -> FrameType | None:
+    """The first frame that is none of nondet's."""
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return frame
+
+
 def is_own(file: str) -> bool:
     """Whether a file is neither Python's, nor a package's, nor nondet's."""
     return not file.startswith(_LIBRARY) and "-packages" not in file
