@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from cyclopts import Parameter
+
 from nondet.cli.commands import INCONCLUSIVE, command_of
 from nondet.cli.console import Flag, answer
 from nondet.errors import BadInput
 from nondet.io.streams import say
 
+Option = Annotated[str, Parameter(allow_leading_hyphen=True)]
+"""Words of another command's, which may be its options."""
 
-def resume_check(task: str, /, *command: str, steps: int = 4, resume: str = "--resume", json: Flag = False) -> int:
+
+def resume_check(task: str, /, *command: str, steps: int = 4, resume: Option = "--resume", json: Flag = False) -> int:
     """Train 2k steps at once, and k steps, a stop, and k steps more; name the first state that differs.
 
     `nondet resume-check -- python train.py --steps {steps} {resume}`. In the words of the command `{steps}` stands for

@@ -168,17 +168,19 @@ def resumed_words(found: Resumed) -> str:
     """The verdict on a training that stops and resumes."""
     k = found.steps
     if found.verdict == "inconclusive":
-        return f"Inconclusive: {found.why}."
+        return f"Inconclusive: {spelled(found.why)}."
     if found.verdict == "resumes":
+        again = f"{k} more" if found.start in (0, k) else f"{2 * k - found.start} more from step {found.start}"
         return (
-            f"{k} steps, a stop, and {k} more give the weights of {2 * k} steps to the last bit. Nothing is known of a "
+            f"{k} steps, a stop, and {again} give the weights of {2 * k} steps to the last bit. Nothing is known of a "
             "stop at another step."
         )
     first, *others = found.differences
     where = f" The state is kept at {found.saved}." if found.saved else ""
+    so_far = f" The weights of {2 * k} steps are equal all the same." if found.equal else ""
     more = f" Then {', '.join(f'{one.state} (step {one.step})' for one in others)}." if others else ""
     return (
-        f"The resumed training differs: {first.state} first, before step {first.step}.{more}{where} The mend: "
+        f"The resumed training differs: {first.state} first, before step {first.step}.{more}{so_far}{where} The mend: "
         f"{first.mend}."
     )
 

@@ -41,7 +41,7 @@ class How:
     keep: whether the run begins in the folder as the run before it has left it.
     deterministic: whether torch is told to use deterministic algorithms alone. fresh: never forked from another
     process, so that addresses in memory are its own. again: operations that may add in any order are done often.
-    machine: threads, versions and so on.
+    machine: threads, versions and so on. nudged: lines whose passes without a gradient give a little more than they do.
     """
 
     rung: str = "steps"
@@ -58,6 +58,7 @@ class How:
     again: bool = False
     words: Mapping[str, int] = field(default_factory=dict[str, int])
     machine: Machine = NO_CHANGE
+    nudged: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ class Traced:
         here = str(Path.cwd().resolve())
         trace: dict[str, Any] = {"folder": str(kept), "rung": how.rung, "until": how.until, "window": how.window}
         trace |= {"deterministic": how.deterministic, "again": how.again}
+        trace |= {"nudged": list(how.nudged)}
         trace |= {"pins": how.pins, "sites": dict(how.sites), "here": here}
         order: dict[str, Any] = {"trace": trace, "machine": dict(how.machine.told)}
         if how.seeds is not None:

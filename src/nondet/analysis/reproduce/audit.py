@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from nondet.analysis.reproduce.causes import BY_KIND, RANDOM
 from nondet.analysis.reproduce.diverge import as_dict
 from nondet.analysis.reproduce.finding import Finding
-from nondet.analysis.reproduce.habits import habits
+from nondet.analysis.reproduce.habits import habits, passes
 from nondet.analysis.reproduce.ladder import Ladder, Origin
 from nondet.analysis.reproduce.parting import parted, seen, sites_of
 from nondet.analysis.reproduce.told import told
@@ -124,7 +124,7 @@ def audit(script: Script, *, steps: int | None, say: Callable[[str], None]) -> A
         ladder = Ladder(traced, None if steps is None else steps - 1, say)
         say("The script runs as it is.")
         first = ladder.as_it_is()
-        found = list(habits(first, Path.cwd()))
+        found = list(habits(first, Path.cwd(), used_in_training(ladder, first)))
         ignored, harmless = told(first, ladder.hashes)
         found += ignored
         blank = Audit(script.title, (), (), (), None, "", first.steps, first.ended, 0, tuple(harmless))
@@ -161,6 +161,25 @@ def audit(script: Script, *, steps: int | None, say: Callable[[str], None]) -> A
         )
     finally:
         traced.close()
+
+
+def used_in_training(ladder: Ladder, first: Trace) -> list[str]:
+    """Lines whose passes without a gradient change what is trained if they give a little more: they are no evaluations.
+
+    A teacher's answers, or what a generator gives to a discriminator.
+    """
+    lines = passes(first)
+    if not lines:
+        return []
+    ladder.say("Passes without a gradient in training mode are nudged.")
+
+    def trained(nudged: Sequence[str]) -> list[Any]:
+        return [record[:3] for record in ladder.run(replace(ladder.held, nudged=nudged)).of("weights")]
+
+    plain = [record[:3] for record in ladder.control().of("weights")]
+    if trained(lines) == plain:
+        return []
+    return lines if len(lines) == 1 else [one for one in lines if trained([one]) != plain]
 
 
 def _without_doubles(found: list[Finding]) -> list[Finding]:
@@ -224,7 +243,8 @@ def leaks(name: str, control: Trace, other: Trace) -> tuple[str, ...]:
     for kind, owner in OWN.items():
         if owner == name:
             continue
-        a, b = ([record[2] for record in trace.of(kind)] for trace in (control, other))
+        # a model that is called for the first time later may be an average of what has been trained
+        a, b = ([r[2] for r in trace.of(kind) if kind != "start" or r[1] == 0] for trace in (control, other))
         if a != b:
             found.append(owner)
     return tuple(found)

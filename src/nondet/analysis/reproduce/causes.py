@@ -94,6 +94,8 @@ def of_unknown(text: str, fresh: bool = False) -> Cause:
         return ADDRESS
     if re.search(r"as_completed|\.result\(|imap_unordered|Thread|pool\.|executor\.", text):
         return THREADS
-    if re.search(r"open\(|read_|\.load\(|loadtxt|fromfile", text):
+    if re.search(
+        r"open\(|(?<![a-z])read|\.load\(|loadtxt|genfromtxt|fromfile|memmap|exists\(|is_file\(|getsize|stat\(", text
+    ):
         return FILE
     return ADDRESS if fresh else UNKNOWN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +49,24 @@ CACHED = Cause(
 )
 
 
-def habits(trace: Trace, here: Path) -> Iterator[Finding]:
-    """What is found in one run's records."""
+def passes(trace: Trace) -> list[str]:
+    """The lines on which a model in training mode is called and no gradient is kept."""
+    return sorted(
+        {record[3] for records in trace.records.values() for record in records if record[0] == "training-mode"}
+    )
+
+
+def habits(trace: Trace, here: Path, trained: Collection[str] = ()) -> Iterator[Finding]:
+    """What is found in one run's records.
+
+    trained: lines whose passes without a gradient the training itself uses: no evaluations.
+    """
     records = [record for one in trace.records.values() for record in one]
     yield from _seeds(trace)
-    seen: set[tuple[str, str]] = set()
+    seen: list[Sequence[str]] = []
     for record in records:
-        if record[0] == "training-mode" and (record[2], record[3]) not in seen:
-            seen.add((record[2], record[3]))
+        if record[0] == "training-mode" and record[3] not in trained and record[2:4] not in seen:
+            seen.append(record[2:4])
             cause = NORM if "Norm" in record[2] else DROPOUT
             yield Finding(cause, record[3], f"{record[2]} is in training mode where no gradient is kept")
         elif record[0] == "shared":
@@ -120,7 +130,7 @@ def _again(trace: Trace, here: Path) -> Iterator[Finding]:
                 if len(set(made)) > 1:
                     found.setdefault(site, _again_cause(kind, statement(here, site)))
         elif record[0] == "start":  # another model: what was made for the one before it is its own business
-            kept = {key: made for key, made in kept.items() if made[-1] == steps}
+            kept = {key: [steps] for key, made in kept.items() if made[-1] == steps}
         elif record[0] in "gs" and record[4]:
             site = record[1] if record[0] == "g" else record[2]
             if site and site not in inside:

@@ -150,7 +150,20 @@ class Ladder:
                     return [self.unexplained(control, trace)]
                 found += self.located(kind, number, trace, parting)
                 break
+        unasked = [one for one in found if one.kind in (*UNNOTED, "hash") and not sites_of(control, one.kind)]
+        if (unasked or (not found and self.hashes)) and "address" not in kinds:
+            moved = self.moved()  # whatever is changed moves addresses in memory as well
+            found = [*(one for one in found if one not in unasked), *moved] if moved else found
         return sorted(found, key=lambda one: one.parting.place)
+
+    def moved(self) -> list[Origin]:
+        """What makes the training another where everything is held, and what it makes stands elsewhere in memory."""
+        self.say(f"Is it {causes.ADDRESS.name}?")
+        for number in range(1, 1 + NUMBERS):
+            trace = self.changed("address", number)
+            if parting := parted(self.control(), trace):
+                return self.located("address", number, trace, parting)
+        return []
 
     def located(self, kind: str, number: int, changed: Trace, parting: Parting) -> list[Origin]:
         """The lines on which a kind that makes the training another is asked for."""

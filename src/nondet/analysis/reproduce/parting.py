@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nondet.runners.traced import Trace
+from nondet.script.trace.places import own_modules
 
 SEEN = ("start", "loaded", "batch", "output", "loss", "weights", "asked", "answer", "order")
 """What is compared of a training, each with its step and its digest; `end` of a script that takes no steps."""
@@ -104,6 +105,26 @@ def _roles(trace: Trace) -> list[str]:
 
 def _first_line(a: Sequence[Any], b: Sequence[Any], role: str) -> Line | None:
     first, second = ([r for r in records if r[0] in "cl"] for records in (a, b))
+    return _line_apart(_without_waiting(first), _without_waiting(second), role) or _line_apart(first, second, role)
+
+
+LONGEST = 6
+"""Lines of a loop that waits."""
+
+
+def _without_waiting(lines: list[Any]) -> list[Any]:
+    """Lines without those that come again and change nothing: a loop that waits takes as long as it takes."""
+    found: list[Any] = []
+    for one in lines:
+        found.append(one)
+        for size in range(1, LONGEST + 1):
+            if len(found) >= 2 * size and found[-size:] == found[-2 * size : -size]:
+                del found[-size:]
+                break
+    return found
+
+
+def _line_apart(first: Sequence[Any], second: Sequence[Any], role: str) -> Line | None:
     before: Any = None
     for one, other in zip(first, second, strict=False):
         if one[:4] != other[:4]:  # the paths part: the line before chose another way
@@ -115,7 +136,7 @@ def _first_line(a: Sequence[Any], b: Sequence[Any], role: str) -> Line | None:
                 return Line(file or one[1], int(number or one[2]), one[3], names, one[5], role, not one[6])
             return _line(one, names, role)
         before = one
-    if len(first) != len(second) and before is not None:
+    if len(first) != len(second) and before is not None and role == "main":  # another process ends when main does
         return _line(before, (), role)
     return None
 
@@ -238,9 +259,8 @@ def statement(folder: Path, site: str) -> str:
 
 
 def uses_hashes(folder: Path, words: Sequence[str]) -> bool:
-    """Whether the script, or a module beside it, uses sets or `hash`."""
-    script = next((folder / word for word in words if word.endswith(".py")), folder / "nothing")
-    for path in [script, *sorted(script.parent.glob("*.py"))][:MOST_MODULES]:
+    """Whether the script, or a module of the user's own, uses sets or `hash`."""
+    for path in own_modules(words, folder):
         try:
             tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError):
@@ -250,9 +270,6 @@ def uses_hashes(folder: Path, words: Sequence[str]) -> bool:
             if named or isinstance(node, ast.Set | ast.SetComp):
                 return True
     return False
-
-
-MOST_MODULES = 50
 
 
 def sites_of(trace: Trace, kind: str) -> dict[str, str]:

@@ -17,6 +17,9 @@ from nondet.runners.traced import How, Trace, Traced
 STATES = ("weights", "optimizer", "schedule", "scaler", "generator", "sampler position", "order of data")
 """In this order: one that is lost changes those that follow."""
 
+LASTING = ("optimizer", "schedule", "scaler")
+"""Those that matter although weights are equal so far: a scale is a power of two, a schedule's next step far off."""
+
 MENDS = {
     "weights": "keep model.state_dict(), and load it",
     "optimizer": "keep optimizer.state_dict(), and load it",
@@ -45,7 +48,8 @@ class Resumed(Record):
     """What a resumed training has that one without a stop has not.
 
     verdict: resumes, differs or inconclusive. differences: of states, the first one first. steps: k, before the stop.
-    saved: FILE:LINE at which the state is kept. why: it is inconclusive.
+    saved: FILE:LINE at which the state is kept. equal: whether the weights are equal so far. start: the step at
+    which it was kept: k, or an earlier one. why: it is inconclusive.
     """
 
     script: str
@@ -53,6 +57,8 @@ class Resumed(Record):
     differences: tuple[Difference, ...]
     steps: int
     saved: str = ""
+    equal: bool = False
+    start: int = 0
     why: str = ""
     sentence: str = ""
 
@@ -106,17 +112,24 @@ def resume_check(script: Script, steps: int, resume: str, say: Callable[[str], N
         blank = Resumed(script.title, "inconclusive", (), steps)
         if whole.steps != 2 * steps:
             why = f"the script takes {whole.steps} training steps where {2 * steps} are asked for"
-            return replace(blank, why=f"{why}; put {{steps}} where it takes their number")
+            fewer = f"try <<steps={max(1, whole.steps // 2)}>>"
+            counted = "put {steps} where it takes their number, or leave it out"
+            return replace(blank, why=f"{why}; {counted if counts else fewer}")
         if parted(whole, again):
             return replace(blank, why="two runs without a stop part already; nondet diverge says why")
         say(f"{steps} steps, a stop, and {steps} more.")
         first = part(steps, steps)
-        rest = part(2 * steps, steps, resume, keep=True)
         saved = next((r[2] for r in reversed(first.of("file")) if r[1] == "save"), "")
+        if not saved and not traced.left():
+            why = f"the script has kept no file in its first {steps} steps; try <<steps={2 * steps}>>"
+            return replace(blank, why=why)
+        rest = part(2 * steps, 2 * steps, resume, keep=True)
         if not rest.steps:
             return replace(blank, saved=saved, why="the part that resumes takes no training step")
-        found = differences(whole, rest, steps)
-        return replace(blank, verdict="differs" if found else "resumes", differences=tuple(found), saved=saved)
+        start = resumed_at(whole, rest, steps)
+        found, equal = differences(whole, rest, start), weights_equal(whole, rest, start)
+        verdict = "differs" if found else "resumes"
+        return replace(blank, verdict=verdict, differences=tuple(found), saved=saved, equal=equal, start=start)
     finally:
         traced.close()
 
@@ -131,14 +144,26 @@ def _worded(script: Script, number: int, resume: str) -> Script:
     return replace(script, command=tuple(words), arguments=())
 
 
+def resumed_at(whole: Trace, rest: Trace, steps: int) -> int:
+    """The step at which a resumed training begins: the last one, of those up to the stop, whose weights it begins with.
+
+    The stop, where it begins with none of them, or with those of the beginning.
+    """
+    mine, theirs = ({r[1]: r[2].get("weights") for r in trace.of("states")} for trace in (whole, rest))
+    fits = (step for step in range(steps, 0, -1) if mine.get(step) == theirs.get(0))
+    return next(fits, steps)
+
+
 def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
-    """The states that differ between the second half of a training and its resumed half, the first one first."""
-    if _of(whole, "weights", steps) == _of(rest, "weights", 0):
-        return []
+    """The states that differ between the rest of a training and its resumed rest, the first one first.
+
+    steps: at which the latter begins.
+    """
+    equal = weights_equal(whole, rest, steps)
     found: dict[str, int] = {}
     mine, theirs = ({r[1]: r[2] for r in trace.of("states")} for trace in (whole, rest))
     lost = _data_parts(whole, rest, steps)
-    for step in range(steps):
+    for step in range(whole.steps - steps):
         a, b = mine.get(steps + step, {}), theirs.get(step, {})
         for state in STATES[:5]:
             if a.get(state) != b.get(state):
@@ -149,15 +174,23 @@ def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
             found.setdefault("sampler position" if again else "order of data", step)
     if not lost and "generator" in found:  # it differs, and nothing that follows is drawn from it
         del found["generator"]
+    if equal:  # what is lost shows later
+        found = {state: step for state, step in found.items() if state in LASTING}
     first = min(found.values(), default=0)
     ordered = sorted(found.items(), key=lambda one: (one[1], STATES.index(one[0])))
     return [Difference(state, steps + step) for state, step in ordered if step == first or state not in ("weights",)]
 
 
+def weights_equal(whole: Trace, rest: Trace, steps: int) -> bool:
+    """Whether the weights after each step of the resumed rest are those of a training without a stop."""
+    number = whole.steps - steps
+    return _of(whole, "weights", steps, number) == _of(rest, "weights", 0, number)
+
+
 def _data_parts(whole: Trace, rest: Trace, steps: int) -> bool:
     """Whether what is drawn in a step differs: the batch, or what the model makes of it with equal weights."""
     mine, theirs = ({r[1]: r[2] for r in trace.of("states")} for trace in (whole, rest))
-    for step in range(steps):
+    for step in range(whole.steps - steps):
         if _batch(whole, steps + step) != _batch(rest, step):
             return True
         if mine.get(steps + step, {}).get("weights") != theirs.get(step, {}).get("weights"):

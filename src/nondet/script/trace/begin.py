@@ -27,8 +27,8 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
     """Write down what this process does.
 
     order: `folder` takes the records; `rung` is steps, modules, lines or operations; `until` the last step that is
-    looked at, `window` those whose operations are; `deterministic` torch's own switch; `pins` and `sites` as for
-    `Outside`.
+    looked at, `window` those whose operations are; `nudged` lines whose passes without a gradient give a little more;
+    `deterministic` torch's own switch; `pins` and `sites` as for `Outside`.
     """
     writer = Writer(Path(order["folder"]))
     places.stands_for(order["here"])
@@ -42,6 +42,7 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
 
     outside = Outside(order.get("pins"), order.get("sites") or {}, writer.write)
     training = Training(writer.write, order.get("until"), end, lambda: not writer.is_main or getpid() != pid)
+    training.nudged = order.get("nudged", ())
     habits = Habits(writer.write, outside.made)
     told = Told(writer.write)
     lines = Lines(writer.write, order.get("most", 300_000), lambda: training.step)

@@ -129,6 +129,8 @@ def take_process(outside: Outside) -> None:
         (threading, "get_native_id"),
     ):
         _number(outside, home, name)
+    if outside.pinned and outside.number("address", ""):
+        _moved(outside.number("address", ""))
     if outside.says(r"(?<![\w.])id\("):
         _addresses(outside)
 
@@ -164,3 +166,12 @@ def _addresses(outside: Outside) -> None:
         return found
 
     builtins.id = identity
+
+
+_IN_THE_WAY: list[bytes] = []
+
+
+def _moved(number: int) -> None:
+    """Let what is made from here on stand elsewhere in memory: in the pools of small objects, by a few places."""
+    for size in range(16, 512, 16):
+        _IN_THE_WAY.extend(bytes(size - 40) for _ in range(number * 5 % 17) if size > 40)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FrameType, FunctionType
 from typing import Any
 
-from nondet.script.trace.places import above, caller, is_own, short
+from nondet.script.trace.places import above, asking, caller, is_own, short
 from nondet.script.trace.values import digest
 
 EXAMPLES = 32
@@ -42,11 +42,13 @@ class Habits:
 
     def _again(self, frame: FrameType | None, seed: tuple[str, str, str]) -> None:
         """Remember a function that sets another seed than the one before, which stands in its text."""
-        while frame is not None and not is_own(frame.f_code.co_filename):
-            frame = frame.f_back
+        frame = asking(frame)
         if frame is None or frame.f_code.co_name == "<module>":
             return
-        if re.search(r"seed\w*\(\s*\d+\s*\)", linecache.getline(frame.f_code.co_filename, frame.f_lineno)):
+        if re.search(
+            r"(seed|determinis|reproducib)\w*\((\w+=)?\d+\)",
+            linecache.getline(frame.f_code.co_filename, frame.f_lineno),
+        ):
             self.again[frame.f_code] = seed
 
     def _built(self, torch: Any) -> None:

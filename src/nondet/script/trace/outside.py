@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nondet.script.trace.places import own_modules
 from nondet.script.trace.values import digest
 
 KINDS = (
@@ -80,16 +81,18 @@ class Outside:
         self.on_seed("generator", site, seed)
 
     @cached_property
-    def script(self) -> str:
-        """The text of the script."""
-        for word in [*getattr(sys, "argv", []), *sys.orig_argv[1:]]:  # a forked process has the former of its own
-            if word.endswith(".py"):
-                try:
-                    return Path(word).read_text(encoding="utf-8")
-                except (OSError, ValueError):
-                    return ""
-        return ""
+    def text(self) -> str:
+        """The text of the script and of the modules beside it."""
+        words = [*getattr(sys, "argv", []), *sys.orig_argv[1:]]  # a forked process has the former of its own
+        return "\n".join(filter(None, map(_text, own_modules(words, Path.cwd()))))
 
     def says(self, pattern: str) -> bool:
-        """Whether the script's text has this: for what is costly to wrap."""
-        return re.search(pattern, self.script) is not None
+        """Whether the user's own code has this: for what is costly to wrap."""
+        return re.search(pattern, self.text) is not None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""

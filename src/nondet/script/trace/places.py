@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 
@@ -30,6 +33,13 @@ def above(levels: int = 1) -> FrameType:
     return sys._getframe(levels + 1)  # pyright: ignore[reportPrivateUsage]
 
 
+def beyond(frame: FrameType | None) -> FrameType | None:
+    """The first frame that is none of nondet's."""
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return frame
+
+
 def is_own(file: str) -> bool:
     """Whether a file is neither Python's, nor a package's, nor nondet's."""
     return not file.startswith(_LIBRARY) and "-packages" not in file
@@ -50,6 +60,17 @@ def caller(frame: FrameType | None, far: bool = False) -> str:
     return ""
 
 
+def asking(frame: FrameType | None) -> FrameType | None:
+    """The user's frame that has a seed set: of a helper such as `seed_everything` the one that calls it."""
+    while frame is not None and not is_own(frame.f_code.co_filename):
+        frame = frame.f_back
+    while frame is not None and re.search(r"seed|determinis|reproducib", frame.f_code.co_name):
+        if frame.f_back is None or not is_own(frame.f_back.f_code.co_filename):
+            break
+        frame = frame.f_back
+    return frame
+
+
 def short(file: str) -> str:
     """A file as its reader knows it: from the folder that the script runs in, where it is in there."""
     for folder in _here():
@@ -68,3 +89,28 @@ _ORIGINAL: list[str] = []
 def stands_for(folder: str) -> None:
     """The folder in which the command was given: its files are linked where the script runs."""
     _ORIGINAL.append(folder.rstrip("/") + "/")
+
+
+MOST_MODULES, MOST_ENTRIES = 200, 1_000
+"""Of the user's own, and entries of a folder that are looked at: another one may hold a million pictures."""
+
+
+def own_modules(words: Sequence[str], folder: Path) -> list[Path]:
+    """The script that a command names, the modules beside it, and those of folders beside it.
+
+    folder: where the command is given; modules there count where it names no script.
+    """
+    script = next((folder / word for word in words if word.endswith(".py")), None)
+    beside = script.parent if script else folder
+    inside = [path for one in _entries(beside) if one.is_dir() for path in _entries(one)]
+    found = [path for path in [*_entries(beside), *inside] if path.suffix == ".py" and path != script]
+    return [*([script] if script else []), *found[:MOST_MODULES]]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What stands in a folder, without what is hidden or belongs to an environment."""
+    try:
+        found = sorted(islice(folder.iterdir(), MOST_ENTRIES))
+    except OSError:
+        return []
+    return [one for one in found if not one.name.startswith((".", "site-packages", "__pycache__"))]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nondet.script.trace.outside import Outside, grad_enabled
-from nondet.script.trace.places import above, caller
+from nondet.script.trace.places import above, asking, caller
 from nondet.script.trace.values import digest
 
 TORCH_SEED = 67_280_421_310_721
@@ -101,7 +101,7 @@ def _watch_global(outside: Outside, kind: str, module: Any, names: Iterable[str]
         given = [*args, *words.values()]
         site = caller(above())
         if given and given[0] is not None:
-            where = caller(above(), far=True)
+            where = caller(asking(above()))
             if first and not outside.seeded[kind] and digest(repr(get())) != first:
                 outside.write(["late", kind, where])
             outside.seeded[kind] = True
@@ -188,7 +188,7 @@ def take_torch(outside: Outside) -> None:
 
     @functools.wraps(plain_seed)
     def manual_seed(seed: Any) -> Any:
-        where = caller(above(), far=True)
+        where = caller(asking(above()))
         if not outside.seeded["torch"] and not torch.default_generator.get_state().equal(first):
             outside.write(["late", "torch", where])
         outside.seeded["torch"] = True

@@ -19,6 +19,7 @@ class States:
     def __init__(self, write: Callable[[list[Any]], None], training: Training) -> None:
         self.write, self.training = write, training
         self.scaler: Any = None
+        self.schedules: dict[type, Any] = {}  # of each kind the last one that was made
 
     def take_over(self) -> None:
         torch: Any = sys.modules["torch"]
@@ -26,6 +27,7 @@ class States:
 
         for cls in {torch.amp.GradScaler, torch.cuda.amp.GradScaler}:
             self._scaler(cls)
+        self._schedules(torch.optim.lr_scheduler.LRScheduler)
         for name in ("save", "load"):
             self._file(torch, name)
 
@@ -44,7 +46,7 @@ class States:
         found = {
             "weights": tensors_digest(torch, weights),
             "optimizer": digest([one for one in kept if one is not None]),
-            "schedule": digest(rates),
+            "schedule": digest([rates, [_place(one) for one in self.schedules.values()]]),
             "generator": digest([random.getstate(), torch.default_generator])
             + (digest(numpy.mtrand._rand) if numpy is not None else ""),
         }
@@ -62,6 +64,13 @@ class States:
 
         cls.scale = scale
 
+    def _schedules(self, cls: Any) -> None:
+        def new(kind: Any, *args: Any, **words: Any) -> Any:
+            self.schedules[kind] = made = object.__new__(kind)
+            return made
+
+        cls.__new__ = new
+
     def _file(self, torch: Any, name: str) -> None:
         plain = getattr(torch, name)
 
@@ -71,3 +80,8 @@ class States:
             return plain(*args, **words)
 
         setattr(torch, name, file)
+
+
+def _place(schedule: Any) -> list[Any]:
+    """How far a schedule has come."""
+    return [getattr(schedule, name, None) for name in ("last_epoch", "best", "num_bad_epochs")]
