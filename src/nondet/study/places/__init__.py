@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 SCHEMES = ("s3", "gs", "az")
 
@@ -26,6 +26,13 @@ class Lease(Protocol):
     def end(self) -> None:
         """Leave it as a mark that the work is done, for whoever has not heard of that."""
         ...
+
+
+class Leased(NamedTuple):
+    """What a list tells of a lease. ended: its tag, if nobody has put it for as long as one lasts. done: it is a mark."""
+
+    ended: str | None = None
+    done: bool = False
 
 
 class Place(Protocol):
@@ -50,8 +57,8 @@ class Place(Protocol):
         """
         ...
 
-    def leased(self, *, exact: bool = False) -> dict[str, str | None]:
-        """What has been leased, as far as a list tells; with a tag if the lease has run out.
+    def leased(self, *, exact: bool = False) -> dict[str, Leased]:
+        """What has been leased, as far as a list tells.
 
         exact: find out what time it is, where others may be silent.
         """
