@@ -19,6 +19,7 @@ import nondet as nd
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import sealed
 from nondet.running.advice import go_on
+from nondet.running.scheduler import stacks_of
 from nondet.study import mirror, places, record
 from nondet.study.places import Leased, Place, address_of
 from nondet.study.places import objects as buckets
@@ -228,6 +229,34 @@ def test_a_run_that_is_lost_behind_a_mark_is_made_again(
     mirror._mirror.cache_clear()
     nd.run(tiny, runs=5, vary="init", folder=bucket, executor="local", stack=3)
     assert {name: place.read(name.replace(".json", ".safetensors")) for name in lost} == kept
+
+
+def test_status_counts_what_is_leased(tiny: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, nondet: Nondet) -> None:
+    """The runs of a stack that anybody holds, while it is held; with the rights of a reader too."""
+
+    def stopped(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(nd.Stopped, match="0 of 7 runs are safe"):
+        nd.run(tiny, runs=6, vary="init", folder=bucket, executor=stopped, stack=3)
+    study = record.load(mirror.folder_of(bucket))
+    stacks = stacks_of(study)
+    name = next(iter(stacks.values()))
+    place = places.place_of(bucket)
+    held = place.lease(name)
+    assert held is not None
+    found = nondet("status", bucket, "--json").json
+    size = list(stacks.values()).count(name)
+    assert size > 1
+    assert (found["in_hand"], found["missing"]) == (size, found["planned"] - size)
+    with monkeypatch.context() as patched:
+        patched.setattr(Objects, "_put", lambda *words: (_ for _ in ()).throw(BadInput("reading only")))
+        assert nd.status(bucket).in_hand == size
+    with monkeypatch.context() as patched:
+        patched.setattr(buckets, "SECONDS", 0.0)
+        assert nd.status(bucket).in_hand == 0
+    held.end()
+    assert nd.status(bucket).in_hand == 0
 
 
 def test_addresses() -> None:

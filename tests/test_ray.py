@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -81,7 +82,6 @@ def here(tmp_path: Path, task_file: Callable[..., Path], monkeypatch: pytest.Mon
     gate.mkdir()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     monkeypatch.setenv("GATE", str(gate))
-    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
     with ExitStack() as stack:
         yield Here(started(stack), task_file(*CHANGES), tmp_path / "s", gate, stack)
 
@@ -147,5 +147,8 @@ def test_a_node_of_another_version_is_refused(here: Here, tmp_path: Path, monkey
     until(lambda: command.poll() is not None, "the driver ends")
     _, said = command.communicate()
     assert command.returncode == 2, said
-    assert f"nondet is different: study={nd.__version__}, here=9.9.9" in said.splitlines()[-1]
+    refused = said.splitlines()[-1]
+    assert f"was made by nondet {nd.__version__}, and this is nondet 9.9.9" in refused
+    assert f"on node {platform.node()}: " in refused
+    assert refused.endswith("start a new study with --study")
     assert blobs(here.folder) == {}

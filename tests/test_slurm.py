@@ -74,7 +74,7 @@ def here(tmp_path: Path, task_file: Callable[..., Path], monkeypatch: pytest.Mon
 
 
 def end(command: subprocess.Popen[str]) -> None:
-    """Until the command ends by itself. Slurm lets jobs that were queued again wait for two minutes: here, for ten seconds."""
+    """Until the command ends by itself. Slurm lets jobs that it queued again wait for two minutes: here for ten s."""
     for job in asked("squeue", "-h", "--partition=main", "--states=PENDING", "--format=%A").split():
         asked("scontrol", "update", f"JobId={job}", "StartTime=now+10")
     until(lambda: command.poll() is not None, "all runs are there")

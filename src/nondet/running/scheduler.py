@@ -96,16 +96,11 @@ class Missing:
         control = study.control_specs()
         self.control: OrderedDict[str, int] = OrderedDict((key, 0) for key in control if key not in present)
         self.others: dict[tuple[int, bool], OrderedDict[str, int]] = {}
-        families: dict[tuple[int, bool], list[str]] = {}
         for number, (key, spec) in enumerate(study.specs().items()):
-            if key not in control:
-                families.setdefault(spec.family, []).append(key)
-                if key not in present:
-                    self.others.setdefault(spec.family, OrderedDict())[key] = number
-        self.stack_of: dict[str, str] = {}
-        if mirror_of(study.folder) is not None:
-            for keys in families.values():
-                self.stack_of |= {key: keys[n - n % study.width] for n, key in enumerate(keys)}
+            if key not in control and key not in present:
+                self.others.setdefault(spec.family, OrderedDict())[key] = number
+        self.stack_of = stacks_of(study) if mirror_of(study.folder) is not None else {}
+        if self.stack_of:
             self.in_own_order(platform.node())
 
     def in_own_order(self, machine: str) -> None:
@@ -169,6 +164,15 @@ class Missing:
         for key in there:
             del keys[key]
         return taken
+
+
+def stacks_of(study: Study) -> dict[str, str]:
+    """By key the run that a lease is named by: the first of those that are planned beside it. None for the control."""
+    control, families = study.control_specs(), dict[tuple[int, bool], list[str]]()
+    for key, spec in study.specs().items():
+        if key not in control:
+            families.setdefault(spec.family, []).append(key)
+    return {key: keys[n - n % study.width] for keys in families.values() for n, key in enumerate(keys)}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from nondet.io import locks
 from nondet.io.files import write_file
 from nondet.study import claims
 from nondet.study.names import own_names
-from nondet.study.places import Leased
+from nondet.study.places.base import Leased
 
 
 @dataclass(frozen=True)

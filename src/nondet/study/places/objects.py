@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from nondet.errors import BadInput
 from nondet.study.names import is_own
-from nondet.study.places import Leased
+from nondet.study.places.base import Leased
 
 SECONDS = 120.0
 """How long a lease lasts after it was put last. A holder puts it again after a third of that."""
