@@ -9,6 +9,7 @@ study is whole, the next begins, until so many workers were killed. Then it prin
     lost       runs that had counted and are gone, and runs that workers who are left alone do not complete
     corrupt    what `nondet verify` finds, and workers that end with an error
     twice      runs that a worker finished although they counted already
+    late       of these, by workers whose lease another had taken over: they were paused for longer than it lasts
     different  blobs other than those of one process, and evidence of a second result
 
 A lease in a bucket lasts 3 seconds here and not 60, so that a killed worker's is free soon.
@@ -44,7 +45,7 @@ VERBS = ("create", "read", "entries", "lease", "swap", "remove")
 OPERATIONS = {"folder": 60, "objects": 40}
 AT_ONCE = 4
 KINDS: dict[str, Any] = {"runs": 12, "vary": ["init", "all"], "stack": 3}
-COUNTS = ("lost", "corrupt", "twice", "different")
+COUNTS = ("lost", "corrupt", "twice", "late", "different")
 
 
 def stopped(work: object, watch: object) -> None:
@@ -77,8 +78,15 @@ class Bucket:
 
 
 def note_keeping(log: Path) -> None:
-    """Write down each run that this process finishes although it counts already."""
-    put_all = Store.put_all
+    """Write down each run that this process finishes, whether it counts already, and whether its lease is another's."""
+    put_all, renew, late = Store.put_all, objects.ObjectLease.renew, list[str]()
+
+    def renewed(self: objects.ObjectLease) -> bool:
+        kept = renew(self)
+        late.extend([] if kept else [self.name])
+        return kept
+
+    objects.ObjectLease.renew = renewed
 
     def instead(self: Store, runs: Any) -> bool:
         there = mirror.mirror_of(self.folder)
@@ -86,7 +94,7 @@ def note_keeping(log: Path) -> None:
             name = f"runs/{key}.json"
             again = self.record_path(key).exists() if there is None else there.place.read(name) is not None
             with log.open("a") as file:
-                file.write(f"{key} {int(again)}\n")
+                file.write(f"{key} {int(again)} {int(again and bool(late))}\n")
         return put_all(self, runs)
 
     Store.put_all = instead
@@ -166,7 +174,10 @@ class Campaign:
             done = self.compare(study, number, done)
             time.sleep(1)
         self.found["lost"] += len(self.right) - len(done)
-        self.found["twice"] += sum(line.endswith(" 1") for line in log.read_text().splitlines())
+        for line in log.read_text().splitlines():
+            _, again, late = line.split()
+            self.found["twice"] += int(again)
+            self.found["late"] += int(late)
         self.finished += len(done)
 
     def wave(self, work: Callable[[], object]) -> None:
@@ -266,7 +277,7 @@ def main() -> int:
                 bucket.kill()
                 bucket.wait()
     found, runs = campaign.found, campaign.finished
-    print("| place | killed | studies | runs | lost | corrupt | twice | different |\n|---|" + "---:|" * 7)
+    print(f"| place | killed | studies | runs | {' | '.join(COUNTS)} |\n|---|" + "---:|" * (3 + len(COUNTS)))
     row = [asked.place, campaign.killed, studies, runs, *(found[count] for count in COUNTS)]
     print(f"| {' | '.join(map(str, row))} |")
     return int(any(found[name] for name in ("lost", "corrupt", "different")) or found["twice"] > 0.02 * runs)

@@ -26,6 +26,8 @@ from typing import Any
 
 from nondet.study import mirror as mirrors
 from nondet.study.mirror import Mirror
+from nondet.study.places import Leased
+from nondet.study.places.objects import MARKED
 
 WIDTH, TRAINING, PAGE = 8, 120.0, 1000
 BLOB, RECORD = 40_000, 3_000
@@ -73,7 +75,7 @@ class Turns:
 class Bucket:
     """Objects whose names alone are kept, with the time at which each was put.
 
-    kept: of leases, until when their holders put them again and again. done: leases that are marks.
+    kept: of leases, until when their holders put them again and again. done: of leases, those that are marks.
     """
 
     latency: float
@@ -99,6 +101,12 @@ class Bucket:
         self.put[name] = self.clock
         return True
 
+    def mark(self, name: str) -> None:
+        """Put a mark in a lease's place."""
+        self._took("put")
+        self.kept[name] = self.clock
+        self.done.add(name)
+
     def read(self, name: str) -> bytes | None:
         self._took("get")
         return b"" if name in self.put else None
@@ -117,16 +125,18 @@ class Bucket:
         self.put[name] = self.clock
         return Lease(self, name)
 
-    def leased(self, *, exact: bool = False) -> dict[str, str | None]:
+    def leased(self, *, exact: bool = False) -> dict[str, Leased]:
         if exact:
             self._took("clock")
         names = self.list("leases")
         last = {
             name: max(self.put[name], min(self.clock, self.kept.get(name, 0.0))) for name in names & self.put.keys()
         }
-        old = (self.clock if exact else max(last.values(), default=0.0)) - mirrors.SECONDS
+        now = self.clock if exact else max(last.values(), default=0.0)
         return {
-            name[7:]: str(self.put[name]) if at < old and name not in self.done else None for name, at in last.items()
+            name[7:]: Leased(str(self.put[name]) if now - at > mirrors.SECONDS * MARKED**done else None, done)
+            for name, at in last.items()
+            for done in [name in self.done]
         }
 
     def remove(self, *names: str) -> None:
@@ -147,8 +157,7 @@ class Lease:
         self.bucket.remove(self.name)
 
     def end(self) -> None:
-        self.bucket.create(self.name, b"")
-        self.bucket.done.add(self.name)
+        self.bucket.mark(self.name)
 
 
 class Simulated(Mirror):
@@ -171,8 +180,8 @@ def work(
     """One worker, from its start to its end."""
     bucket, out = mirror.bucket, Counter[str]()
     mirror.keys()
-    begin = rng.randrange(0, len(keys), WIDTH)
-    left = keys[begin:] + keys[:begin]
+    place = {name: n for n, name in enumerate(mirrors.own_order(set(stack_of.values()), str(rng.random())))}
+    left = sorted(keys, key=lambda key: place[stack_of[key]])
     while True:
         with ExitStack() as held:
             take = held.enter_context(mirror.leasing(stack_of))

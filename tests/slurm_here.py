@@ -27,6 +27,7 @@ CredType=cred/munge
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
 ReturnToService=2
 MpiDefault=none
 SwitchType=switch/none
@@ -38,7 +39,7 @@ SlurmctldLogFile={at}/slurmctld.log
 SlurmdLogFile={at}/slurmd.log
 PreemptMode=REQUEUE
 PreemptType=preempt/partition_prio
-KillWait=10
+KillWait=5
 OverTimeLimit=0
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000
 PartitionName=main Nodes={host} Default=YES State=UP PriorityTier=1 MaxTime=60

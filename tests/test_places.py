@@ -19,8 +19,9 @@ import nondet as nd
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import sealed
 from nondet.running.advice import go_on
+from nondet.running.scheduler import stacks_of
 from nondet.study import mirror, places, record
-from nondet.study.places import Place, address_of
+from nondet.study.places import Leased, Place, address_of
 from nondet.study.places import objects as buckets
 from nondet.study.places.folder import Folder
 from nondet.study.places.objects import Objects
@@ -151,9 +152,9 @@ def test_a_lease_of_objects_ends_with_its_holder(monkeypatch: pytest.MonkeyPatch
     first = here.lease(KEY)
     assert first is not None
     assert here.lease(KEY) is None
-    assert here.leased() == {KEY: None}
+    assert here.leased() == {KEY: Leased()}
     monkeypatch.setattr(buckets, "SECONDS", 0.0)
-    (ended,) = here.leased().values()
+    (ended,) = (lease.ended for lease in here.leased().values())
     assert ended is not None
     second = here.lease(KEY, ended)
     assert second is not None
@@ -188,6 +189,74 @@ def test_what_a_dead_worker_had_leased_is_made(
     assert nondet(*words, bucket).code == 0
     assert place.read(f"runs/{lost}.json") is not None
     assert place.read(f"runs/{late}.json") == record_of_late
+
+
+def test_what_an_old_list_lacks_is_not_trained_again(
+    tiny: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was told of no run, and finds no lease, asks for one run of a stack, and then for all."""
+    nd.run(tiny, runs=5, vary="init", folder=bucket, executor="local", stack=3)
+    place = places.place_of(bucket)
+    assert place.list("leases") == set()
+    there, entries, trained = place.list("runs"), Objects.entries, list[int]()
+    monkeypatch.setattr(mirror, "user_cache_path", lambda name: tmp_path / "another")
+    mirror._mirror.cache_clear()
+    monkeypatch.setattr(Objects, "entries", lambda self, part: [] if part == "runs" else entries(self, part))
+    monkeypatch.setattr(Store, "put_all", lambda self, runs: trained.append(len(runs)))
+    assert nd.work(bucket, run_task=True) == 0
+    assert trained == []
+    monkeypatch.undo()
+    assert place.list("runs") == there
+
+
+def test_a_run_that_is_lost_behind_a_mark_is_made_again(
+    tiny: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mark says that a stack is done, and that holds for a while, not for good."""
+    nd.run(tiny, runs=5, vary="init", folder=bucket, executor="local", stack=3)
+    place = places.place_of(bucket)
+    lost = sorted(name for name in place.list("runs") if name.endswith(".json"))
+    kept = {name: place.read(name.replace(".json", ".safetensors")) for name in lost}
+    for name in lost:
+        held = place.lease(name[5:-5])
+        assert held is not None
+        held.end()
+        place.remove(name, name.replace(".json", ".safetensors"))
+    for module in (mirror, buckets):
+        monkeypatch.setattr(module, "SECONDS", 0.0)
+    monkeypatch.setattr(mirror, "FRESH", 0.0)
+    monkeypatch.setattr(mirror, "user_cache_path", lambda name: tmp_path / "another")
+    mirror._mirror.cache_clear()
+    nd.run(tiny, runs=5, vary="init", folder=bucket, executor="local", stack=3)
+    assert {name: place.read(name.replace(".json", ".safetensors")) for name in lost} == kept
+
+
+def test_status_counts_what_is_leased(tiny: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, nondet: Nondet) -> None:
+    """The runs of a stack that anybody holds, while it is held; with the rights of a reader too."""
+
+    def stopped(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(nd.Stopped, match="0 of 7 runs are safe"):
+        nd.run(tiny, runs=6, vary="init", folder=bucket, executor=stopped, stack=3)
+    study = record.load(mirror.folder_of(bucket))
+    stacks = stacks_of(study)
+    name = next(iter(stacks.values()))
+    place = places.place_of(bucket)
+    held = place.lease(name)
+    assert held is not None
+    found = nondet("status", bucket, "--json").json
+    size = list(stacks.values()).count(name)
+    assert size > 1
+    assert (found["in_hand"], found["missing"]) == (size, found["planned"] - size)
+    with monkeypatch.context() as patched:
+        patched.setattr(Objects, "_put", lambda *words: (_ for _ in ()).throw(BadInput("reading only")))
+        assert nd.status(bucket).in_hand == size
+    with monkeypatch.context() as patched:
+        patched.setattr(buckets, "SECONDS", 0.0)
+        assert nd.status(bucket).in_hand == 0
+    held.end()
+    assert nd.status(bucket).in_hand == 0
 
 
 def test_addresses() -> None:

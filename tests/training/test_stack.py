@@ -20,6 +20,7 @@ from nondet.study.spec import Outcome
 from nondet.training.examples import epoch_plan
 from nondet.training.problem import Problem, build_model
 from nondet.training.schedule import lr_factor
+from nondet.training.snapshots import Due
 from nondet.training.stack import new_stack
 from nondet.training.train import train_stack
 from nondet.training.trial import fitting_width
@@ -206,6 +207,33 @@ def test_kill_and_resume(tmp_path: Path, optimizer: str, model: str) -> None:
     resumed = train_stack(p, runs, on_epoch=seen.append, snapshot=snapshot, snapshot_seconds=-1.0)
     assert seen[0] > 0, "nothing was resumed"
     assert all(same(a, b) for a, b in zip(whole, resumed, strict=True))
+
+
+def test_a_stop_leaves_the_last_whole_epoch(tmp_path: Path) -> None:
+    """Told to stop between two epochs, a stack writes its state at once, however long ago the last one was written."""
+    p = problem("mlp", epochs=3)
+    runs = [seeds(p, n) for n in (1, 2)]
+    whole, snapshot = train_stack(p, runs), tmp_path / "stack.snapshot"
+
+    def stop(epoch: int) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        train_stack(p, runs, on_epoch=stop, snapshot=snapshot)
+    seen: list[int] = []
+    resumed = train_stack(p, runs, on_epoch=seen.append, snapshot=snapshot)
+    assert seen == [2, 3]
+    assert all(same(a, b) for a, b in zip(whole, resumed, strict=True))
+
+
+def test_a_stop_in_an_epoch_leaves_no_half_of_it(tmp_path: Path) -> None:
+    """One that comes inside an epoch keeps nothing of that epoch."""
+    saved: list[int] = []
+    due = Due(lambda: saved.append(1), 1000.0, wanted=True)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"), due, due.epoch():
+        raise KeyboardInterrupt
+    assert saved == []
 
 
 def test_a_damaged_snapshot_is_not_used(tmp_path: Path) -> None:

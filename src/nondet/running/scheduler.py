@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import time
 from collections import OrderedDict
@@ -17,7 +16,7 @@ from nondet.runners.base import Enough, Places, Runner, TooWide
 from nondet.running.advice import go_on
 from nondet.running.proof import Proof
 from nondet.sources import FIXED_SEED
-from nondet.study.mirror import claiming, mirror_of
+from nondet.study.mirror import claiming, mirror_of, own_order
 from nondet.study.spec import Outcome, RunSpec
 from nondet.study.states import Seal, snapshot_name
 from nondet.study.study import Study
@@ -97,24 +96,19 @@ class Missing:
         control = study.control_specs()
         self.control: OrderedDict[str, int] = OrderedDict((key, 0) for key in control if key not in present)
         self.others: dict[tuple[int, bool], OrderedDict[str, int]] = {}
-        families: dict[tuple[int, bool], list[str]] = {}
         for number, (key, spec) in enumerate(study.specs().items()):
-            if key not in control:
-                families.setdefault(spec.family, []).append(key)
-                if key not in present:
-                    self.others.setdefault(spec.family, OrderedDict())[key] = number
-        self.stack_of: dict[str, str] = {}
-        if mirror_of(study.folder) is not None:
-            for keys in families.values():
-                self.stack_of |= {key: keys[n - n % study.width] for n, key in enumerate(keys)}
-            self.begin_at(int(hashlib.sha256(platform.node().encode()).hexdigest()[:15], 16))
+            if key not in control and key not in present:
+                self.others.setdefault(spec.family, OrderedDict())[key] = number
+        self.stack_of = stacks_of(study) if mirror_of(study.folder) is not None else {}
+        if self.stack_of:
+            self.in_own_order(platform.node())
 
-    def begin_at(self, number: int) -> None:
-        """Take the runs from another place of the plan on, so that not all machines ask for the same ones first."""
+    def in_own_order(self, machine: str) -> None:
+        """Take the stacks in an order of this machine's own, so that not all machines ask for the same ones first."""
         for keys in self.others.values():
-            first = self.stack_of.get([*keys][number % len(keys)])
-            while self.stack_of.get(next(iter(keys))) != first:
-                keys.move_to_end(next(iter(keys)))
+            place = {name: n for n, name in enumerate(own_order({self.stack_of[key] for key in keys}, machine))}
+            for key in sorted(keys, key=lambda key: place[self.stack_of[key]]):
+                keys.move_to_end(key)
 
     @property
     def done(self) -> bool:
@@ -170,6 +164,15 @@ class Missing:
         for key in there:
             del keys[key]
         return taken
+
+
+def stacks_of(study: Study) -> dict[str, str]:
+    """By key the run that a lease is named by: the first of those that are planned beside it. None for the control."""
+    control, families = study.control_specs(), dict[tuple[int, bool], list[str]]()
+    for key, spec in study.specs().items():
+        if key not in control:
+            families.setdefault(spec.family, []).append(key)
+    return {key: keys[n - n % study.width] for keys in families.values() for n, key in enumerate(keys)}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -19,10 +19,11 @@ from nondet.runners.script_runner import again
 from nondet.running.advice import go_on, printable, require_consent
 from nondet.running.progress import Watch
 from nondet.running.request import Request
-from nondet.running.scheduler import make_missing
+from nondet.running.scheduler import make_missing, stacks_of
 from nondet.study import claims
 from nondet.study import record as studies
 from nondet.study.design import Condition
+from nondet.study.mirror import mirror_of
 from nondet.study.provenance import set_up_process
 from nondet.study.study import Study
 
@@ -34,8 +35,9 @@ class Status(Record):
     """How far a study is.
 
     planned, done, failed: runs; those that failed are done. in_hand: that a process on this machine, or one that shares
-    its locks, is making. conditions: of each its name, and how many of its runs are planned, done and failed; runs that
-    several share count in each. hosts: runs that each machine has made.
+    its locks, is making; of a study in a bucket also those that anybody has leased. conditions: of each its name, and
+    how many of its runs are planned, done and failed; runs that several share count in each. hosts: runs that each
+    machine has made.
     """
 
     study: Path
@@ -82,10 +84,24 @@ def status(study: Study) -> Status:
         for design in study.designs
     }
     rows = [(name, len(keys), len(there & set(keys)), len(failed & set(keys))) for name, keys in own.items()]
-    held = claims.held(study.folder, [key for key in planned if key not in there])
+    missing = [key for key in planned if key not in there]
+    held = {*claims.held(study.folder, missing), *_leased(study, missing)}
     return Status(
         study.folder, len(planned), len(there), len(failed), len(held), tuple(rows), dict(hosts.most_common())
     )
+
+
+def _leased(study: Study, missing: Sequence[str]) -> list[str]:
+    """Which of these runs somebody has leased, of a study in a bucket: alone, or with others of its stack."""
+    mirror = mirror_of(study.folder)
+    if mirror is None or not missing:
+        return []
+    try:
+        leases = mirror.place.leased(exact=True)
+    except BadInput:  # whoever may only read cannot ask what time it is there
+        leases = mirror.place.leased()
+    going, stack_of = {name for name, lease in leases.items() if not lease.done and not lease.ended}, stacks_of(study)
+    return [key for key in missing if stack_of.get(key, key) in going]
 
 
 def work(

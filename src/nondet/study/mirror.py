@@ -49,6 +49,7 @@ class Mirror:
     """known: keys of runs that the bucket holds. before: its `study.json` as it was read last.
 
     busy: what others have leased, and when that was seen. ended: leases that have run out, with their tags.
+    marks: of the leases seen, those whose work was done.
     misses: leases that were asked for in vain since others' leases were looked at last.
     """
 
@@ -61,6 +62,7 @@ class Mirror:
     misses: int = 0
     busy: dict[str, float] = field(default_factory=dict[str, float])
     ended: dict[str, str] = field(default_factory=dict[str, str])
+    marks: set[str] = field(default_factory=set[str])
 
     @property
     def place(self) -> Place:
@@ -134,6 +136,7 @@ class Mirror:
                 self.place.create(f"evidence/{where}", content)
                 self.place.remove(name)
         self.known.discard(key)
+        self.place.remove(*(f"leases/{name}" for name, lease in self.place.leased().items() if lease.done))
 
     def fetch_study(self) -> None:
         """Bring the bucket's `study.json` into the folder, if it has one."""
@@ -153,6 +156,10 @@ class Mirror:
         """Lease runs inside the block: a function that takes a key unless somebody else has it.
 
         stack_of: the runs that have one lease together, by key: what names it. One of its own, if left out.
+
+        What is known to be missing may be old. So the bucket is asked for the first run that a lease is taken for, and
+        for all of them once one is there, or the lease is taken over: a stack that somebody has trained, or a part of
+        it, is not trained again.
         """
         leases: dict[str, Lease] = {}
         ended, over = threading.Event(), set[str]()
@@ -166,14 +173,17 @@ class Mirror:
             name = stack_of.get(key, key)
             if key in self.known:
                 return False
-            if name not in leases:
-                taken_over = name in self.ended
+            first = name not in leases
+            if first:
+                if name in self.ended and name in self.marks and key in self.keys():
+                    return False
+                over.update([name] if name in self.ended else [])
                 if (lease := self._lease(name)) is None:
                     return False
                 leases[name] = lease
-                over.update([name] if taken_over else [])
-            if name in over and self.place.read(_names(key)[1]) is not None:  # its holder had kept it
+            if (first or name in over) and self.place.read(_names(key)[1]) is not None:  # an earlier holder had kept it
                 self.known.add(key)
+                over.add(name)
             return key not in self.known
 
         keeper = threading.Thread(target=renew, daemon=True, name="leases")
@@ -205,11 +215,13 @@ class Mirror:
             return
         exact = waited >= SECONDS / 4
         self.misses, self.looked = 0, time.monotonic()
-        for name, tag in self.place.leased(exact=exact).items():
-            if tag is None:
+        for name, lease in self.place.leased(exact=exact).items():
+            if lease.done:
+                self.marks.add(name)
+            if lease.ended is None:
                 self.busy[name] = self.looked
             else:
-                self.ended[name] = tag
+                self.ended[name] = lease.ended
                 self.busy.pop(name, None)
 
     def finish(self) -> None:
@@ -227,6 +239,11 @@ class Mirror:
             content, told = blob.read_bytes(), record.read_bytes()
             require_whole(told, content, str(self.folder / "runs" / key))
             self.keep(key, content, told)
+
+
+def own_order(names: Iterable[str], who: str) -> list[str]:
+    """These names in the order in which one machine asks for them, which is another for each: few ask for one."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{who} {name}".encode()).digest())
 
 
 def in_parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

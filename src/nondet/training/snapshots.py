@@ -7,11 +7,13 @@ A snapshot can always be deleted: it costs the epochs trained so far, nothing el
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -19,14 +21,58 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nondet.errors import Damaged
+from nondet.io import signals as stopping
 from nondet.io.files import checked_payload, read_json, read_plain, with_digest, write_file
 from nondet.study.states import agrees, seal_in
 
 SECONDS = 30.0
 """How long a stack trains between two snapshots, at the least."""
 
+SHORT = 2.0
+"""Seconds of an epoch for whose end a stop waits, so that no epoch is lost. Who ends a process gives it more."""
+
 NO_SEAL: Mapping[str, Any] = MappingProxyType({})
 """Of a state that need not say what it is."""
+
+
+@dataclass
+class Due:
+    """When a stack's state is written: now and then, and when the process is told to stop.
+
+    save: writes it. every: so many seconds apart at the least. wanted: without it, it is never written.
+    took: seconds of the last epoch. whole: whether the state is that of an epoch's end.
+    """
+
+    save: Callable[[], None]
+    every: float
+    wanted: bool
+    last: float = field(default_factory=time.monotonic)
+    took: float = float("inf")
+    whole: bool = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self.wanted and self.whole and isinstance(error, KeyboardInterrupt):
+            with suppress(OSError):  # a full disk: the stop is what counts
+                self.save()
+
+    @contextmanager
+    def epoch(self) -> Generator[None]:
+        """An epoch, for whose end a stop waits if it is a short one."""
+        begin, self.whole = time.monotonic(), False
+        with stopping.undisturbed() if self.wanted and self.took < SHORT else nullcontext():
+            yield
+            self.whole, self.took = True, time.monotonic() - begin
+
+    def now_and_then(self) -> None:
+        """Write the state if that is due."""
+        if self.wanted and time.monotonic() - self.last > self.every:
+            begin = time.monotonic()
+            self.save()
+            self.last = time.monotonic()
+            self.every = max(self.every, 50 * (self.last - begin))  # large states, more seldom
 
 
 def save_snapshot(path: Path, state: Mapping[str, Any], seal: Mapping[str, Any] = NO_SEAL) -> bool:

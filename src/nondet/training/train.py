@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -45,7 +44,7 @@ def train_stack(
     """Train one run for each entry of seeds (source -> seed), all together, and return their outcomes in that order.
 
     on_epoch is called with the number of finished epochs. With `snapshot`, the state is written to that file every
-    `snapshot_seconds`, and training goes on from it if it is there; delete it once the outcomes are safe.
+    `snapshot_seconds` and at a stop, and training goes on from it if it is there; delete it once the outcomes are safe.
     fork: a trunk's file; every run starts from it, and its seeds count from there on.
     trunks: epoch -> file: where to keep the state of the run in `trunk_slot` after that epoch, as a trunk of others.
     seal: what names these runs and trunks, in the files of snapshots and trunks: only what has the same is loaded.
@@ -61,26 +60,28 @@ def train_stack(
         if state is not None:
             stack.restore(state)
         on_epoch(stack.epoch)
-        last = time.monotonic()
-        with device.training(problem, stack, seeds, say) as on_device:
+
+        def save() -> None:
+            if snapshot is not None:
+                snapshots.save_snapshot(snapshot, stack.state, seal.of_snapshot() | {"epoch": stack.epoch})
+
+        due = snapshots.Due(save, snapshot_seconds, wanted=snapshot is not None)
+        with device.training(problem, stack, seeds, say) as on_device, due:
             plateau = Plateau.of(problem)
             while stack.epoch < problem.recipe.epochs and not selection.all_stopped(stack):
-                if on_device is None:
-                    feed(problem).train_epoch(problem, stack, seeds)
-                else:
-                    on_device()
-                _after_epoch(problem, stack)
-                selection.after_epoch(problem, stack, seeds)
-                if plateau is not None:
-                    stack.factor = plateau.after(stack)
-                if stack.epoch in wanted:
-                    save_trunk(stack, trunk_slot, wanted.pop(stack.epoch), seal.of_trunk(stack.epoch))
+                with due.epoch():
+                    if on_device is None:
+                        feed(problem).train_epoch(problem, stack, seeds)
+                    else:
+                        on_device()
+                    _after_epoch(problem, stack)
+                    selection.after_epoch(problem, stack, seeds)
+                    if plateau is not None:
+                        stack.factor = plateau.after(stack)
+                    if stack.epoch in wanted:
+                        save_trunk(stack, trunk_slot, wanted.pop(stack.epoch), seal.of_trunk(stack.epoch))
                 on_epoch(stack.epoch)
-                if snapshot is not None and time.monotonic() - last > snapshot_seconds:
-                    begin = time.monotonic()
-                    snapshots.save_snapshot(snapshot, stack.state, seal.of_snapshot() | {"epoch": stack.epoch})
-                    last = time.monotonic()
-                    snapshot_seconds = max(snapshot_seconds, 50 * (last - begin))  # large states, more seldom
+                due.now_and_then()
         for epoch, path in wanted.items():
             if epoch > stack.epoch:  # all runs failed before: so did the trunk, and whatever forks from it
                 save_trunk(stack, trunk_slot, path, seal.of_trunk(epoch))

@@ -7,13 +7,17 @@ end at any time: Ray gives lost tasks to others, and the same command goes on.
 from __future__ import annotations
 
 import os
+import platform
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from nondet.errors import BadInput
+from nondet.errors import BadInput, spelling
 from nondet.running.executors.base import Work, require_order
 from nondet.running.progress import Watch
 from nondet.running.scheduler import make_missing
@@ -22,6 +26,10 @@ from nondet.study.record import count_done
 
 RETRIES = 5
 """How often Ray begins a task anew whose worker or node was lost."""
+
+
+SILENT_SECONDS = 20.0
+"""How long a cluster's head may be silent. Ray itself ends the process without a word after 60 seconds."""
 
 
 def on_ray(address: str = "") -> Callable[[Work, Watch], None]:
@@ -74,19 +82,52 @@ def _all_stacks(ray: Any, work: Work, watch: Watch) -> None:
     task = ray.remote(max_retries=RETRIES, retry_exceptions=False, **resources)(make_stack)
     going: list[Any] = []
     watcher = watch.watcher
-    while True:
-        done, planned = count_done(study)
-        if done == planned and not study.lacking_trunks():
-            break
-        stacks = max(1, -(-(planned - done) // study.width))
-        room = int(ray.cluster_resources().get("GPU" if cuda else "CPU", 1)) // (1 if cuda else threads)
-        while len(going) < min(stacks, max(1, room)):
-            going.append(task.remote(order))
-        ended, going = ray.wait(going, timeout=1.0)
-        watcher.on_epoch(0)
-        if ended and not sum(_answers(ray, ended)):
-            time.sleep(0.5)  # all that is left is in others' hands
-    _answers(ray, going)
+    with _Head(ray) as head:
+        while True:
+            done, planned = count_done(study)
+            if done == planned and not study.lacking_trunks():
+                break
+            stacks = max(1, -(-(planned - done) // study.width))
+            room = int(head.resources.get("GPU" if cuda else "CPU", 1)) // (1 if cuda else threads)
+            while len(going) < min(stacks, max(1, room)):
+                going.append(task.remote(order))
+            ended, going = ray.wait(going, timeout=1.0)
+            head.require()
+            watcher.on_epoch(0)
+            if ended and not sum(_answers(ray, ended)):
+                time.sleep(0.5)  # all that is left is in others' hands
+        _answers(ray, going)
+
+
+@dataclass
+class _Head:
+    """A cluster's head, which is asked again and again what the cluster has, beside the work: it may never answer."""
+
+    ray: Any
+    resources: Mapping[str, float] = field(default_factory=dict[str, float])
+    heard: float = field(default_factory=time.monotonic)
+    left: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self.resources = self.ray.cluster_resources()
+        threading.Thread(target=self._ask, daemon=True, name="head").start()
+        return self
+
+    def __exit__(self, *how: object) -> None:
+        self.left.set()
+
+    def _ask(self) -> None:
+        while not self.left.wait(1.0):
+            with suppress(Exception):  # whatever it is, the head has not answered
+                self.resources, self.heard = self.ray.cluster_resources(), time.monotonic()
+
+    def require(self) -> None:
+        silent = time.monotonic() - self.heard
+        if silent > SILENT_SECONDS:
+            raise BadInput(
+                f"the head of a Ray cluster must answer (it has been silent for {silent:.0f} s; the runs that are done "
+                "are kept); start a cluster, and give the same command again"
+            )
 
 
 def _answers(ray: Any, tasks: list[Any]) -> list[int]:
@@ -95,7 +136,7 @@ def _answers(ray: Any, tasks: list[Any]) -> list[int]:
         return ray.get(tasks)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, BadInput):
-            raise error.cause from None
+            raise BadInput(str(error.cause)) from None  # it names arguments as they are given here
         raise
     except ray.exceptions.RayError as error:
         first = str(error).strip().splitlines()[0]
@@ -115,6 +156,18 @@ def make_stack(order: Mapping[str, Any]) -> int:
     Raises:
         BadInput: this node would train otherwise than the study's runs were trained; it says what differs.
     """
+    with spelling(_for_the_driver):
+        try:
+            return _one_stack(order)
+        except BadInput as error:
+            raise BadInput(f"on node {platform.node()}: {error}") from None
+
+
+def _for_the_driver(name: str, value: str | None) -> str:
+    return f"<<{name}>>" if value is None else f"<<{name}={value}>>"
+
+
+def _one_stack(order: Mapping[str, Any]) -> int:
     if _known.get("order") != dict(order):
         for name in _names(os.environ, order["cuda"]):
             if name not in order["variables"]:

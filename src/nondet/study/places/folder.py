@@ -10,6 +10,7 @@ from nondet.io import locks
 from nondet.io.files import write_file
 from nondet.study import claims
 from nondet.study.names import own_names
+from nondet.study.places.base import Leased
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Folder:
         held.close()
         return None
 
-    def leased(self, *, exact: bool = False) -> dict[str, str | None]:
+    def leased(self, *, exact: bool = False) -> dict[str, Leased]:
         """None is known of: a lock ends with its process, and is seen by trying."""
         return {}
 

@@ -20,9 +20,13 @@ from typing import Any, TypeVar
 
 from nondet.errors import BadInput
 from nondet.study.names import is_own
+from nondet.study.places.base import Leased
 
 SECONDS = 120.0
 """How long a lease lasts after it was put last. A holder puts it again after a third of that."""
+
+MARKED = 10
+"""So many times as long, a mark says that a stack is done; then whoever lacks its runs looks for itself."""
 
 _OPTIONS = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5)}
 _RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
@@ -65,7 +69,7 @@ class Objects:
         tag = self._put(name, _holder(), {"e_tag": ended} if ended else "create")
         return None if tag is None else ObjectLease(self, name, tag)
 
-    def leased(self, *, exact: bool = False) -> dict[str, str | None]:
+    def leased(self, *, exact: bool = False) -> dict[str, Leased]:
         if exact:
             self._put("leases/clock", _holder(), "overwrite")
         found = {entry["path"].removeprefix("leases/"): entry for entry in self.entries("leases")}
@@ -73,7 +77,7 @@ class Objects:
         now = max((entry["last_modified"] for entry in found.values()), default=None)
         found.pop("clock", None)
         return {
-            key: entry["e_tag"] if entry["size"] and (now - entry["last_modified"]).total_seconds() >= SECONDS else None
+            key: Leased(entry["e_tag"] if _age(entry, now) >= _lasts(entry) else None, not entry["size"])
             for key, entry in found.items()
         }
 
@@ -84,7 +88,8 @@ class Objects:
         return found is not None and found[0] == before and self._put(name, content, {"e_tag": found[1]}) is not None
 
     def remove(self, *names: str) -> None:
-        self._asked(lambda: _obstore().delete(self.store, list(names)), None)
+        if names:
+            self._asked(lambda: _obstore().delete(self.store, list(names)), None)
 
     def now(self) -> datetime:
         """The server's time, of an object that is put for this: no machine's own clock is trusted."""
@@ -99,7 +104,7 @@ class Objects:
         return self._put(name, _holder(), {"e_tag": tag})
 
     def end_leased(self, name: str, tag: str) -> None:
-        """Leave a lease as a mark that its work is done: an object without content, which does not run out."""
+        """Leave a lease as a mark that its work is done: an object without content, which is not put again."""
         self._put(name, b"", {"e_tag": tag})
 
     def _put(self, name: str, content: bytes, mode: Any) -> str | None:
@@ -193,6 +198,15 @@ def _obstore() -> Any:
 def _holder() -> bytes:
     """Who holds a lease, for people; and never the same bytes twice, so that each put has a tag of its own."""
     return json.dumps({"host": platform.node(), "process": os.getpid(), "nonce": os.urandom(8).hex()}).encode()
+
+
+def _age(entry: dict[str, Any], now: datetime | None) -> float:
+    return 0.0 if now is None else (now - entry["last_modified"]).total_seconds()
+
+
+def _lasts(entry: dict[str, Any]) -> float:
+    """How long a lease keeps others out, a mark for longer: for good, and a run behind it could not be made anew."""
+    return SECONDS if entry["size"] else MARKED * SECONDS
 
 
 def _refusal(address: str, why: str) -> BadInput:
