@@ -269,7 +269,8 @@ def part_as_text(part: Part, terminal: bool = False) -> str:
     from rich.console import Console
 
     text = StringIO()
-    out = Console(file=text, force_terminal=terminal, width=None if terminal else part.wide, emoji=False)
+    width = None if terminal else part.wide
+    out = Console(file=text, force_terminal=terminal, force_jupyter=False, width=width, emoji=False)
 
     def say(sentence: str) -> None:
         out.print(plain(sentence), markup=False, highlight=False)
