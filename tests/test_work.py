@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import slurm_here
 
 import nondet as nd
 from nondet.study import claims
@@ -168,70 +166,11 @@ def test_options_of_slurm(options: str, tiny: Path, tmp_path: Path, nondet: Nond
     assert "try slurm:partition=main,time=60,workers=8" in ran.err
 
 
-@pytest.mark.slow
-def test_ray(tiny: Path, tmp_path: Path, nondet: Nondet, right: dict[str, bytes]) -> None:
-    """On a cluster that is started for it, and with what a killed command has left."""
-    pytest.importorskip("ray")
-    words = ("run", tiny, "--runs", 5, "--vary", "init", "--vary", "all", "--stack", 3, "--study", tmp_path / "s")
-    ran = nondet(*words, "--on", "ray")
-    assert ran.code == 0, ran.err
-    assert blobs(tmp_path / "s") == right
-
-
-@pytest.mark.slow
-def test_a_node_of_ray_is_lost(tiny: Path, tmp_path: Path, right: dict[str, bytes]) -> None:
-    """Its stack is given to another node; no run is lost, none is another."""
-    pytest.importorskip("ray")
-    import threading
-
-    import ray
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    nodes = [cluster.add_node(num_cpus=1, object_store_memory=100_000_000) for _ in range(2)]
-    ray.init(address=cluster.address, log_to_driver=False)
-    timer = threading.Timer(6.0, lambda: cluster.remove_node(nodes[0], allow_graceful=False))
-    timer.start()
-    try:
-        nd.run(tiny, runs=5, vary=["init", "all"], folder=tmp_path / "s", executor="ray", stack=3)
-    finally:
-        timer.cancel()
-        ray.shutdown()
-        cluster.shutdown()
-    assert blobs(tmp_path / "s") == right
-
-
 def test_ray_that_is_not_there(tiny: Path, tmp_path: Path, nondet: Nondet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     ran = nondet("run", tiny, "--runs", 2, "--vary", "init", "--study", tmp_path / "s", "--on", "ray")
     assert ran.code == 2
     assert "pip install 'nondet[ray]'" in ran.err
-
-
-@pytest.mark.slow
-@pytest.mark.slurm
-@pytest.mark.skipif(bool(slurm_here.lacking()), reason=slurm_here.lacking())
-def test_slurm_itself(
-    tiny: Path, tmp_path: Path, nondet: Nondet, monkeypatch: pytest.MonkeyPatch, right: dict[str, bytes]
-) -> None:
-    """Jobs of a real Slurm, one of which is preempted by another's and queued again."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
-    words = ("run", tiny, "--runs", 5, "--vary", "init", "--vary", "all", "--stack", 3, "--study", tmp_path / "s")
-    with slurm_here.slurm(tmp_path / "slurm") as conf:
-        monkeypatch.setenv("SLURM_CONF", str(conf))
-        urgent = (
-            "until squeue --noheader --states=RUNNING | grep -q .; do sleep 0.05; done; "
-            "sbatch --partition=urgent --ntasks=2 --time=1 --output=/dev/null --wrap 'sleep 2'"
-        )
-        other = subprocess.Popen(["bash", "-c", urgent], stdout=subprocess.PIPE, text=True)
-        ran = nondet(*words, "--on", "slurm:partition=main,time=10,workers=2")
-        said, _ = other.communicate()
-    assert "Submitted batch job" in said
-    assert ran.code == 0, ran.err
-    log = (tmp_path / "slurm" / "slurmctld.log").read_text()
-    assert "preempted JobId" in log, log
-    assert blobs(tmp_path / "s") == right
 
 
 def test_the_job_for_kubernetes_is_the_one_of_the_docs(nondet: Nondet) -> None:
