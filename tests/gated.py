@@ -45,7 +45,7 @@ def model():""",
 """Pieces of the tiny task's text that make it such a task, as the fixture `task_file` takes them."""
 
 
-def until(happens: Callable[[], object], what: str, seconds: float = 120.0) -> None:
+def until(happens: Callable[[], object], what: str, seconds: float = 500.0) -> None:
     """Wait for something that will happen, however fast the machine; the limit is only there to end a broken test."""
     end = time.monotonic() + seconds
     while not happens():

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from s3_here import s3
 
 import nondet as nd
 from nondet.errors import BadInput, Damaged
@@ -36,27 +36,8 @@ SECRETS = {"AWS_ACCESS_KEY_ID": "AKIANAMEOFNOBODY", "AWS_SECRET_ACCESS_KEY": "no
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An S3 server in a process of its own, with a bucket `studies`."""
-    pytest.importorskip("moto", reason="needs moto[server]")
-    boto3 = pytest.importorskip("boto3")
-    port = 20_000 + os.getpid() % 20_000
-    log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    child = subprocess.Popen(command, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    words = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
-    try:
-        client = boto3.client("s3", endpoint_url=address, **words)
-        for _ in range(100):
-            try:
-                client.create_bucket(Bucket="studies")
-                break
-            except Exception:  # it is not up yet
-                threading.Event().wait(0.2)
+    with s3(tmp_path_factory.mktemp("moto") / "log") as address:
         yield address
-    finally:
-        child.kill()
-        child.communicate()
-        log.close()
 
 
 @pytest.fixture
@@ -263,7 +244,83 @@ def test_addresses() -> None:
     assert address_of("s3://bucket/a/b/") == "s3://bucket/a/b"
     assert address_of(Path("s3://bucket/a")) == "s3://bucket/a"
     assert address_of("gs:/bucket") == "gs://bucket"
-    assert [address_of(other) for other in ("studies/a", "s3", "http://a/b", "s3:///", 3)] == [None] * 5
+    assert address_of("S3://bucket/run 1/\u00fc") == "s3://bucket/run 1/\u00fc"
+    assert [address_of(other) for other in ("studies/a", "s3", "s3:a", 3)] == [None] * 4
+
+
+HIDDEN = "nobodymay/readthis"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"s3://AKIANAMEOFNOBODY:{HIDDEN}@studies/a",
+        f"s3://studies/a?X-Amz-Signature={HIDDEN}",
+        f"az://studies/a#{HIDDEN}",
+        f"https://studies.s3.amazonaws.com/a?X-Amz-Signature={HIDDEN}",
+        f"s3a://studies/{HIDDEN}",
+        "s3://",
+        "s3://-a/b",
+        "s3://studies:80/a",
+        "s3://stu\x1b[31mdies/a",
+        "s3://studies/a\nb",
+        "s3://studies/a\u202eb",
+        "s3://studies/../other",
+        "s3://studies/%2e%2e/a",
+        "s3://studies/a\\b",
+    ],
+)
+def test_an_address_that_is_none(given: str, tiny: Path, nondet: Nondet, tmp_path: Path) -> None:
+    """It is refused by one sentence that does not repeat it, whatever the command, and nothing is written."""
+    before = sorted(tmp_path.rglob("*"))
+    for words in (
+        ("run", tiny, "--runs", 2, "--vary", "init", "--study", given),
+        ("work", given, "--run-task"),
+        ("status", given),
+        ("show", given),
+        ("pull", given, tmp_path / "copy"),
+        ("push", tmp_path / "nothing", given),
+        ("doctor", given),
+    ):
+        ran = nondet(*words)
+        assert (ran.code, ran.out) == (2, "")
+        assert "give credentials by the environment" in ran.err
+        assert ran.err.count("\n") == 1
+        assert not any(word in ran.err for word in ("AKIANAME", "nobodymay", "readthis", "\x1b", "\u202e"))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [(("lr=0.1", "lr=0.2"), "lr is different"), (("nn.ReLU()", "nn.Tanh()"), "code"), (("[:40]", "[:39]"), "code")],
+)
+def test_a_worker_whose_checkout_is_another_is_refused(
+    task_file: Any, bucket: str, nondet: Nondet, change: tuple[str, str], named: str
+) -> None:
+    """A worker trains with the code of its own machine, whose hash must be the study's; it adds nothing else."""
+
+    def stopped(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(nd.Stopped, match="0 of 4 runs are safe"):
+        nd.run(task_file(), runs=3, vary="init", folder=bucket, executor=stopped)
+    task_file(change)
+    ran = nondet("work", bucket, "--run-task")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert named in ran.err
+    assert places.place_of(bucket).list("runs") == set()
+
+
+def test_what_a_store_says_is_told_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what stands before an @ in an endpoint's address, nor what follows a question mark."""
+    for name, value in {**SECRETS, "AWS_ENDPOINT_URL": "http://me:nobodymayreadthis@127.0.0.1:9/a?b=c"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(buckets, "_RETRIES", {"max_retries": 0})
+    with pytest.raises(BadInput, match="must be a place in a bucket") as refused:
+        Objects("s3://studies/a").read("study.json")
+    assert not any(secret in str(refused.value) for secret in (*SECRETS.values(), "me:"))
+    error = ValueError("GET http://me:nobodymayreadthis@host/a?token=1 failed")
+    assert buckets._in_short(error) == "GET http://host/a failed"
 
 
 def test_a_study_in_a_bucket_is_that_of_a_folder(tiny: Path, tmp_path: Path, nondet: Nondet, bucket: str) -> None:
@@ -418,8 +475,11 @@ def test_workers_at_a_real_server(tiny: Path, tmp_path: Path, server: str) -> No
         for folder in (alone, tmp_path / "copy")
     )
     assert here == there
+    told = [start("4", *words).communicate() for words in (("status", address), ("show", address, "--json"))]
+    told.append(start("4", "report", address, "--out", tmp_path / "page.html").communicate())
+    assert (tmp_path / "page.html").exists(), told
     everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    everything += "".join(map(str, [*ends, said])).encode()
+    everything += "".join(map(str, [*ends, said, *told])).encode()
     assert not any(secret.encode() in everything for secret in SECRETS.values())
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from gated import CHANGES, reached, until
+from s3_here import s3
 
 import nondet as nd
 
@@ -39,8 +40,9 @@ class Here:
     gate: Path
     stack: ExitStack
 
-    def run(self) -> subprocess.Popen[str]:
-        words = ["run", str(self.task), *DESIGN, "--study", str(self.folder), "--on", f"ray:{self.cluster.address}"]
+    def run(self, study: str = "") -> subprocess.Popen[str]:
+        where = ["--study", study or str(self.folder), "--on", f"ray:{self.cluster.address}"]
+        words = ["run", str(self.task), *DESIGN, *where]
         command = [sys.executable, "-m", "nondet", *words]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.stack.callback(child.communicate)
@@ -131,6 +133,25 @@ def test_a_killed_head_is_said_and_another_cluster_goes_on(here: Here) -> None:
     here.open()
     end(here.run())
     assert blobs(here.folder) == here.right()
+
+
+def test_nodes_that_share_nothing_but_a_bucket(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a cache of its own; what they are told is the bucket's address, and they have their own credentials."""
+    here.open()
+    right = here.right()
+    with s3(tmp_path / "moto") as address:
+        words = {"AWS_ACCESS_KEY_ID": "AKIANAMEOFNOBODY", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": address}
+        for name, value in words.items():
+            monkeypatch.setenv(name, value)
+        for number in range(2):
+            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"node{number}"))
+            here.cluster.add_node(**NODE)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "driver"))
+        end(here.run("s3://studies/ray"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "reader"))
+        nd.pull("s3://studies/ray", here.folder)
+    assert blobs(here.folder) == right
+    assert len(list(tmp_path.glob("node[01]/nondet/places/*/runs/*.json"))) == len(right)
 
 
 def test_a_node_of_another_version_is_refused(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import slurm_here
 
 import nondet as nd
+from nondet.running.executors.ray import on_ray
+from nondet.running.executors.slurm import on_slurm
 from nondet.study import claims
 from nondet.study import record as studies
+from nondet.study.places import address_of
 
 Nondet = Callable[..., Any]
 
@@ -168,40 +170,6 @@ def test_options_of_slurm(options: str, tiny: Path, tmp_path: Path, nondet: Nond
     assert "try slurm:partition=main,time=60,workers=8" in ran.err
 
 
-@pytest.mark.slow
-def test_ray(tiny: Path, tmp_path: Path, nondet: Nondet, right: dict[str, bytes]) -> None:
-    """On a cluster that is started for it, and with what a killed command has left."""
-    pytest.importorskip("ray")
-    words = ("run", tiny, "--runs", 5, "--vary", "init", "--vary", "all", "--stack", 3, "--study", tmp_path / "s")
-    ran = nondet(*words, "--on", "ray")
-    assert ran.code == 0, ran.err
-    assert blobs(tmp_path / "s") == right
-
-
-@pytest.mark.slow
-def test_a_node_of_ray_is_lost(tiny: Path, tmp_path: Path, right: dict[str, bytes]) -> None:
-    """Its stack is given to another node; no run is lost, none is another."""
-    pytest.importorskip("ray")
-    import threading
-
-    import ray
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    nodes = [cluster.add_node(num_cpus=1, object_store_memory=100_000_000) for _ in range(2)]
-    ray.init(address=cluster.address, log_to_driver=False)
-    timer = threading.Timer(6.0, lambda: cluster.remove_node(nodes[0], allow_graceful=False))
-    timer.start()
-    try:
-        nd.run(tiny, runs=5, vary=["init", "all"], folder=tmp_path / "s", executor="ray", stack=3)
-    finally:
-        timer.cancel()
-        ray.shutdown()
-        cluster.shutdown()
-    assert blobs(tmp_path / "s") == right
-
-
 def test_ray_that_is_not_there(tiny: Path, tmp_path: Path, nondet: Nondet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     ran = nondet("run", tiny, "--runs", 2, "--vary", "init", "--study", tmp_path / "s", "--on", "ray")
@@ -209,49 +177,70 @@ def test_ray_that_is_not_there(tiny: Path, tmp_path: Path, nondet: Nondet, monke
     assert "pip install 'nondet[ray]'" in ran.err
 
 
-@pytest.mark.slow
-@pytest.mark.slurm
-@pytest.mark.skipif(bool(slurm_here.lacking()), reason=slurm_here.lacking())
-def test_slurm_itself(
-    tiny: Path, tmp_path: Path, nondet: Nondet, monkeypatch: pytest.MonkeyPatch, right: dict[str, bytes]
-) -> None:
-    """Jobs of a real Slurm, one of which is preempted by another's and queued again."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
-    words = ("run", tiny, "--runs", 5, "--vary", "init", "--vary", "all", "--stack", 3, "--study", tmp_path / "s")
-    with slurm_here.slurm(tmp_path / "slurm") as conf:
-        monkeypatch.setenv("SLURM_CONF", str(conf))
-        urgent = (
-            "until squeue --noheader --states=RUNNING | grep -q .; do sleep 0.05; done; "
-            "sbatch --partition=urgent --ntasks=2 --time=1 --output=/dev/null --wrap 'sleep 2'"
-        )
-        other = subprocess.Popen(["bash", "-c", urgent], stdout=subprocess.PIPE, text=True)
-        ran = nondet(*words, "--on", "slurm:partition=main,time=10,workers=2")
-        said, _ = other.communicate()
-    assert "Submitted batch job" in said
-    assert ran.code == 0, ran.err
-    log = (tmp_path / "slurm" / "slurmctld.log").read_text()
-    assert "preempted JobId" in log, log
-    assert blobs(tmp_path / "s") == right
+ROOT = Path(__file__).parents[1]
 
 
-def test_the_job_for_kubernetes_is_the_one_of_the_docs(nondet: Nondet) -> None:
-    """The example's file and the page's are the same, its volumes are those it mounts, its command is one of nondet."""
+def from_the_docs(name: str) -> Any:
+    """An example's manifest, which is the one of the docs."""
     yaml = pytest.importorskip("yaml")
-    root = Path(__file__).parents[1]
-    text = (root / "examples" / "kubernetes_job.yaml").read_text()
-    assert f"```yaml\n{text}```" in (root / "docs" / "cluster.md").read_text()
-    job = yaml.safe_load(text)
-    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
-    spec = job["spec"]
+    text = (ROOT / "examples" / name).read_text()
+    assert f"```yaml\n{text}```" in (ROOT / "docs" / "cluster-kubernetes.md").read_text()
+    return yaml.safe_load(text)
+
+
+def the_container(spec: Any) -> Any:
+    """The only container of a Job's pods, once the Job is one of workers that may each fail."""
+    assert set(spec) == {"completionMode", "completions", "parallelism", "backoffLimitPerIndex", "template"}
     assert spec["completionMode"] == "Indexed"  # which a limit of failures for each index needs
     assert spec["completions"] == spec["parallelism"]
     pod = spec["template"]["spec"]
     assert pod["restartPolicy"] == "Never"
     (container,) = pod["containers"]
-    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    assert {m["name"] for m in container.get("volumeMounts", [])} == {v["name"] for v in pod.get("volumes", [])}
+    return container
+
+
+def test_the_job_for_kubernetes(nondet: Nondet) -> None:
+    """Its volumes are those it mounts, and its command is one of nondet."""
+    job = from_the_docs("kubernetes_job.yaml")
+    assert (job["apiVersion"], job["kind"], set(job)) == ("batch/v1", "Job", {"apiVersion", "kind", "metadata", "spec"})
+    container = the_container(job["spec"])
     program, *words = container["command"]
     assert program == "nondet"
     assert words[1].startswith(container["volumeMounts"][0]["mountPath"] + "/")
     ran = nondet(*words)
     assert ran.code == 2
     assert "/studies/big" in ran.err
+
+
+def test_the_jobset_for_kubernetes() -> None:
+    """Its one template is a Job of workers on a bucket, whose credentials are a Secret's and stand nowhere else."""
+    found = from_the_docs("kubernetes_jobset.yaml")
+    assert (found["apiVersion"], found["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    assert set(found["spec"]) == {"replicatedJobs"}
+    (replicated,) = found["spec"]["replicatedJobs"]
+    assert set(replicated) == {"name", "replicas", "template"}
+    container = the_container(replicated["template"]["spec"])
+    assert container["command"][:2] == ["nondet", "work"]
+    assert address_of(container["command"][2]) == container["command"][2]
+    assert container["envFrom"] == [{"secretRef": {"name": "bucket-credentials"}}]
+    assert "env" not in container
+
+
+def on_examples() -> list[str]:
+    """What stands after `--on` in the docs."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return sorted({on for page in pages for on in re.findall(r"--on ([a-z]+[^\s`…]*)", page.read_text())})
+
+
+@pytest.mark.parametrize("on", on_examples())
+def test_every_example_of_on_is_understood(on: str) -> None:
+    """Each names an engine, with options or an address that it takes."""
+    kind, _, rest = on.partition(":")
+    executor = {"ray": on_ray, "slurm": on_slurm}[kind](rest)
+    assert callable(executor)
+    assert re.fullmatch(r"ray(:ADDRESS|:[0-9.]+:[0-9]+)?|slurm(:[a-z-]+=[^,]+(,[a-z-]+=[^,]+)*)?", on)
+
+
+def test_there_are_examples_of_on() -> None:
+    assert {on.partition(":")[0] for on in on_examples()} == {"ray", "slurm"}

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nondet.tasks.named import optimizer_class
 from problems import problem, seeds
 from test_stack import same
 
 from nondet import Recipe
 from nondet.errors import BadInput
+from nondet.tasks.named import optimizer_class
 from nondet.training.examples import epoch_plan
 from nondet.training.problem import build_model
 from nondet.training.schedule import lr_factor

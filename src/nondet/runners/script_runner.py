@@ -16,6 +16,7 @@ from nondet.runners.observed import Made, Observed
 from nondet.runners.process import Process
 from nondet.runners.script import LARGEST, Script
 from nondet.runners.script_run import make
+from nondet.study.mirror import shown
 from nondet.study.study import EPOCHS, Study
 
 
@@ -34,8 +35,8 @@ class ScriptRunner(Observed):
         self.epochs = max(1, self._identity.get(EPOCHS, 1))
         self.script, self.process = script, process or Process()
         self.levels = {name: len(values) for name, values in script.machine.items()}
-        arguments = {"script": script.as_dict(), "folder": str(folder)}
-        self.order = {"runner": f"{__name__}:helping", "arguments": arguments} if folder is not None else {}
+        arguments = {"script": script.as_dict(), "folder": shown(folder)} if folder is not None else {}
+        self.order = {"runner": f"{__name__}:helping", "arguments": arguments} if arguments else {}
 
     def check_onsets(self, vary: Sequence[str], onsets: Sequence[int]) -> None:
         late = next((onset for onset in onsets if onset), None)
@@ -79,9 +80,10 @@ def again(script: Script, study: Study, *, repeats: bool = True) -> ScriptRunner
 
 def helping(script: Mapping[str, Any], folder: str) -> ScriptRunner:
     """The runner of a helper process: each run has a process of its own, so the main one's proof holds for all."""
+    from nondet.study.mirror import folder_of
     from nondet.study.record import load
 
-    return again(Script.of(script), load(Path(folder)), repeats=False)
+    return again(Script.of(script), load(folder_of(folder)), repeats=False)
 
 
 def code_of(script: Script, modules: Mapping[str, str]) -> dict[str, str]:

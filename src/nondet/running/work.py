@@ -23,7 +23,7 @@ from nondet.running.scheduler import make_missing, stacks_of
 from nondet.study import claims
 from nondet.study import record as studies
 from nondet.study.design import Condition
-from nondet.study.mirror import mirror_of
+from nondet.study.mirror import folder_of, mirror_of
 from nondet.study.provenance import set_up_process
 from nondet.study.study import Study
 
@@ -174,7 +174,11 @@ def ordered(order: Mapping[str, Any]) -> tuple[Study, Runner]:
     order: see `Runner.order`; and under "folder" the study's.
     """
     module, _, function = order["runner"].partition(":")
-    runner: Runner = getattr(import_module(module), function)(**order["arguments"])
-    study = studies.load(Path(order["folder"]))
+    return fitting(order["folder"], getattr(import_module(module), function)(**order["arguments"]))
+
+
+def fitting(folder: str, runner: Runner) -> tuple[Study, Runner]:
+    """The study in a folder or a bucket and what is to make its runs here; BadInput if it would train otherwise."""
+    study = studies.load(folder_of(folder))
     studies.require_fit(study, runner, runner.environment(study.width))
     return study, runner

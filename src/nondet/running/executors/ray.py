@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from nondet.errors import BadInput, spelling
+from nondet.runners.function import Function, FunctionRunner, of_function
 from nondet.running.executors.base import Work, require_order
 from nondet.running.progress import Watch
 from nondet.running.scheduler import make_missing
 from nondet.study import choices
+from nondet.study.mirror import shown
 from nondet.study.record import count_done
 
 RETRIES = 5
@@ -37,7 +39,8 @@ def on_ray(address: str = "") -> Callable[[Work, Watch], None]:
 
     def executor(work: Work, watch: Watch) -> None:
         ray = _ray()
-        require_order(work)
+        if not isinstance(work.runner, FunctionRunner):  # which Ray brings to its nodes by itself
+            require_order(work)
         begun_here = not ray.is_initialized()
         if begun_here:
             try:
@@ -72,11 +75,12 @@ def _all_stacks(ray: Any, work: Work, watch: Watch) -> None:
     study, cuda = work.study, work.study.environment.get("device") == "cuda"
     order = {
         **work.runner.order,
-        "folder": str(study.folder.absolute()),
+        "folder": shown(study.folder.absolute()),
         "here": str(Path.cwd()),
         "variables": {name: os.environ[name] for name in _names(os.environ, cuda)},
         "cuda": cuda,
     }
+    function = ray.put(work.runner.function if isinstance(work.runner, FunctionRunner) else None)
     threads = int(study.environment.get("threads", 1))
     resources = {"num_gpus": 1} if cuda else {"num_cpus": threads}
     task = ray.remote(max_retries=RETRIES, retry_exceptions=False, **resources)(make_stack)
@@ -90,7 +94,7 @@ def _all_stacks(ray: Any, work: Work, watch: Watch) -> None:
             stacks = max(1, -(-(planned - done) // study.width))
             room = int(head.resources.get("GPU" if cuda else "CPU", 1)) // (1 if cuda else threads)
             while len(going) < min(stacks, max(1, room)):
-                going.append(task.remote(order))
+                going.append(task.remote(order, function))
             ended, going = ray.wait(going, timeout=1.0)
             head.require()
             watcher.on_epoch(0)
@@ -150,15 +154,18 @@ _known: dict[str, Any] = {}
 """Of this worker: what its last task was told, and what came of it, since most tasks are of one study."""
 
 
-def make_stack(order: Mapping[str, Any]) -> int:
+def make_stack(order: Mapping[str, Any], function: Function | None = None) -> int:
     """In a worker of Ray: one stack of the study, if any is free; how many runs that made.
+
+    order: see `Runner.order`, with the study's folder, and the folder and the variables of the command. function: what
+    is to be trained, if it is one.
 
     Raises:
         BadInput: this node would train otherwise than the study's runs were trained; it says what differs.
     """
     with spelling(_for_the_driver):
         try:
-            return _one_stack(order)
+            return _one_stack(order, function)
         except BadInput as error:
             raise BadInput(f"on node {platform.node()}: {error}") from None
 
@@ -167,7 +174,7 @@ def _for_the_driver(name: str, value: str | None) -> str:
     return f"<<{name}>>" if value is None else f"<<{name}={value}>>"
 
 
-def _one_stack(order: Mapping[str, Any]) -> int:
+def _one_stack(order: Mapping[str, Any], function: Function | None) -> int:
     if _known.get("order") != dict(order):
         for name in _names(os.environ, order["cuda"]):
             if name not in order["variables"]:
@@ -175,12 +182,13 @@ def _one_stack(order: Mapping[str, Any]) -> int:
         os.environ |= order["variables"]
         os.chdir(order["here"])
         from nondet.running.proof import Proof
-        from nondet.running.work import ordered
+        from nondet.running.work import fitting, ordered
         from nondet.study.provenance import set_up_process
 
         set_up_process()
         _known.clear()
-        _known.update(order=dict(order), work=ordered(order), proof=Proof())
+        work = ordered(order) if function is None else fitting(order["folder"], of_function(function))
+        _known.update(order=dict(order), work=work, proof=Proof())
     study, runner = _known["work"]
     return make_missing(study, runner, proof=_known["proof"], stacks=1, wait=False)
 

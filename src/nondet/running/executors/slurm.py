@@ -20,6 +20,7 @@ from pathlib import Path
 from nondet.errors import BadInput
 from nondet.running.executors.base import Work, require_order
 from nondet.running.progress import Watch
+from nondet.study.mirror import shown
 from nondet.study.record import count_done
 
 WARNED_SECONDS = 60
@@ -74,14 +75,14 @@ def _options(text: str) -> dict[str, str]:
 def _array(work: Work, watch: Watch, options: dict[str, str], workers: int) -> None:
     """Submit the array, unless one is at this study already, and wait until all runs are there."""
     folder = work.study.folder.absolute()
-    name = f"nondet-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    name = f"nondet-{hashlib.sha256(shown(folder).encode()).hexdigest()[:12]}"
     if not _queued(name):
         logs = folder / "logs"
         logs.mkdir(exist_ok=True)
         words = ["sbatch", "--parsable", f"--job-name={name}", f"--array=0-{workers - 1}", "--requeue"]
         words += [f"--signal=B:USR1@{WARNED_SECONDS}", "--open-mode=append", f"--output={logs}/slurm-%A_%a.log"]
         words += [f"--{option}={value}" for option, value in options.items()]
-        command = [sys.executable, "-m", "nondet", "work", str(folder), "--run-task"]
+        command = [sys.executable, "-m", "nondet", "work", shown(folder), "--run-task"]
         request = work.study.request
         command += [f"--data={Path(request['data']).absolute()}"] if request.get("data") else []
         script = _SCRIPT.format(here=shlex.quote(str(Path.cwd())), work=shlex.join(command))

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from pathlib import Path
 
+from nondet.study.places.address import address_of
 from nondet.study.places.base import Lease, Leased, Place
 
 __all__ = ["Lease", "Leased", "Place", "address_of", "place_of"]
-
-SCHEMES = ("s3", "gs", "az")
-
-_ADDRESS = re.compile(rf"({'|'.join(SCHEMES)}):/{{1,2}}([^/].*)")  # a path on the command line has lost one slash
-
-
-def address_of(given: object) -> str | None:
-    """The address of a bucket's part, such as `s3://bucket/path`, if that is what was given."""
-    found = _ADDRESS.fullmatch(str(given))
-    return f"{found[1]}://{found[2].strip('/')}" if found else None
 
 
 @lru_cache

@@ -214,8 +214,8 @@ def _refusal(address: str, why: str) -> BadInput:
 
 
 def _in_short(error: Exception) -> str:
-    """An error's first line, without what may stand behind a question mark in an address."""
-    text = re.sub(r"\?\S*", "", str(error))
+    """An error's first line, without what may stand behind a question mark in an address, or before an @."""
+    text = re.sub(r"\?\S*|(?<=//)[^/\s]*@", "", str(error))
     if "error sending request" in text:
         return "no server answers at its address"
     lines = text.strip().splitlines()
