@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nondet.kinds import Kind
     from nondet.measures.figure import Figure, Score
     from nondet.measures.measured import Measures
+    from nondet.reporting.trackers import to_mlflow, to_tensorboard, to_wandb
     from nondet.runners.base import Runner
     from nondet.runners.function import Function
     from nondet.runners.recorded import record_run
@@ -81,6 +82,7 @@ _HOMES = {
     "kinds": ("Kind",),
     "measures.figure": ("Figure", "Score"),
     "measures.measured": ("Measures",),
+    "reporting.trackers": ("to_mlflow", "to_tensorboard", "to_wandb"),
     "runners.base": ("Runner",),
     "runners.function": ("Function",),
     "runners.recorded": ("record_run",),
@@ -142,6 +144,9 @@ __all__ = [
     "stabilize",
     "status",
     "stream",
+    "to_mlflow",
+    "to_tensorboard",
+    "to_wandb",
     "unstable",
     "work",
 ]
