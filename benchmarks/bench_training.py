@@ -18,11 +18,11 @@ from nondet.study.spec import Outcome
 from nondet.study.store import Store
 from nondet.tasks import load_task
 from nondet.training.examples import epoch_plan, train_epoch
+from nondet.training.new_stack import new_stack
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem, build_model, choose_device
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import kernels
-from nondet.training.stack import new_stack
 from nondet.training.train import train_stack
 
 EPOCHS = 2

@@ -22,8 +22,8 @@ from nondet.runners.stack import StackRunner
 from nondet.running.request import Request
 from nondet.study.provenance import environment_of_machine
 from nondet.training import examples
+from nondet.training.new_stack import new_stack
 from nondet.training.settings import kernels
-from nondet.training.stack import new_stack
 
 BATCH, RUNS, ROUNDS = 32, 20, 5
 TASKS = {"digits": (20, {}), "mnist": (4, {"train_examples": "512"}), "cifar10": (4, {"train_examples": "256"})}

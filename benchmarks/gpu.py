@@ -42,10 +42,10 @@ from nondet.tasks.cifar10 import RECIPE
 from nondet.tasks.task import Task
 from nondet.training.device import Epochs
 from nondet.training.kernels import door
+from nondet.training.new_stack import new_stack
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
-from nondet.training.stack import new_stack
 
 DEVICE = torch.device("cuda")
 PRECISIONS = {"fp32": {}, "TF32": {"tf32": True}, "bf16": {"amp": "bfloat16"}}

@@ -29,10 +29,10 @@ from nondet.study.design import conditions
 from nondet.study.provenance import environment_of_machine, set_up_process
 from nondet.study.record import finish, open_study
 from nondet.training.examples import evaluate, logits
+from nondet.training.new_stack import new_stack
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
-from nondet.training.stack import new_stack
 
 HEADING = """
 ## Test-time augmentation

@@ -23,8 +23,9 @@ from nondet.sources import seeded_globals, stream
 from nondet.tasks import cifar10, cifar100, load_task, mnist
 from nondet.tasks.augment import Crop, Flip
 from nondet.tasks.options import Options
+from nondet.training.optimizers import make_optimizer
 from nondet.training.prepare import prepare
-from nondet.training.stack import Stack, make_optimizer, set_rate
+from nondet.training.stack import Stack, set_rate
 from nondet.training.train import train_stack
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)

@@ -13,10 +13,12 @@ from problems import problem, seeds
 
 from nondet.training import averages
 from nondet.training import examples as classify
-from nondet.training.device import Epochs, Kept, has_hooks, same_bits
+from nondet.training.device import Epochs
+from nondet.training.graphs import Kept, has_hooks, same_bits
+from nondet.training.new_stack import new_stack
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
-from nondet.training.stack import Stack, new_stack
+from nondet.training.stack import Stack
 
 RECIPES: dict[str, dict[str, object]] = {
     "momentum": {"options": {"momentum": 0.9, "weight_decay": 5e-4}},

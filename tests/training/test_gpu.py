@@ -19,15 +19,16 @@ from torch import Tensor, nn
 from nondet import Recipe, Task
 from nondet.runners.base import Places, TooWide
 from nondet.runners.stack import StackRunner
-from nondet.training import device
 from nondet.training.device import Epochs
+from nondet.training.graphs import no_waiting, same_bits
 from nondet.training.kernels import door
 from nondet.training.kernels.geometry import forward
+from nondet.training.new_stack import new_stack
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
 from nondet.training.snapshots import load_snapshot, save_snapshot
-from nondet.training.stack import Stack, new_stack
+from nondet.training.stack import Stack
 from nondet.training.train import start, train_stack
 from nondet.training.trial import fitting_width
 from nondet.training.width import fastest
@@ -108,9 +109,9 @@ def assert_same_state(one: Stack, other: Stack) -> None:
     assert json.dumps(a["groups"]) == json.dumps(b["groups"])  # a snapshot has lists where an optimizer has tuples
     for name in ("weights", "averages", "curves"):
         for k in a[name]:
-            assert device.same_bits(a[name][k], b[name][k]), f"{name} {k}"
+            assert same_bits(a[name][k], b[name][k]), f"{name} {k}"
     for i, remembered in a["optimizer"].items():
-        assert all(device.same_bits(t, b["optimizer"][i][k]) for k, t in remembered.items() if isinstance(t, Tensor))
+        assert all(same_bits(t, b["optimizer"][i][k]) for k, t in remembered.items() if isinstance(t, Tensor))
 
 
 @pytest.mark.parametrize("model", ["mlp", "dropout", "resnet", "attention"])
@@ -162,7 +163,7 @@ def test_an_epochs_steps_never_wait_for_the_device() -> None:
     with kernels():
         steps._begin([[0.1, 0.1]] * steps.steps)
         torch.cuda.synchronize()
-        with device.no_waiting():
+        with no_waiting():
             steps.step(0)
             for number in range(1, steps.steps):
                 steps.graphs[steps._size(number)].replay()

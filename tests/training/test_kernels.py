@@ -20,8 +20,8 @@ from torch.func import functional_call, vmap
 from nondet.models.resnet import ResNet
 from nondet.tasks.augment import Crop, Flip
 from nondet.training.examples import evaluate
+from nondet.training.new_stack import new_stack
 from nondet.training.problem import Problem
-from nondet.training.stack import new_stack
 from nondet.training.train import train_stack
 from nondet.training.trial import fitting_width
 

@@ -18,10 +18,10 @@ from nondet.sources import stream
 from nondet.study.spec import Outcome
 from nondet.tasks.named import optimizer_class
 from nondet.training.examples import epoch_plan
+from nondet.training.new_stack import new_stack
 from nondet.training.problem import Problem, build_model
 from nondet.training.schedule import lr_factor
 from nondet.training.snapshots import Due
-from nondet.training.stack import new_stack
 from nondet.training.train import train_stack
 from nondet.training.trial import fitting_width
 

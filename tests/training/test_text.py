@@ -20,11 +20,12 @@ from nondet.models.qrnn import QRNN
 from nondet.sources import stream
 from nondet.training import sequences as text
 from nondet.training.dropout import given_dropout
+from nondet.training.new_stack import new_stack
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, Seen, build_model
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import kernels
-from nondet.training.stack import Stack, new_stack
+from nondet.training.stack import Stack
 from nondet.training.train import train_stack
 
 WORDS, BATCH, BPTT = 16, 5, 7

@@ -21,7 +21,7 @@ from nondet.running.until import CAUTION
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 from nondet.stats.intervals import mean_estimate, pairwise_estimate
 from nondet.study.design import Condition
-from nondet.study.record import FORMAT
+from nondet.study.form import FORMAT
 from nondet.study.study import Study
 from nondet.version import __version__
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from nondet.io.columns import is_of_examples
 from nondet.io.outputs import load_npy
 from nondet.io.rows import ENDINGS, text_names
-from nondet.io.tables import column_names
+from nondet.io.table_file import column_names
 
 ARRAYS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 """Endings of files of outputs."""

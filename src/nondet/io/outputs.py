@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.io import tables
+from nondet.io import table_labels, tables
 from nondet.io.files import read_json
 from nondet.io.foreign import TRUTHS, Array, reading, refuse_no_file, refuse_traps, scratch
 
@@ -83,7 +83,7 @@ def read_labels(path: Path) -> Array:
             )
         return read_labels(inside[0])
     if path.suffix.lower() in TABLES:
-        return tables.read_labels(path)
+        return table_labels.read_labels(path)
     return _read_array(path, TRUTHS, not_these=OUTPUTS)
 
 

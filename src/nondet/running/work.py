@@ -23,6 +23,7 @@ from nondet.running.scheduler import make_missing, stacks_of
 from nondet.study import claims
 from nondet.study import record as studies
 from nondet.study.design import Condition
+from nondet.study.fit import require_fit
 from nondet.study.mirror import folder_of, mirror_of
 from nondet.study.provenance import set_up_process
 from nondet.study.study import Study
@@ -132,7 +133,7 @@ def work(
     try:
         with stopping.unwinding():
             runner = _runner(study, device, data, run_task, say)
-            studies.require_fit(study, runner, runner.environment(study.width))
+            require_fit(study, runner, runner.environment(study.width))
             with Watch(study, runner.epochs) as watch:
                 made = make_missing(study, runner, watch.watcher, stacks=stacks, wait=False)
             if len(study.planned().keys() - study.store.keys()) == 0 and not study.lacking_trunks():
@@ -180,5 +181,5 @@ def ordered(order: Mapping[str, Any]) -> tuple[Study, Runner]:
 def fitting(folder: str, runner: Runner) -> tuple[Study, Runner]:
     """The study in a folder or a bucket and what is to make its runs here; BadInput if it would train otherwise."""
     study = studies.load(folder_of(folder))
-    studies.require_fit(study, runner, runner.environment(study.width))
+    require_fit(study, runner, runner.environment(study.width))
     return study, runner

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import time
-import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -21,16 +20,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nondet.sources import FIXED_SEED, stream
 from nondet.training import averages, philox
 from nondet.training import examples as classify
 from nondet.training.dropout import draw_uniforms
+from nondet.training.graphs import Kept, has_hooks, no_waiting, same_bits
+from nondet.training.optimizers import make_optimizer
 from nondet.training.problem import Problem, first_line
 from nondet.training.schedule import lr_factor
-from nondet.training.snapshots import real
-from nondet.training.stack import Seeds, Stack, make_optimizer
+from nondet.training.stack import Seeds, Stack
 
 WORTH_STEPS = 30
 """Recording and trying a graph takes as long as about so many steps: with fewer left, they run one by one."""
@@ -315,50 +315,6 @@ class Epochs:
         self._say(why)
 
 
-class Kept:
-    """All that a step of a stack changes, to be put back: the same objects with the same numbers in the same places."""
-
-    def __init__(self, stack: Stack, others: Sequence[Tensor]) -> None:
-        skeleton = [*stack.skeleton.parameters(), *stack.skeleton.buffers()] if stack.own else []
-        optimizer = stack.optimizer
-        self.holders: list[dict[Any, Any]] = [
-            *(stack.trained, stack.frozen, stack.buffers, stack.updated, stack.averages),
-            *(optimizer.state[p] for p in list(optimizer.state)),
-            *optimizer.param_groups,
-        ]
-        self.before = [dict(holder) for holder in self.holders]
-        held = [value for holder in self.before for value in holder.values() if isinstance(value, Tensor)]
-        found = {id(t): t for t in [*skeleton, *held, *others]}
-        self.tensors = list(found.values())
-        self.copies = [t.detach().clone() for t in self.tensors]
-
-    def replaced(self) -> bool:
-        """Whether a place holds another object by now, or another number."""
-        return any(
-            holder.keys() != before.keys() or any(not _unchanged(holder[key], value) for key, value in before.items())
-            for holder, before in zip(self.holders, self.before, strict=True)
-        )
-
-    @torch.no_grad()
-    def put_back(self) -> None:
-        for holder, before in zip(self.holders, self.before, strict=True):
-            holder.clear()
-            holder.update(before)
-        for tensor, copy in zip(self.tensors, self.copies, strict=True):
-            tensor.copy_(copy)
-
-
-def _unchanged(now: Any, before: Any) -> bool:
-    """The same object; of a plain number, the same value."""
-    return now is before or (type(now) is type(before) and isinstance(now, int | float | bool) and now == before)
-
-
-def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal to the last bit."""
-    a, b = (real(t.detach()).contiguous().reshape(-1).view(torch.uint8) for t in (one, other))
-    return torch.equal(a, b)
-
-
 def drawn(problem: Problem, seeds: Sequence[Seeds], epoch: int) -> dict[str, np.ndarray]:
     """An epoch of every run as it is drawn on the host; the same whenever and wherever it is."""
     plans = [classify.epoch_plan(problem, run, epoch) for run in seeds]
@@ -398,25 +354,3 @@ def takes_rates(problem: Problem) -> bool:
     except Exception:  # whatever a class that others wrote makes of a tensor
         return False
     return True
-
-
-def has_hooks(model: nn.Module) -> bool:
-    """Whether something of a model's user runs beside its forward or backward pass."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    tensors = ("_backward_hooks", "_post_accumulate_grad_hooks")
-    return any(getattr(module, kind, None) for module in model.modules() for kind in kinds) or any(
-        getattr(p, kind, None) for p in model.parameters() for kind in tensors
-    )
-
-
-@contextmanager
-def no_waiting() -> Generator[None]:
-    """In this block what waits for the device is an error; torch sees most of it."""
-    before = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the mode is a prototype
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode(before)

@@ -23,11 +23,13 @@ from nondet.training import batches as inputs_of
 from nondet.training import examples as classify
 from nondet.training import sequences as text
 from nondet.training.dropout import SEED, backward, draw_uniforms, drawn_alone, given_dropout, recorded_dropout
+from nondet.training.new_stack import forget_compiled
+from nondet.training.optimizers import make_optimizer
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.recipes import evaluates_before
 from nondet.training.settings import kernels, loss_scale, mixed
 from nondet.training.snapshots import real
-from nondet.training.stack import Seeds, forget_compiled, make_optimizer
+from nondet.training.stack import Seeds
 
 STEPS = 3
 """Mini-batches of the first epoch that are tried: the first ones, and the last, which may be smaller."""

@@ -9,10 +9,9 @@ Shapes: R runs, n training examples, B examples in a mini-batch, c classes.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,17 +19,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_map
 
-from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED
-from nondet.tasks.named import optimizer_class, optimizer_options
 from nondet.tasks.recipe import Recipe
 from nondet.training import snapshots
 from nondet.training.draws import drawing, drawn_apart, masks_unread
 from nondet.training.dropout import backward, drawn_alone, given_dropout, is_seed
-from nondet.training.matrices import matrices_apart
-from nondet.training.perturb import change_bit
-from nondet.training.problem import Problem, build_model, first_line
-from nondet.training.recipes import clip, evaluates_before, needs_closure
+from nondet.training.problem import Problem
+from nondet.training.recipes import clip, evaluates_before
 from nondet.training.rounding import RunByRun
 from nondet.training.schedule import lr_factor
 from nondet.training.settings import loss_scale, mixed
@@ -297,165 +292,9 @@ def _lent(model: nn.Module, weights: Mapping[str, Tensor]) -> Generator[None]:
             tensor.data = before[name]
 
 
-def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
-    """Every run's model from its own init seed, its bit changed, and one optimizer for all of them."""
-    forget_compiled(problem)
-    models = [build_model(problem.task, problem.recipe, run["init"]) for run in seeds]
-    curves = torch.full((len(seeds), problem.recipe.epochs), torch.nan, dtype=torch.float64)
-    make = _alone if len(models) == 1 else _side_by_side
-    return make(
-        problem,
-        models,
-        seeds,
-        curves={name: curves.clone() for name in problem.curves},
-        failed=torch.zeros(len(seeds), dtype=torch.int64),
-        door=problem.door,
-        recipe=problem.recipe,
-        random_answers=problem.random_answers,
-    )
-
-
-def _alone(problem: Problem, models: Sequence[nn.Module], seeds: Sequence[Seeds], **rest: Any) -> Stack:
-    """A stack of one run: the module itself, and an optimizer of its own parameters, as in any training."""
-    change = _change(problem, dict(models[0].named_parameters()), seeds[0])
-    model = models[0].to(problem.device)
-    updated = {name: _wide_copy(p) for name, p in model.named_parameters()}
-    optimizer, peaks = make_optimizer(problem.recipe, updated, axes=0)
-    return Stack(
-        skeleton=model,
-        trained={},
-        frozen={},
-        buffers={},
-        updated=updated,
-        optimizer=optimizer,
-        peaks=peaks,
-        facts=[change],
-        own=True,
-        again=problem.again,
-        closure=problem.closure,
-        **rest,
-    )
-
-
-def _side_by_side(problem: Problem, models: Sequence[nn.Module], seeds: Sequence[Seeds], **rest: Any) -> Stack:
-    skeleton = copy.deepcopy(models[0]).to(problem.device)
-    learns = {name: p.requires_grad for name, p in skeleton.named_parameters()}
-    copies = _stacked([dict(m.named_parameters()) for m in models])
-    facts = [_change(problem, {n: p[slot] for n, p in copies.items()}, run) for slot, run in enumerate(seeds)]
-    parameters = {name: p.to(problem.device) for name, p in copies.items()}
-    trained = {name: p.requires_grad_() for name, p in parameters.items() if learns[name]}
-    updated = {name: _wide_copy(p) for name, p in trained.items()}
-    optimizer, peaks = make_optimizer(problem.recipe, updated, axes=1)
-    return Stack(
-        skeleton=skeleton,
-        trained=trained,
-        frozen={name: p for name, p in parameters.items() if not learns[name]},
-        buffers={n: b.to(problem.device) for n, b in _stacked([dict(m.named_buffers()) for m in models]).items()},
-        updated=updated,
-        optimizer=optimizer,
-        peaks=peaks,
-        facts=facts,
-        **rest,
-    )
-
-
-def _change(problem: Problem, parameters: Mapping[str, Tensor], run: Seeds) -> dict[str, Any]:
-    change = change_bit(parameters, run.get("bit", FIXED_SEED), problem.recipe.bit, problem.reached, problem.recipe.amp)
-    return {"bit": asdict(change)} if change else {}
-
-
-def _wide_copy(p: Tensor) -> Tensor:
-    return p if p.dtype == wide(p.dtype) else p.detach().to(wide(p.dtype))
-
-
-def forget_compiled(problem: Problem) -> None:
-    """Before a new model of a task that compiles: torch stops compiling after a few models of the same code."""
-    if problem.compiled:
-        torch.compiler.reset()
-
-
 def wide(dtype: torch.dtype) -> torch.dtype:
     """The type in which numbers of this one are summed up: float32 for the short types."""
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
-
-
-def _stacked(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Tensors of equal names stacked along a new first axis: (R, ...)."""
-    for model in models[1:]:
-        if {k: v.shape for k, v in model.items()} != {k: v.shape for k, v in models[0].items()}:
-            raise BadInput("model must return the same shapes at every call; take what is random out of its structure")
-    return {name: torch.stack([model[name].detach() for model in models]).contiguous() for name in models[0]}
-
-
-def make_optimizer(
-    recipe: Recipe, trained: Mapping[str, Tensor], axes: int
-) -> tuple[torch.optim.Optimizer, list[float]]:
-    """The recipe's optimizer, and the highest rate of each of its groups; the parameters have `axes` of the stack."""
-    groups = _groups(recipe, trained, axes)
-    chosen: Any = optimizer_class(recipe.optimizer)
-    try:
-        options = {**recipe.options, **_device_options(recipe, list(trained.values()))}
-        try:
-            optimizer = chosen([dict(group) for group in groups], lr=recipe.lr, **options)
-        except ValueError as refused:
-            try:  # LBFGS takes no groups, and needs none where all are of one rate and one decay
-                if recipe.bias_lr != 1 or recipe.no_decay:
-                    raise refused
-                optimizer = chosen(list(trained.values()), lr=recipe.lr, **options)
-                groups = groups[:1]
-            except ValueError:
-                others = not axes and not needs_closure(recipe) and any(p.dim() != 2 for p in trained.values())
-                found = matrices_apart(chosen, recipe, groups, options) if others else None
-                if found is None:
-                    raise
-                optimizer = found
-    except OSError:
-        raise
-    except Exception as error:  # whatever a class that others wrote makes of these options
-        raise BadInput(
-            f"{chosen.__name__} refuses these parameters or options: {first_line(error)}; "
-            "change them with <<recipe>>, or choose SGD, Adam or AdamW"
-        ) from error
-    if options.get("fused"):
-        optimizer.register_step_pre_hook(_sparse_apart)
-    quiet: Any = optimizer
-    quiet._warned_capturable_if_run_uncaptured = True  # that it runs outside graphs as well
-    return optimizer, [float(group["lr"]) for group in optimizer.param_groups]
-
-
-def _groups(recipe: Recipe, trained: Mapping[str, Tensor], axes: int) -> list[dict[str, Any]]:
-    """The parameters that share a rate and a decay; biases and scales, of one axis of their own, have `bias_lr`."""
-    found: dict[tuple[bool, bool], list[Tensor]] = {}
-    for name, p in trained.items():
-        spared = any(part in name for part in recipe.no_decay)
-        found.setdefault((spared, p.dim() <= 1 + axes), []).append(p)
-    return [
-        {"params": found[key], "lr": recipe.lr * (recipe.bias_lr if key[1] else 1.0)}
-        | ({"weight_decay": 0.0} if key[0] else {})
-        for key in sorted(found)
-    ]
-
-
-def _device_options(recipe: Recipe, parameters: Sequence[Tensor]) -> dict[str, bool]:
-    """Of parameters on a CUDA device, what lets an optimizer read its rate and count its steps there too.
-
-    SGD is then one kernel, which computes in double precision and rounds once: its last bits are not those of SGD's
-    other kernels. What the recipe says itself holds.
-    """
-    if not all(p.is_cuda for p in parameters):
-        return {}
-    chosen, given = optimizer_class(recipe.optimizer), recipe.options
-    if chosen is torch.optim.SGD:
-        free = not {"fused", "foreach", "differentiable"} & given.keys()
-        return {"fused": True} if free and all(p.is_floating_point() for p in parameters) else {}
-    return {"capturable": True} if "capturable" in optimizer_options(chosen) and "capturable" not in given else {}
-
-
-def _sparse_apart(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Have SGD step as usual from sparse gradients, which its one kernel does not take."""
-    for group in optimizer.param_groups:
-        if any(p.grad is not None and p.grad.is_sparse for p in group["params"]):
-            group["fused"] = False
 
 
 def set_rate(stack: Stack, problem: Problem, step: int, steps: int) -> None:

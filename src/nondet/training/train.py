@@ -21,11 +21,12 @@ from nondet.training import examples as classify
 from nondet.training import sequences as text
 from nondet.training import track as tracking
 from nondet.training.batches import each, in_memory
+from nondet.training.new_stack import new_stack
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem
 from nondet.training.recipes import Plateau, is_plateau
 from nondet.training.settings import kernels
-from nondet.training.stack import Seeds, Stack, new_stack
+from nondet.training.stack import Seeds, Stack
 
 
 def train_stack(

@@ -19,10 +19,12 @@ from nondet.training import averages, loop, memory
 from nondet.training import batches as inputs_of
 from nondet.training import examples as classify
 from nondet.training import sequences as text
+from nondet.training.new_stack import new_stack
+from nondet.training.optimizers import make_optimizer
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.settings import kernels
-from nondet.training.stack import Seeds, Stack, make_optimizer, new_stack, wide
+from nondet.training.stack import Seeds, Stack, wide
 from nondet.training.track import look
 
 MORE_STEPS, MORE_EXAMPLES = 16, 256

@@ -10,9 +10,10 @@ import torch
 from nondet.sources import FIXED_SEED
 from nondet.training import averages, loop, memory
 from nondet.training.device import Epochs
+from nondet.training.new_stack import new_stack
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
-from nondet.training.stack import Stack, new_stack
+from nondet.training.stack import Stack
 from nondet.training.trial import stack_step
 
 SECONDS = 1.0

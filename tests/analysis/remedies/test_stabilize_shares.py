@@ -24,10 +24,10 @@ from nondet.models.resnet import ResNet
 from nondet.sources import FIXED_SEED
 from nondet.study.study import Study
 from nondet.training.examples import logits as logits_of
+from nondet.training.new_stack import new_stack
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
-from nondet.training.stack import new_stack
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "cnn": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 3)),

@@ -19,8 +19,9 @@ from nondet.study.provenance import differing
 from nondet.study.spec import RunSpec
 from nondet.study.study import Study
 from nondet.training.examples import evaluation_batches
+from nondet.training.new_stack import new_stack
 from nondet.training.problem import Problem
-from nondet.training.stack import Stack, new_stack
+from nondet.training.stack import Stack
 from nondet.training.threads import Threads, threads_of
 
 BASELINE = "all"
