@@ -143,7 +143,7 @@ def pairs(metric: Metric, margin: float = 1.25, level: float = 0.05) -> list[Pai
     ]
 
 
-def same_effect(groups: Sequence[Floats], spread: bool) -> float:
+def same_effect(groups: Sequence[Floats], spread: bool, seed: int = 0) -> float:
     """P-value of a permutation test that several conditions' runs scatter in the same way, wherever their centres lie.
 
     The statistic is that of a one-way analysis of variance. For an SD it is of the distances from the condition's
@@ -155,6 +155,7 @@ def same_effect(groups: Sequence[Floats], spread: bool) -> float:
     Args:
         groups: for each condition one number per run, `(N,)`; N may differ.
         spread: as in `Metric`.
+        seed: names the permutations.
     """
     rows = [np.sort(np.asarray(group, dtype=np.float64)) for group in groups]  # the order of runs must not matter
     values = [row - np.median(row) if spread else _pseudo_values(row) for row in rows]
@@ -162,7 +163,7 @@ def same_effect(groups: Sequence[Floats], spread: bool) -> float:
     pooled -= pooled[0]  # no statistic depends on it, and equal numbers become exactly 0
     sizes = [len(row) for row in rows]
     least = _statistic(pooled[None], sizes, spread)[0] * (1 - 1e-9)  # sums in another order round otherwise
-    draws = np.random.Generator(np.random.Philox(0))
+    draws = np.random.Generator(np.random.Philox(seed))
     as_large, step = 1, max(1, TILE // len(pooled))
     for start in range(0, PERMUTATIONS, step):
         shuffled = np.tile(pooled, (min(step, PERMUTATIONS - start), 1))
