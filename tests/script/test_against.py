@@ -136,7 +136,9 @@ def test_a_digest_of_a_large_tensor_is_the_same_with_any_threads() -> None:
 
 def test_the_first_module_is_the_inner_one(here: Path) -> None:
     """Of modules with equal inputs and unequal outputs; one whose inputs differ only receives."""
-    run = Traced(nd.Script("net.py"), here / "runs").run(How("modules", pins={}, hash=0, until=0))
+    traced = Traced(nd.Script("net.py"))
+    run = traced.run(How("modules", pins={}, hash=0, until=0))
+    traced.close()
     calls = run.of("module")
     assert [one[2] for one in calls] == ["0", "1", "2", "3", "Sequential"]
     assert [one[6] for one in calls[:3]] == [one[5] for one in calls[1:4]]

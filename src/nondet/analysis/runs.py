@@ -179,12 +179,12 @@ class Reader:
             self.kept[spec.key] = found
         return found
 
-    def runs(self, design: Condition | Crossed, name: str = "") -> Runs:
+    def runs(self, design: Condition | Crossed) -> Runs:
         """The runs of a condition that are there."""
         specs = self.study.specs_of(design)
         there = [(number, spec) for number, spec in enumerate(specs, start=1) if spec.key in self.present]
         stacked, every = self._stacked(there)
-        title = name or f"{self.study.folder}:{getattr(design, 'name', 'crossed')}"
+        title = f"{self.study.folder}:{getattr(design, 'name', 'crossed')}"
         missing = len(specs) - len(there)
         return self._runs(title, stacked, every, missing=missing, condition=design, study=self.study)
 

@@ -11,17 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from nondet.errors import BadInput
 from nondet.io import signals as stopping
 from nondet.io.cores import available_cores
 
-if TYPE_CHECKING:
-    pass
-
-JOB = 8
-"""Images in one job of a worker: few enough to share a batch evenly, enough to hide the cost of a message."""
 WORTH_WORKERS = 512
 """Fewer images than this are decoded sooner than workers start."""
 MOST_WORKERS = 512

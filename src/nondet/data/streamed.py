@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 
 JOB = 8
 """Images in one job of a worker: few enough to share a batch evenly, enough to hide the cost of a message."""
-WORTH_WORKERS = 512
-"""Fewer images than this are decoded sooner than workers start."""
-MOST_WORKERS = 512
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ import numpy as np
 from nondet.errors import BadInput
 from nondet.kinds.base import Kind, received
 from nondet.kinds.classification import IGNORED, numbered
+from nondet.kinds.language import token_answers
 from nondet.measures import pixels, text
-from nondet.measures.answers import TextAnswers
 from nondet.measures.language import sample_tokens
 from nondet.measures.pixels import PixelAnswers
 
@@ -123,8 +123,7 @@ class Tokens(Dense):
     own_figures = text.FIGURES
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
-        sampled = labels[sample_tokens(len(labels))]
-        return TextAnswers(arrays["logprob"], arrays["prediction"], arrays["sample.logits"], sampled)
+        return token_answers(arrays, labels)
 
 
 SEGMENTATION = Segmentation()

@@ -26,8 +26,13 @@ class Language(Classification):
     own_figures = text.FIGURES
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
-        sampled = labels[sample_tokens(len(labels))]
-        return TextAnswers(arrays["logprob"], arrays["prediction"], arrays["sample.logits"], sampled)
+        return token_answers(arrays, labels)
+
+
+def token_answers(arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> TextAnswers:
+    """The answers of models of tokens, whose logits are kept at a sample of these."""
+    sampled = labels[sample_tokens(len(labels))]
+    return TextAnswers(arrays["logprob"], arrays["prediction"], arrays["sample.logits"], sampled)
 
 
 LANGUAGE = Language()

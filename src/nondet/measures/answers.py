@@ -40,14 +40,15 @@ UNLIKE = 4.0
 """Standard errors between the losses of a sample and of all from which a sample is said to be unlike the rest."""
 
 
-class _Pairs:
-    """How N runs answer: `predicted` (N, n), and the logits `outputs` (N, k, c) of the same or of fewer examples."""
+class Pairs:
+    """How N runs answer: what each decides (N, n), and the outputs (N, k, c) of the same or of fewer examples."""
 
     outputs: NDArray[Any]
     labels: Integers
 
-    @property
-    def predicted(self) -> Integers:
+    @cached_property
+    def decided(self) -> Integers:
+        """What two runs agree on, or disagree."""
         raise NotImplementedError
 
     @cached_property
@@ -56,17 +57,17 @@ class _Pairs:
 
     @cached_property
     def _disagreement(self) -> Floats:
-        return disagreement_by_run(self.predicted)
+        return disagreement_by_run(self.decided)
 
     def disagreement_by_run(self) -> Floats:
         return self._disagreement
 
     @property
     def disagreement(self) -> float:
-        return disagreement_of(self.predicted)
+        return disagreement_of(self.decided)
 
     def disagreement_matrix(self) -> Floats:
-        return disagreement_matrix(self.predicted[self.some])
+        return disagreement_matrix(self.decided[self.some])
 
     @cached_property
     def _known(self) -> dict[str, tuple[Floats, Floats]]:
@@ -87,7 +88,7 @@ class _Pairs:
         return self._correlation(kind)[1]
 
 
-class Answers(_Pairs):
+class Answers(Pairs):
     """The answers of N classifiers, or predicted classes alone.
 
     groups: of each example the number of its group from 0, `(n,)`, where groups of examples are drawn together.
@@ -112,6 +113,10 @@ class Answers(_Pairs):
     @property
     def predicted(self) -> Integers:
         return self.outputs if self.classes_alone else self._read[0]
+
+    @cached_property
+    def decided(self) -> Integers:
+        return self.predicted
 
     @property
     def losses(self) -> Floats:
@@ -201,7 +206,7 @@ class Answers(_Pairs):
         return self._variance_added
 
 
-class TextAnswers(_Pairs):
+class TextAnswers(Pairs):
     """The answers of N language models; what is called as in `Answers` means the same, of tokens.
 
     Correlations and the ensembles' gains are of the sample of tokens whose logits are kept; their errors and intervals
@@ -230,6 +235,10 @@ class TextAnswers(_Pairs):
 
     @property
     def predicted(self) -> Integers:
+        return self._predicted
+
+    @cached_property
+    def decided(self) -> Integers:
         return self._predicted
 
     @cached_property

@@ -134,6 +134,15 @@ def _variance(part: str) -> Callable[[Any], Estimate]:
     return compute
 
 
+ENSEMBLE_CROSS_ENTROPY = gain(
+    "cross_entropy",
+    label="change by an ensemble of two (nats)",
+    words="the ensemble's gain in cross-entropy",
+    decimals=4,
+    origin=0.0,
+    effect=lambda answers: -answers.ensemble_by_run()["cross_entropy"],
+    short="ens. CE",
+)
 FIGURES = (
     *ACCURACY.figures(),
     *CROSS_ENTROPY.figures(),
@@ -149,15 +158,7 @@ FIGURES = (
         effect=lambda answers: answers.ensemble_by_run()["accuracy"],
         short="ens. acc.",
     ),
-    gain(
-        "cross_entropy",
-        label="change by an ensemble of two (nats)",
-        words="the ensemble's gain in cross-entropy",
-        decimals=4,
-        origin=0.0,
-        effect=lambda answers: -answers.ensemble_by_run()["cross_entropy"],
-        short="ens. CE",
-    ),
+    ENSEMBLE_CROSS_ENTROPY,
     *(
         Figure(
             f"accuracy_variance.{part}",

@@ -46,31 +46,6 @@ class ClassChurn:
     error: float
 
 
-def vote_counts(predicted: ArrayLike, classes: int) -> Integers:
-    """How many runs predict each class for each example: `(n, c)`, each row with the sum N.
-
-    Args:
-        predicted: predictions `(N, n)` from 0 to `classes` - 1.
-        classes: c, the number of classes.
-
-    Raises:
-        BadInput: see `checked_predictions`; or a prediction is outside of the classes.
-    """
-    array = checked_predictions(predicted)
-    low, high = int(array.min()), int(array.max())
-    if low < 0 or high >= classes:
-        raise BadInput(
-            f"predictions must be from 0 to {classes - 1} (got {low if low < 0 else high}); number the classes from 0"
-        )
-    runs, examples = array.shape
-    counts = np.empty((examples, classes), dtype=np.int64)
-    step = max(1, TILE // max(runs, classes))
-    for start in range(0, examples, step):
-        tile = array[:, start : start + step]
-        counts[start : start + step] = _votes(tile.astype(np.int64), classes)
-    return counts
-
-
 def disagreement_by_example(predicted: ArrayLike) -> Floats:
     """Share of the pairs of runs that predict an example differently, `(n,)`, in percent; its mean is `disagreement`.
 

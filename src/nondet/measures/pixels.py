@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.measures.answers import TextAnswers
-from nondet.measures.classification import ACCURACY, CORRELATIONS, CROSS_ENTROPY, DISAGREEMENT, gain
+from nondet.measures.classification import (
+    ACCURACY,
+    CORRELATIONS,
+    CROSS_ENTROPY,
+    DISAGREEMENT,
+    ENSEMBLE_CROSS_ENTROPY,
+)
 from nondet.measures.figure import Score
 from nondet.stats.values import Floats
 
@@ -78,13 +84,5 @@ FIGURES = (
     *PIXEL_CROSS_ENTROPY.figures(),
     DISAGREEMENT,
     *CORRELATIONS,
-    gain(
-        "cross_entropy",
-        label="change by an ensemble of two (nats)",
-        words="the ensemble's gain in cross-entropy",
-        decimals=4,
-        origin=0.0,
-        effect=lambda answers: -answers.ensemble_by_run()["cross_entropy"],
-        short="ens. CE",
-    ),
+    ENSEMBLE_CROSS_ENTROPY,
 )

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.measures.answers import some_runs
+from nondet.measures.answers import Pairs, some_runs
 from nondet.measures.classification import ACCURACY, CORRELATIONS, CROSS_ENTROPY, DISAGREEMENT
-from nondet.measures.diversity import Kind, correlations, disagreement_by_run, disagreement_matrix, disagreement_of
 from nondet.measures.figure import Score
 from nondet.measures.real_valued import checked_predictions_of
 from nondet.stats.values import Floats, Integers
@@ -58,7 +57,7 @@ def binary_losses(logits: Floats, truth: NDArray[Any]) -> Floats:
     return np.logaddexp(0.0, logits) - truth * logits
 
 
-class SeveralAnswers:
+class SeveralAnswers(Pairs):
     """The answers of N runs. outputs: logits `(N, n, k)`. labels: `(n, k)`."""
 
     classes_alone = False
@@ -103,31 +102,6 @@ class SeveralAnswers:
     @cached_property
     def losses(self) -> Floats:
         return binary_losses(self.outputs[:, self.known], self.labels[self.known]).mean(axis=1)
-
-    @cached_property
-    def _disagreement(self) -> Floats:
-        return disagreement_by_run(self.decided)
-
-    def disagreement_by_run(self) -> Floats:
-        return self._disagreement
-
-    @property
-    def disagreement(self) -> float:
-        return disagreement_of(self.decided)
-
-    def disagreement_matrix(self) -> Floats:
-        return disagreement_matrix(self.decided[self.some])
-
-    @cached_property
-    def _correlations(self) -> dict[Kind, tuple[Floats, Floats]]:
-        kinds: tuple[Kind, ...] = ("pearson", "spearman")
-        return {kind: correlations(self.outputs, kind, self.some) for kind in kinds}
-
-    def correlation_by_run(self, kind: Kind) -> Floats:
-        return self._correlations[kind][0]
-
-    def correlation_matrix(self, kind: Kind) -> Floats:
-        return self._correlations[kind][1]
 
 
 MAP = Score(

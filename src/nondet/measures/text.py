@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from nondet.measures.classification import CORRELATIONS, CROSS_ENTROPY, DISAGREEMENT, gain
+from nondet.measures.classification import CORRELATIONS, CROSS_ENTROPY, DISAGREEMENT, ENSEMBLE_CROSS_ENTROPY, gain
 from nondet.measures.figure import Score
 
 PERPLEXITY = Score(
@@ -37,13 +37,5 @@ FIGURES = (
         title="ens. Δ (PPL)",
         plot="ensemble-gain",
     ),
-    gain(
-        "cross_entropy",
-        label="change by an ensemble of two (nats)",
-        words="the ensemble's gain in cross-entropy",
-        decimals=4,
-        origin=0.0,
-        effect=lambda answers: -answers.ensemble_by_run()["cross_entropy"],
-        short="ens. CE",
-    ),
+    ENSEMBLE_CROSS_ENTROPY,
 )

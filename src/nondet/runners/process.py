@@ -20,6 +20,9 @@ from nondet.study.provenance import CUBLAS_WORKSPACE, MKL_BRANCH
 CHOSEN = (*VARIABLES, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 _SITE = Path(__file__).resolve().parents[1] / "script" / "path"
+"""The folder that makes Python begin a process with nondet, first on its path."""
+
+_LAST_LINES = 5
 
 
 class Process:
@@ -51,22 +54,7 @@ class Process:
                 self.chosen = {name: environment.get(name) for name in CHOSEN}
             if self.server.ready:
                 return self.server.run(words, place, log, environment)
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                words,
-                cwd=place,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                return process.wait()
-            finally:
-                if process.poll() is None:
-                    end(process.pid)
-                    process.wait()
+        return started(words, place, log, environment)
 
 
 class Server:
@@ -114,6 +102,26 @@ class Server:
         self.process.communicate()
 
 
+def started(words: Sequence[str], place: Path, log: Path, environment: Mapping[str, str]) -> int:
+    """Run a command as a new process to its end; see `Process.run`."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            words,
+            cwd=place,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait()
+        finally:
+            if process.poll() is None:
+                end(process.pid)
+                process.wait()
+
+
 def is_plain(words: Sequence[str], environment: Mapping[str, str]) -> bool:
     """Whether a command is this Python and a script."""
     if len(words) < 2 or not words[1].endswith(".py"):
@@ -129,11 +137,6 @@ def end(pid: int) -> None:
             os.killpg(pid, how)
 
 
-def site_path() -> str:
-    """The folder that makes Python begin a process with nondet, first on its path."""
-    return str(_SITE)
-
-
 def environment_of(seeds: Mapping[str, int], place: Path) -> dict[str, str]:
     """The variables of the process of a run in this folder."""
     found = dict(os.environ)
@@ -145,11 +148,22 @@ def environment_of(seeds: Mapping[str, int], place: Path) -> dict[str, str]:
     }
     for name, value in usual.items():
         found.setdefault(name, value)
+    return with_nondet(found, place / ".nondet" / "order.json", place) | seeds_in_variables(seeds)
+
+
+def with_nondet(variables: Mapping[str, str], order: Path, place: Path) -> dict[str, str]:
+    """The variables with which Python begins a process with nondet: what it is to do is in the file `order`."""
+    found = dict(variables)
     if not ({"VIRTUAL_ENV", "CONDA_PREFIX"} & {*found}):  # `python` is the one that nondet is installed in
         found["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *filter(None, [found.get("PATH", "")])])
     found["PYTHONPATH"] = os.pathsep.join([str(_SITE), *filter(None, [found.get("PYTHONPATH", "")])])
-    found["NONDET_RUN"], found["NONDET_OUT"] = str(place / ".nondet" / "order.json"), str(place)
-    return found | seeds_in_variables(seeds)
+    found["NONDET_RUN"], found["NONDET_OUT"] = str(order), str(place)
+    return found
+
+
+def last_lines(text: str) -> list[str]:
+    """The last lines that a process has printed."""
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-_LAST_LINES:]
 
 
 def seeds_in_variables(seeds: Mapping[str, int]) -> dict[str, str]:

@@ -13,12 +13,10 @@ from typing import Any
 from nondet.errors import BadInput
 from nondet.runners.machine import of_seeds
 from nondet.runners.observed import Made, varied
-from nondet.runners.process import Process, environment_of
+from nondet.runners.process import Process, environment_of, last_lines
 from nondet.runners.script import Script
 from nondet.runners.script_left import read_left
 from nondet.sources import FIXED_SEED
-
-_LAST_LINES = 5
 
 
 def make(
@@ -47,8 +45,7 @@ def make(
     (kept / "order.json").write_text(json.dumps(order), encoding="utf-8")
     status = process.run(words, place, log, {**environment_of(seeds, place.absolute()), **machine.variables})
     text = log.read_bytes().decode("utf-8", "replace")
-    last = [line.rstrip() for line in text.splitlines() if line.strip()][-_LAST_LINES:]
-    made = replace(read_left(script, place, kept, text, status), last=last, log=str(log.relative_to(study)))
+    made = replace(read_left(script, place, kept, text, status), last=last_lines(text), log=str(log.relative_to(study)))
     process.learn(made.ledger)
     if onset and not made.failure and not made.ledger.get("bit"):
         return replace(made, failure=f"no bit was moved: it trained less than {onset + 1} epochs")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,13 +15,11 @@ from typing import Any
 
 from nondet.errors import BadInput
 from nondet.runners.machine import NO_CHANGE, Machine
-from nondet.runners.process import Server, end, is_plain, seeds_in_variables, site_path
+from nondet.runners.process import Server, is_plain, last_lines, seeds_in_variables, started, with_nondet
 from nondet.runners.script import Script
 from nondet.runners.script_run import filled, link_here
 from nondet.sources import FIXED_SEED
 from nondet.study.provenance import CUBLAS_WORKSPACE
-
-_LAST = 5
 
 _SERVERS: dict[str, Server] = {}
 """By their variables: they know no script, and last as long as this process."""
@@ -103,7 +99,7 @@ class Trace:
 class Traced:
     """Makes runs of one script, each in the same folder as if it were the only one; it is gone with this object."""
 
-    def __init__(self, script: Script, folder: Path | None = None) -> None:
+    def __init__(self, script: Script) -> None:
         script.check()
         if not script.is_python:
             raise BadInput(
@@ -111,8 +107,8 @@ class Traced:
                 "as python train.py"
             )
         self.script = script
-        self._temporary = tempfile.TemporaryDirectory(prefix="nondet-") if folder is None else None
-        self.folder = Path(self._temporary.name if self._temporary else folder or "").resolve()
+        self._temporary = tempfile.TemporaryDirectory(prefix="nondet-")
+        self.folder = Path(self._temporary.name).resolve()
         self.place, self.numbers, self.runs = self.folder / "run", count(), 0
         self.modules: list[str] = []
 
@@ -158,17 +154,8 @@ class Traced:
     def _process(self, how: How, order: Path, log: Path) -> int:
         words = how.machine.words([filled(word, how.words, self.place) for word in self.script.started])
         seeds = seeds_in_variables({**dict.fromkeys(self.script.asked, FIXED_SEED), **how.words})
-        environment = {
-            **os.environ,
-            **seeds,
-            **how.variables,
-            **how.machine.variables,
-            "NONDET_RUN": str(order),
-            "NONDET_OUT": str(self.place),
-        }
-        environment["PYTHONPATH"] = os.pathsep.join([site_path(), *filter(None, [environment.get("PYTHONPATH", "")])])
-        if not ({"VIRTUAL_ENV", "CONDA_PREFIX"} & {*environment}):
-            environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
+        variables = {**os.environ, **seeds, **how.variables, **how.machine.variables}
+        environment = with_nondet(variables, order, self.place)
         if how.deterministic:
             environment["CUBLAS_WORKSPACE_CONFIG"] = CUBLAS_WORKSPACE
         if how.hash is not None:
@@ -176,22 +163,7 @@ class Traced:
         server = self._server(how, words, environment)
         if server is not None:
             return server.run(words, self.place, log, environment)
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                words,
-                cwd=self.place,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                return process.wait()
-            finally:
-                if process.poll() is None:
-                    end(process.pid)
-                    process.wait()
+        return started(words, self.place, log, environment)
 
     def _server(self, how: How, words: Sequence[str], environment: Mapping[str, str]) -> Server | None:
         """A process that forks runs in which everything is held, so that they differ in nothing but what is asked."""
@@ -206,7 +178,7 @@ class Traced:
 
     def _read(self, kept: Path, status: int, log: Path) -> Trace:
         text = log.read_bytes().decode("utf-8", "replace")
-        last = [line.rstrip() for line in text.splitlines() if line.strip()][-_LAST:]
+        last = last_lines(text)
         records: dict[str, list[Any]] = {}
         for path in sorted(kept.glob("*.jsonl")):
             found = records.setdefault(path.stem, [])
@@ -229,5 +201,4 @@ class Traced:
     def close(self) -> None:
         """Take its folder away."""
         self._clean()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._temporary.cleanup()

@@ -34,12 +34,15 @@ class Watcher:
     on_wait: Callable[[], None] = lambda: None
 
 
+POLL_SECONDS = 0.5
+"""Between looks at what other processes have made."""
+
+
 def make_missing(
     study: Study,
     runner: Runner,
     watcher: Watcher | None = None,
     proof: Proof | None = None,
-    poll_seconds: float = 0.5,
     *,
     stacks: int | None = None,
     wait: bool = True,
@@ -74,7 +77,7 @@ def make_missing(
                     if not wait:
                         break
                     watcher.on_wait()
-                    time.sleep(poll_seconds)
+                    time.sleep(POLL_SECONDS)
                     if (mirror := mirror_of(study.folder)) is not None:
                         mirror.keys()  # what others have put there by now
             except TooWide:

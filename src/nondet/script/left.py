@@ -16,7 +16,6 @@ PROCESS: list[Any] = []
 _arrays: dict[str, Any] = {}
 _scores: dict[str, float] = {}
 _curves: dict[str, dict[float, float]] = {}
-_ARRAYS = ("outputs", "labels")
 
 
 def record(*, outputs: Any = None, labels: Any = None, epoch: Any = None, **scores: Any) -> None:

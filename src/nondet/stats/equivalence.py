@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy import stats
@@ -99,14 +99,14 @@ def check_margin(margin: float, level: float) -> None:
         raise BadInput(f"level must be above 0 and below 0.5 (got {level}); try 0.05")
 
 
-def omnibus(metrics: Sequence[Metric], seed: int = 0) -> list[Omnibus]:
+def omnibus(metrics: Sequence[Metric]) -> list[Omnibus]:
     """For each metric of at least two conditions, the test that all of them have the same effect."""
     tested = [m for m in metrics if len(m.by_run) > 1]
-    p_values = [same_effect(list(m.by_run.values()), m.spread, seed) for m in tested]
+    p_values = [same_effect(list(m.by_run.values()), m.spread) for m in tested]
     return [Omnibus(m.name, p, q) for m, p, q in zip(tested, p_values, holm(p_values), strict=True)]
 
 
-def pairs(metric: Metric, margin: float = 1.25, level: float = 0.05, seed: int = 0) -> list[Pair]:
+def pairs(metric: Metric, margin: float = 1.25, level: float = 0.05) -> list[Pair]:
     """Every pair of a metric's conditions: is it alike within the margin, or different?
 
     Equivalence is two one-sided t-tests of the logarithm of the ratio (Schuirmann 1987), with jackknife errors over
@@ -119,7 +119,7 @@ def pairs(metric: Metric, margin: float = 1.25, level: float = 0.05, seed: int =
     check_margin(margin, level)
     named = list(combinations(metric.by_run, 2))
     ratios = [_ratio(metric, a, b, margin, level, len(named)) for a, b in named]
-    different = [same_effect([metric.by_run[a], metric.by_run[b]], metric.spread, seed) for a, b in named]
+    different = [same_effect([metric.by_run[a], metric.by_run[b]], metric.spread) for a, b in named]
     alike_holm, different_holm = holm([r.p_value for r in ratios]), holm(different)
     return [
         Pair(
@@ -250,8 +250,3 @@ def _statistic(values: Floats, sizes: Sequence[int], spread: bool) -> Floats:
     ratio = np.divide(between, within, out=np.full(len(values), np.inf), where=within > 0)
     ratio[(within == 0) & (between == 0)] = 0.0
     return ratio * ((values.shape[1] - len(sizes)) / (len(sizes) - 1))
-
-
-def as_json(record: Omnibus | Pair) -> dict[str, Any]:
-    """The record for JSON."""
-    return dict(vars(record))

@@ -19,18 +19,20 @@ RECIPE = Recipe(
 """Short enough for two cores. The reference has none for MNIST."""
 
 
+MNIST = PictureSet(
+    name="mnist",
+    read=read_mnist,
+    classes=10,
+    mean=(0.1307,),
+    std=(0.3081,),
+    network="mnist-cnn",
+    recipe=RECIPE,
+    padding=1,
+    flip=False,  # a digit's mirror image is no digit
+    stack=8,
+)
+
+
 def task(options: Options) -> Task:
     """60,000 training and 10,000 test images; crops of 28 from a black padding of 1 pixel."""
-    mnist = PictureSet(
-        name="mnist",
-        read=read_mnist,
-        classes=10,
-        mean=(0.1307,),
-        std=(0.3081,),
-        network="mnist-cnn",
-        recipe=RECIPE,
-        padding=1,
-        flip=False,  # a digit's mirror image is no digit
-        stack=8,
-    )
-    return picture_task(mnist, options)
+    return picture_task(MNIST, options)

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-Inputs = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
-
 
 def leaves(inputs: Any) -> list[Tensor]:
     """The tensors of inputs, in order."""

@@ -210,12 +210,20 @@ class Stack:
 
     def _gradients(self, losses: Tensor) -> None:
         """The gradients of these losses (R,) in the places of the last ones, clipped as the recipe says."""
-        leaves = dict(self.skeleton.named_parameters()) if self.own else self.trained
-        for p in leaves.values():
+        for p in self._leaves.values():
             p.grad = None
         backward(losses.sum(), self.again)
+        self._clip()
+
+    @property
+    def _leaves(self) -> dict[str, Tensor]:
+        """What is trained, by name: each (R, ...), or a plain parameter of a stack of one run."""
+        return dict(self.skeleton.named_parameters()) if self.own else self.trained
+
+    def _clip(self) -> None:
         if self.recipe and self.recipe.grad_clip:
-            clip([p.grad for p in leaves.values() if p.grad is not None], self.recipe.grad_clip, not self.own)
+            gradients = [p.grad for p in self._leaves.values() if p.grad is not None]
+            clip(gradients, self.recipe.grad_clip, not self.own)
 
     def gradients(self) -> dict[str, Tensor | None]:
         """Copies of the last step's gradients by parameter, each (R, ...); None where it left none."""
@@ -229,7 +237,7 @@ class Stack:
         Parameters of a short type are updated in float32, and rounded once. In the short type itself, torch's sums with
         a factor round by the place in memory on the CPU, so that a run would depend on its slot.
         """
-        leaves = dict(self.skeleton.named_parameters()) if self.own else self.trained
+        leaves = self._leaves
         first, last = self.turn
         for p in leaves.values() if first else ():
             p.grad = None
@@ -244,8 +252,7 @@ class Stack:
         if scale != 1:
             for p in leaves.values():
                 p.grad = None if p.grad is None else p.grad / scale
-        if self.recipe and self.recipe.grad_clip:
-            clip([p.grad for p in leaves.values() if p.grad is not None], self.recipe.grad_clip, not self.own)
+        self._clip()
         copies = [(self.updated[name], p) for name, p in leaves.items() if self.updated[name] is not p]
         with torch.no_grad():
             for copied, p in copies:

@@ -65,14 +65,14 @@ def fastest(problem: Problem, width: int, most: int, seconds: float = SECONDS) -
     return _chosen(found)
 
 
-def cost_alone(problem: Problem, seconds: float = 0.2) -> str:
+def cost_alone(problem: Problem) -> str:
     """How long a run takes that is trained by itself, in words, from a few of its steps; empty if none can be taken."""
     run = dict.fromkeys(problem.sources, FIXED_SEED)
     try:
         with kernels(True, problem.tf32):
             stack = new_stack(problem, [run])
             averages.begin(problem.recipe, stack)
-            step = _timed(problem, stack, loop.batches(problem, run)[0], seconds)
+            step = _timed(problem, stack, loop.batches(problem, run)[0], 0.2)
     except Exception:  # what a model that others wrote comes to is said where it is trained
         return ""
     total = step * problem.recipe.epochs * problem.steps

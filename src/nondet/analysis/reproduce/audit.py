@@ -21,7 +21,7 @@ from nondet.runners.traced import How, Trace, Traced
 
 SORTED = ("init", "shuffle", "augment", "dropout", "other")
 
-REACHES, DEAD, LEAKS, UNDRAWN, CHANGES = "reaches", "dead", "leaks", "not drawn", "changes"
+REACHES, DEAD, LEAKS, CHANGES = "reaches", "dead", "leaks", "changes"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -285,6 +285,3 @@ def sites_of(trace: Trace, kind: str) -> dict[str, str]:
 def kinds_of(*traces: Trace) -> dict[str, None]:
     """The kinds of what comes from outside that these runs asked for."""
     return {record[1]: None for t in traces for records in t.records.values() for record in records if record[0] == "o"}
-
-
-Sites = Mapping[str, str]

@@ -20,14 +20,13 @@ from nondet.training.kernels import convolution, depthwise, loss, norm, pictures
 from nondet.training.kernels.geometry import Geometry, gradient
 from nondet.training.kernels.tiles import tile_for
 
-PRODUCTS = ("tf32x3", "tf32", "ieee")
 """How factors of float32 are multiplied: as three products of TF32, which keep float32's precision; rounded to TF32
 once; or without the matrix unit."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """dtype: of what the operations return. products: one of PRODUCTS, for float32."""
+    """dtype: of what the operations return. products: "tf32x3", "tf32" or "ieee", for float32."""
 
     dtype: torch.dtype = torch.float32
     products: str = "tf32x3"
