@@ -12,10 +12,11 @@ import pytest
 from scripts import HUGGING_FACE, LIGHTNING
 
 import nondet as nd
-from nondet.analysis.reproduce.audit import leaks
+from nondet.analysis.reproduce.audit import leaks, leaks_of_task
 from nondet.analysis.reproduce.parting import first_line, first_operation, parted
-from nondet.analysis.reproduce.resume import differences
+from nondet.analysis.reproduce.resume import differences, resumed_at
 from nondet.runners.traced import How, Trace, Traced
+from nondet.script.trace.places import asking, caller, own_modules
 from nondet.script.trace.values import OPAQUE, digest
 
 Nondet = Callable[..., Any]
@@ -172,7 +173,7 @@ def test_the_first_thing_that_differs() -> None:
     assert found is not None
     assert (found.kind, found.step, found.site) == ("weights", 0, "t.py:4")
     assert parted(a, a) is None
-    shorter = parted(a, trace(*a.main[:2]))
+    shorter = parted(a, trace(*map(list, a.main[:2])))
     assert shorter is not None
     assert shorter.count
 
@@ -219,6 +220,20 @@ def test_an_operation_is_the_origin_where_its_inputs_are_equal(tmp_path: Path) -
     assert (found.name, found.unwritten) == ("empty", True)
 
 
+def test_a_loop_that_waits_is_no_other_way() -> None:
+    """Lines that come again and change nothing count once; how long another process is waited for is not the cause."""
+    wait = [["l", "t.py", 4, "f", {}, 0, ""], ["l", "t.py", 5, "f", {}, 0, ""]]
+    read = [["l", "t.py", 6, "f", {"rows": digest}, 0, ""] for digest in "12"]
+    alone = first_line(trace(*wait * 3, read[0]), trace(*wait * 9, read[0]))
+    assert alone is not None, "nothing else differs"
+    assert alone.site == "t.py:5"
+    found = first_line(trace(*wait * 3, read[0]), trace(*wait * 9, read[1]))
+    assert found is not None
+    assert (found.site, found.names) == ("t.py:6", ("rows",))
+    again = first_line(trace(read[0], worker=wait), trace(read[0], worker=wait[:1]))
+    assert again is None, "another process ends when it is ended"
+
+
 def test_the_state_that_a_resumed_training_lacks() -> None:
     """Weights at the end decide; the first state in time, then in order, is the cause."""
     names = ("weights", "optimizer", "schedule", "generator")
@@ -240,6 +255,75 @@ def test_the_state_that_a_resumed_training_lacks() -> None:
     assert [one.state for one in ordered[:2]] == ["generator", "order of data"]
 
 
+def test_a_state_that_does_not_show_yet() -> None:
+    """A lost scale is a power of two, so the weights are equal; it is named. Another place of a generator is not."""
+
+    def run(*steps: str, begin: int = 0) -> Trace:
+        records: list[list[Any]] = []
+        for n, (weights, scaler, generator) in enumerate(steps, begin):
+            state = {"weights": weights, "scaler": scaler, "generator": generator}
+            records += [["batch", n, "same", "t.py:1", ""], ["states", n, state], ["weights", n, weights + "+", ""]]
+        return trace(*records)
+
+    whole = run("111", "222", "333", "444")
+    assert [(one.state, one.step) for one in differences(whole, run("303", "404"), 2)] == [("scaler", 2)]
+    assert differences(whole, run("330", "440"), 2) == []
+
+
+def test_a_training_that_resumes_before_its_stop() -> None:
+    """As after a crash: it begins with the weights of an earlier step, and is compared from there on."""
+
+    def run(*weights: str) -> Trace:
+        records = [[["states", n, {"weights": w}], ["weights", n, w + "+", ""]] for n, w in enumerate(weights)]
+        return trace(*(one for pair in records for one in pair))
+
+    whole = run(*"abcdefgh")
+    assert resumed_at(whole, run(*"efgh"), 4) == 4
+    assert resumed_at(whole, run(*"defgh"), 4) == 3
+    assert differences(whole, run(*"defgh"), 3) == []
+    assert resumed_at(whole, run(*"xyz"), 4) == 4, "its weights are lost"
+    assert resumed_at(whole, run(*"abcdefgh"), 4) == 4, "it begins anew, which is not to resume"
+
+
+def test_lines_that_have_a_seed_set(tmp_path: Path) -> None:
+    """Of a helper it is the line that calls it; what a library calls has none to ask."""
+    path = tmp_path / "own.py"
+    text = "def fix_seeds(ask):\n    return ask()\n\ndef main(ask):\n    return fix_seeds(ask)\n"
+    own: dict[str, Any] = {}
+    exec(compile(text, str(path), "exec"), own)
+
+    def ask() -> str:
+        frame: Any = asking(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+        return caller(frame)
+
+    assert own["main"](ask).endswith("own.py:5")
+
+
+def test_modules_of_the_users_own(tmp_path: Path) -> None:
+    """The script, what stands beside it, and in folders there; not what is hidden or installed."""
+    for name in ("code/train.py", "code/net.py", "code/parts/layer.py", "code/.venv/x.py", "other.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    names = [str(path.relative_to(tmp_path)) for path in own_modules(["python", "code/train.py"], tmp_path)]
+    assert names == ["code/train.py", "code/net.py", "code/parts/layer.py"]
+    assert own_modules(["python", "-m", "net"], tmp_path)[0] == tmp_path / "other.py"
+
+
+def test_what_leaks_in_a_task() -> None:
+    """The first weights are of init, the batches of what draws them: another source that changes them leaks."""
+    names = ["init", "shuffle", "augment", "dropout", "bit"]
+
+    def run(weights: str, batch: str) -> Trace:
+        return trace(["start", 0, weights, "t.py:1", "Net"], ["batch", 0, batch, "t.py:2", "Net"])
+
+    plain, batches = run("a", "b"), run("a", "c")
+    assert leaks_of_task("init", names, plain, batches) == ("augment",)
+    assert leaks_of_task("init", ["init", "shuffle"], plain, batches) == ("shuffle",)
+    assert leaks_of_task("shuffle", names, plain, batches) == ()
+    assert leaks_of_task("dropout", names, plain, run("z", "c")) == ("init", "augment")
+    assert leaks_of_task("bit", names, plain, run("z", "b")) == ()
+
+
 def test_what_leaks_into_what() -> None:
     """The initial weights are of init, the order of shuffle: another source that changes them leaks."""
     control = trace(["start", 0, "aa", "t.py:1", "Net"], ["order", 3, "bb", "t.py:2", "0.0", []])
@@ -250,6 +334,8 @@ def test_what_leaks_into_what() -> None:
     assert leaks("init", control, order) == ("shuffle",)
     assert leaks("dropout", control, control) == ()
     assert leaks("seed", control, weights) == (), "one seed for all is no source of its own"
+    late = [trace(*map(list, control.main), ["start", 9, digest, "t.py:5", "AveragedModel"]) for digest in "xy"]
+    assert leaks("shuffle", *late) == (), "an average of trained weights is no first weight"
 
 
 LOOP = """
@@ -279,6 +365,51 @@ def test_a_seed_of_the_order_that_changes_the_weights(script: Callable[[str], li
     assert (rows["shuffle"]["verdict"], rows["shuffle"]["leaks_into"]) == ("leaks", ["init"])
     assert ran.json["unexplained"] is None
     assert (rows["init"]["verdict"], rows["init"]["leaks_into"]) == ("reaches", [])
+
+
+LEAKY = """
+import numpy as np
+import torch
+from torch import nn
+
+import nondet
+
+x, y = torch.linspace(0, 1, 400).reshape(100, 4), torch.arange(100) % 2
+made = {}
+
+
+def model():
+    made["noise"] = torch.randn(4)  # with the seed of init
+    return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.Linear(8, 2))
+
+
+class Noise:
+    def draw(self, rng, n):
+        return rng.integers(2, size=(n, 1))
+
+    def apply(self, inputs, draws):
+        return inputs + draws * made["noise"]
+
+
+task = nondet.Task(
+    model=model, train=(x[::2], y[::2]), test=(x[1::2], y[1::2]), augment=(Noise(),),
+    recipe=nondet.Recipe(epochs=2, batch_size=10, lr=0.5), stack=1,
+)
+"""
+
+
+@pytest.mark.slow
+def test_a_task_whose_augmentation_is_made_with_the_model(
+    tmp_path: Path, nondet: Nondet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its noise is drawn with the seed of init, which so leaks into the augmentation."""
+    monkeypatch.chdir(tmp_path)
+    Path("leaky.py").write_text(LEAKY)
+    ran = nondet("audit", "--json", "leaky.py")
+    assert ran.code == 1, ran.err
+    rows = {row["name"]: (row["verdict"], row["leaks_into"]) for row in ran.json["sources"]}
+    assert rows["init"] == ("leaks", ["augment"])
+    assert (rows["shuffle"], rows["augment"]) == (("reaches", []), ("reaches", []))
 
 
 @pytest.mark.slow
@@ -334,7 +465,8 @@ def test_a_generator_that_workers_copy(script: Callable[[str], list[str]], nonde
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["index_under_threads", "set_epoch", "dropout_in_evaluation", "resume_without_optimizer"]
+    "name",
+    ["index_under_threads", "set_epoch", "dropout_in_evaluation", "batch_norm_of_generator", "resume_without_scaler"],
 )
 def test_planted(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cause and the line that a planted script names in its text; the mended one is clean."""

@@ -39,13 +39,19 @@ def audit(
     from nondet.errors import BadInput
     from nondet.reporting.reproduce import audit_words
     from nondet.runners.script import Script
+    from nondet.running.one_run import command_of
     from nondet.tasks.task import Task
 
     if isinstance(target, str | Path | Task):
         if steps is not None:
             raise BadInput(f"<<steps>> is of a command, not of a task (got {steps}); leave it out")
         with TemporaryDirectory(prefix="nondet-") as folder:
-            found = audits.audit_of(show(run(target, 2, folder=Path(folder) / "study", say=say)))
+            results = show(run(target, 2, folder=Path(folder) / "study", say=say))
+            if isinstance(target, Task):
+                found = audits.audit_of(results)
+            else:
+                names = [row.name for row in audits.audit_of(results).sources]
+                found = audits.audit_task(command_of(str(target), names), results, spoken(say))
     else:
         script = target if isinstance(target, Script) else Script(target)
         found = audits.audit(script, steps=_steps(steps), say=spoken(say))

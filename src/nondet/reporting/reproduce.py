@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nondet.analysis.reproduce.parting import differ
 from nondet.errors import spelled
 from nondet.reporting.finding import MOST, Finding, named
 from nondet.reporting.prose import capital
@@ -64,7 +65,7 @@ def _diverged(found: Diverged) -> str:
             "there is nothing to compare."
         )
     two = f"{found.script} and {found.against}" if found.against else f"Two runs of {found.script}"
-    begin = f"{two} part {_where(found)}: {found.what} differ first."
+    begin = f"{two} part {_where(found)}: {differ(found.what)} first."
     if not found.origins:
         held = "With all that comes from outside held, no two runs parted, and nothing alone parts them."
         return f"Inconclusive. {begin} {held}"
@@ -239,7 +240,7 @@ def of_resumed(found: Resumed) -> Finding:
     """Whether a training that stops and resumes is the one without a stop; if not, which state is lost."""
     name = named(found.script)
     if found.verdict == "inconclusive":
-        return Finding(f"Inconclusive: resuming {name} tells nothing.", (f"{capital(found.why)}.",))
+        return Finding(f"Inconclusive: resuming {name} tells nothing.", (f"{capital(spelled(found.why))}.",))
     only = f"This is said of a stop after {found.steps} steps alone."
     if found.verdict == "resumes":
         return Finding(f"{name} resumes to the last bit.", (), (only,))
@@ -247,6 +248,8 @@ def of_resumed(found: Resumed) -> Finding:
     more = [f"The mend: {first.mend}."]
     if others:
         more.append(f"Then differ: {', '.join(one.state for one in others)}.")
+    if found.equal:
+        more.append("The weights are equal all the same, so far.")
     if found.saved:
         more.append(f"The state is kept at {found.saved}.")
     return Finding(

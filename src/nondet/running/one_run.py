@@ -1,8 +1,12 @@
-"""One run of a task in a process of its own: `python -m nondet.running.one_run TASK`, so that it can be looked into."""
+"""One run of a task in a process of its own, so that it can be looked into.
+
+`python -m nondet.running.one_run TASK init=2`: with the fixed seed of each source that is not named.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from nondet.errors import BadInput
@@ -11,9 +15,9 @@ from nondet.script.trace.training import unseen
 from nondet.sources import FIXED_SEED
 
 
-def command_of(task: str) -> Script:
-    """The command that trains a task once, with the fixed seed of each source."""
-    return Script([sys.executable, "-m", __name__, task], name=Path(task).stem)
+def command_of(task: str, sources: Sequence[str] = ()) -> Script:
+    """The command that trains a task once. sources: those whose seeds it takes, as `{init}` in a word."""
+    return Script([sys.executable, "-m", __name__, task, *(f"{n}={{{n}}}" for n in sources)], name=Path(task).stem)
 
 
 def main(words: list[str]) -> int:
@@ -25,7 +29,8 @@ def main(words: list[str]) -> int:
     try:
         with unseen():  # its trial steps are no steps of the training
             problem = Request(words[0]).prepare()
-        train_stack(problem, [dict.fromkeys(problem.sources, FIXED_SEED)])
+        given = {name: int(seed) for name, _, seed in (word.partition("=") for word in words[1:])}
+        train_stack(problem, [{**dict.fromkeys(problem.sources, FIXED_SEED), **given}])
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2

@@ -15,6 +15,7 @@ from nondet.analysis.reproduce.ladder import Origin, cause_of
 from nondet.analysis.reproduce.parting import (
     Operation,
     Parting,
+    differ,
     first_line,
     first_module,
     first_operation,
@@ -178,7 +179,7 @@ def _compared(pair: _Pair, say: Callable[[str], None]) -> Diverged:
     parting = parted(a, b)
     if parting is None:
         return found
-    say(f"They part at step {parting.step}: {parting.what} differ.")
+    say(f"They part at step {parting.step}: {differ(parting.what)}.")
     origin = _origin(pair, a, b, parting, differs)
     return replace(
         found,

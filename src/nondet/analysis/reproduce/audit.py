@@ -117,15 +117,38 @@ def audit_of(results: Results) -> Audit:
     )
 
 
-def audit(script: Script, *, steps: int | None, say: Callable[[str], None]) -> Audit:
-    """Audit a script. steps: how many training steps of each run are looked at; None for all of them."""
+TASK_STEPS = 100
+"""Steps of a task that are looked at one by one; its study has all of them."""
+
+
+def audit_task(script: Script, results: Results, say: Callable[[str], None]) -> Audit:
+    """What a study of a task says of its sources; and what its script, one run of it, says of all else."""
+    known = audit_of(results)
+    found = audit(script, steps=TASK_STEPS, say=say, rows=lambda ladder: _leaking(ladder, known.sources))
+    return replace(
+        found, name=known.name, unexplained=known.unexplained or found.unexplained, runs=found.runs + known.runs
+    )
+
+
+def audit(
+    script: Script,
+    *,
+    steps: int | None,
+    say: Callable[[str], None],
+    rows: Callable[[Ladder], list[Row]] | None = None,
+) -> Audit:
+    """Audit a script.
+
+    steps: how many training steps of each run are looked at; None for all of them. rows: finds the sources of a task,
+    whose script is nondet's own; without it they are found here.
+    """
     traced = Traced(script)
     try:
         ladder = Ladder(traced, None if steps is None else steps - 1, say)
         say("The script runs as it is.")
         first = ladder.as_it_is()
-        found = list(habits(first, Path.cwd(), used_in_training(ladder, first)))
-        ignored, harmless = told(first, ladder.hashes)
+        found = [] if rows else list(habits(first, Path.cwd(), used_in_training(ladder, first)))
+        ignored, harmless = ([], []) if rows else told(first, ladder.hashes)
         found += ignored
         blank = Audit(script.title, (), (), (), None, "", first.steps, first.ended, 0, tuple(harmless))
         if not seen(first):
@@ -144,16 +167,18 @@ def audit(script: Script, *, steps: int | None, say: Callable[[str], None]) -> A
             hidden = ladder.unexplained(*pair) if pair else ladder.repeated() if first.steps else None
             origins = [hidden] if hidden else []
         unexplained = next((origin for origin in origins if not origin.kind), None)
-        rows = _outside(ladder, kinds, origins) if not unexplained else []
+        outside = _outside(ladder, kinds, origins) if not unexplained else []
+        if rows:  # a task's runs are nondet's, which asks for much that is harmless
+            outside = [row for row in outside if row.reaches]
         found += [Finding(o.cause, o.site, f"another {o.kind} gives another training") for o in origins if o.kind]
         sources: list[Row] = []
         if not unexplained:
-            sources, inconclusive = _sorted(ladder, script, say)
+            sources, inconclusive = (rows(ladder), "") if rows else _sorted(ladder, script, say)
             blank = replace(blank, inconclusive=inconclusive if not (sources or found) else "")
         found = _without_doubles(found)
         return replace(
             blank,
-            sources=(*sources, *rows),
+            sources=(*sources, *outside),
             findings=tuple(found),
             origins=tuple(origins),
             unexplained=unexplained,
@@ -233,6 +258,34 @@ def _with(how: How, name: str) -> How:
 
 OWN = {"start": "init", "order": "shuffle"}
 """What is whose: the initial weights are of init, the order of examples of shuffle."""
+
+
+def _leaking(ladder: Ladder, rows: Sequence[Row]) -> list[Row]:
+    """The rows of a task, with what each source's seed changes beside its own."""
+    control = ladder.control()
+    names = [row.name for row in rows]
+    found: list[Row] = []
+    for row in rows:
+        ladder.say(f"Another seed of {row.name}.")
+        other = ladder.run(replace(ladder.held, words={row.name: 2}))
+        into = leaks_of_task(row.name, names, control, other)
+        found.append(replace(row, leaks_into=into, verdict=LEAKS) if into else row)
+    return found
+
+
+def leaks_of_task(name: str, names: Sequence[str], control: Trace, other: Trace) -> tuple[str, ...]:
+    """The sources of a task whose numbers change although another one's seed did: see the first weights, and batches.
+
+    names: of all its sources.
+    """
+    own = {"start": ("init", "bit"), "batch": ("augment", "shuffle", "order")}
+    found: list[str] = []
+    for kind, owners in own.items():
+        there = [owner for owner in owners if owner in names]
+        a, b = ([record[2] for record in trace.of(kind)] for trace in (control, other))
+        if a != b and there and name not in owners:
+            found.append(there[0])
+    return tuple(found)
 
 
 def leaks(name: str, control: Trace, other: Trace) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from nondet.analysis.reproduce import causes
 from nondet.analysis.reproduce.finding import place
 from nondet.analysis.reproduce.ladder import REPEATS, Ladder, Origin
-from nondet.analysis.reproduce.parting import parted, seen
+from nondet.analysis.reproduce.parting import differ, parted, seen
 from nondet.records import Record, finding
 from nondet.runners.script import Script
 from nondet.runners.traced import Trace, Traced
@@ -169,7 +169,7 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
     if a.steps and found.step < a.steps:  # no more is needed than up to the step that differs
         ladder.until = found.step
         ladder.how = replace(ladder.how, until=found.step)
-    ladder.say(f"They part at step {found.step}: {found.what} differ. What comes from outside is held now.")
+    ladder.say(f"They part at step {found.step}: {differ(found.what)}. What comes from outside is held now.")
     origins = why(ladder, a, b)
     named = [origin for origin in origins if origin.sure or origin.cause is not causes.UNKNOWN]
     return replace(

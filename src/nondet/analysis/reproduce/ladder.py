@@ -147,7 +147,7 @@ class Ladder:
                 if not parting:
                     continue
                 if kind != "threads" and parted(trace, self.changed(kind, number)):  # by chance
-                    return [self.unexplained(control, trace)]
+                    return self.moved() or [self.unexplained(control, trace)]
                 found += self.located(kind, number, trace, parting)
                 break
         unasked = [one for one in found if one.kind in (*UNNOTED, "hash") and not sites_of(control, one.kind)]
@@ -161,9 +161,21 @@ class Ladder:
         self.say(f"Is it {causes.ADDRESS.name}?")
         for number in range(1, 1 + NUMBERS):
             trace = self.changed("address", number)
-            if parting := parted(self.control(), trace):
-                return self.located("address", number, trace, parting)
+            parting = parted(self.control(), trace)
+            if parting and not parted(trace, self.changed("address", number)):
+                return [self.moved_line() or Origin(causes.ADDRESS, parting.site, parting, "address", sure=False)]
         return []
+
+    def moved_line(self) -> Origin | None:
+        """The line that differs where what is made stands elsewhere in memory."""
+        plain = self.run(replace(self.held, rung="lines"))
+        for number in range(1, 1 + NUMBERS):
+            other = self.changed("address", number, "lines")
+            parting, line = parted(plain, other), first_line(plain, other)
+            if parting and line:
+                text = statement(self.here, line.site)
+                return Origin(causes.ADDRESS, line.site, parting, "address", text, line.names, line.function)
+        return None
 
     def located(self, kind: str, number: int, changed: Trace, parting: Parting) -> list[Origin]:
         """The lines on which a kind that makes the training another is asked for."""
@@ -234,7 +246,8 @@ class Ladder:
                 lines.function,
                 sure=False,
             )
-        return Origin(causes.UNKNOWN, parting.site, parting, sure=False)
+        moved = self.moved_line() if self.hashes else None
+        return moved or Origin(causes.UNKNOWN, parting.site, parting, sure=False)
 
     def operation(self, step: int) -> Operation | None:
         """The first operation of a step, or of the next ones, that gives another result for equal inputs."""

@@ -31,6 +31,12 @@ NAMES = {
 }
 
 
+def differ(what: str) -> str:
+    """What differs, with its verb."""
+    plural = any(word in what for word in ("weights", "inputs", "outputs", "answers", "results"))
+    return f"{what} {'differ' if plural else 'differs'}"
+
+
 @dataclass(frozen=True)
 class Parting:
     """The first thing that differs. place: its number among all that was seen; count: whether one has more of them."""
