@@ -215,7 +215,7 @@ def test_a_run_that_is_lost_behind_a_mark_is_made_again(
 def test_status_counts_what_is_leased(tiny: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, nondet: Nondet) -> None:
     """The runs of a stack that anybody holds, while it is held; with the rights of a reader too."""
 
-    def stopped(*words: object) -> None:
+    def stopped(work: object, watch: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(nd.Stopped, match="0 of 7 runs are safe"):
@@ -299,7 +299,7 @@ def test_a_worker_whose_checkout_is_another_is_refused(
 ) -> None:
     """A worker trains with the code of its own machine, whose hash must be the study's; it adds nothing else."""
 
-    def stopped(*words: object) -> None:
+    def stopped(work: object, watch: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(nd.Stopped, match="0 of 4 runs are safe"):
