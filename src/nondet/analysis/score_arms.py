@@ -17,6 +17,7 @@ from nondet.errors import BadInput
 from nondet.io.exports import gathered
 from nondet.io.nearest import did_you_mean
 from nondet.io.roles import Asked
+from nondet.io.streams import WARNING
 from nondet.kinds import with_scores
 from nondet.kinds.scores import ARRAY
 from nondet.measures.figure import Score
@@ -109,7 +110,7 @@ def arms_by_dataset(
         else:
             left_out.append(name)
     if left_out:
-        say(f"Left out: {', '.join(left_out)}, where an arm has fewer than two scores")
+        say(f"{WARNING}left out: {', '.join(left_out)}, where an arm has fewer than two scores")
     if not by_set:
         raise BadInput(
             f"arms must share a data set on which each has two scores or more (got none for "

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from nondet.cli.commands import INCONCLUSIVE, command_of
-from nondet.cli.console import Flag, answer
-from nondet.io.streams import say
+from nondet.cli.console import USUAL, Flag, Volume, answer
+from nondet.io.streams import note
 
 
-def audit(task: str, /, *command: str, steps: int | None = None, json: Flag = False) -> int:
+def audit(task: str, /, *command: str, steps: int | None = None, json: Flag = False, volume: Volume = USUAL) -> int:
     """Say what each source of a training reaches, what changes it besides, and what nothing explains.
 
     `nondet audit -- python train.py --epochs 3`. A run as it is, a control with equal seeds, and then one run for each
     source with another seed of it alone; the clock, unseeded generators, hashes, the order of files and of threads, and
-    memory are sources too. Exit status: 0 clean, 1 findings, 2 input that cannot be used, 4 inconclusive.
+    memory are sources too.
 
     Parameters
     ----------
@@ -28,6 +28,6 @@ def audit(task: str, /, *command: str, steps: int | None = None, json: Flag = Fa
     from nondet import api
 
     words = command_of("audit", task, command)
-    found = api.audit(task if words is None else words, steps, say=say)
+    found = api.audit(task if words is None else words, steps, say=note)
     answer(found, json=json)
     return INCONCLUSIVE if found.inconclusive else 0 if found.clean else 1

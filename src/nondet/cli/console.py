@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from json import dumps
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from nondet.errors import BadInput
-from nondet.io.streams import say, tell_as_it_is
+from nondet.io.streams import say, tell_as_it_is, warn
 from nondet.records import Record
 
 Flag = Annotated[bool, Parameter(negative="")]
 Words = Annotated[list[str] | None, Parameter(negative="")]
 With = Annotated[list[str] | None, Parameter(name="--with", negative="")]
 Assignments = Annotated[list[str] | None, Parameter(name="--set", negative="")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Volume:
+    """How much a command says on its way, on standard error.
+
+    Parameters
+    ----------
+    quiet
+        Say nothing on the way but warnings.
+    verbose
+        Say more on the way: where runs are made and kept, and a line for every step.
+    """
+
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="")] = False
+    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative="")] = False
+
+    def __post_init__(self) -> None:
+        if self.quiet and self.verbose:
+            raise BadInput("a command takes one of --quiet and --verbose (got both); choose one")
+
+    @property
+    def level(self) -> int:
+        """What `heard` takes."""
+        return self.verbose - self.quiet
+
+
+USUAL = Volume()
 
 
 def assignments(texts: list[str]) -> dict[str, str]:
@@ -50,7 +80,7 @@ def answer_control(control: bool | None) -> int:
     from nondet.reporting import prose
 
     if control is False:
-        say(prose.CONTROL_NOT_ZERO)
+        warn(prose.CONTROL_NOT_ZERO)
     return 3 if control is False else 0
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from nondet.cli.commands import INCONCLUSIVE, command_of
-from nondet.cli.console import Flag, answer
+from nondet.cli.console import USUAL, Flag, Volume, answer
 from nondet.errors import BadInput
-from nondet.io.streams import say, tell
+from nondet.io.streams import note, tell
 
 
 def diverge(
@@ -19,6 +19,7 @@ def diverge(
     against: str = "",
     save: Path | None = None,
     json: Flag = False,
+    volume: Volume = USUAL,
 ) -> int:
     """Run a training twice as it is, and find where and why the two part.
 
@@ -57,9 +58,9 @@ def diverge(
         if against or fix or json:
             given = "--against" if against else "--fix" if fix else "--json"
             raise BadInput(f"--save keeps a run and compares none (got --save {save} with {given}); give one of them")
-        api.keep_run(target, save, steps, say=say)
+        api.keep_run(target, save, steps, say=note)
         tell(f"The run is kept in {save}. Compare with it: nondet diverge --against {save} ...")
         return 0
-    found = api.diverge(target, steps, fix=fix, against=against, say=say)
+    found = api.diverge(target, steps, fix=fix, against=against, say=note)
     answer(found, json=json)
     return {"none": 0, "origin": 1}.get(found.verdict, INCONCLUSIVE)

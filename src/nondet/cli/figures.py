@@ -7,7 +7,7 @@ from pathlib import Path
 from nondet.cli.console import Flag, Words, print_json
 from nondet.errors import BadInput
 from nondet.io.signals import undisturbed
-from nondet.io.streams import say, tell
+from nondet.io.streams import say, tell, warn
 from nondet.reporting.targets import require_outside_studies, require_plain
 
 
@@ -80,6 +80,8 @@ def figures(
     if found is None:
         return 0
     broken = found.control.identical is False
-    for sentence in filter(None, [prose.control_words(found) if broken else "", prose.unfinished(found)]):
-        say(sentence)
+    if broken:
+        warn(prose.control_words(found))
+    if found.missing:
+        say(prose.unfinished(found))
     return 3 if broken else 0

@@ -34,7 +34,7 @@ def gate(
     with_: Annotated[str, Parameter(name="--with")] = "",
     json: Flag = False,
 ) -> int:
-    """Keep a change (exit status 0), discard it (1), or run it again (4): for loops that try one after another.
+    """Keep a change (status 0), discard it (1), or run it again (4): for loops that try one after another.
 
     Parameters
     ----------

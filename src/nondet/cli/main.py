@@ -53,14 +53,17 @@ def _command(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from nondet.cli.app import app
+    from nondet.cli.console import Volume
     from nondet.cli.options import option
     from nondet.cli.run import marked
     from nondet.errors import BadInput, spelling
+    from nondet.io.streams import heard
 
     try:
         with spelling(option):
-            words = marked(arguments)
-            status: object = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+            command, given, _ = app.parse_args(marked(arguments), exit_on_error=False, print_error=False)
+            with heard(next((one.level for one in given.arguments.values() if isinstance(one, Volume)), 0)):
+                status: object = command(*given.args, **given.kwargs)
     except CycloptsError as error:
         raise BadInput(f"{' '.join(str(error).split())} (see nondet --help)") from error
     return status if isinstance(status, int) else 0

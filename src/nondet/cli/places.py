@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, answer
-from nondet.io.streams import say, tell
+from nondet.cli.console import USUAL, Flag, Volume, answer
+from nondet.io.streams import detail, say, tell
 from nondet.running.copying import Copied
 
 
-def pull(source: str, folder: Path, /, *, json: Flag = False) -> int:
+def pull(source: str, folder: Path, /, *, json: Flag = False, volume: Volume = USUAL) -> int:
     """Copy a study from a bucket or a folder into a folder; given again, it goes on where it was.
 
     Parameters
@@ -23,10 +23,10 @@ def pull(source: str, folder: Path, /, *, json: Flag = False) -> int:
     """
     from nondet import api
 
-    return _copied(api.pull(source, folder), json)
+    return _copied(api.pull(source, folder, say=detail), json)
 
 
-def push(folder: Path, target: str, /, *, json: Flag = False) -> int:
+def push(folder: Path, target: str, /, *, json: Flag = False, volume: Volume = USUAL) -> int:
     """Copy a study from a folder into a bucket or another folder; given again, it goes on where it was.
 
     Parameters
@@ -40,7 +40,7 @@ def push(folder: Path, target: str, /, *, json: Flag = False) -> int:
     """
     from nondet import api
 
-    return _copied(api.push(folder, target), json)
+    return _copied(api.push(folder, target, say=detail), json)
 
 
 def doctor(place: str, /, *, json: Flag = False) -> int:

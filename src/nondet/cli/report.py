@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nondet.cli.console import Flag, Words, print_json
-from nondet.io.streams import say, tell
+from nondet.io.streams import say, tell, warn
 from nondet.reporting.targets import page_to_write
 
 
@@ -68,7 +68,7 @@ def report(
     size = write_page(found, file, condition, data, run_task=run_task, option="--out", say=notes.append)
     broken = found.control.identical is False
     if broken:
-        say(prose.control_words(found))
+        warn(prose.control_words(found))
     said = "\n".join(of_results(found).said)
     _said(file, size, said, *notes, json=json)
     if found.missing:

@@ -7,20 +7,28 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from nondet.cli.commands import INCONCLUSIVE, command_of
-from nondet.cli.console import Flag, answer
+from nondet.cli.console import USUAL, Flag, Volume, answer
 from nondet.errors import BadInput
-from nondet.io.streams import say
+from nondet.io.streams import note
 
 Option = Annotated[str, Parameter(allow_leading_hyphen=True)]
 """Words of another command's, which may be its options."""
 
 
-def resume_check(task: str, /, *command: str, steps: int = 4, resume: Option = "--resume", json: Flag = False) -> int:
+def resume_check(
+    task: str,
+    /,
+    *command: str,
+    steps: int = 4,
+    resume: Option = "--resume",
+    json: Flag = False,
+    volume: Volume = USUAL,
+) -> int:
     """Train 2k steps at once, and k steps, a stop, and k steps more; name the first state that differs.
 
     `nondet resume-check -- python train.py --steps {steps} {resume}`. In the words of the command `{steps}` stands for
     how many steps a run takes in all, and `{resume}` for the words that have it resume, which the first part does
-    without. Exit status: 0 equal, 1 a state differs, 2 input that cannot be used, 4 inconclusive.
+    without.
 
     Parameters
     ----------
@@ -43,6 +51,6 @@ def resume_check(task: str, /, *command: str, steps: int = 4, resume: Option = "
             f"a training must be given as a command (got {task!r}); try nondet resume-check -- python train.py "
             "--steps {steps} {resume}"
         )
-    found = api.resume_check(words, steps, resume=resume, say=say)
+    found = api.resume_check(words, steps, resume=resume, say=note)
     answer(found, json=json)
     return {"resumes": 0, "differs": 1}.get(found.verdict, INCONCLUSIVE)

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nondet.cli.console import Assignments, Flag, Words, assignments
+from nondet.cli.console import USUAL, Assignments, Flag, Volume, Words, assignments
 from nondet.cli.show import show
 from nondet.errors import BadInput
-from nondet.io.streams import say
+from nondet.io.streams import note
 
 AFTER_DASHES = "\N{NULL}--"
 """What stands first among the words of a command that came after --, which the parser of options takes out."""
@@ -52,6 +52,7 @@ def run(
     outputs: str = "",
     labels: str = "",
     record: str = "",
+    volume: Volume = USUAL,
 ) -> int:
     """Train what a study still misses, and print its table.
 
@@ -169,7 +170,7 @@ def run(
         layers=[name for text in layers or [] for name in text.split(",") if name],
         device=device,
         tf32=tf32,
-        say=say,
+        say=note,
     )
     return show(opened.folder)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nondet.cli.console import Flag, answer
 from nondet.errors import BadInput
-from nondet.io.streams import say, tell_as_it_is
+from nondet.io.streams import say, tell_as_it_is, warn
 
 
 def show(
@@ -45,5 +45,5 @@ def show(
     if json or markdown or latex:
         crossed = crossing.dead_words(found.crossing) if found.crossing else []
         for sentence in [*[prose.control_words(found)] * broken, *dead_words(found), *crossed]:
-            say(sentence)
+            warn(sentence)
     return 3 if broken else 0

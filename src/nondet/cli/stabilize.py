@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Assignments, Flag, answer, answer_control, assignments
+from nondet.cli.console import USUAL, Assignments, Flag, Volume, answer, answer_control, assignments
 from nondet.errors import BadInput
-from nondet.io.streams import say, tell_as_it_is
+from nondet.io.streams import note, tell_as_it_is
 
 
 def stabilize(
@@ -26,6 +26,7 @@ def stabilize(
     run_task: Flag = False,
     json: Flag = False,
     markdown: Flag = False,
+    volume: Volume = USUAL,
 ) -> int:
     """Compare what reduces variability: test-time augmentation, accelerated ensembles, averages, plain ensembles.
 
@@ -84,7 +85,7 @@ def stabilize(
             broken=broken,
             device=device,
             run_task=run_task,
-            say=say,
+            say=note,
             on_progress=on_progress,
         )
     if markdown:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, answer
-from nondet.io.streams import say, tell
+from nondet.cli.console import USUAL, Flag, Volume, answer
+from nondet.io.streams import note, tell
 
 
 def work(
@@ -16,6 +16,7 @@ def work(
     device: str = "auto",
     stacks: int | None = None,
     run_task: Flag = False,
+    volume: Volume = USUAL,
 ) -> int:
     """Train what a study still misses and nobody else is training, then leave.
 
@@ -37,7 +38,7 @@ def work(
     """
     from nondet import api
 
-    made = api.work(study, data=data, device=device, stacks=stacks, run_task=run_task, say=say)
+    made = api.work(study, data=data, device=device, stacks=stacks, run_task=run_task, say=note)
     found = api.status(study)
     tell(f"Made {made} runs here; {found.done} of {found.planned} are there, and {found.in_hand} in others' hands.")
     return 0

@@ -15,7 +15,7 @@ from nondet.errors import BadInput
 from nondet.io.cache import cache_folder
 from nondet.io.nearest import did_you_mean_file
 from nondet.io.signals import unwinding
-from nondet.io.streams import say
+from nondet.io.streams import note
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _announce(response: Any, *_: Any, **__: Any) -> None:
     """Say that a large file is on its way, once it is: where there is none to be had, a refusal is all that is said."""
     size = response.headers.get("Content-Length", "")
     if response.ok and size.isdigit() and int(size) >= LARGE:
-        say(f"fetching {int(size) / 1e6:.0f} MB from {response.url}")
+        note(f"fetching {int(size) / 1e6:.0f} MB from {response.url}")
 
 
 def _pooch() -> Any:

@@ -21,7 +21,7 @@ from nondet.errors import BadInput, Damaged
 from nondet.io.cache import cache_folder
 from nondet.io.files import sealed, unsealed, write_file
 from nondet.io.signals import undisturbed
-from nondet.io.streams import say
+from nondet.io.streams import note, warn
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 TEST_NAMES = ("val", "valid", "validation", "test")
@@ -77,7 +77,7 @@ def read_tree(
     train, tested = (_whole(*which, broken) for which in zip(parts, examples, names, strict=True))
     ignored = sum(part.ignored for part in parts)
     if ignored:
-        say(f"{ignored:,} files and folders in {str(folder)!r} are ignored: hidden, or no images by their names")
+        warn(f"{ignored:,} files and folders in {str(folder)!r} are ignored: hidden, or no images by their names")
     return train, tested
 
 
@@ -125,7 +125,7 @@ def find_broken(tree: Tree, decoders: Decoders) -> dict[int, str]:
         found.update(broken)
         if time.monotonic() - last > LINE_SECONDS:
             last = time.monotonic()
-            say(f"trying out the images of {str(tree.root)!r}: {number * CHUNK:,} of {len(places):,}")
+            note(f"trying out the images of {str(tree.root)!r}: {number * CHUNK:,} of {len(places):,}")
     if known != sorted(found):
         with undisturbed(), suppress(OSError):  # the next command tries them all again, that is all
             write_file(kept, sealed({"version": 1, "broken": sorted(found)}), replace=True)
@@ -182,7 +182,7 @@ def _stop_or_say(tree: Tree, reasons: dict[str, str], seen: int, broken: str) ->
             f"every image must decode, and {len(reasons):,} of {seen:,} in {str(tree.root)!r} do not: {named}; "
             "replace them, or leave them out with <<broken=skip>>"
         )
-    say(f"{len(reasons):,} of {seen:,} images in {str(tree.root)!r} do not decode and are left out: {named}")
+    warn(f"{len(reasons):,} of {seen:,} images in {str(tree.root)!r} do not decode and are left out: {named}")
 
 
 def _require_range(name: str, wanted: int, there: int) -> None:

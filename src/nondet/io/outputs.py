@@ -16,6 +16,7 @@ from nondet.errors import BadInput
 from nondet.io import table_labels, tables
 from nondet.io.files import read_json
 from nondet.io.foreign import TRUTHS, Array, reading, refuse_no_file, refuse_traps, scratch
+from nondet.io.streams import WARNING
 
 OUTPUTS = ("outputs", "logits", "predictions", "preds", "probs", "probabilities")
 RUNS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
@@ -260,7 +261,7 @@ def _read_folder(folder: Path, say: Callable[[str], None] = lambda line: None) -
     """Stack one array for each run `(n, c)` or `(n,)`."""
     paths, left_out = _runs(folder)
     if left_out:
-        say(f"{folder}: left out: {', '.join(map(ascii, left_out[:5]))}{', ...' if len(left_out) > 5 else ''}")
+        say(f"{WARNING}{folder}: left out: {', '.join(map(ascii, left_out[:5]))}{', ...' if len(left_out) > 5 else ''}")
     if not paths:
         raise BadInput(f"{folder} must hold one file for each run (got an empty folder); give the folder of the files")
     if paths[0].parent == folder:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import io
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from shutil import get_terminal_size
+from textwrap import fill
+from typing import IO
 
 from nondet.io.plain import plain
+
+WARNING = "warning: "
+"""How a sentence begins that is heard also where notes are not."""
+
+_volume = [0]
 
 
 class NotRead(Exception):
@@ -42,8 +51,8 @@ def replace_what_is_not_there() -> None:
 
 
 def tell(*sentences: str) -> None:
-    """Results to standard output, each in a line of its own whatever a name in it holds."""
-    tell_as_it_is("".join(f"{plain(sentence)}\n" for sentence in sentences))
+    """Results to standard output, each in a line of its own whatever a name in it holds; on a terminal in its width."""
+    tell_as_it_is("".join(f"{_fitted(plain(sentence), sys.stdout)}\n" for sentence in sentences))
 
 
 def tell_as_it_is(text: str) -> None:
@@ -59,9 +68,56 @@ def tell_as_it_is(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """To standard error, in one line: standard output is for results alone. Where nobody hears, nothing is said."""
+    """To standard error, in one line: standard output is for results alone. Where nobody hears, nothing is said.
+
+    On a terminal the line is wrapped at its width, between words.
+    """
     with suppress(OSError, ValueError):  # a pipe without a reader, a full disk, a terminal that is gone, a closed file
-        print(plain(text), file=sys.stderr, flush=True)
+        print(_fitted(plain(text), sys.stderr), file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """A caution to standard error: what a reader of the results should know."""
+    say(WARNING + text)
+
+
+def note(text: str) -> None:
+    """What work says on its way; with --quiet its warnings alone."""
+    if _volume[-1] >= 0 or text.startswith(WARNING):
+        say(text)
+
+
+def detail(text: str) -> None:
+    """What is said with --verbose alone."""
+    if is_verbose():
+        say(text)
+
+
+def is_quiet() -> bool:
+    """Whether warnings and results alone are wanted."""
+    return _volume[-1] < 0
+
+
+def is_verbose() -> bool:
+    """Whether every step is to be told."""
+    return _volume[-1] > 0
+
+
+@contextmanager
+def heard(volume: int) -> Generator[None]:
+    """In this block notes are quiet (below 0), as usual (0), or every step is told (above 0)."""
+    _volume.append(volume)
+    try:
+        yield
+    finally:
+        _volume.pop()
+
+
+def _fitted(line: str, stream: IO[str]) -> str:
+    """A line in lines as wide as the terminal that the stream is, if it is one; words and paths stay whole."""
+    if not stream.isatty():
+        return line
+    return fill(line, max(20, get_terminal_size().columns), break_long_words=False, break_on_hyphens=False)
 
 
 def flush() -> None:

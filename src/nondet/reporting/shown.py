@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nondet.io.plain import plain
+from nondet.io.streams import WARNING
 from nondet.records import Record
 from nondet.reporting import table
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 WIDTH = 120
 """Of what does not go to a terminal."""
 PROBABILITIES = (
-    "warning: the outputs look like probabilities (all from 0 to 1, each example's sum 1), and correlations, "
+    "the outputs look like probabilities (all from 0 to 1, each example's sum 1), and correlations, "
     "cross-entropies and ensembles are defined for logits; give the logits, or the logarithms of the probabilities"
 )
 CLASSES_ALONE = "Predicted classes alone give accuracy and disagreement; the other measures need logits."
@@ -209,9 +210,16 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
 
 
 def beside(found: Record) -> list[str]:
-    """What a record's command says of the runs on standard error, and a record that prints itself below its table."""
+    """What a record's command says of the runs on standard error, and a record that prints itself below its table.
+
+    Warnings, which say that they are; and, of a study, how to go on with it.
+    """
+    from nondet.reporting import prose
+
     known = _BESIDE.get(type(found).__name__)
-    return [sentence for sentence in known(found) if sentence] if known else []
+    warnings = [WARNING + sentence for sentence in known(found) if sentence] if known else []
+    missing = prose.unfinished(cast("Results", found)) if type(found).__name__ == "Results" else ""
+    return [*warnings, *([missing] if missing else [])]
 
 
 def _beside_measures(found: Measures) -> list[str]:
@@ -226,7 +234,6 @@ def _beside_measures(found: Measures) -> list[str]:
 
 def _beside_results(found: Results) -> list[str]:
     from nondet.measures.shape import few_runs
-    from nondet.reporting import prose
 
     sound = {c.condition.name: c.runs - len(c.failures) for c in found.conditions if not c.dead}
     noted = [f"{c.condition.name}: {note}" for c in found.conditions if c.effect for note in c.effect.notes]
@@ -235,7 +242,6 @@ def _beside_results(found: Results) -> list[str]:
         *(f"{name}: {PROBABILITIES}" for name in probable),
         few_runs(sound),
         *noted,
-        prose.unfinished(found),
     ]
 
 

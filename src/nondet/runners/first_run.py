@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nondet.errors import BadInput
+from nondet.io.streams import WARNING
 from nondet.runners import outside
 from nondet.runners.observed import described
 from nondet.runners.process import Process
@@ -45,7 +46,10 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         see = f" (see {folder / made.log})"
         raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}{see}; mend it")
     if made.ledger.get("elsewhere"):
-        say("It trains in a process that it forks, whose random numbers are not sorted; let it start that by spawn.")
+        say(
+            f"{WARNING}it trains in a process that it forks, whose random numbers are not sorted; "
+            "let it start that by spawn."
+        )
     written = list(made.ledger.get("outside", ()))
     changed = [name for name in changed if name not in written]
     ledger: dict[str, Any] = {**made.ledger, "outside": written + changed}
@@ -65,7 +69,7 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
                     "a script must draw more than its test labels from the global generators (got one in which nothing "
                     "else varies); draw those from numpy.random.default_rng(0)"
                 )
-            say("What it draws outside every named source splits the data: with another test set, other is left out.")
+            say(f"{WARNING}what it draws outside every named source splits the data, so the source other is left out.")
     for sentence in (*_seen(made.ledger), *_met(written, changed)):
         say(sentence)
     side_by_side = None if ledger.get("outside") else folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nondet.io.streams import detail
 from nondet.script.machine import VARIABLES
 from nondet.sources import FIXED_SEED, SOURCES
 from nondet.study.provenance import CUBLAS_WORKSPACE, MKL_BRANCH
@@ -48,6 +50,7 @@ class Process:
 
     def run(self, words: Sequence[str], place: Path, log: Path, environment: Mapping[str, str]) -> int:
         """Run a command to its end, its output in the log; its exit status, or the signal that ended it below 0."""
+        detail(f"{shlex.join(words)} (in {place})")
         if self.modules and is_plain(words, environment) and self._alike(environment):
             if self.server is None:
                 self.server = Server({n: value for n, value in environment.items() if n != "NONDET_RUN"}, self.modules)

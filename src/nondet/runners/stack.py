@@ -12,6 +12,7 @@ import torch
 from nondet.data.decode import decoder_version
 from nondet.data.streamed import Streamed
 from nondet.errors import BadInput, Damaged
+from nondet.io.streams import WARNING
 from nondet.runners.base import Enough, OnEpoch, Places, Runner, TooWide
 from nondet.study import provenance
 from nondet.study.design import Condition, Crossed
@@ -124,5 +125,5 @@ class StackRunner(Runner):
                     f"training fails: {first_line(error)}; mend the task (the runs that are done are kept){alone}"
                 ) from error
         memory.release()  # not before the error is gone
-        self.say(memory.narrower(width, width // 2, problem.device))
+        self.say(WARNING + memory.narrower(width, width // 2, problem.device))
         raise TooWide(f"a stack of {width} must fit into the memory of {problem.device}; try <<stack={width // 2}>>")

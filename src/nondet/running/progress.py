@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from nondet.io import signals as stopping
-from nondet.io.streams import say
+from nondet.io.streams import detail, is_quiet, is_verbose, note
 from nondet.running.scheduler import Watcher
 from nondet.study.record import count_done
 from nondet.study.study import Study
@@ -44,9 +44,11 @@ class Watch:
             TextColumn("{task.fields[said]}"),
             TimeElapsedColumn(),
             console=Console(stderr=True),
-            disable=not sys.stderr.isatty() or self.begin_done == self.planned,
+            disable=_no_bar() or self.begin_done == self.planned,
         )
-        self.task = self.bar.add_task("training", total=self.planned * epochs, said="")
+        self.total = self.planned * epochs
+        self.furthest = 0
+        self.task = self.bar.add_task("training", total=self.total, said="")
 
     @property
     def watcher(self) -> Watcher:
@@ -57,15 +59,22 @@ class Watch:
         self.bar.start()
         if self.bar.disable and self.begin_done < self.planned:
             together = f", {self.study.width} at a time" if self.study.width > 1 else ""
-            say(f"{self.planned - self.begin_done} of {self.planned} runs to train{together}")
+            note(f"{self.planned - self.begin_done} of {self.planned} runs to train{together}")
+            detail(f"Into {self.study.folder}, with {_words(self.study.environment)}.")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is None and self.first is not None:
+            self.runs, _ = count_done(self.study)
+            self._tell("training", 0.0, self._done())
         self.bar.stop()
 
     def on_epoch(self, run_epochs: int) -> None:
         """The stack in this process's hands has come so far."""
+        kept = self.own > 0 and run_epochs == 0
         self.own = run_epochs
+        if kept and is_verbose():
+            self.next_look, self.last_line = 0.0, -LINE_SECONDS  # a line for every stack
         self._show("training")
 
     def on_wait(self) -> None:
@@ -81,22 +90,31 @@ class Watch:
 
     def _show(self, what: str) -> None:
         self._look(time.monotonic())
-        runs = self.runs
-        done = runs * self.epochs + self.own + self.others()
+        done, now = self._done(), time.monotonic()
         if self.first is None:
-            self.first, self.begin = done, time.monotonic()
-            return
-        now = time.monotonic()
+            self.first, self.begin = done, now
         left = 0.0
         if done > self.first:
-            left = (self.planned * self.epochs - done) * (now - self.begin) / (done - self.first)
+            left = (self.total - done) * (now - self.begin) / (done - self.first)
             self.when_long(left)
-        said = f"{runs} of {self.planned} runs done, about {_time(left)} left"
+        self._tell(what, left, done)
+
+    def _done(self) -> int:
+        """The run-epochs done; not all of them before all runs are kept, and never fewer than before."""
+        done = self.runs * self.epochs + self.own + self.others()
+        most = self.total if self.runs == self.planned else self.total - 1
+        self.furthest = min(most, max(done, self.furthest))
+        return self.furthest
+
+    def _tell(self, what: str, left: float, done: int) -> None:
+        """Move the bar, or say a line if one is due."""
+        said = f"{100 * done // max(1, self.total)} %, {self.runs} of {self.planned} runs done"
+        said += f", about {_time(left)} left" if left else ""
         self.bar.update(self.task, completed=done, description=what, said=said)
-        if self.bar.disable and now - self.last_line >= LINE_SECONDS:
+        now = time.monotonic()
+        if self.bar.disable and (left or is_verbose()) and now - self.last_line >= LINE_SECONDS:
             self.last_line = now
-            percent = min(99, 100 * done // (self.planned * self.epochs))  # not all, before all is kept
-            say(f"{what}: {percent} %, {said}")
+            note(f"{what}: {said}")
 
 
 @contextmanager
@@ -108,7 +126,7 @@ def steps() -> Generator[Callable[[str, int, int], None]]:
         TextColumn("{task.completed} of {task.total}"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
+        disable=_no_bar(),
         transient=True,
     )
     tasks: dict[str, TaskID] = {}
@@ -122,13 +140,24 @@ def steps() -> Generator[Callable[[str, int, int], None]]:
         bar.update(tasks[what], completed=done)
         if bar.disable and time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
-            say(f"{what}: {done} of {total}")
+            note(f"{what}: {done} of {total}")
 
     with stopping.unwinding():  # a bar hides the cursor
         try:
             yield on_progress
         finally:
             bar.stop()
+
+
+def _no_bar() -> bool:
+    """Whether lines are to be said in place of a bar, or nothing at all."""
+    return is_quiet() or is_verbose() or not sys.stderr.isatty()
+
+
+def _words(environment: Mapping[str, Any]) -> str:
+    """Where runs are made, in a few words."""
+    named = (("device", "device"), ("threads", "threads"), ("torch", "torch"), ("numpy", "numpy"))
+    return ", ".join(f"{title} {environment[name]}" for name, title in named if name in environment)
 
 
 def _time(seconds: float) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nondet.errors import BadInput, Stopped
 from nondet.io import signals as stopping
+from nondet.io.streams import WARNING
 from nondet.runners.base import Runner
 from nondet.runners.first_run import first
 from nondet.runners.script import Script
@@ -152,7 +153,7 @@ def _rounds(
     """The study, to be trained before the next is asked for: once, or with more runs until the stopping rule holds."""
     rule, wanted, crossing = asked.rule(runner.kind), asked.conditions(runner), asked.crossed(runner)
     if past := past_words(wanted):
-        say(past)
+        say(WARNING + past)
     width, why = _width(runner, folder, stack, wanted, crossing)
     if why:
         say(why)
@@ -165,7 +166,7 @@ def _rounds(
     while True:
         opened = studies.open_study(folder, runner, where, wanted, command, request.as_dict(), crossing, state, said)
         for sentence in set_damaged_aside(opened):
-            say(sentence)
+            say(WARNING + sentence)
         yield opened
         if rule is None:
             return

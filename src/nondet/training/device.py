@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nondet.io.streams import WARNING
 from nondet.sources import FIXED_SEED, stream
 from nondet.training import averages, philox
 from nondet.training import examples as classify
@@ -229,7 +230,7 @@ class Epochs:
         return not why
 
     def _say(self, why: str) -> None:
-        self.say(f"The steps run one by one, not as a CUDA graph: {why}.")
+        self.say(f"{WARNING}the steps run one by one, not as a CUDA graph: {why}.")
 
     def _record(self) -> None:
         """Record a graph for each mini-batch size, and try it; afterwards all is as it was.

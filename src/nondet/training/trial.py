@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nondet.errors import BadInput
+from nondet.io.streams import WARNING
 from nondet.sources import FIXED_SEED
 from nondet.tasks.named import optimizer_class
 from nondet.tasks.recipe import Recipe
@@ -52,7 +53,7 @@ def fitting_width(problem: Problem, width: int, say: Callable[[str], None] = lam
             memory.release()  # not before the error is gone
             width //= 2
     if width < asked and not found[1]:
-        say(memory.narrower(asked, width, problem.device))
+        say(WARNING + memory.narrower(asked, width, problem.device))
     return found
 
 
