@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from nondet.cli.commands import INCONCLUSIVE, command_of
-from nondet.cli.console import Flag, answer
+from nondet.cli.console import TEXT, Printed, answer
 from nondet.errors import BadInput
 from nondet.io.streams import say
 
 
-def resume_check(task: str, /, *command: str, steps: int = 4, resume: str = "--resume", json: Flag = False) -> int:
+def resume_check(task: str, /, *command: str, steps: int = 4, resume: str = "--resume", form: Printed = TEXT) -> int:
     """Train 2k steps at once, and k steps, a stop, and k steps more; name the first state that differs.
 
     `nondet resume-check -- python train.py --steps {steps} {resume}`. In the words of the command `{steps}` stands for
@@ -25,8 +25,8 @@ def resume_check(task: str, /, *command: str, steps: int = 4, resume: str = "--r
         k: the training is stopped after so many steps, and compared after twice as many.
     resume
         What stands for `{resume}` in the part that resumes.
-    json
-        As JSON: verdict (resumes, differs or inconclusive), differences, the first one first, and more.
+    form
+        How it is printed.
     """
     from nondet import api
 
@@ -37,5 +37,5 @@ def resume_check(task: str, /, *command: str, steps: int = 4, resume: str = "--r
             "--steps {steps} {resume}"
         )
     found = api.resume_check(words, steps, resume=resume, say=say)
-    answer(found, json=json)
+    answer(found, form)
     return {"resumes": 0, "differs": 1}.get(found.verdict, INCONCLUSIVE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, answer
+from nondet.cli.console import Flag, Form, answer
 from nondet.io.streams import say, tell
 
 
@@ -55,4 +55,4 @@ def status(study: Path, /, *, json: Flag = False) -> int:
     """
     from nondet import api
 
-    return answer(api.status(study), json=json)
+    return answer(api.status(study), Form(json=json))
