@@ -525,7 +525,7 @@ def test_every_changed_byte_of_a_header_is_met(
             ran = nondet(*command, "--json")
             assert ran.code in (0, 2)
             assert len(ran.err.splitlines()) == 1, ran.err
-            assert ran.err.startswith("nondet: " if ran.code else "Intervals of fewer than 20 runs are rough")
+            assert ran.err.startswith("nondet: " if ran.code else "warning: Intervals of fewer than 20 runs are rough")
 
 
 class Bomb:

@@ -92,7 +92,9 @@ def test_show_json_has_the_keys_of_the_contract(nondet: Nondet, finished: Path) 
     ran = nondet("show", finished, "--json")
     shown = ran.json
     assert ran.code == 0
-    assert ran.err.startswith("Intervals of fewer than 20 runs are rough (init 3, shuffle 3, order 3 and 2 more)")
+    assert ran.err.startswith(
+        "warning: Intervals of fewer than 20 runs are rough (init 3, shuffle 3, order 3 and 2 more)"
+    )
     assert list(shown) == ["format", "nondet", "task", "recipe", "environment", "control", "conditions", "finding"]
     assert {name: type(value) for name, value in shown["finding"].items()} == {
         "headline": str, "sentences": list, "caveats": list,
@@ -154,7 +156,7 @@ def test_measure_json_is_a_condition_without_its_name(nondet: Nondet, tmp_path: 
     np.save(tmp_path / "labels.npy", rng.integers(0, 5, 30))
     ran = nondet("measure", tmp_path / "outputs.npy", "--labels", tmp_path / "labels.npy", "--json")
     assert ran.code == 0
-    assert ran.err.startswith("Intervals of fewer than 20 runs are rough (outputs 4)")
+    assert ran.err.startswith("warning: Intervals of fewer than 20 runs are rough (outputs 4)")
     assert list(ran.json) == [*CONDITION_KEYS[5:], "finding"]
     assert (ran.json["runs"], ran.json["failed"]) == (4, 0)
     assert 0 < ran.json["disagreement"] <= 100
@@ -326,7 +328,7 @@ def test_a_recipe_with_a_pair_can_go_on(nondet: Nondet, task_file: Nondet, tmp_p
     assert nondet(*command).code == 0
     again = nondet(*command)
     assert (again.code, len(again.err.splitlines())) == (0, 1)
-    assert again.err.startswith("Intervals of fewer than 20 runs are rough (init 2)")
+    assert again.err.startswith("warning: Intervals of fewer than 20 runs are rough (init 2)")
     assert nondet("show", tmp_path / "s", "--json").json["recipe"]["betas"] == [0.9, 0.99]
 
 
@@ -354,7 +356,7 @@ def test_the_way_to_go_on_is_a_command_that_does(
     program, *command = shlex.split(go_on(load(tmp_path / "a study")))
     again = nondet(*command)
     assert (program, again.code, len(again.err.splitlines())) == ("nondet", 0, 1)
-    assert again.err.startswith("Intervals of fewer than 20 runs are rough (init 2, bit 2)")
+    assert again.err.startswith("warning: Intervals of fewer than 20 runs are rough (init 2, bit 2)")
 
 
 def test_main_gives_the_status_back(tmp_path: Path) -> None:

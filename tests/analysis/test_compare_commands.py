@@ -236,7 +236,7 @@ def test_probabilities_are_warned_of(give: Nondet, arrays: Path) -> None:
     np.save(arrays / "probabilities.npy", powers / powers.sum(-1, keepdims=True))
     ran = give("a.npy", "probabilities.npy", "--json")
     assert ran.code == 0
-    assert "probabilities.npy: warning: the outputs look like probabilities" in ran.err
+    assert "warning: probabilities.npy: the outputs look like probabilities" in ran.err
     assert ran.json["verdict"] == "better"
 
 

@@ -173,7 +173,7 @@ def test_a_plan_takes_outputs_as_its_pilot(nondet: Nondet, tmp_path: Path, monke
     accuracies = 100 * (powers.argmax(-1) == np.load("y.npy")).mean(1)
     assert (ran.code, ran.json["sd"]) == (0, pytest.approx(accuracies.std()))
     assert ran.json["sd_unbiased"] == pytest.approx(accuracies.std(ddof=1))
-    assert ran.err.startswith("p.npy: warning: the outputs look like probabilities")
+    assert ran.err.startswith("warning: p.npy: the outputs look like probabilities")
     for words in (("--study", "p.npy"), ("--sd", 1, "--labels", "y.npy")):
         ran = nondet("plan", "--effect", 2, *words)
         assert (ran.code, ran.out) == (2, "")

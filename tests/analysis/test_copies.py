@@ -45,7 +45,7 @@ def test_a_copy_counts_once(nondet: Nondet, tmp_path: Path) -> None:
     assert doubled.code == 0
     assert doubled.json == alone | {"copies": [{"run": 5, "equal_to": 2}, {"run": 6, "equal_to": 3}]}
     assert "of outputs have exactly the outputs of an earlier run, and count once with it." in doubled.err
-    assert doubled.err.startswith("Runs 5 (equal to 2), 6 (equal to 3) of ")
+    assert doubled.err.startswith("warning: Runs 5 (equal to 2), 6 (equal to 3) of ")
 
 
 def test_every_command_counts_alike(nondet: Nondet, tmp_path: Path) -> None:

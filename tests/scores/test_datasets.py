@@ -175,7 +175,7 @@ def test_what_does_not_go_together(nondet: Nondet, tmp_path: Path) -> None:
     (tmp_path / "u.csv").write_text(path.read_text() + "\nbase,lone,0,3\nbase,lone,1,4\naug,lone,0,3\n")
     ran = nondet("compare", tmp_path / "u.csv", "--of", "base", "--with", "aug", "--json")
     assert [one["dataset"] for one in ran.json["datasets"]] == list(SETS)
-    assert "Left out: lone, where an arm has fewer than two scores" in ran.err
+    assert "warning: left out: lone, where an arm has fewer than two scores" in ran.err
 
 
 def test_python_and_the_table(tmp_path: Path) -> None:
