@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nondet.cli import main as cli
 
+os.environ.pop("COLUMNS", None)  # a table is as wide as it is
 os.environ.setdefault("MKL_CBWR", "AUTO")  # as the command sets it: read once, at the first product
 
 if not torch.cuda.is_available():

@@ -144,7 +144,7 @@ def test_show_json_has_the_figures_of_the_stored_outputs(nondet: Nondet, finishe
         assert found["disagreement"] == pytest.approx(100 * np.mean([answers[i] != answers[j] for i, j in pairs]))
         unreached = sum(np.array_equal(run, outputs[0]) for run in outputs[1:])
         reach = {"dead": unreached == 2, "unreached": unreached}
-        assert found == {**condition.as_dict(), **reach, **measure(outputs, study.labels).to_dict()}
+        assert found == {**condition.as_dict(), **reach, **measure(outputs, study.labels).as_condition()}
 
 
 def test_measure_json_is_a_condition_without_its_name(nondet: Nondet, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_measure_json_is_a_condition_without_its_name(nondet: Nondet, tmp_path: 
     ran = nondet("measure", tmp_path / "outputs.npy", "--labels", tmp_path / "labels.npy", "--json")
     assert ran.code == 0
     assert ran.err.startswith("Intervals of fewer than 20 runs are rough (outputs 4)")
-    assert list(ran.json) == CONDITION_KEYS[5:]
+    assert list(ran.json) == [*CONDITION_KEYS[5:], "finding"]
     assert (ran.json["runs"], ran.json["failed"]) == (4, 0)
     assert 0 < ran.json["disagreement"] <= 100
 
@@ -168,6 +168,7 @@ def test_measure_agrees_with_show(nondet: Nondet, finished: Path, tmp_path: Path
     np.save(tmp_path / "l.npy", study.labels)
     measured = nondet("measure", tmp_path / "o.npy", "--labels", tmp_path / "l.npy", "--json").json
     shown = nondet("show", finished, "--json").json["conditions"][0]
+    assert measured.pop("finding")["headline"].startswith("Two runs disagree on ")
     assert measured == {k: v for k, v in shown.items() if k in measured}
     assert list(shown)[5:] == list(measured)
 

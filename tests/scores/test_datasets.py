@@ -54,7 +54,7 @@ def test_on_each_and_on_all(nondet: Nondet, tmp_path: Path) -> None:
     assert found["wilcoxon"]["p_value"] == pytest.approx(float(stats.wilcoxon(differences).pvalue))
     assert found["verdict"] == "better"
     assert found["friedman"] is None
-    assert "on the mean of these 6 data sets" in found["sentence"]
+    assert "ahead on 6 of 6 data sets" in found["sentence"]
 
 
 def test_three_arms_are_ranked(nondet: Nondet, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_names_tell_what_columns_are(nondet: Nondet, tmp_path: Path) -> None:
 def test_measure(nondet: Nondet, tmp_path: Path) -> None:
     """Each arm's mean and SD (ddof = 1), with errors and intervals: exactly these fields."""
     ran = nondet("measure", tidy(tmp_path), "--json")
-    assert list(ran.json) == ["metric", "arms"]
+    assert list(ran.json) == ["metric", "arms", "finding"]
     assert ran.json["metric"] == "accuracy"
     base = arms(ran)["base"]
     assert list(base) == FIELDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, Words, answer
+from nondet.cli.console import TEXT, Printed, Words, answer
 from nondet.io.streams import say
 
 
@@ -19,7 +19,7 @@ def alike(
     metric: str | None = None,
     arm: str = "",
     seed: str = "",
-    json: Flag = False,
+    form: Printed = TEXT,
 ) -> int:
     """Test whether a study's sources have the same effect, and which pairs are alike within a margin.
 
@@ -41,8 +41,8 @@ def alike(
         Of outputs of others, as for `nondet compare`.
     metric, arm, seed
         Of scores, as for `nondet compare`.
-    json
-        As JSON: omnibus, pairs, margin, level, runs, left_out and sentence.
+    form
+        How it is printed.
     """
     from nondet import api
     from nondet.running.advice import go_on
@@ -59,7 +59,7 @@ def alike(
         seed=seed,
         say=say,
     )
-    status = answer(found, json=json, control=found.control)
+    status = answer(found, form, control=found.control)
     if found.study and found.missing:
         say(f"Not finished: {found.missing} runs are still to train. Go on with: {go_on(found.study)}")
     return status

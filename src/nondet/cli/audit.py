@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from nondet.cli.commands import INCONCLUSIVE, command_of
-from nondet.cli.console import USUAL, Flag, Volume, answer
+from nondet.cli.console import TEXT, USUAL, Printed, Volume, answer
 from nondet.io.streams import note
 
 
-def audit(task: str, /, *command: str, steps: int | None = None, json: Flag = False, volume: Volume = USUAL) -> int:
+def audit(task: str, /, *command: str, steps: int | None = None, form: Printed = TEXT, volume: Volume = USUAL) -> int:
     """Say what each source of a training reaches, what changes it besides, and what nothing explains.
 
     `nondet audit -- python train.py --epochs 3`. A run as it is, a control with equal seeds, and then one run for each
@@ -22,12 +22,12 @@ def audit(task: str, /, *command: str, steps: int | None = None, json: Flag = Fa
         After --: the rest of the command's words. `{init}` in them stands for the seed of that source.
     steps
         How many training steps of each run to look at; all of them if left out.
-    json
-        As JSON: sources (name, draws, reaches, leaks_into, verdict), findings, unexplained and more.
+    form
+        How it is printed.
     """
     from nondet import api
 
     words = command_of("audit", task, command)
     found = api.audit(task if words is None else words, steps, say=note)
-    answer(found, json=json)
+    answer(found, form)
     return INCONCLUSIVE if found.inconclusive else 0 if found.clean else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from nondet.cli.console import Flag, With, Words, answer
+from nondet.cli.console import TEXT, Flag, Printed, With, Words, answer
 from nondet.io.streams import say
 
 
@@ -31,7 +31,7 @@ def compare(
     examples: Flag = False,
     groups: str | None = None,
     looks: int = 1,
-    json: Flag = False,
+    form: Printed = TEXT,
 ) -> int:
     """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
 
@@ -85,8 +85,8 @@ def compare(
         example, or a column of A's table. Of one run each what --cluster takes.
     looks
         How often the runs are looked at in all, this time included; each look then has its share of the level.
-    json
-        As JSON, for scripts.
+    form
+        How it is printed.
     """
     from nondet import api
     from nondet.analysis.models_apart import ModelComparisons
@@ -115,5 +115,5 @@ def compare(
         say=say,
     )
     if isinstance(found, ModelComparisons):
-        return answer(found, json=json)
-    return answer(found, json=json, control=not found.broken)
+        return answer(found, form)
+    return answer(found, form, control=not found.broken)

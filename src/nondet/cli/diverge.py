@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nondet.cli.commands import INCONCLUSIVE, command_of
-from nondet.cli.console import USUAL, Flag, Volume, answer
+from nondet.cli.console import TEXT, USUAL, Printed, Volume, answer
 from nondet.errors import BadInput
 from nondet.io.streams import note, tell
 
@@ -18,7 +18,7 @@ def diverge(
     fix: str = "",
     against: str = "",
     save: Path | None = None,
-    json: Flag = False,
+    form: Printed = TEXT,
     volume: Volume = USUAL,
 ) -> int:
     """Run a training twice as it is, and find where and why the two part.
@@ -44,8 +44,8 @@ def diverge(
         `deterministic`; or another command, in quotes. All that comes from outside is the same in both.
     save
         A new folder: keep a run there, for --against. Nothing is compared then.
-    json
-        As JSON: verdict (origin, none or inconclusive), step, module, operation, file, line, cause, window and more.
+    form
+        How it is printed.
     """
     from nondet import api
     from nondet.tasks import is_task
@@ -55,12 +55,12 @@ def diverge(
         raise BadInput(f"a script must be given as a command (got {task!r}); try nondet diverge -- python {task}")
     target = task if words is None else words
     if save is not None:
-        if against or fix or json:
+        if against or fix or form.json:
             given = "--against" if against else "--fix" if fix else "--json"
             raise BadInput(f"--save keeps a run and compares none (got --save {save} with {given}); give one of them")
         api.keep_run(target, save, steps, say=note)
         tell(f"The run is kept in {save}. Compare with it: nondet diverge --against {save} ...")
         return 0
     found = api.diverge(target, steps, fix=fix, against=against, say=note)
-    answer(found, json=json)
+    answer(found, form)
     return {"none": 0, "origin": 1}.get(found.verdict, INCONCLUSIVE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, Words, answer, answer_control, print_json, print_sentences
+from nondet.cli.console import TEXT, Flag, Printed, Words, answer, answer_control, print_json, print_sentences
 from nondet.errors import BadInput
 from nondet.io.signals import undisturbed
 from nondet.io.streams import say
@@ -18,7 +18,7 @@ def examples(
     top: int = 20,
     labels: Path | None = None,
     columns: Words = None,
-    json: Flag = False,
+    form: Printed = TEXT,
     pictures: Path | None = None,
     data: str | None = None,
     run_task: Flag = False,
@@ -34,8 +34,8 @@ def examples(
         How many examples to show.
     labels, columns
         Of outputs of others, as for `nondet measure`.
-    json
-        As JSON, for scripts.
+    form
+        How it is printed.
     pictures
         A folder: write each of these examples into it as a PNG file, named by its number.
     data
@@ -55,7 +55,7 @@ def examples(
     if not api.is_study(target) or labels or columns:
         if pictures:
             raise BadInput(f"--pictures is for a study, whose task has them (got outputs, {target}); leave it out")
-        return answer(api.unstable(target, top, labels=labels, columns=columns or (), say=say), json=json)
+        return answer(api.unstable(target, top, labels=labels, columns=columns or (), say=say), form)
     folder, name = _parts(target)
     opened = api.open(folder)
     found = api.unstable(opened[name], top)
@@ -68,11 +68,11 @@ def examples(
         with undisturbed():
             write_file(path, pngs[index], replace=True)
     control = control_is_zero(opened.study)
-    if json and pictures:
+    if form.json and pictures:
         print_json({**found.to_dict(), "pictures": {"files": [str(path) for path in files.values()], "reason": why}})
         return answer_control(control)
-    status = answer(found, json=json, control=control)
-    if pictures:
+    status = answer(found, form, control=control)
+    if pictures and not form.alone:
         print_sentences(f"{len(files)} pictures are in {pictures}." if files else f"No pictures: {why}.")
     return status
 

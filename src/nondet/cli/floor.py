@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, Words, answer
+from nondet.cli.console import TEXT, Printed, Words, answer
 from nondet.io.streams import say
 
 
@@ -20,7 +20,7 @@ def floor(
     arm: str = "",
     seed: str = "",
     of: str = "",
-    json: Flag = False,
+    form: Printed = TEXT,
 ) -> int:
     """How far new runs of the same recipe may lie from these by chance: what is smaller is noise.
 
@@ -45,8 +45,8 @@ def floor(
         Its column that tells one run from another.
     of
         The arm of that table that is meant.
-    json
-        As JSON, for scripts.
+    form
+        How it is printed.
     """
     from nondet import api
 
@@ -62,4 +62,4 @@ def floor(
         of=of,
         say=say,
     )
-    return answer(found, json=json, control=found.control)
+    return answer(found, form, control=found.control)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from nondet.cli.console import Flag, Words, answer
+from nondet.cli.console import TEXT, Printed, Words, answer
 from nondet.errors import BadInput, Damaged
 from nondet.io.streams import say
 
@@ -32,7 +32,7 @@ def gate(
     seed: str = "",
     of: str = "",
     with_: Annotated[str, Parameter(name="--with")] = "",
-    json: Flag = False,
+    form: Printed = TEXT,
 ) -> int:
     """Keep a change (status 0), discard it (1), or run it again (4): for loops that try one after another.
 
@@ -69,8 +69,8 @@ def gate(
         The arm of that table that is the baseline.
     with_
         The arm that is the candidate, of the candidate's table or the same.
-    json
-        As JSON, for scripts.
+    form
+        How it is printed.
     """
     from nondet import api
 
@@ -95,5 +95,5 @@ def gate(
         )
     except (Damaged, OSError) as error:  # 1 means discard here, and nothing was decided
         raise BadInput(error) from error
-    answer(found, json=json)
+    answer(found, form)
     return STATUS[found.verdict]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from nondet.cli.console import Flag, Words, answer
+from nondet.cli.console import TEXT, Flag, Printed, Words, answer
 from nondet.io.streams import say
 
 
@@ -22,7 +22,7 @@ def measure(
     seed: str = "",
     dataset: str = "",
     failed: Literal["count", "drop"] | None = None,
-    json: Flag = False,
+    form: Printed = TEXT,
 ) -> int:
     """Measure what somebody else's training left: outputs, or scores.
 
@@ -55,8 +55,8 @@ def measure(
     failed
         Runs whose outputs are not all finite, or that have no score: count them as failed, or drop them. Outputs with
         such runs are refused if it is left out; of scores they are counted.
-    json
-        As JSON: one condition of the JSON that `nondet show` prints; of scores the metric and its arms.
+    form
+        How it is printed.
     """
     import nondet
 
@@ -73,4 +73,4 @@ def measure(
         dataset=dataset,
         say=say,
     )
-    return answer(found, json=json)
+    return answer(found, form)

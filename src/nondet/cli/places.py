@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import USUAL, Flag, Volume, answer
+from nondet.cli.console import USUAL, Flag, Form, Volume, answer
 from nondet.io.streams import detail, say, tell
 from nondet.running.copying import Copied
 
@@ -58,7 +58,7 @@ def doctor(place: str, /, *, json: Flag = False) -> int:
     from nondet import api
 
     found = api.doctor(place)
-    answer(found, json=json)
+    answer(found, Form(json=json))
     if not found.sound:
         say(f"{found.place} cannot hold a study: see what says NO")
     return 0 if found.sound else 1
@@ -66,7 +66,7 @@ def doctor(place: str, /, *, json: Flag = False) -> int:
 
 def _copied(found: Copied, json: bool) -> int:
     if json:
-        return answer(found, json=True)
+        return answer(found, Form(json=True))
     tell(
         f"{found.runs} runs and {found.others} other files ({found.bytes:,} bytes) copied from {found.source} to "
         f"{found.target}; {found.present} runs were there."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import Flag, Words, answer
+from nondet.cli.console import TEXT, Printed, Words, answer
 from nondet.errors import BadInput
 from nondet.io.streams import say
 
@@ -23,7 +23,7 @@ def plan(
     seed: str = "",
     of: str = "",
     looks: int = 1,
-    json: Flag = False,
+    form: Printed = TEXT,
 ) -> int:
     """How many runs of each of two arms a difference takes to be found, and what they cost.
 
@@ -53,8 +53,8 @@ def plan(
         With scores as pilot: which arm of the file it is; the first if left out.
     looks
         How often you mean to look at the runs, as for `nondet compare`; each look then has its share of the level.
-    json
-        As JSON, for scripts.
+    form
+        How it is printed.
     """
     from nondet import api
 
@@ -79,4 +79,4 @@ def plan(
         looks=looks,
         say=say,
     )
-    return answer(found, json=json, control=found.control)
+    return answer(found, form, control=found.control)

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from nondet.cli.commands import INCONCLUSIVE, command_of
-from nondet.cli.console import USUAL, Flag, Volume, answer
+from nondet.cli.console import TEXT, USUAL, Printed, Volume, answer
 from nondet.errors import BadInput
 from nondet.io.streams import note
 
@@ -21,7 +21,7 @@ def resume_check(
     *command: str,
     steps: int = 4,
     resume: Option = "--resume",
-    json: Flag = False,
+    form: Printed = TEXT,
     volume: Volume = USUAL,
 ) -> int:
     """Train 2k steps at once, and k steps, a stop, and k steps more; name the first state that differs.
@@ -40,8 +40,8 @@ def resume_check(
         k: the training is stopped after so many steps, and compared after twice as many.
     resume
         What stands for `{resume}` in the part that resumes.
-    json
-        As JSON: verdict (resumes, differs or inconclusive), differences, the first one first, and more.
+    form
+        How it is printed.
     """
     from nondet import api
 
@@ -52,5 +52,5 @@ def resume_check(
             "--steps {steps} {resume}"
         )
     found = api.resume_check(words, steps, resume=resume, say=note)
-    answer(found, json=json)
+    answer(found, form)
     return {"resumes": 0, "differs": 1}.get(found.verdict, INCONCLUSIVE)

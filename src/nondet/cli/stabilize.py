@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import USUAL, Assignments, Flag, Volume, answer, answer_control, assignments
-from nondet.errors import BadInput
-from nondet.io.streams import note, tell_as_it_is
+from nondet.cli.console import TEXT, USUAL, Assignments, Flag, Printed, Volume, answer, assignments
+from nondet.io.streams import note
 
 
 def stabilize(
@@ -24,8 +23,7 @@ def stabilize(
     device: str = "auto",
     workers: int | None = None,
     run_task: Flag = False,
-    json: Flag = False,
-    markdown: Flag = False,
+    form: Printed = TEXT,
     volume: Volume = USUAL,
 ) -> int:
     """Compare what reduces variability: test-time augmentation, accelerated ensembles, averages, plain ensembles.
@@ -59,18 +57,12 @@ def stabilize(
         As for `nondet run`; also the threads that evaluate.
     run_task
         Of a finished study whose task is a file: run that file, for the study's models are made by it.
-    json
-        As JSON, for scripts.
-    markdown
-        The table as Markdown.
+    form
+        How it is printed.
     """
     from nondet import api
-    from nondet.reporting.shown import as_tables
-    from nondet.reporting.table import for_markdown
     from nondet.running.progress import steps
 
-    if json and markdown:
-        raise BadInput("stabilize takes one of --json and --markdown (got both); choose one")
     with steps() as on_progress:
         found = api.stabilize(
             target,
@@ -88,7 +80,4 @@ def stabilize(
             say=note,
             on_progress=on_progress,
         )
-    if markdown:
-        tell_as_it_is(as_tables(found, for_markdown))
-        return answer_control(found.identical)
-    return answer(found, json=json, control=found.identical)
+    return answer(found, form, control=found.identical)

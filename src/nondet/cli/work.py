@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import USUAL, Flag, Volume, answer
+from nondet.cli.console import USUAL, Flag, Form, Volume, answer
 from nondet.io.streams import note, tell
 
 
@@ -56,4 +56,4 @@ def status(study: Path, /, *, json: Flag = False) -> int:
     """
     from nondet import api
 
-    return answer(api.status(study), json=json)
+    return answer(api.status(study), Form(json=json))

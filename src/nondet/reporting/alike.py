@@ -119,6 +119,16 @@ def sentences(found: Alike) -> list[str]:
     return [_sentence(found, group) for group in found.groups]
 
 
+def details(found: Alike) -> list[str]:
+    """What the finding leaves out: which pairs are alike in how many metrics, and what has no effect."""
+    several = len(found.groups) > 1
+    return [
+        f"From epoch {group.onset} on: {text}" if several else text
+        for group in found.groups
+        if (text := " ".join(filter(None, (_likeness(found, group), _without_effect(found, group)))))
+    ]
+
+
 def _sentence(found: Alike, group: Group) -> str:
     parts = (
         _differing(found, group),

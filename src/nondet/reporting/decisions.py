@@ -18,6 +18,12 @@ COLUMNS = 3
 LARGE = 1e6
 """Figures from here on have three digits and an exponent: diverged runs may have any."""
 
+SHORT = {
+    "difference to A [95 % interval]": "difference [95 %]",
+    "chance that a run beats one of A": "a run beats A's",
+}
+"""Names of rows where there is little room."""
+
 _METHODS = {"welch": "independent runs", "paired": "{} pairs", "widened": "runs, {} pairs counted in"}
 _MINUS = "\N{MINUS SIGN}"
 
@@ -81,7 +87,8 @@ def _superiority(c: Comparison) -> str:
 
 
 def _excess(churn: Churn) -> str:
-    return f"{churn.excess:.2f}" + ("" if churn.interval is None else " [{:.2f}, {:.2f}]".format(*churn.interval))
+    ends = "" if churn.interval is None else " [{:.2f}, {:.2f}]".format(*churn.interval)
+    return f"{churn.excess:.2f}{ends}".replace("-", _MINUS)
 
 
 def _ratio(ratio: Estimate) -> str:

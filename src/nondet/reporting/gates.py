@@ -14,7 +14,7 @@ def of_floor(found: Floor) -> Finding:
     new = "The mean of that many new runs" if several else "One new run"
     seen = (
         f"{found.runs} runs of {plain(found.name)} have a mean {plain(found.words)} of {_figure(found.mean, found)} "
-        f"and an SD of {_figure(found.sd, found)}{unit}."
+        f"and an SD of {_figure(found.sd, found)}{unit} (ddof = 1)."
     )
     notes = tuple(map(plain, found.notes))
     if not found.sd:

@@ -60,14 +60,14 @@ def of_models(found: Sequence[ModelComparison]) -> Finding:
 def of_model(c: ModelComparison) -> Finding:
     """The verdict, the flips, and of what it speaks."""
     among = f"Among {c.comparisons} comparisons, p = {c.p_holm:.2g}." if c.comparisons > 1 else ""
-    notes = (*c.notes, f"This is said {_scope()}", *brackets(c.level, [c.difference]))
+    notes = (*c.notes, _scope(), *brackets(c.level, [c.difference]))
     return Finding(_verdict(c), (*filter(None, (among, _flips(c))),), notes)
 
 
 def model_words(c: ModelComparison) -> str:
     """The verdict, the flips, and of what it speaks."""
     found = of_model(c)
-    return f"{found.text} This is said {_scope()}"
+    return f"{found.text} {_scope()}"
 
 
 def _verdict(c: ModelComparison) -> str:
@@ -98,8 +98,8 @@ def _flips(c: ModelComparison) -> str:
 
 def _scope() -> str:
     return (
-        "of these two models, one run each, on examples like these, and not of the two recipes: another run of either "
-        "may answer otherwise, and how much only repeats with other seeds show."
+        "This speaks of these two models, one run each, and not of the two recipes: another run of either may answer "
+        "otherwise, and how much only repeats with other seeds show."
     )
 
 

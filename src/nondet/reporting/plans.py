@@ -10,8 +10,8 @@ from nondet.stats.looks import steps
 
 def finding(plan: Plan) -> Finding:
     """The runs of each arm, with the range that the SD's interval leaves; then the difference, the SD and the cost."""
-    ends = "" if plan.high is None or plan.low is None else f" [{plan.low:,}, {plan.high:,}]"
-    headline = f"Finding that difference takes {plan.runs_per_arm:,} runs{ends} of each arm."
+    ends = "" if plan.high is None or plan.low == plan.high else f" [{plan.low:,}, {plan.high:,}]"
+    headline = f"{plan.runs_per_arm:,} runs{ends} of each arm find that difference."
     caveats = [*map(plain, plan.all_notes)]
     if plan.pilot and not plan.sd.known:
         caveats.append("So few runs give their SD no interval: the number is a guess.")
@@ -19,6 +19,8 @@ def finding(plan: Plan) -> Finding:
         caveats.append(
             f"At the upper end of the SD's interval it takes more than a million, at the lower {plan.low:,}."
         )
+    if plan.pilot and plan.sd.known and plan.low == plan.high:
+        caveats.append("The ends of the SD's 95 % interval give the same number.")
     if ends:
         caveats.append("Brackets hold the numbers at the ends of the SD's 95 % interval; the upper one is safe.")
     return Finding(headline, (*filter(None, (_difference(plan), _sd(plan), _cost(plan))),), tuple(caveats))
@@ -32,7 +34,7 @@ def _difference(plan: Plan) -> str:
         *first, last = steps(plan.runs_per_arm, plan.looks)
         at = f"after {', '.join(map(str, first))} and {last} runs" if first else f"after {last} runs"
         test = f"looked at {at} of each, each time by a {test}"
-    return f"The difference is {plan.effect:g}{unit}{of}, and the chance to find it {100 * plan.power:g} % ({test})."
+    return f"That is a difference of {plan.effect:g}{unit}{of}, found with a chance of {100 * plan.power:g} % ({test})."
 
 
 def _sd(plan: Plan) -> str:

@@ -20,12 +20,13 @@ def head(methods: Sequence[Method]) -> tuple[str, ...]:
     return (*table.head(methods[0].measures.figures, "method"), *costs)
 
 
-def rows(methods: Sequence[Method]) -> list[tuple[str, ...]]:
-    """The table's cells, in the methods' order."""
+def rows(methods: Sequence[Method], intervals: bool = False) -> list[tuple[str, ...]]:
+    """The table's cells, in the methods' order. intervals: see `table.rows`."""
+    skew = table.lopsided(methods[0].measures.figures, [m.measures for m in methods]) if intervals else ()
     return [
         (
             m.name,
-            *table.measured_row(m.measures)[1:],
+            *table.measured_row(m.measures, skew)[1:],
             str(m.training_cost),
             str(m.test_cost),
             table.DASH if number == 0 or math.isnan(m.reduction.value) else _with_error(m),
@@ -44,10 +45,12 @@ def of_stabilized(found: Stabilized) -> Finding:
         return Finding(text, (), tuple(caveats))
     best, single = measured[0], methods[0]
     if best.reduction.value <= 0:
-        headline = f"No method reduces variability here; the nearest is {named(best.name)}, with {_share(best)}."
+        ends = f" [{-best.reduction.high:+.0f}, {-best.reduction.low:+.0f}]" if best.reduction.known else ""
+        change = f"{-best.reduction.value:+.0f} %{ends}"
+        headline = f"No method reduces variability here; the nearest, {named(best.name)}, changes it by {change}."
     else:
         headline = f"Variability is reduced most by {named(best.name)}: by {_share(best)}."
-    more = [_price(best, single)]
+    more = [_price(best), _accuracies(best, single)]
     cheap = next((m for m in measured if m.training_cost == 1), best)
     if cheap.training_cost < best.training_cost and cheap.reduction.value > 0:
         more.append(f"Without further training, {cheap.name} reduces it by {_share(cheap)}.")
@@ -70,8 +73,12 @@ def _share(m: Method) -> str:
     return f"{u.value:.0f} %" + (f" [{u.low:.0f}, {u.high:.0f}]" if u.known else "")
 
 
-def _price(m: Method, single: Method) -> str:
+def _price(m: Method) -> str:
     trainings = "one training" if m.training_cost == 1 else f"{m.training_cost} trainings"
     passes = "one forward pass" if m.test_cost == 1 else f"{m.test_cost} forward passes"
-    accuracies = " % beside ".join(f"{x.measures['accuracy.mean'].value:.2f}" for x in (m, single)) + " %"
-    return f"It takes {trainings} and {passes} per test image, and has an accuracy of {accuracies}."
+    return f"That is the mean over the table's five columns, for {trainings} and {passes} per test image."
+
+
+def _accuracies(m: Method, single: Method) -> str:
+    own, other = (f"{x.measures['accuracy.mean'].value:.2f} %" for x in (m, single))
+    return f"Its mean accuracy is {own}, beside {other}."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any, cast
@@ -12,6 +12,7 @@ from nondet.io.plain import plain
 from nondet.io.streams import WARNING
 from nondet.records import Record
 from nondet.reporting import table
+from nondet.reporting.layout import fitted, room
 
 if TYPE_CHECKING:
     from nondet.analysis.alike import Alike
@@ -37,18 +38,25 @@ PROBABILITIES = (
     "the outputs look like probabilities (all from 0 to 1, each example's sum 1), and correlations, "
     "cross-entropies and ensembles are defined for logits; give the logits, or the logarithms of the probabilities"
 )
+BRACKETS = "In the table ± is a standard error, and brackets hold a 95 % interval."
 CLASSES_ALONE = "Predicted classes alone give accuracy and disagreement; the other measures need logits."
 
 
 @dataclass(frozen=True)
 class Part:
-    """A table, or none; a sentence above it, and those below it. wide: characters that it needs, if many."""
+    """A table, or none; a sentence above it, and those below it.
+
+    wide: characters that it needs, if many. intervals: the rows with intervals in place of errors where these are
+    lopsided, for a terminal. short: names of rows that are shorter, where there is no room.
+    """
 
     head: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     below: Sequence[str] = ()
     above: str = ""
     wide: int = WIDTH
+    intervals: Sequence[Sequence[str]] = ()
+    short: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def parts(found: Record) -> list[Part]:
@@ -78,7 +86,8 @@ def _results(found: Results) -> list[Part]:
         *dead.unreached_words(found),
         until.words(found.study.until, found.dead),
     ]
-    first = Part(table.head(found.kind.figures), table.rows(found), below, prose.control_words(found))
+    head, rows, above = table.head(found.kind.figures), table.rows(found), prose.control_words(found)
+    first = Part(head, rows, below, above, intervals=table.rows(found, intervals=True), short=table.SHORT)
     c = found.crossing
     return [first, *([Part(crossing.head(c), crossing.rows(c), crossing.words(c))] if c else [])]
 
@@ -91,7 +100,9 @@ def _measures(found: Measures) -> list[Part]:
         CLASSES_ALONE if found.classes_alone else "",
         f"The ensembles are {pairs} sampled pairs, not all." if pairs else "",
     ]
-    return [Part(table.head(found.figures), [table.measured_row(found)], below)]
+    skew = table.lopsided(found.figures, [found])
+    rows, intervals = [table.measured_row(found)], [table.measured_row(found, skew)]
+    return [Part(table.head(found.figures), rows, below, intervals=intervals)]
 
 
 def _scores(found: ScoreMeasures) -> list[Part]:
@@ -106,7 +117,7 @@ def _comparisons(found: Comparisons) -> list[Part]:
     *tables, (head, rows) = decisions.comparison_tables(found.comparisons)
     alone = found.comparisons[0] if len(found.comparisons) == 1 else None
     below = _said(found, verdicts.method_words(alone) if alone else "")
-    return [*(Part(h, r) for h, r in tables), Part(head, rows, below)]
+    return [*(Part(h, r, short=decisions.SHORT) for h, r in tables), Part(head, rows, below, short=decisions.SHORT)]
 
 
 def _models(found: ModelComparisons) -> list[Part]:
@@ -148,7 +159,7 @@ def _alike(found: Alike) -> list[Part]:
     ]
     left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
     asked = until.words(found.study.until) if found.study else ""
-    words = _said(found, *alike.sentences(found), asked)
+    words = [asked, *_said(found, *alike.details(found))]
     return [*shown, Part(below=[alike.legend(found), *left_out]), Part(below=words)]
 
 
@@ -158,14 +169,16 @@ def _unstable(found: Unstable) -> list[Part]:
     return [
         Part(unstable.HEAD, unstable.rows(found)),
         Part(unstable.HEAD_CLASSES, unstable.class_rows(found)),
-        Part(below=_said(found)),
+        Part(below=[found.sentence]),
     ]
 
 
 def _stabilized(found: Stabilized) -> list[Part]:
     from nondet.reporting import remedies
 
-    return [Part(remedies.head(found.methods), remedies.rows(found.methods), _said(found), wide=WIDTH + 40)]
+    head, rows = remedies.head(found.methods), remedies.rows(found.methods)
+    intervals = remedies.rows(found.methods, intervals=True)
+    return [Part(head, rows, _said(found), wide=WIDTH + 40, intervals=intervals)]
 
 
 def _diverged(found: Diverged) -> list[Part]:
@@ -266,27 +279,36 @@ def by_itself(found: Record) -> str:
     return as_text(found) + part_as_text(Part(below=beside(found)))
 
 
-def as_text(found: Record, terminal: bool = False) -> str:
-    """A record as text: as wide as the terminal, or else as WIDTH says."""
-    return "".join(part_as_text(part, terminal) for part in parts(found))
+def as_text(found: Record, terminal: bool = False, width: int | None = None) -> str:
+    """A record as text.
+
+    terminal: whether bold type can be shown. width: what tables and sentences must fit; None for the tables as they
+    are, with errors, and sentences of WIDTH.
+    """
+    return "".join(part_as_text(part, terminal, width) for part in parts(found))
 
 
-def part_as_text(part: Part, terminal: bool = False) -> str:
+def part_as_text(part: Part, terminal: bool = False, width: int | None = None) -> str:
     from rich.console import Console
 
     text = StringIO()
-    width = None if terminal else part.wide
-    out = Console(file=text, force_terminal=terminal, force_jupyter=False, width=width, emoji=False)
+    out = Console(file=text, force_terminal=terminal, force_jupyter=False, width=width or part.wide, emoji=False)
 
     def say(sentence: str) -> None:
-        out.print(plain(sentence), markup=False, highlight=False)
+        if sentence:
+            out.print(plain(sentence), markup=False, highlight=False)
 
     if part.above:
         say(part.above)
         out.print()
-    if part.head:
+    if part.head and width is None:
         out.print(table.for_terminal(part.rows, part.head))
         out.print()
+    elif part.head and width is not None:
+        for head, rows in fitted(part.head, part.intervals or part.rows, width, part.short):
+            out.print(table.for_terminal(rows, head, whole=True), width=room(head, rows, width), crop=False)
+            out.print()
+        say(BRACKETS if part.intervals and part.intervals != part.rows else "")
     for sentence in filter(None, part.below):
         say(sentence)
     return text.getvalue()
@@ -294,7 +316,10 @@ def part_as_text(part: Part, terminal: bool = False) -> str:
 
 def as_tables(found: Record, form: Callable[[Sequence[Sequence[str]], Sequence[str]], str]) -> str:
     """The tables of a record in Markdown or LaTeX (`table.for_markdown`, `table.for_latex`), without the sentences."""
-    return "\n".join(form(part.rows, part.head) + "\n" for part in parts(found) if part.head)
+    from nondet.reporting.export import rows_as_text
+
+    tables = [(part.rows, part.head) for part in parts(found) if part.head] or [rows_as_text(found)]
+    return "\n".join(form(rows, head) + "\n" for rows, head in tables)
 
 
 def as_html(found: Record) -> str:

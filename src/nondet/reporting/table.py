@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from nondet.analysis.results import Results
@@ -14,6 +14,12 @@ from nondet.measures.measured import Measures
 from nondet.stats.estimate import Estimate
 
 DASH = "\N{EN DASH}"
+CONTROL = "deterministic (control)"
+SHORT = {CONTROL: "control"}
+"""Names of rows in a table that is narrow."""
+
+LOPSIDED = 1.25
+"""An interval that reaches so many times further on one side than on the other is shown in place of an error."""
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,17 +51,19 @@ _LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäå
 _FIGURE = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
-def rows(results: Results, in_one_precision: bool = False) -> list[tuple[str, ...]]:
+def rows(results: Results, in_one_precision: bool = False, intervals: bool = False) -> list[tuple[str, ...]]:
     """The table's cells, the control first: runs as finished of those asked for where they differ.
 
-    The figures of a dead source are those of one run, and so are none. in_one_precision: see `cells`.
+    The figures of a dead source are those of one run, and so are none. in_one_precision: see `cells`. intervals:
+    whether the figures that are lopsided have theirs in place of the error.
     """
     control, figures = results.control, results.kind.figures
-    table = [("deterministic (control)", str(control.runs), *cells(figures, control.measures, in_one_precision))]
+    skew = lopsided(figures, [c.effect for c in results.conditions]) if intervals else frozenset[str]()
+    table = [(CONTROL, str(control.runs), *cells(figures, control.measures, in_one_precision, skew))]
     for c in results.conditions:
         runs = str(c.runs) if c.runs == c.condition.runs else f"{c.runs} of {c.condition.runs}"
         more = f", {len(c.failures)} failed" if c.failures else ", dead" if c.dead else ""
-        table.append((c.condition.name, runs + more, *cells(figures, c.effect, in_one_precision)))
+        table.append((c.condition.name, runs + more, *cells(figures, c.effect, in_one_precision, skew)))
     return table
 
 
@@ -64,21 +72,44 @@ def head(figures: Sequence[Figure], first: str = "condition") -> tuple[str, ...]
     return (first, "runs", *(figure.title for figure in columns(figures)))
 
 
-def measured_row(measures: Measures) -> tuple[str, ...]:
+def measured_row(measures: Measures, skew: Collection[str] = ()) -> tuple[str, ...]:
     """The cells of a condition's runs, or of outputs that no study made."""
-    return (measures.name, str(measures.runs), *cells(measures.figures, measures))
+    return (measures.name, str(measures.runs), *cells(measures.figures, measures, skew=skew))
 
 
-def cells(figures: Sequence[Figure], m: Measures | None, in_one_precision: bool = False) -> tuple[str, ...]:
+def cells(
+    figures: Sequence[Figure], m: Measures | None, in_one_precision: bool = False, skew: Collection[str] = ()
+) -> tuple[str, ...]:
     """The columns' figures, each with its error: `value ± error`, or the value alone where no error is known.
 
     in_one_precision: what a column's decimals leave nothing of is below the least that they show, `< 0.01`; otherwise
-    it is in scientific form.
+    it is in scientific form. skew: names of those that have their interval in place of the error: `value [low, high]`.
     """
     shown, number = columns(figures), _below if in_one_precision else _small
     if m is None:
         return (DASH,) * len(shown)
-    return tuple(_with_error(m.get(figure.name), figure.decimals, number) for figure in shown)
+    return tuple(
+        _with_interval(m.get(f.name), f.decimals) if f.name in skew else _with_error(m.get(f.name), f.decimals, number)
+        for f in shown
+    )
+
+
+def lopsided(figures: Sequence[Figure], many: Sequence[Measures | None]) -> frozenset[str]:
+    """The figures with a column of which some interval reaches much further on one side than on the other."""
+    known = [m for m in many if m]
+    return frozenset(f.name for f in columns(figures) if any(_lopsided(m.get(f.name)) for m in known))
+
+
+def _lopsided(e: Estimate) -> bool:
+    below, above = sorted((e.value - e.low, e.high - e.value))
+    return e.known and above > LOPSIDED * below
+
+
+def _with_interval(e: Estimate, decimals: int) -> str:
+    if math.isnan(e.value):
+        return DASH
+    ends = f" [{_small(e.low, decimals)}, {_small(e.high, decimals)}]" if e.known else ""
+    return _small(e.value, decimals) + ends
 
 
 def _with_error(e: Estimate, decimals: int, number: Callable[[float, int], str]) -> str:
@@ -100,13 +131,15 @@ def _below(value: float, decimals: int) -> str:
     return f"< {least}" if value > 0 else f"> -{least}"
 
 
-def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str]) -> Table:
+def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str], whole: bool = False) -> Table:
+    """A table of rich. whole: whether no cell but a name may be broken."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, title in enumerate(titles):
-        table.add_column(Text(plain(title)), justify="left" if number == 0 else "right", overflow="fold")
+        justify = "left" if number == 0 else "right"
+        table.add_column(Text(plain(title)), justify=justify, overflow="fold", no_wrap=whole and number > 0)
     for row in body:
         table.add_row(*(Text(plain(cell)) for cell in row))
     return table

@@ -10,6 +10,7 @@ from nondet.analysis.more_runs import MOST_RUNS, POWER
 from nondet.io.plain import plain
 from nondet.reporting.decisions import amount, bracket, figure, p_words, signed, unit
 from nondet.reporting.finding import MOST, Finding, brackets, named
+from nondet.reporting.prose import capital
 
 _COUNTED = {
     "better": "better",
@@ -29,15 +30,15 @@ def of_comparisons(found: Sequence[Comparison]) -> Finding:
     counts = Counter(_COUNTED[c.verdict] for c in found)
     listed = ", ".join(f"{count} {'is' if count == 1 else 'are'} {verdict}" for verdict, count in counts.items())
     said = f"Of the {len(found)} compared with {plain(first.a)}, {listed}."
-    notes = dict.fromkeys(note for c in found for note in _caveats(c))
-    return Finding(one.headline, (said, *one.sentences)[:MOST], tuple(notes))
+    notes = dict.fromkeys(note for c in found for note in _notes(c))
+    return Finding(one.headline, (said, *one.sentences)[:MOST], (*notes, *_scope(found)))
 
 
 def of_comparison(c: Comparison) -> Finding:
     """The verdict with the difference, what else shows how large it is, and what must be known of it."""
     first, *more = _by_chance(c) if c.chance is not None and c.verdict != "different" else _by_means(c)
     said = [*filter(None, [*more, churn_words(c)])]
-    return Finding(first, tuple(said[:MOST]), tuple(_caveats(c)))
+    return Finding(first, tuple(said[:MOST]), (*_notes(c), *_scope([c])))
 
 
 def comparison_words(c: Comparison) -> str:
@@ -48,7 +49,7 @@ def comparison_words(c: Comparison) -> str:
 def _by_means(c: Comparison) -> list[str]:
     a, b, words = named(c.a), named(c.b), plain(c.metric.words)
     if c.verdict == "different":
-        said = "They are conditions of one study, which vary other sources of one recipe, so neither is the better one."
+        said = "They are conditions of one study, which vary other sources of one recipe, so neither of them is better."
         return [f"{b} and {a} differ: {words} {_differs(c)}.", said]
     if c.verdict == "undecided":
         among = c.comparisons > 1 and c.p_value <= c.level
@@ -126,15 +127,21 @@ def _between(c: Comparison) -> str:
     return "" if low == high else f" (as far as these tell, {low or 1:,} to {most})"
 
 
-def _caveats(c: Comparison) -> list[str]:
-    """Of what the verdict speaks, and the notes."""
+def _notes(c: Comparison) -> list[str]:
     said = [plain(note) for note in c.all_notes]
     if not c.difference.known:
         same = f"There is no interval, as all runs of each have the same {c.metric.words}"
         said.append(f"{same}; permutation test: p = {p_words(c.p_permutation)}.")
+    return said
+
+
+def _scope(found: Sequence[Comparison]) -> list[str]:
+    """Of what the verdicts speak, and what stands in brackets."""
+    c, said = found[0], list[str]()
     if c.test_set or c.examples:
-        said.append(f"This is said of {'test sets like this one' if c.examples else 'this test set'}.")
-    return [*said, *brackets(c.level, [c.difference])]
+        other = "and for other test examples" if c.examples else "on this test set, and not for other test examples"
+        said.append(f"This allows for other runs {other}.")
+    return [*said, *brackets(c.level, [one.difference for one in found])]
 
 
 def method_words(c: Comparison) -> str:
@@ -160,10 +167,11 @@ def churn_words(c: Comparison) -> str:
     if c.churn is None:
         return ""
     inside = (c.churn.within_a + c.churn.within_b) / 2
-    both = f"{c.churn.between:.2f} % of the test set, and two runs of the same arm on {inside:.2f} %"
+    two = f"a run of {plain(c.b)} and one of {plain(c.a)} disagree on {c.churn.between:.2f} % of the test set"
+    both = f"{two}, two runs of the same arm on {inside:.2f} %"
     if c.churn.interval is None:
-        return f"A run of each disagree on {both}."
+        return f"{capital(both)}."
     low, high = c.churn.interval
     if low <= 0:
-        return f"The change is not shown to add churn: a run of each disagree on {both}."
+        return f"The change is not shown to add churn: {both}."
     return f"The change itself adds {c.churn.excess:.2f} points of churn [{low:.2f}, {high:.2f}] to {inside:.2f} %."

@@ -20,6 +20,7 @@ from nondet.analysis.remedies.stabilize import Stabilized, stabilize
 from nondet.errors import BadInput
 from nondet.reporting import remedies as table
 from nondet.reporting import table as tables
+from nondet.reporting.finding import Finding
 from nondet.stats.estimate import Estimate, certain
 from nondet.study.record import load
 from nondet.study.study import Study
@@ -342,38 +343,49 @@ def methods_with(*figures: tuple[str, int, int, float, int]) -> list[Method]:
     ]
 
 
-def test_summary_names_the_best_and_its_cost() -> None:
+def found_of(*methods: Method) -> Finding:
+    """What is found in a table of these methods."""
+    return table.of_stabilized(Stabilized(methods, (), True))
+
+
+def test_the_finding_names_the_best_and_its_cost() -> None:
     """The largest reduction, its cost and accuracy, and the largest without further training where that is another."""
-    found = methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 4, 30.4, 40), ("B", 1, 1, -5.0, 40), ("C", 2, 2, 55.0, 20))
-    single, a, _, c = (f"{m.measures['accuracy.mean'].value:.2f} %" for m in found)
-    assert table.summary(found) == (
-        "The largest reduction of variability is that of C: 55 % over the five columns, for 2 trainings and 2 forward "
-        f"passes per test image (accuracy {c} beside {single}); without further training, that of A: 30 % over the "
-        f"five columns, for one training and 4 forward passes per test image (accuracy {a} beside {single})."
+    methods = methods_with(
+        ("single", 1, 1, 0.0, 40), ("A", 1, 4, 30.4, 40), ("B", 1, 1, -5.0, 40), ("C", 2, 2, 55.0, 20)
+    )
+    single, _, _, c = (f"{m.measures['accuracy.mean'].value:.2f} %" for m in methods)
+    found = found_of(*methods)
+    assert found.headline == "Variability is reduced most by C: by 55 %."
+    assert found.sentences == (
+        "That is the mean over the table's five columns, for 2 trainings and 2 forward passes per test image.",
+        f"Its mean accuracy is {c}, beside {single}.",
+        "Without further training, A reduces it by 30 %.",
     )
 
 
-def test_summary_has_the_interval() -> None:
+def test_the_finding_has_the_interval() -> None:
     """A reduction whose interval holds 0 may be chance, and is said to; the table has the error."""
     single, method = methods_with(("single", 1, 1, 0.0, 40), ("C", 1, 1, 20.0, 40))
     sure = replace(method, reduction=Estimate(20.0, 5.0, 9.0, 29.0))
-    assert "that of C: 20 % (95 % interval 9 to 29) over" in table.summary([single, sure])
+    found = found_of(single, sure)
+    assert "by C: by 20 % [9, 29]." in found.headline
+    assert found.caveats == ("Brackets hold 95 % intervals.",)
     assert table.rows([single, sure])[1][-1] == "20 ± 5"
-    unsure = replace(method, reduction=Estimate(20.0, 15.0, -12.0, 44.0))
-    assert "that of C: 20 % (95 % interval -12 to 44: it may be chance) over" in table.summary([single, unsure])
+    found = found_of(single, replace(method, reduction=Estimate(20.0, 15.0, -12.0, 44.0)))
+    assert "by C: by 20 % [-12, 44]." in found.headline
+    assert found.caveats[0] == "The interval holds 0, so the reduction may be chance."
 
 
-def test_summary_says_when_there_are_few() -> None:
+def test_the_finding_says_when_there_are_few() -> None:
     """Few runs are named as such."""
-    text = table.summary(methods_with(("single", 1, 1, 0.0, 40), ("C", 1, 1, 55.0, 8)))
-    assert text.endswith("; with 40 single models beside 8 of that method, close figures say little.")
+    found = found_of(*methods_with(("single", 1, 1, 0.0, 40), ("C", 1, 1, 55.0, 8)))
+    assert found.caveats == ("With 40 single models and 8 of C, close numbers say little.",)
 
 
-def test_summary_of_nothing() -> None:
+def test_the_finding_of_nothing() -> None:
     """No reduction is claimed where none was measured, or where every method varies more."""
-    assert table.summary(methods_with(("single", 1, 1, 0.0, 40))).startswith("There is no reduction to speak of")
-    assert table.summary(methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 1, float("nan"), 40))).startswith(
-        "There is no"
-    )
-    text = table.summary(methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 1, -3.0, 40)))
-    assert text == "No method reduces variability here; the nearest, A, changes it by +3 %."
+    nothing = "There is no reduction to speak of: no other method is measured, or the single model does not vary."
+    assert found_of(*methods_with(("single", 1, 1, 0.0, 40))).headline == nothing
+    assert found_of(*methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 1, float("nan"), 40))).headline == nothing
+    found = found_of(*methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 1, -3.0, 40)))
+    assert found.headline == "No method reduces variability here; the nearest, A, changes it by +3 %."
