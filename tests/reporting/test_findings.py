@@ -13,6 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nondet as nd
+from nondet.analysis.reproduce.audit import Audit, Row
+from nondet.analysis.reproduce.causes import BY_KIND
+from nondet.analysis.reproduce.diverge import Diverged
+from nondet.analysis.reproduce.ladder import Origin
+from nondet.analysis.reproduce.parting import Parting
+from nondet.analysis.reproduce.resume import Difference, Resumed
 from nondet.reporting.finding import Finding, named
 
 seeds = st.integers(0, 10_000)
@@ -163,3 +169,71 @@ def test_of_outputs() -> None:
         said: Finding = found.finding
         assert re.match(r"Two runs disagree on [\d.]+ %", said.headline)
         assert list(found.to_dict())[-1] == "finding"
+
+
+def audited(**more: Any) -> Audit:
+    """What an audit of a script has shown."""
+    given: dict[str, Any] = {"sources": (), "unexplained": None, "inconclusive": "", "whole": True, **more}
+    return Audit(name="train.py", findings=(), origins=(), steps=10, runs=6, **given)
+
+
+ORIGIN = Origin(BY_KIND["clock"], "train.py:12", Parting("loss", 3, "train.py:12", 1))
+
+
+def diverged(verdict: str, **more: Any) -> Diverged:
+    """What two runs of a script with a long name of words have shown."""
+    given: dict[str, Any] = {
+        "script": "train.py --epochs three --name some thing",
+        "step": 3,
+        "what": "gradients",
+        "origins": (ORIGIN,),
+        "window": (0, 9),
+        "whole": False,
+        "evaluations": 0,
+        "runs": 4,
+    }
+    return Diverged(verdict=verdict, **{**given, **more})
+
+
+@pytest.mark.parametrize(
+    ("found", "headline"),
+    [
+        (diverged("origin"), "Two runs of train.py --epochs three... part at step 3."),
+        (diverged("none"), "Two runs of train.py --epochs three... are equal to the last bit."),
+        (diverged("none", against="a folder of mine there", whole=True), "are equal to the last bit."),
+        (diverged("inconclusive", why="the script takes no step"), "Inconclusive: "),
+        (diverged("inconclusive", what="", origins=()), "leaves nothing to compare."),
+        (diverged("inconclusive", origins=()), "part at step 3."),
+        (Resumed("train.py", "resumes", (), 4), "train.py resumes to the last bit."),
+        (Resumed("train.py", "inconclusive", (), 4, why="it writes nothing"), "Inconclusive: "),
+        (
+            Resumed("train.py", "differs", (Difference("optimizer", 4), Difference("weights", 5)), 4, "train.py:9"),
+            "train.py does not resume: optimizer differs first, before step 4.",
+        ),
+        (audited(), "Clean: nothing was found in train.py."),
+        (audited(inconclusive="it takes no step"), "Inconclusive: the audit of train.py tells nothing."),
+        (audited(unexplained="repeats differ", whole=False), "1 finding in train.py."),
+        (
+            audited(sources=(Row("init", 4, False, (), "dead"), Row("shuffle", 4, True, ("init",), "leaks"))),
+            "2 findings",
+        ),
+    ],
+)
+def test_of_trainings_that_do_not_reproduce(found: Any, headline: str) -> None:
+    """What parts, or nothing, in a headline; the cause and the mend in sentences; what was not looked at apart."""
+    said: Finding = found.finding
+    assert headline in said.headline
+    assert len(said.headline.split()) <= 25
+    assert len(said.sentences) <= 3
+    assert all(text.endswith(".") for text in (said.headline, *said.sentences, *said.caveats))
+    assert list(found.to_dict())[-1] == "finding"
+
+
+def test_the_mend_is_a_sentence_of_its_own() -> None:
+    """The cause, with its line, comes before it; and what was not looked at is a caveat."""
+    said: Finding = diverged("origin").finding
+    assert said.sentences == (
+        "The cause: the clock is read (time), at train.py:12.",
+        "The mend: take a number of your own in its place.",
+    )
+    assert said.caveats == ("Nothing is known of what comes after the steps that were looked at.",)
