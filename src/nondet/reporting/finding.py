@@ -57,7 +57,9 @@ def of_study(results: Results) -> Finding | None:
         return Finding("No condition has runs that differ from the reference run, so there is nothing to compare.")
     if not measured:
         return Finding("No condition has two runs that did not fail, so there is nothing to compare yet.")
-    name = "all" if "all" in measured else next(reversed(measured))
+    sources = {c.condition.name: len(c.condition.vary) for c in differing}
+    first = "all" if "all" in measured else ""  # or that in which most sources vary, and of several the widest
+    name = first or max(measured, key=lambda name: (sources[name], _width(measured[name])))
     what = f"{results.kind.example}s"
     varies = _VARIES.get(name, f"{name.replace('+', ' and ')} {'vary' if '+' in name else 'varies'}")
     when = f" when {varies}" + (
@@ -96,6 +98,12 @@ def _of(m: Measures, what: str, when: str, drawn: bool) -> Finding:
     next_word = ", in their most probable next word," if what == "tokens" else ""
     headline = f"Two runs disagree on {share(part)} of the test {what}{next_word}{when}."
     return Finding(headline, (f"{spread}{limit}.",), caveats)
+
+
+def _width(m: Measures) -> float:
+    """How far runs are apart, by which conditions of one study are told apart."""
+    part = m.get("disagreement").value
+    return _score(m).value if math.isnan(part) else part
 
 
 def _score(m: Measures) -> Estimate:
