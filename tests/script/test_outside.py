@@ -176,8 +176,9 @@ for epoch in range(3):
 peaks, where = F.max_pool1d(torch.ones(1, 1, 4), 2, return_indices=True)
 F.max_unpool1d(peaks, where, 2)  # ignored setting
 with torch.no_grad():
-    model(torch.ones(2, 4))  # batch norm in evaluation
-model(torch.ones(2, 4))  # dropout in evaluation
+    model(torch.ones(2, 4))
+    answers = model(torch.ones(2, 4))  # batch norm in evaluation
+print(model(torch.ones(2, 4)))  # dropout in evaluation
 """
 
 
