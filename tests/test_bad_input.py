@@ -83,7 +83,7 @@ def refused(nondet: Callable[..., Any]) -> Refused:
         (["show"], ("requires an argument",)),
         (["show", "missing"], ("missing is not a study", "study.json")),
         (["show", "TINY"], ("is not a study",)),
-        (["show", "missing", "--json", "--latex"], ("one of --json, --markdown and --latex",)),
+        (["show", "missing", "--json", "--latex"], ("one of --json, --markdown, --latex, --csv",)),
         (["verify", "missing"], ("missing is not a study",)),
         (["measure"], ("requires an argument",)),
         (["measure", "x.npy"], ("x.npy", "No such file")),

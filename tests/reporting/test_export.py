@@ -123,7 +123,9 @@ def test_one_form_at_a_time(nondet: Nondet, scores: Path) -> None:
     """Two are refused, and both are named."""
     ran = nondet("measure", scores, "--csv", "--latex")
     assert (ran.code, ran.out) == (2, "")
-    assert "the table is printed in one form (got --latex and --csv); choose one" in ran.err
+    assert (
+        "takes one of --json, --markdown, --latex, --csv and --parquet (got --latex and --csv); choose one" in ran.err
+    )
 
 
 def test_without_a_package_that_writes_parquet(scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:

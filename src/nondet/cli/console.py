@@ -52,7 +52,9 @@ class Form:
         given = [name for name in ("json", "markdown", "latex", "csv", "parquet") if getattr(self, name)]
         if len(given) > 1:
             named = " and ".join(f"--{name}" for name in given)
-            raise BadInput(f"the table is printed in one form (got {named}); choose one")
+            raise BadInput(
+                f"a command takes one of --json, --markdown, --latex, --csv and --parquet (got {named}); choose one"
+            )
         if self.width is not None and self.width < NARROWEST:
             raise BadInput(f"--width must be at least {NARROWEST} (got {self.width}); try --width 80")
 

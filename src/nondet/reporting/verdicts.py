@@ -49,7 +49,7 @@ def comparison_words(c: Comparison) -> str:
 def _by_means(c: Comparison) -> list[str]:
     a, b, words = named(c.a), named(c.b), plain(c.metric.words)
     if c.verdict == "different":
-        said = "They are conditions of one study, which vary other sources of one recipe, so neither of them is better."
+        said = "That makes neither of them better: as conditions of one study they vary other sources of one recipe."
         return [f"{b} and {a} differ: {words} {_differs(c)}.", said]
     if c.verdict == "undecided":
         among = c.comparisons > 1 and c.p_value <= c.level
