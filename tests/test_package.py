@@ -146,5 +146,5 @@ def test_the_citation_can_be_cited() -> None:
         assert isinstance(paper["year"], int)
         assert paper["url"].startswith("https://")
         assert all({"family-names", "given-names"} <= set(author) for author in paper["authors"])
-        assert paper["conference"]["name"]
+        assert paper["collection-title"]
         assert all(one["type"] in ("doi", "url", "swh", "other") for one in paper["identifiers"])
