@@ -20,9 +20,13 @@ PRINTED = sorted(path.stem for path in (HERE / "printed").iterdir())
 PROSE = ("sentence", "notes")
 """Fields for people, whose wording may change."""
 
-MENDED = {"plan": ("sd_interval", "runs_per_arm_low", "runs_per_arm_high"), "show-until": ("intervals",)}
-"""Fields whose numbers are others now: a plan has the interval of the SD that `show` has for the same runs; intervals
-after a stopping rule are wider."""
+MENDED = {
+    "plan": ("sd", "sd_interval", "runs_per_arm_low", "runs_per_arm_high"),
+    "compare": ("sd",),
+    "show-until": ("intervals",),
+}
+"""Fields whose numbers are others now: plans and comparisons have the SD of `show` for the same runs, and its interval;
+intervals after a stopping rule are wider."""
 
 REFUSED = {"alike": "at least 5 sound runs each besides the reference run"}
 """What takes more runs now than these studies have."""
