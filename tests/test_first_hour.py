@@ -1,4 +1,4 @@
-"""The tasks of the first hour: each command runs in an empty folder beside the examples, and prints what the page says."""
+"""The tasks of the first hour: each command runs beside the examples, and prints what the page says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "first-hour.md").read_text()
 TASKS = re.findall(r"^## (\d+\. .*?)\n.*?```bash\n(.*?)```\n\n```text\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
-NUMBER = re.compile(r"[-+−]?\d[\d,.]*(e[-+]?\d+)?")
+NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?\d[\d,.]*(e[-+]?\d+)?")
 
 
 def shape(line: str) -> str:
