@@ -359,7 +359,9 @@ def test_inputs_that_require_a_gradient_are_data(
     assert ran.code in (0, 2)
     lines = ran.err.splitlines()
     assert len(lines) == (1 if ran.code else 2), ran.err
-    assert lines[-1].startswith("nondet: " if ran.code else "Intervals of fewer than 20 runs are rough (init 2)")
+    assert lines[-1].startswith(
+        "nondet: " if ran.code else "warning: Intervals of fewer than 20 runs are rough (init 2)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,10 @@ def test_a_rule_is_read(expression: str, figure: str, bound: float, relative: bo
         ("accuracy.sd<10%", "must be FIGURE.error<NUMBER"),
         ("accuracy.sd.error>10%", "must be FIGURE.error<NUMBER"),
         ("accuracy.sd.error<10%%", "must be FIGURE.error<NUMBER"),
-        ("accuracy.error<10%", "knows no figure 'accuracy' of this task; choose from accuracy.mean"),
+        (
+            "accuracy.error<10%",
+            "knows no figure 'accuracy' of this task (did you mean accuracy.sd?); choose from accuracy.mean",
+        ),
         ("perplexity.sd.error<10%", "knows no figure 'perplexity.sd'"),
         ("accuracy.sd.error<0%", "must be a number above 0 (got '0')"),
         ("accuracy.sd.error<-1", "must be a number above 0 (got '-1')"),

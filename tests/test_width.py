@@ -53,7 +53,7 @@ def test_a_width_that_does_not_fit_is_halved_at_the_start(tiny: Path, monkeypatc
     made, said = runner(tiny)
     monkeypatch.setattr(trial, "new_stack", fits(2, trial.new_stack))
     assert made.width(8) == (2, "")
-    assert said == ["A stack of 8 does not fit into the memory of cpu; 2 train together."]
+    assert said == ["warning: A stack of 8 does not fit into the memory of cpu; 2 train together."]
 
 
 def test_a_model_that_does_not_fit_is_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_a_stack_is_halved_in_the_middle_of_training(
     made, said = runner(tiny, width_free=True)
     monkeypatch.setattr(runners, "train_stack", fits(2, train_stack))
     nd.run(made, 6, vary="all", onset=onset, stack=4, folder=tmp_path / "halved")
-    assert said == ["A stack of 4 does not fit into the memory of cpu; 2 train together."]
+    assert said == ["warning: A stack of 4 does not fit into the memory of cpu; 2 train together."]
     one, other = record.load(tmp_path / "whole"), record.load(tmp_path / "halved")
     assert record.count_done(other) == record.count_done(one)
     assert all(outputs(one, key) == outputs(other, key) for key in one.specs())

@@ -146,7 +146,9 @@ sys.exit(main(["run", sys.argv[1], "--runs", "4", "--study", "study"]))
     assert (tmp_path / "shown").read_text() == nondet("show", study, "--json").out
     assert f"{planned(study)} runs are sound" in (tmp_path / "verified").read_text()
     *cautions, last = done.stderr.splitlines(keepends=True)
-    assert any(text.startswith("Intervals of fewer than 20 runs are rough") for text in cautions)  # `show --json`
+    assert any(
+        text.startswith("warning: Intervals of fewer than 20 runs are rough") for text in cautions
+    )  # `show --json`
     assert_one_clear_sentence(done.returncode, last)
     assert "Read-only" in done.stderr
 

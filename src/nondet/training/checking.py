@@ -141,6 +141,8 @@ def chosen(
     with torch.no_grad(), globals_drawn() as drawn:
         outputs = answered(trial.outputs, model.eval(), inputs, labels)
     for part, data in zip(PARTS[1:], given[1:], strict=False):
+        if not in_memory(data.inputs):
+            continue  # what is read from files is not read in vain
         with torch.no_grad(), globals_drawn():
             own_first = first[: count(data.inputs)]
             asked = typed(some(data.inputs, own_first), getattr(torch, recipe.precision))
