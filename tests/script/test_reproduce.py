@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from scripts import HUGGING_FACE, LIGHTNING
 
 import nondet as nd
-from nondet.analysis.reproduce.audit import leaks, leaks_of_task
+from nondet.analysis.reproduce.audit import audit_of, leaks, leaks_of_task
 from nondet.analysis.reproduce.parting import first_line, first_operation, parted
 from nondet.analysis.reproduce.resume import differences, resumed_at
 from nondet.runners.traced import How, Trace, Traced
@@ -307,6 +308,24 @@ def test_modules_of_the_users_own(tmp_path: Path) -> None:
     names = [str(path.relative_to(tmp_path)) for path in own_modules(["python", "code/train.py"], tmp_path)]
     assert names == ["code/train.py", "code/net.py", "code/parts/layer.py"]
     assert own_modules(["python", "-m", "net"], tmp_path)[0] == tmp_path / "other.py"
+
+
+def test_a_bit_that_is_rounded_away_is_no_finding() -> None:
+    """Another source that reaches nothing is one."""
+
+    def audited(dead: str) -> Any:
+        rows = [
+            SimpleNamespace(condition=SimpleNamespace(name=name, vary=(name,)), dead=name == dead)
+            for name in ("init", "bit")
+        ]
+        study = SimpleNamespace(identity={"name": "mine", "recipe": {"epochs": 1}})
+        results: Any = SimpleNamespace(conditions=rows, control=SimpleNamespace(identical=True), study=study)
+        return audit_of(results)
+
+    assert [row.verdict for row in audited("bit").sources] == ["reaches", "harmless"]
+    assert audited("bit").clean
+    assert [row.verdict for row in audited("init").sources] == ["dead", "reaches"]
+    assert not audited("init").clean
 
 
 def test_what_leaks_in_a_task() -> None:

@@ -21,7 +21,7 @@ from nondet.runners.traced import How, Trace, Traced
 
 SORTED = ("init", "shuffle", "augment", "dropout", "other")
 
-REACHES, DEAD, LEAKS, CHANGES = "reaches", "dead", "leaks", "changes"
+REACHES, DEAD, LEAKS, CHANGES, HARMLESS = "reaches", "dead", "leaks", "changes", "harmless"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Row:
     """A source. draws: how often it is drawn from; reaches: whether another seed of it gives another training.
 
     leaks_into: other sources whose numbers it changes. verdict: reaches, dead, leaks; of what comes from outside
-    changes, where it makes the training another. None where it is not known.
+    changes, where it makes the training another, or harmless, as a bit that is rounded away is. None: not known.
     """
 
     name: str
@@ -107,7 +107,9 @@ def audit_of(results: Results) -> Audit:
     rows: list[Row] = []
     for found in results.conditions:
         if len(found.condition.vary) == 1:
-            verdict = DEAD if found.dead else REACHES
+            # one bit that is rounded away is nobody's fault: the next one may reach
+            gone = HARMLESS if found.condition.name == "bit" else DEAD
+            verdict = gone if found.dead else REACHES
             rows.append(Row(found.condition.name, None, not found.dead, (), verdict))
     unexplained = None if results.control.identical else "repeats with equal seeds are not equal to the last bit"
     epochs = int(results.study.identity["recipe"]["epochs"])
@@ -223,7 +225,7 @@ def _outside(ladder: Ladder, kinds: list[str], origins: list[Origin]) -> list[Ro
         name = BY_KIND[kind].name if BY_KIND[kind] is not RANDOM else f"unseeded {kind}"
         if kind in reached or (draws and sites_of(ladder.control(), kind)):
             reaches = kind in reached
-            rows[kind] = Row(name, draws or None, reaches, (), CHANGES if reaches else "harmless", True)
+            rows[kind] = Row(name, draws or None, reaches, (), CHANGES if reaches else HARMLESS, True)
     return list(rows.values())
 
 
