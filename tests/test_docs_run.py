@@ -55,7 +55,7 @@ def for_compare(folder: Path) -> None:
     for name in ("one", "other"):
         np.save(folder / f"{name}.npy", 2 * np.eye(3)[labels] + rng.normal(size=(1, 90, 3)))
     for name in ("a", "b"):
-        rows = [f'{{"doc_id": {n}, "acc": {rng.integers(2)}, "doc": {{"subject": "s{n % 9}"}}}}\n' for n in range(90)]
+        rows = [f'{{"doc_id": {n}, "acc": {rng.integers(2)}, "subject": "s{n % 9}"}}\n' for n in range(90)]
         (folder / f"samples_{name}.jsonl").write_text("".join(rows))
 
 
@@ -96,7 +96,11 @@ NEEDED: dict[str, Callable[[Path], None]] = {
 def short(command: str) -> str:
     """The same command with few runs: enough for what is asked of them."""
     fewer = re.sub(r"--runs \d+", "--runs 3", command)
-    if re.match(r"nondet run (digits|examples)", fewer) and "--runs" not in fewer and "--until" not in fewer:
+    if (
+        re.match(r"nondet run (digits|examples)", fewer)
+        and "--runs" not in fewer
+        and not re.search("--until|--design", fewer)
+    ):
         fewer = fewer.replace("nondet run ", "nondet run --runs 7 ", 1)
     return (
         fewer if "--runs" in fewer or " -- " not in fewer else fewer.replace("nondet run ", "nondet run --runs 2 ", 1)
