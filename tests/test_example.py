@@ -83,7 +83,9 @@ def test_tasks_with_models_of_other_packages(nondet: Callable[..., Any], tmp_pat
     pytest.importorskip(library)
     file = SCRIPT.with_name({"timm": "task_timm.py", "transformers": "task_hugging_face.py"}[library])
     short = ("--set", "epochs=1", "--runs", 2, "--vary", "init", "--study", tmp_path / "s")
-    assert nondet("run", file, *short, "--json").json["control"]["identical"] is True
+    ran = nondet("run", file, *short)
+    assert ran.code == 0, ran.err
+    assert nondet("show", tmp_path / "s", "--json").json["control"]["identical"] is True
 
 
 def test_the_function_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
