@@ -60,4 +60,5 @@ def duration(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds" if seconds >= 2 else f"{seconds:.1g} seconds"
+    said = f"{seconds:.0f}" if seconds >= 2 else f"{seconds:.1g}"
+    return f"{said} second" if said == "1" else f"{said} seconds"
