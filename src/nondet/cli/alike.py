@@ -23,24 +23,24 @@ def alike(
 ) -> int:
     """Test whether a study's sources have the same effect, and which pairs are alike within a margin.
 
-    For each metric, one permutation test of all conditions; and for each pair of them the ratio of the two effects,
-    with a test of equivalence. Conditions are compared with those that start to vary at the same epoch.
+    For each metric there is one permutation test of all conditions, and for each pair of conditions the ratio of their
+    effects with an equivalence test. Only conditions that start to vary at the same epoch are compared.
 
     Parameters
     ----------
     study
-        The study's folder. Or outputs or scores of others, as for `nondet compare`: whether the runs of several arms
-        vary alike.
+        The study's folder. Or outputs or scores made elsewhere, as for `nondet compare`, to test whether the runs of
+        several arms vary equally.
     others
-        More of them, each of which is an arm.
+        More outputs or scores; each is an arm.
     margin
         The largest ratio of two effects that still counts as alike, above 1.
     level
-        The share of false positives that is allowed.
+        The share of false positives to allow.
     labels, columns
-        Of outputs of others, as for `nondet compare`.
+        For outputs made elsewhere, as for `nondet compare`.
     metric, arm, seed
-        Of scores, as for `nondet compare`.
+        For scores, as for `nondet compare`.
     form
         How it is printed.
     """
@@ -61,5 +61,5 @@ def alike(
     )
     status = answer(found, form, control=found.control)
     if found.study and found.missing:
-        say(f"Not finished: {found.missing} runs are still to train. Go on with: {go_on(found.study)}")
+        say(f"Not finished: {found.missing} runs still have to be trained. Continue with: {go_on(found.study)}")
     return status

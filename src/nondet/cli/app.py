@@ -1,4 +1,4 @@
-"""Which commands there are, and what their exit statuses mean."""
+"""The list of commands, and what their exit statuses mean."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from nondet.version import __version__
 
 
 class _Console(Console):
-    """Where help is printed."""
+    """The console on which help is printed."""
 
     def on_broken_pipe(self) -> None:
         raise NotRead(BrokenPipeError())
 
 
 def _shown(default: object) -> str | None:
-    """A default as help shows it; nothing of what is off, or empty."""
+    """Return a default as help shows it; None if it is off or empty."""
     return str(default) if default else None
 
 
@@ -57,9 +57,9 @@ app = App(
     help_epilogue=(
         "Exit status: 0 done; 1 a damaged study, or a disk that cannot be written; 2 input that cannot be used; "
         "3 the control is not exactly zero; 4 inconclusive, or run again; "
-        "129 ended with its terminal (SIGHUP); 130 interrupted (Ctrl-C); "
-        "141 nobody read the output; 143 ended (SIGTERM). "
-        "Of gate zero is keep and one is discard; of diverge, audit and resume-check one is a finding."
+        "129 the terminal closed (SIGHUP); 130 interrupted (Ctrl-C); "
+        "141 nobody read the output; 143 terminated (SIGTERM). "
+        "For gate, zero means keep and one means discard; for diverge, audit and resume-check, one means a finding."
     ),
 )
 COMMANDS = (
@@ -93,12 +93,12 @@ for command in COMMANDS:
 
 @app.command(name="help", help_epilogue="")
 def help_(command: str = "", /) -> None:
-    """Print what nondet can do, or what a command does and takes.
+    """Print what nondet can do, or what a command does and which options it has.
 
     Parameters
     ----------
     command
-        A command by its name; all of them if left out.
+        The name of a command; all commands if left out.
     """
     known = [name for name in app if not name.startswith("-")]
     if command and command not in known:
@@ -108,34 +108,35 @@ def help_(command: str = "", /) -> None:
 
 @app.command(name="--install-completion", help_epilogue="")
 def install_completion(*, shell: Literal["bash", "zsh", "fish"] | None = None, output: Path | None = None) -> None:
-    """Have the shell complete commands, options and the names of files.
+    """Make the shell complete commands, options and file names.
 
     Parameters
     ----------
     shell
-        The shell; the one that this runs in if left out.
+        The shell; the one you are in if left out.
     output
-        Only write the script to this file; the shell's own place, and a line in its start file, if left out.
+        Only write the script to this file. If left out, write it where the shell looks for it, and add a line to the
+        shell's startup file.
     """
     name = shell or _shell()
     path = app.install_completion(shell=name, output=output, add_to_startup=output is None)
     path.write_text(_with_files(path.read_text(), name))
-    tell(f"Completion for {name} is in {path}." + ("" if output else f" It begins with the next {name}."))
+    tell(f"Completion for {name} is in {path}." + ("" if output else f" Start a new {name} to use it."))
 
 
 def _shell() -> Literal["bash", "zsh", "fish"]:
-    """The shell that this runs in."""
+    """Return the name of the shell that this runs in."""
     try:
         found = detect_shell()
     except ShellDetectionError:
         found = None
     if found not in ("bash", "zsh", "fish"):
-        raise BadInput(f"the shell must be bash, zsh or fish (got {found or 'none that is known'}); add --shell bash")
+        raise BadInput(f"the shell must be bash, zsh or fish (got {found or 'an unknown one'}); add --shell bash")
     return found
 
 
 def _with_files(script: str, shell: str) -> str:
-    """A script of completion that offers files wherever it knows nothing else; that of fish does already."""
+    """Make a completion script offer files where it has nothing else to offer; fish's already does."""
     if shell == "bash":
         return script.replace("complete -F ", "complete -o default -F ")
     if shell == "zsh":

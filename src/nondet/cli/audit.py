@@ -1,4 +1,4 @@
-"""What each source of a training reaches."""
+"""Report what each source of a training reaches."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from nondet.io.streams import note
 
 
 def audit(task: str, /, *command: str, steps: int | None = None, form: Printed = TEXT, volume: Volume = USUAL) -> int:
-    """Say what each source of a training reaches, what changes it besides, and what nothing explains.
+    """Report what each source of a training reaches, what else changes the training, and what nothing explains.
 
-    `nondet audit -- python train.py --epochs 3`. A run as it is, a control with equal seeds, and then one run for each
-    source with another seed of it alone; the clock, unseeded generators, hashes, the order of files and of threads, and
-    memory are sources too.
+    `nondet audit -- python train.py --epochs 3`. It makes one run as it is, a control with equal seeds, and then one
+    run for each source with another seed for that source alone. The clock, unseeded generators, hashes, the order of
+    files and of threads, and memory are sources too.
 
     Parameters
     ----------
     task
-        A task by name or file; or, after --, the command of a Python script, as you type it.
+        A task by name or file; or, after --, the command that runs a Python script, as you type it.
     command
-        After --: the rest of the command's words. `{init}` in them stands for the seed of that source.
+        After --: the rest of the command. `{init}` in it stands for the seed of that source.
     steps
         How many training steps of each run to look at; all of them if left out.
     form

@@ -1,4 +1,4 @@
-"""Words after --: the command of a training."""
+"""The words after --: the command that runs a training."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from nondet.cli.run import AFTER_DASHES
 from nondet.errors import BadInput
 
 INCONCLUSIVE = 4
-"""The exit status where nothing can be said either way."""
+"""The exit status when a result is inconclusive."""
 
 
 def command_of(name: str, task: str, command: tuple[str, ...]) -> list[str] | None:
-    """The words of the command after --; None where a task is given."""
+    """Return the words of the command after --; None if a task is given."""
     if task == AFTER_DASHES:
         if not command:
-            raise BadInput(f"a command must stand after -- (got none); try nondet {name} -- python train.py")
+            raise BadInput(f"a command must follow -- (got none); try nondet {name} -- python train.py")
         return list(command)
     if AFTER_DASHES in command:
         raise BadInput(

@@ -33,58 +33,60 @@ def compare(
     looks: int = 1,
     form: Printed = TEXT,
 ) -> int:
-    """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
+    """Decide whether B is better than A, worse or alike; if that is not decided yet, say how many more runs would
+    decide.
 
     Parameters
     ----------
     a
-        A study's folder (its condition `all`, or its only one), STUDY:condition, or outputs or scores of others, as
-        for `nondet measure`. Where each is one run, also samples that an evaluation harness logged, or a table of
-        scores by example.
+        A study's folder (its condition `all`, or its only one), STUDY:condition, or outputs or scores made elsewhere,
+        as for `nondet measure`. If each arm is one run, also the samples that an evaluation harness logged, or a table
+        of scores by example.
     b
-        Likewise: what to compare with A. Without it A is a file of scores that holds all arms.
+        What to compare with A, given in the same way. Without it, A must be a file of scores that contains all arms.
     others
-        More of them, each to be compared with A; verdicts then count in how many there are (Holm).
+        More arms to compare with A; the verdicts are then adjusted for their number (Holm).
     labels
-        Class numbers (n,) in a file; needed with outputs of others that do not hold them.
+        A file of class numbers (n,), needed for outputs made elsewhere that do not contain them.
     columns
-        Of tables: the column of predicted classes, or those of the logits in the order of the classes, joined by
-        commas; found by their names if left out.
+        For tables: the column of predicted classes, or the columns of logits in the order of the classes, joined by
+        commas; recognised by name if left out.
     margin
         The largest difference that does not matter, in the metric's unit: within it, A and B are alike.
     level
         The chance of a false "better" or "worse", and of a false "alike".
     metric
-        What is compared: accuracy, cross_entropy or perplexity; accuracy if left out, and perplexity of language
-        models. Of scores the column or key, such as metrics.test.score; the only one if left out. Of logs
-        and tables by example the score's name.
+        What to compare: accuracy, cross_entropy or perplexity; if left out, accuracy, or perplexity for language
+        models. For scores, the column or key, such as metrics.test.score; if left out, the only one. For logs and
+        tables by example, the score's name.
     cluster
-        Of one run each: what examples have in common that depend on each other, such as questions on one text: a key
-        of the log's samples, a column of the table, or a file of one cluster for each example.
+        If each arm is one run: which examples depend on each other, such as questions about one text. Give a key of the
+        log's samples, a column of the table, or a file with the cluster of each example.
     arm
-        Of scores: the column that tells what was trained, or several joined by commas; by its name if left out.
+        For scores: the column that says what was trained, or several joined by commas; recognised by name if left out.
     seed
-        Of scores: the column that tells one run of an arm from another.
+        For scores: the column that tells the runs of an arm apart.
     dataset
-        Of scores: the column that tells what the runs were trained or tested on.
+        For scores: the column that says what the runs were trained or tested on.
     of
-        Of scores in one file: the arm that others are compared with; the first if left out.
+        For scores in one file: the arm to compare the others with; the first if left out.
     with_
-        Of scores in one file: what is compared with it; all other arms if left out.
+        For scores in one file: the arms to compare with it; all the others if left out.
     better
-        Of scores: which are better, higher or lower; by words in the metric's name if left out.
+        For scores: whether higher or lower is better; judged by words in the metric's name if left out.
     paired
-        Of scores: compare runs with equal seeds as pairs, since a seed decides the same in both, such as the split.
+        For scores: compare runs with equal seeds as pairs, because a seed decides the same thing in both, such as the
+        split.
     chance
-        Decide by the chance that a run of B beats one of A, which must be above one half and may be this, such as 0.75,
-        in place of the means.
+        Decide by the chance that a run of B beats a run of A, not by the means. Give the chance that matters, above one
+        half, such as 0.75.
     examples
-        Of outputs: errors and intervals that hold for other test examples too, drawn as these were.
+        For outputs: give errors and intervals that also hold for other test examples, drawn as these were.
     groups
-        The same, where examples were drawn in groups, such as questions on one text: a file of one group for each
-        example, or a column of A's table. Of one run each what --cluster takes.
+        The same, if examples were drawn in groups, such as questions about one text: a file with the group of each
+        example, or a column of A's table. If each arm is one run, the same as --cluster.
     looks
-        How often the runs are looked at in all, this time included; each look then has its share of the level.
+        How many times you look at the runs in all, this time included; each look then uses its share of the level.
     form
         How it is printed.
     """

@@ -1,4 +1,4 @@
-"""What the commands share: types of options, and how they speak."""
+"""What the commands share: types of options, and how they print."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Form:
     Parameters
     ----------
     json
-        Everything as JSON, for scripts.
+        Print everything as JSON, for scripts.
     markdown
-        The table as Markdown.
+        Print the table as Markdown.
     latex
-        The table as LaTeX (it needs the package booktabs).
+        Print the table as LaTeX (it needs the package booktabs).
     csv
-        The numbers as CSV, nothing rounded: estimate, se (standard error), low and high of each.
+        Print the numbers as CSV, unrounded: the estimate, se (standard error), low and high of each.
     parquet
-        The same into a Parquet file.
+        Write the same numbers to this Parquet file.
     width
-        Characters that the table must fit; those of the terminal if left out.
+        The table's maximum width in characters; the terminal's width if left out.
     """
 
     json: Flag = False
@@ -53,14 +53,14 @@ class Form:
         if len(given) > 1:
             named = " and ".join(f"--{name}" for name in given)
             raise BadInput(
-                f"a command takes one of --json, --markdown, --latex, --csv and --parquet (got {named}); choose one"
+                f"only one of --json, --markdown, --latex, --csv and --parquet can be given (got {named}); choose one"
             )
         if self.width is not None and self.width < NARROWEST:
             raise BadInput(f"--width must be at least {NARROWEST} (got {self.width}); try --width 80")
 
     @property
     def alone(self) -> bool:
-        """Whether standard output holds a table for another program, and no sentence."""
+        """Whether standard output is a table for another program, without sentences."""
         return bool(self.json or self.markdown or self.latex or self.csv or self.parquet)
 
 
@@ -73,14 +73,14 @@ Assignments = Annotated[list[str] | None, Parameter(name="--set", negative="")]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Volume:
-    """How much a command says on its way, on standard error.
+    """How much a command prints on standard error while it runs.
 
     Parameters
     ----------
     quiet
-        Say nothing on the way but warnings.
+        Print only warnings while running.
     verbose
-        Say more on the way: where runs are made and kept, and a line for every step.
+        Print more while running: where runs are trained and kept, and a line for every step.
     """
 
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="")] = False
@@ -88,21 +88,21 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.quiet and self.verbose:
-            raise BadInput("a command takes one of --quiet and --verbose (got both); choose one")
+            raise BadInput("only one of --quiet and --verbose can be given (got both); choose one")
 
     @property
     def level(self) -> int:
-        """What `heard` takes."""
+        """The level for `heard`: 1 verbose, 0 usual, -1 quiet."""
         return self.verbose - self.quiet
 
 
 USUAL = Volume()
 NARROWEST = 40
-"""Characters below which no table is laid out."""
+"""The smallest width, in characters, that a table is laid out for."""
 
 
 def assignments(texts: list[str]) -> dict[str, str]:
-    """`--set field=value` words as a dictionary."""
+    """Turn `--set field=value` words into a dictionary."""
     pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -113,7 +113,7 @@ def assignments(texts: list[str]) -> dict[str, str]:
 
 
 def answer(found: Record, form: Form = TEXT, *, control: bool | None = None) -> int:
-    """Print a record in a form; the exit status of its command.
+    """Print a record in the form asked for, and return the exit status of its command.
 
     control: whether a study's control is exactly zero.
     """
@@ -128,7 +128,7 @@ def answer(found: Record, form: Form = TEXT, *, control: bool | None = None) -> 
         tell_as_it_is(export.as_csv(found))
     elif form.parquet:
         rows = export.write_parquet(found, form.parquet, "--parquet")
-        tell(f"{'1 row is' if rows == 1 else f'{rows} rows are'} in {form.parquet}.")
+        tell(f"Wrote {'1 row' if rows == 1 else f'{rows} rows'} to {form.parquet}.")
     else:
         tell_as_it_is(as_text(found, sys.stdout.isatty(), columns(form.width)))
     for sentence in beside(found):
@@ -137,7 +137,7 @@ def answer(found: Record, form: Form = TEXT, *, control: bool | None = None) -> 
 
 
 def columns(width: int | None = None) -> int | None:
-    """How wide a table may be: as asked, else as the terminal or COLUMNS says; None where nobody says."""
+    """Return how wide a table may be: as asked, else as the terminal or COLUMNS says, else None."""
     if width is not None:
         return width
     said = os.environ.get("COLUMNS", "")
@@ -147,7 +147,8 @@ def columns(width: int | None = None) -> int | None:
 
 
 def answer_control(control: bool | None) -> int:
-    """The exit status of a command on a study whose control is zero, not known yet, or not zero, which is said."""
+    """Return the exit status for a study's control: 3, with a warning, if it is not zero; 0 if it is zero or not known
+    yet."""
     from nondet.reporting import prose
 
     if control is False:
@@ -156,12 +157,12 @@ def answer_control(control: bool | None) -> int:
 
 
 def print_sentences(*sentences: str) -> None:
-    """Print sentences, each in lines of its own, as plain text."""
+    """Print each sentence on lines of its own, as plain text."""
     from nondet.reporting.shown import Part, part_as_text
 
     tell_as_it_is(part_as_text(Part(below=sentences), sys.stdout.isatty(), columns()))
 
 
 def print_json(found: object) -> None:
-    """Print what JSON can hold, whose texts are ASCII and so need nothing done to them."""
+    """Print a value as JSON, which is all ASCII and so needs no escaping for the terminal."""
     tell_as_it_is(dumps(found, indent=2, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""Where two runs of a script part, and why."""
+"""Find where two runs of a script diverge, and why."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ def diverge(
     form: Printed = TEXT,
     volume: Volume = USUAL,
 ) -> int:
-    """Run a training twice as it is, and find where and why the two part.
+    """Run a training twice as it is, and find where and why the two runs diverge.
 
-    `nondet diverge -- python train.py --epochs 3`. Each run is a process and a folder of its own. Where they part, more
-    runs follow in which all that comes from outside is held (the clock, unseeded generators, hashes, the order of
-    threads), and then changed alone: what makes the training another is the cause.
+    `nondet diverge -- python train.py --epochs 3`. Each run has its own process and folder. If the two diverge, more
+    runs follow. In these, everything that comes from outside (the clock, unseeded generators, hashes, the order of
+    threads) is first held fixed, and then changed one at a time. Whatever changes the training is the cause.
 
     Parameters
     ----------
     task
-        A task by name or file; or, after --, the command of a Python script, as you type it.
+        A task by name or file; or, after --, the command that runs a Python script, as you type it.
     command
-        The rest of its words.
+        The rest of the command.
     steps
-        How many training steps to look at; all of them if left out. "None found" holds for these alone.
+        How many training steps to look at; all of them if left out. "None found" applies to these steps only.
     fix
-        A mend to be proved: `deterministic` (torch's deterministic algorithms, and one seed for hashes), or a command
-        that has it, in quotes. Runs without it must part, and runs with it must not, or else it is inconclusive.
+        A fix to prove: `deterministic` (torch's deterministic algorithms, and one seed for hashes), or a command that
+        includes the fix, in quotes. Runs without it must diverge and runs with it must not; otherwise the result is
+        inconclusive.
     against
-        Compare with another run in place of a second one of its own: a folder that --save left, perhaps on another
-        machine; `threads=N`, `isa=NAME`, `precision=NAME`, `versions=PYTHON`, `compile` (torch.compile) or
-        `deterministic`; or another command, in quotes. All that comes from outside is the same in both.
+        Compare with a different run instead of a repeat: a folder that --save wrote, perhaps on another machine;
+        `threads=N`, `isa=NAME`, `precision=NAME`, `versions=PYTHON`, `compile` (torch.compile) or `deterministic`; or
+        another command, in quotes. Everything that comes from outside is the same in both.
     save
-        A new folder: keep a run there, for --against. Nothing is compared then.
+        Keep a run in this new folder, for --against, and compare nothing.
     form
         How it is printed.
     """
@@ -57,7 +58,9 @@ def diverge(
     if save is not None:
         if against or fix or form.json:
             given = "--against" if against else "--fix" if fix else "--json"
-            raise BadInput(f"--save keeps a run and compares none (got --save {save} with {given}); give one of them")
+            raise BadInput(
+                f"--save keeps a run and compares nothing (got --save {save} with {given}); give one of them"
+            )
         api.keep_run(target, save, steps, say=note)
         tell(f"The run is kept in {save}. Compare with it: nondet diverge --against {save} ...")
         return 0

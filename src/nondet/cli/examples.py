@@ -1,4 +1,4 @@
-"""Which test examples flip."""
+"""Show which test examples flip."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def examples(
     Parameters
     ----------
     target
-        The study's folder, or FOLDER:CONDITION. Without a condition `all`, or the only one. Or outputs of others, as
-        for `nondet measure`.
+        The study's folder, or FOLDER:CONDITION; without a condition, `all` or the only one. Or outputs made elsewhere,
+        as for `nondet measure`.
     top
         How many examples to show.
     labels, columns
-        Of outputs of others, as for `nondet measure`.
+        For outputs made elsewhere, as for `nondet measure`.
     form
         How it is printed.
     pictures
-        A folder: write each of these examples into it as a PNG file, named by its number.
+        Write each of these examples to this folder as a PNG file, named by its number.
     data
-        The folder of the task's data, as for `nondet run`, if --pictures does not find them.
+        The folder of the task's data, as for `nondet run`, if --pictures does not find the data.
     run_task
-        If the task is a file: run it, for the pictures are read by it.
+        If the task is a file, run it: its code reads the pictures.
     """
     from nondet import api
     from nondet.analysis.pictures import pictures_of
@@ -49,12 +49,14 @@ def examples(
     from nondet.io.files import write_file
 
     if pictures and pictures.exists() and not pictures.is_dir():
-        raise BadInput(f"--pictures must name a folder, and {pictures} is a file; name another")
+        raise BadInput(f"--pictures must name a folder (got {pictures}, a file); name another")
     if pictures:
         require_outside_studies(pictures / "0.png", "--pictures")
     if not api.is_study(target) or labels or columns:
         if pictures:
-            raise BadInput(f"--pictures is for a study, whose task has them (got outputs, {target}); leave it out")
+            raise BadInput(
+                f"--pictures needs a study, whose task has the pictures (got outputs, {target}); leave it out"
+            )
         return answer(api.unstable(target, top, labels=labels, columns=columns or (), say=say), form)
     folder, name = _parts(target)
     opened = api.open(folder)
@@ -73,11 +75,12 @@ def examples(
         return answer_control(control)
     status = answer(found, form, control=control)
     if pictures and not form.alone:
-        print_sentences(f"{len(files)} pictures are in {pictures}." if files else f"No pictures: {why}.")
+        print_sentences(f"Wrote {len(files)} pictures to {pictures}." if files else f"No pictures: {why}.")
     return status
 
 
 def _parts(target: str) -> tuple[Path, str]:
-    """A study's folder and the name of a condition, empty if none is named; a folder's own name may hold a colon."""
+    """Split a target into a study's folder and a condition's name, empty if none; a folder's own name may contain a
+    colon."""
     folder, colon, name = target.rpartition(":")
     return (Path(folder), name) if colon and folder and not Path(target).exists() else (Path(target), "")

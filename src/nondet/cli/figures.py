@@ -1,4 +1,4 @@
-"""The figures of a study, or of runs of others, each as a file."""
+"""Write the figures of a study, or of runs made elsewhere, as files."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ def figures(
     Parameters
     ----------
     study
-        The study's folder. Or outputs or scores of others, as for `nondet compare`.
+        The study's folder. Or outputs or scores made elsewhere, as for `nondet compare`.
     others
-        More outputs or scores, each of which is an arm.
+        More outputs or scores; each is an arm.
     format
         pdf, svg or png.
     out
-        The folder to write to; `figures` in the study's folder if left out, or in the current one.
+        The folder to write to; if left out, `figures` in the study's folder, or in the current one if there is no
+        study.
     labels, columns
-        Of outputs of others, as for `nondet compare`.
+        For outputs made elsewhere, as for `nondet compare`.
     metric, arm, seed
-        Of scores, as for `nondet compare`.
+        For scores, as for `nondet compare`.
     json
-        Say as JSON what was written: each file, and what is to be seen in it.
+        Print as JSON what was written: each file, and what it shows.
     """
     from nondet import api
     from nondet.analysis.outside import read_outside
@@ -57,7 +58,7 @@ def figures(
     brought = bool(others or labels or columns or metric or arm or seed) or not api.is_study(study)
     folder = out or (Path() if brought else Path(study)) / "figures"
     if folder.exists() and not folder.is_dir():
-        raise BadInput(f"--out must name a folder, and {folder} is a file; name another")
+        raise BadInput(f"--out must name a folder (got {folder}, a file); name another")
     require_outside_studies(folder / f"any.{format}", "--out")
     if brought:
         found = None

@@ -1,4 +1,4 @@
-"""The noise floor of a recipe."""
+"""Compute the noise floor of a recipe."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ def floor(
     of: str = "",
     form: Printed = TEXT,
 ) -> int:
-    """How far new runs of the same recipe may lie from these by chance: what is smaller is noise.
+    """Compute how far new runs of the same recipe can be from these by chance: a smaller difference is noise.
 
     Parameters
     ----------
     runs
-        Repeats of one recipe: scores in a file, FILE:arm, a study's folder, STUDY:condition, or outputs of others, as
-        for `nondet compare`.
+        Repeats of one recipe: scores in a file, FILE:arm, a study's folder, STUDY:condition, or outputs made elsewhere,
+        as for `nondet compare`.
     new_runs
-        How many new runs are judged by their mean.
+        How many new runs are judged together, by their mean.
     level
-        The chance that new runs of the same recipe lie outside of the interval.
+        The chance that new runs of the same recipe fall outside the interval.
     metric
-        A column of the file, or a score of a study's runs; the only one, or the first, if left out.
+        A column of the file, or a score of a study's runs; if left out, the only one or the first.
     labels
-        Class numbers (n,) in a file, with outputs of others that do not hold them.
+        A file of class numbers (n,), needed for outputs made elsewhere that do not contain them.
     columns
-        Of a table of outputs, as for `nondet compare`.
+        For a table of outputs, as for `nondet compare`.
     arm
-        The column of a table of scores that tells what was trained.
+        In a table of scores: the column that says what was trained.
     seed
-        Its column that tells one run from another.
+        In a table of scores: the column that tells runs apart.
     of
-        The arm of that table that is meant.
+        In a table of scores: the arm to use.
     form
         How it is printed.
     """

@@ -34,41 +34,42 @@ def gate(
     with_: Annotated[str, Parameter(name="--with")] = "",
     form: Printed = TEXT,
 ) -> int:
-    """Keep a change (status 0), discard it (1), or run it again (4): for loops that try one after another.
+    """Keep a change (status 0), discard it (1), or run it again (4): for loops that try one change after another.
 
     Parameters
     ----------
     base
-        Repeats of the recipe as it is: scores in a file, FILE:arm, a study's folder, STUDY:condition, or outputs of
-        others, as for `nondet compare`.
+        Repeats of the recipe as it is: scores in a file, FILE:arm, a study's folder, STUDY:condition, or outputs made
+        elsewhere, as for `nondet compare`.
     candidate
-        All runs of the changed recipe so far, likewise; those of --with in the baseline's file if left out.
+        All runs of the changed recipe so far, given in the same way; if left out, the arm --with of the baseline's
+        file.
     ledger
-        A file that holds every look at every candidate; made if there is none. Lines are only added to it.
+        A file that records every look at every candidate. It is created if missing, and lines are only added to it.
     name
-        Of the candidate, if its path is also that of others; what is decided of a name stays so.
+        The candidate's name, if others share its path. What is decided about a name is final.
     alpha
-        The chance that any change of all in the ledger is kept that is no improvement; 0.05 if left out.
+        The chance of keeping any change in the ledger that is no improvement; 0.05 if left out.
     effect
         The smallest improvement that must not be missed, in the metric's unit; the baseline's SD if left out.
     limit
-        Runs of the candidate after which it is discarded; twice those of a test of fixed size if left out.
+        After how many runs the candidate is discarded; if left out, twice as many as a test of fixed size needs.
     better
-        Which values of the metric are better, higher or lower; by its name if left out.
+        Whether higher or lower values of the metric are better; judged by its name if left out.
     metric
-        A column of the files, or a score of studies' runs; the only one, or the first, if left out.
+        A column of the files, or a score of studies' runs; if left out, the only one or the first.
     labels
-        Class numbers (n,) in a file, with outputs of others that do not hold them.
+        A file of class numbers (n,), needed for outputs made elsewhere that do not contain them.
     columns
-        Of tables of outputs, as for `nondet compare`.
+        For tables of outputs, as for `nondet compare`.
     arm
-        The column of a table of scores that tells what was trained.
+        In a table of scores: the column that says what was trained.
     seed
-        Its column that tells one run from another.
+        In a table of scores: the column that tells runs apart.
     of
-        The arm of that table that is the baseline.
+        In a table of scores: the baseline's arm.
     with_
-        The arm that is the candidate, of the candidate's table or the same.
+        In a table of scores: the candidate's arm, in the candidate's table or the baseline's.
     form
         How it is printed.
     """

@@ -7,7 +7,7 @@ from nondet.io.streams import tell
 
 
 def tasks() -> int:
-    """List the tasks that come with nondet: sources and recipe."""
+    """List the tasks that come with nondet, with their sources and recipes."""
     from nondet.errors import BadInput
     from nondet.tasks import BUILT_IN, about, names
 
@@ -21,19 +21,20 @@ def tasks() -> int:
         fields = ", ".join(f"{k}={v}" for k, v in recipe.as_dict().items())
         tell(f"{name}: {text}", *sources, f"  recipe   {fields}")
     tell(
-        "All but digits read official files: --data DIR names their folder. On CUDA each has the source kernels too.",
+        "All tasks but digits read official files; --data DIR names their folder. On CUDA each also "
+        "has the source kernels.",
         "Your own: nondet run my_task.py, where the file defines `task = nondet.Task(...)`.",
     )
     return 0
 
 
 def models(*, json: Flag = False) -> int:
-    """List the networks that come with nondet, for --model, and their learnable parameters.
+    """List the networks that come with nondet, for --model, and how many learnable parameters they have.
 
     Parameters
     ----------
     json
-        As JSON: {name: {"parameters": number}}.
+        Print JSON: {name: {"parameters": number}}.
     """
     from nondet.models import MODELS, parameter_counts
 

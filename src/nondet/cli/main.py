@@ -1,18 +1,18 @@
-"""The `nondet` command: how it begins and ends. Until it is ready to be stopped, it loads next to nothing."""
+"""The entry point of the `nondet` command. It loads almost nothing until it is ready to handle a stop."""
 
 import sys
 
 from nondet.io import signals as stopping
 
 NOT_READ = 141
-"""The exit status where the reader of standard output is gone: 128 and the number of SIGPIPE, as of other tools."""
+"""The exit status when the reader of standard output has gone: 128 plus the number of SIGPIPE, as in other tools."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The `nondet` command; returns its exit status.
+    """Run the `nondet` command and return its exit status.
 
-    arguments: the words after `nondet`. Without them they are those of this process, which then is the command's own:
-    signals and standard streams are taken over.
+    arguments: the words after `nondet`. If None, those of this process; the command then also takes over the
+    process's signals and standard streams.
     """
     if arguments is not None:
         return _status(arguments)
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _status(arguments: list[str]) -> int:
-    """What a command answers, and every way in which one ends as one sentence."""
+    """Run a command and return its exit status; every error but a bug in nondet is printed as one sentence."""
     from nondet.io import streams
 
     streams.replace_what_is_not_there()
@@ -37,7 +37,7 @@ def _status(arguments: list[str]) -> int:
     except streams.NotRead as error:
         if isinstance(error.error, BrokenPipeError):
             return NOT_READ
-        streams.say(f"nondet: standard output cannot be written ({error}); what a study holds is as it was left")
+        streams.say(f"nondet: standard output cannot be written ({error}); what the study has saved is intact")
         return 1
     except BaseException as error:
         said = _sentence(error)
@@ -70,12 +70,12 @@ def _command(arguments: list[str]) -> int:
 
 
 def _sentence(error: BaseException) -> tuple[str, int] | None:
-    """What to say of an error, and the exit status; None of one that is a fault of nondet's own."""
+    """Return the sentence to print for an error, and the exit status; None if the error is a bug in nondet."""
     from nondet.errors import BadInput, Damaged, Stopped
 
     if isinstance(error, Stopped):
         return str(error), stopping.status()
-    if isinstance(error, KeyboardInterrupt) or stopping.stopped():  # a stop may come out as any error at all
+    if isinstance(error, KeyboardInterrupt) or stopping.stopped():  # a stop can surface as any error
         return "Stopped.", stopping.status()
     if isinstance(error, BadInput):
         return f"nondet: {error}", 2
@@ -84,14 +84,14 @@ def _sentence(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         return (
-            f"nondet: the system refuses to read or write{where}: {error.strerror or error}; "
-            "nothing half-written counts, so mend that and give the same command again",
+            f"nondet: the system refused to read or write{where}: {error.strerror or error}; "
+            "half-written files are ignored, so fix the cause and run the same command again",
             1,
         )
     if isinstance(error, SystemExit):
-        return f"nondet: code of the task must come back, and it calls sys.exit({error.code!r}); take that call out", 2
+        return f"nondet: the task's code must return, but it calls sys.exit({error.code!r}); remove that call", 2
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
-        return f"nondet: names of files must be text (got {error.object!a}, whose bytes are none); rename it", 2
+        return f"nondet: file names must be valid text (got {error.object!a}, whose bytes are not); rename the file", 2
     if isinstance(error, MemoryError):
-        return "nondet: the memory of this machine does not hold what this takes; give it more, or ask for less", 1
+        return "nondet: this machine does not have enough memory for this; use a larger one, or ask for less", 1
     return None

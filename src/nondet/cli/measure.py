@@ -1,4 +1,4 @@
-"""Measure the outputs of others."""
+"""Measure outputs or scores made elsewhere."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ def measure(
     failed: Literal["count", "drop"] | None = None,
     form: Printed = TEXT,
 ) -> int:
-    """Measure what somebody else's training left: outputs, or scores.
+    """Measure the outputs or scores of trainings that were run elsewhere.
 
     Parameters
     ----------
     outputs
-        Logits (N, n, c) of runs, test examples and classes, or predicted classes (N, n): a file .npy, .npz,
-        .safetensors, .parquet or .csv, or a folder of one array a run. Or scores, one number for each run: a table,
-        one number a line, a tree in JSON for each run, or what a tracker or trainer has left.
+        Logits (N, n, c) of runs, test examples and classes, or predicted classes (N, n): a .npy, .npz, .safetensors,
+        .parquet or .csv file, or a folder with one array per run. Or scores, one number per run: a table, a file with
+        one number per line, a JSON tree for each run, or the files of a tracker or trainer.
     more
-        More files of scores, which make one table with the first.
+        More files of scores, which form one table with the first.
     labels
-        Class numbers (n,) in a file of these kinds; without it, what is named labels beside the outputs.
+        A file of class numbers (n,), of one of these kinds; if left out, what is named labels next to the outputs.
     columns
-        Of a table: the column of predicted classes, or those of the logits in the order of the classes, joined by
-        commas; found by their names if left out.
+        For a table: the column of predicted classes, or the columns of logits in the order of the classes, joined by
+        commas; recognised by name if left out.
     examples
-        Errors and intervals that hold for other test examples too, drawn as these were.
+        Give errors and intervals that also hold for other test examples, drawn as these were.
     groups
-        The same, where examples were drawn in groups, such as questions on one text: a file of one group for each
+        The same, if examples were drawn in groups, such as questions about one text: a file with the group of each
         example, or a column of the table.
     metric
-        Of scores: the columns or keys to measure, such as metrics.test.score; all scores if left out.
+        For scores: the columns or keys to measure, such as metrics.test.score; all scores if left out.
     arm
-        Of scores: the column that tells what was trained, or several joined by commas; by its name if left out.
+        For scores: the column that says what was trained, or several joined by commas; recognised by name if left out.
     seed
-        Of scores: the column that tells one run of an arm from another.
+        For scores: the column that tells the runs of an arm apart.
     dataset
-        Of scores: the column that tells what the runs were trained or tested on.
+        For scores: the column that says what the runs were trained or tested on.
     failed
-        Runs whose outputs are not all finite, or that have no score: count them as failed, or drop them. Outputs with
-        such runs are refused if it is left out; of scores they are counted.
+        What to do with runs whose outputs are not all finite, or that have no score: count them as failed, or drop
+        them. If left out, outputs with such runs are refused, and in scores they count as failed.
     form
         How it is printed.
     """

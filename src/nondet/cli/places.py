@@ -1,4 +1,4 @@
-"""Studies copied between folders and buckets, and what a place can do."""
+"""Copy studies between folders and buckets, and test what a place can do."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from nondet.running.copying import Copied
 
 
 def pull(source: str, folder: Path, /, *, json: Flag = False, volume: Volume = USUAL) -> int:
-    """Copy a study from a bucket or a folder into a folder; given again, it goes on where it was.
+    """Copy a study from a bucket or a folder into a folder; run it again to continue an interrupted copy.
 
     Parameters
     ----------
     source
         s3://bucket/path, gs://bucket/path, az://container/path, or a folder.
     folder
-        A new folder, or one with a part of the same study.
+        A new folder, or one that has part of the same study.
     json
-        As JSON, for scripts.
+        Print JSON, for scripts.
     """
     from nondet import api
 
@@ -27,7 +27,7 @@ def pull(source: str, folder: Path, /, *, json: Flag = False, volume: Volume = U
 
 
 def push(folder: Path, target: str, /, *, json: Flag = False, volume: Volume = USUAL) -> int:
-    """Copy a study from a folder into a bucket or another folder; given again, it goes on where it was.
+    """Copy a study from a folder into a bucket or another folder; run it again to continue an interrupted copy.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def push(folder: Path, target: str, /, *, json: Flag = False, volume: Volume = U
     target
         s3://bucket/path, gs://bucket/path, az://container/path, or a folder.
     json
-        As JSON, for scripts.
+        Print JSON, for scripts.
     """
     from nondet import api
 
@@ -44,23 +44,23 @@ def push(folder: Path, target: str, /, *, json: Flag = False, volume: Volume = U
 
 
 def doctor(place: str, /, *, json: Flag = False) -> int:
-    """Try whether a folder or a bucket can hold a study that many machines work on.
+    """Test whether a folder or a bucket can hold a study that many machines work on.
 
-    Exits with 1 if something that no study can do without fails.
+    Exits with 1 if something fails that every study needs.
 
     Parameters
     ----------
     place
         A folder, or an address such as s3://bucket/path.
     json
-        As JSON, for scripts.
+        Print JSON, for scripts.
     """
     from nondet import api
 
     found = api.doctor(place)
     answer(found, Form(json=json))
     if not found.sound:
-        say(f"{found.place} cannot hold a study: see what says NO")
+        say(f"{found.place} cannot hold a study; see the lines that say NO")
     return 0 if found.sound else 1
 
 
@@ -69,6 +69,6 @@ def _copied(found: Copied, json: bool) -> int:
         return answer(found, Form(json=True))
     tell(
         f"{found.runs} runs and {found.others} other files ({found.bytes:,} bytes) copied from {found.source} to "
-        f"{found.target}; {found.present} runs were there."
+        f"{found.target}; {found.present} runs were already there."
     )
     return 0

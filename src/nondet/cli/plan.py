@@ -25,7 +25,7 @@ def plan(
     looks: int = 1,
     form: Printed = TEXT,
 ) -> int:
-    """How many runs of each of two arms a difference takes to be found, and what they cost.
+    """Compute how many runs each of two arms needs to find a difference, and what they cost.
 
     Parameters
     ----------
@@ -34,36 +34,37 @@ def plan(
     sd
         The SD of one run's metric, if it is known.
     study
-        Or a pilot: a study's folder (its condition `all`, or its only one), STUDY:condition, or outputs or scores of
-        others, as for `nondet compare`; FILE:arm is an arm of a file of scores.
+        A pilot instead of --sd: a study's folder (its condition `all`, or its only one), STUDY:condition, or outputs or
+        scores made elsewhere, as for `nondet compare`; FILE:arm is one arm of a file of scores.
     power
-        The chance to find the difference, if it is there.
+        The chance of finding the difference if it exists.
     level
-        The chance to find one that is not.
+        The chance of finding a difference that does not exist.
     metric
-        What the difference is of: accuracy, cross_entropy or perplexity; of a pilot accuracy if left out, and
-        perplexity of language models.
+        Which metric differs: accuracy, cross_entropy or perplexity. With a pilot, if left out, accuracy, or perplexity
+        for language models.
     labels
-        With outputs of others that do not hold them: class numbers (n,) in a file.
+        A file of class numbers (n,), needed for outputs made elsewhere that do not contain them.
     columns
-        With a table as pilot: its columns of outputs, as for `nondet compare`.
+        For a table as pilot: its columns of outputs, as for `nondet compare`.
     arm, seed
-        With scores as pilot: the columns that tell what was trained, and one run from another.
+        For scores as pilot: the columns that say what was trained and tell runs apart.
     of
-        With scores as pilot: which arm of the file it is; the first if left out.
+        For scores as pilot: which arm of the file to use; the first if left out.
     looks
-        How often you mean to look at the runs, as for `nondet compare`; each look then has its share of the level.
+        How many times you intend to look at the runs, as for `nondet compare`; each look then uses its share of the
+        level.
     form
         How it is printed.
     """
     from nondet import api
 
     if (sd is None) == (study is None):
-        raise BadInput(f"plan takes one of --sd and --study (got {'none' if sd is None else 'both'}); give one")
+        raise BadInput(f"plan needs either --sd or --study (got {'none' if sd is None else 'both'}); give one")
     if study is None and labels is not None:
-        raise BadInput(f"--labels is for the outputs of a pilot (got {labels} beside --sd); leave it out")
+        raise BadInput(f"--labels is for the outputs of a pilot (got {labels} with --sd); leave it out")
     if study is None and columns:
-        raise BadInput("--columns is for the table of a pilot (got it beside --sd); leave it out")
+        raise BadInput("--columns is for the table of a pilot (got it with --sd); leave it out")
     found = api.plan(
         effect,
         sd=sd,

@@ -1,4 +1,4 @@
-"""A page and figures of a study, or of runs of others."""
+"""Write the page of a study, or of runs made elsewhere."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ def report(
     seed: str = "",
     json: Flag = False,
 ) -> int:
-    """Write the page of a study, of outputs or of scores: one HTML file with table and figures, without network.
+    """Write the page of a study, of outputs or of scores: one HTML file with table and figures, which needs no network.
 
     Parameters
     ----------
     study
-        The study's folder. Or outputs or scores of others, as for `nondet compare`.
+        The study's folder. Or outputs or scores made elsewhere, as for `nondet compare`.
     others
-        More outputs or scores, each of which is an arm.
+        More outputs or scores; each is an arm.
     out
-        The file to write; report.html in the study's folder if left out, or in the current one.
+        The file to write; if left out, report.html in the study's folder, or in the current one if there is no study.
     data
         The folder of the task's official files, for pictures of test examples; as for `nondet run`.
     condition
-        The condition whose most unstable examples are shown; `all` if left out, or the last. Of outputs the arm; the
-        first if left out.
+        The condition whose most unstable examples are shown; if left out, `all` or else the last. For outputs, the arm;
+        if left out, the first.
     run_task
-        If the task is a file of your own: run it, for the pictures are read by it.
+        If the task is your own file, run it: its code reads the pictures.
     labels, columns
-        Of outputs of others, as for `nondet compare`.
+        For outputs made elsewhere, as for `nondet compare`.
     metric, arm, seed
-        Of scores, as for `nondet compare`.
+        For scores, as for `nondet compare`.
     json
-        Say as JSON what was written.
+        Print as JSON what was written.
     """
     from nondet import api
     from nondet.analysis.outside import read_outside

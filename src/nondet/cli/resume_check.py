@@ -1,4 +1,4 @@
-"""Does a training that stops and resumes come to what it comes to without a stop."""
+"""Check whether a training that stops and resumes ends where it would have ended without a stop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nondet.errors import BadInput
 from nondet.io.streams import note
 
 Option = Annotated[str, Parameter(allow_leading_hyphen=True)]
-"""Words of another command's, which may be its options."""
+"""Words of another command, which may be options of it."""
 
 
 def resume_check(
@@ -24,22 +24,21 @@ def resume_check(
     form: Printed = TEXT,
     volume: Volume = USUAL,
 ) -> int:
-    """Train 2k steps at once, and k steps, a stop, and k steps more; name the first state that differs.
+    """Train 2k steps in one go, then k steps, a stop and k more steps, and name the first state that differs.
 
-    `nondet resume-check -- python train.py --steps {steps} {resume}`. In the words of the command `{steps}` stands for
-    how many steps a run takes in all, and `{resume}` for the words that have it resume, which the first part does
-    without.
+    `nondet resume-check -- python train.py --steps {steps} {resume}`. In the command, `{steps}` stands for the total
+    number of steps of a run, and `{resume}` for the words that make it resume, which the first part leaves out.
 
     Parameters
     ----------
     task
-        After --: the command of a Python script, with `{steps}`, and `{resume}` where it needs one.
+        After --: the command that runs a Python script, with `{steps}`, and with `{resume}` if it needs that.
     command
-        The rest of its words.
+        The rest of the command.
     steps
-        k: the training is stopped after so many steps, and compared after twice as many.
+        k: the training is stopped after this many steps, and compared after twice as many.
     resume
-        What stands for `{resume}` in the part that resumes.
+        What replaces `{resume}` in the part that resumes.
     form
         How it is printed.
     """

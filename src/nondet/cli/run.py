@@ -14,11 +14,11 @@ from nondet.errors import BadInput
 from nondet.io.streams import note
 
 AFTER_DASHES = "\N{NULL}--"
-"""What stands first among the words of a command that came after --, which the parser of options takes out."""
+"""A mark before the words that came after --, because the option parser removes the --."""
 
 
 def marked(arguments: list[str]) -> list[str]:
-    """The words of `nondet run ... -- COMMAND`, and of others that take one, with a mark before the command's."""
+    """Put a mark before the command in the words of `nondet run ... -- COMMAND`, and of the others that take one."""
     if arguments[:1] not in (["run"], ["audit"], ["diverge"], ["resume-check"]) or "--" not in arguments:
         return arguments
     place = arguments.index("--") + 1
@@ -54,59 +54,60 @@ def run(
     record: str = "",
     volume: Volume = USUAL,
 ) -> int:
-    """Train what a study still misses, and print its table.
+    """Train the runs that a study still lacks, and print its table.
 
-    A task by its name or file, or a script or command as it is: `nondet run --record "outputs=logits, labels=y" --
+    Give a task by its name or file, or a script or command as it is: `nondet run --record "outputs=logits, labels=y" --
     python train.py --epochs 3`.
 
-    Run the same command again to go on after an interruption; ask for more --runs, another --vary or --onset to add to
-    the study. Runs that are done are never trained again.
+    Run the same command again to continue after an interruption. Give more --runs, or another --vary or --onset, to add
+    to the study. Finished runs are never trained again.
 
     Parameters
     ----------
     task
         A task by name (see `nondet tasks`), or the path of your own file, which ends in .py; or, after --, a command.
     command
-        After --: the rest of the command's words. `{init}` in them stands for the seed of that source, `{seed}` for one
-        seed of all, `{out}` for the run's folder.
+        After --: the rest of the command. In it `{init}` stands for the seed of that source, `{seed}` for one seed for
+        all sources, and `{out}` for the run's folder.
     runs
         Runs in each condition, at least 2; 20 if left out.
     vary
-        One condition: a source, several joined by +, which vary together, or `all` (every source but bit). Repeat
-        it for more conditions. Without it: each source of the task alone, then all together. The deterministic
-        control is always there.
+        One condition: a source, several sources joined by + that vary together, or `all` (every source but bit). Repeat
+        it for more conditions. If left out: each source of the task alone, then all together. The deterministic control
+        is always included.
     onset
-        The epoch from which on the sources vary: before it, all runs of a condition share one trunk, which is trained
+        The epoch from which the sources vary. Before it, all runs of a condition share one trunk, which is trained
         once. Repeat it for more conditions; 0 if left out.
     until
-        Add runs to every condition, as many at a time as fill whole stacks, until a figure's error is below a bound in
-        all of them, such as "accuracy.sd.error<10%" (of the figure) or "disagreement.error<0.2" (in its unit). The
-        figures are those of `show --json`, by their dotted names; --runs is where it begins.
+        Add runs to every condition, as many at a time as fill whole stacks, until an estimate's error is below a bound
+        in all of them, such as "accuracy.sd.error<10%" (of the estimate) or "disagreement.error<0.2" (in its unit).
+        Estimates have the dotted names of `show --json`; --runs is the number to start with.
     limit
-        With --until: the most runs in each condition, 200 if left out.
+        With --until: the largest number of runs in each condition; 200 if left out.
     design
-        `conditions`, or `crossed`: all combinations of the seeds 1 to --levels of the sources, for the share of each
-        source and of their interactions in the variance. Each --vary then names one source; without it all are crossed
-        but bit.
+        `conditions`, or `crossed`: all combinations of the seeds 1 to --levels of the sources, to find what share of
+        the variance each source and their interactions cause. Each --vary then names one source; if left out, all
+        sources but bit are crossed.
     levels
-        With --design crossed: how many seeds of each source, at least 2; L levels of k sources are L^k runs.
+        With --design crossed: how many seeds each source has, at least 2. L levels of k sources make L^k runs.
     study
         The study's folder, new or existing; `studies/TASK` if left out.
     stack
-        How many runs train together as one program; `auto` measures which width is fastest, for a few seconds. A study
-        keeps the width it began with.
+        How many runs train together as one program; `auto` spends a few seconds to measure which width is fastest. A
+        study keeps the width it began with.
     set_
         A recipe field and its value, such as `--set epochs=5`; repeat it for more. `bit` chooses the weight that the
-        bit source changes: first, random, or a parameter's name. For tasks that come with nondet also
-        `train_examples` and `test_examples`: take only the first so many.
+        bit source changes: first, random, or a parameter's name. Tasks that come with nondet also have `train_examples`
+        and `test_examples`: use only the first so many.
     data
-        The folder of a task's official files. Without it they are fetched once, where that can be done.
+        The folder of a task's official files. If left out, they are downloaded once, where that is possible.
     model
         A network by name (see `nondet models`), for tasks that come with nondet.
     broken
         What to do about images that cannot be decoded: stop, or skip.
     track
-        Epochs after which to keep activations and parameters, such as `0,1,5,10`: `show --json` then has similarity.
+        Epochs after which to keep activations and parameters, such as `0,1,5,10`; `show --json` then reports
+        similarity.
     layers
         Names of the modules to look at with --track, joined by commas; the model's usual ones if left out.
     device
@@ -114,20 +115,20 @@ def run(
     tf32
         On CUDA, round the factors of float32 products to TF32: faster, and recorded in the environment.
     workers
-        Processes that train side by side; on a CPU one for each core if left out, on a GPU one.
+        How many processes train side by side; if left out, one for each core on a CPU, and one on a GPU.
     executor
-        Where runs are made: local (this process), processes (and others beside it), ray or ray:ADDRESS (a Ray cluster),
-        slurm or slurm:partition=NAME,time=MINUTES (an array of Slurm), or one that a package brings.
+        Where runs are trained: local (this process), processes (this one and others), ray or ray:ADDRESS (a Ray
+        cluster), slurm or slurm:partition=NAME,time=MINUTES (a Slurm array), or one that a package provides.
     metric
-        Of a command: a regular expression of what it prints, whose one group is a number, such as `acc=([0-9.]+)`. The
-        last one printed counts. Repeat it for more.
+        For a command: a regular expression for what it prints, whose one group is a number, such as `acc=([0-9.]+)`.
+        The last match counts. Repeat it for more metrics.
     outputs
-        Of a command: the file of its predictions on the test set that it writes, in its folder.
+        For a command: the file in its folder to which it writes its predictions on the test set.
     labels
-        Of a command: the file of the test labels.
+        For a command: the file of the test labels.
     record
-        Of a Python script: what to keep at its end, as expressions in the script's names, such as
-        "outputs=logits, labels=y_test".
+        For a Python script: what to keep at its end, as expressions in the script's variables, such as "outputs=logits,
+        labels=y_test".
     """
     from nondet import api
     from nondet.runners.script import Script
@@ -135,7 +136,7 @@ def run(
     _check_design(design, levels, runs)
     is_command, words = task == AFTER_DASHES, list(command)
     if is_command and not words:
-        raise BadInput("a command must stand after -- (got none); try nondet run -- python train.py")
+        raise BadInput("a command must follow -- (got none); try nondet run -- python train.py")
     if AFTER_DASHES in command:
         raise BadInput(f"either a task or a command can be run (got the task {task}, and a command after --); give one")
     if not is_command and command:
@@ -147,9 +148,9 @@ def run(
     leaves = {"metric": metric, "outputs": outputs, "labels": labels, "record": record}
     if not is_command and any(leaves.values()):
         name = next(name for name, value in leaves.items() if value)
-        raise BadInput(f"--{name} is of a command, which stands after -- (got the task {task}); leave it out")
+        raise BadInput(f"--{name} is for a command, which follows -- (got the task {task}); leave it out")
     if is_command and (options := _of_a_task(stack, set_, data, model, broken, track, layers, device, tf32)):
-        raise BadInput(f"--{options[0]} is of a task, and a command is trained as it is (got {words[0]}); leave it out")
+        raise BadInput(f"--{options[0]} is for a task, but a command is run as it is (got {words[0]}); leave it out")
     opened = api.run(
         Script(words, (), record, metric or (), outputs, labels) if is_command else task,
         20 if runs is None else runs,
@@ -186,7 +187,7 @@ def _of_a_task(
     device: str,
     tf32: bool,
 ) -> list[str]:
-    """Which of these options of a task are given."""
+    """Return which of these options for a task are given."""
     given = {"stack": stack, "set": set_, "data": data, "model": model, "track": track, "layers": layers, "tf32": tf32}
     given |= {"broken": broken != "stop", "device": device != "auto"}
     return [name for name, value in given.items() if value]
@@ -197,12 +198,12 @@ def _check_design(design: str, levels: int | None, runs: int | None) -> None:
         raise BadInput(f"--design must be conditions or crossed (got {design!r}); choose one of them")
     if design == "conditions" and levels is not None:
         raise BadInput(
-            f"--levels is for --design crossed (got --levels {levels} without it); leave it out, or add that"
+            f"--levels is for --design crossed (got --levels {levels} alone); leave it out, or add --design crossed"
         )
     if design == "crossed" and levels is None:
-        raise BadInput("--design crossed needs --levels, the seeds of each source (got none); try --levels 4")
+        raise BadInput("--design crossed needs --levels, the number of seeds of each source (got none); try --levels 4")
     if design == "crossed" and runs is not None:
-        raise BadInput(f"--runs is for conditions, and --design crossed has --levels (got --runs {runs}); leave it out")
+        raise BadInput(f"--runs is for conditions, but --design crossed has --levels (got --runs {runs}); leave it out")
 
 
 def _epochs(texts: list[str]) -> tuple[int, ...]:

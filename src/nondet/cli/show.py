@@ -9,14 +9,14 @@ from nondet.io.streams import warn
 
 
 def show(study: Path, /, *, examples: Flag = False, form: Printed = TEXT) -> int:
-    """Print a study's table, the control first, and what it says in words.
+    """Print a study's table, the control first, and what it shows in words.
 
     Parameters
     ----------
     study
         The study's folder.
     examples
-        Errors and intervals that hold for other test examples too, drawn as these were.
+        Give errors and intervals that also hold for other test examples, drawn as these were.
     form
         How it is printed.
     """

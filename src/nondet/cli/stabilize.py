@@ -26,10 +26,12 @@ def stabilize(
     form: Printed = TEXT,
     volume: Volume = USUAL,
 ) -> int:
-    """Compare what reduces variability: test-time augmentation, accelerated ensembles, averages, plain ensembles.
+    """Compare what reduces variability: test-time augmentation, accelerated ensembles, averages of weights, plain
+    ensembles.
 
-    Of a task, it trains what is missing of two studies, single models and accelerated ensembles, in all of whose
-    runs every source but bit varies. Of a finished study, it takes what the study kept, and trains nothing.
+    Given a task, it trains what is missing from two studies, one of single models and one of accelerated ensembles. In
+    both, every source but bit varies in every run. Given a finished study, it uses what the study kept, and trains
+    nothing.
 
     Parameters
     ----------
@@ -38,15 +40,15 @@ def stabilize(
     runs
         Runs of each of the two studies.
     cycles
-        Members of an accelerated ensemble; the epochs must be a multiple.
+        How many members an accelerated ensemble has; the number of epochs must be a multiple of it.
     study
         The folder of the task's two studies; `studies/TASK-stabilize` if left out.
     stack
         As for `nondet run`.
     set_
-        As for `nondet run`; `ema` and `swa` too.
+        As for `nondet run`; also `ema` and `swa`.
     data
-        As for `nondet run`; also of a finished study whose data have moved.
+        As for `nondet run`; also for a finished study whose data have moved.
     model
         As for `nondet run`.
     broken
@@ -54,9 +56,9 @@ def stabilize(
     device
         As for `nondet run`.
     workers
-        As for `nondet run`; also the threads that evaluate.
+        As for `nondet run`; also how many threads evaluate.
     run_task
-        Of a finished study whose task is a file: run that file, for the study's models are made by it.
+        For a finished study whose task is a file: run that file, because its code makes the study's models.
     form
         How it is printed.
     """

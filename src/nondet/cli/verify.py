@@ -30,20 +30,23 @@ def verify(study: Path, /) -> int:
     for problem in (*problems, *beside):
         say(problem)
     for folder in linked:
-        say(f"{folder} is a link to another folder, so a copy of the study lacks it; move that folder to its place")
+        say(f"{folder} is a link to another folder, so a copy of the study would lack it; move the folder itself there")
     if problems or beside:
-        others = f" and {len(beside)} files beside them" if beside else ""
+        others = f" and {len(beside)} files next to them" if beside else ""
         say(
-            f"Damaged: {len(problems)} of {len(keys)} runs{others}; `{go_on(opened)}` sets it aside and trains it again"
+            f"Damaged: {len(problems)} of {len(keys)} runs{others}; `{go_on(opened)}` sets them aside "
+            "and trains them again"
         )
     if problems or beside or linked:
         return 1
     done, planned = studies.count_done(opened)
-    tell(f"{len(keys)} runs are sound, every byte; {planned - done} of {planned} planned runs are still to train.")
+    tell(
+        f"{len(keys)} runs are sound, every byte; {planned - done} of {planned} planned runs still have to be trained."
+    )
     for path in opened.lacking_trunks().values():
-        tell(f"note: runs fork from this trunk, which is not there: {path}")
+        tell(f"note: runs fork from this trunk, which is missing: {path}")
     for path in own_files(study, "evidence"):
-        tell(f"note: kept as evidence, and used nowhere: {path}")
+        tell(f"note: kept as evidence, and not used: {path}")
     for path in left_by_killed(study):
         tell(f"note: left half-written by a killed process; the next `nondet run` removes it: {path}")
     return 0

@@ -1,4 +1,4 @@
-"""A worker on a study, and how far it is."""
+"""Work on a study, and report its progress."""
 
 from __future__ import annotations
 
@@ -18,41 +18,43 @@ def work(
     run_task: Flag = False,
     volume: Volume = USUAL,
 ) -> int:
-    """Train what a study still misses and nobody else is training, then leave.
+    """Train the runs that a study still lacks and nobody else is training, then exit.
 
-    Any number of workers may be at one study, on all machines that share its folder: whatever starts a command on a
-    machine, such as Slurm, Kubernetes or ssh, runs a study.
+    Any number of workers may train one study, on all machines that share its folder. Start them with anything that runs
+    a command on a machine, such as Slurm, Kubernetes or ssh.
 
     Parameters
     ----------
     study
         The folder of a study that `nondet run` has begun.
     data
-        The folder of the task's official files here, where the study names another.
+        The folder of the task's official files on this machine, if the study names another.
     device
         auto, cpu, cuda or cuda:N.
     stacks
-        Leave after so many stacks of runs; after all that is missing if left out.
+        Exit after this many stacks of runs; if left out, when nothing is missing.
     run_task
-        Run the task's file or the command that the study names: it is code.
+        Allow running the task's file or the command that the study names, because it is code.
     """
     from nondet import api
 
     made = api.work(study, data=data, device=device, stacks=stacks, run_task=run_task, say=note)
     found = api.status(study)
-    tell(f"Made {made} runs here; {found.done} of {found.planned} are there, and {found.in_hand} in others' hands.")
+    tell(
+        f"Trained {made} runs here; {found.done} of {found.planned} are done, and others are training {found.in_hand}."
+    )
     return 0
 
 
 def status(study: Path, /, *, json: Flag = False) -> int:
-    """Say how far a study is: runs planned, done, failed and in hand, by condition and machine.
+    """Report a study's progress: runs planned, done, failed and in hand, by condition and machine.
 
     Parameters
     ----------
     study
         The study's folder.
     json
-        As JSON, for scripts.
+        Print JSON, for scripts.
     """
     from nondet import api
 
