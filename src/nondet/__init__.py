@@ -4,7 +4,7 @@ from importlib import import_module
 
 from nondet.version import __version__ as __version__
 
-TYPE_CHECKING = False  # as type checkers know it; the module typing takes longer to load than all else here
+TYPE_CHECKING = False  # the name that type checkers know; importing typing would take longer than all else
 if TYPE_CHECKING:
     from nondet.analysis.measuring import measure
     from nondet.analysis.runs import OpenStudy, Runs
@@ -153,7 +153,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Each public name is imported when it is first asked for, so that `import nondet` costs nothing."""
+    """Import a public name when it is first used, so that `import nondet` costs nothing."""
     for module, names in _HOMES.items():
         if name in names:
             found = globals()[name] = getattr(import_module(f"nondet.{module}"), name)
@@ -162,7 +162,7 @@ def __getattr__(name: str) -> object:
 
 
 def _say_how_records_print() -> None:
-    """Records lie far below the reports; what knows both is this file alone."""
+    """Tell records how to print: they are far below the reports, and only this file knows both."""
     forms = import_module("nondet.records").FORMS
     for form, (home, name) in {
         "text": ("shown", "by_itself"),
@@ -177,5 +177,5 @@ _say_how_records_print()
 
 
 def __dir__() -> list[str]:
-    """The public names alone: modules of the package that happen to be loaded are no part of the API."""
+    """List only the public names; modules of the package that happen to be loaded are not part of the API."""
     return sorted([*__all__, "__version__", "__doc__", "__name__", "__path__", "__file__"])

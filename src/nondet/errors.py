@@ -1,4 +1,4 @@
-"""The two kinds of failure that users meet, each one sentence: the rule, the value received, the way out."""
+"""The errors that users see. Each is one sentence: the rule, the value received, the way out."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _spelling: list[Spelling] = [_in_python]
 
 
 def spelled(sentence: str) -> str:
-    """A sentence with its arguments as the reader gives them: `<<runs=20>>` is runs=20 in Python, `<<runs>>` runs.
+    """Spell a sentence's arguments the way its reader gives them: `<<runs=20>>` is runs=20 in Python, `<<runs>>` runs.
 
-    `<<recipe=lr=0.1>>` is one field of the recipe, and `<<design=crossed>>` a crossed design, which Python has by
+    `<<recipe=lr=0.1>>` is one field of the recipe. `<<design=crossed>>` is a crossed design, which Python asks for with
     levels.
     """
     return _ARGUMENT.sub(lambda found: _spelling[-1](found[1], found[2]), sentence)
@@ -42,7 +42,7 @@ def spelled(sentence: str) -> str:
 
 @contextmanager
 def spelling(how: Spelling) -> Generator[None]:
-    """In this block arguments are spelled otherwise: `how` takes an argument's name and value."""
+    """Spell arguments in another way inside this block: `how` gets an argument's name and value."""
     _spelling.append(how)
     try:
         yield
@@ -56,12 +56,12 @@ class _Said(Exception):
 
 
 class BadInput(_Said, ValueError):
-    """The user asked for something that cannot be: the command exits with 2."""
+    """The user asked for something impossible; the command exits with 2."""
 
 
 class Damaged(_Said, RuntimeError):
-    """A file of a study is not what was written: the command exits with 1."""
+    """A file of a study differs from what was written; the command exits with 1."""
 
 
 class Stopped(_Said):
-    """The user stopped the work; the message says what is safe, and how to go on."""
+    """The user stopped the work; the message says what is safe, and how to continue."""

@@ -1,6 +1,6 @@
-"""Callbacks that record what a training leaves, for trainers of other libraries. Outside nondet they do nothing.
+"""Callbacks for other libraries' trainers that record a training's metrics and outputs. Outside nondet they do nothing.
 
-Each is made when it is first asked for, from its library: `from nondet.integrations import HFCallback`.
+Each imports its library only when it is first used: `from nondet.integrations import HFCallback`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ def __getattr__(name: str) -> type:
     if name not in makers:
         raise AttributeError(f"module 'nondet.integrations' has no attribute {name!r}")
     found = globals()[name] = makers[name]()
-    found.__qualname__ = name  # where another process finds it
+    found.__qualname__ = name  # the name by which another process finds it
     return found
 
 
 def _numbers(metrics: Mapping[str, Any] | None) -> dict[str, float]:
-    """Those of some metrics that tell of the model, as numbers: how long it took is left out."""
+    """Return the metrics that describe the model, as numbers; timings are left out."""
     timed = ("runtime", "per_second", "epoch")
     named = {name: value for name, value in (metrics or {}).items() if not name.endswith(timed)}
     return {name: float(value) for name, value in named.items() if not isinstance(value, str | list | dict)}
@@ -34,9 +34,10 @@ def _hugging_face() -> type:
     base: Any = import_module("transformers").TrainerCallback
 
     class HFCallback(base):
-        """Of the Hugging Face Trainer: the metrics of each evaluation, and at its end the logits on the evaluation set.
+        """Record the metrics of each evaluation of the Hugging Face Trainer, and at its end the evaluation set's
+        logits.
 
-        `Trainer(..., callbacks=[HFCallback()])`. outputs: whether logits are recorded, which takes one more pass.
+        `Trainer(..., callbacks=[HFCallback()])`. outputs: whether to record logits, which takes one more pass.
         """
 
         def __init__(self, outputs: bool = True) -> None:
@@ -69,7 +70,7 @@ def _lightning() -> type:
         base = import_module("pytorch_lightning").Callback
 
     class LightningCallback(base):
-        """Of Lightning's Trainer: the metrics that were logged, at the end of each validation and test.
+        """Record the metrics that Lightning's Trainer logged, at the end of each validation and test.
 
         `Trainer(..., callbacks=[LightningCallback()])`.
         """

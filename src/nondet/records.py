@@ -1,4 +1,4 @@
-"""What all records of findings have in common: a dictionary, a tidy table, and how they print."""
+"""What all records of findings share: a dictionary, a tidy table, and the way they print."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ from collections.abc import Callable
 from typing import Any
 
 FORMS: dict[str, Callable[[Any], Any]] = {}
-"""How a record is shown, as "text" and as "html", and its "finding"; `nondet.reporting` says it."""
+"""Functions that show a record as "text" and as "html", and that return its "finding"; set by `nondet.reporting`."""
 
 
 def finding(found: Record) -> dict[str, Any]:
-    """What a record has found, for the end of its dictionary: its "headline", "sentences" and "caveats"."""
+    """Return a record's finding for the end of its dictionary: its "headline", "sentences" and "caveats"."""
     return {"finding": found.finding.to_dict()} if found.finding else {}
 
 
 class Record:
-    """A frozen record. It prints as its command does, in a terminal and in a notebook.
+    """A frozen record. It prints what its command prints, in a terminal and in a notebook.
 
-    pandas, polars and all else that takes Arrow read its tidy table: `pandas.DataFrame(found.tidy())`,
+    pandas, polars and anything else that accepts Arrow can read its tidy table: `pandas.DataFrame(found.tidy())`,
     `polars.DataFrame(found)`.
     """
 
     @property
     def finding(self) -> Any:
-        """What was found, in words: `.headline`, `.sentences` and `.caveats`; None where there is nothing to say."""
+        """What was found, in words: `.headline`, `.sentences` and `.caveats`; None if there is nothing to say."""
         return FORMS["finding"](self) if "finding" in FORMS else None
 
     def to_dict(self) -> dict[str, Any]:
-        """What the command of this record prints with --json."""
+        """Return what this record's command prints with --json."""
         raise NotImplementedError
 
     def tidy(self) -> dict[str, list[Any]]:
-        """The columns of its tidy table by name: a row for each number that was found, None where one is not known."""
+        """Return the columns of its tidy table by name, with a row for each number that was found; None where
+        unknown."""
         raise NotImplementedError
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:

@@ -1,7 +1,7 @@
 """What can vary between two trainings, and the random numbers that belong to each.
 
-A random number here belongs to (source, seed, place): never to a position in a stack, a thread or a global state.
-So a run drawn again is the same run, and changing one source's seed changes nothing of another's.
+A random number here belongs to (source, seed, place), never to a position in a stack, a thread or a global state. So
+drawing a run again gives the same run, and changing one source's seed changes no other source.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ import numpy as np
 from nondet.errors import BadInput
 
 FIXED_SEED = 1
-"""The seed of every source that a condition holds fixed (the protocol's choice)."""
+"""The seed of every source that a condition keeps fixed (the protocol's choice)."""
 
 
 def is_name(name: str) -> bool:
-    """Whether a source may be called so: it stands in commands, in names of conditions and in tables."""
+    """Whether this may name a source; names appear in commands, in names of conditions and in tables."""
     return bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name))
 
 
 @dataclass(frozen=True)
 class Source:
-    """What can vary between two trainings. One of your own needs a name alone: `nondet.Source("labelnoise")`.
+    """Something that can vary between two trainings. Your own needs only a name: `nondet.Source("labelnoise")`.
 
     name: as in tables and in `--vary`. text: what varies, in words. causes: why it may reach no output.
-    in_all: whether `all` varies it too. seeded: whether it has random numbers: those without cannot be crossed, since
-        their numbers only tell runs apart. at_start: whether it has had its effect before a later onset comes.
+    in_all: whether `all` varies it too. seeded: whether it has random numbers; a source without them cannot be crossed,
+        because its numbers only tell runs apart. at_start: whether it acts only before training, so that a later onset
+        comes too late for it.
     """
 
     name: str
     text: str = ""
-    causes: str = "nothing is drawn from it or changed by what is drawn, or the learning rate is 0"
+    causes: str = "nothing is drawn from it, nothing depends on what is drawn, or the learning rate is 0"
     in_all: bool = True
     seeded: bool = True
     at_start: bool = False
@@ -47,8 +48,8 @@ class Source:
     def __post_init__(self) -> None:
         if not is_name(self.name) or self.name in ("all", "crossed", "deterministic"):
             raise BadInput(
-                "a source's name must be letters, digits, _, . and -, beginning with a letter, and not all, crossed or "
-                f"deterministic (got {self.name!r}); choose another"
+                "a source's name must consist of letters, digits, _, . and -, begin with a letter, and not be all, "
+                f"crossed or deterministic (got {self.name!r}); choose another"
             )
 
     def __str__(self) -> str:
@@ -62,31 +63,31 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             Source(
                 "init",
                 "the model's initial parameters",
-                "the model's constructor seeds the generators itself (torch.manual_seed), draws from a generator of "
-                "its own, or loads fixed weights",
+                "the model's constructor seeds the generators itself (torch.manual_seed), draws from its own "
+                "generator, or loads fixed weights",
                 at_start=True,
             ),
             Source(
                 "shuffle",
                 "the order of the training examples in each epoch",
-                "the learning rate is 0, or there is one training example",
+                "the learning rate is 0, or there is only one training example",
             ),
             Source(
                 "augment",
                 "the random crops and flips of the training images",
-                "the augmentation draws from a generator of its own and not from the one it is given, it changes "
-                "nothing (such as a crop without padding), or the learning rate is 0",
+                "the augmentation draws from its own generator instead of the one it is given, it changes nothing "
+                "(such as a crop without padding), or the learning rate is 0",
             ),
             Source(
                 "dropout",
                 "the masks of the model's dropout layers",
-                "what the dropout layers change reaches no output, their probability is so small that nothing is "
-                "dropped, or the learning rate is 0",
+                "the dropout layers reach no output, their probability is so small that nothing is dropped, or the "
+                "learning rate is 0",
             ),
             Source(
                 "order",
-                "the place of the examples inside each mini-batch: the same update, summed in another order",
-                "a mini-batch is one example, its sums are exact in any order, or the learning rate is 0",
+                "the order of the examples inside each mini-batch: the same update, summed in another order",
+                "a mini-batch has only one example, its sums are exact in any order, or the learning rate is 0",
             ),
             Source(
                 "selection",
@@ -107,13 +108,13 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             Source(
                 "bit",
                 "one weight, moved to the next float up or down before training or at the onset",
-                "the weights that are changed reach no output (the recipe's bit chooses another parameter), or the "
-                "change is rounded away",
+                "the changed weights reach no output (the recipe's bit chooses another parameter), or the change is "
+                "rounded away",
                 in_all=False,
             ),
             Source(
                 "threads",
-                "how many threads torch and NumPy compute with: the values that are declared, as in threads=1,2",
+                "how many threads torch and NumPy use: the values you declare, as in threads=1,2",
                 "the script sets the number itself (torch.set_num_threads), or no sum is split among threads",
                 in_all=False,
                 seeded=False,
@@ -121,21 +122,22 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             Source(
                 "isa",
                 "which instructions of the processor the libraries may use, as in isa=avx2,baseline",
-                "no operation has another kernel for these instructions",
+                "no operation has a different kernel for these instructions",
                 in_all=False,
                 seeded=False,
             ),
             Source(
                 "precision",
-                "how exact products of float32 are, as in precision=highest,medium; or float64 throughout",
-                "this processor has no faster product, or the script sets it itself",
+                "the precision of float32 products, as in precision=highest,medium; or float64 throughout",
+                "this processor has no faster product, or the script sets the precision itself",
                 in_all=False,
                 seeded=False,
             ),
             Source(
                 "versions",
-                "another environment's Python with its own libraries, by its path, as in versions=../other/bin/python",
-                "the two environments compute alike",
+                "another environment's Python with its libraries, given by its path, as in "
+                "versions=../other/bin/python",
+                "the two environments compute the same",
                 in_all=False,
                 seeded=False,
             ),
@@ -144,29 +146,29 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
 )
 """Sources by name, in the order of every table. With the fixed seed, `order` and `bit` change nothing.
 
-`kernels` has no random numbers of its own: its fixed seed means the deterministic kernels, every other seed those that
-the libraries choose, and the number only tells runs apart."""
+`kernels` has no random numbers: its fixed seed means the deterministic kernels, and every other seed means those that
+the libraries choose. The number only tells runs apart."""
 
 
 OF_THE_MACHINE = ("threads", "isa", "precision", "versions")
-"""Sources whose numbers are those of values that are declared: see `nondet.runners.machine`."""
+"""Sources whose seeds number the values that the user declares; see `nondet.runners.machine`."""
 
 
 def source_called(name: str) -> Source:
-    """The source of this name; one that nondet does not know is a task's own."""
+    """Return the source of this name; a name that nondet does not know is a task's own source."""
     return SOURCES[name] if name in SOURCES else Source(name if is_name(name) else "unnamed")
 
 
 def in_all(sources: Sequence[str]) -> tuple[str, ...]:
-    """Those of a task's sources that `all` varies."""
+    """Return the ones of a task's sources that `all` varies."""
     return tuple(name for name in sources if source_called(name).in_all)
 
 
 def stream(source: str, seed: int, *place: int) -> np.random.Generator:
-    """The random numbers of one source, seed and place (an epoch, then perhaps a step).
+    """Return the random generator of one source, seed and place (an epoch, then perhaps a step).
 
-    numpy's SeedSequence spreads (seed; source, place) over the Philox generator's key, so that streams that differ
-    in any of them are independent. The source enters by 32 bits of its name's SHA-256: a name is its own number.
+    numpy's SeedSequence spreads (seed; source, place) over the Philox generator's key, so streams that differ in any of
+    these are independent. The source is represented by 32 bits of its name's SHA-256.
     """
     number = int.from_bytes(hashlib.sha256(source.encode()).digest()[:4], "little")
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(number, *place))))
@@ -174,9 +176,9 @@ def stream(source: str, seed: int, *place: int) -> np.random.Generator:
 
 @contextmanager
 def globals_drawn() -> Generator[Callable[[], tuple[str, ...]]]:
-    """Which of the global generators of torch (CPU), numpy and Python the block drew from; then they are put back.
+    """Yield a function that tells which global generators of torch (CPU), numpy and Python the block drew from.
 
-    Asked for after the block, or in it.
+    Call it in the block or after it. The generators' states are restored at the end.
     """
     import torch
 
@@ -218,7 +220,7 @@ def seeded_globals(rng: np.random.Generator) -> Generator[None]:
         number = int(rng.integers(2**63))
         if torch.accelerator.is_available():
             torch.random.manual_seed(number)
-        else:  # the same, without a stack trace noted for each device that might come
+        else:  # the same, without recording a stack trace for each device that might exist
             torch.default_generator.manual_seed(number)
         random.seed(int(rng.integers(2**63)))
         np.random.seed(rng.integers(2**32, size=4, dtype=np.uint32))

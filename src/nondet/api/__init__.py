@@ -1,4 +1,5 @@
-"""The Python API: each function does what the command of its name does, and returns what that prints as a record."""
+"""The Python API: each function does what the command of the same name does, and returns as a record what that
+prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decisions: which is better, how many runs tell, what is noise."""
+"""Decisions: which is better, how many runs are needed, what is noise."""
 
 from __future__ import annotations
 
@@ -48,30 +48,32 @@ def compare(
     looks: int = 1,
     say: Callable[[str], None] = quiet,
 ) -> Comparisons | OverDatasets | ModelComparisons:
-    """Is B better than A, worse, alike, or is it not decided yet; and how many more runs would decide.
+    """Decide whether B is better than A, worse or alike; if that is not decided yet, say how many more runs would
+    decide.
 
     Args:
         a, b, others: studies, runs of their conditions, `(outputs, labels)`, or paths, as for `nondet compare`; each of
-            the others is compared with A too. Or scores, one number for each run: `{"base": [...], "aug": [...]}` or
-            one file of several arms; or a list, or a file, for each arm.
-        arm, seed, dataset: of a file of scores: the columns that tell what was trained, one run from another, and on
-            which data set; found by their names if left out.
-        of, with_: of the arms of one file, that which others are compared with, and these others.
-        better: "higher" or "lower" scores are; by words in the metric's name if left out.
-        paired: whether scores of equal seeds are pairs by design, since a seed decides the same in both arms.
-        labels: class numbers `(n,)`, or a file of them, beside outputs that do not hold them.
+            the others is also compared with A. Or scores, one number for each run: `{"base": [...], "aug": [...]}` or
+            one file of several arms; or a list or a file for each arm.
+        arm, seed, dataset: for a file of scores: the columns that say what was trained, which run it was, and on which
+            data set; recognised by name if left out.
+        of, with_: for one file of several arms: the arm to compare the others with, and these others.
+        better: whether "higher" or "lower" scores are better; judged by words in the metric's name if left out.
+        paired: whether scores of equal seeds are pairs by design, because a seed decides the same thing in both arms.
+        labels: class numbers `(n,)`, or a file of them, for outputs that do not contain them.
         margin: the largest difference that does not matter, in the metric's unit: within it, A and B are alike.
         level: the chance of a false "better" or "worse", and of a false "alike".
-        metric: "accuracy", "cross_entropy" or "perplexity"; the runs' first score if left out. Of a file of scores, the
-            column; the only one if left out.
-        chance: decide by the chance that a run of B beats one of A, such as 0.75, in place of the means.
-        examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
-        groups: the same, where not each example was drawn but groups of them, such as the questions on one text: a name
-            or number for each example, a file of these, or a column of A's table. Of one run each it is `cluster`.
-        looks: how often the runs are looked at in all; each look then has its share of the level.
-        cluster: where each is one run: a key of what a log says of the examples, or the cluster of each example `(n,)`.
+        metric: "accuracy", "cross_entropy" or "perplexity"; the runs' first score if left out. For a file of scores,
+            the column; the only one if left out.
+        chance: decide by the chance that a run of B beats a run of A, such as 0.75, not by the means.
+        examples: whether errors and intervals should also hold for other test examples, drawn as these were.
+        groups: the same, if examples were drawn in groups, such as questions about one text: a name or number for each
+            example, a file of these, or a column of A's table. If each arm is one run, the same as `cluster`.
+        looks: how many times you look at the runs in all; each look then uses its share of the level.
+        cluster: if each arm is one run: a key of the log's samples, or the cluster of each example `(n,)`.
 
-    Where each is one run on many examples, the two models are compared over examples, which says nothing of other runs.
+    If each arm is one run on many examples, the two models are compared over examples, which says nothing about other
+    runs.
 
     Raises:
         BadInput: the arms cannot be compared.
@@ -92,7 +94,7 @@ def compare(
     check_options(margin, level)
     check_criteria(chance, margin, looks)
     if groups is not None and cluster is not None:
-        raise BadInput("<<groups>> and <<cluster>> say the same (got both); leave one of them out")
+        raise BadInput("<<groups>> and <<cluster>> mean the same (got both); leave one of them out")
     names = [name for name in (a, b, *others) if name is not None]
     of_scores = any((arm, seed, dataset, of, with_, better, paired)) or len(names) < 2
     single = None if of_scores else one_run.one_run_each(names, labels, metric, columns, spoken(say))
@@ -140,17 +142,19 @@ def plan(
     looks: int = 1,
     say: Callable[[str], None] = quiet,
 ) -> Plan:
-    """How many runs of each of two arms a difference takes to be found, and what they cost.
+    """Compute how many runs each of two arms needs to find a difference, and what they cost.
 
     Args:
         effect: the smallest difference that matters, in the metric's unit.
-        sd: of one run's metric, if it is known; or else `pilot`: runs that vary alike, as for `compare`.
-        arm, seed, of: of a file of scores as pilot, as for `compare`; `of` names its arm that is the pilot.
-        power: the chance to find the difference, if it is there. level: the chance to find one that is not.
-        looks: how often you mean to look, as for `compare`; with the chance `power` the last look finds the effect.
+        sd: the SD of one run's metric, if it is known; otherwise give `pilot`: runs that vary as much, as for
+            `compare`.
+        arm, seed, of: for a file of scores as pilot, as for `compare`; `of` names the arm that is the pilot.
+        power: the chance of finding the difference if it exists. level: the chance of finding one that does not.
+        looks: how many times you intend to look, as for `compare`; the last look finds the effect with the chance
+            `power`.
 
     Raises:
-        BadInput: not one of `sd` and `pilot` is given, or no number of runs up to a million is enough.
+        BadInput: neither or both of `sd` and `pilot` are given, or not even a million runs are enough.
     """
     from nondet.analysis import plan as planning
     from nondet.analysis.given import arms_given
@@ -160,7 +164,7 @@ def plan(
     from nondet.reporting import plans
 
     if (sd is None) == (pilot is None):
-        raise BadInput(f"plan takes one of sd and a pilot (got {'none' if sd is None else 'both'}); give one")
+        raise BadInput(f"plan needs either sd or a pilot (got {'none' if sd is None else 'both'}); give one")
     planning.check_options(effect, power, level)
     if pilot is None:
         found = planning.plan_with(sd or 0.0, effect, power, level, metric, looks)
@@ -184,17 +188,19 @@ def floor(
     of: str = "",
     say: Callable[[str], None] = quiet,
 ) -> Floor:
-    """The noise floor: how far new runs of the same recipe may lie from these by chance, as a prediction interval.
+    """Compute the noise floor: how far new runs of the same recipe can be from these by chance, as a prediction
+    interval.
 
     Args:
-        runs: repeats of one recipe: numbers `(N,)`, a file of one number a line or of columns, or what `compare` takes.
-        new_runs: how many new runs are judged by their mean.
-        level: the chance that new runs of the same recipe lie outside of the interval.
+        runs: repeats of one recipe: numbers `(N,)`, a file with one number per line or with columns, or anything that
+            `compare` accepts.
+        new_runs: how many new runs are judged together, by their mean.
+        level: the chance that new runs of the same recipe fall outside the interval.
         metric: a column of the file, or a score of a study's runs.
-        arm, seed, of: of a file of scores, as for `compare`; `of` names its arm that is meant.
+        arm, seed, of: for a file of scores, as for `compare`; `of` names the arm to use.
 
     Raises:
-        BadInput: fewer than two runs, or no number for each.
+        BadInput: there are fewer than two runs, or a run has no number.
     """
     from nondet.analysis import floor as analysis
     from nondet.analysis.numbers import numbers_of
@@ -226,21 +232,24 @@ def gate(
     with_: str = "",
     say: Callable[[str], None] = quiet,
 ) -> Gate:
-    """Keep a change, discard it, or run it again: for loops that try one change after another, and look at each run.
+    """Keep a change, discard it, or run it again: for loops that try one change after another, and look after every
+    run.
 
     Args:
-        base: repeats of the recipe as it is, as for `floor`. candidate: all runs of the changed one so far, likewise;
-            None for those of `with_` in the baseline's file.
-        ledger: a file that holds every look at every candidate, made if there is none. Lines are only added to it.
-        name: of the candidate; the path of its file if left out, or "candidate".
-        alpha: the chance that any change is kept, of all in the ledger, that is no improvement; 0.05 if left out.
+        base: repeats of the recipe as it is, as for `floor`. candidate: all runs of the changed recipe so far, given in
+            the same way; None for the arm `with_` of the baseline's file.
+        ledger: a file that records every look at every candidate. It is created if missing, and lines are only added to
+            it.
+        name: the candidate's name; the path of its file, or "candidate", if left out.
+        alpha: the chance of keeping any change in the ledger that is no improvement; 0.05 if left out.
         effect: the smallest improvement that must not be missed, in the metric's unit; the baseline's SD if left out.
-        limit: runs of the candidate after which it is discarded; twice those of a test of fixed size if left out.
-        better: "higher" or "lower" values of the metric; by its name if left out.
-        arm, seed, of, with_: of files of scores, as for `compare`; `of` is the baseline's arm, `with_` the candidate's.
+        limit: after how many runs the candidate is discarded; if left out, twice as many as a test of fixed size needs.
+        better: whether "higher" or "lower" values of the metric are better; judged by its name if left out.
+        arm, seed, of, with_: for files of scores, as for `compare`; `of` is the baseline's arm, `with_` the
+            candidate's.
 
     Raises:
-        BadInput: runs or a ledger that cannot be used, or runs missing that were looked at before.
+        BadInput: the runs or the ledger cannot be used, or runs are missing that were looked at before.
     """
     from nondet.analysis import gate as analysis
     from nondet.analysis.numbers import numbers_of
@@ -249,7 +258,7 @@ def gate(
 
     if candidate is None and not with_:
         raise BadInput(
-            "gate takes a baseline and a candidate (got one); give the candidate's runs too, or name its arm of the "
+            "gate needs a baseline and a candidate (got one); give the candidate's runs too, or name its arm in the "
             "same file by <<with=NAME>>"
         )
 
@@ -288,10 +297,10 @@ def alike(
     """Test whether a study's sources have the same effect, and which pairs are alike within a margin.
 
     Args:
-        study: or outputs or scores, as for `compare`: whether the runs of several arms vary alike.
+        study: a study; or outputs or scores, as for `compare`, to test whether the runs of several arms vary equally.
         margin: the largest ratio of two effects that still counts as alike, above 1.
-        level: the share of false positives that is allowed.
-        others: more arms. labels, columns, metric, arm, seed: of outputs and of scores, as for `compare`.
+        level: the share of false positives to allow.
+        others: more arms. labels, columns, metric, arm, seed: for outputs and scores, as for `compare`.
     """
     from nondet.analysis import alike as analysis
     from nondet.analysis.given import arms_given, is_study

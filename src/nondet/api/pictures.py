@@ -1,4 +1,4 @@
-"""What is looked at: pages, plots, examples that flip."""
+"""Things to look at: pages, plots, examples that flip."""
 
 from __future__ import annotations
 
@@ -37,15 +37,17 @@ def report(
     seed: str = "",
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Write a study's page: one HTML file with its table and pictures, which needs no network. Returns its path.
+    """Write a study's page, one HTML file with its table and pictures, which needs no network, and return its path.
 
     Args:
-        study: or outputs or scores, as for `compare`. others: more of these, each an arm.
-        path: the file to write; `report.html` in the study's folder if left out, or in the current one.
-        labels, columns, metric, arm, seed: of outputs and of scores, as for `compare`.
-        condition: whose most unstable examples are shown. data: the folder of the task's data, for their pictures.
-        run_task: whether a task file of your own may be run, which reads the pictures. task: as for `stabilize`.
-        say: is told why the page has no pictures.
+        study: a study; or outputs or scores, as for `compare`. others: more outputs or scores; each is an arm.
+        path: the file to write; if left out, `report.html` in the study's folder, or in the current one without a
+            study.
+        labels, columns, metric, arm, seed: for outputs and scores, as for `compare`.
+        condition: the one whose most unstable examples are shown. data: the folder of the task's data, for their
+            pictures.
+        run_task: whether to run your own task file, which reads the pictures. task: as for `stabilize`.
+        say: called with the reason if the page has no pictures.
     """
     from nondet.analysis.results import read_results
     from nondet.reporting.page import write_page
@@ -74,10 +76,10 @@ def plots(
     seed: str = "",
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Figure]:
-    """A study's pictures by name, such as "disagreement": matplotlib figures.
+    """Return a study's plots by name, such as "disagreement", as matplotlib figures.
 
     Args:
-        study: or outputs or scores, as for `report`, also for the others.
+        study: a study; or outputs or scores. All arguments are as for `report`.
     """
     from nondet.analysis.results import read_results
     from nondet.reporting.plots import outside, sections
@@ -97,12 +99,12 @@ def unstable(
     columns: Sequence[str] = (),
     say: Callable[[str], None] = quiet,
 ) -> Unstable:
-    """The test examples on which runs disagree most, and the churn of each class.
+    """Find the test examples on which runs disagree most, and the churn of each class.
 
     Args:
-        runs: of a condition, such as `study["all"]`; of a study its condition `all`, or the only one; or outputs, as
-            for `compare`.
-        top: how many examples. labels, columns: of outputs.
+        runs: a condition's runs, such as `study["all"]`; a study, for its condition `all` or its only one; or outputs,
+            as for `compare`.
+        top: how many examples. labels, columns: for outputs, as for `compare`.
     """
     from nondet.analysis.given import arms_given
     from nondet.analysis.independence import without_copies

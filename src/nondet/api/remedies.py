@@ -34,15 +34,17 @@ def stabilize(
     say: Callable[[str], None] | None = None,
     on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Stabilized:
-    """Compare what reduces variability: test-time augmentation, accelerated ensembles, averages, plain ensembles.
+    """Compare what reduces variability: test-time augmentation, accelerated ensembles, averages of weights, plain
+    ensembles.
 
     Args:
-        target: a finished study, of which nothing is trained; or a task, of which two studies are.
-        runs: of each of the two studies. cycles: members of an accelerated ensemble.
-        folder: of the two studies; `studies/TASK-stabilize` if left out.
-        workers: processes that train side by side, and threads that evaluate; on a CPU one for each core if left out.
-        run_task: of a study whose task is a file: whether that file may be run, for the study's models are made by it.
-        task: of a study whose task is a `Task` of a program: that task, unless `run` has just made the study of it.
+        target: a finished study, for which nothing is trained; or a task, for which two studies are trained.
+        runs: how many runs each of the two studies has. cycles: how many members an accelerated ensemble has.
+        folder: where the two studies are kept; `studies/TASK-stabilize` if left out.
+        workers: how many processes train side by side and how many threads evaluate; if left out, one for each core on
+            a CPU.
+        run_task: for a study whose task is a file: whether to run that file, whose code makes the study's models.
+        task: for a study whose task is a `Task` made in a program: that task, unless `run` has just made the study.
     """
     from nondet.analysis.remedies import stabilize as remedies
     from nondet.analysis.runs import OpenStudy

@@ -24,14 +24,14 @@ def audit(
     *,
     say: Callable[[str], None] | None = None,
 ) -> Audit:
-    """What each source of a training reaches, what changes it besides, and what nothing explains.
+    """Report what each source of a training reaches, what else changes the training, and what nothing explains.
 
     Args:
-        target: a `Script`, or all words of a command; or a task, as for `run`, of which each source is varied alone.
-        steps: of a script, as for `diverge`. say: is told what is done, in sentences.
+        target: a `Script`, or all words of a command; or a task, as for `run`. Each source is varied alone.
+        steps: for a script, as for `diverge`. say: called with a sentence for each thing that is done.
 
     Raises:
-        BadInput: the script fails, or is no Python script.
+        BadInput: the script fails, or is not a Python script.
     """
     from tempfile import TemporaryDirectory
 
@@ -44,7 +44,7 @@ def audit(
 
     if isinstance(target, str | Path | Task):
         if steps is not None:
-            raise BadInput(f"<<steps>> is of a command, not of a task (got {steps}); leave it out")
+            raise BadInput(f"<<steps>> is for a command, not for a task (got {steps}); leave it out")
         with TemporaryDirectory(prefix="nondet-") as folder:
             results = show(run(target, 2, folder=Path(folder) / "study", say=say))
             if isinstance(target, Task):
@@ -66,20 +66,19 @@ def diverge(
     against: str = "",
     say: Callable[[str], None] | None = None,
 ) -> Diverged:
-    """Run a training twice as it is; if the two part, say at which step, on which line, and why.
+    """Run a training twice as it is; if the two runs diverge, report at which step, on which line, and why.
 
     Args:
         target: a `Script`, the path of a Python file, or all words of a command; or a task by name or file.
         steps: how many training steps to look at, at least 1; all of them if left out.
-        fix: a mend to be proved: "deterministic", or a command that has it. Runs without it must part, and runs with it
-            must not, or else the verdict is inconclusive.
-        against: compare with another run in place of a second one of its own: a folder that `keep_run` left,
-            "threads=2", "isa=baseline", "precision=medium", "versions=PYTHON", "compile", "deterministic", or another
-            command.
-        say: is told what is done, in sentences.
+        fix: a fix to prove: "deterministic", or a command that includes the fix. Runs without it must diverge and runs
+            with it must not; otherwise the verdict is inconclusive.
+        against: compare with a different run instead of a repeat: a folder that `keep_run` wrote, "threads=2",
+            "isa=baseline", "precision=medium", "versions=PYTHON", "compile", "deterministic", or another command.
+        say: called with a sentence for each thing that is done.
 
     Raises:
-        BadInput: the training fails, is no Python script, or a run that was kept is not what was written.
+        BadInput: the training fails or is not a Python script, or a kept run has changed since it was written.
     """
     from nondet.analysis.reproduce.against import against as compare_with
     from nondet.analysis.reproduce.diverge import diverge as find
@@ -88,7 +87,7 @@ def diverge(
 
     if fix and against:
         raise BadInput(
-            f"a mend is proved of a run's own repeats (got <<fix={fix}>> with <<against={against}>>); give one of them"
+            f"a fix is proved by a run's own repeats (got <<fix={fix}>> with <<against={against}>>); give one of them"
         )
     script, many = _training(target), _steps(steps)
     if against:
@@ -126,15 +125,15 @@ def resume_check(
     resume: str = "",
     say: Callable[[str], None] | None = None,
 ) -> Resumed:
-    """Does a training that stops after k steps and resumes come to what it comes to without a stop?
+    """Check whether a training that stops after k steps and resumes ends where it would have ended without a stop.
 
     Args:
-        script: as for `diverge`. In its words `{steps}` stands for how many steps a run takes in all, and `{resume}`
-            for the words of `resume`, which only the part that resumes is given.
+        script: as for `diverge`. In its words `{steps}` stands for the total number of steps of a run, and `{resume}`
+            for the words of `resume`, which only the part that resumes gets.
         steps: k, at least 1.
 
     Raises:
-        BadInput: the script fails, or is no Python script.
+        BadInput: the script fails, or is not a Python script.
     """
     from nondet.analysis.reproduce.resume import resume_check as check
     from nondet.reporting.reproduce import resumed_words
@@ -150,7 +149,7 @@ def _script(given: Script | str | Path | Sequence[str]) -> Script:
 
 
 def _training(given: Script | str | Path | Sequence[str]) -> Script:
-    """The command of a script, or that of one run of a task: by name, or a file that defines `task`."""
+    """Return a script's command, or the command of one run of a task, which is a name or a file that defines `task`."""
     from nondet.running.one_run import command_of
     from nondet.tasks import is_task
 

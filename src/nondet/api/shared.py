@@ -1,4 +1,4 @@
-"""What the functions of the API have in common."""
+"""What the functions of the API share."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def quiet(sentence: str) -> None:
 
 
 def spoken(say: Callable[[str], None] | None) -> Callable[[str], None]:
-    """Say a sentence with its arguments as its reader gives them."""
+    """Return a `say` that spells arguments the way the sentence's reader gives them."""
     return lambda sentence: (say or quiet)(spelled(sentence))
 
 
 def study_of(study: StudyGiven) -> OpenStudy:
-    """The study that is open, or the one in this folder."""
+    """Return the study, opened if it is a folder."""
     from nondet.analysis.runs import OpenStudy, open_study
 
     return study if isinstance(study, OpenStudy) else open_study(study)
 
 
 def measured(study: Study, condition: Any) -> Measures | None:
-    """What a stopping rule looks at; None of fewer than two runs."""
+    """Measure a condition's runs for a stopping rule; None if there are fewer than two."""
     from nondet.analysis.runs import OpenStudy
 
     runs = OpenStudy(study).reader.runs(condition)
@@ -41,12 +41,12 @@ def measured(study: Study, condition: Any) -> Measures | None:
 
 
 def brought(study: object, *given: object) -> bool:
-    """Whether these are runs that no study made."""
+    """Whether these are runs made elsewhere, not by a study."""
     return any(value is not None and len(cast(Any, value)) > 0 for value in given) or not is_study(study)
 
 
 def is_study(name: object) -> bool:
-    """Whether this names a study, or a condition of one, and not outputs or scores of others."""
+    """Whether this names a study or one of its conditions, and not outputs or scores made elsewhere."""
     from nondet.analysis.given import is_study as found
 
     folder, colon, _ = str(name).rpartition(":")

@@ -1,4 +1,4 @@
-"""Studies: made, worked on, read, copied."""
+"""Make, continue, read and copy studies."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ def run(
     tf32: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> OpenStudy:
-    """Train what a study still misses, and open it. Give the same call again to go on after an interruption.
+    """Train the runs that a study still lacks, and open it. Make the same call again to continue after an interruption.
 
     Args:
-        task: a `Task`; the name of one that comes with nondet; the path of a file that defines one; a `Script`, as it
-            is; a `Function`; or a runner.
-        runs: in each condition, at least 2.
-        vary: what varies in each condition: sources, several joined by +, or "all"; each source alone and all together
-            if left out.
-        folder: the study's, new or existing; `studies/NAME` if left out.
-        onset: the epochs from which on the sources vary. until, limit: see `nondet run --help`.
-        levels: of a crossed design: the seeds of each source that `vary` names.
+        task: a `Task`; the name of one that comes with nondet; the path of a file that defines one; a `Script`; a
+            `Function`; or a runner.
+        runs: how many in each condition, at least 2.
+        vary: what varies in each condition: a source, several joined by +, or "all". If left out, each source alone and
+            then all together.
+        folder: the study's folder, new or existing; `studies/NAME` if left out.
+        onset: the epochs from which the sources vary. until, limit: see `nondet run --help`.
+        levels: for a crossed design: how many seeds each source in `vary` has.
         stack: how many runs train together; "auto" measures which width is fastest.
-        workers: processes that train side by side. executor: where runs are made.
+        workers: how many processes train side by side. executor: where runs are trained.
         recipe: fields of the recipe to change, such as `{"epochs": 5}`.
-        say: is told, in sentences, what a user should know meanwhile; `print`, for example.
+        say: called with each sentence that a user should see meanwhile; `print`, for example.
 
     Raises:
-        BadInput: something that was asked for cannot be done; one sentence says what and the way out.
+        BadInput: something you asked for cannot be done; the message says what, and the way out.
     """
     from nondet.analysis.runs import OpenStudy
     from nondet.runners.base import Runner
@@ -113,10 +113,10 @@ def run(
 
 
 def open(folder: str | Path) -> OpenStudy:
-    """The study in a folder: `study["all"]` are the runs of a condition.
+    """Open the study in a folder; `study["all"]` are the runs of a condition.
 
     Raises:
-        BadInput: there is none, or its format is unknown. Damaged: its file is not what was written.
+        BadInput: there is no study, or its format is unknown. Damaged: its file differs from what was written.
     """
     from nondet.analysis.runs import open_study
 
@@ -124,13 +124,13 @@ def open(folder: str | Path) -> OpenStudy:
 
 
 def show(study: StudyGiven, examples: bool = False) -> Results:
-    """A study's table, the control first, with all its figures.
+    """Return a study's table, the control first, with all its estimates.
 
     Args:
-        examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
+        examples: whether errors and intervals should also hold for other test examples, drawn as these were.
 
     Raises:
-        Damaged: a run is not what was written.
+        Damaged: a run differs from what was written.
     """
     from nondet.analysis.results import read_results
 
@@ -146,17 +146,17 @@ def work(
     run_task: bool = False,
     say: Callable[[str], None] = quiet,
 ) -> int:
-    """Make what a study misses and nobody else is making, then leave; how many runs this process has made.
+    """Train the runs that a study lacks and nobody else is training, and return how many this process has trained.
 
-    Any number of workers may be at one study, on all machines that share its folder.
+    Any number of workers may train one study, on all machines that share its folder.
 
     Args:
-        data: the folder of the task's files here, where the study names another.
-        stacks: leave after so many stacks of runs.
-        run_task: run the task's file or the command that the study names: it is code.
+        data: the folder of the task's files on this machine, if the study names another.
+        stacks: stop after this many stacks of runs.
+        run_task: whether to run the task's file or the command that the study names, which is code.
 
     Raises:
-        BadInput: this process would train the study's runs otherwise than they were trained; it says what differs.
+        BadInput: this process would train the study's runs differently from those it has; the message says how.
     """
     from nondet.running import work as working
     from nondet.study.mirror import folder_of
@@ -172,7 +172,7 @@ def work(
 
 
 def status(study: str | Path) -> Status:
-    """How far a study is: its runs planned, done, failed and in hand, by condition and by machine."""
+    """Return a study's progress: its runs planned, done, failed and in hand, by condition and by machine."""
     from nondet.running import work as working
     from nondet.study import record as studies
     from nondet.study.mirror import folder_of
@@ -181,14 +181,14 @@ def status(study: str | Path) -> Status:
 
 
 def pull(source: str | Path, folder: str | Path, say: Callable[[str], None] = quiet) -> Copied:
-    """Copy a study from a bucket, such as `s3://bucket/path`, or another folder, into a folder; `push` is the way back.
+    """Copy a study from a bucket, such as `s3://bucket/path`, or another folder, into a folder; `push` copies it back.
 
-    What is there already stays, so a copy that was interrupted goes on where it was. Every run is checked against its
-    hashes.
+    Files that are already there are kept, so an interrupted copy continues where it stopped. Every run is checked
+    against its hashes.
 
     Raises:
         BadInput: there is no study at the source, or another one in the folder.
-        Damaged: a run is not what was written; the others are copied.
+        Damaged: a run differs from what was written; the others are copied.
     """
     from nondet.running.copying import copy_study
 
@@ -203,7 +203,7 @@ def push(folder: str | Path, target: str | Path, say: Callable[[str], None] = qu
 
 
 def doctor(place: str | Path) -> Diagnosis:
-    """Try what a study relies on where it is to be kept, in a folder or a bucket: `doctor(place).sound`.
+    """Test whether a folder or a bucket can do what a study needs of the place where it is kept: `doctor(place).sound`.
 
     Raises:
         BadInput: there is no such place, or it cannot be read and written at all.

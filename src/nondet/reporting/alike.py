@@ -12,7 +12,7 @@ from nondet.reporting.finding import MOST, Finding, named
 from nondet.stats.equivalence import Pair, figure
 
 SHOWN = 3
-"""Pairs that a sentence names."""
+"""How many pairs a sentence names."""
 
 VERDICTS = {"equivalent": "alike", "different": "differ", "undecided": "open"}
 
@@ -23,9 +23,9 @@ def head(found: Alike, group: Group) -> tuple[str, ...]:
 
 
 def rows(group: Group) -> list[tuple[str, ...]]:
-    """The table's cells: for each pair two rows, with the ratio and the verdict, and with the ratio's interval.
+    """Return the table's cells: two rows for each pair, one with the ratio and verdict, one with the ratio's interval.
 
-    Pairs that differ come first, and then those that are not decided.
+    Pairs that differ come first, then undecided ones.
     """
     by_place = {(p.a, p.b, p.metric): p for p in group.pairs}
     names = [metric.name for metric in group.metrics]
@@ -39,7 +39,7 @@ def rows(group: Group) -> list[tuple[str, ...]]:
 
 
 def _named_pairs(group: Group) -> list[tuple[str, str]]:
-    """The names of each pair, first those that differ in most metrics, last those that are alike in most."""
+    """Return the names of each pair, from those that differ in most metrics to those that are alike in most."""
     verdicts: dict[tuple[str, str], Counter[str]] = {}
     for pair in group.pairs:
         verdicts.setdefault((pair.a, pair.b), Counter())[pair.verdict] += 1
@@ -47,7 +47,7 @@ def _named_pairs(group: Group) -> list[tuple[str, str]]:
 
 
 def finding(found: Alike) -> Finding:
-    """The clearest pair, those that differ first; how many differ, and how many are alike."""
+    """Return the clearest pair, preferably one that differs, and how many pairs differ and how many are alike."""
     pairs = [pair for group in found.groups for pair in group.pairs]
     differing = [pair for pair in pairs if pair.verdict == "different"]
     same = [pair for pair in pairs if pair.verdict == "equivalent"]
@@ -59,7 +59,7 @@ def finding(found: Alike) -> Finding:
         first = min(same, key=lambda p: (p.p_holm, abs(math.log(p.ratio or 1.0))))
         headline = f"{_both(first)} are alike in {_short(found, first)}{_ratio_words(first)}."
     else:
-        headline = f"No two {what} were shown to differ in any metric, and none to be alike."
+        headline = f"No two {what} were shown to differ in any metric, and no two to be alike."
     every = {(p.a, p.b): None for p in pairs}
     counts = [
         f"{_pairs_named(chosen, len(every))} {verb} in at least one metric."
@@ -70,8 +70,8 @@ def finding(found: Alike) -> Finding:
     share = f"{100 - 200 * found.level:g} % intervals"
     caveats = [
         *map(plain, found.all_notes),
-        f"Verdicts are at a margin of {found.margin:g} and adjusted for the number of pairs (Holm); brackets hold "
-        f"{share}, which are not.",
+        f"Verdicts use a margin of {found.margin:g} and are adjusted for the number of pairs (Holm); brackets show "
+        f"{share}, which are not adjusted.",
     ]
     return Finding(headline, (*counts, *tests)[:MOST], tuple(caveats))
 
@@ -85,7 +85,7 @@ def _short(found: Alike, pair: Pair) -> str:
 
 
 def _ratio_words(pair: Pair) -> str:
-    """The ratio with its interval, to end a sentence."""
+    """Return the ratio with its interval, to end a sentence."""
     if pair.ratio is None:
         return ""
     interval = "" if pair.low is None else f" [{_number(pair.low)}, {_number(pair.high)}]"
@@ -93,7 +93,7 @@ def _ratio_words(pair: Pair) -> str:
 
 
 def _pairs_named(chosen: Sequence[Pair], every: int) -> str:
-    """How many pairs, with the names of a few."""
+    """Say how many pairs, with the names of a few."""
     names = [f"{plain(a)} and {plain(b)}" for a, b in dict.fromkeys((p.a, p.b) for p in chosen)]
     if every == 1:
         return names[0]
@@ -102,25 +102,26 @@ def _pairs_named(chosen: Sequence[Pair], every: int) -> str:
 
 
 def legend(found: Alike) -> str:
-    """What the tables' cells are."""
+    """Explain the tables' cells."""
     runs = sorted({n for group in found.groups for n in group.runs.values()})
     many = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     shared = "" if found.study is None else ", without the reference run that all share"
-    each = "an arm" if found.study is None else "a condition"
+    each = "per arm" if found.study is None else "per condition"
     return (
-        f"Each cell: ratio of the two effects, its {100 - 200 * found.level:g} % interval, and whether the two were "
-        f"shown alike within a margin of {found.margin:g}, shown to differ, or neither (open). These verdicts are "
-        f"adjusted for the number of pairs (Holm), the intervals are not. From {many} runs {each}{shared}."
+        f"Each cell: the ratio of the two effects, its {100 - 200 * found.level:g} % interval, and "
+        "whether the two were "
+        f"shown to be alike within a margin of {found.margin:g}, to differ, or neither (open). These verdicts are "
+        f"adjusted for the number of pairs (Holm); the intervals are not. From {many} runs {each}{shared}."
     )
 
 
 def sentences(found: Alike) -> list[str]:
-    """What was shown of the conditions of each onset, and no more."""
+    """Say what was shown for the conditions of each onset, and no more."""
     return [_sentence(found, group) for group in found.groups]
 
 
 def details(found: Alike) -> list[str]:
-    """What the finding leaves out: which pairs are alike in how many metrics, and what has no effect."""
+    """Say what the finding leaves out: which pairs are alike in how many metrics, and what has no effect."""
     several = len(found.groups) > 1
     return [
         f"From epoch {group.onset} on: {text}" if several else text
@@ -159,7 +160,7 @@ def _words(found: Alike, names: Sequence[str]) -> str:
 
 
 def _differing(found: Alike, group: Group) -> str:
-    """The pairs that were shown to differ, each with the metrics in which it does."""
+    """Name the pairs that were shown to differ, each with its metrics."""
     parts = [
         f"{a} and {b} in {_words(found, metrics)}"
         for a, b in _named_pairs(group)
@@ -181,7 +182,7 @@ def _differences(found: Alike, group: Group) -> str:
 
 
 def _likeness(found: Alike, group: Group) -> str:
-    """Which pairs were shown alike; of the others, what it would take if they are."""
+    """Say which pairs were shown to be alike, and what it would take for the others if they are."""
     metrics = [metric.name for metric in group.metrics]
     names = list(dict.fromkeys((p.a, p.b) for p in group.pairs))
     counts = {m: sum(p.metric == m and p.verdict == "equivalent" for p in group.pairs) for m in metrics}
@@ -189,18 +190,21 @@ def _likeness(found: Alike, group: Group) -> str:
     both = Counter((p.a, p.b) for p in group.pairs if p.verdict == "equivalent")
     margin, what = f"at a margin of {found.margin:g}", "arms" if found.study is None else "sources"
     if not shown:
-        text = f"No two {what} were shown alike in any metric {margin}"
+        text = f"No two {what} were shown to be alike in any metric {margin}"
     elif len(names) == 1:
-        text = f"{names[0][0]} and {names[0][1]} were shown alike {margin} in {_words(found, list(shown))}"
+        text = f"{names[0][0]} and {names[0][1]} were shown to be alike {margin} in {_words(found, list(shown))}"
     else:
         parts = ", ".join(f"in {found.figures[m].words} {count}" for m, count in shown.items())
         whole = "; ".join(f"{a} and {b}" for a, b in names if both[a, b] == len(metrics)) or "none"
-        text = f"Of the {len(names)} pairs of {what} these were shown alike {margin}: {parts}; in every metric {whole}"
+        text = (
+            f"Of the {len(names)} pairs of {what} these were shown to be alike {margin}: {parts}; in "
+            f"every metric {whole}"
+        )
     return text + _what_it_takes(found, group, [m for m in metrics if counts[m] < len(names)]) + "."
 
 
 def _what_it_takes(found: Alike, group: Group, names: Sequence[str]) -> str:
-    """How many runs would show an undecided pair alike, in the metrics in which it takes fewest and most."""
+    """Say how many runs would show an undecided pair to be alike, in the metrics that take fewest and most."""
     needed: dict[str, int] = {}
     for name in names:
         runs = [r for p in group.pairs if p.metric == name and p.verdict == "undecided" and (r := found.runs_needed(p))]
@@ -213,7 +217,9 @@ def _what_it_takes(found: Alike, group: Group, names: Sequence[str]) -> str:
         f"{_rounded(needed[name])}{each} in {found.figures[name].words}"
         for name, each in ((low, " runs each"), (high, ""))
     ]
-    return f". Two of equal effect would be, with about {words[0]}" + (f", and with {words[1]}" if high != low else "")
+    return (f". Two with equal effects would be, with about {words[0]}") + (
+        f", and with {words[1]}" if high != low else ""
+    )
 
 
 def _without_effect(found: Alike, group: Group) -> str:
@@ -228,5 +234,5 @@ def _without_effect(found: Alike, group: Group) -> str:
 
 
 def _rounded(runs: int) -> str:
-    """Two digits: the number is itself an estimate."""
+    """Round to two digits, because the number is itself an estimate."""
     return f"{float(f'{runs:.2g}'):,.0f}"

@@ -19,12 +19,12 @@ from nondet.tasks.task import Task
 
 CARDS = 12
 ANSWERS = 4
-"""Different answers that a card lists; the rest is summed up."""
+"""How many different answers a card lists; the rest are summed up."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What some of the runs say: in words, how many runs they are, where they begin and whether they are right."""
+    """An answer that some of the runs give: in words, by how many runs, where they begin, and whether it is right."""
 
     words: str
     runs: int
@@ -34,7 +34,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Card:
-    """title: the example. picture: a PNG file as an address that holds it; empty where there is none."""
+    """title: the example. picture: a PNG file as a data address; empty if there is none."""
 
     title: str
     label: str
@@ -45,8 +45,8 @@ class Card:
 
 @dataclass(frozen=True)
 class Cards:
-    """The section: of which condition and how many runs, what they agree on in words, the cards, why there are no
-    pictures, and the churn of the classes as a table, and with its intervals."""
+    """The section: its condition and number of runs, what they agree on in words, the cards, why there are no pictures,
+    and the churn of the classes as a table and as a drawing."""
 
     condition: str
     runs: int
@@ -61,12 +61,11 @@ class Cards:
 def cards(
     results: Results, name: str = "", data: str | None = None, *, run_task: bool = False, task: Task | None = None
 ) -> Cards | None:
-    """The section of a condition: the one called `name`, else `all`, else the last; None if no two runs differ in any.
+    """Return the section of a condition: the one called `name`, else `all`, else the last; None if no two runs differ.
 
     Args:
         data: the folder of the task's data.
-        run_task: whether a task file of the user's own may be run to read its pictures. task: that of the study, where
-            no file holds it.
+        run_task: whether to run the user's task file to read its pictures. task: the study's task, if it is in no file.
 
     Raises:
         BadInput: there is no condition of that name, or it has fewer than two runs that did not fail.
@@ -80,7 +79,7 @@ def cards(
 
 
 def cards_of(runs: Runs, task: str, pictures: Callable[[list[int]], tuple[Mapping[int, bytes], str]]) -> Cards:
-    """The section of some runs. pictures: gives those of examples, and why there are none."""
+    """Return the section of some runs. pictures: returns the examples' pictures, or why there are none."""
     found = unstable(runs, task, CARDS)
     flipping = [example for example in found.top if example.disagreement > 0]
     indices = [example.index for example in flipping]
@@ -98,7 +97,7 @@ def cards_of(runs: Runs, task: str, pictures: Callable[[list[int]], tuple[Mappin
 
 
 def _churn(found: Unstable) -> Drawing | None:
-    """The churn of the classes that the table has."""
+    """Draw the churn of the classes in the table."""
     shown = classes_shown(found)
     values = {str(c.label): c.churn for c in shown}
     known = {str(c.label): (interval[0], interval[1]) for c in shown if (interval := found.interval(c))}

@@ -15,7 +15,7 @@ PAPER = """@inproceedings{summers2021nondeterminism,
 
 
 def software() -> str:
-    """nondet itself, in this version."""
+    """Return the BibTeX entry of this version of nondet."""
     return f"""@software{{nondet,
   author = {{{{The nondet developers}}}},
   title = {{nondet}},
@@ -24,9 +24,9 @@ def software() -> str:
 
 
 def cite(facts: str) -> tuple[str, Sequence[Sequence[str]]]:
-    """The sentence, and the lines of each entry of a bibliography. facts: what was run, as the page begins."""
+    """Return the sentence, and the lines of each BibTeX entry. facts: what was run, from the top of the page."""
     text = (
-        f"Variability from run to run was measured with nondet {__version__} ({facts}), by the protocol of Summers and "
-        "Dinneen (2021); intervals are 95 % intervals."
+        f"Run-to-run variability was measured with nondet {__version__} ({facts}), following the protocol of Summers "
+        "and Dinneen (2021); intervals are 95 % intervals."
     )
     return text, [software().splitlines(), PAPER.splitlines()]

@@ -15,7 +15,7 @@ from nondet.stats.estimate import UNKNOWN, Estimate
 DASH = "\N{EN DASH}"
 TIMES = " \N{MULTIPLICATION SIGN} "
 DECIDED = 0.5
-"""A share whose whole interval is above this is most of the variance."""
+"""A share counts as most of the variance if its whole interval is above this."""
 
 
 def head(crossing: Crossing) -> tuple[str, ...]:
@@ -24,7 +24,8 @@ def head(crossing: Crossing) -> tuple[str, ...]:
 
 
 def rows(crossing: Crossing) -> list[tuple[str, ...]]:
-    """A row for each set of sources: its shares of the variance, and how far runs are apart that differ in it alone."""
+    """Return a row for each set of sources: its shares of the variance, and how much runs disagree that differ only in
+    it."""
     table: list[tuple[str, ...]] = []
     for number, (s, pairs) in enumerate(crossing.disagreement):
         name = TIMES.join(crossing.design.vary[axis] for axis in s)
@@ -58,54 +59,56 @@ def _range(e: Estimate, unit: float, decimals: int) -> str:
 
 
 def words(crossing: Crossing) -> list[str]:
-    """What the crossing says, in two or three sentences; or why it says nothing."""
+    """Return what the crossing shows, in two or three sentences, or why it shows nothing."""
     design = crossing.design
     if crossing.failures:
         trained = not any(failure.why for failure in crossing.failures.values())
-        way_out = "try a lower learning rate" if trained else "mend the training"
+        way_out = "try a lower learning rate" if trained else "fix the training"
         return [
-            f"Of the crossed design's runs {len(crossing.failures)} failed: {failed_words(crossing.failures)}. "
+            f"Of the crossed design's runs, {len(crossing.failures)} failed: {failed_words(crossing.failures)}. "
             f"Variance components need a sound run in every cell, so there are none; {way_out} in a new study."
         ]
     if not crossing.disagreement:
-        return [f"The crossed design has {crossing.runs} of its {design.runs} runs: variance components need them all."]
+        return [
+            (f"The crossed design has {crossing.runs} of its {design.runs} runs; variance components need all of them.")
+        ]
     if len(crossing.dead) == len(design.vary):
         return dead_words(crossing)
     return [*dead_words(crossing), _variance_words(crossing), _disagreement_words(crossing)]
 
 
 def dead_words(crossing: Crossing) -> list[str]:
-    """Which of the crossed sources reach nothing, and why that may be; nothing if all reach something."""
+    """Say which of the crossed sources reach nothing, and why that may be; empty if all reach something."""
     if not crossing.dead:
         return []
     why = causes(crossing.dead)
     return [
-        f"DEAD: in the crossed design no seed of {' or '.join(crossing.dead)} changes an output of any run, not by a "
-        "bit. This is not an effect of 0, and it counts in no finding." + (f" Likely causes: {why}." if why else "")
+        f"DEAD: in the crossed design no seed of {' or '.join(crossing.dead)} changes an output of any run by even one "
+        "bit. This is not an effect of 0, and no finding includes it." + (f" Likely causes: {why}." if why else "")
     ]
 
 
 def _variance_words(crossing: Crossing) -> str:
     found, design = crossing.split.get(crossing.performance), crossing.design
     if found is None:
-        return f"The {crossing.performance} of a run is beyond all bounds, so its variance cannot be shared out."
+        return f"The {crossing.performance} of a run is not finite, so its variance cannot be divided."
     total = [math.sqrt(v or 0.0) for v in (found.total.value, found.total.low, found.total.high)]
     if not total[0]:
-        return f"All {design.runs} runs have the same {crossing.performance}: there is no variance to share out."
+        return f"All {design.runs} runs have the same {crossing.performance}, so there is no variance to divide."
     named = [*((f"{design.vary[s[0]]} alone", c) for s, c in found.parts if len(s) == 1 and not crossing.is_dead(s))]
-    named.append(("what they do together", found.interactions))
+    named.append(("their interactions", found.interactions))
     shares = [f"{name} {_share_words(c.share)}" for name, c in named]
     most = [name for name, c in named if (c.share.low or 0.0) > DECIDED]
     verdict = (
         f"most of it is due to {most[0]}"
         if most
-        else f"{design.levels} levels do not decide what causes most of it; more levels narrow the intervals"
+        else f"{design.levels} levels do not show what causes most of it; more levels would narrow the intervals"
     )
     score = crossing.kind.scores[0]
     unit = f" {score.points}" if score.points else ""
     return (
         f"Between runs whose seeds of {', '.join(design.vary)} are all new, {crossing.performance} has an SD of "
-        f"{total[0]:.3g}{unit} ({total[1]:.2g} to {total[2]:.2g}) around {found.mean:.2f}; the shares of that variance "
+        f"{total[0]:.3g}{unit} ({total[1]:.2g} to {total[2]:.2g}) around {found.mean:.2f}. The shares of that variance "
         f"are: {', '.join(shares[:-1])}, and {shares[-1]}, with 95 % intervals in brackets; {verdict}."
     )
 
@@ -113,9 +116,9 @@ def _variance_words(crossing: Crossing) -> str:
 def _share_words(share: Estimate) -> str:
     value, low, high = (100 * (v or 0.0) for v in (share.value, share.low, share.high))
     if value < 0:
-        return f"none that shows (at most {high:.0f} %)"
+        return f"none visible (at most {high:.0f} %)"
     if value > 100:
-        return f"all that shows (at least {low:.0f} %)"
+        return f"all of it (at least {low:.0f} %)"
     return f"{value:.0f} % ({low:.0f} to {high:.0f})"
 
 
@@ -131,11 +134,11 @@ def _disagreement_words(crossing: Crossing) -> str:
 
 
 def finding(crossing: Crossing) -> Finding:
-    """How far runs spread whose seeds are all new; and what each source's share of that is."""
+    """Say how much runs vary if all their seeds are new, and each source's share of that."""
     found, design = crossing.split.get(crossing.performance), crossing.design
     said = words(crossing)
     if found is None or not found.total.value > 0:
-        return Finding("The crossed design shows no variance to share out.", (), tuple(said))
+        return Finding("The crossed design shows no variance to divide.", (), tuple(said))
     low, value, high = (math.sqrt(max(v, 0.0)) for v in (found.total.low, found.total.value, found.total.high))
     score = crossing.kind.scores[0]
     unit = f" {score.points}" if score.points else ""
@@ -144,9 +147,9 @@ def finding(crossing: Crossing) -> Finding:
     headline = f"Between runs whose crossed seeds are all new, {spread}."
     named = [(design.vary[s[0]], c.share) for s, c in found.parts if len(s) == 1 and not crossing.is_dead(s)]
     shares = ", ".join(
-        f"{name} {_share_words(share)}" for name, share in [*named, ("all together", found.interactions.share)]
+        f"{name} {_share_words(share)}" for name, share in [*named, ("their interactions", found.interactions.share)]
     )
-    brackets = "Brackets hold 95 % intervals."
+    brackets = "Brackets show 95 % intervals."
     return Finding(
         headline,
         (f"Shares of that variance: {shares}.", _disagreement_words(crossing)),

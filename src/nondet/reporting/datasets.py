@@ -14,7 +14,7 @@ HEAD = ("", "data set", "runs", "A", "B", "difference [interval]", "p", "verdict
 
 
 def rows(found: OverDatasets) -> list[tuple[str, ...]]:
-    """For each comparison a row for each data set, and one for their mean."""
+    """Return, for each comparison, a row for each data set and one for their mean."""
     table: list[tuple[str, ...]] = []
     for over in found.comparisons:
         title = f"{over.b} against {over.a}"
@@ -27,16 +27,16 @@ def rows(found: OverDatasets) -> list[tuple[str, ...]]:
 
 
 def notes(found: OverDatasets) -> list[str]:
-    """What stands below the table, but for the verdicts."""
+    """Return what is said below the table, except the verdicts."""
     return [
-        "A p-value of a data set is adjusted for their number (Holm), that of the mean for the number of arms.",
+        "Each data set's p-value is adjusted for their number (Holm), and the mean's for the number of arms.",
         *(_more(over) for over in found.comparisons),
         _ranks(found),
     ]
 
 
 def worded(found: OverDatasets) -> OverDatasets:
-    """The same with its verdicts in words, on each data set and over all."""
+    """Add the verdicts in words, for each data set and over all of them."""
     comparisons = tuple(
         replace(over, by_set={name: replace(c, sentence=comparison_words(c)) for name, c in over.by_set.items()})
         for over in found.comparisons
@@ -46,7 +46,7 @@ def worded(found: OverDatasets) -> OverDatasets:
 
 
 def of_datasets(found: OverDatasets) -> Finding:
-    """The clearest verdict over all data sets, and the others."""
+    """Return the clearest verdict over all data sets, and the others."""
     first = min(found.comparisons, key=lambda c: (c.verdict == "undecided", c.p_holm, -abs(c.difference.value)))
     caveats = [*notes(found), *brackets(found.level, [over.difference for over in found.comparisons])]
     headline, *more = _said(found, first)
@@ -61,21 +61,21 @@ def _said(found: OverDatasets, over: OverSets) -> list[str]:
     ahead = sum(c.difference.value * found.metric.better > 0 for c in over.by_set.values())
     mean = f"mean {named(found.metric.words)} over the data sets differs by {_range(over.difference)}"
     if over.verdict == "undecided":
-        first = f"Not decided whether {b} is better or worse than {a}: {mean}."
+        first = f"It is undecided whether {b} is better or worse than {a}: {mean}."
     else:
         first = f"{b} is {over.verdict} than {a}: {mean}."
-    p = f"(p = {over.wilcoxon_holm:.2g})"
-    others = f"Wilcoxon's signed-rank test speaks of other data sets that are drawn as these were {p}."
+    p = f"p = {over.wilcoxon_holm:.2g}"
+    others = f"Wilcoxon's signed-rank test, which is about other data sets drawn as these were, has {p}."
     return [first, f"It is ahead on {ahead} of {count} data sets.", others]
 
 
 def _more(over: OverSets) -> str:
     a, b, difference = over.iqm
     return (
-        f"Interquartile mean of {plain(over.a)} {a.value:.5g} ({_interval(a)}), of {plain(over.b)} {b.value:.5g} "
-        f"({_interval(b)}), difference {difference.value:+.4g} ({_interval(difference)}): scores of all data sets must "
-        f"be on one scale for it. Chance that a run of {plain(over.b)} beats one of {plain(over.a)}: "
-        f"{over.improvement.value:.2f} ({_interval(over.improvement)})."
+        f"The interquartile mean of {plain(over.a)} is {a.value:.5g} ({_interval(a)}), of {plain(over.b)} "
+        f"{b.value:.5g} ({_interval(b)}), and their difference {difference.value:+.4g} ({_interval(difference)}); "
+        f"this assumes that the scores of all data sets are on one scale. The chance that a run of {plain(over.b)} "
+        f"beats one of {plain(over.a)} is {over.improvement.value:.2f} ({_interval(over.improvement)})."
     )
 
 
@@ -89,8 +89,8 @@ def _ranks(found: OverDatasets) -> str:
         if p <= found.level
     ]
     return (
-        f"Mean ranks, 1 the best: {listed}; all the same: p = {found.ranks.p_value:.2g} (Friedman). Apart by Nemenyi's "
-        f"test: {', '.join(apart) or 'no two'}."
+        f"Mean ranks, where 1 is best: {listed}; all the same: p = {found.ranks.p_value:.2g} (Friedman). Nemenyi's "
+        f"test tells apart: {', '.join(apart) or 'no two'}."
     )
 
 

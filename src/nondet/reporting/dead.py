@@ -1,4 +1,5 @@
-"""What is said of sources that reach no output: that they are dead, likely of what, and which runs were not reached."""
+"""What is said about sources that reach no output: that they are dead, the likely causes, and which runs they
+missed."""
 
 from __future__ import annotations
 
@@ -9,20 +10,21 @@ from nondet.sources import source_called
 
 
 def causes(sources: Sequence[str], named: bool = True) -> str:
-    """Why these sources may reach nothing, each with its name if `named`."""
+    """Say why these sources may reach nothing, each with its name if `named`."""
     return "; ".join((f"{s}: " if named else "") + source_called(s).causes for s in sources)
 
 
 def dead_words(results: Results) -> list[str]:
-    """Some sentences for each condition whose sources reach nothing, so that no figure of it is a finding."""
+    """Return some sentences for each condition whose sources reach nothing, so that none of its numbers is a
+    finding."""
     dead = [c for c in results.conditions if c.dead]
     alone = {c.condition.vary[0] for c in dead if len(c.condition.vary) == 1}
     return [_dead(c, [s for s in c.condition.vary if s not in alone or len(c.condition.vary) == 1]) for c in dead]
 
 
 def unreached_words(results: Results) -> list[str]:
-    """A sentence for each other condition some of whose runs equal the reference run or each other, or all because
-    nothing is left to vary."""
+    """Return a sentence for each other condition in which some runs equal the reference run or each other, or in which
+    all do because nothing is left to vary."""
     zero = results.control.identical is not False
     alive = [c for c in results.conditions if zero and not c.dead and not c.reach.past]
     past = [c for c in results.conditions if c.reach.past and c.runs > 1]
@@ -39,17 +41,17 @@ def _dead(c: ConditionResult, unexplained: Sequence[str]) -> str:
     why = causes(unexplained, several)
     return (
         f"DEAD: all {c.runs} runs of {name} equal the control to the last bit, so {what} the outputs. This is not "
-        "an effect of 0, and it counts in no finding." + (f" Likely causes: {why}." if why else "")
+        "an effect of 0, and no finding includes it." + (f" Likely causes: {why}." if why else "")
     )
 
 
 def _unreached(c: ConditionResult) -> str:
     lost, others = c.reach.unreached or 0, c.reach.runs
     if c.condition.vary == ("bit",):
-        said = f"Of {others} changes of one bit {lost} never reached an output"
+        said = f"Of {others} one-bit changes, {lost} never reached an output"
     else:
         said = f"Of the {others} runs of {c.condition.name} besides the reference run, {lost} "
-        said += f"{'was' if lost == 1 else 'were'} reached by nothing"
+        said += f"{'was' if lost == 1 else 'were'} not affected"
     end = "that run equals" if lost == 1 else "those runs equal"
     named = f" ({c.condition.name})" if c.condition.onset and c.condition.vary == ("bit",) else ""
     return f"{said}{named}: {end} the reference run to the last bit."
@@ -58,14 +60,14 @@ def _unreached(c: ConditionResult) -> str:
 def _repeated(c: ConditionResult) -> str:
     equal = "1 equals an earlier one" if c.reach.repeated == 1 else f"{c.reach.repeated} equal an earlier one"
     return (
-        f"Of the {c.reach.runs} runs of {c.condition.name} besides the reference run, {equal} to the last bit: other "
-        "seeds, and the same training."
+        f"Of the {c.reach.runs} runs of {c.condition.name} besides the reference run, {equal} to the last bit: "
+        "different seeds, but the same training."
     )
 
 
 def _past(c: ConditionResult) -> str:
     if c.reach.runs:
-        why = f"training is over at the end of epoch {c.condition.onset}, and nothing can vary after it"
+        why = f"training is over at the end of epoch {c.condition.onset}, so nothing can vary after it"
     else:
-        why = "initial parameters are past at a late onset, and nothing else varies in it"
-    return f"All runs of {c.condition.name} are the reference run: {why}."
+        why = "initial parameters cannot vary at a late onset, and nothing else varies in it"
+    return f"All runs of {c.condition.name} equal the reference run: {why}."

@@ -13,26 +13,26 @@ from nondet.reporting.table import DASH
 from nondet.stats.estimate import Estimate
 
 COLUMNS = 3
-"""As many comparisons fit beside each other."""
+"""How many comparisons fit next to each other."""
 
 LARGE = 1e6
-"""Figures from here on have three digits and an exponent: diverged runs may have any."""
+"""Numbers from here on have three digits and an exponent, because diverged runs can have any value."""
 
 SHORT = {
     "difference to A [95 % interval]": "difference [95 %]",
     "chance that a run beats one of A": "a run beats A's",
 }
-"""Names of rows where there is little room."""
+"""Shorter names of rows, for when there is little room."""
 
 _METHODS = {"welch": "independent runs", "paired": "{} pairs", "widened": "runs, {} pairs counted in"}
 _MINUS = "\N{MINUS SIGN}"
 
 
 def comparison_tables(found: Sequence[Comparison]) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Titles and rows of tables that have a column for A and for each of a few that are compared with it."""
+    """Yield the titles and rows of tables that have a column for A and one for each of a few arms compared with it."""
     for _, same in groupby(
         found, key=lambda c: (c.runs[0], c.means[0], c.sds[0].value)
-    ):  # A without what it shares with B
+    ):  # what A is, apart from what it shares with B
         comparisons = list(same)
         for start in range(0, len(comparisons), COLUMNS):
             part = comparisons[start : start + COLUMNS]
@@ -75,7 +75,7 @@ def _sd(c: Comparison, arm: int) -> str:
 
 
 def bracket(c: Comparison) -> str:
-    """The interval of the difference, if it has one."""
+    """Return the interval of the difference, if it has one."""
     if not c.difference.known:
         return ""
     return f" [{signed(c.difference.low, c)}, {signed(c.difference.high, c)}]"
@@ -100,17 +100,17 @@ def _ratio(ratio: Estimate) -> str:
 
 
 def amount(value: float, c: Comparison) -> str:
-    """A difference with its unit."""
+    """Format a difference with its unit."""
     return figure(value, c) + unit(c)
 
 
 def unit(c: Comparison) -> str:
-    """The unit of a difference, after a space."""
+    """Return the unit of a difference, after a space."""
     return f" {c.metric.points}" if c.metric.points else ""
 
 
 def figure(value: float, c: Comparison) -> str:
-    """A number of the metric, with its decimals."""
+    """Format a value of the metric with its decimals."""
     decimals = c.metric.decimals
     if abs(value) >= LARGE:
         return f"{value:.3g}"
@@ -118,10 +118,10 @@ def figure(value: float, c: Comparison) -> str:
 
 
 def signed(value: float, c: Comparison) -> str:
-    """A difference with its sign."""
+    """Format a difference with its sign."""
     return (_MINUS if value < 0 else "+" if value > 0 else "") + figure(abs(value), c)
 
 
 def p_words(p: float) -> str:
-    """A p-value."""
+    """Format a p-value."""
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"

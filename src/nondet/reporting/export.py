@@ -1,4 +1,4 @@
-"""A record's numbers for other programs: one tidy table, as CSV or Parquet, with nothing rounded."""
+"""A record's numbers for other programs: one tidy table, as CSV or Parquet, unrounded."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from nondet.stats.estimate import Estimate, number
 Columns = Mapping[str, Sequence[Any]]
 
 SIDES = {"estimate": "value", "se": "error", "low": "low", "high": "high"}
-"""The columns of each figure: the number, its standard error, and the ends of its interval."""
+"""The columns of each estimate: the number, its standard error, and the ends of its interval."""
 
 _PARQUET = b"PAR1"
 
 
 def table_of(found: Record) -> Columns:
-    """The columns of a record's table by name: a row for each condition, arm or method; None where one is not known."""
+    """Return the columns of a record's table by name, with a row for each condition, arm or method; None where
+    unknown."""
     if isinstance(found, Results):
         control = ("deterministic", found.control.runs, found.control.measures, None)
         conditions = [(c.condition.name, c.runs, c.measures, c.reach.dead) for c in found.conditions]
@@ -72,14 +73,14 @@ def _sides(name: str, e: Estimate) -> dict[str, float | None]:
 
 
 def _columns(rows: Any) -> Columns:
-    """Rows as columns; one that lacks a field has None there."""
+    """Turn rows into columns; a row that lacks a field has None there."""
     listed = [dict(row) for row in rows]
     names = list(dict.fromkeys(name for row in listed for name in row))
     return {name: [row.get(name) for row in listed] for name in names}
 
 
 def as_csv(found: Record) -> str:
-    """The table as CSV with a line of names; empty where a number is not known."""
+    """Return the table as CSV, with a header line; a cell is empty if its number is not known."""
     columns = table_of(found)
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
@@ -93,10 +94,10 @@ def _cell(value: Any) -> Any:
 
 
 def write_parquet(found: Record, path: Path, option: str) -> int:
-    """Write the table as a Parquet file, whole or not at all; how many rows it has. option: what the user calls `path`.
+    """Write the table as a Parquet file, whole or not at all, and return its rows. option: the user's name for `path`.
 
     Raises:
-        BadInput: something else than a Parquet file stands there, or no package is installed that can write one.
+        BadInput: the file exists and is not a Parquet file, or no installed package can write one.
     """
     require_outside_studies(path, option)
     if path.exists() and not (path.is_file() and _is_parquet(path)):
@@ -114,7 +115,7 @@ def _is_parquet(path: Path) -> bool:
 
 
 def parquet(columns: Columns) -> bytes:
-    """The bytes of a Parquet file, by pyarrow, pandas or polars, whichever is installed."""
+    """Return the bytes of a Parquet file, written by pyarrow, pandas or polars, whichever is installed."""
     buffer = io.BytesIO()
     with_lists = {name: list(values) for name, values in columns.items()}
     for name in ("pyarrow", "pandas", "polars"):
@@ -130,13 +131,13 @@ def parquet(columns: Columns) -> bytes:
             continue
         return buffer.getvalue()
     raise BadInput(
-        "a Parquet file is written by pyarrow, pandas or polars (got none of them); give pip install pyarrow, or take "
+        "writing a Parquet file needs pyarrow, pandas or polars (got none of them); run pip install pyarrow, or use "
         "the CSV"
     )
 
 
 def rows_as_text(found: Record) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
-    """The table's cells as text, and its titles: of a record whose command prints none."""
+    """Return the table's cells as text, and its titles, for a record whose command prints no table."""
     columns = found.tidy()
     cells = [
         tuple("" if value is None else _text(value) for value in row) for row in zip(*columns.values(), strict=True)

@@ -1,4 +1,4 @@
-"""What was found, in words that claim no more than the numbers: a headline, what belongs to it, and the caveats."""
+"""What was found, in words that claim no more than the numbers: a headline, a few sentences and the caveats."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MOST = 3
 """Sentences below a headline."""
 
 NAMED = 3
-"""Words of a name that a headline has room for."""
+"""How many words of a name a headline has room for."""
 
 
 @dataclass(frozen=True)
 class Finding:
     """headline: one sentence of at most 25 words, with one number and its 95 % interval, if it has one.
 
-    sentences: at most three. caveats: what has to be known before the others are used.
+    sentences: at most three. caveats: what a reader must know before using the rest.
     """
 
     headline: str
@@ -48,7 +48,8 @@ class Finding:
 
 
 def of_study(results: Results) -> Finding | None:
-    """How much runs disagree, by source; what one bit does; how the score spreads. None for a crossed design alone."""
+    """Report how much runs disagree by source, what one bit does and how the score spreads; None for a crossed design
+    alone."""
     if results.crossing and not results.conditions:
         return None
     differing = [c for c in results.conditions if not c.reach.past and c.reach.distinct != 1]
@@ -58,12 +59,14 @@ def of_study(results: Results) -> Finding | None:
     if not measured:
         return Finding("No condition has two runs that did not fail, so there is nothing to compare yet.")
     sources = {c.condition.name: len(c.condition.vary) for c in differing}
-    first = "all" if "all" in measured else ""  # or that in which most sources vary, and of several the widest
+    first = (
+        ("allallallall") if "all" in measured else ""
+    )  # otherwise the condition in which most sources vary, and of several the one that varies most
     name = first or max(measured, key=lambda name: (sources[name], _width(measured[name])))
     what = f"{results.kind.example}s"
     varies = _VARIES.get(name, f"{name.replace('+', ' and ')} {'vary' if '+' in name else 'varies'}")
     when = f" when {varies}" + (
-        "" if results.control.identical is not False else ", besides something that no source names"
+        "" if results.control.identical is not False else ", along with something that no source names"
     )
     shown = {n: m["disagreement"] for n, m in measured.items() if "disagreement" in m.estimates}
     if len(shown) > 1 and not any(e.value for e in shown.values()):
@@ -81,7 +84,7 @@ def of_study(results: Results) -> Finding | None:
 
 
 def of_measures(measures: Measures) -> Finding:
-    """The same of runs that were brought."""
+    """Report the same for runs that were made elsewhere."""
     what = "examples" if "accuracy.mean" in measures or "perplexity.mean" not in measures else "tokens"
     found = _of(measures, what, f", over these {measures.runs} runs", measures.drawn)
     estimates = [measures.get("disagreement"), _score(measures)]
@@ -89,7 +92,8 @@ def of_measures(measures: Measures) -> Finding:
 
 
 def _of(m: Measures, what: str, when: str, drawn: bool) -> Finding:
-    """How often two runs disagree, or how the score of runs without classes spreads; and what the test set does."""
+    """Report how often two runs disagree, or how the score spreads if there are no classes, and what the test set
+    causes."""
     part, spread = m.get("disagreement"), _spread(m)
     limit, caveats = _split(m, drawn)
     if math.isnan(part.value):
@@ -101,7 +105,7 @@ def _of(m: Measures, what: str, when: str, drawn: bool) -> Finding:
 
 
 def _width(m: Measures) -> float:
-    """How far runs are apart, by which conditions of one study are told apart."""
+    """Return how much runs differ, by which a study's conditions are ranked."""
     part = m.get("disagreement").value
     return _score(m).value if math.isnan(part) else part
 
@@ -111,7 +115,7 @@ def _score(m: Measures) -> Estimate:
 
 
 def _spread(m: Measures) -> str:
-    """How far a score spreads."""
+    """Say how far a score spreads."""
     first = next(iter(m))
     figures = {figure.name: figure for figure in m.figures}
     name, sd = first.split(".")[0], _score(m)
@@ -121,16 +125,16 @@ def _spread(m: Measures) -> str:
 
 
 def _split(m: Measures, drawn: bool) -> tuple[str, tuple[str, ...]]:
-    """What the SD would be on an infinitely large test set, to end a sentence; and what is not known of that.
+    """Return what the SD would be on an infinitely large test set, to end a sentence, and the caveats about that.
 
-    drawn: whether intervals are of test examples too; without, they cannot speak for other test sets, and say so.
+    drawn: whether intervals also hold for other test examples; if not, a caveat says so.
     """
     total, part, rest = (m.get(f"accuracy_variance.{name}") for name in ("total", "test_set", "training"))
     if not total.value > 0 or math.isnan(rest.value) or math.isnan(rest.low):
         return "", ()
     caused = f"{part.value:.2g} of the {total.value:.2g} squared points of accuracy's variance"
     high = _points(math.sqrt(max(rest.high, 0.0)))
-    alone = () if drawn else ("These intervals allow for other runs, and not for other test examples.",)
+    alone = () if drawn else ("These intervals allow for other runs, but not for other test examples.",)
     if rest.low > 0:
         text = f"{_points(math.sqrt(rest.value))} points [{_points(math.sqrt(rest.low))}, {high}]"
         return f"; on an infinitely large test set it would be {text}", alone
@@ -141,7 +145,7 @@ def _split(m: Measures, drawn: bool) -> tuple[str, tuple[str, ...]]:
 
 
 def _points(value: float) -> str:
-    """Two decimals, or two digits where decimals would leave none."""
+    """Format with two decimals, or with two significant digits for a smaller number."""
     return f"{value:.2f}" if value == 0 or value >= 0.1 else f"{value:.2g}"
 
 
@@ -166,30 +170,30 @@ def _apart(shown: Mapping[str, Estimate]) -> str:
         return f"The intervals of {low} and {high} overlap, so these runs do not show that the two differ."
     if len(shown) > 2:
         return (
-            f"The intervals of {low} and {high} do not overlap, but those of the extremes of {len(shown)} conditions "
-            "can lie apart by chance."
+            f"The intervals of {low} and {high} do not overlap, but the extremes of {len(shown)} conditions can be "
+            "that far apart by chance."
         )
     return ""
 
 
 def brackets(level: float, estimates: Iterable[Estimate]) -> tuple[str, ...]:
-    """What stands in brackets, if any of these has an interval."""
-    return (f"Brackets hold {100 * (1 - level):g} % intervals.",) if any(e.known for e in estimates) else ()
+    """Say what the brackets are, if any of these estimates has an interval."""
+    return (f"Brackets show {100 * (1 - level):g} % intervals.",) if any(e.known for e in estimates) else ()
 
 
 def named(name: str) -> str:
-    """A name in a headline: its first words, if it has many."""
+    """Shorten a name for a headline to its first words, if it has many."""
     words = plain(name).split()
     return " ".join(words) if len(words) <= NAMED else f"{' '.join(words[:NAMED])}..."
 
 
 def share(e: Estimate) -> str:
-    """A percentage, with its interval if it has one."""
+    """Format a percentage, with its interval if it has one."""
     return f"{e.value:.1f} %" + (f" [{e.low:.1f}, {e.high:.1f}]" if e.known else "")
 
 
 def _bit(bit: Measures, every: Estimate) -> str:
-    """What one bit does, and its share of what all sources do, with an interval where there is one."""
+    """Say what one bit does, and its share of what all sources do, with an interval if there is one."""
     own = bit["disagreement"]
     if own.value == 0:
         return f"changed no answer in these {bit.sound} runs"
@@ -201,7 +205,7 @@ def _bit(bit: Measures, every: Estimate) -> str:
 
 
 def ratio(a: Estimate, b: Estimate) -> tuple[float, float, float]:
-    """One estimate over another, and its 95 % interval, from both on the logarithmic scale; both are above 0."""
+    """Return the ratio of two positive estimates and its 95 % interval, combined on the logarithmic scale."""
     part = a.value / b.value
     if math.isnan(a.low) or math.isnan(b.low):
         return part, math.nan, math.nan

@@ -1,4 +1,4 @@
-"""The finding of every record, by the kind of question that it answers."""
+"""The finding of every record, by type of record."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _HOMES = {
 
 
 def finding_of(found: Record) -> Finding | None:
-    """What a record has found; None of a record that answers no question."""
-    name = type(found).__name__  # by name, so that a record alone loads what it is made with
+    """Return what a record has found; None for a record that answers no question."""
+    name = type(found).__name__  # by name, so that nothing is imported for other records
     if name == "Results":
         return _of_results(cast("Results", found))
     if name == "Comparisons":

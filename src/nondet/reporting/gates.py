@@ -9,48 +9,48 @@ from nondet.reporting.finding import Finding, named
 
 
 def of_floor(found: Floor) -> Finding:
-    """Where new runs of the same recipe lie, and which difference is noise."""
+    """Say where new runs of the same recipe fall, and which difference is noise."""
     unit, several = f" {found.points}" if found.points else "", found.new_runs > 1
-    new = "The mean of that many new runs" if several else "One new run"
+    new = "the mean of new runs" if several else "one new run"
     seen = (
         f"{found.runs} runs of {plain(found.name)} have a mean {plain(found.words)} of {_figure(found.mean, found)} "
         f"and an SD of {_figure(found.sd, found)}{unit} (ddof = 1)."
     )
     notes = tuple(map(plain, found.notes))
     if not found.sd:
-        return Finding("Runs that do not differ show no noise floor.", (seen,), notes)
+        return Finding("These runs do not differ, so they show no noise floor.", (seen,), notes)
     ends = f"[{_figure(found.low, found)}, {_figure(found.high, found)}]"
     what = named(found.words)
-    headline = f"{new} of the same recipe has {what} {_figure(found.mean, found)} {ends} by chance alone."
+    headline = f"By chance alone, {new} of the same recipe has {what} {_figure(found.mean, found)} {ends}."
     share = f"{100 * (1 - found.level):g} %"
-    holds = f"Brackets hold the interval in which {share} of new runs lie, if runs are independent and normal."
+    holds = f"Brackets show the interval that contains {share} of new runs, if runs are independent and normal."
     if several:
-        holds = f"Brackets hold the interval in which {share} of means of {found.new_runs} new runs lie, if runs are "
-        holds += "independent and normal."
-    noise = f"A difference below {_figure(found.floor, found)}{unit} to the mean of these runs is noise."
+        holds = f"Brackets show the interval that contains {share} of the means of {found.new_runs} new runs, if runs "
+        holds += "are independent and normal."
+    noise = f"A difference of less than {_figure(found.floor, found)}{unit} from the mean of these runs is noise."
     return Finding(headline, (noise, seen), (*notes, holds))
 
 
 def of_gate(found: Gate) -> Finding:
-    """What to do, and why."""
+    """Say what to do, and why."""
     unit = f" {found.points}" if found.points else ""
     do = {"keep": "Keep {}", "discard": "Discard {}", "run again": "Run {} again"}[found.verdict]
     headline = (
         f"{do.format(named(found.candidate))}: its mean {named(found.words)} differs from the baseline's by "
         f"{_signed(found.difference, found)}{unit}."
     )
-    runs = f"{found.runs} run{'s' * (found.runs > 1)} of it, candidate {found.number},"
-    seen = f"That is what {runs} show against {found.base_runs} of {plain(found.base)}."
-    evidence = f"The evidence that it is better is {found.evidence:.3g}, and {found.threshold:.4g} is needed."
+    runs = f"{found.runs} run{'s' * (found.runs > 1)} of candidate {found.number}"
+    seen = f"This compares {runs} with {found.base_runs} of {plain(found.base)}."
+    evidence = f"The evidence that it is better is {found.evidence:.3g}; {found.threshold:.4g} is needed."
     return Finding(headline, (seen, evidence, _why(found, unit)), tuple(map(plain, found.notes)))
 
 
 def _why(found: Gate, unit: str) -> str:
     effect = f"{_figure(found.effect, found)}{unit}"
     if found.verdict == "keep":
-        return f"The chance that any change kept by this ledger is none is at most {100 * found.alpha:g} %."
+        return f"The chance that any change kept in this ledger is no improvement is at most {100 * found.alpha:g} %."
     if found.verdict == "discard" and found.why == "evidence":
-        return f"An improvement of {effect} would hardly show so little."
+        return f"A candidate that improves by {effect} would rarely show so little."
     if found.verdict == "discard":
         return f"The limit of {found.limit} runs is reached without enough evidence that it is better."
     if found.more_runs is None:
@@ -58,11 +58,11 @@ def _why(found: Gate, unit: str) -> str:
             f"No number of its runs is likely to show an improvement of {effect} against {found.base_runs} runs of the "
             "baseline: add repeats of the baseline, or look for a larger effect."
         )
-    return f"A test of fixed size would take about {found.more_runs} more to show {effect}."
+    return f"A test of fixed size would need about {found.more_runs} more to show {effect}."
 
 
 def _figure(value: float, found: Floor | Gate) -> str:
-    """With the decimals of its score, or enough for a small number."""
+    """Format a value with the decimals of its score, or with enough for a small number."""
     return f"{value:.{found.decimals}f}" if found.points else f"{value:.5g}"
 
 

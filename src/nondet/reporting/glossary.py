@@ -1,4 +1,4 @@
-"""The words of a page, explained: what its short column names and the names of its rows mean."""
+"""The words of a page, explained: what its short column names and its row names mean."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nondet.study.design import Condition
 
 @dataclass(frozen=True)
 class Word:
-    """id: its place in the page's address."""
+    """id: its anchor on the page."""
 
     id: str
     name: str
@@ -20,31 +20,31 @@ class Word:
 
 
 _FIGURES = {
-    "disagreement": "Of two runs, the share of test examples that they answer differently; the mean over all pairs.",
-    "correlation.pearson": "How alike the outputs of two runs are: 1 where they are the same but for their scale, 0 "
-    "where they have nothing in common; the mean over all pairs.",
-    "ensemble_delta.accuracy": "How many points better two runs are together, their predictions averaged, than each "
+    "disagreement": "The share of test examples that two runs answer differently; the mean over all pairs.",
+    "correlation.pearson": "How similar the outputs of two runs are: 1 if they are the same except for scale, 0 "
+    "if they have nothing in common; the mean over all pairs.",
+    "ensemble_delta.accuracy": "How many points better two runs are with their predictions averaged than each is "
     "alone; the mean over all pairs.",
-    "ensemble_delta.perplexity": "How much two runs, their predictions averaged, change the perplexity of each alone; "
+    "ensemble_delta.perplexity": "How much averaging the predictions of two runs changes the perplexity of each alone; "
     "the mean over all pairs.",
     "prediction_sd": "The standard deviation of the prediction for an example from run to run; the mean over examples.",
 }
 
 _COMMON = {
-    "95 % interval": "Of 100 such intervals, each from other runs, about 95 hold what infinitely many runs would give. "
-    "Two numbers in brackets are its ends.",
-    "SD": "Standard deviation: about how far one run lies from the mean of the runs.",
-    "\N{PLUS-MINUS SIGN}": "The number behind it is a standard error: about how far other runs would move the number "
+    "95 % interval": "Of 100 such intervals, each from new runs, about 95 contain the value that infinitely many runs "
+    "would give. The two numbers in brackets are its ends.",
+    "SD": "Standard deviation: about how far one run is from the mean of the runs.",
+    "\N{PLUS-MINUS SIGN}": "The number after it is a standard error: about how far new runs would move the number "
     "before it.",
 }
 
 _STUDY = {
-    "condition": "A row of the table: the sources that its name says vary, each run with seeds of its own; everything "
+    "condition": "A row of the table: the sources in its name vary, with different seeds for each run; everything "
     "else keeps its fixed seed.",
-    "deterministic (control)": "Trainings with equal seeds. They must agree to the last bit; what differs between them "
-    "is not named as a source.",
+    "deterministic (control)": "Trainings with equal seeds. They must agree to the last bit; if they differ, something "
+    "varies that no source names.",
     "reference run": "The run whose seeds are all fixed. All conditions share it: it is the first run of each.",
-    "runs": "How many trainings there are, the reference run among them.",
+    "runs": "How many trainings there are, including the reference run.",
 }
 
 _OUTSIDE = {
@@ -54,13 +54,13 @@ _OUTSIDE = {
 
 
 def of_study(figures: Sequence[Figure], conditions: Iterable[Condition]) -> dict[str, Word]:
-    """The words of a study's page, by what stands on it."""
+    """Return the words of a study's page, by what they explain."""
     rows = {c.name: _varies(c) for c in conditions}
     return _numbered({**_STUDY, **rows, **_columns(figures), **_COMMON})
 
 
 def of_outside(figures: Sequence[Figure]) -> dict[str, Word]:
-    """The words of the page of runs that were made elsewhere."""
+    """Return the words of a page about runs made elsewhere."""
     return _numbered({**_OUTSIDE, **_columns(figures), **_COMMON})
 
 

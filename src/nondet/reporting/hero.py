@@ -1,4 +1,4 @@
-"""What a page begins with: the headline, its number set large, the picture of that number, and the caveats."""
+"""The top of a page: the headline, its number in large type, the picture of that number, and the caveats."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _NUMBER = re.compile(
     r"\b(?:on|of) (?P<number>-?\d[\d.,]*(?:e[+-]?\d+)?(?: (?:%|points|nats|[^\W\d]+(?= \[)))?)"
     r"(?: \[(?P<low>[^],]+), (?P<high>[^]]+)\])?"
 )
-"""The number of a headline, with its unit and the ends of its interval."""
+"""Matches a headline's number, with its unit and the ends of its interval."""
 
 _UNIT = re.compile(r"%|points|nats|\[")
-"""One of these is in it, or it is a number of something else."""
+"""A match must contain one of these; otherwise it is some other number."""
 
 
 @dataclass(frozen=True)
 class Hero:
-    """alarms: sentences that come before all else. number: the headline's, as text; empty if it has none. low, high: of
-    its 95 % interval. sentences: below the headline. caveats: what has to be known before the numbers are used."""
+    """alarms: sentences that come first. number: the headline's number, as text; empty if it has none. low, high: its
+    95 % interval. sentences: below the headline. caveats: what a reader must know before using the numbers."""
 
     headline: str
     number: str = ""
@@ -39,12 +39,12 @@ class Hero:
 
     @property
     def said(self) -> list[str]:
-        """What a command repeats of the page."""
+        """What a command repeats from the page."""
         return [*self.alarms, self.headline]
 
 
 def hero(said: Finding, alarms: Sequence[str] = (), caveats: Sequence[str] = ()) -> Hero:
-    """What a finding says, its number apart. caveats: further ones."""
+    """Split a finding into its number and the rest. caveats: further ones."""
     found = _NUMBER.search(said.headline)
     number, low, high = ("", "", "")
     if found and _UNIT.search(found.group()):
@@ -53,7 +53,7 @@ def hero(said: Finding, alarms: Sequence[str] = (), caveats: Sequence[str] = ())
 
 
 def of_results(results: Results) -> Hero:
-    """What a study found; an alarm for each source that is dead."""
+    """Return what a study found, with an alarm for each dead source."""
     parts = components = crossing.words(results.crossing) if results.crossing else []
     said = of_study(results)
     if said is None:
@@ -70,7 +70,7 @@ def of_results(results: Results) -> Hero:
 
 
 def with_picture(begin: Hero, sections: Sequence[Section], first: Sequence[str]) -> tuple[Hero, list[Section]]:
-    """The first of these drawings that a section has, moved from there to the beginning of the page.
+    """Move the first of these drawings that a section has from there to the top of the page.
 
     first: names of drawings, the best picture of the headline's number first.
     """

@@ -1,4 +1,4 @@
-"""How a table fits a terminal: whole if it can, or in blocks of columns. No value is ever broken."""
+"""Fit a table to a terminal: whole if possible, otherwise in blocks of columns. No value is ever broken."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ GAP = 2
 """Spaces between two columns."""
 
 NAME = 12
-"""Characters that a name has in any case; longer ones are folded."""
+"""The width that a name always gets, in characters; longer names are folded."""
 
 Row = Sequence[str]
 
 
 def fitted(head: Row, rows: Sequence[Row], width: int, short: Mapping[str, str]) -> Iterator[tuple[Row, Sequence[Row]]]:
-    """The table in as many blocks as it takes, each of which is at most so wide if any block can be.
+    """Yield the table in as few blocks as fit, each at most `width` wide if that is possible.
 
-    short: names of rows that are shorter, for a table that does not fit as it is.
+    short: shorter names of rows, for a table that does not fit as it is.
     """
     if total(head, rows) > width:
         rows = [(short.get(row[0], row[0]), *row[1:]) for row in rows]
@@ -27,7 +27,7 @@ def fitted(head: Row, rows: Sequence[Row], width: int, short: Mapping[str, str])
         return
     widths = _widths(head, rows)
     parts = _parts(widths, width)
-    for narrower in range(width - 1, widths[0], -1):  # as many blocks, and none of them much narrower than the others
+    for narrower in range(width - 1, widths[0], -1):  # the same number of blocks, but of similar widths
         if len(_parts(widths, narrower)) > len(parts):
             break
         parts = _parts(widths, narrower)
@@ -36,7 +36,7 @@ def fitted(head: Row, rows: Sequence[Row], width: int, short: Mapping[str, str])
 
 
 def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
-    """The places of the columns after the first, as many together as fit."""
+    """Group the places of the columns after the first, as many together as fit."""
     parts: list[list[int]] = []
     for place in range(1, len(widths)):
         if not parts or widths[0] + sum(GAP + widths[p] for p in (*parts[-1], place)) > width:
@@ -46,13 +46,13 @@ def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
 
 
 def total(head: Row, rows: Sequence[Row]) -> int:
-    """How many characters the table is wide."""
+    """Return the table's width in characters."""
     widths = _widths(head, rows)
     return sum(widths) + GAP * (len(widths) - 1)
 
 
 def room(head: Row, rows: Sequence[Row], width: int) -> int:
-    """How wide a block is printed: only names are folded, and no line is longer than a value needs."""
+    """Return the width at which to print a block, so that only names are folded."""
     widths = _widths(head, rows)
     return max(width, min(NAME, widths[0]) + sum(GAP + w for w in widths[1:]))
 
@@ -64,6 +64,6 @@ def _widths(head: Row, rows: Sequence[Row]) -> list[int]:
 
 
 def _block(head: Row, rows: Sequence[Row], places: Sequence[int]) -> tuple[Row, Sequence[Row]]:
-    """The first column and those at these places."""
+    """Return the first column and the columns at these places."""
     chosen = (0, *places)
     return tuple(head[place] for place in chosen), [tuple(row[place] for place in chosen) for row in rows]

@@ -24,7 +24,7 @@ HEAD = (
 
 
 def rows(found: Sequence[ModelComparison]) -> list[list[str]]:
-    """A row for each comparison."""
+    """Return a row for each comparison."""
     return [
         [
             plain(c.a),
@@ -45,7 +45,7 @@ def rows(found: Sequence[ModelComparison]) -> list[list[str]]:
 
 
 def of_models(found: Sequence[ModelComparison]) -> Finding:
-    """The clearest verdict, and how many there are of each."""
+    """Return the clearest verdict, and how many there are of each."""
     first = min(found, key=lambda c: (c.verdict == "undecided", c.p_holm, -abs(c.difference.value)))
     one = of_model(first)
     if len(found) == 1:
@@ -58,14 +58,14 @@ def of_models(found: Sequence[ModelComparison]) -> Finding:
 
 
 def of_model(c: ModelComparison) -> Finding:
-    """The verdict, the flips, and of what it speaks."""
+    """Return the verdict, the flips, and what the verdict applies to."""
     among = f"Among {c.comparisons} comparisons, p = {c.p_holm:.2g}." if c.comparisons > 1 else ""
     notes = (*c.notes, _scope(), *brackets(c.level, [c.difference]))
     return Finding(_verdict(c), (*filter(None, (among, _flips(c))),), notes)
 
 
 def model_words(c: ModelComparison) -> str:
-    """The verdict, the flips, and of what it speaks."""
+    """Return the verdict, the flips, and what the verdict applies to."""
     found = of_model(c)
     return f"{found.text} {_scope()}"
 
@@ -79,7 +79,7 @@ def _verdict(c: ModelComparison) -> str:
     if c.verdict == "alike":
         return f"{b} and {a} are alike within the margin: {seen}."
     if c.verdict == "undecided":
-        return f"Not decided whether {b} is better or worse than {a}: {seen}."
+        return f"It is undecided whether {b} is better or worse than {a}: {seen}."
     return f"{b} is {c.verdict} than {a}: {seen}."
 
 
@@ -93,13 +93,13 @@ def _flips(c: ModelComparison) -> str:
         text = f"Of {c.examples:,} examples {plain(c.b)} scores higher on {c.better_in:,} and lower on {c.worse_in:,}"
     if c.clusters is None:
         return f"{text}."
-    return f"{text}; verdict and interval count {c.clusters:,} clusters of examples (p = {c.p_value:.2g})."
+    return f"{text}; the verdict and the interval count {c.clusters:,} clusters of examples (p = {c.p_value:.2g})."
 
 
 def _scope() -> str:
     return (
-        "This speaks of these two models, one run each, and not of the two recipes: another run of either may answer "
-        "otherwise, and how much only repeats with other seeds show."
+        "This is about these two models, one run each, and not about the two recipes: another run of either may "
+        "answer differently, and only repeats with other seeds show by how much."
     )
 
 

@@ -1,4 +1,4 @@
-"""A page about runs that no study made: outputs or scores of others."""
+"""A page about runs made elsewhere: outputs or scores."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from nondet.reporting.prose import capital
 from nondet.reporting.targets import page_to_write
 from nondet.stats.estimate import Estimate
 
-NOTE = "A row is an arm: runs of one recipe, which no study of nondet made, so that nothing is known of their control."
-NO_PICTURES = "the runs are not those of a study, whose task has them"
+NOTE = "Each row is an arm: runs of one recipe, made elsewhere, so nothing is known about their control."
+NO_PICTURES = "only a study's task has pictures, and these runs were made elsewhere"
 
 
 def write_page(found: Outside, file: Path, condition: str = "", *, option: str = "path") -> int:
-    """Write the page, whole or not at all; its size in bytes.
+    """Write the page, whole or not at all, and return its size in bytes.
 
     Args:
-        condition: the arm whose most unstable examples are shown; the first if empty. option: what the user calls
+        condition: the arm whose most unstable examples are shown; the first if empty. option: the user's name for
             `file`.
 
     Raises:
-        BadInput: something else than a page of nondet stands there, or there is no such arm.
+        BadInput: the file exists and is not a page of nondet, or there is no such arm.
     """
     target = page_to_write(file, option)
     shown, figures = found.chosen(condition), found.kind.figures
@@ -61,20 +61,20 @@ def write_page(found: Outside, file: Path, condition: str = "", *, option: str =
 
 
 def rows(found: Outside) -> list[tuple[str, ...]]:
-    """The table's cells, a row for each arm."""
+    """Return the table's cells, with a row for each arm."""
     kind = found.kind.figures
     return [(name, str(m.runs), *table.cells(kind, m, in_one_precision=True)) for name, m in found.measures.items()]
 
 
 def _first(found: Outside, score: str) -> list[str]:
-    """The drawings that may stand beside the headline, the best one first."""
+    """Return the names of drawings that may go next to the headline, the best one first."""
     plots = {figure.name: figure.plot for figure in found.kind.figures}
     spread = plots.get(f"{score}.sd", "")
     return [score, spread] if len(found.arms) == 1 else [spread, score]
 
 
 def finding(found: Outside) -> Finding:
-    """How much the runs vary: of one arm as `nondet measure` says it, of several the one that varies most."""
+    """Say how much the runs vary: one arm as `nondet measure` does, or which of several varies most."""
     few = few_runs({name: m.runs for name, m in found.measures.items()})
     caveats = (*dict.fromkeys(found.notes), *([few] if few else []))
     (name, first), *others = found.measures.items()
@@ -88,7 +88,7 @@ def finding(found: Outside) -> Finding:
     least, most = (pick(spreads, key=lambda arm: spreads[arm].value) for pick in (min, max))
     unit = f" {score.points}" if score.points else ""
     decimals = _decimals([e.value for e in spreads.values()])
-    brackets = ("Brackets hold 95 % intervals.",) if any(e.known for e in spreads.values()) else ()
+    brackets = ("Brackets show 95 % intervals.",) if any(e.known for e in spreads.values()) else ()
     if not others:
         headline = f"{capital(score.words)} has an SD of {_words(spreads[name], unit, decimals)} from run to run."
         return Finding(headline, (f"Its mean over {first.runs} runs is {means[name]:.4g}.",), (*caveats, *brackets))
@@ -99,12 +99,12 @@ def finding(found: Outside) -> Finding:
         f"The smallest SD is that of {least}: {_words(spreads[least], unit, decimals)}.",
         f"The means range from {means[low]:.4g} ({low}) to {means[high]:.4g} ({high}).",
     )
-    chance = f"The largest and the least of {len(means)} SDs lie apart by chance too; `nondet compare` tests the means."
+    chance = f"The largest and the smallest of {len(means)} SDs differ by chance too; `nondet compare` tests the means."
     return Finding(headline, sentences, (*caveats, chance, *brackets))
 
 
 def _decimals(values: Sequence[float]) -> int:
-    """As many as leave the smallest of these two digits."""
+    """Return how many decimals give the smallest of these two digits."""
     least = min((value for value in values if value > 0), default=1.0)
     return max(0, 1 - math.floor(math.log10(least)))
 
@@ -115,7 +115,7 @@ def _words(sd: Estimate, unit: str, decimals: int) -> str:
 
 
 def _cards(arm: Arm) -> Cards | None:
-    """The examples that flip, of runs whose answers are classes and differ."""
+    """Return the examples that flip, if the runs' answers are classes and differ."""
     if arm.predictions is None or not (arm.predictions != arm.predictions[0]).any():
         return None
 

@@ -1,4 +1,4 @@
-"""One page about a study: a single HTML file that needs no network, no script and no other file."""
+"""A page about a study: one HTML file that needs no network, no script and no other file."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 NOTE = (
-    "A row is a condition: what its name says varies, everything else keeps its fixed seed. The first row is the "
-    "control: nothing varies, and nothing may differ. All conditions share the reference run, so their numbers are not "
-    "wholly independent."
+    "Each row is a condition: its name says what varies, and everything else keeps its fixed seed. "
+    "The first row is the "
+    "control: nothing varies in it, and nothing may differ. All conditions share the reference run, so their numbers "
+    "are not fully independent."
 )
 
 
@@ -48,11 +49,11 @@ def page(
     task: Task | None = None,
     say: Callable[[str], None] | None = None,
 ) -> str:
-    """The page of a study, as HTML.
+    """Return the page of a study, as HTML.
 
     Args:
-        condition: whose most unstable examples are shown; see `cards`, also for the others.
-        say: is told why the page has no pictures of examples, and the way out, which is not for the page's readers.
+        condition: the one whose most unstable examples are shown; see `cards` for it and the others.
+        say: called with the reason if the page has no pictures, and with the way out, which the page leaves out.
 
     Raises:
         BadInput: there is no condition of that name, or it has fewer than two runs that did not fail.
@@ -93,7 +94,7 @@ def rendered(
     failed: Sequence[Any] = (),
     **filled: Any,
 ) -> str:
-    """The page's template with these sections; `filled`: whatever else stands in it."""
+    """Fill the page's template with these sections; `filled` is everything else in it."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -130,20 +131,20 @@ def write_page(
     option: str = "path",
     say: Callable[[str], None] | None = None,
 ) -> int:
-    """Write a study's page, whole or not at all; its size in bytes.
+    """Write a study's page, whole or not at all, and return its size in bytes.
 
     Args:
-        option: what the user calls `file`. See `page` for the others.
+        option: the user's name for `file`. See `page` for the others.
 
     Raises:
-        BadInput: something else than a page of nondet stands there.
+        BadInput: the file exists and is not a page of nondet.
     """
     target = page_to_write(file, option)
     return write_text(target, page(results, condition, data, run_task=run_task, task=task, say=say))
 
 
 def write_text(target: Path, page: str) -> int:
-    """Write a page to a file that `page_to_write` gave, whole or not at all; its size in bytes."""
+    """Write a page to a file that `page_to_write` returned, whole or not at all, and return its size in bytes."""
     text = page.encode()
     with undisturbed():
         write_file(target, text, replace=True)
@@ -151,31 +152,31 @@ def write_text(target: Path, page: str) -> int:
 
 
 def _failed(results: Results) -> list[Failure]:
-    """Runs that failed of whose output something is known: a few, each for something else."""
+    """Return a few failed runs whose output is known, each with a different cause."""
     parts = (results.control, *results.conditions)
     every = [failure for part in parts for failure in part.failures.values() if failure.last]
     return list({failure.why: failure for failure in every}.values())[: words.SHOWN]
 
 
 def commands(study: Study) -> list[str]:
-    """The commands that make the study: one that trained all of it, or one for each part that it has grown."""
+    """Return the commands that make the study: one for all of it, or one for each part that was added."""
     parts = advice.commands(study)
     return parts if len(parts) > 1 else [advice.go_on(study)]
 
 
 def policy(css: str) -> str:
-    """The content security policy: nothing is fetched, no script runs, the one style is the page's own."""
+    """Return the content security policy: nothing is fetched, no script runs, and only the page's own style applies."""
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def facts(results: Results) -> str:
-    """What the study is, in a line."""
+    """Describe the study in one line."""
     runs = len(results.study.planned()) - results.missing
     designs = [_count(len(results.conditions), "condition")] if results.conditions else []
     designs += ["a crossed design"] if results.crossing else []
     study = results.study
-    seen = "command" not in study.request or EPOCHS in study.identity  # of a script's, or how many are not known
+    seen = "command" not in study.request or EPOCHS in study.identity  # a script's number of epochs may be unknown
     return ", ".join(
         [
             _count(runs, "run"),
@@ -187,12 +188,12 @@ def facts(results: Results) -> str:
 
 
 def _shown_plainly(value: object) -> object:
-    """Whatever the template fills in: text without characters that would do something; markup of our own as it is."""
+    """Clean what the template fills in: text loses control characters, and our own markup stays as it is."""
     return plain(value) if type(value) is str else value
 
 
 def _whole(text: str) -> Markup:
-    """A sentence with its percentages in one piece, no line ending between a number and its sign; commands as code."""
+    """Mark up a sentence: no line break between a number and its sign, and commands as code."""
     from markupsafe import Markup, escape
 
     space = "\N{NO-BREAK SPACE}"
@@ -201,7 +202,7 @@ def _whole(text: str) -> Markup:
 
 
 def _listed(value: object) -> str:
-    """A value as text; of one that holds others by name, these."""
+    """Return a value as text; for a mapping, list its values by name."""
     if not isinstance(value, Mapping):
         return str(value)
     parts = cast("Mapping[str, object]", value)

@@ -1,4 +1,4 @@
-"""What a plan says: how many runs, of what difference, and what they cost."""
+"""What a plan says: how many runs, for which difference, and what they cost."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from nondet.stats.looks import steps
 
 
 def finding(plan: Plan) -> Finding:
-    """The runs of each arm, with the range that the SD's interval leaves; then the difference, the SD and the cost."""
+    """Return the runs of each arm with the range that the SD's interval allows, then the difference, the SD and the
+    cost."""
     ends = "" if plan.high is None or plan.low == plan.high else f" [{plan.low:,}, {plan.high:,}]"
-    headline = f"{plan.runs_per_arm:,} runs{ends} of each arm find that difference."
+    headline = f"It takes {plan.runs_per_arm:,} runs{ends} of each arm to find the difference."
     caveats = [*map(plain, plan.all_notes)]
     if plan.pilot and not plan.sd.known:
-        caveats.append("So few runs give their SD no interval: the number is a guess.")
+        caveats.append("With so few runs the SD has no interval, so the number is a guess.")
     elif plan.pilot and plan.high is None:
         caveats.append(
-            f"At the upper end of the SD's interval it takes more than a million, at the lower {plan.low:,}."
+            f"At the upper end of the SD's interval it takes more than a million, and at the lower end {plan.low:,}."
         )
     if plan.pilot and plan.sd.known and plan.low == plan.high:
         caveats.append("The ends of the SD's 95 % interval give the same number.")
     if ends:
-        caveats.append("Brackets hold the numbers at the ends of the SD's 95 % interval; the upper one is safe.")
+        caveats.append("Brackets show the numbers at the ends of the SD's 95 % interval; the upper one is safe.")
     return Finding(headline, (*filter(None, (_difference(plan), _sd(plan), _cost(plan))),), tuple(caveats))
 
 
@@ -33,17 +34,17 @@ def _difference(plan: Plan) -> str:
     if plan.looks > 1:
         *first, last = steps(plan.runs_per_arm, plan.looks)
         at = f"after {', '.join(map(str, first))} and {last} runs" if first else f"after {last} runs"
-        test = f"looked at {at} of each, each time by a {test}"
-    return f"That is a difference of {plan.effect:g}{unit}{of}, found with a chance of {100 * plan.power:g} % ({test})."
+        test = f"looked at {at} of each, each time with a {test}"
+    return f"The difference is {plan.effect:g}{unit}{of}, found with a chance of {100 * plan.power:g} % ({test})."
 
 
 def _sd(plan: Plan) -> str:
     if not plan.pilot:
-        return f"One run's SD is taken to be {plan.sd.value:.3g} in both arms."
+        return f"One run's SD is assumed to be {plan.sd.value:.3g} in both arms."
     interval = f" [{plan.sd.low:.3g}, {plan.sd.high:.3g}]" if plan.sd.known else ""
-    unbiased = "" if plan.unbiased_sd == plan.sd.value else f"; without its bias it is {plan.unbiased_sd:.3g}"
+    unbiased = "" if plan.unbiased_sd == plan.sd.value else f"; corrected for bias it is {plan.unbiased_sd:.3g}"
     return (
-        f"Both arms are taken to vary as the {plan.pilot_runs} runs of {plain(plan.pilot)}, whose SD is "
+        f"Both arms are assumed to vary as much as the {plan.pilot_runs} runs of {plain(plan.pilot)}, whose SD is "
         f"{plan.sd.value:.3g}{interval}{unbiased}."
     )
 
@@ -52,11 +53,11 @@ def _cost(plan: Plan) -> str:
     if not plan.pilot:
         return ""
     time = f": about {duration(plan.seconds)} at the pilot's pace" if plan.seconds else ""
-    return f"With the pilot's runs as one arm, {plan.runs_to_train:,} runs are to be trained{time}."
+    return f"With the pilot's runs as one arm, {plan.runs_to_train:,} runs have to be trained{time}."
 
 
 def duration(seconds: float) -> str:
-    """A time in the largest unit that leaves it above 2."""
+    """Format a time in the largest unit in which it is at least 2."""
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"

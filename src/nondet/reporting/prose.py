@@ -1,4 +1,4 @@
-"""What the figures say, in one or two sentences that claim no more than they show."""
+"""What the numbers show, in one or two sentences that claim no more than that."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from nondet.study.study import RECORDED
 
 CONTROL_NOT_ZERO = (
     "THE CONTROL IS NOT ZERO: trainings with equal seeds differ, so something varies that no source names; "
-    "`nondet show` of the study says what it may be."
+    "run `nondet show` on the study to see what it may be."
 )
 
 SHOWN = 3
-"""Runs that failed, and files, that are named."""
+"""How many failed runs and files are named."""
 
 
 def control_words(results: Results) -> str:
-    """What the control shows; if it is not zero, what may cause that and what to do."""
+    """Say what the control shows; if it is not zero, what may cause that and what to do."""
     control = results.control
     if RECORDED in results.study.identity:
-        return "Control: none. The runs were made elsewhere, so what varies besides their seeds is not known."
+        return "Control: none. The runs were made elsewhere, so it is not known what else varies besides their seeds."
     if control.identical is None:
         return "Control: not finished yet, so it is not known whether the sources named are all that varies."
     if control.identical and (failed := control.failures.get(1)):
@@ -33,10 +33,10 @@ def control_words(results: Results) -> str:
             if failed.why
             else f"at epoch {failed.epoch}, where its loss or an output is no longer a finite number"
         )
-        way_out = "mend the training" if failed.why else "try a lower learning rate"
+        way_out = "fix the training" if failed.why else "try a lower learning rate"
         return f"Control: the reference run fails {why}, and so do its {control.runs - 1} repeats; {way_out}."
     if control.identical:
-        apart = "each by itself" if results.study.width == 1 else "each in another stack"
+        apart = "each by itself" if results.study.width == 1 else "each in a different stack"
         return f"Control: {control.runs} trainings with equal seeds, {apart}, agree to the last bit."
     m = control.measures
     disagreement = m.get("disagreement").value if m else math.nan
@@ -45,17 +45,17 @@ def control_words(results: Results) -> str:
     )
     what = list(results.kind.answers)[-1].removeprefix("sample.").replace("outputs", "logits")
     return (
-        f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds {len(control.differing)} differ from "
+        f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds, {len(control.differing)} differ from "
         f"the first ({what} by up to {control.largest:.3g}){spread}.{_slots(results)} Something varies that no source "
         f"names, so no row below shows its source alone. It may be: {_shared(control.outside)}a model or data file "
-        "that reads the clock, the system's randomness or a generator of its own; state that one model leaves to the "
-        "next; an operation without a deterministic kernel; a faulty machine. Take it out of the task, then start a "
-        "new study."
+        "that reads the clock, the system's randomness or its own generator; state that one model leaves behind for "
+        "the next; an operation without a deterministic kernel; a faulty machine. Remove it from the task, then start "
+        "a new study."
     )
 
 
 def _shared(outside: Sequence[str]) -> str:
-    """That a run may read what the one before it wrote."""
+    """Say that a run may read what the one before it wrote."""
     return (
         f"a file that one run writes and the next one reads ({', '.join(map(plain, outside[:SHOWN]))}); "
         if outside
@@ -64,27 +64,27 @@ def _shared(outside: Sequence[str]) -> str:
 
 
 def _slots(results: Results) -> str:
-    """In which slots the runs of a control that is not zero stood."""
+    """Say in which slots the runs of a control that is not zero were."""
     control = results.control
     if results.study.width == 1 or len(control.slots) < control.runs:
         return ""
     apart = sorted({control.slots[number - 1] for number in control.differing})
     return (
-        f" The first stood in slot {control.slots[0]} of its stack, and those that differ in "
-        f"{'slot' if len(apart) == 1 else 'slots'} {', '.join(map(str, apart))}; where the slot is the cause, "
-        "a new study with a stack of 1 ends it."
+        f" The first was in slot {control.slots[0]} of its stack, and those that differ were in "
+        f"{'slot' if len(apart) == 1 else 'slots'} {', '.join(map(str, apart))}; if the slot is the cause, "
+        "a new study with a stack of 1 avoids it."
     )
 
 
 def failures(results: Results) -> str:
-    """Which runs failed, when and why, and where all that they printed is; empty if none did."""
+    """Say which runs failed, when and why, and where their output is; empty if none did."""
     every = {"the control": results.control.failures, **{c.condition.name: c.failures for c in results.conditions}}
     parts = [f"{name}: {failed_words(found)}" for name, found in every.items() if found]
-    return f"Failed, and left out of the figures: {'; '.join(parts)}." if parts else ""
+    return f"Failed, and left out of the numbers: {'; '.join(parts)}." if parts else ""
 
 
 def failed_words(found: Mapping[int, Failure]) -> str:
-    """Runs that failed, by number, with when or why: as many as can be read."""
+    """List failed runs by number, with when or why they failed, as many as are readable."""
     causes = [failure.why for failure in found.values() if failure.why]
     shown = [_failed(number, failure) for number, failure in list(found.items())[: SHOWN if causes else 5 * SHOWN]]
     more = len(found) - len(shown)
@@ -99,12 +99,12 @@ def _failed(number: int, failure: Failure) -> str:
 
 
 def unfinished(results: Results) -> str:
-    """How to go on with a study some of whose runs are not there yet; empty if all are."""
+    """Say how to continue a study that is not finished; empty if it is."""
     if not results.missing:
         return ""
-    return f"Not finished: {results.missing} runs are still to train. Go on with: {go_on(results.study)}"
+    return f"Not finished: {results.missing} runs still have to be trained. Continue with: {go_on(results.study)}"
 
 
 def capital(text: str) -> str:
-    """A text as the beginning of a sentence."""
+    """Capitalise a text, to begin a sentence."""
     return text[:1].upper() + text[1:]

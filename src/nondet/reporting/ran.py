@@ -1,4 +1,4 @@
-"""What was run, in a few words: which network, what of its recipe is another, when and on what."""
+"""What was run, in a few words: which network, what was changed in its recipe, when and on what."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from nondet.tasks import BUILT_IN, is_file
 
 
 def ran(study: Study) -> list[tuple[str, str]]:
-    """What is known of it, each with its name; a study may be a stranger's, so nothing of it is run or read."""
+    """Return what is known about it, each part with its name. A study may be a stranger's, so none of its code is run
+    or read."""
     made = [("Runs", "made elsewhere")] if RECORDED in study.identity else _trained(study)
     parts = [*made, ("Trained", _dates(study)), ("On", _machine(study))]
     return [(name, printable(text)) for name, text in parts if text]
@@ -43,18 +44,18 @@ def _network(request: Request) -> tuple[str, str]:
 def _recipe(request: Request) -> str:
     where = Path(request.task).name if is_file(request.task) else request.task
     changes = ", ".join(f"{name} = {value}" for name, value in request.assignments.items())
-    return f"{changes}; all else as in {where}" if changes else f"as in {where}, unchanged"
+    return f"{changes}; everything else as in {where}" if changes else f"as in {where}, unchanged"
 
 
 def _dates(study: Study) -> str:
-    """The days on which the first run began and the last one ended."""
+    """Return the days on which the first run began and the last one ended."""
     days: list[date] = []
     for key in study.planned().keys() & study.store.keys():
         record = study.store.record(key)
         for name in ("started", "ended"):
             try:
                 days.append(datetime.fromisoformat(str(record.get(name))).date())
-            except ValueError:  # a run that was made elsewhere, or a record of another hand
+            except ValueError:  # a run that was made elsewhere, or a record that someone else wrote
                 continue
     if not days:
         return ""

@@ -1,4 +1,4 @@
-"""The table of methods, and what it says in words."""
+"""The table of methods, and what it shows in words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def head(methods: Sequence[Method]) -> tuple[str, ...]:
 
 
 def rows(methods: Sequence[Method], intervals: bool = False) -> list[tuple[str, ...]]:
-    """The table's cells, in the methods' order. intervals: see `table.rows`."""
+    """Return the table's cells, in the methods' order. intervals: see `table.rows`."""
     skew = table.lopsided(methods[0].measures.figures, [m.measures for m in methods]) if intervals else ()
     return [
         (
@@ -36,29 +36,32 @@ def rows(methods: Sequence[Method], intervals: bool = False) -> list[tuple[str, 
 
 
 def of_stabilized(found: Stabilized) -> Finding:
-    """The largest reduction that was measured and its cost; also at the cost of one training, if it costs more."""
+    """Return the largest measured reduction and its cost; if it costs more than one training, also the largest that
+    does not."""
     methods = found.methods
     measured = sorted((m for m in methods[1:] if not math.isnan(m.reduction.value)), key=lambda m: -m.reduction.value)
     caveats = [*found.left_out, *biased(methods)]
     if not measured:
-        text = "There is no reduction to speak of: no other method is measured, or the single model does not vary."
+        text = "There is no reduction to report: no other method is measured, or the single model does not vary."
         return Finding(text, (), tuple(caveats))
     best, single = measured[0], methods[0]
     if best.reduction.value <= 0:
         ends = f" [{-best.reduction.high:+.0f}, {-best.reduction.low:+.0f}]" if best.reduction.known else ""
         change = f"{-best.reduction.value:+.0f} %{ends}"
-        headline = f"No method reduces variability here; the nearest, {named(best.name)}, changes it by {change}."
+        headline = f"No method reduces variability here; the best, {named(best.name)}, changes it by {change}."
     else:
         headline = f"Variability is reduced most by {named(best.name)}: by {_share(best)}."
     more = [_price(best), _accuracies(best, single)]
     cheap = next((m for m in measured if m.training_cost == 1), best)
     if cheap.training_cost < best.training_cost and cheap.reduction.value > 0:
-        more.append(f"Without further training, {cheap.name} reduces it by {_share(cheap)}.")
+        more.append(f"Without more training, {cheap.name} reduces it by {_share(cheap)}.")
     answers = [m.measures.sound for m in (single, best)]
     if min(answers) < FEW:
-        caveats.append(f"With {answers[0]} single models and {answers[1]} of {best.name}, close numbers say little.")
+        caveats.append(
+            f"With only {answers[0]} single models and {answers[1]} of {best.name}, small differences mean little."
+        )
     if best.reduction.low <= 0 < best.reduction.value:
-        caveats.append("The interval holds 0, so the reduction may be chance.")
+        caveats.append("The interval contains 0, so the reduction may be chance.")
     known = [m.reduction for m in (best, cheap)]
     return Finding(headline, tuple(more), (*caveats, *brackets(0.05, known)))
 
@@ -81,4 +84,4 @@ def _price(m: Method) -> str:
 
 def _accuracies(m: Method, single: Method) -> str:
     own, other = (f"{x.measures['accuracy.mean'].value:.2f} %" for x in (m, single))
-    return f"Its mean accuracy is {own}, beside {other}."
+    return f"Its mean accuracy is {own}, against {other}."

@@ -1,4 +1,4 @@
-"""What is said of trainings that do not reproduce: where they part, why, and the mend."""
+"""What is said about trainings that do not reproduce: where they diverge, why, and the fix."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def diverged_words(found: Diverged) -> str:
-    """The verdict in a few sentences, and whether a mend mends."""
+    """Return the verdict in a few sentences, and whether a fix works."""
     return " ".join(filter(None, [_diverged(found), _proof(found), _differs(found)]))
 
 
 def _differs(found: Diverged) -> str:
-    """What the environments of two runs that were compared differ in."""
-    if not found.against or (found.differs and found.origins):  # where there is an origin, the mend names them
+    """Say how the environments of two compared runs differ."""
+    if not found.against or (found.differs and found.origins):  # if there is an origin, its fix names them
         return ""
     if not found.differs:
-        return "The two environments are alike in all that was written down."
+        return "The two environments are the same in everything that was recorded."
     pairs = [f"{name} ({mine} here, {theirs} there)" for name, (mine, theirs) in found.differs.items()]
     return f"The two environments differ in {'; '.join(pairs)}."
 
@@ -38,11 +38,12 @@ def _proof(found: Diverged) -> str:
         return ""
     if proof.holds:
         return (
-            f"Proved: without the mend ({proof.fix}) two runs part, and with it {proof.runs} are equal to the last bit."
+            f"Proved: without the fix ({proof.fix}) two runs diverge, and with it {proof.runs} are "
+            "equal to the last bit."
         )
     if not proof.unmended:
-        return f"The mend ({proof.fix}) is not proved: two runs without it are equal too."
-    return f"The mend ({proof.fix}) does not mend: runs with it part as well."
+        return f"The fix ({proof.fix}) is not proved: two runs without it are also equal."
+    return f"The fix ({proof.fix}) does not work: runs with it diverge as well."
 
 
 def _diverged(found: Diverged) -> str:
@@ -50,24 +51,24 @@ def _diverged(found: Diverged) -> str:
     if found.why:
         return f"Inconclusive: {spelled(found.why)}."
     if found.verdict == "none" and found.against:
-        after = "" if found.whole else " Nothing is known of what comes after."
+        after = "" if found.whole else " Nothing is known about what comes after."
         return f"None found: {found.script} and {found.against} are equal to the last bit in {looked}.{after}"
     if found.verdict == "none":
         return (
             f"None found: {found.runs} runs of {found.script} are equal to the last bit in {looked}. Nothing is known "
-            "of what comes after."
+            "about what comes after."
             if not found.whole
             else f"None found: {found.runs} runs of {found.script} are equal to the last bit in {looked}."
         )
     if not found.what:
         return (
-            f"Inconclusive: {found.script} takes no training step that can be seen and holds no array at its end, so "
+            f"Inconclusive: {found.script} takes no training step that can be seen and has no array at its end, so "
             "there is nothing to compare."
         )
     two = f"{found.script} and {found.against}" if found.against else f"Two runs of {found.script}"
-    begin = f"{two} part {_where(found)}: {differ(found.what)} first."
+    begin = f"{two} diverge {_where(found)}: {differ(found.what)} first."
     if not found.origins:
-        held = "With all that comes from outside held, no two runs parted, and nothing alone parts them."
+        held = "With everything from outside held fixed, no two runs diverged, and no single cause makes them diverge."
         return f"Inconclusive. {begin} {held}"
     return " ".join([begin, *(_origin(origin, first=not n) for n, origin in enumerate(found.origins))])
 
@@ -82,20 +83,23 @@ def _where(found: Diverged) -> str:
 
 def _window(found: Diverged) -> str:
     if found.window is None:
-        return "all that the script holds at its end"
+        return "everything that the script has at its end"
     steps = f"steps {found.window[0]} to {found.window[1]}"
     return steps + (f" and {found.evaluations} evaluations" if found.evaluations else "")
 
 
 def _origin(origin: Origin, first: bool) -> str:
-    """One cause, its line and its mend."""
+    """Describe one cause, its line and its fix."""
     cause, operation = origin.cause, origin.operation
-    begin = "The origin" if first else "Another one"
+    begin = "The origin" if first else "Another origin"
     said = f"{begin} is {origin.site or 'not on a line of your own'}: {cause.what} ({cause.name})."
     if operation is not None:
         back = f", in the backward pass ({operation.backward})" if operation.backward else ""
         module = f" of {operation.module}" if operation.module else ""
-        said += f" There {operation.name or 'the forward pass'}{module}{back} gives another result for the same inputs"
+        said += (
+            f" There {operation.name or 'the forward pass'}{module}{back} returns a different result for "
+            "the same inputs"
+        )
         if operation.ulps is not None:
             said += f", by up to {operation.ulps:.3g} units in the last place ({operation.difference:.2g})"
         said += "."
@@ -104,14 +108,14 @@ def _origin(origin: Origin, first: bool) -> str:
         said += f" It calls {call}." if origin.kind and "." in call and " " not in call else f" The line is: {call}."
     if origin.names:
         said += f" After it {', '.join(origin.names)} {'differs' if len(origin.names) == 1 else 'differ'}."
-    return f"{said} The mend: {cause.mend}."
+    return f"{said} The fix: {cause.mend}."
 
 
 HEAD = ("source", "draws", "reaches", "leaks into", "verdict")
 
 
 def audit_rows(found: Audit) -> list[tuple[str, ...]]:
-    """The table of sources."""
+    """Return the table of sources."""
     return [
         (
             row.name,
@@ -125,38 +129,40 @@ def audit_rows(found: Audit) -> list[tuple[str, ...]]:
 
 
 def audit_findings(found: Audit) -> list[str]:
-    """A sentence or two for each finding: what was seen, the likely cause, the mend."""
+    """Return a sentence or two for each finding: what was seen, the likely cause, the fix."""
     said = [_row(row) for row in found.sources if row.verdict in ("dead", "leaks")]
     for one in found.findings:
         where = f"{one.site}: " if one.site else ""
-        said.append(f"{where}{one.cause.what} ({one.cause.name}). Seen: {one.seen}. The mend: {one.cause.mend}.")
+        said.append(f"{where}{one.cause.what} ({one.cause.name}). Seen: {one.seen}. The fix: {one.cause.mend}.")
     if isinstance(found.unexplained, str):
         said.append(f"Unexplained: {found.unexplained}.")
     elif found.unexplained:
-        said.append(f"Unexplained: two runs part with everything held. {_origin(found.unexplained, first=True)}")
+        said.append(
+            f"Unexplained: two runs diverge with everything held fixed. {_origin(found.unexplained, first=True)}"
+        )
     return said
 
 
 def audit_told(found: Audit) -> list[str]:
-    """What was told and ignored, and changes nothing here."""
-    return [f"Told and ignored{f' ({one.site})' if one.site else ''}: {one.cause.what}." for one in found.told]
+    """Return what was seen and ignored because it changes nothing here."""
+    return [f"Seen and ignored{f' ({one.site})' if one.site else ''}: {one.cause.what}." for one in found.told]
 
 
 def _row(row: Row) -> str:
     if row.verdict == "leaks":
         return (
-            f"LEAKS: another seed of {row.name} changes {' and '.join(row.leaks_into)} as well, so that its effect is "
-            f"not its own. Likely one seed, or one generator, serves both; give {row.name} its own."
+            f"LEAKS: another seed of {row.name} changes {' and '.join(row.leaks_into)} as well, so its effect is not "
+            f"its own. Likely one seed, or one generator, is used for both; give {row.name} its own."
         )
     why = source_called(row.name).causes if row.name.isidentifier() else ""
     return f"DEAD: another seed of {row.name} gives the same training to the last bit. Likely causes: {why}."
 
 
 def audit_words(found: Audit) -> str:
-    """The verdict in one sentence."""
-    looked = f"{found.steps} {found.unit}" if found.steps else "what the script holds at its end"
+    """Return the verdict in one sentence."""
+    looked = f"{found.steps} {found.unit}" if found.steps else "what the script has at its end"
     if not found.whole:
-        looked = f"the first {looked}, and nothing is known of those after them"
+        looked = f"the first {looked}, and nothing is known about the later ones"
     if found.inconclusive:
         return f"Inconclusive: {found.inconclusive}."
     number = len(audit_findings(found))
@@ -166,44 +172,45 @@ def audit_words(found: Audit) -> str:
 
 
 def resumed_words(found: Resumed) -> str:
-    """The verdict on a training that stops and resumes."""
+    """Return the verdict on a training that stops and resumes."""
     k = found.steps
     if found.verdict == "inconclusive":
         return f"Inconclusive: {spelled(found.why)}."
     if found.verdict == "resumes":
         again = f"{k} more" if found.start in (0, k) else f"{2 * k - found.start} more from step {found.start}"
         return (
-            f"{k} steps, a stop, and {again} give the weights of {2 * k} steps to the last bit. Nothing is known of a "
+            f"{k} steps, a stop, and {again} give the weights of {2 * k} steps to the last bit. "
+            "Nothing is known about a "
             "stop at another step."
         )
     first, *others = found.differences
     where = f" The state is kept at {found.saved}." if found.saved else ""
-    so_far = f" The weights of {2 * k} steps are equal all the same." if found.equal else ""
+    so_far = f" The weights after {2 * k} steps are equal all the same." if found.equal else ""
     more = f" Then {', '.join(f'{one.state} (step {one.step})' for one in others)}." if others else ""
     return (
-        f"The resumed training differs: {first.state} first, before step {first.step}.{more}{so_far}{where} The mend: "
+        f"The resumed training differs: {first.state} first, before step {first.step}.{more}{so_far}{where} The fix: "
         f"{first.mend}."
     )
 
 
 def of_diverged(found: Diverged) -> Finding:
-    """Whether two runs part, where, why, and the mend."""
+    """Say whether two runs diverge, where, why, and the fix."""
     two = f"{named(found.script)} and {named(found.against)}" if found.against else f"Two runs of {named(found.script)}"
-    caveats = [] if found.whole else ["Nothing is known of what comes after the steps that were looked at."]
+    caveats = [] if found.whole else ["Nothing is known about what comes after the steps that were looked at."]
     if found.why:
-        return Finding(f"Inconclusive: {two} tell nothing.", (f"{capital(spelled(found.why))}.",))
+        return Finding(f"Inconclusive: {two} show nothing.", (f"{capital(spelled(found.why))}.",))
     if found.verdict == "none":
         return Finding(f"{two} are equal to the last bit.", (f"Compared: {_window(found)}.",), tuple(caveats))
     if not found.what:
         return Finding(f"Inconclusive: {named(found.script)} leaves nothing to compare.", (_diverged(found),))
-    parting = f"{two} part {_where(found)}"
+    parting = f"{two} diverge {_where(found)}"
     if not found.origins:
-        said = "With all that comes from outside held, no two runs parted, and nothing alone parts them."
+        said = "With everything from outside held fixed, no two runs diverged, and no single cause makes them diverge."
         return Finding(f"Inconclusive: {parting}.", (f"What differs first: {found.what}.", said))
     first = found.origins[0]
     more = [
         f"The cause: {first.cause.what} ({first.cause.name}), at {first.site or 'no line of your own'}.",
-        f"The mend: {first.cause.mend}.",
+        f"The fix: {first.cause.mend}.",
         _proof(found),
     ]
     if len(found.origins) > 1:
@@ -212,11 +219,11 @@ def of_diverged(found: Diverged) -> Finding:
 
 
 def of_audit(found: Audit) -> Finding:
-    """How many things were found, and the first of them."""
-    caveats = () if found.whole else ("Nothing is known of what comes after the steps that were looked at.",)
+    """Say how many things were found, and the first of them."""
+    caveats = () if found.whole else ("Nothing is known about what comes after the steps that were looked at.",)
     if found.inconclusive:
         return Finding(
-            f"Inconclusive: the audit of {named(found.name)} tells nothing.", (f"{capital(found.inconclusive)}.",)
+            f"Inconclusive: the audit of {named(found.name)} shows nothing.", (f"{capital(found.inconclusive)}.",)
         )
     said = [row for row in found.sources if row.verdict in ("dead", "leaks")]
     number = len(audit_findings(found))
@@ -227,27 +234,27 @@ def of_audit(found: Audit) -> Finding:
     words = {"dead": "reach nothing: another seed gives the same training", "leaks": "change other sources too"}
     more = [f"Sources that {words[verdict]}: {', '.join(names)}." for verdict, names in parts if names]
     if found.unexplained:
-        more.append("Unexplained: two runs part with everything held.")
+        more.append("Unexplained: two runs diverge with everything held fixed.")
     if found.findings:
         one = found.findings[0]
         more.append(
-            f"{f'{one.site}: ' if one.site else ''}{one.cause.what} ({one.cause.name}); the mend: {one.cause.mend}."
+            f"{f'{one.site}: ' if one.site else ''}{one.cause.what} ({one.cause.name}); the fix: {one.cause.mend}."
         )
     return Finding(headline, tuple(more[:MOST]), caveats)
 
 
 def of_resumed(found: Resumed) -> Finding:
-    """Whether a training that stops and resumes is the one without a stop; if not, which state is lost."""
+    """Say whether a training that stops and resumes equals one without a stop; if not, which state is lost."""
     name = named(found.script)
     if found.verdict == "inconclusive":
-        return Finding(f"Inconclusive: resuming {name} tells nothing.", (f"{capital(spelled(found.why))}.",))
-    only = f"This is said of a stop after {found.steps} steps alone."
+        return Finding(f"Inconclusive: resuming {name} shows nothing.", (f"{capital(spelled(found.why))}.",))
+    only = f"This applies only to a stop after {found.steps} steps."
     if found.verdict == "resumes":
         return Finding(f"{name} resumes to the last bit.", (), (only,))
     first, *others = found.differences
-    more = [f"The mend: {first.mend}."]
+    more = [f"The fix: {first.mend}."]
     if others:
-        more.append(f"Then differ: {', '.join(one.state for one in others)}.")
+        more.append(f"These differ next: {', '.join(one.state for one in others)}.")
     if found.equal:
         more.append("The weights are equal all the same, so far.")
     if found.saved:

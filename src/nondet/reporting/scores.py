@@ -12,12 +12,12 @@ from nondet.stats.estimate import Estimate
 
 
 def head(found: ScoreMeasures) -> tuple[str, ...]:
-    """The table's column titles: what is the same in all rows has none."""
+    """Return the table's column titles; what is the same in all rows has no column."""
     return ("arm", *_shared(found), "runs", "mean", "95 % interval", "SD", "95 % interval")
 
 
 def rows(found: ScoreMeasures) -> list[tuple[str, ...]]:
-    """A row for each arm, metric and data set."""
+    """Return a row for each arm, metric and data set."""
     return [
         (
             arm.name,
@@ -33,14 +33,14 @@ def rows(found: ScoreMeasures) -> list[tuple[str, ...]]:
 
 
 def words(found: ScoreMeasures) -> str:
-    """What the table's numbers are."""
+    """Say what the table's numbers are."""
     one = found.metrics[0] if len(found.metrics) == 1 else ""
-    of = f"Of {plain(one)}, in its own unit" if one else "Each in its own unit"
+    of = f"Values of {plain(one)}, in its own unit" if one else "Each in its own unit"
     return f"{of}; the SD has ddof = 1."
 
 
 def finding(found: ScoreMeasures) -> Finding:
-    """How far the first arm's runs spread; the means and SDs of the others in a sentence."""
+    """Say how much the first arm's runs vary, and in a sentence the means and SDs of the others."""
     arm, others = found.arms[0], [a for a in found.arms[1:] if a.metric == found.arms[0].metric]
     caveats = (*map(plain, found.notes), *brackets(0.05, [arm.sd, arm.mean]))
     where = f" of {named(arm.name)}" if len(found.arms) > 1 else ""
@@ -74,7 +74,7 @@ def _shared(found: ScoreMeasures) -> list[str]:
 
 
 def _number(value: float, mean: float, sd: float) -> str:
-    """A number with as many digits as show the SD with two."""
+    """Format a number with as many decimals as give the SD two digits."""
     if math.isnan(value):
         return DASH
     size = sd if sd and not math.isnan(sd) else abs(mean)

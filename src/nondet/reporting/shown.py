@@ -1,4 +1,4 @@
-"""Records as their commands print them: tables with sentences, for a terminal, a notebook, Markdown and LaTeX."""
+"""How records print: tables with sentences, for a terminal, a notebook, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from nondet.reporting.finding import Finding
 
 WIDTH = 120
-"""Of what does not go to a terminal."""
-BRACKETS = "In the table ± is a standard error, and brackets hold a 95 % interval."
+"""The width of output that does not go to a terminal."""
+BRACKETS = "In the table, ± is a standard error, and brackets show a 95 % interval."
 PROBABILITIES = (
-    "the outputs look like probabilities (all from 0 to 1, each example's sum 1), and correlations, "
+    "the outputs look like probabilities (all from 0 to 1, with a sum of 1 for each example), but correlations, "
     "cross-entropies and ensembles are defined for logits; give the logits, or the logarithms of the probabilities"
 )
 CLASSES_ALONE = "Predicted classes alone give accuracy and disagreement; the other measures need logits."
@@ -46,8 +46,8 @@ CLASSES_ALONE = "Predicted classes alone give accuracy and disagreement; the oth
 class Part:
     """A table, or none; a sentence above it, and those below it.
 
-    wide: characters that it needs, if many. intervals: the rows with intervals in place of errors where these are
-    lopsided, for a terminal. short: names of rows that are shorter, where there is no room.
+    wide: how many characters it needs, if many. intervals: the rows with intervals in place of lopsided errors, for a
+        terminal. short: shorter names of rows, for when there is no room.
     """
 
     head: Sequence[str] = ()
@@ -60,8 +60,8 @@ class Part:
 
 
 def parts(found: Record) -> list[Part]:
-    """What a record's command prints; of a record without one, its tidy table."""
-    known = _PARTS.get(type(found).__name__)  # by name, so that a record alone loads what it is made with
+    """Return what a record's command prints; for a record without one, its tidy table."""
+    known = _PARTS.get(type(found).__name__)  # by name, so that nothing is imported for other records
     if known is not None:
         return known(found)
     columns = found.tidy()
@@ -69,7 +69,7 @@ def parts(found: Record) -> list[Part]:
 
 
 def _said(found: Record, *more: str) -> list[str]:
-    """What a record has found, and between that and the caveats what else is said."""
+    """Return a record's finding, then what else is said, then the caveats."""
     said: Finding | None = found.finding
     return [said.text, *more, *said.caveats] if said else [*more]
 
@@ -98,7 +98,7 @@ def _measures(found: Measures) -> list[Part]:
         said.text,
         said.caution,
         CLASSES_ALONE if found.classes_alone else "",
-        f"The ensembles are {pairs} sampled pairs, not all." if pairs else "",
+        f"The ensembles are those of {pairs} sampled pairs, not of all." if pairs else "",
     ]
     skew = table.lopsided(found.figures, [found])
     rows, intervals = [table.measured_row(found)], [table.measured_row(found, skew)]
@@ -223,9 +223,10 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
 
 
 def beside(found: Record) -> list[str]:
-    """What a record's command says of the runs on standard error, and a record that prints itself below its table.
+    """Return what is said about the runs: by a record's command on standard error, by the record itself below its
+    table.
 
-    Warnings, which say that they are; and, of a study, how to go on with it.
+    These are warnings, marked as such, and for a study how to continue it.
     """
     from nondet.reporting import prose
 
@@ -275,15 +276,15 @@ _BESIDE: dict[str, Callable[[Any], list[str]]] = {
 
 
 def by_itself(found: Record) -> str:
-    """A record as Python prints it: as its command does, with what that says on standard error below."""
+    """Return a record as Python prints it: as its command does, followed by what the command says on standard error."""
     return as_text(found) + part_as_text(Part(below=beside(found)))
 
 
 def as_text(found: Record, terminal: bool = False, width: int | None = None) -> str:
     """A record as text.
 
-    terminal: whether bold type can be shown. width: what tables and sentences must fit; None for the tables as they
-    are, with errors, and sentences of WIDTH.
+    terminal: whether bold type can be shown. width: the width for tables and sentences; None leaves the tables as they
+        are, with errors, and wraps sentences at WIDTH.
     """
     return "".join(part_as_text(part, terminal, width) for part in parts(found))
 
@@ -315,7 +316,8 @@ def part_as_text(part: Part, terminal: bool = False, width: int | None = None) -
 
 
 def as_tables(found: Record, form: Callable[[Sequence[Sequence[str]], Sequence[str]], str]) -> str:
-    """The tables of a record in Markdown or LaTeX (`table.for_markdown`, `table.for_latex`), without the sentences."""
+    """Return a record's tables in Markdown or LaTeX (`table.for_markdown`, `table.for_latex`), without the
+    sentences."""
     from nondet.reporting.export import rows_as_text
 
     tables = [(part.rows, part.head) for part in parts(found) if part.head] or [rows_as_text(found)]
@@ -323,7 +325,7 @@ def as_tables(found: Record, form: Callable[[Sequence[Sequence[str]], Sequence[s
 
 
 def as_html(found: Record) -> str:
-    """A record for a notebook. Whatever is in names is text."""
+    """Return a record as HTML for a notebook; names are escaped."""
     lines: list[str] = []
     for part in parts(found):
         lines += [f"<p>{escape(plain(part.above))}</p>"] if part.above else []

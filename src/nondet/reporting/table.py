@@ -1,4 +1,4 @@
-"""The protocol's table: for a terminal, as Markdown, and as LaTeX. Names are text, whatever is in them."""
+"""The protocol's table, for a terminal, as Markdown and as LaTeX. Names are escaped."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nondet.stats.estimate import Estimate
 DASH = "\N{EN DASH}"
 CONTROL = "deterministic (control)"
 SHORT = {CONTROL: "control"}
-"""Names of rows in a table that is narrow."""
+"""Shorter names of rows, for a narrow table."""
 
 LOPSIDED = 1.25
-"""An interval that reaches so many times further on one side than on the other is shown in place of an error."""
+"""An interval that reaches this many times further on one side than on the other is shown in place of an error."""
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,24 +38,25 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\char34{}",
-    "-": "{-}",  # two of them would be a dash
+    "-": "{-}",  # two in a row would be a dash
     "`": r"\char96{}",
     "'": r"\char39{}",
-    "[": "{[}",  # after the end of a row it would begin an option
+    "[": "{[}",  # at the start of a row it would begin an option
     "*": "{*}",  # likewise
     **{c: f"\\{c}" for c in "&%$#_"},
 }
 _LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿß"
-"""Those that every LaTeX sets as they are; of all others the table shows the number."""
+"""Letters that every LaTeX can print; for all others the table shows the code point."""
 
 _FIGURE = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def rows(results: Results, *, intervals: bool = False, in_one_precision: bool = False) -> list[tuple[str, ...]]:
-    """The table's cells, the control first: runs as finished of those asked for where they differ.
+    """Return the table's cells, the control first; unfinished conditions show how many runs are done of those asked
+    for.
 
-    The figures of a dead source are those of one run, and so are none. intervals: whether lopsided figures have them.
-    in_one_precision: see `cells`.
+    A dead source shows no numbers, because all its runs are the same one. intervals: whether lopsided numbers show
+    their intervals. in_one_precision: see `cells`.
     """
     control, figures = results.control, results.kind.figures
     skew = lopsided(figures, [c.effect for c in results.conditions]) if intervals else frozenset[str]()
@@ -72,22 +73,22 @@ def rows(results: Results, *, intervals: bool = False, in_one_precision: bool = 
 
 
 def head(figures: Sequence[Figure], first: str = "condition") -> tuple[str, ...]:
-    """The titles of a table with a column for each of the figures that have one."""
+    """Return the titles of a table with a column for each figure that has one."""
     return (first, "runs", *(figure.title for figure in columns(figures)))
 
 
 def measured_row(measures: Measures, skew: Collection[str] = ()) -> tuple[str, ...]:
-    """The cells of a condition's runs, or of outputs that no study made."""
+    """Return the cells of a condition's runs, or of outputs made elsewhere."""
     return (measures.name, str(measures.runs), *cells(measures.figures, measures, skew))
 
 
 def cells(
     figures: Sequence[Figure], m: Measures | None, skew: Collection[str] = (), *, in_one_precision: bool = False
 ) -> tuple[str, ...]:
-    """The columns' figures, each with its error: `value ± error`, or the value alone where no error is known.
+    """Return a cell for each column, with its error: `value ± error`, or the value alone if no error is known.
 
-    skew: names of those that have their interval in place of the error: `value [low, high]`. in_one_precision: what a
-    column's decimals leave nothing of is below the least that they show, `< 0.01`; otherwise it is in scientific form.
+    skew: names of those that show their interval in place of the error: `value [low, high]`. in_one_precision: whether
+        a number too small for its column's decimals is shown as `< 0.01`, and not in scientific form.
     """
     shown, number = columns(figures), _below if in_one_precision else _small
     if m is None:
@@ -99,7 +100,7 @@ def cells(
 
 
 def lopsided(figures: Sequence[Figure], many: Sequence[Measures | None]) -> frozenset[str]:
-    """The figures with a column of which some interval reaches much further on one side than on the other."""
+    """Return the figures with a column in which some interval reaches much further on one side than on the other."""
     known = [m for m in many if m]
     return frozenset(f.name for f in columns(figures) if any(_lopsided(m.get(f.name)) for m in known))
 
@@ -119,18 +120,19 @@ def _with_interval(e: Estimate, decimals: int) -> str:
 def _with_error(e: Estimate, decimals: int, number: Callable[[float, int], str]) -> str:
     if math.isnan(e.value):
         return DASH
-    if abs(e.value) < 0.5 * 10.0**-decimals <= e.error:  # it is 0 as far as its error tells
+    if abs(e.value) < 0.5 * 10.0**-decimals <= e.error:  # its error cannot tell it from 0
         return f"{0:.{decimals}f} ± {e.error:.{decimals}f}"
     return number(e.value, decimals) + ("" if math.isnan(e.error) else f" ± {number(e.error, decimals)}")
 
 
 def _small(value: float, decimals: int) -> str:
-    """A number with so many decimals; in scientific form where they would all be zero and the number is not."""
+    """Format a number with this many decimals, or in scientific form if they would all be zero and the number is
+    not."""
     return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 0.5 * 10.0**-decimals else f"{value:.0e}"
 
 
 def _below(value: float, decimals: int) -> str:
-    """A number with so many decimals; where they would all be zero and the number is not, what it is nearer 0 than."""
+    """Format a number with this many decimals; if they would all be zero and the number is not, as `< 0.01`."""
     if value == 0 or abs(value) >= 0.5 * 10.0**-decimals:
         return f"{value:.{decimals}f}"
     least = f"{10.0**-decimals:.{decimals}f}"
@@ -138,7 +140,7 @@ def _below(value: float, decimals: int) -> str:
 
 
 def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str], whole: bool = False) -> Table:
-    """A table of rich. whole: whether no cell but a name may be broken."""
+    """Return a rich table. whole: whether only names may be broken."""
     from rich.table import Table
     from rich.text import Text
 
@@ -168,7 +170,8 @@ def _markdown(cell: str) -> str:
 
 
 def for_latex(body: Sequence[Sequence[str]], titles: Sequence[str]) -> str:
-    """A booktabs table. It compiles with any LaTeX, whatever is in the names; it needs the package booktabs."""
+    """Return a booktabs table. It compiles with any LaTeX, whatever the names contain; it needs the package
+    booktabs."""
     lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (titles, *body)]
     columns = "l" + "r" * (len(titles) - 1)
     head = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule"]
@@ -176,7 +179,7 @@ def for_latex(body: Sequence[Sequence[str]], titles: Sequence[str]) -> str:
 
 
 def _latex(cell: str) -> str:
-    """A cell as LaTeX: figures, also with their errors, in math mode; anything else as the text it is."""
+    """Return a cell as LaTeX: numbers, with or without errors, in math mode; anything else as text."""
     figures = [_FIGURE.fullmatch(part) for part in cell.split(" ± ")]
     if all(figures):
         return "$" + r" \pm ".join(_latex_figure(figure.group()) for figure in figures if figure) + "$"

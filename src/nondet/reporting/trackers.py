@@ -1,7 +1,8 @@
-"""A study's numbers in the trackers that people have: MLflow, Weights & Biases, TensorBoard.
+"""Write a study's numbers to trackers: MLflow, Weights & Biases, TensorBoard.
 
-Each condition becomes one run of the tracker: what it is are the run's parameters, and its row of the tidy table the
-run's metrics, such as `accuracy.sd`, each with `accuracy.sd.error`, `.low` and `.high` where they are known.
+Each condition becomes one run of the tracker. The condition's description becomes the run's parameters, and its row of
+the tidy table becomes the run's metrics, such as `accuracy.sd`, with `accuracy.sd.error`, `.low` and `.high` where
+known.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CONTROL = "deterministic"
 
 @dataclass(frozen=True)
 class Tracked:
-    """What a tracker is told of a condition. metrics: of those that are known, by dotted name."""
+    """What a tracker gets for a condition. metrics: the known ones, by dotted name."""
 
     name: str
     params: Mapping[str, str | int | float | bool]
@@ -34,10 +35,10 @@ class Tracked:
 
 
 def to_mlflow(study: Given, experiment: str = "", uri: str | None = None) -> list[str]:
-    """Write a run of MLflow for each condition of a study, and give their ids.
+    """Write an MLflow run for each condition of a study, and return their ids.
 
     Args:
-        study: one that is open, its folder, or what `nondet.show` gave.
+        study: an open study, its folder, or what `nondet.show` returned.
         experiment: the name of MLflow's experiment; the task's name if empty.
         uri: MLflow's tracking URI, such as `sqlite:///mlflow.db`; MLflow's own choice if left out.
     """
@@ -64,11 +65,11 @@ def to_wandb(
     folder: str | Path | None = None,
     mode: Literal["offline", "online"] = "offline",
 ) -> list[str]:
-    """Write a run of Weights & Biases for each condition of a study, and give their ids.
+    """Write a Weights & Biases run for each condition of a study, and return their ids.
 
     Args:
         study: as for `to_mlflow`.
-        folder: where the runs' files go, in a folder `wandb`; the current folder if left out.
+        folder: where to put the folder `wandb` with the runs' files; the current folder if left out.
         mode: "offline" sends nothing; `wandb sync` sends it later.
     """
     wandb = _package("wandb", "wandb")
@@ -88,11 +89,11 @@ def to_wandb(
 
 
 def to_tensorboard(study: Given, folder: str | Path = "runs") -> list[Path]:
-    """Write each condition of a study for TensorBoard's tab of hyperparameters, and give the folders.
+    """Write each condition of a study for TensorBoard's hyperparameters tab, and return the folders.
 
     Args:
         study: as for `to_mlflow`.
-        folder: which `tensorboard --logdir` is given; a condition has a folder in it of its own.
+        folder: the folder for `tensorboard --logdir`; each condition has its own folder in it.
     """
     _package("tensorboard", "tensorboard")
     _, found = _tracked(study)
@@ -107,7 +108,7 @@ def to_tensorboard(study: Given, folder: str | Path = "runs") -> list[Path]:
 
 
 def _tracked(study: Given) -> tuple[str, list[Tracked]]:
-    """The task's name, and what is told of each condition, the control first."""
+    """Return the task's name, and what a tracker gets for each condition, the control first."""
     results = _results(study)
     identity, environment = results.study.identity, results.study.environment
     own = {f"recipe.{name}": _plain(value) for name, value in identity["recipe"].items()}
@@ -129,8 +130,8 @@ def _tracked(study: Given) -> tuple[str, list[Tracked]]:
             found.append(Tracked(name, params, metrics))
     if not found:
         raise BadInput(
-            f"a tracker is told of conditions with two runs that did not fail, and {results.study.folder} has none "
-            "yet; go on with it, or mend its training"
+            f"a tracker needs a condition with two runs that did not fail, and {results.study.folder} has none "
+            "yet; continue the study, or fix its training"
         )
     return str(identity["name"]), found
 
@@ -149,12 +150,12 @@ def _package(name: str, install: str) -> Any:
         return import_module(name)
     except ImportError:
         raise BadInput(
-            f"{name} must be installed to write to it (got none); install it: pip install {install}"
+            f"{name} must be installed to write to it (got no such package); run pip install {install}"
         ) from None
 
 
 def _allowed(name: str) -> str:
-    """A name of letters, digits and what every tracker takes besides."""
+    """Replace the characters of a name that some tracker does not accept."""
     return re.sub(r"[^\w .-]", "_", name)
 
 

@@ -15,7 +15,7 @@ HEAD_CLASSES = ("class", "examples", "churn (%)", "95 % interval")
 
 
 def rows(found: Unstable) -> list[tuple[str, ...]]:
-    """The table of the examples that flip most."""
+    """Return the table of the examples that flip most."""
     return [
         (
             str(e.index),
@@ -31,13 +31,13 @@ def rows(found: Unstable) -> list[tuple[str, ...]]:
 
 
 def classes_shown(found: Unstable) -> list[ClassChurn]:
-    """The classes with the largest churn, or the most frequent words of a text, largest first."""
+    """Return the classes with the largest churn, or the most frequent words of a text, largest first."""
     text = bool(found.kind.sampled)
     return sorted(found.classes, key=lambda c: -(c.examples if text else c.churn))[:CLASSES_SHOWN]
 
 
 def class_rows(found: Unstable) -> list[tuple[str, ...]]:
-    """The table of these classes."""
+    """Return the table of these classes."""
     table: list[tuple[str, ...]] = []
     for c in classes_shown(found):
         error, interval = f" ± {c.error:.2f}" if c.error > 0 else "", found.interval(c)
@@ -47,32 +47,34 @@ def class_rows(found: Unstable) -> list[tuple[str, ...]]:
 
 
 def sentence(found: Unstable) -> str:
-    """What the runs agree on, and how few examples carry their disagreement."""
+    """Say what the runs agree on, and how few examples cause their disagreement."""
     u, word = found.unanimous, found.kind.example
     text = (
         f"On {u.all:.1f} % of the {found.examples:,} test {word}s all {found.runs} runs agree (condition "
-        f"{found.condition}; {u.right:.1f} % rightly, {u.wrong:.1f} % wrongly)"
+        f"{found.condition}; {u.right:.1f} % right, {u.wrong:.1f} % wrong)"
     )
     first, tenth = found.carried[1], found.carried[10]
     if first is None or tenth is None:
         return f"{text}: no two runs disagree."
     return (
-        f"{text}. Two runs disagree on {found.disagreement:.2f} % on average; of this, the 1 % of {word}s that flip "
-        f"most in these runs carry {first:.0f} %, and the 10 % that flip most {tenth:.0f} %."
+        f"{text}. Two runs disagree on {found.disagreement:.2f} % on average; the 1 % of {word}s that flip most in "
+        f"these runs account for {first:.0f} % of this, and the 10 % that flip most for {tenth:.0f} %."
     )
 
 
 def finding(found: Unstable) -> Finding:
-    """On how many examples all runs agree, and how few carry their disagreement."""
+    """Say on how many examples all runs agree, and how few cause their disagreement."""
     u, word = found.unanimous, found.kind.example
     headline = f"On {u.all:.1f} % of the test {word}s all runs agree ({named(found.condition)})."
     runs = f"There are {found.runs} runs and {found.examples:,} {word}s"
-    more = [f"{runs}; {u.right:.1f} % are right in all runs, {u.wrong:.1f} % wrong in all, alike."]
+    more = [f"{runs}; {u.right:.1f} % are right in all runs, and {u.wrong:.1f} % have the same wrong answer in all."]
     first, tenth = found.carried[1], found.carried[10]
     if first is None or tenth is None:
         return Finding(headline, (*more, "No two runs disagree."))
     more.append(f"Two runs disagree on {found.disagreement:.2f} % on average.")
-    more.append(f"Of this, the 1 % of {word}s that flip most carry {first:.0f} %, and the 10 % that do {tenth:.0f} %.")
+    more.append(
+        f"The 1 % of {word}s that flip most account for {first:.0f} % of this, and the 10 % that do for {tenth:.0f} %."
+    )
     return Finding(headline, tuple(more))
 
 

@@ -1,4 +1,4 @@
-"""What a comparison of arms has found: the verdict first, with the difference that it goes by."""
+"""What a comparison of arms has found: first the verdict, with the difference that it is based on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COUNTED = {
 
 
 def of_comparisons(found: Sequence[Comparison]) -> Finding:
-    """Of one comparison its verdict; of several the clearest one, and how many have which."""
+    """Return the verdict of one comparison; of several, the clearest verdict and how many there are of each."""
     first = min(found, key=lambda c: (c.verdict == "undecided", c.p_holm, -abs(c.difference.value)))
     one = of_comparison(first)
     if len(found) == 1:
@@ -35,26 +35,28 @@ def of_comparisons(found: Sequence[Comparison]) -> Finding:
 
 
 def of_comparison(c: Comparison) -> Finding:
-    """The verdict with the difference, what else shows how large it is, and what must be known of it."""
+    """Return the verdict with the difference, what else shows its size, and the caveats."""
     first, *more = _by_chance(c) if c.chance is not None and c.verdict != "different" else _by_means(c)
     said = [*filter(None, [*more, churn_words(c)])]
     return Finding(first, tuple(said[:MOST]), (*_notes(c), *_scope([c])))
 
 
 def comparison_words(c: Comparison) -> str:
-    """The verdict in a few sentences, which claim no more than the intervals hold."""
+    """Return the verdict in a few sentences, which claim no more than the intervals show."""
     return of_comparison(c).text
 
 
 def _by_means(c: Comparison) -> list[str]:
     a, b, words = named(c.a), named(c.b), plain(c.metric.words)
     if c.verdict == "different":
-        said = "That makes neither of them better: as conditions of one study they vary other sources of one recipe."
+        said = (
+            "That makes neither of them better: as conditions of one study, they vary different sources of one recipe."
+        )
         return [f"{b} and {a} differ: {words} {_differs(c)}.", said]
     if c.verdict == "undecided":
         among = c.comparisons > 1 and c.p_value <= c.level
         said = f"p = {p_words(c.p_value)} is not small enough among {c.comparisons} comparisons." if among else ""
-        return [f"Not decided whether {b} is better or worse than {a}: {words} {_differs(c)}.", said, _way_on(c)]
+        return [f"It is undecided whether {b} is better or worse than {a}: {words} {_differs(c)}.", said, _way_on(c)]
     if c.verdict == "alike":
         return [f"{b} and {a} are alike within the margin: {words} {_differs(c, signed_always=True)}.", _inside(c)]
     among = f"Among {c.comparisons} comparisons, p = {p_words(c.p_holm)}." if c.comparisons > 1 else ""
@@ -65,16 +67,16 @@ def _by_chance(c: Comparison) -> list[str]:
     a, b = named(c.a), named(c.b)
     low, high = c.superiority_interval
     seen = f"one run of it beats one of {a} with a chance of {c.superiority:.2f} [{low:.2f}, {high:.2f}]"
-    rule = f"The verdict goes by a chance of {c.chance:g} that a run of the one beats one of the other."
+    rule = f"The verdict uses a threshold of {c.chance:g} for the chance that a run of one beats a run of the other."
     if c.verdict == "alike":
         return [f"{b} and {a} are alike: {seen.replace('one run of it', f'one run of {b}', 1)}.", rule]
     if c.verdict == "undecided":
-        return [f"Not decided whether {b} is better: {seen}.", rule, _way_on(c)]
+        return [f"It is undecided whether {b} is better: {seen}.", rule, _way_on(c)]
     return [f"{b} is {c.verdict} than {a}: {seen}.", rule]
 
 
 def _differs(c: Comparison, signed_always: bool = False) -> str:
-    """By how much the means differ, as a predicate; higher or lower where the interval shows which."""
+    """Say by how much the means differ, as a predicate; higher or lower if the interval shows which."""
     e = c.difference
     if signed_always or not e.known or e.low <= 0 <= e.high:
         return f"differs by {signed(e.value, c)}{unit(c)}{bracket(c)}"
@@ -92,12 +94,12 @@ def _beats(c: Comparison) -> str:
 
 
 def _inside(c: Comparison) -> str:
-    """Why two arms count as alike."""
+    """Say why two arms count as alike."""
     margin = f"the margin of {c.margin:g}{unit(c)}"
     if c.inner is None:
         return (
-            f"All {sum(c.runs)} runs lie within {margin}; were half of either's runs further apart, none of so many "
-            f"would show it with a chance of {p_words(c.p_alike or 0.0)}."
+            f"All {sum(c.runs)} runs lie within {margin}; if half of either's runs were further apart, the chance that "
+            f"none of these is would be {p_words(c.p_alike or 0.0)}."
         )
     low, high = c.inner
     share = f"{100 * (1 - 2 * c.level):g} % interval"
@@ -107,15 +109,13 @@ def _inside(c: Comparison) -> str:
 def _way_on(c: Comparison) -> str:
     margin = "" if c.margin else "; or name a margin within which a difference does not matter"
     if c.more_runs is None:
-        return f"How many runs would decide does not follow from runs whose {c.metric.words} does not vary."
+        return f"These runs cannot show how many more would decide, because their {c.metric.words} does not vary."
     if not c.more_runs_aim:
-        return (
-            f"To tell so small a difference from none would take more than {MOST_RUNS:,} further runs of each{margin}."
-        )
+        return f"Telling so small a difference from none would take more than {MOST_RUNS:,} more runs of each{margin}."
     aim = "show that they are alike within the margin" if c.more_runs_aim == "alike" else "decide"
     return (
-        f"About {c.more_runs:,} more runs of each would {aim}{_between(c)} with a chance of {100 * POWER:g} %, if the "
-        "difference and the SDs are those seen."
+        f"About {c.more_runs:,} more runs of each{_between(c)} would {aim} with a chance of {100 * POWER:g} %, if the "
+        "difference and the SDs are as seen."
     )
 
 
@@ -124,46 +124,46 @@ def _between(c: Comparison) -> str:
         return ""
     low, high = c.more_runs_range
     most = f"more than {MOST_RUNS:,}" if high is None else f"{high:,}"
-    return "" if low == high else f" (as far as these tell, {low or 1:,} to {most})"
+    return "" if low == high else f" ({low or 1:,} to {most}, judging by these)"
 
 
 def _notes(c: Comparison) -> list[str]:
     said = [plain(note) for note in c.all_notes]
     if not c.difference.known:
-        same = f"There is no interval, as all runs of each have the same {c.metric.words}"
+        same = f"There is no interval, because all runs of each have the same {c.metric.words}"
         said.append(f"{same}; permutation test: p = {p_words(c.p_permutation)}.")
     return said
 
 
 def _scope(found: Sequence[Comparison]) -> list[str]:
-    """Of what the verdicts speak, and what stands in brackets."""
+    """Say what the verdicts apply to, and what the brackets are."""
     c, said = found[0], list[str]()
     if c.test_set or c.examples:
-        other = "and for other test examples" if c.examples else "on this test set, and not for other test examples"
+        other = "and for other test examples" if c.examples else "on this test set, but not for other test examples"
         said.append(f"This allows for other runs {other}.")
     return [*said, *brackets(c.level, [one.difference for one in found])]
 
 
 def method_words(c: Comparison) -> str:
-    """How the runs were compared, and why."""
+    """Say how the runs were compared, and why."""
     if c.correlation is None:
         return "Compared as independent runs (Welch's t-test)."
     if c.method == "widened":
         return (
-            f"Compared as runs of which {c.pairs} pairs have equal seeds: their values correlate at "
+            f"Compared as runs that include {c.pairs} pairs with equal seeds: their values correlate at "
             f"{c.correlation:.2f}, which widens the interval of Welch's t-test."
         )
     if c.method == "paired":
         text = f"Compared as {c.pairs} pairs of runs with equal seeds, whose values correlate at {c.correlation:.2f}"
-        return text + ("; the difference is of these runs alone." if c.pairs < max(c.runs) else ".")
+        return text + ("; the difference is between these runs only." if c.pairs < max(c.runs) else ".")
     return (
         f"Compared as independent runs (Welch's t-test): the values of runs with equal seeds correlate at "
-        f"{c.correlation:.2f}, too little for pairs to help."
+        f"{c.correlation:.2f}, too weakly for pairing to help."
     )
 
 
 def churn_words(c: Comparison) -> str:
-    """What the change adds to the churn of training."""
+    """Say what the change adds to the churn of training."""
     if c.churn is None:
         return ""
     inside = (c.churn.within_a + c.churn.within_b) / 2

@@ -30,7 +30,7 @@ _SECTIONS: tuple[Callable[[Results, Runs], Section | None], ...] = (
 
 
 def sections(results: Results) -> list[Section]:
-    """Every section that a study has something for, its figures drawn."""
+    """Return every section for which a study has something to show, with its figures drawn."""
     runs = look_at(results.study)
     with styled():
         return [section for make in _SECTIONS if (section := make(results, runs))]

@@ -1,4 +1,4 @@
-"""What a crossed design says: the share of the variance that each source causes."""
+"""What a crossed design shows: the share of the variance that each source causes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nondet.reporting.plots.spreads import forest, listed
 
 
 def crossing(results: Results, runs: Runs) -> Section | None:
-    """The section of a crossed design."""
+    """Return the section of a crossed design."""
     found = results.crossing
     if found is None:
         return None
     design = found.design
     text = (
-        f"Every combination of {design.levels} seeds of {', '.join(design.vary)} is one run. That tells how much of "
+        f"Every combination of {design.levels} seeds of {', '.join(design.vary)} is one run. That shows how much of "
         "the variance each of these sources causes alone, and how much they cause together."
     )
     table = (components.head(found), tuple(components.rows(found))) if found.disagreement else None

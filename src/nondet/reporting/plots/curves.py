@@ -1,4 +1,4 @@
-"""What happens while training goes on: learning curves, and how runs drift apart after a change of one bit."""
+"""What happens during training: learning curves, and how runs drift apart after one bit is changed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THIN_LINES = 100
-"""Runs whose drift is shown one by one."""
+"""How many runs' drifts are shown one by one."""
 
 
 def training(results: Results, runs: Runs) -> Section | None:
-    """The section of the curves of loss and accuracy on the training set."""
+    """Return the section of loss and accuracy curves on the training set."""
     shown, all_of_them = _chosen(results, runs)
     if not shown:
         return None
@@ -32,7 +32,7 @@ def training(results: Results, runs: Runs) -> Section | None:
         for what in next(iter(shown.values()))[0].curves
     }
     text = (
-        "The line is the mean over a condition's runs, the band holds the middle four fifths of them (10th to 90th "
+        "The line is the mean over a condition's runs, the band covers the middle four fifths of them (10th to 90th "
         "percentile), and the grey lines are the means of the other conditions."
         + (f" Shown: {len(shown)} of {all_of_them} conditions." if len(shown) < all_of_them else "")
     )
@@ -51,7 +51,7 @@ def _finite(curves: Floats) -> Floats:
 
 
 def _chosen(results: Results, runs: Runs) -> tuple[dict[str, list[Seen]], int]:
-    """The conditions to show with their runs, those without a late onset first; and how many could be shown."""
+    """Return the conditions to show with their runs, those without a late onset first, and how many could be shown."""
     ordered = sorted(by_design(results, runs).items(), key=lambda item: "@" in item[0])
     able = [(name, seen) for name, seen in ordered if len(seen) > 1]
     return dict(able[:PANELS]), len(able)
@@ -75,8 +75,8 @@ def _curves(name: str, label: str, curves: Mapping[str, Floats], among: Sequence
 
 
 def bands(curves: Mapping[str, Floats], label: str, log: bool = False, among: Sequence[str] = ()) -> Figure:
-    """Curves (N, epochs) of each name in a panel of its own: their mean, and the band from the 10th to the 90th
-    percentile; in grey, the other names' means."""
+    """Draw each name's curves (N, epochs) in its own panel: their mean, and a band from the 10th to the 90th
+    percentile. The other names' means are grey."""
     rows = -(-len(curves) // 2)
     grid = {"nrows": rows, "ncols": min(2, len(curves)), "sharex": True, "sharey": True}
     figure, panels = new(0.35 + 1.05 * rows, **grid)
@@ -93,21 +93,21 @@ def bands(curves: Mapping[str, Floats], label: str, log: bool = False, among: Se
         epochs(axes, len(at))
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
-        panels[len(curves) - 2].tick_params(labelbottom=True)  # nothing stands below it
+        panels[len(curves) - 2].tick_params(labelbottom=True)  # nothing is below it
     figure.supxlabel("epoch", fontsize=SMALLEST)
     figure.supylabel(label, fontsize=SMALLEST)
     return figure
 
 
 def drifting(results: Results, runs: Runs) -> Section | None:
-    """The section of how a change of one bit grows while training goes on."""
+    """Return the section of how a change of one bit grows during training."""
     alive = [c for c in results.conditions if not c.dead]
     bits = sorted((c for c in alive if c.condition.vary == ("bit",)), key=lambda c: c.condition.onset)
     reference = runs.get(next(iter(results.study.specs()), ""))
     apart = _apart(results, runs, bits[0], reference) if bits and reference else np.empty((0, 0))
     if reference is None or not len(apart):
         distances = tuple(_distances(results))
-        text = "How far are the parameters of runs from those of the first?"
+        text = "How far are the runs' parameters from the first run's?"
         return Section("drift", "How runs drift apart", text, distances) if distances else None
     late = bits[0].condition.onset
     text = (
@@ -125,14 +125,14 @@ def drifting(results: Results, runs: Runs) -> Section | None:
     return Section(
         "drift",
         "How runs drift apart",
-        f"{text}How far is a run's training loss then from that of the reference run?",
+        f"{text}How far is a run's training loss then from the reference run's?",
         (_drift(apart, beside, names_of(results)), *_distances(results)),
         _at_epochs(apart, beside),
     )
 
 
 def _at_epochs(apart: Floats, beside: Mapping[str, Floats]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """The medians at a few epochs, the first and the last among them."""
+    """Return the medians at a few epochs, including the first and the last."""
     medians = {"one bit": np.median(apart, axis=0), **beside}
     last = apart.shape[1]
     at = sorted({1, 2, 5, 10, 20, 50, 100, last} & {*range(1, last + 1)})
@@ -141,9 +141,10 @@ def _at_epochs(apart: Floats, beside: Mapping[str, Floats]) -> tuple[tuple[str, 
 
 
 def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) -> Floats:
-    """Distance of the training loss of a condition's runs from the reference run's, (N, epochs); empty if unknown."""
+    """Return how far the training loss of a condition's runs is from the reference run's, (N, epochs); empty if
+    unknown."""
     others = [run for run in by_design(results, runs)[c.condition.name] if run is not reference]
-    if "loss" not in reference.curves or "curves" in results.study.identity:  # of a script, which may mean any loss
+    if "loss" not in reference.curves or "curves" in results.study.identity:  # a script's loss may be any loss
         return np.empty((0, 0))
     return (
         np.abs(np.array([run.curves["loss"] for run in others]) - reference.curves["loss"])
@@ -169,8 +170,8 @@ def _drift(apart: Floats, beside: Mapping[str, Floats], among: Sequence[str]) ->
 
 
 def drift(runs: Floats, beside: Mapping[str, Floats], label: str, among: Sequence[str] = ()) -> Figure:
-    """How far runs are from the reference, (N, epochs), each as a thin line, their median as a thick one; beside them
-    other medians, (epochs,). Zeros have no place on the axis, which is logarithmic."""
+    """Draw how far runs are from the reference, (N, epochs): each as a thin line, their median as a thick one, and
+    other medians, (epochs,). Zeros are left out, because the axis is logarithmic."""
     figure, (axes,) = new(2.4)
     at = np.arange(1, runs.shape[1] + 1)
     colours = colours_of(["bit", *beside], among)
@@ -191,7 +192,7 @@ def _positive(values: Floats) -> Floats:
 
 
 def _distances(results: Results) -> list[Drawing]:
-    """The parameters' distance from the reference run's, where a study was tracked."""
+    """Draw the parameters' distance from the reference run's, if a study was tracked."""
     series = {
         c.condition.name: {d["epoch"]: d["l2"] for d in c.distance if d["l2"]}
         for c in results.conditions

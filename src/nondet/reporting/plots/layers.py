@@ -1,4 +1,4 @@
-"""What the layers hold: CKA by layer and epoch."""
+"""What the layers represent: CKA by layer and epoch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NUMBERED = 6
-"""Epochs up to which a cell has room for its number."""
+"""Up to this many epochs, a cell has room for its number."""
 
 
 def representations(results: Results, runs: Runs) -> Section | None:
-    """The section of CKA, where a study was tracked."""
+    """Return the section of CKA, if a study was tracked."""
     able = [c for c in results.conditions if not c.dead and any(s["cka_unbiased"] is not None for s in c.similarity)]
     looked = sorted(able, key=lambda c: c.condition.onset > 0)[:PANELS]
     if not looked:
@@ -38,13 +38,13 @@ def representations(results: Results, runs: Runs) -> Section | None:
     title = "CKA by layer and epoch, a panel for each condition"
     described = "; ".join(f"{name}: {_range(grid, names, at)}" for name, grid in grids.items())
     text = (
-        "Linear CKA compares two runs' activations on the same test examples: 1 where one is the other turned, "
-        "mirrored or scaled, about 0 where they have nothing in common."
+        "Linear CKA compares two runs' activations on the same test examples: it is 1 if one is the other "
+        "rotated, mirrored or scaled, and about 0 if they have nothing in common."
         + (f" Shown: {len(looked)} of {len(able)} conditions." if len(looked) < len(able) else "")
     )
     picture = layers(grids, names, at, "CKA of two runs")
     drawing = Drawing("cka", title, f"{title}. {described}.", picture, "Unbiased; the mean over pairs of runs.")
-    return Section("representations", "What the layers hold", text, (drawing,))
+    return Section("representations", "What the layers represent", text, (drawing,))
 
 
 def _range(grid: Floats, names: Sequence[str], at: Sequence[int]) -> str:
@@ -55,7 +55,7 @@ def _range(grid: Floats, names: Sequence[str], at: Sequence[int]) -> str:
 
 
 def layers(grids: Mapping[str, Floats], names: Sequence[str], at: Sequence[int], label: str) -> Figure:
-    """A value from 0 to 1 for each layer (row) and epoch (column), in a panel for each name; NaN stays empty."""
+    """Draw a value from 0 to 1 for each layer (row) and epoch (column), in a panel for each name; NaN stays empty."""
     height = max(0.16 * len(names), 0.5) + 0.2
     figure, panels = new(0.75 + height * len(grids), nrows=len(grids), sharex=True)
     for axes, (name, grid) in zip(panels, grids.items(), strict=True):

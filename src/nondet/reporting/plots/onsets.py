@@ -1,4 +1,4 @@
-"""From which epoch on it matters that a source varies."""
+"""From which epoch it matters that a source varies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nondet.reporting.plots.style import line_plot
 
 
 def onsets(results: Results, runs: Runs) -> Section | None:
-    """The section of conditions that differ in nothing but their onset."""
+    """Return the section of conditions that differ only in their onset."""
     groups: dict[str, list[ConditionResult]] = {}
     for c in sorted(results.conditions, key=lambda c: c.condition.onset):
         if c.effect is not None:
@@ -19,8 +19,8 @@ def onsets(results: Results, runs: Runs) -> Section | None:
     shown = [figure for figure in results.kind.figures if figure.name in (first, "disagreement")]
     drawings = [_drawing(results, groups, figure.name, figure.plot, figure.label) for figure in shown if groups]
     text = (
-        "Before its onset every run of a condition is one and the same training; from then on its sources vary. As "
-        "long as a curve stays up, the epochs before hardly mattered."
+        "Before its onset, all runs of a condition are the same training; from then on, its sources vary. As "
+        "long as a curve stays high, the earlier epochs hardly mattered."
     )
     found = tuple(drawing for drawing in drawings if drawing)
     return Section("onset", "When it matters", text, found) if found else None
@@ -41,11 +41,11 @@ def _drawing(
         group: {c.condition.onset: known[c.condition.name] for c in found if c.condition.name in known}
         for group, found in groups.items()
     }
-    title = f"{sentence(label)}, by the epoch from which on the sources vary"
+    title = f"{sentence(label)}, by the epoch from which the sources vary"
     described = ". ".join(
         f"{group}: " + ", ".join(f"{estimate:.3g} from epoch {at}" for at, estimate in points.items())
         for group, points in series.items()
     )
     figure = line_plot(series, bars, "onset (epoch)", label, among=names_of(results))
-    caption = "Upright lines are 95 % intervals." if known else ""
+    caption = "Vertical lines are 95 % intervals." if known else ""
     return Drawing(f"onset-{name}", title, f"{title}. {described}. {caption}".strip(), figure, caption)

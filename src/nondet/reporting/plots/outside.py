@@ -1,4 +1,4 @@
-"""The figures of runs that no study made: every run by its score, the measures with their intervals, every pair."""
+"""The figures of runs made elsewhere: every run's score, the measures with their intervals, every pair."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nondet.reporting.plots.style import styled
 
 
 def sections(found: Outside) -> list[Section]:
-    """Every section that these runs have something for, its figures drawn."""
+    """Return every section for which these runs have something to show, with its figures drawn."""
     names = list(found.arms)
     score = next(iter(found.arms.values())).metric
     values = {name: arm.values[np.isfinite(arm.values)] for name, arm in found.arms.items()}

@@ -1,4 +1,4 @@
-"""How much every two runs disagree."""
+"""How much each pair of runs disagrees."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 Answered = NDArray[np.integer[Any]]
 
 SHOWN = 240
-"""Runs whose pairs are shown, about."""
+"""About how many runs' pairs are shown."""
 
 
 def pairs(results: Results, runs: Runs) -> Section | None:
-    """The section of all pairs of runs."""
+    """Return the section of all pairs of runs."""
     groups = _groups(results, runs)
     answers = [(name, [run.predicted for run in members if run.predicted is not None]) for name, members in groups]
     kind = "tokens" if results.kind.sampled else f"test {results.kind.example}s"
@@ -34,7 +34,8 @@ def pairs(results: Results, runs: Runs) -> Section | None:
 def pairs_of(
     groups: Sequence[tuple[str, Sequence[Answered]]], kind: str, among: int, what: str = "condition"
 ) -> Section | None:
-    """The section of runs by name, of each its answers (n,). kind: of the examples. among: how many runs there are."""
+    """Return the section of runs by name, each given by its answers (n,). kind: the examples' kind. among: how many
+    runs exist."""
     chosen = [run for _, members in groups for run in members]
     if len(chosen) < 2:
         return None
@@ -45,19 +46,19 @@ def pairs_of(
     left_out = f" Shown: {len(chosen)} of {among} runs, evenly chosen." if len(chosen) < among else ""
     drawing = Drawing(
         "pairs",
-        f"Disagreement of every two runs, in percent of the {kind}, grouped by {what}",
+        f"Disagreement of every pair of runs, in percent of the {kind}, grouped by {what}",
         f"Heat map of the disagreement between {len(chosen)} runs: {_pairs(matrix).mean():.3g} % on average"
         + (f"; within one {what} {within}." if within else "."),
         heat(matrix, sizes, "disagreement of two runs (%)"),
-        f"Within a {what} alike runs stand side by side. The colours span the pairs from the 2nd to the 98th "
+        f"Within a {what}, similar runs are next to each other. The colours span the pairs from the 2nd to the 98th "
         f"percentile.{left_out}",
     )
     shared = (
-        "All conditions share the reference run, which stands in the first of them. " if what == "condition" else ""
+        "All conditions share the reference run, which is shown in the first of them. " if what == "condition" else ""
     )
     text = (
-        f"Each cell is two runs, and its colour the share of {kind} that they answer differently. A run unlike all "
-        f"others is a light stripe; runs that are alike make a dark triangle. {shared}".strip()
+        f"Each cell is two runs, and its colour is the share of {kind} that they answer differently. A run unlike all "
+        f"others is a light stripe; similar runs make a dark triangle. {shared}".strip()
     )
     rows = tuple((name, *(f"{x:.2f}" for x in (pairs.min(), np.median(pairs), pairs.max()))) for name, pairs in blocks)
     table = ((f"within a {what} (%)", "least", "median", "most"), rows)
@@ -65,7 +66,7 @@ def pairs_of(
 
 
 def _groups(results: Results, runs: Runs) -> list[tuple[str, list[Seen]]]:
-    """The runs by the first condition that has them; evenly chosen where there are very many."""
+    """Group runs by the first condition that has them; choose them evenly if there are very many."""
     designs = keys_by_design(results, runs)
     most = max(2, SHOWN // max(1, len(designs)))
     taken: set[str] = set()
@@ -80,14 +81,14 @@ def _groups(results: Results, runs: Runs) -> list[tuple[str, list[Seen]]]:
 
 
 def disagreements(runs: Sequence[Answered]) -> Floats:
-    """Percent of examples on which two runs' answers differ, (M, M)."""
+    """Return the percentage of examples on which two runs' answers differ, (M, M)."""
     answers = np.stack(list(runs))  # (M, n)
     return np.stack([100.0 * (answers != row).mean(axis=1) for row in answers])
 
 
 def side_by_side(runs: Sequence[Answered]) -> list[Answered]:
-    """The runs so that alike ones are neighbours: the leaves of a tree of clusters (average linkage), turned so that
-    the sum of the distances of neighbours is least (Bar-Joseph et al. 2001)."""
+    """Order the runs so that similar ones are neighbours: as the leaves of a cluster tree (average linkage), ordered so
+    that the distances between neighbours sum to the least (Bar-Joseph et al. 2001)."""
     if len(runs) < 3:
         return list(runs)
     from scipy.cluster.hierarchy import leaves_list, linkage
@@ -98,7 +99,7 @@ def side_by_side(runs: Sequence[Answered]) -> list[Answered]:
 
 
 def _within(matrix: Floats, sizes: Sequence[tuple[str, int]]) -> list[tuple[str, Floats]]:
-    """The pairs within each group of two runs or more."""
+    """Return the pairs within each group of two runs or more."""
     ends = np.cumsum([size for _, size in sizes])
     blocks = [(name, matrix[end - size : end, end - size : end]) for (name, size), end in zip(sizes, ends, strict=True)]
     return [(name, _pairs(block)) for name, block in blocks if len(block) > 1]
@@ -109,9 +110,9 @@ def _pairs(matrix: Floats) -> Floats:
 
 
 def heat(matrix: Floats, groups: Sequence[tuple[str, int]], label: str) -> Figure:
-    """A triangle of pairs of runs; a name and a number of runs for each group, in order.
+    """Draw a triangle of pairs of runs; `groups` has each group's name and number of runs, in order.
 
-    The colours span the pairs, but for the outermost 2 % on each side, so that ordinary pairs differ in colour too.
+    The colours span the pairs except the outermost 2 % on each side, so that ordinary pairs also differ in colour.
     """
     figure, (axes,) = new(3.4)
     below = np.tril_indices(len(matrix), -1)
@@ -145,11 +146,11 @@ def heat(matrix: Floats, groups: Sequence[tuple[str, int]], label: str) -> Figur
 
 
 LINE = 0.05
-"""Of the triangle's side: the height of a line of text."""
+"""The height of a line of text, as a share of the triangle's side."""
 
 
 def _legible(groups: Sequence[tuple[str, int]], runs: int) -> list[str]:
-    """The names of the groups; empty where one would stand on the one before it."""
+    """Return the names of the groups; empty where a name would overlap the one before it."""
     names: list[str] = []
     last, begin = -1.0, 0
     for name, size in groups:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 Interval = tuple[float, float]
 
 PANELS = 8
-"""Conditions that have a panel each, those without a late onset first."""
+"""How many conditions get a panel each, those without a late onset first."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure: its name, which is that of its file; its title; and what it shows, with the numbers, for those who
-    cannot see it. caption: what stands below it, where its axes do not say all."""
+    """A figure: its name, which is also its file's; its title; and what it shows, with the numbers, for those who
+    cannot see it. caption: the text below it, if its axes do not say everything."""
 
     name: str
     title: str
@@ -33,7 +33,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Section:
-    """name: its place in the page's address. text: how to read its figures. table: its titles and its rows."""
+    """name: its anchor on the page. text: how to read its figures. table: its titles and its rows."""
 
     name: str
     heading: str
@@ -43,22 +43,22 @@ class Section:
 
 
 def names_of(results: Results) -> list[str]:
-    """The names of a study's conditions, in order."""
+    """Return the names of a study's conditions, in order."""
     return [c.condition.name for c in results.conditions]
 
 
 def estimates(results: Results, name: str) -> tuple[dict[str, float], dict[str, Interval]]:
-    """A figure of each condition that has it and is not dead; and its 95 % intervals where they are known."""
+    """Return an estimate for each condition that has it and is not dead, and its 95 % interval where known."""
     return estimates_of({c.condition.name: c.effect for c in results.conditions if c.effect}, name)
 
 
 def estimates_of(measures: Mapping[str, Measures], name: str) -> tuple[dict[str, float], dict[str, Interval]]:
-    """A figure of each of these that has it; and its 95 % intervals where they are known."""
+    """Return an estimate for each of these that has it, and its 95 % interval where known."""
     found = {condition: m.get(name) for condition, m in measures.items()}
     values = {condition: e.value for condition, e in found.items() if math.isfinite(e.value)}
     return values, {condition: (e.low, e.high) for condition, e in found.items() if math.isfinite(e.low)}
 
 
 def sentence(label: str) -> str:
-    """A label as the beginning of a sentence."""
+    """Capitalise a label, to begin a sentence."""
     return label[0].upper() + label[1:]

@@ -19,7 +19,7 @@ class Seen:
     """A run that did not fail.
 
     performance: its first score, such as test accuracy in percent. predicted: its answers on the test set, (n,), if
-    they are classes. curves: of each epoch on the training set, (epochs,), by name.
+        they are classes. curves: its training curves, (epochs,), by name.
     """
 
     performance: float
@@ -32,14 +32,14 @@ Runs = Mapping[str, Seen]
 
 
 def look_at(study: Study) -> Runs:
-    """Every such run of the designs; a condition's are read at a time."""
+    """Return every such run of the designs, reading one condition's runs at a time."""
     reader, found = Reader(study), dict[str, Seen]()
     for design in study.designs:
         runs = reader.runs(design)
         if not len(runs):
             continue
         both = runs if len(runs) > 1 else replace(runs, arrays={n: a.repeat(2, axis=0) for n, a in runs.arrays.items()})
-        scores = runs.kind.scores[0].by_run(both.answers)  # which are of two runs or more
+        scores = runs.kind.scores[0].by_run(both.answers)  # it needs at least two runs
         predicted = getattr(both.answers, "predicted", None)
         curves = {name: curve.astype(np.float64) for name, curve in runs.curves.items()}
         for row, made in enumerate(runs.made):
@@ -50,7 +50,8 @@ def look_at(study: Study) -> Runs:
 
 
 def keys_by_design(results: Results, runs: Runs) -> dict[str, list[str]]:
-    """The keys of these runs, in order, by condition that is not dead; a crossed design stands last, as `crossed`."""
+    """Return the keys of these runs, in order, by condition that is not dead; a crossed design comes last, as
+    `crossed`."""
     study = results.study
     designs = {c.condition.name: c.condition for c in results.conditions if not c.dead}
     designs |= {"crossed": study.crossed} if study.crossed else {}
@@ -58,5 +59,5 @@ def keys_by_design(results: Results, runs: Runs) -> dict[str, list[str]]:
 
 
 def by_design(results: Results, runs: Runs) -> dict[str, list[Seen]]:
-    """These runs, in order, by condition that is not dead or design."""
+    """Return these runs, in order, by condition that is not dead, or by design."""
     return {name: [runs[key] for key in keys] for name, keys in keys_by_design(results, runs).items()}

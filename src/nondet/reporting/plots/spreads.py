@@ -1,4 +1,4 @@
-"""How well the runs do, and how sure the figures of the table are."""
+"""How well the runs do, and how certain the table's numbers are."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MANY = 2000
-"""Dots above which a figure holds them as one picture."""
+"""Above this many dots, a figure stores them as one picture."""
 
 
 def accuracies(results: Results, runs: Runs) -> Section | None:
-    """How well every run does."""
+    """Return the section of every run's score."""
     score = results.kind.scores[0]
     values = {condition: _performances(seen) for condition, seen in by_design(results, runs).items()}
     values = {condition: found for condition, found in values.items() if len(found)}
@@ -41,7 +41,7 @@ def dots(
     among: Sequence[str],
     what: str = "condition",
 ) -> Section:
-    """A score of every run by name, and its mean with what is known of that."""
+    """Return the section of every run's score by name, with the mean and its interval."""
     name, label = score.name, score.label
     described = "; ".join(
         f"{condition}: {len(v)} runs from {v.min():.4g} to {v.max():.4g}, mean {v.mean():.4g}"
@@ -52,7 +52,7 @@ def dots(
         f"{sentence(label)} of every run, by {what}",
         f"Dot plot of {label} by {what}. {described}.",
         strip(values, known, label, among),
-        f"The upright stroke is the mean{', the line through it its 95 % interval' if known else ''}.",
+        f"The vertical stroke is the mean{', and the line through it is its 95 % interval' if known else ''}.",
     )
     better = "higher" if score.better > 0 else "lower"
     number = f"{{:.{_decimals(np.concatenate(list(values.values())), score.decimals)}f}}".format
@@ -65,17 +65,18 @@ def dots(
 
 
 def _decimals(values: Floats, most: int) -> int:
-    """As few as these values need, and no more than `most`."""
+    """Return as few decimals as these values need, and no more than `most`."""
     return next((d for d in range(most) if np.allclose(values, values.round(d), rtol=0, atol=1e-9)), most)
 
 
 def _performances(seen: Sequence[Seen]) -> Floats:
     values = np.array([run.performance for run in seen])
-    return values[np.isfinite(values)]  # a perplexity may be beyond all numbers
+    return values[np.isfinite(values)]  # a perplexity may overflow
 
 
 def strip(runs: Mapping[str, Floats], means: Mapping[str, Interval], label: str, among: Sequence[str] = ()) -> Figure:
-    """Every run's value as a dot, a row for each name; the mean as a stroke; its 95 % interval, where there is one."""
+    """Draw every run's value as a dot, in a row for each name, the mean as a stroke, and its 95 % interval if there is
+    one."""
     figure, (axes,) = new(0.45 + 0.3 * len(runs))
     width = float(np.ptp(np.concatenate(list(runs.values())))) / 70
     many = sum(map(len, runs.values())) > MANY
@@ -93,7 +94,7 @@ def strip(runs: Mapping[str, Floats], means: Mapping[str, Interval], label: str,
 
 
 def _beside(values: Floats, width: float) -> Floats:
-    """Offsets, at most 0.36, that lay values closer than `width` side by side."""
+    """Return offsets, at most 0.36, that put values closer than `width` side by side."""
     bins = np.round((values - values.min()) / width).astype(np.int64) if width else np.zeros(len(values), np.int64)
     offsets = np.zeros(len(values))
     for place in np.unique(bins):
@@ -103,7 +104,7 @@ def _beside(values: Floats, width: float) -> Floats:
 
 
 def columns(results: Results, runs: Runs) -> Section | None:
-    """The table's columns as figures, with their intervals."""
+    """Return the section of the table's columns as figures, with their intervals."""
     return intervals(results.kind.figures, lambda name: estimates(results, name), names_of(results))
 
 
@@ -113,7 +114,7 @@ def intervals(
     among: Sequence[str],
     what: str = "condition",
 ) -> Section | None:
-    """Figures that have a plot, with their intervals; `find` gives those of a figure, by name."""
+    """Return the section of the figures that have a plot; `find` returns a figure's values and intervals, by name."""
     drawings: list[Drawing] = []
     for figure in figures:
         values, known = find(figure.name)
@@ -125,15 +126,15 @@ def intervals(
         drawings.append(Drawing(figure.plot, title, shown, picture))
     lines = "A line is a 95 % interval. " if any(find(figure.name)[1] for figure in figures if figure.plot) else ""
     text = (
-        f"The numbers of each {what}. {lines}Where two intervals lie apart, chance alone hardly explains it, unless "
-        "the two were picked from many; where they overlap, that does not make the two alike: the commands compare "
-        "and alike test it."
+        f"The numbers of each {what}. {lines}If two intervals do not overlap, chance alone hardly explains the "
+        "difference, unless the two were picked from many. If they overlap, that does not make the two alike; the "
+        "commands compare and alike test it."
     )
     return Section("intervals", "How sure the numbers are", text, tuple(drawings)) if drawings else None
 
 
 def listed(values: Mapping[str, float], known: Mapping[str, Interval]) -> str:
-    """Estimates by name as text, with their intervals."""
+    """Return estimates by name as text, with their intervals."""
     return "; ".join(
         f"{name} {estimate:.3g}" + (f" ({known[name][0]:.3g} to {known[name][1]:.3g})" if name in known else "")
         for name, estimate in values.items()
@@ -148,10 +149,10 @@ def forest(
     anchor: float | None = 0.0,
     coloured: bool = True,
 ) -> Figure:
-    """A value for each name, and its 95 % interval where there is one.
+    """Draw a value for each name, and its 95 % interval if there is one.
 
-    anchor: a number that the axis shows too, unless the axis is logarithmic, which it is where one row would leave the
-    others no room. coloured: whether each name has a colour of its own.
+    anchor: a number that the axis must include, unless it is logarithmic, as it is if one row would leave the others no
+        room. coloured: whether each name has its own colour.
     """
     figure, (axes,) = new(0.45 + 0.19 * len(values))
     colours = colours_of(list(values), among) if coloured else dict.fromkeys(values, COLOURS[0])
@@ -170,18 +171,18 @@ def forest(
 
 
 STRETCH = 4
-"""How many times as far as the middle one the farthest row may reach on an axis that is not logarithmic."""
+"""How many times further than the middle row the furthest may reach on an axis that is not logarithmic."""
 
 
 def _stretched(values: Mapping[str, float], known: Mapping[str, Interval]) -> bool:
-    """Whether one row would leave the others no room; never of numbers of which some are not above 0."""
+    """Whether one row would leave the others no room; never if some numbers are not above 0."""
     begins = [known[name][0] if name in known else value for name, value in values.items()]
     ends = [known[name][1] if name in known else value for name, value in values.items()]
     return min(begins) > 0 and max(ends) > STRETCH * float(np.median(ends))
 
 
 def _reach(axes: Axes, anchor: float) -> None:
-    """Make the level axis show a number, at its very end where all others are on one side of it."""
+    """Make the horizontal axis include a number, at its very end if all others are on one side of it."""
     low, high = axes.dataLim.intervalx
     if low >= anchor:
         axes.set_xlim(left=anchor, right=high + 0.04 * (high - anchor) if high > anchor else anchor + 1.0)

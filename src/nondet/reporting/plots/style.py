@@ -1,4 +1,4 @@
-"""How figures look, and how they become files: one column wide, colours that colour-blind readers can tell apart."""
+"""How figures look and become files: one column wide, in colours that colour-blind readers can tell apart."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ WIDTH = 3.5
 """Inches: one column of most journals, and a phone's screen."""
 
 SMALLEST = 8.0
-"""Points: no text is smaller, so that on a phone, where a figure is 350 pixels wide, none is below 11 pixels."""
+"""Points: no text is smaller. On a phone, where a figure is 350 pixels wide, that is at least 11 pixels."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""The palette of Okabe and Ito (2008) but for its yellow, which is too light for lines on white."""
+"""The palette of Okabe and Ito (2008), without its yellow, which is too light for lines on white."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")
@@ -29,7 +29,7 @@ DASHES = ("-", "--", "-.", ":")
 INK, GREY, PALE = "#22262b", "#6b737c", "#d9dde2"
 
 LONGEST = 26
-"""Characters of a name in a figure."""
+"""The longest name in a figure, in characters."""
 
 FORMATS = ("pdf", "svg", "png")
 
@@ -79,7 +79,7 @@ _LOOK: dict[str, Any] = {
 
 @contextmanager
 def styled() -> Generator[None]:
-    """Inside the block matplotlib has this style, whatever the user's own settings are."""
+    """Give matplotlib this style inside the block, whatever the user's own settings are."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
@@ -90,7 +90,7 @@ def styled() -> Generator[None]:
 
 
 def new(height: float, **grid: Any) -> tuple[Figure, list[Axes]]:
-    """A figure one column wide and `height` inches high, with its axes row by row."""
+    """Return a figure one column wide and `height` inches high, with its axes row by row."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -99,7 +99,7 @@ def new(height: float, **grid: Any) -> tuple[Figure, list[Axes]]:
 
 
 def content(figure: Figure, format: str) -> bytes:
-    """A figure as a file; the same figure always gives the same bytes."""
+    """Return a figure as a file's bytes; the same figure always gives the same bytes."""
     dates: dict[str, dict[str, Any]] = {
         "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
         "svg": {"Date": None, "Creator": None},
@@ -112,22 +112,22 @@ def content(figure: Figure, format: str) -> bytes:
 
 
 def short(name: str) -> str:
-    """A name for a label: one line, and not too long; characters that no font draws are escaped."""
+    """Shorten a name for a label: one line, not too long, with characters that no font draws escaped."""
     line = plain(name)
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def colours_of(names: Sequence[str], among: Sequence[str] = ()) -> dict[str, str]:
-    """A colour for each condition; those that differ in their onset alone, as in bit and bit@4, share it.
+    """Return a colour for each condition; conditions that differ only in their onset, such as bit and bit@4, share one.
 
-    With all of a study's conditions as `among`, a condition has one colour in all figures, whatever else is in them.
+    With all of a study's conditions as `among`, a condition has the same colour in every figure.
     """
     bases = list(dict.fromkeys(name.partition("@")[0] for name in (*among, *names)))
     return {name: COLOURS[bases.index(name.partition("@")[0]) % len(COLOURS)] for name in names}
 
 
 def power(value: float, _: object = None) -> str:
-    """A tick of a logarithmic axis, without the markup that matplotlib would use."""
+    """Format a tick of a logarithmic axis, without the markup that matplotlib would use."""
     if 0.1 <= value < 1e4:
         return f"{value:g}"
     mantissa, exponent = f"{value:.0e}".split("e")
@@ -136,7 +136,7 @@ def power(value: float, _: object = None) -> str:
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"] = "y") -> None:
-    """Make the upright axis logarithmic, or the level one; its ticks without markup."""
+    """Make the vertical or the horizontal axis logarithmic, with ticks without markup."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set(**{f"{which}scale": "log"})
@@ -149,7 +149,7 @@ def log_axis(axes: Axes, which: Literal["x", "y"] = "y") -> None:
 
 
 def epochs(axes: Axes, last: int) -> None:
-    """Make the level axis one of epochs, from 1 to the last."""
+    """Make the horizontal axis show epochs, from 1 to the last."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlim(1, max(last, 2))
@@ -164,9 +164,9 @@ def line_plot(
     log: bool = False,
     among: Sequence[str] = (),
 ) -> Figure:
-    """Values at whole numbers, such as epochs: a line with marks for each name, and 95 % intervals where there are.
+    """Draw values at whole numbers, such as epochs: a line with marks for each name, and any 95 % intervals.
 
-    Names that share a colour (see `colours_of`, also for `among`) differ in their dashes, and in marks filled or not.
+    Names that share a colour (see `colours_of`, also for `among`) have different dashes, and filled or empty marks.
     """
     from matplotlib.ticker import MaxNLocator
 

@@ -1,4 +1,4 @@
-"""A figure's SVG as part of a page: nothing in it but shapes, and nothing that clashes with the page or leaves it."""
+"""A figure's SVG as part of a page: only shapes, and nothing that clashes with the page or refers outside it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 
 SHAPES = ("svg", "g", "defs", "path", "use", "clipPath", "rect", "image")
-"""What matplotlib draws with; all else, such as its metadata, is left out."""
+"""What matplotlib draws with; everything else, such as its metadata, is left out."""
 
 
 def inline(content: bytes, name: str, title: str, description: str) -> str:
-    """The SVG that matplotlib wrote, for a page: as wide as its place, named, described and with ids of its own.
+    """Prepare the SVG that matplotlib wrote for a page: as wide as its place, named, described and with its own ids.
 
-    Styles become attributes, so that a page may forbid styles that are not its own. Ids begin with `name`. References
-    lead to the figure itself or hold their data; comments, the document type and metadata are gone.
+    Styles become attributes, so that a page can forbid all styles but its own. Ids begin with `name`. References point
+    inside the figure or contain their data. Comments, the document type and metadata are removed.
     """
     register_namespace("", SVG)
     root = fromstring(content)
@@ -48,7 +48,7 @@ def _strip(element: Element) -> None:
 
 
 def _references(root: Element) -> Iterator[str]:
-    """The ids that the figure itself refers to."""
+    """Yield the ids that the figure itself refers to."""
     for element in root.iter():
         for value in element.attrib.values():
             yield from re.findall(r"url\(#([^)]+)\)", value)
