@@ -192,7 +192,7 @@ def test_alike_of_an_unfinished_study(nondet: Nondet, six: Path) -> None:
     assert ran.code == 0
     assert ran.json["runs"].keys() == {"init+shuffle", "bit", "shuffle@1", "bit@1"}
     assert "4 sound runs of its own" in ran.json["left_out"][0]["reason"]
-    assert "Not finished: 1 runs are still to train. Go on with:" in ran.err
+    assert "Not finished: 1 runs still have to be trained. Go on with:" in ran.err
 
 
 def test_examples_json(nondet: Nondet, six: Path) -> None:

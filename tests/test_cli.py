@@ -497,7 +497,7 @@ def test_a_control_that_is_not_zero_is_said_first(
     assert ran.out.startswith("THE CONTROL IS NOT ZERO")
     words = " ".join(ran.out.split())
     assert "the system's randomness" in words
-    assert "state that one model leaves to the next" in words
+    assert "state that one model leaves behind for the next" in words
     assert "then start a new study" in words
     shown = nondet("show", folder, "--json")
     assert shown.code == 3
@@ -505,7 +505,7 @@ def test_a_control_that_is_not_zero_is_said_first(
     assert control["identical"] is False
     assert control["differing"]
     first, *others = (control["slots"][number - 1] for number in (1, *control["differing"]))
-    assert f"The first stood in slot {first} of its stack" in words
+    assert f"The first was in slot {first} of its stack" in words
     assert ", ".join(map(str, sorted(set(others)))) in words
     assert "THE CONTROL IS NOT ZERO" in shown.err
     for form in ("--markdown", "--latex"):

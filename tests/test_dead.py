@@ -119,7 +119,7 @@ def test_the_json_of_a_dead_condition(nondet: Nondet, made: Any) -> None:
         ([RARE_DROPOUT], "dropout", "so small that nothing is dropped"),
         (OWN_GENERATOR, "augment", "a generator of its own"),
         ([("batch_size=16, lr=0.1", "batch_size=16, lr=0.0")], "shuffle", "the learning rate is 0"),
-        ([("batch_size=16", "batch_size=1")], "order", "a mini-batch is one example"),
+        ([("batch_size=16", "batch_size=1")], "order", "a mini-batch has only one example"),
     ],
 )
 def test_each_source_has_causes_of_its_own(nondet: Nondet, made: Any, changes: Any, source: str, cause: str) -> None:
@@ -156,7 +156,7 @@ def test_some_changes_of_a_bit_reach_nothing(nondet: Nondet, made: Any) -> None:
     lost = found["bit"]["unreached"]
     assert found["bit"]["dead"] is False
     assert 0 < lost < 11
-    assert f"Of 11 changes of one bit {lost} never reached an output" in said(nondet("show", study).out)
+    assert f"Of 11 one-bit changes, {lost} never reached an output" in said(nondet("show", study).out)
 
 
 def test_an_onset_at_the_end_is_not_dead(nondet: Nondet, made: Any) -> None:
@@ -166,7 +166,7 @@ def test_an_onset_at_the_end_is_not_dead(nondet: Nondet, made: Any) -> None:
     assert (found["shuffle"]["dead"], found["shuffle@2"]["dead"]) == (False, None)
     assert found["shuffle@2"]["unreached"] == 2
     text = said(nondet("show", study).out)
-    assert "All runs of shuffle@2 are the reference run: training is over at the end of epoch 2" in text
+    assert "All runs of shuffle@2 equal the reference run: training is over at the end of epoch 2" in text
     assert "DEAD" not in text
     assert "0.0 % (shuffle@2)" not in text
 

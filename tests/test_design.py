@@ -153,7 +153,7 @@ def test_a_bad_rule_is_refused_before_training(
         (("--levels", 3), "--levels is for --design crossed (got --levels 3 without it)"),
         (("--design", "crossed"), "--design crossed needs --levels"),
         (("--design", "full"), "--design must be conditions or crossed (got 'full')"),
-        ((*CROSSED, "--runs", 5), "--runs is for conditions, and --design crossed has --levels (got --runs 5)"),
+        ((*CROSSED, "--runs", 5), "--runs is for conditions, but --design crossed has --levels (got --runs 5)"),
         ((*CROSSED, "--onset", 1), "--onset is for conditions, not for --design crossed (got --onset 1)"),
         ((*CROSSED, "--until", RULE), "--until is for conditions, not for --design crossed"),
         (("--design", "crossed", "--levels", 1), "levels must be at least 2 to cross seeds (got 1)"),
@@ -453,7 +453,7 @@ def test_crossed_where_nothing_varies(nondet: Nondet, tiny: Path, tmp_path: Path
     words = ("--design", "crossed", "--levels", 2, "--vary", "order", "--vary", "bit", "--study", tmp_path / "s")
     ran = nondet("run", tiny, *words)
     assert ran.code == 0
-    assert "All 4 runs have the same accuracy: there is no variance to share out." in " ".join(ran.out.split())
+    assert "All 4 runs have the same accuracy, so there is no variance to divide." in " ".join(ran.out.split())
     assert {c["share"] for c in nondet("show", tmp_path / "s", "--json").json["components"]} == {None}
 
 
@@ -474,7 +474,7 @@ def test_an_unfinished_crossing(nondet: Nondet, crossing: Path, tmp_path: Path) 
     path.write_bytes(sealed({**fields, "finished": [], "crossed": {"vary": ["init", "shuffle"], "levels": 4}}))
     ran = nondet("show", folder)
     assert ran.code == 0
-    assert "has 9 of its 16 runs: variance components need them all." in ran.out
+    assert "has 9 of its 16 runs; variance components need them all." in ran.out
     assert "Go on with: nondet run" in ran.err
     assert nondet("show", folder, "--json").json["components"] == []
 

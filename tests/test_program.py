@@ -161,7 +161,7 @@ def test_what_cannot_be_is_one_sentence(study: nd.OpenStudy, tmp_path: Path) -> 
         (lambda: nd.measure(study["all"])["none"], "no figure 'none' of these runs; choose from accuracy.mean"),
         (lambda: nd.run(make(), vary="none", folder=tmp_path / "s"), "unknown source 'none'"),
         (lambda: nd.open(tmp_path / "none"), "study.json is missing"),
-        (lambda: nd.plan(1.0), "one of sd and a pilot (got none); give one"),
+        (lambda: nd.plan(1.0), "plan needs either sd or a pilot (got none); give one"),
         (lambda: nd.measure(study["all"].outputs), "labels must be given beside outputs (got none)"),
         (lambda: nd.run(3, folder=tmp_path / "s"), "a task must be a nondet.Task"),  # type: ignore[arg-type]
     ):

@@ -138,7 +138,7 @@ def test_completion_goes_where_the_shell_looks(nondet: Nondet, tmp_path: Path, m
     monkeypatch.delenv("ZSH_CUSTOM", raising=False)
     for _ in range(2):
         ran = nondet("--install-completion", "--shell", "bash")
-        assert (ran.code, "It begins with the next bash." in ran.out) == (0, True)
+        assert (ran.code, "Start a new bash to use it." in ran.out) == (0, True)
         assert (tmp_path / ".bashrc").read_text().count("# Load nondet completion") == 1
     monkeypatch.setattr("nondet.cli.app.detect_shell", lambda: "powershell")
     ran = nondet("--install-completion")
@@ -187,7 +187,7 @@ def test_verbose_says_where_and_each_stack(nondet: Nondet, tiny: Path, tmp_path:
 def test_quiet_and_verbose_are_one_or_the_other(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
     ran = nondet("run", tiny, "--study", tmp_path / "s", "-q", "-v")
     assert (ran.code, ran.out) == (2, "")
-    assert "a command takes one of --quiet and --verbose (got both); choose one" in ran.err
+    assert "only one of --quiet and --verbose can be given (got both); choose one" in ran.err
 
 
 # --- warnings -----------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def test_a_worker_makes_what_is_missing_and_leaves(
     folder = begun(tiny, tmp_path / "s")
     first = nondet("work", folder, "--run-task", "--stacks", 1)
     assert first.code == 0, first.err
-    assert first.out == "Made 3 runs here; 3 of 10 are there, and 0 in others' hands.\n"
+    assert first.out == "Trained 3 runs here; 3 of 10 are done, and others are training 0.\n"
     found = json.loads(nondet("status", folder, "--json").out)
     assert {name: found[name] for name in ("planned", "done", "failed", "in_hand", "missing")} == {
         "planned": 10, "done": 3, "failed": 0, "in_hand": 0, "missing": 7,

@@ -139,9 +139,9 @@ def test_the_terminal_ends_with_the_verdict(give: Nondet) -> None:
     """The verdict is followed by the interval; one that is not decided says how many more runs."""
     out = " ".join(give("a.npy", "better.npy").out.split())
     assert "better.npy is better than a.npy: mean accuracy is " in out
-    assert "on this test set, and not for other test examples. Brackets hold 95 % intervals." in out
+    assert "on this test set, but not for other test examples. Brackets show 95 % intervals." in out
     out = " ".join(give("a.npy", "alike.npy").out.split())
-    assert "Not decided whether alike.npy is better or worse than a.npy" in out
+    assert "It is undecided whether alike.npy is better or worse than a.npy" in out
     assert "more runs of each would decide" in out
 
 
@@ -463,7 +463,7 @@ def test_plan_from_an_sd(nondet: Nondet) -> None:
     found = ran.json
     assert [found[k] for k in ("runs_per_arm", "effect", "sd", "power", "level")] == [22, 0.2, 0.23, 0.8, 0.05]
     assert (found["runs_to_train"], found["seconds"], found["pilot"]) == (44, None, None)
-    assert nondet("plan", "--effect", 0.2, "--sd", 0.23).out.startswith("22 runs of each arm find that")
+    assert nondet("plan", "--effect", 0.2, "--sd", 0.23).out.startswith("It takes 22 runs of each arm to find")
 
 
 def test_plan_from_a_pilot(nondet: Nondet, finished: Path, arrays: Path) -> None:
@@ -491,8 +491,8 @@ def test_plan_from_a_pilot(nondet: Nondet, finished: Path, arrays: Path) -> None
         (("--effect", "1", "--sd", "1", "--power", "1"), "power must be above 0 and below 1 (got 1.0)"),
         (("--effect", "1", "--sd", "1", "--level", "0"), "level must be above 0 and below 1 (got 0.0)"),
         (("--effect", "1e-9", "--sd", "1"), "at most 1,000,000 for each arm"),
-        (("--effect", "1"), "one of --sd and --study (got none)"),
-        (("--effect", "1", "--sd", "1", "--study", "x"), "one of --sd and --study (got both)"),
+        (("--effect", "1"), "plan needs either --sd or --study (got none)"),
+        (("--effect", "1", "--sd", "1", "--study", "x"), "plan needs either --sd or --study (got both)"),
         (("--effect", "1", "--study", "nowhere"), "nothing is at nowhere"),
     ],
 )

@@ -113,7 +113,7 @@ def test_pairs_that_are_not_all_runs_say_so() -> None:
     more = compare([a, arm([*(values + 1 + 0.1 * rng.normal(size=8)), 80.0, 81.0], "b", list(range(1, 11)))])[0]
     assert (more.pairs, more.runs) == (8, (8, 10))
     assert more.difference.value != pytest.approx(more.means[1] - more.means[0], abs=1)
-    assert method_words(more).endswith("; the difference is of these runs alone.")
+    assert method_words(more).endswith("; the difference is between these runs only.")
     all_paired = compare([a, arm(list(values + 1 + 0.1 * rng.normal(size=8)), "b", list(range(1, 9)))])[0]
     assert "alone" not in method_words(all_paired)
 
@@ -150,9 +150,9 @@ def test_a_margin_is_not_offered_where_it_cannot_help() -> None:
     found = compare([arm([90.0] * 2, "a"), arm([91.0] * 2, "b")])[0]
     text = comparison_words(found)
     assert found.verdict == "undecided"
-    no_interval = "There is no interval, as all runs of each have the same accuracy; permutation test: p = 0.333."
+    no_interval = "There is no interval, because all runs of each have the same accuracy; permutation test: p = 0.333."
     assert no_interval in of_comparison(found).caveats
-    assert "How many runs would decide does not follow from runs whose accuracy does not vary." in text
+    assert "These runs cannot show how many more would decide, because their accuracy does not vary." in text
     assert "margin" not in text
 
 
@@ -208,7 +208,7 @@ def test_alike_ends_with_what_was_shown(nondet: Nondet, process: Nondet, tiny: P
     assert process("run", tiny, "--runs", 6, "--vary", "init", "--vary", "shuffle", *rule, "--study", folder).code == 0
     lines = " ".join(nondet("alike", folder).out.split())
     assert lines.index("From 5 runs a condition") < lines.index("until disagreement.error<50 in all of them")
-    assert lines.index("until disagreement.error<50") < lines.rindex("were shown alike")
+    assert lines.index("until disagreement.error<50") < lines.rindex("were shown to be alike")
 
 
 @pytest.mark.slow

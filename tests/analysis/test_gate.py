@@ -306,7 +306,7 @@ def test_the_gate_takes_the_arms_of_one_table(nondet: Nondet, folder: Path) -> N
     assert table["candidate"] == "t.csv:wider"
     named = {"arm": "recipe", "seed": "try", "of": "base", "metric": "accuracy"}
     assert nd.gate("t.csv", None, "python.jsonl", with_="wider", **named).evidence == apart["evidence"]
-    with pytest.raises(nd.BadInput, match="gate takes a baseline and a candidate"):
+    with pytest.raises(nd.BadInput, match="gate needs a baseline and a candidate"):
         nd.gate("t.csv", None, "python.jsonl", **named)
     np.save("outputs.npy", np.zeros((4, 3, 2)))
     with pytest.raises(nd.BadInput, match="an arm is chosen by its name from a file of scores"):

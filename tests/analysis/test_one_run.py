@@ -95,7 +95,7 @@ def test_one_run_each(nondet: Nondet, answers: tuple[np.ndarray, np.ndarray]) ->
     assert (found["churn"], found["superiority"], found["more_runs"]) == (None, None, None)
     text = nondet("compare", "b.npy", "a.npy", "--labels", "y.npy").out
     assert "worse" in text
-    assert "these two models, one run each, and not of the two recipes" in " ".join(text.split())
+    assert "these two models, one run each, and not about the two recipes" in " ".join(text.split())
 
 
 def test_the_same_from_scores_and_arrays(nondet: Nondet, answers: tuple[np.ndarray, np.ndarray]) -> None:

@@ -124,7 +124,7 @@ def test_one_form_at_a_time(nondet: Nondet, scores: Path) -> None:
     ran = nondet("measure", scores, "--csv", "--latex")
     assert (ran.code, ran.out) == (2, "")
     assert (
-        "takes one of --json, --markdown, --latex, --csv and --parquet (got --latex and --csv); choose one" in ran.err
+        "only one of --json, --markdown, --latex, --csv and --parquet can be given (got --latex and --csv); choose one" in ran.err
     )
 
 

@@ -56,7 +56,7 @@ def test_of_a_comparison(seed: int, shift: float, margin: float | None) -> None:
     said = check(found)
     words = {"undecided": "Not decided", "alike": "are alike"}.get(found.verdict, f"aug is {found.verdict} than base")
     assert words in said.headline
-    assert "Brackets hold 95 % intervals." in said.caveats
+    assert "Brackets show 95 % intervals." in said.caveats
     assert found.to_dict()["sentence"] == said.text
 
 
@@ -77,7 +77,7 @@ def test_of_several_comparisons(seed: int) -> None:
     said = check(nd.compare(arms))
     assert said.sentences[0].startswith("Of the 3 compared with base, ")
     assert len(said.caveats) == len(set(said.caveats))
-    assert said.caveats[-1] == "Brackets hold 95 % intervals."
+    assert said.caveats[-1] == "Brackets show 95 % intervals."
 
 
 @settings(max_examples=40, deadline=None)
@@ -95,7 +95,7 @@ def test_of_a_plan(seed: int, effect: float, looks: int, runs: int) -> None:
 def test_of_a_floor(seed: int, new: int, runs: int) -> None:
     """The prediction interval is the headline's, and what is noise a sentence."""
     said = check(nd.floor(scores(np.random.default_rng(seed), runs=runs), new))
-    assert re.match(r"A difference below .* is noise\.", said.sentences[0])
+    assert re.match(r"A difference of less than .* is noise\.", said.sentences[0])
 
 
 @settings(max_examples=15, deadline=None)
@@ -147,7 +147,7 @@ def test_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         np.save(f"{name}.npy", np.where(right, labels, (labels + 1) % 3)[None])
     found = nd.compare("a.npy", "b.npy", labels=labels)
     said = check(found)
-    assert any(text.startswith("This speaks of these two models") for text in said.caveats)
+    assert any(text.startswith("This is about these two models") for text in said.caveats)
 
 
 def test_a_long_name_leaves_the_headline_short() -> None:
@@ -236,4 +236,4 @@ def test_the_mend_is_a_sentence_of_its_own() -> None:
         "The cause: the clock is read (time), at train.py:12.",
         "The mend: take a number of your own in its place.",
     )
-    assert said.caveats == ("Nothing is known of what comes after the steps that were looked at.",)
+    assert said.caveats == ("Nothing is known about what comes after the steps that were looked at.",)

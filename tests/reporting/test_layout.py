@@ -73,7 +73,7 @@ def test_show_fits(nondet: Nondet, finished: Path, monkeypatch: pytest.MonkeyPat
     head = next(line for line in lines if line.startswith("condition"))
     control = lines[lines.index(head) + 1]
     assert control.split()[0] == ("control" if width < 200 else "deterministic")
-    assert "In the table ± is a standard error, and brackets hold a 95 % interval." in by_columns
+    assert "In the table, ± is a standard error, and brackets show a 95 % interval." in by_columns
     assert any(" [" in line for line in lines[lines.index(head) : lines.index(head) + 6])
 
 

@@ -267,7 +267,7 @@ def test_failed_runs_are_named_and_left_out(nondet: Nondet, task_file: Nondet, t
     assert nondet("run", task_file(HALF_DIVERGE), "--runs", 6, "--vary", "init", "--study", folder).code == 0
     assert nondet("report", folder, "--out", file).code == 0
     made = Parsed(file.read_text())
-    assert "Failed, and left out of the figures: init: run" in made.text
+    assert "Failed, and left out of the numbers: init: run" in made.text
     failed = nondet("show", folder, "--json").json["conditions"][0]["failed"]
     assert 0 < failed < 6
     assert f"init: {6 - failed} runs from" in made.source

@@ -67,7 +67,7 @@ def test_few_runs_show_no_difference() -> None:
     assert said.caveats[0] == "The intervals of init and all overlap, so these runs do not show that the two differ."
     said = said_of({"init": of_answers(0.02, 30), "all": of_answers(0.2, 30, 1)})
     assert "overlap" not in said.caution
-    assert said.caveats[-1] == "Brackets hold 95 % intervals."
+    assert said.caveats[-1] == "Brackets show 95 % intervals."
 
 
 def test_extremes_of_many_conditions_lie_apart_by_chance() -> None:
@@ -75,7 +75,7 @@ def test_extremes_of_many_conditions_lie_apart_by_chance() -> None:
     measured = {
         name: of_answers(x, 30, i) for i, (name, x) in enumerate({"init": 0.02, "shuffle": 0.1, "all": 0.2}.items())
     }
-    assert "those of the extremes of 3 conditions can lie apart by chance." in said_of(measured).caution
+    assert "the extremes of 3 conditions can be that far apart by chance." in said_of(measured).caution
 
 
 def test_equal_runs_are_no_evidence_of_a_difference() -> None:
@@ -106,7 +106,7 @@ def test_nothing_is_one_bits_alone_unless_the_control_is_zero(identical: bool | 
     assert "alone gives" not in said_of(measured, identical).text
     single = said_of({"init": of_answers(0.1, 5)}, identical).headline
     assert single.endswith(
-        "when init varies" + (", besides something that no source names." if identical is False else ".")
+        "when init varies" + (", along with something that no source names." if identical is False else ".")
     )
 
 

@@ -105,7 +105,7 @@ def test_two_runs_here_that_part_are_told_apart_from_another_machine(here: Path,
         (("--against", "precision=low"), "precision must be one of"),
         (("--against", "versions=/nowhere/python"), "must be the paths of Pythons"),
         (("--against", "threads=2", "--fix", "deterministic"), "--fix deterministic with --against threads=2"),
-        (("--save", "new", "--against", "compile"), "--save keeps a run and compares none"),
+        (("--save", "new", "--against", "compile"), "--save keeps a run and compares nothing"),
     ],
 )
 def test_bad_input(here: Path, nondet: Nondet, words: tuple[str, ...], said: str) -> None:

@@ -126,7 +126,7 @@ def test_nothing_to_compare_is_inconclusive(script: Callable[[str], list[str]], 
     ("words", "said"),
     [
         (("diverge", "train.py"), "must be given as a command"),
-        (("diverge", "--"), "must stand after --"),
+        (("diverge", "--"), "must follow --"),
         (("diverge", "--steps", "0", "--", sys.executable, "train.py"), "--steps must be at least 1 (got 0)"),
         (("diverge", "--", "Rscript", "train.R"), "got 'Rscript'"),
         (("diverge", "--", sys.executable, "nowhere.py"), "got 'nowhere.py', which is none"),

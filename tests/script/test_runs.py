@@ -183,7 +183,7 @@ def test_a_run_that_fails(nondet: Nondet, fast: Path) -> None:
     assert first["last"][-1] == "RuntimeError: it diverged"
     assert len(found["failures"]) == found["failed"]
     said = f"all: run {first['run']} (exit status 1: RuntimeError: it diverged; see {log})"
-    assert f"Failed, and left out of the figures: {said}" in " ".join(ran.out.split())
+    assert f"Failed, and left out of the numbers: {said}" in " ".join(ran.out.split())
     assert nondet("report", "s").code == 0
     page = Path("s/report.html").read_text()
     assert said in page
@@ -244,9 +244,9 @@ def test_commands_that_are_none(nondet: Nondet, fast: Path) -> None:
     assert "put python before it: python fast.py" in nondet("run", "--", "fast.py").err
     assert "the script must be a file" in nondet("run", "--", sys.executable, "none.py").err
     assert "put -- before a command" in nondet("run", "digits", "train.py").err
-    assert "which stands after --" in nondet("run", "digits", "--metric", "a([0-9])").err
+    assert "which follows --" in nondet("run", "digits", "--metric", "a([0-9])").err
     assert "either a task or a command" in nondet("run", "digits", "--", "python", "fast.py").err
-    assert "a command must stand after --" in nondet("run", "--").err
+    assert "a command must follow --" in nondet("run", "--").err
 
 
 @pytest.mark.parametrize("name", ["arguments", "metrics"])

@@ -61,5 +61,5 @@ def alike(
     )
     status = answer(found, form, control=found.control)
     if found.study and found.missing:
-        say(f"Not finished: {found.missing} runs still have to be trained. Continue with: {go_on(found.study)}")
+        say(f"Not finished: {found.missing} runs still have to be trained. Go on with: {go_on(found.study)}")
     return status

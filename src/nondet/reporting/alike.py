@@ -109,9 +109,9 @@ def legend(found: Alike) -> str:
     each = "per arm" if found.study is None else "per condition"
     return (
         f"Each cell: the ratio of the two effects, its {100 - 200 * found.level:g} % interval, and "
-        "whether the two were "
-        f"shown to be alike within a margin of {found.margin:g}, to differ, or neither (open). These verdicts are "
-        f"adjusted for the number of pairs (Holm); the intervals are not. From {many} runs {each}{shared}."
+        f"whether the two were shown to be alike within a margin of {found.margin:g}, to differ, or neither (open). "
+        f"These verdicts are adjusted for the number of pairs (Holm); the intervals are not. From {many} runs "
+        f"{each}{shared}."
     )
 
 
@@ -217,9 +217,7 @@ def _what_it_takes(found: Alike, group: Group, names: Sequence[str]) -> str:
         f"{_rounded(needed[name])}{each} in {found.figures[name].words}"
         for name, each in ((low, " runs each"), (high, ""))
     ]
-    return (f". Two with equal effects would be, with about {words[0]}") + (
-        f", and with {words[1]}" if high != low else ""
-    )
+    return f". Equal effects would be, with about {words[0]}" + (f", and with {words[1]}" if high != low else "")
 
 
 def _without_effect(found: Alike, group: Group) -> str:

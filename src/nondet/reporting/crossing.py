@@ -69,9 +69,7 @@ def words(crossing: Crossing) -> list[str]:
             f"Variance components need a sound run in every cell, so there are none; {way_out} in a new study."
         ]
     if not crossing.disagreement:
-        return [
-            (f"The crossed design has {crossing.runs} of its {design.runs} runs; variance components need all of them.")
-        ]
+        return [f"The crossed design has {crossing.runs} of its {design.runs} runs; variance components need them all."]
     if len(crossing.dead) == len(design.vary):
         return dead_words(crossing)
     return [*dead_words(crossing), _variance_words(crossing), _disagreement_words(crossing)]

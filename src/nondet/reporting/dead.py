@@ -1,5 +1,4 @@
-"""What is said about sources that reach no output: that they are dead, the likely causes, and which runs they
-missed."""
+"""What is said about sources that reach no output: that they are dead, likely causes, and the runs they missed."""
 
 from __future__ import annotations
 
@@ -15,8 +14,7 @@ def causes(sources: Sequence[str], named: bool = True) -> str:
 
 
 def dead_words(results: Results) -> list[str]:
-    """Return some sentences for each condition whose sources reach nothing, so that none of its numbers is a
-    finding."""
+    """Return some sentences for each condition whose sources reach nothing, whose numbers are no findings."""
     dead = [c for c in results.conditions if c.dead]
     alone = {c.condition.vary[0] for c in dead if len(c.condition.vary) == 1}
     return [_dead(c, [s for s in c.condition.vary if s not in alone or len(c.condition.vary) == 1]) for c in dead]

@@ -59,9 +59,7 @@ def of_study(results: Results) -> Finding | None:
     if not measured:
         return Finding("No condition has two runs that did not fail, so there is nothing to compare yet.")
     sources = {c.condition.name: len(c.condition.vary) for c in differing}
-    first = (
-        ("allallallall") if "all" in measured else ""
-    )  # otherwise the condition in which most sources vary, and of several the one that varies most
+    first = "all" if "all" in measured else ""  # or the one in which most sources vary, and of several the widest
     name = first or max(measured, key=lambda name: (sources[name], _width(measured[name])))
     what = f"{results.kind.example}s"
     varies = _VARIES.get(name, f"{name.replace('+', ' and ')} {'vary' if '+' in name else 'varies'}")

@@ -102,7 +102,7 @@ def unfinished(results: Results) -> str:
     """Say how to continue a study that is not finished; empty if it is."""
     if not results.missing:
         return ""
-    return f"Not finished: {results.missing} runs still have to be trained. Continue with: {go_on(results.study)}"
+    return f"Not finished: {results.missing} runs still have to be trained. Go on with: {go_on(results.study)}"
 
 
 def capital(text: str) -> str:

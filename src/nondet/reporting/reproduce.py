@@ -144,8 +144,11 @@ def audit_findings(found: Audit) -> list[str]:
 
 
 def audit_told(found: Audit) -> list[str]:
-    """Return what was seen and ignored because it changes nothing here."""
-    return [f"Seen and ignored{f' ({one.site})' if one.site else ''}: {one.cause.what}." for one in found.told]
+    """Return the settings that were ignored and change nothing here."""
+    return [
+        (f"Ignored setting, harmless here{f' ({one.site})' if one.site else ''}: {one.cause.what}.")
+        for one in found.told
+    ]
 
 
 def _row(row: Row) -> str:

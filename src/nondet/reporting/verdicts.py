@@ -98,8 +98,8 @@ def _inside(c: Comparison) -> str:
     margin = f"the margin of {c.margin:g}{unit(c)}"
     if c.inner is None:
         return (
-            f"All {sum(c.runs)} runs lie within {margin}; if half of either's runs were further apart, the chance that "
-            f"none of these is would be {p_words(c.p_alike or 0.0)}."
+            f"All {sum(c.runs)} runs lie within {margin}; if half of either's runs were further apart, all of these "
+            f"would lie within it with a chance of {p_words(c.p_alike or 0.0)}."
         )
     low, high = c.inner
     share = f"{100 * (1 - 2 * c.level):g} % interval"

@@ -358,8 +358,8 @@ def test_the_finding_names_the_best_and_its_cost() -> None:
     assert found.headline == "Variability is reduced most by C: by 55 %."
     assert found.sentences == (
         "That is the mean over the table's five columns, for 2 trainings and 2 forward passes per test image.",
-        f"Its mean accuracy is {c}, beside {single}.",
-        "Without further training, A reduces it by 30 %.",
+        f"Its mean accuracy is {c}, against {single}.",
+        "Without more training, A reduces it by 30 %.",
     )
 
 
@@ -369,23 +369,23 @@ def test_the_finding_has_the_interval() -> None:
     sure = replace(method, reduction=Estimate(20.0, 5.0, 9.0, 29.0))
     found = found_of(single, sure)
     assert "by C: by 20 % [9, 29]." in found.headline
-    assert found.caveats == ("Brackets hold 95 % intervals.",)
+    assert found.caveats == ("Brackets show 95 % intervals.",)
     assert table.rows([single, sure])[1][-1] == "20 ± 5"
     found = found_of(single, replace(method, reduction=Estimate(20.0, 15.0, -12.0, 44.0)))
     assert "by C: by 20 % [-12, 44]." in found.headline
-    assert found.caveats[0] == "The interval holds 0, so the reduction may be chance."
+    assert found.caveats[0] == "The interval contains 0, so the reduction may be chance."
 
 
 def test_the_finding_says_when_there_are_few() -> None:
     """Few runs are named as such."""
     found = found_of(*methods_with(("single", 1, 1, 0.0, 40), ("C", 1, 1, 55.0, 8)))
-    assert found.caveats == ("With 40 single models and 8 of C, close numbers say little.",)
+    assert found.caveats == ("With only 40 single models and 8 of C, small differences mean little.",)
 
 
 def test_the_finding_of_nothing() -> None:
     """No reduction is claimed where none was measured, or where every method varies more."""
-    nothing = "There is no reduction to speak of: no other method is measured, or the single model does not vary."
+    nothing = "There is no reduction to report: no other method is measured, or the single model does not vary."
     assert found_of(*methods_with(("single", 1, 1, 0.0, 40))).headline == nothing
     assert found_of(*methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 1, float("nan"), 40))).headline == nothing
     found = found_of(*methods_with(("single", 1, 1, 0.0, 40), ("A", 1, 1, -3.0, 40)))
-    assert found.headline == "No method reduces variability here; the nearest, A, changes it by +3 %."
+    assert found.headline == "No method reduces variability here; the best, A, changes it by +3 %."
