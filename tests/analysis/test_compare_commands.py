@@ -463,7 +463,7 @@ def test_plan_from_an_sd(nondet: Nondet) -> None:
     found = ran.json
     assert [found[k] for k in ("runs_per_arm", "effect", "sd", "power", "level")] == [22, 0.2, 0.23, 0.8, 0.05]
     assert (found["runs_to_train"], found["seconds"], found["pilot"]) == (44, None, None)
-    assert nondet("plan", "--effect", 0.2, "--sd", 0.23).out.startswith("It takes 22 runs of each arm to find")
+    assert nondet("plan", "--effect", 0.2, "--sd", 0.23).out.startswith("Each arm needs 22 runs. They find")
 
 
 def test_plan_from_a_pilot(nondet: Nondet, finished: Path, arrays: Path) -> None:

@@ -12,7 +12,7 @@ def finding(plan: Plan) -> Finding:
     """Return the runs of each arm with the range that the SD's interval allows, then the difference, the SD and the
     cost."""
     ends = "" if plan.high is None or plan.low == plan.high else f" [{plan.low:,}, {plan.high:,}]"
-    headline = f"It takes {plan.runs_per_arm:,} runs{ends} of each arm to find the difference."
+    headline = f"Each arm needs {plan.runs_per_arm:,} runs{ends}."
     caveats = [*map(plain, plan.all_notes)]
     if plan.pilot and not plan.sd.known:
         caveats.append("With so few runs the SD has no interval, so the number is a guess.")
@@ -35,7 +35,7 @@ def _difference(plan: Plan) -> str:
         *first, last = steps(plan.runs_per_arm, plan.looks)
         at = f"after {', '.join(map(str, first))} and {last} runs" if first else f"after {last} runs"
         test = f"looked at {at} of each, each time with a {test}"
-    return f"The difference is {plan.effect:g}{unit}{of}, found with a chance of {100 * plan.power:g} % ({test})."
+    return f"They find a difference of {plan.effect:g}{unit}{of} with a chance of {100 * plan.power:g} % ({test})."
 
 
 def _sd(plan: Plan) -> str:
