@@ -142,7 +142,7 @@ def test_the_terminal_ends_with_the_verdict(give: Nondet) -> None:
     assert "on this test set, but not for other test examples. Brackets show 95 % intervals." in out
     out = " ".join(give("a.npy", "alike.npy").out.split())
     assert "It is undecided whether alike.npy is better or worse than a.npy" in out
-    assert "more runs of each would decide" in out
+    assert "would decide with a chance of 80 %" in out
 
 
 def test_names_cannot_move_the_cursor(nondet: Nondet, arrays: Path, tmp_path: Path) -> None:

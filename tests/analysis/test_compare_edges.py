@@ -195,7 +195,7 @@ def test_a_plan_for_what_hardly_varies(nondet: Nondet) -> None:
 def test_a_plan_speaks_of_one_nat(nondet: Nondet, finished: Path) -> None:
     """One nat, a range only where there is one, and a time that is not zero."""
     out = nondet("plan", "--effect", 1, "--study", f"{finished}:order", "--metric", "cross_entropy").out
-    assert "a difference of 1 nat, found with" in out
+    assert "a difference of 1 nat with" in out
     assert "The ends of the SD's 95 % interval give the same number." in out
     assert "2 to 2" not in out
     assert "about 0 seconds" not in out

@@ -176,9 +176,9 @@ def test_a_verdict_on_scores_names_no_test_set() -> None:
     assert "test set" not in found.sentence
     alike = package.compare(SOUND.tolist(), BETTER.tolist(), margin=2)[0]
     assert "are alike within the margin: score differs" in alike.sentence
-    assert "a difference of 0.01 of score, found with" in package.plan(0.01, pilot=(SOUND / 100).tolist()).sentence
+    assert "a difference of 0.01 of score with" in package.plan(0.01, pilot=(SOUND / 100).tolist()).sentence
     outputs = (RNG.integers(0, 3, (4, 30)), np.zeros(30, dtype=int))
-    assert "a difference of 1 point of accuracy, found with" in package.plan(1, pilot=outputs).sentence
+    assert "a difference of 1 point of accuracy with" in package.plan(1, pilot=outputs).sentence
 
 
 def test_a_verdict_on_skewed_values_of_unequal_sds_has_a_caution() -> None:

@@ -55,7 +55,7 @@ def test_a_harmed_run(nondet: Nondet, tiny: Path, finished: Path, study: Path, k
     checked = nondet("verify", study)
     assert checked.code == 1
     assert str(path) in checked.err
-    assert "trains it again" in checked.err
+    assert "trains them again" in checked.err
     for form in ([], ["--json"], ["--markdown"], ["--latex"]):
         shown = nondet("show", study, *form)
         assert shown.code == 1

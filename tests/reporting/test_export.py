@@ -68,7 +68,7 @@ def test_every_table_in_every_form(
     file = tmp_path / "table.parquet"
     written = nondet(*command, "--parquet", file)
     assert written.code == code
-    assert f"in {file}." in written.out
+    assert f"to {file}." in written.out
     table: Any = pyarrow.parquet.read_table(file)
     assert table.column_names == list(rows[0])
     assert table.num_rows == len(rows)
@@ -123,9 +123,8 @@ def test_one_form_at_a_time(nondet: Nondet, scores: Path) -> None:
     """Two are refused, and both are named."""
     ran = nondet("measure", scores, "--csv", "--latex")
     assert (ran.code, ran.out) == (2, "")
-    assert (
-        "only one of --json, --markdown, --latex, --csv and --parquet can be given (got --latex and --csv); choose one" in ran.err
-    )
+    rule = "only one of --json, --markdown, --latex, --csv and --parquet can be given (got --latex and --csv)"
+    assert f"{rule}; choose one" in ran.err
 
 
 def test_without_a_package_that_writes_parquet(scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +134,7 @@ def test_without_a_package_that_writes_parquet(scores: Path, monkeypatch: pytest
         raise ImportError(name)
 
     monkeypatch.setattr(export, "import_module", missing)
-    with pytest.raises(BadInput, match=r"pyarrow, pandas or polars \(got none of them\); give pip install pyarrow"):
+    with pytest.raises(BadInput, match=r"pyarrow, pandas or polars \(got none of them\); run pip install pyarrow"):
         export.write_parquet(nd.measure(str(scores)), scores.with_suffix(".parquet"), "path")
 
 

@@ -54,7 +54,7 @@ def test_of_a_comparison(seed: int, shift: float, margin: float | None) -> None:
     rng = np.random.default_rng(seed)
     found = nd.compare({"base": scores(rng), "aug": scores(rng, shift)}, margin=margin)
     said = check(found)
-    words = {"undecided": "Not decided", "alike": "are alike"}.get(found.verdict, f"aug is {found.verdict} than base")
+    words = {"undecided": "is undecided", "alike": "are alike"}.get(found.verdict, f"aug is {found.verdict} than base")
     assert words in said.headline
     assert "Brackets show 95 % intervals." in said.caveats
     assert found.to_dict()["sentence"] == said.text
@@ -86,7 +86,7 @@ def test_of_a_plan(seed: int, effect: float, looks: int, runs: int) -> None:
     """The runs of each arm, with the range that the SD's interval leaves where there is one."""
     found = nd.plan(effect, pilot=scores(np.random.default_rng(seed), runs=runs), looks=looks)
     said = check(found, interval=found.high is not None and found.low != found.high)
-    assert said.headline.startswith(f"{found.runs_per_arm:,} runs")
+    assert said.headline.startswith(f"Each arm needs {found.runs_per_arm:,} runs")
     check(nd.plan(effect, sd=1.0, looks=looks), interval=False)
 
 
@@ -198,12 +198,12 @@ def diverged(verdict: str, **more: Any) -> Diverged:
 @pytest.mark.parametrize(
     ("found", "headline"),
     [
-        (diverged("origin"), "Two runs of train.py --epochs three... part at step 3."),
+        (diverged("origin"), "Two runs of train.py --epochs three... diverge at step 3."),
         (diverged("none"), "Two runs of train.py --epochs three... are equal to the last bit."),
         (diverged("none", against="a folder of mine there", whole=True), "are equal to the last bit."),
         (diverged("inconclusive", why="the script takes no step"), "Inconclusive: "),
         (diverged("inconclusive", what="", origins=()), "leaves nothing to compare."),
-        (diverged("inconclusive", origins=()), "part at step 3."),
+        (diverged("inconclusive", origins=()), "diverge at step 3."),
         (Resumed("train.py", "resumes", (), 4), "train.py resumes to the last bit."),
         (Resumed("train.py", "inconclusive", (), 4, why="it writes nothing"), "Inconclusive: "),
         (
@@ -211,7 +211,7 @@ def diverged(verdict: str, **more: Any) -> Diverged:
             "train.py does not resume: optimizer differs first, before step 4.",
         ),
         (audited(), "Clean: nothing was found in train.py."),
-        (audited(inconclusive="it takes no step"), "Inconclusive: the audit of train.py tells nothing."),
+        (audited(inconclusive="it takes no step"), "Inconclusive: the audit of train.py shows nothing."),
         (audited(unexplained="repeats differ", whole=False), "1 finding in train.py."),
         (
             audited(sources=(Row("init", 4, False, (), "dead"), Row("shuffle", 4, True, ("init",), "leaks"))),
@@ -220,7 +220,7 @@ def diverged(verdict: str, **more: Any) -> Diverged:
     ],
 )
 def test_of_trainings_that_do_not_reproduce(found: Any, headline: str) -> None:
-    """What parts, or nothing, in a headline; the cause and the mend in sentences; what was not looked at apart."""
+    """The headline says what diverges, the sentences the cause and the fix, a caveat what was not looked at."""
     said: Finding = found.finding
     assert headline in said.headline
     assert len(said.headline.split()) <= 25
@@ -234,6 +234,6 @@ def test_the_mend_is_a_sentence_of_its_own() -> None:
     said: Finding = diverged("origin").finding
     assert said.sentences == (
         "The cause: the clock is read (time), at train.py:12.",
-        "The mend: take a number of your own in its place.",
+        "The fix: take a number of your own in its place.",
     )
     assert said.caveats == ("Nothing is known about what comes after the steps that were looked at.",)

@@ -72,7 +72,7 @@ def test_figures_go_to_the_study(nondet: Nondet, study: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(("--format", "gif"), "--format must be one of pdf, svg, png (got 'gif')"), (("--out", __file__), "is a file")],
+    [(("--format", "gif"), "--format must be one of pdf, svg, png (got 'gif')"), (("--out", __file__), ", a file)")],
 )
 def test_figures_refuse_what_they_cannot_use(
     nondet: Nondet, finished: Path, options: tuple[str, ...], said: str

@@ -70,7 +70,7 @@ def test_three_arms_are_ranked(nondet: Nondet, tmp_path: Path) -> None:
     pairs = {(p["a"], p["b"]): p["p_value"] for p in found["friedman"]["nemenyi"]}
     assert pairs[("base", "big")] < 0.05 < pairs[("base", "aug")]
     out = nondet("compare", tmp_path / "t.csv", "--dataset", "env").out
-    assert "Nemenyi's test: base and big" in " ".join(out.split())
+    assert "Nemenyi's test tells apart: base and big" in " ".join(out.split())
 
 
 def test_nemenyi_at_its_critical_difference() -> None:
