@@ -209,7 +209,7 @@ def test_a_dead_source_of_a_crossed_design(nondet: Nondet, made: Any) -> None:
     assert "DEAD: in the crossed design no seed of init changes an output of any run" in said(shown.out)
     assert "torch.manual_seed" in said(shown.out)
     assert "init alone" not in said(shown.out)
-    assert "where init alone differs" not in said(shown.out)
+    assert "if init alone differs" not in said(shown.out)
     assert "DEAD" in nondet("show", study, "--latex").err
     found = {tuple(c["sources"]): c["dead"] for c in nondet("show", study, "--json").json["components"]}
     assert found == {("init",): True, ("shuffle",): False, ("init", "shuffle"): True}

@@ -66,7 +66,7 @@ def compare(
         metric: "accuracy", "cross_entropy" or "perplexity"; the runs' first score if left out. For a file of scores,
             the column; the only one if left out.
         chance: decide by the chance that a run of B beats a run of A, such as 0.75, not by the means.
-        examples: whether errors and intervals should also hold for other test examples, drawn as these were.
+        examples: whether errors and intervals should also hold for other test examples drawn in the same way.
         groups: the same, if examples were drawn in groups, such as questions about one text: a name or number for each
             example, a file of these, or a column of A's table. If each arm is one run, the same as `cluster`.
         looks: how many times you look at the runs in all; each look then uses its share of the level.
@@ -237,7 +237,7 @@ def gate(
 
     Args:
         base: repeats of the recipe as it is, as for `floor`. candidate: all runs of the changed recipe so far, given in
-            the same way; None for the arm `with_` of the baseline's file.
+            the same way; None for the arm that `with_` names in the baseline's file.
         ledger: a file that records every look at every candidate. It is created if missing, and lines are only added to
             it.
         name: the candidate's name; the path of its file, or "candidate", if left out.

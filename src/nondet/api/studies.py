@@ -127,7 +127,7 @@ def show(study: StudyGiven, examples: bool = False) -> Results:
     """Return a study's table, the control first, with all its estimates.
 
     Args:
-        examples: whether errors and intervals should also hold for other test examples, drawn as these were.
+        examples: whether errors and intervals should also hold for other test examples drawn in the same way.
 
     Raises:
         Damaged: a run differs from what was written.

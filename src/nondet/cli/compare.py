@@ -71,7 +71,7 @@ def compare(
     of
         For scores in one file: the arm to compare the others with; the first if left out.
     with_
-        For scores in one file: the arms to compare with it; all the others if left out.
+        For scores in one file: the arms to compare with --of; all the others if left out.
     better
         For scores: whether higher or lower is better; judged by words in the metric's name if left out.
     paired
@@ -81,7 +81,7 @@ def compare(
         Decide by the chance that a run of B beats a run of A, not by the means. Give the chance that matters, above one
         half, such as 0.75.
     examples
-        For outputs: give errors and intervals that also hold for other test examples, drawn as these were.
+        For outputs: give errors and intervals that also hold for other test examples drawn in the same way.
     groups
         The same, if examples were drawn in groups, such as questions about one text: a file with the group of each
         example, or a column of A's table. If each arm is one run, the same as --cluster.

@@ -42,8 +42,8 @@ def gate(
         Repeats of the recipe as it is: scores in a file, FILE:arm, a study's folder, STUDY:condition, or outputs made
         elsewhere, as for `nondet compare`.
     candidate
-        All runs of the changed recipe so far, given in the same way; if left out, the arm --with of the baseline's
-        file.
+        All runs of the changed recipe so far, given in the same way; if left out, the arm that --with names in the
+        baseline's file.
     ledger
         A file that records every look at every candidate. It is created if missing, and lines are only added to it.
     name

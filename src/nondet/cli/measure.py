@@ -35,12 +35,13 @@ def measure(
     more
         More files of scores, which form one table with the first.
     labels
-        A file of class numbers (n,), of one of these kinds; if left out, what is named labels next to the outputs.
+        A file of class numbers (n,), of one of these kinds; if left out, the array, column or file named labels next to
+        the outputs.
     columns
         For a table: the column of predicted classes, or the columns of logits in the order of the classes, joined by
         commas; recognised by name if left out.
     examples
-        Give errors and intervals that also hold for other test examples, drawn as these were.
+        Give errors and intervals that also hold for other test examples drawn in the same way.
     groups
         The same, if examples were drawn in groups, such as questions about one text: a file with the group of each
         example, or a column of the table.

@@ -98,7 +98,7 @@ def run(
     set_
         A recipe field and its value, such as `--set epochs=5`; repeat it for more. `bit` chooses the weight that the
         bit source changes: first, random, or a parameter's name. Tasks that come with nondet also have `train_examples`
-        and `test_examples`: use only the first so many.
+        and `test_examples`, which limit how many are used.
     data
         The folder of a task's official files. If left out, they are downloaded once, where that is possible.
     model

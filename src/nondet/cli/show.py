@@ -16,7 +16,7 @@ def show(study: Path, /, *, examples: Flag = False, form: Printed = TEXT) -> int
     study
         The study's folder.
     examples
-        Give errors and intervals that also hold for other test examples, drawn as these were.
+        Give errors and intervals that also hold for other test examples drawn in the same way.
     form
         How it is printed.
     """

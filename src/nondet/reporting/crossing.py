@@ -122,13 +122,13 @@ def _share_words(share: Estimate) -> str:
 
 def _disagreement_words(crossing: Crossing) -> str:
     single = [
-        f"{_plus_minus(pairs, 1, 2)} % where {crossing.design.vary[s[0]]} alone differs"
+        f"{_plus_minus(pairs, 1, 2)} % if {crossing.design.vary[s[0]]} alone differs"
         for s, pairs in crossing.disagreement
         if len(s) == 1 and not crossing.is_dead(s)
     ]
     together = _plus_minus(crossing.disagreement[-1][1], 1, 2)
     what = crossing.kind.example
-    return f"Two runs disagree on {', '.join(single)}, and on {together} % of the test {what}s where all differ."
+    return f"Two runs disagree on {', '.join(single)}, and on {together} % of the test {what}s if all differ."
 
 
 def finding(crossing: Crossing) -> Finding:

@@ -153,16 +153,16 @@ def _extremes(shown: Mapping[str, Estimate]) -> tuple[str, str]:
 
 
 def _range(shown: Mapping[str, Estimate]) -> str:
-    """The least and the largest disagreement."""
+    """Name the smallest and the largest disagreement."""
     low, high = _extremes(shown)
     return f"Source by source, it ranges from {share(shown[low])} ({low}) to {share(shown[high])} ({high})."
 
 
 def _apart(shown: Mapping[str, Estimate]) -> str:
-    """Whether the intervals of the least and the largest lie apart, and what that shows."""
+    """Say whether the intervals of the smallest and the largest overlap, and what that shows."""
     low, high = _extremes(shown)
     below, above = shown[low], shown[high]
-    if not below.known or not above.known:  # of two runs, or of runs that answer alike
+    if not below.known or not above.known:  # there are only two runs, or all answer the same
         return ""
     if below.high >= above.low:
         return f"The intervals of {low} and {high} overlap, so these runs do not show that the two differ."

@@ -92,7 +92,7 @@ def _origin(origin: Origin, first: bool) -> str:
     """Describe one cause, its line and its fix."""
     cause, operation = origin.cause, origin.operation
     begin = "The origin" if first else "Another origin"
-    said = f"{begin} is {origin.site or 'not on a line of your own'}: {cause.what} ({cause.name})."
+    said = f"{begin} is {origin.site or 'outside your own code'}: {cause.what} ({cause.name})."
     if operation is not None:
         back = f", in the backward pass ({operation.backward})" if operation.backward else ""
         module = f" of {operation.module}" if operation.module else ""
@@ -212,7 +212,7 @@ def of_diverged(found: Diverged) -> Finding:
         return Finding(f"Inconclusive: {parting}.", (f"What differs first: {found.what}.", said))
     first = found.origins[0]
     more = [
-        f"The cause: {first.cause.what} ({first.cause.name}), at {first.site or 'no line of your own'}.",
+        f"The cause: {first.cause.what} ({first.cause.name}), at {first.site or 'a line outside your own code'}.",
         f"The fix: {first.cause.mend}.",
         _proof(found),
     ]
