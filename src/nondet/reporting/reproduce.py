@@ -67,6 +67,8 @@ def _diverged(found: Diverged) -> str:
         )
     two = f"{found.script} and {found.against}" if found.against else f"Two runs of {found.script}"
     begin = f"{two} diverge {_where(found)}: {differ(found.what)} first."
+    if found.chance:
+        begin = f"{two} are equal, but by chance: others can diverge {_where(found)}, where {differ(found.what)} first."
     if not found.origins:
         held = "With everything from outside held fixed, no two runs diverged, and no single cause makes them diverge."
         return f"Inconclusive. {begin} {held}"
@@ -206,7 +208,7 @@ def of_diverged(found: Diverged) -> Finding:
         return Finding(f"{two} are equal to the last bit.", (f"Compared: {_window(found)}.",), tuple(caveats))
     if not found.what:
         return Finding(f"Inconclusive: {named(found.script)} leaves nothing to compare.", (_diverged(found),))
-    parting = f"{two} diverge {_where(found)}"
+    parting = f"{two} {'are equal by chance: others can ' if found.chance else ''}diverge {_where(found)}"
     if not found.origins:
         said = "With everything from outside held fixed, no two runs diverged, and no single cause makes them diverge."
         return Finding(f"Inconclusive: {parting}.", (f"What differs first: {found.what}.", said))
