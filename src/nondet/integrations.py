@@ -34,8 +34,7 @@ def _hugging_face() -> type:
     base: Any = import_module("transformers").TrainerCallback
 
     class HFCallback(base):
-        """Record the metrics of each evaluation of the Hugging Face Trainer, and at its end the evaluation set's
-        logits.
+        """Record the metrics of each evaluation of a Hugging Face Trainer, and at its end the logits.
 
         `Trainer(..., callbacks=[HFCallback()])`. outputs: whether to record logits, which takes one more pass.
         """

@@ -31,8 +31,7 @@ class Record:
         raise NotImplementedError
 
     def tidy(self) -> dict[str, list[Any]]:
-        """Return the columns of its tidy table by name, with a row for each number that was found; None where
-        unknown."""
+        """Return its tidy table by column, with a row for each number that was found; None where unknown."""
         raise NotImplementedError
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:

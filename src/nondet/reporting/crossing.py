@@ -24,8 +24,7 @@ def head(crossing: Crossing) -> tuple[str, ...]:
 
 
 def rows(crossing: Crossing) -> list[tuple[str, ...]]:
-    """Return a row for each set of sources: its shares of the variance, and how much runs disagree that differ only in
-    it."""
+    """Return a row for each set of sources: its shares of the variance, and how much it alone makes runs disagree."""
     table: list[tuple[str, ...]] = []
     for number, (s, pairs) in enumerate(crossing.disagreement):
         name = TIMES.join(crossing.design.vary[axis] for axis in s)

@@ -29,8 +29,7 @@ _PARQUET = b"PAR1"
 
 
 def table_of(found: Record) -> Columns:
-    """Return the columns of a record's table by name, with a row for each condition, arm or method; None where
-    unknown."""
+    """Return a record's table by column, with a row for each condition, arm or method; None where unknown."""
     if isinstance(found, Results):
         control = ("deterministic", found.control.runs, found.control.measures, None)
         conditions = [(c.condition.name, c.runs, c.measures, c.reach.dead) for c in found.conditions]
@@ -94,7 +93,7 @@ def _cell(value: Any) -> Any:
 
 
 def write_parquet(found: Record, path: Path, option: str) -> int:
-    """Write the table as a Parquet file, whole or not at all, and return its rows. option: the user's name for `path`.
+    """Write the table as Parquet, whole or not at all, and return how many rows it has. option: what `path` is called.
 
     Raises:
         BadInput: the file exists and is not a Parquet file, or no installed package can write one.

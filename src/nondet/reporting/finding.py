@@ -48,8 +48,8 @@ class Finding:
 
 
 def of_study(results: Results) -> Finding | None:
-    """Report how much runs disagree by source, what one bit does and how the score spreads; None for a crossed design
-    alone."""
+    """Say how much runs disagree by source, what one bit does and how the score spreads; None if there is only a
+    crossed design."""
     if results.crossing and not results.conditions:
         return None
     differing = [c for c in results.conditions if not c.reach.past and c.reach.distinct != 1]
@@ -90,8 +90,7 @@ def of_measures(measures: Measures) -> Finding:
 
 
 def _of(m: Measures, what: str, when: str, drawn: bool) -> Finding:
-    """Report how often two runs disagree, or how the score spreads if there are no classes, and what the test set
-    causes."""
+    """Say how often two runs disagree, or how the score spreads if there are no classes, and the test set's part."""
     part, spread = m.get("disagreement"), _spread(m)
     limit, caveats = _split(m, drawn)
     if math.isnan(part.value):

@@ -33,10 +33,9 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 NOTE = (
-    "Each row is a condition: its name says what varies, and everything else keeps its fixed seed. "
-    "The first row is the "
-    "control: nothing varies in it, and nothing may differ. All conditions share the reference run, so their numbers "
-    "are not fully independent."
+    "Each row is a condition: its name says what varies, and everything else keeps its fixed seed. The first row is "
+    "the control: nothing varies in it, and nothing may differ. All conditions share the reference run, so their "
+    "numbers are not fully independent."
 )
 
 

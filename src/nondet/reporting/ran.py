@@ -15,8 +15,7 @@ from nondet.tasks import BUILT_IN, is_file
 
 
 def ran(study: Study) -> list[tuple[str, str]]:
-    """Return what is known about it, each part with its name. A study may be a stranger's, so none of its code is run
-    or read."""
+    """Return what is known, each part with its name; a study may be a stranger's, so none of its code is used."""
     made = [("Runs", "made elsewhere")] if RECORDED in study.identity else _trained(study)
     parts = [*made, ("Trained", _dates(study)), ("On", _machine(study))]
     return [(name, printable(text)) for name, text in parts if text]

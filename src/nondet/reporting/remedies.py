@@ -36,8 +36,7 @@ def rows(methods: Sequence[Method], intervals: bool = False) -> list[tuple[str, 
 
 
 def of_stabilized(found: Stabilized) -> Finding:
-    """Return the largest measured reduction and its cost; if it costs more than one training, also the largest that
-    does not."""
+    """Return the largest measured reduction and its cost; if that is above one training, also the largest without."""
     methods = found.methods
     measured = sorted((m for m in methods[1:] if not math.isnan(m.reduction.value)), key=lambda m: -m.reduction.value)
     caveats = [*found.left_out, *biased(methods)]

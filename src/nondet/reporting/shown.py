@@ -223,8 +223,7 @@ _PARTS: dict[str, Callable[[Any], list[Part]]] = {
 
 
 def beside(found: Record) -> list[str]:
-    """Return what is said about the runs: by a record's command on standard error, by the record itself below its
-    table.
+    """Return what a record's command says about the runs on standard error, and the record itself below its table.
 
     These are warnings, marked as such, and for a study how to continue it.
     """
@@ -316,8 +315,7 @@ def part_as_text(part: Part, terminal: bool = False, width: int | None = None) -
 
 
 def as_tables(found: Record, form: Callable[[Sequence[Sequence[str]], Sequence[str]], str]) -> str:
-    """Return a record's tables in Markdown or LaTeX (`table.for_markdown`, `table.for_latex`), without the
-    sentences."""
+    """Return a record's tables, without sentences, in Markdown or LaTeX (`table.for_markdown`, `table.for_latex`)."""
     from nondet.reporting.export import rows_as_text
 
     tables = [(part.rows, part.head) for part in parts(found) if part.head] or [rows_as_text(found)]

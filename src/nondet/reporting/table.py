@@ -52,8 +52,7 @@ _FIGURE = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def rows(results: Results, *, intervals: bool = False, in_one_precision: bool = False) -> list[tuple[str, ...]]:
-    """Return the table's cells, the control first; unfinished conditions show how many runs are done of those asked
-    for.
+    """Return the table's cells, the control first; an unfinished condition shows how many of its runs are done.
 
     A dead source shows no numbers, because all its runs are the same one. intervals: whether lopsided numbers show
     their intervals. in_one_precision: see `cells`.
@@ -126,13 +125,12 @@ def _with_error(e: Estimate, decimals: int, number: Callable[[float, int], str])
 
 
 def _small(value: float, decimals: int) -> str:
-    """Format a number with this many decimals, or in scientific form if they would all be zero and the number is
-    not."""
+    """Format a number with this many decimals, or in scientific form if they would hide that it is not zero."""
     return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 0.5 * 10.0**-decimals else f"{value:.0e}"
 
 
 def _below(value: float, decimals: int) -> str:
-    """Format a number with this many decimals; if they would all be zero and the number is not, as `< 0.01`."""
+    """Format a number with this many decimals, or as `< 0.01` if they would hide that it is not zero."""
     if value == 0 or abs(value) >= 0.5 * 10.0**-decimals:
         return f"{value:.{decimals}f}"
     least = f"{10.0**-decimals:.{decimals}f}"
@@ -170,8 +168,7 @@ def _markdown(cell: str) -> str:
 
 
 def for_latex(body: Sequence[Sequence[str]], titles: Sequence[str]) -> str:
-    """Return a booktabs table. It compiles with any LaTeX, whatever the names contain; it needs the package
-    booktabs."""
+    """Return a table that compiles with any LaTeX, whatever the names contain; it needs the package booktabs."""
     lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in (titles, *body)]
     columns = "l" + "r" * (len(titles) - 1)
     head = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule"]

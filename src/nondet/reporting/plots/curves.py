@@ -141,8 +141,7 @@ def _at_epochs(apart: Floats, beside: Mapping[str, Floats]) -> tuple[tuple[str, 
 
 
 def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) -> Floats:
-    """Return how far the training loss of a condition's runs is from the reference run's, (N, epochs); empty if
-    unknown."""
+    """Return how far a condition's training losses are from the reference run's, (N, epochs); empty if unknown."""
     others = [run for run in by_design(results, runs)[c.condition.name] if run is not reference]
     if "loss" not in reference.curves or "curves" in results.study.identity:  # a script's loss may be any loss
         return np.empty((0, 0))

@@ -34,8 +34,7 @@ def pairs(results: Results, runs: Runs) -> Section | None:
 def pairs_of(
     groups: Sequence[tuple[str, Sequence[Answered]]], kind: str, among: int, what: str = "condition"
 ) -> Section | None:
-    """Return the section of runs by name, each given by its answers (n,). kind: the examples' kind. among: how many
-    runs exist."""
+    """Return the section of runs by name, each as its answers (n,). kind: of examples. among: how many runs exist."""
     chosen = [run for _, members in groups for run in members]
     if len(chosen) < 2:
         return None

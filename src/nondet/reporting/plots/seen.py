@@ -50,8 +50,7 @@ def look_at(study: Study) -> Runs:
 
 
 def keys_by_design(results: Results, runs: Runs) -> dict[str, list[str]]:
-    """Return the keys of these runs, in order, by condition that is not dead; a crossed design comes last, as
-    `crossed`."""
+    """Return these runs' keys, in order, by condition that is not dead; a crossed design comes last, as `crossed`."""
     study = results.study
     designs = {c.condition.name: c.condition for c in results.conditions if not c.dead}
     designs |= {"crossed": study.crossed} if study.crossed else {}

@@ -75,8 +75,7 @@ def _performances(seen: Sequence[Seen]) -> Floats:
 
 
 def strip(runs: Mapping[str, Floats], means: Mapping[str, Interval], label: str, among: Sequence[str] = ()) -> Figure:
-    """Draw every run's value as a dot, in a row for each name, the mean as a stroke, and its 95 % interval if there is
-    one."""
+    """Draw every run's value as a dot, in a row for each name, with the mean and its 95 % interval, if there is one."""
     figure, (axes,) = new(0.45 + 0.3 * len(runs))
     width = float(np.ptp(np.concatenate(list(runs.values())))) / 70
     many = sum(map(len, runs.values())) > MANY
