@@ -423,7 +423,7 @@ def test_show_of_an_unfinished_study(nondet: Nondet, study: Path) -> None:
         opened.store.record_path(key).unlink()
     ran = nondet("show", study, "--json")
     assert ran.code == 0
-    assert "4 runs are still to train" in ran.err
+    assert "4 runs still have to be trained" in ran.err
     assert "nondet run" in ran.err
     assert [c["runs"] for c in ran.json["conditions"]] != [3] * 5
     assert "of 3" in nondet("show", study).out

@@ -117,7 +117,7 @@ def test_the_json_of_a_dead_condition(nondet: Nondet, made: Any) -> None:
     ("changes", "source", "cause"),
     [
         ([RARE_DROPOUT], "dropout", "so small that nothing is dropped"),
-        (OWN_GENERATOR, "augment", "a generator of its own"),
+        (OWN_GENERATOR, "augment", "draws from its own generator"),
         ([("batch_size=16, lr=0.1", "batch_size=16, lr=0.0")], "shuffle", "the learning rate is 0"),
         ([("batch_size=16", "batch_size=1")], "order", "a mini-batch has only one example"),
     ],
@@ -256,7 +256,7 @@ def test_runs_that_repeat_each_other_are_counted(nondet: Nondet, made: Any) -> N
     assert 1 < others < 7
     text = said(nondet("show", study).out)
     assert f"Of the 7 runs of init besides the reference run, {others - 1} equal an earlier one to the last bit" in text
-    assert f"{found['unreached']} were reached by nothing: those runs equal the reference run" in text
+    assert f"{found['unreached']} were not affected: those runs equal the reference run" in text
 
 
 def test_an_unfinished_study_of_equal_runs(nondet: Nondet, made: Any) -> None:
@@ -273,6 +273,6 @@ def test_an_unfinished_study_of_equal_runs(nondet: Nondet, made: Any) -> None:
         ran = nondet(*command)
         assert ran.code == 0
         assert "0.0 % (init)" not in said(ran.out)
-    assert "Of the 2 runs of init besides the reference run, 2 were reached by nothing" in said(
+    assert "Of the 2 runs of init besides the reference run, 2 were not affected" in said(
         nondet("show", study).out
     )

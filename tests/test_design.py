@@ -150,7 +150,7 @@ def test_a_bad_rule_is_refused_before_training(
     [
         (("--until", RULE, "--limit", 5), "--limit must be at least the runs that --until begins with (got --limit 5"),
         (("--limit", 5), "--limit is the limit of --until (got --limit 5 alone)"),
-        (("--levels", 3), "--levels is for --design crossed (got --levels 3 without it)"),
+        (("--levels", 3), "--levels is for --design crossed (got --levels 3 alone)"),
         (("--design", "crossed"), "--design crossed needs --levels"),
         (("--design", "full"), "--design must be conditions or crossed (got 'full')"),
         ((*CROSSED, "--runs", 5), "--runs is for conditions, but --design crossed has --levels (got --runs 5)"),

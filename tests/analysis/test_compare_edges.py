@@ -207,7 +207,7 @@ def test_alike_ends_with_what_was_shown(nondet: Nondet, process: Nondet, tiny: P
     folder = tmp_path / "ruled"
     assert process("run", tiny, "--runs", 6, "--vary", "init", "--vary", "shuffle", *rule, "--study", folder).code == 0
     lines = " ".join(nondet("alike", folder).out.split())
-    assert lines.index("From 5 runs a condition") < lines.index("until disagreement.error<50 in all of them")
+    assert lines.index("From 5 runs per condition") < lines.index("until disagreement.error<50 in all of them")
     assert lines.index("until disagreement.error<50") < lines.rindex("were shown to be alike")
 
 

@@ -225,7 +225,7 @@ def test_the_last_number_counts(pattern: str, printed: str, value: float | None)
         ("", ("--record", "outputs=logits * 1j, labels=y"), "an array must hold numbers (got complex"),
         ("y = np.random.randint(0, 3, 60)", ("--record", RECORD.replace("=labels", "=y")), "more than its test labels"),
         ("", ("--outputs", "no.npy", "--labels", "no.npy"), "it left no file no.npy"),
-        ("", (*METRICS, "--stack", "4"), "--stack is of a task"),
+        ("", (*METRICS, "--stack", "4"), "--stack is for a task"),
         ("", (*METRICS, "--onset", "1", "--vary", "other"), "onset is for the source bit alone"),
         ("", (*METRICS, "--vary", "dropout"), "this task has no dropout to vary"),
     ],
@@ -372,7 +372,7 @@ def test_a_script_that_nothing_can_repeat(nondet: Nondet, fast: Path, kept: str)
     value = {"--metric": "val_acc=([0-9.]+)", "--record": "outputs=logits, labels=y"}[kept]
     ran = nondet("run", "--study", "s", "--runs", 3, kept, value, "--", sys.executable, "fast.py")
     assert ran.code == 3
-    assert ran.out.startswith("THE CONTROL IS NOT ZERO: of 2 trainings with equal seeds 1 differ from the first")
+    assert ran.out.startswith("THE CONTROL IS NOT ZERO: of 2 trainings with equal seeds, 1 differ from the first")
     assert nondet("report", "s").code == 3
 
 
