@@ -273,6 +273,4 @@ def test_an_unfinished_study_of_equal_runs(nondet: Nondet, made: Any) -> None:
         ran = nondet(*command)
         assert ran.code == 0
         assert "0.0 % (init)" not in said(ran.out)
-    assert "Of the 2 runs of init besides the reference run, 2 were not affected" in said(
-        nondet("show", study).out
-    )
+    assert "Of the 2 runs of init besides the reference run, 2 were not affected" in said(nondet("show", study).out)
