@@ -191,9 +191,9 @@ def test_bad_experiments(nondet: Nondet, tiny: Path, tmp_path: Path, options: tu
     [
         (
             ("--broken", "maybe"),
-            "--broken is for imagenet, whose images may not decode (got --broken maybe with digits)",
+            "--broken is only for imagenet, whose images may fail to decode (got --broken maybe with digits)",
         ),
-        (("--data", "folder"), "digits come with scikit-learn and are read from no folder (got --data folder)"),
+        (("--data", "folder"), "digits comes with scikit-learn and takes no folder (got --data folder)"),
         (("--model", "vgg11"), "nondet: vgg11 needs images of at least 32 pixels along each side"),
         (("--model", "vgg12"), "nondet: model must be one of linear, dense"),
         (("--set", "bit=bn1.bias"), "a weight that is not zero, and bn1.bias is all zeros; choose another"),

@@ -135,7 +135,7 @@ LABELS: dict[str, Case] = {
     ),
     "one logit, and three outputs": (
         both(X, Y.clamp(max=1), kind="binary"),
-        "mend its last layer",
+        "fix its last layer",
         both(X, Y.clamp(max=1), kind="binary", model=one),
     ),
     "two labels, and three outputs": (
@@ -143,7 +143,7 @@ LABELS: dict[str, Case] = {
         "one output for each label",
         both(X, BITS[:, :2], kind="multilabel", model=lambda: nn.Linear(6, 2)),
     ),
-    "labels below 0": (both(X, Y - 1), "say ignore=-1", both(X, Y - 1, ignore=-1)),
+    "labels below 0": (both(X, Y - 1), "set ignore=-1", both(X, Y - 1, ignore=-1)),
     "labels that are all ignored": (
         both(X, torch.full((24,), -100)),
         "give the classes",
@@ -161,7 +161,7 @@ LABELS: dict[str, Case] = {
     ),
     "one logit of a classifier": (
         both(X, Y, model=lambda: nn.Flatten(0), kind="classification"),
-        "parameters to train|mend its last layer",
+        "parameters to train|fix its last layer",
         both(X, Y),
     ),
     "more classes than outputs": (
@@ -181,12 +181,12 @@ LABELS: dict[str, Case] = {
     ),
     "pixels of another size": (
         both(IMAGES, MASKS[:, :1], model=pixels, kind="segmentation"),
-        "give both one size",
+        "make the sizes equal",
         both(IMAGES, MASKS, model=pixels, kind="segmentation"),
     ),
     "complex targets": (
         both(X, X[:, :3] * 1j, kind="regression"),
-        "give their two parts",
+        "give the real and imaginary parts",
         both(X, torch.view_as_real(X[:, :3] * 1j).flatten(1), kind="regression", model=lambda: nn.Linear(6, 6)),
     ),
     "targets that are NaN": (
