@@ -33,7 +33,9 @@ class Regression(Kind):
         import torch
 
         if labels.is_complex():
-            raise BadInput(f"{name} labels must be real numbers (got {labels.dtype}); give the real and imaginary parts")
+            raise BadInput(
+                f"{name} labels must be real numbers (got {labels.dtype}); give the real and imaginary parts"
+            )
         labels = labels if labels.is_floating_point() else labels.to(torch.get_default_dtype())
         if not bool(labels.isfinite().all()):
             raise BadInput(f"{name} labels must be finite numbers (got NaN or infinity); clean the data first")
