@@ -56,7 +56,7 @@ def epoch_plan(problem: Problem, run: Seeds, epoch: int) -> EpochPlan:
         for start in range(0, n, batch):
             places[start : start + batch] = rng.permutation(places[start : start + batch])
     names = [source_of(augmentation).name for augmentation in problem.augment]
-    rngs = {name: stream(name, run.get(name, FIXED_SEED), epoch) for name in names}  # augmentations of one source share it
+    rngs = {name: stream(name, run.get(name, FIXED_SEED), epoch) for name in names}  # augmentations may share one
     draws = [augmentation.draw(rngs[name], whole) for augmentation, name in zip(problem.augment, names, strict=True)]
     return EpochPlan(shuffled, places, draws, batch)
 
