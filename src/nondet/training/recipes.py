@@ -51,8 +51,8 @@ def criterion_of(recipe: Recipe, kind: Kind) -> Callable[[Tensor, Tensor], Tenso
     if (changes or name) and (name or "cross_entropy") not in kind.losses:
         ours = f"it accepts {', '.join(kind.losses)}" if kind.losses else "it accepts none by name"
         raise BadInput(
-            f"kind {kind.name} does not accept the loss {name or 'cross_entropy'} (got {_called(loss) or 'its changes'}; "
-            f"{ours}); choose another, or give a function of outputs and labels"
+            f"kind {kind.name} does not accept the loss {name or 'cross_entropy'} (got "
+            f"{_called(loss) or 'its changes'}; {ours}); choose another, or give a function of outputs and labels"
         )
     if isinstance(loss, nn.Module):
         return _of_module(kind, loss)
