@@ -85,7 +85,8 @@ class Classification(Kind):
             if given.is_floating_point():
                 if given.shape[1] != classes:
                     raise BadInput(
-                        f"{name} labels must be shares of the model's {classes} classes (got {given.shape[1]}); "
+                        f"{name} labels must have a share for each of the model's {classes} classes "
+                        f"(got {given.shape[1]}); "
                         "give the model one output for each class"
                     )
             elif int(given.max()) >= classes:

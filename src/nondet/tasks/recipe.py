@@ -106,7 +106,7 @@ class Recipe:
                 f"try <<recipe=epochs={self.epochs // self.cycles * self.cycles or self.cycles}>>"
             )
         if self.swa > self.epochs:
-            raise BadInput(f"swa must be at most epochs (got {self.swa} of {self.epochs}); try <<recipe=swa=1>>")
+            raise BadInput(f"swa must be at most epochs (got {self.swa} with {self.epochs} epochs); try <<recipe=swa=1>>")
         for name in ("lr", "warmup", "bias_lr", "ema"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
@@ -141,7 +141,7 @@ class Recipe:
             kinds = (int, float) if name == "class_weights" else (str,)
             if not (is_a(value, tuple) or is_a(value, list)) or not all(isinstance(part, kinds) for part in value):
                 raise BadInput(
-                    f"{name} must be a list of {'numbers' if name == 'class_weights' else 'texts'} (got {value!r}); "
+                    f"{name} must be a list of {'numbers' if name == 'class_weights' else 'strings'} (got {value!r}); "
                     f"write {name}={[1.0, 2.0] if name == 'class_weights' else ['bias']}"
                 )
             object.__setattr__(self, name, tuple(value))

@@ -38,7 +38,7 @@ class _Apart(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **named)
         if named.get("generator") is not None:
-            raise RuntimeError(f"it draws from a generator of its own ({func.overloadpacket.__name__})")
+            raise RuntimeError(f"it draws from its own generator ({func.overloadpacket.__name__})")
         if func.overloadpacket is torch.ops.aten.randperm:  # vmap calls it for each run in turn
             turn = self.turns[func] = self.turns.get(func, 0) + 1
             return self._drawn((turn - 1) % len(self.seeds), lambda: func(*args, **named), _device(args, named))

@@ -38,7 +38,7 @@ SMALL = 32
 """Examples of each mini-batch (or columns of a text) in the float64 steps, which take twice the time."""
 
 OF_TEST = 64
-"""Test examples whose answers are compared."""
+"""How many test examples have their answers compared."""
 
 
 @dataclass(frozen=True)

@@ -241,12 +241,12 @@ def _answer(model: nn.Module, tokens: Tensor, state: Any, high: int) -> tuple[Te
         answer = model(tokens.clone(), state)
     except IndexError as error:
         raise BadInput(
-            f"the model fails on word numbers up to {high}: {first_line(error)}; give it one place for each word"
+            f"the model fails on word numbers up to {high}: {first_line(error)}; give its embedding a row for each word"
         ) from error
     except Exception as error:
         raise BadInput(
             f"the model fails on words of shape {tuple(tokens.shape)} and a state: {first_line(error)}; "
-            "a language model is called model(x, state), where state is None at first"
+            "a language model is called as model(x, state), where state is None at first"
         ) from error
     logits, after = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
     if not isinstance(logits, Tensor) or logits.dim() != 3 or logits.shape[:2] != tokens.shape or logits.shape[2] < 2:

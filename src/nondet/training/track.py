@@ -18,7 +18,7 @@ from nondet.training.problem import Track
 from nondet.training.stack import Stack
 
 PROBE = 256
-"""Test examples whose activations are kept."""
+"""How many test examples have their activations kept."""
 
 
 def choose(model: nn.Module, epochs: Sequence[int], layers: Sequence[str], last: int) -> Track:

@@ -67,7 +67,7 @@ def _conv2d(
     dilation: Any = 1, groups: int = 1,
 ) -> Any:  # fmt: skip
     if input.dim() != 4 or isinstance(padding, str) or not _typed(mode, input, weight, bias):
-        return "of another shape or type"
+        return "with an unsupported shape or type"
     (high, wide), (up, across) = _pair(stride), _pair(dilation)
     outputs, channels = weight.shape[0], input.shape[1]
     if high != wide or (up, across) != (1, 1):
@@ -106,13 +106,13 @@ def _batch_norm(
     bias: Tensor | None = None, training: bool = False, momentum: float | None = 0.1, eps: float = 1e-5,
 ) -> Any:  # fmt: skip
     if not _typed(mode, input, weight, bias, running_mean) or input.dim() < 2:
-        return "of another type"
+        return "with an unsupported type"
     if training and input.numel() <= input.shape[1]:  # one value for each channel, which torch refuses
         return None
     if training and momentum is None:
         return "with a cumulative average"
     if (running_mean is None) != (running_var is None):
-        return "with one running statistic"
+        return "with only one running statistic"
     mode.door.used.add("batch_norm")
     return mode.wait(
         input,
@@ -187,7 +187,7 @@ def _add_in_place(mode: Meeting, input: Any, other: Any, *, alpha: float = 1) ->
 
 def _linear(mode: Meeting, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     if input.dim() < 2 or not _typed(mode, input, weight, bias):
-        return "of another shape or type"
+        return "with an unsupported shape or type"
     if _outside_autocast(mode, input):
         return "outside autocast"
     how = mode.door.how
@@ -198,7 +198,7 @@ def _linear(mode: Meeting, input: Tensor, weight: Tensor, bias: Tensor | None = 
 def _pooled(mode: Meeting, input: Tensor, kernel: Any, stride: Any, padding: Any, maximum: bool) -> Any:
     size, step, edge = _pair(kernel), _pair(stride or kernel), _pair(padding)
     if input.dim() != 4 or not _typed(mode, input) or size[0] * size[1] >= 255:
-        return "of another shape or type"
+        return "with an unsupported shape or type"
     mode.door.used.add("max_pool2d" if maximum else "avg_pool2d")
     return mode.each(lambda x: stacked.pool(x, (size, step, edge), maximum), input)
 
@@ -247,7 +247,7 @@ def _cross_entropy(
     if weight is not None or reduction != "mean" or label_smoothing or size_average is not None or reduce is not None:
         return "with weights, smoothing or another mean"
     if input.dim() != 2 or target.dtype != torch.int64 or not _typed(mode, input) or input.shape[1] > 8192:
-        return "of another shape or type"
+        return "with an unsupported shape or type"
     mode.door.used.add("cross_entropy")
     return mode.each(lambda x, y: stacked.cross_entropy(x, y, ignore_index), input, target)
 
