@@ -106,7 +106,9 @@ class Recipe:
                 f"try <<recipe=epochs={self.epochs // self.cycles * self.cycles or self.cycles}>>"
             )
         if self.swa > self.epochs:
-            raise BadInput(f"swa must be at most epochs (got {self.swa} with {self.epochs} epochs); try <<recipe=swa=1>>")
+            raise BadInput(
+                f"swa must be at most epochs (got {self.swa} with {self.epochs} epochs); try <<recipe=swa=1>>"
+            )
         for name in ("lr", "warmup", "bias_lr", "ema"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
