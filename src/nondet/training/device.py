@@ -249,7 +249,7 @@ class Epochs:
                 graph = self._graph(number, pool, side)
                 why = why or self._differs(number, graph, kept)
                 self.graphs[size] = graph
-        except Exception as error:  # from any model, augmentation or optimizer that others wrote
+        except Exception as error:  # code that others wrote may raise anything
             why = first_line(error)
         if why:
             self._give_up(why)
@@ -352,6 +352,6 @@ def takes_rates(problem: Problem) -> bool:
         optimizer.step()
         with no_waiting():
             optimizer.step()
-    except Exception:  # from any class that others wrote
+    except Exception:  # code that others wrote may raise anything
         return False
     return True

@@ -40,7 +40,7 @@ def make_optimizer(
                 optimizer = found
     except OSError:
         raise
-    except Exception as error:  # from any class that others wrote
+    except Exception as error:  # code that others wrote may raise anything
         raise BadInput(
             f"{chosen.__name__} refuses these parameters or options: {first_line(error)}; "
             "change them with <<recipe>>, or choose SGD, Adam or AdamW"

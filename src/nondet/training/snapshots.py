@@ -84,7 +84,7 @@ def save_snapshot(path: Path, state: Mapping[str, Any], seal: Mapping[str, Any] 
     try:
         header = json.dumps(_split(state, "", tensors) | {"seal": dict(seal)}, sort_keys=True)
     except TypeError:
-        return False  # the optimizer has other state than tensors and numbers; doing without snapshots is harmless
+        return False  # the optimizer has state other than tensors and numbers; doing without snapshots is harmless
     payload = save(tensors, metadata={"state": header})
     with suppress(FileNotFoundError):  # a process that finishes removes the folder; the next snapshot makes it again
         write_file(path, with_digest(payload), replace=True)

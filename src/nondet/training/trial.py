@@ -135,7 +135,7 @@ def _objection(problem: Problem, width: int) -> str:
             return objection
     except (BadInput, OSError):
         raise
-    except Exception as error:  # from any model or optimizer that others wrote
+    except Exception as error:  # code that others wrote may raise anything
         if memory.ran_out(error):
             raise _TooWide(
                 f"a stack of {width} must fit into the memory of {problem.device} ({first_line(error)}); "
@@ -349,8 +349,8 @@ def _slot_apart(tensors: Mapping[str, Tensor | None]) -> int | None:
 def _couples(recipe: Recipe) -> str:
     """Return why an optimizer cannot serve a stack: if it is not element-wise, a run depends on its neighbours.
 
-    Two runs take three steps; then again, with other gradients for the second run, and with NaN. The first run must not
-    change.
+    Two runs take three steps, then again with other gradients for the second run, and once more with NaN. The first
+    run must be the same each time.
     """
     name = optimizer_class(recipe.optimizer).__name__
     try:
