@@ -213,11 +213,11 @@ def test_the_last_number_counts(pattern: str, printed: str, value: float | None)
     [
         ("raise SystemExit('no data here')", METRICS, "exit status 1: no data here (see s/logs/reference.txt)"),
         ("import os; os.kill(os.getpid(), 9)", METRICS, "signal 9 (SIGKILL)"),
-        ("", (), "must leave outputs or scores, and the first one left neither"),
-        ("", ("--metric", "f1=([0-9.]+)"), "it printed nothing that fits the metric f1=([0-9.]+) (see s/logs/ref"),
+        ("", (), "must leave outputs or scores, but the first one left neither"),
+        ("", ("--metric", "f1=([0-9.]+)"), "it printed nothing that matches the metric f1=([0-9.]+) (see s/logs/ref"),
         ("", ("--metric", "f1=([0-9.]+"), "must be a regular expression"),
         ("", ("--metric", "acc"), "must have one group"),
-        ("", ("--record", "outputs=logits"), "labels are needed beside outputs"),
+        ("", ("--record", "outputs=logits"), "outputs need labels"),
         ("", ("--record", "logits"), "must be names and expressions"),
         ("", ("--record", "outputs=nothing, labels=y"), "NameError"),
         ("", ("--record", "outputs=logits, labels=y[:3]"), "labels must be whole class numbers, one for each"),
@@ -226,7 +226,7 @@ def test_the_last_number_counts(pattern: str, printed: str, value: float | None)
         ("y = np.random.randint(0, 3, 60)", ("--record", RECORD.replace("=labels", "=y")), "more than its test labels"),
         ("", ("--outputs", "no.npy", "--labels", "no.npy"), "it left no file no.npy"),
         ("", (*METRICS, "--stack", "4"), "--stack is of a task"),
-        ("", (*METRICS, "--onset", "1", "--vary", "other"), "onset is for the source bit alone"),
+        ("", (*METRICS, "--onset", "1", "--vary", "other"), "only the source bit can have an onset"),
         ("", (*METRICS, "--vary", "dropout"), "this task has no dropout to vary"),
     ],
 )  # fmt: skip
@@ -293,7 +293,7 @@ def test_seeds_in_its_words(nondet: Nondet, fast: Path) -> None:
     assert nd.open("v").conditions == ["init", "rows", "all"]
     assert nd.open("v")["rows"].scores()["score"].tolist() == [1.1, 2.1, 3.1]
     none = nondet("run", "--study", "t", "--metric", "score=([0-9.]+)", "--", "sh", "-c", "echo score=1")
-    assert "put {seed} where its seed stands" in none.err
+    assert "put {seed} in place of its seed" in none.err
 
 
 def test_a_file_that_runs_would_share(nondet: Nondet, fast: Path) -> None:
