@@ -50,7 +50,7 @@ def test_it_goes_on(tmp_path: Path) -> None:
     assert study["init"].outputs.shape == (3, 40, 3)
     assert study["init"].scores()["size"].shape == (3,)
     rate[0] = 2.0
-    with pytest.raises(nd.BadInput, match="a control run trained here is not that of"):
+    with pytest.raises(nd.BadInput, match="a control run trained here differs from that of"):
         nd.run(nd.Function(scaled), runs=4, vary="init", folder=tmp_path / "s")
 
 

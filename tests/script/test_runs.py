@@ -415,7 +415,7 @@ def test_a_crossed_design_and_a_stopping_rule(nondet: Nondet, fast: Path) -> Non
     assert "init × shuffle" in ran.out  # noqa: RUF001
     ran = nondet("run", "--study", "u", "--runs", 4, "--until", "accuracy.sd.error<40%", "--vary", "all", *command)
     assert ran.code == 0, ran.err
-    assert "Runs were added, from 4 in each condition on, until accuracy.sd.error<40%" in ran.out
+    assert "Starting with 4 in each condition, runs were added until accuracy.sd.error<40%" in ran.out
 
 
 CURVES = """
