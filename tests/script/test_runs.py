@@ -222,7 +222,7 @@ def test_the_last_number_counts(pattern: str, printed: str, value: float | None)
         ("", ("--record", "outputs=nothing, labels=y"), "NameError"),
         ("", ("--record", "outputs=logits, labels=y[:3]"), "labels must be whole class numbers, one for each"),
         ("", ("--record", "outputs=logits[0], labels=y[:3]"), "outputs must be logits"),
-        ("", ("--record", "outputs=logits * 1j, labels=y"), "an array must hold numbers (got complex"),
+        ("", ("--record", "outputs=logits * 1j, labels=y"), "an array must contain numbers (got complex"),
         ("y = np.random.randint(0, 3, 60)", ("--record", RECORD.replace("=labels", "=y")), "more than its test labels"),
         ("", ("--outputs", "no.npy", "--labels", "no.npy"), "it left no file no.npy"),
         ("", (*METRICS, "--stack", "4"), "--stack is of a task"),
