@@ -281,7 +281,7 @@ def test_until_again_trains_nothing(
 def test_until_is_said(nondet: Nondet, adaptive: Path, tmp_path: Path, tiny: Path) -> None:
     """Rule, runs and largest error in words; a limit met first is not success; the record outlives later commands."""
     runs = load(adaptive).conditions[0].runs
-    assert f"until {RULE} in all of them: this holds after {runs}," in " ".join(nondet("show", adaptive).out.split())
+    assert f"until {RULE} in all of them: that took {runs}," in " ".join(nondet("show", adaptive).out.split())
     ran = nondet(
         "run",
         tiny,

@@ -253,7 +253,7 @@ def test_commands_that_are_none(nondet: Nondet, fast: Path) -> None:
 def test_a_text_instead_of_a_list(fast: Path, name: str) -> None:
     """It would be one argument for each of its letters."""
     given: dict[str, Any] = {name: "acc=([0-9.]+)"}
-    with pytest.raises(nd.BadInput, match=rf"{name} must be a list of texts \(got the text 'acc="):
+    with pytest.raises(nd.BadInput, match=rf"{name} must be a list of strings \(got the string 'acc="):
         nd.run(nd.Script(fast, **given), runs=2, folder="s")
 
 

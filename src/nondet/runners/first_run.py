@@ -37,7 +37,7 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
     Raises:
         BadInput: the script fails, or leaves nothing that can be measured.
     """
-    say(f"The first run of {script.title} shows what it draws and leaves.")
+    say(f"The first run of {script.title} shows which random numbers it draws, and what it leaves.")
     process, here = Process(), Path.cwd()
     before = outside.seen(here, script.words, folder)
     made = make(script, dict.fromkeys(script.asked, FIXED_SEED), folder, None, process)
@@ -113,7 +113,7 @@ def _seen(ledger: Mapping[str, Any]) -> Iterator[str]:
     if drawn:
         yield f"It draws from {', '.join(f'{name} ({n:,})' for name, n in sorted(drawn.items()))}."
     own = [f"{name}, {times} times" if times > 1 else name for name, times in ledger.get("explicit", {}).items()]
-    yield from (f"A generator of its own: {name}." for name in own[:_FEW])
+    yield from (f"It has its own generator: {name}." for name in own[:_FEW])
     if len(own) > _FEW:
         yield f"And {len(own) - _FEW} more."
     if ledger.get("sites"):

@@ -44,7 +44,7 @@ class Seeds(Mapping[str, int]):
     def __getitem__(self, source: str) -> int:
         if not is_name(source) or source == "all":
             raise BadInput(
-                f"a source's name must be letters, digits, _, . and -, and not all (got {source!r}); choose another"
+                f"a source's name must be letters, digits, _, . and -, but not 'all' (got {source!r}); choose another"
             )
         self.asked[source] = None
         return self._seeds.get(source, FIXED_SEED)
@@ -144,7 +144,7 @@ def of_function(function: Function) -> FunctionRunner:
     """
     if not callable(function.train):
         raise BadInput(
-            f"the training must be a function (got {type(function.train).__name__}); give one as Function(train)"
+            f"the training must be a function (got {type(function.train).__name__}); give one, as in Function(train)"
         )
     found = made(function, {})
     if found.failure:

@@ -172,7 +172,7 @@ def _kind(made: Made) -> tuple[str, np.ndarray, list[int]]:
         return "", np.empty(0, np.int64), []
     outputs = made.arrays["outputs"]
     if "labels" not in made.arrays:
-        raise BadInput("outputs need labels (the run left outputs alone); add <<labels=FILE>>")
+        raise BadInput("outputs need labels (the run left only outputs); add <<labels=FILE>>")
     labels = made.arrays["labels"]
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.shape != outputs.shape[:1]:
         raise BadInput(

@@ -42,7 +42,7 @@ def seen(here: Path, words: Sequence[str], study: Path) -> Seen:
 def changed(before: Seen, after: Seen) -> list[str]:
     """Return the files that are new or changed, except those that a process outlasting the run still has open."""
     found = sorted(name for name, state in after.items() if before.get(name) != state)
-    if len(before) == _MOST:  # a file that was not looked at before may not be new
+    if len(before) == _MOST:  # a file that was not looked at before need not be new
         found = [name for name in found if name in before]
     held = _held() if found else set[str]()
     return [name for name in found if name not in held]

@@ -37,7 +37,9 @@ class Recorded:
         try:
             self.arrays = {"outputs": as_array(outputs), "labels": as_array(labels)}
         except (TypeError, ValueError) as error:
-            raise BadInput(f"outputs and labels must be arrays of numbers (got others: {error}); fix them") from None
+            raise BadInput(
+                f"outputs and labels must be arrays of numbers (got something else: {error}); fix them"
+            ) from None
 
     def scores(self, **scores: float) -> None:
         """Report numbers by name, such as accuracy=93.1.
@@ -136,7 +138,7 @@ def _runner(place: Path, given: tuple[tuple[str, int], ...], made: Made) -> _Els
         study: Study = studies.load(place)
         if RECORDED not in study.identity:
             raise BadInput(
-                f"the study must consist of recorded runs (got {place}, whose runs nondet made); name another"
+                f"the study must consist of recorded runs (got {place}, whose runs nondet made); choose another"
             )
         if sorted(study.sources) != sources:
             raise BadInput(

@@ -34,7 +34,7 @@ class Script:
     Args:
         command: the path of a Python file, or all words of a command.
         arguments: of the Python file.
-        record: what to keep when the script ends, in expressions of its names, such as "outputs=logits, labels=y".
+        record: what to keep when the script ends, as expressions in its names, such as "outputs=logits, labels=y".
         metrics: regular expressions for what it prints, each with one group, the number: `acc=([0-9.]+)`; the last
             match counts.
         outputs: the file of predictions that it writes. labels: a file of the test labels.
@@ -115,7 +115,7 @@ class Script:
         for name in ("arguments", "metrics"):
             given = getattr(self, name)
             if isinstance(given, str):
-                raise BadInput(f"{name} must be a list of texts (got the text {given!r}); give {[given]}")
+                raise BadInput(f"{name} must be a list of strings (got the string {given!r}); give {[given]}")
         words = self.words
         program = self.started[0]
         if shutil.which(program, path=environment_of({}, Path())["PATH"]) is None:

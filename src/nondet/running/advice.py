@@ -1,4 +1,4 @@
-"""What a study may make a command say or do. A study may come from a stranger, so all it says is data.
+"""What a study may make a command say or do. A study may come from a stranger, so all of it is treated as data.
 
 Advice is composed word by word from fields that are checked and quoted; no stored sentence is printed as something to
 type. A file or a folder that only the study names is neither run nor read until the user agrees.

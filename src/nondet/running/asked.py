@@ -40,8 +40,7 @@ class Asked:
                 )
         if self.limit is not None and self.until is None:
             raise BadInput(
-                f"<<limit>> needs <<until>>, which it limits (got <<limit={self.limit}>> alone); leave it out, or add "
-                "<<until>>"
+                f"<<limit>> needs <<until>> (got <<limit={self.limit}>> alone); leave it out, or add <<until>>"
             )
 
     def words(self) -> list[str]:

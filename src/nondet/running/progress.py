@@ -61,7 +61,7 @@ class Watch:
         if self.bar.disable and self.begin_done < self.planned:
             together = f", {self.study.width} at a time" if self.study.width > 1 else ""
             note(f"{self.planned - self.begin_done} of {self.planned} runs to train{together}")
-            detail(f"They go into {self.study.folder}; trained with {_words(self.study.environment)}.")
+            detail(f"They go into {self.study.folder}, trained with {_words(self.study.environment)}.")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -84,7 +84,7 @@ class Watch:
         self._show("waiting for the last stacks")
 
     def _look(self, now: float) -> None:
-        """Count the runs that are there, so rarely that it takes a hundredth of the time however many there are."""
+        """Count the runs that are there, so rarely that it takes a hundredth of the time."""
         if now >= self.next_look:
             self.runs, _ = count_done(self.study)
             self.next_look = now + max(0.2, 100 * (time.monotonic() - now))

@@ -67,7 +67,7 @@ def train(
         raise BadInput(f"stack must be a whole number of at least 1, or auto (got {stack!r}); try <<stack=auto>>")
     for name, number in (("stack", None if stack == "auto" else stack), ("workers", workers)):
         if number is not None and number < 1:
-            raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the usual number")
+            raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the default")
     set_up_process()
     opened: Study | None = None
     runner = request.runner(say) if isinstance(request, Request) else request

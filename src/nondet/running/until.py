@@ -125,7 +125,7 @@ def words(stopping: Stopping | None, dead: Collection[str] = ()) -> str:
     if stopping.held is None:
         return f"{rule}: this is not decided yet."
     if stopping.held:
-        return f"{rule}: this holds after {stopping.runs}, where the largest error is {worst(stopping)}. {CAUTION}"
+        return f"{rule}: that took {stopping.runs}, and the largest error is {worst(stopping)}. {CAUTION}"
     return (
         f"{rule}, up to {stopping.limit}: after {stopping.runs} the largest error is {worst(stopping)}, "
         f"so the rule does not hold; continue with a larger limit. {CAUTION}"

@@ -1,4 +1,4 @@
-"""Find what keeps seeds from reaching everything: seeds in constructors, kept examples, shared generators."""
+"""Find habits that limit what seeds reach: seeds in constructors, kept examples, shared generators."""
 
 from __future__ import annotations
 
