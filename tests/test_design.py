@@ -152,7 +152,7 @@ def test_a_bad_rule_is_refused_before_training(
             ("--until", RULE, "--limit", 5),
             "--limit must be at least the number of runs that --until begins with (got --limit 5",
         ),
-        (("--limit", 5), "--limit is the limit of --until (got --limit 5 alone)"),
+        (("--limit", 5), "--limit needs --until (got --limit 5 alone)"),
         (("--levels", 3), "--levels is for --design crossed (got --levels 3 without it)"),
         (("--design", "crossed"), "--design crossed needs --levels"),
         (("--design", "full"), "--design must be conditions or crossed (got 'full')"),
@@ -263,7 +263,7 @@ def test_until_stops_when_it_holds(nondet: Nondet, tiny: Path, tmp_path: Path, a
         rounds.append(until.next_runs(now, now.conditions, 30))
     assert rounds[-1] == runs
     before = nondet("run", tiny, *ADAPTIVE[:-4], "--limit", rounds[-2], "--study", tmp_path / "before")
-    assert f"or {rounds[-2]} at most" in before.out
+    assert f"up to {rounds[-2]}:" in before.out
     assert nondet("show", tmp_path / "before", "--json").json["until"]["held"] is False
 
 

@@ -57,7 +57,7 @@ def test_threads_vary_beside_a_seed(words: list[str], nondet: Nondet) -> None:
         ("precision=low,high", "precision must be one of"),
         ("versions", "versions must name another environment's Python"),
         ("versions=nowhere", "versions must be paths of Pythons"),
-        ("other=1,2", "values are for threads, isa, precision, versions"),
+        ("other=1,2", "only threads, isa, precision, versions can have values"),
     ],
 )
 def test_bad_values(words: list[str], nondet: Nondet, vary: str, said: str) -> None:

@@ -77,7 +77,7 @@ def test_the_same_run_again(tmp_path: Path) -> None:
     record(tmp_path / "s", 2)
     record(tmp_path / "s", 1)
     assert len(nd.open(tmp_path / "s")["all"]) == 2
-    with pytest.raises(nd.BadInput, match=r"has another one with \{'seed': 2\}"):
+    with pytest.raises(nd.BadInput, match=r"has a different run with \{'seed': 2\}"):
         record(tmp_path / "s", 2, outputs(3))
     assert (nd.open(tmp_path / "s")["all"].outputs[1] == outputs(2)).all()
 

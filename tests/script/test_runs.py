@@ -121,7 +121,7 @@ def test_several_ranks_are_refused(nondet: Nondet, fast: Path, command: tuple[ob
     fast.with_name("net.py").write_text(IN_A_PROCESS)
     ran = nondet("run", "--study", "s", "--record", RECORD, "--", *command)
     assert ran.code == 2
-    assert "a run must be trained by one process, and this command starts 2 ranks" in ran.err
+    assert "a run must be trained by one process, but this command starts 2 ranks" in ran.err
 
 
 def test_predicted_classes(nondet: Nondet, fast: Path) -> None:
