@@ -1,4 +1,4 @@
-"""scikit-learn: one seed for the initial weights, the order of the examples, and the examples held out for early stopping."""
+"""scikit-learn: one seed for the initial weights, the order of the examples, and the early-stopping split."""
 
 import argparse
 
