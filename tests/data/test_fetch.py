@@ -234,7 +234,10 @@ def test_a_hostile_archive_is_not_unpacked(
     ("content", "message"),
     [
         (archive(files={"set/train.bin": b"x"}), r"must contain the file set/test\.bin \(got none\)"),
-        (archive(member("set/test.bin", tarfile.DIRTYPE), files={"set/train.bin": b"x"}), r"must contain the file set/te"),
+        (
+            archive(member("set/test.bin", tarfile.DIRTYPE), files={"set/train.bin": b"x"}),
+            r"must contain the file set/te",
+        ),
         (b"<html>", "must be a complete tar archive"),
         (archive()[:-30], "must be a complete tar archive"),
     ],

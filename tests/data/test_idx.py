@@ -89,7 +89,10 @@ WRONG = {
     "a huge shape": (struct.pack(">4I", 0x803, 5, 2**32 - 1, 2**32 - 1), r"shape \(28, 28\) \(got 5 of"),
     "half a gzip file": (gzip.compress(IMAGES)[:-12], r"complete gzip file"),
     "a damaged gzip file": (gzip.compress(IMAGES)[:20] + bytes(40), r"complete gzip file"),
-    "a gzip file of another sum": (gzip.compress(IMAGES)[:-8] + bytes(8), r"complete gzip file \(got: CRC check failed"),
+    "a gzip file of another sum": (
+        gzip.compress(IMAGES)[:-8] + bytes(8),
+        r"complete gzip file \(got: CRC check failed",
+    ),
 }
 
 
