@@ -51,7 +51,8 @@ class Diverged(Record):
     origins: what makes it part, the first one first. window: the first and last training step that were looked at; None
     where none was. whole: whether the runs came to their own end. what: what differs first. runs: how many were made.
     against: what the run was compared with, where that is no second run of its own; differs: what the environments of
-    the two differ in, each with its value here and there. why: it is inconclusive.
+    the two differ in, each with its value here and there. why: it is inconclusive. chance: whether the two runs were
+    equal by chance, so that others can part: with another clock, or where an operation adds in another order.
     """
 
     script: str
@@ -69,6 +70,7 @@ class Diverged(Record):
     against: str = ""
     differs: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
     why: str = ""
+    chance: bool = False
 
     @property
     def first(self) -> Origin | None:
@@ -92,6 +94,7 @@ class Diverged(Record):
             "what": self.what or None,
             "origins": [as_dict(origin) for origin in self.origins],
             "proof": self.proof.to_dict() if self.proof else None,
+            "chance": self.chance,
             "runs": self.runs,
             "against": {"run": self.against, "differs": {n: list(pair) for n, pair in self.differs.items()}}
             if self.against
@@ -161,11 +164,14 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
         after = ladder.run(replace(ladder.how, keep=True))
         found, b = parted(a, after), after
     if found is None:
-        origin = ladder.repeated() if a.steps else None
-        if origin is None:
+        by_chance = ladder.by_chance(a, b)
+        repeated = ladder.repeated() if a.steps and not by_chance else None
+        origins = by_chance or ([repeated] if repeated else [])
+        if not origins:
             return replace(blank, runs=traced.runs)
-        step, what = origin.parting.step, origin.parting.what
-        return replace(blank, verdict=ORIGIN, step=step, what=what, origins=(origin,), runs=traced.runs)
+        step, what = origins[0].parting.step, origins[0].parting.what
+        blank = replace(blank, verdict=ORIGIN, step=step, what=what, origins=tuple(origins))
+        return replace(blank, runs=traced.runs, chance=True)
     if a.steps and found.step < a.steps:  # no more is needed than up to the step that differs
         ladder.until = found.step
         ladder.how = replace(ladder.how, until=found.step)
@@ -200,6 +206,9 @@ def proved(ladder: Ladder, fix: str, found: Diverged) -> Proof:
     if not mended and found.first is not None and found.first.operation is not None:
         ladder.how = how
         mended = ladder.repeated() is not None
+    elif not mended and found.chance:
+        ladder.begin(how)
+        mended = bool(ladder.by_chance(first))
     return Proof(fix, bool(found.what), mended, 1 + REPEATS)
 
 

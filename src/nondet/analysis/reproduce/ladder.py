@@ -35,6 +35,9 @@ REPEATS = 3
 NUMBERS = 3
 """Other numbers of one kind that are tried until one makes the training another: a remainder may be the same."""
 
+PASSING = ("clock", "process", "python", "numpy", "torch", "generator", "urandom")
+"""Kinds that are another in each run on the same machine."""
+
 UNNOTED = ("python", "numpy")
 """Kinds that a library may ask for, where no line of the user's is noted."""
 
@@ -70,6 +73,10 @@ class Ladder:
         self.how = How(until=until)
         self.fresh = False
         self._held: Trace | None = None
+
+    def begin(self, how: How) -> None:
+        """Run in another way from now on."""
+        self.how, self._held = how, None
 
     def run(self, how: How) -> Trace:
         """One run that must come to its end."""
@@ -135,8 +142,17 @@ class Ladder:
                 return control, again
         return None
 
-    def origins(self, kinds: Sequence[str]) -> list[Origin]:
-        """Each kind that alone makes the training another, the first to do so first."""
+    def by_chance(self, *traces: Trace) -> list[Origin]:
+        """What two runs ask of the outside, are equal with by chance, and can part by."""
+        asked = kinds_of(*traces)
+        return self.origins([kind for kind in PASSING if kind in asked], moving=False)
+
+    def origins(self, kinds: Sequence[str], moving: bool = True) -> list[Origin]:
+        """Each kind that alone makes the training another, the first to do so first.
+
+        moving: whether addresses in memory are tried as well, where hashes or nothing that is noted seems to be the
+        cause.
+        """
         found: list[Origin] = []
         control = self.control()
         for kind in kinds:
@@ -151,7 +167,7 @@ class Ladder:
                 found += self.located(kind, number, trace, parting)
                 break
         unasked = [one for one in found if one.kind in (*UNNOTED, "hash") and not sites_of(control, one.kind)]
-        if (unasked or (not found and self.hashes)) and "address" not in kinds:
+        if moving and (unasked or (not found and self.hashes)) and "address" not in kinds:
             moved = self.moved()  # whatever is changed moves addresses in memory as well
             found = [*(one for one in found if one not in unasked), *moved] if moved else found
         return sorted(found, key=lambda one: one.parting.place)
