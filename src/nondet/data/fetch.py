@@ -80,7 +80,7 @@ LARGE = 1_000_000
 def folder(name: str, data: Path | None) -> Path:
     """Return the folder of a task's official files: DIR of `--data DIR`, or one in the cache, filled at the first call.
 
-    The cache is that of `nondet.io.cache`.
+    The cache folder is that of `nondet.io.cache`.
     BadInput if DIR is not a folder, if the task has no free official source, or if the download fails.
     """
     if data is not None:

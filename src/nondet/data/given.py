@@ -92,7 +92,7 @@ def _parts(name: str, batch: Any) -> Data:
         if len(batch) > 2 and np.ndim(batch[-1]) == 0:
             raise BadInput(
                 f"{name} must be a pair (inputs, labels), or inputs and labels in one tuple (got "
-                f"{type(batch[-1]).__name__} as the last of {len(batch)}); leave out what is neither"
+                f"{type(batch[-1]).__name__} as the last of {len(batch)}); leave out the rest"
             )
         inputs = batch[0] if len(batch) == 2 else batch[:-1]
         return Data(_inputs(name, inputs), batch[-1])
