@@ -241,7 +241,7 @@ def test_a_folder_with_other_files(refused: Refused, tiny: Path, tmp_path: Path)
     folder = tmp_path / "theirs"
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
-    refused("run", tiny, "--study", folder, words=("holds other files", "name another"))
+    refused("run", tiny, "--study", folder, words=("contains other files", "name another"))
     assert [p.name for p in folder.iterdir()] == ["thesis.txt"]
 
 
