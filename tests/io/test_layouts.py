@@ -156,7 +156,7 @@ def test_layouts(nondet: Nondet, tmp_path: Path, write: Callable[[Path], Path]) 
     ("write", "said"),
     [
         (other_names, "'prediction'; runs are named by 'seed', examples by 'idx'"),
-        (wide, "'seed_0', 'seed_1', 'seed_2', 'seed_3', a run each; examples are named by 'example'"),
+        (wide, "'seed_0', 'seed_1', 'seed_2', 'seed_3', one run each; examples are named by 'example'"),
         (seeds, "examples by 'example'; left out: 'text'"),
         (flat, "left out: 'config.json'"),
         (trees, "left out: 'readme.txt'"),
@@ -228,7 +228,7 @@ def test_what_is_refused(nondet: Nondet, tmp_path: Path) -> None:
     np.save(folder / "seed_2" / "b.npy", OUTPUTS[0])
     ran = nondet("measure", folder)
     assert ran.code == 2
-    assert "must hold one file of outputs (got a.npy, b.npy in 'seed_2')" in ran.err
+    assert "must contain one file of outputs (got a.npy, b.npy in 'seed_2')" in ran.err
     columns = long("run", "example", "pred")
     ran = nondet("measure", table(tmp_path, columns | {"pred": WORDS[columns["pred"]]}))
     assert ran.code == 2

@@ -1,4 +1,4 @@
-"""What every measure accepts, and how the arrays are read: a part at a time, each part in float64, on all cores."""
+"""What every measure accepts, and how arrays are read: one part at a time, each in float64, on all cores."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,16 +16,16 @@ Cell = tuple[slice, slice]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-UNTHREADED = 2**18  # multiplications up to which OpenBLAS stays in one thread, so that no result depends on its number
-FEW = 2**17  # numbers that are passed over in less time than threads take to start
+UNTHREADED = 2**18  # up to so many multiplications OpenBLAS uses one thread, so no result depends on the threads
+FEW = 2**17  # so many numbers are processed in less time than threads take to start
 LARGEST = 1e100  # sums and squares of logits up to this size stay far inside the range of float64
 
 
 def checked(outputs: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Integers]:
-    """Return outputs `(N, n, c)` and labels `(n,)` as arrays, once they are fit to be measured.
+    """Check that outputs `(N, n, c)` and labels `(n,)` can be measured, and return them as arrays.
 
     Outputs are not copied, so a memory-mapped file stays on disk; labels come back as int64. The rules for
-    outputs are those of `checked_outputs`; labels are integers, one for each example, from 0 to c - 1.
+    outputs are those of `checked_outputs`. Labels are integers from 0 to c - 1, one for each example.
 
     Raises:
         BadInput: a rule is broken; the message names the value and the way out.
@@ -39,7 +39,7 @@ def checked_numbers(labels: ArrayLike, examples: int, classes: int) -> Integers:
     """Return labels `(n,)` as int64: integers, one for each example, from 0 to c - 1.
 
     Raises:
-        BadInput: see `checked_labels`; or a label is no class.
+        BadInput: see `checked_labels`; or a label is not a class.
     """
     truth = checked_labels(labels, examples)
     wrong = (truth < 0) | (truth >= classes)
@@ -54,10 +54,10 @@ def checked_numbers(labels: ArrayLike, examples: int, classes: int) -> Integers:
 
 
 def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
-    """Return outputs `(N, n, c)` as an array, uncopied, once they are fit to be measured.
+    """Check that outputs `(N, n, c)` can be measured, and return them as an array, without a copy.
 
-    There are at least two runs, one example and two classes; the numbers are float16, float32, float64 or integers;
-    none is NaN, infinite or above 1e100 in size.
+    There must be at least two runs, one example and two classes. The numbers must be float16, float32, float64 or
+    integers, and none may be NaN, infinite or above 1e100 in size.
 
     Raises:
         BadInput: a rule is broken; the message names the value and the way out.
@@ -89,10 +89,10 @@ def check_form(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
 
 
 def checked_predictions(predicted: ArrayLike) -> NDArray[Any]:
-    """Return predictions `(N, n)`, any integers such as classes or token numbers, as an array, uncopied.
+    """Return predictions `(N, n)`, any integers such as classes or token numbers, as an array, without a copy.
 
     Raises:
-        BadInput: not two axes of integers, fewer than two runs, or no example.
+        BadInput: there are not two axes of integers, at least two runs and an example.
     """
     array = as_array(predicted, "predictions")
     if array.ndim != 2 or array.dtype.kind not in "iu" or array.shape[1] < 1:
@@ -124,10 +124,10 @@ def checked_labels(labels: ArrayLike, examples: int) -> Integers:
 
 
 def checked_classes(predicted: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Integers]:
-    """Return predicted classes `(N, n)` and labels `(n,)` as arrays, once neither is below 0.
+    """Check that predicted classes `(N, n)` and labels `(n,)` are at least 0, and return them as arrays.
 
-    How many classes there are is not known, so a label may be one that no run predicts. Below 0 is no class: it marks
-    what does not count, or what a run did not answer, and would be counted as wrong.
+    The number of classes is not known, so a label may be one that no run predicts. A number below 0 is not a class: it
+    marks an example that does not count, or that a run did not answer, and would be counted as wrong.
 
     Raises:
         BadInput: see `checked_predictions` and `checked_labels`; or a number is below 0.

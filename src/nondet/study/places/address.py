@@ -9,9 +9,7 @@ from nondet.errors import BadInput
 
 SCHEMES = ("s3", "gs", "az")
 
-_ADDRESS = re.compile(
-    rf"({'|'.join(SCHEMES)}):(?:/{{1,2}}(.*))?", re.IGNORECASE | re.DOTALL
-)  # a `Path` loses slashes
+_ADDRESS = re.compile(rf"({'|'.join(SCHEMES)}):(?:/{{1,2}}(.*))?", re.IGNORECASE | re.DOTALL)  # a `Path` loses slashes
 _OTHER = re.compile(r"(https?|s3a|gcs|abfss?|wasbs?|azure):/.*", re.IGNORECASE | re.DOTALL)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 _KEPT = set("?#%\\")
