@@ -1,8 +1,8 @@
 """What sorting a script's random numbers costs: one epoch of a loader, with nondet and without.
 
-`python benchmarks/scripts.py [--tries N]` prints a table for docs/benchmarks.md: the median seconds of N tries each, by
-turns, of a training whose examples cost next to nothing (the worst case), of one whose examples are pictures, and of
-numbers that are drawn one by one outside of all sources.
+`python benchmarks/scripts.py [--tries N]` prints a table for docs/benchmarks.md: the median seconds of N tries each,
+which take turns. One training has examples that cost next to nothing (the worst case), one has images, and one draws
+numbers one by one outside all sources.
 """
 
 from __future__ import annotations
