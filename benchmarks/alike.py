@@ -157,8 +157,8 @@ def print_row(first: str, rates: Sequence[float]) -> None:
 if __name__ == "__main__":
     for title, tables in (
         ("False positives of the omnibus test", omnibus_rates),
-        ("Called equivalent at the margin; 90 % intervals that hold the truth", equivalence_rates),
-        ("Intervals of a class's churn that hold the truth", churn_coverage),
+        ("Called equivalent at the margin; 90 % intervals that contain the truth", equivalence_rates),
+        ("Intervals of a class's churn that contain the truth", churn_coverage),
     ):
         print(f"\n{title}\n")
         tables()

@@ -169,8 +169,8 @@ def main() -> None:
     rest, share = spent - training - begin, 100 / spent
     size = f"{given.trained:,} runs of a two-layer network (64, 128, 10), {given.epochs} epochs, stacks of {STACK}, one"
     print(f"\n{size}\nprocess: {spent:.1f} s, of which {training:.1f} s are training ", end="")
-    print(f"({training / given.trained:.3f} s a run). To start Python\nand torch takes {begin:.1f} s ", end="")
-    print(f"({share * begin:.1f} %), and all else {rest:.1f} s ({share * rest:.1f} %).")
+    print(f"({training / given.trained:.3f} s a run). Starting Python\nand torch takes {begin:.1f} s ", end="")
+    print(f"({share * begin:.1f} %), and everything else {rest:.1f} s ({share * rest:.1f} %).")
 
 
 if __name__ == "__main__":

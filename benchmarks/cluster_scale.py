@@ -265,9 +265,9 @@ def main() -> None:
     print(f"| all | {requests:,} | {requests / done:.2f} |\n")
     print(
         f"{done * (BLOB + RECORD) / 1e9:.2f} GB put; {out['twice']} runs made twice; {end:.0f} s, "
-        f"where {ideal:.0f} s of training"
+        f"compared to {ideal:.0f} s of training"
     )
-    print(f"would be without a loss; a worker spends {out['leasing'] / 1000 / given.workers:.1f} s on leases and")
+    print(f"without any loss; a worker spends {out['leasing'] / 1000 / given.workers:.1f} s on leases, and")
     print(f"the first one waits {out['waiting'] / 1000:.0f} s for others.")
 
 

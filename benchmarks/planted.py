@@ -1,4 +1,4 @@
-"""How many planted causes are named with the right line, and how many clean scripts are accused.
+"""Count how many planted causes are named with the right line, and how many clean scripts are accused.
 
     python benchmarks/planted.py [NAME ...] [--workers 2] [--kept planted.jsonl] [--scripts tests/planted]
 

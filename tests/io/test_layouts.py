@@ -246,5 +246,5 @@ def test_no_code_in_tensors_is_run(nondet: Nondet, tmp_path: Path, monkeypatch: 
     torch.save({"logits": torch.tensor(OUTPUTS[0]), "more": Harm()}, folder / "seed0.pt")
     ran = nondet("measure", folder)
     assert ran.code == 2
-    assert "must be a .pt file of tensors alone" in ran.err
+    assert "must be a .pt file of tensors only" in ran.err
     assert not Path("harm").exists()

@@ -306,7 +306,7 @@ KEYS = "run,example,a,b\n"
         ("o.parquet", b"", r"o\.parquet must be a table that can be read|cannot read"),
         ("o.parquet", b"PAR1" + bytes(50) + b"PAR1", r"o\.parquet must be a table that can be read|cannot read"),
         ("o.h5", b"x", r"o\.h5 must end in \.npy, \.npz, \.safetensors, .*\.csv, \.parquet, .* \(got \.h5\)"),
-        ("o.pt", b"x", r"o\.pt must be a \.pt file of tensors alone \(it is damaged, or contains more than tensors\)"),
+        ("o.pt", b"x", r"o\.pt must be a \.pt file of tensors only \(it is damaged, or contains more than tensors\)"),
     ],
 )
 def test_hostile_files_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:

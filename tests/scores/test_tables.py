@@ -276,7 +276,7 @@ def test_a_plan(nondet: Nondet, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words", "said", "way_out"),
     [
-        ("kind,acc\nx,1\nx,2\ny,3\ny,4\n", (), "must say by a name which of its columns", ("--arm", "kind")),
+        ("kind,acc\nx,1\nx,2\ny,3\ny,4\n", (), "the column that says what was trained", ("--arm", "kind")),
         ("model,opt,optimizer,acc\n" + "".join(f"{m},q,{o},{v}\n" for v, (m, o) in enumerate(
             [(m, o) for m in "ab" for o in "cd" for _ in "12"])), (), "several columns that may name arms",
             ("--arm", "model,optimizer")),

@@ -1,4 +1,4 @@
-"""The one folder outside studies where nondet keeps files, all of which it can make or fetch again."""
+"""The only folder outside studies where nondet keeps files; it can make or download all of them again."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _CHART = re.compile(r"(?P<run>.+?) - (?P<metric>.+?)(?P<side>__MIN|__MAX)?")
 _SCALARS = {"wall time", "step", "value"}
 _TAGGED = re.compile(r"run-(?P<run>.+)-tag-(?P<tag>.+)")
 _FOUND = ("trainer_state.json", "metrics.csv", "all_results.json", "eval_results.json", "report.json", "results.json")
-"""Files of which a folder of runs has one for each run."""
+"""Names of files that each run's folder may contain, in a folder of runs."""
 
 
 def gathered(paths: Sequence[Path]) -> Rows:
@@ -61,7 +61,7 @@ def _together(paths: Sequence[Path]) -> str:
 
 
 def one_a_run(rows: Rows) -> Rows:
-    """Return a table with a row for each run; a curve gives its last value."""
+    """Return a table with a row for each run; of a curve, only the last value is used."""
     names = list(rows.columns)
     if {name.strip().lower() for name in names} == _SCALARS:
         return _scalars(rows)

@@ -77,7 +77,7 @@ def _take_name(temporary: Path, path: Path) -> bool:
         path.hardlink_to(temporary)
     except FileExistsError:
         with suppress(OSError):
-            return path.samefile(temporary)  # a link over a network, whose first answer was lost
+            return path.samefile(temporary)  # on a network the link may exist although the first answer was lost
         return False
     except OSError as error:
         if error.errno not in _NO_LINKS:
@@ -111,7 +111,7 @@ class NotAFile(Exception):
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Open a regular file for reading. Anything else is refused; so a pipe is not waited for.
+    """Open a regular file for reading. Anything else is refused, so that nothing waits for a pipe.
 
     Raises:
         NotAFile: it is a folder, a pipe, a socket or a device.

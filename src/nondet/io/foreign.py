@@ -28,7 +28,7 @@ GROWTH, GROWN = 200, 2**30
 
 
 def refuse_no_file(path: Path) -> None:
-    """Refuse a socket, a device, or a pipe, which can be read only once and would have to be waited for.
+    """Refuse a socket, a device, or a pipe, which can be read only once and may block.
 
     Raises:
         BadInput: the path is one of these.

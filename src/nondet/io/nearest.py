@@ -26,13 +26,13 @@ def did_you_mean(name: object, known: Iterable[str], form: str = " ({})") -> str
 
 
 def did_you_mean_file(path: str | Path, form: str = "; {}") -> str:
-    """Return `did you mean X?` for a path with nothing at it, if a file or folder with a near name exists."""
+    """Return `did you mean X?` for a path that does not exist, if a file or folder with a near name does."""
     near = nearest_file(Path(path))
     return form.format(f"did you mean {near}?") if near else ""
 
 
 def require_there(path: object) -> None:
-    """Raise BadInput for a path, or `PATH:name`, with nothing at it; whatever is not a path on this machine passes."""
+    """Raise BadInput if a path, or that of `PATH:name`, does not exist; anything but a path on this machine passes."""
     head, _, _ = str(path).rpartition(":")
     if not isinstance(path, str | Path) or "://" in str(path) or Path(path).exists() or (head and Path(head).exists()):
         return

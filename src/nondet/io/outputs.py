@@ -183,7 +183,7 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
 
 def _read_torch(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Array:
     """Read a tensor that torch.save wrote, or one of several by name, as weights only: no code in the file is run."""
-    with reading(path, "a .pt file of tensors alone", "write the tensors with torch.save, or as .npy"):
+    with reading(path, "a .pt file of tensors only", "write the tensors with torch.save, or as .npy"):
         import torch
 
         try:
@@ -230,7 +230,7 @@ def _labels_of_runs(folder: Path) -> Array:
     for path, labels in zip(paths, found, strict=True):
         if not np.array_equal(labels, found[0]):
             raise BadInput(
-                f"all runs of {folder} must answer the same test set (got other labels in "
+                f"all runs of {folder} must have the same test set (got other labels in "
                 f"{path.parent.name}/{path.name} than in {paths[0].parent.name}/{paths[0].name}); give outputs of one "
                 "test set"
             )
@@ -275,7 +275,7 @@ def _read_folder(folder: Path, say: Callable[[str], None] = lambda line: None) -
             raise BadInput(
                 f"the files of a folder must have one type and shape (got {run.dtype} of shape {run.shape} in "
                 f"{path.name}, and {first.dtype} of shape {first.shape} in {paths[0].name}); "
-                "give each run's outputs of the same test set, in one type"
+                "give each run's outputs on the same test set, in one type"
             )
         row[...] = run
     return stack

@@ -216,13 +216,13 @@ def _guessed_arm(table: _Table, taken: set[str], asked: Asked) -> tuple[str, ...
     runs = [name for name in free if (snake(name) in RUN_NAMES or name == PATH) and table.distinct(name) > 1]
     if runs:
         return (runs[0],)
-    if named:  # one arm, whose name is there
+    if named:  # there is one arm, and its name is there
         return (named[0],)
     texts = [name for name in free if not table.is_number(name) and 1 < table.distinct(name) < len(table.rows)]
     texts = [name for name in texts if snake(name) not in REMARKS | STATES]
     if texts:
         raise BadInput(
-            f"{table.rows.path} must say by a name which of its columns tells what was trained (got "
+            f"the column that says what was trained must have a usual name in {table.rows.path} (got "
             f"{shown(texts)}); name it with <<arm={texts[0]}>>"
         )
     return ()

@@ -39,7 +39,7 @@ class Interrupted(KeyboardInterrupt):
 class _State:
     """received, at: the first signal and when it came. unwinding, undisturbed: how many such blocks are open.
 
-    ended: the exit status once the command's work is done. told: whether the user has been told of the stop.
+    ended: the exit status once the command's work is done. told: whether the stop has been reported to the user.
     """
 
     received: int | None = None
@@ -73,7 +73,7 @@ def status() -> int:
 
 
 def told() -> None:
-    """Note that the user has been told of the stop."""
+    """Note that the stop has been reported to the user."""
     _state.told = True
 
 

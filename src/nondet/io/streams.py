@@ -51,12 +51,12 @@ def replace_what_is_not_there() -> None:
 
 
 def tell(*sentences: str) -> None:
-    """Print results to standard output, each in its own line whatever its names contain; a terminal's width is kept."""
+    """Print results to standard output, each on a line of its own, wrapped at a terminal's width."""
     tell_as_it_is("".join(f"{_fitted(plain(sentence), sys.stdout)}\n" for sentence in sentences))
 
 
 def tell_as_it_is(text: str) -> None:
-    """Print text to standard output whose names are plain already.
+    """Print text to standard output; its names must be plain already.
 
     Raises:
         NotRead: it cannot be written.

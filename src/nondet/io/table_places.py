@@ -97,7 +97,7 @@ def _refuse_gaps(path: Path, places: Integers, names: dict[str, Names], examples
     run, example = (names[key].ordered()[place // examples if key == "run" else place % examples] for key in KEYS)
     raise BadInput(
         f"{path} must have one row for each run and example (got {count} for run {run!a}, example "
-        f"{example!a}); give every run's outputs of the same test set, once"
+        f"{example!a}); give every run's outputs on the same test set, once"
     )
 
 

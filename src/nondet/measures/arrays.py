@@ -141,7 +141,7 @@ def checked_classes(predicted: ArrayLike, labels: ArrayLike) -> tuple[NDArray[An
 
 
 def predictions(outputs: ArrayLike) -> Integers:
-    """Predicted classes `(N, n)`: the class with the largest logit, the first of them where several tie.
+    """Predicted classes `(N, n)`: the class with the largest logit, the first of them if several tie.
 
     Args:
         outputs: logits `(N, n, c)`.
@@ -160,9 +160,9 @@ def predictions(outputs: ArrayLike) -> Integers:
 
 
 def cells(outputs: NDArray[Any]) -> list[Cell]:
-    """Slices of the runs and of the examples that together cover both once, a run's after each other.
+    """Slices of the runs and of the examples that together cover all once, run by run.
 
-    Each holds whole runs, or a part of one: what lies together in a file is read together.
+    Each has whole runs, or a part of one, so that what is together in a file is read together.
     """
     runs, examples, classes = outputs.shape
     together, step = max(1, TILE // (examples * classes)), max(1, TILE // classes)
@@ -176,10 +176,10 @@ def cells(outputs: NDArray[Any]) -> list[Cell]:
 def in_threads(
     work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None, numbers: int = FEW
 ) -> Iterator[Result]:
-    """Yield `work(item)` in the order of the items, by so many threads, or on all cores that this process may use.
+    """Yield `work(item)` in the order of the items, using so many threads, or all cores that this process may use.
 
-    What is yielded does not depend on the number of threads. At most two results for each thread wait to be taken.
-    numbers: how many the work passes over in all; for a few of them no thread is started.
+    The results do not depend on the number of threads. At most two for each thread are waiting at any time.
+    numbers: how many numbers are processed in all; for a few of them no thread is started.
     """
     threads = threads or (1 if numbers < FEW else min(available_cores(), len(items)))
     if threads < 2:
@@ -196,7 +196,7 @@ def in_threads(
 
 
 def look_like_probabilities(outputs: ArrayLike) -> bool:
-    """Whether outputs `(N, n, c)` are all from 0 to 1 and sum to 1 in every example, as no logits do by chance."""
+    """Whether outputs `(N, n, c)` are all from 0 to 1 and sum to 1 in every example, unlike logits."""
     logits = as_array(outputs, "outputs")
     return all(
         run.min() >= 0 and run.max() <= 1 and bool((np.abs(run.sum(axis=-1, dtype=np.float64) - 1) < 1e-2).all())

@@ -47,7 +47,7 @@ def churn(
 ) -> Churn:
     """Compute the churn of two arms' predictions, `(N, n)` and `(M, n)`: any integers, such as classes or tokens.
 
-    There is no loop over pairs: on an example, a run of A agrees with as many runs of B as give the same class there.
+    There is no loop over pairs: on an example, a run of A agrees with all runs of B that predict the same class.
 
     Args:
         a, b: the predictions.
@@ -68,7 +68,7 @@ def churn(
             between[place] -= own
             count[place] -= 1
     if not partners[0].sum() > max(*partners[0], *partners[1]):
-        raise BadInput(f"churn needs more than {len(matched)} pairs of runs that are independent; add runs")
+        raise BadInput(f"churn needs pairs of independent runs besides the {len(matched)} matched ones; add runs")
     figures = {
         "between": float(between_a.sum()) / int(partners[0].sum()),
         "within_a": float(within_a.sum()) / (runs[0] * (runs[0] - 1)),

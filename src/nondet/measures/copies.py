@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nondet.stats.values import Floats
 
 NEARER = 50
-"""A run that is so many times nearer than the next of the other runs is too near to be a run of its own."""
+"""A run that is so many times nearer than the next of the other runs is too near to be another training."""
 
 SMALL = 0.01
 """Copies differ by at most this share of the outputs' size, however far away other runs are."""

@@ -150,7 +150,7 @@ def carried(by_example: ArrayLike, share: float) -> float:
 
 
 def unanimity(predicted: ArrayLike, labels: ArrayLike) -> Unanimity:
-    """The share of examples on which all runs agree, and agree on the label or on something else.
+    """The share of examples on which all runs agree, and whether they agree on the label or on something else.
 
     Args:
         predicted: predictions `(N, n)`.

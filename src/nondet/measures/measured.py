@@ -35,7 +35,7 @@ class Measures(Record):
         drawn: whether errors and intervals hold for other test examples too.
         classes_alone: whether only predicted classes are known. probabilities: whether outputs look like
             probabilities, although they should be logits.
-        notes: why intervals may hold less often than they say, judging by the values of the first score.
+        notes: why intervals may miss the true value more often than they say, judging by the first score.
         name: that of the runs, for people.
     """
 

@@ -68,7 +68,7 @@ def _right_with_a_wrong_one(tile: Floats, truth: Integers, chosen: Integers) -> 
 
 
 def _margins(tile: Floats, truth: Integers) -> tuple[NDArray[np.int16], int]:
-    """Each class's logit minus the label's, in steps, `(c - 1, t, N)`; and from where on the sign of a sum is sure.
+    """Each class's logit minus the label's, in steps, `(c - 1, t, N)`; and from which size on a sum's sign is sure.
 
     Margins beyond the range are set to its end: if that could change a sign, the sum is near 0. Whole numbers are four
     steps each; one more step decides ties of ensembles: lost to a lower class, won against a higher one.

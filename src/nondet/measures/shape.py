@@ -1,4 +1,4 @@
-"""Find what makes an interval of the mean or SD of runs hold less often than it says."""
+"""Find what makes an interval of the mean or SD of runs miss the true value more often than it says."""
 
 from __future__ import annotations
 

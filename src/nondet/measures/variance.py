@@ -6,7 +6,7 @@ there would be nothing else, the accuracies' variance would shrink as 1 / n, and
 differently. An infinitely large test set would still show the mean covariance of two different examples: some runs are
 better.
 Source: Jordan, "On the Variance of Neural Network Training with respect to Test Sets and Distributions", ICLR 2024,
-arXiv:2304.01910, whose unbiased estimator of the variance with respect to the test distribution this is.
+arXiv:2304.01910; this is its unbiased estimator of the variance with respect to the test distribution.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Check that the files in a study's folder are what was written, and belong to this study.
 
-A file may be intact and still be in the wrong study. Only the run that its key names, its task and its environment
-give away a record of another study, or a `study.json` copied from one.
+A file may be intact and still be in the wrong study. Only a run's key, its task and its environment show that a record
+belongs to another study, or that `study.json` was copied from one.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def wrong_beside(study: Study) -> list[str]:
     lost = [path for onset, path in study.lacking_trunks().items() if onset in forked and not is_old(study)]
     found += [f"{path} is missing: runs of this study were forked from it" for path in lost]
     return found + [
-        f"{path} is a link, and a copy of the study may lack the file it points to; the command that made the study "
+        f"{path} is a link, and a copy of the study may lack the file it points to; the study's own command "
         "puts a copy of that file in its place"
         for path in links(study.folder)
     ]

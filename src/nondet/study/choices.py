@@ -44,7 +44,7 @@ def variables(cuda: bool, environ: Mapping[str, str] = os.environ) -> dict[str, 
 
 
 def settings(cuda: bool) -> dict[str, Any]:
-    """Return the settings that code, such as a task's file, can change and that training leaves alone.
+    """Return the settings that code, such as a task's file, can change and that training does not.
 
     See also `settings.kernels`.
     """

@@ -1,6 +1,6 @@
 """The protocol: which runs a study consists of.
 
-In a condition that varies the sources S, run i (i = 1..N) takes seed i for each source in S and seed 1 for all the
+In a condition that varies the sources S, run i (i = 1..N) has seed i for each source in S and seed 1 for all the
 others, so the run with all seeds 1 is shared by every condition (Summers & Dinneen 2021, section 3).
 """
 
@@ -46,7 +46,7 @@ class Condition:
         return {"name": self.name, "vary": list(self.vary), "onset": self.onset, "runs": self.runs, **given}
 
     def specs(self, identity: Mapping[str, Any], sources: Sequence[str]) -> list[RunSpec]:
-        """The condition's runs, in order; the first is the reference run, all of whose seeds are fixed.
+        """Return the condition's runs in order; the first is the reference run, whose seeds are all fixed.
 
         A later onset comes after the parameters are initialised, so `init` keeps its fixed seed there.
         """
@@ -78,7 +78,7 @@ class Crossed:
         return {"vary": list(self.vary), "levels": self.levels}
 
     def specs(self, identity: Mapping[str, Any], sources: Sequence[str]) -> list[RunSpec]:
-        """The runs in order, the seeds of the last source changing fastest; the first is the reference run."""
+        """Return the runs in order, the seeds of the last source changing fastest; the first is the reference run."""
         seeds = range(FIXED_SEED, FIXED_SEED + self.levels)
         cells = (dict(zip(self.vary, cell, strict=True)) for cell in product(seeds, repeat=len(self.vary)))
         return [RunSpec(identity, {s: cell.get(s, FIXED_SEED) for s in sources}) for cell in cells]
@@ -94,7 +94,7 @@ def crossed(vary: Sequence[str], sources: Sequence[str], levels: int) -> Crossed
             )
         if name not in sources:
             raise BadInput(
-                f"<<design=crossed>> takes one source in each <<vary>> (got {name!r}); choose from "
+                f"<<design=crossed>> needs one source in each <<vary>> (got {name!r}); choose from "
                 f"{', '.join(sources)}, or leave <<vary>> out for {', '.join(usual)}"
             )
     chosen = tuple(s for s in sources if s in vary) or usual

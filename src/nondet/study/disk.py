@@ -29,7 +29,7 @@ _ORDINARY = (
 
 
 def probe(folder: Path) -> None:
-    """Write, replace and read a small file where runs will be kept, to fail before hours of training if it must fail.
+    """Write, replace and read a small file where runs will be kept, so that errors come before hours of training.
 
     Raises BadInput if the file system cannot do it at all; a full or broken disk raises the system's own error.
     """

@@ -49,7 +49,7 @@ class Mirror:
     """known: keys of the runs in the bucket. before: its `study.json` as last read.
 
     busy: what others have leased, and when that was seen. ended: leases that have expired, with their tags.
-    marks: of the leases seen, those whose work was done.
+    marks: the leases that were seen and whose work was done.
     misses: leases refused since the leases of others were last listed.
     """
 
@@ -77,7 +77,7 @@ class Mirror:
         return self.known
 
     def keep(self, key: str, blob: bytes, record: bytes) -> bool:
-        """Put a run into the bucket, and the one that the bucket has then into the folder.
+        """Put a run into the bucket, and copy the one that the bucket then has into the folder.
 
         Returns:
             Whether the run that counts is this one, or equals it to the last bit.
@@ -155,7 +155,7 @@ class Mirror:
     def leasing(self, stack_of: Mapping[str, str] = MappingProxyType({})) -> Generator[Callable[[str], bool]]:
         """Lease runs inside the block, with a function that takes a key unless somebody else has it.
 
-        stack_of: for runs that share a lease, its name by their keys. A run that is left out has its own lease.
+        stack_of: the name of the lease that a run shares with others, by its key. A run that is left out has its own.
 
         The list of missing runs may be out of date. So the bucket is asked for the first run of each lease, and for all
         of them once one is there, or if the lease is taken over. So a stack that somebody has trained, even in part, is

@@ -1,6 +1,6 @@
 """Which names in a study's folder are nondet's own. Nothing else in it is ever counted, moved, overwritten or deleted.
 
-A user's folder may well hold `runs/` (TensorBoard's name) or `figures/` already.
+A user's folder may well contain `runs/` (TensorBoard's name) or `figures/` already.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def _write(folder: Path, content: bytes) -> None:
 
 
 def _changing(change: Callable[P, T]) -> Callable[P, T]:
-    """Run a function that reads and writes `study.json` again, with what is there by then, if it raises Changed."""
+    """Repeat a function that reads and writes `study.json` if it raises Changed."""
 
     @functools.wraps(change)
     def again(*args: P.args, **words: P.kwargs) -> T:

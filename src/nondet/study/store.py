@@ -1,7 +1,7 @@
 """The store: one immutable blob and one small record for each run, in one folder.
 
-A run is done when its record is there, and the record is written last. Names come from hashes only. The first
-writer wins; a second result that differs, and whatever was found damaged, goes to the folder `evidence`.
+A run is done when its record is there, and the record is written last. Names come only from hashes. The first
+writer wins; a second result that differs goes to the folder `evidence`, and so does whatever is damaged.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Store:
         return Stored(record, self.arrays(key, record))
 
     def arrays(self, key: str, record: Mapping[str, Any]) -> Arrays:
-        """Return a run's arrays after checking that they are those that its record describes."""
+        """Return a run's arrays after checking that they are the ones its record describes."""
         return checked_arrays(self.blob_path(key), record["blob"]["bytes"], record["blob"]["sha256"])
 
     def _present_blob(self, key: str) -> bytes | None:
@@ -175,7 +175,7 @@ def blob_content(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def set_aside(path: Path, study: Path) -> None:
-    """Move whatever stands at a path, if anything does, to the folder `evidence` of the study."""
+    """Move whatever is at a path, if anything is, to the folder `evidence` of the study."""
     evidence = study / "evidence"
     evidence.mkdir(exist_ok=True)
     if os.path.lexists(path):

@@ -26,7 +26,7 @@ SECONDS = 120.0
 """How long a lease lasts after it was last put. Its holder puts it again after a third of that."""
 
 MARKED = 10
-"""A mark that a stack is done lasts so many times as long; after that, whoever lacks the runs looks for them."""
+"""A mark that a stack is done lasts so many times as long; after that, others check for themselves."""
 
 _OPTIONS = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5)}
 _RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
