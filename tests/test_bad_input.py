@@ -477,8 +477,8 @@ def test_outputs_that_cannot_be_measured(
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (np.zeros(6, int), ("as many as the examples", "6 labels for 7 examples")),
-        (np.zeros(0, int), ("as many as the examples", "0 labels for 7 examples")),
+        (np.zeros(6, int), ("as many labels as examples", "6 labels for 7 examples")),
+        (np.zeros(0, int), ("as many labels as examples", "0 labels for 7 examples")),
         (np.full(7, 4), ("from 0 to 3", "got 4")),
         (np.full(7, -1), ("from 0 to 3", "got -1")),
         (np.full(7, -1).astype(np.uint64), ("from 0 to 3", "18446744073709551615")),

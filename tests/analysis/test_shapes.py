@@ -41,7 +41,7 @@ def test_what_is_seen_of_values() -> None:
     assert shape_of(stats.expon.ppf((np.arange(40) + 0.5) / 40)).skewed
     ceiling = np.array([100.0] * 12 + [98.0, 97.0, 99.0, 99.5])
     said = " ".join(shape_words(shape_of(ceiling), ceiling, "accuracy"))
-    assert "12 of 16 runs have the same accuracy at one end" in said
+    assert "12 of 16 runs share the highest or lowest accuracy" in said
     assert shape_of(np.full(10, 5.0)).collapsed == ()
 
 

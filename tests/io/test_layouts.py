@@ -232,7 +232,7 @@ def test_what_is_refused(nondet: Nondet, tmp_path: Path) -> None:
     columns = long("run", "example", "pred")
     ran = nondet("measure", table(tmp_path, columns | {"pred": WORDS[columns["pred"]]}))
     assert ran.code == 2
-    assert "must have a column label of words where its classes are words" in ran.err
+    assert "must have a column label of words if its classes are words" in ran.err
 
 
 class Harm:

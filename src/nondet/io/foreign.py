@@ -73,7 +73,7 @@ def scratch(shape: Sequence[int], dtype: DTypeLike) -> Array:
         return np.empty(shape, dtype)
     with TemporaryFile() as file:
         try:
-            if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a fault at a later write
+            if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a crash at a later write
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
                 file.truncate(size)

@@ -20,7 +20,7 @@ def read_lines(path: Path) -> NDArray[np.float64] | None:
     Raises:
         BadInput: the file cannot be read.
     """
-    with reading(path, "numbers as text", "write one number a line"):
+    with reading(path, "numbers as text", "write one number per line"):
         try:
             lines = read_file(path, LARGEST).decode("utf-8-sig").split("\n")
         except NotAFile as error:

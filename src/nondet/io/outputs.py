@@ -144,7 +144,7 @@ def _read_npz(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Arr
             if dtype.hasobject:
                 raise ValueError("it contains Python objects")
             if min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
-                raise ValueError(f"its header says {shape}, which is not its size")
+                raise ValueError(f"its header says {shape}, which does not match its size")
             array = scratch(shape[::-1] if fortran else shape, dtype)
             room, filled = array.reshape(-1).view(np.uint8), 0
             while chunk := file.read(2**20):  # to the end, where the archive checks its checksum
@@ -161,7 +161,7 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
         size = os.fstat(file.fileno()).st_size
         start = 8 + int.from_bytes(file.read(8), "little")
         if start > min(size, LONGEST_HEADER):
-            raise ValueError("its header does not fit into it")
+            raise ValueError("its header is too long for it")
         entries: dict[str, Any] = read_json(file.read(start - 8), lambda names: _refuse_twice(path, names))
         entries.pop("__metadata__", None)
         entry = entries[_chosen(path, list(entries), names, not_these)]
@@ -175,9 +175,9 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
         if not all(type(number) is int for number in (first, last, *shape)):
             raise ValueError("its header has sizes that are not whole numbers")
         if min(shape, default=0) < 0 or not 0 <= first <= last <= size - start:
-            raise ValueError("its header points outside it")
+            raise ValueError("its header points outside the file")
         if last - first != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"its header says {shape}, which is not its size")
+            raise ValueError(f"its header says {shape}, which does not match its size")
         return np.memmap(file, dtype, "r", start + first, shape) if last > first else np.empty(shape, dtype)
 
 

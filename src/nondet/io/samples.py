@@ -164,7 +164,7 @@ def _chosen(path: Path, there: Sequence[str], wanted: str) -> str:
 
 def _said(path: Path, name: str, there: Sequence[str], metric: str | None) -> str:
     """Say which score was read, if none was named and another could have been meant."""
-    return "" if metric or len(there) < 2 else f"{path}: scores are read from {name}, of {shown(there)}"
+    return "" if metric or len(there) < 2 else f"{path}: scores are read from {name}, one of {shown(there)}"
 
 
 def _by_name(path: Path, given: Iterator[tuple[str, Any]]) -> dict[str, float]:

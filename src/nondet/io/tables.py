@@ -77,7 +77,7 @@ def _read_wide(path: Path, found: Columns, types: dict[str, Any], gaps: bool) ->
         names, numbers = numbered_names(path, found.example)
         if len(names.known) < len(numbers):
             raise BadInput(
-                f"{path} must have each example in one row (got {len(names.known)} names of examples in {len(numbers)} "
+                f"{path} must have each example in one row (got {len(names.known)} different names in {len(numbers)} "
                 "rows); give the outputs of one test set"
             )
         order = np.argsort(names.ranks()[numbers])
@@ -106,7 +106,7 @@ def _classes(path: Path, name: str, types: dict[str, Any], gaps: bool = False) -
     truth = whole(path, label, "string").astype(str) if label and not is_number(types[label]) else None
     if truth is None:
         raise BadInput(
-            f"{path} must have a column label of words where its classes are words (got {[*words[:1]]} in {name!a}); "
+            f"{path} must have a column label of words if its classes are words (got {[*words[:1]]} in {name!a}); "
             "add it to the table, or number the classes"
         )
     return numbered(words, truth)

@@ -117,7 +117,7 @@ def checked_labels(labels: ArrayLike, examples: int) -> Integers:
         raise BadInput(f"labels must be integers (got {array.dtype}); convert class numbers with labels.astype(int)")
     if len(array) != examples:
         raise BadInput(
-            f"labels must be as many as the examples (got {len(array)} labels for {examples} examples); "
+            f"there must be as many labels as examples (got {len(array)} labels for {examples} examples); "
             "give the labels of the same test set, in its order"
         )
     return array.astype(np.int64)
@@ -136,7 +136,7 @@ def checked_classes(predicted: ArrayLike, labels: ArrayLike) -> tuple[NDArray[An
     truth = checked_labels(labels, classes.shape[1])
     for numbers, what in ((classes, "predicted classes"), (truth, "labels")):
         if numbers.min() < 0:
-            raise BadInput(f"{what} must be 0 or more (got {numbers.min()}); leave out what has no class")
+            raise BadInput(f"{what} must be 0 or more (got {numbers.min()}); leave out examples without a class")
     return classes, truth
 
 

@@ -26,7 +26,7 @@ is the mean, two runs give the same answers by chance with probability exp(-10),
 
 WORK = 2 * 10**8
 AT_ONCE = 4000
-"""Runs that are compared with each other; memory is `AT_ONCE**2 / 2` distances."""
+"""Most runs that are compared with each other; the memory needed is `AT_ONCE**2 / 2` distances."""
 
 
 def features(outputs: Any) -> NDArray[Any]:

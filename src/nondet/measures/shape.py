@@ -118,7 +118,7 @@ def shape_words(shape: Shape, values: Floats, what: str, numbers: Sequence[objec
     elif shape.skewed:
         causes.append(f"the {what} of runs is skewed")
     if shape.tied:
-        causes.append(f"{shape.tied} of {len(values)} runs have the same {what} at one end, as at a ceiling")
+        causes.append(f"{shape.tied} of {len(values)} runs share the highest or lowest {what}, as at a ceiling")
     elif 1 < shape.distinct <= 3 and len(values) >= SHOWS_SKEW:
         causes.append(f"{len(values)} runs have only {shape.distinct} different values, as with few test examples")
     if causes:

@@ -102,7 +102,7 @@ def _alignment_by_run(activations: ArrayLike, centre: Callable[[Floats], Floats]
     runs, examples, _ = array.shape
     check_runs(runs, "activations")
     if examples < least:
-        raise BadInput(f"examples must be at least {least} for this CKA (got {examples}); take a larger probe set")
+        raise BadInput(f"examples must be at least {least} for this CKA (got {examples}); use a larger probe set")
     aligned = np.empty((runs, examples, examples))
     for run, given in enumerate(array):
         aligned[run] = centre(_gram(_finite(given, "activations", run)))

@@ -290,7 +290,7 @@ def _mirror(folder: Path) -> Mirror:
     path = folder / MIRROR
     address = address_of(unsealed(path.read_bytes(), path).get("address"))
     if address is None:
-        raise Damaged(f"{path} is damaged: it names no place in a bucket")
+        raise Damaged(f"{path} is damaged: it does not name a place in a bucket")
     return Mirror(folder, address)
 
 

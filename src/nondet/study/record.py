@@ -90,7 +90,7 @@ def _changing(change: Callable[P, T]) -> Callable[P, T]:
         for number in range(TRIES):
             with suppress(Changed):
                 return change(*args, **words)
-            time.sleep(secrets.randbelow(1000) / 1000 * min(2, 0.05 * 2**number))  # many may try at one moment
+            time.sleep(secrets.randbelow(1000) / 1000 * min(2, 0.05 * 2**number))  # many may try at the same moment
         raise BadInput("study.json must stay the same for a second, and others keep changing it; try again")
 
     return again
