@@ -280,7 +280,11 @@ KEYS = "run,example,a,b\n"
         ("o.safetensors", tensors({}), r"must contain one array named outputs \(got no array\)"),
         ("o.safetensors", tensors(tensor(offsets=(0, 97))), r"its header points outside the file"),
         ("o.safetensors", tensors(tensor(offsets=(-96, 0))), r"its header points outside the file"),
-        ("o.safetensors", tensors(tensor(offsets=(0, 92))), r"its header says \(4, 3, 2\), which does not match its size"),
+        (
+            "o.safetensors",
+            tensors(tensor(offsets=(0, 92))),
+            r"its header says \(4, 3, 2\), which does not match its size",
+        ),
         ("o.safetensors", tensors(tensor(shape=(2**62, 2**62, 2))), r"which does not match its size"),
         ("o.safetensors", tensors(tensor(shape=(-4, -3, 2))), r"points outside the file|header says|whole"),
         ("o.safetensors", tensors(tensor(dtype="BF16")), r"float16, float32, float64 or integers \(got 'BF16'\)"),
