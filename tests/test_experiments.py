@@ -80,7 +80,7 @@ def test_onset_and_init(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
     for onsets in (("--onset", 1), ("--onset", 0, "--onset", 2), ("--onset", 1, "--vary", "shuffle")):
         ran = nondet("run", tiny, "--runs", 3, "--vary", "init", *onsets, "--study", folder)
         assert ran.code == 2
-        assert "the parameters are initialised before" in ran.err
+        assert "the parameters are initialised earlier" in ran.err
         assert len(ran.err.splitlines()) == 1
         assert not folder.exists()
     assert nondet("run", tiny, "--runs", 3, "--vary", "init", "--study", folder).code == 0  # the way out

@@ -274,7 +274,7 @@ KEYS = "run,example,a,b\n"
         ("o.npz", npz(a=npy(OUT, claim=(-2, -3))), r"its header says \(-2, -3\)"),
         ("o.npz", npz(a=npy(OUT))[:-30], r"must be a whole \.npz file"),
         ("o.safetensors", b"", r"must be a whole \.safetensors file"),
-        ("o.safetensors", b"\xff" * 40, r"its header is too long for it"),
+        ("o.safetensors", b"\xff" * 40, r"its header is too long"),
         ("o.safetensors", tensors(b"[" * 100_000), r"must be a whole \.safetensors file"),
         ("o.safetensors", tensors([1]), r"must be a whole \.safetensors file"),
         ("o.safetensors", tensors({}), r"must contain one array named outputs \(got no array\)"),

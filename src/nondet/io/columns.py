@@ -67,7 +67,7 @@ _RUN = re.compile(r"(?:.*_)?(?:run|seed|trial|replicate|repeat|rep|member|model)
 
 
 def is_of_examples(names: Sequence[str]) -> bool:
-    """Whether a table with these columns has a row for each test example, which a table of scores has not."""
+    """Whether a table with these columns has a row for each test example, unlike a table of scores."""
     if {"run", "example"} <= {*names}:
         return True
     if not {snake(name) for name in names} & EXAMPLES:

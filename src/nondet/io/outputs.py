@@ -161,7 +161,7 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
         size = os.fstat(file.fileno()).st_size
         start = 8 + int.from_bytes(file.read(8), "little")
         if start > min(size, LONGEST_HEADER):
-            raise ValueError("its header is too long for it")
+            raise ValueError("its header is too long")
         entries: dict[str, Any] = read_json(file.read(start - 8), lambda names: _refuse_twice(path, names))
         entries.pop("__metadata__", None)
         entry = entries[_chosen(path, list(entries), names, not_these)]

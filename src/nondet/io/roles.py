@@ -30,7 +30,7 @@ from nondet.io.rows import Cell, Rows, is_failure, label_of
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user says about a table of scores; what is empty is decided by its names.
+    """What the user says about a table of scores; empty fields are decided by the names of its columns.
 
     metric: the columns of scores. arm, seed, dataset: the columns that say what was trained, with which seed, and on
     which data; several columns of arms are joined by commas. wanted: names of arms that are asked for.
@@ -51,7 +51,7 @@ class Roles:
     arms: the name of the arm of each row; empty if there is only one arm. seeds: what tells each row from others of its
     arm; empty if nothing does. datasets: the data set of each row. names: the name of each row, for people.
     step, state: columns; empty if there are none.
-    folds: whether equal seeds share their data. said: sentences on how columns were read that nobody had asked for.
+    folds: whether equal seeds share their data. said: what was read from which column, if nobody asked for it.
     """
 
     metrics: tuple[str, ...]
@@ -73,7 +73,7 @@ def roles_of(rows: Rows, asked: Asked, several: bool = True) -> Roles:
         several: whether there may be several metrics if none is named.
 
     Raises:
-        BadInput: a column that was named is missing, or the names leave a doubt.
+        BadInput: a column that was named is missing, or the names are ambiguous.
     """
     if rows.nameless:
         return Roles((asked.metric[0] if asked.metric else "score",), said=())
@@ -229,7 +229,7 @@ def _guessed_arm(table: _Table, taken: set[str], asked: Asked) -> tuple[str, ...
 
 
 class _Table:
-    """A table with questions about its columns."""
+    """A table whose columns can be queried."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows

@@ -150,7 +150,7 @@ def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> C
     if onset and not varying(chosen, onset):
         raise BadInput(
             f"something must vary in a condition, and {vary} does not from epoch {onset} on: the parameters are "
-            f"initialised before, so all runs would be the same (got <<vary={vary}>> with <<onset={onset}>>); give "
+            f"initialised earlier, so all runs would be the same (got <<vary={vary}>> with <<onset={onset}>>); give "
             f"<<vary={vary}>> without <<onset>>, or vary another source too"
         )
     name = "all" if chosen == everything else "+".join(chosen)
@@ -163,7 +163,7 @@ def conditions(
     """Return the conditions of these `--vary` options, from each of these onsets on (0 if none is given).
 
     Without `vary`: each source alone, then all of them together. From a late onset on, `init` is left out, since the
-    parameters are initialised before.
+    parameters are initialised earlier.
     """
     for onset in onsets:
         if not 0 <= onset <= epochs:
@@ -189,7 +189,7 @@ def past_words(conditions: Sequence[Condition]) -> str:
 def merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:
     """Merge two lists of conditions, in the order of the old one.
 
-    Of two versions of a condition the one with more runs is kept; runs that were given are joined.
+    Of two versions of a condition the one with more runs is kept; given runs are combined.
     """
     by_name = {c.name: c for c in old}
     for c in new:
@@ -204,9 +204,9 @@ def merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition
 def control(reference: RunSpec, distinct_runs: int, width: int) -> list[RunSpec]:
     """Return the deterministic control: the reference run and its repeats, each to be trained in another stack.
 
-    There is one for each stack, if a stack has room for one and `width` - 1 other runs: so every stack of a study that
-    is trained in one go includes one. But there are at least two, and, where stacks are narrow, no more than a tenth of
-    the runs.
+    There are as many as stacks, if each stack trains one of them and `width` - 1 other runs. So every stack of a study
+    that is trained in one go includes one. But there are at least two, and, where stacks are narrow, no more than a
+    tenth of the runs.
     """
     stacks = -(-(distinct_runs - 1) // max(width - 1, 1))
     repeats = max(2, min(stacks, -(-distinct_runs // 10)))

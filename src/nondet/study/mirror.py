@@ -181,7 +181,7 @@ class Mirror:
                 if (lease := self._lease(name)) is None:
                     return False
                 leases[name] = lease
-            if (first or name in over) and self.place.read(_names(key)[1]) is not None:  # an earlier holder did it
+            if (first or name in over) and self.place.read(_names(key)[1]) is not None:  # stored by an earlier one
                 self.known.add(key)
                 over.add(name)
             return key not in self.known
@@ -281,7 +281,7 @@ def whole(given: str | Path) -> Path:
 
 
 def mirror_of(folder: Path) -> Mirror | None:
-    """Return the mirror that a folder is; None for an ordinary folder."""
+    """Return a folder's mirror; None for an ordinary folder."""
     return _mirror(folder.absolute()) if (folder / MIRROR).exists() else None
 
 

@@ -51,7 +51,7 @@ def _require_runs_of(study: Study) -> None:
     """Raise Damaged if an intact `study.json` was put next to the runs of another study."""
     if why := stray_study(study.store, study.identity, study.environment):
         raise Damaged(
-            f"{study.folder / 'study.json'} does not belong to the runs next to it (a run is not its own: {why}); "
+            f"{study.folder / 'study.json'} does not belong to the runs next to it (a run does not match: {why}); "
             f"put theirs back, or remove it: {MAKE_ANEW}"
         )
 
