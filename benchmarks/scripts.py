@@ -93,7 +93,7 @@ def main() -> None:
             alone, sorted_ = (statistics.median(column) for column in zip(*both, strict=True))
             print(f"| {case[1]:,} {name} | {alone:.2f} | {sorted_:.2f} | {sorted_ / alone:.2f} |")
     print(
-        f"\n`python benchmarks/scripts.py --tries {tries}`: medians of {tries}, by turns, {platform.machine()}, Python "
+        f"\n`python benchmarks/scripts.py --tries {tries}`: medians of {tries}, in turns, {platform.machine()}, Python "
         f"{platform.python_version()}, torch {torch.__version__}, one thread."
     )
 

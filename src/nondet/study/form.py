@@ -22,7 +22,7 @@ FORMAT = 1
 FORMAT_CROSSED = 2
 """For studies with a crossed design: a version that does not know these must not read one as if it had none."""
 
-MAKE_ANEW = "the `nondet run` command that made the study writes it again, and keeps every run that is there"
+MAKE_ANEW = "the `nondet run` command that made the study creates it again and keeps every existing run"
 
 
 def read_study(folder: Path) -> Study:
