@@ -51,7 +51,7 @@ def main(path: Path) -> str:
     by_name = {b["name"]: b for b in results["benchmarks"]}
     for name, (title, text) in WHAT.items():
         stats = by_name[name]["stats"]
-        lines += ["", f"## {title}", "", text, "", "| figure | value |", "|---|---:|"]
+        lines += ["", f"## {title}", "", text, "", "| quantity | value |", "|---|---:|"]
         lines.append(f"| median of n = {stats['rounds']} rounds | {_seconds(stats['median'])} |")
         lines.append(f"| fastest, slowest round | {_seconds(stats['min'])}, {_seconds(stats['max'])} |")
         lines += [f"| {figure} | {value} |" for figure, value in by_name[name]["extra_info"].items()]
