@@ -241,7 +241,7 @@ def test_a_folder_with_other_files(refused: Refused, tiny: Path, tmp_path: Path)
     folder = tmp_path / "theirs"
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
-    refused("run", tiny, "--study", folder, words=("holds other files", "name another"))
+    refused("run", tiny, "--study", folder, words=("contains other files", "name another"))
     assert [p.name for p in folder.iterdir()] == ["thesis.txt"]
 
 
@@ -477,8 +477,8 @@ def test_outputs_that_cannot_be_measured(
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (np.zeros(6, int), ("as many as the examples", "6 labels for 7 examples")),
-        (np.zeros(0, int), ("as many as the examples", "0 labels for 7 examples")),
+        (np.zeros(6, int), ("as many labels as examples", "6 labels for 7 examples")),
+        (np.zeros(0, int), ("as many labels as examples", "0 labels for 7 examples")),
         (np.full(7, 4), ("from 0 to 3", "got 4")),
         (np.full(7, -1), ("from 0 to 3", "got -1")),
         (np.full(7, -1).astype(np.uint64), ("from 0 to 3", "18446744073709551615")),

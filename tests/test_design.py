@@ -372,7 +372,7 @@ def test_without_vary_all_sources_with_a_seed_are_crossed() -> None:
     """Every source but bit, and but kernels, which has no seed and is refused by name."""
     assert crossed([], (*SOURCES, "kernels"), 2).vary == ("init", "shuffle", "augment", "order")
     assert crossed(["bit", "init"], SOURCES, 2).vary == ("init", "bit")
-    with pytest.raises(BadInput, match=r"takes sources that have a seed \(got kernels, which has none\)"):
+    with pytest.raises(BadInput, match=r"needs sources that have a seed \(got kernels, which has none\)"):
         crossed(["kernels", "init"], (*SOURCES, "kernels"), 2)
 
 
@@ -440,7 +440,9 @@ def test_a_study_has_one_crossing(nondet: Nondet, tiny: Path, crossing: Path) ->
         "run", tiny, "--design", "crossed", "--levels", 3, "--vary", "init", "--vary", "order", "--study", crossing
     )
     assert ran.code == 2
-    assert "crosses init, shuffle (got init, order); cross the same, or start a new study with --study" in ran.err
+    assert (
+        "crosses init, shuffle (got init, order); cross the same sources, or start a new study with --study" in ran.err
+    )
 
 
 def test_crossed_with_two_levels(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:

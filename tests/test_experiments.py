@@ -75,12 +75,12 @@ def test_trunks_come_with_the_control(nondet: Nondet, tiny: Path, tmp_path: Path
 
 
 def test_onset_and_init(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
-    """Initial parameters are past at a later onset: a condition of them alone would be one run many times."""
+    """Parameters are initialised before a later onset: a condition of them alone would be one run many times."""
     folder = tmp_path / "s"
     for onsets in (("--onset", 1), ("--onset", 0, "--onset", 2), ("--onset", 1, "--vary", "shuffle")):
         ran = nondet("run", tiny, "--runs", 3, "--vary", "init", *onsets, "--study", folder)
         assert ran.code == 2
-        assert "initial parameters are past" in ran.err
+        assert "the parameters are initialised earlier" in ran.err
         assert len(ran.err.splitlines()) == 1
         assert not folder.exists()
     assert nondet("run", tiny, "--runs", 3, "--vary", "init", "--study", folder).code == 0  # the way out
@@ -151,7 +151,7 @@ def test_similarity(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
 
 
 def test_tracking_cannot_come_later(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
-    """What was not looked at in time cannot be looked at later: another study is asked for."""
+    """What was not recorded during training cannot be added later: another study is asked for."""
     options = (tiny, "--runs", 2, "--vary", "init", "--study", tmp_path / "s")
     assert nondet("run", *options).code == 0
     ran = nondet("run", *options, "--track", "1")

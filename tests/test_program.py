@@ -158,7 +158,7 @@ def test_what_cannot_be_is_one_sentence(study: nd.OpenStudy, tmp_path: Path) -> 
     """Rule, value, way out: for names of conditions, figures, sources, and folders."""
     for call, text in (
         (lambda: study["none"], "has no condition 'none'; choose one of init, shuffle, all"),
-        (lambda: nd.measure(study["all"])["none"], "no figure 'none' of these runs; choose from accuracy.mean"),
+        (lambda: nd.measure(study["all"])["none"], "these runs have no measure 'none'; choose from accuracy.mean"),
         (lambda: nd.run(make(), vary="none", folder=tmp_path / "s"), "unknown source 'none'"),
         (lambda: nd.open(tmp_path / "none"), "study.json is missing"),
         (lambda: nd.plan(1.0), "one of sd and a pilot (got none); give one"),
