@@ -1,6 +1,6 @@
 # make run    from a clone to the protocol's table on real digits
 # make test   linter, type check, tests
-# make bench  the benchmarks, and docs/benchmarks.md from them (DATA=ROOT: also of tasks with official files)
+# make bench  the benchmarks, and docs/benchmarks.md from them (DATA=ROOT: also for tasks with official files)
 # make docs   the documentation site
 PYTHON ?= python3
 BIN := .venv/bin

@@ -1,8 +1,8 @@
 """How often `nondet alike` and `nondet examples` are wrong: python benchmarks/alike.py prints the tables of the docs.
 
-Studies are simulated whose truth is known. Runs are points; a mean over pairs is that of their squared distances, which
-is what disagreement (of one-hot votes) and 1 - correlation (of standardised logits) are. N counts the reference run,
-which all conditions share and the tests leave out. About seven minutes on one core.
+The studies are simulated, so the truth is known. Runs are points, and a mean over pairs is one of squared distances;
+disagreement (of one-hot votes) and 1 - correlation (of standardised logits) are such means. N includes the reference
+run, which all conditions share and the tests leave out. It takes about seven minutes on one core.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def heavy(rng: np.random.Generator, runs: int) -> np.ndarray:
 
 
 def votes(rng: np.random.Generator, runs: int) -> np.ndarray:
-    """Disagreement of three classes on 60 examples, where some runs are a good deal noisier than others."""
+    """Disagreement of three classes on 60 examples; some runs are much noisier than others."""
     sure = np.zeros((60, 3))
     sure[:, 0] = np.random.default_rng(0).exponential(1.5, size=60)
     noise = np.exp(0.6 * rng.normal(size=(runs, 1, 1))) * rng.normal(size=(runs, 60, 3))
@@ -61,7 +61,7 @@ DESIGNS = {
     "5 x 25": (25,) * 5,
     "10, 25, 50": (10, 25, 50),
 }
-"""Runs of each condition, the reference run included."""
+"""Runs of each condition, including the reference run."""
 
 
 def omnibus_rates() -> None:
@@ -81,7 +81,7 @@ def conditions_of(make: Make) -> Callable[[np.random.Generator, Sequence[int]], 
 
 
 def shared(rng: np.random.Generator, sizes: Sequence[int]) -> list[np.ndarray]:
-    """Run i of the third condition takes seed i of both of the others' sources."""
+    """Run i of the third condition has seed i for the sources of both others."""
     first, second = rng.normal(size=(2, sizes[0] - 1))
     return [first, second, (first + second) / np.sqrt(2)]
 
@@ -93,7 +93,7 @@ def omnibus_rate(make: Callable[[Any, Any], list[np.ndarray]], sizes: Sequence[i
 
 
 def rows_exchanged(groups: Sequence[np.ndarray], seed: int) -> float:
-    """What `same_effect` would be without pseudo-values."""
+    """`same_effect` as it would be without pseudo-values."""
     rng = np.random.default_rng(seed)
     pooled, sizes = np.concatenate(groups), [len(group) for group in groups]
     drawn = rng.permuted(np.tile(pooled, (499, 1)), axis=1)
@@ -102,7 +102,7 @@ def rows_exchanged(groups: Sequence[np.ndarray], seed: int) -> float:
 
 
 def equivalence_rates() -> None:
-    """Of two conditions: how often they are called equivalent at the margin, and how often the interval covers."""
+    """How often two conditions are called equivalent at the margin, and how often the interval contains the truth."""
     alike.PERMUTATIONS = 1
     columns = [(10, 1.25), (25, 1.25), (100, 1.25), (10, 2.0), (25, 2.0), (100, 2.0)]
     titles = [f"N = {runs}, {margin:g}" for runs, margin in columns]
@@ -124,7 +124,7 @@ def equivalence_rate(make: Make, runs: int, margin: float, spread: bool) -> tupl
 
 
 def churn_coverage() -> None:
-    """How often the 95 % interval of a class's churn holds the truth."""
+    """How often the 95 % interval of a class's churn contains the truth."""
     head("examples of the class that flip", ["N = 10", "25", "100"])
     for flipping, chance in ((30, 0.3), (10, 0.1), (3, 0.1), (1, 0.1)):
         rates = [churn_rate(flipping, chance, runs) for runs in (10, 25, 100)]
@@ -132,7 +132,7 @@ def churn_coverage() -> None:
 
 
 def churn_rate(flipping: int, chance: float, runs: int) -> float:
-    """Flips of a run come together (some runs are worse); intervals that are not given count as misses."""
+    """Flips of a run come together (some runs are worse); missing intervals count as misses."""
     rng = np.random.Generator(np.random.Philox(3))
     threshold = stats.norm.ppf(1 - chance)
     truth = 200 * chance * (1 - chance)  # whichever examples flip together, in percent of pairs
@@ -157,8 +157,8 @@ def print_row(first: str, rates: Sequence[float]) -> None:
 if __name__ == "__main__":
     for title, tables in (
         ("False positives of the omnibus test", omnibus_rates),
-        ("Called equivalent at the margin; 90 % intervals that hold the truth", equivalence_rates),
-        ("Intervals of a class's churn that hold the truth", churn_coverage),
+        ("Called equivalent at the margin; 90 % intervals that contain the truth", equivalence_rates),
+        ("Intervals of a class's churn that contain the truth", churn_coverage),
     ):
         print(f"\n{title}\n")
         tables()

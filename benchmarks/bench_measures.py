@@ -25,8 +25,8 @@ def study(runs: int, examples: int, classes: int) -> tuple[Any, Any]:
     return outputs, labels
 
 
-# A process never gives its peak back, so it is taken in a fresh one that holds the outputs and nothing else.
-# On Linux getrusage starts a child off with the memory of the process that started it; VmHWM starts anew.
+# A process's peak never falls, so it is measured in a fresh process with nothing but the outputs in memory.
+# On Linux getrusage includes the memory of the parent process; VmHWM starts from zero.
 PEAK = """
 import pathlib, re, resource, sys
 import numpy as np
@@ -52,7 +52,7 @@ def main_experiment() -> tuple[Any, Any]:
 
 @pytest.fixture(scope="module")
 def peak_mb(main_experiment: tuple[Any, Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Find the peak memory, in MiB, of a fresh process that calls one measure; Python and the outputs are in it."""
+    """Return the peak memory in MiB of a fresh process that calls one measure, including Python and the outputs."""
     folder = tmp_path_factory.mktemp("study")
     files = [str(folder / "outputs.npy"), str(folder / "labels.npy")]
     for file, array in zip(files, main_experiment, strict=True):
@@ -66,7 +66,7 @@ def peak_mb(main_experiment: tuple[Any, Any], tmp_path_factory: pytest.TempPathF
 
 
 def test_measure_100x10000x10(benchmark: Any, main_experiment: tuple[Any, Any], peak_mb: Any) -> None:
-    """Every measure at once: the cost of a condition's row in the table."""
+    """All measures at once: the cost of a condition's row in the table."""
     record = benchmark.pedantic(nondet.measure, args=main_experiment, rounds=3)
     benchmark.extra_info["peak_mb"] = peak_mb("measure")
     assert record.runs == RUNS

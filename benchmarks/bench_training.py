@@ -39,7 +39,7 @@ def _seeds(problem: Problem, number: int) -> dict[str, int]:
 
 
 def plain_loop(problem: Problem, number: int) -> None:
-    """One run of the task, as anyone would write it: one model, torch's optimizer, the batch indexed and cropped."""
+    """One run of the task as most people would write it: one model, torch's optimizer, batches indexed and cropped."""
     run = _seeds(problem, number)
     model = build_model(problem.task, problem.recipe, number).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=problem.recipe.lr, **problem.recipe.options)
@@ -62,9 +62,9 @@ def plain_loop(problem: Problem, number: int) -> None:
 
 
 def test_stack_against_plain_loop(benchmark: BenchmarkFixture, digits: Problem) -> None:
-    """Seconds a run-epoch: a stack on one thread; the plain loop, one run at a time, on one thread and on all cores.
+    """Seconds per run-epoch: a stack on one thread; the plain loop, one run at a time, on one thread and on all cores.
 
-    A study trains a stack on each core, so its seconds a run-epoch are the stack's over the number of cores.
+    A study trains a stack on each core, so its seconds per run-epoch are the stack's divided by the number of cores.
     """
     width, cores = digits.task.stack, len(os.sched_getaffinity(0))
     runs = [_seeds(digits, number) for number in range(1, width + 1)]
@@ -85,7 +85,7 @@ def test_stack_against_plain_loop(benchmark: BenchmarkFixture, digits: Problem) 
             plain_loop(digits, number)
         seconds[name].append((time.perf_counter() - begin) / runs / EPOCHS)
 
-    def setup() -> None:  # the plain loops are timed in the same breath as each round of the stack
+    def setup() -> None:  # the plain loops are timed just before each round of the stack
         timed("plain, 1 thread", 3, 1)
         timed(f"plain, {cores} threads", 3, cores)
 
@@ -107,7 +107,7 @@ def test_stack_against_plain_loop(benchmark: BenchmarkFixture, digits: Problem) 
 
 
 def test_study_against_plain_loop(benchmark: BenchmarkFixture, digits: Problem, tmp_path: Path) -> None:
-    """The whole command, start and store included, on all cores, against as many plain runs one at a time."""
+    """The whole command, including start and store, on all cores, against as many plain runs, one at a time."""
     runs, epochs = 41, 12
     task = load_task("digits")
     problem = prepare(task, task.recipe.set({"epochs": str(epochs)}), choose_device("cpu"))
@@ -137,7 +137,7 @@ def test_study_against_plain_loop(benchmark: BenchmarkFixture, digits: Problem, 
 
 
 def test_store(benchmark: BenchmarkFixture, digits: Problem, tmp_path: Path) -> None:
-    """Writing and hashing a stack's outcomes, and its share of the time that the same stack trains in full."""
+    """Writing and hashing a stack's outcomes, and its share of the time that the stack takes to train."""
     outcomes: list[Outcome] = train_stack(digits, [_seeds(digits, n) for n in range(1, digits.task.stack + 1)])
     begin = time.perf_counter()
     train_stack(digits, [_seeds(digits, n) for n in range(1, digits.task.stack + 1)])

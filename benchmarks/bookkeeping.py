@@ -1,9 +1,9 @@
 """What a study costs besides its training: python benchmarks/bookkeeping.py 100 1000 10000.
 
-Studies of two conditions, of runs that are made up and not trained (the outputs of 900 examples and 10 classes, in
-stacks of 8), so that all that is left is planning, writing and reading: seconds, the store's fsyncs, and how each grows
-with the number of runs. Then 1,000 runs of a two-layer network that is trained for about 0.1 s a run, with the share of
-the command's time in anything else. Everything is in processes of its own, in a temporary folder.
+The studies have two conditions of made-up runs that are not trained (outputs of 900 examples and 10 classes, in stacks
+of 8), so only planning, writing and reading are left: seconds, the store's fsyncs, and how each grows with the number
+of runs. Then come 1,000 runs of a two-layer network that trains for about 0.1 s a run, with the share of the command's
+time that is not training. Everything happens in separate processes, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ EXAMPLES, CLASSES, STACK = 900, 10, 8
 HEADING = """
 ## The cost of bookkeeping
 
-`python benchmarks/bookkeeping.py {runs} --epochs {epochs}`: studies of runs that are made up and not trained, each
-with the outputs of {examples} examples and {classes} classes, in two conditions and stacks of {stack}. Seconds of the
-whole command, the import of the libraries included. `show` reads every run: blobs read counts each time that one is
+`python benchmarks/bookkeeping.py {runs} --epochs {epochs}`: studies of made-up runs that are not trained, each with the
+outputs of {examples} examples and {classes} classes, in two conditions and stacks of {stack}. Seconds are those of the
+whole command, including the import of libraries. `show` reads every run: "blobs read" counts each time that one is
 opened to be checked.
 
 {processor} ({instructions}), {cores} cores, torch {torch}, numpy {numpy}.
@@ -75,18 +75,18 @@ class MadeUp(nd.Runner):
 
 
 def make(folder: str, runs: str) -> int:
-    """A study of so many runs, half of them in each condition; with those of its control, how many there are."""
+    """Make a study of so many runs, half in each condition; return how many there are, including the control's."""
     nd.run(MadeUp(), runs=int(runs) // 2, vary=["init", "shuffle"], folder=folder, executor="local")
     return len(list((Path(folder) / "runs").glob("*.json")))
 
 
 def show(folder: str) -> int:
-    """What `nondet show` does."""
+    """Do what `nondet show` does."""
     return len(repr(nd.show(folder)))
 
 
 def train(folder: str, runs: str, epochs: str) -> dict[str, float]:
-    """Seconds of training, and its runs: a two-layer network on made-up examples, in this process."""
+    """Train a two-layer network on made-up examples in this process; return the seconds and the number of runs."""
     import torch
     from torch import nn
 
@@ -122,7 +122,7 @@ def train(folder: str, runs: str, epochs: str) -> dict[str, float]:
 
 
 def start() -> None:
-    """What any training by torch begins with: its import, and that of its optimizers and deterministic algorithms."""
+    """Do what any training with torch starts with: import it, its optimizers and its deterministic algorithms."""
     import torch
 
     torch.use_deterministic_algorithms(True)
@@ -130,7 +130,7 @@ def start() -> None:
 
 
 def measured(what: str, *args: object) -> dict[str, Any]:
-    """One of the functions above, in a process of its own: its seconds, fsyncs, blobs opened and peak memory."""
+    """Run one of these functions in a separate process; return its seconds, fsyncs, blobs opened and peak memory."""
     begin = time.perf_counter()
     words = [sys.executable, "-c", CHILD, what, str(Path(__file__).parent), *map(str, args)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
@@ -169,8 +169,8 @@ def main() -> None:
     rest, share = spent - training - begin, 100 / spent
     size = f"{given.trained:,} runs of a two-layer network (64, 128, 10), {given.epochs} epochs, stacks of {STACK}, one"
     print(f"\n{size}\nprocess: {spent:.1f} s, of which {training:.1f} s are training ", end="")
-    print(f"({training / given.trained:.3f} s a run). To start Python\nand torch takes {begin:.1f} s ", end="")
-    print(f"({share * begin:.1f} %), and all else {rest:.1f} s ({share * rest:.1f} %).")
+    print(f"({training / given.trained:.3f} s a run). Starting Python\nand torch takes {begin:.1f} s ", end="")
+    print(f"({share * begin:.1f} %), and everything else {rest:.1f} s ({share * rest:.1f} %).")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""The campaign of workers that are killed: `python benchmarks/cluster.py --place folder` or `--place objects`.
+"""Kill workers of a study: `python benchmarks/cluster.py --place folder` or `--place objects`.
 
-Studies of a tiny task are trained by waves of `nondet.work`, each worker in a process of its own, whose clock is up to
-ten minutes wrong. Each is killed (SIGKILL) at a random moment, or before or after an operation of the store: on a file
-where the place is a folder, and a verb of the place where it is a bucket. A bucket is one of moto's S3 server; each
-worker has a mirror of its own, as on another machine, and its lists are slow, name things twice or lack some. When a
-study is whole, the next begins, until so many workers were killed. Then it prints
+Studies of a tiny task are trained by waves of `nondet.work`. Each worker is a separate process whose clock is up to ten
+minutes wrong. Each is killed (SIGKILL) at a random moment, or before or after an operation of the store: an operation
+on a file if the place is a folder, a verb of the place if it is a bucket. The bucket is in moto's S3 server. Each
+worker has its own mirror, as on another machine, and its lists are slow, repeat names or lack some. When a study is
+complete, the next begins, until enough workers have been killed. Then it prints
 
-    lost       runs that had counted and are gone, and runs that workers who are left alone do not complete
+    lost       runs that had counted and are gone, and runs that undisturbed workers do not complete
     corrupt    what `nondet verify` finds, and workers that end with an error
     twice      runs that a worker finished although they counted already
-    late       of these, by workers whose lease another had taken over: they were paused for longer than it lasts
-    different  blobs other than those of one process, and evidence of a second result
+    late       those of them by workers whose lease another had taken over: they were paused for longer than it lasts
+    different  blobs that differ from those of one process, and evidence of a second result
 
-A lease in a bucket lasts 3 seconds here and not 60, so that a killed worker's is free soon.
+A lease in a bucket lasts 3 seconds here, so that a killed worker's is soon free.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def stopped(work: object, watch: object) -> None:
 
 
 class Bucket:
-    """Counts what this process asks of a bucket, and lets one request be the last; lists are as bad as they may be."""
+    """Counts the requests of this process to a bucket, and makes one the last; lists are as bad as they may be."""
 
     def __init__(self, fault: Fault | None, rng: random.Random) -> None:
         self.fault, self.rng, self.count = fault, rng, 0
@@ -78,7 +78,7 @@ class Bucket:
 
 
 def note_keeping(log: Path) -> None:
-    """Write down each run that this process finishes, whether it counts already, and whether its lease is another's."""
+    """Log each run that this process finishes, whether it counted already, and whether another has its lease."""
     put_all, renew, late = Store.put_all, objects.ObjectLease.renew, list[str]()
 
     def renewed(self: objects.ObjectLease) -> bool:
@@ -112,7 +112,7 @@ class Campaign:
         self.right = blobs(folder / "whole")
 
     def child(self, work: Callable[[], object], fault: Fault | None = None) -> int:
-        """Do something in a process of its own, which sees the place as a worker on another machine would."""
+        """Do something in a separate process, which sees the place as a worker on another machine would."""
         self.children += 1
         number, seed, main = self.children, self.rng.random(), os.getpid()
         if child := os.fork():
@@ -197,7 +197,7 @@ class Campaign:
             self.found["corrupt"] += status not in (0, -signal.SIGKILL)
 
     def compare(self, study: str, number: int, before: set[str]) -> set[str]:
-        """What is there by now, read by another machine; what was there before must be."""
+        """Return what is there by now, as another machine reads it; what was there before must be included."""
         seen = Path(study)
         if self.place == "objects":
             seen = self.folder / f"seen{number}"
@@ -233,7 +233,7 @@ def blobs(folder: Path) -> dict[str, bytes]:
 
 
 def server(folder: Path) -> subprocess.Popen[bytes]:
-    """An S3 server in a process of its own, with a bucket `studies`."""
+    """Run an S3 server with a bucket `studies` in a separate process."""
     import boto3
 
     port = 20_000 + os.getpid() % 20_000

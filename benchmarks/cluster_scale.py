@@ -1,11 +1,11 @@
 """What a study in a bucket costs at scale: python benchmarks/cluster_scale.py [--runs 10000] [--workers 1000].
 
-The workers' own code (`nondet.study.mirror`) works on a bucket that is made up, in a time that is made up: requests
-take `--latency` milliseconds, which is a guess at a store in the same region, and not measured. Lists hold 1,000 names
-a page and tell nothing younger than `--lag` seconds. Stacks of 8 take 120 seconds, give or take a tenth, and workers
-start within 10 seconds. One worker in a hundred dies in the middle of its first stack. A worker that finds nothing free
-leaves, as `nondet work` does; the first one stays until all is there, as `nondet run` does. Renewals of leases are
-counted, not made.
+The workers' own code (`nondet.study.mirror`) works on a simulated bucket in simulated time. Requests take `--latency`
+milliseconds, a guess for a store in the same region, not a measurement. Lists have 1,000 names a page and omit
+everything younger than `--lag` seconds. Stacks of 8 take 120 seconds, give or take a tenth, and workers start within 10
+seconds. One worker in a hundred dies in the middle of its first stack. A worker that finds nothing free leaves, as
+`nondet work` does; the first one stays until everything is there, as `nondet run` does. Renewals of leases are counted,
+not made.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BLOB, RECORD = 40_000, 3_000
 
 
 class Turns:
-    """Threads in a time that is made up: one runs at a time, the one whose time comes next."""
+    """Threads in simulated time: one runs at a time, the one that is due next."""
 
     def __init__(self) -> None:
         self.clock, self.waiting = 0.0, list[tuple[float, int, threading.Semaphore]]()
@@ -59,7 +59,7 @@ class Turns:
         turn.acquire()
 
     def run(self) -> None:
-        """Until all have ended."""
+        """Run until all have ended."""
         self._next()
         self.ended.acquire()
 
@@ -73,9 +73,9 @@ class Turns:
 
 @dataclass
 class Bucket:
-    """Objects whose names alone are kept, with the time at which each was put.
+    """Objects of which only the names are kept, with the time at which each was put.
 
-    kept: of leases, until when their holders put them again and again. done: of leases, those that are marks.
+    kept: for each lease, until when its holder puts it again. done: the leases that are marks.
     """
 
     latency: float
@@ -102,7 +102,7 @@ class Bucket:
         return True
 
     def mark(self, name: str) -> None:
-        """Put a mark in a lease's place."""
+        """Replace a lease by a mark."""
         self._took("put")
         self.kept[name] = self.clock
         self.done.add(name)
@@ -231,7 +231,7 @@ def main() -> None:
             return turns.clock
 
     class Keeper:
-        """Renewals are counted: no thread of real time is needed for them."""
+        """Renewals are only counted, so they need no thread in real time."""
 
         def __init__(self, **words: object) -> None: ...
 
@@ -265,9 +265,9 @@ def main() -> None:
     print(f"| all | {requests:,} | {requests / done:.2f} |\n")
     print(
         f"{done * (BLOB + RECORD) / 1e9:.2f} GB put; {out['twice']} runs made twice; {end:.0f} s, "
-        f"where {ideal:.0f} s of training"
+        f"compared to {ideal:.0f} s of training"
     )
-    print(f"would be without a loss; a worker spends {out['leasing'] / 1000 / given.workers:.1f} s on leases and")
+    print(f"without any loss; a worker spends {out['leasing'] / 1000 / given.workers:.1f} s on leases, and")
     print(f"the first one waits {out['waiting'] / 1000:.0f} s for others.")
 
 

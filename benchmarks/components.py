@@ -1,9 +1,9 @@
-"""How often the intervals of `nondet.stats.components` hold the truth, on crossings of known truth.
+"""How often the intervals of `nondet.stats.components` contain the truth, on crossings whose truth is known.
 
     python benchmarks/components.py [--crossings 500]
 
-The variance: normal random effects, by levels, sources and where the variance is. The disagreement: three-class logits
-whose random effects lie in a few directions; its truth is the mean over all crossings.
+For the variance: normal random effects, by levels, sources and where the variance is. For the disagreement: three-class
+logits whose random effects have a few directions; the truth is the mean over all crossings.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ LEVELS = [(2, 2), (3, 3), (4, 4), (10, 10), (3, 3, 3), (4, 4, 4), (2, 2, 2, 2), 
 """Seeds of each source."""
 
 TRUTHS = {"sources": (1.0, 0.1), "all alike": (1.0, 1.0), "interaction": (0.02, 1.0)}
-"""Where the variance is: of each source alone, and of each interaction."""
+"""Where the variance is: in each source alone, and in each interaction."""
 
 Truth = Mapping[tuple[int, ...], float]
 
 
 def effects(levels: tuple[int, ...], truth: Truth, tail: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """A crossing's sums of normal random effects with these variances, `levels + tail`."""
+    """The sums of normal random effects with these variances in a crossing, `levels + tail`."""
     shapes = {s: tuple(n if axis in s else 1 for axis, n in enumerate(levels)) for s in truth}
     drawn = [np.sqrt(variance) * rng.standard_normal((*shapes[s], *tail)) for s, variance in truth.items()]
     return np.sum([np.broadcast_to(each, (*levels, *tail)) for each in drawn], axis=0)

@@ -1,9 +1,9 @@
 """What a task costs: python benchmarks/cost.py [--data ROOT] prints docs/benchmarks.md's table of tasks.
 
-For each task as many processes as there are cores, as a study has them. Each of them times epochs of the engine beside
-a bare loop of the same stacked steps (forward, backward, optimizer) on mini-batches made beforehand, in turns.
-ROOT holds the official folders (`mnist`, `cifar-10-batches-bin`, `text` with train, valid and test). For the other
-tasks it makes random files of the official form in a temporary folder: what an epoch costs does not depend on them.
+Each task has as many processes as there are cores, as in a study. Each process times epochs of the engine and, in
+turns, a bare loop of the same stacked steps (forward, backward, optimizer) on prepared mini-batches. ROOT contains the
+official folders (`mnist`, `cifar-10-batches-bin`, `text` with train, valid and test). For the other tasks, random files
+in the official format are made in a temporary folder: the cost of an epoch does not depend on the content.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ ROUNDS = 7
 HEADING = """
 ## What a task costs
 
-`python benchmarks/cost.py --data ROOT`: epochs of the engine on all {cores} cores, a process with one thread and one
-stack on each, as a study trains. In the same processes, in turns, a bare loop of the same stacked forward, backward and
-optimizer steps on mini-batches made beforehand. Medians of {rounds} epochs of each process. Seconds a model-epoch are
-those of a stack over its runs and the number of cores. Small numbers of examples, at the batch size named: multiply.
-Peak memory is that of all processes together.
+`python benchmarks/cost.py --data ROOT`: epochs of the engine on all {cores} cores, with one process, one thread and one
+stack on each, as in a study. The same processes also run, in turns, a bare loop of the same stacked forward, backward
+and optimizer steps on prepared mini-batches. The numbers are medians of {rounds} epochs of each process. Seconds per
+model-epoch are those of a stack divided by its runs and the number of cores. They are for few examples at the batch
+size given; multiply them for more. Peak memory is that of all processes together.
 
 {processor} ({instructions}), {cores} cores, torch {torch}, numpy {numpy}.
 """
 
 
 def generate(task: str, folder: Path) -> None:
-    """Random files of a task's official form."""
+    """Write random files in a task's official format."""
     rng = np.random.Generator(np.random.Philox(0))
     if task == "fashion-mnist":
         for part, n in (("train", 60_000), ("t10k", 10_000)):
@@ -84,7 +84,7 @@ def generate(task: str, folder: Path) -> None:
 
 
 def measure(name: str, data: Path | None) -> dict[str, Any]:
-    """One task's figures, in this process: seconds of each epoch of the engine, and of each bare loop."""
+    """Measure one task in this process: the seconds of each epoch of the engine, and of each bare loop."""
     from nondet.running.request import Request
     from nondet.sources import FIXED_SEED
     from nondet.study.provenance import set_up_process
@@ -116,7 +116,7 @@ def measure(name: str, data: Path | None) -> dict[str, Any]:
                 stack.skeleton.train()
                 begin = time.perf_counter()
                 work()
-                if round_:  # the first warms up
+                if round_:  # the first is a warm-up
                     times.append(time.perf_counter() - begin)
     return {
         "stack": width,
@@ -155,7 +155,7 @@ def text_batches(problem: Problem, width: int) -> list[Any]:
 
 
 def uniforms(problem: Problem, size: int, width: int, count: int) -> Any:
-    """Dropout's numbers for mini-batches of this size, by run and place in it."""
+    """Dropout's numbers for mini-batches of this size, by run and place in the batch."""
     from nondet.sources import FIXED_SEED, stream
     from nondet.training.dropout import draw_uniforms
 
@@ -165,7 +165,7 @@ def uniforms(problem: Problem, size: int, width: int, count: int) -> Any:
 
 
 def measure_on_all_cores(words: list[str]) -> list[dict[str, Any]]:
-    """The figures of as many processes as there are cores, all at work at once; RuntimeError if one fails."""
+    """Measure with as many processes as there are cores, all at the same time; RuntimeError if one fails."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen(words, **pipes) for _ in range(available_cores())]
     said = [process.communicate() for process in processes]

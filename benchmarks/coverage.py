@@ -1,10 +1,10 @@
-"""How often the 95 % intervals hold the truth, simulated on data whose truth is known.
+"""How often the 95 % intervals contain the truth, simulated on data whose truth is known.
 
     python benchmarks/coverage.py [SHARE]
 
-Part 1: means and SDs of one number per run. Part 2: figures of pairs, and the split of the accuracy's variance, of runs
-drawn anew on one fixed test set. Part 3: the same with `--examples`, of runs and test examples drawn anew. The
-intervals are the library's; outputs are measured here, many studies at once. SHARE scales the number of studies.
+Part 1: means and SDs of one number per run. Part 2: measures of pairs, and the split of the accuracy's variance, for
+new runs on one fixed test set. Part 3: the same with `--examples`, for new runs and new test examples. The intervals
+are the library's; outputs are measured here, many studies at once. SHARE scales the number of studies.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from nondet.stats.estimate import Estimate
 
 Array = NDArray[np.float64]
 RUNS = {5: 2000, 10: 2000, 20: 1000, 25: 1000, 100: 400}
-"""Runs of a study, and how many studies there are of each model."""
+"""Runs of a study -> how many studies there are of each model."""
 
 VALUES = 20_000
-ODD = 20  # of so many runs one is odd, where a model has odd runs
+ODD = 20  # one run in so many is odd, in models with odd runs
 EXAMPLES, CLASSES = 80, 3
 AT_ONCE = 2000  # runs that are drawn and measured together
 
@@ -52,7 +52,7 @@ OUTPUTS: dict[str, Callable[[np.random.Generator, Array, Array, int], Array]] = 
     "nothing shared": lambda rng, mu, d, s: _noise(rng, s, mu),
     "1 run in 20 far off": lambda rng, mu, d, s: mu * (rng.integers(ODD, size=(s, 1, 1)) > 0) + _noise(rng, s, mu),
 }
-"""Logits of s runs `(s, n, c)`, from what they share: a mean `(n, c)` and a direction `(n, c)`."""
+"""Logits of s runs `(s, n, c)`, given what they share: a mean `(n, c)` and a direction `(n, c)`."""
 
 OF = {figure.name: figure for figure in FIGURES}
 PAIRS = ("disagreement", "correlation.pearson", "correlation.spearman")
@@ -64,14 +64,14 @@ def _noise(rng: np.random.Generator, runs: int, mu: Array) -> Array:
 
 
 def a_test_set(rng: np.random.Generator) -> tuple[Array, Array, NDArray[np.int64]]:
-    """What runs share, and labels that it favours."""
+    """Draw what runs share, and labels that it favours."""
     labels = rng.integers(CLASSES, size=EXAMPLES)
     mean = 1.5 * (rng.normal(size=(EXAMPLES, CLASSES)) + 1.5 * np.eye(CLASSES)[labels])
     return mean, rng.normal(size=(EXAMPLES, CLASSES)), labels
 
 
 def matrices(z: Array, labels: NDArray[np.int64]) -> dict[str, Array]:
-    """Each figure of every pair, `(S, N, N)`, of outputs `(S, N, n, c)` and labels `(S, n)`."""
+    """Return each measure of every pair, `(S, N, N)`, for outputs `(S, N, n, c)` and labels `(S, n)`."""
     studies, runs, examples, _ = z.shape
     chosen = z.argmax(axis=3)
     votes = (chosen[..., None] == np.arange(CLASSES)).reshape(studies, runs, -1).astype(np.float64)
@@ -99,12 +99,12 @@ def _correlations(flat: Array) -> Array:
 
 
 def mean_over_pairs(h: Array) -> Array:
-    """Of matrices `(S, N, N)`, each run's mean over its partners, `(S, N)`."""
+    """Return each run's mean over its partners, `(S, N)`, in matrices `(S, N, N)`."""
     return (h.sum(axis=2) - np.einsum("sii->si", h)) / (h.shape[1] - 1)
 
 
 def studies(rng: np.random.Generator, model: str, runs: int, count: int, fixed: bool) -> Iterator[tuple[Array, Array]]:
-    """Outputs `(S, N, n, c)` and labels `(S, n)` of so many studies, some at a time."""
+    """Yield outputs `(S, N, n, c)` and labels `(S, n)` of so many studies, some at a time."""
     mu, d, labels = a_test_set(np.random.Generator(np.random.Philox(7)))
     step = max(1, AT_ONCE // runs)
     for start in range(0, count, step):
@@ -118,7 +118,7 @@ def studies(rng: np.random.Generator, model: str, runs: int, count: int, fixed: 
 
 
 def estimates(z: Array, labels: NDArray[np.int64], fixed: bool) -> Iterator[dict[str, Estimate]]:
-    """Every figure of each study, with its error and interval."""
+    """Return every measure of each study, with its error and interval."""
     pairs = matrices(z, labels)
     rows = {name: mean_over_pairs(h) for name, h in pairs.items()}
     for s in range(len(z)):
@@ -136,19 +136,19 @@ def estimates(z: Array, labels: NDArray[np.int64], fixed: bool) -> Iterator[dict
 
 
 def sd(values: Array) -> Estimate:
-    """Without its bootstrap, which says nothing of coverage."""
+    """Estimate without the bootstrap, which does not matter for coverage."""
     return Estimate(float(values.std()), 0.0, *intervals.sd_interval(values))
 
 
 def widened(figure: Figure, e: Estimate, added: float) -> Estimate:
-    """The estimate for drawn examples, as the registry makes it."""
+    """Return the estimate for drawn examples, as the library makes it."""
     if figure.share:
         return by_example.widened_share(e, added, EXAMPLES)
     return by_example.widened(e, added, EXAMPLES, figure.origin)
 
 
 def added_by_examples(few: Array, labels: NDArray[np.int64], right: NDArray[np.bool_]) -> dict[str, float]:
-    """What the examples add to each figure's variance; `few` are the outputs of some of the runs."""
+    """Return what the examples add to each measure's variance; `few` are the outputs of some of the runs."""
     table = 100.0 * right
     return {
         "accuracy.mean": by_example.added_variance(table),
@@ -162,9 +162,9 @@ def added_by_examples(few: Array, labels: NDArray[np.int64], right: NDArray[np.b
 
 
 def coverage_of_outputs(model: str, share: float, fixed: bool) -> dict[str, list[float]]:
-    """For each figure, in percent, how many of the intervals hold the truth, by number of runs.
+    """Return for each measure, in percent, how many of the intervals contain the truth, by number of runs.
 
-    The truth is the mean over all studies, weighted by their runs: the figures are unbiased, but for the SD, whose
+    The truth is the mean over all studies, weighted by their runs: the estimates are unbiased, except for the SD, whose
     square has that mean. For correlations of drawn examples it is the mean over test sets of this size.
     """
     rng = np.random.Generator(np.random.Philox(1))
@@ -184,7 +184,7 @@ def held(found: list[Estimate], truth: float) -> float:
 
 
 def coverage_of_values(name: str, share: float) -> dict[str, list[float]]:
-    """The same for the mean and the SD of one number per run."""
+    """Do the same for the mean and the SD of one number per run."""
     rng = np.random.Generator(np.random.Philox(2))
     many = ONE_NUMBER[name](rng, (2000, 2000))
     mean, true_sd = many.mean(), many.std()
@@ -197,7 +197,7 @@ def coverage_of_values(name: str, share: float) -> dict[str, list[float]]:
 
 
 def show(title: str, columns: dict[str, dict[str, list[float]]]) -> None:
-    """A table: a row for each figure, and for each model three numbers, one for each number of runs."""
+    """Print a table with a row for each measure and, for each model, one entry for each number of runs."""
     print(f"\n{title}\n")
     numbers = "/".join(map(str, RUNS))
     print(f"| coverage (%) at N = {numbers} | " + " | ".join(columns) + " |")

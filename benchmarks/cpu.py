@@ -1,8 +1,8 @@
 """What could make a stack faster on a CPU: python benchmarks/cpu.py [--data ROOT] prints tables for docs/benchmarks.md.
 
-One thread. Each operation as a stack of 20 of digits takes it, beside other ways to the same numbers; and epochs of
-tasks whose mini-batches come with the channels last, beside epochs as they are, in turns. ROOT holds the official
-folders of MNIST and CIFAR-10.
+Everything runs on one thread. Each operation is timed as a stack of 20 of digits runs it, and in other ways that give
+the same numbers. Epochs are timed with channels-last mini-batches and, in turns, as they are. ROOT contains the
+official folders of MNIST and CIFAR-10.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ TASKS = {"digits": (20, {}), "mnist": (4, {"train_examples": "512"}), "cifar10":
 HEADING = """
 ## What was tried on a CPU
 
-`python benchmarks/cpu.py --data ROOT`: one thread; operations of a stack of {runs} of the digits network at batch
-{batch}, in milliseconds for all runs (medians of 15 calls, of processor time).
+`python benchmarks/cpu.py --data ROOT`: operations of a stack of {runs} of the digits network at batch size {batch}, on
+one thread, in milliseconds of processor time for all runs (medians of 15 calls).
 
 {processor} ({instructions}), torch {torch}.
 """
@@ -56,7 +56,7 @@ def row(name: str, forward: Callable[[], Any], back: Callable[[], Any]) -> str:
 
 
 def convolution(runs: int, inputs: int, outputs: int, pixels: int, stride: int) -> list[str]:
-    """As one grouped convolution, the channels last, one run after another, and as a product of a copied matrix."""
+    """Time one grouped convolution, channels last, one run after another, and a product with a copied matrix."""
     x = torch.randn(BATCH, runs * inputs, pixels, pixels)
     w = torch.randn(runs * outputs, inputs, 3, 3)
     g = torch.randn_like(F.conv2d(x, w, None, stride, 1, 1, runs))
@@ -103,7 +103,7 @@ def convolution(runs: int, inputs: int, outputs: int, pixels: int, stride: int) 
 
 
 class Fused(torch.autograd.Function):
-    """torch's batch norm of all runs with its scale and shift, and the ReLU that follows in place."""
+    """torch's batch norm of all runs with its scale and shift, followed by an in-place ReLU."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class Fused(torch.autograd.Function):
 
 
 def norm(runs: int, channels: int, pixels: int) -> list[str]:
-    """Under vmap, where scale and shift are passes of their own; with them inside; and of other layouts."""
+    """Time batch norm under vmap, where scale and shift are separate passes; with them inside; and in other layouts."""
     x = torch.randn(BATCH, runs * channels, pixels, pixels, requires_grad=True)
     w, b = torch.ones(runs, channels, requires_grad=True), torch.zeros(runs, channels, requires_grad=True)
 
@@ -155,7 +155,7 @@ def norm(runs: int, channels: int, pixels: int) -> list[str]:
 
 
 def channels_last(name: str, width: int, fields: dict[str, str], data: str | None) -> str:
-    """An epoch as it is over one of mini-batches whose channels lie last: the median of the ratios of their times."""
+    """The time of an epoch as it is over that of one with channels-last mini-batches: the median ratio."""
     runner = Request(name, fields | {"test_examples": "64"}, "cpu", data).runner(say=lambda _: None)
     assert isinstance(runner, StackRunner)
     problem = runner.problem

@@ -1,17 +1,17 @@
-"""The crash campaign: `python benchmarks/crash.py --kills 1000` prints the table of docs/store.md.
+"""Kill studies at every possible moment: `python benchmarks/crash.py --kills 1000` prints the table of docs/store.md.
 
 Studies of every kind are killed (SIGKILL) before, after and, for a write, in the middle of every single operation on a
-file, and at random moments; or the system answers one of these operations, or all from there on, with ENOSPC, EIO or
-EDQUOT. Then the same command is given again, killed once or twice more or not, until it completes the study, which is
-compared with an uninterrupted one bit by bit:
+file, and at random moments. Or the system answers one of these operations, or all from there on, with ENOSPC, EIO or
+EDQUOT. Then the same command is run again, perhaps killed once or twice more, until it completes the study. The result
+is compared bit by bit with an uninterrupted study:
 
     lost        a run that was done is no longer there, or the command cannot complete the study
-    corrupt     `nondet verify` finds something, or something is left lying around
+    corrupt     `nondet verify` finds something, or some file is left over
     retrained   a run that was done was trained again
     different   a blob, a record or the table differs from the uninterrupted study's
 
-Each child is forked from a process that has imported torch, so a try takes a fraction of a second. What was tried is
-kept in FOLDER/tried.jsonl: the same command goes on where it stopped.
+Each child is forked from a process that has imported torch, so a try takes a fraction of a second. Tries are recorded
+in FOLDER/tried.jsonl, so that the same command continues where it stopped.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ KINDS: dict[str, tuple[list[str], list[str]]] = {
     "text": (["--vary=init"], ["--runs=4"]),
     "workers": (PLAIN, ["--runs=3", "--workers=2"]),
 }
-"""Options of each kind, and those that may be smaller in a study that is added to."""
+"""The options of each kind, and smaller ones for a study to which runs are added."""
 
 SMALLER = {"--runs=3": "--runs=2", "--runs=4": "--runs=2", "--levels=2": "--levels=2", "--limit=6": "--limit=3"}
 
@@ -122,10 +122,10 @@ COUNTS = ("lost", "corrupt", "retrained", "different")
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one command: at its operation number `at`, or after a share of its time where that is not 0.
+    """What happens to one command: at operation number `at`, or after a share of its time if that is not 0.
 
-    how: before, after, half (of a write), the name of an error, or an error and " on" for this and all that follow.
-    helper: in the helper process and not in the main one.
+    how: before, after, half (of a write), the name of an error, or an error and " on" for this one and all later ones.
+    helper: whether it happens in the helper process instead of the main one.
     """
 
     how: str
@@ -140,7 +140,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Try:
-    """A study of a kind, made anew or added to, what happens to it, and each time that it is gone on with."""
+    """A study of a kind, new or added to, and what happens to it at first and each time that it is resumed."""
 
     kind: str
     grown: bool
@@ -149,7 +149,7 @@ class Try:
 
 
 class Disk:
-    """Counts the operations of this process on files, and lets one of them be the last, or fail."""
+    """Counts the operations of this process on files, and makes one of them the last, or fail."""
 
     def __init__(self, fault: Fault | None, hit: Path, seen: Path | None = None) -> None:
         self.fault, self.hit, self.seen, self.count = fault, hit, seen, 0
@@ -188,7 +188,7 @@ class Disk:
 
 
 class ForkedHelpers(processes.Helpers):
-    """Helpers that are forked and not started anew: what a helper does from its order on, without its imports."""
+    """Fork helpers instead of starting them: they do what a helper does from its order on, without its imports."""
 
     fault: tuple[Fault, Path] | None = None
 
@@ -221,7 +221,7 @@ class ForkedHelpers(processes.Helpers):
 
 
 def prepare_once() -> None:
-    """Prepare each request once, in this process: the children that are forked from it have it already."""
+    """Prepare each request once, in this process, so that the children forked from it have it already."""
     prepared: dict[str, Any] = {}
     prepare = Request.prepare
 
@@ -235,7 +235,7 @@ def prepare_once() -> None:
 
 
 class Campaign:
-    """Studies in a folder: for each kind an uninterrupted one and a smaller one, and those that are tried."""
+    """The studies in a folder: for each kind an uninterrupted one, a smaller one, and those that are tried."""
 
     def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
         self.folder = folder
@@ -249,7 +249,7 @@ class Campaign:
             for name in ("whole", "small", "counted", "added"):
                 shutil.rmtree(folder / f"{kind}.{name}", ignore_errors=True)
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                for name in ("whole", "small"):  # in this process: what torch loads, it loads once
+                for name in ("whole", "small"):  # in this process, so that torch loads everything only once
                     assert cli.main(self.words(kind, folder / f"{kind}.{name}", small=name == "small")) == 0
             for grown, name in ((False, "counted"), (True, "added")):
                 seen, place = folder / "seen", folder / f"{kind}.{name}"
@@ -271,7 +271,7 @@ class Campaign:
     def child(
         self, kind: str, place: Path, fault: Fault | None, *, often: bool = False, seen: Path | None = None
     ) -> int:
-        """Give the command in a child of this process; its exit status, or minus the signal that ended it."""
+        """Run the command in a child process; return its exit status, or minus the signal that ended it."""
         child = os.fork()
         if child:
             if fault and fault.share:
@@ -299,7 +299,7 @@ class Campaign:
             os._exit(status)
 
     def attempt(self, tried: Try, often: bool) -> dict[str, Any]:
-        """Try one; what came of it."""
+        """Make one try and return its outcome."""
         place, hit = self.folder / "study", self.folder / "hit"
         shutil.rmtree(place, ignore_errors=True)
         if tried.grown:
@@ -340,13 +340,13 @@ class Campaign:
 
 
 def finished(place: Path) -> dict[str, tuple[bytes, int]]:
-    """The files of the runs that are done, with their bytes and times."""
+    """Return the files of the runs that are done, with their bytes and times."""
     files = [p for r in place.glob("runs/*.json") for p in (r, r.with_suffix(".safetensors")) if p.exists()]
     return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in files}
 
 
 def contents(place: Path) -> dict[str, Any]:
-    """What each run left, and what its record says of it, but for times and the like; and the trunks."""
+    """Return what each run left, what its record says (without times and the like), and the trunks."""
     blobs = {p.name: p.read_bytes() for p in (*place.glob("runs/*.safetensors"), *place.glob("trunks/*"))}
     said = ("run", "failed", "facts", "environment", "blob")
     try:
@@ -357,7 +357,7 @@ def contents(place: Path) -> dict[str, Any]:
 
 
 def tries(campaign: Campaign, seed: int) -> Iterator[Try]:
-    """Every operation of every kind, before, after and in the middle, as many random moments, and errors between."""
+    """List every operation of every kind, before, after and in the middle, as many random moments, and errors."""
     rng = random.Random(seed)
     everything: list[Try] = []
     for (kind, grown), operations in campaign.operations.items():
@@ -378,7 +378,7 @@ def tries(campaign: Campaign, seed: int) -> Iterator[Try]:
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """What was tried and what came of it, kind by kind."""
+    """Print what was tried and the outcomes, kind by kind."""
     head = ("kills", "errors", *COUNTS)
     kinds = list(dict.fromkeys(r["kind"] for r in sorted(results, key=lambda r: list(KINDS).index(r["kind"]))))
     sums = {kind: [sum(r[name] for r in results if r["kind"] == kind) for name in head] for kind in kinds}

@@ -2,9 +2,10 @@
 
 python benchmarks/decisions.py [PART ...]
 
-All parts, or those that are named: few_and_unequal, copies, coverage_by_shape, looks, unequal_and_skewed,
+It runs all parts, or those that are named: few_and_unequal, copies, coverage_by_shape, looks, unequal_and_skewed,
 false_positives, pairs_rule, superiority_coverage, spread_coverage, churn_coverage, planned_power. The first five have
-draws of their own; the others go on with those of the part before, so that one alone gives other draws than all do.
+their own draws. The others continue the draws of the part before, so one of them alone has other draws than in a full
+run.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def shapes(rng: np.random.Generator) -> dict[str, Draw]:
 
 
 def odd_shapes(rng: np.random.Generator) -> dict[str, Draw]:
-    """Values of runs such as real ones have, in percent or points, by name."""
+    """Realistic values of runs, in percent or points, by name."""
     return {
         "normal": lambda *size: rng.normal(size=size),
         "heavy (t, 5 df)": lambda *size: rng.standard_t(5, size=size),
@@ -89,7 +90,7 @@ def false_positives(rng: np.random.Generator, repeats: int = 4000, exchanged: in
 
 
 def verdict_p(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
-    """The p-values of Welch's t, of the permutation test, and what the verdict goes by."""
+    """The p-values of Welch's t and of the permutation test, and the one that the verdict uses."""
     shift, p = welch(a, b), permutation_p(a, b)
     exchanges = float(min(10**9, math.comb(len(a) + len(b), len(a))))
     t = shift.p_value()
@@ -97,7 +98,7 @@ def verdict_p(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
 
 
 def few_and_unequal(rng: np.random.Generator, repeats: int = 300) -> None:
-    """What the verdict goes by, where one arm has few runs."""
+    """The p-value that the verdict uses if one arm has few runs."""
     odd = odd_shapes(rng)
     kinds = [(name, draw, ratio) for name, draw in shapes(rng).items() for ratio in (1 / 3, 1, 3)]
     kinds += [(name, odd[name], 1) for name in ("1 run in 10 collapsed", "cut off at 100 %")]
@@ -116,7 +117,7 @@ def few_and_unequal(rng: np.random.Generator, repeats: int = 300) -> None:
 
 
 def unequal_and_skewed(rng: np.random.Generator, repeats: int = 500) -> None:
-    """How many verdicts on equal means stand without a word of the cause, of 20 runs or more in each arm."""
+    """How many false verdicts on equal means come without a caution, with 20 runs or more in each arm."""
     odd = odd_shapes(rng)
 
     def rows() -> Iterable[tuple[object, ...]]:
@@ -137,10 +138,10 @@ def unequal_and_skewed(rng: np.random.Generator, repeats: int = 500) -> None:
 
 
 def copies(rng: np.random.Generator, repeats: int = 200) -> None:
-    """Runs that are equal since what varied did nothing; and runs that are near since one was saved several times."""
+    """Runs that are equal because their source does nothing, and near ones because a run was saved several times."""
 
     def idle(runs: int) -> np.ndarray:
-        """Of ten flips of a bit seven do nothing; the others cost as much as the idle ones gain, on average."""
+        """Seven of ten bit flips do nothing; on average the others cost as much as the idle ones gain."""
         return np.where(rng.random(runs) < 0.7, 0.5, 0.5 * rng.normal(size=runs) - 0.35 / 0.3)
 
     def saved(noise: float = 1e-4) -> np.ndarray:
@@ -173,7 +174,7 @@ def copies(rng: np.random.Generator, repeats: int = 200) -> None:
 
 
 def coverage_by_shape(rng: np.random.Generator, repeats: int = 500) -> None:
-    """Of the intervals of mean and SD, and how often one misses without a word of the cause."""
+    """The coverage of the intervals of mean and SD, and how often one misses without a caution."""
 
     def cell(draw: Draw, n: int, mean: float, sd: float) -> str:
         held = np.zeros((repeats, 2), dtype=bool)
@@ -194,7 +195,7 @@ def coverage_by_shape(rng: np.random.Generator, repeats: int = 500) -> None:
 
 
 def pairs_rule(rng: np.random.Generator, repeats: int = 10_000) -> None:
-    apart_rng = np.random.Generator(np.random.Philox(2025))  # of rows that came later: the others keep their draws
+    apart_rng = np.random.Generator(np.random.Philox(2025))  # for rows added later
 
     def test(n: int, rho: float, effect: float) -> str:
         draw = apart_rng if rho < -0.5 else rng
@@ -292,7 +293,7 @@ def planned_power(rng: np.random.Generator, repeats: int = 4000) -> None:
 
 
 def looks(_: np.random.Generator) -> None:
-    decisions_looks.main()  # with the one seed that it has
+    decisions_looks.main()  # it has a fixed seed
 
 
 OWN = (few_and_unequal, copies, coverage_by_shape, looks, unequal_and_skewed)

@@ -1,6 +1,6 @@
-"""What looking again does to the share of false verdicts: `python benchmarks/decisions.py looks` (about two minutes).
+"""What repeated looks do to the share of false verdicts: `python benchmarks/decisions.py looks` (about two minutes).
 
-Equal arms are looked at until something is found: after 10, 20, ... runs, and as "about N more runs" says.
+Equal arms are tested again and again until something is found: after 10, 20, ... runs, and as "about N more runs" says.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def found(a: np.ndarray, b: np.ndarray, level: float) -> bool:
 
 
 def steady(a: np.ndarray, b: np.ndarray, level: float, looks: int) -> bool:
-    """Ten more runs at each look."""
+    """Add ten runs at each look."""
     return any(found(a[: 10 * look], b[: 10 * look], level) for look in range(1, looks + 1))
 
 
 def advised(a: np.ndarray, b: np.ndarray, level: float, looks: int) -> bool:
-    """As many more as would find the difference seen with a chance of 80 %, at most MOST runs in all."""
+    """Add as many runs as would find the observed difference with a chance of 80 %, up to MOST runs in all."""
     runs = 10
     for _ in range(looks):
         shift = welch(a[:runs], b[:runs])

@@ -2,13 +2,13 @@
 
 `python benchmarks/diverge.py [--tries N] [--pairs N] [--steps N] [--cpu]` prints a table for docs/benchmarks.md. A
 ResNet-20 trains on batches of 128 images of 32 x 32 with two threads (one with --cpu). The first two steps of each
-process warm up.
+process are a warm-up.
 
-The first two rungs cost less than two processes differ by, so they are measured in one process: its steps are observed
-and not, in turn, and each observed step is divided by the mean of the unobserved ones before and after it. On the first
-rung all recording happens outside the forward pass, the backward pass and the update; only the time outside those three
-is compared, so the noise of the training is not in it. Operations are recorded in a process of their own, in turn with
-a plain one; its median step is divided by the plain one's.
+The first two rungs cost less than the difference between two processes, so they are measured in one process. Its steps
+are observed and unobserved in turn, and each observed step is divided by the mean of the unobserved ones before and
+after it. On the first rung all recording happens outside the forward pass, the backward pass and the update; only the
+time outside those three is compared, without the noise of the training. Operations are recorded in a separate process,
+in turn with a plain one; its median step is divided by the plain one's.
 """
 
 from __future__ import annotations
@@ -90,19 +90,19 @@ WARM = 2
 
 
 def steps(log: str) -> list[tuple[float, float]]:
-    """Of each step after the first ones: its length and the part outside the training's own work, in milliseconds."""
+    """For each step after the first ones: its length, and the part outside the training's own work, in milliseconds."""
     return [(1e3 * float(a), 1e3 * float(b)) for a, b in re.findall(r"^step (\S+) (\S+)", log, re.M)][WARM:]
 
 
 def paired(rung: str, times: list[tuple[float, float]]) -> list[float]:
-    """What each observed step (the odd ones) takes over the mean of its two unobserved neighbours, plus 1."""
+    """The extra time of each observed (odd) step over the mean of its two unobserved neighbours, plus 1."""
     part = 1 if rung == "steps" else 0
     threes = zip(times[::2], times[1::2], times[2::2], strict=False)
     return [1 + (2 * b[part] - a[part] - c[part]) / (a[0] + c[0]) for a, b, c in threes]
 
 
 def interval(values: list[float]) -> tuple[float, float]:
-    """A 95 % interval of a median, from the order of the values (binomial, so of any distribution)."""
+    """A 95 % interval of a median, from the order of the values (binomial, so for any distribution)."""
     low = int(binom.ppf(0.025, len(values), 0.5))
     ranked = sorted(values)
     return ranked[max(low - 1, 0)], ranked[min(len(values) - low, len(values) - 1)]

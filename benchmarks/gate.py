@@ -1,4 +1,4 @@
-"""How often `nondet gate` keeps a change that is none, and how many runs it takes: the tables of docs/gate.md.
+"""How often `nondet gate` keeps a change that does nothing, and how many runs it needs: the tables of docs/gate.md.
 
 python benchmarks/gate.py        (about a minute on one core)
 """
@@ -27,7 +27,7 @@ def all_shapes(rng: np.random.Generator) -> dict[str, Draw]:
     skewed = shapes(rng)["skewed (exponential)"]
 
     def collapsing(*size: int) -> np.ndarray:
-        """One run in ten falls by 10 SDs of the others."""
+        """One run in ten falls by 10 times the SD of the others."""
         values = rng.normal(size=size) - 10 * (rng.random(size=size) < 0.1)
         return (values + 1) / math.sqrt(1 + 100 * 0.09)
 
@@ -36,15 +36,17 @@ def all_shapes(rng: np.random.Generator) -> dict[str, Draw]:
 
 @dataclass
 class Looked:
-    """For each loop and candidate (R, J): whether it was kept, after how many runs it was decided."""
+    """For each loop and candidate (R, J): whether it was kept, and after how many runs that was decided."""
 
     kept: np.ndarray
     runs: np.ndarray
 
 
 def gated(draw: Draw, base_runs: int, loops: int, numbers: range, shift: float = 0.0, effect: float = 1.0) -> Looked:
-    """Candidates of these numbers against one baseline a loop, looked at after every run; effect in the baseline's SDs,
-    as `nondet gate` has it by default."""
+    """Test candidates with these numbers against one baseline in each loop, looking after every run.
+
+    effect: in SDs of the baseline, the default of `nondet gate`.
+    """
     base = draw(loops, base_runs)
     mean, variance = base.mean(axis=1)[:, None], base.var(axis=1, ddof=1)[:, None]
     size = (loops, len(numbers))
@@ -73,7 +75,7 @@ def gated(draw: Draw, base_runs: int, loops: int, numbers: range, shift: float =
 
 
 def by_rule(draw: Draw, base_runs: int, loops: int) -> tuple[str, str, str]:
-    """Loops of 20 null candidates that keep one, by rules that people use, each looked at after every run up to 10."""
+    """Loops of 20 null candidates that keep one, by common rules, each tested after every run up to 10."""
     base, new = draw(loops, base_runs), draw(loops, CANDIDATES, PEEKS)
     means = new.cumsum(axis=2) / np.arange(1, PEEKS + 1)
     center = base.mean(axis=1)[:, None, None]

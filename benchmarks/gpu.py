@@ -1,17 +1,17 @@
 """Training on a CUDA device: what a stack costs there, and the protocol's main experiment.
 
     python benchmarks/gpu.py [--results FILE] [--only ROW ...]
-        The bars: milliseconds a model-step of stacks, of eager training one model at a time, and of the fastest that
-        PyTorch gives one model (channels last, compiled, as a CUDA graph). What must be compiled is compiled first, in
-        parallel. Rows that the file of results holds are not measured again.
+        The bars: milliseconds per model-step of stacks, of eager training one model at a time, and of the fastest way
+        to train one model in PyTorch (channels last, compiled, as a CUDA graph). Everything is compiled first, in
+        parallel. Rows that are in the file of results are not measured again.
     python benchmarks/gpu.py --profile ROW ...
         Where the time of a stack's step goes, by kernel ("resnet14 stack of 26 TF32").
     python benchmarks/gpu.py --minutes 8 --data DIR [--study DIR] [--epochs 100] [--runs N] [--set FIELD=VALUE ...]
         ResNet-14 on CIFAR-10 with the conditions shuffle, bit and all but the kernels, and the control, as
-        `nondet run cifar10` trains it. Without --runs as many as fit into the minutes. It goes on where it was stopped;
-        copy the study's folder to any machine with nondet, and `nondet show` prints its table.
+        `nondet run cifar10` trains it. Without --runs, as many runs as fit into the minutes. It continues where it was
+        stopped; copy the study's folder to any machine with nondet, and `nondet show` prints its table.
 
-It imports torch, triton, numpy, safetensors and Pillow alone, and needs no installation (PYTHONPATH=src).
+It imports only torch, triton, numpy, safetensors and Pillow, and needs no installation (PYTHONPATH=src).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ DEVICE = torch.device("cuda")
 PRECISIONS = {"fp32": {}, "TF32": {"tf32": True}, "bf16": {"amp": "bfloat16"}}
 """Full precision by three TF32 products, TF32, and mixed precision in bfloat16."""
 STEPS = 500 * -(-50_000 // 512)
-"""Of the protocol's 500 epochs."""
+"""The steps of the protocol's 500 epochs."""
 
 
 def resnet14() -> nn.Module:
@@ -64,7 +64,7 @@ def mlp() -> nn.Module:
 
 @cache
 def base(name: str) -> Problem:
-    """A task with random inputs of the right shapes (digits: its own), on the device."""
+    """A task with random inputs of the right shapes (digits has its own), on the device."""
     generator = torch.Generator().manual_seed(0)
     drawn = lambda n, *shape: (  # noqa: E731
         torch.randn(n, *shape, generator=generator),
@@ -82,7 +82,7 @@ def base(name: str) -> Problem:
 
 
 def stack_of(name: str, precision: str, stacked: bool = True) -> Problem:
-    """The task in a precision of PRECISIONS, with stacked kernels or with the libraries' own."""
+    """The task in one of PRECISIONS, with stacked kernels or with the libraries' own."""
     given = PRECISIONS[precision]
     problem, tf32 = base(name), bool(given.get("tf32"))
     recipe = replace(problem.recipe, amp=str(given.get("amp", "")))
@@ -108,7 +108,7 @@ def stack_row(name: str, width: int, precision: str, stacked: bool, seconds: flo
 
 
 def profile_row(row: str, steps: int = 5) -> str:
-    """Microseconds a model-step of every kernel of a stack's row, and how often it ran, the longest first."""
+    """Print the microseconds per model-step of every kernel of a stack, and how often it ran, the longest first."""
     name, _, rest = row.partition(" stack of ")
     width, precision = int(rest.split()[0]), rest.split()[1]
     problem = stack_of(name, precision)
@@ -157,7 +157,7 @@ def one_model(name: str) -> tuple[nn.Module, torch.Tensor, torch.Tensor, torch.o
 
 
 def eager_row(name: str) -> dict[str, Any]:
-    """One model, as most people train it with deterministic kernels; its mini-batch lies ready."""
+    """One model, as most people train it with deterministic kernels, on a prepared mini-batch."""
     with kernels(True, False):
         model, x, y, optimizer = one_model(name)
 
@@ -170,7 +170,7 @@ def eager_row(name: str) -> dict[str, Any]:
 
 
 def fastest_row(precision: str, wait: Callable[[], Any] = lambda: None) -> dict[str, Any]:
-    """One model, channels last, compiled by torch, its forward and backward pass as CUDA graphs, a fused optimizer."""
+    """One model, channels last, compiled by torch, with CUDA graphs for both passes and a fused optimizer."""
     given = PRECISIONS[precision]
     torch.set_float32_matmul_precision("high" if given.get("tf32") else "highest")
     torch.backends.cudnn.conv.fp32_precision = "tf32" if given.get("tf32") else "ieee"  # type: ignore[attr-defined]
@@ -209,7 +209,7 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def ceilings() -> dict[str, float]:
-    """What this chip does: GB/s of a large copy, reads and writes counted, and TFLOP/s of large products."""
+    """The peak of this chip: GB/s of a large copy, counting reads and writes, and TFLOP/s of large products."""
     a, b = torch.empty(2, 2**30, dtype=torch.uint8, device=DEVICE)
     found = {"GB/s": 2 * 2**30 / median_ms(lambda: a.copy_(b)) / 1e6}
     for name, dtype, precision in (("fp32", torch.float32, "ieee"), ("TF32", torch.float32, "tf32")):
@@ -221,10 +221,11 @@ def ceilings() -> dict[str, float]:
 
 
 def work(batch: int = 512) -> tuple[float, float]:
-    """A ResNet-14's step: its operations, and the numbers that its layers must read or write at the least.
+    """The operations of a ResNet-14's step, and the fewest numbers that its layers must read and write.
 
-    Of a convolution its input and output in each of three products; of a batch norm the passes over its input: one to
-    normalise (read and write), two for the gradient (read twice, read once more, write), and those of an addition.
+    For a convolution these are its input and output in each of three products. For a batch norm they are the passes
+    over its input: one to normalise (read and write), two for the gradient (read twice, read once more, write), and
+    those of an addition.
     """
     operations, numbers = 0.0, 0.0
     model = resnet14()
@@ -250,7 +251,7 @@ def work(batch: int = 512) -> tuple[float, float]:
 
 
 def warm(row: str) -> str:
-    """Compile what a row needs, in a process of its own; Triton and Inductor keep it on the disk."""
+    """Compile what a row needs in a separate process; Triton and Inductor cache it on disk."""
     torch.set_num_threads(2)
     try:
         name, _, rest = row.partition(" stack of ")
@@ -264,7 +265,7 @@ def warm(row: str) -> str:
 
 
 def bars(results: Path, only: list[str]) -> None:
-    """Measure the rows that are lacking, and print the table."""
+    """Measure the missing rows, and print the table."""
     found: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
     chosen = [row for row in ROWS if not only or any(text in row for text in only)]
     lacking = [row for row in chosen if row not in found]
@@ -324,7 +325,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def train(given: argparse.Namespace) -> None:
-    """The main experiment, as much of it as fits into the minutes."""
+    """Run as much of the main experiment as fits into the minutes."""
     from nondet.analysis.results import read_results
     from nondet.running.request import Request
     from nondet.running.scheduler import Watcher, make_missing
@@ -390,7 +391,7 @@ def main() -> None:
         return
     if given.minutes:
         if given.data is None:
-            parser.error("--minutes trains on CIFAR-10: say with --data where it lies")
+            parser.error("--minutes trains on CIFAR-10; give its folder with --data")
         train(given)
     else:
         bars(given.results, given.only)

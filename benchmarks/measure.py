@@ -1,7 +1,7 @@
-"""All figures at once against a plain loop over pairs: python benchmarks/measure.py [--runs 100 --examples 10000].
+"""All measures at once against a plain loop over pairs: python benchmarks/measure.py [--runs 100 --examples 10000].
 
-The loop is what one would write with numpy: values alone, ranks and predictions worked out once for each run. `measure`
-gives errors and intervals too. Both take turns; medians and the median of the ratios are printed.
+The loop is what one would write in numpy: only values, with ranks and predictions computed once for each run. `measure`
+also returns errors and intervals. Both take turns; medians and the median of the ratios are printed.
 """
 
 import argparse
@@ -21,8 +21,8 @@ HEADING = """
 ## All measures against a plain loop
 
 `python benchmarks/measure.py {words}`:
-all figures with their errors and intervals, beside a loop over pairs in numpy that gives the values alone, in turns.
-Medians of the rounds; the ratio is the median of the rounds' ratios.
+all measures with their errors and intervals and, in turns, a loop over pairs in numpy that computes only the values.
+The numbers are medians of the rounds, and the ratio is the median of the rounds' ratios.
 
 {processor} ({instructions}), {cores} cores, numpy {numpy}.
 
@@ -37,7 +37,7 @@ def losses(outputs: Any, labels: Any) -> Any:
 
 
 def pair_loop(outputs: Any, labels: Any) -> dict[str, float]:
-    """Every figure's value, pair by pair in float64."""
+    """The value of every measure, pair by pair in float64."""
     runs = [run.astype(np.float64) for run in outputs]
     predicted = [run.argmax(axis=1) for run in runs]
     accuracy = np.array([100 * (p == labels).mean() for p in predicted])

@@ -11,14 +11,14 @@ from typing import Any
 WHAT = {
     "test_stack_against_plain_loop": (
         "A stack against a plain PyTorch loop",
-        "One round trains a stack of digits runs for two epochs on one thread. In the same breath, before each round, "
-        "a plain PyTorch loop trains three such runs one at a time, on one thread and on all cores. A study trains one "
-        "stack on each core, so its time for a run-epoch is the stack's over the number of cores.",
+        "One round trains a stack of digits runs for two epochs on one thread. Just before each round, a plain PyTorch "
+        "loop trains three such runs one at a time, on one thread and on all cores. A study trains one stack on each "
+        "core, so its time for a run-epoch is the stack's divided by the number of cores.",
     ),
     "test_study_against_plain_loop": (
         "The whole command against a plain loop",
-        "`nondet run digits --runs=38 --vary=all --set=epochs=12` with all that belongs to it: start, trial steps, "
-        "helper processes, control, store, measures and table. Beside it the plain loop, on its default threads.",
+        "`nondet run digits --runs=38 --vary=all --set=epochs=12` as a whole: start, trial steps, helper processes, "
+        "control, store, measures and table. The plain loop uses its default threads.",
     ),
     "test_store": (
         "Writing and hashing",
@@ -27,7 +27,7 @@ WHAT = {
     "test_measure_100x10000x10": (
         "All measures of 100 x 10,000 x 10 logits",
         "Accuracy, cross-entropy, disagreement, both correlations, both ensemble differences and the bootstrap of "
-        "10,000 resamples. The bounds that it must keep are 10 s and 1 GB.",
+        "10,000 resamples. The limits are 10 s and 1 GB.",
     ),
 }
 
@@ -40,8 +40,8 @@ def main(path: Path) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "`make bench` runs these and writes this page. Other work on a machine makes single times noisy: read the",
-        "medians and, first of all, the ratios, whose two sides are timed in one run.",
+        "`make bench` runs these and writes this page. Other work on a machine makes single times noisy: look at the",
+        "medians and, above all, at the ratios, whose two sides are timed in the same run.",
         "",
         f"- machine: {machine['cpu']['brand_raw']}, {machine['cpu']['count']} cores, {machine['system']}",
         f"- versions: Python {machine['python_version']}, {versions}",
@@ -51,7 +51,7 @@ def main(path: Path) -> str:
     by_name = {b["name"]: b for b in results["benchmarks"]}
     for name, (title, text) in WHAT.items():
         stats = by_name[name]["stats"]
-        lines += ["", f"## {title}", "", text, "", "| figure | value |", "|---|---:|"]
+        lines += ["", f"## {title}", "", text, "", "| quantity | value |", "|---|---:|"]
         lines.append(f"| median of n = {stats['rounds']} rounds | {_seconds(stats['median'])} |")
         lines.append(f"| fastest, slowest round | {_seconds(stats['min'])}, {_seconds(stats['max'])} |")
         lines += [f"| {figure} | {value} |" for figure, value in by_name[name]["extra_info"].items()]

@@ -1,12 +1,12 @@
-"""How many planted causes are named, with their line, and how many clean scripts are accused.
+"""Count how many planted causes are named with the right line, and how many clean scripts are accused.
 
     python benchmarks/planted.py [NAME ...] [--workers 2] [--kept planted.jsonl] [--scripts tests/planted]
 
-Each script in tests/planted says in its first line which command finds what, and on which line ("HERE"); beside it
-stands the same script, mended. The bar: 22 named with the right cause and line, and no clean one accused.
+Each script in tests/planted says in its first line which command finds what, and on which line ("HERE"); next to it is
+the same script, fixed. The bar: 22 named with the right cause and line, and no clean one accused.
 
-With `--kept`, answers are kept in that file, and the next call looks only at what has changed since: the script, or any
-file of nondet.
+With `--kept`, answers are stored in that file, and the next call tries again only what has changed since: the script,
+or any file of nondet.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ WORDS = ("--steps", "{steps}", "{resume}")
 
 
 def expected(path: Path) -> tuple[str, str, int]:
-    """The command that finds it, the cause and the line."""
+    """Return the command that finds it, the cause and the line."""
     lines = path.read_text().splitlines()
     command, _, cause = lines[0].removeprefix("# ").partition(": ")
     return command, cause, next((n for n, line in enumerate(lines, 1) if line.endswith("# HERE")), 0)
 
 
 def found(command: str, path: Path) -> list[tuple[str | None, int | None]]:
-    """Causes and lines that a command names."""
+    """Return the causes and lines that a command names."""
     words = [sys.executable, path.name]
     if command == "resume-check":
         checked = nd.resume_check([*words, *WORDS], resume="--resume")
@@ -56,7 +56,7 @@ def found(command: str, path: Path) -> list[tuple[str | None, int | None]]:
 
 
 def tried(path: Path) -> tuple[list[Any], float]:
-    """What is said of a script, in a folder of its own, and after how many seconds."""
+    """Return what is said about a script, in a separate folder, and after how many seconds."""
     command = expected(path.with_name(path.name.replace("_clean.py", ".py")))[0]
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
@@ -71,13 +71,13 @@ def tried(path: Path) -> tuple[list[Any], float]:
 
 
 def version(path: Path) -> str:
-    """Of nondet's own files and of a script."""
+    """Return a digest of nondet's own files and of a script."""
     files = sorted(Path(nd.__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in [*files, path])).hexdigest()[:16]
 
 
 def answers(paths: list[Path], workers: int, kept: Path | None) -> Iterator[tuple[Path, list[Any], float]]:
-    """What is said of each script: as it was kept, or tried now."""
+    """Return what is said about each script, as stored or tried now."""
     lines = kept.read_text().splitlines() if kept and kept.exists() else []
     known: dict[tuple[str, str], Any] = {(one["script"], one["version"]): one for one in map(json.loads, lines)}
     versions = {path: version(path) for path in paths}

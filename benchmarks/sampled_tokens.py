@@ -1,11 +1,11 @@
-"""How often intervals from a sample of a text's tokens hold the whole text's value: the table of docs/measures.md.
+"""How often intervals from a sample of a text's tokens contain the whole text's value: the table of docs/measures.md.
 
     python benchmarks/sampled_tokens.py [SHARE]
 
-A text is drawn, then runs on it; each run's logits are kept at 256 of its tokens, evenly spaced, as a language model's
-are. Is the value that all runs there could be would have on all tokens inside the 95 % interval? Beside it the same for
-the interval over runs alone, which takes the 256 tokens for the text; and the share of studies with a caution that the
-sample is unlike the text. SHARE scales the number of texts.
+A text is drawn, then runs on it. Each run's logits are kept at 256 tokens, evenly spaced, as for a language model. Is
+the value that infinitely many runs would have on all tokens inside the 95 % interval? The table has this, the same for
+the interval over runs alone, which treats the 256 tokens as the whole text, and the share of studies with a caution
+that the sample is unlike the text. SHARE scales the number of texts.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from nondet.measures.text import FIGURES
 
 TOKENS, WORDS, RUNS = 4096, 8, 10
 MANY, TEXTS, STUDIES = 80, 100, 4
-"""Runs that tell the whole text's value, texts of each kind, and studies of each text."""
+"""Runs that determine the whole text's value, texts of each kind, and studies of each text."""
 
 Array = NDArray[np.float64]
 SAMPLED = [figure for figure in FIGURES if figure.sampled]
 
 
 def walk(rng: np.random.Generator, keeps: float) -> Array:
-    """Numbers of SD 1, each of which keeps that much of the one before."""
+    """Numbers of SD 1, each with this correlation to the one before."""
     steps = rng.normal(size=TOKENS) * np.sqrt(1 - keeps**2)
     for place in range(1, TOKENS):
         steps[place] += keeps * steps[place - 1]
@@ -50,25 +50,26 @@ TEXTS_OF: dict[str, Callable[[np.random.Generator], Array]] = {
     "1 token in 20 far harder": lambda rng: 5.0 * (rng.random(TOKENS) < 0.05),
     "every 16th token harder": lambda rng: 3.0 * (np.arange(TOKENS) % 16 == 8),
 }
-"""How hard each token is, as the logarithm of how much runs differ there."""
+"""How hard each token is: the logarithm of how much runs differ there."""
 
 
 def logits(rng: np.random.Generator, shared: Array, hard: Array, runs: int) -> Array:
-    """Of runs, which differ in quality too, `(N, n, V)`."""
+    """Logits of runs, which differ in quality too, `(N, n, V)`."""
     quality = np.exp(0.05 * rng.normal(size=(runs, 1, 1)))
     return shared * quality + np.exp(hard / 2)[:, None] * 0.5 * rng.normal(size=(runs, *shared.shape))
 
 
 def answers(made: Array, truth: NDArray[np.int64], kept: NDArray[np.int64]) -> TextAnswers:
-    """What such runs leave; of the whole text where all tokens are kept."""
+    """The answers that such runs leave; for the whole text if all tokens are kept."""
     spread = np.log(np.exp(made).sum(axis=2))
     logprob = np.take_along_axis(made, truth[None, :, None], axis=2)[..., 0] - spread
     return TextAnswers(np.minimum(logprob, 0.0), made.argmax(axis=2), made[:, kept], truth[kept])
 
 
 def held(rng: np.random.Generator, hardness: Callable[[np.random.Generator], Array]) -> list[list[bool]]:
-    """Of each study of one text: for each figure whether the interval, and that over runs alone, holds the truth; and
-    whether there is a caution.
+    """For each study of one text and each measure: whether the interval, and that over runs alone, contains the truth.
+
+    The last column is whether there is a caution.
     """
     hard = hardness(rng)
     shared = 1.5 * rng.normal(size=(TOKENS, WORDS))

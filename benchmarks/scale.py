@@ -1,8 +1,8 @@
 """Seconds and peak memory of `nondet measure` on many runs: python benchmarks/scale.py 1000 [10000].
 
 Outputs of 10,000 examples and 10 classes are written to a temporary folder (2 GB for 10,000 runs of float16), and
-measured by the command in a process of its own, on all cores that this process may use: in float16, and the first of
-the numbers of runs in float32 and with --examples too.
+measured by the command in a separate process, on all cores that this process may use. They are float16; the first
+number of runs is also measured in float32 and with --examples.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from nondet.study.provenance import environment_of_machine
 HEADING = """
 ## Many runs
 
-`python benchmarks/scale.py {runs}`: `nondet measure` of made-up logits, all measures with their errors and intervals.
-The bounds that it must keep on 2 cores are 120 s and 3 GB for 1,000 runs, 10 minutes and 6 GB for 10,000.
+`python benchmarks/scale.py {runs}`: `nondet measure` on made-up logits, all measures with their errors and intervals.
+The limits on 2 cores are 120 s and 3 GB for 1,000 runs, 10 minutes and 6 GB for 10,000.
 
 {processor} ({instructions}), numpy {numpy}.
 """
 
-# A child's peak starts from the memory of its parent in getrusage, and anew in VmHWM.
+# In getrusage, a child's peak includes the memory of its parent; in VmHWM it does not.
 CHILD = """
 import pathlib, re, sys
 from nondet.cli.main import main
@@ -53,7 +53,7 @@ def write(folder: Path, runs: int, examples: int, classes: int, dtype: str) -> N
 
 
 def measured(folder: Path, options: list[str]) -> tuple[float, float, float, dict[str, object]]:
-    """Seconds, seconds of all cores, peak memory in GB, and the JSON."""
+    """Return the seconds, those of all cores together, the peak memory in GB, and the JSON."""
     files = [str(folder / "outputs.npy"), "--labels", str(folder / "labels.npy"), "--json", *options]
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", CHILD, "measure", *files], capture_output=True, text=True, check=True)

@@ -1,8 +1,8 @@
 """What sorting a script's random numbers costs: one epoch of a loader, with nondet and without.
 
-`python benchmarks/scripts.py [--tries N]` prints a table for docs/benchmarks.md: the median seconds of N tries each, by
-turns, of a training whose examples cost next to nothing (the worst case), of one whose examples are pictures, and of
-numbers that are drawn one by one outside of all sources.
+`python benchmarks/scripts.py [--tries N]` prints a table for docs/benchmarks.md: the median seconds of N tries each,
+which take turns. One training has examples that cost next to nothing (the worst case), one has images, and one draws
+numbers one by one outside all sources.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def main() -> None:
             alone, sorted_ = (statistics.median(column) for column in zip(*both, strict=True))
             print(f"| {case[1]:,} {name} | {alone:.2f} | {sorted_:.2f} | {sorted_ / alone:.2f} |")
     print(
-        f"\n`python benchmarks/scripts.py --tries {tries}`: medians of {tries}, by turns, {platform.machine()}, Python "
+        f"\n`python benchmarks/scripts.py --tries {tries}`: medians of {tries}, in turns, {platform.machine()}, Python "
         f"{platform.python_version()}, torch {torch.__version__}, one thread."
     )
 

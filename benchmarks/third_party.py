@@ -1,12 +1,12 @@
 """Models of other packages, as their users have them: how each trains, and whether a stack trains what a loop trains.
 
-In an environment of its own, beside nondet: `pip install timm transformers torch_geometric`. Weights are random and
-small, and so are the data. A row is a model: how wide a stack of three it trains in, why not if it does not, the
-largest difference of a weight or output between a stack and runs alone after 50 steps in float64, and how many times as
-fast an epoch of the stack is.
+In a separate environment, install next to nondet: `pip install timm transformers torch_geometric`. Weights and data are
+random and small. Each row is a model: how wide a stack of three it trains in, or why it does not stack; the largest
+difference of a weight or output between a stack and runs alone after 50 steps in float64; and how many times as fast an
+epoch of the stack is.
 
     python benchmarks/third_party.py            all models
-    python benchmarks/third_party.py timm bert  those whose names hold one of these texts
+    python benchmarks/third_party.py timm bert  those whose names contain one of these texts
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Experts(nn.Module):
 
 
 class Coder(nn.Module):
-    """A variational autoencoder of pictures."""
+    """A variational autoencoder of images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class UNet(nn.Module):
 
 
 class Graphs(nn.Module):
-    """Two graph convolutions of PyG: the rows of a picture are nodes of a ring."""
+    """Two graph convolutions of PyG: the rows of an image are nodes of a ring."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class Graphs(nn.Module):
 
 
 class TabM(nn.Module):
-    """As TabM (Gorishniy et al. 2025): members that share their weights but for factors of inputs and outputs."""
+    """Like TabM (Gorishniy et al. 2025): members share their weights, except for factors of inputs and outputs."""
 
     def __init__(self, members: int = 4) -> None:
         super().__init__()
@@ -257,7 +257,7 @@ MODELS: dict[str, Callable[[], Made]] = {
 
 
 def stand_in() -> None:
-    """Let torchvision load beside a torch without CUDA, for which it has no build: name the operators that it lacks."""
+    """Let torchvision load with a torch without CUDA, for which it has no build: define the missing operators."""
     try:
         library = torch.library.Library("torchvision", "DEF")
     except RuntimeError:  # it is there
@@ -269,7 +269,7 @@ def stand_in() -> None:
 
 
 def row(name: str) -> tuple[str, ...]:
-    """How one model trains: its kind, the stack, the difference and the gain; or why it does not."""
+    """Return how one model trains: its kind, the stack, the difference and the gain; or why it does not."""
     try:
         model, train, test, rest = MODELS[name]()
         recipe = nondet.Recipe(epochs=1, batch_size=8, lr=0.001, optimizer="AdamW")

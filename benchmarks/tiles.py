@@ -2,9 +2,10 @@
 
     python benchmarks/tiles.py [--precision fp32 TF32 bf16] [--kinds forward back weights] [--wide | --grid]
 
-For each it prints the microseconds a model of the tile that `kernels/tiles.py` names, and of its neighbours that are
-faster: half and twice its rows, depth, breadth, warps, and other stages (with --wide, pairs of such changes too; with
---grid, all combinations of some rows, warps, stages and taps). All of them are compiled first, in parallel.
+For each it prints the microseconds per model of the tile that `kernels/tiles.py` names, and of neighbours that are
+faster: those with half or twice its rows, depth, breadth or warps, or with other stages (with --wide, pairs of such
+changes too; with --grid, all combinations of some rows, warps, stages and taps). Everything is compiled first, in
+parallel.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ KINDS = ("forward", "back", "weights")
 
 
 def geometries(precision: str) -> dict[Geometry, int]:
-    """The convolutions of the network, and how often each is there."""
+    """The convolutions of the network, and how often each occurs."""
     found: dict[Geometry, int] = {}
 
     def seen(module: Any, given: Any, output: Any) -> None:
@@ -80,7 +81,7 @@ def neighbours(tile: Tile, kind: str, wide: bool) -> list[Tile]:
 
 
 def grid(tile: Tile, kind: str) -> list[Tile]:
-    """All combinations of some numbers, the others as they are in this tile."""
+    """All combinations of some numbers; the others stay as in this tile."""
     last = [{"together": t} for t in (True, False)] if kind == "weights" else [{"unroll": u} for u in (True, False)]
     return [
         replace(tile, rows=rows, warps=warps, stages=stages, **other)
@@ -101,7 +102,7 @@ def candidates(kind: str, geometry: Geometry, precision: str, wide: bool, whole:
 
 
 def warm(job: tuple[Any, ...]) -> bool:
-    """Compile one; whether that worked."""
+    """Compile one, and return whether that worked."""
     try:
         call(*job, runs=2, batch=16)()
         torch.cuda.synchronize()

@@ -1,8 +1,8 @@
 """Test-time augmentation of few runs of a wide stack, against whole stacks: python benchmarks/tta.py [--examples 512].
 
-Four small CNNs from stacks of eight, as `nondet stabilize mnist --runs 4` has them, on made-up images. Beside it the
-plain way: stacks of eight as in training, filled up with copies, in one thread. Both take turns, and must give equal
-bits.
+It has four small CNNs from stacks of eight, as `nondet stabilize mnist --runs 4` has them, on made-up images. The plain
+way to compare with is stacks of eight as in training, filled up with copies, in one thread. Both take turns, and must
+give equal bits.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ HEADING = """
 ## Test-time augmentation
 
 `python benchmarks/tta.py --runs {runs} --stack {stack} --examples {examples} --rounds {rounds}`:
-the check of the stored outputs and nine crops of {examples} images of 28 x 28 pixels, by {runs} runs of `mnist-cnn`
-that were trained in stacks of {stack}; beside whole stacks in one thread, in turns, with equal bits. Medians of
-{rounds} rounds; the ratio is the median of the rounds' ratios.
+the check of the stored outputs and nine crops of {examples} images of 28 x 28 pixels, for {runs} runs of `mnist-cnn`
+that were trained in stacks of {stack}. In turns, the same with whole stacks in one thread; both give equal bits. The
+numbers are medians of {rounds} rounds, and the ratio is the median of the rounds' ratios.
 
 {processor} ({instructions}), {cores} cores, torch {torch}.
 
@@ -49,7 +49,7 @@ that were trained in stacks of {stack}; beside whole stacks in one thread, in tu
 
 
 def trained(folder: Path, runs: int, stack: int, examples: int) -> tuple[Problem, Runs]:
-    """A finished study of runs that have learnt next to nothing, which takes no less time."""
+    """A finished study of runs that have learnt next to nothing, which take as long to evaluate as any."""
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.standard_normal((64 + examples, 1, 28, 28), dtype=np.float32))
     labels = torch.from_numpy(rng.integers(10, size=64 + examples))

@@ -1,8 +1,8 @@
 """Scripts of the kinds that tutorials teach, studied as they are: python benchmarks/tutorials.py [TEXT ...].
 
-Each knows nothing of nondet, and its data are small and drawn in place of a download. A row is a script: what it draws
-from, whether trainings with equal seeds are equal to the last bit, and on how much two runs disagree, or how far their
-score spreads, where everything varies.
+None of them knows nondet, and their data are small and random instead of downloaded. Each row is a script: what it
+draws from, whether trainings with equal seeds are equal to the last bit, and how much two runs disagree, or how far
+their score spreads, if everything varies.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ print("score", total)
 
 
 def row(name: str, folder: Path) -> tuple[str, ...]:
-    """How a script of these is studied."""
+    """Study one of these scripts."""
     (folder / "train.py").write_text(SCRIPTS[name])
     left = ["--metric", r"score=score (\S+)"] if "a score" in name else ["--record", "outputs=outputs, labels=labels"]
     study = str(folder / "study")

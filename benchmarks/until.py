@@ -1,8 +1,8 @@
 """What a stopping rule does to an SD: `python benchmarks/until.py` prints the table of docs/designs.md.
 
-Runs with values of SD 1 are added until the SD's standard error is small enough (the error by the delta method,
-which is what the bootstrap comes to), and compared with as many runs fixed beforehand: the SD, and how often the 95 %
-intervals of mean and SD hold the truth, 0 and 1: those that `show` gives after a rule, and those of as many runs fixed.
+Runs with values of mean 0 and SD 1 are added until the SD's standard error is small enough (the error is that of the
+delta method, which the bootstrap approaches). They are compared with as many runs fixed beforehand: the SD, and how
+often the 95 % intervals of mean and SD contain the truth. After a rule the intervals are those that `show` prints.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STUDIES, LIMIT = 2000, 400
 MEAN, SD = np.exp(1 / 8), np.sqrt((np.exp(1 / 4) - 1) * np.exp(1 / 4))  # of the lognormal values
 RULES = [(5, 5, "20%"), (20, 5, "10%"), (20, 15, "10%"), (5, 5, "0.2"), (20, 5, "0.1"), (20, 15, "0.1")]
 RULES += [(20, 5, "0.2 (mean)"), (20, 5, "0.1 (mean)")]
-"""Runs at the beginning, runs added at a time, and the bound of an error: the SD's, in percent or not, or a mean's."""
+"""Runs at the beginning, runs added at a time, and the bound of an error: the SD's (% or absolute), or a mean's."""
 
 
 def error(values: np.ndarray) -> float:
@@ -28,7 +28,7 @@ def error(values: np.ndarray) -> float:
 
 
 def held(values: np.ndarray) -> list[bool]:
-    """Whether the intervals of mean and SD hold, those after a rule and those of as many runs fixed."""
+    """Whether the intervals of mean and SD contain the truth: those after a rule, and those of as many fixed runs."""
     mean = mean_estimate(values)
     sd = Estimate(float(values.std()), 0.0, *(sd_interval(values) or (np.nan, np.nan)))
     runs = len(values)

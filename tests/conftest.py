@@ -1,4 +1,4 @@
-"""A tiny task, a finished study of it, and two ways to give the command: in this process and in one of its own."""
+"""A tiny task, a finished study of it, and two ways to run the command: in this process and in a separate one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from nondet.cli import main as cli
 
-os.environ.pop("COLUMNS", None)  # a table is as wide as it is
-os.environ.setdefault("MKL_CBWR", "AUTO")  # as the command sets it: read once, at the first product
+os.environ.pop("COLUMNS", None)  # so that it does not change the width of tables
+os.environ.setdefault("MKL_CBWR", "AUTO")  # what the command sets; read once, at the first product
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when a kernel is defined
 
-settings.register_profile("nondet", deadline=None, derandomize=True)  # no test depends on time or on luck
+settings.register_profile("nondet", deadline=None, derandomize=True)  # no test depends on time or chance
 settings.load_profile("nondet")
 
 TINY = """
@@ -53,7 +53,7 @@ task = nondet.Task(
     stack=4,
 )
 """
-"""A user's file: a two-layer network, 40 training and 20 test points. Tests replace pieces of it."""
+"""A user's file: a two-layer network, 40 training and 20 test points. Tests replace parts of it."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Ran:
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    """One thread in every process: an environment is the same only with as many. Put back what a command sets."""
+    """Use one thread in every process, since environments differ if threads do, and restore what a command sets."""
     threads = torch.get_num_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what the command sets; taken back after the test
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what the command sets; removed after the test
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
@@ -87,7 +87,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
 
 @pytest.fixture
 def nondet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
-    """Give the command in this process."""
+    """Run the command in this process."""
 
     def give(*arguments: object) -> Ran:
         words = [str(a) for a in arguments]
@@ -102,7 +102,7 @@ def nondet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="session")
 def process() -> Callable[..., Ran]:
-    """Give the command in a process of its own."""
+    """Run the command in a separate process."""
 
     def give(*arguments: object, timeout: float = 120, **options: Any) -> Ran:
         done = subprocess.run(
@@ -128,7 +128,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def task_file(tmp_path: Path) -> Callable[..., Path]:
-    """Write the tiny task with pieces of its text replaced, given as (old, new) pairs; `name` is the file's."""
+    """Write the tiny task with parts of its text replaced, given as (old, new) pairs, to the file `name`."""
 
     def write(*changes: tuple[str, str], name: str = "mine") -> Path:
         text = TINY
@@ -144,7 +144,7 @@ def task_file(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory, process: Callable[..., Ran]) -> Path:
-    """A finished study of the tiny task: the default conditions, 3 runs each. Read it only; `study` is a copy."""
+    """A finished study of the tiny task: the default conditions, 3 runs each. Only read it; `study` is a copy."""
     folder = tmp_path_factory.mktemp("studies") / "tiny"
     ran = process("run", tiny, "--runs", 3, "--study", folder)
     assert ran.code == 0, ran.err
@@ -153,13 +153,13 @@ def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory, process: Call
 
 @pytest.fixture
 def study(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished study that a test may harm."""
+    """A copy of the finished study that a test may change."""
     return Path(shutil.copytree(finished, tmp_path / "study"))
 
 
 @pytest.fixture
 def contents() -> Callable[[Path], dict[str, tuple[bytes, int]]]:
-    """Every file of a study's runs, with its bytes and the time it was written."""
+    """Return every file of a study's runs, with its bytes and the time at which it was written."""
 
     def read(folder: Path) -> dict[str, tuple[bytes, int]]:
         return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted((folder / "runs").iterdir())}
@@ -172,7 +172,7 @@ Sample = tuple[NDArray[Any], NDArray[np.int64]]
 
 @pytest.fixture
 def sample() -> Callable[..., Sample]:
-    """Make seeded outputs `(N, n, c)` and labels `(n,)`: a signal the runs share, plus noise of their own."""
+    """Make seeded outputs `(N, n, c)` and labels `(n,)`: a signal that the runs share, plus noise of each run."""
 
     def make(runs: int = 5, examples: int = 60, classes: int = 4, dtype: str = "float64", seed: int = 0) -> Sample:
         rng = np.random.default_rng(seed)
@@ -180,7 +180,7 @@ def sample() -> Callable[..., Sample]:
         shared = rng.normal(size=(examples, classes)) + 2.0 * np.eye(classes)[labels]
         outputs = shared + rng.normal(size=(runs, examples, classes))
         if np.dtype(dtype).kind in "iu":
-            outputs = np.clip(np.round(outputs), 0, 100)  # small whole numbers: most examples tie somewhere
+            outputs = np.clip(np.round(outputs), 0, 100)  # small whole numbers, so that most examples tie somewhere
         return outputs.astype(dtype), labels
 
     return make

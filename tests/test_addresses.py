@@ -61,7 +61,7 @@ def test_an_address_that_is_none(given: str, tiny: Path, nondet: Nondet, tmp_pat
     ):
         ran = nondet(*words)
         assert (ran.code, ran.out) == (2, "")
-        assert "give credentials by the environment" in ran.err
+        assert "give credentials in environment variables" in ran.err
         assert ran.err.count("\n") == 1
         assert not any(word in ran.err for word in ("AKIANAME", "nobodymay", "readthis", "\x1b", "\u202e"))
     assert sorted(tmp_path.rglob("*")) == before

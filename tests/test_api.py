@@ -114,7 +114,7 @@ ADVICE: dict[str, tuple[tuple[object, object], str, tuple[object, object], int |
     "another test set": ((RUNS, LABELS[:5]), "labels of the same test set", (RUNS, LABELS), 0),
     "labels of two axes": ((RUNS, LABELS[None]), "one class number each", (RUNS, LABELS), 0),
     "a failed run": ((NAN, LABELS), "failed='count' counts such runs as failed", (NAN, LABELS), "count"),
-    "a class below 0": ((CLASSES - 1, LABELS), "leave out what has no class", (ABOVE, LABELS[ANSWERED]), 0),
+    "a class below 0": ((CLASSES - 1, LABELS), "leave out examples without a class", (ABOVE, LABELS[ANSWERED]), 0),
     "unequal lists": (([[[1.0, 2.0]], [[1.0]]], [0]), "pad or drop some", ([[[1.0, 2.0]], [[1.0, 0.0]]], [0]), 0),
     "a list of objects": (([object()], LABELS), "three axes", (RUNS, LABELS), 0),
 }  # fmt: skip

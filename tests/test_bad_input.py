@@ -241,7 +241,7 @@ def test_a_folder_with_other_files(refused: Refused, tiny: Path, tmp_path: Path)
     folder = tmp_path / "theirs"
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
-    refused("run", tiny, "--study", folder, words=("holds other files", "name another"))
+    refused("run", tiny, "--study", folder, words=("contains other files", "name another"))
     assert [p.name for p in folder.iterdir()] == ["thesis.txt"]
 
 
@@ -254,7 +254,7 @@ def test_a_folder_with_other_files(refused: Refused, tiny: Path, tmp_path: Path)
         (b"def f(:\n", ("does not import", "SyntaxError", "line 1")),
         (b"x = '\xe9'\n", ("does not import", "SyntaxError")),
         (b"a\0b", ("does not import",)),
-        (b"\n\nraise ValueError('one\\ntwo')", ("does not import", "ValueError: one two", "line 3", "mend")),
+        (b"\n\nraise ValueError('one\\ntwo')", ("does not import", "ValueError: one two", "line 3", "fix")),
         (b"import surely_not_there", ("does not import", "surely_not_there")),
         (b"from . import x", ("does not import",)),
         (b"import sys; sys.exit(0)", ("does not import", "SystemExit")),
@@ -285,21 +285,21 @@ def test_a_folder_that_is_called_like_a_file(refused: Refused, tmp_path: Path) -
         # shapes
         (
             net("return self.line(x)[:, 0].double().flatten()[:, None, None]"),
-            ("(batch, classes)", "(16, 1, 1)", "mend"),
+            ("(batch, classes)", "(16, 1, 1)", "fix"),
         ),
-        (net("return self.line(x)[None]"), ("(batch, classes)", "(1, 16, 3)", "mend")),
+        (net("return self.line(x)[None]"), ("(batch, classes)", "(1, 16, 3)", "fix")),
         (net("return self.line(x), 1"), ("(batch, classes)", "tuple", "return out[0]")),
-        (net("return self.line(x)[:-1]"), ("(batch, classes)", "(15, 3)", "mend")),
-        (net("return self.line(x)[:, :0]"), ("at least 2 classes", "(16, 0)", "mend")),
+        (net("return self.line(x)[:-1]"), ("(batch, classes)", "(15, 3)", "fix")),
+        (net("return self.line(x)[:, :0]"), ("at least 2 classes", "(16, 0)", "fix")),
         (net("return {'a': self.line(x), 'b': x}"), ("(batch, classes)", "a dict of a, b", "return out['a']")),
-        (("nn.Linear(8, 3)", "nn.Linear(8, 2)[:]"), ("mend",)),
+        (("nn.Linear(8, 3)", "nn.Linear(8, 2)[:]"), ("fix",)),
         (("labels[:40]", "labels[:40] + 5"), ("train labels must be smaller", "3 outputs", "got 6")),
         (("labels[40:]", "labels[40:] + 5"), ("test labels must be smaller", "3 outputs", "got 6")),
         # a forward pass that cannot be trained
-        (net("return self.line(x).detach()"), ("cannot be trained", "mend")),
-        (net("return self.line(x).long()"), ("cannot be trained", "mend")),
-        (net("return self.line(x.view(-1, 7))"), ("the model fails on inputs of shape (16, 6)", "mend")),
-        (net("return self.line(x) if self.training else 1 / 0"), ("ZeroDivisionError", "mend")),
+        (net("return self.line(x).detach()"), ("cannot be trained", "fix")),
+        (net("return self.line(x).long()"), ("cannot be trained", "fix")),
+        (net("return self.line(x.view(-1, 7))"), ("the model fails on inputs of shape (16, 6)", "fix")),
+        (net("return self.line(x) if self.training else 1 / 0"), ("ZeroDivisionError", "fix")),
         # a constructor that makes no model
         ((MODEL, "return None"), ("nn.Module", "NoneType")),
         ((MODEL, "return nn.ReLU()"), ("parameters to train",)),
@@ -477,8 +477,8 @@ def test_outputs_that_cannot_be_measured(
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (np.zeros(6, int), ("as many as the examples", "6 labels for 7 examples")),
-        (np.zeros(0, int), ("as many as the examples", "0 labels for 7 examples")),
+        (np.zeros(6, int), ("as many labels as examples", "6 labels for 7 examples")),
+        (np.zeros(0, int), ("as many labels as examples", "0 labels for 7 examples")),
         (np.full(7, 4), ("from 0 to 3", "got 4")),
         (np.full(7, -1), ("from 0 to 3", "got -1")),
         (np.full(7, -1).astype(np.uint64), ("from 0 to 3", "18446744073709551615")),

@@ -75,12 +75,12 @@ def test_trunks_come_with_the_control(nondet: Nondet, tiny: Path, tmp_path: Path
 
 
 def test_onset_and_init(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
-    """Initial parameters are past at a later onset: a condition of them alone would be one run many times."""
+    """Parameters are initialised before a later onset: a condition of them alone would be one run many times."""
     folder = tmp_path / "s"
     for onsets in (("--onset", 1), ("--onset", 0, "--onset", 2), ("--onset", 1, "--vary", "shuffle")):
         ran = nondet("run", tiny, "--runs", 3, "--vary", "init", *onsets, "--study", folder)
         assert ran.code == 2
-        assert "initial parameters are past" in ran.err
+        assert "the parameters are initialised earlier" in ran.err
         assert len(ran.err.splitlines()) == 1
         assert not folder.exists()
     assert nondet("run", tiny, "--runs", 3, "--vary", "init", "--study", folder).code == 0  # the way out
@@ -151,7 +151,7 @@ def test_similarity(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
 
 
 def test_tracking_cannot_come_later(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
-    """What was not looked at in time cannot be looked at later: another study is asked for."""
+    """What was not recorded during training cannot be added later: another study is asked for."""
     options = (tiny, "--runs", 2, "--vary", "init", "--study", tmp_path / "s")
     assert nondet("run", *options).code == 0
     ran = nondet("run", *options, "--track", "1")
@@ -168,9 +168,9 @@ def test_tracking_cannot_come_later(nondet: Nondet, tiny: Path, tmp_path: Path) 
         (("--track", "x"), "--track must be epochs joined by commas (got 'x')"),
         (("--track", "3"), "--track epochs must be from 0 to the recipe's 2 (got 3)"),
         (("--track", "1", "--layers", "conv7"), "names of the model's modules (got 'conv7'); it has 0, 1, 2"),
-        (("--layers", "0"), "--layers says what to look at with --track (got --layers 0 alone); add --track 0,1"),
+        (("--layers", "0"), "--layers is only for --track (got --layers 0 without it); add --track 0,1"),
         (("--set", "bit=conv7.weight"), "choose from 0.weight, 0.bias, 2.weight, 2.bias"),
-        (("--tf32", "--device", "cpu"), "--tf32 is a choice of CUDA devices (got device cpu)"),
+        (("--tf32", "--device", "cpu"), "--tf32 is for CUDA devices only (got device cpu)"),
         (("--data", "folder"), "--data, --model, --broken, train_examples and test_examples are for the tasks"),
         (("--set", "train_examples=0"), "train_examples must be a whole number of at least 1 (got '0')"),
         (("--set", "cycles=2", "--set", "epochs=3"), "epochs must be a multiple of cycles (got 3 and 2)"),
@@ -191,12 +191,12 @@ def test_bad_experiments(nondet: Nondet, tiny: Path, tmp_path: Path, options: tu
     [
         (
             ("--broken", "maybe"),
-            "--broken is for imagenet, whose images may not decode (got --broken maybe with digits)",
+            "--broken is only for imagenet, whose images may fail to decode (got --broken maybe with digits)",
         ),
-        (("--data", "folder"), "digits come with scikit-learn and are read from no folder (got --data folder)"),
+        (("--data", "folder"), "digits comes with scikit-learn and takes no folder (got --data folder)"),
         (("--model", "vgg11"), "nondet: vgg11 needs images of at least 32 pixels along each side"),
         (("--model", "vgg12"), "nondet: model must be one of linear, dense"),
-        (("--set", "bit=bn1.bias"), "a weight that is not zero, and bn1.bias is all zeros; choose another"),
+        (("--set", "bit=bn1.bias"), "a weight that is not zero, but bn1.bias is all zeros; choose another"),
     ],
 )
 def test_options_without_a_use(nondet: Nondet, tmp_path: Path, options: tuple[str, ...], words: str) -> None:
@@ -204,7 +204,7 @@ def test_options_without_a_use(nondet: Nondet, tmp_path: Path, options: tuple[st
     ran = nondet("run", "digits", "--runs", 2, "--vary", "bit", *options, "--study", tmp_path / "s")
     assert ran.code == 2
     assert words in ran.err
-    assert "mend it and try again" not in ran.err
+    assert "fix it and try again" not in ran.err
     assert ran.err.count("\n") == 1
     assert not (tmp_path / "s").exists()
 

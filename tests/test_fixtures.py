@@ -134,5 +134,5 @@ def test_nothing_is_added_to_a_study_of_0_1(nondet: Nondet, tmp_path: Path, name
     before = everything(folder)
     ran = nondet(*json.loads((folder / "study.json").read_text())["command"][1:], "--study", folder)
     assert ran.code == 2
-    assert f"made by nondet 0.1.0, and this is nondet {package.__version__}" in " ".join(ran.err.split())
+    assert f"made by nondet 0.1.0; this is nondet {package.__version__}" in " ".join(ran.err.split())
     assert everything(folder) == before

@@ -138,7 +138,7 @@ def test_a_study_knows_its_task_or_is_told(study: nd.OpenStudy, tmp_path: Path) 
     found = nd.stabilize(study)
     assert "TTA flip" in [method.name for method in found.methods]
     assert nd.stabilize(opened, task=make()).to_dict() == found.to_dict()
-    with pytest.raises(nd.BadInput, match=r"the task 'spots' of a program.*; give that task too"):
+    with pytest.raises(nd.BadInput, match=r"the task 'spots', which a program defined.*; give that task too"):
         nd.stabilize(opened)
     for name, given, task in (("with", study, None), ("told", opened, make()), ("without", opened, None)):
         page = nd.report(given, tmp_path / f"{name}.html", task=task)
@@ -158,7 +158,7 @@ def test_what_cannot_be_is_one_sentence(study: nd.OpenStudy, tmp_path: Path) -> 
     """Rule, value, way out: for names of conditions, figures, sources, and folders."""
     for call, text in (
         (lambda: study["none"], "has no condition 'none'; choose one of init, shuffle, all"),
-        (lambda: nd.measure(study["all"])["none"], "no figure 'none' of these runs; choose from accuracy.mean"),
+        (lambda: nd.measure(study["all"])["none"], "these runs have no measure 'none'; choose from accuracy.mean"),
         (lambda: nd.run(make(), vary="none", folder=tmp_path / "s"), "unknown source 'none'"),
         (lambda: nd.open(tmp_path / "none"), "study.json is missing"),
         (lambda: nd.plan(1.0), "plan needs either sd or a pilot (got none); give one"),

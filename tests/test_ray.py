@@ -170,7 +170,7 @@ def test_a_node_of_another_version_is_refused(here: Here, tmp_path: Path, monkey
     _, said = command.communicate()
     assert command.returncode == 2, said
     refused = said.splitlines()[-1]
-    assert f"was made by nondet {nd.__version__}, and this is nondet 9.9.9" in refused
+    assert f"was made by nondet {nd.__version__}; this is nondet 9.9.9" in refused
     assert f"on node {platform.node()}: " in refused
     assert refused.endswith("start a new study with --study")
     assert blobs(here.folder) == {}

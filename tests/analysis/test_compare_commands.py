@@ -179,7 +179,10 @@ def test_the_order_of_runs_does_not_matter(give: Nondet, arrays: Path, tmp_path:
         (("a.npy", "one.npy"), "one.npy: runs must be at least 2"),
         (("a.npy", "copies.npy"), "runs must be at least 2 that differ (all 3 of copies.npy have equal outputs"),
         (("a.npy", "part.npy"), "which leaves 1"),
-        (("a.npy", "short.npy"), "short.npy: labels must be as many as the examples (got 200 labels for 100 examples)"),
+        (
+            ("a.npy", "short.npy"),
+            "short.npy: there must be as many labels as examples (got 200 labels for 100 examples)",
+        ),
         (("a.npy", "nan.npy"), "nan.npy: outputs must be finite"),
         (("a.npy", "floats.npy"), "floats.npy: outputs must have three axes"),
         (("classes.npy", "a.npy"), "are the same 10 runs (their answers are all equal)"),

@@ -202,7 +202,7 @@ def test_members_of_one_name_are_refused(nondet: Nondet, tmp_path: Path) -> None
     (tmp_path / "o.npz").write_bytes(content.replace(b"0utputs", b"outputs"))
     ran = nondet("measure", tmp_path / "o.npz")
     assert ran.code == 2
-    assert "must hold each name once (got 'outputs.npy' twice)" in ran.err
+    assert "must contain each name once (got 'outputs.npy' twice)" in ran.err
 
 
 @pytest.mark.parametrize("twice", ["outputs", "shape"])
@@ -217,7 +217,7 @@ def test_keys_of_one_name_are_refused(nondet: Nondet, tmp_path: Path, twice: str
     np.save(tmp_path / "l.npy", LABELS)
     ran = nondet("measure", tmp_path / "o.safetensors", "--labels", tmp_path / "l.npy")
     assert ran.code == 2
-    assert f"must hold each name once (got '{twice}' twice)" in ran.err
+    assert f"must contain each name once (got '{twice}' twice)" in ran.err
 
 
 def test_one_run_in_two_formats_is_refused(nondet: Nondet, tmp_path: Path) -> None:
@@ -228,4 +228,4 @@ def test_one_run_in_two_formats_is_refused(nondet: Nondet, tmp_path: Path) -> No
     np.save(tmp_path / "labels.npy", LABELS)
     ran = nondet("measure", tmp_path)
     assert ran.code == 2
-    assert "must hold one file for each run (got '1.npy' and '1.npz')" in ran.err
+    assert "must contain one file for each run (got '1.npy' and '1.npz')" in ran.err

@@ -41,12 +41,12 @@ def test_what_is_seen_of_values() -> None:
     assert shape_of(stats.expon.ppf((np.arange(40) + 0.5) / 40)).skewed
     ceiling = np.array([100.0] * 12 + [98.0, 97.0, 99.0, 99.5])
     said = " ".join(shape_words(shape_of(ceiling), ceiling, "accuracy"))
-    assert "12 of 16 runs have the same accuracy at one end" in said
+    assert "12 of 16 runs share the highest or lowest accuracy" in said
     assert shape_of(np.full(10, 5.0)).collapsed == ()
 
 
 def test_one_class_is_collapsed() -> None:
-    """A run that answers one class alone has collapsed, however well that does, unless that class is all there is."""
+    """A run that answers only one class has collapsed, however well that does, unless that class is all there is."""
     predicted = RNG.integers(0, 3, (6, 30))
     predicted[2] = 1
     labels = RNG.integers(0, 3, 30)
@@ -54,7 +54,7 @@ def test_one_class_is_collapsed() -> None:
     assert shape_of(values, 1, predicted, labels).one_class == (2,)
     assert shape_of(values, 1, predicted, np.ones(30, dtype=int)).one_class == ()
     found = package.measure(predicted, labels)
-    assert any(note.startswith("Run 3 (") and "answers one class alone" in note for note in found.notes)
+    assert any(note.startswith("Run 3 (") and "answers only one class" in note for note in found.notes)
 
 
 def test_collapsed_runs_have_both_verdicts() -> None:
@@ -95,7 +95,7 @@ def test_few_runs_are_cautioned_in_the_json(nondet: Nondet, tmp_path: Path) -> N
         assert nondet(*words, "--json").json["notes"][-1].startswith(few)
         assert few in nondet(*words).out.replace("\n", " ")
     (rare,) = package.compare({"a": SOUND.tolist(), "b": BETTER.tolist()}).to_dict()["notes"]
-    assert "one that befalls up to 14 % of runs may not show in 20" in rare
+    assert "one that affects up to 14 % of runs may not show in 20" in rare
     rng = np.random.Generator(np.random.Philox(13))
     a, b = rng.normal(size=(2, 60))
     assert few_runs({"a": len(a), "b": len(b)}) == ""
@@ -109,7 +109,7 @@ def test_a_share_of_rare_runs_that_may_not_show() -> None:
         assert share == pytest.approx(3 / runs, rel=0.3)
         assert bool(few_runs({"a": runs, "b": 1000})) == (share > 0.05)
     assert few_runs({"a": 1, "b": 0}) == ""
-    assert "befalls up to 45 % of runs may not show in 5" in few_runs({"a": 5, "b": 30})
+    assert "affects up to 45 % of runs may not show in 5" in few_runs({"a": 5, "b": 30})
 
 
 def test_alike_names_runs_that_collapsed() -> None:

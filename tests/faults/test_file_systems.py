@@ -109,7 +109,7 @@ def test_a_file_system_that_forgets(
         patched.setattr(os, "write", forgetting)
         ran = nondet("run", tiny, *WORDS, "--study", tmp_path / "s")
     assert ran.code == 2
-    assert "a small file is not what was written" in ran.err
+    assert "a small file read back is not what was written" in ran.err
     assert records(tmp_path / "s") == []
 
 

@@ -44,7 +44,7 @@ def test_a_folder_of_somebody_else(nondet: Nondet, tiny: Path, tmp_path: Path, k
     before = put(folder, THEIRS[kind])
     ran = nondet("run", tiny, "--study", folder)
     assert ran.code == 2
-    assert "holds other files" in ran.err
+    assert "contains other files" in ran.err
     assert len(ran.err.splitlines()) == 1
     assert everything(folder) == before
 

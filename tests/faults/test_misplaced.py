@@ -227,7 +227,7 @@ def test_a_study_file_of_another_study(nondet: Nondet, tiny: Path, study: Path, 
     for command in ("verify", "show"):
         ran = nondet(command, study)
         assert ran.code == 1
-        assert f"{path} is not that of the runs beside it" in ran.err
+        assert f"{path} does not belong to the runs next to it" in ran.err
         assert f"{next(iter(change))} is different" in ran.err
     assert nondet("run", tiny, *RUNS, "--study", study).code == 2
     path.unlink()

@@ -156,7 +156,7 @@ def test_layouts(nondet: Nondet, tmp_path: Path, write: Callable[[Path], Path]) 
     ("write", "said"),
     [
         (other_names, "'prediction'; runs are named by 'seed', examples by 'idx'"),
-        (wide, "'seed_0', 'seed_1', 'seed_2', 'seed_3', a run each; examples are named by 'example'"),
+        (wide, "'seed_0', 'seed_1', 'seed_2', 'seed_3', one run each; examples are named by 'example'"),
         (seeds, "examples by 'example'; left out: 'text'"),
         (flat, "left out: 'config.json'"),
         (trees, "left out: 'readme.txt'"),
@@ -228,11 +228,11 @@ def test_what_is_refused(nondet: Nondet, tmp_path: Path) -> None:
     np.save(folder / "seed_2" / "b.npy", OUTPUTS[0])
     ran = nondet("measure", folder)
     assert ran.code == 2
-    assert "must hold one file of outputs (got a.npy, b.npy in 'seed_2')" in ran.err
+    assert "must contain one file of outputs (got a.npy, b.npy in 'seed_2')" in ran.err
     columns = long("run", "example", "pred")
     ran = nondet("measure", table(tmp_path, columns | {"pred": WORDS[columns["pred"]]}))
     assert ran.code == 2
-    assert "must have a column label of words where its classes are words" in ran.err
+    assert "must have a column label of words if its classes are words" in ran.err
 
 
 class Harm:
@@ -246,5 +246,5 @@ def test_no_code_in_tensors_is_run(nondet: Nondet, tmp_path: Path, monkeypatch: 
     torch.save({"logits": torch.tensor(OUTPUTS[0]), "more": Harm()}, folder / "seed0.pt")
     ran = nondet("measure", folder)
     assert ran.code == 2
-    assert "must be a .pt file of tensors alone" in ran.err
+    assert "must be a .pt file of tensors only" in ran.err
     assert not Path("harm").exists()

@@ -214,7 +214,7 @@ def test_a_full_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(BadInput, match=r"room for 864 bytes \(got: No space left on device\); .* TMPDIR"):
+    with pytest.raises(BadInput, match=r"space for 864 bytes \(got: No space left on device\); .* TMPDIR"):
         read_outputs(path)
 
 
@@ -263,28 +263,32 @@ KEYS = "run,example,a,b\n"
     ("name", "content", "message"),
     [
         ("o.npy", b"", r"o\.npy must be a whole \.npy file"),
-        ("o.npy", npy(OUT := np.zeros((2, 3))) * 2, r"it goes on for 176 bytes after the array of shape \(2, 3\)"),
+        ("o.npy", npy(OUT := np.zeros((2, 3))) * 2, r"it continues for 176 bytes after the array of shape \(2, 3\)"),
         ("o.npz", b"", r"o\.npz must be a whole \.npz file of numbers \(File is not a zip file\); write it with"),
         ("o.npz", npz(a=b"1"), r"must be a whole \.npz file"),
-        ("o.npz", npz(), r"must hold one array named outputs \(got no array\)"),
+        ("o.npz", npz(), r"must contain one array named outputs \(got no array\)"),
         ("o.npz", npz(a=npy(OUT), b=npy(OUT)), r"one array named outputs \(got 'a', 'b'\)"),
-        ("o.npz", npz(labels=npy(OUT)), r"must hold one array named outputs \(got 'labels'\)"),
-        ("o.npz", npz(a=npy(OUT, claim=(200, 3))), r"its header says \(200, 3\), which is not its size"),
-        ("o.npz", npz(a=npy(OUT, claim=(2**40, 2**40))), r"its header says .* which is not its size"),
+        ("o.npz", npz(labels=npy(OUT)), r"must contain one array named outputs \(got 'labels'\)"),
+        ("o.npz", npz(a=npy(OUT, claim=(200, 3))), r"its header says \(200, 3\), which does not match its size"),
+        ("o.npz", npz(a=npy(OUT, claim=(2**40, 2**40))), r"its header says .* which does not match its size"),
         ("o.npz", npz(a=npy(OUT, claim=(-2, -3))), r"its header says \(-2, -3\)"),
         ("o.npz", npz(a=npy(OUT))[:-30], r"must be a whole \.npz file"),
         ("o.safetensors", b"", r"must be a whole \.safetensors file"),
-        ("o.safetensors", b"\xff" * 40, r"its header does not fit into it"),
+        ("o.safetensors", b"\xff" * 40, r"its header is too long"),
         ("o.safetensors", tensors(b"[" * 100_000), r"must be a whole \.safetensors file"),
         ("o.safetensors", tensors([1]), r"must be a whole \.safetensors file"),
-        ("o.safetensors", tensors({}), r"must hold one array named outputs \(got no array\)"),
-        ("o.safetensors", tensors(tensor(offsets=(0, 97))), r"its header points outside it"),
-        ("o.safetensors", tensors(tensor(offsets=(-96, 0))), r"its header points outside it"),
-        ("o.safetensors", tensors(tensor(offsets=(0, 92))), r"its header says \(4, 3, 2\), which is not its size"),
-        ("o.safetensors", tensors(tensor(shape=(2**62, 2**62, 2))), r"which is not its size"),
-        ("o.safetensors", tensors(tensor(shape=(-4, -3, 2))), r"points outside it|header says|whole"),
+        ("o.safetensors", tensors({}), r"must contain one array named outputs \(got no array\)"),
+        ("o.safetensors", tensors(tensor(offsets=(0, 97))), r"its header points outside the file"),
+        ("o.safetensors", tensors(tensor(offsets=(-96, 0))), r"its header points outside the file"),
+        (
+            "o.safetensors",
+            tensors(tensor(offsets=(0, 92))),
+            r"its header says \(4, 3, 2\), which does not match its size",
+        ),
+        ("o.safetensors", tensors(tensor(shape=(2**62, 2**62, 2))), r"which does not match its size"),
+        ("o.safetensors", tensors(tensor(shape=(-4, -3, 2))), r"points outside the file|header says|whole"),
         ("o.safetensors", tensors(tensor(dtype="BF16")), r"float16, float32, float64 or integers \(got 'BF16'\)"),
-        ("o.safetensors", tensors(tensor(shape=(4.5, 3, 2))), r"sizes that are no whole numbers"),
+        ("o.safetensors", tensors(tensor(shape=(4.5, 3, 2))), r"sizes that are not whole numbers"),
         ("o.safetensors", tensors({"outputs": 3}), r"must be a whole \.safetensors file"),
         ("o.csv", b"", r"o\.csv must be a table that can be read \(Empty CSV file"),
         ("o.csv", b"run;example;a;b\n0;0;1;2\n", r"columns run, example .* \(got 'run;example;a;b'\)"),
@@ -306,7 +310,7 @@ KEYS = "run,example,a,b\n"
         ("o.parquet", b"", r"o\.parquet must be a table that can be read|cannot read"),
         ("o.parquet", b"PAR1" + bytes(50) + b"PAR1", r"o\.parquet must be a table that can be read|cannot read"),
         ("o.h5", b"x", r"o\.h5 must end in \.npy, \.npz, \.safetensors, .*\.csv, \.parquet, .* \(got \.h5\)"),
-        ("o.pt", b"x", r"o\.pt must be a \.pt file of tensors alone \(it is damaged, or holds more than tensors\)"),
+        ("o.pt", b"x", r"o\.pt must be a \.pt file of tensors only \(it is damaged, or contains more than tensors\)"),
     ],
 )
 def test_hostile_files_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -321,7 +325,7 @@ def test_an_archive_without_arrays_holds_none(tmp_path: Path) -> None:
     """What is in a .npz and is no .npy file is no array, whatever its name."""
     with zipfile.ZipFile(tmp_path / "o.npz", "w") as archive:
         archive.writestr("outputs.txt", b"x")
-    with pytest.raises(BadInput, match=r"must hold one array named outputs \(got no array\)"):
+    with pytest.raises(BadInput, match=r"must contain one array named outputs \(got no array\)"):
         read_outputs(tmp_path / "o.npz")
 
 
@@ -363,7 +367,7 @@ def test_small_files_that_hold_far_more_are_refused(tmp_path: Path, monkeypatch:
     else:
         write = {"run": np.zeros(10**6, int), "example": np.zeros(10**6, int), "class": np.zeros(10**6, int)}
         parquet.write_table(pa.table(write), path)
-    with pytest.raises(BadInput, match=r"must not hold over 200 times its size \(got \d+ bytes in a file of \d+\)"):
+    with pytest.raises(BadInput, match=r"must not contain over 200 times its size \(got \d+ bytes in a file of \d+\)"):
         read_outputs(path)
 
 
@@ -381,13 +385,13 @@ def test_a_changed_byte_in_a_packed_array_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"must hold one file for each run \(got an empty folder\)"),
-        ({"labels.npy": LABELS}, r"must hold one file for each run"),
+        ({}, r"must contain one file for each run \(got an empty folder\)"),
+        ({"labels.npy": LABELS}, r"must contain one file for each run"),
         ({"1.npy": np.zeros((2, 3)), "2.npy": np.zeros((2, 4))}, r"shape \(2, 4\) in 2\.npy, and .*\(2, 3\) in 1\.npy"),
         ({"1.npy": np.zeros((2, 3)), "2.npy": np.zeros((2, 3), "f4")}, r"got float32 .* in 2\.npy, and float64"),
         ({"1.npy": np.zeros((1, 2, 3))}, r"must be one run's numbers.*\(got float64 of shape \(1, 2, 3\) in 1\.npy\)"),
         ({"1.npy": np.zeros((2, 3), bool)}, r"got bool of shape"),
-        ({"1.npy": np.zeros((2, 3)), "more.h5": None}, r"must hold .* alone \(got 'more\.h5'\)"),
+        ({"1.npy": np.zeros((2, 3)), "more.h5": None}, r"must contain only .* \(got 'more\.h5'\)"),
         ({"1.npy": np.zeros((2, 3)), "2.npy": None}, r"2\.npy must be a whole \.npy file"),
     ],
 )
@@ -407,7 +411,7 @@ def test_folders_that_are_no_runs(tmp_path: Path, files: dict[str, Any], message
     [
         ("run,example,class\n0,0,1\n", r"must have one column label, .* \(got 'run', 'example', 'class'\)"),
         ("example,a,b\n0,1,2\n", r"must have one column label"),
-        ("run,label\n0,1\n", r"must have one column label, and example beside run"),
+        ("run,label\n0,1\n", r"must have one column label, and example besides run"),
         ("label\n0.5\n", r"conversion error to int64"),
         ("label\n\n1\n,\n", r"must be a table|got nothing"),
         ("example,label\n0,1\n0,2\n", r"one label in all its rows \(got \d and \d for example '0'\)"),

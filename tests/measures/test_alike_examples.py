@@ -147,5 +147,5 @@ def test_bad_predictions(predicted: Any, rule: str) -> None:
 
 def test_bad_labels() -> None:
     """Labels of another length are refused."""
-    with pytest.raises(BadInput, match="as many as the examples"):
+    with pytest.raises(BadInput, match="as many labels as examples"):
         examples.churn_by_class([[0, 1], [0, 1]], [0])

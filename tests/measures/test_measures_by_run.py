@@ -300,7 +300,7 @@ def test_predicted_classes_alone(sample: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1], r"labels must be as many as the examples \(got 2 labels for 3 examples\)"),
+        ([0, 1], r"there must be as many labels as examples \(got 2 labels for 3 examples\)"),
         ([0.0, 1.0, 2.0], r"labels must be integers \(got float64\)"),
         ([[0], [1], [2]], r"labels must have one axis"),
     ],

@@ -137,7 +137,7 @@ class TestCka:
             (np.zeros((2, 5, 0)), r"none of them empty \(got float64 of shape \(2, 5, 0\)\)"),
             (np.zeros((2, 5, 1), complex), r"real numbers.* \(got complex128 of shape"),
             (np.zeros((1, 5, 2)), r"runs must be at least 2 .* \(got 1\); give activations of at least two runs"),
-            (np.zeros((2, 1, 2)), r"examples must be at least [24] for this CKA \(got 1\); take a larger probe set"),
+            (np.zeros((2, 1, 2)), r"examples must be at least [24] for this CKA \(got 1\); use a larger probe set"),
             (np.full((2, 5, 2), np.nan), r"activations must be finite.* \(got nan in run 0, counting from 0\)"),
             (np.full((2, 5, 2), 1e200), r"at most 1e\+100 in size \(got 1e\+200 in run 0"),
             ([[[1.0], [1.0, 2.0]]], r"activations must be one rectangular array"),
@@ -172,7 +172,7 @@ def test_unbiased_cka_does_not_depend_on_the_number_of_examples() -> None:
 
 def test_the_unbiased_kind_needs_four_examples() -> None:
     """Three examples leave its estimator undefined; the biased kind takes them."""
-    with pytest.raises(BadInput, match=r"examples must be at least 4 for this CKA \(got 3\); take a larger probe set"):
+    with pytest.raises(BadInput, match=r"examples must be at least 4 for this CKA \(got 3\); use a larger probe set"):
         similarity.cka_unbiased(related(examples=3))
     assert 0 < similarity.cka(related(examples=3)) <= 1
 

@@ -122,5 +122,5 @@ def test_bad_predictions() -> None:
     """One run, and labels that do not fit, are refused in one sentence."""
     with pytest.raises(BadInput, match="runs must be at least 2"):
         measures.accuracy_variance([[0, 1]], [0, 1])
-    with pytest.raises(BadInput, match="labels must be as many as the examples"):
+    with pytest.raises(BadInput, match="there must be as many labels as examples"):
         measures.accuracy_variance([[0, 1], [1, 1]], [0, 1, 1])

@@ -225,7 +225,7 @@ def test_report_says_where_and_what(nondet: Nondet, study: Path) -> None:
     assert nondet("verify", study).code == 0
     (study / "study.json").unlink()
     command = ("run", "tiny.py", "--study", study)
-    assert "holds other files" not in nondet(*command).err  # a lost study.json is made anew beside a page
+    assert "contains other files" not in nondet(*command).err  # a lost study.json is made anew beside a page
 
 
 def test_the_examples_are_those_of_all_sources(page_of: Any, finished: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_folder_of_nothing(nondet: Nondet, tmp_path: Path) -> None:
     put(tmp_path / "run" / "readme.md", "nothing")
     ran = nondet("measure", tmp_path / "run")
     assert ran.code == 2
-    assert "must hold scores" in ran.err
+    assert "must contain scores" in ran.err
 
 
 def test_event_files_of_tensorboard(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_names_tell_what_columns_are(nondet: Nondet, tmp_path: Path) -> None:
     """Without options the columns are guessed, and the guess is said."""
     ran = nondet("compare", tidy(tmp_path), "--json")
     assert ran.json["difference"]["estimate"] == pytest.approx(0.604)
-    assert "arms are those of the column 'method'; the metric is 'accuracy'" in ran.err
+    assert "arms are read from the column 'method'; the metric is 'accuracy'" in ran.err
 
 
 def test_measure(nondet: Nondet, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_a_plan(nondet: Nondet, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words", "said", "way_out"),
     [
-        ("kind,acc\nx,1\nx,2\ny,3\ny,4\n", (), "does not say by its names", ("--arm", "kind")),
+        ("kind,acc\nx,1\nx,2\ny,3\ny,4\n", (), "the column that says what was trained", ("--arm", "kind")),
         ("model,opt,optimizer,acc\n" + "".join(f"{m},q,{o},{v}\n" for v, (m, o) in enumerate(
             [(m, o) for m in "ab" for o in "cd" for _ in "12"])), (), "several columns that may name arms",
             ("--arm", "model,optimizer")),

@@ -1,1 +1,1 @@
-"""Everything that reads or writes files, and how a process speaks and stops."""
+"""Everything that reads or writes files, prints, or handles signals."""

@@ -1,4 +1,4 @@
-"""The one folder outside studies in which nondet keeps what it can make or fetch again."""
+"""The only folder outside studies where nondet keeps files; it can make or download all of them again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from nondet.errors import BadInput
 
 
 def cache_folder() -> Path:
-    """The folder that the environment variable NONDET_CACHE names, or else `nondet` in the system's cache folder.
+    """Return the folder named by the environment variable NONDET_CACHE, or else `nondet` in the system's cache folder.
 
     Raises:
-        BadInput: no folder is named, and pooch, which knows the system's, is not installed.
+        BadInput: no folder is named, and pooch, which finds the system's, is not installed.
     """
     named = os.environ.get("NONDET_CACHE")
     if named:

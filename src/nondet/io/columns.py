@@ -1,7 +1,7 @@
-"""What each column of a table of outputs is, by its name: predicted classes, the logits of a class, or neither.
+"""Tell from the names of a table's columns which are predicted classes, which are logits, and which are neither.
 
-A column is taken for outputs only where its name leaves no doubt: a name of predictions, or its place in a numbered or
-lettered series, or behind a word such as logit. Everything else is left out, which is said, or refused.
+A column counts as outputs only if its name leaves no doubt: it is a usual name of predictions, belongs to a numbered or
+lettered series, or begins with a word such as logit. Everything else is left out, with a message, or refused.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ PREDICTIONS = _set(
     "pred preds prediction predictions predicted predict y_pred ypred y_hat yhat argmax pred_class pred_label "
     "predicted_class predicted_classes predicted_label prediction_class class_pred label_pred"
 )
-"""Names of predicted classes, whatever else is there."""
+"""Names that always mean predicted classes."""
 
 PERHAPS = _set("class classes answer choice decision guess")
-"""Names of predicted classes where none of those is there."""
+"""Names that mean predicted classes if none of PREDICTIONS is there."""
 
 LOGITS = _set("logit logits")
 NAMED = LOGITS | _set("prob probs proba probability logprob log_prob log_probability softmax")
-"""Words before the name or the number of a class."""
+"""Words that may precede the name or the number of a class."""
 
 NUMBERED = NAMED | _set("p c class score scores output outputs out z")
-"""Words before the number of a class alone."""
+"""Words that may precede the number of a class, but not its name."""
 
 OTHERS = _set(
     "seed epoch epochs step steps iteration iter fold split id ids idx index uid correct incorrect right wrong hit "
@@ -47,7 +47,7 @@ OTHERS = _set(
     "targets gold gt y label labels actual expected run runs example examples replicate repeat trial version logit "
     "logits"
 )
-"""Words in the names of columns that go with outputs and are none."""
+"""Words in the names of columns that accompany outputs but are not outputs."""
 
 
 EXAMPLES = _set(
@@ -57,17 +57,17 @@ EXAMPLES = _set(
 """Names of the column that tells one test example from another."""
 
 RUNS = ("run", "run_id", "seed", "random_seed", "model_seed", "trial", "replicate", "repeat", "rep", "member", "fold")
-"""Names of the column that tells one run from another: the surest first."""
+"""Names of the column that tells one run from another, the surest first."""
 
 TRUTHS = _set("label labels target targets gold y_true true_label label_ids truth ground_truth answer_key")
 """Names of the column of labels."""
 
 _RUN = re.compile(r"(?:.*_)?(?:run|seed|trial|replicate|repeat|rep|member|model)_?(\d{1,6})(?:_pred\w*)?", re.ASCII)
-"""The name of a column that holds the classes of one run."""
+"""The name of a column that contains the classes of one run."""
 
 
 def is_of_examples(names: Sequence[str]) -> bool:
-    """Whether a table with these columns has a row for each test example: a score of a run has none."""
+    """Whether a table with these columns has a row for each test example, unlike a table of scores."""
     if {"run", "example"} <= {*names}:
         return True
     if not {snake(name) for name in names} & EXAMPLES:
@@ -77,7 +77,7 @@ def is_of_examples(names: Sequence[str]) -> bool:
 
 
 def key_of(names: Sequence[str], key: str) -> str:
-    """The column that names runs, or examples, by the surest of its names; empty if there is none."""
+    """Return the column that names runs or examples, trying the surest names first; empty if there is none."""
     if key in names:
         return key
     known: Sequence[str] = RUNS if key == "run" else sorted(EXAMPLES)
@@ -85,13 +85,13 @@ def key_of(names: Sequence[str], key: str) -> str:
 
 
 def label_of(names: Sequence[str]) -> str:
-    """The column of labels; empty if there is none, or several."""
+    """Return the column of labels; empty if there is none, or if there are several."""
     found = [name for name in names if name in LABELS] or [name for name in names if snake(name) in TRUTHS]
     return found[0] if len(found) == 1 else ""
 
 
 def runs_of(names: Sequence[str]) -> tuple[str, ...]:
-    """The columns that hold the classes of one run each, in the order of their numbers."""
+    """Return the columns that each contain the classes of one run, in the order of their numbers."""
     found = {int(match[1]): name for name in names if (match := _RUN.fullmatch(snake(name)))}
     return tuple(found[number] for number in sorted(found)) if len(found) > 1 else ()
 
@@ -100,10 +100,10 @@ def runs_of(names: Sequence[str]) -> tuple[str, ...]:
 class Columns:
     """The columns of a table of outputs.
 
-    values: one of predicted classes, or a class's logits each, in the order of the classes. beside: a column of
-        predicted classes beside logits, which must say the same. left_out: what is read as nothing.
-    chosen: whether another reading would have been possible, so that this one is worth a line.
-    run, example: the columns that name them. wide: whether each of `values` holds the classes of one run.
+    values: one column of predicted classes, or one of logits for each class, in the order of the classes.
+    beside: a column of predicted classes next to logits, which must agree with them. left_out: the columns not read.
+    chosen: whether the table could have been read in another way, so that a message is due.
+    run, example: the columns that name them. wide: whether each of `values` contains the classes of one run.
     """
 
     values: tuple[str, ...]
@@ -115,12 +115,12 @@ class Columns:
     wide: bool = False
 
     def words(self, path: Path) -> str:
-        """What was read as what, in a line; empty where there was no choice."""
+        """Return a line that says which columns were read as what; empty if there was no choice."""
         if not self.chosen:
             return ""
         what = "predicted classes" if len(self.values) == 1 or self.wide else "logits"
         out = f"; left out: {shown(self.left_out)}" if self.left_out else ""
-        keys = f", a run each; examples are named by {self.example!a}" if self.wide else ""
+        keys = f", one run each; examples are named by {self.example!a}" if self.wide else ""
         if not self.wide and (self.run, self.example) != KEYS:
             keys = f"; runs are named by {self.run!a}, examples by {self.example!a}"
         return f"{path}: {what} are read from {shown(self.values)}{keys}{out}"
@@ -130,12 +130,12 @@ def columns_of(path: Path, is_number: Mapping[str, bool], wanted: Sequence[str] 
     """Tell a table's columns apart.
 
     Args:
-        is_number: the columns' names, and whether they hold numbers as far as is known.
-        wanted: the columns of outputs, as the user names them, one or several joined by commas in each word; without,
-            their names decide.
+        is_number: the columns' names, and whether they contain numbers as far as is known.
+        wanted: the columns of outputs as the user names them, one or several joined by commas in each word. If left
+            out, the columns' names decide.
 
     Raises:
-        BadInput: a column is missing, or it is in doubt which are the outputs.
+        BadInput: a column is missing, or it is unclear which are the outputs.
     """
     run, example, label = key_of([*is_number], "run"), key_of([*is_number], "example"), label_of([*is_number])
     if wide := _wide(is_number, run, example, label):
@@ -148,7 +148,7 @@ def columns_of(path: Path, is_number: Mapping[str, bool], wanted: Sequence[str] 
 
 
 def _wide(is_number: Mapping[str, bool], run: str, example: str, label: str) -> Columns | None:
-    """A table with a column of classes for each run; None if it is none."""
+    """Return the columns of a table that has one of classes for each run; None for any other table."""
     runs = runs_of([name for name in is_number if name not in (example, label)])
     if (run and run not in runs) or not runs or not (example or label):
         return None
@@ -157,7 +157,7 @@ def _wide(is_number: Mapping[str, bool], run: str, example: str, label: str) -> 
 
 
 def _outputs_of(path: Path, is_number: Mapping[str, bool], names: Sequence[str], wanted: Sequence[str]) -> Columns:
-    """Which of these columns are outputs, by what was asked for or their names."""
+    """Return which of these columns are outputs: those asked for, or those whose names say so."""
     if not names:
         raise _missing(path, list(is_number))
     if wanted:
@@ -170,7 +170,7 @@ def _outputs_of(path: Path, is_number: Mapping[str, bool], names: Sequence[str],
         raise _doubt(path, [*predictions, *(name for family in logits for name in family)], predictions or logits[0])
     used = {*predictions, *(name for family in logits for name in family)}
     rest = [name for name in names if name not in used]
-    others = {name for family in families.values() for name in family}  # of probabilities beside logits
+    others = {name for family in families.values() for name in family}  # such as probabilities next to logits
     unknown = [name for name in rest if is_number[name] and name not in others and not _words(name) & OTHERS]
     if logits:
         if unknown:
@@ -188,31 +188,33 @@ def _outputs_of(path: Path, is_number: Mapping[str, bool], names: Sequence[str],
 
 
 def shown(names: Sequence[str]) -> str:
-    """Names in quotes, not more than eight."""
+    """Return names in quotes, at most eight of them."""
     return ", ".join(map(ascii, names[:8])) + (", ..." if len(names) > 8 else "") or "no column"
 
 
 def _wanted(path: Path, names: Sequence[str], wanted: Sequence[str]) -> Columns:
-    """The columns that these words name; a name may itself hold a comma."""
+    """Return the columns that these words name; a name may contain a comma itself."""
     parts = [part for word in wanted for part in ([word] if word in names else word.split(","))]
     chosen = tuple(dict.fromkeys(part if part in names else part.strip() for part in parts))
     for name in chosen:
         if name not in names:
             raise BadInput(
-                f"<<columns>> must name columns of {path} that hold outputs (got {name!a}); choose from {shown(names)}"
+                f"<<columns>> must name columns of outputs of {path} (got {name!a}); choose from {shown(names)}"
             )
     return Columns(chosen, "", tuple(name for name in names if name not in chosen), True)
 
 
 def _called(names: Sequence[str], known: frozenset[str], families: Sequence[Sequence[str]]) -> list[str]:
-    """The columns with one of these names that are in no family."""
+    """Return the columns that have one of these names and are in no family."""
     taken = {name for family in families for name in family}
     return [name for name in names if snake(name) in known and name not in taken]
 
 
 def _families(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The sets of two or more columns whose names make them a class each, by the word they share; each in the order
-    of its numbers, or else as it stands."""
+    """Return the families of two or more columns, one column for each class, by the word that their names share.
+
+    A family is in the order of its numbers, or else in that of the table.
+    """
     numbered: dict[str, dict[int, str]] = {}
     lettered: dict[int, str] = {}
     named: dict[str, list[str]] = {}
@@ -246,12 +248,12 @@ def _ends_in(name: str, words: frozenset[str]) -> bool:
 
 
 def _words(name: str) -> set[str]:
-    """The words of a name, numbers at their ends left out."""
+    """Return the words of a name without the numbers at their ends, and the whole name."""
     return {re.sub(r"\d+$", "", word) for word in snake(name).split("_")} | {snake(name)}
 
 
 def snake(name: str) -> str:
-    """A name in lower case, its words joined by `_`."""
+    """Return a name in lower case, its words joined by `_`."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[^0-9a-zA-Z]+", "_", apart).strip("_").lower()
 
@@ -259,7 +261,7 @@ def snake(name: str) -> str:
 def _missing(path: Path, names: Sequence[str]) -> BadInput:
     return BadInput(
         f"{path} must have columns run, example and one of classes or several of logits (got {shown(names)}); call "
-        "them pred, or logit_0, logit_1 and so on, or name them with <<columns>>"
+        "the outputs pred, or logit_0, logit_1 and so on, or name them with <<columns>>"
     )
 
 
@@ -267,6 +269,6 @@ def _doubt(path: Path, names: Sequence[str], likely: Sequence[str]) -> BadInput:
     word = ",".join(likely[:3]) + (",..." if len(likely) > 3 else "")
     return BadInput(
         f"{path} must have one column of predicted classes (pred) or a numbered one of logits for each class (logit_0, "
-        f"logit_1, ...), and of {shown(names)} it cannot be told which are outputs; rename them, or name those that "
-        f"are with <<columns>>: one of classes, or the logits in the order of the classes, such as <<columns={word!a}>>"
+        f"logit_1, ...), and it is unclear which of {shown(names)} are outputs; rename them, or name the outputs "
+        f"with <<columns>>: one of classes, or the logits in the order of the classes, such as <<columns={word!a}>>"
     )

@@ -1,7 +1,7 @@
-"""What trackers and trainers write of runs, as tables with a row for each run: the last value of every metric.
+"""Read what trackers and trainers write about runs into tables with a row for each run: the last value of each metric.
 
-W&B's exports of charts, TensorBoard's of scalars, Lightning's `metrics.csv`, Hugging Face's `trainer_state.json`,
-MLflow's folder, TensorBoard's event files, and folders of trees in JSON.
+These are W&B's exports of charts, TensorBoard's of scalars, Lightning's `metrics.csv`, Hugging Face's
+`trainer_state.json`, MLflow's folder, TensorBoard's event files, and folders of trees in JSON.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _CHART = re.compile(r"(?P<run>.+?) - (?P<metric>.+?)(?P<side>__MIN|__MAX)?")
 _SCALARS = {"wall time", "step", "value"}
 _TAGGED = re.compile(r"run-(?P<run>.+)-tag-(?P<tag>.+)")
 _FOUND = ("trainer_state.json", "metrics.csv", "all_results.json", "eval_results.json", "report.json", "results.json")
-"""Files of one run that a folder of runs holds, one each."""
+"""Names of files that each run's folder may contain, in a folder of runs."""
 
 
 def gathered(paths: Sequence[Path]) -> Rows:
-    """One table of several files or folders, with a row for each run and, of several, a column `path`.
+    """Gather files and folders into one table with a row for each run, and a column `path` if there are several.
 
     Raises:
-        BadInput: one of them cannot be read, or holds no scores.
+        BadInput: one of them cannot be read, or contains no scores.
     """
     parts = [part for path in paths for part in (_folder(path) if path.is_dir() else [one_a_run(read_rows(path))])]
     if len(parts) == 1:
@@ -46,12 +46,12 @@ def gathered(paths: Sequence[Path]) -> Rows:
 
 
 def _named(path: str) -> str:
-    """A file's path without what all files of its kind end in."""
+    """Return a file's path without its ending, if it is a known one."""
     return str(Path(path).with_suffix("")) if Path(path).suffix.lower() in ENDINGS else path
 
 
 def _together(paths: Sequence[Path]) -> str:
-    """Several paths, for people: the folder that holds all of them, or the first one."""
+    """Return a name for several paths, for people: the folder that contains all of them, or the only path."""
     parents = [set(path.absolute().parents) for path in paths]
     shared = max(set.intersection(*parents), key=lambda folder: len(folder.parts))
     here = Path.cwd()
@@ -61,7 +61,7 @@ def _together(paths: Sequence[Path]) -> str:
 
 
 def one_a_run(rows: Rows) -> Rows:
-    """A table with a row for each run: of curves, the last value of each."""
+    """Return a table with a row for each run; of a curve, only the last value is used."""
     names = list(rows.columns)
     if {name.strip().lower() for name in names} == _SCALARS:
         return _scalars(rows)
@@ -81,12 +81,12 @@ def _rises(cells: Sequence[Cell]) -> bool:
 
 
 def _last(cells: Sequence[Cell]) -> Cell:
-    """The last cell that holds anything."""
+    """Return the last cell that is not empty."""
     return next((cell for cell in reversed(cells) if cell is not None), None)
 
 
 def _scalars(rows: Rows) -> Rows:
-    """TensorBoard's export of one scalar of one run; its file's name says of which."""
+    """Read TensorBoard's export of one scalar of one run; the file's name says which."""
     value = next(name for name in rows.columns if name.strip().lower() == "value")
     found = _TAGGED.fullmatch(Path(rows.path).stem)
     if not found:
@@ -95,7 +95,7 @@ def _scalars(rows: Rows) -> Rows:
 
 
 def _charts(rows: Rows, charts: Mapping[str, re.Match[str]]) -> Rows:
-    """W&B's export of a chart: a column for each run and metric, and two more for the range of its smoothing."""
+    """Read W&B's export of a chart: a column for each run and metric, and two more for the range of its smoothing."""
     values = {(found["run"], found["metric"]): name for name, found in charts.items() if not found["side"]}
     runs = list(dict.fromkeys(run for run, _ in values))
     metrics = [m for m in dict.fromkeys(metric for _, metric in values) if m != "_step"]
@@ -107,7 +107,7 @@ def _charts(rows: Rows, charts: Mapping[str, re.Match[str]]) -> Rows:
 
 
 def _folder(folder: Path) -> list[Rows]:
-    """The runs that a folder holds, from what is known of the files in it."""
+    """Return the runs in a folder, recognised by the names of its files."""
     with reading(folder, "a folder that can be read", "give another"):
         if (mlflow := _mlflow(folder)) is not None:
             return [mlflow]
@@ -120,13 +120,13 @@ def _folder(folder: Path) -> list[Rows]:
         if inside and len({path.suffix.lower() for path in inside}) == 1 and inside[0].suffix.lower() != ".npy":
             return [one_a_run(read_rows(path)) for path in inside]
     raise BadInput(
-        f"{folder} must hold scores: {', '.join(_FOUND)}, a folder of MLflow or event files of TensorBoard (got none "
-        "of these); give the files of the runs themselves"
+        f"{folder} must contain scores: {', '.join(_FOUND)}, a folder of MLflow or event files of TensorBoard (got "
+        "none of these); give the files of the runs themselves"
     )
 
 
 def _newest(paths: Sequence[Path]) -> list[Path]:
-    """Of the checkpoints of one run, the last one's file; and where a run's folder has its own, only that."""
+    """Return one file for each run: the one in its own folder, or else that of its last checkpoint."""
 
     def step(path: Path) -> tuple[bool, int]:
         found = re.fullmatch(r"checkpoint-(\d+)", path.parent.name)
@@ -142,13 +142,13 @@ def _newest(paths: Sequence[Path]) -> list[Path]:
 
 _SPLITS = {"train", "training", "validation", "val", "valid", "test", "eval"}
 _HPARAMS = re.compile(r"\d{9,}\.\d+")
-"""The folder that PyTorch's `add_hparams` makes in a run's: the time."""
+"""The name of the folder that PyTorch's `add_hparams` makes in a run's folder: the time."""
 
 
 def _runs_of_events(folder: Path, found: Sequence[Path]) -> list[Rows]:
-    """A row for each run, from the folders that hold event files: some are parts of the run in whose folder they lie.
+    """Return a row for each run from folders of event files; some belong to the run whose folder they are in.
 
-    Those are what `add_hparams` and `add_scalars` of PyTorch write, and `train` and `validation` of Keras.
+    These are what PyTorch's `add_hparams` and `add_scalars` write, and Keras's `train` and `validation`.
     """
 
     def run_of(path: Path) -> Path:
@@ -166,13 +166,13 @@ def _runs_of_events(folder: Path, found: Sequence[Path]) -> list[Rows]:
 
 
 def _events(folder: Path) -> dict[str, Cell]:
-    """The last value of each tag in a folder's event files, if TensorBoard is there to read them."""
+    """Return the last value of each tag in a folder's event files; TensorBoard must be installed to read them."""
     try:
         accumulator = import_module("tensorboard.backend.event_processing.event_accumulator")
         make_ndarray: Any = import_module("tensorboard.util.tensor_util").make_ndarray
     except ImportError as error:
         raise BadInput(
-            f"event files are read by TensorBoard, which is not installed (got {folder}); install tensorboard, or give "
+            f"TensorBoard must be installed to read its event files (got {folder}); install tensorboard, or give "
             "the CSV files that it exports"
         ) from error
     events: Any = accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
@@ -187,7 +187,7 @@ def _events(folder: Path) -> dict[str, Cell]:
 
 
 def _mlflow(folder: Path) -> Rows | None:
-    """The runs of MLflow's folder, of one of its experiments, or of one run; None if it is none of these."""
+    """Return the runs in MLflow's folder, one of its experiments or one run; None if the folder is none of these."""
     runs = [path.parent for path in sorted(folder.rglob("meta.yaml"), key=str) if (path.parent / "metrics").is_dir()]
     if not runs:
         return None
@@ -200,7 +200,7 @@ _STATES: Mapping[str, str] = {"1": "running", "2": "running", "3": "finished", "
 
 
 def _mlflow_run(run: Path) -> dict[str, Cell]:
-    """A row of one run; empty of a deleted one."""
+    """Return the row of one run; empty for a deleted one."""
     meta = _yaml(run / "meta.yaml")
     if meta.get("lifecycle_stage") == "deleted":
         return {}
@@ -216,13 +216,13 @@ def _mlflow_run(run: Path) -> dict[str, Cell]:
 
 
 def _files(folder: Path, read: Callable[[str], Cell]) -> dict[str, Cell]:
-    """What a folder's files hold, by their paths in it."""
+    """Return the contents of a folder's files, by their paths in it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     return {path.relative_to(folder).as_posix(): read(_text(path)) for path in files}
 
 
 def _mlflow_value(text: str) -> Cell:
-    """The value of the last step: each line is a time, a value and a step."""
+    """Return the value of the last step; each line is a time, a value and a step."""
     lines = [line.split() for line in text.splitlines() if len(line.split()) >= 2]
     if not lines:
         return None
@@ -236,6 +236,6 @@ def _text(path: Path) -> str:
 
 
 def _yaml(path: Path) -> dict[str, str]:
-    """The top-level texts of a file in YAML, which MLflow writes as plain lines."""
+    """Return the top-level texts of a YAML file, which MLflow writes as plain lines."""
     pairs = [line.partition(":") for line in _text(path).splitlines() if line and line[0] not in " #-"]
     return {name.strip(): value.strip().strip("'\"") for name, _, value in pairs}

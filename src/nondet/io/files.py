@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and JSON that proves it was not changed."""
+"""Files that are complete or not there at all, and JSON that proves that it was not changed."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _NO_LINKS = frozenset(
     for name in ("EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EXDEV", "EMLINK", "ENOTTY")
     if hasattr(errno, name)
 )
-"""What file systems answer that have no hard links, or not this one."""
+"""Errors of file systems that have no hard links, or cannot make this one."""
 
 _NO_SYNC = _NO_LINKS | {errno.EBADF, errno.EISDIR}
-"""What file systems answer that cannot flush a file or a folder when asked: a full or broken disk answers otherwise."""
+"""Errors of file systems that cannot flush a file or a folder on request; a full or broken disk gives others."""
 
 
 def write_file(path: Path, content: bytes, *, replace: bool = False, flush_folder: bool = True) -> bool:
-    """Write a file whole or not at all: temporary file, flush to the disk, final name, flush of the folder.
+    """Write a file completely or not at all: temporary file, flush to the disk, final name, flush of the folder.
 
-    Without `replace` the first writer wins: an existing file stays, and the answer is False. Its mode is what the
-    umask says, so that a group can work in one folder. Without `flush_folder` the caller does that, of several files.
+    Without `replace` the first writer wins: an existing file stays, and the result is False. The file's mode follows
+    the umask, so that a group can work in one folder. Without `flush_folder` the caller flushes, after several files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = _begin(path.parent)
@@ -56,7 +56,7 @@ def write_file(path: Path, content: bytes, *, replace: bool = False, flush_folde
 
 
 def _begin(folder: Path) -> tuple[int, Path]:
-    """A new temporary file, locked as long as its handle is open: what is not locked was left by a killed writer."""
+    """Make a temporary file, locked while its handle is open; one that is not locked was left by a killed writer."""
     while True:
         path = folder / f".writing-{secrets.token_hex(4)}"
         with suppress(FileExistsError):
@@ -64,20 +64,20 @@ def _begin(folder: Path) -> tuple[int, Path]:
             locks.lock(handle)
             if locks.is_at(handle, path):
                 return handle, path
-            os.close(handle)  # swept away in the moment between the two
+            os.close(handle)  # another process removed it before the lock
 
 
 def _take_name(temporary: Path, path: Path) -> bool:
-    """Give a file its final name unless that is taken; whether it has it now.
+    """Give a file its final name unless that is taken; return whether it has the name now.
 
-    By a hard link, which no two writers get. Where there are none, one writer at a time looks whether the name is free
-    and renames; without locks either, two writers at the same moment may both think that they were first.
+    A hard link does it, which only one writer can make. Without hard links, one writer at a time checks that the name
+    is free and renames the file. Without locks either, two writers at the same moment may both think they were first.
     """
     try:
         path.hardlink_to(temporary)
     except FileExistsError:
         with suppress(OSError):
-            return path.samefile(temporary)  # a link over a network, whose first answer was lost
+            return path.samefile(temporary)  # on a network the link may exist although the first answer was lost
         return False
     except OSError as error:
         if error.errno not in _NO_LINKS:
@@ -90,7 +90,7 @@ def _take_name(temporary: Path, path: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a folder's own entries durable, where the file system knows how."""
+    """Make a folder's own entries durable, if the file system can."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         _sync(handle)
@@ -107,44 +107,44 @@ def _sync(handle: int) -> None:
 
 
 class NotAFile(Exception):
-    """Where a file should be, something else is, or one that is far too large; the message says what."""
+    """Something other than a file is in its place, or a file that is far too large; the message says what."""
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Open a regular file for reading; anything else at its place is refused, and not waited for as a pipe would be.
+    """Open a regular file for reading. Anything else is refused, so that nothing waits for a pipe.
 
     Raises:
-        NotAFile: a folder, a pipe, a socket or a device.
+        NotAFile: it is a folder, a pipe, a socket or a device.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:
-            raise NotAFile("it is no file but a socket or a device without a driver") from error
+            raise NotAFile("it is not a file but a socket or a device without a driver") from error
         raise
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
         kinds = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "pipe"))
-        raise NotAFile(f"it is no file but a {next((word for test, word in kinds if test(mode)), 'device')}")
+        raise NotAFile(f"it is not a file but a {next((word for test, word in kinds if test(mode)), 'device')}")
     return os.fdopen(handle, "rb")
 
 
 def read_file(path: Path, at_most: int) -> bytes:
-    """The content of a regular file of at most so many bytes.
+    """Return the content of a regular file of at most `at_most` bytes.
 
     Raises:
-        NotAFile: see `open_file`; or it is larger.
+        NotAFile: it is larger; or see `open_file`.
     """
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > at_most:
-            raise NotAFile(f"it has {size:,} bytes, and at most {at_most:,} are expected")
+            raise NotAFile(f"it has {size:,} bytes, and at most {at_most:,} are allowed")
         return file.read()
 
 
 def read_plain(path: Path) -> bytes:
-    """A file's bytes; Damaged where a folder, a pipe or a device stands in its place, which reading might wait for."""
+    """Return a file's bytes; Damaged if a folder, a pipe or a device is in its place, which might never be read."""
     try:
         with open_file(path) as file:
             return file.read()
@@ -153,29 +153,29 @@ def read_plain(path: Path) -> bytes:
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENODEV):
             raise
-        raise Damaged(f"{path} is damaged: it is no file that can be opened") from error
+        raise Damaged(f"{path} is damaged: it is not a file that can be opened") from error
 
 
 DEEPEST = 100
-"""Levels of lists and fields inside each other in JSON; what is written again must not be deeper than Python can."""
+"""Most levels of nested lists and objects in JSON; what is written again must not be too deep for Python."""
 
 
 def read_json(content: bytes, check_names: Callable[[Sequence[str]], None] = lambda names: None) -> Any:
-    """The value in JSON text, whoever wrote it; `check_names` sees the names of each object's fields.
+    """Return the value in JSON text of unknown origin; `check_names` gets the names of each object's fields.
 
     Raises:
-        ValueError: it is not UTF-8, not JSON, begins with a byte order mark, names a field twice, holds NaN or Infinity
-            or a number of thousands of digits, or is nested too deeply.
+        ValueError: it is not UTF-8, not JSON, begins with a byte order mark, names a field twice, contains NaN,
+            Infinity or a number of thousands of digits, or is nested too deeply.
     """
 
     def refuse(word: str) -> Any:
-        raise ValueError(f"{word} is no number in JSON")
+        raise ValueError(f"{word} is not a number in JSON")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         check_names([name for name, _ in pairs])
         named = dict(pairs)
         if len(named) < len(pairs):
-            raise ValueError("a field is there twice")
+            raise ValueError("a field appears twice")
         return named
 
     try:
@@ -192,33 +192,33 @@ def read_json(content: bytes, check_names: Callable[[Sequence[str]], None] = lam
 
 
 def with_digest(payload: bytes) -> bytes:
-    """Bytes behind a line with their SHA-256."""
+    """Return bytes preceded by a line with their SHA-256."""
     return hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
 
 
 def checked_payload(content: bytes) -> bytes | None:
-    """The bytes that `with_digest` took, or None if they are not what was written."""
+    """Return the bytes that `with_digest` was given; None if they are not what was written."""
     digest, _, payload = content.partition(b"\n")
     return payload if digest == hashlib.sha256(payload).hexdigest().encode() else None
 
 
 def sealed(record: Mapping[str, Any]) -> bytes:
-    """A record as JSON text that ends with the SHA-256 of the rest."""
+    """Return a record as JSON text that ends with the SHA-256 of the rest."""
     body = dict(record)
     body["sha256"] = hashlib.sha256(_text(record).encode()).hexdigest()
     return _text(body).encode()
 
 
 def unsealed(content: bytes, path: Path) -> dict[str, Any]:
-    """The record in sealed JSON text; Damaged if one byte of it is not what was written."""
+    """Return the record in sealed JSON text; Damaged if a single byte is not what was written."""
     try:
         record = read_json(content)
         seal = record.pop("sha256")
         rest = content.removesuffix(f'\n "sha256": "{seal}"\n}}\n'.encode())
-        body = b"{}\n" if rest == b"{" else rest.removesuffix(b",") + b"\n}\n"  # what `sealed` took the hash of
+        body = b"{}\n" if rest == b"{" else rest.removesuffix(b",") + b"\n}\n"  # what `sealed` hashed
         sound = rest != content and seal == hashlib.sha256(body).hexdigest()
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise Damaged(f"{path} is damaged: it is not a whole sealed record") from error
+        raise Damaged(f"{path} is damaged: it is not a complete sealed record") from error
     if not sound:
         raise Damaged(f"{path} is damaged: its content does not match its SHA-256")
     return record
@@ -229,5 +229,5 @@ def _text(record: Mapping[str, Any]) -> str:
 
 
 def sha256_of_json(value: object) -> str:
-    """The SHA-256 of a value's canonical JSON form."""
+    """Return the SHA-256 of a value's canonical JSON form."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What all readers of files that others wrote have in common: one sentence for any fault, no traps, room on disk."""
+"""What all readers of other people's files share: one sentence for any error, no traps, and space for large arrays."""
 
 import math
 import os
@@ -21,17 +21,17 @@ TRUTHS = (*LABELS, "label_ids", "targets", "target", "y_true", "y")
 """Names of arrays of labels."""
 
 IN_MEMORY = 2**28
-"""Bytes up to which an array that cannot be mapped is kept in memory; a larger one goes to a temporary file."""
+"""Most bytes of an array that is kept in memory if it cannot be mapped; a larger one goes to a temporary file."""
 
 GROWTH, GROWN = 200, 2**30
-"""A file that holds over GROWTH times its own size, and over GROWN bytes, is taken for a trap and refused."""
+"""A file that expands to over GROWTH times its own size and over GROWN bytes counts as a trap and is refused."""
 
 
 def refuse_no_file(path: Path) -> None:
-    """Refuse a pipe, which would be waited for and can be read only once, a socket and a device.
+    """Refuse a socket, a device, or a pipe, which can be read only once and may block.
 
     Raises:
-        BadInput: it is one.
+        BadInput: the path is one of these.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise BadInput(f"{path} must be a file or a folder (got a device or a pipe); save its content to a file")
@@ -39,7 +39,7 @@ def refuse_no_file(path: Path) -> None:
 
 @contextmanager
 def reading(path: Path, rule: str, way_out: str) -> Generator[None]:
-    """Turn whatever a parser meets in a file that is not what it should be into one sentence."""
+    """Turn whatever error a parser meets in a bad file into one sentence."""
     refuse_no_file(path)
     try:
         yield
@@ -57,29 +57,29 @@ def reading(path: Path, rule: str, way_out: str) -> Generator[None]:
 
 
 def refuse_traps(path: Path, held: int) -> None:
-    """Refuse a compressed file that says it holds far more bytes than it has."""
+    """Refuse a compressed file that claims to contain far more bytes than it has."""
     size = path.stat().st_size
     if held > max(GROWN, GROWTH * size):
         raise BadInput(
-            f"{path} must not hold over {GROWTH} times its size (got {held} bytes in a file of {size}); "
+            f"{path} must not contain over {GROWTH} times its size (got {held} bytes in a file of {size}); "
             "write the array as .npy, which is read as it is"
         )
 
 
 def scratch(shape: Sequence[int], dtype: DTypeLike) -> Array:
-    """An array to be filled: in memory, or if it is large in a temporary file without a name, which goes with it."""
+    """Return an array to be filled: in memory or, if it is large, in a nameless temporary file that goes with it."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= IN_MEMORY:
         return np.empty(shape, dtype)
     with TemporaryFile() as file:
         try:
-            if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a fault at a later write
+            if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a crash at a later write
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
                 file.truncate(size)
         except OSError as error:
             raise BadInput(
-                f"the temporary folder must have room for {size} bytes (got: {error.strerror}); "
+                f"the temporary folder must have space for {size} bytes (got: {error.strerror}); "
                 "name another one in the variable TMPDIR"
             ) from error
         return np.memmap(file, dtype, "r+", shape=tuple(shape))

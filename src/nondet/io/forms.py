@@ -1,4 +1,4 @@
-"""Whether a path holds scores, one number for each run, or outputs, an answer for each run and test example."""
+"""Tell whether a path contains scores (one number for each run) or outputs (an answer for each run and example)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ARRAYS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 
 
 def holds_outputs(folder: Path) -> bool:
-    """Whether a folder holds arrays, or folders of runs that do."""
+    """Whether a folder contains arrays, or folders of runs that do."""
     inside = [folder, *(child for child in folder.iterdir() if child.is_dir() and not (child / "study.json").exists())]
     return any(child.suffix.lower() in ARRAYS for part in inside for child in part.iterdir() if child.is_file())
 
 
 def holds_scores(path: Path) -> bool:
-    """Whether a path is one of scores, as far as its form tells; False of what is not there."""
+    """Whether a path contains scores, judging by its form; a pattern does, and a path that does not exist does not."""
     if not path.exists():
         return glob.has_magic(str(path))
     ending = path.suffix.lower()

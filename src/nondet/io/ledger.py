@@ -1,8 +1,8 @@
-"""A ledger: a file to which lines are added and in which none is changed, each sealed together with all before it.
+"""A ledger: a file to which lines are added but never changed; each line is sealed together with all before it.
 
-A line is one JSON object. Its `previous` is the `sha256` of the line before, and its `sha256` is taken of the rest of
-it: who changes, drops or inserts a line breaks the chain behind it. Lines dropped from the end leave a shorter ledger
-that is whole; the last line's `sha256`, kept elsewhere, tells.
+A line is one JSON object. Its `previous` is the `sha256` of the line before, and its own `sha256` is that of the rest
+of the line: changing, dropping or inserting a line breaks the chain after it. Lines dropped from the end leave a valid,
+shorter ledger; to notice that, keep the last line's `sha256` elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LARGEST = 2**28  # bytes
 
 
 class Ledger:
-    """An open ledger that no other process writes to meanwhile. lines: what it holds, the first one its terms."""
+    """An open ledger, which no other process can write to. lines: its content; the first line is its terms."""
 
     def __init__(self, path: Path, handle: int) -> None:
         self.path, self.handle = path, handle
@@ -31,11 +31,11 @@ class Ledger:
 
     @property
     def seal(self) -> str:
-        """The SHA-256 of the last line, which holds that of all lines before it."""
+        """The SHA-256 of the last line, which covers all lines before it too."""
         return self.lines[-1]["sha256"] if self.lines else ""
 
     def add(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Add a line and have it on the disk; returns it as it stands there."""
+        """Add a line, flush it to the disk, and return it as written."""
         body = {**record, "previous": self.seal}
         line = {**body, "sha256": sha256_of_json(body)}
         text = json.dumps(line, ensure_ascii=True, allow_nan=False).encode() + b"\n"
@@ -48,13 +48,13 @@ class Ledger:
 
 @contextmanager
 def opened(path: Path) -> Generator[Ledger]:
-    """A ledger, made if there is none, for as long as the block lasts.
+    """Open a ledger inside the block, or make one if there is none.
 
     Raises:
-        BadInput: the file is no ledger, or one of its lines is not what was written.
+        BadInput: the file is not a ledger, or one of its lines is not what was written.
     """
     if path.exists() and not path.is_file():
-        raise BadInput(f"<<ledger>> must name a file (got {path}, which is none); name another")
+        raise BadInput(f"<<ledger>> must name a file (got {path}, which is not one); name another")
     try:
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
     except OSError as error:
@@ -80,7 +80,7 @@ def _content(path: Path, handle: int) -> bytes:
 
 
 def _checked(path: Path, content: bytes) -> list[dict[str, Any]]:
-    """The lines, once each of them proves to follow the one before."""
+    """Return the lines after checking that each follows the one before."""
     lines: list[dict[str, Any]] = []
     for number, text in enumerate(content.splitlines(keepends=True), 1):
         try:
@@ -96,8 +96,8 @@ def _checked(path: Path, content: bytes) -> list[dict[str, Any]]:
             )
         if not sound:
             raise BadInput(
-                f"{path} must be a ledger as it was written (line {number} is not, or does not follow the one before); "
-                "put the file back as it was, or begin a new one with <<ledger>>"
+                f"{path} must be a ledger that was not changed (line {number} was, or does not follow the one before); "
+                "restore the file, or begin a new one with <<ledger>>"
             )
         lines.append(line)
     return lines

@@ -1,8 +1,8 @@
-"""Locks on open files, which end with their process: a killed writer leaves nothing locked, and no file of its own.
+"""Locks on open files, which end with their process: a killed writer leaves nothing locked, and no lock file.
 
-Where the file system or the platform has no locks, everything is free: the work may be done twice, and the store's
-first writer still wins. A lock file beside the locked one, as the library filelock makes, would be one more thing in a
-study's folder that a killed process leaves.
+Where the file system or the platform has no locks, everything counts as free: work may be done twice, and the first
+writer still wins in the store. A lock file next to the locked one, as the library filelock makes, would be one more
+thing that a killed process leaves in a study's folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ except ImportError:  # not a POSIX system
 
 @contextmanager
 def folder_lock(folder: Path) -> Generator[None]:
-    """Only one process at a time inside this block, for one folder."""
+    """Let only one process at a time into this block, for one folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         lock(handle)
@@ -30,14 +30,14 @@ def folder_lock(folder: Path) -> Generator[None]:
 
 
 def lock(handle: int) -> None:
-    """Lock an open file for as long as it is open here, where there are locks."""
+    """Lock an open file for as long as it is open here, if there are locks."""
     if fcntl is not None:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def nobody_holds(handle: int) -> bool:
-    """Whether an open file is certainly locked by nobody: it is locked by this process from now on."""
+    """Whether an open file is certainly locked by nobody else; if so, this process locks it from now on."""
     if fcntl is None:
         return False
     try:
@@ -48,7 +48,7 @@ def nobody_holds(handle: int) -> bool:
 
 
 def is_at(handle: int, path: Path) -> bool:
-    """Whether an open file still stands at its path."""
+    """Whether an open file is still at its path."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:

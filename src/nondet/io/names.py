@@ -1,4 +1,4 @@
-"""What the columns of a table of scores are, as far as their names leave no doubt; and names that end in a seed."""
+"""What the columns of a table of scores are, if their names leave no doubt; and names of runs that end in a seed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ARMS = (
     _set("condition config configuration architecture arch network backbone optimizer setting experiment group agent"),
     _set("name run_name file path folder"),
 )
-"""Names of the column that tells what was trained: the surest first."""
+"""Names of the column that says what was trained, the surest first."""
 
 RUN_NAMES = _set("name run_name file path folder")
-"""Those whose cells are names of single runs, such as `vit-base-0`."""
+"""Those of ARMS whose cells are names of single runs, such as `vit-base-0`."""
 
 SEEDS = _set("seed seeds random_seed rng_seed global_seed torch_seed seed_everything")
 REPEATS = _set("run run_id run_number run_idx trial replicate replication repeat repetition rep fold split_seed i")
 """Names of the column that tells one run of an arm from another."""
 
 FOLDS = _set("fold cv_fold split_seed")
-"""Those of them whose equal values share the data."""
+"""Those of REPEATS in which runs with equal values share their data."""
 
 DATASETS = _set("dataset data_set datasets dataset_name data task task_name benchmark env env_id environment game")
 STEPS = _set("step global_step epoch iteration iter timestep timesteps total_timesteps env_step")
@@ -36,7 +36,7 @@ STEPS = _set("step global_step epoch iteration iter timestep timesteps total_tim
 STATES = _set("state status run_status")
 
 REMARKS = _set("tags notes user comment comments remark date created hostname job_type sweep commit id run_id")
-"""Names of texts that tell nothing of what was trained."""
+"""Names of texts that say nothing about what was trained."""
 
 METRICS = _set(
     "acc accuracy loss f1 auc auroc score scores err error mse rmse mae nll ppl perplexity bleu rouge rougel wer cer "
@@ -50,47 +50,47 @@ SETTINGS = _set(
     "params parameters decay wd momentum dropout hidden dim layers width depth samples n num count size version gpu "
     "memory alpha beta temperature flos second hours minutes wall date year level fold seed trial run max_steps warmup"
 )
-"""Words in the names of numbers that are no scores."""
+"""Words in the names of numbers that are not scores."""
 
 FIRST = ("accuracy", "acc", "test_accuracy", "test_acc", "score")
-"""Of several scores the one that is meant where none is named."""
+"""The score that is meant if there are several and none is named."""
 
 SUMMARIES = _set(
     "mean avg average std stdev std_dev sd standard_deviation stddev variance var median min max minimum maximum sem "
     "se stderr standard_error ci ci95 total overall all summary mean_std mean_sd iqm iqr range"
 )
-"""First cells of rows that sum others up."""
+"""First cells of rows that summarise others."""
 
 
 def leaf(name: str) -> str:
-    """The last part of a column's name, in lower case and joined by `_`: `config.seed` is `seed`."""
+    """Return the last part of a column's name, in lower case and joined by `_`: `config.seed` becomes `seed`."""
     return snake(re.split(r"[./]", name.strip(" ./"))[-1])
 
 
 def called(names: Sequence[str], known: frozenset[str]) -> list[str]:
-    """The columns whose whole name, or else whose last part, is one of these."""
+    """Return the columns whose whole name, or else whose last part, is one of these."""
     whole = [name for name in names if snake(name) in known]
     return whole or [name for name in names if leaf(name) in known]
 
 
 def is_metric(name: str) -> bool:
-    """Whether a name has a word of scores in it."""
+    """Whether a name contains a word for scores."""
     return any(re.sub(r"\d+$", "", word) in METRICS or word in METRICS for word in snake(name).split("_"))
 
 
 def is_setting(name: str) -> bool:
-    """Whether a name has a word in it of numbers that are no scores, and none of scores."""
+    """Whether a name contains a word for numbers that are not scores, and none for scores."""
     words = set(snake(name).split("_"))
     return bool(words & SETTINGS) and not (is_metric(name) and "epoch" not in words)
 
 
 def is_summary(text: str) -> bool:
-    """Whether a text is what the first cell of a row says that sums others up, such as `Mean ± std`."""
+    """Whether a text is the first cell of a row that summarises others, such as `Mean ± std`."""
     return snake(text.replace("±", " ")) in SUMMARIES
 
 
 def without_shared(names: Sequence[str]) -> list[str]:
-    """Paths without the parts that all have in common."""
+    """Return paths without the parts that all of them share."""
     paths = [[part for part in re.split(r"[/\\]", name) if part] for name in names]
     if len({len(path) for path in paths}) != 1:
         return ["/".join(path) for path in paths]
@@ -102,7 +102,7 @@ _SEED = re.compile(r"(?:^|[-_ ./=:]+)(?:(?:seed|run|rep|trial|version|fold|s)[-_
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """The name of a run without its seed, and the seed; empty where it has none: `vit-base-0` is `vit-base` and `0`."""
+    """Split a run's name into the rest and the seed, empty if there is none: `vit-base-0` is `vit-base` and `0`."""
     found = _SEED.search(name)
     if not found:
         return name, ""
@@ -110,9 +110,9 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names of runs as those of their arms, and as seeds.
+    """Split names of runs into names of arms and seeds.
 
-    Parts of a path that all share are left out. A part that is a seed in all of them is the seed, wherever it stands.
+    Parts that all paths share are left out. A part that is a seed in all of them is the seed, wherever it is.
     """
     paths = [name.split("/") for name in without_shared(names)]
     numbers = [

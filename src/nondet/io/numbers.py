@@ -1,4 +1,4 @@
-"""One number a line, from a file of text."""
+"""Read a text file with one number in each line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LARGEST = 2**26  # bytes
 
 
 def read_lines(path: Path) -> NDArray[np.float64] | None:
-    """The numbers of a file that has one in each line, `(N,)`; None of any other.
+    """Return the numbers of a file that has one in each line, `(N,)`; None for any other file.
 
     Raises:
         BadInput: the file cannot be read.
     """
-    with reading(path, "numbers as text", "write one number a line"):
+    with reading(path, "numbers as text", "write one number per line"):
         try:
             lines = read_file(path, LARGEST).decode("utf-8-sig").split("\n")
         except NotAFile as error:

@@ -1,4 +1,4 @@
-"""Names as text that does nothing: what a terminal or a reader's eye would take for more is shown as its number."""
+"""Names as harmless text: characters that could mislead a terminal or a reader are shown as escapes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import unicodedata
 
 
 def plain(text: str) -> str:
-    """The text in one line, with every character that does not print as an escape, such as `\\x1b` or `\\u202e`.
+    """Return the text in one line, with an escape such as `\\x1b` or `\\u202e` for each character that does not print.
 
-    Names of files, tasks, columns and conditions come from others. An escape sequence in one would drive the terminal,
-    a line end would forge a line of its own, and a mark of writing direction would turn the rest of the line around.
+    Names of files, tasks, columns and conditions come from others. An escape sequence in one could control the
+    terminal, a line end could forge a line, and a mark of writing direction could reverse the rest of the line.
     """
     return text if text.isprintable() else "".join(map(_shown, text))
 

@@ -1,4 +1,4 @@
-"""Which column of a table of scores is what: by what was asked for, else by its name where that leaves no doubt."""
+"""Tell what each column of a table of scores is: what the user said, or else what its name says without doubt."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from nondet.io.rows import Cell, Rows, is_failure, label_of
 
 @dataclass(frozen=True)
 class Asked:
-    """What somebody says of a table of scores; empty where its names are to tell.
+    """What the user says about a table of scores; empty fields are decided by the names of its columns.
 
-    metric: the columns of scores. arm, seed, dataset: the columns that tell what was trained, one run from another, and
-    on what; several of arms are joined by commas. wanted: names of arms that are asked for.
+    metric: the columns of scores. arm, seed, dataset: the columns that say what was trained, with which seed, and on
+    which data; several columns of arms are joined by commas. wanted: names of arms that are asked for.
     """
 
     metric: tuple[str, ...] = ()
@@ -47,10 +47,11 @@ class Asked:
 class Roles:
     """What each column is.
 
-    arms: of each row the arm's name; empty where all are of one. seeds: of each row what tells it from others of its
-    arm, empty where nothing does. datasets: of each row. names: of each row, for people.
-    metrics: the columns of scores. wide: whether these are arms. step, state: columns, empty without.
-    folds: whether equal seeds share their data. said: what was taken for what, where it was not asked for.
+    metrics: the columns of scores. wide: whether these are arms.
+    arms: the name of the arm of each row; empty if there is only one arm. seeds: what tells each row from others of its
+    arm; empty if nothing does. datasets: the data set of each row. names: the name of each row, for people.
+    step, state: columns; empty if there are none.
+    folds: whether equal seeds share their data. said: what was read from which column, if nobody asked for it.
     """
 
     metrics: tuple[str, ...]
@@ -69,10 +70,10 @@ def roles_of(rows: Rows, asked: Asked, several: bool = True) -> Roles:
     """Tell a table's columns apart.
 
     Args:
-        several: whether several metrics will do, where none is named.
+        several: whether there may be several metrics if none is named.
 
     Raises:
-        BadInput: a column that was named is missing, or names leave a doubt.
+        BadInput: a column that was named is missing, or the names are ambiguous.
     """
     if rows.nameless:
         return Roles((asked.metric[0] if asked.metric else "score",), said=())
@@ -96,7 +97,7 @@ def roles_of(rows: Rows, asked: Asked, several: bool = True) -> Roles:
         found = [name for name in found if not table.is_number(name)]
         if found and not (asked.wanted and all(w in table.labels(found[0]) for w in asked.wanted)):
             dataset = found[0]
-            said.append(f"data sets are those of the column {dataset!a}")
+            said.append(f"data sets are read from the column {dataset!a}")
     taken.add(dataset)
     if not seed:
         named = [*called(table.names, SEEDS), *called(table.names, REPEATS)]
@@ -105,7 +106,7 @@ def roles_of(rows: Rows, asked: Asked, several: bool = True) -> Roles:
     if not arm:
         arm = _guessed_arm(table, taken, asked)
         if arm and snake(arm[0]) not in RUN_NAMES:
-            said.append(f"arms are those of the column {arm[0]!a}")
+            said.append(f"arms are read from the column {arm[0]!a}")
     taken |= {*arm}
     if not metrics:
         metrics, wide = _guessed_metrics(table, taken, several, bool(arm))
@@ -121,7 +122,7 @@ def roles_of(rows: Rows, asked: Asked, several: bool = True) -> Roles:
 def _narrow(
     table: _Table, metrics: tuple[str, ...], arm: Sequence[str], seed: str, dataset: str, said: list[str]
 ) -> Roles:
-    """The roles of a table with a row for each run."""
+    """Return the roles in a table with a row for each run."""
     seeds = table.labels(seed) if seed else []
     names, arms = list(seeds), [", ".join(parts) for parts in zip(*map(table.labels, arm), strict=True)]
     if tuple(arm) == (PATH,):
@@ -134,7 +135,7 @@ def _narrow(
         if not seeds and all(found):
             seeds = found
         if not arm or arm[0] == by_name:
-            alone = len(set(split)) == len(split)  # then no two runs are of one arm
+            alone = len(set(split)) == len(split)  # no two runs belong to the same arm
             arms = [] if alone else split
             if len(set(arms)) > 1:
                 said.append(f"arms are the names in {by_name!a} without the numbers at their ends")
@@ -164,7 +165,7 @@ def _wide(table: _Table, columns: tuple[str, ...], asked: Asked) -> Roles:
 
 
 def _guessed_metrics(table: _Table, taken: set[str], several: bool, arms: bool) -> tuple[tuple[str, ...], bool]:
-    """The columns of scores; and whether they are arms instead."""
+    """Return the columns of scores, and whether these are arms instead."""
     found = _candidates(table, taken)
     if not found:
         raise BadInput(
@@ -185,7 +186,7 @@ def _guessed_metrics(table: _Table, taken: set[str], several: bool, arms: bool) 
 
 
 def _candidates(table: _Table, taken: set[str]) -> list[str]:
-    """The columns of numbers that are neither taken nor settings; of several those with a word of scores in them."""
+    """Return the columns of numbers that are neither taken nor settings; if there are none, settings count too."""
     roles = {name for known in (SEEDS, STEPS, REPEATS, STATES, RUN_NAMES) for name in called(table.names, known)}
     numbers = [name for name in table.names if name not in taken and table.is_number(name)]
     found = [name for name in numbers if name not in roles and not is_setting(name)]
@@ -193,7 +194,7 @@ def _candidates(table: _Table, taken: set[str]) -> list[str]:
 
 
 def _guessed_arm(table: _Table, taken: set[str], asked: Asked) -> tuple[str, ...]:
-    """The column that names arms; none where all rows are of one."""
+    """Return the column that names arms; none if all rows belong to one arm."""
     free = [name for name in table.names if name not in taken]
     if asked.wanted:
         holding = [name for name in free if set(asked.wanted) <= set(table.labels(name))]
@@ -209,26 +210,26 @@ def _guessed_arm(table: _Table, taken: set[str], asked: Asked) -> tuple[str, ...
             both = ",".join((vary[0], *loose))
             raise BadInput(
                 f"{table.rows.path} has several columns that may name arms ({shown(vary)}); choose with "
-                f"<<arm={vary[0]}>>, or take each combination for an arm with <<arm={both}>>"
+                f"<<arm={vary[0]}>>, or make each combination an arm with <<arm={both}>>"
             )
         return (vary[0],)
     runs = [name for name in free if (snake(name) in RUN_NAMES or name == PATH) and table.distinct(name) > 1]
     if runs:
         return (runs[0],)
-    if named:  # one arm, whose name is there
+    if named:  # there is one arm, and its name is there
         return (named[0],)
     texts = [name for name in free if not table.is_number(name) and 1 < table.distinct(name) < len(table.rows)]
     texts = [name for name in texts if snake(name) not in REMARKS | STATES]
     if texts:
         raise BadInput(
-            f"{table.rows.path} does not say by its names which of its columns tells what was trained (got "
+            f"the column that says what was trained must have a usual name in {table.rows.path} (got "
             f"{shown(texts)}); name it with <<arm={texts[0]}>>"
         )
     return ()
 
 
 class _Table:
-    """A table whose columns can be asked for."""
+    """A table whose columns can be queried."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
@@ -240,29 +241,29 @@ class _Table:
         self._labels: dict[str, list[str]] = {}
 
     def labels(self, name: str) -> list[str]:
-        """The cells of a column as names."""
+        """Return the cells of a column as names."""
         if name not in self._labels:
             self._labels[name] = [label_of(cell) for cell in self.rows.columns[name]]
         return self._labels[name]
 
     def distinct(self, name: str) -> int:
-        """How many different cells that hold anything a column has."""
+        """Return how many different cells a column has, without empty ones."""
         return len({*self.labels(name)} - {""})
 
     def is_number(self, name: str) -> bool:
-        """Whether a column holds numbers, but for cells that tell of a failure."""
+        """Whether a column contains numbers, except for cells that report a failure."""
         cells = self.rows.columns[name]
         return _some(cells) and all(isinstance(cell, float) or is_failure(cell) for cell in cells)
 
     def determines(self, name: str, other: str) -> bool:
-        """Whether rows that are equal in one column are so in another."""
+        """Whether rows that are equal in one column are equal in the other."""
         return len(set(zip(self.labels(name), self.labels(other), strict=True))) == self.distinct(name)
 
     def has(self, asked: str) -> bool:
         return bool(self._found(asked))
 
     def named(self, asked: str, argument: str) -> str:
-        """The column that is meant: of this name, or of the only one that ends in it."""
+        """Return the column that is meant: the one of this name, or the only one that ends in it."""
         found = self._found(asked)
         if not found:
             raise BadInput(
@@ -272,7 +273,7 @@ class _Table:
         return found
 
     def several(self, asked: str) -> tuple[str, ...]:
-        """The columns of arms that are meant, joined by commas unless one has that name."""
+        """Return the columns of arms that are meant: one of this name, or those that it lists with commas."""
         parts = [asked] if self._found(asked) else asked.split(",")
         return tuple(self.named(part.strip(), "arm") for part in parts)
 
@@ -294,7 +295,7 @@ def _some(cells: Sequence[Cell]) -> bool:
 
 
 def without(rows: Rows, places: Mapping[int, str]) -> Rows:
-    """The table without these rows."""
+    """Return the table without these rows."""
     return Rows(
         rows.path,
         {name: [c for place, c in enumerate(cells) if place not in places] for name, cells in rows.columns.items()},

@@ -1,6 +1,6 @@
-"""Tables and trees of scores, read from files as data: every cell a number, a text, or nothing.
+"""Read tables and trees of scores from files as data: every cell is a number, a text, or empty.
 
-A row is one run, or one moment of a run; which of both, and what a column means, is for `nondet.io.roles` to say.
+A row is one run, or one moment of a run; `nondet.io.roles` decides which, and what each column means.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nondet.io.outputs import load_npy
 
 Cell = float | str | None
 LARGEST_FILE = 2**28
-"""Bytes of a table of scores: a row for each run is far smaller."""
+"""Most bytes of a table of scores; one with a row for each run is far smaller."""
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat")
 ENDINGS = (*TEXTS, ".parquet", ".jsonl", ".ndjson", ".json", ".npy")
@@ -33,7 +33,7 @@ _WORDS = (
     "canceled running inf -inf +inf infinity -infinity nan none null n/a na #n/a nil missing - -- ? x"
 )
 FAILED = frozenset(_WORDS.split())
-"""Cells that tell that a run left no score, in lower case."""
+"""Cells that say that a run left no score, in lower case."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*%?", re.IGNORECASE | re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+\s*%?", re.ASCII)
@@ -41,9 +41,9 @@ _COMMA = re.compile(r"[+-]?\d+,\d+\s*%?", re.ASCII)
 
 @dataclass(frozen=True)
 class Rows:
-    """A table as it stands in a file: its columns by name, each with a cell a row.
+    """A table as it is in a file: its columns by name, each with one cell for each row.
 
-    path: of the file, for people. columns: a number, a text, or None of an empty cell.
+    path: that of the file, for people. columns: a cell is a number, a text, or None if it is empty.
     nameless: whether it is one column of numbers without a name.
     """
 
@@ -56,28 +56,28 @@ class Rows:
 
 
 def read_rows(path: Path) -> Rows:
-    """The table in a file.
+    """Read the table in a file.
 
-    - `.csv`, `.tsv`, `.txt`: with a line of names, separated by commas, semicolons, tabs or spaces; or one number a
-      line. A byte-order mark is no part of a name.
-    - `.parquet`; `.jsonl`, `.ndjson`: an object a line.
-    - `.json`: a list of objects; an object of equally long lists, a column each; or a tree, which is one row whose
-      columns are its keys joined by dots. In Hugging Face's `trainer_state.json` it is the last evaluation.
-    - `.npy`: one number a run, `(N,)` or `(N, 1)`.
+    - `.csv`, `.tsv`, `.txt`: with a line of names, separated by commas, semicolons, tabs or spaces; or one number in
+      each line. A byte-order mark is not part of a name.
+    - `.parquet`; `.jsonl`, `.ndjson`: one object in each line.
+    - `.json`: a list of objects; an object of equally long lists, one for each column; or a tree, which is one row
+      whose columns are its keys joined by dots. From Hugging Face's `trainer_state.json` the last evaluation is read.
+    - `.npy`: one number for each run, `(N,)` or `(N, 1)`.
 
     Raises:
-        BadInput: the file cannot be read, or holds no such table.
+        BadInput: the file cannot be read, or contains no such table.
     """
     with reading(path, "a table of scores that can be read", "write it as .csv, with the columns' names on top"):
         ending = path.suffix.lower()
         if ending not in ENDINGS:
             raise BadInput(
-                f"{path} must end in {', '.join(ENDINGS)} to hold scores (got {path.suffix or 'no ending'}); write one "
-                "row for each run as .csv"
+                f"{path} must end in {', '.join(ENDINGS)} to be read as scores (got {path.suffix or 'no ending'}); "
+                "write one row for each run as .csv"
             )
         if path.stat().st_size > LARGEST_FILE:
             raise BadInput(
-                f"{path} must be at most {LARGEST_FILE // 2**20} MiB to hold one score for each run (got "
+                f"{path} must be at most {LARGEST_FILE // 2**20} MiB to be read as scores (got "
                 f"{path.stat().st_size // 2**20} MiB); leave out the columns and rows that are not scores"
             )
         if ending == ".npy":
@@ -93,7 +93,7 @@ def read_rows(path: Path) -> Rows:
 
 
 def decoded(raw: bytes) -> str:
-    """Text in UTF-8 or, where a byte-order mark says so, UTF-16; without the mark."""
+    """Decode text in UTF-8 or, if a byte-order mark says so, UTF-16 (else in Latin-1), and drop the mark."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw.decode("utf-16")
     try:
@@ -103,14 +103,14 @@ def decoded(raw: bytes) -> str:
 
 
 def cell_of(value: object) -> Cell:
-    """A value as a number, a text, or nothing."""
+    """Return a value as a number, a text, or None."""
     if value is None or isinstance(value, bool):
         return None if value is None else str(value).lower()
     return float(value) if isinstance(value, int | float) else text_cell(str(value))
 
 
 def text_cell(text: str, comma: bool = False) -> Cell:
-    """A text as a number if it is one, `91.2 %` too; None where it holds nothing. comma: for the decimal point."""
+    """Return a text as a number if it is one, such as `91.2 %`; None if it is empty. comma: it is a decimal point."""
     text = text.strip()
     if not text:
         return None
@@ -120,21 +120,21 @@ def text_cell(text: str, comma: bool = False) -> Cell:
 
 
 def is_failure(cell: Cell) -> bool:
-    """Whether this cell, where a score should be, tells that there is none."""
+    """Whether this cell says that there is no score where one should be."""
     if isinstance(cell, str):
         return cell.lower().replace(" ", "_") in FAILED
     return cell is None or not math.isfinite(cell)
 
 
 def label_of(cell: Cell) -> str:
-    """A cell as the name of something: 3 for 3.0."""
+    """Return a cell as a name: 3 for 3.0."""
     if cell is None or isinstance(cell, str):
         return cell or ""
     return f"{cell:.0f}" if float(cell).is_integer() and abs(cell) < 1e15 else repr(cell)
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Cell]:
-    """The leaves of a tree by their keys joined by dots; lists are left out, but for those of one number."""
+    """Return the leaves of a tree by their keys joined by dots; lists are left out, except those of one number."""
     found: dict[str, Cell] = {}
     for key, value in tree.items():
         name = f"{above}.{key}" if above else str(key)
@@ -148,7 +148,7 @@ def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Cell]:
 
 
 def of_json(path: Path, tree: Any) -> Rows:
-    """What was read from a JSON file, as a table."""
+    """Return what was read from a JSON file as a table."""
     if isinstance(tree, Mapping) and isinstance(tree.get("log_history"), list):
         tree = _last_evaluation(tree)
     if isinstance(tree, Mapping):
@@ -160,7 +160,7 @@ def of_json(path: Path, tree: Any) -> Rows:
         return Rows(str(path), _of_objects(tree))
     if isinstance(tree, list) and tree and _of_cells(tree):
         return Rows(str(path), {"score": [cell_of(v) for v in tree]}, nameless=True)
-    raise ValueError("it holds neither an object nor a list of objects or numbers")
+    raise ValueError("it contains neither an object nor a list of objects or numbers")
 
 
 def _of_cells(values: Sequence[Any]) -> bool:
@@ -168,7 +168,7 @@ def _of_cells(values: Sequence[Any]) -> bool:
 
 
 def _last_evaluation(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Of Hugging Face's log, the last value of each name."""
+    """Return the last value of each name in Hugging Face's log."""
     last: dict[str, Any] = {"best_metric": tree.get("best_metric")}
     for entry in tree["log_history"]:
         if isinstance(entry, Mapping):
@@ -183,7 +183,7 @@ def _of_objects(objects: Sequence[Any]) -> dict[str, list[Cell]]:
 
 
 def filled(columns: Mapping[str, list[Cell]]) -> dict[str, list[Cell]]:
-    """Columns of one length, the shorter ones ended with nothing."""
+    """Pad columns with empty cells to the same length."""
     most = max(map(len, columns.values()), default=0)
     return {name: [*cells, *[None] * (most - len(cells))] for name, cells in columns.items()}
 
@@ -194,7 +194,7 @@ def _of_array(path: Path) -> Rows:
         array = array.reshape(-1)
     if array.ndim != 1 or array.dtype.kind not in "fiu":
         raise BadInput(
-            f"{path} must hold one number for each run, (N,) or (N, 1) (got {array.dtype} of shape {array.shape}); "
+            f"{path} must contain one number for each run, (N,) or (N, 1) (got {array.dtype} of shape {array.shape}); "
             "give outputs with their <<labels>>, or one score for each run"
         )
     return Rows(str(path), {"score": [cell_of(value) for value in np.asarray(array, np.float64).tolist()]}, True)
@@ -212,10 +212,10 @@ def _parquet(path: Path) -> dict[str, list[Cell]]:
 def _of_text(path: Path, text: str) -> Rows:
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
-        raise BadInput(f"{path} must hold a number for each run (got an empty file); give a file with scores")
+        raise BadInput(f"{path} must contain a number for each run (got an empty file); give a file with scores")
     alone = [text_cell(line.strip().strip('"')) for line in lines]
     numbers = [cell for cell in alone if isinstance(cell, float) or is_failure(cell)]
-    if len(numbers) >= len(lines) - 1 and any(isinstance(cell, float) for cell in alone):  # one a line, perhaps a name
+    if len(numbers) >= len(lines) - 1 and any(isinstance(cell, float) for cell in alone):  # perhaps with a name on top
         named = isinstance(alone[0], str) and not is_failure(alone[0])
         if len(numbers) + named == len(lines):
             name = str(alone[0]) if named else "score"
@@ -224,7 +224,7 @@ def _of_text(path: Path, text: str) -> Rows:
 
 
 def text_names(path: Path) -> list[str]:
-    """The names in the first line of a table of text.
+    """Return the names in the first line of a text table.
 
     Raises:
         BadInput: the file cannot be read.
@@ -235,7 +235,7 @@ def text_names(path: Path) -> list[str]:
 
 
 def _mark(head: str) -> str:
-    """What separates the columns."""
+    """Return what separates the columns."""
     return max(",;\t", key=head.count)
 
 
@@ -261,10 +261,10 @@ def _separated(path: Path, text: str, head: str) -> dict[str, list[Cell]]:
         if len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):
             raise BadInput(
                 f"{path} must have {len(names)} cells in each row, as its first has (got {len(row)} in row {number}); "
-                "put texts that hold the separator in quotes"
+                "put texts that contain the separator in quotes"
             )
         cells = [*row[: len(names)], *[""] * (len(names) - len(row))]
-        if [cell.strip() for cell in cells] == names:  # the head again, of tables that were put after each other
+        if [cell.strip() for cell in cells] == names:  # the head again, in tables that were concatenated
             continue
         for name, cell in zip(names, cells, strict=True):
             found[name].append(text_cell(cell, comma=mark == ";"))

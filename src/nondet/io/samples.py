@@ -1,4 +1,4 @@
-"""One model's scores by example, from logs of evaluation harnesses and from tables: a score by the example's name.
+"""Read one model's scores, by the names of the examples, from logs of evaluation harnesses and from tables.
 
 - lm-evaluation-harness, `--log_samples`: JSON lines (`samples_TASK_DATE.jsonl`), or a folder with one such file.
 - inspect: a log as JSON (`.json`), whose samples have scores.
@@ -25,7 +25,7 @@ NAMES = ("example", "example_id", "doc_id", "sample_id", "question_id", "item", 
 SEPARATED = {".csv": ",", ".tsv": "\t"}
 RUNS = {"run", "seed", "run_id", "arm", "method", "model"}
 INSPECT = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
-"""What inspect makes of its letters."""
+"""The numbers that inspect gives its letters."""
 
 Row = Mapping[str, Any]
 
@@ -34,9 +34,9 @@ Row = Mapping[str, Any]
 class Samples:
     """One model's scores by example.
 
-    metric: what they are. scores: by the example's name. details: what else is known of each, from which clusters
-    come. marks: what tells that an example of this name is the same one in another log; empty where nothing does.
-    note: what was read, where it could have been something else.
+    metric: what the scores are. scores: by the name of the example. details: what else is known about each example;
+    clusters are read from it. marks: what shows that an example of this name is the same one in another log; empty if
+    nothing does. note: what was read, if it could have been something else.
     """
 
     metric: str
@@ -47,7 +47,7 @@ class Samples:
 
 
 def read_samples(path: Path, metric: str | None = None) -> Samples | None:
-    """The scores in a log or a table; None where it is neither.
+    """Return the scores in a log or a table; None if the path is neither.
 
     Raises:
         BadInput: the file cannot be read, has no such metric, or names an example twice.
@@ -58,7 +58,7 @@ def read_samples(path: Path, metric: str | None = None) -> Samples | None:
             return None
         if len(inside) > 1:
             names = shown([file.name for file in inside])
-            raise BadInput(f"{path} must hold the samples of one task (got {names}); give one of these files")
+            raise BadInput(f"{path} must contain the samples of one task (got {names}); give one of these files")
         return read_samples(inside[0], metric)
     suffix = path.suffix.lower()
     if suffix not in (".json", ".jsonl", ".csv", ".tsv"):
@@ -84,7 +84,7 @@ def read_samples(path: Path, metric: str | None = None) -> Samples | None:
 
 
 def _by_example(path: Path, between: str) -> bool:
-    """Whether a table's first line names examples and no runs: others may be large, and are read elsewhere."""
+    """Whether a table's first line names examples and no runs; others may be large, and are read elsewhere."""
     with open_file(path) as file:
         head = file.readline(2**20).decode("utf-8-sig", "replace")
     names = {name.strip().strip('"').lower() for name in head.split(between)}
@@ -92,7 +92,10 @@ def _by_example(path: Path, between: str) -> bool:
 
 
 def _of_harness(path: Path, rows: Sequence[Row], metric: str | None) -> Samples:
-    """Of lm-evaluation-harness: a line for each document and filter; `--metric exact_match,strict-match` has both."""
+    """Read a log of lm-evaluation-harness, with a line for each document and filter.
+
+    `--metric exact_match,strict-match` names both the metric and the filter.
+    """
     wanted, _, chosen = (metric or "").partition(",")
     filters = list(dict.fromkeys(str(row.get("filter", "none")) for row in rows))
     if chosen and chosen not in filters:
@@ -102,7 +105,7 @@ def _of_harness(path: Path, rows: Sequence[Row], metric: str | None) -> Samples:
     known = [str(name) for name in cast(list[Any], named)] if isinstance(named, list) else []
     there = [name for name in known or kept[0] if _score(kept[0].get(name)) is not None and name != "doc_id"]
     name = _chosen(path, there, wanted)
-    note = "" if len(filters) < 2 else f"{path}: answers are those of the filter {chosen or filters[0]}"
+    note = "" if len(filters) < 2 else f"{path}: answers are read from the filter {chosen or filters[0]}"
     return Samples(
         name,
         _by_name(path, ((str(row["doc_id"]), row.get(name)) for row in kept)),
@@ -113,11 +116,11 @@ def _of_harness(path: Path, rows: Sequence[Row], metric: str | None) -> Samples:
 
 
 def _of_inspect(path: Path, log: Row, metric: str | None) -> Samples | None:
-    """Of inspect: samples with a score by each scorer; several epochs of one count as their mean, as there."""
+    """Read a log of inspect, whose samples have a score by each scorer; several epochs of a sample are averaged."""
     samples = log.get("samples")
     if not isinstance(samples, list) or not samples:
         if "eval" in log and "results" in log:
-            raise BadInput(f"{path} must hold its samples (got a log without them); write it with its samples")
+            raise BadInput(f"{path} must contain its samples (got a log without them); write it with its samples")
         return None
     rows = [cast(Row, row) for row in cast(list[Any], samples) if isinstance(row, dict)]
     scored = [row for row in rows if isinstance(row.get("scores"), dict)]
@@ -140,7 +143,7 @@ def _of_inspect(path: Path, log: Row, metric: str | None) -> Samples | None:
 
 
 def _of_table(path: Path, rows: Sequence[Row], metric: str | None) -> Samples | None:
-    """Of a table with a column of examples and none of runs."""
+    """Read a table with a column of examples and none of runs."""
     heads = {str(name).strip().lower(): name for name in rows[0]} if rows else {}
     key = next((heads[name] for name in NAMES if name in heads), None)
     if key is None or RUNS & set(heads):
@@ -160,8 +163,8 @@ def _chosen(path: Path, there: Sequence[str], wanted: str) -> str:
 
 
 def _said(path: Path, name: str, there: Sequence[str], metric: str | None) -> str:
-    """Which score was taken, where another could have been meant and none was named."""
-    return "" if metric or len(there) < 2 else f"{path}: scores are read from {name}, of {shown(there)}"
+    """Say which score was read, if none was named and another could have been meant."""
+    return "" if metric or len(there) < 2 else f"{path}: scores are read from {name}, one of {shown(there)}"
 
 
 def _by_name(path: Path, given: Iterator[tuple[str, Any]]) -> dict[str, float]:
@@ -177,7 +180,7 @@ def _by_name(path: Path, given: Iterator[tuple[str, Any]]) -> dict[str, float]:
 
 
 def _score(value: Any, words: Mapping[str, float] | None = None) -> float | None:
-    """A score as a number; None of anything else."""
+    """Return a score as a number; None for anything else."""
     if isinstance(value, str) and words and value in words:
         return words[value]
     if not isinstance(value, str | int | float):

@@ -1,4 +1,4 @@
-"""Whether JSON of unknown origin is made as a reader expects, before anything is done with it."""
+"""Check that JSON of unknown origin has the form that a reader expects, before anything is done with it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ Number = (int, float)
 
 
 def misfit(value: object, shape: Any, place: str = "") -> str:
-    """The place in the value that does not have the shape, such as `conditions.0.runs`; empty if all of it has.
+    """Return the place in the value that does not have the shape, such as `conditions.0.runs`; empty if all of it has.
 
-    A shape is a type (a bool is no int), a tuple of shapes of which one must fit, a list of one shape for every
-    element, or a dictionary: of one shape for every value under the key `str`, or of the shapes of named fields, where
-    a field whose name ends in ? may be missing. Fields that a shape does not name may hold anything.
+    A shape is a type (a bool is not an int); a tuple of shapes, one of which must fit; a list with one shape for every
+    element; or a dictionary. A dictionary has either one shape for every value, under the key `str`, or the shapes of
+    named fields; a field whose name ends in ? may be missing. Fields that a shape does not name may contain anything.
     """
     if isinstance(shape, tuple):
         found = [misfit(value, each, place) for each in shape]

@@ -1,11 +1,11 @@
-"""How a command stops when it is told to: Ctrl-C, SIGTERM, or a terminal that is closed (SIGHUP).
+"""How a command stops on request: by Ctrl-C, SIGTERM, or a terminal that is closed (SIGHUP).
 
-A stop ends the process where it stands, with one line: nothing is at stake while libraries are loaded or a study is
-read. Where something is (helper processes, a file half written, a progress bar), a block says so: `unwinding` has the
-stop raised there as a KeyboardInterrupt, so that everything on the way out is put in order; `undisturbed` has it wait
-for the end of the block. The exit status is 128 plus the signal's number, as shells have it.
+A stop ends the process at once, with one line: nothing is at stake while libraries are loaded or a study is read. Code
+for which something is (helper processes, a half-written file, a progress bar) runs in a block. Inside `unwinding`, a
+stop is raised as a KeyboardInterrupt, so that everything on the way out can clean up. Inside `undisturbed`, it waits
+for the end of the block. The exit status is 128 plus the signal's number, as in shells.
 
-This module is loaded before all others, and imports next to nothing: until it is there, Python answers in its own way.
+This module is loaded before all others and imports next to nothing: until then Python handles signals in its own way.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 PATIENCE = 5.0
-"""Seconds for which a further signal is taken for the same wish; after them it ends what puts things in order."""
+"""Seconds during which a further signal counts as the same request; a later one ends even the cleanup."""
 
 AGAIN = 0.01
-"""Seconds after which a stop that was lost in a destructor is raised once more."""
+"""Seconds after which a stop that was lost in a destructor is raised again."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -39,7 +39,7 @@ class Interrupted(KeyboardInterrupt):
 class _State:
     """received, at: the first signal and when it came. unwinding, undisturbed: how many such blocks are open.
 
-    ended: the exit status once the command's work is done. told: whether the user has been told of the stop.
+    ended: the exit status once the command's work is done. told: whether the stop has been reported to the user.
     """
 
     received: int | None = None
@@ -54,38 +54,38 @@ _state = _State()
 
 
 def install() -> None:
-    """Take over the signals of this process, but for those that its parent has it ignore (`nohup`)."""
+    """Take over the signals of this process, except those that its parent made it ignore (`nohup`)."""
     for number in SIGNALS:
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
             signal.signal(number, _on_signal)
     sys.unraisablehook = _on_unraisable
-    atexit.register(_ignore)  # runs last: then Python takes the handlers back, and a signal would kill it
+    atexit.register(_ignore)  # runs last; after it Python restores its handlers, and a signal would kill the process
 
 
 def stopped() -> bool:
-    """Whether the process was told to stop."""
+    """Whether the process has been asked to stop."""
     return _state.received is not None
 
 
 def status() -> int:
-    """The exit status of a stopped command; that of Ctrl-C if no signal is known."""
+    """Return the exit status of a stopped command; that of Ctrl-C if no signal is known."""
     return 128 + int(_state.received or signal.SIGINT)
 
 
 def told() -> None:
-    """Note that the user has been told of the stop."""
+    """Note that the stop has been reported to the user."""
     _state.told = True
 
 
 def end(code: int) -> int:
-    """Note that the command's work is done with this status, which a later signal no longer changes; the status."""
+    """Note that the command's work is done, and return its status, which a later signal no longer changes."""
     _state.ended = code
     return code
 
 
 @contextmanager
 def unwinding() -> Generator[None]:
-    """Have a stop inside this block raised as a KeyboardInterrupt."""
+    """Raise a stop inside this block as a KeyboardInterrupt."""
     _state.unwinding += 1
     try:
         yield
@@ -94,13 +94,13 @@ def unwinding() -> Generator[None]:
 
 
 def unwind_from_now_on() -> None:
-    """Likewise until the process ends: it has children that must not be left alone."""
+    """Do so until the process ends, because it has children that must not be left behind."""
     _state.unwinding += 1
 
 
 @contextmanager
 def undisturbed() -> Generator[None]:
-    """Have a stop wait for the end of this block, which is short."""
+    """Make a stop wait for the end of this block, which is short."""
     _state.undisturbed += 1
     try:
         yield
@@ -137,13 +137,13 @@ def _leave() -> NoReturn:
 
 
 def _ignore() -> None:
-    """Let a process that is done come to its end."""
+    """Let a process that is done finish."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def _on_unraisable(lost: Any) -> None:
-    """Raise a stop again that came inside a destructor, where Python drops it; after a stop, drop all else."""
+    """Raise again a stop that came inside a destructor, where Python drops it; after a stop, ignore other errors."""
     if isinstance(lost.exc_value, Interrupted):
         from threading import Timer
 

@@ -1,4 +1,4 @@
-"""How a command speaks: results on standard output, all else on standard error, whatever becomes of either."""
+"""What a command prints: results on standard output, everything else on standard error, even if either breaks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import IO
 from nondet.io.plain import plain
 
 WARNING = "warning: "
-"""How a sentence begins that is heard also where notes are not."""
+"""The beginning of a sentence that is printed even if notes are not."""
 
 _volume = [0]
 
 
 class NotRead(Exception):
-    """Standard output takes no more: `error` is what the system said."""
+    """Standard output can no longer be written to; `error` is the system's error."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error.strerror or str(error))
@@ -28,35 +28,35 @@ class NotRead(Exception):
 
 
 def prepare() -> None:
-    """Make the standard streams of this process fit to be written to.
+    """Make sure that the standard streams of this process can be written to.
 
-    A stream that was closed (`>&-`) becomes the null device: else the next file that is opened would take its place,
-    and be written to by whatever prints.
+    A stream that was closed (`>&-`) becomes the null device. Otherwise the next file that is opened would take its
+    place, and whatever prints would write to that file.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
     sys.stdin = sys.stdin or _stream(0, "r")
     sys.stdout = sys.stdout or _stream(1, "w")
     sys.stderr = sys.stderr or _stream(2, "w")
 
 
 def replace_what_is_not_there() -> None:
-    """Have a terminal without Greek letters still get its table."""
+    """Let a terminal without Greek letters still show its tables."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def tell(*sentences: str) -> None:
-    """Results to standard output, each in a line of its own whatever a name in it holds; on a terminal in its width."""
+    """Print results to standard output, each on a line of its own, wrapped at a terminal's width."""
     tell_as_it_is("".join(f"{_fitted(plain(sentence), sys.stdout)}\n" for sentence in sentences))
 
 
 def tell_as_it_is(text: str) -> None:
-    """Text to standard output whose names are plain already.
+    """Print text to standard output; its names must be plain already.
 
     Raises:
         NotRead: it cannot be written.
@@ -68,44 +68,44 @@ def tell_as_it_is(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """To standard error, in one line: standard output is for results alone. Where nobody hears, nothing is said.
+    """Print a line to standard error, since standard output is for results only; if nobody can read it, do nothing.
 
-    On a terminal the line is wrapped at its width, between words.
+    On a terminal the line is wrapped between words.
     """
-    with suppress(OSError, ValueError):  # a pipe without a reader, a full disk, a terminal that is gone, a closed file
+    with suppress(OSError, ValueError):  # a pipe without a reader, a full disk, a lost terminal, a closed file
         print(_fitted(plain(text), sys.stderr), file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
-    """A caution to standard error: what a reader of the results should know."""
+    """Print a warning to standard error: something that a reader of the results should know."""
     say(WARNING + text)
 
 
 def note(text: str) -> None:
-    """What work says on its way; with --quiet its warnings alone."""
+    """Print a note on the progress of work; with --quiet only if it is a warning."""
     if _volume[-1] >= 0 or text.startswith(WARNING):
         say(text)
 
 
 def detail(text: str) -> None:
-    """What is said with --verbose alone."""
+    """Print a detail, only with --verbose."""
     if is_verbose():
         say(text)
 
 
 def is_quiet() -> bool:
-    """Whether warnings and results alone are wanted."""
+    """Whether only warnings and results are wanted."""
     return _volume[-1] < 0
 
 
 def is_verbose() -> bool:
-    """Whether every step is to be told."""
+    """Whether every step should be reported."""
     return _volume[-1] > 0
 
 
 @contextmanager
 def heard(volume: int) -> Generator[None]:
-    """In this block notes are quiet (below 0), as usual (0), or every step is told (above 0)."""
+    """Set the volume inside this block: warnings only (below 0), notes as usual (0), or every step (above 0)."""
     _volume.append(volume)
     try:
         yield
@@ -114,14 +114,14 @@ def heard(volume: int) -> Generator[None]:
 
 
 def _fitted(line: str, stream: IO[str]) -> str:
-    """A line in lines as wide as the terminal that the stream is, if it is one; words and paths stay whole."""
+    """Wrap a line at the width of the stream's terminal, if it is one; words and paths stay whole."""
     if not stream.isatty():
         return line
     return fill(line, max(20, get_terminal_size().columns), break_long_words=False, break_on_hyphens=False)
 
 
 def flush() -> None:
-    """Write out what standard output still holds.
+    """Write out what is still buffered for standard output.
 
     Raises:
         NotRead: it cannot be written.
@@ -133,9 +133,9 @@ def flush() -> None:
 
 
 def silence() -> None:
-    """Have what is left in the streams go nowhere, so that Python's own last flush cannot fail.
+    """Discard what is left in the streams, so that Python's own last flush cannot fail.
 
-    Only for a process that ends now.
+    Only for a process that is about to end.
     """
     with suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""A table in a file of Parquet or CSV, read a part at a time."""
+"""Read a table from a Parquet or CSV file, one part at a time."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -16,22 +16,22 @@ INDEX = ("__index_level_", "Unnamed: ")
 
 
 def reading_table(path: Path) -> AbstractContextManager[None]:
-    """What a table's reader raises in this block is a BadInput that names the file."""
+    """Turn whatever a table's reader raises in this block into a BadInput that names the file."""
     return reading(path, "a table that can be read", "write it with pyarrow or pandas")
 
 
 def column_names(path: Path) -> list[str]:
-    """The names of a table's columns.
+    """Return the names of a table's columns.
 
     Raises:
-        BadInput: it cannot be read.
+        BadInput: the table cannot be read.
     """
     with reading_table(path):
         return [*column_types(path)]
 
 
 def column_types(path: Path) -> dict[str, Any]:
-    """The columns' names and types, those of CSV by its first part; without the index that pandas writes unasked."""
+    """Return the columns' names and types, without the index that pandas adds; CSV is typed by its first part."""
     if path.suffix.lower() == ".parquet":
         from pyarrow import parquet
 
@@ -51,7 +51,7 @@ def column_types(path: Path) -> dict[str, Any]:
 
 
 def batches(path: Path, columns: dict[str, str]) -> Iterator[Any]:
-    """Some columns of a table, a part at a time; the types are for CSV, which has none of its own."""
+    """Yield some columns of a table, one part at a time; the given types are for CSV, which stores none."""
     if path.suffix.lower() == ".parquet":
         from pyarrow import parquet
 
@@ -68,7 +68,7 @@ def batches(path: Path, columns: dict[str, str]) -> Iterator[Any]:
 
 
 def is_number(kind: Any) -> bool:
-    """Whether a column's type is one of numbers."""
+    """Whether a column's type is numeric."""
     from pyarrow import types
 
     return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
@@ -81,7 +81,7 @@ def cells(path: Path, batch: Any, name: str, done: int, gaps: bool = False) -> N
 
 
 def whole(path: Path, name: str, kind: str, gaps: bool = False) -> NDArray[Any]:
-    """All cells of a column, `(rows,)`."""
+    """Return all cells of a column, `(rows,)`."""
     parts: list[NDArray[Any]] = []
     done = 0
     for batch in batches(path, {name: kind}):

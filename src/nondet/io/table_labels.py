@@ -1,4 +1,4 @@
-"""Of each example of a table its label, or its group."""
+"""Read the label or the group of each example in a table."""
 
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from nondet.io.table_places import Integers, numbered_names, of_examples
 
 
 def read_labels(path: Path) -> Array:
-    """Labels `(n,)` of a table: of its column `label`, or, without a column `run`, of the only one but `example`.
+    """Read the labels `(n,)` of a table from its column `label`.
 
-    With a column `example` they come in the order in which `read_outputs` puts the examples, and an example that stands
-    in several rows must have one label; without, in the order of the rows.
+    Without a column `run`, they may be in the only column besides `example`. With a column `example` the labels are in
+    the order of the examples in `read_outputs`, and an example in several rows must have the same label in all of
+    them. Without it they are in the order of the rows.
 
     Raises:
-        BadInput: there is no such column, it holds no integers, or two rows give an example different labels.
+        BadInput: there is no such column, it contains no integers, or two rows give an example different labels.
     """
     with reading_table(path):
         types = column_types(path)
@@ -29,24 +30,24 @@ def read_labels(path: Path) -> Array:
         others = [label] if label else [name for name in types if name != example and not key_of([*types], "run")]
         if len(others) != 1 or (not example and not wide and len(types) > 1):
             raise BadInput(
-                f"{path} must have one column label, and example beside run (got {shown(list(types))}); "
+                f"{path} must have one column label, and example besides run (got {shown(list(types))}); "
                 "name it in the first line or in the schema, or give another file with <<labels>>"
             )
         return _by_example(path, others[0], types, "label")
 
 
 def read_groups(path: Path, column: str) -> Integers:
-    """The group of each example of a table, `(n,)`: integers or words of a column, in the examples' order.
+    """Read the group of each example of a table, `(n,)`: integers or words in a column, in the order of the examples.
 
     Raises:
-        BadInput: the column holds neither, or two rows give an example different groups.
+        BadInput: the column contains neither, or two rows give an example different groups.
     """
     with reading_table(path):
         return _by_example(path, column, column_types(path), "group")
 
 
 def _by_example(path: Path, column: str, types: dict[str, Any], what: str) -> Integers:
-    """A column's integers or words, one for each example, in the order in which `read_outputs` puts these."""
+    """Read a column of integers or words, one for each example, in the order of the examples in `read_outputs`."""
     found, example = _labels(path, column, types), key_of([*types], "example")
     if not example:
         return found
@@ -55,7 +56,7 @@ def _by_example(path: Path, column: str, types: dict[str, Any], what: str) -> In
 
 
 def _labels(path: Path, name: str, types: dict[str, Any]) -> Integers:
-    """A column of labels: integers, or words in the order of the alphabet."""
+    """Read a column of labels: integers, or words, which are numbered in alphabetical order."""
     from pyarrow import types as kinds
 
     if kinds.is_string(types[name]) or kinds.is_large_string(types[name]) or kinds.is_dictionary(types[name]):
@@ -65,7 +66,7 @@ def _labels(path: Path, name: str, types: dict[str, Any]) -> Integers:
 
 
 def numbered(words: NDArray[Any], truth: NDArray[Any]) -> Integers:
-    """Words as numbers: those of the labels in the order of the alphabet, then those that are no label."""
+    """Return words as numbers: those of the labels in alphabetical order, then those that are not labels."""
     known = sorted({*truth.tolist()})
     others = sorted({*words.tolist()} - {*known})
     number = {word: place for place, word in enumerate([*known, *others])}

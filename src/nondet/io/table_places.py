@@ -1,4 +1,4 @@
-"""Which run and which example each row of a table is of."""
+"""Find the run and the example of each row of a table."""
 
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -15,13 +15,13 @@ Integers = NDArray[np.int64]
 
 
 class Names:
-    """The distinct values of a key column, numbered as they come."""
+    """The distinct values of a key column, numbered in the order in which they appear."""
 
     def __init__(self) -> None:
         self.known: dict[Any, int] = {}
 
     def numbers(self, path: Path, batch: Any, name: str, done: int) -> Integers:
-        """The numbers of a batch's values, `(rows,)`."""
+        """Return the numbers of a batch's values, `(rows,)`."""
         refuse_nulls(path, batch, name, done)
         column = batch.column(name)
         coded = column if hasattr(column, "dictionary") else column.dictionary_encode()
@@ -29,14 +29,14 @@ class Names:
         return np.array(known, np.int64)[coded.indices.to_numpy(zero_copy_only=False)]
 
     def ordered(self) -> list[Any]:
-        """The values in their order if all are numbers, else in the order of their texts."""
+        """Return the values in numerical order if all are numbers, else in alphabetical order."""
         try:
             return sorted(self.known, key=lambda value: (Decimal(str(value)), str(value)))
         except InvalidOperation:
             return sorted(self.known, key=str)
 
     def ranks(self) -> Integers:
-        """Where the value with each number stands in that order."""
+        """Return the position in that order of the value with each number."""
         ranks = np.empty(len(self.known), np.int64)
         for rank, value in enumerate(self.ordered()):
             ranks[self.known[value]] = rank
@@ -44,7 +44,7 @@ class Names:
 
 
 def numbered_names(path: Path, column: str) -> tuple[Names, Integers]:
-    """The distinct values of a key column, and the number of each row's, `(rows,)`."""
+    """Return the distinct values of a key column, and the number of each row's value, `(rows,)`."""
     names, parts, done = Names(), [np.empty(0, np.int64)], 0
     for batch in batches(path, {column: "string"}):
         parts.append(names.numbers(path, batch, column, done))
@@ -53,7 +53,7 @@ def numbered_names(path: Path, column: str) -> tuple[Names, Integers]:
 
 
 def count_runs(path: Path) -> int:
-    """How many runs a table of outputs holds; 0 of one without the columns that say so."""
+    """Return the number of runs in a table of outputs; 0 if it lacks the columns that say so."""
     with reading_table(path):
         types = [*column_types(path)]
         run = key_of(types, "run")
@@ -63,7 +63,7 @@ def count_runs(path: Path) -> int:
 
 
 def places_of(path: Path, found: Columns) -> tuple[Integers, int, int]:
-    """The place of each row among runs x examples; the number of runs; the number of examples."""
+    """Return the place of each row among runs x examples, the number of runs, and the number of examples."""
     names = {key: Names() for key in KEYS}
     parts: dict[str, list[Integers]] = {key: [np.empty(0, np.int64)] for key in KEYS}
     columns = {"run": found.run, "example": found.example}
@@ -80,7 +80,7 @@ def places_of(path: Path, found: Columns) -> tuple[Integers, int, int]:
 
 
 def _refuse_gaps(path: Path, places: Integers, names: dict[str, Names], examples: int) -> None:
-    """Every run must have every example once; the first row too many or missing is named."""
+    """Raise BadInput, naming the first extra or missing row, unless every run has every example once."""
     total = len(names["run"].known) * examples
     if len(places) == total:
         seen = np.zeros(total, dtype=np.bool_)
@@ -97,7 +97,7 @@ def _refuse_gaps(path: Path, places: Integers, names: dict[str, Names], examples
     run, example = (names[key].ordered()[place // examples if key == "run" else place % examples] for key in KEYS)
     raise BadInput(
         f"{path} must have one row for each run and example (got {count} for run {run!a}, example "
-        f"{example!a}); give every run's outputs of the same test set, once"
+        f"{example!a}); give every run's outputs on the same test set, once"
     )
 
 

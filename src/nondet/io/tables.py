@@ -1,9 +1,9 @@
-"""Outputs from Parquet and CSV tables: a row for each run and example, in any order.
+"""Read outputs from Parquet and CSV tables, which have a row for each run and example, in any order.
 
 The columns are `run`, `example` and then either one column of predicted classes, or a column of logits for each class,
-in the order of the classes; a column `label` may stand anywhere. Which they are follows from their names, or from the
-user: see `nondet.io.columns`. Runs and examples may be named by numbers or texts:
-they are put in the order of the numbers if all are numbers, else of the texts.
+in the order of the classes; a column `label` may be anywhere. Their names or the user say which they are: see
+`nondet.io.columns`. Runs and examples may be named by numbers or texts. They are sorted in numerical order if all are
+numbers, else in alphabetical order.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,17 +24,17 @@ from nondet.io.table_places import Integers, numbered_names, places_of
 def read_outputs(
     path: Path, columns: Sequence[str] = (), say: Callable[[str], None] = lambda line: None, gaps: bool = False
 ) -> Array:
-    """Logits `(N, n, c)`, or predicted classes `(N, n)`, of a table.
+    """Read logits `(N, n, c)`, or predicted classes `(N, n)`, from a table.
 
-    The table is read twice, a part at a time: for the places of its rows, and for their numbers.
+    The table is read twice, one part at a time: for the places of its rows, and for their numbers.
 
     Args:
         columns: those of the outputs; found by their names if left out.
-        say: is told which columns were taken for what, where another reading would have been possible.
-        gaps: whether cells may hold nothing, which then is NaN; classes are floats then.
+        say: gets a line on which columns were read as what, if there was another way to read them.
+        gaps: whether cells may be empty; these become NaN, and classes become floats.
 
     Raises:
-        BadInput: a column is missing, in doubt or holds no numbers, or not every run has one row for every example.
+        BadInput: a column is missing, unclear or has no numbers, or a run does not have one row for every example.
     """
     with reading_table(path):
         types = column_types(path)
@@ -55,7 +55,7 @@ def read_outputs(
 
 
 def _read_logits(path: Path, found: Columns, types: dict[str, Any], gaps: bool) -> Array:
-    """Logits `(N, n, c)`, whose rows are put in their places part by part."""
+    """Read logits `(N, n, c)`, putting rows in their places part by part."""
     values, (places, runs, examples) = found.values, places_of(path, found)
     outputs = scratch((runs * examples, len(values)), _common_dtype(path, values, types))
     done = 0
@@ -71,13 +71,13 @@ def _read_logits(path: Path, found: Columns, types: dict[str, Any], gaps: bool) 
 
 
 def _read_wide(path: Path, found: Columns, types: dict[str, Any], gaps: bool) -> Array:
-    """Predicted classes `(N, n)` of a table with a column a run, in the order of the examples or of the rows."""
+    """Read predicted classes `(N, n)` from a table with a column for each run, in the order of examples or rows."""
     order: Integers | slice = slice(None)
     if found.example:
         names, numbers = numbered_names(path, found.example)
         if len(names.known) < len(numbers):
             raise BadInput(
-                f"{path} must have each example in one row (got {len(names.known)} names of examples in {len(numbers)} "
+                f"{path} must have each example in one row (got {len(names.known)} different names in {len(numbers)} "
                 "rows); give the outputs of one test set"
             )
         order = np.argsort(names.ranks()[numbers])
@@ -85,7 +85,7 @@ def _read_wide(path: Path, found: Columns, types: dict[str, Any], gaps: bool) ->
 
 
 def _classes(path: Path, name: str, types: dict[str, Any], gaps: bool = False) -> NDArray[Any]:
-    """A column of classes `(rows,)`: integers, or words, which are numbered in the order of the labels' words."""
+    """Read a column of classes `(rows,)`: integers, or words, which are numbered like the words of the labels."""
     from pyarrow import types as kinds
 
     kind = types[name]
@@ -106,27 +106,27 @@ def _classes(path: Path, name: str, types: dict[str, Any], gaps: bool = False) -
     truth = whole(path, label, "string").astype(str) if label and not is_number(types[label]) else None
     if truth is None:
         raise BadInput(
-            f"{path} must have a column label of words where its classes are words (got {[*words[:1]]} in {name!a}); "
-            "put it beside them, or number the classes"
+            f"{path} must have a column label of words if its classes are words (got {[*words[:1]]} in {name!a}); "
+            "add it to the table, or number the classes"
         )
     return numbered(words, truth)
 
 
 def _check_beside(path: Path, found: Columns, logits: NDArray[Any], classes: NDArray[Any], done: int) -> None:
-    """Logits and predicted classes in one table must say the same: else one of them is something else."""
+    """Raise BadInput if logits and predicted classes in one table disagree: one of them is then something else."""
     differs = np.flatnonzero(logits.argmax(axis=1) != classes)
     if len(differs):
         row = int(differs[0])
         largest = found.values[int(logits[row].argmax())]
         raise BadInput(
-            f"{path} must have logits whose largest is that of the predicted class, or only one of both (got "
-            f"{found.beside!a} {classes[row]} in row {done + row + 1}, where {largest!a} is the largest); name those "
-            f"that count with <<columns>>, such as <<columns={found.beside}>>"
+            f"{path} must have the largest logit at the predicted class, or only one of the two kinds (got "
+            f"{found.beside!a} {classes[row]} in row {done + row + 1}, where {largest!a} is the largest); name the "
+            f"columns that count with <<columns>>, such as <<columns={found.beside}>>"
         )
 
 
 def _common_dtype(path: Path, values: Sequence[str], types: dict[str, Any]) -> np.dtype[Any]:
-    """The type of the outputs: CSV is read as float64, and classes as int64."""
+    """Return the type of the outputs: CSV is read as float64, and classes as int64."""
     if path.suffix.lower() != ".parquet":
         return np.dtype(np.int64 if len(values) == 1 else np.float64)
     from pyarrow import types as kinds

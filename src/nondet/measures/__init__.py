@@ -1,4 +1,4 @@
-"""What is measured of a set of runs, as pure functions of numpy arrays.
+"""The measures of a set of runs, as pure functions of numpy arrays.
 
 Outputs are logits with axes `(N, n, c)` = (runs, examples, classes); labels are `(n,)` integers in `[0, c)`.
 """

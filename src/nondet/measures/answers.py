@@ -1,4 +1,4 @@
-"""The answers of some runs, and what all figures need of them: each worked out once, when it is asked for."""
+"""The answers of some runs, and the quantities that measures need from them: each is computed once, on request."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from nondet.stats.estimate import Estimate
 from nondet.stats.values import Floats, Integers, as_array
 
 GROUP = 32
-"""So many runs are enough where a quantity that only corrects an error needs every pair, or all runs at once."""
+"""So many runs are enough for a quantity that only corrects an error and needs every pair, or all runs at once."""
 
 OF_SAMPLE, MOST_NUMBERS, FEWEST_TOKENS = 8, 2**24, 32
-"""So many runs show how much the tokens of a sample differ; where their logits are more numbers than that, so do fewer
-tokens, evenly spaced."""
+"""OF_SAMPLE runs show how much the tokens of a sample differ. If their logits are more than MOST_NUMBERS, fewer tokens
+are used, evenly spaced, but at least FEWEST_TOKENS."""
 
 UNLIKE = 4.0
-"""Standard errors between the losses of a sample and of all from which a sample is said to be unlike the rest."""
+"""A sample is unlike the rest if its mean loss differs from that of all tokens by more than so many standard errors."""
 
 
 class Pairs:
-    """How N runs answer: what each decides (N, n), and the outputs (N, k, c) of the same or of fewer examples."""
+    """How N runs answer: what each decides (N, n), and its outputs (N, k, c) on the same or on fewer examples."""
 
     outputs: NDArray[Any]
     labels: Integers
 
     @cached_property
     def decided(self) -> Integers:
-        """What two runs agree on, or disagree."""
+        """What two runs agree or disagree on."""
         raise NotImplementedError
 
     @cached_property
@@ -89,11 +89,11 @@ class Pairs:
 
 
 class Answers(Pairs):
-    """The answers of N classifiers, or predicted classes alone.
+    """The answers of N classifiers: logits, or only predicted classes.
 
-    groups: of each example the number of its group from 0, `(n,)`, where groups of examples are drawn together.
-    runs, examples, classes: their numbers; `classes` is 0 where predicted classes alone are known.
-    outputs: logits `(N, n, c)`, or predicted classes `(N, n)` alone. labels: `(n,)`. predicted: `(N, n)`.
+    groups: the number of each example's group, from 0, `(n,)`, if groups of examples are drawn together.
+    runs, examples, classes: how many there are; `classes` is 0 if only predicted classes are known.
+    outputs: logits `(N, n, c)`, or only predicted classes `(N, n)`. labels: `(n,)`. predicted: `(N, n)`.
     """
 
     sample = None
@@ -132,15 +132,15 @@ class Answers(Pairs):
 
     @property
     def marks(self) -> NDArray[Any]:
-        """A number for each run, `(N,)`: only runs of equal ones can be equal."""
+        """A number for each run, `(N,)`; runs can be equal only if their numbers are."""
         return self.losses
 
     def run(self, place: int) -> NDArray[Any]:
-        """One run's outputs."""
+        """Return one run's outputs."""
         return self.outputs[place]
 
     def only(self, places: Sequence[int]) -> Answers:
-        """The runs at these places; a large copy goes to disk."""
+        """Return the answers of the runs at these places; a large copy goes to disk."""
         kept = scratch((len(places), *self.outputs.shape[1:]), self.outputs.dtype)
         for row, place in zip(kept, places, strict=True):
             row[...] = self.outputs[place]
@@ -148,7 +148,7 @@ class Answers(Pairs):
 
     @cached_property
     def equal(self) -> bool:
-        """Whether all runs are equal; predicted classes that are do not show that the runs are."""
+        """Whether all runs are equal; equal predicted classes do not prove that."""
         first, *others = self.outputs
         return not self.classes_alone and all(np.array_equal(first, run) for run in others)
 
@@ -207,10 +207,10 @@ class Answers(Pairs):
 
 
 class TextAnswers(Pairs):
-    """The answers of N language models; what is called as in `Answers` means the same, of tokens.
+    """The answers of N language models; names that are in `Answers` too mean the same, for tokens.
 
-    Correlations and the ensembles' gains are of the sample of tokens whose logits are kept; their errors and intervals
-    are for all tokens. sample: how many tokens it has; None where it is all of them.
+    Correlations and the ensembles' gains come from the sample of tokens whose logits are kept; their errors and
+    intervals are for all tokens. sample: how many tokens it has; None if it is all of them.
     """
 
     classes_alone = False
@@ -226,7 +226,8 @@ class TextAnswers(Pairs):
         if len({*shapes.values()}) > 1 or len(self.outputs) != len(self.losses):
             raise BadInput(
                 "logprob, prediction and sample_logits must be of the same runs and tokens "
-                f"(got {shapes['logprob']}, {shapes['prediction']} and {self.outputs.shape}); give what they left"
+                f"(got {shapes['logprob']}, {shapes['prediction']} and {self.outputs.shape}); give those of one set of "
+                "runs"
             )
         self._predicted = checked_predictions(prediction)
         self.runs, self.examples = self._predicted.shape
@@ -267,12 +268,12 @@ class TextAnswers(Pairs):
 
     @property
     def _left(self) -> float:
-        """The share of the tokens that are not in the sample: a sample of all has no error (Cochran 1977, 2.6)."""
+        """The share of tokens that are not in the sample; a sample of all tokens has no error (Cochran 1977, 2.6)."""
         return 1 - self.outputs.shape[1] / self.examples
 
     @property
     def cautions(self) -> list[str]:
-        """A sentence where the sample's tokens are others than the text's: its even steps may meet a rhythm in it."""
+        """A sentence if the sample is unlike the whole text: its even steps may follow a rhythm of the text."""
         places = sample_tokens(self.examples)
         if self.sample is None or len(places) != self.sample:
             return []
@@ -282,7 +283,7 @@ class TextAnswers(Pairs):
         if abs(few.mean() - losses.mean()) <= UNLIKE * error:
             return []
         return [
-            f"The sample whose logits are kept is unlike the rest (cross-entropy {few.mean():.3f}, of all "
+            f"The sample whose logits are kept is unlike the rest (cross-entropy {few.mean():.3f}, that of all "
             f"{losses.mean():.3f}): correlations and the ensembles' gains may not hold for all {self.examples:,}."
         ]
 
@@ -302,11 +303,11 @@ class TextAnswers(Pairs):
 
 
 def some_runs(predicted: NDArray[Any], losses: ArrayLike | None = None, most: int = GROUP) -> Integers:
-    """At most so many of the runs, the same ones in whatever order the runs stand.
+    """Choose at most `most` of the runs, the same ones in whatever order the runs are.
 
     Args:
-        predicted: predictions `(N, n)`, whose digests make the choice, which so is like a random one.
-        losses: a number per run, `(N,)`, for runs with the same predictions.
+        predicted: predictions `(N, n)`; their digests make the choice, so it is like a random one.
+        losses: one number for each run, `(N,)`, which decides between runs with the same predictions.
     """
     if len(predicted) <= most:
         return np.arange(len(predicted))

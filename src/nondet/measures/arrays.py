@@ -1,4 +1,4 @@
-"""What every measure accepts, and how the arrays are read: a part at a time, each part in float64, on all cores."""
+"""What every measure accepts, and how arrays are read: one part at a time, each in float64, on all cores."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,16 +16,16 @@ Cell = tuple[slice, slice]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-UNTHREADED = 2**18  # multiplications up to which OpenBLAS stays in one thread, so that no result depends on its number
-FEW = 2**17  # numbers that are passed over in less time than threads take to start
+UNTHREADED = 2**18  # up to so many multiplications OpenBLAS uses one thread, so no result depends on the threads
+FEW = 2**17  # so many numbers are processed in less time than threads take to start
 LARGEST = 1e100  # sums and squares of logits up to this size stay far inside the range of float64
 
 
 def checked(outputs: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Integers]:
-    """Return outputs `(N, n, c)` and labels `(n,)` as arrays, once they are fit to be measured.
+    """Check that outputs `(N, n, c)` and labels `(n,)` can be measured, and return them as arrays.
 
     Outputs are not copied, so a memory-mapped file stays on disk; labels come back as int64. The rules for
-    outputs are those of `checked_outputs`; labels are integers, one for each example, from 0 to c - 1.
+    outputs are those of `checked_outputs`. Labels are integers from 0 to c - 1, one for each example.
 
     Raises:
         BadInput: a rule is broken; the message names the value and the way out.
@@ -39,7 +39,7 @@ def checked_numbers(labels: ArrayLike, examples: int, classes: int) -> Integers:
     """Return labels `(n,)` as int64: integers, one for each example, from 0 to c - 1.
 
     Raises:
-        BadInput: see `checked_labels`; or a label is no class.
+        BadInput: see `checked_labels`; or a label is not a class.
     """
     truth = checked_labels(labels, examples)
     wrong = (truth < 0) | (truth >= classes)
@@ -54,10 +54,10 @@ def checked_numbers(labels: ArrayLike, examples: int, classes: int) -> Integers:
 
 
 def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
-    """Return outputs `(N, n, c)` as an array, uncopied, once they are fit to be measured.
+    """Check that outputs `(N, n, c)` can be measured, and return them as an array, without a copy.
 
-    There are at least two runs, one example and two classes; the numbers are float16, float32, float64 or integers;
-    none is NaN, infinite or above 1e100 in size.
+    There must be at least two runs, one example and two classes. The numbers must be float16, float32, float64 or
+    integers, and none may be NaN, infinite or above 1e100 in size.
 
     Raises:
         BadInput: a rule is broken; the message names the value and the way out.
@@ -89,10 +89,10 @@ def check_form(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
 
 
 def checked_predictions(predicted: ArrayLike) -> NDArray[Any]:
-    """Return predictions `(N, n)`, any integers such as classes or token numbers, as an array, uncopied.
+    """Return predictions `(N, n)`, any integers such as classes or token numbers, as an array, without a copy.
 
     Raises:
-        BadInput: not two axes of integers, fewer than two runs, or no example.
+        BadInput: there are not two axes of integers, at least two runs and an example.
     """
     array = as_array(predicted, "predictions")
     if array.ndim != 2 or array.dtype.kind not in "iu" or array.shape[1] < 1:
@@ -117,17 +117,17 @@ def checked_labels(labels: ArrayLike, examples: int) -> Integers:
         raise BadInput(f"labels must be integers (got {array.dtype}); convert class numbers with labels.astype(int)")
     if len(array) != examples:
         raise BadInput(
-            f"labels must be as many as the examples (got {len(array)} labels for {examples} examples); "
+            f"there must be as many labels as examples (got {len(array)} labels for {examples} examples); "
             "give the labels of the same test set, in its order"
         )
     return array.astype(np.int64)
 
 
 def checked_classes(predicted: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Integers]:
-    """Return predicted classes `(N, n)` and labels `(n,)` as arrays, once neither is below 0.
+    """Check that predicted classes `(N, n)` and labels `(n,)` are at least 0, and return them as arrays.
 
-    How many classes there are is not known, so a label may be one that no run predicts. Below 0 is no class: it marks
-    what does not count, or what a run did not answer, and would be counted as wrong.
+    The number of classes is not known, so a label may be one that no run predicts. A number below 0 is not a class: it
+    marks an example that does not count, or that a run did not answer, and would be counted as wrong.
 
     Raises:
         BadInput: see `checked_predictions` and `checked_labels`; or a number is below 0.
@@ -136,12 +136,12 @@ def checked_classes(predicted: ArrayLike, labels: ArrayLike) -> tuple[NDArray[An
     truth = checked_labels(labels, classes.shape[1])
     for numbers, what in ((classes, "predicted classes"), (truth, "labels")):
         if numbers.min() < 0:
-            raise BadInput(f"{what} must be 0 or more (got {numbers.min()}); leave out what has no class")
+            raise BadInput(f"{what} must be 0 or more (got {numbers.min()}); leave out examples without a class")
     return classes, truth
 
 
 def predictions(outputs: ArrayLike) -> Integers:
-    """Predicted classes `(N, n)`: the class with the largest logit, the first of them where several tie.
+    """Predicted classes `(N, n)`: the class with the largest logit, the first of them if several tie.
 
     Args:
         outputs: logits `(N, n, c)`.
@@ -160,9 +160,9 @@ def predictions(outputs: ArrayLike) -> Integers:
 
 
 def cells(outputs: NDArray[Any]) -> list[Cell]:
-    """Slices of the runs and of the examples that together cover both once, a run's after each other.
+    """Slices of the runs and of the examples that together cover all once, run by run.
 
-    Each holds whole runs, or a part of one: what lies together in a file is read together.
+    Each has whole runs, or a part of one, so that what is together in a file is read together.
     """
     runs, examples, classes = outputs.shape
     together, step = max(1, TILE // (examples * classes)), max(1, TILE // classes)
@@ -176,10 +176,10 @@ def cells(outputs: NDArray[Any]) -> list[Cell]:
 def in_threads(
     work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None, numbers: int = FEW
 ) -> Iterator[Result]:
-    """Yield `work(item)` in the order of the items, by so many threads, or on all cores that this process may use.
+    """Yield `work(item)` in the order of the items, using so many threads, or all cores that this process may use.
 
-    What is yielded does not depend on the number of threads. At most two results for each thread wait to be taken.
-    numbers: how many the work passes over in all; for a few of them no thread is started.
+    The results do not depend on the number of threads. At most two for each thread are waiting at any time.
+    numbers: how many numbers are processed in all; for a few of them no thread is started.
     """
     threads = threads or (1 if numbers < FEW else min(available_cores(), len(items)))
     if threads < 2:
@@ -196,7 +196,7 @@ def in_threads(
 
 
 def look_like_probabilities(outputs: ArrayLike) -> bool:
-    """Whether outputs `(N, n, c)` are all from 0 to 1 and sum to 1 in every example, as no logits do by chance."""
+    """Whether outputs `(N, n, c)` are all from 0 to 1 and sum to 1 in every example, unlike logits."""
     logits = as_array(outputs, "outputs")
     return all(
         run.min() >= 0 and run.max() <= 1 and bool((np.abs(run.sum(axis=-1, dtype=np.float64) - 1) < 1e-2).all())

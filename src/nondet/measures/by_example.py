@@ -1,9 +1,9 @@
-"""What the drawing of the test examples adds to the figures' variances over runs.
+"""What drawing the test examples adds to the measures' variances over runs.
 
-A figure is a mean over runs and over examples, which cross: every run meets every example. Its variance is that over
-runs, plus that over examples, less what both have counted, each cell's own. Correlations, SDs and variances are no
-means of cells; there a cell's number is its influence (for ranks: Croux & Dehon, Statistical Methods & Applications 19,
-2010). `benchmarks/coverage.py` simulates intervals that are widened so, with runs and examples both drawn anew.
+A measure is a mean over runs and over examples, which cross: every run answers every example. Its variance is that over
+runs, plus that over examples, less each cell's own variance, which both have counted. Correlations, SDs and variances
+are not means of cells; for these a cell's number is its influence (for ranks: Croux & Dehon, Statistical Methods &
+Applications 19, 2010). `benchmarks/coverage.py` simulates such wider intervals, drawing new runs and new examples.
 Sources: Owen, Annals of Applied Statistics 1, 2007 (the pigeonhole bootstrap); Cameron, Gelbach & Miller, Journal of
 Business & Economic Statistics 29, 2011.
 """
@@ -25,7 +25,7 @@ from nondet.stats.intervals import student
 from nondet.stats.values import TILE, Floats, Integers
 
 FEWEST_THAT_SHOW = 5
-"""Fewer right or wrong examples than this do not show how much examples differ."""
+"""Fewer right or wrong examples than this cannot show how much examples differ."""
 
 
 def added_variance(
@@ -34,15 +34,16 @@ def added_variance(
     numbers: Callable[[Floats], Floats] | None = None,
     groups: Integers | None = None,
 ) -> float:
-    """What drawing the examples adds to the variance of the mean of a table `(N, n)`, beyond that over runs.
+    """Return what drawing the examples adds to the variance of the mean of a table `(N, n)`, beyond that over runs.
 
-    NaN for one example, or for as few runs as the degree.
+    NaN for one example, or if there are no more runs than the degree.
 
     Args:
-        table: numbers by run and example; read a part at a time.
-        degree: 2 where a run's number is a mean over its partners, and so is in the numbers of these too.
-        numbers: makes the numbers of some examples `(N, t)` from their columns of the table, which else are they.
-        groups: of each example the number of its group, where groups are drawn; see `variance_of_groups`.
+        table: numbers by run and example, read one part at a time.
+        degree: 2 if a run's number is a mean over its partners, so that it enters their numbers too.
+        numbers: computes the numbers of some examples `(N, t)` from their columns of the table; without it, the
+            columns are the numbers.
+        groups: the number of each example's group, if groups are drawn; see `variance_of_groups`.
     """
     runs, examples = table.shape
     if examples < 2 or runs <= degree:
@@ -65,9 +66,9 @@ def added_variance(
 
 
 def widened(u: Estimate, added: float, examples: int, origin: float | None) -> Estimate:
-    """A figure's uncertainty over runs, with the variance that drawing so many examples adds.
+    """Return an estimate's uncertainty over runs, with the variance that drawing so many examples adds.
 
-    On each side of the figure the squares of the two intervals' widths are summed (MOVER: Zou & Donner, Statistics in
+    On each side of the estimate the squares of the two intervals' widths are summed (MOVER: Zou & Donner, Statistics in
     Medicine 27, 2008), on the scale of the interval over runs: the logarithm of the distance from `origin`, if given.
     """
     value = u.value
@@ -80,17 +81,17 @@ def widened(u: Estimate, added: float, examples: int, origin: float | None) -> E
         return Estimate(value, error, value - math.hypot(value - u.low, half), value + math.hypot(u.high - value, half))
     distance = value - origin
     nearer, farther = sorted(((u.low - origin) / distance, (u.high - origin) / distance))
-    nearer = max(nearer, math.exp(-700.0))  # an end so near to `origin` that it is no different in float64
+    nearer = max(nearer, math.exp(-700.0))  # an end nearer to `origin` equals it in float64
     factors = [math.exp(min(700.0, math.hypot(math.log(f), half / distance))) for f in (nearer, farther)]
     low, high = sorted((distance / factors[0], distance * factors[1]))
     return Estimate(value, error, origin + low, origin + high)
 
 
 def widened_share(u: Estimate, added: float, examples: int) -> Estimate:
-    """The same for a share of examples in percent, which near 0 or 100 is skewed: the examples' limits are Wilson's.
+    """Do the same for a share of examples in percent, which is skewed near 0 and 100: the limits are Wilson's.
 
-    They are those of so many independent examples as would give the variance `added`, but of these at least. An `added`
-    of 0 is none, unless too few examples stand out to show any.
+    They are those of as many independent examples as would give the variance `added`, but at least of `examples`. If
+    `added` is 0, drawing adds nothing, unless there are too few right or wrong examples to show it.
     Source: Wilson, Journal of the American Statistical Association 22, 1927.
     """
     value, error = u.value, math.hypot(u.error, math.sqrt(added))
@@ -108,7 +109,7 @@ def widened_share(u: Estimate, added: float, examples: int) -> Estimate:
 
 
 def sd_added(table: NDArray[Any], groups: Integers | None = None) -> float:
-    """For the SD over runs of a figure that is a mean over examples; `table` is it by run and example, `(N, n)`."""
+    """Return it for the SD over runs of a mean over examples; `table` has the numbers by run and example, `(N, n)`."""
     own = table.mean(axis=1)  # (N,)
     spread = float(own.std())
     if not spread:
@@ -119,7 +120,7 @@ def sd_added(table: NDArray[Any], groups: Integers | None = None) -> float:
 
 
 def variance_added(right: NDArray[np.bool_], groups: Integers | None = None) -> dict[str, float]:
-    """For the parts of `AccuracyVariance`, by name; `right` is whether a run is right on an example, `(N, n)`."""
+    """Return it for the parts of `AccuracyVariance`, by name; `right` says which run is right on which example."""
     runs, examples = right.shape
     if examples < 2:
         return {"total": math.nan, "test_set": math.nan, "training": math.nan}
@@ -140,7 +141,7 @@ def variance_added(right: NDArray[np.bool_], groups: Integers | None = None) -> 
 
 
 def losses_by_example(logits: NDArray[Any], truth: Integers) -> Floats:
-    """Cross-entropy by run and example, `(N, n)`."""
+    """Return the cross-entropy by run and example, `(N, n)`."""
     table = np.empty(logits.shape[:2])
     for cell in cells(logits):
         wide = logits[cell].astype(np.float64, order="C")
@@ -149,7 +150,7 @@ def losses_by_example(logits: NDArray[Any], truth: Integers) -> Floats:
 
 
 def disagreement_added(predicted: NDArray[Any], groups: Integers | None = None) -> float:
-    """For the disagreement of some runs, `(m, n)`."""
+    """Return it for the disagreement of some runs, `(m, n)`."""
     apart = np.stack([(predicted != run).sum(axis=0) for run in predicted])  # (m, n)
     return added_variance(100.0 * apart / (len(predicted) - 1), 2, groups=groups)
 
@@ -157,7 +158,7 @@ def disagreement_added(predicted: NDArray[Any], groups: Integers | None = None) 
 def correlation_added(
     logits: NDArray[Any], kind: Literal["pearson", "spearman"], groups: Integers | None = None
 ) -> float:
-    """For the correlation of some runs, `(m, n, c)`; NaN where a run has none."""
+    """Return it for the correlation of some runs, `(m, n, c)`; NaN if a run has no correlation."""
     if kind == "spearman":
         if any(run.max() == run.min() for run in logits):
             return math.nan
@@ -171,14 +172,14 @@ def correlation_added(
 
 
 def ensemble_added(logits: NDArray[Any], truth: Integers, groups: Integers | None = None) -> dict[str, float]:
-    """For the ensemble deltas of some runs, `(m, n, c)`, by name."""
+    """Return it for the ensemble deltas of some runs, `(m, n, c)`, by name."""
     partners = len(logits) - 1
     alone, together, overlaps = (np.empty(logits.shape[:2]) for _ in range(3))
     for part, tile in tiles(logits):
         alone[:, part] = tile.argmax(axis=-1) == truth[part]
         halves = (tile - log_sum_exp(tile)[..., None]) / 2  # logarithms of square roots of probabilities
         for run in range(len(logits)):
-            right = (tile[run] + tile).argmax(axis=-1) == truth[part]  # (m, t), the run's with itself among them
+            right = (tile[run] + tile).argmax(axis=-1) == truth[part]  # (m, t), including the run with itself
             together[run, part] = right.sum(axis=0) - alone[run, part]
             overlaps[run, part] = log_sum_exp(halves[run] + halves).sum(axis=0)
     gains = together / partners - (alone + (alone.sum(axis=0) - alone) / partners) / 2
@@ -189,7 +190,7 @@ def ensemble_added(logits: NDArray[Any], truth: Integers, groups: Integers | Non
 
 
 def _of_variance(part: Floats, own: Floats, examples: int) -> Floats:
-    """Influence of some examples on the variance over runs of the means over examples, `(N, t)`; its mean is over runs.
+    """Influence of some examples on the variance over runs of the means over examples, `(N, t)`, averaged over runs.
 
     That variance is the mean over pairs of examples of their covariance. An example enters the covariances with all n,
     twice each, but its own variance once. `own` is each run's mean over all examples, `(N,)`.
@@ -211,7 +212,7 @@ def _influences(z: Floats) -> Floats:
 
 
 def _rank_influences(rank: Floats, examples: int) -> Floats:
-    """The same for rank correlations, but for a constant, from ranks `(m, n c)` from 0.
+    """The same for rank correlations, up to a constant, from ranks `(m, n c)` that start at 0.
 
     With F and G the shares of logits below x and y it is `12 (F(x) G(y) + E[G(Y); X > x] + E[F(X); Y > y])`: an example
     also moves the ranks of the logits above its own.

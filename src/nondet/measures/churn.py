@@ -23,12 +23,12 @@ class Churn:
     Attributes:
         between: by a run of A and a run of B.
         within_a, within_b: by two runs of the same arm.
-        excess: between - (within_a + within_b) / 2: what the arms add to the noise of training. 0 if both give each
-            example the same distribution of answers, and otherwise, but for chance, above 0: it estimates the mean
-            over examples of half the squared distance of the two distributions.
-        errors: standard errors by these names, of a jackknife over the runs of both arms; None where an arm has
-            fewer than three runs.
-        interval: of the excess; None where no error is known, or it is 0.
+        excess: between - (within_a + within_b) / 2: what the arms add to the noise of training. It is 0 if both give
+            each example the same distribution of answers, and otherwise above 0, apart from chance: it estimates the
+            mean over examples of half the squared distance between the two distributions.
+        errors: standard errors by these names, from a jackknife over the runs of both arms; None if an arm has fewer
+            than three runs.
+        interval: that of the excess; None if its error is unknown or 0.
     """
 
     between: float
@@ -45,17 +45,17 @@ def churn(
     level: float = 0.05,
     matched: Sequence[tuple[int, int]] = (),
 ) -> Churn:
-    """Churn of two arms' predictions, `(N, n)` and `(M, n)`: any integers, such as classes or token numbers.
+    """Compute the churn of two arms' predictions, `(N, n)` and `(M, n)`: any integers, such as classes or tokens.
 
-    No loop over pairs: a run of A agrees at an example with as many runs of B as give the same class there.
+    There is no loop over pairs: on an example, a run of A agrees with all runs of B that predict the same class.
 
     Args:
         a, b: the predictions.
-        level: of the interval.
-        matched: places of runs of A and of B that are not independent, no run twice; `between` leaves them out.
+        level: one minus the coverage of the interval.
+        matched: pairs of places of runs of A and B that are not independent, no run twice; `between` leaves them out.
 
     Raises:
-        BadInput: the two are not of the same examples.
+        BadInput: the two arms do not have the same examples, or too few pairs are independent.
     """
     if a.shape[1] != b.shape[1]:
         raise BadInput(f"both arms must answer the same examples (got {a.shape[1]} and {b.shape[1]}); use one test set")
@@ -68,7 +68,7 @@ def churn(
             between[place] -= own
             count[place] -= 1
     if not partners[0].sum() > max(*partners[0], *partners[1]):
-        raise BadInput(f"churn needs more than {len(matched)} pairs of runs that are independent; add runs")
+        raise BadInput(f"churn needs pairs of independent runs besides the {len(matched)} matched ones; add runs")
     figures = {
         "between": float(between_a.sum()) / int(partners[0].sum()),
         "within_a": float(within_a.sum()) / (runs[0] * (runs[0] - 1)),
@@ -89,7 +89,7 @@ def churn(
 
 
 def _differing(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Integers, Integers, Integers, Integers]:
-    """For each run, in how many (example, partner) it differs: A's within A and from B's, B's within B and from A's."""
+    """Count the (example, partner) in which each run differs: A's within A and from B's, B's within B and from A's."""
     agreeing = [np.zeros(len(x), dtype=np.int64) for x in (a, a, b, b)]
     numbered, classes = _numbering(a, b)
     step = max(1, TILE // (classes + len(a) + len(b)))
@@ -110,7 +110,7 @@ def _differing(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Integers
 
 
 def _numbering(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Callable[[NDArray[Any]], Integers], int]:
-    """How to number the answers from 0, and how many numbers there are."""
+    """Return a function that numbers the answers from 0, and how many numbers there are."""
     low, high = min(int(a.min()), int(b.min())), max(int(a.max()), int(b.max()))
     if high - low < 2**16:
         return lambda part: part.astype(np.int64) - low, high - low + 1
@@ -121,7 +121,7 @@ def _numbering(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Callable
 def _without(
     figures: dict[str, float], within: Floats, between: Floats, partners: Integers, name: str
 ) -> dict[str, Floats]:
-    """The figures with each run of one arm left out in turn, `(N,)` each; not a number within an arm left with one."""
+    """Return the estimates with each run of one arm left out in turn, `(N,)` each; NaN within an arm left with one."""
     runs = len(within)
     values: dict[str, Floats] = {key: np.full(runs, value) for key, value in figures.items()}
     values["between"] = (between.sum() - between) / (partners.sum() - partners)
@@ -131,6 +131,6 @@ def _without(
 
 
 def _jackknife(without: list[Floats]) -> float | None:
-    """Standard error from the figure without each run, of each arm (Arvesen 1969, Ann. Math. Statist. 40)."""
+    """Standard error from the estimates without each run, for each arm (Arvesen 1969, Ann. Math. Statist. 40)."""
     error = math.hypot(*(jackknife(x) for x in without))
     return None if math.isnan(error) else error

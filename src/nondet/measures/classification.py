@@ -1,6 +1,6 @@
-"""The scores and figures of classifiers, in the order of their JSON.
+"""The scores and measures of classifiers, in the order of their JSON.
 
-Sources: Summers & Dinneen, ICML 2021; of the parts of the accuracy's variance Jordan, ICLR 2024.
+Sources: Summers & Dinneen, ICML 2021; for the parts of the accuracy's variance, Jordan, ICLR 2024.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ DISAGREEMENT = Figure(
 
 
 def correlation(kind: Literal["pearson", "spearman"], **rest: Any) -> Figure:
-    """The correlation of two runs' logits, or of their ranks; not a number where a run's logits are all equal."""
+    """Make the measure of the correlation of two runs' logits or ranks; NaN if a run's logits are all equal."""
 
     def compute(answers: Any) -> Estimate:
         rows = answers.correlation_by_run(kind)
@@ -103,7 +103,7 @@ CORRELATIONS = (
 
 
 def gain(name: str, **rest: Any) -> Figure:
-    """What an ensemble of two runs gains over its members, of the score of this name."""
+    """Make the measure of what an ensemble of two runs gains over its members, in the score of this name."""
 
     def compute(answers: Any) -> Estimate:
         return _exact(answers.ensemble_by_run()[name], rest.get("origin"))
@@ -119,7 +119,7 @@ def gain(name: str, **rest: Any) -> Figure:
 
 
 def _exact(rows: Floats, origin: float | None) -> Estimate:
-    """A mean over pairs, from each run's mean over its partners `(N,)`; 0 where equal amounts are won and lost."""
+    """Estimate a mean over pairs from each run's mean over its partners `(N,)`; 0 if gains and losses are equal."""
     if math.isnan(rows.sum()):
         return UNKNOWN
     return pairwise_estimate(rows, distance_from=origin, exactly=math.fsum(rows) / len(rows))
@@ -129,7 +129,7 @@ def _variance(part: str) -> Callable[[Any], Estimate]:
     def compute(answers: Any) -> Estimate:
         found = answers.variance()
         e = found[part]
-        return e if found["total"].value else Estimate(e.value, e.error)  # the parts of no variance have no interval
+        return e if found["total"].value else Estimate(e.value, e.error)  # parts of no variance have no interval
 
     return compute
 

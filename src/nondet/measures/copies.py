@@ -1,8 +1,8 @@
-"""Runs that are too near each other to have been trained apart: one run that was saved several times, a little changed.
+"""Find runs that are too similar to be separate trainings: copies of one run, perhaps slightly changed.
 
-Independent runs lie about equally far from each other. Copies of a run, rounded, or with noise, lie far nearer to it
-than any two trainings do. So runs are joined where their distance is less than a NEARER-th of every longer link between
-groups (single linkage: Gower & Ross 1969, Applied Statistics 18), and small beside the outputs themselves.
+Independent runs are about equally far from each other. Copies of a run, rounded or with noise, are far nearer to it
+than any two trainings are. So runs are joined if their distance is less than a NEARER-th of every longer link between
+groups (single linkage: Gower & Ross 1969, Applied Statistics 18), and small compared to the outputs themselves.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from numpy.typing import NDArray
 from nondet.stats.values import Floats
 
 NEARER = 50
-"""So many times nearer than the next of the other runs is too near for a run of its own."""
+"""A run that is so many times nearer than the next of the other runs is too near to be another training."""
 
 SMALL = 0.01
-"""And this small beside the outputs' own size: runs that differ by more are no copies, however far others lie."""
+"""Copies differ by at most this share of the outputs' size, however far away other runs are."""
 
 ANSWERS = 10
-"""Of predicted classes: examples that any other two runs must answer differently, before equal answers show a copy. By
-chance two runs of which that is the mean answer alike in exp(-10), one pair of 20,000."""
+"""For predicted classes: any other two runs must differ on so many examples before equal answers show a copy. If that
+is the mean, two runs give the same answers by chance with probability exp(-10), in one pair of 20,000."""
 
 WORK = 2 * 10**8
 AT_ONCE = 4000
-"""Runs that are compared with each other; memory is `AT_ONCE**2 / 2` distances."""
+"""Most runs that are compared with each other; the memory needed is `AT_ONCE**2 / 2` distances."""
 
 
 def features(outputs: Any) -> NDArray[Any]:
-    """Of each run what tells copies from other runs, `(N, f)`: some of its answers.
+    """Return what tells copies from other runs, `(N, f)`: some of each run's answers.
 
-    Logits lose their mean over classes, which no answer depends on: logits and log-probabilities are one. A run that
-    answers one class on all of them is no number at all: collapsed runs are near each other without being copies.
+    Logits lose their mean over classes, on which no answer depends, so that logits and log-probabilities are the same.
+    A run that answers only one class becomes NaN: collapsed runs are near each other without being copies.
 
     Args:
         outputs: logits `(N, n, c)`, or a tensor of them on any device; or predicted classes `(N, n)`.
@@ -54,12 +54,12 @@ def features(outputs: Any) -> NDArray[Any]:
 
 
 def near_copies(points: NDArray[Any]) -> dict[int, int]:
-    """The place of each run that is a copy, or nearly, of an earlier one, with that of the first of these.
+    """Return the place of each run that is a copy, or nearly one, of an earlier run -> the place of the first of these.
 
-    Nothing is found where one run stands beside others that are all near each other: that may be an outlying run.
+    Nothing is found if only one run is far from the others, which are all near each other: it may be an outlying run.
 
     Args:
-        points: of each run, as `features` gives them.
+        points: those of each run, from `features`.
     """
     found: dict[int, int] = {}
     for start in range(0, len(points), AT_ONCE):
@@ -77,10 +77,10 @@ def near_copies(points: NDArray[Any]) -> dict[int, int]:
 
 
 def shared(a: NDArray[Any] | None, b: NDArray[Any] | None) -> list[tuple[int, int]]:
-    """Places of the runs of two arms that are nearly the same, by how far the runs of each arm lie from each other.
+    """Return the places of runs of two arms that are nearly the same, compared to the distances within each arm.
 
     Args:
-        a, b: their points, `(N, f)` and `(M, f)`, without the copies in each; None where there are none.
+        a, b: their points, `(N, f)` and `(M, f)`, without the copies in each; None if there are none.
     """
     from scipy.spatial.distance import cdist
 
@@ -98,14 +98,14 @@ def shared(a: NDArray[Any] | None, b: NDArray[Any] | None) -> list[tuple[int, in
 
 
 def _collapsed(points: NDArray[Any]) -> NDArray[np.bool_]:
-    """Of each run, whether it answers one class alone, as `features` marks logits."""
+    """Return for each run whether it answers only one class, as `features` marks logits."""
     if points.dtype.kind == "f":
         return np.asarray(np.isnan(points).any(axis=1))
     return np.asarray((points == points[:, :1]).all(axis=1) & (points.shape[1] > 1))
 
 
 def _groups(points: NDArray[Any]) -> NDArray[Any] | None:
-    """The number of each point's group; None where no group is more than a point."""
+    """Return the number of each point's group; None if no group has more than one point."""
     from scipy.cluster.hierarchy import fcluster
 
     tree, links = _links(points)
@@ -119,7 +119,7 @@ def _groups(points: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def _links(points: NDArray[Any]) -> tuple[Floats, Floats]:
-    """The tree of single linkage, and the lengths of its links, rising."""
+    """Return the tree of single linkage, and the lengths of its links in rising order."""
     from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import pdist
 
@@ -130,7 +130,7 @@ def _links(points: NDArray[Any]) -> tuple[Floats, Floats]:
 
 
 def _nearer(distance: Any, others: Any, counted: bool) -> Any:
-    """Whether a distance is too small beside those of others; where examples are counted, more than by chance."""
+    """Whether a distance is too small compared to those of others; if examples are counted, chance is allowed for."""
     return NEARER * np.round(distance) + ANSWERS <= np.round(others) if counted else NEARER * distance < others
 
 

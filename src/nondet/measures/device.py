@@ -1,7 +1,7 @@
-"""The passes over all outputs on the device where these are; what they leave of each run goes through the usual code.
+"""The passes over all outputs, on the device where these are; their results for each run go through the usual code.
 
-Each is the formula of the function for numpy that it names, with float64 sums, so both agree but for the last digits.
-A part holds at most TILE numbers, so memory is bounded; the ranks alone are held whole, in 4 bytes each.
+Each uses the formula of the numpy function that it names, with float64 sums, so both agree except in the last digits. A
+part has at most TILE numbers, so memory is bounded; only ranks are kept as a whole, in 4 bytes each.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class DeviceAnswers(Answers):
 
     @cached_property
     def outputs(self) -> NDArray[Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """A copy of them all; no measure asks for it."""
+        """A copy of all outputs; no measure needs it."""
         return as_array(self.logits, "outputs")
 
     def run(self, place: int) -> NDArray[Any]:
@@ -54,7 +54,7 @@ class DeviceAnswers(Answers):
 
     @property
     def marks(self) -> NDArray[Any]:
-        """The sum of each run's bits, read as whole numbers: equal for equal runs, in whatever order it is taken."""
+        """The sum of each run's bits, read as whole numbers; equal for equal runs, in whatever order it is summed."""
         plain = (run + torch.zeros((), dtype=run.dtype, device=run.device) for run in self.logits)  # -0 is 0
         return np.array([int(run.contiguous().view(BITS[run.element_size()]).sum(dtype=torch.int64)) for run in plain])
 
@@ -73,7 +73,7 @@ class DeviceAnswers(Answers):
         return torch.cat(chosen, dim=1).cpu().numpy(), (total / self.examples).cpu().numpy()
 
     def _tiles(self, numbers: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
-        """`tiles`: some examples, and their logits `(N, t, c)`, or other numbers, in float64."""
+        """`tiles`: yield some examples, and their logits `(N, t, c)`, or other numbers, in float64."""
         step = max(1, TILE // (self.runs * self.classes))
         for start in range(0, self.examples, step):
             part = slice(start, start + step)
@@ -126,7 +126,7 @@ class DeviceAnswers(Answers):
 
 
 def _losses(tile: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Predicted classes and cross-entropies `(N, t)`, as `losses_of`."""
+    """`losses_of`: return predicted classes and cross-entropies `(N, t)`."""
     chosen = tile.argmax(dim=-1)  # the first of several
     below = tile - tile.gather(-1, chosen[..., None])
     label = below.gather(-1, truth[None, :, None].expand(len(tile), -1, 1))[..., 0]
@@ -137,14 +137,14 @@ def _scale(run: Tensor) -> Tensor:
     row = run.double().flatten()
     shifted = row - row[0]
     size = shifted.abs().max()
-    shifted = shifted / size  # NaN where all are equal
+    shifted = shifted / size  # NaN if all are equal
     mean = shifted.mean()
     length = (shifted - mean).square().sum().sqrt()
     return torch.stack([row[0], size * length, mean / length])
 
 
 def _ranks(run: Tensor) -> Tensor:
-    """`ranks`, `(n, c)`: of equal values in the order in which they stand."""
+    """`ranks`, `(n, c)`: equal values rank in the order in which they appear."""
     row = run.flatten() + torch.zeros((), dtype=run.dtype, device=run.device)  # -0 is 0
     order = row.argsort(stable=True)
     places = torch.empty(len(row), dtype=torch.int32 if len(row) < 2**31 else torch.int64, device=run.device)
@@ -153,7 +153,7 @@ def _ranks(run: Tensor) -> Tensor:
 
 
 def _accuracy_gains(tile: Tensor, truth: Tensor, chosen: Tensor) -> Tensor:
-    """`accuracy_gains`: a pair that predicts one class together predicts it, another the largest sum of its logits."""
+    """`accuracy_gains`: a pair predicts the class of both members, or if they differ, the largest sum of logits."""
     right = chosen == truth  # (N, t)
     alone = right.sum(dim=1)
     together = torch.stack(
@@ -166,7 +166,7 @@ def _accuracy_gains(tile: Tensor, truth: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _log_overlaps(tile: Tensor) -> Tensor:
-    """`log_overlaps`, by a product of matrices for each example."""
+    """`log_overlaps`, by one matrix product for each example."""
     halves = (tile - tile.amax(dim=-1, keepdim=True)) / 2
     halves -= (2 * halves).logsumexp(dim=-1, keepdim=True) / 2
     unit = halves.exp().transpose(0, 1)  # (t, N, c)

@@ -1,7 +1,7 @@
 """Representation diversity: how differently the runs answer, as means over all pairs of runs.
 
-No function loops over pairs: each mean is found from sums over runs. A function `..._by_run` gives each run's mean over
-its partners, from which errors follow by leaving out one run at a time; the measure is the mean of these.
+No function loops over pairs: each mean is computed from sums over runs. A function `..._by_run` returns each run's mean
+over its partners, from which errors follow by leaving out one run at a time; the measure is the mean of these.
 Source: Summers & Dinneen, ICML 2021, and its public code (ceciliaresearch/nondeterminism_instability).
 """
 
@@ -23,7 +23,7 @@ def disagreement(outputs: ArrayLike) -> float:
     """Pairwise disagreement, in percent: mean over pairs of 100 x the share of examples they predict differently.
 
     Args:
-        outputs: logits `(N, n, c)`; the first of equal largest logits is the prediction.
+        outputs: logits `(N, n, c)`; if several logits are the largest, the first is the prediction.
 
     Raises:
         BadInput: see `checked_outputs`.
@@ -34,7 +34,7 @@ def disagreement(outputs: ArrayLike) -> float:
 def disagreement_of(predicted: ArrayLike) -> float:
     """Pairwise disagreement, in percent, of predictions: any integers, such as classes or token numbers.
 
-    Pairs are counted in whole numbers, so the result is exact but for one division.
+    Pairs are counted in whole numbers, so the result is exact except for one division.
 
     Args:
         predicted: predictions `(N, n)`.
@@ -65,7 +65,7 @@ def disagreement_by_run(predicted: ArrayLike) -> Floats:
 def pearson(outputs: ArrayLike) -> float:
     """Mean over pairs of the Pearson correlation of the two runs' flattened logits; no unit, from -1 to 1.
 
-    Not a number where a run's logits are all equal: such a run has no correlation. Equal runs give exactly 1.
+    NaN if a run's logits are all equal: such a run has no correlation. Equal runs give exactly 1.
 
     Args:
         outputs: logits `(N, n, c)`; each run is read as n x c values.
@@ -79,9 +79,9 @@ def pearson(outputs: ArrayLike) -> float:
 def spearman(outputs: ArrayLike) -> float:
     """Mean over pairs of the rank correlation of the two runs' flattened logits; no unit, from -1 to 1.
 
-    Equal logits take successive ranks in the order in which they stand, as in the public code of the protocol; most
+    Equal logits get successive ranks in the order in which they appear, as in the public code of the protocol; most
     libraries give them their mean rank instead. Without ties the two are the same.
-    Not a number where a run's logits are all equal: such a run has no correlation. Equal runs give exactly 1.
+    NaN if a run's logits are all equal: such a run has no correlation. Equal runs give exactly 1.
 
     Args:
         outputs: logits `(N, n, c)`; each run is read as n x c values.
@@ -133,11 +133,11 @@ def correlation_matrix(outputs: ArrayLike, kind: Kind = "pearson") -> Floats:
 
 
 def correlations(logits: NDArray[Any], kind: Kind, some: Sequence[int] | Integers = ()) -> tuple[Floats, Floats]:
-    """Each run's mean correlation with the others, `(N,)`, and that of every two of `some` m runs, `(m, m)`.
+    """Each run's mean correlation with the others, `(N,)`, and that of every two of the m runs in `some`, `(m, m)`.
 
-    With rows z of mean 0 and length 1, and e_i the distance of z_i from their mean, the correlations of run i sum to
-    `N - 1 - (N |e_i|^2 + sum_j |e_j|^2) / 2`, and that of i and j is `1 - |e_i - e_j|^2 / 2`: exactly 1 for equal rows,
-    and no loss of digits where all correlations are near 1.
+    With rows z of mean 0 and length 1, and e_i the deviation of z_i from their mean, the correlations of run i sum to
+    `N - 1 - (N |e_i|^2 + sum_j |e_j|^2) / 2`, and that of i and j is `1 - |e_i - e_j|^2 / 2`. This is exactly 1 for
+    equal rows, and no digits are lost if all correlations are near 1.
 
     Args:
         logits: as `checked_outputs` returns them.
@@ -151,7 +151,7 @@ def correlations(logits: NDArray[Any], kind: Kind, some: Sequence[int] | Integer
     zero, length, mean = (side[:, None] for side in scales)
 
     def apart(start: int) -> tuple[Floats, Floats]:
-        """Of some examples, the squares of e, `(N,)`, and the products of e of every two of the chosen, `(m, m)`."""
+        """For some examples, the squares of e, `(N,)`, and the products of e of every two chosen runs, `(m, m)`."""
         z = numbers[:, start : start + step].astype(np.float64, order="C").reshape(runs, -1)
         z -= zero
         z /= length
@@ -176,14 +176,14 @@ def correlations(logits: NDArray[Any], kind: Kind, some: Sequence[int] | Integer
 
 
 def standardised(run: NDArray[Any], kind: Kind) -> Floats | None:
-    """A run's logits or their ranks, flattened, at mean 0 and length 1; None where all are equal."""
+    """A run's logits or their ranks, flattened, with mean 0 and length 1; None if all are equal."""
     row = _flat(run) if kind == "pearson" else ranks(run)
     zero, length, mean = _scale(row)
     return None if math.isnan(zero) else (row - zero) / length - mean
 
 
 def ranks(run: NDArray[Any]) -> Floats:
-    """Ranks from 0, ties in the order in which they stand; a run of equal values has no ranks and stays as it is."""
+    """Ranks from 0, ties in the order in which they appear; a run of equal values has no ranks and stays as it is."""
     row = _flat(run)
     if row.max() == row.min():
         return row
@@ -193,15 +193,15 @@ def ranks(run: NDArray[Any]) -> Floats:
 
 
 def _scales(logits: NDArray[Any]) -> Floats:
-    """For each run what `_scale` finds, `(3, N)`."""
+    """What `_scale` finds for each run, `(3, N)`."""
     found = in_threads(lambda run: _scale(_flat(logits[run])), range(len(logits)), numbers=logits.size)
     return np.array(list(found)).T
 
 
 def _scale(row: Floats) -> tuple[float, float, float]:
-    """What brings a row to mean 0 and length 1, as `(row - zero) / length - mean`; NaN where its values are equal."""
+    """Zero, length and mean such that `(row - zero) / length - mean` has mean 0 and length 1; NaN for equal values."""
     zero = float(row[0])
-    shifted = row - zero  # equal values must become exactly 0, which subtracting their rounded mean does not promise
+    shifted = row - zero  # equal values become exactly 0, which subtracting their rounded mean does not ensure
     size = max(float(shifted.max()), -float(shifted.min()))
     if size == 0.0:
         return math.nan, math.nan, math.nan
@@ -213,7 +213,7 @@ def _scale(row: Floats) -> tuple[float, float, float]:
 
 
 def _all_ranks(logits: NDArray[Any]) -> tuple[NDArray[Any], Floats] | None:
-    """The ranks of each run's logits, `(N, n, c)`, and what scales them; None where a run's are all equal."""
+    """The ranks of each run's logits, `(N, n, c)`, and their scales; None if a run's logits are all equal."""
     runs, values = len(logits), logits[0].size
     found = scratch(logits.shape, np.int32 if values < 2**31 else np.int64)
     counting = np.arange(values, dtype=found.dtype)
@@ -230,14 +230,14 @@ def _all_ranks(logits: NDArray[Any]) -> tuple[NDArray[Any], Floats] | None:
 
 
 def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
-    """For each run, over examples and partners, how often it agrees, `(N,)`; and how often it could."""
+    """How often each run agrees, over examples and partners, `(N,)`; and how often it could."""
     array = checked_predictions(predicted)
     runs, examples = array.shape
     span = int(array.max()) - int(array.min()) + 1
     if span > TILE:
         names, array = np.unique(array, return_inverse=True)  # numbered from 0 without gaps
         span = len(names)
-    lowest = array.min().astype(np.int64)  # differences of integers come out right even where these wrap around
+    lowest = array.min().astype(np.int64)  # differences of integers are right even if these wrap around
     step = max(1, TILE // max(span, runs))
 
     def agree(start: int) -> Integers:
@@ -251,18 +251,18 @@ def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
 
 
 def _order(row: NDArray[Any]) -> NDArray[np.int64]:
-    """`argsort(kind="stable")`; of what float32 holds, value and position are sorted as one number of 64 bits."""
+    """`argsort(kind="stable")`; if float32 can hold the values, value and position are sorted as one 64-bit number."""
     if (row.dtype.itemsize > 2 and row.dtype != np.float32) or len(row) >= 2**32:
         return _stable_order(row.astype(np.float64))
     bits = (row.astype(np.float32) + np.float32(0)).view(np.int32)  # adding 0 makes -0 equal 0
-    bits ^= (bits >> 31) & np.int32(2**31 - 1)  # floats below 0 rise as their bits fall
+    bits ^= (bits >> 31) & np.int32(2**31 - 1)  # negative floats rise as their bits fall
     both = (bits.astype(np.int64) << 32) | np.arange(len(row))
     both.sort()
     return both & (2**32 - 1)
 
 
 def _stable_order(row: Floats) -> NDArray[np.intp]:
-    """The same of any numbers: two of numpy's fast sorts, the second inside each tie."""
+    """The same for any numbers: two of numpy's fast sorts, the second inside each tie."""
     order = np.argsort(row)
     values = row[order]
     tie = np.append(0, np.cumsum(values[1:] != values[:-1])) * len(row)  # (n * c,): room for every position in each tie

@@ -1,7 +1,7 @@
 """Ensemble delta: how much a two-run ensemble, the mean of the two runs' logits, gains over its members.
 
-Every pair of runs is an ensemble, compared with both of its members. A function `..._by_run` gives each run's mean over
-its partners, from which errors follow by leaving out one run at a time; the measure is the mean of these.
+Every pair of runs is an ensemble, compared with both of its members. A function `..._by_run` returns each run's mean
+over its partners, from which errors follow by leaving out one run at a time; the measure is the mean of these.
 Source: Summers & Dinneen, ICML 2021.
 """
 
@@ -17,21 +17,20 @@ from nondet.measures.pairs import accuracy_gains, log_overlaps
 from nondet.stats.values import Floats, Integers
 
 EXACT_RUNS = 2000
-"""Up to so many runs every pair is taken; the pairs of more would take longer than all other measures together."""
+"""Up to so many runs, every pair is used; the pairs of more would take longer than all other measures together."""
 
 GROUP = 100
-"""More runs are dealt at random into groups of about this size, and every pair within a group is taken."""
+"""If there are more, runs are put at random into groups of about this size, and every pair within a group is used."""
 
 TILE = 2**22  # numbers in one part: enough examples for long inner loops, and 32 MiB of float64
-LONGEST = 256  # examples in one part, so that a run's stay near the cache, and there are parts for all cores
+LONGEST = 256  # examples in one part, so that a run's numbers stay in the cache and there are parts for all cores
 
 
 def ensemble_accuracy_delta(outputs: ArrayLike, labels: ArrayLike) -> float:
     """Mean over pairs and both members of (accuracy of the pair's ensemble - accuracy of the member), in points.
 
-    The ensemble predicts the class with the largest sum of the two logits in float64, the first where several tie; of
-    runs that all predict one class, that class. Right answers are counted in whole numbers, so
-    equal runs give exactly 0.
+    The ensemble predicts the class with the largest sum of the two logits in float64, the first if several tie; if both
+    runs predict the same class, that class. Right answers are counted in whole numbers, so equal runs give exactly 0.
 
     Args:
         outputs: logits `(N, n, c)`.
@@ -45,10 +44,10 @@ def ensemble_accuracy_delta(outputs: ArrayLike, labels: ArrayLike) -> float:
 
 
 def sampled_pairs(runs: int) -> int | None:
-    """How many pairs the ensemble deltas of so many runs are means over; None where that is all of them.
+    """How many pairs the ensemble deltas of so many runs are means over; None if that is all of them.
 
-    Above EXACT_RUNS the runs are dealt at random, by a fixed seed, into groups of about GROUP, whose sizes differ by at
-    most one. Each run's partners are those of its group.
+    Above EXACT_RUNS the runs are put at random, with a fixed seed, into groups of about GROUP, whose sizes differ by at
+    most one. A run's partners are the others in its group.
     """
     return None if runs <= EXACT_RUNS else sum(len(group) * (len(group) - 1) // 2 for group in groups_of(runs))
 
@@ -73,8 +72,8 @@ def ensemble_cross_entropy_delta(outputs: ArrayLike, labels: ArrayLike) -> float
 
     The label's logits cancel: for runs a and b on one example the difference is
     `log(sum_k exp((a_k + b_k) / 2)) - (log(sum_k exp(a_k)) + log(sum_k exp(b_k))) / 2`, the logarithm of the overlap
-    `sum_k sqrt(p_k q_k)` of their predicted distributions. So it is never above 0, labels matter only in being checked,
-    and equal runs give exactly 0.
+    `sum_k sqrt(p_k q_k)` of their predicted distributions. So it is never above 0, the labels are only checked, and
+    equal runs give exactly 0.
 
     Args:
         outputs: logits `(N, n, c)`.
@@ -104,7 +103,7 @@ def ensemble_cross_entropy_delta_by_run(outputs: ArrayLike, labels: ArrayLike) -
 
 
 def groups_of(runs: int) -> list[Integers]:
-    """The runs of which every pair is taken: all of them together, or several groups."""
+    """The groups of runs in which every pair is used: one group of all runs, or several."""
     if runs <= EXACT_RUNS:
         return [np.arange(runs, dtype=np.int64)]
     dealt = np.random.Generator(np.random.Philox(0)).permutation(runs)
@@ -117,7 +116,10 @@ def gains_by_run(
     predicted: Integers | None = None,
     names: Sequence[str] = ("accuracy", "cross_entropy"),
 ) -> dict[str, Floats]:
-    """Both deltas by run, `(N,)`, by name, in one pass over what `checked` returns; predictions `(N, n)`, if known."""
+    """Both deltas by run, `(N,)`, by name, in one pass over what `checked` returns.
+
+    predicted: the predictions `(N, n)`, if known.
+    """
     runs, count, classes = logits.shape
     groups = groups_of(runs)
     step = max(1, min(LONGEST, TILE // (len(groups[0]) * classes)))
@@ -127,7 +129,7 @@ def gains_by_run(
         group, examples = part
         tile = logits[:, examples][group].astype(np.float64, order="C", copy=False)
         chosen = tile.argmax(axis=-1) if predicted is None else predicted[:, examples][group]
-        with np.errstate(under="ignore", over="ignore"):  # what leaves the range is negligible, or worked out again
+        with np.errstate(under="ignore", over="ignore"):  # out of range: negligible, or computed again
             first = [accuracy_gains(tile, truth[examples], chosen)] if "accuracy" in names else []
             return [*first, log_overlaps(tile, chosen)] if "cross_entropy" in names else first
 

@@ -1,7 +1,7 @@
 """Which test examples the runs disagree on: votes, disagreement and entropy of each example, and churn of each class.
 
-Everything but the entropy within runs is found from predictions alone, any integers `(N, n)`: classes, or the token
-numbers of a language model. Votes are counted in whole numbers, a part of the examples at a time.
+Everything except the entropy within runs is computed from predictions alone, any integers `(N, n)`: classes, or the
+token numbers of a language model. Votes are counted in whole numbers, one part of the examples at a time.
 """
 
 import math
@@ -17,7 +17,7 @@ from nondet.stats.intervals import pairwise_error
 from nondet.stats.values import TILE, Floats, Integers
 
 DENSE = 2**16
-"""Predictions that span fewer numbers than this are counted as they are; others are numbered anew first."""
+"""Predictions that span fewer numbers than this are counted as they are; others are renumbered first."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ClassChurn:
         label: the class.
         examples: how many test examples it has.
         churn: mean over pairs of the share of these examples that two runs predict differently, in percent.
-        error: its jackknife error over runs; not a number with two runs, which leave nothing to take out.
+        error: its jackknife error over runs; NaN for two runs, since neither can be left out.
     """
 
     label: int
@@ -81,7 +81,7 @@ def minority_share(predicted: ArrayLike) -> Floats:
 
 
 def vote_entropy(predicted: ArrayLike) -> Floats:
-    """Entropy between runs: that of the shares m_k / N of the runs that predict k, `(n,)`, in nats; 0 where all agree.
+    """Entropy between runs: that of the shares m_k / N of runs that predict k, `(n,)`, in nats; 0 if all agree.
 
     Args:
         predicted: predictions `(N, n)`.
@@ -110,7 +110,7 @@ def predictive_entropy(outputs: ArrayLike) -> Floats:
     entropy = np.empty(logits.shape[1])
     for part, tile in tiles(logits):
         tile -= tile.max(axis=-1, keepdims=True)
-        with np.errstate(under="ignore"):  # a logit far below the largest has no part in it
+        with np.errstate(under="ignore"):  # a logit far below the largest does not count
             weights = np.exp(tile)
             total = weights.sum(axis=-1)  # (N, t), at least 1
             entropy[part] = (np.log(total) - (weights * tile).sum(axis=-1) / total).mean(axis=0)
@@ -133,11 +133,11 @@ def most_unstable(by_example: ArrayLike, top: int) -> Integers:
 
 
 def carried(by_example: ArrayLike, share: float) -> float:
-    """How much of all disagreement the most unstable examples carry, in percent; not a number where there is none.
+    """How much of all disagreement the most unstable examples carry, in percent; NaN if there is no disagreement.
 
     Args:
         by_example: what `disagreement_by_example` returns, `(n,)`.
-        share: which part of the examples, in percent; rounded up to whole examples.
+        share: the part of the examples, in percent; rounded up to whole examples.
 
     Raises:
         BadInput: `share` is not above 0 and at most 100.
@@ -150,11 +150,11 @@ def carried(by_example: ArrayLike, share: float) -> float:
 
 
 def unanimity(predicted: ArrayLike, labels: ArrayLike) -> Unanimity:
-    """The share of examples on which all runs agree, and agree on the label or on something else.
+    """The share of examples on which all runs agree, and whether they agree on the label or on something else.
 
     Args:
         predicted: predictions `(N, n)`.
-        labels: what is right, `(n,)`.
+        labels: the right answers, `(n,)`.
 
     Raises:
         BadInput: see `checked_predictions` and `checked_labels`.
@@ -170,8 +170,8 @@ def unanimity(predicted: ArrayLike, labels: ArrayLike) -> Unanimity:
 def churn_by_class(predicted: ArrayLike, labels: ArrayLike) -> tuple[ClassChurn, ...]:
     """Pairwise disagreement by true class, in the order of the classes; each with its jackknife error over runs.
 
-    Their mean, weighted with the examples, is `disagreement`. Error: with U the mean over pairs and r_i its part that
-    has run i, the mean without run i is `U - 2 (r_i - U) / (N - 2)`, so the jackknife's variance
+    Their mean, weighted by the number of examples, is `disagreement`. Error: with U the mean over all pairs and r_i
+    that over the pairs with run i, the mean without run i is `U - 2 (r_i - U) / (N - 2)`, so the jackknife's variance
     `(N - 1) / N sum_i (U_-i - mean)^2` (Efron & Stein 1981) is `4 (N - 1) / (N (N - 2)^2) sum_i (r_i - U)^2`.
 
     Args:

@@ -1,6 +1,6 @@
-"""What is measured of a condition's runs: each figure is one object, from which table, JSON, page and rules follow.
+"""The measures of a condition's runs: each is one object, from which table, JSON, page and rules follow.
 
-A kind of task lists its figures; further ones may come with it, see `nondet.kinds`.
+A kind of task lists its measures; others can be added to it, see `nondet.kinds`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True)
 class Score:
-    """One number for each run, such as its accuracy, by which runs are compared; its mean and its SD are figures.
+    """One number for each run, such as its accuracy, by which runs are compared; its mean and its SD are measures.
 
     Attributes:
-        name: as in JSON. words: as in a sentence. abbreviation: in titles, where it is not `words`.
-        unit: of its mean. points: of a difference.
-        better: 1 where more is better, -1 where less is.
-        by_run: the numbers `(N,)`, from the answers of N runs.
-        bounds: what its mean cannot pass. most: what its SD cannot.
-        title, sd_title: of the columns of its mean and of its SD in tables; no column without. plot: name of the SD's
-            picture. short: its SD in the table of `nondet alike`.
-        logits: whether predicted classes alone do not give it.
-        table: it by run and example `(N, n)`, in units of `unit_of_table`, where it is a mean over examples.
+        name: in JSON. words: in a sentence. abbreviation: in titles, if it is not `words`.
+        unit: that of its mean. points: that of a difference.
+        better: 1 if more is better, -1 if less is.
+        by_run: computes the numbers `(N,)` from the answers of N runs.
+        bounds: the range of its mean. most: the largest possible SD.
+        title, sd_title: titles of the columns for its mean and its SD in tables; without a title there is no column.
+            plot: the name of the SD's figure. short: the title of its SD in the table of `nondet alike`.
+        logits: whether it needs logits, and not only predicted classes.
+        table: computes it by run and example `(N, n)`, in units of `unit_of_table`, if it is a mean over examples.
     """
 
     name: str
@@ -56,11 +56,11 @@ class Score:
 
     @property
     def label(self) -> str:
-        """What stands on an axis of its values."""
+        """The label of an axis of its values."""
         return f"test {self.words}" + (f" ({self.unit})" if self.unit else "")
 
     def figures(self) -> tuple[Figure, Figure]:
-        """Its mean and its SD over runs."""
+        """Return the measures of its mean and its SD over runs."""
         points = f" ({self.points})" if self.points else ""
         return (
             Figure(
@@ -98,7 +98,7 @@ class Score:
 
     def _estimate(self, estimate: Callable[[Floats], Estimate], answers: Any) -> Estimate:
         values = self.by_run(answers)
-        return estimate(values) if values.max() <= LARGEST_VALUE else UNKNOWN  # of larger ones no square is a number
+        return estimate(values) if values.max() <= LARGEST_VALUE else UNKNOWN  # the squares of larger ones overflow
 
     def _added(self, variance: Callable[..., float]) -> Callable[[Any], float] | None:
         table = self.table
@@ -109,24 +109,25 @@ class Score:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a condition's runs.
+    """One measure of a condition's runs.
 
     Attributes:
         name: dotted, as in JSON and in `--until`.
-        compute: the figure with its error and interval over runs, from the answers of the runs.
-        label: on an axis, with the unit. words: in a sentence. unit: of the figure, if it has one.
-        title, decimals: of its column in tables; no column without a title. plot: the name of its picture, if any.
-        bounds: what it cannot pass. origin: what it is when all runs are equal, and never passes, if there is such a
-            number: its distance from that is skewed, and its interval one of the distance's logarithm.
-        logits: whether predicted classes alone do not give it.
-        added: the variance that drawing the test examples adds; without it, `--examples` changes nothing of it.
-        sampled: whether it is of a sample of the examples, where a run keeps the logits of a sample alone: errors and
-            intervals are then for all of them, `--examples` or not.
+        compute: computes the measure with its error and interval over runs, from the answers of the runs.
+        label: on an axis, with the unit. words: in a sentence. unit: that of the measure, if it has one.
+        title, decimals: those of its column in tables; without a title there is no column. plot: the name of its
+            figure, if it has one.
+        bounds: its range. origin: its value if all runs are equal, which it never passes, if there is such a number;
+            its distance from that value is skewed, so its interval is computed on the logarithm of the distance.
+        logits: whether it needs logits, and not only predicted classes.
+        added: computes the variance that drawing the test examples adds; without it, `--examples` changes nothing.
+        sampled: whether it is measured on a sample of the examples if runs keep the logits of only a sample; errors
+            and intervals are then for all examples, with or without `--examples`.
         share: whether it is a share of the examples in percent, which is skewed near 0 and 100.
-        effect: a number for each run `(N,)`, larger where the effect is larger, which `nondet alike` compares by its
-            mean, or by its SD if `spread`. short: its title there.
-        better: of a score, as there.
-        kinds: the kinds of task that have it, of a figure that comes from outside.
+        effect: computes a number for each run `(N,)`, larger if the effect is larger, which `nondet alike` compares by
+            its mean, or by its SD if `spread`. short: its title there.
+        better: that of its score.
+        kinds: for a measure from another package, the kinds of task that have it.
     """
 
     name: str
@@ -150,14 +151,14 @@ class Figure:
     kinds: tuple[str, ...] = ()
 
     def estimate(self, answers: Any, drawn: int | None = None) -> Estimate:
-        """The figure of these answers, with its error and its interval within the bounds.
+        """Return the measure of these answers, with its error and its interval within the bounds.
 
-        All runs may be equal: then no error over runs is left. Runs that are not may still show the same figure, as
-        those that are right on every example do. That is no proof that all runs there could be would: no interval is
-        known, though the formulas of the errors give 0.
+        If all runs are equal, there is no error over runs. Runs that differ may still have the same value, such as
+        those that are right on every example. That does not prove that all other runs would have it too, so the
+        interval is unknown, although the formulas of the errors give 0.
 
         Args:
-            drawn: of how many test examples, where errors and intervals are to hold for others too, drawn as these.
+            drawn: how many test examples there are, if errors and intervals are for others too, drawn as these were.
         """
         if self.logits and answers.classes_alone:
             return UNKNOWN
@@ -175,13 +176,13 @@ class Figure:
                 if self.share
                 else by_example.widened(e, added, drawn, self.origin)
             )
-        if not (math.isfinite(e.low) and math.isfinite(e.high)):  # one that ends beyond all numbers says nothing
+        if not (math.isfinite(e.low) and math.isfinite(e.high)):  # an infinite interval says nothing
             return Estimate(e.value, e.error)
-        return e.within(self.bounds[0], max(self.bounds[1], e.value))  # which an unbiased variance may pass
+        return e.within(self.bounds[0], max(self.bounds[1], e.value))  # an unbiased variance may pass the bound
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by dotted name as nested dictionaries: {"a.b": 1} as {"a": {"b": 1}}."""
+    """Return values by dotted name as nested dictionaries: {"a.b": 1} becomes {"a": {"b": 1}}."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         *parents, last = name.split(".")
@@ -193,5 +194,5 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def columns(figures: Sequence[Figure]) -> list[Figure]:
-    """The figures that have a column in tables."""
+    """Return the measures that have a column in tables."""
     return [figure for figure in figures if figure.title]

@@ -1,8 +1,8 @@
-"""The measures of language models: perplexity in place of accuracy, and a sample of tokens where all would not fit.
+"""The measures of language models: perplexity instead of accuracy, and a sample of tokens if all would not fit.
 
 All logits of a run are n x V numbers, 3 GB for 10,000 words and 82,000 tokens. So a run keeps each token's target
-log-probability and top prediction, and its logits at a sample of tokens. Perplexity, cross-entropy and disagreement are
-of all tokens; correlation and ensemble delta are of the sample.
+log-probability and top prediction, and its logits at a sample of tokens. Perplexity, cross-entropy and disagreement
+come from all tokens; correlation and ensemble delta come from the sample.
 Source: Summers & Dinneen, ICML 2021.
 """
 
@@ -21,9 +21,9 @@ from nondet.measures.variability import cross_entropy, log_sum_exp
 from nondet.stats.values import LARGEST_VALUE, Floats, Integers, as_array, check_runs
 
 SAMPLE = 256
-"""Tokens in the sample, where the text has as many."""
+"""Tokens in the sample, if the text has so many."""
 
-TINY = 1e-150  # below this an overlap is worked out in logarithms
+TINY = 1e-150  # below this an overlap is computed in logarithms
 
 
 def sample_tokens(n: int) -> Integers:
@@ -50,7 +50,7 @@ def token_cross_entropy(logprob: ArrayLike) -> Floats:
         logprob: `(N, n)`.
 
     Raises:
-        BadInput: not two axes of finite numbers of at most 0, fewer than two runs, or no token.
+        BadInput: there are not two axes of finite numbers of at most 0, at least two runs and a token.
     """
     array = as_array(logprob, "logprob")
     if array.ndim != 2 or array.dtype.kind != "f" or array.shape[1] < 1:
@@ -68,7 +68,7 @@ def token_cross_entropy(logprob: ArrayLike) -> Floats:
 
 
 def perplexity(losses: ArrayLike) -> Floats:
-    """exp of a cross-entropy in nats a token; infinite where that leaves the range of float64."""
+    """exp of a cross-entropy in nats a token; infinite if that leaves the range of float64."""
     with np.errstate(over="ignore"):
         return np.exp(np.asarray(losses, dtype=np.float64))
 
@@ -91,7 +91,7 @@ def language_delta(logits: ArrayLike, labels: ArrayLike) -> LanguageDelta:
 
 
 def language_delta_by_run(logits: NDArray[Any], labels: Integers) -> tuple[Floats, Floats]:
-    """Each run's mean gain over its partners, in perplexity and in nats, two `(N,)`; in perplexity perhaps NaN."""
+    """Each run's mean gain over its partners, in perplexity (NaN if too large) and in nats, two `(N,)`."""
     alone = cross_entropy(logits, labels)  # (N,)
     logs = _mean_log_overlaps(logits)
     logs += logs.T
@@ -108,8 +108,8 @@ def language_delta_by_run(logits: NDArray[Any], labels: Integers) -> tuple[Float
 def language_added(logits: NDArray[Any], labels: Integers) -> dict[str, float]:
     """What drawing the tokens adds to the variance of the ensembles' gains of some runs `(m, k, V)`, by name.
 
-    A token's part in a pair's gain in perplexity is, to first order, its loss times the perplexity, of the pair, less
-    the mean of the same of both members.
+    To first order, a token's part in a pair's gain in perplexity is the pair's loss on it times the pair's perplexity,
+    less the mean of the same product over both members.
     """
     alone = losses_by_example(logits, labels)  # (m, k)
     overlaps = np.zeros((len(logits), *alone.shape))  # (m, m, k)
@@ -122,7 +122,7 @@ def language_added(logits: NDArray[Any], labels: Integers) -> dict[str, float]:
         pairs = (alone[:, None] + alone) / 2 + overlaps  # (m, m, k)
         weighted = perplexity(pairs.mean(axis=2))[..., None] * pairs
         own = members[:, None] * alone
-        gains = weighted - (own[:, None] + own) / 2  # 0 of a run with itself
+        gains = weighted - (own[:, None] + own) / 2  # 0 for a run with itself
         added["perplexity"] = added_variance(gains.sum(axis=1) / partners, 2)
     return added
 

@@ -1,4 +1,4 @@
-"""All figures of a condition's runs in one record, each with its error and interval."""
+"""All measures of a condition's runs in one record, each with its error and interval."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from nondet.stats.values import LARGEST_VALUE
 
 @dataclass(frozen=True, repr=False)
 class Measures(Record):
-    """The figures of some runs by dotted name: `found["accuracy.sd"]` is an `Estimate`.
+    """The measures of some runs by dotted name: `found["accuracy.sd"]` is an `Estimate`.
 
     Attributes:
         figures: what was measured, in the order of the JSON.
-        estimates: of each of these, by name.
-        runs: how many runs there are, the failed ones included.
+        estimates: the estimate of each measure, by name.
+        runs: how many runs there are, including failed ones.
         failed: how many of them failed; nothing else here counts them.
-        sd_errors: of each score the bootstrap's error of its SD, over runs alone.
-        copies: number of each run that was left out -> of the earlier one that it equals, both counted from 1.
-        near: likewise of each that is too near an earlier one to have been trained apart.
-        sampled_pairs: how many pairs the ensembles' gains are from, where not all.
+        sd_errors: for each score the bootstrap error of its SD, over runs alone.
+        copies: the number of each run that was left out -> that of the earlier run that it equals, counted from 1.
+        near: the same for each run that is too near an earlier one to be a separate training.
+        sampled_pairs: how many pairs the ensembles' gains come from, if not from all.
         drawn: whether errors and intervals hold for other test examples too.
-        classes_alone: whether predicted classes alone are known. probabilities: whether outputs look like
-            probabilities, where logits are meant.
-        notes: what in the values of the first score keeps intervals from holding as often as they say.
-        name: of the runs, for people.
+        classes_alone: whether only predicted classes are known. probabilities: whether outputs look like
+            probabilities, although they should be logits.
+        notes: why intervals may miss the true value more often than they say, judging by the first score.
+        name: that of the runs, for people.
     """
 
     figures: tuple[Figure, ...]
@@ -55,14 +55,14 @@ class Measures(Record):
 
     def __getitem__(self, name: str) -> Estimate:
         if name not in self.estimates:
-            raise BadInput(f"there is no figure {name!r} of these runs; choose from {', '.join(self.estimates)}")
+            raise BadInput(f"these runs have no measure {name!r}; choose from {', '.join(self.estimates)}")
         return self.estimates[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.estimates)
 
     def get(self, name: str) -> Estimate:
-        """The figure of this name; an unknown one if these runs have none."""
+        """Return the estimate of this name; an unknown one if these runs do not have it."""
         return self.estimates.get(name, UNKNOWN)
 
     @property
@@ -71,11 +71,11 @@ class Measures(Record):
         return self.runs - self.failed
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of `nondet measure`: one condition, and the finding."""
+        """Return the JSON of `nondet measure`: one condition, and the finding."""
         return {**self.as_condition(), **finding(self)}
 
     def as_condition(self) -> dict[str, Any]:
-        """The JSON of one condition, which has no NaN: such a number is None."""
+        """Return the JSON of one condition, with None for NaN."""
         values = {name: number(e.value) for name, e in self.estimates.items()}
         for name, error in self.sd_errors.items():
             values[f"{name}.sd_error"] = number(error)
@@ -90,13 +90,13 @@ class Measures(Record):
         return found
 
     def tidy(self) -> dict[str, list[Any]]:
-        """A row for each figure: its name, value, error, and the ends of its 95 % interval."""
+        """Return a row for each measure: its name, value, error, and the ends of its 95 % interval."""
         rows = [e.to_dict() for e in self.estimates.values()]
         return {"figure": list(self.estimates), **{side: [row[side] for row in rows] for side in UNKNOWN.to_dict()}}
 
 
 def listed_copies(copies: Mapping[int, int], near: Mapping[int, int]) -> list[dict[str, int]]:
-    """For JSON: each run that was left out, and the earlier one that it is equal to, or near."""
+    """List for JSON each run that was left out, and the earlier run that it equals or is near to."""
     exact = [{"run": run, "equal_to": first} for run, first in copies.items()]
     return exact + [{"run": run, "near": first} for run, first in near.items()]
 
@@ -109,11 +109,11 @@ def measured(
     copies: Mapping[int, int] | None = None,
     name: str = "outputs",
 ) -> Measures:
-    """Every figure of the answers of N runs, at least two, that did not fail.
+    """Return every measure of the answers of N runs that did not fail, at least two.
 
     Args:
-        figures: those of the answers' kind. failed: how many further runs failed.
-        drawn: whether errors and intervals are to hold for other test examples too, drawn as these were.
+        figures: those of the answers' kind. failed: how many other runs failed.
+        drawn: whether errors and intervals should hold for other test examples too, drawn as these were.
     """
     if failed < 0:
         raise BadInput(f"failed runs must be 0 or more (got {failed}); count the runs that left no outputs")
@@ -141,7 +141,7 @@ def measured(
 
 
 def after_rule(found: Measures) -> Measures:
-    """The same of runs that were added until an error was small enough, whose intervals are wider."""
+    """Return the same for runs that were added until an error was small enough; their intervals are wider."""
     widened = {
         figure.name: looks.after_rule(e, found.sound, figure.origin).within(
             figure.bounds[0], max(figure.bounds[1], e.value)
@@ -152,7 +152,7 @@ def after_rule(found: Measures) -> Measures:
 
 
 def _notes(spreads: Sequence[Figure], answers: Any) -> list[str]:
-    """What the values of the first score say of their intervals."""
+    """Return what the values of the first score say about their intervals."""
     figure = next(
         (figure for figure in spreads if figure.effect and not (figure.logits and answers.classes_alone)), None
     )
@@ -166,7 +166,7 @@ def _notes(spreads: Sequence[Figure], answers: Any) -> list[str]:
 
 
 def not_measured(figures: Sequence[Figure], runs: int, failed: int) -> dict[str, Any]:
-    """The JSON of a condition with fewer than two runs that did not fail."""
+    """Return the JSON of a condition with fewer than two runs that did not fail."""
     spreads = {figure.name.removesuffix(".sd"): math.nan for figure in figures if figure.spread}
     unknown = {figure.name: UNKNOWN for figure in figures}
     return Measures(tuple(figures), unknown, runs, failed, spreads).as_condition()

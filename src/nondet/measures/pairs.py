@@ -1,4 +1,4 @@
-"""Ensembles of all pairs of the runs in an array that fits in memory: what one core works on at a time."""
+"""Ensembles of all pairs of runs, for an array that fits in memory: what one core works on at a time."""
 
 import math
 from collections.abc import Callable
@@ -13,27 +13,27 @@ from nondet.stats.values import Floats, Integers
 
 Flags = NDArray[np.bool_]
 
-BLOCK = 2**17  # pairs of runs x examples worked on at once, in 16 bits, so that each core's cache holds them
+BLOCK = 2**17  # pairs of runs x examples computed at once, in 16 bits, to fit into a core's cache
 FARTHEST = 2**14 - 1  # steps from 0 of the farthest margins, so that the sum of two is within 16 bits
 WIDEST, DEPTH = 64, 16  # runs and examples in a block of overlaps: half a MiB
 TINY = 1e-290  # a product of overlaps below this has lost digits
 
 
 def accuracy_gains(tile: Floats, truth: Integers, chosen: Integers) -> NDArray[Any]:
-    """Gains of each run's ensembles, `(N,)`, in right answers, for `tile` (N, t, c) and its largest `chosen` (N, t)."""
+    """Gains of each run's ensembles, `(N,)`, in right answers, for `tile` (N, t, c) and its argmax `chosen` (N, t)."""
     right: Flags = chosen == truth
     alone, votes = right.sum(axis=1), right.sum(axis=0)
-    split: Flags = (chosen != chosen[0]).any(axis=0)  # elsewhere the ensembles predict what all runs do: no gain
+    split: Flags = (chosen != chosen[0]).any(axis=0)  # elsewhere ensembles predict what all runs do: no gain
     together = right @ votes - alone  # with the partners that are right too
     together += _right_with_a_wrong_one(tile[:, split], truth[split], chosen[:, split])
     return (2 * together - (len(tile) - 2) * alone - alone.sum()) / 2
 
 
 def _right_with_a_wrong_one(tile: Floats, truth: Integers, chosen: Integers) -> Integers:
-    """Right answers of each run's ensembles, `(N,)`, of whose members one at least is wrong, for `tile` (N, t, c).
+    """Right answers of each run's ensembles that have a wrong member, `(N,)`, for `tile` (N, t, c).
 
-    An ensemble is right where all its margins are below 0, a margin being a class's logit minus the label's. They are
-    added in 16 bits; where the largest is closer to 0 than rounding could move it, the sums are compared in float64.
+    An ensemble is right if all its margins are below 0; a margin is a class's logit minus the label's. Margins are
+    added in 16 bits. If the largest is so close to 0 that rounding could matter, the sums are compared in float64.
     """
     runs, examples, _ = tile.shape
     counts = np.zeros(runs, dtype=np.int64)
@@ -49,7 +49,7 @@ def _right_with_a_wrong_one(tile: Floats, truth: Integers, chosen: Integers) -> 
         largest, sums = room[:, : len(run)]  # over classes, of a wrong run's margin plus each run's: (m, N)
         for number, margin in enumerate(margins):
             into = sums if number else largest
-            np.take(margin, example, axis=0, out=into, mode="clip")  # a mode that needs no other buffer
+            np.take(margin, example, axis=0, out=into, mode="clip")  # this mode needs no other buffer
             into += margin[example, run][:, None]
             if number:
                 np.maximum(largest, sums, out=largest)
@@ -62,16 +62,16 @@ def _right_with_a_wrong_one(tile: Floats, truth: Integers, chosen: Integers) -> 
             found[place, partner] = both & (chosen[one, at] != chosen[partner, at])
         answers = np.bitwise_count(np.packbits(found, axis=1)).sum(axis=1, dtype=np.int64)
         counts += np.bincount(run, answers, runs).astype(np.int64)
-        found &= right[example]  # each pair of two wrong runs is met twice, another once
+        found &= right[example]  # a pair of two wrong runs comes up twice, any other once
         counts += found.sum(axis=0)
     return counts
 
 
 def _margins(tile: Floats, truth: Integers) -> tuple[NDArray[np.int16], int]:
-    """Each class's logit minus the label's, in steps, `(c - 1, t, N)`; and how far from 0 the sum of two is sure.
+    """Each class's logit minus the label's, in steps, `(c - 1, t, N)`; and from which size on a sum's sign is sure.
 
-    Margins beyond the range keep its end: where that could change a sign, the sum is near 0. Whole numbers are four
-    steps each, and one step makes the ensembles' ties what they are: lost to a lower class, won from a higher one.
+    Margins beyond the range are set to its end: if that could change a sign, the sum is near 0. Whole numbers are four
+    steps each; one more step decides ties of ensembles: lost to a lower class, won against a higher one.
     """
     label = truth[:, None]  # (t, 1)
     others: Integers = np.arange(tile.shape[-1] - 1, dtype=np.int64)
@@ -84,9 +84,9 @@ def _margins(tile: Floats, truth: Integers) -> tuple[NDArray[np.int16], int]:
         margins += np.where(others < label, 1, -1)
         limit = 1.0
     else:
-        step = float(np.median(np.abs(margins).max(axis=(1, 2)))) / FARTHEST or 1.0  # of most runs, whatever one does
+        step = float(np.median(np.abs(margins).max(axis=(1, 2)))) / FARTHEST or 1.0  # fits most runs, whatever one does
         margins /= step
-        limit = 1 + 2.0**-50 * (size / step)  # half a step of rounding each, and that of the logits' sums in float64
+        limit = 1 + 2.0**-50 * (size / step)  # half a step of rounding each, and float64's own
     np.clip(np.rint(margins, out=margins), -FARTHEST, FARTHEST, out=margins)
     return np.ascontiguousarray(margins.transpose(2, 1, 0), dtype=np.int16), min(math.ceil(limit), 2 * FARTHEST)
 
@@ -95,7 +95,7 @@ def log_overlaps(tile: Floats, chosen: Integers) -> Floats:
     """Sum over partners and examples of the logarithm of the overlap, `(N,)`, for `tile` (N, t, c), overwritten.
 
     The overlap of a and b is the inner product of `exp(a / 2)` and `exp(b / 2)`, each scaled to length 1: exponentials
-    are taken once per run, not once per pair. Of equal rows one is worked out, and they overlap by exactly 1.
+    are taken once per run, not once per pair. Only one of several equal rows is computed; their overlap is exactly 1.
     """
     tile -= at(tile, chosen)
     tile /= 2
@@ -110,7 +110,7 @@ def log_overlaps(tile: Floats, chosen: Integers) -> Floats:
     blocks = [slice(start, start + width) for start in range(0, len(first), width)]
 
     def lost(part: slice, ours: Integers, theirs: Integers) -> Floats:
-        """The same of some examples and pairs, `(p,)`, in logarithms, where exponentials have lost digits."""
+        """The same for some examples and pairs, `(p,)`, in logarithms, because exponentials have lost digits."""
         logs = tile[:, part] - np.log(length[:, part])
         return log_sum_exp(logs[first[ours]] + logs[first[theirs]]).sum(axis=1)
 
@@ -126,7 +126,7 @@ def log_overlaps(tile: Floats, chosen: Integers) -> Floats:
 
 
 def _equal_rows(tile: Floats) -> Integers:
-    """The number of each of the rows `(N,)`, the same for equal ones; only rows of equal sums can be."""
+    """Number the rows `(N,)`, equal rows with the same number; only rows with equal sums can be equal."""
     numbers: dict[Any, int] = {}
     sums = tile.sum(axis=(1, 2))
     several = {value for value, times in zip(*np.unique(sums, return_counts=True), strict=True) if times > 1}
@@ -137,7 +137,7 @@ def _equal_rows(tile: Floats) -> Integers:
 def _block(unit: Floats, ours: slice, theirs: slice, lost: Callable[[slice, Integers, Integers], Floats]) -> Floats:
     """Sum over examples of the logarithms of the overlaps of some rows of `unit` (t, D, c) with others: `(a, b)`.
 
-    `lost` gives these, of some examples, for pairs whose overlaps underflow.
+    `lost` computes them for pairs whose overlaps underflow.
     """
     left, right = unit[:, ours], unit[:, theirs].transpose(0, 2, 1)
     total = np.zeros((left.shape[1], right.shape[2]))

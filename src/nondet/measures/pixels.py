@@ -1,7 +1,7 @@
 """The measures of segmentation: a class for each pixel.
 
 Shapes: predictions (N, P) = (runs, pixels of the test set whose class is known). A run keeps each pixel's prediction
-and the log-probability of its class, and all logits at a sample of pixels, as a language model does of tokens.
+and the log-probability of its class, and all logits at a sample of pixels, as a language model does for tokens.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from nondet.stats.values import Floats
 def mean_iou(predicted: NDArray[Any], labels: NDArray[Any], classes: int) -> Floats:
     """Each run's mean intersection over union, `(N,)`, in percent: the mean over classes of TP / (TP + FP + FN).
 
-    Pixels are counted over the whole test set, and a class that neither the labels nor the run's predictions have is
-    left out of the mean (Everingham et al., International Journal of Computer Vision 111, 2015, section 3.3).
+    Pixels are counted over the whole test set. A class that is in neither the labels nor the run's predictions is left
+    out of the mean (Everingham et al., International Journal of Computer Vision 111, 2015, section 3.3).
 
     Args:
         predicted: `(N, P)`. labels: `(P,)`. classes: their number.
@@ -44,7 +44,7 @@ def mean_iou(predicted: NDArray[Any], labels: NDArray[Any], classes: int) -> Flo
 
 
 class PixelAnswers(TextAnswers):
-    """The answers of N runs. Beside those of `TextAnswers`: `truth`, the classes of all pixels `(P,)`."""
+    """The answers of N runs, as in `TextAnswers`; and `truth`, the classes of all pixels `(P,)`."""
 
     def __init__(
         self, logprob: ArrayLike, prediction: ArrayLike, sample_logits: ArrayLike, sample_labels: ArrayLike, truth: Any

@@ -1,4 +1,4 @@
-"""The measures of real-valued predictions: how good they are, and how far runs stand apart.
+"""The measures of real-valued predictions: how good they are, and how far runs are apart.
 
 Shapes: (N, n, k) = (runs, examples, numbers predicted for each). Errors are in the labels' unit.
 """
@@ -16,14 +16,14 @@ from nondet.measures.diversity import correlations
 from nondet.stats.values import LARGEST_VALUE, TILE, Floats, Integers
 
 GROUP = 32
-"""So many runs are enough where a quantity that only corrects an error needs every pair."""
+"""So many runs are enough for a quantity that only corrects an error and needs every pair."""
 
 TOLERANCE = 0.1
-"""Of the labels' SD over the test set: two predictions further apart than this have moved."""
+"""Two predictions that differ by more than this share of the labels' SD over the test set have moved."""
 
 
 def checked_predictions_of(outputs: ArrayLike) -> Floats:
-    """Predictions `(N, n, k)` in float64; BadInput unless they are finite numbers of two runs or more."""
+    """Return predictions `(N, n, k)` in float64; BadInput unless they are finite numbers of at least two runs."""
     values = np.asarray(outputs, dtype=np.float64)
     if values.ndim != 3 or len(values) < 2 or 0 in values.shape:
         raise BadInput(
@@ -48,10 +48,10 @@ def rmse(outputs: Floats, labels: Floats) -> Floats:
 
 
 def r_squared(outputs: Floats, labels: Floats) -> Floats:
-    """Each run's share of the labels' variance that it predicts, `(N,)`: 1 - squared errors / squared deviations.
+    """The share of the labels' variance that each run predicts, `(N,)`: 1 - squared errors / squared deviations.
 
-    Both are summed over all numbers of all examples, deviations from each number's own mean (`r2_score` of
-    scikit-learn with `multioutput="variance_weighted"`). NaN where the labels do not vary.
+    Both are summed over all numbers of all examples; deviations are from each number's own mean (`r2_score` of
+    scikit-learn with `multioutput="variance_weighted"`). NaN if the labels do not vary.
     """
     deviations = float(np.square(labels - labels.mean(axis=0)).sum())
     if not deviations:
@@ -62,15 +62,15 @@ def r_squared(outputs: Floats, labels: Floats) -> Floats:
 def distance_by_run(outputs: Floats) -> Floats:
     """Each run's mean absolute difference from the others, `(N,)`, in the labels' unit.
 
-    Of sorted numbers x_1 to x_N, number i is `(2 i - N) x_i - 2 S_i + S_N` from all others together, S_i being the sum
-    of the first i: no loop over pairs.
+    There is no loop over pairs: with the numbers sorted, x_1 to x_N, and S_i the sum of the first i, the distances of
+    number i from all others sum to `(2 i - N) x_i - 2 S_i + S_N`.
     """
     runs = len(outputs)
     flat = outputs.reshape(runs, -1)
     total, weights = np.zeros(runs), 2 * np.arange(1, runs + 1)[:, None] - runs
     for start in range(0, flat.shape[1], step := max(1, TILE // runs)):
         part = flat[:, start : start + step]
-        part = part - part.mean(axis=0)  # so that no digits are lost far from 0
+        part = part - part.mean(axis=0)  # no digits are lost far from 0
         order = part.argsort(axis=0, kind="stable")
         ordered = np.take_along_axis(part, order, axis=0)
         sums = ordered.cumsum(axis=0)
@@ -96,10 +96,10 @@ def square_distance_by_run(outputs: Floats) -> Floats:
 
 
 def moved_by_run(outputs: Floats, labels: Floats, tolerance: float = TOLERANCE) -> Floats:
-    """How often each run's predictions are further than a tolerance from those of another run, `(N,)`, in percent.
+    """How often each run's predictions differ from another run's by more than a tolerance, `(N,)`, in percent.
 
-    The tolerance of each of the k numbers is this share of its labels' SD; any difference counts where they do not
-    vary. An equivalent of disagreement, and of churn between two models, for numbers.
+    The tolerance of each of the k numbers is this share of its labels' SD; if these do not vary, any difference counts.
+    For numbers it is what disagreement, and churn between two models, is for classes.
     """
     runs = len(outputs)
     bound = tolerance * labels.std(axis=0)
@@ -155,13 +155,13 @@ class Predicted:
 
     @cached_property
     def some(self) -> Integers:
-        """At most GROUP of the runs, evenly spaced in the order of their errors, whatever order they stand in."""
+        """At most GROUP of the runs, evenly spaced in the order of their errors, whatever order they are in."""
         order = np.argsort(self.rmse, kind="stable")
         return order[np.unique(np.linspace(0, self.runs - 1, min(self.runs, GROUP)).round().astype(np.int64))]
 
 
 class AnyAnswers(Predicted):
-    """The outputs of N runs of any kind, `(N, n, k)`, of which no labels are known; and each one's test loss `(N,)`."""
+    """The outputs of N runs of any kind, `(N, n, k)`, without labels; and the test loss of each run, `(N,)`."""
 
     def __init__(self, outputs: ArrayLike, losses: ArrayLike) -> None:
         values = checked_predictions_of(outputs)

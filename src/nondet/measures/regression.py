@@ -1,4 +1,4 @@
-"""The scores and figures of real-valued predictions, in the order of their JSON; also those of any outputs."""
+"""The scores and measures of real-valued predictions, and of outputs of any kind, in the order of their JSON."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TEST_LOSS = Score(
 
 
 def _root(e: Estimate) -> Estimate:
-    """The root of half a mean squared difference: the SD between runs, with the error of the delta method."""
+    """Return the root of half a mean squared difference: the SD between runs, with its error by the delta method."""
     value = math.sqrt(max(0.0, e.value) / 2)
     error = e.error / (4 * value) if value else e.error
     return Estimate(value, error, math.sqrt(max(0.0, e.low) / 2), math.sqrt(max(0.0, e.high) / 2))

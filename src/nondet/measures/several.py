@@ -1,7 +1,7 @@
 """The measures of several labels for each example, each of which holds or not.
 
-Shapes: logits (N, n, k) = (runs, examples, labels); truth (n, k) of 1 (it holds), 0 (it does not) and -100 (not known).
-A label is predicted where its logit is above 0.
+Shapes: logits (N, n, k) = (runs, examples, labels); truth (n, k) of 1 (it holds), 0 (it does not) and -100 (unknown).
+A label is predicted if its logit is above 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def average_precision(logits: Floats, truth: NDArray[Any]) -> float:
     """The average precision of one label, in percent: `sum_i (R_i - R_{i-1}) P_i` over falling thresholds.
 
     P_i and R_i are precision and recall of the examples whose logit is at least the i-th largest; equal logits are one
-    threshold. NaN where the label holds for no example. (`average_precision_score` of scikit-learn; Manning, Raghavan
+    threshold. NaN if the label holds for no example. (`average_precision_score` of scikit-learn; Manning, Raghavan
     & Schütze, Introduction to Information Retrieval, 2008, section 8.4.)
 
     Args:
@@ -36,7 +36,7 @@ def average_precision(logits: Floats, truth: NDArray[Any]) -> float:
         return math.nan
     order = np.argsort(-logits, kind="stable")
     hits, ordered = np.cumsum(truth[order]), logits[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)  # of equal logits
+    last = np.append(ordered[1:] != ordered[:-1], True)  # the last of equal logits
     precision, recall = hits[last] / (np.flatnonzero(last) + 1), hits[last] / positives
     return 100.0 * float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
@@ -74,7 +74,7 @@ class SeveralAnswers(Pairs):
 
     @cached_property
     def decided(self) -> Integers:
-        """1 where a run predicts a label, else 0: `(N, m)`, of the m labels of all examples that are known."""
+        """1 if a run predicts a label, else 0: `(N, m)`, for the m known labels of all examples."""
         return (self.outputs[:, self.known] > 0).astype(np.int64)
 
     @cached_property
@@ -87,7 +87,7 @@ class SeveralAnswers(Pairs):
 
     @cached_property
     def right(self) -> Floats:
-        """The share of the known labels of an example that a run predicts rightly: `(N, n)`; of one without any, 1."""
+        """The share of an example's known labels that a run predicts correctly, `(N, n)`."""
         hits = ((self.outputs > 0) == (self.labels > 0)) | ~self.known
         return (hits.sum(axis=2) - (~self.known).sum(axis=1)) / np.maximum(1, self.known.sum(axis=1))
 

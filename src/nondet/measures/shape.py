@@ -1,4 +1,4 @@
-"""What in the values of runs keeps an interval of their mean or SD from holding as often as it says."""
+"""Find what makes an interval of the mean or SD of runs miss the true value more often than it says."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from nondet.stats.intervals import FEW
 from nondet.stats.values import Floats
 
 OUTLYING, FAR = 5.0, 10.0
-"""Robust SDs from the median from which a run is outlying, and from which one that is worse has collapsed."""
+"""A run so many robust SDs from the median is outlying; one so many SDs worse than it has collapsed."""
 
 FEWEST = 5
-"""Fewer runs show no outlying one."""
+"""Fewer runs cannot show that one is outlying."""
 
 SKEWED = 0.05
-"""Runs are called skewed where the test of their skewness has at most this p-value."""
+"""Runs are called skewed if the test of their skewness has at most this p-value."""
 
 SHOWS_SKEW = 8
 
 TIED = 0.5
-"""Runs are called tied where at least this share of them has the best value of all, or the worst."""
+"""Runs are called tied if at least this share of them has the best value of all, or the worst."""
 
 UNSEEN = 0.05
-"""Runs of which a smaller share goes wrong are rare enough to be left unsaid."""
+"""A failure that affects a smaller share of runs is rare enough not to be mentioned."""
 
 SHOWN, NAMED = 3, 10
-"""Conditions of few runs that are named, and runs."""
+"""How many conditions with few runs are named, and how many runs."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What was seen of one number for each run.
+    """What one number for each run shows.
 
     Attributes:
-        one_class: places of runs that answer one class alone. worse: of those that are far worse than the others.
-        outlying: of others that lie far from the median. skewed: whether the values are. tied: how many have the best
-            or the worst value of all, if that is much of them. distinct: how many different values there are.
+        one_class: places of runs that answer only one class. worse: places of runs far worse than the others.
+        outlying: places of other runs far from the median. skewed: whether the values are skewed. tied: how many runs
+            have the best or the worst value of all, if they are many. distinct: how many different values there are.
     """
 
     one_class: tuple[int, ...] = ()
@@ -52,22 +52,22 @@ class Shape:
 
     @property
     def collapsed(self) -> tuple[int, ...]:
-        """Places of runs that answer one class alone, or are far worse than the others."""
+        """Places of runs that answer only one class, or are far worse than the others."""
         return tuple(sorted({*self.one_class, *self.worse}))
 
 
 def shape_of(
     values: Floats, better: int = 1, predicted: NDArray[Any] | None = None, labels: NDArray[Any] | None = None
 ) -> Shape:
-    """The shape of the values of N runs.
+    """Return the shape of the values of N runs.
 
-    Outlying is what lies OUTLYING robust SDs from the median: 1.4826 times the median distance from it, or 1.2533
-    times the mean distance where that is 0 (Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers). Skewed is by
-    the test of D'Agostino 1970 (Biometrika 57; scipy.stats.skewtest).
+    A run is outlying if it is over OUTLYING robust SDs from the median. The robust SD is 1.4826 times the median
+    distance from it, or 1.2533 times the mean distance if that is 0 (Iglewicz & Hoaglin 1993, How to Detect and Handle
+    Outliers). Skewness is tested as in D'Agostino 1970 (Biometrika 57; scipy.stats.skewtest).
 
     Args:
-        values: `(N,)`. better: 1 where more is better, -1 where less is.
-        predicted, labels: answers `(N, n)` and the truth `(n,)`, where they are known.
+        values: `(N,)`. better: 1 if more is better, -1 if less is.
+        predicted, labels: answers `(N, n)` and the truth `(n,)`, if they are known.
     """
     from scipy.stats import skewtest
 
@@ -93,17 +93,17 @@ def _places(which: NDArray[np.bool_]) -> tuple[int, ...]:
 
 
 def shape_words(shape: Shape, values: Floats, what: str, numbers: Sequence[object] = ()) -> list[str]:
-    """The cautions, a sentence each; none where nothing was seen.
+    """Return the cautions, one sentence each; none if there is nothing to report.
 
     Args:
-        what: the values are. numbers: of the runs, for people; from 1 if left out.
+        what: the name of the values. numbers: those of the runs, for people; from 1 if left out.
     """
     number = list(numbers) or range(1, len(values) + 1)
     found: list[str] = []
     median = f"the median {what} is {np.median(values):.4g}"
     for places, said in (
-        (shape.one_class, "collapsed, and answers one class alone"),
-        (shape.worse, f"collapsed: {median}, and the others lie near it"),
+        (shape.one_class, "collapsed, and answers only one class"),
+        (shape.worse, f"collapsed: {median}, and the others are near it"),
         (shape.outlying, f"is outlying: {median}"),
     ):
         if places:
@@ -118,22 +118,23 @@ def shape_words(shape: Shape, values: Floats, what: str, numbers: Sequence[objec
     elif shape.skewed:
         causes.append(f"the {what} of runs is skewed")
     if shape.tied:
-        causes.append(f"{shape.tied} of {len(values)} runs have the same {what} at one end, as at a ceiling")
+        causes.append(f"{shape.tied} of {len(values)} runs share the highest or lowest {what}, as at a ceiling")
     elif 1 < shape.distinct <= 3 and len(values) >= SHOWS_SKEW:
         causes.append(f"{len(values)} runs have only {shape.distinct} different values, as with few test examples")
     if causes:
         because = " and ".join(causes).replace("of that", "of such runs")
         found.append(
-            f"Because {because}, the intervals of mean and SD may hold the truth less often than 95 times in 100."
+            f"Because {because}, the intervals of mean and SD may contain the true value less often than 95 times in "
+            "100."
         )
     return found
 
 
 def few_runs(numbers: Mapping[str, int]) -> str:
-    """A caution for what so few runs do not show; empty where they do. `numbers`: runs that did not fail, by name.
+    """Return a caution about what so few runs cannot show; empty if there are enough.
 
-    Of fewer than FEW it is for the intervals; of more for rare runs alone, until so many runs would show what befalls a
-    share UNSEEN of all.
+    With fewer than FEW runs it is about the intervals. With more it is only about rare failures, until there are enough
+    runs to show a failure that affects a share UNSEEN of all. `numbers`: runs that did not fail, by name.
     """
     several = {name: runs for name, runs in numbers.items() if runs > 1}
     few = {name: runs for name, runs in several.items() if runs < FEW}
@@ -146,18 +147,18 @@ def few_runs(numbers: Mapping[str, int]) -> str:
     share = f"{100 * unseen(least):.0f} %"
     if few:
         return (
-            f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): they may hold the truth less often than "
-            f"95 times in 100, or be too wide. A failure that befalls up to {share} of runs may not show in {least}; "
-            f"take {FEW} runs or more."
+            f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): they may contain the true value less "
+            f"often than 95 times in 100, or be too wide. A failure that affects up to {share} of runs may not show in "
+            f"{least}; use {FEW} runs or more."
         )
     return (
-        f"Rare failures may not have shown yet ({listed}{more}): one that befalls up to {share} of runs may not show "
+        f"Rare failures may not have shown yet ({listed}{more}): one that affects up to {share} of runs may not show "
         f"in {least}, and the intervals leave it out."
     )
 
 
 def unseen(runs: int) -> float:
-    """The largest share of all runs that may fail, and so many show none of it with a chance of 5 %: about 3 / N.
+    """Return the largest share of runs that may fail while so many show none with a chance of 5 %: about 3 / N.
 
     Source: Hanley & Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249, 1983.
     """

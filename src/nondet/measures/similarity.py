@@ -1,4 +1,4 @@
-"""How alike the runs' inner representations are (linear CKA), and how far their parameters lie from the first run's.
+"""How similar the runs' inner representations are (linear CKA), and how far their parameters are from the first run's.
 
 Activations have axes `(N, m, d)` = (runs, examples, features), of one layer at one epoch; convolutional layers are
 averaged over space beforehand. Both kinds of CKA compare the runs' m x m Gram matrices, centred in two ways. The
@@ -23,14 +23,14 @@ from nondet.stats.values import Floats, as_array, check_runs
 def cka(activations: ArrayLike) -> float:
     """Mean over pairs of linear CKA, biased: `|Y'X|^2 / (|X'X| |Y'Y|)` of centred X, Y; no unit, from 0 to 1.
 
-    It is high for wide layers on few examples, however unlike the runs are; see `cka_unbiased`.
-    Equal runs give exactly 1. Not a number where a run's activations are the same for all examples.
+    It is high for wide layers on few examples, however different the runs are; see `cka_unbiased`.
+    Equal runs give exactly 1. NaN if a run's activations are the same for all examples.
 
     Args:
         activations: `(N, m, d)`, at least two runs and two examples.
 
     Raises:
-        BadInput: other shapes, values that are no real numbers, or not finite, or above 1e100 in size.
+        BadInput: other shapes, or values that are not real numbers, not finite, or above 1e100 in size.
     """
     return float(cka_by_run(activations).mean())
 
@@ -50,15 +50,15 @@ def cka_by_run(activations: ArrayLike) -> Floats:
 def cka_unbiased(activations: ArrayLike) -> float:
     """Mean over pairs of linear CKA from the unbiased estimator of HSIC; no unit, about 0 for unrelated runs.
 
-    HSIC_1(K, L) = [tr KL + 1'K1 1'L1 / ((m - 1)(m - 2)) - 2 / (m - 2) 1'KL1] / (m (m - 3)), the diagonals of K and L
-    set to zero. At most 1, and below 0 by chance. Equal runs give exactly 1. Not a number where a run's estimate of its
-    own HSIC is zero: activations that are the same for all examples, or for all but one.
+    HSIC_1(K, L) = [tr KL + 1'K1 1'L1 / ((m - 1)(m - 2)) - 2 / (m - 2) 1'KL1] / (m (m - 3)), with the diagonals of K and
+    L set to zero. It is at most 1, and can be below 0 by chance. Equal runs give exactly 1. NaN if a run's estimate of
+    its own HSIC is zero: its activations are the same for all examples, or for all but one.
 
     Args:
         activations: `(N, m, d)`, at least two runs and four examples.
 
     Raises:
-        BadInput: other shapes, values that are no real numbers, or not finite, or above 1e100 in size.
+        BadInput: other shapes, or values that are not real numbers, not finite, or above 1e100 in size.
     """
     return float(cka_unbiased_by_run(activations).mean())
 
@@ -78,14 +78,14 @@ def cka_unbiased_by_run(activations: ArrayLike) -> Floats:
 def parameter_distance(parameters: ArrayLike) -> tuple[Floats, Floats]:
     """Each run's L2 distance and cosine distance (1 - cosine of the angle, from 0 to 2) to the first run: two `(N,)`.
 
-    The cosine distance is half the squared distance of the vectors at length 1, which keeps its digits for runs that
-    are close. Not a number where a run's parameters, or the first run's, are all zero.
+    The cosine distance is half the squared distance of the vectors scaled to length 1, which keeps its digits for runs
+    that are close. NaN if a run's parameters, or the first run's, are all zero.
 
     Args:
         parameters: `(N, p)`, one row for each run.
 
     Raises:
-        BadInput: other shapes, values that are no real numbers, or not finite, or above 1e100 in size.
+        BadInput: other shapes, or values that are not real numbers, not finite, or above 1e100 in size.
     """
     rows = _real(parameters, "parameters", "runs and parameters", axes=2)
     first = _finite(rows[0], "parameters", 0)
@@ -102,7 +102,7 @@ def _alignment_by_run(activations: ArrayLike, centre: Callable[[Floats], Floats]
     runs, examples, _ = array.shape
     check_runs(runs, "activations")
     if examples < least:
-        raise BadInput(f"examples must be at least {least} for this CKA (got {examples}); take a larger probe set")
+        raise BadInput(f"examples must be at least {least} for this CKA (got {examples}); use a larger probe set")
     aligned = np.empty((runs, examples, examples))
     for run, given in enumerate(array):
         aligned[run] = centre(_gram(_finite(given, "activations", run)))
@@ -110,15 +110,15 @@ def _alignment_by_run(activations: ArrayLike, centre: Callable[[Floats], Floats]
 
 
 def _gram(x: Floats) -> Floats:
-    """Products of the examples' centred features, (m, d) -> (m, m), at a scale where nothing overflows."""
-    x = x - x[0]  # equal examples must become exactly 0, which subtracting their rounded mean does not promise
+    """Products of the examples' centred features, (m, d) -> (m, m), scaled so that nothing overflows."""
+    x = x - x[0]  # equal examples become exactly 0, which subtracting their rounded mean does not ensure
     x /= np.abs(x).max() or 1.0
     x -= x.mean(axis=0)
     return x @ x.T
 
 
 def _centred(gram: Floats) -> Floats:
-    """H K H; the features are centred, so that only rounding is left to take away."""
+    """H K H; the features are centred already, so this only removes rounding."""
     return gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
 
 
@@ -133,13 +133,13 @@ def _u_centred(gram: Floats) -> Floats:
     sums = gram.sum(axis=0) / (m - 2)
     gram += sums.sum() / (m - 1) - sums - sums[:, None]
     np.fill_diagonal(gram, 0.0)
-    if np.abs(gram).max() <= 1e-12 * size:  # rounding alone: an alignment of noise must not pass for a number
+    if np.abs(gram).max() <= 1e-12 * size:  # only rounding: noise must not count as alignment
         gram[:] = 0.0
     return gram
 
 
 def _unit(x: Floats) -> Floats:
-    """The vector at length 1; NaN where it is zero."""
+    """The vector scaled to length 1; NaN if it is zero."""
     size = float(np.abs(x).max()) or math.nan
     return x / size / _length(x / size)
 
@@ -161,7 +161,7 @@ def _real(given: ArrayLike, name: str, meaning: str, axes: int) -> NDArray[Any]:
 
 
 def _finite(row: NDArray[Any], name: str, run: int) -> Floats:
-    """One run's values as float64, once they are finite and not too large to be squared."""
+    """Check that one run's values are finite and small enough to be squared, and return them as float64."""
     values = row.astype(np.float64)
     wrong = ~(np.abs(values) <= LARGEST)
     if wrong.any():

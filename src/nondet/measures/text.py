@@ -1,6 +1,6 @@
-"""The scores and figures of language models, in the order of their JSON: perplexity stands where accuracy does.
+"""The scores and measures of language models, in the order of their JSON: perplexity takes the place of accuracy.
 
-Correlations and the ensembles' gains are of a sample of the tokens: see `nondet.measures.language`.
+Correlations and the ensembles' gains come from a sample of the tokens: see `nondet.measures.language`.
 """
 
 from __future__ import annotations

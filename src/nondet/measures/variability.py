@@ -15,7 +15,7 @@ from nondet.stats.values import Floats, Integers
 def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
     """Accuracy of each run, `(N,)`, in percent: 100 x the share of examples whose largest logit is the label's.
 
-    Where several logits are the largest, the first of their classes is the prediction.
+    If several logits are the largest, the first of their classes is the prediction.
 
     Args:
         outputs: logits `(N, n, c)`.
@@ -36,7 +36,7 @@ def accuracy_of(predicted: ArrayLike, labels: ArrayLike) -> Floats:
         labels: classes `(n,)`.
 
     Raises:
-        BadInput: see `checked_predictions`; or labels that are no integers, or not one for each example.
+        BadInput: see `checked_predictions`; or labels are not integers, or not one for each example.
     """
     classes = checked_predictions(predicted)
     truth = checked_labels(labels, classes.shape[1])
@@ -47,7 +47,7 @@ def accuracy_of(predicted: ArrayLike, labels: ArrayLike) -> Floats:
 def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
     """Cross-entropy of each run, `(N,)`, in nats: the mean over examples of `log(sum_k exp(z_k)) - z_label`.
 
-    The largest logit is taken out before the exponentials, so no size of logit overflows.
+    The largest logit is subtracted before the exponentials, so no logit is too large.
 
     Args:
         outputs: logits `(N, n, c)`.
@@ -79,7 +79,7 @@ def losses_of(wide: Floats, truth: Integers, chosen: Integers) -> Floats:
     """Cross-entropy of every run on every example, `(N, t)`, for logits `(N, t, c)`, which are overwritten.
 
     Args:
-        chosen: where each largest logit is, `(N, t)`.
+        chosen: the place of each largest logit, `(N, t)`.
     """
     wide -= at(wide, chosen)
     label = np.take_along_axis(wide, truth[None, :, None], axis=-1)[..., 0]
@@ -88,9 +88,9 @@ def losses_of(wide: Floats, truth: Integers, chosen: Integers) -> Floats:
 
 
 def log_sum_exp(rows: Floats) -> Floats:
-    """Logarithm of the sum of exponentials over the last axis: scipy.special.logsumexp for finite numbers alone."""
+    """Logarithm of the sum of exponentials over the last axis: scipy.special.logsumexp for finite numbers only."""
     top = rows.max(axis=-1)
-    with np.errstate(under="ignore"):  # what is far below the largest adds nothing
+    with np.errstate(under="ignore"):  # numbers far below the largest add nothing
         return top + np.log(np.exp(rows - top[..., None]).sum(axis=-1))
 
 

@@ -1,11 +1,12 @@
-"""How much of the accuracy's variance is the finite test set's, and how much any test set would show.
+"""How much of the accuracy's variance comes from the finite test set, and how much any test set would show.
 
 A run's accuracy is a mean over n test examples, so its variance over runs is a mean of the covariances of all n x n
-pairs of examples. The n variances among them are the test set's: were runs to differ on each example apart, they would
-be all there is, the accuracies' variance would shrink as 1 / n, and another test set would rank the runs anew. What an
-infinitely large test set would still show is the mean covariance of two different examples: some runs are better.
+pairs of examples. The n variances among them come from the test set: if runs differed on each example independently,
+there would be nothing else, the accuracies' variance would shrink as 1 / n, and another test set would rank the runs
+differently. An infinitely large test set would still show the mean covariance of two different examples: some runs are
+better.
 Source: Jordan, "On the Variance of Neural Network Training with respect to Test Sets and Distributions", ICLR 2024,
-arXiv:2304.01910, whose unbiased estimator of the variance with respect to the test distribution this is.
+arXiv:2304.01910; this is its unbiased estimator of the variance with respect to the test distribution.
 """
 
 import math
@@ -30,12 +31,12 @@ class AccuracyVariance:
 
     Attributes:
         total: on this test set, unbiased (ddof = 1): N / (N - 1) times the square of the table's SD.
-        test_set: what its being finite causes.
-        training: what an infinitely large test set would show: mean over pairs of different examples of the covariance
-            over runs of their correctness. An unbiased estimate, so it can come out a little below 0.
+        test_set: the part caused by the finite test set.
+        training: the part that an infinitely large test set would show: mean over pairs of different examples of the
+            covariance over runs of their correctness. It is an unbiased estimate, so it can be slightly below 0.
         examples: n, the size of the test set.
 
-    `test_set` and `training` are not numbers where there is one example.
+    `test_set` and `training` are NaN for one example.
     """
 
     total: float
@@ -63,7 +64,7 @@ def accuracy_variance(predicted: ArrayLike, labels: ArrayLike) -> AccuracyVarian
 
 
 def expected_variance(variance: AccuracyVariance, examples: int) -> float:
-    """The variance to be expected on a new test set of so many examples, in squared points.
+    """The variance expected on a new test set of so many examples, in squared points.
 
     With v the mean over examples of v_x it is `training + (v - training) / m`; at m = n that is `total`.
 
@@ -76,10 +77,11 @@ def expected_variance(variance: AccuracyVariance, examples: int) -> float:
 
 
 def variance_estimates(right: NDArray[np.bool_]) -> dict[str, Estimate]:
-    """`total`, `test_set` and `training` with the jackknife's errors over runs, NaN of two runs, and intervals.
+    """`total`, `test_set` and `training` with their jackknife errors over runs (NaN for two runs) and intervals.
 
-    The interval of `total` is that of the SD, squared. That of `training`, their difference, is made of the other two
-    (MOVER: Zou & Donner, Statistics in Medicine 27, 2008), since differences of variances are as skewed as variances.
+    The interval of `total` is that of the SD, squared. That of `training`, the difference of the other two, combines
+    theirs (MOVER: Zou & Donner, Statistics in Medicine 27, 2008), since differences of variances are as skewed as
+    variances.
 
     Args:
         right: whether a run is right on an example, `(N, n)`.
@@ -113,7 +115,7 @@ def correctness(predicted: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
 def variance_by_run(right: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Each run's mean over its partners of `total` and of `training`, two `(N,)`: both are means over pairs of runs.
 
-    For runs i and j that are right on a_i and a_j examples, and of whom one alone is right on d_ij, they are
+    For runs i and j that are right on a_i and a_j examples, with only one of them right on d_ij, they are
     `(a_i - a_j)^2 / (2 n^2)` and `((a_i - a_j)^2 - d_ij) / (2 n (n - 1))`. All sums are of whole numbers.
     """
     runs, examples = right.shape

@@ -1,1 +1,1 @@
-"""A study on disk: its design, its runs, and what proves that they are its own."""
+"""A study on disk: its design, its runs, and the proof that they belong to it."""

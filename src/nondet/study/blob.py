@@ -1,4 +1,4 @@
-"""A run's arrays in their file: checked as a whole, then read one by one, so that memory holds what is used."""
+"""A run's arrays on disk: the file is checked as a whole, then its arrays are read one by one to save memory."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from nondet.errors import Damaged
 from nondet.io.files import NotAFile, open_file
 
 SMALL = 2**20
-"""Bytes up to which a file is read at once, and its arrays with it."""
+"""Files of up to this many bytes are read in one go, with all their arrays."""
 
 
 class Arrays(Mapping[str, np.ndarray]):
-    """The arrays of a .safetensors file by name; of a large one each is read when it is asked for, and not kept.
+    """The arrays of a .safetensors file by name. Those of a large file are read on request and not kept.
 
-    content: the bytes of a small one. shapes: the shape of each array.
+    content: the bytes of a small file. shapes: the shape of each array.
     """
 
     def __init__(self, path: Path, content: bytes | None = None) -> None:
         self.path = path
         self.held: dict[str, np.ndarray] | None = None
         if content is not None:
-            self.held = dict(sorted(load(content).items()))  # as `safe_open` has them; `load` gives no order
+            self.held = dict(sorted(load(content).items()))  # in the order of `safe_open`; `load` has none
             self.shapes = {name: array.shape for name, array in self.held.items()}
             return
         with safe_open(path, framework="np") as file:
@@ -38,7 +38,7 @@ class Arrays(Mapping[str, np.ndarray]):
         return self.some([name])[name]
 
     def some(self, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """The arrays of these names, in memory of their own, with the file opened once."""
+        """Return the named arrays, opening the file only once."""
         if lost := [name for name in names if name not in self.shapes]:
             raise KeyError(lost[0])
         if self.held is not None:
@@ -47,7 +47,7 @@ class Arrays(Mapping[str, np.ndarray]):
             with safe_open(self.path, framework="np") as file:
                 return {name: file.get_tensor(name) for name in names}
         except (FileNotFoundError, SafetensorError) as error:
-            raise Damaged(f"{self.path} was changed while it was read; give the same command again") from error
+            raise Damaged(f"{self.path} was changed while it was being read; run the same command again") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
@@ -57,10 +57,10 @@ class Arrays(Mapping[str, np.ndarray]):
 
 
 def checked_arrays(path: Path, size: int, sha256: str) -> Arrays:
-    """The arrays in a file, once it has this size and this SHA-256.
+    """Return the arrays of a file after checking its size and SHA-256.
 
     Raises:
-        Damaged: it is missing, or not what was written.
+        Damaged: the file is missing, or is not what was written.
     """
     try:
         with open_file(path) as file:

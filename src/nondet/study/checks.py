@@ -1,7 +1,7 @@
-"""Whether what is found in a study's folder is what was written, and the study's own.
+"""Check that the files in a study's folder are what was written, and belong to this study.
 
-Each file may be sound in itself: a record of another study, or a `study.json` copied from one, is told by what its key
-names, its task and its environment alone.
+A file may be intact and still be in the wrong study. Only a run's key, its task and its environment show that a record
+belongs to another study, or that `study.json` was copied from one.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 def require_own(
     record: Mapping[str, Any], path: Path, identity: Mapping[str, Any], environment: Mapping[str, Any]
 ) -> None:
-    """Damaged, with what differs named, if a record is not that of a run of this task and environment."""
+    """Raise Damaged, naming what differs, if a record is not of a run of this task and environment."""
     if why := _foreign(record, identity, environment):
         raise Damaged(f"{path} does not belong to this study: {why}")
 
 
 def stray_study(store: Store, identity: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
-    """Why not one of the runs in a store belongs to a study of this task and environment; empty if one does, or none
-    can be read.
+    """Return why none of a store's runs belongs to a study of this task and environment.
+
+    The answer is empty if one does, or if none can be read.
     """
     first = ""
     for key in sorted(store.keys()):
@@ -47,7 +48,7 @@ def stray_study(store: Store, identity: Mapping[str, Any], environment: Mapping[
 
 
 def has_runs(store: Store) -> bool:
-    """Whether a store holds a record that nondet wrote."""
+    """Whether a store contains a record that nondet wrote."""
     for key in sorted(store.keys()):
         with suppress(Damaged):
             try:
@@ -59,7 +60,7 @@ def has_runs(store: Store) -> bool:
 
 
 def checked_record(study: Study, spec: RunSpec) -> Mapping[str, Any]:
-    """A run's record, once it is the run's and the study's; Damaged if it is not."""
+    """Return a run's record after checking that it belongs to the run and the study; Damaged if it does not."""
     path, record = study.store.record_path(spec.key), study.store.record(spec.key)
     require_own(record, path, study.identity, study.environment)
     if record.get("run") != spec.as_dict() or "failed" not in record:
@@ -68,10 +69,10 @@ def checked_record(study: Study, spec: RunSpec) -> Mapping[str, Any]:
 
 
 def checked_run(study: Study, spec: RunSpec) -> Stored:
-    """A run, every byte of it checked: whoever seals a record can seal anything.
+    """Return a run after checking every byte of it; a valid seal alone proves little, since anybody can make one.
 
     Raises:
-        Damaged: its files are not what was written, are of another run or of none, or answer another test set.
+        Damaged: its files are not what was written, belong to another run or to none, or are of another test set.
     """
     record = checked_record(study, spec)
     arrays = study.store.arrays(spec.key, record)
@@ -82,14 +83,14 @@ def checked_run(study: Study, spec: RunSpec) -> Stored:
             examples = name not in (*kind.sampled, *kind.by_run)
             if len(shape) != axes or (examples and shape[:1] != study.labels.shape[:1]):
                 raise Damaged(
-                    f"{arrays.path} is damaged: its {name} are no answers to {len(study.labels)} test examples "
+                    f"{arrays.path} is damaged: its {name} are not answers to {len(study.labels)} test examples "
                     f"(shape {shape})"
                 )
     return Stored(record, arrays)
 
 
 def unsound_runs(study: Study, keys: Iterable[str]) -> Iterator[tuple[str, Damaged]]:
-    """Those of these runs that are not what was written, or not this study's, by key, and what is wrong with each."""
+    """Yield the key of each run that is not what was written or not this study's, and what is wrong with it."""
     planned = study.planned()
     for key in sorted(keys):
         try:
@@ -103,16 +104,15 @@ def unsound_runs(study: Study, keys: Iterable[str]) -> Iterator[tuple[str, Damag
 
 
 def wrong_beside(study: Study) -> list[str]:
-    """What is wrong beside the runs: trunks and snapshots that are not what they should be, trunks that are lost, and
-    links in the place of files.
-    """
+    """Return what is wrong besides the runs: wrong trunks and snapshots, lost trunks, and links in place of files."""
     found = list(wrong_states(study).values())
     done = study.store.keys() | study.finished
     forked = {spec.onset for key, spec in study.specs().items() if key in done}
     lost = [path for onset, path in study.lacking_trunks().items() if onset in forked and not is_old(study)]
     found += [f"{path} is missing: runs of this study were forked from it" for path in lost]
     return found + [
-        f"{path} is a link, and a copy of the study may not hold what it leads to (a copy of that takes its place)"
+        f"{path} is a link, and a copy of the study may lack the file it points to; the study's own command "
+        "puts a copy of that file in its place"
         for path in links(study.folder)
     ]
 
@@ -123,7 +123,7 @@ def _foreign(record: Mapping[str, Any], identity: Mapping[str, Any], environment
         return "its name is that of another run"
     task: Any = run.get("task")
     if not _same(task, identity):
-        return f"it is of another task; {_differing(identity, task if isinstance(task, Mapping) else {})}"
+        return f"it belongs to another task; {_differing(identity, task if isinstance(task, Mapping) else {})}"
     if not _same(theirs, environment):
         return f"it was made in another environment; {_differing(environment, theirs)}"
     return ""

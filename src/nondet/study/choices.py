@@ -1,6 +1,6 @@
-"""What chooses a kernel besides versions and the machine: variables of the environment, and settings made in code.
+"""What chooses a kernel besides versions and the machine: environment variables, and settings made in code.
 
-A study is made under one set of them: two runs of the same seeds under others differ in their last bits, or by more.
+A study keeps to one set of them: under another, runs with the same seeds differ in their last bits, or by more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 CPU = ("ONEDNN_", "DNNL_", "MKLDNN_", "MKL_", "OMP_", "KMP_", "GOMP_", "OPENBLAS_", "BLIS_", "NVPL_", "VECLIB_", "NPY_")
 ANY = ("ATEN_", "TORCH_", "TORCHINDUCTOR_", "TORCHDYNAMO_", "PYTORCH_", "AT_")
 CUDA = ("CUBLAS_", "CUBLASLT_", "CUDNN_", "TRITON_", "NVFUSER_", "HIPBLASLT_", "MIOPEN_", "ROCBLAS_")
-"""How the names begin that numerical libraries read."""
+"""Prefixes of the variables that numerical libraries read."""
 
 ALONE = ("GLIBC_TUNABLES", "LD_PRELOAD", "LD_AUDIT")
 ALONE_CUDA = (
@@ -24,7 +24,7 @@ ALONE_CUDA = (
     "NCCL_ALGO",
     "NCCL_PROTO",
 )
-"""Names that count where others of their beginning do not."""
+"""Single variables that count, although others with the same prefix do not."""
 
 _NO_CHOICE = re.compile(
     r"_NUM_THREADS|_DOMAIN_NUM_THREADS|_THREAD_LIMIT|^MKL_CBWR$"  # recorded as `threads` and `mkl`
@@ -33,18 +33,21 @@ _NO_CHOICE = re.compile(
     r"|AFFINITY|PROC_BIND|_PLACES|BLOCKTIME|WAIT_POLICY|STACK_?SIZE|SPINCOUNT|DUPLICATE_LIB_OK|INIT_AT_FORK"
     r"|^TORCH_(NCCL|GLOO|DISTRIBUTED|SHOW|ELASTIC|FR)_|^TORCH_DEVICE_BACKEND_AUTOLOAD$|_DEBUG$"
 )
-"""What says where, how much is told or which core it is: it changes no number, and differs for no reason."""
+"""Variables about paths, logging or cores: they change no number, and often differ without a reason."""
 
 
 def variables(cuda: bool, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that are set and choose a kernel, by name; those of CUDA's libraries where it trains."""
+    """Return the variables that are set and choose a kernel, by name; those of CUDA's libraries only with `cuda`."""
     begins, alone = (*CPU, *ANY, *(CUDA if cuda else ())), (*ALONE, *(ALONE_CUDA if cuda else ()))
     names = [name for name in environ if name in alone or (name.startswith(begins) and not _NO_CHOICE.search(name))]
     return {name: environ[name] for name in sorted(names)}
 
 
 def settings(cuda: bool) -> dict[str, Any]:
-    """What a process can set in code (a task's file may) and training leaves as it is; see also `settings.kernels`."""
+    """Return the settings that code, such as a task's file, can change and that training does not.
+
+    See also `settings.kernels`.
+    """
     import torch
 
     backends: Any = torch.backends
@@ -78,14 +81,14 @@ def settings(cuda: bool) -> dict[str, Any]:
 
 
 def _precision(backends: Any, operation: str) -> str:
-    """How exact oneDNN's float32 is in an operation: its own setting, or else that of all above it."""
+    """Return oneDNN's float32 precision in an operation: its own setting, or else the nearest one above it."""
     places = (_at(backends.mkldnn, operation), backends.mkldnn, backends)
     own = [getattr(place, "fp32_precision", "none") for place in places]
     return next((precision for precision in own if precision != "none"), "ieee")
 
 
 def _at(place: Any, path: str) -> Any:
-    """An attribute of an attribute; None where a version of torch has no such thing."""
+    """Return an attribute by its dotted path; None if this version of torch lacks it."""
     for name in filter(None, path.split(".")):
         place = getattr(place, name, None)
     return place

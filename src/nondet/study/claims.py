@@ -1,7 +1,7 @@
-"""Locks that end with their process, so that several can work on one study; a killed one leaves nothing locked.
+"""Locks that end with their process, so that several processes can work on one study.
 
-Where the file system or the platform has no locks, everything is free: the work may be done twice, and the store's
-first writer still wins.
+A killed process leaves nothing locked. Where the file system or the platform has no locks, everything counts as free:
+work may be done twice, and the first writer still wins in the store.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ except ImportError:  # not a POSIX system
 
 @contextmanager
 def claiming(folder: Path) -> Generator[Callable[[str], bool]]:
-    """Claim runs for this process inside the block: a function that takes a key unless another process has it.
+    """Claim runs for this process inside the block, with a function that takes a key unless another process has it.
 
-    A claim is a lock on one byte of the file `partial/claims`, whose place is the key's number.
+    A claim is a lock on one byte of the file `partial/claims`; the key decides which byte.
     """
     path = folder / "partial" / "claims"
     handle = _open(path)
     try:
-        yield lambda key: _lock(handle, key) and is_at(handle, path)  # cleared by a process that has finished meanwhile
+        yield lambda key: _lock(handle, key) and is_at(handle, path)  # a process that finished may have cleared it
     finally:
-        os.close(handle)  # the end of all its locks
+        os.close(handle)  # releases all its locks
 
 
 def clear(folder: Path) -> None:
     """Remove the folder `partial` with the snapshots left in it, unless a process has claims there.
 
-    A file of somebody else stays, and the folder with it. The claims go last, and are made anew where a killed process
-    left snapshots without them.
+    A file that is not nondet's stays, and the folder with it. The file of claims goes last, and is created again if a
+    killed process left snapshots without it.
     """
     partial = folder / "partial"
     with suppress(OSError):
@@ -55,9 +55,9 @@ def clear(folder: Path) -> None:
 
 
 def _open(path: Path) -> int:
-    for _ in range(100):  # a process that finishes clears the folder: perhaps between these two lines
+    for _ in range(100):  # a process that finishes may clear the folder between these two lines
         path.parent.mkdir(parents=True, exist_ok=True)
-        for flags in (0, os.O_CREAT):  # a shared folder may let nobody create over a file of another user
+        for flags in (0, os.O_CREAT):  # a shared folder may refuse O_CREAT on a file of another user
             with suppress(FileNotFoundError):
                 return os.open(path, os.O_RDWR | flags, 0o666)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
@@ -76,7 +76,7 @@ def _lock(handle: int, key: str) -> bool:
 
 
 def held(folder: Path, keys: Sequence[str]) -> list[str]:
-    """Which of these runs another process is making; empty where there are no locks."""
+    """Return the runs that another process is making; empty where there are no locks."""
     if fcntl is None or not (folder / "partial" / "claims").is_file():
         return []
     with claiming(folder) as take:

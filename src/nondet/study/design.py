@@ -1,6 +1,6 @@
-"""The protocol: which runs there are.
+"""The protocol: which runs a study consists of.
 
-In a condition that varies the sources S, run i (i = 1..N) takes seed i for each source in S and seed 1 for all the
+In a condition that varies the sources S, run i (i = 1..N) has seed i for each source in S and seed 1 for all the
 others, so the run with all seeds 1 is shared by every condition (Summers & Dinneen 2021, section 3).
 """
 
@@ -17,22 +17,22 @@ from nondet.sources import FIXED_SEED, SOURCES, in_all, source_called
 from nondet.study.spec import RunSpec
 
 MOST_RUNS = 1_000_000
-"""Runs of one condition: every one is a file, and each of them is looked at by every command."""
+"""Most runs in one condition: each is a file, and every command looks at all of them."""
 
 MOST_CROSSED = 10_000
-"""Runs of a crossed design."""
+"""Most runs in a crossed design."""
 
 
 def varying(vary: Sequence[str], onset: int) -> tuple[str, ...]:
-    """Those of a condition's sources that do vary from its onset on."""
+    """Return those of a condition's sources that can still vary from its onset on."""
     return tuple(name for name in vary if not (onset and source_called(name).at_start))
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A set of sources that vary from epoch `onset` on, while every other source keeps its fixed seed; `runs` runs.
+    """`runs` runs in which a set of sources varies from epoch `onset` on, while all others keep their fixed seed.
 
-    given: the seeds of each run, as pairs in the order of names, of runs that were made elsewhere.
+    given: for runs that were made elsewhere, the seeds of each, as pairs in the order of names.
     """
 
     name: str
@@ -46,9 +46,9 @@ class Condition:
         return {"name": self.name, "vary": list(self.vary), "onset": self.onset, "runs": self.runs, **given}
 
     def specs(self, identity: Mapping[str, Any], sources: Sequence[str]) -> list[RunSpec]:
-        """The condition's runs, in order; the first is the reference run, all of whose seeds are fixed.
+        """Return the condition's runs in order; the first is the reference run, whose seeds are all fixed.
 
-        Initial parameters are past when a later onset comes: there `init` keeps its fixed seed.
+        A later onset comes after the parameters are initialised, so `init` keeps its fixed seed there.
         """
         if self.given:
             return [RunSpec(identity, dict(seeds), self.onset) for seeds in self.given]
@@ -78,23 +78,23 @@ class Crossed:
         return {"vary": list(self.vary), "levels": self.levels}
 
     def specs(self, identity: Mapping[str, Any], sources: Sequence[str]) -> list[RunSpec]:
-        """The runs in order, the seeds of the last source changing fastest; the first is the reference run."""
+        """Return the runs in order, the seeds of the last source changing fastest; the first is the reference run."""
         seeds = range(FIXED_SEED, FIXED_SEED + self.levels)
         cells = (dict(zip(self.vary, cell, strict=True)) for cell in product(seeds, repeat=len(self.vary)))
         return [RunSpec(identity, {s: cell.get(s, FIXED_SEED) for s in sources}) for cell in cells]
 
 
 def crossed(vary: Sequence[str], sources: Sequence[str], levels: int) -> Crossed:
-    """The factorial of the sources that these `--vary` options name; without any, of all that can be crossed."""
+    """Return the factorial of the sources that these `--vary` options name; without any, of all that can be crossed."""
     usual = tuple(name for name in in_all(sources) if source_called(name).seeded)
     for name in vary:
         if name in sources and not source_called(name).seeded:
             raise BadInput(
-                f"<<design=crossed>> takes sources that have a seed (got {name}, which has none); leave it out"
+                f"<<design=crossed>> needs sources that have a seed (got {name}, which has none); leave it out"
             )
         if name not in sources:
             raise BadInput(
-                f"<<design=crossed>> takes one source in each <<vary>> (got {name!r}); choose from "
+                f"<<design=crossed>> needs one source in each <<vary>> (got {name!r}); choose from "
                 f"{', '.join(sources)}, or leave <<vary>> out for {', '.join(usual)}"
             )
     chosen = tuple(s for s in sources if s in vary) or usual
@@ -107,19 +107,19 @@ def crossed(vary: Sequence[str], sources: Sequence[str], levels: int) -> Crossed
         raise BadInput(f"levels must be at least 2 to cross seeds (got {levels}); try <<levels=4>>")
     if levels > MOST_CROSSED or levels ** len(chosen) > MOST_CROSSED:
         raise BadInput(
-            f"<<design=crossed>> takes at most {MOST_CROSSED} runs (got {levels}^{len(chosen)}: {levels} levels of "
-            f"{len(chosen)} sources); take fewer <<levels>>, or name fewer sources with <<vary>>"
+            f"<<design=crossed>> allows at most {MOST_CROSSED} runs (got {levels}^{len(chosen)}: {levels} levels of "
+            f"{len(chosen)} sources); give fewer <<levels>>, or name fewer sources with <<vary>>"
         )
     return Crossed(chosen, levels)
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """What came of a stopping rule: runs were added to these conditions until a figure's error was small enough.
+    """The outcome of a stopping rule: runs were added to these conditions until an estimate's error was small enough.
 
-    expression, begin, limit: as the command gave them; begin and limit are runs in each condition.
-    runs: how many each condition has at the least. held: whether the rule held then; None while that is not decided.
-    errors: the figure's error by condition, in percent of the figure where the rule is; None where it is not known.
+    expression, begin, limit: as given to the command; begin and limit are runs in each condition.
+    runs: how many each condition has at least. held: whether the rule held then; None while that is not decided.
+    errors: the estimate's error by condition, in percent of the estimate if the rule is; None where it is not known.
     """
 
     expression: str
@@ -131,7 +131,7 @@ class Stopping:
 
 
 def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> Condition:
-    """The condition that `--vary` names: a source, several joined by +, or `all`; a late onset is in its name."""
+    """Return the condition that `--vary` names: a source, several joined by +, or `all`."""
     if runs < 2:
         raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try <<runs=20>>")
     if runs > MOST_RUNS:
@@ -149,8 +149,8 @@ def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> C
     chosen = tuple(s for s in sources if s in names)
     if onset and not varying(chosen, onset):
         raise BadInput(
-            f"something must vary in a condition, and {vary} from epoch {onset} on does not: initial parameters are "
-            f"past by then, and all its runs would be one (got <<vary={vary}>> with <<onset={onset}>>); give "
+            f"something must vary in a condition, and {vary} does not from epoch {onset} on: the parameters are "
+            f"initialised earlier, so all runs would be the same (got <<vary={vary}>> with <<onset={onset}>>); give "
             f"<<vary={vary}>> without <<onset>>, or vary another source too"
         )
     name = "all" if chosen == everything else "+".join(chosen)
@@ -160,9 +160,10 @@ def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> C
 def conditions(
     vary: Sequence[str], sources: Sequence[str], runs: int, onsets: Sequence[int] = (), epochs: int = 0
 ) -> list[Condition]:
-    """The conditions of these `--vary` options, from each of these onsets on (0 if none is given).
+    """Return the conditions of these `--vary` options, from each of these onsets on (0 if none is given).
 
-    Without `vary`, each source alone and then all of them together; from a late onset on all but `init`, which is past.
+    Without `vary`: each source alone, then all of them together. From a late onset on, `init` is left out, since the
+    parameters are initialised earlier.
     """
     for onset in onsets:
         if not 0 <= onset <= epochs:
@@ -172,21 +173,24 @@ def conditions(
 
 
 def _usual(sources: Sequence[str], onset: int) -> list[str]:
-    """What varies without `--vary`: each source alone, and all together, where something does."""
+    """Return what varies without `--vary`: each source alone, and all together if any of these belongs to `all`."""
     alone = varying(sources, onset)
     return [*alone, "all"] if in_all(alone) else [*alone]
 
 
 def past_words(conditions: Sequence[Condition]) -> str:
-    """Which of these conditions, but for `all`, name a source that is past at their onset; empty if none does."""
+    """Say which conditions, except `all`, name a source that cannot vary at their onset; empty if none does."""
     late = [c.name for c in conditions if len(varying(c.vary, c.onset)) < len(c.vary) and not c.name.startswith("all@")]
     if not late:
         return ""
-    return f"Initial parameters are past at a late onset: in {', '.join(late)} init keeps its fixed seed"
+    return f"The parameters are initialised before a late onset: in {', '.join(late)} init keeps its fixed seed"
 
 
 def merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:
-    """Both lists as one, in the order of the old; of the same condition the one with more runs, or all runs given."""
+    """Merge two lists of conditions, in the order of the old one.
+
+    Of two versions of a condition the one with more runs is kept; given runs are combined.
+    """
     by_name = {c.name: c for c in old}
     for c in new:
         if c.given and c.name in by_name:
@@ -198,10 +202,11 @@ def merged(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition
 
 
 def control(reference: RunSpec, distinct_runs: int, width: int) -> list[RunSpec]:
-    """The deterministic control: the reference run and its repeats, to be trained apart in different stacks.
+    """Return the deterministic control: the reference run and its repeats, each to be trained in another stack.
 
-    As many as there are stacks, when each holds one of them and `width` - 1 other runs, so that every stack of a study
-    that is trained in one go carries one; but two at the least, and (narrow stacks) no more than a tenth of the runs.
+    There are as many as stacks, if each stack trains one of them and `width` - 1 other runs. So every stack of a study
+    that is trained in one go includes one. But there are at least two, and, where stacks are narrow, no more than a
+    tenth of the runs.
     """
     stacks = -(-(distinct_runs - 1) // max(width - 1, 1))
     repeats = max(2, min(stacks, -(-distinct_runs // 10)))

@@ -1,4 +1,4 @@
-"""What the disk under a study can do, and what killed writers have left on it."""
+"""Test what the disk of a study can do, and remove what killed writers have left on it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _ORDINARY = (
     errno.ENOENT,
     errno.ENOTDIR,
 )
-"""What the system says of any disk: full, broken, read-only, not yours. The command's usual sentence is enough."""
+"""Errors that any disk can have: full, broken, read-only, not yours. The command's usual message says enough."""
 
 
 def probe(folder: Path) -> None:
-    """Write, replace, and read a small file where runs will be kept: what fails should fail before hours of training.
+    """Write, replace and read a small file where runs will be kept, so that errors come before hours of training.
 
-    BadInput where the file system cannot do it at all; a full or broken disk is the system's own error.
+    Raises BadInput if the file system cannot do it at all; a full or broken disk raises the system's own error.
     """
     path = folder / "runs" / f".writing-probe{secrets.token_hex(4)}"
     contents = b"first", b"last"
@@ -47,22 +47,22 @@ def probe(folder: Path) -> None:
         with suppress(OSError):
             path.unlink(missing_ok=True)
     if not kept:
-        raise _refusal(folder, "a small file is not what was written")
+        raise _refusal(folder, "a small file read back is not what was written")
 
 
 def _refusal(folder: Path, why: str) -> BadInput:
     return BadInput(
-        f"<<folder>> must be a folder that can hold runs, and {folder} cannot ({why}); name one on another disk"
+        f"<<folder>> must be a folder that can store runs, and {folder} cannot ({why}); name one on another disk"
     )
 
 
 def left_by_killed(folder: Path) -> list[Path]:
-    """The temporary files in a study's folders that no living writer holds; none where there are no locks to tell."""
+    """Return the temporary files in a study's folders that no living writer has open; none where locks cannot tell."""
     return [path for path in unfinished_files(folder) if _is_free(path, remove=False)]
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers have left."""
+    """Remove the temporary files that killed writers have left."""
     for path in unfinished_files(folder):
         _is_free(path, remove=True)
 

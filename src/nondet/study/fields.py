@@ -1,4 +1,4 @@
-"""What study.json may hold: a file that somebody else sealed can hold anything."""
+"""What study.json may contain; it must be checked, since anybody can seal a file with anything in it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from nondet.io.schema import Number, misfit
 from nondet.study.design import MOST_CROSSED, MOST_RUNS
 
 MOST_SOURCES = 100
-"""Sources in a crossed design, so that its size can be worked out."""
+"""Most sources in a crossed design, so that its size can be computed."""
 
 LARGEST = 2**28
-"""Bytes of a study.json: those of tens of millions of test labels."""
+"""Most bytes in a study.json: enough for tens of millions of test labels."""
 
 _CONDITION = {"name": str, "vary": [str], "runs": int, "onset": int, "given?": [{str: int}]}
 _SHAPE = {
@@ -51,16 +51,16 @@ _SHAPE = {
         "errors": {str: (int, float, None)},
     },
 }
-"""What study.json holds: a file of others may be sealed and hold anything."""
+"""The fields of study.json and their types."""
 
 
 def wrong_field(fields: Mapping[str, Any]) -> str:
-    """The first field that is not as nondet writes it; empty if there is none."""
+    """Return the first field that is not as nondet writes it; empty if there is none."""
     return misfit(fields, _SHAPE) or _beyond(fields)
 
 
 def _beyond(fields: Mapping[str, Any]) -> str:
-    """The first field whose value no command could have asked for; empty if there is none."""
+    """Return the first field whose value no command could have asked for; empty if there is none."""
     sources, crossing = fields["sources"], fields.get("crossed")
     for number, c in enumerate(fields["conditions"]):
         given = c.get("given", [])

@@ -1,4 +1,4 @@
-"""Whether a process may add runs to a study: what differs in version, task, environment or trial is said."""
+"""Check whether a process may add runs to a study, and say what differs in version, task, environment or trial."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nondet.study.study import Study
 
 
 class Made(Protocol):
-    """What a study must know of what makes its runs."""
+    """What a study must know about whatever makes its runs."""
 
     @property
     def identity(self) -> Mapping[str, Any]: ...
@@ -24,7 +24,7 @@ class Made(Protocol):
 
 
 def require_fit(study: Study, made: Made, environment: Mapping[str, Any]) -> None:
-    """BadInput unless a process that makes such runs in this environment may add to the study; it says what differs."""
+    """Raise BadInput, saying what differs, unless such runs made in this environment may be added to the study."""
     require_same_study(study, Study(study.folder, made.identity, tuple(made.sources), environment, made.labels))
 
 
@@ -36,7 +36,7 @@ def require_same_study(old: Study, new: Study) -> None:
 
 
 def _require_same_task(old: Study, new: Study) -> None:
-    """Say in words what differs between two tasks; the way out is always another folder."""
+    """Raise BadInput, saying what differs, if two tasks differ; the way out is always another folder."""
     ours, theirs = new.identity, old.identity
     way_out = "start a new study with <<folder>>"
     if theirs["name"] != ours["name"]:
@@ -46,7 +46,7 @@ def _require_same_task(old: Study, new: Study) -> None:
     if not fields and theirs.get("track") != ours.get("track"):
         raise BadInput(
             f"{old.folder} was made with another <<track>> (study={theirs.get('track')}, here={ours.get('track')}), "
-            f"and what was not looked at in time cannot be looked at later; use the same, or {way_out}"
+            f"and what was not recorded during training cannot be added later; use the same, or {way_out}"
         )
     if fields:
         changes = "; ".join(f"{k} is different: study={recipes[0].get(k)}, here={recipes[1].get(k)}" for k in fields)
@@ -68,19 +68,20 @@ def _require_same_task(old: Study, new: Study) -> None:
 
 
 _BY_ITSELF = (
-    " (if nobody changed it, it differs in each process: a split or shuffle without a seed, classes numbered in the "
-    "order of a set, which PYTHONHASHSEED decides, or files in the order of os.listdir, which must be sorted)"
+    " (if nobody changed it, it differs from process to process: look for a split or shuffle without a seed, classes "
+    "numbered in the order of a set, which depends on PYTHONHASHSEED, or files in the order of os.listdir, which must "
+    "be sorted)"
 )
 
 
 def _require_same_trial(old: Study, new: Study) -> None:
-    """Refuse a task whose trial steps came to something else; asked last, since another environment may cause it."""
+    """Refuse a task whose trial steps had another result; checked last, since another environment may be the cause."""
     ours, theirs = new.identity, old.identity
     if not same_trial(theirs.get("trial"), ours.get("trial")):
         losses = [identity["trial"]["loss"] for identity in (theirs, ours)]
         raise BadInput(
             f"{old.folder} was made with another training: three trial steps of {ours['name']!r} had losses "
-            f"{_listed(losses[0])} then, and {_listed(losses[1])} now, so something that it imports or reads has "
+            f"{_listed(losses[0])} then and {_listed(losses[1])} now, so something that it imports or reads has "
             f"changed; restore it, or start a new study with <<folder>>"
         )
 

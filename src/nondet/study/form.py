@@ -1,4 +1,4 @@
-"""What a study's `study.json` says, read and written: one version of its form, and what is refused as damaged."""
+"""Read and write a study's `study.json`, and refuse what is damaged or of another format."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from nondet.study.study import Study
 
 FORMAT = 1
 FORMAT_CROSSED = 2
-"""With a crossed design: a version that knows no such thing must not read such a study as if it had none."""
+"""For studies with a crossed design: a version that does not know these must not read one as if it had none."""
 
-MAKE_ANEW = "the `nondet run` command that made the study makes it anew, and keeps every run that is there"
+MAKE_ANEW = "the `nondet run` command that made the study creates it again and keeps every existing run"
 
 
 def read_study(folder: Path) -> Study:
-    """What a folder's `study.json` says."""
+    """Return the study that a folder's `study.json` describes."""
     path = folder / "study.json"
     try:
         content = read_file(path, LARGEST)
@@ -84,7 +84,7 @@ def read_study(folder: Path) -> Study:
 
 
 def _labels(listed: Sequence[Any], special: bool) -> np.ndarray:
-    """Labels from JSON: a class number each, or of a special kind of task numbers of any shape."""
+    """Return the labels from JSON: one class number each, or, for a special kind of task, numbers of any shape."""
     try:
         labels = np.array(listed)
     except ValueError as error:  # lists of unequal lengths

@@ -1,7 +1,7 @@
-"""A folder that stands for a study in a bucket: everything reads and writes it as any study's, and the bucket decides.
+"""A folder that mirrors a study in a bucket: it is read and written like any study's folder, and the bucket decides.
 
-What is kept goes to the bucket first. What others have kept is fetched when it is asked for, or all at once. The folder
-is a cache: what is not in the bucket by then is put there the next time, and it may be deleted at any time.
+New runs go to the bucket first. Those of others are fetched when they are needed, or all at once. The folder is a
+cache: runs that have not reached the bucket are put there the next time, and the folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AT_ONCE = 16
-"""Requests that are on their way together."""
+"""Requests that are under way at the same time."""
 
 FRESH = 10.0
-"""Seconds after which the bucket is asked once more what is there, or whether a stack is still leased."""
+"""Seconds after which the bucket is asked again what is there, or whether a stack is still leased."""
 
 MISSES, SOON = 3, 2.0
-"""Leases in vain after which it is worth a list to know of all, if the last one is so many seconds old."""
+"""After so many leases were refused, all are listed, if the last list is at least so many seconds old."""
 
 
 class Changed(Exception):
@@ -46,11 +46,11 @@ class Changed(Exception):
 
 @dataclass
 class Mirror:
-    """known: keys of runs that the bucket holds. before: its `study.json` as it was read last.
+    """known: keys of the runs in the bucket. before: its `study.json` as last read.
 
-    busy: what others have leased, and when that was seen. ended: leases that have run out, with their tags.
-    marks: of the leases seen, those whose work was done.
-    misses: leases that were asked for in vain since others' leases were looked at last.
+    busy: what others have leased, and when that was seen. ended: leases that have expired, with their tags.
+    marks: the leases that were seen and whose work was done.
+    misses: leases refused since the leases of others were last listed.
     """
 
     folder: Path
@@ -69,7 +69,7 @@ class Mirror:
         return place_of(self.address)
 
     def keys(self) -> set[str]:
-        """The keys of the runs that are in the bucket, as far as it tells."""
+        """Return the keys of the runs in the bucket, as far as it lists them."""
         if time.monotonic() - self.listed > FRESH:
             names = self.place.list("runs")
             self.known |= {name[5:-5] for name in names if name.endswith(".json")}
@@ -77,10 +77,10 @@ class Mirror:
         return self.known
 
     def keep(self, key: str, blob: bytes, record: bytes) -> bool:
-        """Put a run into the bucket, and what it holds by then into the folder.
+        """Put a run into the bucket, and copy the one that the bucket then has into the folder.
 
         Returns:
-            Whether the run that counts is this one, or equal to the last bit.
+            Whether the run that counts is this one, or equals it to the last bit.
         """
         place, names = self.place, _names(key)
         first = place.create(names[0], blob)
@@ -95,7 +95,7 @@ class Mirror:
                 return False
             if present != blob:  # a blob without a record never counted
                 place.swap(names[0], present, blob)
-        if place.create(names[1], record) and first:  # nothing to ask for
+        if place.create(names[1], record) and first:  # nothing to fetch
             write_file(self.folder / names[0], blob)
             write_file(self.folder / names[1], record)
         else:
@@ -104,7 +104,7 @@ class Mirror:
         return True
 
     def fetch(self, key: str) -> bool:
-        """Bring a run into the folder, unless it is there; whether it is there then."""
+        """Fetch a run into the folder, unless it is there; return whether it is there now."""
         record, blob = (self.folder / name for name in reversed(_names(key)))
         if record.exists() and blob.exists():
             return True
@@ -118,14 +118,14 @@ class Mirror:
         return True
 
     def fetch_all(self) -> None:
-        """Bring all runs of the bucket into the folder, and all of the folder's into the bucket; damaged ones stay."""
+        """Copy all runs of the bucket into the folder, and the folder's into the bucket; damaged ones stay put."""
         here = {path.stem for path in (self.folder / "runs").glob("*.json")}
         there = self.keys()
         in_parallel(self._fetched, sorted(there - here))
         in_parallel(self._offered, sorted(here - there))
 
     def set_aside(self, key: str) -> None:
-        """Move a run that is damaged in the bucket itself to its evidence there."""
+        """Move a run that is damaged in the bucket itself to the bucket's `evidence`."""
         blob, record = (self.place.read(name) for name in _names(key))
         with suppress(Damaged):
             require_whole(record, blob, f"{self.address}/runs/{key}")
@@ -139,34 +139,34 @@ class Mirror:
         self.place.remove(*(f"leases/{name}" for name, lease in self.place.leased().items() if lease.done))
 
     def fetch_study(self) -> None:
-        """Bring the bucket's `study.json` into the folder, if it has one."""
+        """Fetch the bucket's `study.json` into the folder, if there is one."""
         self.before = self.place.read("study.json")
         if self.before is not None:
             unsealed(self.before, Path("study.json"))
             write_file(self.folder / "study.json", self.before, replace=True)
 
     def save_study(self, content: bytes) -> None:
-        """Put `study.json` into the bucket. Changed if it is not what was read there before."""
+        """Put `study.json` into the bucket; raise Changed if the one there is not the one that was read before."""
         if content != self.before and not self.place.swap("study.json", self.before, content):
             raise Changed
         self.before = content
 
     @contextmanager
     def leasing(self, stack_of: Mapping[str, str] = MappingProxyType({})) -> Generator[Callable[[str], bool]]:
-        """Lease runs inside the block: a function that takes a key unless somebody else has it.
+        """Lease runs inside the block, with a function that takes a key unless somebody else has it.
 
-        stack_of: the runs that have one lease together, by key: what names it. One of its own, if left out.
+        stack_of: the name of the lease that a run shares with others, by its key. A run that is left out has its own.
 
-        What is known to be missing may be old. So the bucket is asked for the first run that a lease is taken for, and
-        for all of them once one is there, or the lease is taken over: a stack that somebody has trained, or a part of
-        it, is not trained again.
+        The list of missing runs may be out of date. So the bucket is asked for the first run of each lease, and for all
+        of them once one is there, or if the lease is taken over. So a stack that somebody has trained, even in part, is
+        not trained again.
         """
         leases: dict[str, Lease] = {}
         ended, over = threading.Event(), set[str]()
 
         def renew() -> None:
             while not ended.wait(SECONDS / 3):
-                with suppress(BadInput):  # a store that is away for a while
+                with suppress(BadInput):  # the store may be out of reach for a while
                     in_parallel(lambda lease: lease.renew(), list(leases.values()))
 
         def take(key: str) -> bool:
@@ -181,7 +181,7 @@ class Mirror:
                 if (lease := self._lease(name)) is None:
                     return False
                 leases[name] = lease
-            if (first or name in over) and self.place.read(_names(key)[1]) is not None:  # an earlier holder had kept it
+            if (first or name in over) and self.place.read(_names(key)[1]) is not None:  # stored by an earlier one
                 self.known.add(key)
                 over.add(name)
             return key not in self.known
@@ -198,7 +198,7 @@ class Mirror:
                 in_parallel(lambda one: one[1].release() if one[0] in left else one[1].end(), list(leases.items()))
 
     def _lease(self, name: str) -> Lease | None:
-        """A lease that nobody holds, as far as it is known here."""
+        """Take a lease; None if somebody else has it, as far as is known here."""
         if time.monotonic() - self.busy.get(name, float("-inf")) < FRESH:
             return None
         lease = self.place.lease(name, self.ended.pop(name, None))
@@ -209,7 +209,7 @@ class Mirror:
         return lease
 
     def _look(self) -> None:
-        """Look what others have made or are making: after some misses, and at times for leases that have ended."""
+        """See what others have made or are making: after some misses, and now and then to find expired leases."""
         waited = time.monotonic() - self.looked
         if waited < (SOON if self.misses >= MISSES else SECONDS / 4):
             return
@@ -225,7 +225,7 @@ class Mirror:
                 self.busy.pop(name, None)
 
     def finish(self) -> None:
-        """Take the leases away, once all runs are there."""
+        """Remove the leases, once all runs are there."""
         if leases := sorted(self.place.list("leases")):
             self.place.remove(*leases)
 
@@ -242,25 +242,25 @@ class Mirror:
 
 
 def own_order(names: Iterable[str], who: str) -> list[str]:
-    """These names in the order in which one machine asks for them, which is another for each: few ask for one."""
+    """Sort names in an order that differs from machine to machine, so that few ask for the same one at a time."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{who} {name}".encode()).digest())
 
 
 def in_parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """What becomes of each item, `AT_ONCE` at a time; the first error is raised."""
+    """Return the result of `work` for each item, `AT_ONCE` at a time; the first error is raised."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(work, items))
 
 
 def require_whole(record: bytes | None, blob: bytes | None, where: str) -> None:
-    """Damaged unless a record is what was written, and a blob is the one that it tells of. where: the run's name."""
+    """Raise Damaged unless a record is what was written and describes this blob. where: the run's name."""
     told = unsealed(record or b"", Path(f"{where}.json")).get("blob", {}).get("sha256")
     if blob is None or hashlib.sha256(blob).hexdigest() != told:
         raise Damaged(f"{where}.safetensors is {'missing' if blob is None else 'damaged'}")
 
 
 def folder_of(given: str | Path) -> Path:
-    """The folder that an argument names: for an address the folder that mirrors it, its `study.json` up to date."""
+    """Return the folder that an argument names: for an address, its mirror with an up-to-date `study.json`."""
     address = address_of(given)
     if address is None:
         return Path(given)
@@ -273,7 +273,7 @@ def folder_of(given: str | Path) -> Path:
 
 
 def whole(given: str | Path) -> Path:
-    """As `folder_of`, with every run of the bucket in the folder."""
+    """Like `folder_of`, but fetch every run of the bucket into the folder."""
     folder = folder_of(given)
     if (mirror := mirror_of(folder)) is not None:
         mirror.fetch_all()
@@ -281,7 +281,7 @@ def whole(given: str | Path) -> Path:
 
 
 def mirror_of(folder: Path) -> Mirror | None:
-    """What a folder mirrors, if it does."""
+    """Return a folder's mirror; None for an ordinary folder."""
     return _mirror(folder.absolute()) if (folder / MIRROR).exists() else None
 
 
@@ -290,13 +290,13 @@ def _mirror(folder: Path) -> Mirror:
     path = folder / MIRROR
     address = address_of(unsealed(path.read_bytes(), path).get("address"))
     if address is None:
-        raise Damaged(f"{path} is damaged: it names no place in a bucket")
+        raise Damaged(f"{path} is damaged: it does not name a place in a bucket")
     return Mirror(folder, address)
 
 
 @contextmanager
 def claiming(folder: Path, stack_of: Mapping[str, str] = MappingProxyType({})) -> Generator[Callable[[str], bool]]:
-    """Claim runs for this process inside the block, on this machine and, for a study in a bucket, among all.
+    """Claim runs for this process inside the block, on this machine and, for a study in a bucket, on all machines.
 
     stack_of: see `Mirror.leasing`.
     """
@@ -310,7 +310,7 @@ def claiming(folder: Path, stack_of: Mapping[str, str] = MappingProxyType({})) -
 
 
 def shown(folder: Path) -> str:
-    """What a study's folder is called: the address that it mirrors, or its path."""
+    """Return what to call a study's folder in a message: the address that it mirrors, or its path."""
     mirror = mirror_of(folder)
     return mirror.address if mirror else str(folder)
 

@@ -1,6 +1,6 @@
 """Which names in a study's folder are nondet's own. Nothing else in it is ever counted, moved, overwritten or deleted.
 
-A user's folder may well hold `runs/` (TensorBoard's name) or `figures/` already.
+A user's folder may well contain `runs/` (TensorBoard's name) or `figures/` already.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ PARTS = {
         rf"{_KEY}\.([0-9a-f]{{16}}|damaged[0-9]+)\.(json|safetensors)"
         rf"|{_KEY}(\.[0-9]+)?\.damaged[0-9]+\.snapshot|study\.damaged[0-9]+\.json"
     ),
-    "work": _VARIED,  # of a script's runs, in which their own files stand
+    "work": _VARIED,  # the working folders of a script's runs
     "logs": rf"{_VARIED}\.txt|slurm-[0-9]+_[0-9]+\.log",
     "leases": rf"{_KEY}|clock",  # in a bucket
 }
 MIRROR = "mirror.json"
-"""In a folder that stands for a study in a bucket: which."""
+"""The file that says which study in a bucket a folder mirrors."""
 _WRITING = r"\.writing-[a-z0-9_]+"
 _PAGES = ("report.html", "figures")
-"""What `nondet report` and `nondet figures` write beside the runs, if nothing else is said."""
+"""What `nondet report` and `nondet figures` write next to the runs by default."""
 
 
 def is_own(part: str, name: str) -> bool:
@@ -36,7 +36,7 @@ def is_own(part: str, name: str) -> bool:
 
 
 def own_names(folder: Path, part: str) -> list[str]:
-    """The names that are nondet's in one of a study's folders: runs, trunks, partial or evidence."""
+    """Return nondet's own names in one of a study's folders, such as runs, trunks, partial or evidence."""
     try:
         with os.scandir(folder / part) as entries:
             return [entry.name for entry in entries if is_own(part, entry.name)]
@@ -45,23 +45,23 @@ def own_names(folder: Path, part: str) -> list[str]:
 
 
 def own_files(folder: Path, part: str) -> list[Path]:
-    """What stands under nondet's names in one of a study's folders, in order."""
+    """Return the paths with nondet's own names in one of a study's folders, sorted."""
     return [folder / part / name for name in sorted(own_names(folder, part))]
 
 
 def links(folder: Path) -> list[Path]:
-    """The study's own files that are symbolic links: a copy of the folder may not hold what they lead to."""
+    """Return the study's own files that are symbolic links: a copy of the folder may lack what they point to."""
     own = [folder / "study.json", *(path for part in PARTS for path in own_files(folder, part))]
     return [path for path in own if path.is_symlink() and path.parent.name != "evidence"]
 
 
 def linked_folders(folder: Path) -> list[Path]:
-    """The folders of a study that are symbolic links."""
+    """Return the folders of a study that are symbolic links."""
     return [folder / part for part in PARTS if (folder / part).is_symlink()]
 
 
 def unfinished_files(folder: Path) -> list[Path]:
-    """The temporary files in a study's folders, of writers that are at work or were killed."""
+    """Return the temporary files in a study's folders; their writers are at work or were killed."""
     found: list[Path] = []
     for place in (folder, *(folder / part for part in (*PARTS, "figures"))):
         if place.is_dir():
@@ -70,7 +70,7 @@ def unfinished_files(folder: Path) -> list[Path]:
 
 
 def first_foreign(folder: Path) -> Path | None:
-    """Something in a folder without a study that nondet did not write there, if there is anything."""
+    """Return something that nondet did not write in a folder without a study, if there is anything."""
     for path in sorted(folder.iterdir()):
         if path.name in PARTS and path.is_dir():
             known = rf"{PARTS[path.name]}|{_WRITING}"
@@ -87,7 +87,7 @@ def first_foreign(folder: Path) -> Path | None:
 
 
 def study_that_owns(path: Path) -> Path | None:
-    """The study's folder, if a file of this name would stand among a study's own files, also by way of links."""
+    """Return the study's folder if a file of this name would be among a study's own files, links included."""
     for whole in (path.absolute(), path.resolve()):
         for folder in whole.parents:
             part = whole.relative_to(folder).parts[0].casefold()

@@ -1,4 +1,4 @@
-"""Where runs are trained: everything besides their key that can change their last bit."""
+"""The environment of runs: everything besides their key that can change their last bit."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from nondet.study import choices
 from nondet.version import __version__
 
 CUBLAS_WORKSPACE = ":4096:8"
-"""cuBLAS is deterministic only with a fixed workspace, and reads this setting once, at its start."""
+"""cuBLAS is deterministic only with a fixed workspace; it reads this setting once, at its start."""
 
 
 MKL_BRANCH = "AUTO"
-"""MKL's products of stacked matrices round by their place in memory, and so by the slot, unless it is told not to
-(conditional numerical reproducibility); it reads this setting once, at its first product. It costs no time."""
+"""Without this setting (conditional numerical reproducibility), MKL rounds a product of stacked matrices in a way that
+depends on its place in memory, and so on the slot. MKL reads it once, at its first product. It costs no time."""
 
 
 def set_up_process() -> None:
-    """Settings that libraries read at their start: call it before torch computes anything.
+    """Make the settings that libraries read at their start; call this before torch computes anything.
 
-    One thread for each process, unless OMP_NUM_THREADS says otherwise: small kernels gain nothing from a second one
-    (it waits at their barriers, for long where the machine is busy), and a result does not depend on how many cores
-    a machine has.
+    A process has one thread, unless OMP_NUM_THREADS says otherwise. Small kernels gain nothing from a second one: it
+    waits at their barriers, for long if the machine is busy. And so results do not depend on the number of cores.
     """
     import torch
 
@@ -44,9 +43,9 @@ def set_up_process() -> None:
 
 
 def _spare_the_compiler() -> None:
-    """Let optimizers do without torch's compiler, unless something has loaded it.
+    """Keep optimizers from loading torch's compiler, unless something has loaded it already.
 
-    They load it to say that a few of their methods are not to be compiled, which takes as long as loading torch.
+    They load it only to mark a few methods as not to be compiled, and that takes as long as loading torch.
     """
     import torch
 
@@ -58,14 +57,14 @@ def _spare_the_compiler() -> None:
 
 
 _NOT_COMPILED = "__dynamo_disable"
-"""Where torch keeps what it calls in place of a method that is not to be compiled."""
+"""The attribute in which torch keeps what it calls instead of a method that is not to be compiled."""
 
 
 def _keep_freed_memory() -> None:
     """Have glibc's malloc keep freed blocks up to 1 GiB instead of giving them back to the system.
 
-    A training step frees and asks again for the same large tensors; the page faults of each new one take up to a third
-    of the time on a CPU (`python benchmarks/cost.py`). Other C libraries have no such setting, and nothing is done.
+    A training step frees the same large tensors and allocates them again; the page faults of each new one take up to a
+    third of the time on a CPU (`python benchmarks/cost.py`). Other C libraries have no such setting and are left alone.
     """
     trim_threshold, mmap_threshold = -1, -3  # malloc.h
     with suppress(AttributeError, OSError, TypeError):
@@ -75,7 +74,7 @@ def _keep_freed_memory() -> None:
 
 
 def environment(device: str, precision: str, width: int) -> dict[str, Any]:
-    """The environment of this process, for stacks of `width` runs on a kind of device, in this precision."""
+    """Return the environment of this process, for stacks of `width` runs on a kind of device in this precision."""
     import torch
 
     return environment_of_machine() | {
@@ -90,7 +89,7 @@ def environment(device: str, precision: str, width: int) -> dict[str, Any]:
 
 
 def environment_of_machine() -> dict[str, Any]:
-    """What holds for every problem on this machine: versions and the processor."""
+    """Return what is the same for every task on this machine: versions and the processor."""
     import torch
 
     return {
@@ -103,19 +102,19 @@ def environment_of_machine() -> dict[str, Any]:
 
 
 def require_same_version(study: Path, theirs: Mapping[str, Any]) -> None:
-    """Refuse to add runs to a study of another version of nondet, whatever else differs: it can still be read."""
+    """Refuse to add runs to a study that another version of nondet made; it can still be read."""
     if theirs.get("nondet") != __version__:
         raise BadInput(
-            f"a study must keep to one version, and {study} was made by nondet {theirs.get('nondet')}, and this is "
-            f"nondet {__version__}, which reads it but adds no run to it; install that version, or start a new study "
-            "with <<folder>>"
+            f"a study must keep to one version, and {study} was made by nondet {theirs.get('nondet')}; this is nondet "
+            f"{__version__}, which can read it but not add to it: install that version, or start a new study with "
+            "<<folder>>"
         )
 
 
 def require_same(study: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Refuse to add runs to a study of another environment; the sentence names each field that differs.
+    """Refuse to add runs to a study of another environment; the message names each field that differs.
 
-    How many runs are trained together does not matter where no kernel depends on it.
+    How many runs are trained together does not matter if no kernel depends on it.
     """
     if all(environment.get("kernels", {}).get("width_free") for environment in (theirs, ours)):
         theirs, ours = ({k: v for k, v in e.items() if k != "stack"} for e in (theirs, ours))
@@ -128,14 +127,14 @@ def require_same(study: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]
 
 
 def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """Each field in which two environments differ, with both values; of a field that has members, each of those."""
+    """Say for each field in which two environments differ what both values are; members of a field count singly."""
     return [f"{name} is different: study={a}, here={b}" for name, (a, b) in differences(theirs, ours).items()]
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Both values by name, such as `torch` or `variables.LD_PRELOAD`, where they differ.
+    """Return both values of each field that differs, by name, such as `torch` or `variables.LD_PRELOAD`.
 
-    What an older version did not record is "unknown" there, as one field.
+    A field with members that an older version did not record counts as one field, and is "unknown" there.
     """
     found: dict[str, tuple[Any, Any]] = {}
     for name in sorted({*one, *other}):
@@ -150,7 +149,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
 
 
 def _processor() -> str:
-    """The processor's name: other models of one instruction set may take other kernels."""
+    """Return the processor's name: models with the same instruction set may still use different kernels."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,6 +1,6 @@
 """A study: a task, an environment and the conditions asked for so far, with the runs that they need, in one folder.
 
-`study.json` says what the study is; the store beside it holds the runs. Every step can be interrupted: what is done
+`study.json` says what the study is; the store next to it contains the runs. Every step can be interrupted: what is done
 stays done, and running again trains only what is missing.
 """
 
@@ -32,12 +32,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TRIES = 20
-"""How often a change of `study.json` in a bucket is tried again because another came first."""
+"""How often a change of `study.json` in a bucket is retried because another change came first."""
 
 
 def load(folder: Path) -> Study:
-    """The study in a folder. BadInput if there is none or its format is unknown, Damaged if its file is, or is that of
-    another study than the runs beside it.
+    """Return the study in a folder.
+
+    Raises:
+        BadInput: there is none, or its format is unknown.
+        Damaged: its file is damaged, or belongs to another study than the runs next to it.
     """
     study = read_study(folder)
     _require_runs_of(study)
@@ -45,16 +48,16 @@ def load(folder: Path) -> Study:
 
 
 def _require_runs_of(study: Study) -> None:
-    """Damaged if a sound `study.json` was put beside runs of another study."""
+    """Raise Damaged if an intact `study.json` was put next to the runs of another study."""
     if why := stray_study(study.store, study.identity, study.environment):
         raise Damaged(
-            f"{study.folder / 'study.json'} is not that of the runs beside it (a run is not its own: {why}); "
+            f"{study.folder / 'study.json'} does not belong to the runs next to it (a run does not match: {why}); "
             f"put theirs back, or remove it: {MAKE_ANEW}"
         )
 
 
 def width_of(folder: Path) -> int | None:
-    """The stack width of the study in a folder, if there is one to be read."""
+    """Return the stack width of the study in a folder; None if there is none that can be read."""
     try:
         return load(folder).width
     except (BadInput, Damaged):
@@ -62,14 +65,14 @@ def width_of(folder: Path) -> int | None:
 
 
 def saved(folder: Path) -> bytes | None:
-    """The bytes of a folder's `study.json`; None if there is none."""
+    """Return the bytes of a folder's `study.json`; None if there is none."""
     with suppress(OSError):
         return (folder / "study.json").read_bytes()
     return None
 
 
 def _save(study: Study) -> None:
-    """Write `study.json`; Changed if somebody else has changed it in the bucket of which the folder is a mirror."""
+    """Write `study.json`; raise Changed if somebody else has changed it in the bucket that the folder mirrors."""
     _write(study.folder, content_of(study))
 
 
@@ -80,22 +83,22 @@ def _write(folder: Path, content: bytes) -> None:
 
 
 def _changing(change: Callable[P, T]) -> Callable[P, T]:
-    """A function that reads and writes a study's `study.json`: once more, with what is there, if it has Changed."""
+    """Repeat a function that reads and writes `study.json` if it raises Changed."""
 
     @functools.wraps(change)
     def again(*args: P.args, **words: P.kwargs) -> T:
         for number in range(TRIES):
             with suppress(Changed):
                 return change(*args, **words)
-            time.sleep(secrets.randbelow(1000) / 1000 * min(2, 0.05 * 2**number))  # many may try at one moment
-        raise BadInput("study.json must keep still for a second, and others change it all the time; try again")
+            time.sleep(secrets.randbelow(1000) / 1000 * min(2, 0.05 * 2**number))  # many may try at the same moment
+        raise BadInput("study.json must stay the same for a second, and others keep changing it; try again")
 
     return again
 
 
 @contextmanager
 def _locked(folder: Path) -> Generator[None]:
-    """Only one process of this machine at a time inside, with a mirror's `study.json` as the bucket has it."""
+    """Let in one process of this machine at a time, after fetching the `study.json` of a mirror from its bucket."""
     with locks.folder_lock(folder):
         if (mirror := mirror_of(folder)) is not None:
             mirror.fetch_study()
@@ -122,9 +125,9 @@ def open_study(
     until: Stopping | None = None,
     asked: Mapping[str, Any] | None = None,
 ) -> Study:
-    """The study in a folder with these conditions, crossed design and stopping rule added, made if it is new.
+    """Open or make the study in a folder, and add these conditions, crossed design and stopping rule to it.
 
-    BadInput if the folder holds a study of another task, recipe, environment or format, or something else.
+    Raises BadInput if the folder contains a study of another task, recipe, environment or format, or something else.
     """
     new = Study(
         folder=folder,
@@ -157,23 +160,23 @@ def open_study(
 
 
 def _larger(folder: Path, old: Crossed | None, new: Crossed | None) -> Crossed | None:
-    """Of the same crossed design the one with more levels. BadInput for two designs of different sources."""
+    """Return the crossed design with more levels; raise BadInput if the two cross different sources."""
     if old and new and old.vary != new.vary:
         raise BadInput(
             f"a study has one crossed design, and that of {folder} crosses {', '.join(old.vary)} "
-            f"(got {', '.join(new.vary)}); cross the same, or start a new study with <<folder>>"
+            f"(got {', '.join(new.vary)}); cross the same sources, or start a new study with <<folder>>"
         )
     return max((d for d in (old, new) if d), key=lambda d: d.levels, default=None)
 
 
 def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
-    """The folder's study, if it has one; where `study.json` is lost, its runs decide the environment it must keep."""
+    """Return the folder's study, if it has one; if `study.json` is lost, the runs decide what its environment is."""
     store, anew = Store(folder), None
     try:
         return read_study(folder) if (folder / "study.json").exists() or store.keys() else None
     except Damaged:
         for key in sorted(store.keys()):
-            with suppress(Damaged, KeyError, TypeError):  # a damaged record says nothing of it
+            with suppress(Damaged, KeyError, TypeError):  # a damaged record says nothing about it
                 record = store.record(key)
                 anew = replace(new, identity=record["run"]["task"], environment=record["environment"])
                 require_same_study(anew, new)
@@ -182,7 +185,7 @@ def _load_or_make_anew(folder: Path, new: Study) -> Study | None:
 
 
 def require_room(folder: Path) -> None:
-    """BadInput if a folder holds files of somebody else and no study; nothing is written before this is known."""
+    """Raise BadInput if a folder contains other files and no study; nothing is written before this is known."""
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"<<folder>> must name a folder, and {folder} is a file; name another")
     if not folder.is_dir() or has_runs(Store(folder)):
@@ -194,20 +197,20 @@ def require_room(folder: Path) -> None:
     foreign = first_foreign(folder)
     if foreign is not None:
         raise BadInput(
-            f"<<folder>> must name a study or a new folder, and {folder} holds other files (such as {foreign}); "
+            f"<<folder>> must name a study or a new folder, and {folder} contains other files (such as {foreign}); "
             "name another"
         )
 
 
 def count_done(study: Study) -> tuple[int, int]:
-    """How many of the planned runs are done, and how many are planned."""
+    """Return how many of the planned runs are done, and how many are planned."""
     planned = study.planned()
     return len(planned.keys() & study.store.keys()), len(planned)
 
 
 @_changing
 def note_until(study: Study, until: Stopping) -> Study:
-    """Write down what has become of a stopping rule; the study with it."""
+    """Record the outcome of a stopping rule, and return the study with it."""
     with _locked(study.folder):
         latest = replace(load(study.folder), until=until)
         _save(latest)
@@ -216,7 +219,7 @@ def note_until(study: Study, until: Stopping) -> Study:
 
 @_changing
 def finish(study: Study) -> None:
-    """Note that all planned runs are there, so that a later loss is seen, and clear what training left in `partial`."""
+    """Record that all planned runs are there, so that a later loss is noticed, and clear what is left in `partial`."""
     with _locked(study.folder):
         latest = load(study.folder)
         finished = latest.finished | study.planned().keys()

@@ -19,8 +19,10 @@ WEIGHTS_LIMIT = 16 * 2**20
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What names a run: the task's identity (its name, code, data, model and recipe, and what trial steps came to), a
-    seed for each source, the onset epoch, and which repeat of the same training it is (0, but for the control's).
+    """What names a run: the task's identity, a seed for each source, the onset epoch, and the repeat.
+
+    identity: the task's name, code, data, model and recipe, and the results of its trial steps.
+    repeat: which repeat of the same training it is; 0 except in the control.
     """
 
     identity: Mapping[str, Any]
@@ -45,7 +47,7 @@ class RunSpec:
     def key(self) -> str:
         """The SHA-256 that names the run's files."""
         head = json.dumps({"onset": self.onset, "repeat": self.repeat, "seeds": dict(self.seeds)}, sort_keys=True)
-        # as sha256_of_json(self.as_dict()) has it, with the names in order; the identity is the same object in all runs
+        # the same as sha256_of_json(self.as_dict()), but faster: the identity, one object in all runs, is dumped once
         return hashlib.sha256(f'{head[:-1]}, "task": {_dumped(self.identity)}}}'.encode()).hexdigest()
 
 
@@ -53,7 +55,7 @@ _last: tuple[object, str] = None, ""
 
 
 def _dumped(identity: Mapping[str, Any]) -> str:
-    """The canonical JSON of an identity; of the last one it is known."""
+    """Return the canonical JSON of an identity; that of the last one is cached."""
     global _last
     if _last[0] is not identity:
         _last = identity, json.dumps(dict(identity), sort_keys=True, allow_nan=False)
@@ -67,9 +69,9 @@ def same_task(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def same_trial(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-    """Whether trial steps came to the same losses and gradients, but for another processor's rounding.
+    """Whether trial steps gave the same losses and gradients, except for another processor's rounding.
 
-    What is not known, of an older study or a model that does not repeat its own steps, differs from nothing.
+    Unknown steps, of an older study or of a model that does not repeat its own steps, count as the same as any others.
     """
     if one is None or other is None:
         return True
@@ -83,12 +85,12 @@ class Outcome:
     """What a run leaves, and only what the run itself determines.
 
     arrays: "outputs" (n, c) logits on the test set, "curves.loss" and "curves.accuracy" (epochs,) on the training
-        set (nats, percent), and "weights.NAME" for each parameter and buffer, where they are kept. Of a language model
-        "logprob", "prediction" and "sample.logits" in place of "outputs". Of an accelerated ensemble "outputs" are the
-        members' mean, and "memberK.weights.NAME" each member's. "ema.…" and "swa.…": outputs and weights of averages.
-        "track.EPOCH.layer.NAME" (m, d) and "track.EPOCH.parameters" (p,): what was looked at on the way.
+        set (nats, percent), and "weights.NAME" for each parameter and buffer, where they are kept. A language model has
+        "logprob", "prediction" and "sample.logits" instead of "outputs". In an accelerated ensemble, "outputs" is the
+        mean of the members, and "memberK.weights.NAME" the weights of each. "ema.…" and "swa.…": outputs and weights of
+        averages. "track.EPOCH.layer.NAME" (m, d) and "track.EPOCH.parameters" (p,): what was recorded on the way.
     failed: the epoch, counted from 1, at which the loss or an output was no longer a finite number; else None.
-    facts: small things worth a look, such as which bit was changed.
+    facts: small things worth knowing, such as which bit was changed.
     """
 
     arrays: Mapping[str, np.ndarray]

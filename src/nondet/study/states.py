@@ -1,6 +1,6 @@
 """The states of half-trained stacks that a study keeps on disk: trunks, and snapshots of interrupted stacks.
 
-Each is sealed with what names it, so that a sound file in another's place is not taken for that one.
+Each is sealed with what names it, so that an intact file in the wrong place is not taken for another.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from nondet.study.study import Study
 
 UNSEALED = "0.1."
-"""Versions whose trunks and snapshots do not say what they are. Their studies are read, and never added to."""
+"""Versions whose trunks and snapshots do not say what they are. Their studies can be read, but not added to."""
 
 
 @dataclass(frozen=True)
 class Seal:
     """What names the states that one stack leaves.
 
-    runs: the keys of its runs, slot by slot. trunk: the key of the run that others fork from, and onset: the epoch at
-    which these do. environment: where all are trained.
+    runs: the keys of its runs, slot by slot. trunk: the key of the run that others fork from. onset: the epoch at which
+    they do. environment: where all of them are trained.
     """
 
     runs: tuple[str, ...] = ()
@@ -37,24 +37,24 @@ class Seal:
     environment: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def of_snapshot(self) -> dict[str, Any]:
-        """What a snapshot of this stack says; it says its epoch as well."""
+        """Return what a snapshot of this stack says about itself, besides its epoch."""
         return {"runs": list(self.runs), "environment": dict(self.environment)}
 
     def of_trunk(self, epoch: int) -> dict[str, Any]:
-        """What a trunk says that this stack leaves after an epoch."""
+        """Return what a trunk that this stack leaves after an epoch says about itself."""
         return {"trunk": self.trunk, "epoch": epoch, "environment": dict(self.environment)}
 
     def of_fork(self) -> dict[str, Any]:
-        """What the trunk must say that this stack forks from."""
+        """Return what the trunk that this stack forks from must say about itself."""
         return self.of_trunk(self.onset) if self.trunk else {}
 
 
 NAMELESS = Seal()
-"""Of stacks outside a study."""
+"""For stacks outside a study."""
 
 
 def seal_in(payload: bytes) -> dict[str, Any]:
-    """What a state says that it is, from its safetensors header; empty if it says nothing."""
+    """Return what a state says about itself in its safetensors header; empty if it says nothing."""
     size = int.from_bytes(payload[:8], "little")
     try:
         return dict(read_json(read_json(payload[8 : 8 + size])["__metadata__"]["state"].encode())["seal"])
@@ -63,13 +63,13 @@ def seal_in(payload: bytes) -> dict[str, Any]:
 
 
 def agrees(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    """Whether a state is what is expected, as JSON has it."""
+    """Whether a state is the expected one, compared as JSON."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(expected)))
     return all(found.get(name) == value for name, value in plain.items())
 
 
 def snapshot_name(runs: Sequence[str]) -> str:
-    """The name of a stack's snapshot, from the keys of its runs in their slots."""
+    """Return the name of a stack's snapshot, from the keys of its runs in their slots."""
     return hashlib.sha256(" ".join(runs).encode()).hexdigest()
 
 
@@ -79,7 +79,7 @@ def is_old(study: Study) -> bool:
 
 
 def wrong_states(study: Study) -> dict[Path, str]:
-    """The trunks and snapshots that are not what they should be, and a sentence on each."""
+    """Return the trunks and snapshots that are not what they should be, with a sentence on each."""
     trunks = {path: _wrong_trunk(study, path) for path in own_files(study.folder, "trunks")}
     partial = {path: _wrong_snapshot(study, path) for path in own_files(study.folder, "partial")}
     return {path: why for path, why in (trunks | partial).items() if why}
@@ -100,7 +100,7 @@ def _wrong_trunk(study: Study, path: Path) -> str:
 
 def _wrong_snapshot(study: Study, path: Path) -> str:
     if path.name == "claims":
-        return "" if path.is_file() else f"{path} is damaged: it is no plain file"
+        return "" if path.is_file() else f"{path} is damaged: it is not a plain file"
     found, why = _seal_of(study, path)
     if why or found is None:
         return why
@@ -112,7 +112,7 @@ def _wrong_snapshot(study: Study, path: Path) -> str:
 
 
 def _seal_of(study: Study, path: Path) -> tuple[dict[str, Any] | None, str]:
-    """What a state says that it is, and what is wrong with its bytes; None for one that need not say it."""
+    """Return what a state says about itself (None if it need not), and what is wrong with its bytes."""
     try:
         payload = checked_payload(read_plain(path))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """The store: one immutable blob and one small record for each run, in one folder.
 
-A run is done when its record is there, and the record is written last. Names come from hashes only. The first
-writer wins; a second result that differs, and whatever was found damaged, goes to the folder `evidence`.
+A run is done when its record is there, and the record is written last. Names come only from hashes. The first
+writer wins; a second result that differs goes to the folder `evidence`, and so does whatever is damaged.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ RECORD = {
     "command?": str,
     "blob": {"sha256": str, "bytes": int},
 }
-"""What a record holds, of which there is more to read than its seal."""
+"""The fields of a record that are read, and their types."""
 
 LARGEST_RECORD = 16 * 2**20
-"""Bytes: thousands of times what a record has."""
+"""Most bytes in a record: thousands of times the usual size."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One run as the store holds it: its record, and its arrays, which are read from its blob as they are asked for."""
+    """A stored run: its record, and its arrays, which are read from its blob on request."""
 
     record: Mapping[str, Any]
     arrays: Arrays
@@ -62,7 +62,7 @@ class Store:
         return self.folder / f"runs/{key}.json"
 
     def keys(self) -> set[str]:
-        """The keys of all runs that are done."""
+        """Return the keys of all runs that are done."""
         here = {name.removesuffix(".json") for name in own_names(self.folder, "runs") if name.endswith(".json")}
         mirror = mirror_of(self.folder)
         return here | mirror.keys() if mirror else here
@@ -73,16 +73,17 @@ class Store:
         return self.record_path(key).exists() or (mirror is not None and key in mirror.known)
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> bool:
-        """Keep a run, unless it is there already; False if another result was there and this one went to `evidence`."""
+        """Store a run unless it is there already; False if another result was there, so this one went to `evidence`."""
         return self.put_all({key: (arrays, record)})
 
     def put_all(self, runs: Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[str, Any]]]) -> bool:
-        """Keep runs by key, each its arrays and its record, as `put` does. All blobs are on the disk before any record.
+        """Store runs as `put` does, given the arrays and the record of each by key.
 
-        So the folder is flushed once for the blobs and once for the records, however many there are.
+        All blobs are on the disk before any record. So the folder is flushed once for the blobs and once for the
+        records, however many there are.
         """
         kept: dict[str, dict[str, Any]] = {}
-        if (mirror := mirror_of(self.folder)) is not None:  # the bucket decides; the folder holds what it has
+        if (mirror := mirror_of(self.folder)) is not None:  # the bucket decides; the folder is a copy
 
             def keep(key: str) -> bool:
                 content, full = _whole(key, *runs[key])
@@ -100,7 +101,7 @@ class Store:
         return len(kept) == len(runs)
 
     def _settled(self, key: str, content: bytes, full: Mapping[str, Any]) -> bool:
-        """Whether a run counts whose blob was there before: where that is another result, this one is evidence."""
+        """Whether a run counts whose blob was there before; if that is another result, this one goes to `evidence`."""
         present = self._present_blob(key)
         if present != content and self.record_path(key).exists():
             digest = full["blob"]["sha256"]
@@ -113,7 +114,7 @@ class Store:
         return True
 
     def record(self, key: str) -> dict[str, Any]:
-        """A run's record, its seal, format and key checked."""
+        """Return a run's record after checking its seal, format and key."""
         path = self.record_path(key)
         if (mirror := mirror_of(self.folder)) is not None and not path.exists():
             mirror.fetch(key)
@@ -129,25 +130,25 @@ class Store:
                 "use the version that made it"
             )
         if record.get("key") != key:
-            raise Damaged(f"{path} is damaged: it is the record of another run, or of nothing")
+            raise Damaged(f"{path} is damaged: it is the record of another run, or of none")
         if wrong := misfit(record, RECORD):
             raise Damaged(f"{path} is damaged: its field {wrong} is not what nondet writes there")
         return record
 
     def get(self, key: str) -> Stored:
-        """A run, every byte of it checked against its hashes; Damaged names the file that is not what was written.
+        """Return a run after checking every byte against its hashes; Damaged names the file that does not match.
 
-        The arrays are read from the file later, each when it is asked for: memory holds no more than is used.
+        The arrays are read from the file later, each on request, so that memory contains no more than is used.
         """
         record = self.record(key)
         return Stored(record, self.arrays(key, record))
 
     def arrays(self, key: str, record: Mapping[str, Any]) -> Arrays:
-        """A run's arrays, once they are those that its record tells of."""
+        """Return a run's arrays after checking that they are the ones its record describes."""
         return checked_arrays(self.blob_path(key), record["blob"]["bytes"], record["blob"]["sha256"])
 
     def _present_blob(self, key: str) -> bytes | None:
-        """What stands under a blob's name; None if that is no file."""
+        """Return the bytes under a blob's name; None if that is not a file."""
         try:
             return read_plain(self.blob_path(key))
         except (Damaged, FileNotFoundError):
@@ -162,19 +163,19 @@ class Store:
 
 
 def _whole(key: str, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    """A run's blob, and its record with what it says of the blob."""
+    """Return a run's blob, and its record with the size and hash of the blob."""
     content = blob_content(arrays)
     digest = hashlib.sha256(content).hexdigest()
     return content, {"format": RECORD_FORMAT, "key": key, **record, "blob": {"sha256": digest, "bytes": len(content)}}
 
 
 def blob_content(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The bytes of a blob: equal for equal arrays."""
+    """Return the bytes of a blob; equal arrays have equal bytes."""
     return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def set_aside(path: Path, study: Path) -> None:
-    """Move whatever stands at a path, if anything does, to the folder `evidence` of the study."""
+    """Move whatever is at a path, if anything is, to the folder `evidence` of the study."""
     evidence = study / "evidence"
     evidence.mkdir(exist_ok=True)
     if os.path.lexists(path):

@@ -1,4 +1,4 @@
-"""What a study is: a task, an environment and the conditions asked for so far, and the runs that these need."""
+"""What a study is: a task, an environment, the conditions asked for so far, and the runs that these need."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nondet.study.spec import RunSpec
 from nondet.study.store import Store
 
 RECORDED = "recorded"
-"""In an identity: its runs were made elsewhere, and are only kept here."""
+"""The key that marks an identity whose runs were made elsewhere, and are only kept here."""
 
 EPOCHS = "epochs"
-"""In an identity: how many epochs were seen in a run; its runs are made from the beginning, whatever their onset."""
+"""The key in an identity for the number of epochs seen in a run; such runs start at epoch 0, whatever their onset."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Study:
     identity: what names the task in every run's key; its "recipe" is the flat recipe.
     sources: the task's sources. environment: where its runs are trained; "stack" is the stack width.
     labels: the test labels (n,), kept here so that a study can be read without its task.
-    command: the words of the command that last added to it, but for its --study: a study can be moved.
+    command: the words of the command that last added to it, without its --study, since a study can be moved.
     request, asked: what that command asked to be trained, and how many runs of it, as dictionaries.
     crossed: the crossed design, if one was asked for.
     until: the stopping rule of the last command that had one, and what came of it.
-    finished: keys of the runs that a completed command has left; one that is no longer there was lost.
+    finished: keys of the runs that a completed command has left; one that is no longer there has been lost.
     """
 
     folder: Path
@@ -55,7 +55,7 @@ class Study:
 
     @property
     def epochs(self) -> int:
-        """How many epochs a run has; at the end of the last one nothing is left that could vary."""
+        """How many epochs a run has; nothing can vary after the end of the last one."""
         return int(self.identity.get(EPOCHS, self.identity["recipe"]["epochs"]))
 
     @property
@@ -74,10 +74,10 @@ class Study:
 
     @cached_property
     def _plan(self) -> tuple[dict[str, RunSpec], dict[str, RunSpec]]:
-        """The runs of the designs by key, and those of the control: worked out once."""
+        """The runs of the designs by key, and those of the control."""
         specs = {spec.key: spec for design in self.designs for spec in self.specs_of(design)}
         reference = next(iter(specs.values()))
-        if RECORDED in self.identity:  # nothing is made here, and so no control
+        if RECORDED in self.identity:  # nothing is trained here, so there is no control
             return specs, {reference.key: reference}
         beside = sum(spec.family == reference.family for spec in specs.values())
         return specs, {s.key: s for s in control(reference, beside, self.width)}
@@ -87,20 +87,20 @@ class Study:
         return {design: design.specs(self.identity, self.sources) for design in self.designs}
 
     def specs_of(self, design: Condition | Crossed) -> list[RunSpec]:
-        """The runs of a design of this task, in order; those of the study's own are known already."""
+        """Return the runs of a design of this task, in order; those of the study's own designs are cached."""
         return self._by_design.get(design) or design.specs(self.identity, self.sources)
 
     def specs(self) -> Mapping[str, RunSpec]:
-        """Every distinct run of the designs, by key, in the order of the tables; the reference run is the first."""
+        """Return every distinct run of the designs, by key, in the order of the tables; the reference run is first."""
         return self._plan[0]
 
     def control_specs(self) -> Mapping[str, RunSpec]:
-        """The control's runs by key; the first is the reference run."""
+        """Return the control's runs by key; the first is the reference run."""
         return self._plan[1]
 
     @property
     def reference(self) -> RunSpec:
-        """The run all of whose seeds are fixed, which every condition shares."""
+        """The run with the fixed seed of every source, which all conditions share."""
         return next(iter(self._plan[0].values()))
 
     @cached_property
@@ -108,12 +108,12 @@ class Study:
         return self._plan[0] | self._plan[1]
 
     def planned(self) -> Mapping[str, RunSpec]:
-        """All runs of the study, the control's repeats after the others."""
+        """Return all runs of the study, with the control's repeats after the others."""
         return self._planned
 
     @cached_property
     def _onsets(self) -> list[int]:
-        if EPOCHS in self.identity:  # no run goes on from another's state
+        if EPOCHS in self.identity:  # no run starts from another's state
             return []
         return sorted({spec.onset for spec in self._plan[0].values() if spec.onset})
 
@@ -123,10 +123,10 @@ class Study:
         return sha256_of_json(["trunk", self.reference.key])
 
     def trunk_path(self, onset: int) -> Path:
-        """The reference run's state after so many epochs, from which runs with this onset fork."""
+        """Return the file of the reference run's state after so many epochs, from which runs with this onset fork."""
         return self.folder / "trunks" / f"{self.reference.key}.{onset}.snapshot"
 
     def lacking_trunks(self) -> dict[int, Path]:
-        """Onset -> file of the trunks that are not there: not yet trained, or lost."""
+        """Return onset -> file for each missing trunk: not trained yet, or lost."""
         paths = {onset: self.trunk_path(onset) for onset in self._onsets}
         return {onset: path for onset, path in paths.items() if not path.exists()}

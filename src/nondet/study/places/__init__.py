@@ -1,4 +1,4 @@
-"""Where a study can be kept: a folder, or objects in a bucket, behind the same few verbs."""
+"""Where a study can be kept: a folder, or objects in a bucket, behind the same few methods."""
 
 from __future__ import annotations
 

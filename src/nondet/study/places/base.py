@@ -1,4 +1,4 @@
-"""What every place can do, and what it gives."""
+"""What every place of a study can do."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ class Lease(Protocol):
         ...
 
     def end(self) -> None:
-        """Leave it as a mark that the work is done, for whoever has not heard of that."""
+        """Leave it as a mark that the work is done, for those who do not know yet."""
         ...
 
 
 class Leased(NamedTuple):
-    """What a list tells of a lease. ended: its tag, if nobody has put it for as long as one lasts. done: a mark."""
+    """What a list says about a lease. ended: its tag, if it has expired. done: whether it marks finished work."""
 
     ended: str | None = None
     done: bool = False
 
 
 class Place(Protocol):
-    """Named bytes, as `runs/KEY.json`: whole or not there at all, and the first writer wins."""
+    """Named bytes, such as `runs/KEY.json`: complete or not there at all, and the first writer wins."""
 
     def create(self, name: str, content: bytes) -> bool:
         """Keep these bytes under a name that is free; False if it is taken, which changes nothing."""
         ...
 
     def read(self, name: str) -> bytes | None:
-        """The bytes under a name; None if there are none."""
+        """Return the bytes under a name; None if there are none."""
         ...
 
     def list(self, part: str) -> set[str]:
-        """The names of nondet's own in one part of a study, such as `runs`. The newest may be lacking."""
+        """Return nondet's own names in one part of a study, such as `runs`. The newest may be missing."""
         ...
 
     def lease(self, key: str, ended: str | None = None) -> Lease | None:
-        """The right to make a run; None if somebody else has it. It ends with its holder.
+        """Take the right to make a run; None if somebody else has it. It ends with its holder.
 
-        ended: what `leased` gave for it: it is taken over if nobody has renewed or taken it since.
+        ended: the tag that `leased` returned for it; it is taken over if nobody has renewed or taken it since.
         """
         ...
 
     def leased(self, *, exact: bool = False) -> dict[str, Leased]:
-        """What has been leased, as far as a list tells.
+        """Return what has been leased, as far as a list shows.
 
-        exact: find out what time it is, where others may be silent.
+        exact: ask what time it is, for the case that all others are silent.
         """
         ...
 
     def swap(self, name: str, before: bytes | None, content: bytes) -> bool:
-        """Put these bytes in place of others; False if others are there by now than were read before."""
+        """Put these bytes in place of those read before; False if others are there by now."""
         ...
 
     def remove(self, *names: str) -> None:
-        """Take names away that are there."""
+        """Remove names that are there."""
         ...

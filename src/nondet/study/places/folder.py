@@ -1,4 +1,4 @@
-"""A folder as a place: what the store's files promise, in the words of `Place`."""
+"""A folder as a place: it offers the promises of the store's files as a `Place`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Folder:
         return None
 
     def leased(self, *, exact: bool = False) -> dict[str, Leased]:
-        """None is known of: a lock ends with its process, and is seen by trying."""
+        """Return nothing: a lock ends with its process, and only trying shows whether it is held."""
         return {}
 
     def swap(self, name: str, before: bytes | None, content: bytes) -> bool:

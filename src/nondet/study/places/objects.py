@@ -1,9 +1,9 @@
-"""Objects in a bucket as a place, by the library obstore: S3 and what speaks like it, Google's and Azure's.
+"""Objects in a bucket as a place, through the library obstore: S3 and compatible stores, Google's and Azure's.
 
-Every promise stands on what these stores do: a put is whole or not there at all (no upload is made in parts, which
-could tear); a put of a name that is free is conditional, and so is one in place of an object of a known tag. Nothing
-is concluded from a list, which may lag, but that what it names is there. A lease is an object that its holder puts
-again and again; whether it has run out is judged by the server's clock alone.
+Every promise rests on what these stores guarantee. A put is complete or not there at all (nothing is uploaded in parts,
+which could be left incomplete). A put can require that its name is free, or that it replaces an object with a known
+tag. A list may lag, so it proves only that what it names is there. A lease is an object that its holder puts again and
+again; the server's clock alone decides whether it has expired.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from nondet.study.names import is_own
 from nondet.study.places.base import Leased
 
 SECONDS = 120.0
-"""How long a lease lasts after it was put last. A holder puts it again after a third of that."""
+"""How long a lease lasts after it was last put. Its holder puts it again after a third of that."""
 
 MARKED = 10
-"""So many times as long, a mark says that a stack is done; then whoever lacks its runs looks for itself."""
+"""A mark that a stack is done lasts so many times as long; after that, others check for themselves."""
 
 _OPTIONS = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5)}
 _RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects whose names begin with an address. Credentials are those of the environment, and are kept nowhere."""
+    """The objects whose names begin with an address. Credentials come from the environment and are stored nowhere."""
 
     address: str
     store: Any = field(default=None, repr=False)
@@ -56,7 +56,7 @@ class Objects:
         return {entry["path"] for entry in self.entries(part)}
 
     def entries(self, part: str) -> list[dict[str, Any]]:
-        """What the store tells of each object of a part: path, size, e_tag, last_modified."""
+        """Return what the store says about each object of a part: path, size, e_tag, last_modified."""
 
         def listed() -> list[dict[str, Any]]:
             return [entry for some in _obstore().list(self.store, prefix=part) for entry in some]
@@ -73,7 +73,7 @@ class Objects:
         if exact:
             self._put("leases/clock", _holder(), "overwrite")
         found = {entry["path"].removeprefix("leases/"): entry for entry in self.entries("leases")}
-        # The store's clock has come at least as far as the newest of them, and no machine's own clock is trusted.
+        # The store's clock is at least as late as the newest of them; no machine's own clock is trusted.
         now = max((entry["last_modified"] for entry in found.values()), default=None)
         found.pop("clock", None)
         return {
@@ -92,23 +92,23 @@ class Objects:
             self._asked(lambda: _obstore().delete(self.store, list(names)), None)
 
     def now(self) -> datetime:
-        """The server's time, of an object that is put for this: no machine's own clock is trusted."""
+        """Return the server's time, from an object that is put for this; no machine's own clock is trusted."""
         found = None
-        while found is None:  # a process that finishes the study takes it away: perhaps between these two lines
+        while found is None:  # a process that finishes the study may remove it between these two lines
             self._put("leases/clock", _holder(), "overwrite")
             found = self._head("leases/clock")
         return found["last_modified"]
 
     def replace_leased(self, name: str, tag: str) -> str | None:
-        """Put a lease once more; its new tag, or None if it is another's."""
+        """Put a lease again, and return its new tag; None if somebody else has it."""
         return self._put(name, _holder(), {"e_tag": tag})
 
     def end_leased(self, name: str, tag: str) -> None:
-        """Leave a lease as a mark that its work is done: an object without content, which is not put again."""
+        """Leave a lease as a mark that its work is done: an empty object, which is not put again."""
         self._put(name, b"", {"e_tag": tag})
 
     def _put(self, name: str, content: bytes, mode: Any) -> str | None:
-        """The tag of what was put; None if the condition did not hold."""
+        """Put an object and return its tag; None if the condition did not hold."""
         taken = import_module("obstore.exceptions")
         try:
             put = self._asked(lambda: _obstore().put(self.store, name, content, mode=mode, use_multipart=False))
@@ -127,7 +127,7 @@ class Objects:
         return self._asked(lambda: _obstore().head(self.store, name), None)
 
     def _asked(self, call: Callable[[], T], *missing: T) -> T:
-        """What the store answers. missing: what stands for an object that is not there."""
+        """Return the store's answer. missing: what to return for an object that is not there."""
         wrong = import_module("obstore.exceptions")
         try:
             return call()
@@ -135,21 +135,21 @@ class Objects:
             if missing and "bucket" not in str(error).lower():
                 return missing[0]
             if missing or "bucket" in str(error).lower():
-                raise _refusal(self.address, "there is no such bucket; make it first") from None
+                raise _refusal(self.address, "there is no such bucket; create it first") from None
             raise
         except (wrong.AlreadyExistsError, wrong.PreconditionError):
             raise
         except (wrong.UnauthenticatedError, wrong.PermissionDeniedError):
-            raise _refusal(self.address, "the store does not let these credentials in; give others") from None
+            raise _refusal(self.address, "the store rejects these credentials; give others") from None
         except wrong.BaseError as error:
             if "404 Not Found" in str(error):
-                raise _refusal(self.address, "there is no such bucket; make it first") from None
-            raise _refusal(self.address, f"{_in_short(error)}; mend that, and give the same command again") from None
+                raise _refusal(self.address, "there is no such bucket; create it first") from None
+            raise _refusal(self.address, f"{_in_short(error)}; fix that, and run the same command again") from None
 
 
 @dataclass
 class ObjectLease:
-    """A lease that is an object: its name, and the tag under which it was put last."""
+    """A lease that is an object: its name, and the tag of its last put."""
 
     place: Objects
     name: str
@@ -177,7 +177,7 @@ def _opened(address: str) -> Any:
             f"a study in a bucket needs the package obstore (got {address}); install it: pip install 'nondet[objects]'"
         ) from None
     options: dict[str, Any] = dict(_OPTIONS)
-    if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):  # one that somebody runs, on this machine or near
+    if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):  # a server on this machine or nearby
         options["allow_http"] = True
     region = {"region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
     try:
@@ -196,7 +196,7 @@ def _obstore() -> Any:
 
 
 def _holder() -> bytes:
-    """Who holds a lease, for people; and never the same bytes twice, so that each put has a tag of its own."""
+    """Say who holds a lease, for people to read. The bytes are never the same twice, so each put has its own tag."""
     return json.dumps({"host": platform.node(), "process": os.getpid(), "nonce": os.urandom(8).hex()}).encode()
 
 
@@ -205,7 +205,7 @@ def _age(entry: dict[str, Any], now: datetime | None) -> float:
 
 
 def _lasts(entry: dict[str, Any]) -> float:
-    """How long a lease keeps others out, a mark for longer: for good, and a run behind it could not be made anew."""
+    """How long a lease keeps others out. A mark does so for longer, but not for good: runs may get lost."""
     return SECONDS if entry["size"] else MARKED * SECONDS
 
 
@@ -214,7 +214,7 @@ def _refusal(address: str, why: str) -> BadInput:
 
 
 def _in_short(error: Exception) -> str:
-    """An error's first line, without what may stand behind a question mark in an address, or before an @."""
+    """Return an error's first line, without what follows a question mark or precedes an @ in an address."""
     text = re.sub(r"\?\S*|(?<=//)[^/\s]*@", "", str(error))
     if "error sending request" in text:
         return "no server answers at its address"
