@@ -217,7 +217,7 @@ def test_the_last_number_counts(pattern: str, printed: str, value: float | None)
         ("", ("--metric", "f1=([0-9.]+)"), "it printed nothing that fits the metric f1=([0-9.]+) (see s/logs/ref"),
         ("", ("--metric", "f1=([0-9.]+"), "must be a regular expression"),
         ("", ("--metric", "acc"), "must have one group"),
-        ("", ("--record", "outputs=logits"), "labels are needed beside outputs"),
+        ("", ("--record", "outputs=logits"), "labels are needed for outputs"),
         ("", ("--record", "logits"), "must be names and expressions"),
         ("", ("--record", "outputs=nothing, labels=y"), "NameError"),
         ("", ("--record", "outputs=logits, labels=y[:3]"), "labels must be whole class numbers, one for each"),

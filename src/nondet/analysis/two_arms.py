@@ -111,7 +111,7 @@ def _churn(a: Arm, b: Arm, level: float, matched: Sequence[tuple[int, int]]) -> 
 def _difference(
     a: Arm, b: Arm, matched: Sequence[tuple[int, int]]
 ) -> tuple[Method, Shift, float, float | None, ErrorParts]:
-    """Return the method, the difference of means, its permutation p-value, the pairs' correlation, the error's parts."""
+    """Return the method, the difference, its permutation p-value, the pairs' correlation, and the error's parts."""
     unpaired = welch(a.values, b.values)
     first, second = a.values[[i for i, _ in matched]], b.values[[j for _, j in matched]]
     helps, correlation = pairing_helps(first, second, unpaired)
