@@ -86,7 +86,7 @@ def arms_by_dataset(
     choice: Choice,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, list[Arm]]:
-    """Return the arms of scores on each data set, the one that others are compared with first; empty if there is one.
+    """Return the arms on each data set, the one that others are compared with first; empty if there is one data set.
 
     A data set on which an arm has fewer than two scores is left out, with a warning.
 
