@@ -285,7 +285,7 @@ def _notes(study: Study, condition: Condition, runs: Runs) -> list[str]:
 def _score(name: str, asked: str | None, there: Sequence[Score], what: str) -> Score:
     named = {score.name: score for score in there}
     if asked is not None and asked not in named:
-        raise BadInput(f"{name} is {what} without {asked} (it has {' and '.join(named)}); choose another <<metric>>")
+        raise BadInput(f"{name} is {what} and has no {asked} (it has {' and '.join(named)}); choose another <<metric>>")
     return named[asked] if asked else there[0]
 
 

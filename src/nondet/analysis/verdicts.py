@@ -50,7 +50,7 @@ def cautions(found: Comparison) -> list[str]:
     if found.verdict == "alike" and not found.difference.known:
         return [
             f"The runs of {found.a} do not differ in {found.metric.words}, nor do those of {found.b}: the two are "
-            "alike in their usual runs, but a rare run may still differ."
+            "alike in the usual run, but a rare run may still differ."
         ]
     if found.verdict != "undecided" or not found.p_value <= found.level / found.comparisons:
         return []
