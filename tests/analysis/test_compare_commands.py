@@ -403,7 +403,7 @@ def test_conditions_are_listed(nondet: Nondet, study: Path) -> None:
     """Without a condition `all`, or with a name that is none, the sentence lists the conditions there are."""
     ran = nondet("compare", study, f"{study}:nope")
     assert ran.code == 2
-    assert "choose one of init, shuffle, order, bit, all, as" in ran.err
+    assert "choose one of init, shuffle, order, bit, all, such as" in ran.err
     several = [{"name": n, "vary": n.split("+"), "runs": 3, "onset": 0} for n in ("init", "init+shuffle")]
     rewrite(study, conditions=several)
     ran = nondet("compare", study, study)

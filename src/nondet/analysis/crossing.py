@@ -22,7 +22,7 @@ class Crossing:
 
     failures: number of the failed run, from 1 -> why and when it failed.
     split: accuracy (or perplexity) and cross_entropy -> their components; empty while any cell is empty.
-    disagreement: for each set of sources, in percent, that of the pairs of runs that differ in exactly this set.
+    disagreement: for each set of sources, in percent: how much runs disagree that differ in exactly these.
     dead: the sources whose seeds change no output of any run.
     """
 

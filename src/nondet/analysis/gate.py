@@ -153,7 +153,7 @@ def _check(base: Numbers, new: Numbers, alpha: float | None, effect: float | Non
         )
     if Counter(new.values.tolist()) == Counter(base.values.tolist()):
         raise BadInput(
-            f"the candidate must have its own runs (got the same {len(new.values)} as in the baseline); give these"
+            f"the candidate must have its own runs (got the same {len(new.values)} as in the baseline); give those"
         )
 
 

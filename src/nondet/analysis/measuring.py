@@ -75,7 +75,7 @@ def measure(
             Logits that are a tensor on a CUDA device are measured there. Or a path of these, as for `nondet measure`.
             Or scores, one number for each run: `{"base": [...], "aug": [...]}`, or the path of a file, a folder or a
             pattern of files, or several.
-        labels: class numbers `(n,)`, or the path of a file of them, beside outputs.
+        labels: class numbers `(n,)`, or the path of a file of them, with outputs.
         failed: how many further runs failed, with arrays; or what to do with runs whose outputs are not all finite:
             "count" them as failed, or "drop" them. By default such outputs are refused. Scores that are not finite
             count as failed, unless they are dropped.

@@ -83,7 +83,7 @@ def _of_scores(given: Any, what: str, asked: Asked, choice: Choice, say: Callabl
     arm, score = one_arm(given, asked, choice, say)
     notes = [f"{arm.failed} failed run{'s are' if arm.failed > 1 else ' is'} left out."] if arm.failed else []
     if choice.better is None and score.better < 0:
-        notes.append(f"Lower {score.name} is taken to be better, by its name.")
+        notes.append(f"Lower {score.name} is taken to be better, judging by its name.")
     metric = "" if arm.metric == "score" else arm.metric
     name = f"{given}:{choice.of}" if choice.of else str(given)
     name = name if isinstance(given, str | Path) else what

@@ -69,7 +69,7 @@ def pictures_of(
     from nondet.running.session import problem_of
 
     if "command" in study.request:
-        return {}, "a script does not pass on its test inputs"
+        return {}, "nondet does not see the test inputs of a script"
     kind = kind_of(study.identity)
     if kind.sampled:
         words = kind.example == "token"

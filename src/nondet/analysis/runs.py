@@ -313,7 +313,9 @@ def chosen_condition(study: Study, name: str = "") -> Condition:
         if name
         else f"has several conditions, and none is called {DEFAULT}"
     )
-    raise BadInput(f"{study.folder} {said}; choose one of {', '.join(named)}, as {study.folder}:{next(iter(named))}")
+    raise BadInput(
+        f"{study.folder} {said}; choose one of {', '.join(named)}, such as {study.folder}:{next(iter(named))}"
+    )
 
 
 class OpenStudy:

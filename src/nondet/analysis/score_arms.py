@@ -244,7 +244,7 @@ def score_of(metric: str, better: Better | None = None, say: Callable[[str], Non
     """Make a metric of this name. better: which scores are better; if None, guessed from the name and reported."""
     score = replace(with_scores((metric,)).scores[0], name=metric)
     if better is None and score.better < 0:
-        say(f"Lower {metric} is taken to be better, by its name; if not, give <<better=higher>>")
+        say(f"Lower {metric} is taken to be better, judging by its name; if not, give <<better=higher>>")
     return score if better is None else replace(score, better=1 if better == "higher" else -1)
 
 

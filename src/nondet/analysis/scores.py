@@ -83,7 +83,7 @@ def matched(path: str | Path) -> list[Path]:
     if not found:
         raise BadInput(
             f"{path} must be a file, a folder or a pattern of scores (nothing is there{did_you_mean_file(path)}); "
-            "give one that is"
+            "give one that exists"
         )
     return [Path(name) for name in found]
 
@@ -309,7 +309,7 @@ def _lines(path: str, left_out: Mapping[int, str], failures: Mapping[str, Sequen
     for arm, names in failures.items():
         parts.append(f"{_many(len(names), 'failed run')} of {arm} ({_listed(names)})")
     if summaries:
-        parts.append(f"{_many(len(summaries), 'row')} that sum up others ({_listed(summaries)})")
+        parts.append(f"{_many(len(summaries), 'summary row')} ({_listed(summaries)})")
     if blank:
         parts.append(_many(blank, "blank row"))
     return [f"{path}: left out: {'; '.join(parts)}"] if parts else []

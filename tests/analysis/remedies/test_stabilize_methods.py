@@ -221,7 +221,7 @@ def test_a_study_alone(problem_like: Callable[..., Problem], trained: Callable[.
         "accelerated ensemble is left out",
         "EMA is left out",
         "SWA is left out",
-        "need 10 runs, and there are 4",
+        "need 10 runs, but there are 4",
     ):
         assert text in said
 

@@ -171,7 +171,7 @@ def _ensembles(single: Runs, logits: np.ndarray, left_out: list[str]) -> list[_A
     for size in ENSEMBLES:
         if len(logits) < 2 * size:
             left_out.append(
-                f"The ensemble of {size} is left out: two of them need {2 * size} runs, and there are {len(logits)}."
+                f"The ensemble of {size} is left out: two of them need {2 * size} runs, but there are {len(logits)}."
             )
         else:
             means = grouped(logits, size)

@@ -227,7 +227,7 @@ def _origin(pair: _Pair, a: Trace, b: Trace, parting: Parting, differs: Mapping[
 
 
 def _operation(pair: _Pair, step: int) -> Operation | None:
-    """Find the first operation of a step with equal inputs and different outputs; a kept run has those of step 0."""
+    """Find the first operation of a step with equal inputs and different outputs; a kept run has only step 0's."""
     kept = pair.other.kept
     if kept is not None:
         return (
