@@ -168,7 +168,7 @@ def test_tracking_cannot_come_later(nondet: Nondet, tiny: Path, tmp_path: Path) 
         (("--track", "x"), "--track must be epochs joined by commas (got 'x')"),
         (("--track", "3"), "--track epochs must be from 0 to the recipe's 2 (got 3)"),
         (("--track", "1", "--layers", "conv7"), "names of the model's modules (got 'conv7'); it has 0, 1, 2"),
-        (("--layers", "0"), "--layers says what to look at with --track (got --layers 0 alone); add --track 0,1"),
+        (("--layers", "0"), "--layers is only for --track (got --layers 0 without it); add --track 0,1"),
         (("--set", "bit=conv7.weight"), "choose from 0.weight, 0.bias, 2.weight, 2.bias"),
         (("--tf32", "--device", "cpu"), "--tf32 is a choice of CUDA devices (got device cpu)"),
         (("--data", "folder"), "--data, --model, --broken, train_examples and test_examples are for the tasks"),
@@ -191,12 +191,12 @@ def test_bad_experiments(nondet: Nondet, tiny: Path, tmp_path: Path, options: tu
     [
         (
             ("--broken", "maybe"),
-            "--broken is for imagenet, whose images may not decode (got --broken maybe with digits)",
+            "--broken is only for imagenet, whose images may fail to decode (got --broken maybe with digits)",
         ),
-        (("--data", "folder"), "digits come with scikit-learn and are read from no folder (got --data folder)"),
+        (("--data", "folder"), "digits comes with scikit-learn and takes no folder (got --data folder)"),
         (("--model", "vgg11"), "nondet: vgg11 needs images of at least 32 pixels along each side"),
         (("--model", "vgg12"), "nondet: model must be one of linear, dense"),
-        (("--set", "bit=bn1.bias"), "a weight that is not zero, and bn1.bias is all zeros; choose another"),
+        (("--set", "bit=bn1.bias"), "a weight that is not zero, but bn1.bias is all zeros; choose another"),
     ],
 )
 def test_options_without_a_use(nondet: Nondet, tmp_path: Path, options: tuple[str, ...], words: str) -> None:
@@ -204,7 +204,7 @@ def test_options_without_a_use(nondet: Nondet, tmp_path: Path, options: tuple[st
     ran = nondet("run", "digits", "--runs", 2, "--vary", "bit", *options, "--study", tmp_path / "s")
     assert ran.code == 2
     assert words in ran.err
-    assert "mend it and try again" not in ran.err
+    assert "fix it and try again" not in ran.err
     assert ran.err.count("\n") == 1
     assert not (tmp_path / "s").exists()
 

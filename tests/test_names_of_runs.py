@@ -79,7 +79,7 @@ def test_options_are_what_they_were_when_the_recipe_was_made() -> None:
 
 def test_names_in_an_option_are_texts() -> None:
     """JSON would make one key of 1 and "1"."""
-    with pytest.raises(BadInput, match="the names in an option must be texts"):
+    with pytest.raises(BadInput, match="the names in an option must be strings"):
         recipe(options={"groups": {1: 2}})
 
 

@@ -320,7 +320,7 @@ def test_hostile_names_are_names(tree: Path, name: bytes) -> None:
 
 def test_imagenet_needs_a_folder() -> None:
     """There is nothing to fetch: the sentence says what the folder holds."""
-    with pytest.raises(BadInput, match=r"no free download.*give data=DIR, where DIR holds train/CLASS"):
+    with pytest.raises(BadInput, match=r"no free download.*give data=DIR, where DIR contains train/CLASS"):
         imagenet.task(Options())
 
 

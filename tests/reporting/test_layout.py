@@ -45,10 +45,11 @@ def test_blocks_hold_every_column_and_fit(table: tuple[list[str], list[list[str]
 def test_no_value_is_broken(width: int) -> None:
     """A long name is folded; a value is whole, in lines that fit."""
     name, values = "n" * 70, [f"{i}.123 [{i}.012, {i}.345]" for i in range(7)]
-    part = Part(["", *map(str, range(7))], [[name, *values]])
+    part = Part(["", *map(str, range(7))], [[name, *values]], below=("Some words that are wrapped. " * 9,))
     text = part_as_text(part, width=width)
     assert all(value in text for value in values)
-    assert max(cell_len(line.rstrip()) for line in text.splitlines()) <= width
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert not any(line.endswith(" ") for line in text.splitlines())
     assert text.replace("\n", "").replace(" ", "").count("n") >= len(name)
 
 

@@ -73,6 +73,20 @@ def test_a_clean_script_is_not_accused(script: Callable[[str], list[str]], nonde
     assert (ran.code, ran.json["verdict"], ran.json["origins"]) == (0, "none", []), ran.err
 
 
+def test_two_runs_may_be_equal_by_chance(script: Callable[..., list[str]], nondet: Nondet) -> None:
+    """Both read a clock that gives them the same; another clock gives another training, and a fix must hold for it."""
+    words = script(HEAD + "data = [(np.full(3, 1.0 + (time.time() > 1_700_003_600)), 0.1)]" + FIT)
+    found = nondet("diverge", "--json", "--", *words)
+    assert (found.code, found.json["verdict"], found.json["cause"]) == (1, "origin", "time"), found.err
+    assert (found.json["line"], found.json["chance"]) == (3, True)
+    assert "equal by chance" in found.json["finding"]["headline"]
+    script(HEAD + "data = [(np.full(3, 1.0), 0.1)]" + FIT, name="fixed.py")
+    fixes = {"deterministic": (4, False), f"{sys.executable} fixed.py": (1, True)}
+    for fix, (code, holds) in fixes.items():
+        ran = nondet("diverge", "--json", "--fix", fix, "--", *words)
+        assert (ran.code, ran.json["proof"]["holds"]) == (code, holds), ran.err
+
+
 def test_an_audit_changes_what_two_runs_have_in_common(script: Callable[[str], list[str]], nondet: Nondet) -> None:
     """The order of files is the same twice on one machine; the audit gives another."""
     Path("parts").mkdir()

@@ -81,7 +81,7 @@ class Regression(nd.Kind):
 
     def check_outputs(self, outputs, examples, labels):
         if outputs.dim() != 2 or len(outputs) != examples:
-            raise nd.BadInput(f"the model must return (batch, k) (got {tuple(outputs.shape)}); mend its last layer")
+            raise nd.BadInput(f"the model must return (batch, k) (got {tuple(outputs.shape)}); fix its last layer")
         return outputs
 
     def loss(self, outputs, labels):

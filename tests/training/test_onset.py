@@ -89,7 +89,7 @@ def test_a_damaged_trunk_is_refused(tmp_path: Path) -> None:
     content = bytearray(trunks[1].read_bytes())
     content[-1] ^= 1
     trunks[1].write_bytes(content)
-    with pytest.raises(BadInput, match="no whole trunk; remove it"):
+    with pytest.raises(BadInput, match="is damaged, or not the trunk that these runs fork from; remove it"):
         train_stack(p, [seeds(p, 2)] * 3, fork=trunks[1])
 
 

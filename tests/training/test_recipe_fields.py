@@ -150,7 +150,7 @@ def test_muon_trains_matrices_and_adamw_the_rest(schedule: str) -> None:
     """One run at a time: each kind of parameter as its optimizer trains it in a plain loop."""
     stepped = {"schedule_options": {"step_size": 1, "gamma": 0.5}} if schedule == "StepLR" else {}
     problem = prepared(optimizer="Muon", schedule=schedule, options={"weight_decay": 0.02}, lr=0.01, **stepped)
-    assert "one model alone" in fitting_width(problem, 3)[1]
+    assert "only one model" in fitting_width(problem, 3)[1]
     run = runs_of(problem, 1)[0]
     (outcome,) = train_stack(problem, [run])
     with seeded_globals(stream("init", run["init"])):

@@ -136,7 +136,7 @@ def test_resume_and_neighbours(tmp_path: Path, remedy: dict[str, object]) -> Non
         ({"cycles": 3}, r"epochs must be a multiple of cycles \(got 4 and 3\); try recipe=\{'epochs': 3\}"),
         ({"cycles": 0}, r"cycles must be a whole number of at least 1"),
         ({"ema": 1.0}, r"ema must be at least 0 and below 1 \(got 1.0\)"),
-        ({"swa": 5}, r"swa must be at most epochs \(got 5 of 4\)"),
+        ({"swa": 5}, r"swa must be at most epochs \(got 5 with 4 epochs\)"),
         ({"bit": 3}, r"bit must be first, random or the name"),
     ],
 )

@@ -268,7 +268,7 @@ def test_models_that_are_no_language_models(sentence: str) -> None:
 
 def test_an_embedding_that_is_too_small() -> None:
     """Words that the model has no place for are refused before training."""
-    with pytest.raises(BadInput, match=r"fails on word numbers up to 15.*one place for each word"):
+    with pytest.raises(BadInput, match=r"fails on word numbers up to 15.*its embedding a row for each word"):
         problem(lambda: QRNN(4, 6, 6, 1))
 
 

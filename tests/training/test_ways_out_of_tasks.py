@@ -130,12 +130,12 @@ LABELS: dict[str, Case] = {
     ),
     "one logit, and no label known": (
         both(X, torch.full((24,), -100), model=one, kind="binary"),
-        "give labels of 0 and 1",
+        "give the known labels as 0 and 1",
         both(X, Y.clamp(max=1), model=one, kind="binary"),
     ),
     "one logit, and three outputs": (
         both(X, Y.clamp(max=1), kind="binary"),
-        "mend its last layer",
+        "fix its last layer",
         both(X, Y.clamp(max=1), kind="binary", model=one),
     ),
     "two labels, and three outputs": (
@@ -143,7 +143,7 @@ LABELS: dict[str, Case] = {
         "one output for each label",
         both(X, BITS[:, :2], kind="multilabel", model=lambda: nn.Linear(6, 2)),
     ),
-    "labels below 0": (both(X, Y - 1), "say ignore=-1", both(X, Y - 1, ignore=-1)),
+    "labels below 0": (both(X, Y - 1), "set ignore=-1", both(X, Y - 1, ignore=-1)),
     "labels that are all ignored": (
         both(X, torch.full((24,), -100)),
         "give the classes",
@@ -161,7 +161,7 @@ LABELS: dict[str, Case] = {
     ),
     "one logit of a classifier": (
         both(X, Y, model=lambda: nn.Flatten(0), kind="classification"),
-        "parameters to train|mend its last layer",
+        "parameters to train|fix its last layer",
         both(X, Y),
     ),
     "more classes than outputs": (
@@ -181,12 +181,12 @@ LABELS: dict[str, Case] = {
     ),
     "pixels of another size": (
         both(IMAGES, MASKS[:, :1], model=pixels, kind="segmentation"),
-        "give both one size",
+        "make the sizes equal",
         both(IMAGES, MASKS, model=pixels, kind="segmentation"),
     ),
     "complex targets": (
         both(X, X[:, :3] * 1j, kind="regression"),
-        "give their two parts",
+        "give the real and imaginary parts",
         both(X, torch.view_as_real(X[:, :3] * 1j).flatten(1), kind="regression", model=lambda: nn.Linear(6, 6)),
     ),
     "targets that are NaN": (
@@ -217,17 +217,17 @@ MODELS: dict[str, Case] = {
     "a test of another width": ({"test": (X[:, :5], Y)}, "fails on test inputs", {"test": (X, Y)}),
     "whole numbers as inputs": (both((X * 9).long(), Y), r"inputs\.float\(\)", both((X * 9).long().float(), Y)),
     "a stream that draws": ({"train": Stream(True)}, "give a Dataset with __getitem__", {"train": TensorDataset(X, Y)}),
-    "a constructor that fails": ({"model": broken_model}, "mend it", {}),
+    "a constructor that fails": ({"model": broken_model}, "fix it", {}),
     "a model of no class": (
         {"model": lambda: "net"},
         r"model=lambda: nn\.Sequential",
         {"model": lambda: nn.Sequential(line())},
     ),
     "nothing to train": ({"model": Frozen}, "leave requires_grad on", {"model": lambda: Frozen(False)}),
-    "inputs of another width": ({"model": lambda: nn.Linear(5, 3)}, "mend the model or the data", {}),
+    "inputs of another width": ({"model": lambda: nn.Linear(5, 3)}, "fix the model or the data", {}),
     "names that forward has not": (
         both({"x": X}, Y, model=lambda: Named("inputs")),
-        r"forward\(self, x\)|mend the model",
+        r"forward\(self, x\)|fix the model",
         both({"inputs": X}, Y, model=lambda: Named("inputs")),
     ),
     "complex inputs": (both(X * 1j, Y), "convert them", both(X, Y)),
@@ -239,7 +239,7 @@ MODELS: dict[str, Case] = {
     ),
     "an augmentation that fails": (
         {"augment": (lambda x: x[:, :, :99] @ x,)},
-        "mend the task's augment",
+        "fix the task's augment",
         {"augment": (lambda x: x,)},
     ),
     "words that are none": (text(TEXT - 1), "number the (words|classes) from 0", text(TEXT)),
@@ -340,7 +340,7 @@ RECIPES: dict[str, Case] = {
     ),
     "a schedule below 0": (
         {"recipe": {"schedule": lambda epoch, epochs: -1.0}},
-        "mend it",
+        "fix it",
         {"recipe": {"schedule": lambda epoch, epochs: 1.0}},
     ),
     "smoothing of another loss": (

@@ -1,4 +1,4 @@
-"""What a task's outputs are: one object a kind."""
+"""The kinds of task: what a task's outputs are, with one object for each kind."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ _OWN = {
 
 
 def kind_called(name: str) -> Kind:
-    """The kind of this name, of nondet's own or of another package; BadInput if there is none."""
+    """Return the kind with this name, from nondet or another package; BadInput if there is none."""
     if name in _OWN:
         return _OWN[name]
     if name not in extensions.names("nondet.kinds"):
         known = [*_OWN, *extensions.names("nondet.kinds")]
         raise BadInput(
             f"unknown kind of task {name!r}{did_you_mean(name, known)}; choose from {', '.join(known)}, or "
-            "install the package that brings it"
+            "install the package that provides it"
         )
     return extensions.load("nondet.kinds", name)
 
 
 def kind_of(identity: Mapping[str, Any]) -> Kind:
-    """The kind of the task that an identity names."""
+    """Return the kind of the task that an identity describes."""
     name = identity.get("kind") or _usual(bool(identity["recipe"].get("bptt")))
     scores = tuple(identity.get("scores", ()))
     if scores:
@@ -69,9 +69,9 @@ def kind_of(identity: Mapping[str, Any]) -> Kind:
 
 
 def named(kind: str | Kind, text: bool) -> Kind:
-    """The kind that a task names or gives; without one that of texts, or of classifiers.
+    """Return the kind that a task names or passes; if it does neither, language for text and classification otherwise.
 
-    One that is given is known by its name from now on, in this process.
+    A kind passed as an object is registered under its name for the rest of this process.
     """
     if isinstance(kind, Kind):
         if _OWN.get(kind.name) is not kind:

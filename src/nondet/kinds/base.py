@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def received(outputs: object) -> tuple[str, str]:
-    """What a model returned that its kind does not take, in words, and what it should return instead."""
+    """Describe a model's output that does not fit its kind, and say what the model should return instead."""
     given: Any = outputs
     if hasattr(given, "detach"):
-        return str(tuple(given.shape)), "mend its last layer"
+        return str(tuple(given.shape)), "fix its last layer"
     kind = type(given).__name__
     names = [str(name) for name in (given if isinstance(given, Mapping) else getattr(given, "__dict__", ()))]
     names = [*getattr(given, "_fields", names)]
@@ -32,16 +32,16 @@ def received(outputs: object) -> tuple[str, str]:
 
 
 class Kind:
-    """One kind of task. Subclass it for another, and give an instance to the task, or install it by an entry point.
+    """One kind of task. To add one, subclass this and pass an instance to the task, or install it by an entry point.
 
-    name: of the kind. what: what such a model is called. example: what one of the test set is called.
-    answers: the arrays that a run leaves of the test set, each with its number of axes, the first of which is the
-        examples but for those in `sampled` (of some examples) and `by_run` (of none).
+    name: the kind's name. what: what such a model is called. example: what one item of the test set is called.
+    answers: the arrays that a run saves for the test set, each with its number of axes. The first axis is the
+        examples, except in `sampled` (only some examples) and `by_run` (no axis of examples).
     scores: one number for each run; the first is the performance. figures: what is measured, in order.
-    by_example: whether the test examples are drawn one by one, so that errors can hold for others.
-    feed: how it is read in training: "examples", in shuffled mini-batches; or "sequence", a text window by window.
-    losses: those of a recipe, by name, that it takes.
-    curve: the name of a second curve of training beside "loss", the percentage that `right` counts; none if empty.
+    by_example: whether the test examples are drawn one by one, so that errors can allow for other test examples.
+    feed: how training reads the data: "examples", in shuffled mini-batches; or "sequence", a text window by window.
+    losses: the names of the losses in a recipe that it accepts.
+    curve: the name of a second training curve besides "loss": the percentage that `right` counts; empty for none.
     """
 
     name: str = ""
@@ -59,41 +59,42 @@ class Kind:
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """What is measured of runs of this kind: its own figures, then those that others have added to it."""
+        """What is measured for runs of this kind: its own measures, then those that other packages have added."""
         others = extensions.load_all("nondet.figures").values()
         return (*self.own_figures, *(figure for figure in others if self.name in figure.kinds))
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
-        """What the figures are computed from: the answers of N runs, each array `(N, ...)`."""
+        """Return the object from which everything is measured, given the answers of N runs, each array `(N, ...)`."""
         raise NotImplementedError
 
     def check_labels(self, name: str, labels: Tensor) -> Tensor:
-        """The labels of a part of the data, "train" or "test", as they are kept; BadInput unless they fit."""
+        """Return the labels of a part of the data, "train" or "test", as they are stored; BadInput unless they fit."""
         raise NotImplementedError
 
     def check_outputs(self, outputs: object, examples: int, labels: Mapping[str, Tensor]) -> Tensor:
-        """What the model returns for a mini-batch of so many examples; BadInput unless it fits, also the labels."""
+        """Return a model's outputs for a mini-batch of `examples`; BadInput unless they fit the kind and the labels."""
         raise NotImplementedError
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The mean over a mini-batch of what training makes small; it is differentiated, under vmap too."""
+        """Return a mini-batch's mean loss, which training minimises; it must be differentiable, also under vmap."""
         raise NotImplementedError
 
     def paired(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs and labels as the losses of torch take them."""
+        """Return outputs and labels in the form that torch's losses expect."""
         return outputs, labels
 
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """How many examples of a mini-batch count in the second curve; a share, where an example is of parts."""
+        """Return how many examples of a mini-batch are right; an example with several parts counts by its share."""
         return outputs.new_zeros(())
 
     def left(self, outputs: Tensor, labels: Tensor, place: tuple[int, int]) -> dict[str, Tensor]:
-        """What runs keep of their outputs `(R, B, ...)` for a batch of the test set: by name `(R, m, ...)`.
+        """Return what runs keep of their outputs `(R, B, ...)` for one test batch: arrays `(R, m, ...)` by name.
 
-        labels: of the same examples `(B, ...)`. place: how many of the labels before these are known, and of all.
+        labels: those of the same examples, `(B, ...)`.
+        place: the number of known labels before this batch, and the number in the whole test set.
         """
         return {"outputs": outputs}
 
     def known(self, labels: Tensor) -> Tensor:
-        """The labels of the test set that are measured, `(m, ...)`, as the study keeps them."""
+        """Return the test labels that are measured, `(m, ...)`, as the study stores them."""
         return labels

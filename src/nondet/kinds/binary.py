@@ -1,4 +1,4 @@
-"""Classifiers of two classes by one logit, and of several labels by one logit each."""
+"""Classifiers with two classes and one logit, and with several labels and one logit each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def held(name: str, labels: Tensor) -> Tensor:
-    """Labels that hold or not, as int64; BadInput unless they are 0, 1, or to be ignored."""
+    """Return yes-or-no labels as int64; BadInput unless each is 0, 1 or ignored."""
     import torch
 
     values = labels.double().unique()
@@ -27,15 +27,15 @@ def held(name: str, labels: Tensor) -> Tensor:
     if len(wrong):
         raise BadInput(
             f"{name} labels must be 0 or 1, or {IGNORED} where they are not known (got {float(wrong[0]):g}); for "
-            "other numbers say kind='regression', or give the model one output for each class"
+            "other numbers use kind='regression', or give the model one output for each class"
         )
     if not bool((values != IGNORED).any()):
-        raise BadInput(f"{name} labels must be known somewhere (got {IGNORED} alone); give labels of 0 and 1")
+        raise BadInput(f"{name} labels must contain a 0 or a 1 (got only {IGNORED}); give the known labels as 0 and 1")
     return labels.to(torch.int64)
 
 
 def binary_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    """The mean cross-entropy over labels that are known; of logits and 0 or 1, both of one shape."""
+    """Return the mean cross-entropy over the known labels; logits and labels (0 or 1) have the same shape."""
     import torch.nn.functional as F
 
     known = labels != IGNORED
@@ -45,9 +45,9 @@ def binary_loss(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 class Binary(Classification):
-    """One logit z of class 1 for each example. Kept as the logits -z / 2 and z / 2 of two classes, which say the same.
+    """One logit z of class 1 for each example, stored as the equivalent logits -z / 2 and z / 2 of two classes.
 
-    So all measures are those of classifiers: the cross-entropy of these two logits is that of z.
+    So all measures of classifiers apply: the cross-entropy of these two logits is that of z.
     """
 
     name = "binary"
@@ -55,7 +55,7 @@ class Binary(Classification):
 
     def check_labels(self, name: str, labels: Tensor) -> Tensor:
         if labels.dim() != 1 and tuple(labels.shape[1:]) != (1,):
-            raise BadInput(f"{name} labels must have the shape (n,) (got {tuple(labels.shape)}); give one an example")
+            raise BadInput(f"{name} labels must have the shape (n,) (got {tuple(labels.shape)}); give one per example")
         return held(name, labels.flatten())
 
     def check_outputs(self, outputs: object, examples: int, labels: Mapping[str, Tensor]) -> Tensor:
@@ -65,7 +65,7 @@ class Binary(Classification):
             shape, so = received(outputs)
             raise BadInput(
                 f"the model must return one logit for each example, (batch,) or (batch, 1) (got {shape} for a batch of "
-                f"{examples}); {so}, or say another kind"
+                f"{examples}); {so}, or choose another kind"
             )
         return outputs
 
@@ -86,7 +86,7 @@ class Binary(Classification):
 
 
 class Several(Kind):
-    """Several labels for each example, one logit each; a label is predicted where its logit is above 0."""
+    """Several labels for each example, with one logit each; a label is predicted where its logit is above 0."""
 
     name = "multilabel"
     what = "multi-label classifier"
@@ -111,13 +111,13 @@ class Several(Kind):
             shape, so = received(outputs)
             raise BadInput(
                 f"the model must return one logit for each label, (batch, labels) (got {shape} for a batch of "
-                f"{examples}); {so}, or say another kind"
+                f"{examples}); {so}, or choose another kind"
             )
         for name, given in labels.items():
             if given.shape[1] != outputs.shape[1]:
                 raise BadInput(
-                    f"{name} labels must be as many as the model's {outputs.shape[1]} outputs (got {given.shape[1]}); "
-                    "give the model one output for each label"
+                    f"{name} labels must have one column for each of the model's {outputs.shape[1]} outputs "
+                    f"(got {given.shape[1]}); give the model one output for each label"
                 )
         return outputs
 

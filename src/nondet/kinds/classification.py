@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 
 IGNORED = -100
-"""The label of an example, pixel or token that neither trains nor counts, as in torch."""
+"""The label of an example, pixel or token that is left out of the training and the measures, as in torch."""
 
 
 def numbered(name: str, labels: Tensor) -> Tensor:
-    """Class numbers as int64; BadInput for one below 0 that does not say "ignore me", or if all do."""
+    """Return class numbers as int64; BadInput for a negative number other than IGNORED, or if all are IGNORED."""
     import torch
 
     labels = labels.to(torch.int64)
     wrong = labels[(labels < 0) & (labels != IGNORED)]
     if len(wrong):
         raise BadInput(
-            f"{name} labels must be at least 0 (got {int(wrong.min())}); number the classes from 0, and give "
-            f"{IGNORED} to what neither trains nor counts, or say ignore={int(wrong.min())}"
+            f"{name} labels must be at least 0 (got {int(wrong.min())}); number the classes from 0, and mark "
+            f"what to leave out with {IGNORED}, or set ignore={int(wrong.min())}"
         )
     if labels.numel() and bool((labels == IGNORED).all()):
-        raise BadInput(f"{name} labels must hold a class (got {IGNORED} alone, which is ignored); give the classes")
+        raise BadInput(f"{name} labels must contain a class (got only {IGNORED}, which is ignored); give the classes")
     return labels
 
 
 def shares(name: str, labels: Tensor) -> Tensor:
-    """Shares of the classes `(n, c)`, such as one-hot labels; BadInput unless each row sums to 1."""
+    """Return shares of the classes `(n, c)`, such as one-hot labels; BadInput unless each row sums to 1."""
     if bool((labels < 0).any()) or not bool(((labels.double().sum(1) - 1).abs() < 1e-3).all()):
         raise BadInput(
-            f"{name} labels of shape (n, classes) must be shares that sum to 1 (got others); give class numbers, or "
-            "say kind='multilabel' or kind='regression'"
+            f"{name} labels of shape (n, classes) must be shares that sum to 1 (got other numbers); give class "
+            "numbers, or use kind='multilabel' or kind='regression'"
         )
     return labels
 
@@ -66,7 +66,7 @@ class Classification(Kind):
             raise BadInput(
                 f"{name} labels must be whole class numbers of shape (n,) "
                 f"(got {labels.dtype} of shape {tuple(labels.shape)}); convert class numbers with .flatten().long(), "
-                "and of other labels say what they are, such as kind='regression', 'multilabel' or 'segmentation'"
+                "or for other labels set the kind, such as kind='regression', 'multilabel' or 'segmentation'"
             )
         return numbered(name, labels)
 
@@ -85,13 +85,14 @@ class Classification(Kind):
             if given.is_floating_point():
                 if given.shape[1] != classes:
                     raise BadInput(
-                        f"{name} labels must be shares of the model's {classes} classes (got {given.shape[1]}); "
+                        f"{name} labels must have a share for each of the model's {classes} classes "
+                        f"(got {given.shape[1]}); "
                         "give the model one output for each class"
                     )
             elif int(given.max()) >= classes:
                 raise BadInput(
                     f"{name} labels must be smaller than the model's {classes} outputs (got {int(given.max())}); "
-                    "give the model one output for each class, or say ignore=NUMBER of a label that marks none"
+                    "give the model one output for each class, or set ignore=NUMBER if that label marks no class"
                 )
         return outputs
 
@@ -100,7 +101,7 @@ class Classification(Kind):
 
         if labels.is_floating_point():
             labels = labels.to(outputs.dtype)
-        return F.cross_entropy(outputs, labels)  # which leaves out what is IGNORED
+        return F.cross_entropy(outputs, labels)  # leaves out what is IGNORED
 
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return (outputs.argmax(1) == (labels.argmax(1) if labels.is_floating_point() else labels)).sum()
@@ -115,7 +116,7 @@ class Classification(Kind):
 
 
 class Predictions(Classification):
-    """Classifiers of which the predicted classes alone are known."""
+    """Classifiers known only by the classes that they predict."""
 
     name = "predictions"
     answers = MappingProxyType({"outputs": 1})

@@ -1,4 +1,4 @@
-"""A class for each part of an example: the pixels of images (segmentation), the tokens of sequences."""
+"""One class for each part of an example: for each pixel of an image (segmentation), or each token of a sequence."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 
 class Dense(Kind):
-    """Logits with an axis of classes, and a class number for each other place. What is ignored is no place.
+    """Logits with an axis of classes, and one class number for each position on the other axes.
 
-    classes_last: whether that axis is the last one, (batch, tokens, classes), or the second, (batch, classes, H, W).
+    Ignored positions do not count. classes_last: whether the axis of classes is the last one,
+    (batch, tokens, classes), or the second, (batch, classes, H, W).
     """
 
     answers = MappingProxyType({"logprob": 1, "prediction": 1, "sample.logits": 2})
@@ -36,7 +37,8 @@ class Dense(Kind):
         if labels.is_floating_point() or labels.is_complex() or labels.dim() < 2:
             raise BadInput(
                 f"{name} labels must be whole class numbers for each {self.example}, with the examples as first axis "
-                f"(got {labels.dtype} of shape {tuple(labels.shape)}); convert them with .long(), or say another kind"
+                f"(got {labels.dtype} of shape {tuple(labels.shape)}); convert them with .long(), or choose "
+                "another kind"
             )
         return numbered(name, labels)
 
@@ -48,19 +50,19 @@ class Dense(Kind):
             shape, so = received(outputs)
             raise BadInput(
                 f"the model must return logits of shape {form} (got {shape} for a batch of {examples}); "
-                f"{so}, or say another kind"
+                f"{so}, or choose another kind"
             )
         moved = self._last(outputs)
         for name, given in labels.items():
             if given.shape[1:] != moved.shape[1:-1]:
                 raise BadInput(
-                    f"{name} labels must have one class for each place of the outputs {form} (got labels "
-                    f"{tuple(given.shape)} and outputs {tuple(outputs.shape)}); give both one size"
+                    f"{name} labels must have one class for each position of the outputs {form} (got labels "
+                    f"{tuple(given.shape)} and outputs {tuple(outputs.shape)}); make the sizes equal"
                 )
             if int(given.max()) >= moved.shape[-1]:
                 raise BadInput(
                     f"{name} labels must be smaller than the model's {moved.shape[-1]} outputs (got "
-                    f"{int(given.max())}); give the model one output for each class, or say "
+                    f"{int(given.max())}); give the model one output for each class, or set "
                     f"ignore={int(given.max())} if that marks no class"
                 )
         return outputs
@@ -113,7 +115,7 @@ class Segmentation(Dense):
 
 
 class Tokens(Dense):
-    """Language models and taggers that are given whole sequences, (n, T), each an example of a mini-batch."""
+    """Language models and taggers of whole sequences (n, T); each sequence is one example of a mini-batch."""
 
     name = "tokens"
     what = "model of tokens"

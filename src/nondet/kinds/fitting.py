@@ -1,4 +1,4 @@
-"""Which kind of task labels and outputs are, where it is not said."""
+"""Infer the kind of task from the labels and outputs, where the user does not name it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def fitting(labels: Tensor, outputs: object, usual: Sequence[str] = ()) -> Kind | None:
-    """The kind of labels (n, ...) and of a model's outputs (B, ...); None if they are of none.
+    """Return the kind that fits labels (n, ...) and a model's outputs (B, ...); None if none fits.
 
-    usual: the kinds that the recipe's loss is for, if that is known.
+    usual: the kinds that the recipe's loss is for, if known.
 
-    Whole numbers are classes, or labels that hold or not where there is one output for each; real numbers are what is
-    to be predicted, unless all are 0 or 1, as torch's binary cross-entropy takes them. BadInput where two kinds fit.
+    Whole numbers are classes, or yes-or-no labels where there is one output for each label. Real numbers are values to
+    predict, unless all are 0 or 1, as in torch's binary cross-entropy. BadInput where two kinds fit.
     """
     from torch import Tensor
 
@@ -41,8 +41,8 @@ def fitting(labels: Tensor, outputs: object, usual: Sequence[str] = ()) -> Kind 
     last, second = made[:-1] == each, made[1:] == each
     if last and second:
         raise BadInput(
-            f"labels {tuple(labels.shape)} and outputs {tuple(outputs.shape)} must show where the classes are (got "
-            "equal sizes); say kind='tokens' if they are last, kind='segmentation' if they are second"
+            f"labels {tuple(labels.shape)} and outputs {tuple(outputs.shape)} must show which axis is the classes (got "
+            "equal sizes); use kind='tokens' if it is the last, kind='segmentation' if it is the second"
         )
     return TOKENS if last else SEGMENTATION if second else None
 
@@ -60,14 +60,14 @@ def _of_reals(labels: Tensor, made: tuple[int, ...], usual: Sequence[str]) -> Ki
         return BINARY
     if bool((labels.sum(1) == 1).all()) and "multilabel" not in usual:
         raise BadInput(
-            f"real labels {tuple(labels.shape)} with a single 1 in each row must say what they are (got one class or "
-            "several labels, for all that shows); say kind='classification' or kind='multilabel'"
+            "real labels with a single 1 in each row could mean one class or several labels for each example, so the "
+            f"kind must be given (got labels {tuple(labels.shape)}); use kind='classification' or kind='multilabel'"
         )
     return SEVERAL
 
 
 def _plain(shape: tuple[int, ...]) -> list[int]:
-    """A shape without a last axis of one number."""
+    """Return a shape without its last axis if that has length 1."""
     return list(shape[:-1] if shape[-1:] == (1,) else shape)
 
 

@@ -1,4 +1,4 @@
-"""Language models: of each token of the test text its log-probability and the most probable one in its place."""
+"""Language models: for each token of the test text, its log-probability and the most probable token in its place."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Language(Classification):
 
 
 def token_answers(arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> TextAnswers:
-    """The answers of models of tokens, whose logits are kept at a sample of these."""
+    """Return the answers of token models, whose logits are kept only for a sample of the tokens."""
     sampled = labels[sample_tokens(len(labels))]
     return TextAnswers(arrays["logprob"], arrays["prediction"], arrays["sample.logits"], sampled)
 

@@ -1,4 +1,4 @@
-"""Real-valued predictions, one or many for each example; and outputs of any kind, of which the loss alone is known."""
+"""Real-valued predictions, one or many for each example; and outputs of any kind, where only the loss is known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Regression(Kind):
-    """Numbers of any shape for each example, trained by the mean squared error."""
+    """Numbers of any shape for each example, trained with the mean squared error."""
 
     name = "regression"
     what = "regression"
@@ -33,7 +33,9 @@ class Regression(Kind):
         import torch
 
         if labels.is_complex():
-            raise BadInput(f"{name} labels must be real numbers (got {labels.dtype}); give their two parts")
+            raise BadInput(
+                f"{name} labels must be real numbers (got {labels.dtype}); give the real and imaginary parts"
+            )
         labels = labels if labels.is_floating_point() else labels.to(torch.get_default_dtype())
         if not bool(labels.isfinite().all()):
             raise BadInput(f"{name} labels must be finite numbers (got NaN or infinity); clean the data first")
@@ -46,13 +48,13 @@ class Regression(Kind):
             shape, so = received(outputs)
             raise BadInput(
                 f"the model must return numbers with the batch as first axis (got {shape} for a batch of {examples}); "
-                f"{so}, or say another kind"
+                f"{so}, or choose another kind"
             )
         for name, given in labels.items():
             if given[0].numel() != outputs[0].numel():
                 raise BadInput(
-                    f"{name} labels must be as many as the model's outputs for an example (got {given[0].numel()} and "
-                    f"{outputs[0].numel()}); give the model one output for each number"
+                    f"{name} labels must have as many numbers for each example as the model has outputs "
+                    f"(got {given[0].numel()} and {outputs[0].numel()}); give the model one output for each number"
                 )
         return outputs
 
@@ -70,7 +72,7 @@ class Regression(Kind):
 
 
 class Any(Regression):
-    """Outputs of any kind, trained by a loss that the task gives."""
+    """Outputs of any kind, trained with a loss that the task provides."""
 
     name = "any"
     what = "model"

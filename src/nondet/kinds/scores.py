@@ -1,4 +1,4 @@
-"""Runs of which numbers are known, such as the accuracy that a script prints: alone, or beside outputs."""
+"""Runs known by numbers, such as the accuracy that a script prints: either alone, or together with outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ARRAY = "scores"
 """The array of a run's scores `(k,)`, in the order of their names."""
 
 LESS = ("loss", "error", "err", "mse", "rmse", "mae", "nll", "perplexity", "ppl", "wer", "cer", "time", "fid")
-"""In a score's name: less of it is better."""
+"""Words in a score's name that mean that less is better."""
 
 
 class ScoreAnswers:
@@ -38,9 +38,9 @@ class ScoreAnswers:
 
 
 class Scores(Kind):
-    """A kind whose runs leave scores by name: beside the answers of another kind, or alone.
+    """A kind whose runs leave named scores: either alone, or together with the answers of another kind.
 
-    beside: that kind, whose figures come first; a score of a name that it has is called recorded_NAME.
+    beside: that other kind, whose measures come first. A score whose name it already uses is called recorded_NAME.
     """
 
     def __init__(self, names: Sequence[str], beside: Kind | None = None) -> None:
@@ -88,5 +88,5 @@ def _score(name: str, place: int) -> Score:
 
 @cache
 def with_scores(names: tuple[str, ...], beside: Kind | None = None) -> Kind:
-    """The kind whose runs leave these scores, alone or beside the answers of a kind."""
+    """Return the kind whose runs leave these scores, alone or together with the answers of another kind."""
     return Scores(names, beside)

@@ -66,6 +66,8 @@ def _diverged(found: Diverged) -> str:
         )
     two = f"{found.script} and {found.against}" if found.against else f"Two runs of {found.script}"
     begin = f"{two} part {_where(found)}: {differ(found.what)} first."
+    if found.chance:
+        begin = f"{two} are equal, but by chance: others can part {_where(found)}, where {differ(found.what)} first."
     if not found.origins:
         held = "With all that comes from outside held, no two runs parted, and nothing alone parts them."
         return f"Inconclusive. {begin} {held}"
@@ -196,7 +198,7 @@ def of_diverged(found: Diverged) -> Finding:
         return Finding(f"{two} are equal to the last bit.", (f"Compared: {_window(found)}.",), tuple(caveats))
     if not found.what:
         return Finding(f"Inconclusive: {named(found.script)} leaves nothing to compare.", (_diverged(found),))
-    parting = f"{two} part {_where(found)}"
+    parting = f"{two} {'are equal by chance: others can ' if found.chance else ''}part {_where(found)}"
     if not found.origins:
         said = "With all that comes from outside held, no two runs parted, and nothing alone parts them."
         return Finding(f"Inconclusive: {parting}.", (f"What differs first: {found.what}.", said))

@@ -311,7 +311,7 @@ def part_as_text(part: Part, terminal: bool = False, width: int | None = None) -
         say(BRACKETS if part.intervals and part.intervals != part.rows else "")
     for sentence in filter(None, part.below):
         say(sentence)
-    return text.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def as_tables(found: Record, form: Callable[[Sequence[Sequence[str]], Sequence[str]], str]) -> str:

@@ -1,4 +1,4 @@
-"""The tasks: one file per data set, and the loader of a user's own file."""
+"""The tasks: one file per data set, and the loader for a user's own file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["BUILT_IN", "Options", "Recipe", "Task", "about", "is_file", "is_task
 
 @dataclass(frozen=True)
 class About:
-    """A task in words, and its sources on a CPU with its own network."""
+    """A task's description in one line, and its sources on a CPU with its default network."""
 
     text: str
     sources: tuple[str, ...]
@@ -46,19 +46,19 @@ BUILT_IN = MappingProxyType(
         ),
     }
 )
-"""The tasks that come with nondet; each is the function `task` of its module, whose recipe is RECIPE."""
+"""The tasks that come with nondet. Each is the function `task` of its own module, whose recipe is RECIPE."""
 
 GROUP = "nondet.tasks"
-"""Further tasks come by entry points of this group: NAME = "module:task", a function like those of nondet's own."""
+"""Other packages add tasks by entry points of this group: NAME = "module:task", a function like those in nondet."""
 
 
 def names() -> list[str]:
-    """The tasks by name: nondet's own, then those of other packages."""
+    """Return the names of the tasks: nondet's own, then those of other packages."""
     return [*BUILT_IN, *(name for name in extensions.names(GROUP) if name not in BUILT_IN)]
 
 
 def about(name: str) -> tuple[str, Recipe]:
-    """What a task is in a line, and its recipe, the RECIPE of its module; BadInput if its package cannot give it."""
+    """Return a task's description in one line, and its module's RECIPE; BadInput if its package cannot be loaded."""
     if name in BUILT_IN:
         return BUILT_IN[name].text, import_module(_module_of(name)).RECIPE
     made = extensions.load(GROUP, name)
@@ -71,12 +71,12 @@ def _module_of(name: str) -> str:
 
 
 def is_file(name: str) -> bool:
-    """Whether a task of this name is a user's own file: code, which runs when it is loaded."""
+    """Whether a task of this name is a user's own file, that is, code that runs when it is loaded."""
     return name not in BUILT_IN and name.endswith(".py")
 
 
 def is_task(name: str) -> bool:
-    """Whether this names a task, and no other script: of a file its text is read, and not run."""
+    """Whether this names a task rather than some other script. A file is only parsed, not run."""
     if name in names() or not is_file(name):
         return name in names()
     try:
@@ -92,17 +92,17 @@ def is_task(name: str) -> bool:
 
 
 def load_task(name: str, options: Options | None = None) -> Task:
-    """The task of this name, or of the user's file at this path (any name that ends in .py)."""
+    """Return the task with this name, or the one in the user's file at this path (any name that ends in .py)."""
     options = options or Options()
     if name in BUILT_IN:
         if name != "imagenet" and options.broken != Options.broken:
             raise BadInput(
-                "<<broken>> is for imagenet, whose images may not decode (got "
+                "<<broken>> is only for imagenet, whose images may fail to decode (got "
                 f"<<broken={options.broken}>> with {name}); leave it out"
             )
         if name == "digits" and options.data is not None:
             raise BadInput(
-                f"digits come with scikit-learn and are read from no folder (got <<data={options.data}>>); leave it out"
+                f"digits comes with scikit-learn and takes no folder (got <<data={options.data}>>); leave it out"
             )
         return import_module(_module_of(name)).task(options)
     if is_file(name):
@@ -111,22 +111,20 @@ def load_task(name: str, options: Options | None = None) -> Task:
         if options != Options():
             raise BadInput(
                 "<<data>>, <<model>>, <<broken>>, train_examples and test_examples are for the tasks that come with "
-                f"nondet (got {name}); say it in the file"
+                f"nondet (got {name}); set them in the file"
             )
         return load_file(Path(name))
     if name in extensions.names(GROUP):
         return _of_package(name, options)
     near = did_you_mean(name, names())
-    raise BadInput(f"unknown task {name!r}{near}; choose {', '.join(names())}, or give the path of your own .py file")
+    raise BadInput(f"unknown task {name!r}{near}; choose one of {', '.join(names())}, or give a path to a .py file")
 
 
 def _of_package(name: str, options: Options) -> Task:
-    """A task of another package, named by the code of its module."""
+    """Return another package's task, identified by the source of its module."""
     made = extensions.load(GROUP, name)
     task = made(options)
     if not isinstance(task, Task):
-        raise BadInput(
-            f"the entry point {name} must return a nondet.Task (got {type(task).__name__}); mend its package"
-        )
+        raise BadInput(f"the entry point {name} must return a nondet.Task (got {type(task).__name__}); fix its package")
     source = Path(str(import_module(made.__module__).__file__)).read_bytes()
     return replace(task, name=task.name or name, code=task.code or sha256(source).hexdigest())

@@ -1,4 +1,4 @@
-"""Random augmentations whose draws belong to the example and the epoch, not to its place in a batch."""
+"""Random augmentations whose draws belong to the example and the epoch, not to the position in a batch."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from nondet.sources import SOURCES, Source
 class Augmentation(Protocol):
     """One random change of the training inputs. Write your own as a frozen dataclass with these two methods.
 
-    It may also have `source`, a `Source` of its own in place of `augment`, from which it then draws; and a method
-    `label(labels, draws)`, which returns the training labels (m,) changed.
+    It may also have `source`, a `Source` to draw from instead of `augment`, and a method `label(labels, draws)` that
+    returns the changed training labels (m,).
     """
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """One row of whole numbers for each of n examples: (n, k)."""
+        """Draw one row of whole numbers for each of n examples: (n, k)."""
         ...
 
     def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
-        """The inputs (m, ...) changed as their rows of draws (m, k) say."""
+        """Return the inputs (m, ...), each changed according to its row of draws (m, k)."""
         ...
 
 
 def source_of(augmentation: object) -> Source:
-    """The source from which an augmentation draws."""
+    """Return the source that an augmentation draws from."""
     return getattr(augmentation, "source", SOURCES["augment"])
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A random crop of the image's own size from a padding of `padding` pixels, every offset equally likely.
+    """A random crop to the original size, after `padding` pixels of padding; every offset is equally likely.
 
-    fill: the padding's value, one for each channel; zeros if left out. Of normalised images, a black pixel's value.
+    fill: the padding's value for each channel; zeros if left out. For normalised images, use a black pixel's value.
     """
 
     padding: int
@@ -61,10 +61,10 @@ class Crop:
 
 
 def padded_images(inputs: Tensor, padding: int, fill: Sequence[float] = ()) -> Tensor:
-    """Images (m, C, H, W) with `padding` pixels of the fill's value on every side: (m, C, H + 2p, W + 2p)."""
+    """Pad images (m, C, H, W) with p = `padding` pixels of value `fill` on every side: (m, C, H + 2p, W + 2p)."""
     padded = F.pad(inputs, (padding,) * 4)
     if fill and padding:
-        values = [torch.full((), value, dtype=inputs.dtype, device=inputs.device) for value in fill]  # without a wait
+        values = [torch.full((), value, dtype=inputs.dtype, device=inputs.device) for value in fill]  # no waiting
         padded = torch.stack(values)[:, None, None].expand_as(padded).clone()  # (m, C, H, W)
         padded[:, :, padding:-padding, padding:-padding] = inputs
     return padded

@@ -1,4 +1,4 @@
-"""Checks of what a user gives a task or a recipe, whose files nobody checks for types."""
+"""Checks of what users pass to a task or a recipe, since their files are not type-checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Made = TypeVar("Made", bound=type)
 
 
 def fields_listed(made: Made) -> Made:
-    """The class, whose constructor says of a field that it has not got which ones it has."""
+    """Make a class's constructor list the existing fields when it is passed an unknown one."""
     own = made.__init__
 
     @wraps(own)

@@ -18,11 +18,11 @@ RECIPE = Recipe(
     warmup=3.0,
     bias_lr=0.1,
 )
-"""The authors' recipe to the letter."""
+"""Exactly the authors' recipe."""
 
 
 def task(options: Options) -> Task:
-    """50,000 training and 10,000 test images; crops of 32 from a black padding of 4 pixels, and flips."""
+    """50,000 training and 10,000 test images; crops to 32 x 32 after 4 pixels of black padding, and flips."""
     cifar10 = PictureSet(
         name="cifar10",
         read=read_cifar10,

@@ -11,11 +11,11 @@ from nondet.tasks.pictures import PictureSet, picture_task
 from nondet.tasks.task import Task
 
 RECIPE = replace(cifar10.RECIPE, epochs=200)
-"""The main experiment's, in fewer epochs (the replication of Summers & Dinneen 2021)."""
+"""The main experiment's recipe with fewer epochs (the replication of Summers & Dinneen 2021)."""
 
 
 def task(options: Options) -> Task:
-    """50,000 training and 10,000 test images; crops of 32 from a black padding of 4 pixels, and flips."""
+    """50,000 training and 10,000 test images; crops to 32 x 32 after 4 pixels of black padding, and flips."""
     cifar100 = PictureSet(
         name="cifar100",
         read=read_cifar100,
@@ -26,6 +26,6 @@ def task(options: Options) -> Task:
         recipe=RECIPE,
         padding=4,
         flip=True,
-        stack=2,  # 21 million parameters a model
+        stack=2,  # each model has 21 million parameters
     )
     return picture_task(cifar100, options)

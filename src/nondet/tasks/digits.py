@@ -23,9 +23,9 @@ RECIPE = Recipe(
 
 
 def task(options: Options) -> Task:
-    """896 training and 901 test images (every second image of each class), crops of 8 from a 1-pixel zero padding.
+    """896 training and 901 test images (every second image of each class); crops to 8 x 8 after 1 pixel of zeros.
 
-    The network is a small ResNet of its own, or any of `nondet models` by name.
+    The network is a small ResNet made for this task, or any that `nondet models` lists.
     """
     from sklearn.datasets import load_digits
 

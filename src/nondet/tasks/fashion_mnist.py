@@ -14,6 +14,6 @@ RECIPE = mnist.RECIPE
 
 
 def task(options: Options) -> Task:
-    """60,000 training and 10,000 test images, trained as MNIST; crops of 28 from a black padding of 1 pixel."""
+    """60,000 training and 10,000 test images, trained like MNIST; crops to 28 x 28 after 1 pixel of black padding."""
     named = replace(mnist.MNIST, name="fashion-mnist", read=read_fashion_mnist)
     return picture_task(replace(named, mean=(0.2860,), std=(0.3530,)), options)

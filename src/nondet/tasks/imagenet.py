@@ -1,4 +1,4 @@
-"""ImageNet (Russakovsky et al. 2015), or any tree of images with a folder for each class, read while it trains."""
+"""ImageNet (Russakovsky et al. 2015), or any tree of images with a folder for each class, read during training."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from nondet.tasks.task import Task
 
 SIZE = 224
 RECIPE = Recipe(
-    # The reference gives the network, the number of runs and the augmentation, no more. These are the usual public
-    # figures of a ResNet-18 on ImageNet ...
+    # The reference states only the network, the number of runs and the augmentation. These are the usual public
+    # values for a ResNet-18 on ImageNet ...
     epochs=90,
     batch_size=256,
     lr=0.1,
     optimizer="SGD",
     options={"momentum": 0.9, "weight_decay": 1e-4},
-    # ... with the cosine schedule and the warm-up of the reference's main experiment in place of steps.
+    # ... with the cosine schedule and the warm-up of the reference's main experiment instead of steps.
     schedule="cosine",
     warmup=3.0,
 )
 STACK = 2
-"""A stack of more would need the memory of several such trainings at once."""
+"""A larger stack would need the memory of several such trainings at once."""
 
 
 def task(options: Options) -> Task:
-    """Random resized crops of 224 pixels and flips; tested on central crops of 224 from a short side of 256."""
+    """Random resized crops to 224 x 224, and flips; tested on central crops, after resizing the short side to 256."""
     if options.data is None:
         raise BadInput(
             "imagenet has no free download, so its folder must be given (got none); give <<data=DIR>>, "
-            "where DIR holds train/CLASS/*.JPEG and val/CLASS/*.JPEG"
+            "where DIR contains train/CLASS/*.JPEG and val/CLASS/*.JPEG"
         )
     train, test = read_tree(options.data, options.broken, (options.train_examples, options.test_examples))
     decoders = Decoders(decoder_count(len(train.files)))

@@ -16,7 +16,7 @@ RECIPE = Recipe(
     options={"momentum": 0.9, "weight_decay": 5e-4},
     warmup=1.0,
 )
-"""Short enough for two cores. The reference has none for MNIST."""
+"""Short enough for two cores. The reference has no recipe for MNIST."""
 
 
 MNIST = PictureSet(
@@ -28,11 +28,11 @@ MNIST = PictureSet(
     network="mnist-cnn",
     recipe=RECIPE,
     padding=1,
-    flip=False,  # a digit's mirror image is no digit
+    flip=False,  # a digit's mirror image is not a digit
     stack=8,
 )
 
 
 def task(options: Options) -> Task:
-    """60,000 training and 10,000 test images; crops of 28 from a black padding of 1 pixel."""
+    """60,000 training and 10,000 test images; crops to 28 x 28 after 1 pixel of black padding."""
     return picture_task(MNIST, options)

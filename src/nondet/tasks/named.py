@@ -1,4 +1,4 @@
-"""What of torch a recipe names: optimizers, schedulers and losses."""
+"""The parts of torch that a recipe can name: optimizers, schedulers and losses."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ LOSSES = {
     "huber_loss": "huber",
     "binary_cross_entropy_with_logits": "bce",
 }
-"""The losses by name, by what torch calls them."""
+"""A recipe's names of losses, keyed by torch's."""
 
 
 def scheduler_names() -> list[str]:
-    """The names of torch's schedulers."""
+    """Return the names of torch's schedulers."""
     import torch
 
     found: Any = torch.optim.lr_scheduler
@@ -37,7 +37,7 @@ def scheduler_names() -> list[str]:
 
 
 def scheduler_class(schedule: Any) -> Any:
-    """The scheduler class of torch that a schedule is or names; None if it is none."""
+    """Return the scheduler class of torch that a schedule is or names; None if it is not one."""
     if schedule in ("cosine", "constant") or not (isinstance(schedule, str | type)):
         return None
     import torch
@@ -48,7 +48,7 @@ def scheduler_class(schedule: Any) -> Any:
 
 
 def optimizer_class(optimizer: Any) -> type[torch.optim.Optimizer]:
-    """The optimizer class of a name in `torch.optim`."""
+    """Return the optimizer class with this name in `torch.optim`; a class is returned as it is."""
     import torch
 
     base = torch.optim.Optimizer
@@ -66,5 +66,5 @@ def optimizer_class(optimizer: Any) -> type[torch.optim.Optimizer]:
 
 
 def optimizer_options(optimizer: Any) -> list[str]:
-    """The names of the arguments that an optimizer takes besides its parameters and learning rate."""
+    """Return the names of an optimizer's arguments other than its parameters and learning rate."""
     return [name for name in inspect.signature(optimizer_class(optimizer)).parameters if name not in ("params", "lr")]

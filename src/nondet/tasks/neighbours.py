@@ -1,7 +1,7 @@
-"""The modules beside a user's task file that it can import: found by reading, never by importing.
+"""Find the local modules that a user's task file can import, by reading its text and never by importing.
 
-A hash of what happens to be imported changes as a program runs. What a file can import is written in its text, and in
-that of the modules it names, so it is the same in every process and at every moment.
+A hash of what happens to be imported would change as a program runs. What a file can import is written in its text
+and in that of the modules it names, so it is the same in every process and at any time.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SU
 from pathlib import Path
 
 SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)
-"""How a module's file name ends, in the order in which Python looks."""
+"""The endings of a module's file name, in the order in which Python tries them."""
 
 INSTALLED = "-packages"
-"""What stands in the path of whatever is installed."""
+"""This is in the path of every installed package."""
 
 _INSTALLED = tuple(Path(path) for name, path in sysconfig.get_paths().items() if name != "data")
 _FOREIGN = {str(place) for path in (*_INSTALLED, Path(__file__).parents[1]) for place in (path, path.resolve())}
 
 
 def is_local(path: Path, roots: Iterable[Path]) -> bool:
-    """Whether a file or folder lies in one of these folders, and is neither nondet's own nor installed."""
-    text = str(path)  # thousands of modules are looked at for each task: pathlib would take a fifth of a second
+    """Whether a file or folder is in one of these folders, and is neither nondet's own nor installed."""
+    text = str(path)  # thousands of modules are checked for each task; pathlib would take a fifth of a second
     if INSTALLED in text or not any(_is_in(text, str(root)) for root in roots):
         return False
     return not any(_is_in(text, place) for place in _FOREIGN)
@@ -39,10 +39,10 @@ def _is_in(path: str, folder: str) -> bool:
 def files_of(
     task: Path, roots: Sequence[Path], known: Mapping[Path, bytes], more: Iterable[Path] = ()
 ) -> dict[Path, bytes]:
-    """The task's file and every local module that it can import, each with its bytes.
+    """Return the task's file and every local module that it can import, each with its bytes.
 
-    roots: the folders in which top-level modules are looked for, the task's own first. known: bytes that were read
-    before. more: files that belong too, by whatever way they came in.
+    roots: the folders to search for top-level modules, the task's own first. known: bytes that were read before.
+    more: other files that belong to the task, however they were imported.
     """
     places = [*roots, *(Path(entry) for entry in sys.path if entry and is_local(Path(entry), roots))]
     found: dict[Path, bytes] = {}
@@ -53,14 +53,14 @@ def files_of(
             continue
         try:
             found[file] = known[file] if file in known else file.read_bytes()
-        except OSError:  # no file that could be imported either
+        except OSError:  # then it cannot be imported either
             continue
         waiting += [path for path in _imported(file, found[file], places) if is_local(path, roots)]
     return found
 
 
 def _imported(file: Path, source: bytes, roots: Sequence[Path]) -> Iterator[Path]:
-    """The files that a module's text names, wherever in it an import stands."""
+    """Yield the files that a module's text names, wherever its imports are."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
@@ -75,7 +75,7 @@ def _imported(file: Path, source: bytes, roots: Sequence[Path]) -> Iterator[Path
 
 
 def _names(node: ast.AST) -> Iterator[tuple[str, int]]:
-    """The modules that a piece of program may import, with the dots before a relative name; `x.*` is all of x."""
+    """Yield the modules that a syntax node may import, with the number of leading dots; `x.*` is all of x."""
     if isinstance(node, ast.Import):
         yield from ((alias.name, 0) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -99,12 +99,12 @@ def _called(function: ast.expr) -> str:
 
 
 def _above(file: Path, level: int) -> Path:
-    """The folder that so many dots mean in a module."""
+    """Return the folder that this number of leading dots means in a module."""
     return file.parents[min(level, len(file.parents)) - 1]
 
 
 def _files(base: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """The files of a dotted name under a folder: each package on the way, and the module, where they are there."""
+    """Yield the files of a dotted name under a folder, if they exist: each package on the way, then the module."""
     if not parts:
         yield from _module(base / "__init__")
     for number, part in enumerate(parts, start=1):

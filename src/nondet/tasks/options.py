@@ -1,4 +1,4 @@
-"""What a command may say of a built-in task besides its recipe."""
+"""What a command can set for a built-in task besides its recipe."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     """data: the folder of the official files; None fetches them into a cache. model: a network by name.
-    train_examples, test_examples: take only the first so many examples. broken: what to do about images that cannot
-    be decoded, "stop" or "skip".
+    train_examples, test_examples: use only this many examples, from the start. broken: what to do with images that
+    cannot be decoded, "stop" or "skip".
     """
 
     data: Path | None = None
@@ -27,7 +27,7 @@ class Options:
 
 
 def first(data: tuple[Tensor, Tensor], count: int | None, name: str) -> tuple[Tensor, Tensor]:
-    """The first so many examples. BadInput if there are fewer."""
+    """Return the first `count` examples, or all if it is None; BadInput if there are fewer."""
     if count is not None and not 1 <= count <= len(data[1]):
         raise BadInput(f"{name} must be from 1 to {len(data[1])} (got {count}); choose fewer, or leave it out")
     return data[0][:count], data[1][:count]

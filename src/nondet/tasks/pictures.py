@@ -21,9 +21,10 @@ from nondet.tasks.task import Task
 
 @dataclass(frozen=True)
 class PictureSet:
-    """A data set and how it is trained. mean, std: of each channel, on the scale where white is 1.
+    """A data set and how it is trained.
 
-    network: by name, if the command names no other. padding: the pixels around an image of which a crop is taken.
+    mean, std: of each channel, on a scale where white is 1. network: its name, unless the command names another.
+    padding: the pixels added on every side before a random crop.
     """
 
     name: str
@@ -39,10 +40,10 @@ class PictureSet:
 
 
 def picture_task(chosen: PictureSet, options: Options) -> Task:
-    """The task of a data set, with what the command says of it. BadInput says what is wrong with the files."""
+    """Return the task of a data set with the command's options. BadInput says what is wrong with the files."""
     pictures = chosen.read(folder(chosen.name, options.data))
     _, channels, size, _ = pictures.train_images.shape
-    # The padding is black: its value is that of a black pixel after normalisation, not 0, which is the mean.
+    # The padding is black, so its value is that of a black pixel after normalisation; 0 would be the mean.
     black = tuple(-mean / std for mean, std in zip(chosen.mean, chosen.std, strict=True))
     crop = Crop(chosen.padding, fill=black)
     return Task(

@@ -10,5 +10,5 @@ RECIPE = text.RECIPE
 
 
 def task(options: Options) -> Task:
-    """929,589 training and 82,430 test words, line ends among them; the folder must be given: `--data DIR`."""
+    """929,589 training and 82,430 test words, including line ends; the folder must be given with `--data DIR`."""
     return text.language_task("ptb", RECIPE, options)

@@ -25,44 +25,46 @@ LIGHTNING = {
     "16-mixed": ("float32", "float16"),
     "bf16-mixed": ("float32", "bfloat16"),
 }
-"""Lightning's names of a precision: ours, and the type of its mixed precision."""
+"""Lightning's names of precisions: our name, and the type of mixed precision, if any."""
 
 
 @fields_listed
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained; every field is part of a run's name, and `--set field=value` changes it.
+    """How a model is trained. Every field is part of a run's name, and `--set field=value` changes it.
 
-    epochs, batch_size: passes over the training set, examples in a mini-batch (the last, smaller one is kept, unless
-        drop_last leaves it out).
+    epochs: passes over the training set.
+    batch_size: examples in a mini-batch. A smaller last mini-batch is kept, unless drop_last is true.
     lr: the highest learning rate.
     optimizer: an element-wise optimizer, by its name in `torch.optim` or as a class.
     options: the optimizer's other arguments, such as `{"momentum": 0.9}`.
     schedule: "cosine", "constant", or a function (epoch, epochs) -> factor of `lr`, called at every step with
         a fractional epoch.
     warmup: epochs of linear warm-up from 0.
-    bias_lr: the factor on the learning rate of biases and normalisation scales (parameters of one axis).
-    precision: "float32", "float64", "float16" or "bfloat16": the type of parameters and inputs; or as Lightning calls
-        it, such as "bf16-mixed".
-    bit: the weight that the `bit` source changes: an element of the "first" weight tensor (of two axes or more), of a
-        "random" one (any element of all parameters), or of the parameter of this name.
-    cycles: an accelerated ensemble of so many members: the schedule and its warm-up start anew in each cycle of
-        epochs / cycles epochs, and the answer is the mean of the members' logits at the cycles' ends.
+    bias_lr: a factor on the learning rate of biases and normalisation scales (parameters with one axis).
+    precision: the type of parameters and inputs: "float32", "float64", "float16" or "bfloat16"; or one of Lightning's
+        names, such as "bf16-mixed".
+    bit: where the `bit` source changes a weight: in the "first" weight tensor (one with at least two axes), in a
+        "random" place (any element of any parameter), or in the parameter with this name.
+    cycles: the number of members of an accelerated ensemble. The schedule and its warm-up start again in each cycle of
+        epochs / cycles epochs, and the answer is the mean of the logits at the ends of the cycles.
     ema, swa: besides the last weights, also evaluate their exponential moving average (the weight of the past at
         each step, such as 0.99; 0: none) and their mean over the ends of the last `swa` epochs (0: none).
-    bptt: of a language model, the steps of truncated back-propagation; 0: no sequence.
-    amp: "bfloat16" or "float16": automatic mixed precision, as `torch.autocast` has it: products in this type, sums,
-        parameters and their updates in float32. Empty: all in `precision`.
-    loss: of the kinds that have one, a loss by name ("cross_entropy", "mse", "l1", "smooth_l1", "huber", "bce"), or a
+    bptt: for a language model, the steps of truncated back-propagation; 0: the data are not a sequence.
+    amp: "bfloat16" or "float16": automatic mixed precision as in `torch.autocast`, with products in this type, and
+        sums, parameters and their updates in float32. Empty: everything in `precision`.
+    loss: for kinds that allow a choice, a name ("cross_entropy", "mse", "l1", "smooth_l1", "huber", "bce"), or a
         function (outputs, labels) -> mean loss, such as `torch.nn.CrossEntropyLoss(label_smoothing=0.1)`.
-    label_smoothing, class_weights: of the cross-entropy, as torch has them: a share, and a number for each class.
-    no_decay: parameters without weight decay: those whose name holds one of these texts, such as ("bias", "norm").
-    grad_clip: the largest norm of a run's whole gradient, as `clip_grad_norm_` limits it; 0: no limit.
-    accumulate: mini-batches whose gradients, each divided by their number, make one step; the last of an epoch do too.
-    schedule_options: the arguments of a `schedule` that is a scheduler of torch, by name or as its class. schedule_by:
-        whether that is stepped by "step" or "epoch"; OneCycleLR and CyclicLR by step, others by epoch, if left out.
-    select: "last" weights, or the "best" of the epochs' ends by the loss on the task's `val`.
-    patience: epochs without a smaller loss on `val` after which a run stops; 0: it never does.
+    label_smoothing, class_weights: for the cross-entropy, as in torch: a share, and one number for each class.
+    no_decay: parameters without weight decay: those whose name contains one of these texts, such as ("bias", "norm").
+    grad_clip: the largest norm of a run's whole gradient, as in `clip_grad_norm_`; 0: no limit.
+    accumulate: how many mini-batches make one step, with each gradient divided by this number; the remaining ones at
+        the end of an epoch make a step too.
+    schedule_options: the arguments of a `schedule` that is a torch scheduler, given by name or as its class.
+    schedule_by: whether that scheduler is stepped by "step" or "epoch"; if left out, OneCycleLR and CyclicLR by step,
+        and others by epoch.
+    select: which weights to keep: the "last" ones, or the "best" at an epoch's end by the loss on the task's `val`.
+    patience: a run stops after this many epochs without a smaller loss on `val`; 0: it never stops early.
     """
 
     epochs: int
@@ -104,7 +106,9 @@ class Recipe:
                 f"try <<recipe=epochs={self.epochs // self.cycles * self.cycles or self.cycles}>>"
             )
         if self.swa > self.epochs:
-            raise BadInput(f"swa must be at most epochs (got {self.swa} of {self.epochs}); try <<recipe=swa=1>>")
+            raise BadInput(
+                f"swa must be at most epochs (got {self.swa} with {self.epochs} epochs); try <<recipe=swa=1>>"
+            )
         for name in ("lr", "warmup", "bias_lr", "ema"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
@@ -139,7 +143,7 @@ class Recipe:
             kinds = (int, float) if name == "class_weights" else (str,)
             if not (is_a(value, tuple) or is_a(value, list)) or not all(isinstance(part, kinds) for part in value):
                 raise BadInput(
-                    f"{name} must be a list of {'numbers' if name == 'class_weights' else 'texts'} (got {value!r}); "
+                    f"{name} must be a list of {'numbers' if name == 'class_weights' else 'strings'} (got {value!r}); "
                     f"write {name}={[1.0, 2.0] if name == 'class_weights' else ['bias']}"
                 )
             object.__setattr__(self, name, tuple(value))
@@ -168,9 +172,7 @@ class Recipe:
         if self.amp not in ("", *SHORT):
             raise BadInput(f"amp must be {' or '.join(SHORT)} (got {self.amp!r}); try <<recipe=amp=bfloat16>>")
         if self.amp and self.precision != "float32":
-            raise BadInput(
-                f"amp is for a recipe of precision float32 (got precision {self.precision}); leave out one of them"
-            )
+            raise BadInput(f"amp needs precision float32 (got precision {self.precision}); leave out one of the two")
         named = isinstance(self.schedule, str) and scheduler_class(self.schedule) is not None
         if self.schedule not in ("cosine", "constant") and not callable(self.schedule) and not named:
             near = did_you_mean(self.schedule, ("cosine", "constant", *scheduler_names()), "; {}")
@@ -187,10 +189,10 @@ class Recipe:
         object.__setattr__(self, "options", {name: _settled(value) for name, value in self.options.items()})
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe as one flat JSON object, the optimizer's options among the fields.
+        """Return the recipe as one flat JSON object, with the optimizer's options among the fields.
 
-        Options that are called as a field is stand under "options", apart from it.
-        What came later than the first version is left out where it changes nothing, so that older runs keep their keys.
+        An option with the same name as a field goes under "options" instead. Fields added since the first version are
+        left out if they have their default values, so that older runs keep their keys.
         """
         later = ("bit", "cycles", "ema", "swa", "bptt", "amp", *_ADDED)
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
@@ -207,11 +209,11 @@ class Recipe:
         )
 
     def computed_in(self, precision: str) -> Recipe:
-        """This recipe in another precision; in its own with its mixed precision, in any other without."""
+        """Return this recipe in another precision; mixed precision is kept only if `precision` is the recipe's own."""
         return replace(self, precision=precision, amp=self.amp if precision == self.precision else "")
 
     def set(self, assignments: Mapping[str, str]) -> Recipe:
-        """This recipe with fields replaced by values in text form, as `--set` gives them."""
+        """Return this recipe with fields replaced by values in text form, as in `--set`."""
         changed: dict[str, Any] = {}
         options = dict(self.options)
         own = [f.name for f in fields(self) if f.name != "options"]
@@ -242,22 +244,22 @@ _DEFAULTS = {f.name: f.default for f in fields(Recipe)} | {"schedule_options": {
 
 
 def _settled(value: Any) -> Any:
-    """An option's value that nothing changes later; a list is the tuple of the same, as their JSON is."""
+    """Return a copy of an option's value that nothing changes later; lists become tuples, which have the same JSON."""
     if isinstance(value, list | tuple):
         parts: Any = value
         return tuple(_settled(part) for part in parts)
     if isinstance(value, Mapping):
         pairs: Any = value
         if not all(isinstance(name, str) for name in pairs):
-            raise BadInput(f"the names in an option must be texts (got {value!r}); write them in quotes")
+            raise BadInput(f"the names in an option must be strings (got {value!r}); write them in quotes")
         return {name: _settled(part) for name, part in pairs.items()}
     return value
 
 
 def _called(function: Any) -> str:
-    """The name of a class or function; of what has none, such as a partial or an object that can be called, its type's.
+    """Return the name of a class or function, or the name of its type if it has none, as a partial or callable object.
 
-    What it does is told apart by other members of a run's name: the code, and the schedule's values.
+    Other parts of a run's name tell apart what it does: the code, and the schedule's values.
     """
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
@@ -273,7 +275,7 @@ def _typed(name: str, text: str) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    """A value as JSON has it (`0.9`, `true`, `[0.9, 0.99]`), or else the text itself; also Python's True and None."""
+    """Parse JSON (`0.9`, `true`, `[0.9, 0.99]`) or Python's True, False or None; return any other text unchanged."""
     words: dict[str, Any] = {"True": True, "False": False, "None": None}
     if text in words:
         return words[text]
@@ -281,7 +283,7 @@ def _parsed(text: str) -> Any:
         value = read_json(text.encode(errors="replace"))
     except ValueError:
         try:
-            return float(text)  # such as .1, which JSON does not know
+            return float(text)  # such as .1, which is not JSON
         except ValueError:
             return text
     return tuple(value) if isinstance(value, list) else value

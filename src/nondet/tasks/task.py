@@ -22,26 +22,27 @@ if TYPE_CHECKING:
 class Task:
     """What is trained: a model, data, and a recipe.
 
-    model: a function without arguments that returns a new `nn.Module`; it may draw from torch's, numpy's and
-        Python's global generators, which are seeded for it by the `init` source.
-    train, test: (inputs, labels): inputs (n, ...) of any shape the model takes in batches, or a dictionary or tuple
-        of such, which the model is given as model(**inputs) or model(*inputs); labels (n, ...) as its kind has them.
-        Also one dictionary with "labels" in it, a map-style `Dataset`, a `DataLoader`, or other batches. Of a language
-        model (`bptt` of the recipe), both are word numbers (n,), the labels one word ahead. Inputs may also be read
-        while training: see `nondet.data.streamed.Streamed`.
+    model: a function without arguments that returns a new `nn.Module`. It may draw from torch's, numpy's and
+        Python's global generators, which the `init` source seeds.
+    train, test: (inputs, labels). Inputs (n, ...) can have any shape that the model takes in batches. They can also be
+        a dictionary or tuple of tensors, passed as model(**inputs) or model(*inputs). Labels (n, ...) are as the kind
+        needs them. Also accepted: one dictionary with "labels" in it, a map-style `Dataset`, a `DataLoader`, or other
+        batches. For a language model (`bptt` in the recipe), both are word numbers (n,), with labels one word ahead.
+        Inputs may also be read during training: see `nondet.data.streamed.Streamed`.
     recipe: how it is trained.
-    name: what tables call it; the file's name if left out.
+    name: its name in tables; the file's name if left out.
     augment: the augmentations of the training inputs, in order, such as `(nondet.Crop(4), nondet.Flip())`; also
         transforms of one example, such as those of `torchvision.transforms.v2`, and its MixUp and CutMix.
-    stack: how many runs train together, if `--stack` does not say.
-    kind: what the model's outputs are: a kind, or the name of one; a classifier, or a language model with `bptt`, if
-        left out by what its labels and outputs are.
-    loss: loss(model, batch) -> (mean loss, outputs), for what no kind trains; the batch is (inputs, labels), or what
-        `train` is without labels apart.
-    ignore: the label, such as 255, of what neither trains nor counts, as -100 does.
-    val: further examples, as `test`, which choose the epoch a run ends with: see `select` and `patience` of the recipe.
-    collate: makes a batch of a list of a data set's examples, as a DataLoader's `collate_fn` does.
-    code: the SHA-256 of the file that defines the task; filled in when it is loaded.
+    stack: how many runs train together, unless `--stack` sets it.
+    kind: what the model's outputs are: a kind, or its name. If left out, a language model with `bptt`, or else
+        whatever fits the labels and outputs.
+    loss: loss(model, batch) -> (mean loss, outputs), for a loss that no kind has. The batch is (inputs, labels), or, if
+        `train` has no separate labels, a batch of `train` as it is.
+    ignore: a label, such as 255, that is left out of the training and the measures, as -100 is.
+    val: further examples in the form of `test`. They choose the epoch whose weights a run keeps: see `select` and
+        `patience` in the recipe.
+    collate: makes a batch from a list of a data set's examples, like a DataLoader's `collate_fn`.
+    code: the SHA-256 of the file that defines the task; filled in on loading.
     """
 
     model: Callable[[], nn.Module]
@@ -84,7 +85,7 @@ class Task:
 
 
 def _changes(augmentation: Any) -> bool:
-    """Whether this is an augmentation, or a transform such as those of torchvision."""
+    """Whether this is an augmentation, or a transform like those of torchvision."""
     return (hasattr(augmentation, "draw") and hasattr(augmentation, "apply")) or (
         callable(augmentation) and not isinstance(augmentation, type)
     )

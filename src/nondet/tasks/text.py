@@ -25,24 +25,24 @@ RECIPE = Recipe(
     lr=0.005,
     optimizer="Adam",
     warmup=0.1,
-    # The first hidden layer. The first weight tensor of all is the embedding, where one bit of a rare word's row is
-    # often rounded away by the next steps, and the run is the unchanged one.
+    # The first hidden layer. The very first weight tensor is the embedding, where one changed bit in a rare word's row
+    # is often rounded away by the next steps, so that the run is equal to the unchanged one.
     bit="layers.0.gates.weight",
     bptt=32,
 )
-"""Short enough for two cores. The reference has none for language models."""
+"""Short enough for two cores. The reference has no recipe for language models."""
 
 STACK = 4
-"""A stack of more holds the logits of more runs: 26 MB a run and window, several times over."""
+"""A larger stack needs memory for the logits of more runs: 26 MB for each run and window, several times over."""
 
 
 def task(options: Options) -> Task:
-    """The vocabulary is the training text's; trained on the training text, tested on the test text."""
+    """Trained on the training text, whose words are the vocabulary, and tested on the test text."""
     return language_task("text", RECIPE, options)
 
 
 def language_task(name: str, recipe: Recipe, options: Options) -> Task:
-    """A folder's text as a task. An example is a word, predicted from those before it; the valid part is not used."""
+    """Make a task of a folder's text. An example is a word, predicted from those before it; valid text is not used."""
     if options.model not in (None, "qrnn"):
         raise BadInput(f"the model of {name} must be qrnn (got {options.model!r}); leave <<model>> out")
     parts = read_words(folder(name, options.data))
@@ -59,9 +59,9 @@ def language_task(name: str, recipe: Recipe, options: Options) -> Task:
 
 
 def vocabulary(words: Sequence[str], size: int) -> dict[str, int]:
-    """Numbers for the most frequent words, at most `size` of them, ties by first appearance.
+    """Number the most frequent words, at most `size` of them; ties go to the word that appears first.
 
-    `<unk>` and `<eos>` are always among them.
+    `<unk>` and `<eos>` are always included.
     """
     ordered = list(dict.fromkeys([word for word, _ in Counter(words).most_common()] + [UNKNOWN, END_OF_LINE]))
     others = [word for word in ordered if word not in (UNKNOWN, END_OF_LINE)]
@@ -70,6 +70,6 @@ def vocabulary(words: Sequence[str], size: int) -> dict[str, int]:
 
 
 def _examples(numbers: Mapping[str, int], words: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Each word's number, and the next word's: (n,) each. Words outside the vocabulary are `<unk>`."""
+    """Return each word's number, and the next word's: (n,) each. Words outside the vocabulary are `<unk>`."""
     tokens = torch.tensor([numbers.get(word, numbers[UNKNOWN]) for word in words])
     return tokens[:-1], tokens[1:]

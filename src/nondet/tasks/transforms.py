@@ -1,4 +1,4 @@
-"""Transforms of others as augmentations: of one example, such as those of torchvision, or of a whole mini-batch."""
+"""Other packages' transforms as augmentations: of one example, as in torchvision, or of a whole mini-batch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nondet.errors import BadInput
 from nondet.sources import seeded_globals
 
 OF_BATCHES = ("MixUp", "CutMix", "RandomMixup", "RandomCutmix")
-"""Transforms that mix the examples of a mini-batch, by their names in torchvision and its references."""
+"""Transforms that mix the examples of a mini-batch, by their names in torchvision and its reference scripts."""
 
 
 @dataclass(frozen=True)
 class Transform:
-    """A function of one example that draws from the global generators: they are seeded for each from its draw."""
+    """A function of one example that draws from the global generators, which each example's draw seeds."""
 
     transform: Any
 
@@ -35,7 +35,7 @@ class Transform:
 
 @dataclass(frozen=True)
 class BatchTransform:
-    """A function (inputs, labels) -> (inputs, labels) of a mini-batch; the draw of its first example seeds it."""
+    """A function (inputs, labels) -> (inputs, labels) of a mini-batch, seeded by the draw of its first example."""
 
     transform: Any
 
@@ -46,17 +46,17 @@ class BatchTransform:
         return inputs
 
     def mix(self, inputs: Tensor, labels: Tensor, draws: np.ndarray) -> tuple[Tensor, Tensor]:
-        """A mini-batch (B, ...) of one run, changed; draws (B, 1)."""
+        """Change one run's mini-batch (B, ...); draws (B, 1)."""
         with seeded_globals(np.random.default_rng(int(draws[0, 0]))):
             return self.transform(inputs, labels)
 
 
 @dataclass(frozen=True)
 class Mixup:
-    """Each example mixed with another of its mini-batch, and their labels alike (Zhang et al., ICLR 2018).
+    """Mix each example with another of its mini-batch, and their labels in the same way (Zhang et al., ICLR 2018).
 
     The weight of the example is drawn from Beta(alpha, alpha), once for each mini-batch. classes: the number of
-    classes, whose labels become shares; 0 where labels are real numbers, which are mixed as they are.
+    classes, since class labels become shares; 0 if labels are real numbers, which are mixed as they are.
     """
 
     alpha: float = 0.2
@@ -69,11 +69,11 @@ class Mixup:
         return inputs
 
     def mix(self, inputs: Tensor, labels: Tensor, draws: np.ndarray) -> tuple[Tensor, Tensor]:
-        """A mini-batch (B, ...) of one run, mixed; draws (B, 1), of which the first seeds it."""
+        """Mix one run's mini-batch (B, ...); the first of its draws (B, 1) seeds it."""
         if not labels.is_floating_point() and self.classes < 2:
             raise BadInput(
-                f"Mixup mixes class numbers as shares of the classes (got classes={self.classes}); say how many there "
-                "are: nondet.Mixup(0.2, classes=10)"
+                f"Mixup must know the number of classes to mix class labels (got classes={self.classes}); pass it, as "
+                "in nondet.Mixup(0.2, classes=10)"
             )
         rng = np.random.default_rng(int(draws[0, 0]))
         weight, other = rng.beta(self.alpha, self.alpha), torch.from_numpy(rng.permutation(len(inputs)))
@@ -87,7 +87,7 @@ class Mixup:
 
 
 def adapted(augmentation: Any) -> Any:
-    """An augmentation as it is; a transform as one."""
+    """Return an augmentation unchanged, and a transform wrapped as an augmentation."""
     if hasattr(augmentation, "draw") and hasattr(augmentation, "apply"):
         return augmentation
     mixes = type(augmentation).__name__ in OF_BATCHES

@@ -1,4 +1,4 @@
-"""The loader of a user's own task file. The file is code, and it runs as such."""
+"""The loader for a user's own task file. The file is code, and loading runs it."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from nondet.tasks.task import Task
 MODULE_NAME = "nondet_user_task"
 
 LARGEST = 2**24
-"""Bytes of a task's file, which is code that somebody wrote."""
+"""The most bytes that a task's file can have; code that somebody wrote is far smaller."""
 
 
 @dataclass
 class _Place:
-    """Where the task that this process trains stands: what loading it changed, to be taken back for the next one.
+    """What loading the current task changed in this process, to be undone before the next one.
 
-    path: the entries that it has in `sys.path`, its own folder first. files: its modules, as they were hashed.
-    modules: those that were imported without it. entries: while it is being run, the path without what it adds.
+    path: its entries in `sys.path`, its own folder first. files: its modules, with the bytes that were hashed.
+    modules: the modules imported before it. entries: while its file runs, `sys.path` without what the file adds.
     """
 
     path: list[str] = field(default_factory=list[str])
@@ -51,7 +51,7 @@ class _Place:
 
     @property
     def roots(self) -> list[Path]:
-        """The folders in which its modules stand; it may look for them elsewhere than beside itself."""
+        """The folders that its modules are in; some may be outside its own folder."""
         added = [] if self.entries is None else [entry for entry in sys.path if entry not in self.entries]
         return [_absolute(entry) for entry in [*self.path, *added] if entry]
 
@@ -60,10 +60,10 @@ _place = _Place()
 
 
 def load_file(path: Path) -> Task:
-    """The `task` that a Python file defines, named by the bytes of all it can import and by what they define.
+    """Return the `task` that a Python file defines, identified by the bytes of everything that the file can import.
 
-    Its folder stays on `sys.path`, as for any script, until another file is loaded: a model may import its neighbours
-    when it is made. Loaded again, a file runs with its neighbours as they are by then.
+    Its folder stays on `sys.path`, as for any script, until another file is loaded, since a model may import its
+    neighbours when it is made. A file that is loaded again runs with its neighbours as they are then.
     """
     try:
         source = read_file(path, LARGEST)
@@ -84,7 +84,7 @@ def load_file(path: Path) -> Task:
         exec(compile(source, str(path), "exec"), module.__dict__)  # the bytes that were hashed, not a cached .pyc
     except (Exception, SystemExit) as error:
         _leave()
-        raise BadInput(f"{path} does not import: {_in_one_line(error, path)}; mend the file and try again") from error
+        raise BadInput(f"{path} does not import: {_in_one_line(error, path)}; fix the file and try again") from error
     task = getattr(module, "task", None)
     if not isinstance(task, Task):
         found = "no `task`" if task is None else f"`task` of type {type(task).__name__}"
@@ -95,7 +95,7 @@ def load_file(path: Path) -> Task:
 
 
 def _enter(file: Path) -> None:
-    """Put a file's folder first on the path, and let its neighbours be imported anew, from their text as it is now."""
+    """Put a file's folder first on the path, and have its neighbours imported again, from their current text."""
     _place.path = [str(file.parent)]
     _place.files = files_of(file, _place.roots, {})
     _place.modules = frozenset(sys.modules)
@@ -110,13 +110,13 @@ def _enter(file: Path) -> None:
 
 
 def _settle(files: dict[Path, bytes]) -> None:
-    """Note what running the file has brought; what comes to the path later is others'."""
+    """Record what running the file has added. Later additions to the path are not its own."""
     _place.path += [entry for entry in sys.path if _place.entries is not None and entry not in _place.entries]
     _place.files, _place.entries = files, None
 
 
 def _leave() -> None:
-    """Take back what the last task's file brought: its folder on the path, and its modules."""
+    """Undo what the last task's file added: its folder on the path, and its modules."""
     _settle(_place.files)
     for name in _new_modules():
         del sys.modules[name]
@@ -128,7 +128,7 @@ def _leave() -> None:
 
 
 def _new_modules() -> dict[str, Path]:
-    """The modules that came with the task in hand, from folders of its own, by name, each with its file."""
+    """Return the modules that the current task imported from its own folders, by name, each with its file."""
     roots = _place.roots
     if not roots:
         return {}
@@ -138,21 +138,21 @@ def _new_modules() -> dict[str, Path]:
 
 
 def _file_of(module: object) -> Path | None:
-    """A module's file, if it is not an installed one's."""
+    """Return a module's file, or None if the module is installed or has no file."""
     file = getattr(module, "__file__", None)
     return _absolute(file) if isinstance(file, str) and INSTALLED not in file else None
 
 
 def _absolute(path: str) -> Path:
-    """A path from the root on, its links as they are: a neighbour that is a link stands where the link does."""
+    """Make a path absolute without following links: a neighbour that is a link counts as being where the link is."""
     return _path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the links
 
 
-_path = lru_cache(1 << 14)(Path)  # thousands of modules are looked at, several times for each file
+_path = lru_cache(1 << 14)(Path)  # thousands of modules are checked, several times for each file
 
 
 def _loaded(file: Path) -> list[Path]:
-    """The local modules that running the file has imported: also those whose names are not in its text."""
+    """Return the local modules that running the file imported, including those whose names are not in its text."""
     return [path for path in _new_modules().values() if path != file]
 
 
@@ -164,7 +164,7 @@ def _forget_finders() -> None:
 
 
 class _AsHashed(SourceFileLoader):
-    """Runs the text that was hashed. A cached .pyc may be of an older text of the same second and length."""
+    """Run the text that was hashed. A cached .pyc may be from an older text with the same time stamp and length."""
 
     def get_data(self, path: str) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride]
         file = _absolute(path)
@@ -178,7 +178,7 @@ class _AsHashed(SourceFileLoader):
 
 
 def _finder(entry: str) -> FileFinder:
-    """The finder of modules in a folder of the task in hand (a hook of `sys.path_hooks`)."""
+    """Return the finder of modules in a folder of the current task (a hook of `sys.path_hooks`)."""
     if not is_local(_absolute(entry), _place.roots):
         raise ImportError("not a folder of the task")
     loaders: list[tuple[Any, list[str]]] = [
@@ -190,7 +190,7 @@ def _finder(entry: str) -> FileFinder:
 
 
 def _code_hash(source: bytes, folder: Path, files: Mapping[Path, bytes]) -> str:
-    """The SHA-256 of the file, then of each of its modules with its place beside it."""
+    """Return the SHA-256 of the file, then of each of its modules with its path relative to the file."""
     digest = hashlib.sha256(source)
     for file in sorted(files, key=str):
         digest.update(os.path.relpath(file, folder).encode())
@@ -199,7 +199,7 @@ def _code_hash(source: bytes, folder: Path, files: Mapping[Path, bytes]) -> str:
 
 
 def _in_one_line(error: BaseException, path: Path) -> str:
-    """The error's type, message and, where the file itself is at fault, its line."""
+    """Return the error's type and message and, if the error is in the file itself, its line."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
     message = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())

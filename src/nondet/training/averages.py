@@ -9,12 +9,12 @@ from nondet.training.stack import Stack, wide
 
 
 def kinds(recipe: Recipe) -> list[str]:
-    """The averages that a recipe asks for."""
+    """Return the names of the averages that a recipe asks for."""
     return [name for name in ("ema", "swa") if getattr(recipe, name)]
 
 
 def begin(recipe: Recipe, stack: Stack) -> None:
-    """Start every average at the stack's first weights; those of a short type are averaged in float32."""
+    """Start every average at the stack's initial weights; 16-bit weights are averaged in float32."""
     for kind in kinds(recipe):
         stack.averages |= {
             f"{kind}.{name}": w.detach().to(wide(w.dtype), copy=True) for name, w in stack.weights.items()
@@ -23,14 +23,14 @@ def begin(recipe: Recipe, stack: Stack) -> None:
 
 @torch.no_grad()
 def after_step(recipe: Recipe, stack: Stack) -> None:
-    """mean <- ema * mean + (1 - ema) * weights, buffers included; whole numbers are copied."""
+    """Update the EMA: mean <- ema * mean + (1 - ema) * weights, including buffers; integers are copied."""
     if recipe.ema and stack.turn[1]:
         _approach(stack, "ema", 1 - recipe.ema)
 
 
 @torch.no_grad()
 def after_epoch(recipe: Recipe, stack: Stack) -> None:
-    """Take the weights into the plain mean over the ends of the last `swa` epochs (Izmailov et al. 2018)."""
+    """Add the weights to the plain mean over the ends of the last `swa` epochs (Izmailov et al. 2018)."""
     taken = stack.epoch - (recipe.epochs - recipe.swa)
     if recipe.swa and taken >= 1:
         _approach(stack, "swa", 1 / taken)
@@ -46,6 +46,6 @@ def _approach(stack: Stack, kind: str, share: float) -> None:
 
 
 def averaged(stack: Stack, kind: str) -> Stack:
-    """The stack with its averages in place of its weights; copies, so that nothing done to it comes back."""
+    """Return a copy of the stack with its averages in place of its weights; changing it does not change the stack."""
     weights = stack.weights.items()
     return stack.holding({name: stack.averages[f"{kind}.{name}"].to(w.dtype, copy=True) for name, w in weights})

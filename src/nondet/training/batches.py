@@ -1,4 +1,4 @@
-"""Inputs as people have them: a tensor, or a dictionary or tuple of tensors with the examples as first axis."""
+"""Helpers for inputs of any form: a tensor, or a dictionary or tuple of tensors, with the examples as first axis."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 
 def leaves(inputs: Any) -> list[Tensor]:
-    """The tensors of inputs, in order."""
+    """Return all tensors of the inputs, in order."""
     return [inputs] if isinstance(inputs, Tensor) else tree_leaves(inputs)
 
 
 def each(change: Callable[[Tensor], Tensor], inputs: Any) -> Any:
-    """The inputs with every tensor changed."""
+    """Apply `change` to every tensor of the inputs."""
     return change(inputs) if isinstance(inputs, Tensor) else tree_map(change, inputs)
 
 
 def count(inputs: Any) -> int:
-    """How many examples these are."""
+    """Return the number of examples."""
     return len(leaves(inputs)[0]) if isinstance(inputs, Tensor | Mapping | tuple) else len(inputs)
 
 
 def shapes(inputs: Any) -> tuple[tuple[int, ...], ...]:
-    """The shapes of the inputs' tensors."""
+    """Return the shape of every tensor of the inputs."""
     return tuple(tuple(t.shape) for t in leaves(inputs))
 
 
 def typed(inputs: Any, dtype: torch.dtype) -> Any:
-    """The inputs with real numbers of this type."""
+    """Convert the real numbers in the inputs to this type."""
     return each(lambda t: t.to(dtype) if t.is_floating_point() else t, inputs)
 
 
 def copied(inputs: Any) -> Any:
-    """A copy of the inputs: a model may change them in place."""
+    """Copy the inputs, since a model may change them in place."""
     return each(lambda t: t.clone(), inputs)
 
 
 def stacked(inputs: list[Any]) -> Any:
-    """The inputs of R runs as one, each tensor (R, B, ...)."""
+    """Stack the inputs of R runs: each tensor becomes (R, B, ...)."""
     first = inputs[0]
     return torch.stack(inputs) if isinstance(first, Tensor) else tree_map(lambda *t: torch.stack(t), *inputs)
 
 
 def in_memory(inputs: Any) -> bool:
-    """Whether inputs are tensors here, and not read while training."""
+    """Whether the inputs are tensors in memory, rather than read during training."""
     return isinstance(inputs, Tensor | dict | tuple)
 
 
 def called(call: Callable[..., Any], inputs: Any, by_name: bool = True) -> Any:
-    """What a model returns for a mini-batch: call(tensor), call(*tuple), call(**dictionary).
+    """Call a model on a mini-batch: call(tensor), call(*tuple) or call(**dictionary).
 
-    by_name: whether it takes the tensors of a dictionary by their names, and not the dictionary as a whole.
+    by_name: whether the model takes the tensors of a dictionary as named arguments, rather than the whole dictionary.
     """
     if isinstance(inputs, Mapping) and by_name:
         return call(**inputs)

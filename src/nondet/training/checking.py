@@ -1,4 +1,4 @@
-"""A task's data checked, and its kind and loss chosen by what its model returns."""
+"""Check a task's data, and choose its kind and loss by what its model returns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARTS = ("train", "test", "val")
 
 
 def checked_inputs(name: str, given: Any, task: Task, recipe: Recipe) -> Data:
-    """A part of the data, its inputs in the recipe's precision; those that are read while training as they are."""
+    """Check one part of the data, and convert its inputs to the recipe's precision, unless training reads them."""
     data = read(name, given, task.collate)
     labels = data.labels
     if labels is not None and not is_text(labels):
@@ -53,12 +53,12 @@ def checked_inputs(name: str, given: Any, task: Task, recipe: Recipe) -> Data:
 
 
 def is_text(labels: Any) -> bool:
-    """Whether labels are names of classes."""
+    """Whether the labels are names of classes."""
     return not isinstance(labels, Tensor) and np.asarray(labels).dtype.kind in "UO" and isinstance(labels[0], str)
 
 
 def numbered(given: list[Data]) -> list[Data]:
-    """The parts with classes that have names as numbers, in the order of the names of `train`; others as they are."""
+    """Number classes that have names, in the sorted order of the names in `train`; leave other labels unchanged."""
     if not any(data.labels is not None and is_text(data.labels) for data in given):
         return given
     named = [np.asarray(d.labels if is_text(d.labels) else [str(x) for x in d.labels.tolist()], str) for d in given]
@@ -68,7 +68,7 @@ def numbered(given: list[Data]) -> list[Data]:
         if len(strange):
             known = shorten(", ".join(classes.tolist()), 80, placeholder=" ...")
             raise BadInput(
-                f"{name} labels must be classes of the training set (got {str(strange[0])!r}, and the classes are "
+                f"{name} labels must be classes of the training set (got {str(strange[0])!r}; the classes are "
                 f"{known}); leave those examples out, or add some to train"
             )
     return [
@@ -88,10 +88,10 @@ def _tensor(name: str, value: Any) -> Tensor:
 
 
 def with_labels(name: str, data: Data, kind: Kind, task: Task) -> Data:
-    """The data with its labels as the kind keeps them; without labels zeros stand for them."""
+    """Return the data with its labels as the kind stores them; missing labels become zeros."""
     if data.labels is None:
         if task.loss is None and not data.inside:
-            raise BadInput(f"{name} must be a pair (inputs, labels) (got inputs alone); give labels, or a loss")
+            raise BadInput(f"{name} must be a pair (inputs, labels) (got only inputs); give labels, or a loss")
         return replace(data, labels=torch.zeros(count(data.inputs), dtype=torch.int64))
     labels = data.labels
     if task.ignore is not None and not labels.is_floating_point():
@@ -106,7 +106,7 @@ def with_labels(name: str, data: Data, kind: Kind, task: Task) -> Data:
 
 
 def some(inputs: Any, index: np.ndarray) -> Any:
-    """The inputs of these examples, as they are evaluated."""
+    """Return the inputs of these examples, without augmentation."""
     places = torch.from_numpy(index)
     return each(lambda t: t[places], inputs) if in_memory(inputs) else inputs.batch(index, None)
 
@@ -114,16 +114,16 @@ def some(inputs: Any, index: np.ndarray) -> Any:
 def chosen(
     task: Task, recipe: Recipe, model: nn.Module, given: list[Data], kind: Kind | None, seen: Seen
 ) -> tuple[Objective, list[Data]]:
-    """The task's loss and kind, from what the model returns for some examples; and the data with its labels.
+    """Choose the task's loss and kind from what the model returns for a few examples; also return the labelled data.
 
     BadInput says what does not fit.
     """
     train = given[0]
     if len({data.inside for data in given}) > 1:
-        raise BadInput("train, test and val must have one form (got labels beside one only); give all alike")
+        raise BadInput("train, test and val must have the same form (got separate labels in only some); use one form")
     own, said = task.loss, kind
     if isinstance(own, str | nn.Module) or getattr(own, "__module__", "") == "torch.nn.functional":
-        recipe, own = replace(recipe, loss=own), None  # a loss of outputs and labels, as the recipe has them
+        recipe, own = replace(recipe, loss=own), None  # a loss of outputs and labels, like the recipe's
     inside = train.inside and (own is not None or takes(model.forward, {LABELS}))
     if train.inside and not inside and isinstance(train.inputs, dict):
         given = [replace(d, inputs={k: v for k, v in d.inputs.items() if k != LABELS}, inside=False) for d in given]
@@ -142,7 +142,7 @@ def chosen(
         outputs = answered(trial.outputs, model.eval(), inputs, labels)
     for part, data in zip(PARTS[1:], given[1:], strict=False):
         if not in_memory(data.inputs):
-            continue  # what is read from files is not read in vain
+            continue  # do not read files just for this
         with torch.no_grad(), globals_drawn():
             own_first = first[: count(data.inputs)]
             asked = typed(some(data.inputs, own_first), getattr(torch, recipe.precision))
@@ -165,20 +165,20 @@ def chosen(
 
 
 def _ahead(labels: Tensor) -> Tensor:
-    """The labels (n, T) of a model that compares each place with the next token: one place ahead, none at the end."""
+    """Return the labels (n, T) for a model that predicts the next token: shifted by one, with the last one ignored."""
     return torch.cat([labels[:, 1:], torch.full_like(labels[:, :1], IGNORED)], dim=1)
 
 
 def _shifts(kind: Kind, loss: Tensor, logits: Tensor, labels: Tensor) -> bool:
-    """Whether the loss that a model returns is that of the labels one place ahead, as causal language models do it."""
+    """Whether a model's own loss compares outputs with the labels one position ahead, as in causal language models."""
     apart = [abs(float(kind.loss(logits, given)) - float(loss)) for given in (labels, _ahead(labels))]
     return apart[1] < apart[0]
 
 
 def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Tensor, part: str = "") -> Any:
-    """What ask(model, inputs, labels) returns, of an objective; BadInput if the model or the user's loss fails.
+    """Return ask(model, inputs, labels), where `ask` belongs to an objective; BadInput if the model or loss fails.
 
-    part: of the data, as the message names it: "test ".
+    part: the part of the data, as the message names it: "test ".
     """
 
     def call(*x: Any, **named: Any) -> Any:
@@ -188,16 +188,16 @@ def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Ten
             said = shapes(inputs)
             if isinstance(inputs, dict) and not named:
                 raise BadInput(
-                    f"the model fails on the dictionary of {', '.join(inputs)}, which it is given as a whole because "
-                    f"its forward takes no such names: {first_line(error)}; write forward(self, {', '.join(inputs)})"
+                    f"the model fails on the dictionary of {', '.join(inputs)}, passed to it as a whole because its "
+                    f"forward has no such arguments: {first_line(error)}; write forward(self, {', '.join(inputs)})"
                 ) from error
             whole = all(not (t.is_floating_point() or t.is_complex()) for t in leaves(inputs))
             raise BadInput(
                 f"the model fails on {part}inputs of shape {said[0] if len(said) == 1 else said}: {first_line(error)}; "
                 + (
-                    "give real numbers, as inputs.float()"
+                    "give real numbers, such as inputs.float()"
                     if whole and "dtype" in str(error)
-                    else "mend the model or the data"
+                    else "fix the model or the data"
                 )
             ) from error
 

@@ -1,4 +1,4 @@
-"""Values as texts that tell them apart: what a run is named by must differ where what is trained does."""
+"""Describe values as texts that differ whenever what is trained differs, for the names of runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
 def described(value: object) -> str:
-    """A value's text without places in memory; and, where the text does not say all of its state, that one's hash."""
+    """Return a value's text without memory addresses, plus a hash of its state if the text does not show all of it."""
     state, silent = _state(value), type(value).__repr__ is object.__repr__
     text = without_addresses(value) + (without_addresses(sorted(state.items())) if silent else "")
     whole = f"{type(value).__qualname__}({', '.join(f'{name}={part!r}' for name, part in state.items())})"
@@ -30,17 +30,17 @@ def described(value: object) -> str:
 
 
 def code_of(task: Task) -> str:
-    """What stands for the code of a task that no file defines: its model's function, and all that this holds."""
+    """Return a hash for the code of a task that no file defines: of its model's function and all that it refers to."""
     return sha256_of_json(_tree(task.model, ()))
 
 
 def own_code(function: Any) -> str:
-    """What stands for the code of a function or object, and for all that it holds."""
+    """Return a hash for the code of a function or object and all that it refers to."""
     return sha256_of_json(_tree(function, ()))
 
 
 def without_addresses(value: object) -> str:
-    """A value's text without the places in memory, which are others in the next process."""
+    """Return a value's text without memory addresses, which differ from process to process."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
@@ -51,7 +51,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _state(value: object) -> dict[str, Any]:
-    """What an object holds: its fields, attributes and slots."""
+    """Return what an object contains: its fields, attributes and slots."""
     names = [name for kind in type(value).__mro__ for name in _slots(kind)]
     found = {name: getattr(value, name) for name in names if hasattr(value, name)}
     if is_dataclass(value):
@@ -65,7 +65,7 @@ def _slots(kind: type) -> list[str]:
 
 
 def _tree(value: Any, above: tuple[int, ...]) -> Any:
-    """A value as JSON: numbers and texts by type and value, arrays by their bytes, functions by their code."""
+    """Describe a value as JSON: numbers and texts by type and value, arrays by their bytes, functions by their code."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if id(value) in above or len(above) > 20:
         return kind
@@ -105,7 +105,7 @@ def _tree(value: Any, above: tuple[int, ...]) -> Any:
 def _is_set(cell: Any) -> bool:
     try:
         _ = cell.cell_contents
-    except ValueError:  # a name that its function has not given a value yet
+    except ValueError:  # the enclosing function has not assigned this name yet
         return False
     return True
 

@@ -1,12 +1,12 @@
-"""Training a stack of classifiers with nothing of an epoch on the host but its beginning and its end.
+"""Train a stack of classifiers so that the host acts only at the beginning and the end of each epoch.
 
-The orders, draws and learning rates of an epoch are uploaded once. A counter on the device says which step is due, and
-a step reads from it its examples, its rate and dropout's numbers. So all steps of one mini-batch size are the same
-program, which a CUDA device records once as a graph and replays. What a graph computes is what its steps compute one by
-one, to the last bit; that is tried before any is used, and without it the steps run one by one.
+The orders, draws and learning rates of an epoch are uploaded once. A counter on the device says which step is next, and
+from it the step finds its examples, its rate and dropout's numbers. So all steps of one mini-batch size are the same
+program, which a CUDA device records once as a graph and replays. A graph must compute the same as its steps one by one,
+to the last bit. This is tried before any graph is used; if it fails, the steps run one by one.
 
-An optimizer reads its rate as a float32 tensor on a CUDA device, graph or no graph, where its class can: a rate that is
-no float32 is rounded, so that a run has other last bits than on a host that gives the rate as a Python number.
+On a CUDA device an optimizer reads its rate from a float32 tensor if its class can, with or without a graph. A rate
+that is not a float32 is rounded, so a run's last bits differ from those with the rate as a Python number on the host.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from nondet.training.schedule import lr_factor
 from nondet.training.stack import Seeds, Stack
 
 WORTH_STEPS = 30
-"""Recording and trying a graph takes as long as about so many steps: with fewer left, they run one by one."""
+"""Recording and trying a graph takes as long as about this many steps; if fewer are left, they run one by one."""
 
 _broken: list[torch.cuda.CUDAGraph] = []
-"""Graphs whose recording failed: torch's allocator may still ask them which streams they record."""
+"""Graphs whose recording failed. They are kept because torch's allocator may still ask which streams they record."""
 
 
 @contextmanager
 def training(
     problem: Problem, stack: Stack, seeds: Sequence[Seeds], say: Callable[[str], None]
 ) -> Generator[Callable[[], None] | None]:
-    """What trains one epoch of a stack after the other on a CUDA device; None where that is not for this task.
+    """Yield a function that trains the next epoch of a stack on a CUDA device; None if the task cannot use it.
 
-    say: is told in a sentence why the steps of an epoch are no graphs.
+    say: called with one sentence that says why the steps do not run as graphs.
     """
     if problem.device.type != "cuda" or not problem.plain:
         yield None
@@ -56,11 +56,11 @@ def training(
 
 
 class Epochs:
-    """The epochs of one stack. Every tensor here stays where it is, since graphs hold its address.
+    """The epochs of one stack. No tensor here may move, since graphs contain its address.
 
-    rates: whether the optimizer reads its rates from the device. beside: draws the next epoch meanwhile.
+    rates: whether the optimizer reads its rates from the device. beside: a thread that draws the next epoch meanwhile.
     held: an epoch's orders "examples" and "places" (R, n), "draws0" and so on (R, n, k), and dropout's "keys" (R, 2).
-    counter: (1,), the step that is due. table: (steps, groups), the rates; rate: (groups,), those of the last step.
+    counter: (1,), the next step. table: (steps, groups), the rates; rate: (groups,), those of the last step.
     total: (curves, R), the sums of losses and of right answers.
     """
 
@@ -97,7 +97,7 @@ class Epochs:
         self.tried = not self._may_record()
 
     def train(self) -> None:
-        """One epoch of every run. The host waits for the device once, for the losses."""
+        """Train one epoch of every run. The host waits for the device once, for the losses."""
         stack, recipe = self.stack, self.problem.recipe
         factors = [lr_factor(recipe, stack.epoch + step / self.steps) for step in range(self.steps)]
         rates = [[factor * peak for peak in stack.peaks] for factor in factors]
@@ -124,7 +124,7 @@ class Epochs:
         stack.failed[(stack.failed == 0) & ~loss.isfinite()] = stack.epoch
 
     def seconds_a_step(self, seconds: float) -> float:
-        """How long a step takes, on average over about so many seconds; at a rate of zero, so that no loss grows."""
+        """Return the mean time of a step, measured for about `seconds`; at a rate of zero, so that no loss diverges."""
         self._begin([[0.0] * len(self.stack.peaks)] * self.steps)
         self.stack.skeleton.train()
         if not self.rates:
@@ -146,7 +146,7 @@ class Epochs:
         return (time.perf_counter() - begin) / done
 
     def step(self, number: int) -> None:
-        """The step that the counter names, which is `number`: only what cannot be on the device looks at that."""
+        """Run the step that the counter points to, which is also `number`, for whatever cannot be on the device."""
         problem, stack, size = self.problem, self.stack, self._size(number)
         at = self.counter * self.batch + self.positions[:size]
         index = self.held["examples"].index_select(1, at)  # (R, B)
@@ -164,7 +164,7 @@ class Epochs:
         self.counter += 1
 
     def _inputs(self, index: Tensor, rows: Sequence[Tensor]) -> Tensor:
-        """The training inputs (m, ...), augmented; with stacked kernels by one of them, where it knows how."""
+        """Return the augmented training inputs (m, ...), from a stacked kernel if one can compute them."""
         door, augment = self.stack.door, self.problem.task.augment
         if door is not None and not door.refused:
             from nondet.training.kernels import pictures
@@ -177,7 +177,7 @@ class Epochs:
         return min(self.batch, self.n - number * self.batch)
 
     def _begin(self, rates: Sequence[Sequence[float]]) -> None:
-        """Bring an epoch to the device."""
+        """Upload an epoch to the device."""
         stack = self.stack
         self.host = drawn(self.problem, self.seeds, stack.epoch) if self.next is None else self.next.result()
         self.next = None
@@ -206,22 +206,22 @@ class Epochs:
         if not self.on_device:
             places = self.host["places"][:, number * self.batch :][:, : len(at)]
             return draw_uniforms(self.rngs, shapes, places, self.problem.device)
-        start = self.counter * philox.words(self.problem.dropout[self._size(0)])  # only the last step takes fewer
+        start = self.counter * philox.words(self.problem.dropout[self._size(0)])  # only the last step uses fewer
         places = self.held["places"].index_select(1, at)
         return philox.draw(self.held["keys"], start, shapes, places, self.moved)
 
     def _may_record(self) -> bool:
-        """Whether to try graphs; says why not, if the reason is the task's."""
+        """Whether to try graphs. If the task is the reason not to, say so."""
         problem, stack = self.problem, self.stack
         few = self.steps * (problem.recipe.epochs - stack.epoch) < WORTH_STEPS
         if problem.device.type != "cuda" or few or not torch.are_deterministic_algorithms_enabled():
-            return False  # kernels that give other bits each time cannot be tried
+            return False  # kernels whose bits change each time cannot be compared
         reasons = {
             "the model is compiled": problem.compiled,
             "its backward pass runs parts of it again": stack.again,
             f"the model counts in {problem.state}": bool(problem.state),
             "it has hooks": stack.own and has_hooks(stack.skeleton),
-            f"{type(stack.optimizer).__name__} cannot read its learning rate there": not self.rates,
+            f"{type(stack.optimizer).__name__} cannot read its learning rate from the device": not self.rates,
             "dropout's numbers need Triton": not self.on_device and any(problem.dropout.values()),
         }
         why = next((reason for reason, true in reasons.items() if true), "")
@@ -233,9 +233,9 @@ class Epochs:
         self.say(f"{WARNING}the steps run one by one, not as a CUDA graph: {why}.")
 
     def _record(self) -> None:
-        """Record a graph for each mini-batch size, and try it; afterwards all is as it was.
+        """Record a graph for each mini-batch size, and try it; afterwards everything is restored.
 
-        After a first step one by one: an optimizer makes what it remembers there.
+        This comes after a first ordinary step, in which an optimizer creates its state.
         """
         if self.tried:
             return
@@ -249,7 +249,7 @@ class Epochs:
                 graph = self._graph(number, pool, side)
                 why = why or self._differs(number, graph, kept)
                 self.graphs[size] = graph
-        except Exception as error:  # whatever a model, an augmentation or an optimizer that others wrote comes to
+        except Exception as error:  # code that others wrote may raise anything
             why = first_line(error)
         if why:
             self._give_up(why)
@@ -257,14 +257,14 @@ class Epochs:
             kept.put_back()
 
     def _due(self, number: int, share: float) -> None:
-        """Make this step the one that is due, at this share of the highest rates."""
+        """Make this the next step, at this share of the highest rates."""
         self.counter.fill_(number)
         self.table.fill_(share)
         for group, peak in enumerate(self.stack.peaks):
             self.table[:, group] *= peak
 
     def _graph(self, number: int, pool: Any, side: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
-        """Record a step. It runs twice before that, once without leave to wait for the device."""
+        """Record a step. It runs twice before that; the second time, waiting for the device is an error."""
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             self._due(number, 0.1)
@@ -293,9 +293,9 @@ class Epochs:
         return graph
 
     def _differs(self, number: int, graph: torch.cuda.CUDAGraph, kept: Kept) -> str:
-        """What a graph does otherwise than the step, over two steps at different rates; empty if nothing."""
+        """Say how a graph differs from the step, over two steps at different rates; empty if it does not."""
         if kept.replaced():
-            return "the optimizer or the model replaces what it remembers at every step"
+            return "the optimizer or the model replaces its state at every step"
         found: list[list[Tensor]] = []
         for run in (lambda: self.step(number), graph.replay):
             kept.put_back()
@@ -303,21 +303,21 @@ class Epochs:
                 self._due(number, share)
                 run()
             if kept.replaced():
-                return "the optimizer or the model replaces what it remembers at every step"
+                return "the optimizer or the model replaces its state at every step"
             found.append([t.clone() for t in kept.tensors])
-        return "" if all(map(same_bits, *found)) else "a graph leaves other numbers than the steps"
+        return "" if all(map(same_bits, *found)) else "a graph and the steps compute different numbers"
 
     def _give_up(self, why: str) -> None:
         self.graphs.clear()
         with suppress(RuntimeError):
-            torch.cuda.synchronize()  # may report what stopped the recording once more
+            torch.cuda.synchronize()  # may report again what stopped the recording
         gc.collect()
         torch.cuda.empty_cache()
         self._say(why)
 
 
 def drawn(problem: Problem, seeds: Sequence[Seeds], epoch: int) -> dict[str, np.ndarray]:
-    """An epoch of every run as it is drawn on the host; the same whenever and wherever it is."""
+    """Draw an epoch of every run on the host; the result depends only on the seeds and the epoch."""
     plans = [classify.epoch_plan(problem, run, epoch) for run in seeds]
     found = {
         "examples": np.stack([plan.examples for plan in plans]),
@@ -329,14 +329,14 @@ def drawn(problem: Problem, seeds: Sequence[Seeds], epoch: int) -> dict[str, np.
 
 
 def dropout_streams(seeds: Sequence[Seeds], epoch: int) -> list[np.random.Generator]:
-    """Each run's numbers for dropout in an epoch."""
+    """Return each run's stream of numbers for dropout in an epoch."""
     return [stream("dropout", run.get("dropout", FIXED_SEED), epoch) for run in seeds]
 
 
 def takes_rates(problem: Problem) -> bool:
     """Whether the recipe's optimizer can read its learning rate from a CUDA device, tried on a few numbers.
 
-    It depends on its class and options alone, so that all runs of a task are trained in one way.
+    This depends only on its class and options, so that all runs of a task are trained in the same way.
     """
     if problem.device.type != "cuda":
         return False
@@ -352,6 +352,6 @@ def takes_rates(problem: Problem) -> bool:
         optimizer.step()
         with no_waiting():
             optimizer.step()
-    except Exception:  # whatever a class that others wrote makes of a tensor
+    except Exception:  # code that others wrote may raise anything
         return False
     return True

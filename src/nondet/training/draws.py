@@ -1,8 +1,8 @@
-"""What a model draws by itself, in a stack: every run from generators of its own, with the numbers that it draws alone.
+"""Random numbers that a model draws itself, in a stack: each run draws the same numbers as if it trained alone.
 
-`vmap` turns each random operation of R models into one of all of them, whose first axis is that of the runs. A dispatch
-mode below it meets that operation and runs it once for each run, on its part, from its state of torch's generator. So
-drop path, the dropout inside attention, noise and gumbel softmax draw as they do in a plain loop that is seeded alike.
+`vmap` turns each random operation of R models into one operation with the runs as first axis. A dispatch mode below
+`vmap` intercepts it and runs it once for each run, on that run's part, from that run's state of torch's generator. So
+drop path, the dropout inside attention, noise and gumbel softmax draw as in a plain loop with the same seed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nondet.training.dropout import row_by_row
 
 
 class _Apart(TorchDispatchMode):
-    """numbers: what seeds each run's generators, as `seeded_globals` would for it alone."""
+    """numbers: one seed for each run's generators, used as `seeded_globals` uses it for a single run."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class _Apart(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **named)
         if named.get("generator") is not None:
-            raise RuntimeError(f"it draws from a generator of its own ({func.overloadpacket.__name__})")
-        if func.overloadpacket is torch.ops.aten.randperm:  # which vmap calls for each run in turn
+            raise RuntimeError(f"it draws from its own generator ({func.overloadpacket.__name__})")
+        if func.overloadpacket is torch.ops.aten.randperm:  # vmap calls it for each run in turn
             turn = self.turns[func] = self.turns.get(func, 0) + 1
             return self._drawn((turn - 1) % len(self.seeds), lambda: func(*args, **named), _device(args, named))
         runs = len(self.seeds)
@@ -52,7 +52,7 @@ class _Apart(TorchDispatchMode):
         return tree_map(lambda *of: torch.cat(of), *parts)
 
     def _drawn(self, slot: int, draw: Callable[[], Any], device: torch.device) -> Any:
-        """What `draw` returns from a run's state of the device's generator, which it moves on."""
+        """Call `draw` with the device's generator in this run's state, and store the run's new state."""
         generator = _generator(device)
         if device not in self.states:
             self.states[device] = [torch.Generator(device).manual_seed(seed).get_state() for seed in self.seeds]
@@ -79,7 +79,7 @@ def _generator(device: torch.device) -> torch.Generator:
 
 
 def _part(given: Any, slot: int, runs: int) -> Any:
-    """The arguments of one run: its part of each tensor, and its share of a shape."""
+    """Return one run's arguments: its part of each tensor, and its share of a shape."""
     if isinstance(given, Tensor):
         _divisible(given.shape[0] if given.dim() else 0, runs)
         return given.chunk(runs)[slot] if given.dim() else given
@@ -98,13 +98,13 @@ def _part(given: Any, slot: int, runs: int) -> Any:
 
 def _divisible(length: int, runs: int) -> None:
     if length == 0 or length % runs:
-        raise RuntimeError("it draws numbers that the runs would share")
+        raise RuntimeError("it draws numbers that all runs would share")
 
 
 class _New(TorchFunctionMode):
-    """Under vmap: an empty tensor has a part for each run, so that each can draw its own numbers into it.
+    """Under vmap, give an empty tensor a part for each run, so that each can draw its own numbers into it.
 
-    like: any tensor that has one.
+    like: any tensor that already has such parts.
     """
 
     def __init__(self, like: Tensor) -> None:
@@ -122,7 +122,7 @@ class _New(TorchFunctionMode):
 
 @contextmanager
 def drawn_apart(numbers: Sequence[int]) -> Generator[None]:
-    """Around a vmap of as many runs as there are numbers: each draws from generators that its number seeds."""
+    """Around a vmap with one number for each run: each run draws from generators seeded by its number."""
     with _Apart(numbers):
         yield
 
@@ -136,9 +136,9 @@ def drawing(like: Tensor) -> Generator[None]:
 
 @contextmanager
 def masks_unread() -> Generator[None]:
-    """Around a vmap: the package transformers makes its attention masks without reading them, as where it is traced.
+    """Around a vmap: have the package transformers make its attention masks without reading them, as when traced.
 
-    It would leave a mask out that hides nothing. Each run has a mask of its own, so that there is no one answer.
+    Otherwise it leaves out a mask that hides nothing. Here each run has its own mask, so there is no single answer.
     """
     masks: Any = sys.modules.get("transformers.masking_utils")
     own = getattr(masks, "is_tracing", None)

@@ -1,11 +1,11 @@
-"""Dropout with numbers of its own: every run takes its masks from its own stream.
+"""Dropout with numbers from outside the model: every run draws its masks from its own stream.
 
 Under vmap a model cannot draw its own random numbers, and torch's global generator would tie the runs together. So
-each call of a dropout function in the model's forward pass is met by a function mode, and answered with uniform
-numbers drawn beforehand. How many calls there are, and of which shapes, one trial run of the model tells.
+a function mode intercepts each call of a dropout function in the model's forward pass, and uses uniform numbers drawn
+beforehand. One trial run of the model shows how many calls there are, and of which shapes.
 
-`torch.compile` traces through the mode, so it is written plainly: what the compiler cannot follow, it leaves out in
-silence, and the model with it.
+`torch.compile` traces through the mode, so its code is simple: the compiler silently skips what it cannot follow, and
+the model with it.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from torch.overrides import TorchFunctionMode
 from nondet.sources import globals_drawn, seeded_globals
 
 SEED: tuple[int, ...] = (-1,)
-"""In place of a shape: a seed for the global generators, of a model that draws from them in its forward pass."""
+"""Stands in place of a shape if a model's forward pass draws from the global generators, which then get a seed."""
 
 _SWITCH: Any = torch.Tensor.requires_grad  # a property, whose setter a mode sees
 
 
 def switches_training(func: Any) -> bool:
-    """Whether a function that a mode meets is the switch of a weight's training, on or off."""
+    """Whether a function that a mode intercepts switches a weight's training on or off."""
     return func == _SWITCH.__set__
 
 
 class Recorded(list[tuple[int, ...]]):
-    """Shapes of uniform numbers. generators: the global ones that were drawn from, once that is known."""
+    """Shapes of uniform numbers. generators: the global generators that were drawn from, once this is known."""
 
     generators: tuple[str, ...] = ()
 
 
 class _Dropout(TorchFunctionMode):
-    """stacked: under vmap, where switching a weight's training on or off would do nothing, in silence."""
+    """stacked: whether it runs under vmap, where switching a weight's training on or off silently does nothing."""
 
     def __init__(self, uniforms: Callable[[tuple[int, ...], torch.dtype], Tensor], stacked: bool = False) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class _Dropout(TorchFunctionMode):
     def _drop(
         self, elements: bool, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
-        """Drop single elements, or else whole channels; the arguments are those of torch's own functions."""
+        """Drop single elements, or else whole channels; the other arguments are those of torch's functions."""
         if not training or p == 0:
             return input
         if p == 1:
@@ -74,9 +74,10 @@ class _Dropout(TorchFunctionMode):
 
 @contextmanager
 def recorded_dropout() -> Generator[Recorded]:
-    """Drop nothing, and note the shape of the uniform numbers that each dropout call would take.
+    """Drop nothing, and record the shape of the uniform numbers that each dropout call would use.
 
-    After a block that drew from a global generator they are [SEED]: the generators are put back, and seed all of it.
+    After a block that drew from a global generator, the result is [SEED]: one seed will replace all of the numbers.
+    The generators are restored.
     """
     shapes = Recorded()
 
@@ -92,7 +93,7 @@ def recorded_dropout() -> Generator[Recorded]:
 
 
 class _InTurn:
-    """The next of these numbers at each call."""
+    """Return the next of these tensors at each call."""
 
     def __init__(self, uniforms: Sequence[Tensor]) -> None:
         self.uniforms = list(uniforms)
@@ -105,10 +106,10 @@ class _InTurn:
 
 
 class _Again:
-    """The next of these numbers at each new call, and the same ones again where a call is repeated.
+    """Return the next of these tensors at each new call, and the same one again when a call is repeated.
 
-    A checkpointed block runs a second time in the backward pass, from the state of torch's global generator that it
-    had the first time. So each call draws a ticket there, and a ticket that was seen before names its numbers.
+    A checkpointed block runs a second time in the backward pass, with torch's global generator in the same state as the
+    first time. So each call draws a ticket from it, and a ticket seen before identifies the tensor to repeat.
     """
 
     def __init__(self, uniforms: Sequence[Tensor]) -> None:
@@ -126,7 +127,7 @@ class _Again:
 def given_dropout(uniforms: Sequence[Tensor], again: bool = False, stacked: bool = False) -> Generator[None]:
     """Answer each dropout call with the next of these uniform numbers in [0, 1).
 
-    again: whether the block holds the backward pass of a model that recomputes its dropout there.
+    again: whether the block contains the backward pass of a model that recomputes its dropout there.
     stacked: whether it is under vmap.
     """
     if is_seed(uniforms):
@@ -143,25 +144,25 @@ def given_dropout(uniforms: Sequence[Tensor], again: bool = False, stacked: bool
 
 @contextmanager
 def drawn_alone(number: int) -> Generator[None]:
-    """Around one model that draws by itself: from the global generators, which this number seeds."""
+    """Around one model that draws from the global generators itself: this number seeds them."""
     with seeded_globals(np.random.default_rng(number)), row_by_row():
         yield
 
 
 def row_by_row(stacked: bool = False) -> TorchFunctionMode:
-    """A mode in which dropout draws its numbers in the order of a tensor's axes, however it lies in memory."""
+    """Return a mode in which dropout draws its numbers in the order of a tensor's axes, whatever its memory layout."""
     return _Dropout(lambda shape, dtype: torch.rand(shape, dtype=torch.float32), stacked)
 
 
 def is_seed(uniforms: Sequence[Tensor]) -> bool:
-    """Whether these are a seed for the global generators, in place of dropout's numbers."""
+    """Whether this is a seed for the global generators instead of dropout's numbers."""
     return len(uniforms) == 1 and not uniforms[0].is_floating_point()
 
 
 def backward(loss: Tensor, again: bool) -> None:
-    """The backward pass; with `again`, the function modes around it stay on while it runs parts of the model again.
+    """Run the backward pass; with `again`, keep the function modes on while it runs parts of the model again.
 
-    torch's own functions take a mode off while they run, so the engine is called as they call it.
+    torch's own functions turn a mode off while they run, so the engine is called directly, as they call it.
     """
     if not again:
         loss.backward()
@@ -176,9 +177,9 @@ def backward(loss: Tensor, again: bool) -> None:
 def draw_uniforms(
     rngs: Sequence[np.random.Generator], shapes: Sequence[tuple[int, ...]], places: np.ndarray, device: torch.device
 ) -> list[Tensor]:
-    """The uniform numbers of one step for every run of a stack, one tensor (R, *shape) for each dropout call.
+    """Draw one step's uniform numbers for every run of a stack: one tensor (R, *shape) for each dropout call.
 
-    places (R, B) is the permutation inside each run's mini-batch: an example takes its mask with it.
+    places (R, B) is the permutation inside each run's mini-batch: an example keeps its mask.
     """
     drawn: list[Tensor] = []
     if list(shapes) == [SEED]:

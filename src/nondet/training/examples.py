@@ -1,4 +1,4 @@
-"""Training and evaluating a stack of classifiers: every run reads its own order of the training set."""
+"""Train and evaluate a stack of classifiers, where every run reads the training set in its own order."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from nondet.training.problem import Problem
 from nondet.training.stack import Seeds, Stack, set_rate
 
 TEST_BATCH = 256
-"""Test examples in one forward pass. Another number would be another kernel, and perhaps another last bit."""
+"""Test examples in one forward pass. Another number would use another kernel, and perhaps change last bits."""
 
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The random numbers of one run's epoch, all but dropout's.
+    """The random numbers of one run's epoch, except dropout's.
 
-    shuffled: the examples that are trained on in their new order (n,), cut into mini-batches from the front.
-    places: for each position of that order, the place in its mini-batch that the order source takes the example from.
-    draws: each augmentation's draws, by example of the whole training set (n, k).
+    shuffled: the training examples in their new order (n,), cut into mini-batches from the front.
+    places: for each position in that order, the position in its mini-batch that the order source moves there.
+    draws: each augmentation's draws, indexed by example of the whole training set (n, k).
     """
 
     shuffled: np.ndarray
@@ -41,7 +41,7 @@ class EpochPlan:
 
     @property
     def examples(self) -> np.ndarray:
-        """The examples as they are trained on: (n,)."""
+        """The examples in the order in which they are trained on: (n,)."""
         return self.shuffled[np.arange(len(self.shuffled)) // self.batch * self.batch + self.places]
 
 
@@ -56,13 +56,13 @@ def epoch_plan(problem: Problem, run: Seeds, epoch: int) -> EpochPlan:
         for start in range(0, n, batch):
             places[start : start + batch] = rng.permutation(places[start : start + batch])
     names = [source_of(augmentation).name for augmentation in problem.augment]
-    rngs = {name: stream(name, run.get(name, FIXED_SEED), epoch) for name in names}  # one a source: they draw in turn
+    rngs = {name: stream(name, run.get(name, FIXED_SEED), epoch) for name in names}  # augmentations may share one
     draws = [augmentation.draw(rngs[name], whole) for augmentation, name in zip(problem.augment, names, strict=True)]
     return EpochPlan(shuffled, places, draws, batch)
 
 
 def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
-    """One pass of every run over its own order of the training set."""
+    """Train every run for one epoch, each over the training set in its own order."""
     plans = [epoch_plan(problem, run, stack.epoch) for run in seeds]
     examples = np.stack([plan.examples for plan in plans])  # (R, n)
     places = np.stack([plan.places for plan in plans])  # (R, n)
@@ -94,7 +94,7 @@ def _sums(problem: Problem) -> list[str]:
 
 
 def mini_batches(problem: Problem, examples: np.ndarray, draws: Sequence[np.ndarray]) -> Iterator[tuple[Any, Tensor]]:
-    """The inputs (R, B, ...) and labels (R, B) of an epoch's steps, from each run's order of the examples (R, n)."""
+    """Yield the inputs (R, B, ...) and labels (R, B) of an epoch's steps, given each run's order of examples (R, n)."""
     batch = problem.recipe.batch_size
     parts = [examples[:, start : start + batch] for start in range(0, examples.shape[1], batch)]  # (R, B) each
     rows = [[d[np.arange(len(part))[:, None], part].reshape(part.size, -1) for d in draws] for part in parts]
@@ -113,9 +113,9 @@ def mini_batches(problem: Problem, examples: np.ndarray, draws: Sequence[np.ndar
 def mixed_batch(
     problem: Problem, inputs: Tensor, labels: Tensor, draws: Sequence[np.ndarray], shape: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Inputs and labels (R B, ...) as (R, B, ...), after those augmentations that mix a run's mini-batch.
+    """Reshape inputs and labels (R B, ...) to (R, B, ...), and apply augmentations that mix a run's mini-batch.
 
-    draws: of each augmentation, (R B, k). shape: (R, B).
+    draws: those of each augmentation, (R B, k). shape: (R, B).
     """
     runs = list(zip(inputs.unflatten(0, shape), labels.unflatten(0, shape), strict=True))
     for augmentation, drawn in zip(problem.task.augment, draws, strict=True):
@@ -127,9 +127,9 @@ def mixed_batch(
 
 
 def trial_batches(problem: Problem, run: Seeds, steps: int, limit: int | None) -> list[tuple[Any, Tensor, np.ndarray]]:
-    """Mini-batches of a run's first epoch, the last of them too: inputs (B, ...), labels (B,), places (B,).
+    """Return mini-batches of a run's first epoch, including its last: inputs (B, ...), labels (B,), places (B,).
 
-    limit: the most examples of each; None for whole ones. A training set of one mini-batch gives it several times.
+    limit: the most examples in each; None for all. If the training set is one mini-batch, it is repeated.
     """
     plan, n, batch = epoch_plan(problem, run, 0), problem.an_epoch, problem.recipe.batch_size
     starts = list(range(0, n, batch))
@@ -145,7 +145,7 @@ def trial_batches(problem: Problem, run: Seeds, steps: int, limit: int | None) -
 
 
 def augmented(problem: Problem, index: np.ndarray, draws: Sequence[np.ndarray]) -> Any:
-    """Training inputs (m, ...) by index (m,), augmented as the draws of each, (m, k) for each augmentation, say."""
+    """Return the training inputs (m, ...) at index (m,), augmented by the draws, (m, k) for each augmentation."""
     inputs: Any = problem.train[0]
     if not in_memory(inputs):
         return placed(problem, inputs.batch(index, draws[0]))
@@ -154,7 +154,7 @@ def augmented(problem: Problem, index: np.ndarray, draws: Sequence[np.ndarray]) 
 
 
 def changed_inputs(problem: Problem, inputs: Any, index: Tensor, draws: Sequence[Tensor]) -> Any:
-    """What `augmented` gives of inputs that are a tensor, from an index and draws on their device."""
+    """Do what `augmented` does for inputs in memory, with the index and the draws on their device."""
     inputs = inputs_of.each(lambda t: t[index], inputs)
     for augmentation, drawn in zip(problem.task.augment, draws, strict=True):
         inputs = augmentation.apply(inputs, drawn)
@@ -162,13 +162,13 @@ def changed_inputs(problem: Problem, inputs: Any, index: Tensor, draws: Sequence
 
 
 def labelled(problem: Problem, index: np.ndarray, draws: Sequence[np.ndarray]) -> Tensor:
-    """Training labels (m, ...) by index (m,), changed by those augmentations that change labels."""
+    """Return the training labels (m, ...) at index (m,), changed by any augmentations that change labels."""
     place, *drawn = (torch.from_numpy(array).to(problem.device) for array in (index, *draws))
     return changed_labels(problem, place, drawn)
 
 
 def changed_labels(problem: Problem, index: Tensor, draws: Sequence[Tensor]) -> Tensor:
-    """What `labelled` gives, from an index and draws on the labels' device."""
+    """Do what `labelled` does, with the index and the draws on the labels' device."""
     labels = problem.train[1][index]
     for augmentation, drawn in zip(problem.task.augment, draws, strict=False):
         change: Any = getattr(augmentation, "label", None)
@@ -177,7 +177,7 @@ def changed_labels(problem: Problem, index: Tensor, draws: Sequence[Tensor]) -> 
 
 
 def placed(problem: Problem, inputs: Any) -> Any:
-    """Streamed inputs on the device, in the recipe's precision."""
+    """Move streamed inputs to the device, in the recipe's precision."""
     moved = inputs_of.each(lambda t: t.to(problem.device), inputs)
     return inputs_of.typed(moved, getattr(torch, problem.recipe.precision))
 
@@ -185,7 +185,7 @@ def placed(problem: Problem, inputs: Any) -> Any:
 def train_step(
     objective: Objective, stack: Stack, inputs: Any, labels: Tensor, uniforms: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """One optimizer step of every run; returns each one's mean loss and number of correct answers, both (R,)."""
+    """Take one optimizer step of every run; return each run's mean loss and number of correct answers, both (R,)."""
 
     def forward(call: Any, x: Any, y: Tensor) -> tuple[Tensor, Tensor]:
         loss, outputs = objective(call, x, y)
@@ -195,13 +195,13 @@ def train_step(
 
 
 def evaluation_batches(problem: Problem, first: int | None = None) -> Iterator[Any]:
-    """The test inputs (or the first of them), a batch at a time; copies, since a model may change its input."""
+    """Yield the test inputs (or the first of them) in batches; copies, since a model may change its input."""
     n = len(problem.test[1][:first])
     return (part_of_test(problem, start, n) for start in range(0, n, TEST_BATCH))
 
 
 def part_of_test(problem: Problem, start: int, n: int) -> Any:
-    """The batch of the first n test inputs that begins at `start`; a copy."""
+    """Return a copy of the batch, among the first n test inputs, that begins at `start`."""
     stop = min(start + TEST_BATCH, n)
     inputs: Any = problem.test[0]
     if in_memory(inputs):
@@ -211,9 +211,9 @@ def part_of_test(problem: Problem, start: int, n: int) -> Any:
 
 @torch.no_grad()
 def evaluate(problem: Problem, stack: Stack, first: int | None = None) -> Tensor:
-    """Every run's logits on the test set (or on its first examples): (R, n, c), on the CPU.
+    """Return every run's logits on the test set (or on its first examples): (R, n, c), on the CPU.
 
-    The host waits for the device once, at the end; of streamed inputs, which are many, after each batch.
+    The host waits for the device once, at the end; with streamed inputs, which are large, after each batch.
     """
     stack.skeleton.eval()
     at_once = in_memory(problem.test[0])
@@ -222,24 +222,24 @@ def evaluate(problem: Problem, stack: Stack, first: int | None = None) -> Tensor
 
 
 def with_truth(problem: Problem, first: int | None = None) -> Iterator[tuple[Any, Tensor]]:
-    """The batches of `evaluation_batches`, each with its labels."""
+    """Yield the batches of `evaluation_batches`, each with its labels."""
     return zip(evaluation_batches(problem, first), problem.test[1][:first].split(TEST_BATCH), strict=True)
 
 
 def answers(problem: Problem, stack: Stack, inputs: Any, labels: Tensor) -> Tensor:
-    """Every run's outputs for the same inputs (B, ...): (R, B, ...)."""
+    """Return every run's outputs for the same inputs (B, ...): (R, B, ...)."""
     return graded(problem, stack, inputs, labels)[1]
 
 
 def logits(stack: Stack, inputs: Any) -> Tensor:
-    """Every run's logits for the same inputs (B, ...), from a model alone: (R, B, c)."""
+    """Return every run's logits for the same inputs (B, ...), from the model without the task's loss: (R, B, c)."""
     return stack.map(
         lambda call, x: logits_of(inputs_of.called(call, x)), shared=[inputs], numbers=stack.answer_numbers
     )
 
 
 def graded(problem: Problem, stack: Stack, inputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Every run's outputs for the same inputs (R, B, ...), and its mean loss (R,), where that is measured."""
+    """Return every run's mean loss (R,), where it is measured, and its outputs (R, B, ...) for the same inputs."""
     objective = problem.objective
 
     def forward(call: Any, x: Any, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -253,9 +253,9 @@ def graded(problem: Problem, stack: Stack, inputs: Any, labels: Tensor) -> tuple
 
 @torch.no_grad()
 def outputs(problem: Problem, stack: Stack) -> tuple[dict[str, Tensor], Tensor]:
-    """What a stack leaves of its test set, as its kind has it, and which runs' outputs are all finite numbers (R,).
+    """Return what a stack saves for the test set, and which runs' outputs are all finite (R,).
 
-    Of classifiers "outputs" (R, n, c).
+    The kind decides what is saved: for classifiers, "outputs" (R, n, c).
     """
     stack.skeleton.eval()
     kind, labels, n = problem.kind, problem.test[1], len(problem.test[1])
@@ -266,7 +266,7 @@ def outputs(problem: Problem, stack: Stack) -> tuple[dict[str, Tensor], Tensor]:
     for number, (x, y) in enumerate(with_truth(problem)):
         loss, part = graded(problem, stack, x, y)
         losses += loss.double() * (len(y) / n)
-        finite &= (part.double().abs() <= LARGEST).flatten(1).all(1)  # false for NaN; larger ones no measure takes
+        finite &= (part.double().abs() <= LARGEST).flatten(1).all(1)  # false for NaN; no measure takes larger ones
         for name, kept in kind.left(part, y, (sum(counts[:number]), sum(counts))).items():
             found.setdefault(name, []).append(kept.cpu())
     left = {name: torch.cat(parts, dim=1) for name, parts in found.items()}
@@ -277,10 +277,10 @@ def outputs(problem: Problem, stack: Stack) -> tuple[dict[str, Tensor], Tensor]:
 
 @torch.no_grad()
 def refresh_statistics(problem: Problem, stack: Stack) -> None:
-    """Bring batch norm's running statistics in line with the weights: one pass over the training set, nothing learnt.
+    """Recompute batch norm's running statistics for the current weights, in one pass over the training set.
 
-    In the set's own order, without augmentation or dropout. Averaged weights need it (Izmailov et al. 2018,
-    section 3.2).
+    The pass is in the set's own order, without augmentation or dropout, and trains nothing. Averaged weights need it
+    (Izmailov et al. 2018, section 3.2).
     """
     stack.skeleton.train()
 

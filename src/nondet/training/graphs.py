@@ -1,4 +1,4 @@
-"""What trying a CUDA graph takes: all that a step changes put back, bits compared, and nothing that waits."""
+"""Helpers for trying a CUDA graph: restore all that a step changes, compare bits, and forbid waiting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nondet.training.stack import Stack
 
 
 class Kept:
-    """All that a step of a stack changes, to be put back: the same objects with the same numbers in the same places."""
+    """Everything that a step of a stack changes, so that the same objects can be restored with the same numbers."""
 
     def __init__(self, stack: Stack, others: Sequence[Tensor]) -> None:
         skeleton = [*stack.skeleton.parameters(), *stack.skeleton.buffers()] if stack.own else []
@@ -32,7 +32,7 @@ class Kept:
         self.copies = [t.detach().clone() for t in self.tensors]
 
     def replaced(self) -> bool:
-        """Whether a place holds another object by now, or another number."""
+        """Whether a dictionary now has another object, or another plain number, under some key."""
         return any(
             holder.keys() != before.keys() or any(not _unchanged(holder[key], value) for key, value in before.items())
             for holder, before in zip(self.holders, self.before, strict=True)
@@ -48,7 +48,7 @@ class Kept:
 
 
 def _unchanged(now: Any, before: Any) -> bool:
-    """The same object; of a plain number, the same value."""
+    """Whether this is the same object or, for a plain number, the same value."""
     return now is before or (type(now) is type(before) and isinstance(now, int | float | bool) and now == before)
 
 
@@ -59,7 +59,7 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
 
 
 def has_hooks(model: nn.Module) -> bool:
-    """Whether something of a model's user runs beside its forward or backward pass."""
+    """Whether the user's hooks run with the model's forward or backward pass."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     tensors = ("_backward_hooks", "_post_accumulate_grad_hooks")
     return any(getattr(module, kind, None) for module in model.modules() for kind in kinds) or any(
@@ -69,10 +69,10 @@ def has_hooks(model: nn.Module) -> bool:
 
 @contextmanager
 def no_waiting() -> Generator[None]:
-    """In this block what waits for the device is an error; torch sees most of it."""
+    """Make it an error, in this block, to wait for the device; torch detects most such waits."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the mode is a prototype
+        warnings.simplefilter("ignore")  # torch warns that the mode is a prototype
         torch.cuda.set_sync_debug_mode("error")
     try:
         yield

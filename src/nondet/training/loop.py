@@ -1,6 +1,6 @@
-"""A few steps of one model alone, as any PyTorch loop takes them: what a stack is held against.
+"""A few steps of one model alone, as in any PyTorch loop. A stack is compared with these.
 
-Nothing of the stack is used here but its random numbers: the same mini-batches, the same numbers for dropout.
+Only the stack's random numbers are used here: the same mini-batches, and the same numbers for dropout.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from nondet.training.snapshots import real
 from nondet.training.stack import Seeds
 
 STEPS = 3
-"""Mini-batches of the first epoch that are tried: the first ones, and the last, which may be smaller."""
+"""How many mini-batches of the first epoch are tried: the first ones, and the last, which may be smaller."""
 
 SMALL = 32
-"""Examples of each mini-batch (or columns of a text) in the steps in float64, which cost twice the time."""
+"""Examples of each mini-batch (or columns of a text) in the float64 steps, which take twice the time."""
 
 OF_TEST = 64
-"""Test examples whose answers are compared."""
+"""How many test examples have their answers compared."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Trace:
-    """What some steps of one model came to.
+    """The results of a few steps of one model.
 
-    losses: (S,). gradients: of each step, by the parameter's name; None where the step left none. outputs: the model's
-    answers after the last step to the first test examples. reached: of each parameter the elements that had a gradient.
+    losses: (S,). gradients: those of each step, by the parameter's name; None if a parameter has none. outputs: the
+    model's answers after the last step to the first test examples. reached: for each parameter, the elements that had
+    a nonzero gradient.
     """
 
     losses: Tensor
@@ -72,9 +73,9 @@ class Trace:
         return found
 
     def numbers(self) -> dict[str, list[float | None]]:
-        """The loss, and the norm of all gradients, at each step, to nine digits: what names the training.
+        """Return the loss and the norm of all gradients at each step, to nine digits, for the run's name.
 
-        None where it is no finite number.
+        A number that is not finite becomes None.
         """
         norms = [
             float(torch.stack([g.abs().double().square().sum() for g in step.values() if g is not None]).sum().sqrt())
@@ -95,7 +96,7 @@ class Trace:
 
 
 def batches(problem: Problem, run: Seeds, small: bool = False, steps: int = STEPS) -> list[Batch]:
-    """The mini-batches of a trial of this run; `small` ones hold at most SMALL examples."""
+    """Return the mini-batches of a trial of this run; `small` ones have at most SMALL examples."""
     feed: Any = text if problem.recipe.bptt else classify
     try:
         parts: list[Any] = feed.trial_batches(problem, run, steps, SMALL if small else None)
@@ -104,7 +105,7 @@ def batches(problem: Problem, run: Seeds, small: bool = False, steps: int = STEP
     except Exception as error:
         raise BadInput(
             f"the augmentations fail on inputs of shape {_shape(problem.train[0])}: {first_line(error)}; "
-            "mend the task's augment"
+            "fix the task's augment"
         ) from error
     rng = stream("dropout", run.get("dropout", FIXED_SEED), 0)
     shapes: dict[Any, list[tuple[int, ...]]] = {}
@@ -119,12 +120,12 @@ def batches(problem: Problem, run: Seeds, small: bool = False, steps: int = STEP
 
 
 def _shape(inputs: Any) -> Any:
-    """The shape of inputs, as it is said."""
+    """Return the shape of the inputs, for a message."""
     return tuple(inputs.shape) if hasattr(inputs, "shape") else inputs_of.shapes(inputs)
 
 
 def _shapes(problem: Problem, inputs: Any, labels: Tensor) -> list[tuple[int, ...]]:
-    """The shapes of dropout's numbers for one mini-batch."""
+    """Return the shapes of dropout's numbers for one mini-batch."""
     if problem.seeded:
         return [SEED]
     forget_compiled(problem)
@@ -136,9 +137,9 @@ def _shapes(problem: Problem, inputs: Any, labels: Tensor) -> list[tuple[int, ..
 
 
 def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, answers: bool = True) -> Trace:
-    """The run's model alone, in this precision, trained on these mini-batches at the recipe's highest rate.
+    """Train the run's model alone, in this precision, on these mini-batches at the recipe's highest rate.
 
-    answers: whether it also answers test examples after them.
+    answers: whether it also answers test examples afterwards.
     """
     recipe = problem.recipe.computed_in(precision)
     scale = loss_scale(recipe)
@@ -191,7 +192,7 @@ def _step_again(
     batch: Batch,
     dtype: torch.dtype,
 ) -> tuple[Tensor, dict[str, Tensor | None]]:
-    """A step of an optimizer that evaluates the loss itself, such as LBFGS: the first loss, and its gradients."""
+    """Step an optimizer that evaluates the loss itself, such as LBFGS; return the first loss and its gradients."""
     seen: list[tuple[Tensor, dict[str, Tensor | None]]] = []
 
     def evaluated() -> Tensor:
@@ -216,22 +217,22 @@ def _step_again(
 def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, evaluated: Any = None) -> None:
     try:
         optimizer.step() if evaluated is None else optimizer.step(evaluated)
-    except OSError:  # a full disk is nothing that another optimizer would mend
+    except OSError:  # another optimizer would not help with a full disk
         raise
     except Exception as error:
         name = optimizer_class(recipe.optimizer).__name__
         raise BadInput(
             f"{name} cannot train this model with these options: {first_line(error)}; change them with <<recipe>>, let "
-            "it step for one model as a plain PyTorch loop does (to clip its gradients: <<recipe=grad_clip=1>>), or "
-            "choose SGD, Adam or AdamW"
+            "it step one model as in a plain PyTorch loop (to clip its gradients: <<recipe=grad_clip=1>>), or choose "
+            "SGD, Adam or AdamW"
         ) from error
 
 
 def trial_inputs(problem: Problem) -> list[tuple[Any, Tensor]]:
-    """The test inputs that are answered after the steps, and their labels."""
+    """Return the test inputs that are answered after the steps, with their labels."""
     if problem.recipe.bptt:
         inputs, labels = (tokens[:OF_TEST] for tokens in text.texts(problem.test))
-        width = min(problem.recipe.bptt, len(inputs))  # more tokens a model without a state may not take
+        width = min(problem.recipe.bptt, len(inputs))  # a model without a state may not accept more tokens
         return [(text.columns(inputs, len(inputs) // width)[:, :width], labels)]
     return list(classify.with_truth(problem, OF_TEST))
 
@@ -263,7 +264,7 @@ def _bits(tensor: Tensor) -> Tensor:
 
 
 def all_reached(problem: Problem, run: Seeds, taken: Sequence[Batch], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`Trace.reached`, also of parameters that are not trained: they are given a gradient for it, in one step."""
+    """Return `Trace.reached` also for parameters that are not trained, which get a gradient in one extra step."""
     model = build_model(problem.task, problem.recipe, run["init"]).to(problem.device).train()
     missing = {name: p for name, p in model.named_parameters() if name not in found and p.is_floating_point()}
     if not missing:

@@ -1,4 +1,4 @@
-"""An optimizer of matrices, such as Muon, beside AdamW for all other parameters."""
+"""An optimizer for matrices, such as Muon, together with AdamW for all other parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nondet.tasks.recipe import Recipe
 
 
 class Beside(torch.optim.Optimizer):
-    """Two optimizers of one model, as one: the groups and the memory of both."""
+    """Two optimizers of one model as one, with the groups and the state of both."""
 
     def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
         super().__init__([group for part in parts for group in part.param_groups], {})
@@ -27,7 +27,7 @@ class Beside(torch.optim.Optimizer):
 def matrices_apart(
     chosen: Any, recipe: Recipe, groups: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
 ) -> Beside | None:
-    """`chosen` for the parameters of two axes and AdamW for the others; None if it does not take those alone either."""
+    """Return `chosen` for parameters with two axes and AdamW for the others; None if `chosen` refuses even those."""
     parts: list[list[dict[str, Any]]] = [
         [{**group, "params": few} for group in groups if (few := [p for p in group["params"] if (p.dim() == 2) == two])]
         for two in (True, False)

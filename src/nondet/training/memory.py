@@ -1,4 +1,4 @@
-"""Where the memory of a device ends."""
+"""What to do when a device runs out of memory."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import gc
 import torch
 
 SHARE = 0.9
-"""The share of a device's memory that a stack may take where its width is to be chosen."""
+"""The share of a device's memory that a stack may use when its width is chosen automatically."""
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether this says that there is no memory left: torch says it by several kinds of error."""
+    """Whether this error means that memory ran out; torch has several such errors."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     said = str(error)
@@ -20,13 +20,13 @@ def ran_out(error: BaseException) -> bool:
 
 
 def release() -> None:
-    """Give back what nothing holds any more. The error that told of the lack must be gone: its frames hold tensors."""
+    """Free unused memory. The out-of-memory error must be gone by then, since its frames keep tensors alive."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def narrower(asked: int, width: int, device: torch.device) -> str:
-    """What is said of a stack that does not fit, and of the width that is taken in its place."""
+    """Return the sentence about a stack that does not fit, and the width used instead."""
     together = f"{width} train together" if width > 1 else "the runs are trained one at a time"
     return f"A stack of {asked} does not fit into the memory of {device}; {together}."

@@ -1,4 +1,4 @@
-"""A new stack: every run's model from its own seed, its bit changed, and one optimizer for all."""
+"""Make a new stack: every run's model from its own seed, with its bit changed, and one optimizer for all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nondet.training.stack import Seeds, Stack, wide
 
 
 def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
-    """Every run's model from its own init seed, its bit changed, and one optimizer for all of them."""
+    """Make every run's model from its own init seed, change its bit, and make one optimizer for all of them."""
     forget_compiled(problem)
     models = [build_model(problem.task, problem.recipe, run["init"]) for run in seeds]
     curves = torch.full((len(seeds), problem.recipe.epochs), torch.nan, dtype=torch.float64)
@@ -37,7 +37,7 @@ def new_stack(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
 
 
 def _alone(problem: Problem, models: Sequence[nn.Module], seeds: Sequence[Seeds], **rest: Any) -> Stack:
-    """A stack of one run: the module itself, and an optimizer of its own parameters, as in any training."""
+    """Make a stack of one run: the module itself and an optimizer of its parameters, as in any training."""
     change = _change(problem, dict(models[0].named_parameters()), seeds[0])
     model = models[0].to(problem.device)
     updated = {name: _wide_copy(p) for name, p in model.named_parameters()}
@@ -90,14 +90,14 @@ def _wide_copy(p: Tensor) -> Tensor:
 
 
 def forget_compiled(problem: Problem) -> None:
-    """Before a new model of a task that compiles: torch stops compiling after a few models of the same code."""
+    """Reset torch's compiler before a new model that it compiles; it would stop after a few models of the same code."""
     if problem.compiled:
         torch.compiler.reset()
 
 
 def _stacked(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Tensors of equal names stacked along a new first axis: (R, ...)."""
+    """Stack tensors of the same name along a new first axis: (R, ...)."""
     for model in models[1:]:
         if {k: v.shape for k, v in model.items()} != {k: v.shape for k, v in models[0].items()}:
-            raise BadInput("model must return the same shapes at every call; take what is random out of its structure")
+            raise BadInput("model must return the same shapes at every call; make its structure independent of chance")
     return {name: torch.stack([model[name].detach() for model in models]).contiguous() for name in models[0]}

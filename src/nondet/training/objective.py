@@ -1,7 +1,4 @@
-"""What training makes small, and what the model answers: from what models return, in the forms that people have.
-
-Everything here runs under vmap too.
-"""
+"""Find the loss and the outputs in whatever form a model returns them. Everything here also runs under vmap."""
 
 from __future__ import annotations
 
@@ -17,13 +14,13 @@ from nondet.kinds import Kind
 from nondet.training.batches import called
 
 LOGITS = ("logits", "out")
-"""What a dictionary or an object of outputs calls the logits: Hugging Face's and torchvision's names."""
+"""The names of the logits in a dictionary or object of outputs: Hugging Face's and torchvision's."""
 
 
 def logits_of(returned: Any) -> Any:
-    """The tensor of outputs in what a model returns, in float32 at the least; what has none comes back as it is.
+    """Return the tensor of outputs in what a model returns, at least in float32; without one, return it unchanged.
 
-    A tensor; `logits` or `out` of a dictionary or an object; a dictionary or tuple of one tensor.
+    Accepted: a tensor; a dictionary or object with `logits` or `out`; a dictionary or tuple of one tensor.
     """
     for name in LOGITS:
         found = returned.get(name) if isinstance(returned, Mapping) else getattr(returned, name, None)
@@ -36,7 +33,7 @@ def logits_of(returned: Any) -> Any:
 
 
 def at_least_float32(outputs: Tensor) -> Tensor:
-    """Logits in a precision in which their exponentials can be summed."""
+    """Convert logits to a precision in which their exponentials can be summed."""
     return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
 
 
@@ -49,9 +46,10 @@ class Objective:
     """A task's loss and answers.
 
     kind: of its outputs. criterion: the mean loss of a mini-batch from outputs and labels; None for the kind's own.
-    own: the user's `loss(model, batch) -> (loss, outputs)`, of which the batch is (inputs, labels), or inputs alone
-        where the labels are inside. inside: whether they are, so that the model may return its loss itself.
-    by_name: whether the model takes the tensors of a dictionary by their names.
+    own: the user's `loss(model, batch) -> (loss, outputs)`. The batch is (inputs, labels), or only the inputs if the
+        labels are inside them.
+    inside: whether the labels are inside the inputs, so that the model may return its loss itself.
+    by_name: whether the model takes the tensors of a dictionary as named arguments.
     """
 
     kind: Kind
@@ -61,7 +59,7 @@ class Objective:
     by_name: bool = True
 
     def __call__(self, call: Callable[..., Any], inputs: Any, labels: Tensor) -> tuple[Tensor, Any]:
-        """The mean loss of a mini-batch, and the model's outputs for it (B, ...)."""
+        """Return the mean loss of a mini-batch, and the model's outputs for it (B, ...)."""
         if self.own is not None:
             return self._own(call, inputs if self.inside else (inputs, labels))
         returned = called(call, inputs, self.by_name)
@@ -72,15 +70,15 @@ class Objective:
         return (self.criterion or self.kind.loss)(outputs, labels), outputs
 
     def _own(self, call: Callable[..., Any], batch: Any) -> tuple[Tensor, Any]:
-        """What the user's loss returns, checked."""
+        """Return what the user's loss returns, after checking it."""
         own: Any = self.own
         try:
             found = own(call, batch)
         except (AttributeError, TypeError, KeyError, IndexError, ValueError) as error:
             said = " ".join(str(error).split()) or "no message"
             raise BadInput(
-                f"the task's loss fails: {type(error).__name__}: {said}; it is called loss(model, batch) and returns "
-                "(loss, outputs); a loss of outputs and labels is the recipe's: Recipe(loss=...)"
+                f"the task's loss fails: {type(error).__name__}: {said}; called as loss(model, batch), it must "
+                "return (loss, outputs); a loss of outputs and labels goes in the recipe: Recipe(loss=...)"
             ) from error
         if not isinstance(found, tuple | list) or len(found) != 2 or not isinstance(found[0], Tensor):
             raise BadInput(
@@ -95,5 +93,5 @@ class Objective:
         return loss, logits_of(found[1])
 
     def outputs(self, call: Callable[..., Any], inputs: Any, labels: Tensor) -> Any:
-        """The model's outputs for some examples (B, ...)."""
+        """Return the model's outputs for some examples (B, ...)."""
         return self(call, inputs, labels)[1] if self.own is not None else logits_of(called(call, inputs, self.by_name))

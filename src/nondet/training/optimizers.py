@@ -1,4 +1,4 @@
-"""The optimizer of a recipe, for the parameters of one run or of a stack."""
+"""Make a recipe's optimizer, for the parameters of one run or of a stack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nondet.training.recipes import needs_closure
 def make_optimizer(
     recipe: Recipe, trained: Mapping[str, Tensor], axes: int
 ) -> tuple[torch.optim.Optimizer, list[float]]:
-    """The recipe's optimizer, and the highest rate of each of its groups; the parameters have `axes` of the stack."""
+    """Return the recipe's optimizer and each group's highest rate; `axes` of each parameter belong to the stack."""
     groups = _groups(recipe, trained, axes)
     chosen: Any = optimizer_class(recipe.optimizer)
     try:
@@ -27,7 +27,7 @@ def make_optimizer(
         try:
             optimizer = chosen([dict(group) for group in groups], lr=recipe.lr, **options)
         except ValueError as refused:
-            try:  # LBFGS takes no groups, and needs none where all are of one rate and one decay
+            try:  # LBFGS accepts no groups, and needs none if all share one rate and one decay
                 if recipe.bias_lr != 1 or recipe.no_decay:
                     raise refused
                 optimizer = chosen(list(trained.values()), lr=recipe.lr, **options)
@@ -40,7 +40,7 @@ def make_optimizer(
                 optimizer = found
     except OSError:
         raise
-    except Exception as error:  # whatever a class that others wrote makes of these options
+    except Exception as error:  # code that others wrote may raise anything
         raise BadInput(
             f"{chosen.__name__} refuses these parameters or options: {first_line(error)}; "
             "change them with <<recipe>>, or choose SGD, Adam or AdamW"
@@ -48,12 +48,12 @@ def make_optimizer(
     if options.get("fused"):
         optimizer.register_step_pre_hook(_sparse_apart)
     quiet: Any = optimizer
-    quiet._warned_capturable_if_run_uncaptured = True  # that it runs outside graphs as well
+    quiet._warned_capturable_if_run_uncaptured = True  # it warns that it also runs outside graphs
     return optimizer, [float(group["lr"]) for group in optimizer.param_groups]
 
 
 def _groups(recipe: Recipe, trained: Mapping[str, Tensor], axes: int) -> list[dict[str, Any]]:
-    """The parameters that share a rate and a decay; biases and scales, of one axis of their own, have `bias_lr`."""
+    """Group parameters that share a rate and a decay; biases and scales (one axis for each run) have `bias_lr`."""
     found: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, p in trained.items():
         spared = any(part in name for part in recipe.no_decay)
@@ -66,10 +66,10 @@ def _groups(recipe: Recipe, trained: Mapping[str, Tensor], axes: int) -> list[di
 
 
 def _device_options(recipe: Recipe, parameters: Sequence[Tensor]) -> dict[str, bool]:
-    """Of parameters on a CUDA device, what lets an optimizer read its rate and count its steps there too.
+    """Return the options that let an optimizer read its rate and count its steps on a CUDA device.
 
-    SGD is then one kernel, which computes in double precision and rounds once: its last bits are not those of SGD's
-    other kernels. What the recipe says itself holds.
+    SGD is then one kernel, which computes in double precision and rounds once, so its last bits differ from those of
+    SGD's other kernels. Options that the recipe sets are left as they are.
     """
     if not all(p.is_cuda for p in parameters):
         return {}
@@ -81,7 +81,7 @@ def _device_options(recipe: Recipe, parameters: Sequence[Tensor]) -> dict[str, b
 
 
 def _sparse_apart(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Have SGD step as usual from sparse gradients, which its one kernel does not take."""
+    """Let SGD step in the usual way from sparse gradients, which its fused kernel does not accept."""
     for group in optimizer.param_groups:
         if any(p.grad is not None and p.grad.is_sparse for p in group["params"]):
             group["fused"] = False

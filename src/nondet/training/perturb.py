@@ -1,4 +1,4 @@
-"""The smallest possible change of a model: one weight moves to the next number of the type it is computed in."""
+"""The smallest possible change of a model: one weight moves to the next number of the type used to compute with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nondet.sources import FIXED_SEED, stream
 
 @dataclass(frozen=True)
 class BitChange:
-    """What was changed: the parameter, the element's place in it, and its bits before and after, in hexadecimal."""
+    """What was changed: the parameter, the index of the element, and its bits before and after, in hexadecimal."""
 
     name: str
     index: tuple[int, ...]
@@ -32,16 +32,16 @@ def change_bit(
 ) -> BitChange | None:
     """Move one element of one parameter to the next float up or down, each with probability 1/2, in place.
 
-    With `amp` (a type's name, as in a recipe) a weight of two axes or more moves by the distance of that type's
-    numbers there: it is rounded to that type wherever it is used, so that a smaller change would reach nothing.
+    With `amp` (a type's name, as in a recipe), a weight with two or more axes moves by the spacing of that type's
+    numbers there. It is rounded to that type wherever it is used, so that a smaller change would have no effect.
 
-    which: "first", an element of the first weight tensor (of two axes or more) that is not all zeros, as a class token
-    may be; "random", any element of all parameters; or a parameter's name. Zeros are passed over: the float next to
+    which: "first", an element of the first weight tensor (with two or more axes) that is not all zeros, as a class
+    token may be; "random", any element of any parameter; or a parameter's name. Zeros are skipped: the float next to
     zero is too small to change a sum.
-    reached: of each parameter the elements that may be chosen, as booleans of its shape: those with a gradient. One
-    without, such as the row of an embedding for a word that no example uses, changes nothing.
+    reached: for each parameter, a boolean tensor of the elements that may be chosen: those with a gradient. Changing
+    an element without one, such as the embedding of a word that no example uses, has no effect.
     The fixed seed changes nothing, so that the run with all seeds fixed is the one that every condition shares.
-    Source: Summers & Dinneen 2021, section 4.1; like there, the first layer's weight is the usual choice.
+    Source: Summers & Dinneen 2021, section 4.1. As there, the usual choice is the first layer's weight.
     """
     if seed == FIXED_SEED:
         return None
@@ -52,11 +52,11 @@ def change_bit(
         names = ", ".join(places)
         if any(bool(tensor.detach().count_nonzero()) for tensor in chosen.values()):
             raise BadInput(
-                f"the bit source needs a weight that reaches the loss, and no element of {names} has a gradient in the "
+                f"the bit source needs a weight that reaches the loss, but no element of {names} has a gradient in the "
                 "first mini-batches; choose another with <<recipe=bit=NAME>>"
             )
         raise BadInput(
-            f"the bit source needs a weight that is not zero, and {names} is all zeros; "
+            f"the bit source needs a weight that is not zero, but {names} is all zeros; "
             "choose another with <<recipe=bit=NAME>>, or vary bit from a later <<onset>>"
         )
     rng = stream("bit", seed)
@@ -66,7 +66,7 @@ def change_bit(
     name = list(places)[part]
     flat = parameters[name].detach().view(-1)
     at = int(places[name][number - int(starts[part])])
-    before = flat[at].to("cpu", copy=True)  # there nextafter knows every type; on CUDA not in every version
+    before = flat[at].to("cpu", copy=True)  # on CUDA, some versions of nextafter lack some types
     goal = torch.full_like(before, torch.inf if rng.integers(2) else -torch.inf)
     if amp and parameters[name].dim() >= 2:
         seen = before.to(getattr(torch, amp))
@@ -78,15 +78,15 @@ def change_bit(
 
 
 def _places(tensor: Tensor, reached: Tensor | None) -> Tensor:
-    """The elements of a parameter, flattened, that may be changed."""
+    """Return the flat indices of a parameter's elements that may be changed."""
     may = tensor.detach().reshape(-1) != 0
     return (may if reached is None else may & reached.to(may.device).reshape(-1)).nonzero().view(-1)
 
 
 def has_bit(parameters: Mapping[str, Tensor], which: str = "first") -> bool:
-    """Whether `change_bit` can find a weight to change; BadInput if the one named is not there.
+    """Whether `change_bit` can find a weight to change; BadInput if a named parameter does not exist.
 
-    One that is named may be all zeros at the start, as biases are, and no longer at a later onset.
+    A named parameter may be all zeros at the start, as biases are, but not at a later onset.
     """
     if which == "first" and not any(t.dim() >= 2 and t.is_floating_point() for t in parameters.values()):
         return False
@@ -101,7 +101,9 @@ def _chosen(parameters: Mapping[str, Tensor], which: str) -> dict[str, Tensor]:
     if which == "first":
         names = [name for name, tensor in real.items() if tensor.dim() >= 2]
         if not names:
-            raise BadInput("the bit source needs a weight of two axes or more, and this model has none; leave bit out")
+            raise BadInput(
+                "the bit source needs a weight with two or more axes, but this model has none; leave bit out"
+            )
         first = next((name for name in names if bool(parameters[name].detach().count_nonzero())), names[0])
         return {first: parameters[first]}
     if which not in real:

@@ -1,8 +1,8 @@
-"""numpy's uniform numbers on a CUDA device: those of many streams at once, equal to the last bit.
+"""numpy's uniform numbers on a CUDA device: many streams at once, equal to numpy's to the last bit.
 
 A stream of `nondet.sources` is numpy's Philox4x64-10 (Salmon et al. 2011) from counter 0. Its `random(dtype=float32)`
-takes one 32-bit word for each number, the low half of a 64-bit output before the high one, and keeps the word's upper
-24 bits. So word w of a stream follows from the stream's key and w alone, and a kernel computes it where it is needed.
+uses one 32-bit word for each number, the low half of a 64-bit output before the high half, and keeps the word's upper
+24 bits. So word w of a stream depends only on the stream's key and w, and a kernel computes it where it is needed.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ import torch
 from torch import Tensor
 
 BLOCKS = 128
-"""Blocks of eight words in one program of the kernel."""
+"""The number of blocks of eight words in one program of the kernel."""
 
 
 def available() -> bool:
-    """Whether Triton, in which the kernel is written, is there."""
+    """Whether Triton, in which the kernel is written, is installed."""
     return find_spec("triton") is not None
 
 
 def keys_of(rngs: Sequence[np.random.Generator]) -> Tensor:
-    """The keys of streams that nothing was drawn from yet: (R, 2), the bits of unsigned numbers as int64."""
+    """Return the keys of streams that nothing has been drawn from: (R, 2), the bits of unsigned numbers as int64."""
     keys = [rng.bit_generator.state["state"]["key"] for rng in rngs]
     return torch.from_numpy(np.array(keys, dtype=np.uint64).view(np.int64))
 
 
 def words(shapes: Sequence[tuple[int, ...]]) -> int:
-    """How many words of each stream numbers of these shapes take."""
+    """Return how many words of each stream are used for numbers of these shapes."""
     return sum(prod(shape) for shape in shapes)
 
 
 def uniforms(keys: Tensor, start: Tensor, count: int) -> Tensor:
-    """The numbers in [0, 1) of words start to start + count of every stream: (R, count) float32.
+    """Return the numbers in [0, 1) from words start to start + count of every stream: (R, count) float32.
 
-    keys: (R, 2), see `keys_of`. start: (1,) int64, on the device as the keys are.
+    keys: (R, 2), see `keys_of`. start: (1,) int64, on the same device as the keys.
     """
     from nondet.training.philox_kernel import launch
 
@@ -50,9 +50,9 @@ def uniforms(keys: Tensor, start: Tensor, count: int) -> Tensor:
 def draw(
     keys: Tensor, start: Tensor, shapes: Sequence[tuple[int, ...]], places: Tensor, moved: bool = True
 ) -> list[Tensor]:
-    """What `dropout.draw_uniforms` draws on the host from streams of these keys that stand at word `start`.
+    """Return what `dropout.draw_uniforms` draws on the host from streams with these keys, at word `start`.
 
-    places: (R, B). moved: whether any run's places are others than 0, 1, 2 and so on.
+    places: (R, B). moved: whether any run's places differ from 0, 1, 2 and so on.
     """
     if not shapes:
         return []

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @triton.jit
 def _philox(keys, start, out, count, BLOCKS: tl.constexpr):
-    """Philox4x64-10: each block of four 64-bit outputs is eight numbers in a row; those outside are not stored."""
+    """Philox4x64-10: each block of four 64-bit outputs is eight numbers in a row; numbers out of range are skipped."""
     run = tl.program_id(0).to(tl.int64)
     first = tl.load(start)
     block = first // 8 + tl.program_id(1).to(tl.int64) * BLOCKS + tl.arange(0, BLOCKS)
@@ -41,7 +41,7 @@ def _philox(keys, start, out, count, BLOCKS: tl.constexpr):
 
 @triton.jit
 def _store(row, place, word, count):
-    """Both halves of a 64-bit word as numbers in [0, 1), the low one first."""
+    """Store both halves of a 64-bit word as numbers in [0, 1), the low half first."""
     low = ((word & 0xFFFFFFFF) >> 8).to(tl.float32) * 5.9604644775390625e-08  # 2 ** -24
     high = (word >> 40).to(tl.float32) * 5.9604644775390625e-08
     tl.store(row + place, low, mask=(place >= 0) & (place < count))
@@ -49,7 +49,7 @@ def _store(row, place, word, count):
 
 
 def launch(keys: Tensor, start: Tensor, out: Tensor, blocks: int) -> None:
-    """Fill out (R, count) with the words from `start` on of each key's stream."""
+    """Fill `out` (R, count) with numbers from each key's stream, beginning at word `start`."""
     runs, count = out.shape
     programs = triton.cdiv(triton.cdiv(count + 7, 8), blocks)  # the first block may begin before `start`
     if programs:

@@ -1,4 +1,4 @@
-"""Making a task ready: its data checked, and its model tried out before hours are spent on it."""
+"""Prepare a task: check its data, and try its model before hours are spent on it."""
 
 from __future__ import annotations
 
@@ -48,29 +48,30 @@ def prepare(
     layers: Sequence[str] = (),
     tf32: bool = False,
 ) -> Problem:
-    """Check a task and try its model on two mini-batches; BadInput says what is wrong with it.
+    """Check a task and try its model on two mini-batches; BadInput says what is wrong.
 
-    track: the epochs after which to look at the modules named `layers`, or at the usual ones.
+    track: the epochs after which to examine the modules named `layers`, or the default ones.
     """
     if layers and not track:
-        raise BadInput(
-            f"<<layers>> says what to look at with <<track>> (got <<layers={layers[0]}>> alone); add <<track=0,1>>"
-        )
+        raise BadInput(f"<<layers>> is only for <<track>> (got <<layers={layers[0]}>> without it); add <<track=0,1>>")
     if (track or recipe.cycles > 1) and recipe.bptt:
-        raise BadInput("<<track>> and cycles are for classifiers, and this task is a language model; leave them out")
+        raise BadInput("<<track>> and cycles are for classifiers, but this task is a language model; leave them out")
     _try_schedule(recipe)
     if recipe.bptt and recipe.drop_last:
         raise BadInput(
-            "drop_last is for examples, and a text is read in windows (got a recipe with both); leave it out"
+            "drop_last is for examples, but a text is read in windows (got a recipe with both); leave it out"
         )
     if recipe.bptt and (task.loss or recipe.loss or recipe.label_smoothing or recipe.class_weights):
         raise BadInput(
-            "a text that is read in windows is trained by the cross-entropy (got a recipe with bptt and a loss); leave "
-            "one out, or give sequences (n, tokens) and no bptt"
+            "a text that is read in windows is trained with the cross-entropy (got a recipe with bptt and a loss); "
+            "leave one out, or give sequences (n, tokens) and no bptt"
         )
     kind = named(task.kind, bool(recipe.bptt)) if task.kind or recipe.bptt else None
     if kind is not None and (kind.feed == "sequence") != bool(recipe.bptt):
-        raise BadInput(f"the recipe's bptt is for texts, and only for them (got kind {kind.name}); change one of them")
+        raise BadInput(
+            "the recipe's bptt must be set for kinds that read a text in windows, and for no others (got kind "
+            f"{kind.name}); change one of the two"
+        )
     given = [checked_inputs(name, data, task, recipe) for name, data in (("train", task.train), ("test", task.test))]
     if not in_memory(given[0].inputs) and task.augment:
         raise BadInput("streamed inputs draw their own augmentations; leave the task's augment empty")
@@ -78,12 +79,12 @@ def prepare(
     selects = recipe.select == "best" or recipe.patience > 0
     if selects and (val is None or recipe.bptt):
         raise BadInput(
-            "select and patience need validation examples, which choose the epoch (got none"
+            "select and patience need validation examples to choose the epoch (got none"
             f"{' for a text' if recipe.bptt else ''}); give the task val=(inputs, labels), or leave them out"
         )
     given += [val] if val is not None and (selects or is_plateau(recipe)) else []
     given = numbered(given)
-    if kind is not None:  # before a model is built, so that the data's fault is said first
+    if kind is not None:  # before a model is built, so that errors in the data come first
         given = [with_labels(name, data, kind, task) for name, data in zip(PARTS, given, strict=False)]
     try:
         model, seen = build_model(task, recipe, FIXED_SEED), Seen()
@@ -112,7 +113,7 @@ def prepare(
         "dropout": any(dropout.values()),
         "bit": has_bit(dict(model.named_parameters()), recipe.bit),
         "selection": selects,
-        # where these stand in a mini-batch decides what they are mixed with, and what is drawn for them
+        # in these cases, an example's position in a mini-batch decides its draws, or what it is mixed with
         "order": not seen.seeded and not any(hasattr(a, "mix") for a in task.augment),
         "kernels": device.type == "cuda",
         "other": False,
@@ -142,7 +143,7 @@ def prepare(
 
 
 def _shaped(task: Task, train: Data) -> Task:
-    """The task, whose model has its lazy layers' shapes from the first training examples."""
+    """Return the task with a model whose lazy layers take their shapes from the first training examples."""
     few = some(train.inputs, np.arange(min(2, count(train.inputs))))
     made: nn.Module = task.model()
     return replace(
@@ -151,7 +152,7 @@ def _shaped(task: Task, train: Data) -> Task:
 
 
 def _with_own(sources: Sequence[str], drawn: Sequence[str]) -> tuple[str, ...]:
-    """The sources with those of the augmentations' own, which stand where `augment` does."""
+    """Return the sources with those that augmentations define themselves, in the place of `augment`."""
     before = [name for name in SOURCES if name in ("init", "shuffle", "augment")]
     own = [name for name in drawn if name not in SOURCES]
     first = [name for name in sources if name in before]
@@ -159,10 +160,10 @@ def _with_own(sources: Sequence[str], drawn: Sequence[str]) -> tuple[str, ...]:
 
 
 def _with_trial(problem: Problem) -> Problem:
-    """The problem with what a few steps of one model came to, on the CPU: what its runs compute is in their names.
+    """Add the results of a few steps of one model on the CPU, so that what its runs compute is part of their names.
 
-    In float64 if the model can be trained in it, so that another processor gives the same numbers but for the last
-    digits. A model that does not repeat its own steps has no such numbers: its control will tell.
+    The steps are in float64 if possible, so that another processor gives the same numbers except for the last digits.
+    A model that does not repeat its own steps has no such numbers; its control will show that.
     """
     here = replace(
         problem, device=torch.device("cpu"), door=None, train=_on_cpu(problem.train), test=_on_cpu(problem.test)
@@ -177,7 +178,7 @@ def _with_trial(problem: Problem) -> Problem:
 
 
 def _traced(problem: Problem, run: Mapping[str, int], taken: Sequence[Batch]) -> tuple[Trace, str]:
-    """The steps, and the precision they were taken in: float64, or else the recipe's."""
+    """Return the steps' trace and its precision: float64 or, if that fails, the recipe's."""
     for precision in ("float64", problem.recipe.precision):
         try:
             return loop.trace(problem, run, taken, precision, answers=False), precision
@@ -187,7 +188,7 @@ def _traced(problem: Problem, run: Mapping[str, int], taken: Sequence[Batch]) ->
             if precision == problem.recipe.precision and isinstance(error, BadInput):
                 raise
             if precision == problem.recipe.precision:
-                raise BadInput(f"the model cannot be trained: {first_line(error)}; mend it and try again") from error
+                raise BadInput(f"the model cannot be trained: {first_line(error)}; fix it and try again") from error
     raise AssertionError("the last precision returned or raised")
 
 
@@ -210,7 +211,7 @@ def _try_text(
 def _try_batches(
     model: nn.Module, train: tuple[Any, Tensor], recipe: Recipe, seen: Seen, objective: Objective
 ) -> dict[int, list[tuple[int, ...]]]:
-    """The shapes of dropout's numbers by mini-batch size."""
+    """Return the shapes of dropout's numbers by mini-batch size."""
     n = len(train[1])
     batch = min(recipe.batch_size, n)
     rows = {size: np.arange(size) for size in {batch, batch if recipe.drop_last else n % batch or batch}}
@@ -219,21 +220,21 @@ def _try_batches(
         others = {size: np.arange(n - size, n) for size in rows}
         again = {size: _try_out(model, train, others[size], recipe, seen, objective) for size in rows}
         if dropout != again:
-            seen.seeded, seen.alone = True, seen.alone or "what its dropout takes depends on the data"
+            seen.seeded, seen.alone = True, seen.alone or "its dropout calls depend on the data"
         seen.again &= not seen.seeded
     return {size: [SEED] if seen.seeded else shapes for size, shapes in dropout.items()}
 
 
 def _alone(recipe: Recipe, seen: Seen, closure: bool) -> Seen:
-    """What was seen of the model, with what its recipe says against a stack."""
+    """Return what was seen of the model, with any reason in its recipe not to stack it."""
     if is_plateau(recipe):
-        seen.alone = seen.alone or "ReduceLROnPlateau gives each run a rate of its own"
+        seen.alone = seen.alone or "ReduceLROnPlateau gives each run its own rate"
     if closure:
         name = optimizer_class(recipe.optimizer).__name__
         seen.alone = seen.alone or f"{name} evaluates the loss of a model several times in a step"
         if recipe.accumulate > 1 or recipe.amp or recipe.precision in SHORT:
             raise BadInput(
-                f"{name} evaluates the loss again in its step, which goes with float32 or float64 and accumulate=1 "
+                f"{name} evaluates the loss again in its step, which needs float32 or float64 and accumulate=1 "
                 f"(got precision {recipe.precision}, amp {recipe.amp or 'none'} and accumulate {recipe.accumulate}); "
                 "choose those, or another optimizer"
             )
@@ -241,13 +242,13 @@ def _alone(recipe: Recipe, seen: Seen, closure: bool) -> Seen:
 
 
 def _steps(recipe: Recipe, train: tuple[Any, Tensor]) -> int:
-    """The mini-batches of an epoch."""
+    """Return the number of mini-batches in an epoch."""
     if recipe.bptt:
         return -(-(len(train[1]) // recipe.batch_size) // recipe.bptt)
     if recipe.drop_last and len(train[1]) < recipe.batch_size:
         raise BadInput(
-            f"drop_last leaves out what fills no mini-batch, and the {len(train[1])} training examples fill none of "
-            f"{recipe.batch_size}; try <<recipe=batch_size={len(train[1])}>>"
+            f"drop_last leaves out an incomplete mini-batch, but the {len(train[1])} training examples do not fill "
+            f"even one of {recipe.batch_size}; try <<recipe=batch_size={len(train[1])}>>"
         )
     return len(train[1]) // recipe.batch_size if recipe.drop_last else -(-len(train[1]) // recipe.batch_size)
 
@@ -258,11 +259,11 @@ def _try_schedule(recipe: Recipe) -> None:
             factor = lr_factor(recipe, epoch)
         except Exception as error:
             raise BadInput(
-                f"the schedule fails at epoch {epoch}: {first_line(error)}; it is called schedule(epoch, epochs) and "
-                "returns the factor of the learning rate"
+                f"the schedule fails at epoch {epoch}: {first_line(error)}; it is called as schedule(epoch, epochs) "
+                "and returns a factor of the learning rate"
             ) from error
         if not 0 <= factor < float("inf"):
-            raise BadInput(f"schedule must return a factor of at least 0 (got {factor} at epoch {epoch}); mend it")
+            raise BadInput(f"schedule must return a factor of at least 0 (got {factor} at epoch {epoch}); fix it")
     if is_plateau(recipe):
         Plateau(recipe)
 
@@ -270,7 +271,7 @@ def _try_schedule(recipe: Recipe) -> None:
 def _identity(
     task: Task, recipe: Recipe, model: nn.Module, data: str, track: Track | None, kind: Kind
 ) -> dict[str, Any]:
-    """What names the task in a run's key, as JSON gives it back."""
+    """Return the parts of a run's key that identify the task, as they are after a round trip through JSON."""
     shapes = [[name, list(value.shape)] for name, value in model.state_dict().items()]
     identity = {
         "name": task.name,
@@ -288,13 +289,13 @@ def _identity(
     try:
         return json.loads(json.dumps(identity, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise BadInput(f"a recipe's options must be numbers, texts, booleans or lists of them ({error})") from error
+        raise BadInput(f"a recipe's options must be numbers, strings, booleans or lists of them ({error})") from error
 
 
 def _try_out(
     model: nn.Module, train: tuple[Any, Tensor], index: np.ndarray, recipe: Recipe, seen: Seen, objective: Objective
 ) -> list[tuple[int, ...]]:
-    """The shapes of dropout's numbers in one training step of one model, tried on the CPU."""
+    """Return the shapes of dropout's numbers in one training step of one model, tried on the CPU."""
     inputs = typed(some(train[0], index), getattr(torch, recipe.precision))
     labels = train[1][torch.from_numpy(index)]
 
@@ -310,7 +311,7 @@ def _data_hash(*parts: tuple[Tensor | Streamed, Tensor]) -> str:
         if not isinstance(tensor, Tensor):
             digest.update(tensor.identity.encode())
             continue
-        # numpy knows no bfloat16: its bits are read as whole numbers
+        # numpy has no bfloat16, so its bits are read as integers
         array: np.ndarray = (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)

@@ -1,4 +1,4 @@
-"""A task made ready for training, and what a trial step shows of its model."""
+"""A task that is ready for training, and what a trial step shows about its model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Track:
-    """epochs: after how many epochs to look (0: at the start). layers: names of the model's modules."""
+    """epochs: the epochs after which to record (0: at the start). layers: names of the model's modules."""
 
     epochs: tuple[int, ...]
     layers: tuple[str, ...]
@@ -41,26 +41,26 @@ class Track:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a stack needs besides its runs' seeds.
+    """Everything that a stack needs besides its runs' seeds.
 
     train, test: (inputs (n, ...), labels (n,)) on the device, in the recipe's precision; streamed inputs stay where
         they are.
-    dropout: for each mini-batch size that occurs, the shapes of the uniform numbers that one forward pass takes.
-        Of a sequence, for each window's length.
+    dropout: for each mini-batch size that occurs, or each window length of a sequence, the shapes of the uniform
+        numbers that one forward pass uses.
     sources: the sources of nondeterminism that this task has.
-    identity: what names the task in a run's key. kind: what its outputs are. objective: its loss and answers.
-    track: what is looked at on the way. tf32: whether CUDA may round factors to TF32.
-    alone: why its models can only be trained one at a time; empty if nothing is known against a stack.
-    again: whether the backward pass runs parts of the forward pass again, with dropout in them.
-    seeded: whether the model draws from the global generators in its forward pass, which a number of the dropout source
-        then seeds for each step. random_answers: whether it also does so in evaluation: then from a fixed seed.
-    compiled: whether the model is compiled by torch. state: the attribute in which it keeps count by itself, if any.
-    closure: whether the optimizer's step evaluates the loss again, as that of LBFGS.
-    repeats: whether one model trained twice takes the same steps; else nothing can be held against it.
-    reached: of each parameter the elements that had a gradient in the trial steps.
-    door: which operations take stacked kernels; None where all take torch's own.
-    val: the examples that choose a run's epoch, as `test`; None where none does.
-    settings: what a scheduler of torch sets at each step of the training; empty without one.
+    identity: what identifies the task in a run's key. kind: what its outputs are. objective: its loss and answers.
+    track: what is recorded during training. tf32: whether CUDA may round factors to TF32.
+    alone: why its models can only be trained one at a time; empty if no reason is known.
+    again: whether the backward pass runs parts of the forward pass again, including dropout.
+    seeded: whether the model draws from the global generators in its forward pass. A number from the dropout source
+        then seeds them at each step. random_answers: whether it also does so in evaluation, then from a fixed seed.
+    compiled: whether torch compiles the model. state: the attribute in which the model keeps a count itself, if any.
+    closure: whether the optimizer's step evaluates the loss again, as in LBFGS.
+    repeats: whether one model trained twice takes the same steps; if not, it cannot be compared with a stack.
+    reached: for each parameter, the elements that had a gradient in the trial steps.
+    door: which operations use stacked kernels; None if all use torch's own.
+    val: the examples that choose a run's epoch, in the form of `test`; None if there are none.
+    settings: what a torch scheduler sets at each step of the training; empty without one.
     """
 
     task: Task
@@ -99,29 +99,29 @@ class Problem:
 
     @property
     def curves(self) -> list[str]:
-        """The names of the curves of training."""
+        """The names of the training curves."""
         return [*filter(None, ("loss", self.kind.curve)), *(["val_loss"] if self.val is not None else [])]
 
     @property
     def width_free(self) -> bool:
-        """Whether a run has the same bits in a stack of any width."""
+        """Whether a run's bits are the same in a stack of any width."""
         return self.door is not None and self.door.width_free
 
     @property
     def an_epoch(self) -> int:
-        """The examples that an epoch trains on: all, or those that fill mini-batches."""
+        """The number of examples in an epoch: all, or those that fill mini-batches."""
         n = len(self.train[1])
         return n // self.recipe.batch_size * self.recipe.batch_size if self.recipe.drop_last else n
 
     @property
     def steps(self) -> int:
-        """The mini-batches of an epoch."""
+        """The number of mini-batches in an epoch."""
         batch, n = self.recipe.batch_size, self.an_epoch
         return -(-(n // batch) // self.recipe.bptt) if self.recipe.bptt else -(-n // batch)
 
     @property
     def plain(self) -> bool:
-        """Whether an epoch's steps can be prepared on the device: examples that are one tensor there."""
+        """Whether an epoch's steps can be prepared on the device, with the examples as one tensor there."""
         simple = (
             not (self.mixes or self.closure or self.settings)
             and self.val is None
@@ -133,34 +133,34 @@ class Problem:
 
     @property
     def augment(self) -> tuple[Augmentation | Streamed, ...]:
-        """What draws the random changes of the training inputs: streamed inputs draw their own."""
+        """What draws the random changes of the training inputs; streamed inputs draw their own."""
         inputs: Any = self.train[0]
         return self.task.augment if in_memory(inputs) else (inputs,)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of this name; `auto` is a CUDA device where there is one, and else the CPU."""
+    """Return the device with this name; `auto` is a CUDA device if there is one, and otherwise the CPU."""
     gpus = torch.cuda.device_count()
     if name == "auto":
         return torch.device("cuda" if gpus else "cpu")
     here = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{i}" for i in range(gpus))]
     if name not in here:
         raise BadInput(
-            f"device must be auto, or one of those that are here: {', '.join(here)} (got {name!r}); try <<device=cpu>>"
+            f"device must be auto or one that this machine has: {', '.join(here)} (got {name!r}); try <<device=cpu>>"
         )
     return torch.device(torch.device(name).type if name == "cuda:0" else name)
 
 
 def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
-    """The task's model as its constructor makes it from the init source's numbers, on the CPU."""
+    """Make the task's model on the CPU, with the init source seeding its constructor."""
     try:
         with seeded_globals(stream("init", init_seed)):
             model = task.model()
         set_compiler()
-    except BadInput:  # a network by name says itself what is wrong
+    except BadInput:  # a built-in network reports its own errors
         raise
     except Exception as error:
-        raise BadInput(f"the model's constructor fails: {first_line(error)}; mend it and try again") from error
+        raise BadInput(f"the model's constructor fails: {first_line(error)}; fix it and try again") from error
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance] -- a user's function
         raise BadInput(
             f"model must return an nn.Module (got {type(model).__name__}); write model=lambda: nn.Sequential(...)"
@@ -170,19 +170,19 @@ def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
     if not any(p.requires_grad for p in model.parameters()):
         raise BadInput(
             "model must have parameters to train (it has none that require a gradient); leave requires_grad on for "
-            "those that are to be trained"
+            "those to be trained"
         )
     model = _in_precision(model, getattr(torch, recipe.precision))
     return with_state(model) if recipe.bptt else model
 
 
 class Lazy(BadInput):
-    """A model whose layers take their shapes from the first inputs that they see."""
+    """A model has lazy layers, which take their shapes from their first inputs."""
 
 
 @dataclass(frozen=True)
 class Shaped:
-    """A task's `model`, whose lazy layers see these inputs, and draw their weights, when it is made."""
+    """A task's `model` function that runs the new model on these inputs, so that lazy layers draw their weights."""
 
     model: Callable[[], nn.Module]
     inputs: Any
@@ -196,9 +196,9 @@ class Shaped:
 
 
 def _in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The model with real numbers of this type, and complex ones of the type that goes with it.
+    """Convert a model's real numbers to this type, and its complex numbers to the matching complex type.
 
-    `model.to(dtype)` would keep the real part of a complex weight alone.
+    `model.to(dtype)` would keep only the real part of a complex weight.
     """
     with_it = torch.complex128 if dtype == torch.float64 else torch.complex64
 
@@ -209,14 +209,14 @@ def _in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def drawn_outside(generators: Sequence[str]) -> str:
-    """Why a model that draws from these global generators trains alone: a stack would share what is not torch's."""
+    """Say why a model that draws from these global generators trains alone: a stack shares all but torch's."""
     others = [name for name in generators if name != "torch"]
-    return f"its forward pass draws random numbers of {' and '.join(others)}" if others else ""
+    return f"its forward pass draws random numbers from {' and '.join(others)}" if others else ""
 
 
 @dataclass
 class Seen:
-    """What trial steps of a model showed of it; the fields are those of `Problem`."""
+    """What trial steps of a model showed about it; the fields are those of `Problem`."""
 
     alone: str = ""
     again: bool = False
@@ -227,7 +227,7 @@ class Seen:
 
 
 def tried(model: nn.Module, forward: Callable[[], Tensor], seen: Seen) -> list[tuple[int, ...]]:
-    """Try a training step of a model, whose loss `forward` gives; its gradients and buffers are put back after it.
+    """Try a training step of a model, with `forward` returning its loss, and then restore its gradients and buffers.
 
     Returns the shapes of dropout's numbers. BadInput if the step fails.
     """
@@ -242,7 +242,7 @@ def tried(model: nn.Module, forward: Callable[[], Tensor], seen: Seen) -> list[t
             backward(loss, again=True)
             again = len(recorded) > len(shapes)
     except RuntimeError as error:
-        raise BadInput(f"the model cannot be trained on its outputs: {first_line(error)}; mend the model") from error
+        raise BadInput(f"the model cannot be trained on its outputs: {first_line(error)}; fix the model") from error
     if recorded == [SEED]:
         shapes, seen.seeded = [SEED], True
         seen.alone = seen.alone or drawn_outside(recorded.generators)
@@ -252,10 +252,10 @@ def tried(model: nn.Module, forward: Callable[[], Tensor], seen: Seen) -> list[t
     replaced = [name for name, b in model.named_buffers() if b is not objects.get(name)]
     switched = [name for name, p in model.named_parameters() if p.requires_grad != learns.get(name)]
     reasons = [
-        "it is compiled by torch.compile, which a stack would leave out" if seen.compiled else "",
+        "it is compiled by torch.compile, which a stack would skip" if seen.compiled else "",
         f"it replaces its buffer {replaced[0]} in the forward pass" if replaced else "",
         f"its forward pass changes whether {switched[0]} is trained" if switched else "",
-        "its backward pass runs parts of it again, with dropout in them" if seen.again else "",
+        "its backward pass runs parts of it again, including dropout" if seen.again else "",
     ]
     seen.alone = seen.alone or next(filter(None, reasons), "")
     with torch.no_grad():
@@ -266,16 +266,16 @@ def tried(model: nn.Module, forward: Callable[[], Tensor], seen: Seen) -> list[t
 
 
 def _graphs() -> int:
-    """How many graphs torch has compiled in this process."""
+    """Return how many graphs torch has compiled in this process."""
     if "torch._dynamo.utils" not in sys.modules:
         return 0
     return int(sys.modules["torch._dynamo.utils"].counters["stats"]["unique_graphs"])
 
 
 def _counts(model: nn.Module) -> dict[str, Any]:
-    """A model's attributes in which it may keep count, such as `self.step`: a snapshot does not hold them.
+    """Return the attributes in which a model may keep a count, such as `self.step`, which a snapshot does not contain.
 
-    Plain numbers, and how often a tensor that is no buffer was changed in place.
+    These are plain numbers, and, for each tensor that is not a buffer, how often it was changed in place.
     """
     return {
         f"{name}.{attribute}".lstrip("."): value._version if isinstance(value, Tensor) else value
@@ -286,5 +286,5 @@ def _counts(model: nn.Module) -> dict[str, Any]:
 
 
 def first_line(error: BaseException) -> str:
-    """An error in one line, for a sentence that goes on after it."""
+    """Return an error in one line, for use inside a sentence."""
     return f"{type(error).__name__}: " + next(iter(str(error).strip().splitlines()), "no message").rstrip(".")

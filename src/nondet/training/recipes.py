@@ -1,4 +1,4 @@
-"""What a recipe asks for besides an optimizer and a rate: its loss, torch's schedulers, clipping of gradients."""
+"""What a recipe asks for besides an optimizer and a rate: its loss, torch's schedulers, gradient clipping."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nondet.tasks.recipe import Recipe
 from nondet.training.problem import Problem, first_line
 
 BY_STEP = ("OneCycleLR", "CyclicLR")
-"""Schedulers of torch whose own documentation steps them after every mini-batch; the others after every epoch."""
+"""The torch schedulers that, by their documentation, step after every mini-batch; others step after every epoch."""
 
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": F.cross_entropy,
@@ -32,9 +32,9 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 
 
 def criterion_of(recipe: Recipe, kind: Kind) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """The mean loss of a mini-batch that a recipe names, smooths or weighs; None for the kind's own.
+    """Return a function for a mini-batch's mean loss, as a recipe names, smooths or weights it.
 
-    BadInput where the kind has no such loss.
+    None if the kind's own loss is used. BadInput if the kind does not accept the loss.
     """
     loss: Any = recipe.loss
     changes: dict[str, Any] = {"label_smoothing": recipe.label_smoothing} if recipe.label_smoothing else {}
@@ -49,10 +49,10 @@ def criterion_of(recipe: Recipe, kind: Kind) -> Callable[[Tensor, Tensor], Tenso
             "or give a loss that has them, such as torch.nn.CrossEntropyLoss(label_smoothing=0.1)"
         )
     if (changes or name) and (name or "cross_entropy") not in kind.losses:
-        ours = f"it takes {', '.join(kind.losses)}" if kind.losses else "it takes none by name"
+        ours = f"it accepts {', '.join(kind.losses)}" if kind.losses else "it accepts none by name"
         raise BadInput(
-            f"kind {kind.name} does not take the loss {name or 'cross_entropy'} (got {_called(loss) or 'its changes'}; "
-            f"{ours}); choose another, or give a function of outputs and labels"
+            f"kind {kind.name} does not accept the loss {name or 'cross_entropy'} (got "
+            f"{_called(loss) or 'its changes'}; {ours}); choose another, or give a function of outputs and labels"
         )
     if isinstance(loss, nn.Module):
         return _of_module(kind, loss)
@@ -67,7 +67,7 @@ def criterion_of(recipe: Recipe, kind: Kind) -> Callable[[Tensor, Tensor], Tenso
 
 
 def _of_module(kind: Kind, module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss of `torch.nn`, whose weights take the outputs' type and device."""
+    """Return a loss of `torch.nn` as a function that moves its weights to the outputs' type and device."""
     fitted: dict[tuple[torch.dtype, torch.device], nn.Module] = {}
 
     def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ def _called(loss: Any) -> str:
 
 
 def expects(loss: Any) -> tuple[str, ...]:
-    """The kinds that a loss by name, or one of `torch.nn`, is usual for; empty if that is not known."""
+    """Return the kinds that usually have this loss (a name, or a loss of `torch.nn`); empty if that is not known."""
     name = loss if isinstance(loss, str) else LOSSES.get(_called(loss), "")
     if name in ("mse", "l1", "smooth_l1", "huber"):
         return ("regression",)
@@ -104,9 +104,9 @@ def expects(loss: Any) -> tuple[str, ...]:
 
 
 def clip(gradients: Sequence[Tensor], limit: float, runs: bool) -> None:
-    """Scale each run's gradients so that the norm of all of them together is at most `limit`, in place.
+    """Scale each run's gradients in place so that the norm of all of them together is at most `limit`.
 
-    As `torch.nn.utils.clip_grad_norm_` does, for every run by itself. runs: whether the first axis is that of runs.
+    This is `torch.nn.utils.clip_grad_norm_` for each run by itself. runs: whether the first axis is the runs.
     """
     stacked = [g if runs else g[None] for g in gradients]
     norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in stacked])  # (p, R)
@@ -116,10 +116,11 @@ def clip(gradients: Sequence[Tensor], limit: float, runs: bool) -> None:
 
 
 def settings_of(recipe: Recipe, steps: int) -> tuple[Mapping[str, Any], ...]:
-    """What a scheduler of torch sets at each of a training's steps, `steps` an epoch; empty for other schedules.
+    """Return what a torch scheduler sets at each step of a training, with `steps` in an epoch; empty without one.
 
-    "factor", of the highest rate, and whatever else of the optimizer it changes, such as the momentum of OneCycleLR.
-    It is tried on an optimizer of one number: what it does depends on nothing else.
+    Each entry has "factor", relative to the highest rate, and other settings of the optimizer that a scheduler can
+    change, such as the momentum in OneCycleLR. They are found with an optimizer of one number, since a scheduler
+    depends on nothing else.
     """
     chosen: Any = scheduler_class(recipe.schedule)
     if chosen is None or is_plateau(recipe):
@@ -137,7 +138,7 @@ def settings_of(recipe: Recipe, steps: int) -> tuple[Mapping[str, Any], ...]:
         needed = {name: value for name, value in recipe.options.items() if name in optimizer_options(make)}
         optimizer = make([one], lr=recipe.lr, **needed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that no step of the optimizer comes before
+            warnings.simplefilter("ignore")  # torch warns that the optimizer has not stepped
             scheduler = chosen(optimizer, **options)
             found: list[Mapping[str, Any]] = []
             for step in range(total):
@@ -157,7 +158,7 @@ def _setting(group: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
 
 
 def steps_by(recipe: Recipe) -> str:
-    """Whether a scheduler of torch is stepped after every "step" or "epoch"."""
+    """Return "step" or "epoch": after which of them a torch scheduler is stepped."""
     name = getattr(scheduler_class(recipe.schedule), "__name__", "")
     return recipe.schedule_by or ("step" if name in BY_STEP else "epoch")
 
@@ -183,7 +184,7 @@ def needs_closure(recipe: Recipe) -> bool:
     try:
         optimizer: Any = made([p], lr=recipe.lr, **recipe.options)
         loss()
-    except Exception:  # what it refuses is said where it is made for the model
+    except Exception:  # make_optimizer reports what it refuses
         return False
     try:
         optimizer.step()
@@ -199,13 +200,13 @@ def needs_closure(recipe: Recipe) -> bool:
 
 
 def evaluates_before(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a step that takes a function wants gradients before it too: where the function may be left out (SAM)."""
+    """Whether a step also needs gradients beforehand: it does if its closure may be left out (SAM)."""
     taken = inspect.signature(type(optimizer).step).parameters.get("closure")
     return taken is None or taken.default is not inspect.Parameter.empty
 
 
 class Plateau:
-    """`ReduceLROnPlateau` of one run, on an optimizer of one number: the factor of all rates after each epoch."""
+    """`ReduceLROnPlateau` for one run, on an optimizer of one number: a factor for all rates after each epoch."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -220,11 +221,11 @@ class Plateau:
 
     @classmethod
     def of(cls, problem: Problem) -> Plateau | None:
-        """That of a problem whose recipe asks for it; None otherwise."""
+        """Return a Plateau if the problem's recipe asks for one; None otherwise."""
         return cls(problem.recipe) if is_plateau(problem.recipe) else None
 
     def after(self, stack: Any) -> float:
-        """The factor after an epoch, by the loss on `val` where there is one, else on the training set."""
+        """Return the factor after an epoch, from the loss on `val` if there is one, or else on the training set."""
         curve = stack.curves.get("val_loss", stack.curves["loss"])
         self.scheduler.step(float(curve[0, stack.epoch - 1]))
         return float(self.optimizer.param_groups[0]["lr"]) / self.recipe.lr if self.recipe.lr else 0.0

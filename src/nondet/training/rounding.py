@@ -1,8 +1,8 @@
-"""Functions of single numbers whose last bit depends on the place in memory, in a stack: each run's part by itself.
+"""In a stack, compute element-wise functions on each run's part by itself, where rounding depends on the position.
 
-On the CPU torch computes most of a tensor's elements a register at a time, and those left over at its end one by one,
-which rounds otherwise. So in one tensor of all runs an element's rounding would depend on its run's slot, unless each
-run's part fills whole registers.
+On the CPU torch computes most of a tensor's elements a register at a time. The ones left over at its end are computed
+one by one and rounded differently. So in one tensor of all runs an element's rounding would depend on its run's slot,
+unless each run's part fills whole registers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 BLOCK = 64
-"""Elements: a multiple of what torch computes at once, of every type on every processor."""
+"""A number of elements that is a multiple of what torch computes at once, for every type and processor."""
 
 _functorch: Any = torch._C._functorch  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
 _FUNCTIONS: frozenset[Any] = frozenset(
@@ -30,7 +30,7 @@ _FUNCTIONS: frozenset[Any] = frozenset(
 
 
 class RunByRun(TorchFunctionMode):
-    """Inside a vmap over runs."""
+    """To be used inside a vmap over runs."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -48,7 +48,7 @@ class RunByRun(TorchFunctionMode):
 
 
 def _uneven(x: Any) -> bool:
-    """Whether this is a tensor on the CPU whose runs' parts fill no whole blocks."""
+    """Whether this is a tensor on the CPU in which each run's part is not a whole number of blocks."""
     if not isinstance(x, Tensor) or not _functorch.is_batchedtensor(x) or x.device.type != "cpu":
         return False
     value, axis = _functorch.get_unwrapped(x), _functorch.maybe_get_bdim(x)

@@ -12,11 +12,11 @@ from nondet.tasks.recipe import Recipe
 
 
 def lr_factor(recipe: Recipe, epoch: float) -> float:
-    """The factor of the recipe's learning rate at a fractional epoch (step / steps per epoch).
+    """Return the factor of the recipe's learning rate at a fractional epoch (step / steps per epoch).
 
-    Linear warm-up from 0, then the schedule; the cosine counts from epoch 0, so that the rate just after the
-    warm-up is slightly below its maximum (Summers & Dinneen 2021, public code). In an accelerated ensemble each cycle
-    is such a schedule of its own.
+    A linear warm-up from 0 comes first, then the schedule. The cosine counts from epoch 0, so that the rate just after
+    the warm-up is slightly below its maximum (Summers & Dinneen 2021, public code). In an accelerated ensemble each
+    cycle is a schedule of this kind.
     """
     epochs = recipe.epochs // recipe.cycles
     if recipe.cycles > 1:
@@ -31,6 +31,6 @@ def lr_factor(recipe: Recipe, epoch: float) -> float:
 
 
 def schedule_hash(recipe: Recipe) -> str:
-    """What a schedule of the user's own does, whatever it is called: the SHA-256 of its factors at 1,000 times."""
+    """Identify a user's own schedule by what it does, not by its name: the SHA-256 of its factors at 1,000 times."""
     factors = [lr_factor(recipe, float(epoch)) for epoch in np.linspace(0, recipe.epochs, 1000, endpoint=False)]
     return hashlib.sha256(np.array(factors, dtype="<f8").tobytes()).hexdigest()

@@ -1,8 +1,8 @@
-"""The epoch whose weights a run ends with: the best on a validation set, and where it stops early.
+"""Choose the epoch whose weights a run ends with, by its loss on a validation set, and stop it early.
 
-Each run looks at its own loss only. The validation examples that it looks at are those of the `selection` source: with
-the fixed seed all of them, each once; with any other a bootstrap sample of them. So the source says how much the result
-hangs on which examples happened to choose the checkpoint.
+Each run uses only its own loss. The `selection` source sets its validation examples: with the fixed seed, each of them
+once; with any other seed, a bootstrap sample of them. So the source shows how much the result depends on which examples
+happened to choose the checkpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CURVE = "val_loss"
 
 
 def begin(problem: Problem, stack: Stack) -> None:
-    """Nothing is chosen yet, and no run has stopped."""
+    """Start with nothing chosen and no run stopped."""
     if problem.val is None:
         return
     none = torch.zeros(stack.width, dtype=torch.float64)
@@ -40,7 +40,7 @@ def begin(problem: Problem, stack: Stack) -> None:
 
 @torch.no_grad()
 def after_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
-    """Look at the validation loss of every run that has not stopped, and keep what it would end with."""
+    """Check the validation loss of every run that has not stopped, and keep the weights that it would end with."""
     if problem.val is None:
         return
     found, recipe, held = losses(problem, stack, seeds), problem.recipe, stack.averages
@@ -63,7 +63,7 @@ def after_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
 
 
 def all_stopped(stack: Stack) -> bool:
-    """Whether no run goes on: each has stopped, or failed."""
+    """Whether every run has stopped or failed."""
     over = stack.failed > 0
     if "val.stopped" in stack.averages:
         over = over | (stack.averages["val.stopped"].cpu() > 0)
@@ -71,7 +71,7 @@ def all_stopped(stack: Stack) -> bool:
 
 
 def finished(problem: Problem, stack: Stack) -> Stack:
-    """The stack with the weights that its runs end with; the epoch of each is one of its facts."""
+    """Return the stack with the weights that its runs end with, and add each run's chosen epoch to its facts."""
     if problem.val is None:
         return stack
     for run, epoch in enumerate(stack.averages["val.epoch"].tolist()):
@@ -80,7 +80,7 @@ def finished(problem: Problem, stack: Stack) -> Stack:
 
 
 def losses(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> Tensor:
-    """Every run's mean loss on its validation examples, (R,), on the CPU."""
+    """Return every run's mean loss on its validation examples, (R,), on the CPU."""
     inputs: Any
     inputs, labels = problem.val if problem.val is not None else problem.test
     n, objective = len(labels), problem.objective

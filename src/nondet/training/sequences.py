@@ -1,8 +1,8 @@
-"""Training and evaluating a stack of language models: every run reads the same text, with truncated back-propagation.
+"""Train and evaluate a stack of language models: every run reads the same text, with truncated back-propagation.
 
-The model is called `model(x, state)` with tokens x (B, T) and the state after the tokens before them (None at the
-start of a text), and returns logits (B, T, V) and the new state: a tensor, or a tuple of tensors, batch first.
-Shapes: R runs, n tokens, B columns, T tokens of each in a window, V words.
+The model is called as `model(x, state)`, with tokens x (B, T) and the state left by the tokens before them (None at the
+start of a text). It returns logits (B, T, V) and the new state: a tensor, or a tuple of tensors, batch first.
+Shapes: R runs, n tokens, B columns, T tokens of each column in a window, V words.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from nondet.training.stack import Seeds, Stack, set_rate
 from nondet.training.stateless import is_stateless
 
 TEST_COLUMNS, TEST_WINDOW = 16, 16
-"""How the test text is read. Other numbers would be other kernels, and perhaps other last bits."""
+"""How the test text is read. Other numbers would use other kernels, and perhaps change last bits."""
 
 
 def columns(tokens: Tensor, count: int) -> Tensor:
-    """A text (n,) cut into `count` columns that are read side by side, its last n % count tokens dropped: (B, L)."""
+    """Cut a text (n,) into `count` columns to read side by side: (B, L). The last n % count tokens are dropped."""
     return tokens[: len(tokens) // count * count].view(count, -1)
 
 
@@ -42,7 +42,7 @@ def windows(length: int, width: int) -> Iterator[slice]:
 
 
 def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
-    """One pass of every run through the training text, window after window; the state starts at zero.
+    """Train every run for one epoch of the training text, window after window; the state starts at zero.
 
     The order source permutes the columns once for the epoch, so that every state follows its text.
     """
@@ -70,7 +70,7 @@ def train_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
 
 
 def column_order(run: Seeds, count: int, epoch: int) -> np.ndarray:
-    """The columns in the order in which the order source places them in this epoch's mini-batches: (B,)."""
+    """Return the order of the columns in this epoch's mini-batches, as the order source sets it: (B,)."""
     seed = run.get("order", FIXED_SEED)
     return np.arange(count) if seed == FIXED_SEED else stream("order", seed, epoch).permutation(count)
 
@@ -78,9 +78,9 @@ def column_order(run: Seeds, count: int, epoch: int) -> np.ndarray:
 def train_window(
     stack: Stack, inputs: Tensor, labels: Tensor, state: Any, uniforms: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Any]:
-    """One optimizer step of every run on one window (R, B, T), from the state that the window before it left.
+    """Take one optimizer step of every run on one window (R, B, T), from the state after the previous window.
 
-    Returns each run's mean loss and number of correct answers, both (R,), and the new state, cut off from its history.
+    Returns each run's mean loss and number of correct answers, both (R,), and the new state, detached from its history.
     """
 
     def forward(call: Any, x: Tensor, y: Tensor, before: Any = None) -> tuple[Tensor, Tensor, Any]:
@@ -95,13 +95,14 @@ def train_window(
 
 @torch.no_grad()
 def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[dict[str, Tensor], Tensor]:
-    """What the measures need of every run on the test text (or on its first tokens), and which runs' are finite (R,).
+    """Return what the measures need from every run on the test text (or its first tokens), and which are finite (R,).
 
     "logprob" (R, n) float32, the log-probability of each target token; "prediction" (R, n) int32, the most probable
     token; "sample.logits" (R, k, V) float32, all logits at the tokens that `sample_tokens(n)` names. All on the CPU.
     All logits of a run would be 3 GB for 10,000 words and 82,000 tokens, so only a sample's are kept.
     The text is read in TEST_COLUMNS columns of equal length (the last ones may run out of text), each from the zero
-    state: the first token of each, at most 16 of all, is predicted from one word, and the next ones from few.
+    state. So the first token of each column (at most 16 tokens in all) is predicted from one word, and the next ones
+    from a few.
     """
     inputs, labels = (tokens[:first] for tokens in texts(problem.test))
     n, count = len(labels), min(TEST_COLUMNS, len(labels))
@@ -109,8 +110,8 @@ def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[d
     inputs, labels = (columns(F.pad(tokens, (0, count * length - n)), count) for tokens in (inputs, labels))
     column, place = np.divmod(sample_tokens(n), length)
     finite = torch.ones(stack.width, dtype=torch.bool)
-    # Room for all of it at once: small tensors that stay, one after each window's logits, would keep the C library
-    # from giving the logits' memory out again, which then grew to 12 GB on 250,000 tokens.
+    # Allocate everything at once. Small tensors that stay, one after each window's logits, would keep the C library
+    # from reusing the logits' memory, which then grew to 12 GB on 250,000 tokens.
     logprob = torch.empty(stack.width, count, length)
     prediction = torch.empty(stack.width, count, length, dtype=torch.int32)
     sample = torch.empty(0)
@@ -120,7 +121,7 @@ def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[d
         logits, state = _read(stack, inputs[:, part].clone(), state)  # (R, C, T, V)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         real = _real(part, count, length, n).to(problem.device)
-        large = ~(logits.abs() <= LARGEST).all(-1) & real  # true for NaN; larger ones no measure takes
+        large = ~(logits.abs() <= LARGEST).all(-1) & real  # true for NaN; no measure takes larger ones
         finite &= ~large.flatten(1).any(1).cpu()
         chosen = labels[:, part].expand(stack.width, -1, -1)[..., None]
         logprob[:, :, part] = logits.log_softmax(-1).gather(-1, chosen)[..., 0].float().cpu()
@@ -135,12 +136,12 @@ def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[d
 
 
 def _test_window(problem: Problem, stack: Stack) -> int:
-    """The tokens that are read at once: as many as in training by a model without a state, which has seen no more."""
+    """Return how many tokens to read at once: for a model without a state, as many as in training, and no more."""
     return problem.recipe.bptt if is_stateless(stack.skeleton) else TEST_WINDOW
 
 
 def _read(stack: Stack, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """Every run's logits (R, C, T, V) for one window (C, T) of one text, and its new state."""
+    """Return every run's logits (R, C, T, V) for one window (C, T) of one text, and its new state."""
 
     def forward(call: Any, *rest: Any) -> Any:
         *before, x = rest
@@ -152,9 +153,10 @@ def _read(stack: Stack, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
 
 @torch.no_grad()
 def refresh_statistics(problem: Problem, stack: Stack) -> None:
-    """Bring running statistics in line with averaged weights: one pass over the training text, nothing learnt.
+    """Recompute running statistics for averaged weights, in one pass over the training text that trains nothing.
 
-    In its own order, from the zero state, without dropout; see `nondet.training.examples.refresh_statistics`.
+    The pass is in the text's order, from the zero state and without dropout; see
+    `nondet.training.examples.refresh_statistics`.
     """
     inputs, _ = (columns(tokens, problem.recipe.batch_size) for tokens in texts(problem.train))
     state: Any = None
@@ -165,12 +167,12 @@ def refresh_statistics(problem: Problem, stack: Stack) -> None:
 
 
 def _real(part: slice, count: int, length: int, n: int) -> Tensor:
-    """Which tokens of a window are text, and which were padded to its end: (C, T)."""
+    """Return which tokens of a window are text rather than padding at the end: (C, T)."""
     return (torch.arange(count)[:, None] * length + torch.arange(part.start, part.stop)) < n
 
 
 def texts(data: tuple[Any, Tensor]) -> tuple[Tensor, Tensor]:
-    """The tokens and their next tokens, both (n,). BadInput unless they are that."""
+    """Return the tokens and their next tokens, both (n,). BadInput if the data are something else."""
     inputs, labels = data
     if not isinstance(inputs, Tensor) or inputs.dim() != 1 or inputs.dtype != torch.int64:
         found = (
@@ -186,9 +188,9 @@ def texts(data: tuple[Any, Tensor]) -> tuple[Tensor, Tensor]:
 def trial_batches(
     problem: Problem, run: Seeds, steps: int, limit: int | None
 ) -> list[tuple[Tensor, Tensor, np.ndarray]]:
-    """Windows of a run's first epoch, the last of them too: inputs (B, T), labels (B, T), places (B,).
+    """Return windows of a run's first epoch, including its last: inputs (B, T), labels (B, T), places (B,).
 
-    limit: the most columns of each; None for all of them.
+    limit: the most columns in each; None for all.
     """
     batch = problem.recipe.batch_size
     inputs, labels = (columns(tokens, batch) for tokens in texts(problem.train))  # (B, L)
@@ -202,7 +204,7 @@ def trial_batches(
 def try_out(
     model: nn.Module, inputs: Tensor, labels: Tensor, recipe: Recipe, seen: Seen
 ) -> dict[int, list[tuple[int, ...]]]:
-    """For each length of window that occurs, the shapes of dropout's numbers in one step of one model, on the CPU.
+    """Return the shapes of dropout's numbers for each window length that occurs, from one model's step on the CPU.
 
     BadInput says what is wrong with the text, or with the model's answers.
     """
@@ -225,7 +227,7 @@ def try_out(
 
 
 def _try_window(model: nn.Module, tokens: Tensor, high: int, seen: Seen) -> list[tuple[int, ...]]:
-    """The shapes of dropout's numbers for one window (B, T), the second of two, so that its state is one."""
+    """Return the shapes of dropout's numbers for one window (B, T). It runs twice, so that the second has a state."""
     with torch.no_grad(), recorded_dropout() as drawn:
         _, state = _answer(model.eval(), tokens, None, high)
     if drawn == [SEED]:
@@ -234,17 +236,17 @@ def _try_window(model: nn.Module, tokens: Tensor, high: int, seen: Seen) -> list
 
 
 def _answer(model: nn.Module, tokens: Tensor, state: Any, high: int) -> tuple[Tensor, Any]:
-    """The model's logits and new state for one window; BadInput unless they are (B, T, V), and tensors batch first."""
+    """Return a model's logits (B, T, V) and new state (tensors, batch first) for one window; BadInput otherwise."""
     try:
         answer = model(tokens.clone(), state)
     except IndexError as error:
         raise BadInput(
-            f"the model fails on word numbers up to {high}: {first_line(error)}; give it one place for each word"
+            f"the model fails on word numbers up to {high}: {first_line(error)}; give its embedding a row for each word"
         ) from error
     except Exception as error:
         raise BadInput(
             f"the model fails on words of shape {tuple(tokens.shape)} and a state: {first_line(error)}; "
-            "a language model is called model(x, state), where state is None at first"
+            "a language model is called as model(x, state), where state is None at first"
         ) from error
     logits, after = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
     if not isinstance(logits, Tensor) or logits.dim() != 3 or logits.shape[:2] != tokens.shape or logits.shape[2] < 2:

@@ -1,4 +1,4 @@
-"""The libraries' settings while a stack trains: which kernels may run, and how exact they are."""
+"""The libraries' settings while a stack trains: which kernels may run, and how precise they are."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from nondet.tasks.recipe import Recipe
 
 _blocks: list[ExitStack] = []
-"""The `kernels` blocks that are open; what they changed of torch's compiler ends with them."""
+"""The `kernels` blocks that are open; their changes to torch's compiler end with them."""
 
 
 @contextmanager
 def kernels(deterministic: bool = True, tf32: bool = False) -> Generator[None]:
-    """Only deterministic kernels inside the block, or any that the libraries choose; the settings come back after.
+    """Allow only deterministic kernels inside the block, or any that the libraries choose; then restore the settings.
 
     tf32: whether CUDA may round the factors of float32 products to TF32.
-    Attention takes its plain form: it is deterministic on every device, and stacks under vmap.
+    Attention uses its plain form, which is deterministic on every device and stacks under vmap.
     """
     algorithms = torch.get_deterministic_debug_mode()
     memory: Any = torch.utils.deterministic
@@ -33,7 +33,7 @@ def kernels(deterministic: bool = True, tf32: bool = False) -> Generator[None]:
     before = cudnn.deterministic, cudnn.benchmark, [place.fp32_precision for place in places]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.set_deterministic_debug_mode("error" if deterministic else "default")
-    memory.fill_uninitialized_memory = False  # costs time, and hides nothing here
+    memory.fill_uninitialized_memory = False  # filling costs time and is not needed here
     cudnn.deterministic, cudnn.benchmark = deterministic, not deterministic
     for place in places:
         place.fp32_precision = "tf32" if tf32 else "ieee"
@@ -56,25 +56,26 @@ def kernels(deterministic: bool = True, tf32: bool = False) -> Generator[None]:
 
 
 def mixed(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
-    """The recipe's mixed precision inside the block, if it has any."""
+    """Use the recipe's mixed precision inside the block, if it has any."""
     if not recipe.amp:
         return nullcontext()
     return torch.autocast(device.type, getattr(torch, recipe.amp), cache_enabled=False)
 
 
 def loss_scale(recipe: Recipe) -> float:
-    """What a loss is multiplied by, and its gradients divided by: those of float16 would vanish below 2^-24.
+    """Return the factor that multiplies a loss and divides its gradients; in float16 they would vanish below 2^-24.
 
-    A power of two, so that nothing else changes by it; a fixed one, so that no run's steps depend on its past.
+    It is a power of two, so that it changes nothing else, and fixed, so that no run's steps depend on its past.
     """
     return 2.0**13 if recipe.amp == "float16" else 1.0
 
 
 def set_compiler() -> None:
-    """The settings of torch's compiler, where something has loaded it: at the start of a block, or a model inside it.
+    """Set up torch's compiler, if something has loaded it, at the start of a block and after a model is made in it.
 
-    It chooses deterministic kernels as torch does, and makes a graph for each shape, so that no result depends on the
-    shape that came first. `torch.use_deterministic_algorithms` would load it, which takes as long as loading torch.
+    The compiler then chooses deterministic kernels when torch does. It makes a graph for each shape, so that no result
+    depends on which shape came first. `torch.use_deterministic_algorithms` would load the compiler, which takes as long
+    as loading torch.
     """
     if not _blocks:
         return

@@ -1,7 +1,7 @@
-"""The state of a half-trained stack on disk, so that a killed study goes on where it was.
+"""The state of a half-trained stack on disk, so that a killed study continues where it stopped.
 
-Random numbers belong to (source, seed, epoch), so a snapshot holds tensors and numbers only, and no random state.
-A snapshot can always be deleted: it costs the epochs trained so far, nothing else.
+Random numbers belong to (source, seed, epoch), so a snapshot contains only tensors and numbers, and no random state.
+A snapshot can always be deleted: that only costs the epochs trained so far.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from nondet.io.files import checked_payload, read_json, read_plain, with_digest,
 from nondet.study.states import agrees, seal_in
 
 SECONDS = 30.0
-"""How long a stack trains between two snapshots, at the least."""
+"""How long a stack trains, at least, between two snapshots."""
 
 SHORT = 2.0
-"""Seconds of an epoch for whose end a stop waits, so that no epoch is lost. Who ends a process gives it more."""
+"""A stop waits for the end of an epoch shorter than this, in seconds. A process has more time than that to end."""
 
 NO_SEAL: Mapping[str, Any] = MappingProxyType({})
-"""Of a state that need not say what it is."""
+"""The seal of a state that need not identify itself."""
 
 
 @dataclass
 class Due:
-    """When a stack's state is written: now and then, and when the process is told to stop.
+    """When to save a stack's state: now and then, and when the process is told to stop.
 
-    save: writes it. every: so many seconds apart at the least. wanted: without it, it is never written.
-    took: seconds of the last epoch. whole: whether the state is that of an epoch's end.
+    save: saves it. every: the seconds between two saves, at least. wanted: whether to save at all.
+    took: the seconds of the last epoch. whole: whether the state is that at the end of an epoch.
     """
 
     save: Callable[[], None]
@@ -55,44 +55,44 @@ class Due:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self.wanted and self.whole and isinstance(error, KeyboardInterrupt):
-            with suppress(OSError):  # a full disk: the stop is what counts
+            with suppress(OSError):  # a full disk must not keep the process from stopping
                 self.save()
 
     @contextmanager
     def epoch(self) -> Generator[None]:
-        """An epoch, for whose end a stop waits if it is a short one."""
+        """Around an epoch; a stop waits for its end if the epoch is short."""
         begin, self.whole = time.monotonic(), False
         with stopping.undisturbed() if self.wanted and self.took < SHORT else nullcontext():
             yield
             self.whole, self.took = True, time.monotonic() - begin
 
     def now_and_then(self) -> None:
-        """Write the state if that is due."""
+        """Save the state if it is time to."""
         if self.wanted and time.monotonic() - self.last > self.every:
             begin = time.monotonic()
             self.save()
             self.last = time.monotonic()
-            self.every = max(self.every, 50 * (self.last - begin))  # large states, more seldom
+            self.every = max(self.every, 50 * (self.last - begin))  # large states are saved less often
 
 
 def save_snapshot(path: Path, state: Mapping[str, Any], seal: Mapping[str, Any] = NO_SEAL) -> bool:
-    """Write a nested dictionary of tensors and JSON values, whole or not at all; False if it holds anything else.
+    """Write a nested dictionary of tensors and JSON values, whole or not at all; False if it contains anything else.
 
-    seal: what names this state, as `Seal` gives it: it is loaded as nothing else.
+    seal: identifies this state, as `Seal` returns it; the state cannot be loaded as another.
     """
     tensors: dict[str, Tensor] = {}
     try:
         header = json.dumps(_split(state, "", tensors) | {"seal": dict(seal)}, sort_keys=True)
     except TypeError:
-        return False  # an optimizer that remembers other things than tensors and numbers: no snapshots, and no harm
+        return False  # the optimizer has state other than tensors and numbers; doing without snapshots is harmless
     payload = save(tensors, metadata={"state": header})
-    with suppress(FileNotFoundError):  # a process that finishes clears the folder; the next snapshot makes it anew
+    with suppress(FileNotFoundError):  # a process that finishes removes the folder; the next snapshot makes it again
         write_file(path, with_digest(payload), replace=True)
     return True
 
 
 def load_snapshot(path: Path, seal: Mapping[str, Any] = NO_SEAL) -> dict[str, Any] | None:
-    """The state in a snapshot, or None if there is none that can be trusted, or it is not the one that `seal` names."""
+    """Return the state in a snapshot; None if no intact snapshot exists, or if it is not the one that `seal` names."""
     try:
         payload = checked_payload(read_plain(path))
     except (FileNotFoundError, Damaged):
@@ -109,7 +109,7 @@ def load_snapshot(path: Path, seal: Mapping[str, Any] = NO_SEAL) -> dict[str, An
 
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """JSON for the value, with its tensors moved out under their paths."""
+    """Return JSON for the value, with its tensors moved to `tensors` under their paths."""
     if isinstance(value, Tensor):
         tensors[path] = real(value.detach()).contiguous()
         return {"complex" if value.is_complex() else "tensor": path}
@@ -129,45 +129,45 @@ def _joined(value: dict[str, Any], tensors: Mapping[str, Tensor]) -> Any:
 
 
 def real(tensor: Tensor) -> Tensor:
-    """A tensor of real numbers as it is; one of complex numbers with a last axis for the two parts."""
+    """Return a real tensor unchanged, and a complex one with a last axis for its real and imaginary parts."""
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def slot_of(value: Any, slot: int) -> Any:
-    """The part of a stack's state that belongs to one run, as the state of a stack of one."""
+    """Return the part of a stack's state that belongs to one run, as the state of a stack of one."""
     if isinstance(value, Mapping):
         return {key: slot_of(item, slot) for key, item in value.items()}
     return value[slot : slot + 1] if isinstance(value, Tensor) and value.dim() else value
 
 
 def widened(value: Any, width: int) -> Any:
-    """The state of a stack of one as that of `width` equal runs."""
+    """Repeat the state of a stack of one for `width` equal runs."""
     if isinstance(value, Mapping):
         return {key: widened(item, width) for key, item in value.items()}
     return value.repeat_interleave(width, dim=0) if isinstance(value, Tensor) and value.dim() else value
 
 
 def with_run_axis(value: Any) -> Any:
-    """What a plain optimizer remembers as that of a stack of one: a first axis for the run, but for mere numbers."""
+    """Turn a plain optimizer's state into that of a stack of one: tensors, except scalars, get a first axis for it."""
     if isinstance(value, Mapping):
         return {key: with_run_axis(item) for key, item in value.items()}
     return value[None] if isinstance(value, Tensor) and value.dim() else value
 
 
 def without_run_axis(value: Any) -> Any:
-    """The reverse of `with_run_axis`."""
+    """Undo `with_run_axis`."""
     if isinstance(value, Mapping):
         return {key: without_run_axis(item) for key, item in value.items()}
     return value[0] if isinstance(value, Tensor) and value.dim() else value
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
-    """What an optimizer remembers of each parameter, by the parameter's number."""
+    """Return an optimizer's state for each parameter, by the parameter's number."""
     return optimizer.state_dict()["state"]
 
 
 def optimizer_groups(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
-    """An optimizer's settings and counters, group by group."""
+    """Return an optimizer's settings and counters, group by group."""
     return {i: {k: v for k, v in g.items() if k != "params"} for i, g in enumerate(optimizer.param_groups)}
 
 
@@ -176,9 +176,9 @@ def restore_optimizer(
     state: Mapping[int, Mapping[str, Any]],
     groups: Mapping[int, Mapping[str, Any]],
 ) -> None:
-    """Give an optimizer back what `optimizer_state` and `optimizer_groups` returned.
+    """Restore what `optimizer_state` and `optimizer_groups` returned for an optimizer.
 
-    Not by its `load_state_dict`, which casts what it remembers to the parameter's type.
+    Its own `load_state_dict` would cast the state to the parameter's type.
     """
     for i, group in groups.items():
         optimizer.param_groups[i].update(group)

@@ -1,9 +1,9 @@
-"""Many runs of one task as one program: their parameters stacked, and one optimizer for all of them.
+"""Many runs of one task as one program: their parameters are stacked, and one optimizer serves all of them.
 
 Parameters and buffers of R models are stacked, and `vmap` runs the forward pass over the stack. The loss is the sum
 of the runs' mean losses, so plain autograd and any element-wise optimizer train each run as if it were alone.
 Nothing couples the runs: no global norm, no reduction over the stack, no batch statistic across runs.
-A stack of one run is a plain module and its plain optimizer: whatever cannot be stacked is trained so.
+A stack of one run is a plain module and its plain optimizer. Whatever cannot be stacked is trained in this way.
 Shapes: R runs, n training examples, B examples in a mini-batch, c classes.
 """
 
@@ -38,23 +38,23 @@ Seeds = Mapping[str, int]
 
 @dataclass
 class Stack:
-    """R models half way through their training; changed in place by every epoch.
+    """R models in the middle of their training; every epoch changes them in place.
 
     skeleton: one model, whose forward pass serves all. trained, frozen, buffers: name -> (R, ...).
-    own: whether the stack is one run whose weights are the skeleton's own: a plain module, trained as any other, with
+    own: whether the stack is one run whose weights are the skeleton's own: a plain module, trained like any other, with
         its hooks, checkpoints and compiled code. Then the three above are empty.
-    again: whether its backward pass runs parts of the forward pass again, with dropout in them.
-    updated: what the optimizer changes: the trained tensors themselves, or float32 copies of those of a short type.
+    again: whether its backward pass runs parts of the forward pass again, including dropout.
+    updated: what the optimizer changes: the trained tensors themselves, or float32 copies of 16-bit ones.
     curves: "loss" and "accuracy", each (R, epochs), NaN where not yet trained.
-    failed: for each run the epoch, counted from 1, at which its loss was no longer finite; 0 if it is well.
+    failed: for each run, the epoch (counted from 1) at which its loss stopped being finite; 0 if it has not failed.
     averages: "ema.NAME" and "swa.NAME", the running means of weights that the recipe asks for: (R, ...).
-    kept: what the outcome takes from epochs before the last, by its name there: (R, ...), on the CPU.
-    door: which operations take stacked kernels; None where all take torch's own. recipe: for its mixed precision.
-    closure: whether the optimizer's step evaluates the loss again, of a stack of one run.
-    first: the gradients of the last step's first evaluation, where there are several.
-    factor: of all rates, where the schedule waits for a plateau.
+    kept: what the outcome keeps from epochs before the last, by its name there: (R, ...), on the CPU.
+    door: which operations use stacked kernels; None if all use torch's own. recipe: for its mixed precision.
+    closure: in a stack of one run, whether the optimizer's step evaluates the loss again.
+    first: the gradients from the first evaluation in the last step, if there are several.
+    factor: a factor on all rates, if the schedule waits for a plateau.
     random_answers: whether its models draw random numbers in evaluation.
-    turn: whether the next mini-batch is the first of those whose gradients make one step, and whether it is the last.
+    turn: whether the next mini-batch is the first of those that make one step, and whether it is the last of them.
     """
 
     skeleton: nn.Module
@@ -86,7 +86,7 @@ class Stack:
 
     @property
     def answer_numbers(self) -> list[int] | None:
-        """What seeds each run's generators in evaluation, the same for all; None where nothing is drawn there."""
+        """One seed for each run's generators in evaluation, the same for all; None if nothing is drawn there."""
         return [FIXED_SEED] * self.width if self.random_answers else None
 
     @property
@@ -105,7 +105,7 @@ class Stack:
 
     @property
     def state(self) -> dict[str, Any]:
-        """All that a snapshot must hold; the rest follows from the task and the seeds."""
+        """Everything that a snapshot must contain; the rest follows from the task and the seeds."""
         remembered = snapshots.optimizer_state(self.optimizer)
         return {
             "weights": self.weights,
@@ -126,9 +126,10 @@ class Stack:
         shared: Sequence[Any] = (),
         numbers: Sequence[int] | None = None,
     ) -> Any:
-        """function(call, *stacked, *shared) for every run; `call` is its model. By vmap, or plainly for one run.
+        """Return function(call, *stacked, *shared) for every run, where `call` is its model.
 
-        numbers: of models that draw by themselves, what seeds the generators of each run.
+        This uses vmap, or a plain call for one run. numbers: a seed for each run's generators, if the models draw
+        random numbers themselves.
         """
         if self.width > 1:
             in_dims = (0,) * (1 + len(stacked)) + (None,) * len(shared)
@@ -151,7 +152,7 @@ class Stack:
         return tree_map(lambda part: part[None], result)
 
     def _met(self, function: Callable[..., Any], *given: Any) -> Any:
-        """The function with its operations met by stacked kernels, where the stack has them."""
+        """Call the function, with stacked kernels for its operations if the stack has them."""
         device = self.updated[next(iter(self.updated))].device
         with mixed(self.recipe, device) if self.recipe else nullcontext():
             if self.door is None or self.door.refused:
@@ -161,9 +162,10 @@ class Stack:
             return mode.finished(results)
 
     def step(self, function: Callable[..., Any], *stacked: Any, uniforms: Sequence[Tensor]) -> Any:
-        """One optimizer step of every run; function(call, *stacked) returns a run's loss and more, which come back.
+        """Take one optimizer step of every run, and return what `function` returned.
 
-        uniforms: dropout's numbers, (R, ...) for each call.
+        function(call, *stacked) returns a run's loss, and possibly more. uniforms: dropout's numbers, (R, ...) for each
+        call of dropout.
         """
         if self.width > 1 and is_seed(uniforms):
             results = self.map(function, *stacked, numbers=uniforms[0].tolist())
@@ -189,7 +191,7 @@ class Stack:
         return results
 
     def _step_with_closure(self, function: Callable[..., Any], *stacked: Any, uniforms: Sequence[Tensor]) -> Any:
-        """A step of one run whose optimizer evaluates the loss as often as it likes, with the same dropout."""
+        """Take a step of one run, whose optimizer may evaluate the loss any number of times, with the same dropout."""
         found: list[Any] = []
 
         def evaluated() -> Tensor:
@@ -204,12 +206,12 @@ class Stack:
             evaluated()
         optimizer: Any = self.optimizer
         optimizer.step(evaluated)
-        if not found:  # a step that asks for nothing
+        if not found:  # the step never called the closure
             evaluated()
         return found[0]
 
     def _gradients(self, losses: Tensor) -> None:
-        """The gradients of these losses (R,) in the places of the last ones, clipped as the recipe says."""
+        """Replace the gradients by those of these losses (R,), clipped as the recipe says."""
         for p in self._leaves.values():
             p.grad = None
         backward(losses.sum(), self.again)
@@ -217,7 +219,7 @@ class Stack:
 
     @property
     def _leaves(self) -> dict[str, Tensor]:
-        """What is trained, by name: each (R, ...), or a plain parameter of a stack of one run."""
+        """The trained tensors by name: each (R, ...), or a plain parameter in a stack of one run."""
         return dict(self.skeleton.named_parameters()) if self.own else self.trained
 
     def _clip(self) -> None:
@@ -226,16 +228,16 @@ class Stack:
             clip(gradients, self.recipe.grad_clip, not self.own)
 
     def gradients(self) -> dict[str, Tensor | None]:
-        """Copies of the last step's gradients by parameter, each (R, ...); None where it left none."""
+        """Return copies of the last step's gradients by parameter, each (R, ...); None where there is none."""
         leaves = dict(self.skeleton.named_parameters()) if self.own else self.parameters
         dense = {name: None if p.grad is None else p.grad.detach().to_dense().clone() for name, p in leaves.items()}
         return {name: g[None] if self.own and g is not None else g for name, g in dense.items()}
 
     def learn(self, losses: Tensor) -> None:
-        """One optimizer step of every run, from each one's loss (R,).
+        """Take one optimizer step of every run, from the runs' losses (R,).
 
-        Parameters of a short type are updated in float32, and rounded once. In the short type itself, torch's sums with
-        a factor round by the place in memory on the CPU, so that a run would depend on its slot.
+        16-bit parameters are updated in float32 and rounded once. In 16 bits, on the CPU, rounding in some of torch's
+        sums depends on the position in memory, so that a run would depend on its slot.
         """
         leaves = self._leaves
         first, last = self.turn
@@ -263,7 +265,7 @@ class Stack:
                 p.copy_(copied)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of this stack."""
+        """Continue from a saved state of this stack."""
         weights = self.weights
         with torch.no_grad():
             for name, tensor in state["weights"].items():
@@ -277,7 +279,7 @@ class Stack:
         self.curves, self.failed, self.epoch, self.kept = (state[k] for k in ("curves", "failed", "epoch", "kept"))
 
     def holding(self, weights: Mapping[str, Tensor]) -> Stack:
-        """The stack with other weights (R, ...) in place of its own, for its answers only; of fewer runs too."""
+        """Return the stack with these weights (R, ...) instead of its own, only to answer with; R may be smaller."""
         kept = (self.trained, self.frozen, self.buffers)
         trained, frozen, buffers = ({name: weights[name] for name in part} for part in kept)
         if self.own:
@@ -287,7 +289,7 @@ class Stack:
 
 @contextmanager
 def _lent(model: nn.Module, weights: Mapping[str, Tensor]) -> Generator[None]:
-    """The model with one run's weights (1, ...) in its tensors' places, and its own back after the block."""
+    """Put one run's weights (1, ...) into the model during the block, and restore its own afterwards."""
     own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     before = {name: tensor.data for name, tensor in own.items()}
     for name, tensor in own.items():
@@ -300,14 +302,14 @@ def _lent(model: nn.Module, weights: Mapping[str, Tensor]) -> Generator[None]:
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """The type in which numbers of this one are summed up: float32 for the short types."""
+    """Return the type in which numbers of this type are summed: float32 for 16-bit types."""
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 def set_rate(stack: Stack, problem: Problem, step: int, steps: int) -> None:
-    """Set every group's learning rate, and what else the schedule says, for a step of the `steps` of this epoch.
+    """Set every group's learning rate, and any other setting of the schedule, for one of this epoch's `steps`.
 
-    Also which mini-batches make one step of the optimizer.
+    Also set the stack's turn: which mini-batches make one step of the optimizer.
     """
     every = problem.recipe.accumulate
     stack.turn = (step % every == 0, (step + 1) % every == 0 or step + 1 == steps)

@@ -1,4 +1,4 @@
-"""Language models without a state of their own, made callable as those with one are: `model(x, state)`."""
+"""Make language models without a state callable like those with one: `model(x, state)`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nondet.training.objective import logits_of
 
 
 def with_state(model: nn.Module) -> nn.Module:
-    """The model, called model(x, state) and returning (logits, state), whatever of it the model itself knows.
+    """Make any language model callable as model(x, state), returning (logits, state).
 
-    One that returns a pair of logits and its new state is as it was. Of any other, such as one of Hugging Face, the
-    logits are taken, a state of zeros goes with them, and it is given none.
+    A model that returns a pair of logits and its new state works as before. Any other model, such as one of Hugging
+    Face, is not passed a state, and a state of zeros is returned with its logits.
     """
-    if "forward" in vars(model):  # whose owner has replaced it: of compiled code, say
+    if "forward" in vars(model):  # its owner has replaced it, for example with compiled code
         return model
     parts = inspect.signature(model.forward).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -1,4 +1,4 @@
-"""Answers of several stacks at once, one in each thread: torch's kernels let go of Python's lock while they run."""
+"""Answers of several stacks at once, one in each thread: torch's kernels release Python's lock while they run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nondet.training.problem import Problem, build_model
 from nondet.training.stack import Stack
 
 Asked = tuple[Stack, Callable[[], Tensor]]
-"""A stack, and what makes the inputs for all its runs."""
+"""A stack, and a function that makes the inputs for all its runs."""
 
 
 @dataclass(frozen=True)
 class Threads:
-    """skeletons: a model for each thread, whose forward pass serves any stack of the task; it is taken and put back.
-    examples: how many a stack is given at a time. inner: the threads of torch's own in each of these.
+    """skeletons: a model for each thread, whose forward pass serves any stack of the task; threads borrow them.
+    examples: how many examples a stack gets at a time. inner: how many threads torch uses inside each of these threads.
     """
 
     count: int
@@ -32,13 +32,13 @@ class Threads:
     examples: int = TEST_BATCH
 
     def answers(self, asked: Sequence[Asked]) -> Iterator[Tensor]:
-        """Each stack's logits (R, B, c) for its inputs, in the order in which they are asked."""
+        """Yield each stack's logits (R, B, c) for its inputs, in the order of `asked`."""
         return in_threads(self._answer, asked, self.count)
 
     @torch.no_grad()
     def _answer(self, asked: Asked) -> Tensor:
         stack, inputs = asked
-        torch.set_num_threads(self.inner)  # of a new thread, MKL takes as many as there are cores
+        torch.set_num_threads(self.inner)  # in a new thread, MKL would use all cores
         skeleton = self.skeletons.get()
         try:
             own = replace(stack, skeleton=skeleton)
@@ -48,9 +48,9 @@ class Threads:
 
 
 def threads_of(problem: Problem, skeleton: nn.Module, workers: int | None = None) -> Threads:
-    """As many as workers, by default one for each core. On a GPU one, and where a model is compiled or counts itself.
+    """Make one thread for each worker, by default one for each core.
 
-    skeleton: the first thread's.
+    Only one on a GPU, or if the model is compiled or keeps a count. skeleton: the first thread's model.
     """
     one = problem.device.type != "cpu" or problem.compiled or bool(problem.state)
     inner = torch.get_num_threads()

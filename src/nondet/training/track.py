@@ -1,4 +1,4 @@
-"""What a run's network looks like on the way: its layers' activations on a probe set, and its parameters, by epoch."""
+"""Record a run's network during training: its layers' activations on a probe set, and its parameters, by epoch."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from nondet.training.problem import Track
 from nondet.training.stack import Stack
 
 PROBE = 256
-"""Test examples whose activations are kept."""
+"""How many test examples have their activations kept."""
 
 
 def choose(model: nn.Module, epochs: Sequence[int], layers: Sequence[str], last: int) -> Track:
-    """What to track of this model. Without names: its modules, those inside plain sequences one by one.
+    """Choose what to track in this model. Without names: its modules, including each one inside a plain sequence.
 
-    BadInput for an epoch that is not from 0 to `last`, or a name that is none of the model's modules.
+    BadInput for an epoch that is not from 0 to `last`, or a name that is not one of the model's modules.
     """
     for epoch in epochs:
         if not 0 <= epoch <= last:
@@ -47,16 +47,16 @@ def _usual(model: nn.Module) -> list[str]:
 
 
 def probe(n: int) -> np.ndarray:
-    """The probe set: at most PROBE examples, evenly spaced over a test set of n."""
+    """Return the indices of the probe set: at most PROBE examples, evenly spaced over a test set of n."""
     return np.unique(np.linspace(0, n - 1, min(n, PROBE)).round().astype(np.int64))
 
 
 @torch.no_grad()
 def look(stack: Stack, objective: Objective, track: Track, inputs: Any, labels: Tensor) -> dict[str, Tensor]:
-    """Every run's activations on the probe inputs (m, ...), as they are after its epoch, and its parameters.
+    """Return every run's activations on the probe inputs (m, ...), and its parameters, after the current epoch.
 
-    "track.EPOCH.layer.NAME" (R, m, d), means over space; "track.EPOCH.parameters" (R, p), where a run's take less than
-    WEIGHTS_LIMIT bytes. A layer that the forward pass does not reach is left out. On the CPU, float32 at the least.
+    "track.EPOCH.layer.NAME" (R, m, d), means over space; "track.EPOCH.parameters" (R, p), if one run's take less than
+    WEIGHTS_LIMIT bytes. A layer that the forward pass does not reach is left out. On the CPU, at least in float32.
     """
     modules = dict(stack.skeleton.named_modules())
     found: dict[str, Tensor] = {}

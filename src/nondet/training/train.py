@@ -1,4 +1,4 @@
-"""From seeds to outcomes: a stack trained from its start, from a trunk, or from where it was interrupted."""
+"""From seeds to outcomes: train a stack from its start, from a trunk, or from where it was interrupted."""
 
 from __future__ import annotations
 
@@ -44,14 +44,15 @@ def train_stack(
 ) -> list[Outcome]:
     """Train one run for each entry of seeds (source -> seed), all together, and return their outcomes in that order.
 
-    on_epoch is called with the number of finished epochs. With `snapshot`, the state is written to that file every
-    `snapshot_seconds` and at a stop, and training goes on from it if it is there; delete it once the outcomes are safe.
-    fork: a trunk's file; every run starts from it, and its seeds count from there on.
-    trunks: epoch -> file: where to keep the state of the run in `trunk_slot` after that epoch, as a trunk of others.
-    seal: what names these runs and trunks, in the files of snapshots and trunks: only what has the same is loaded.
-    say: is told in a sentence what a user should know of the training.
+    on_epoch: called with the number of finished epochs.
+    snapshot: a file to which the state is written every `snapshot_seconds` and at a stop. Training continues from this
+        file if it exists; delete it once the outcomes are safe.
+    fork: a trunk's file; every run starts from it, and its seeds apply from there on.
+    trunks: epoch -> file: where to save the state of the run in `trunk_slot` after that epoch, as a trunk for others.
+    seal: identifies these runs and trunks in snapshot and trunk files; a file with another seal is not loaded.
+    say: called with one sentence for each thing that a user should know about the training.
     """
-    if problem.state or is_plateau(problem.recipe):  # a count that no snapshot holds: an interrupted stack begins anew
+    if problem.state or is_plateau(problem.recipe):  # no snapshot contains these: an interrupted stack starts again
         snapshot = None
     wanted = dict(trunks or {})
     deterministic = all(run.get("kernels", FIXED_SEED) == FIXED_SEED for run in seeds)
@@ -84,18 +85,18 @@ def train_stack(
                 on_epoch(stack.epoch)
                 due.now_and_then()
         for epoch, path in wanted.items():
-            if epoch > stack.epoch:  # all runs failed before: so did the trunk, and whatever forks from it
+            if epoch > stack.epoch:  # all runs failed before then, so the trunk and its forks fail too
                 save_trunk(stack, trunk_slot, path, seal.of_trunk(epoch))
         return _outcomes(problem, stack)
 
 
 def feed(problem: Problem) -> ModuleType:
-    """The module that trains an epoch of such a task, and finds its outputs."""
+    """Return the module that trains an epoch of such a task and computes its outputs."""
     return text if problem.recipe.bptt else classify
 
 
 def start(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
-    """A new stack, with what is to be kept of its start."""
+    """Return a new stack, and keep whatever is to be kept from its start."""
     stack = new_stack(problem, seeds)
     averages.begin(problem.recipe, stack)
     selection.begin(problem, stack)
@@ -104,17 +105,17 @@ def start(problem: Problem, seeds: Sequence[Seeds]) -> Stack:
 
 
 def save_trunk(stack: Stack, slot: int, path: Path, seal: Mapping[str, Any]) -> None:
-    """Keep one run's state as a trunk: all that `forked` needs."""
+    """Save one run's state as a trunk, with all that `forked` needs."""
     if not path.exists() and not snapshots.save_snapshot(path, snapshots.slot_of(stack.state, slot), seal):
-        raise BadInput("an onset needs an optimizer that remembers tensors and numbers only; choose SGD, Adam or AdamW")
+        raise BadInput("an onset needs an optimizer whose state is only tensors and numbers; choose SGD, Adam or AdamW")
 
 
 def forked(problem: Problem, seeds: Sequence[Seeds], trunk: Path, seal: Seal = NAMELESS) -> Stack:
-    """A stack whose every run starts from a trunk; its bit is changed there, if any training follows."""
+    """Return a stack in which every run starts from a trunk; a run's bit is changed there, if any training follows."""
     state = snapshots.load_snapshot(trunk, seal.of_fork())
     if state is None:
         raise BadInput(
-            f"{trunk} is not the trunk that these runs fork from, or no whole trunk; remove it, and it is trained again"
+            f"{trunk} is damaged, or not the trunk that these runs fork from; remove it, and it will be trained again"
         )
     stack = new_stack(problem, [{**run, "init": FIXED_SEED, "bit": FIXED_SEED} for run in seeds])
     stack.restore(snapshots.widened(state, stack.width))
@@ -175,7 +176,7 @@ def _outcomes(problem: Problem, trained: Stack) -> list[Outcome]:
 
 
 def _outcome(stack: Stack, left: Mapping[str, Tensor], run: int, failed: int) -> Outcome:
-    # A failed run's curves stop where it failed, whatever its neighbours made the stack do after that.
+    # A failed run's curves end where it failed, even if the stack trained longer for the other runs.
     arrays: dict[str, np.ndarray] = {f"curves.{n}": c[run, : failed or None].numpy() for n, c in stack.curves.items()}
     if not failed:
         arrays |= {name: array[run].numpy() for name, array in left.items()}
@@ -183,9 +184,9 @@ def _outcome(stack: Stack, left: Mapping[str, Tensor], run: int, failed: int) ->
 
 
 def _weights(stack: Stack) -> dict[str, Tensor]:
-    """Every run's parameters and buffers on the CPU, where a run's take less than WEIGHTS_LIMIT bytes.
+    """Return every run's parameters and buffers on the CPU, if one run's take less than WEIGHTS_LIMIT bytes.
 
-    numpy knows no bfloat16: such weights come as float32, which holds them exactly. A complex number comes as two.
+    numpy has no bfloat16, so such weights become float32, which is exact. A complex number becomes two real ones.
     """
     weights = stack.weights
     if sum(w[0].numel() * w.element_size() for w in weights.values()) >= WEIGHTS_LIMIT:

@@ -1,4 +1,4 @@
-"""A few trial steps before hours are spent: whether a stack trains the model that its user means, and runs alone."""
+"""A few trial steps before hours are spent: does a stack train the model as the user means it, and each run alone?"""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from nondet.training.stack import Seeds, Stack, wide
 from nondet.training.track import look
 
 MORE_STEPS, MORE_EXAMPLES = 16, 256
-"""Steps, and examples of a run in them, in which all slots are compared: some rounding shows at some values only."""
+"""Steps and examples of a run in which all slots are compared: some rounding shows only at certain values."""
 
 OF_OPTIMIZERS = ((3, 4), (4,))
-"""The shapes of the parameters on which an optimizer is tried."""
+"""The shapes of the parameters with which an optimizer is tried."""
 
 
 def fitting_width(problem: Problem, width: int, say: Callable[[str], None] = lambda _: None) -> tuple[int, str]:
-    """How many runs train together: `width`, or 1 with the reason why this task cannot be trained in stacks.
+    """Return how many runs train together: `width`, or 1 with the reason why this task cannot be trained in stacks.
 
-    A width that does not fit into the memory is halved until one does, and `say` is told.
+    A width that does not fit into the memory is halved until one does, and `say` is called with a sentence about it.
 
-    BadInput if it cannot be trained as its users mean it, one at a time either.
+    BadInput if the task cannot be trained as the user means it, not even one run at a time.
     """
     asked, found = width, None
     while found is None:
@@ -50,7 +50,7 @@ def fitting_width(problem: Problem, width: int, say: Callable[[str], None] = lam
             if width == 1:
                 raise
         if found is None:
-            memory.release()  # not before the error is gone
+            memory.release()  # only after the error is gone
             width //= 2
     if width < asked and not found[1]:
         say(WARNING + memory.narrower(asked, width, problem.device))
@@ -58,7 +58,7 @@ def fitting_width(problem: Problem, width: int, say: Callable[[str], None] = lam
 
 
 def _stackable_width(problem: Problem, width: int) -> tuple[int, str]:
-    """`width`, or 1 with the reason why not. _TooWide if it does not fit into the memory."""
+    """Return `width`, or 1 with the reason why not. _TooWide if it does not fit into the memory."""
     why = problem.alone if width > 1 else ""
     if width > 1 and not why:
         why = _objection(problem, width)
@@ -71,14 +71,14 @@ def _stackable_width(problem: Problem, width: int) -> tuple[int, str]:
         objection = _objection(problem, 1)
     if objection:
         raise BadInput(
-            f"nondet must train the model that it is given, and does not train this one as a plain PyTorch loop does: "
-            f"{objection}; take that out of the model or the optimizer"
+            f"nondet must train a model exactly as a plain PyTorch loop does, but for this model it does not: "
+            f"{objection}; remove that from the model or the optimizer"
         )
     return 1, why
 
 
 def _refused(problem: Problem, why: str) -> bool:
-    """Whether stacked kernels were taken, which may be the reason; from now on they are not."""
+    """Whether stacked kernels were in use, which may be the reason; from now on they are not used."""
     if problem.door is None or problem.door.refused:
         return False
     problem.door.refused = why
@@ -86,12 +86,12 @@ def _refused(problem: Problem, why: str) -> bool:
 
 
 def _compare_widths(problem: Problem, width: int) -> None:
-    """Note whether a run's first steps and answers are the same bits in a stack of stacked kernels and alone."""
+    """Record whether a run's first steps and answers have the same bits alone and in a stack with stacked kernels."""
     if problem.door is None or problem.door.refused or problem.alone:
         return
     try:
         problem.door.same = _same_alone(problem, max(width, 2))
-    except Exception as error:  # a model that two cannot train together, or for which the memory is too small
+    except Exception as error:  # two such models cannot train together, or do not fit in memory
         if width > 1 and memory.ran_out(error):
             raise
         problem.door.same = False
@@ -111,9 +111,9 @@ class _TooWide(BadInput):
 
 
 def _objection(problem: Problem, width: int) -> str:
-    """Why a stack of this width would train something else than a plain loop over one model; empty if it does not.
+    """Return why a stack of this width would differ from a plain loop over one model; empty if it would not.
 
-    Steps in the recipe's precision on its own mini-batches, and in float64 on small ones, both against the plain loop.
+    Both take steps in the recipe's precision on its own mini-batches, and in float64 on small ones.
     """
     coupled = _couples(problem.recipe) if width > 1 else ""
     if coupled:
@@ -135,7 +135,7 @@ def _objection(problem: Problem, width: int) -> str:
             return objection
     except (BadInput, OSError):
         raise
-    except Exception as error:  # whatever a model and an optimizer that others wrote come to
+    except Exception as error:  # code that others wrote may raise anything
         if memory.ran_out(error):
             raise _TooWide(
                 f"a stack of {width} must fit into the memory of {problem.device} ({first_line(error)}); "
@@ -146,15 +146,15 @@ def _objection(problem: Problem, width: int) -> str:
 
 
 def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
-    """Equal runs in every slot take the steps of a plain loop, and then some more, slot for slot."""
+    """Say how equal runs differ from a plain loop or, over a few more steps, between slots; empty if they do not."""
     precision = problem.recipe.precision
     taken = loop.batches(problem, run)
     stack = new_stack(problem, [run] * width)
     averages.begin(problem.recipe, stack)
-    alike = width > 1 and _slot_apart(stack.weights) is None  # what a constructor draws itself is for the control
+    alike = width > 1 and _slot_apart(stack.weights) is None  # if not equal, the control will show it
     found, apart = _stack_traces(problem, stack, [taken] * width, 1)
     if any(p.grad is not None for p in stack.skeleton.parameters()) and not stack.own:
-        return "it reaches a parameter by another way than its attribute, such as a list"
+        return "it reaches a parameter in some way other than its attribute, such as through a list"
     if problem.track:
         look(stack, problem.objective, problem.track, *next(iter(classify.with_truth(problem, 2))))
     if problem.repeats:
@@ -167,13 +167,13 @@ def _unequal_slots(problem: Problem, run: Seeds, width: int) -> str:
     if not alike or apart is None:
         return ""
     return (
-        f"slot {apart + 1} of {width} rounds otherwise than the first, since an operation of the model rounds "
-        "by the place in memory (products of matrices do so at some sizes)"
+        f"slot {apart + 1} of {width} rounds differently from the first, because an operation of the model rounds "
+        "by its position in memory (matrix products do so at some sizes)"
     )
 
 
 def _first_apart(problem: Problem, stack: Stack, run: Seeds) -> int | None:
-    """The first slot of equal runs whose gradients or answers are not those of the first, over some more steps."""
+    """Return the first slot of equal runs whose gradients or answers differ from slot 0, over some more steps."""
     more = min(MORE_STEPS, MORE_EXAMPLES // (problem.recipe.batch_size * max(problem.recipe.bptt, 1)))
     if more > loop.STEPS:
         _, apart = _stack_traces(problem, stack, [loop.batches(problem, run, steps=more)] * stack.width, 0)
@@ -183,14 +183,14 @@ def _first_apart(problem: Problem, stack: Stack, run: Seeds) -> int | None:
 
 
 def _coarsest(problem: Problem, precision: str = "") -> torch.dtype:
-    """The type of the coarsest rounding in this precision, or the recipe's; TF32 has float16's step."""
+    """Return the type with the coarsest rounding in this precision, or the recipe's; TF32 rounds like float16."""
     recipe = problem.recipe.computed_in(precision or problem.recipe.precision)
     tf32 = problem.tf32 and problem.device.type == "cuda" and recipe.precision == "float32"
     return getattr(torch, recipe.amp or ("float16" if tf32 else recipe.precision))
 
 
 def _differs(problem: Problem, runs: Sequence[Seeds], precision: str = "") -> str:
-    """Different runs side by side, each against the plain loop, in a precision or that which `problem` was named in."""
+    """Compare different runs side by side with the plain loop, in a precision (by default that of the run's name)."""
     exact = not precision
     precision = precision or problem.identity["trial"]["precision"]
     here = replace(problem, recipe=problem.recipe.computed_in(precision))
@@ -209,9 +209,9 @@ def _differs(problem: Problem, runs: Sequence[Seeds], precision: str = "") -> st
 def _stack_traces(
     problem: Problem, stack: Stack, batches: Sequence[Sequence[loop.Batch]], first: int
 ) -> tuple[list[loop.Trace], int | None]:
-    """The same steps by the stack; batches: those of each run.
+    """Take the same steps with the stack. batches: those of each run. first: how many slots to trace.
 
-    Returns the traces of the first so many slots, and the first slot whose gradients are not those of the first.
+    Returns their traces, and the first slot whose gradients differ from those of slot 0.
     """
     apart: int | None = None
     losses: list[Tensor] = []
@@ -246,10 +246,10 @@ def _stack_traces(
 def stack_step(
     problem: Problem, stack: Stack, step: Sequence[loop.Batch], state: Any
 ) -> tuple[Tensor, dict[str, Tensor | None], Any]:
-    """One step of a stack, a mini-batch for each run: the losses (R,), the gradients, and a language model's state."""
+    """Take one step of a stack, with a mini-batch for each run; return losses (R,), gradients, and a text's state."""
     found: dict[str, Tensor | None] = {}
 
-    def before_the_step(*_: Any) -> None:  # which may change them, and may call the step of the class that it extends
+    def before_the_step(*_: Any) -> None:  # the step may change them, and may call super().step()
         found.update({} if found or stack.closure else stack.gradients())
 
     hook = stack.optimizer.register_step_pre_hook(before_the_step)
@@ -272,28 +272,28 @@ def _typed(problem: Problem, inputs: Any) -> Any:
 
 
 def _difference(mine: loop.Trace, theirs: loop.Trace, dtype: torch.dtype, thorough: bool) -> str:
-    """What differs first by more than rounding can cause, in words; empty if nothing does.
+    """Say in words what differs first by more than rounding can cause; empty if nothing does.
 
-    Rounding may be ten times the square root of the precision's step: in float64 1e-7 where sound models differ by
-    1e-14 and others by 1e-2. Unless `thorough`, of the later steps the losses alone are compared: in a shorter type
-    the rounding noise of gradients that are zero on paper has grown too far by then.
+    Rounding may be ten times the square root of the precision's step: 1e-7 in float64, where sound models differ by
+    1e-14 and others by 1e-2. Unless `thorough`, only the losses of later steps are compared: in a shorter type, the
+    rounding noise in gradients that are zero on paper has grown too large by then.
     """
     bound = 10 * torch.finfo(dtype).eps ** 0.5
     for step in range(len(theirs.losses)):
-        if not bool(theirs.losses[step].isfinite()):  # from here on there is nothing to compare
-            return "" if not bool(mine.losses[step].isfinite()) else f"its loss at step {step + 1} is another"
+        if not bool(theirs.losses[step].isfinite()):  # nothing to compare from here on
+            return "" if not bool(mine.losses[step].isfinite()) else f"its loss at step {step + 1} is different"
         if not _near(mine.losses[step], theirs.losses[step], bound, 0):
-            return f"its loss at step {step + 1} is another"
+            return f"its loss at step {step + 1} is different"
         name = _other_gradient(mine.gradients[step], theirs.gradients[step], bound) if thorough or not step else ""
         if name:
-            return f"the gradient of {name} at step {step + 1} is another (as after a hook, or a block run again)"
+            return f"the gradient of {name} at step {step + 1} is different (as after a hook, or a block run again)"
     if thorough and not _near(mine.outputs, theirs.outputs, bound, 0):
-        return f"its answers after {len(theirs.losses)} steps are others"
+        return f"its answers after {len(theirs.losses)} steps are different"
     return ""
 
 
 def _other_gradient(mine: Mapping[str, Tensor | None], theirs: Mapping[str, Tensor | None], bound: float) -> str:
-    """The first parameter whose gradient differs by more than the bound; empty if none does. None counts as zero."""
+    """Return the first parameter whose gradient differs by more than the bound, or ""; None counts as zero."""
     known = {name: g for name, g in theirs.items() if g is not None}
     largest = max((float(g.abs().max()) for g in known.values() if g.numel()), default=0.0)
     for name in theirs:
@@ -308,7 +308,7 @@ def _other_gradient(mine: Mapping[str, Tensor | None], theirs: Mapping[str, Tens
 
 
 def _near(mine: Tensor, theirs: Tensor, bound: float, largest: float) -> bool:
-    """Whether no element differs by more than `bound` of the largest here, or a thousandth of that of the largest."""
+    """Whether no element differs by more than `bound` times its tensor's largest, or times a share of `largest`."""
     if theirs.numel() == 0 or not bool(theirs.isfinite().all()):
         return True
     scale = max(float(theirs.abs().max()), largest / (1000 if bound < 1e-4 else 1))
@@ -316,7 +316,7 @@ def _near(mine: Tensor, theirs: Tensor, bound: float, largest: float) -> bool:
 
 
 def _evaluated(problem: Problem, stack: Stack) -> dict[str, Tensor]:
-    """Answers to the first and the last test batch: all sizes that occur."""
+    """Return the answers to the first and the last test batch, which covers every batch size."""
     if problem.recipe.bptt:
         return text.outputs(problem, stack, first=2 * text.TEST_COLUMNS * text.TEST_WINDOW)[0]
     n = len(problem.test[1])
@@ -330,13 +330,13 @@ def _evaluated(problem: Problem, stack: Stack) -> dict[str, Tensor]:
 
 
 def check_bit(problem: Problem) -> None:
-    """Try the change of one bit at the start; BadInput if the weight that the recipe names is all zeros there."""
+    """Try the change of one bit at the start; BadInput if the weight that the recipe names is all zeros."""
     model = build_model(problem.task, problem.recipe, FIXED_SEED)
     change_bit(dict(model.named_parameters()), FIXED_SEED + 1, problem.recipe.bit, problem.reached, problem.recipe.amp)
 
 
 def _slot_apart(tensors: Mapping[str, Tensor | None]) -> int | None:
-    """The first slot where one of these tensors (R, ...) is not as in the first, to the last bit; None if all are."""
+    """Return the first slot in which one of these tensors (R, ...) differs from slot 0 in any bit; None if none."""
     for t in (t for t in tensors.values() if t is not None):
         real = torch.view_as_real(t) if t.is_complex() else t
         bits = real.detach().cpu().contiguous().reshape(len(t), -1).view(torch.uint8)
@@ -347,19 +347,20 @@ def _slot_apart(tensors: Mapping[str, Tensor | None]) -> int | None:
 
 
 def _couples(recipe: Recipe) -> str:
-    """Why an optimizer cannot serve a stack: it is not element-wise, so a run's step would depend on its neighbours.
+    """Return why an optimizer cannot serve a stack: if it is not element-wise, a run depends on its neighbours.
 
-    Two runs take three steps; then again, with other gradients for the second, and with NaN. The first must not notice.
+    Two runs take three steps, then again with other gradients for the second run, and once more with NaN. The first
+    run must be the same each time.
     """
     name = optimizer_class(recipe.optimizer).__name__
     try:
         first, *others = [_trial_steps(recipe, neighbour) for neighbour in (1, 2, None)]
-    except OSError:  # a full disk is nothing that another optimizer would mend
+    except OSError:  # another optimizer would not help with a full disk
         raise
     except BadInput:
         one = {str(i): torch.ones(shape, requires_grad=True) for i, shape in enumerate(OF_OPTIMIZERS)}
-        make_optimizer(recipe, one, axes=0)  # says what it has against one model
-        return f"{name} takes the parameters of one model alone"
+        make_optimizer(recipe, one, axes=0)  # raises if it refuses even one model
+        return f"{name} accepts the parameters of only one model"
     except Exception as error:
         return f"{name} cannot step a stack of models: {first_line(error)}"
     if all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True)):
@@ -368,7 +369,7 @@ def _couples(recipe: Recipe) -> str:
 
 
 def _trial_steps(recipe: Recipe, neighbour: int | None) -> list[Tensor]:
-    """The first run's parameters after three steps beside a neighbour with gradients of this seed (None: NaN)."""
+    """Return the first run's parameters after three steps next to a run with gradients of this seed (None: NaN)."""
     ours, theirs = np.random.default_rng(0), np.random.default_rng(neighbour or 1)
     dtype = wide(getattr(torch, recipe.precision))
     trained = {str(i): torch.ones(2, *shape, dtype=dtype).requires_grad_() for i, shape in enumerate(OF_OPTIMIZERS)}

@@ -1,4 +1,4 @@
-"""How many runs of a task train together fastest: measured."""
+"""Measure how many runs of a task should train together to be fastest."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from nondet.training.stack import Stack
 from nondet.training.trial import stack_step
 
 SECONDS = 1.0
-"""How long the steps of one width are measured."""
+"""For how many seconds the steps of one width are measured."""
 
 GAIN = 1.05
-"""A stack of twice the width must train so many times as fast, or it is not worth its memory."""
+"""A stack of twice the width must be this many times as fast, or it is not worth its memory."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """seconds: of a step of one model, in a stack of this width; None where it does not fit into the memory."""
+    """seconds: the time of a step for one model in a stack of this width; None if the stack does not fit in memory."""
 
     width: int
     seconds: float | None
@@ -37,9 +37,9 @@ class Measured:
 
 
 def fastest(problem: Problem, width: int, most: int, seconds: float = SECONDS) -> tuple[int, str]:
-    """The width whose models train fastest, from this one on by doubling, and a sentence that says so.
+    """Return the width whose models train fastest, found by doubling from `width`, and a sentence that says so.
 
-    It goes no further than `most`, the memory, or widths that gain something. A width that does not fit is halved.
+    Doubling ends at `most`, at the memory's limit, or when it gains nothing. A width that does not fit is halved.
     """
     found: list[Measured] = []
     width = min(width, most)
@@ -66,17 +66,17 @@ def fastest(problem: Problem, width: int, most: int, seconds: float = SECONDS) -
 
 
 def cost_alone(problem: Problem) -> str:
-    """How long a run takes that is trained by itself, in words, from a few of its steps; empty if none can be taken."""
+    """Say how long a run takes if it trains by itself, from a few of its steps; empty if they fail."""
     run = dict.fromkeys(problem.sources, FIXED_SEED)
     try:
         with kernels(True, problem.tf32):
             stack = new_stack(problem, [run])
             averages.begin(problem.recipe, stack)
             step = _timed(problem, stack, loop.batches(problem, run)[0], 0.2)
-    except Exception:  # what a model that others wrote comes to is said where it is trained
+    except Exception:  # errors of the user's model are reported where it is trained
         return ""
     total = step * problem.recipe.epochs * problem.steps
-    return f"A step takes {1000 * step:.2g} ms so, and a run about {_duration(total)}."
+    return f"In this way a step takes {1000 * step:.2g} ms, and a run about {_duration(total)}."
 
 
 def _duration(seconds: float) -> str:
@@ -86,7 +86,7 @@ def _duration(seconds: float) -> str:
 
 
 def _timed(problem: Problem, stack: Stack, batch: loop.Batch, seconds: float) -> float:
-    """The seconds of a step of a stack; the first does not count."""
+    """Return the seconds of a stack's step; the first step does not count."""
     begin, steps = time.perf_counter(), 0
     while steps < 2 or time.perf_counter() - begin < seconds:
         stack_step(problem, stack, [batch] * stack.width, None)
@@ -99,7 +99,7 @@ def _timed(problem: Problem, stack: Stack, batch: loop.Batch, seconds: float) ->
 
 def _chosen(found: list[Measured]) -> tuple[int, str]:
     best = min((m for m in found if m.seconds is not None), key=lambda m: m.seconds or 0, default=found[-1])
-    for m in found:  # the narrowest of those that are as fast
+    for m in found:  # the narrowest of those that are about as fast
         if m.seconds is not None and best.seconds is not None and m.width < best.width:
             best = m if m.seconds <= best.seconds * GAIN else best
     others = ", ".join(f"{m.width}: {m}" for m in found if m is not best)
@@ -108,7 +108,7 @@ def _chosen(found: list[Measured]) -> tuple[int, str]:
 
 
 def _seconds(problem: Problem, width: int, seconds: float) -> float | None:
-    """The seconds of a step of one model; None if the memory ends."""
+    """Return the seconds of a step for one model; None if memory runs out."""
     try:
         return _step_seconds(problem, width, seconds) / width
     except Exception as error:
@@ -128,7 +128,7 @@ def _step_seconds(problem: Problem, width: int, seconds: float) -> float:
 
 
 def _taken(problem: Problem) -> int:
-    """The most bytes of the device that this process has held since it asked last."""
+    """Return the most device memory, in bytes, that this process has held since the last call."""
     if problem.device.type != "cuda":
         return 0
     most = torch.cuda.max_memory_reserved(problem.device)
@@ -137,7 +137,7 @@ def _taken(problem: Problem) -> int:
 
 
 def _room(problem: Problem, most: int) -> bool:
-    """Whether a stack of twice the width seems to fit, from what this one took at most."""
+    """Whether a stack of twice the width seems to fit, given the most that this one used."""
     if problem.device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(problem.device)

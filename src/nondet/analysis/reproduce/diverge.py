@@ -53,6 +53,7 @@ class Diverged(Record):
     whole: whether the runs finished by themselves. what: what differs first. runs: how many were made.
     against: what the run was compared with, if not with a second run of the same script. differs: what differs between
     the two environments, each with its value here and there. why: why the verdict is inconclusive.
+    chance: whether the two runs were equal only by chance: others part, with another clock or another order of adding.
     """
 
     script: str
@@ -70,6 +71,7 @@ class Diverged(Record):
     against: str = ""
     differs: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
     why: str = ""
+    chance: bool = False
 
     @property
     def first(self) -> Origin | None:
@@ -93,6 +95,7 @@ class Diverged(Record):
             "what": self.what or None,
             "origins": [as_dict(origin) for origin in self.origins],
             "proof": self.proof.to_dict() if self.proof else None,
+            "chance": self.chance,
             "runs": self.runs,
             "against": {"run": self.against, "differs": {n: list(pair) for n, pair in self.differs.items()}}
             if self.against
@@ -162,11 +165,14 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
         after = ladder.run(replace(ladder.how, keep=True))
         found, b = parted(a, after), after
     if found is None:
-        origin = ladder.repeated() if a.steps else None
-        if origin is None:
+        by_chance = ladder.by_chance(a, b)
+        repeated = ladder.repeated() if a.steps and not by_chance else None
+        origins = by_chance or ([repeated] if repeated else [])
+        if not origins:
             return replace(blank, runs=traced.runs)
-        step, what = origin.parting.step, origin.parting.what
-        return replace(blank, verdict=ORIGIN, step=step, what=what, origins=(origin,), runs=traced.runs)
+        step, what = origins[0].parting.step, origins[0].parting.what
+        blank = replace(blank, verdict=ORIGIN, step=step, what=what, origins=tuple(origins))
+        return replace(blank, runs=traced.runs, chance=True)
     if a.steps and found.step < a.steps:  # steps after the one that differs are not needed
         ladder.until = found.step
         ladder.how = replace(ladder.how, until=found.step)
@@ -187,7 +193,8 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
 def proved(ladder: Ladder, fix: str, found: Diverged) -> Proof:
     """Run the script with a fix, often enough to see it fail.
 
-    If an operation is the origin, operations that may add in any order are repeated with the fix as well.
+    If an operation is the origin, operations that may add in any order are repeated with the fix as well. If the two
+    runs were equal by chance, what can part them is tried with the fix as well.
     """
     ladder.say("Running the script with the fix.")
     how = ladder.how
@@ -201,6 +208,9 @@ def proved(ladder: Ladder, fix: str, found: Diverged) -> Proof:
     if not mended and found.first is not None and found.first.operation is not None:
         ladder.how = how
         mended = ladder.repeated() is not None
+    elif not mended and found.chance:
+        ladder.begin(how)
+        mended = bool(ladder.by_chance(first))
     return Proof(fix, bool(found.what), mended, 1 + REPEATS)
 
 

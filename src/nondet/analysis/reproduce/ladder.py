@@ -35,6 +35,9 @@ REPEATS = 3
 NUMBERS = 3
 """How many other numbers of one kind are tried until one changes the training: a remainder may be the same."""
 
+PASSING = ("clock", "process", "python", "numpy", "torch", "generator", "urandom")
+"""Kinds that differ in each run on the same machine."""
+
 UNNOTED = ("python", "numpy")
 """Kinds that a library may ask for, so that no line of the user's code is recorded."""
 
@@ -70,6 +73,10 @@ class Ladder:
         self.how = How(until=until)
         self.fresh = False
         self._held: Trace | None = None
+
+    def begin(self, how: How) -> None:
+        """Run the script in another way from now on."""
+        self.how, self._held = how, None
 
     def run(self, how: How) -> Trace:
         """Make one run, which must finish."""
@@ -135,8 +142,17 @@ class Ladder:
                 return control, again
         return None
 
-    def origins(self, kinds: Sequence[str]) -> list[Origin]:
-        """Find each kind that changes the training by itself, earliest first."""
+    def by_chance(self, *traces: Trace) -> list[Origin]:
+        """Find what two runs ask for from outside that can make them part, although here they are equal by chance."""
+        asked = kinds_of(*traces)
+        return self.origins([kind for kind in PASSING if kind in asked], moving=False)
+
+    def origins(self, kinds: Sequence[str], moving: bool = True) -> list[Origin]:
+        """Find each kind that changes the training by itself, earliest first.
+
+        moving: whether to try other addresses in memory too, if hashes, or nothing that was recorded, seem to be the
+        cause.
+        """
         found: list[Origin] = []
         control = self.control()
         for kind in kinds:
@@ -151,7 +167,7 @@ class Ladder:
                 found += self.located(kind, number, trace, parting)
                 break
         unasked = [one for one in found if one.kind in (*UNNOTED, "hash") and not sites_of(control, one.kind)]
-        if (unasked or (not found and self.hashes)) and "address" not in kinds:
+        if moving and (unasked or (not found and self.hashes)) and "address" not in kinds:
             moved = self.moved()  # any change moves addresses in memory as well
             found = [*(one for one in found if one not in unasked), *moved] if moved else found
         return sorted(found, key=lambda one: one.parting.place)

@@ -1,4 +1,4 @@
-"""Stacked kernels for a GPU: one kernel for an operation of all runs of a stack, whose bits are free of the stack."""
+"""Stacked kernels for a GPU: one kernel does an operation for all runs, and no run's bits depend on the others."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def door(device: torch.device, recipe: Recipe, tf32: bool) -> Door | None:
-    """Which operations of a stack of this recipe's take stacked kernels; None where all take torch's own.
+    """Return the door to stacked kernels for a stack with this recipe; None if all operations use torch's own.
 
-    They need Triton, and a GPU whose matrix unit takes TF32 and bfloat16. Double precision is torch's own.
+    They need Triton, and a GPU whose matrix unit supports TF32 and bfloat16. Double precision uses torch's own.
     """
     import torch
 

@@ -1,8 +1,8 @@
 # pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 """Convolutions of R models as one kernel: forward, gradient of the input, gradient of the weights.
 
-A program works on one tile of one model, and every sum runs in an order that the shapes of one model fix. So the bits
-of a run do not depend on how many models are there, in which place it lies, or what its neighbours hold.
+A program works on one tile of one model, and the order of every sum depends only on the shapes of one model. So the
+bits of a run do not depend on the number of models, on its slot, or on the other runs' numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _strips(
     H: tl.constexpr, W: tl.constexpr, C: tl.constexpr, CG: tl.constexpr, DEPTH: tl.constexpr,
     RS: tl.constexpr, R0: tl.constexpr, CS: tl.constexpr, C0: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """The strips of tap t: elements k of each row's; zero outside the image. x points at a model's group."""
+    """Load elements k of each row's strip for tap t; zero outside the image. x points to a model's group."""
     i = a * RS + R0 + t
     if CG == C:
         offset = k
@@ -39,17 +39,17 @@ def _strips(
 
 @triton.jit
 def rounded(a):
-    """a to the nearest number of TF32 (11 bits); NaN stays NaN."""
+    """Round a to the nearest TF32 number (11 bits); NaN stays NaN."""
     bits = (a.to(tl.int32, bitcast=True) + 0x1000) & -0x2000
     return tl.where(a == a, bits.to(tl.float32, bitcast=True), a)
 
 
 @triton.jit
 def _times(left, right, rest, acc, PRECISION: tl.constexpr):
-    """acc + left @ right^T; with "tf32x3" right comes rounded to TF32, and `rest` is what that left of it.
+    """Return acc + left @ right^T; with "tf32x3", right is already rounded to TF32, and `rest` is the remainder.
 
-    The matrix unit cuts its sums off instead of rounding them, so that a long one drifts: with full precision each
-    piece starts at zero, and is added outside it.
+    The matrix unit truncates its sums instead of rounding them, so that a long sum drifts. With full precision each
+    piece therefore starts at zero, and is added outside the matrix unit.
     """
     right, rest = tl.trans(right), tl.trans(rest)
     if PRECISION == "tf32x3":
@@ -62,9 +62,9 @@ def _times(left, right, rest, acc, PRECISION: tl.constexpr):
 
 @triton.jit
 def _scales(most):
-    """The power of two that brings a largest magnitude into [2^14, 2^15), where float16 still has room, and 1 / it.
+    """Return the power of two that scales a largest magnitude into [2^14, 2^15), within float16's range, and 1 / it.
 
-    At most 2^100, so that both are there; infinity and NaN stay what they are.
+    It is at most 2^100, so that both can be represented; infinity and NaN stay as they are.
     """
     exponent = tl.maximum((most.to(tl.int32, bitcast=True) >> 23) & 255, 41)
     up, down = (268 - exponent) << 23, (exponent - 14) << 23
@@ -73,11 +73,11 @@ def _scales(most):
 
 @triton.jit
 def _transposed_times(left, right, acc, up_left, down_left, up_right, down_right, PRECISION: tl.constexpr):
-    """acc + left^T @ right. Numbers of float32 become one (TF32) or two (full precision) of float16, scaled.
+    """Return acc + left^T @ right. A float32 number becomes one (TF32) or two (full precision) scaled float16 numbers.
 
-    The matrix unit takes transposed factors of 16 bits only. One of float16 has the 11 bits of TF32; two, the second
-    scaled by 2^11 more, have 22, and their rounding error is half a bit of float32's; the product of the two smallest
-    parts is too small to count. Numbers below 2^-29 of a tile's largest lose digits, which its sums do not hold.
+    The matrix unit accepts transposed factors only if they have 16 bits. One float16 number has the 11 bits of TF32.
+    Two, the second scaled by another 2^11, have 22, with a rounding error of half a bit of float32's; the product of
+    the two smaller parts is negligible. Numbers below 2^-29 of a tile's largest lose digits that its sums cannot keep.
     """
     if PRECISION == "ieee":
         return dot(tl.trans(left), right, acc, "ieee")
@@ -99,7 +99,7 @@ def _places(n, a, q, b, good,
     HO: tl.constexpr, WO: tl.constexpr, O: tl.constexpr, OG: tl.constexpr, BREADTH: tl.constexpr,
     UR: tl.constexpr, UC: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
-    """Where the outputs n of each row lie in a model's group, and which exist."""
+    """Return the positions of each row's outputs n in a model's group, and which of them exist."""
     if UR == 1 and OG == O:
         offset = n
     else:
@@ -122,7 +122,7 @@ def _products(
     NN: tl.constexpr, BIAS: tl.constexpr, ADDED: tl.constexpr, AH: tl.constexpr, AW: tl.constexpr,
     STATISTICS: tl.constexpr, UNROLL: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """y = strips @ w (+ bias) (+ added); and of each tile the sum of every column, and of its squared deviations."""
+    """y = strips @ w (+ bias) (+ added); for each tile also every column's sum, and sum of squared deviations."""
     tile, r = tl.program_id(0), tl.program_id(2).to(tl.int64)
     g, block = tl.program_id(1) // NN, tl.program_id(1) % NN
     m = tile * BM + tl.arange(0, BM)
@@ -186,7 +186,7 @@ def _weight_products(
     UC: tl.constexpr, WHOLE: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr, NK: tl.constexpr,
     NN: tl.constexpr, TILES: tl.constexpr, TOGETHER: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """The sum of strips^T @ dy over TILES tiles, for one tap, or for TOGETHER = 3 of them."""
+    """Sum strips^T @ dy over TILES tiles, for one tap, or for TOGETHER = 3 of them."""
     chunk, r = tl.program_id(0), tl.program_id(2).to(tl.int64)
     rest = tl.program_id(1)
     block, rest = rest % NN, rest // NN
@@ -240,9 +240,9 @@ def _spread(
     BREADTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, BACK: tl.constexpr, SPLIT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The matrix (G, T, COLUMNS, ROWS) of every model from its weights (outputs, inputs of a group, KH, KW).
+    """Make every model's matrix (G, T, COLUMNS, ROWS) from its weights (outputs, inputs of a group, KH, KW).
 
-    With SPLIT rounded to TF32, and after it the matrix of what that left.
+    With SPLIT it is rounded to TF32, and the matrix of the remainders follows.
     """
     r, e = tl.program_id(1).to(tl.int64), tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     k, rest = e % ROWS, e // ROWS
@@ -273,7 +273,7 @@ def _gathered(
     PW: tl.constexpr, T: tl.constexpr, R0: tl.constexpr, C0: tl.constexpr, UC: tl.constexpr, G: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, PIXELS: tl.constexpr, BLOCK: tl.constexpr, TOGETHER: tl.constexpr,
 ):  # fmt: skip
-    """The weights' gradient from the matrices' sums of all chunks: the inverse of `_spread`, in a fixed order."""
+    """Add up the matrices of all chunks in a fixed order to get the weights' gradient: the inverse of `_spread`."""
     r, e = tl.program_id(1).to(tl.int64), tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     kw, rest = e % KW, e // KW
     kh, rest = rest % KH, rest // KH
@@ -296,7 +296,7 @@ def _gathered(
 
 
 def _sizes(geometry: Geometry, tile: Tile) -> dict[str, int]:
-    """The constants that both kinds of products take."""
+    """Return the constants that both kinds of products need."""
     g = geometry
     return {
         "H": g.height, "W": g.width, "C": g.channels, "CG": g.channels // g.groups, "HG": g.rows, "WG": g.columns,
@@ -308,7 +308,7 @@ def _sizes(geometry: Geometry, tile: Tile) -> dict[str, int]:
 
 
 def matrix(weights: Tensor, geometry: Geometry, tile: Tile, precision: str, dtype: torch.dtype) -> Tensor:
-    """The weights (R, outputs, inputs of a group, height, width) as `products` reads them."""
+    """Rearrange the weights (R, outputs, inputs of a group, height, width) for `products`."""
     g, s = geometry, _sizes(geometry, tile)
     rows, columns = s["NK"] * s["BK"], s["NN"] * s["BN"]
     runs, size, block = len(weights), g.groups * g.taps * rows * columns, 1024
@@ -335,11 +335,11 @@ def products(
     added: Tensor | None = None,
     step: tuple[int, int] = (1, 1),
 ) -> tuple[Tensor, Tensor | None]:
-    """A convolution of every model, or its gradient: (R, B, height, width, outputs).
+    """Compute every model's convolution, or its gradient: (R, B, height, width, outputs).
 
     x: (R, B, H, W, C), contiguous; or (1, B, ...), which all models read. prepared: what `matrix` returns.
-    added: is added to the result, to its pixels of every `step` rows and columns. statistics: also the tiles' sums,
-    which `norm.merged` reads: (R, tiles, 2, G, columns).
+    added: a tensor to add to the result, at its pixels in every `step` rows and columns. statistics: whether to return
+    also the tiles' sums that `norm.merged` reads: (R, tiles, 2, G, columns).
     """
     g, s = geometry, _sizes(geometry, tile)
     runs, batch = len(prepared), x.shape[1]
@@ -359,9 +359,9 @@ def products(
 
 
 def weight_gradient(x: Tensor, dy: Tensor, geometry: Geometry, tile: Tile, precision: str) -> Tensor:
-    """The gradient of the weights, (R, outputs, inputs of a group, height, width) in float32.
+    """Compute the gradient of the weights, (R, outputs, inputs of a group, height, width) in float32.
 
-    x: as in `products`. dy: (R, B, height, width, outputs), contiguous. tile.tiles: tiles that one program sums up.
+    x: as in `products`. dy: (R, B, height, width, outputs), contiguous. tile.tiles: how many tiles a program sums.
     """
     g, s = geometry, _sizes(geometry, tile)
     runs, batch = len(dy), dy.shape[1]

@@ -1,5 +1,5 @@
 # pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
-"""Convolutions with one channel in each group, of R models: their sums are too short for products of matrices."""
+"""Convolutions of R models with one channel in each group, whose sums are too short for matrix products."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _filter_sums(
     KW: tl.constexpr, S: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
     TILES: tl.constexpr,
 ):  # fmt: skip
-    """The sum over some tiles of the input under one element of the filters times dy."""
+    """Sum, over some tiles, the input under one element of the filters times dy."""
     r = tl.program_id(2).to(tl.int64)
     tap, block = tl.program_id(1) % (KH * KW), tl.program_id(1) // (KH * KW)
     c = block * BC + tl.arange(0, BC)
@@ -95,7 +95,7 @@ def _constants(g: Geometry) -> dict[str, int]:
 
 
 def filtered(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Geometry, dtype: torch.dtype) -> Tensor:
-    """x (R or 1, B, H, W, C) under the filters w (R, C, 1, height, width): (R, B, HO, WO, C)."""
+    """Convolve x (R or 1, B, H, W, C) with the filters w (R, C, 1, height, width): (R, B, HO, WO, C)."""
     g, s = geometry, _constants(geometry)
     runs, images = len(w), x.shape[1]
     y = x.new_empty((runs, images, g.out_height, g.out_width, g.outputs), dtype=dtype)
@@ -107,7 +107,7 @@ def filtered(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Geometry, dtyp
 
 
 def filtered_back(dy: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-    """The gradient of the input."""
+    """Compute the gradient of the input."""
     g, s = geometry, _constants(geometry)
     runs, images = len(w), dy.shape[1]
     dx = dy.new_empty((runs, images, g.height, g.width, g.channels))
@@ -119,7 +119,7 @@ def filtered_back(dy: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
 
 
 def filter_gradient(x: Tensor, dy: Tensor, geometry: Geometry) -> Tensor:
-    """The gradient of the filters: (R, C, 1, height, width) in float32."""
+    """Compute the gradient of the filters: (R, C, 1, height, width) in float32."""
     g, s = geometry, _constants(geometry)
     runs, images = len(dy), dy.shape[1]
     pixels, taps = images * g.out_height * g.out_width, g.kernel[0] * g.kernel[1]

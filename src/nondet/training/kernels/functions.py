@@ -1,8 +1,8 @@
 # pyright: reportIncompatibleMethodOverride=false
-"""The stacked operations with their gradients: tensors of R models, (R, B, C, ...), whose channels lie last in memory.
+"""The stacked operations with their gradients, on tensors of R models (R, B, C, ...) with the channels last in memory.
 
-Each takes and returns what torch's own function of the same name does, with a first axis for the models. Weights may be
-of a wider type than what is computed in: they are rounded as they are read, and their gradients come in their own type.
+Each takes and returns what torch's function of the same name does, with a first axis for the models. Weights may have a
+wider type than the computation: they are rounded as they are read, and their gradients have the weights' type.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from nondet.training.kernels import convolution, depthwise, loss, norm, pictures
 from nondet.training.kernels.geometry import Geometry, gradient
 from nondet.training.kernels.tiles import tile_for
 
-"""How factors of float32 are multiplied: as three products of TF32, which keep float32's precision; rounded to TF32
-once; or without the matrix unit."""
+"""How float32 factors are multiplied: as three TF32 products, which keep float32's precision; rounded once to TF32; or
+without the matrix unit."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """dtype: of what the operations return. products: "tf32x3", "tf32" or "ieee", for float32."""
+    """dtype: the type that the operations return. products: "tf32x3", "tf32" or "ieee", for float32."""
 
     dtype: torch.dtype = torch.float32
     products: str = "tf32x3"
@@ -34,7 +34,7 @@ class Precision:
 
 @dataclass(frozen=True)
 class Sums:
-    """What a convolution has summed up of its output for the batch norm that follows, as `norm.merged` takes it."""
+    """A convolution's sums over its output, for the batch norm that follows, in the form that `norm.merged` reads."""
 
     part: Tensor
     rows: int
@@ -44,11 +44,11 @@ class Sums:
 
 @dataclass
 class Link:
-    """Hands a gradient over: what a residual addition would give its summand, the convolution of it adds to its own.
+    """Hands a gradient from a residual addition to a convolution of the summand, which adds it to its own.
 
-    So one pass over memory does what autograd would take two more for. node: the convolution's, in autograd's graph.
-    pending: the gradient that waits, (R, B, ..., C), of every `step` rows and columns of the summand. closed: whether
-    the convolution's backward pass is over.
+    This saves the two more passes over memory that autograd would need. node: the convolution's node in autograd's
+    graph. pending: the gradient that waits, (R, B, ..., C), for every `step` rows and columns of the summand. closed:
+    whether the convolution's backward pass is over.
     """
 
     node: Any = None
@@ -77,23 +77,23 @@ class Link:
 
 
 def last(x: Tensor) -> Tensor:
-    """(R, B, C, ...) as (R, B, ..., C), contiguous: no copy where the channels lie last already."""
+    """Turn (R, B, C, ...) into contiguous (R, B, ..., C), without a copy if the channels are already last in memory."""
     return x.movedim(2, -1).contiguous()
 
 
 def first(x: Tensor) -> Tensor:
-    """(R, B, ..., C) seen as (R, B, C, ...): a tensor of its own, since torch lets nobody change a function's views."""
+    """View (R, B, ..., C) as (R, B, C, ...), as a new tensor: torch forbids in-place changes of a Function's views."""
     seen = x.movedim(-1, 2)
     return x.new_empty(0).set_(x.untyped_storage(), x.storage_offset(), seen.shape, seen.stride())
 
 
 def _for_all(t: Tensor, runs: int) -> Tensor:
-    """t (R or 1, ...) as (R, ...), contiguous."""
+    """Expand t (R or 1, ...) to contiguous (R, ...)."""
     return t.expand(runs, *t.shape[1:]).contiguous()
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(R, B, C, ...) as (R, M, C), contiguous."""
+    """Turn (R, B, C, ...) into contiguous (R, M, C)."""
     return last(x).flatten(1, -2)
 
 
@@ -150,7 +150,7 @@ class _Convolution(Function):
 
 
 def _column_sums(x: Tensor) -> Tensor:
-    """x (R, M, k) summed over the rows in a fixed order: (R, k) in float32."""
+    """Sum x (R, M, k) over the rows in a fixed order: (R, k) in float32."""
     part, _ = norm.statistics(x)
     return norm.summed(part.flatten(2))[:, : x.shape[2]]
 
@@ -160,11 +160,11 @@ def conv2d(
 ) -> tuple[Tensor, Sums | None]:
     """x (R or 1, B, C, H, W), w (R, O, C / groups, height, width), bias (R, O): (R, B, O, H', W').
 
-    Three channels become four: then they are read several at a time.
+    Three channels are padded to four, so that several can be read at a time.
     """
     if geometry.channels == 3 and geometry.groups == 1:
         x, w = pad_channels(x, 0, 1, how.dtype), F.pad(w, (0, 0, 0, 0, 0, 1))
-        geometry, link = replace(geometry, channels=4), Link()  # of other channels than a summand's gradient has
+        geometry, link = replace(geometry, channels=4), Link()  # the padded channels do not match a summand's gradient
     runs = max(len(x), len(w), 0 if bias is None else len(bias))
     w, bias = _for_all(w, runs), None if bias is None else _for_all(bias, runs)
     if len(x) < runs and x.requires_grad:
@@ -221,9 +221,10 @@ class _BatchNorm(Function):
 def moments(
     x: Tensor, running: tuple[Tensor, Tensor] | None, training: bool, momentum: float, eps: float, sums: Sums | None
 ) -> tuple[Tensor, Tensor]:
-    """What x (R or 1, B, C, ...) is normalised by, (R or 1, C) each: its mean, and 1 / its standard deviation.
+    """Return what normalises x (R or 1, B, C, ...): a mean and 1 / a standard deviation, (R or 1, C) each.
 
-    In training the running mean and variance (R, C) move towards its own; else they are what counts.
+    In training they are x's own, and the running mean and variance (R, C) move towards them; in evaluation the running
+    ones are used.
     """
     if not training and running:
         return running[0].float(), (running[1].float() + eps).rsqrt()
@@ -244,7 +245,7 @@ def batch_norm(
 ) -> Tensor:  # fmt: skip
     """relu((x - mean) * rstd * gamma + beta + residual), x (R or 1, B, C, ...), the others (R or 1, C).
 
-    training: whether mean and rstd are x's own, so that its gradient goes through them too. link: to a convolution of
+    training: whether mean and rstd are x's own, so that its gradient also goes through them. link: to a convolution of
     the residual.
     """
     runs = max(len(x), len(gamma), len(mean), 0 if residual is None else len(residual))
@@ -309,7 +310,7 @@ class _Pool(Function):
 
 
 def pool(x: Tensor, window: pooling.Window, maximum: bool) -> Tensor:
-    """x (R, B, C, H, W): the maxima or means of its windows."""
+    """Return the maxima or means of the windows of x (R, B, C, H, W)."""
     return _Pool.apply(x, window, maximum)  # pyright: ignore[reportGeneralTypeIssues]
 
 
@@ -329,7 +330,7 @@ class _Means(Function):
 
 
 def means(x: Tensor) -> Tensor:
-    """x (R, B, C, ...): the mean of every image and channel, (R, B, C)."""
+    """Return the mean over every image of x (R, B, C, ...) by channel: (R, B, C)."""
     return _Means.apply(x)  # pyright: ignore[reportGeneralTypeIssues]
 
 
@@ -350,7 +351,7 @@ class _CrossEntropy(Function):
 
 
 def cross_entropy(x: Tensor, labels: Tensor, ignored: int = -100) -> Tensor:
-    """x (R or 1, B, c), labels (R or 1, B): the mean of every model over labels that are not ignored, (R,)."""
+    """Return each model's mean over labels that are not ignored, (R,), from x (R or 1, B, c), labels (R or 1, B)."""
     runs = max(len(x), len(labels))
     return _CrossEntropy.apply(  # pyright: ignore[reportGeneralTypeIssues]
         x.expand(runs, *x.shape[1:]), labels.expand(runs, *labels.shape[1:]), ignored
@@ -358,7 +359,7 @@ def cross_entropy(x: Tensor, labels: Tensor, ignored: int = -100) -> Tensor:
 
 
 class _Strided(Function):
-    """Every so many rows and columns; torch's own gradient would lay the channels first in memory."""
+    """A slice of every `step` rows and columns; torch's own gradient would put the channels first in memory."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: tuple[int, int], link: Link | None) -> Tensor:
@@ -382,8 +383,7 @@ def strided(x: Tensor, step: tuple[int, int], link: Link | None = None) -> Tenso
 
 
 class _Channels(Function):
-    """Channels of zeros after the others; the channels stay last in memory, as torch's own padding would not leave
-    them."""
+    """Adds channels of zeros, and keeps the channels last in memory, which torch's own padding would not."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, before: int, after: int, dtype: torch.dtype) -> Tensor:
@@ -398,5 +398,5 @@ class _Channels(Function):
 
 
 def pad_channels(x: Tensor, before: int, after: int, dtype: torch.dtype | None = None) -> Tensor:
-    """x (R, B, C, ...) with channels of zeros before and after its own, in another type if one is given."""
+    """Add channels of zeros to x (R, B, C, ...), before and after its own, and convert it to `dtype` if given."""
     return _Channels.apply(x, before, after, dtype or x.dtype)  # pyright: ignore[reportGeneralTypeIssues]

@@ -1,11 +1,11 @@
-"""How a convolution becomes a few products of matrices, without a copy of its input.
+"""How a convolution becomes a few matrix products, without a copy of its input.
 
-The input of R models lies as (R, B, H, W, C). One row of a product is a place (a, q) of an image: a strip of `pixels`
-neighbouring input pixels, which lie together in memory, from each of `taps` input rows. It answers for a block of
-`up` x `across` output pixels. So the weights become a matrix (taps, pixels * C, up * across * O) with zeros where an
-input pixel of the strip is none of the output pixel's: fewer, larger products than one for each of a 3 x 3 kernel's
-nine weights, whose 16 channels would not fill the chip's matrix unit. The gradient of a strided convolution is of the
-same form, with one block of stride x stride pixels at each place.
+The input of R models is (R, B, H, W, C) in memory. One row of a product is a place (a, q) in an image: from each of
+`taps` input rows it has a strip of `pixels` neighbouring input pixels, which are adjacent in memory. It computes a
+block of `up` x `across` output pixels. So the weights become a matrix (taps, pixels * C, up * across * O), with zeros
+where an output pixel does not use an input pixel of the strip. This makes fewer and larger products than one for each
+of a 3 x 3 kernel's nine weights, whose 16 channels would not fill the chip's matrix unit. The gradient of a strided
+convolution has the same form, with one block of stride x stride pixels at each place.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Geometry:
-    """A convolution over images as products; all counts are of one image of one model.
+    """A convolution over images as products; all counts are for one image of one model.
 
-    height, width: of what is read; channels of it, in `groups`. rows, columns: places. taps: input rows of a place.
-    row_step, row_first: input row = row * row_step + row_first + tap; column_step, column_first: likewise, for the
-    first pixel of a strip of `pixels`. up, across: output pixels of a place. out_height, out_width, outputs: of what
-    is written. kernel, stride, padding: (height, width) of the convolution itself. back: whether this is its gradient
-    with respect to the input.
+    height, width, channels: of the tensor that is read; the channels are in `groups`. rows, columns: of places. taps:
+    input rows of a place. row_step, row_first: input row = row * row_step + row_first + tap; column_step, column_first:
+    likewise, for the first pixel of a strip of `pixels`. up, across: output pixels of a place. out_height, out_width,
+    outputs: of the tensor that is written. kernel, stride, padding: (height, width) of the convolution itself. back:
+    whether this is the gradient with respect to its input.
     """
 
     height: int
@@ -48,12 +48,12 @@ class Geometry:
 
     @property
     def depth(self) -> int:
-        """Elements of a strip in one group: rows of the matrix of weights, for each tap."""
+        """The elements of a strip in one group: the rows of the matrix of weights, for each tap."""
         return self.pixels * (self.channels // self.groups)
 
     @property
     def breadth(self) -> int:
-        """Elements of a place's output in one group: columns of the matrix of weights."""
+        """The elements of a place's output in one group: the columns of the matrix of weights."""
         return self.up * self.across * (self.outputs // self.groups)
 
     @property
@@ -72,7 +72,7 @@ def forward(
     groups: int,
     across: int = 2,
 ) -> Geometry:
-    """The convolution itself; across: the output pixels of a place, where more than one weight reads a row."""
+    """Return the geometry of a convolution. across: output pixels of a place, if a row is read by several weights."""
     out_height, out_width = ((n + 2 * p - k) // stride + 1 for n, p, k in zip(size, padding, kernel, strict=True))
     across = 1 if kernel[1] == 1 or stride > 1 else across
     return Geometry(
@@ -101,11 +101,11 @@ def forward(
 
 
 def gradient(of: Geometry) -> Geometry:
-    """The convolution's gradient with respect to its input, which reads the gradient of its output."""
+    """Return the geometry of a convolution's gradient with respect to its input, which reads its output's gradient."""
     stride, (high, wide), (top, left) = of.stride, of.kernel, of.padding
     across = of.across if stride == 1 else stride
-    # Output row i reads input row o, where i = stride * o - padding + k for a k of the kernel: from the last weight
-    # for the block's first row to the first weight for its last.
+    # Row i of the gradient reads row o, where i = stride * o - padding + k for some k in the kernel: from the last
+    # weight for the block's first row to the first weight for its last row.
     first_row, first_column = -((high - 1 - top) // stride), -((wide - 1 - left) // stride)
     last_row, last_column = (stride - 1 + top) // stride, (across - 1 + left) // stride
     return Geometry(

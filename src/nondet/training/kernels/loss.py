@@ -14,7 +14,7 @@ from nondet.training.kernels.tiles import power_of_two
 
 @triton.jit
 def _losses(x, labels, part, rows, IGNORED: tl.constexpr, C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr):
-    """The sum of a tile's losses, and how many they are."""
+    """Store the sum of a tile's losses, and their number."""
     r = tl.program_id(1).to(tl.int64)
     m, c = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BC)
     good = (m < rows)[:, None] & (c < C)[None, :]
@@ -51,7 +51,7 @@ def _blocks(classes: int) -> tuple[int, int]:
 
 
 def cross_entropy(x: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
-    """The mean over the rows of x (R, B, c) of -log softmax at the labels (R, B), and how many rows count: (R,)."""
+    """Return the mean of -log softmax of x (R, B, c) at the labels (R, B), and how many rows count, (R,) each."""
     runs, rows, classes = x.shape
     high, wide = _blocks(classes)
     tiles = triton.cdiv(rows, high)
@@ -62,7 +62,7 @@ def cross_entropy(x: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tens
 
 
 def cross_entropy_gradient(x: Tensor, labels: Tensor, d: Tensor, ignored: int) -> Tensor:
-    """The gradient of x, from those of the rows' losses (R,)."""
+    """Return the gradient of x, given that of a single row's loss in each model, d (R,)."""
     runs, rows, classes = x.shape
     high, wide = _blocks(classes)
     dx = torch.empty_like(x)

@@ -1,8 +1,9 @@
-"""Where a model's own operations are met, and answered by the stacked ones.
+"""Intercept a model's own operations, and replace them by the stacked ones.
 
-A function mode sees every torch function of a forward pass, inside `vmap` as without it. An operation that has a
-stacked form takes it; every other takes torch's own, and is noted. A batch norm waits for what follows it, since with
-an addition and a ReLU it is one pass over memory and not three: until then a view of its input stands for its result.
+A function mode sees every torch function in a forward pass, with or without `vmap`. An operation that has a stacked
+form uses it; any other uses torch's own, and is recorded. A batch norm waits for what follows it, since together with
+an addition and a ReLU it takes one pass over memory instead of three. Until then a view of its input stands in for its
+result.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ FREE = frozenset(
     "half bfloat16 detach argmax clone type type_as is_floating_point movedim unflatten narrow select stride data T mT "
     "pad new_zeros new_ones new_full zeros_like ones_like full_like".split()
 )
-"""torch's functions whose result for one element, and whose gradient, are the same however many stand beside it, as
-long as all their tensors are of one shape."""
+"""torch's functions whose result and gradient for one element do not depend on how many other elements there are, as
+long as all their tensors have the same shape."""
 
 
 @dataclass
 class Door:
-    """Which operations of the models of a stack take stacked kernels, and what has come through so far.
+    """Which operations of a stack's models use stacked kernels, and which operations have occurred so far.
 
-    stock: the operations that took torch's own kernels and are no element-wise ones, with the reason where there is
-    one. used: the stacked ones. refused: why none of them is taken after all. same: whether a trial of a stack left the
-    bits of a trial of one run alone. links: those of the last forward pass.
+    stock: operations that used torch's own kernels and are not element-wise, each with a reason if there is one. used:
+    the stacked ones. refused: why none of these are used after all. same: whether a trial of a stack had the same bits
+    as a trial of one run alone. links: those of the last forward pass.
     """
 
     how: Precision
@@ -52,11 +53,11 @@ class Door:
 
     @property
     def width_free(self) -> bool:
-        """Whether nothing that was seen makes a run's bits depend on the number of runs beside it."""
+        """Whether no operation so far makes a run's bits depend on the number of other runs."""
         return self.same and bool(self.used) and not self.stock and not self.refused
 
     def as_dict(self) -> dict[str, Any]:
-        """What a run's environment says of it."""
+        """Return what a run's environment records about it."""
         if self.refused or not self.used:
             return {}
         short = self.how.dtype != torch.float32
@@ -69,30 +70,30 @@ class Door:
 
     @contextmanager
     def open(self, in_vmap: bool) -> Generator[Mode]:
-        """Meet the operations of a forward pass inside the block; `finished` its results before they leave it."""
+        """Intercept operations of a forward pass in the block; pass its results through `finished` before leaving."""
         self._forget()
         with Mode(self, in_vmap) as mode:
             yield mode
 
     def close(self) -> None:
-        """After a backward pass; RuntimeError if a gradient did not arrive where it was handed to."""
+        """End a backward pass; RuntimeError if a gradient that was handed over was not used."""
         lost = any(link.pending is not None for link in self.links)
         self._forget()
         if lost:
-            raise RuntimeError("a gradient was handed to a convolution that has none of its own")
+            raise RuntimeError("a gradient was handed to a convolution that has no gradient itself")
 
     def _forget(self) -> None:
         for link in self.links:
-            link.node = None  # whose graph holds the link
+            link.node = None  # its graph refers to the link
         self.links.clear()
 
 
 class _Each(Function):
-    """A stacked operation inside vmap, which hands it the tensors of all runs."""
+    """A stacked operation inside vmap, which passes it the tensors of all runs."""
 
     @staticmethod
     def forward(operation: Callable[..., Any], *given: Any) -> Any:
-        return tree_map(lambda t: t[0], operation(*map(_lone, given)))  # where no run's own tensor is among them
+        return tree_map(lambda t: t[0], operation(*map(_lone, given)))  # when all tensors are shared by the runs
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -133,12 +134,12 @@ class Mode(TorchFunctionMode):
             taken = following(self, *args, **given) if following else None
             if taken is not None:
                 return taken
-            if changes:  # perhaps the input of a batch norm that waits
+            if changes:  # this may be the input of a waiting batch norm
                 tree_map(self.settled, [stand_in() for stand_in, _ in list(self.waiting.values())])
             args, given = tree_map(self.settled, (args, given))
         if changes:
             if any(id(t) in self.copies for t in (*args, given.get("out"))):
-                raise RuntimeError("a slice of every so many rows, or what it was taken from, is changed in place")
+                raise RuntimeError("a slice with a step, or the tensor that it was taken from, is changed in place")
             self.sums.clear()
             self.links.clear()
         operation = OPERATIONS.get(func)
@@ -153,7 +154,7 @@ class Mode(TorchFunctionMode):
         return func(*args, **given)
 
     def finished(self, results: Any) -> Any:
-        """The results with nothing in them that still waits, and every running statistic moved."""
+        """Return the results with all waiting batch norms computed and all running statistics updated."""
         found = tree_map(self.settled, results)
         for waiting in [*self.dropped, *(waiting for _, waiting in list(self.waiting.values()))]:
             if not waiting.moments:
@@ -161,19 +162,19 @@ class Mode(TorchFunctionMode):
         return found
 
     def each(self, operation: Callable[..., Any], *given: Any) -> Any:
-        """A stacked operation on what one run sees of its tensors."""
+        """Apply a stacked operation, given the tensors as one run sees them."""
         if self.in_vmap:
             return _Each.apply(operation, *given)  # pyright: ignore[reportGeneralTypeIssues]
         return operation(*map(_lone, given))[0]
 
     def wait(self, x: Tensor, waiting: Waiting) -> Tensor:
-        """A stand-in for what waits: of its shape, and an object of its own."""
+        """Return a stand-in for a waiting batch norm: a new object of the same shape."""
         stand_in = x.view_as(x)
         self.keep(stand_in, waiting)
         return stand_in
 
     def keep(self, stand_in: Tensor, waiting: Waiting) -> None:
-        """Note what a stand-in stands for, as long as anybody holds it."""
+        """Remember what a stand-in stands for, as long as the stand-in is in use."""
         key = id(stand_in)
 
         def forget(_: Any) -> None:
@@ -188,7 +189,7 @@ class Mode(TorchFunctionMode):
         return found[1] if found and id(t) not in self.done else None
 
     def settle(self, stand_in: Tensor, result: Tensor) -> Tensor:
-        """From now on the stand-in means this result."""
+        """Let the stand-in mean this result from now on."""
         self.done[id(stand_in)] = result
         return result
 
@@ -202,11 +203,11 @@ class Mode(TorchFunctionMode):
 
 
 _KNOWN = frozenset("shape dtype device ndim requires_grad is_cuda layout is_leaf dim size numel".split())
-"""What a tensor is: a stand-in says the same as what it stands for."""
+"""Properties of a tensor that are the same for a stand-in and what it stands for."""
 
 
 def _name(func: Any) -> str:
-    """A function's name in torch; of the reading of an attribute, the attribute's."""
+    """Return a function's name in torch; if it reads an attribute, the attribute's name."""
     name = str(getattr(func, "__name__", func))
     if name == "__get__":
         return str(getattr(func.__self__, "__name__", name))
@@ -214,7 +215,7 @@ def _name(func: Any) -> str:
 
 
 def _changes(name: str, args: Sequence[Any], given: Mapping[str, Any]) -> bool:
-    """Whether a function may change a tensor of real numbers in place; batch norms count their batches so."""
+    """Whether a function may change a real tensor in place; integers do not count, such as batch norm's counter."""
     if args and isinstance(args[0], Tensor) and not args[0].dtype.is_floating_point:
         return False
     return (
@@ -229,7 +230,7 @@ def _changes(name: str, args: Sequence[Any], given: Mapping[str, Any]) -> bool:
 def _is_free(name: str, given: Sequence[Any]) -> bool:
     tensors: list[Tensor] = []
     tree_map(lambda t: tensors.append(t) if isinstance(t, Tensor) else None, list(given))
-    if name == "sum":  # of whole numbers, which any order adds up to the same
+    if name == "sum":  # integers have the same sum in any order
         return not tensors[0].is_floating_point()
     if name in ("cat", "stack"):
         return True

@@ -1,7 +1,7 @@
 # pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 """Batch norm of R models, with the residual addition and ReLU that follow it: y (R, M, C), M = images x pixels.
 
-Means and variances are merged from those of tiles (Chan, Golub & LeVeque 1983, equation 2.1), in a fixed order: no
+Means and variances are merged from those of tiles (Chan, Golub & LeVeque 1983, equation 2.1), in a fixed order. So no
 large square is subtracted from another.
 """
 
@@ -23,7 +23,7 @@ def _normalised(y, mean, rstd, gamma, beta):
 
 @triton.jit
 def _tile_statistics(y, part, M, C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr):
-    """The sum of every channel of a tile, and of its squared deviations, as `_products` writes them."""
+    """Store the sum of every channel over a tile, and that of its squared deviations, as `_products` does."""
     tile, r = tl.program_id(0), tl.program_id(2).to(tl.int64)
     m, c = tile * BM + tl.arange(0, BM), tl.program_id(1) * BC + tl.arange(0, BC)
     good = (m < M)[:, None] & (c < C)[None, :]
@@ -41,7 +41,7 @@ def _merged(
     C: tl.constexpr, OG: tl.constexpr, COLUMNS: tl.constexpr, ACROSS: tl.constexpr, ROWS: tl.constexpr,
     TOGETHER: tl.constexpr, BC: tl.constexpr, RUNNING: tl.constexpr,
 ):  # fmt: skip
-    """Mean and 1 / standard deviation of every channel; the running ones are moved towards them."""
+    """Store the mean and 1 / standard deviation of every channel, and move the running ones towards them."""
     r, c = tl.program_id(1).to(tl.int64), tl.program_id(0) * BC + tl.arange(0, BC)
     G: tl.constexpr = C // OG
     part += r * tiles * 2 * G * COLUMNS + (c // OG) * COLUMNS + c % OG
@@ -100,7 +100,7 @@ def _applied(
 
 @triton.jit
 def _incoming(dz, z, inner, good, value, RESIDUAL: tl.constexpr, RELU: tl.constexpr):
-    """The gradient that comes through the ReLU. With a residual its sign is read from z, else from the value."""
+    """Return the gradient that passes the ReLU. With a residual the ReLU's sign is read from z, else from the value."""
     d = tl.load(dz + inner, mask=good, other=0.0).to(tl.float32)
     if RELU:
         if RESIDUAL:
@@ -116,9 +116,9 @@ def _gradient_sums(
     C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, TILES: tl.constexpr, RESIDUAL: tl.constexpr,
     RELU: tl.constexpr,
 ):  # fmt: skip
-    """Of some tiles the sums of the gradient, and of the gradient times the normalised values, by channel.
+    """Sum, over some tiles, the gradient, and the gradient times the normalised values, by channel.
 
-    With a residual the gradient that came through the ReLU is written: it is the residual's.
+    With a residual, also store the gradient that passed the ReLU, which is the residual's.
     """
     r = tl.program_id(2).to(tl.int64)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
@@ -145,7 +145,7 @@ def _gradient_sums(
 
 @triton.jit
 def _summed(part, total, tiles, SIZE: tl.constexpr, TOGETHER: tl.constexpr, BC: tl.constexpr):
-    """part (R, tiles, SIZE) summed over the tiles: (R, SIZE)."""
+    """Sum part (R, tiles, SIZE) over the tiles: (R, SIZE)."""
     r, c = tl.program_id(1).to(tl.int64), tl.program_id(0) * BC + tl.arange(0, BC)
     every = tl.arange(0, TOGETHER)
     found = tl.zeros((BC,), dtype=tl.float32)
@@ -163,7 +163,7 @@ def _gradient_applied(
     dz, y, mean, rstd, gamma, beta, sums, dy, M, y_run,
     C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr, RELU: tl.constexpr, TRAINING: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of y from dz, which comes through the ReLU first if there is one yet to pass."""
+    """Store the gradient of y from dz, which first passes the ReLU if it has not passed one yet."""
     r = tl.program_id(2).to(tl.int64)
     m, c = tl.program_id(0) * BM + tl.arange(0, BM), tl.program_id(1) * BC + tl.arange(0, BC)
     there, good = c < C, (m < M)[:, None] & (c < C)[None, :]
@@ -181,13 +181,13 @@ def _gradient_applied(
 
 
 def _blocks(channels: int) -> tuple[int, int]:
-    """Rows and channels of the pieces that one program works on."""
+    """Return the rows and channels of the pieces that one program works on."""
     wide = min(64, power_of_two(channels))
     return max(1, 4096 // wide), wide
 
 
 def summed(part: Tensor) -> Tensor:
-    """part (R, tiles, k) summed over the tiles in a fixed order: (R, k)."""
+    """Sum part (R, tiles, k) over the tiles in a fixed order: (R, k)."""
     runs, tiles, size = part.shape
     total = part.new_empty((runs, size))
     wide = min(32, power_of_two(size))
@@ -198,7 +198,7 @@ def summed(part: Tensor) -> Tensor:
 
 
 def statistics(y: Tensor) -> tuple[Tensor, int]:
-    """The tiles' sums of y (R, M, C) as `merged` reads them, and the rows of a tile."""
+    """Return the tiles' sums of y (R, M, C) in the form that `merged` reads, and the rows of a tile."""
     runs, rows, channels = y.shape
     high, wide = _blocks(channels)
     tiles = triton.cdiv(rows, high)
@@ -217,9 +217,9 @@ def merged(
     eps: float,
     geometry: Geometry | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Mean and 1 / standard deviation (R, C) from the tiles' sums; moves the running mean and variance (R, C).
+    """Return mean and 1 / standard deviation (R, C) from the tiles' sums; update running mean and variance (R, C).
 
-    rows: of a tile. places: rows of all tiles. geometry: of the convolution that wrote the sums, if one did.
+    rows: of a tile. places: the rows of all tiles. geometry: of the convolution that wrote the sums, if one did.
     """
     runs, tiles, _, groups, columns = part.shape
     mean, rstd = part.new_empty((runs, channels)), part.new_empty((runs, channels))
@@ -258,7 +258,7 @@ def gradients(
     relu: bool,
     training: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of y and the residual (R, M, C), of gamma and of beta (R, C)."""
+    """Return the gradients of y and the residual (R, M, C), of gamma and of beta (R, C)."""
     runs, rows, channels = dz.shape
     high, wide = _blocks(channels)
     along = 0 if len(y) == 1 else rows * channels

@@ -1,4 +1,4 @@
-"""What torch's functions become in a stack: each takes the mode that met it, and torch's own arguments."""
+"""What torch's functions become in a stack: each takes the mode that intercepted it, and torch's own arguments."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nondet.training.kernels.functions import Link, Sums
 from nondet.training.kernels.tiles import across_for
 
 LARGEST = 2**31 - 1
-"""Elements of one model's tensor that a kernel can number."""
+"""The most elements of one model's tensor that a kernel can index."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A batch norm, perhaps with an addition, that has not been computed: its arguments, by name.
+    """A batch norm, perhaps with an addition, that is not computed yet: its arguments, by name.
 
-    moments: mean and 1 / standard deviation of all runs, once they are known; the same list in all that follow.
+    moments: the mean and 1 / standard deviation of all runs, once known; copies of this object share the list.
     """
 
     arguments: Mapping[str, Any]
@@ -32,7 +32,7 @@ class Waiting:
 
 
 class Meeting(Protocol):
-    """What the operations need of the mode that met them: see `mode.Mode`."""
+    """What the operations need from the mode that intercepted them: see `mode.Mode`."""
 
     door: Any
     sums: dict[int, tuple[Tensor, Any]]
@@ -48,13 +48,13 @@ class Meeting(Protocol):
 
 
 def _typed(mode: Meeting, *tensors: Tensor | None) -> bool:
-    """Whether these have types that the kernels know: the computed one, or one that is rounded to it."""
+    """Whether these have types that the kernels know: the computed one, or float32, which is rounded to it."""
     known = {mode.door.how.dtype, torch.float32}
     return all(t is None or (t.dtype in known and t.numel() <= LARGEST) for t in tensors)
 
 
 def _outside_autocast(mode: Meeting, input: Tensor) -> bool:
-    """Whether a model of mixed precision has turned it off here."""
+    """Whether a model in mixed precision has turned autocast off here."""
     return input.dtype != mode.door.how.dtype and not torch.is_autocast_enabled(input.device.type)
 
 
@@ -67,13 +67,13 @@ def _conv2d(
     dilation: Any = 1, groups: int = 1,
 ) -> Any:  # fmt: skip
     if input.dim() != 4 or isinstance(padding, str) or not _typed(mode, input, weight, bias):
-        return "of another shape or type"
+        return "with an unsupported shape or type"
     (high, wide), (up, across) = _pair(stride), _pair(dilation)
     outputs, channels = weight.shape[0], input.shape[1]
     if high != wide or (up, across) != (1, 1):
-        return "of unequal strides or dilated"
+        return "with unequal strides or dilation"
     if groups > 1 and channels == groups != outputs:
-        return "of several filters for each channel alone"
+        return "with several filters for each single channel"
     if _outside_autocast(mode, input):
         return "outside autocast"
     geometry = shapes.forward(
@@ -81,7 +81,7 @@ def _conv2d(
         groups, across_for(outputs // groups, mode.door.how.dtype, mode.door.how.products),
     )  # fmt: skip
     if len(input) * geometry.out_height * geometry.out_width * outputs > LARGEST:
-        return "of too large an output"
+        return "with too large an output"
     how, wanted = mode.door.how, torch.is_grad_enabled() and geometry.whole
     mode.door.used.add("conv2d")
     kept: list[Sums | None] = []
@@ -106,13 +106,13 @@ def _batch_norm(
     bias: Tensor | None = None, training: bool = False, momentum: float | None = 0.1, eps: float = 1e-5,
 ) -> Any:  # fmt: skip
     if not _typed(mode, input, weight, bias, running_mean) or input.dim() < 2:
-        return "of another type"
-    if training and input.numel() <= input.shape[1]:  # one value of each channel, which torch refuses
+        return "with an unsupported type"
+    if training and input.numel() <= input.shape[1]:  # one value for each channel, which torch refuses
         return None
     if training and momentum is None:
         return "with a cumulative average"
     if (running_mean is None) != (running_var is None):
-        return "with one running statistic"
+        return "with only one running statistic"
     mode.door.used.add("batch_norm")
     return mode.wait(
         input,
@@ -187,7 +187,7 @@ def _add_in_place(mode: Meeting, input: Any, other: Any, *, alpha: float = 1) ->
 
 def _linear(mode: Meeting, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     if input.dim() < 2 or not _typed(mode, input, weight, bias):
-        return "of another shape or type"
+        return "with an unsupported shape or type"
     if _outside_autocast(mode, input):
         return "outside autocast"
     how = mode.door.how
@@ -198,7 +198,7 @@ def _linear(mode: Meeting, input: Tensor, weight: Tensor, bias: Tensor | None = 
 def _pooled(mode: Meeting, input: Tensor, kernel: Any, stride: Any, padding: Any, maximum: bool) -> Any:
     size, step, edge = _pair(kernel), _pair(stride or kernel), _pair(padding)
     if input.dim() != 4 or not _typed(mode, input) or size[0] * size[1] >= 255:
-        return "of another shape or type"
+        return "with an unsupported shape or type"
     mode.door.used.add("max_pool2d" if maximum else "avg_pool2d")
     return mode.each(lambda x: stacked.pool(x, (size, step, edge), maximum), input)
 
@@ -208,7 +208,7 @@ def _max_pool2d(
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
     if _pair(dilation) != (1, 1) or ceil_mode or return_indices:
-        return "dilated, rounded up or with its places"
+        return "dilated, rounded up or with indices"
     return _pooled(mode, input, kernel_size, stride, padding, True)
 
 
@@ -217,7 +217,7 @@ def _avg_pool2d(
     count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Any:  # fmt: skip
     if ceil_mode or divisor_override or (not count_include_pad and _pair(padding) != (0, 0)):
-        return "rounded up or with a divisor of its own"
+        return "rounded up or with its own divisor"
     return _pooled(mode, input, kernel_size, stride, padding, False)
 
 
@@ -235,7 +235,7 @@ def _adaptive_avg_pool2d(mode: Meeting, input: Tensor, output_size: Any) -> Any:
 def _mean(mode: Meeting, input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     axes = () if dim is None else tuple(sorted(d % input.dim() for d in ((dim,) if isinstance(dim, int) else dim)))
     if axes != (2, 3) or input.dim() != 4 or dtype is not None or not _typed(mode, input):
-        return "over other axes than an image's"
+        return "over axes other than an image's"
     found = _means_of_images(mode, input)
     return found[:, :, None, None] if keepdim else found
 
@@ -247,14 +247,14 @@ def _cross_entropy(
     if weight is not None or reduction != "mean" or label_smoothing or size_average is not None or reduce is not None:
         return "with weights, smoothing or another mean"
     if input.dim() != 2 or target.dtype != torch.int64 or not _typed(mode, input) or input.shape[1] > 8192:
-        return "of another shape or type"
+        return "with an unsupported shape or type"
     mode.door.used.add("cross_entropy")
     return mode.each(lambda x, y: stacked.cross_entropy(x, y, ignore_index), input, target)
 
 
 def _pad(mode_: Meeting, input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Any:
     if mode != "constant":
-        return "with other values than one"
+        return "with values that are not constant"
     if input.dim() != 4 or len(pad) != 6 or any(pad[:4]) or value or min(pad[4:]) < 0:
         return None
     return mode_.each(lambda x: stacked.pad_channels(x, pad[4], pad[5]), input)
@@ -277,7 +277,7 @@ def _slices(mode: Meeting, input: Tensor, index: Any) -> Any:
 
 
 def _view(mode: Meeting, input: Tensor, *shape: Any) -> Any:
-    """Rows of pixels as one row: the channels lie last in memory, so that torch can only copy them."""
+    """Reshape where torch cannot view, since the channels are last in memory and flattening needs a copy."""
     if not shape or isinstance(shape[0], torch.dtype):
         return None
     try:
@@ -300,7 +300,7 @@ OPERATIONS: Mapping[Any, Callable[..., Any]] = {
     torch.Tensor.__getitem__: _slices,
     torch.Tensor.view: _view,
 }
-"""What a function of torch becomes. A text says why it does not; None, that torch's own is as good."""
+"""What replaces a torch function. It returns a text if it cannot, with the reason; None if torch's own is as good."""
 
 FOLLOWING: Mapping[Any, Callable[..., Tensor | None]] = {
     F.relu: _relu,
@@ -315,4 +315,4 @@ FOLLOWING: Mapping[Any, Callable[..., Tensor | None]] = {
     torch.Tensor.add_: _add_in_place,
     torch.Tensor.__iadd__: _add_in_place,
 }
-"""What may join a batch norm that waits; None if it does not."""
+"""What may join a waiting batch norm; it returns None if it does not."""

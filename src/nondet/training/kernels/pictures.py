@@ -1,5 +1,5 @@
 # pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
-"""Pictures in one pass over memory: crops and flips as they are read from the training set, and more channels."""
+"""Pictures in one pass over memory: crops and flips while reading from the training set, and padding of channels."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def knows(inputs: Tensor, augment: Sequence[object]) -> bool:
 
 
 def taken(inputs: Tensor, index: Tensor, augment: Sequence[object], draws: Sequence[Tensor]) -> Tensor:
-    """inputs (n, C, H, W) at index (m,), augmented as the draws (m, k) say: (m, C, H, W), the channels last in memory.
+    """Return inputs (n, C, H, W) at index (m,), augmented by the draws (m, k): (m, C, H, W), channels last in memory.
 
-    The same numbers as the augmentations' own `apply` gives.
+    The numbers are the same as from the augmentations' own `apply`.
     """
     _, channels, height, width = inputs.shape
     named = {type(a): (a, drawn.contiguous()) for a, drawn in zip(augment, draws, strict=True)}
@@ -70,7 +70,7 @@ _borders: dict[tuple[tuple[float, ...], torch.dtype, torch.device], Tensor] = {}
 
 
 def _border(fill: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The padding's value by channel, on the device; made once, since a step must not wait for the host."""
+    """Return the padding's values by channel, on the device; made once, since a step must not wait for the host."""
     key = (fill, dtype, device)
     if key not in _borders:
         _borders[key] = torch.tensor(fill, dtype=dtype, device=device)
@@ -90,7 +90,7 @@ def _padded(
 
 
 def padded(x: Tensor, before: int, after: int, dtype: torch.dtype) -> Tensor:
-    """x (R, B, ..., C) of any strides with channels of zeros before and after its own, in that type."""
+    """Add channels of zeros to x (R, B, ..., C), which may have any strides, and convert it to `dtype`."""
     flat = x.flatten(2, -2)
     runs, _, pixels, channels = flat.shape
     out = x.new_empty((*x.shape[:-1], before + channels + after), dtype=dtype)

@@ -18,7 +18,7 @@ def _pooled(
     KW: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr, BM: tl.constexpr,
     BC: tl.constexpr, MAXIMUM: tl.constexpr, images: tl.constexpr,
 ):  # fmt: skip
-    """Of every window its maximum and the place of it (the first of equal ones, or a NaN); or its mean."""
+    """Store every window's maximum and its position (the first of equal ones, or of a NaN), or its mean."""
     r = tl.program_id(2).to(tl.int64)
     m, c = tl.program_id(0) * BM + tl.arange(0, BM), tl.program_id(1) * BC + tl.arange(0, BC)
     good = (m < pixels)[:, None] & (c < C)[None, :]
@@ -53,7 +53,7 @@ def _pool_gradient(
     KW: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr, BM: tl.constexpr,
     BC: tl.constexpr, MAXIMUM: tl.constexpr, images: tl.constexpr,
 ):  # fmt: skip
-    """What every input pixel gets from the windows that hold it, in the order of the windows' elements."""
+    """Store what every input pixel gets from the windows that contain it, in the order of the windows' elements."""
     r = tl.program_id(2).to(tl.int64)
     m, c = tl.program_id(0) * BM + tl.arange(0, BM), tl.program_id(1) * BC + tl.arange(0, BC)
     good = (m < pixels)[:, None] & (c < C)[None, :]
@@ -78,7 +78,7 @@ def _pool_gradient(
 
 @triton.jit
 def _means(x, y, images, N: tl.constexpr, C: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr):
-    """The mean over the N pixels of an image: one program for an image and some channels."""
+    """Store the mean over an image's N pixels; one program works on one image and a few channels."""
     b, r = tl.program_id(0), tl.program_id(2).to(tl.int64)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     total = tl.zeros((BC,), dtype=tl.float32)
@@ -103,7 +103,7 @@ def _constants(size: tuple[int, int], out: tuple[int, int], channels: int, windo
 
 
 def pooled(x: Tensor, window: Window, maximum: bool) -> tuple[Tensor, Tensor]:
-    """x (R, B, H, W, C) -> the windows' maxima or means (R, B, HO, WO, C), and the maxima's places as uint8."""
+    """Return the windows' maxima or means (R, B, HO, WO, C) of x (R, B, H, W, C), and the maxima's places (uint8)."""
     runs, images, *size, channels = x.shape
     out = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, *window, strict=True))
     y = x.new_empty((runs, images, *out, channels))
@@ -116,7 +116,7 @@ def pooled(x: Tensor, window: Window, maximum: bool) -> tuple[Tensor, Tensor]:
 
 
 def pool_gradient(dy: Tensor, index: Tensor, size: tuple[int, int], window: Window, maximum: bool) -> Tensor:
-    """The gradient (R, B, H, W, C) of what was pooled."""
+    """Return the gradient (R, B, H, W, C) of the tensor that was pooled."""
     runs, images, *out, channels = dy.shape
     dx = dy.new_empty((runs, images, *size, channels))
     pixels, constants = images * size[0] * size[1], _constants(size, (out[0], out[1]), channels, window)
@@ -127,7 +127,7 @@ def pool_gradient(dy: Tensor, index: Tensor, size: tuple[int, int], window: Wind
 
 
 def means(x: Tensor) -> Tensor:
-    """x (R, B, pixels, C) -> the means over the pixels (R, B, C)."""
+    """Return the means of x (R, B, pixels, C) over the pixels: (R, B, C)."""
     runs, images, pixels, channels = x.shape
     y, wide = x.new_empty((runs, images, channels)), min(64, power_of_two(channels))
     _means[(images, triton.cdiv(channels, wide), runs)](

@@ -1,5 +1,5 @@
 # pyright: basic, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
-"""Products of the matrices of R models: linear layers, and both gradients of them."""
+"""Matrix products of R models: linear layers and both of their gradients."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from nondet.training.kernels.tiles import power_of_two
 
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
-"""Whether the kernels run in Triton's interpreter, which takes the bits of bfloat16 for whole numbers in a product."""
+"""Whether the kernels run in Triton's interpreter, whose products treat the bits of bfloat16 as integers."""
 
 
 @triton.jit
 def dot(left, right, acc, PRECISION: tl.constexpr):
-    """acc + left @ right, with sums in float32; PRECISION: as `tl.dot` takes it, of factors of float32."""
+    """Return acc + left @ right, with sums in float32. PRECISION: that of `tl.dot`, for float32 factors."""
     if INTERPRETED:
         return tl.dot(left.to(tl.float32), right.to(tl.float32), acc, input_precision="ieee")
     return tl.dot(left, right, acc, input_precision=PRECISION)
@@ -53,7 +53,7 @@ def _product(
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None, precision: str, dtype: torch.dtype) -> Tensor:
-    """a (R, M, K) @ b (R, K, N) + bias (R, N): (R, M, N). Strides as they come; a first axis of 1 serves all."""
+    """Return a (R, M, K) @ b (R, K, N) + bias (R, N): (R, M, N). Any strides; a first axis of 1 serves all runs."""
     runs, rows, columns = max(len(a), len(b)), a.shape[1], b.shape[2]
     out = a.new_empty((runs, rows, columns), dtype=dtype)
     high, wide = (max(16, min(64, power_of_two(n))) for n in (rows, columns))

@@ -1,4 +1,4 @@
-"""The sizes of the pieces that one program works on, by kind of product and shape: as measured on a GPU."""
+"""The sizes of the pieces that one program works on, by kind of product and shape, as measured on a GPU."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from nondet.training.kernels.geometry import Geometry
 
 @dataclass(frozen=True)
 class Tile:
-    """rows, depth, breadth: of one product. tiles: how many one program sums up, of a gradient of weights; together:
-    whether for three taps at once. unroll: whether the loop over taps is written out. warps, stages: as Triton takes
-    them."""
+    """rows, depth, breadth: of one product. tiles: in a gradient of weights, how many one program sums; together:
+    whether it does three taps at once. unroll: whether the loop over taps is unrolled. warps, stages: options of
+    Triton."""
 
     rows: int
     depth: int
@@ -26,12 +26,12 @@ class Tile:
 
 
 def power_of_two(n: int) -> int:
-    """The smallest that is not below n."""
+    """Return the smallest power of two that is at least n."""
     return 1 << (n - 1).bit_length()
 
 
 def fitted(tile: Tile, geometry: Geometry) -> Tile:
-    """The tile no larger than the geometry needs; the matrix unit wants 16 at the least."""
+    """Shrink the tile to what the geometry needs; the matrix unit needs at least 16."""
     return replace(
         tile,
         depth=max(16, min(tile.depth, power_of_two(geometry.depth))),
@@ -40,9 +40,9 @@ def fitted(tile: Tile, geometry: Geometry) -> Tile:
 
 
 def tile_for(kind: str, geometry: Geometry, dtype: torch.dtype, products: str) -> Tile:
-    """The tile of a kind of product ("forward", "back" or "weights") that is fast for such a shape.
+    """Return a tile that is fast for this kind of product ("forward", "back" or "weights") and this shape.
 
-    As `benchmarks/tiles.py` found on an H200, for ResNet-14 at batch 512.
+    They were found by `benchmarks/tiles.py` on an H200, for ResNet-14 at batch 512.
     """
     short, narrow, wide = dtype != torch.float32, geometry.depth <= 16, geometry.breadth
     if kind == "weights" and short:
@@ -65,8 +65,8 @@ def tile_for(kind: str, geometry: Geometry, dtype: torch.dtype, products: str) -
 
 
 def across_for(outputs: int, dtype: torch.dtype, products: str) -> int:
-    """The output pixels of a place in a convolution of stride 1 with so many outputs in a group.
+    """Return the output pixels of a place, in a convolution of stride 1 with this many outputs in a group.
 
-    Two fill the matrix unit where there are few outputs; a quarter of their products is with zeros.
+    With few outputs, two pixels are needed to fill the matrix unit; a quarter of their products are with zeros.
     """
     return 1 if outputs >= (64 if dtype == torch.float32 and products == "tf32x3" else 128) else 2
