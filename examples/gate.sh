@@ -1,6 +1,6 @@
 #!/bin/sh
-# Train a change with one seed after another until the gate decides: exit status 0 keeps it, 1 discards it, 2 is a fault.
-# base.txt holds the scores of the training as it is, one a line; train.py prints its score last.
+# Train a change with one seed after another until the gate decides: exit status 0 keeps it, 1 discards it, 2 is an error.
+# base.txt has the scores of the current training, one per line; train.py prints its score last.
 train() {
     seed=$((seed + 1))
     python train.py --seed $seed > output.txt || exit 2

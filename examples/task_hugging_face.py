@@ -1,4 +1,4 @@
-"""A model of Hugging Face, on sentences made here: `nondet run examples/task_hugging_face.py`."""
+"""A Hugging Face model, on sentences made here: `nondet run examples/task_hugging_face.py`."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""A model of timm, on digits of scikit-learn: `nondet run examples/task_timm.py`."""
+"""A timm model, on scikit-learn's digits: `nondet run examples/task_timm.py`."""
 
 import timm
 import torch

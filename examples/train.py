@@ -1,4 +1,4 @@
-"""A training script as one finds them, on handwritten digits: it knows one seed, and nothing of nondet."""
+"""An ordinary training script, on handwritten digits: it takes one seed, and knows nothing about nondet."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""LightGBM: two seeds of names of their own, for the rows that are drawn and for the columns, in variables."""
+"""LightGBM: two seeds with names of your own, for the sampled rows and columns, from environment variables."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""scikit-learn: one seed for the initial weights, the order of the examples, and what is held out to stop early."""
+"""scikit-learn: one seed for the initial weights, the order of the examples, and the early-stopping split."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""TensorFlow: a seed for the initial weights, one for the order of the examples, and one for dropout, in variables."""
+"""TensorFlow: seeds for the initial weights, the order of the examples and dropout, from environment variables."""
 
 import os
 

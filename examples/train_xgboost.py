@@ -1,4 +1,4 @@
-"""XGBoost: one seed, for the rows and the columns that each tree is given."""
+"""XGBoost: one seed, for the rows and columns of each tree."""
 
 import argparse
 

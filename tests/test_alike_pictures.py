@@ -89,7 +89,7 @@ def test_reasons(study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert "cannot read" in pictures_of(gone, [0], run_task=True)[1]
     assert "does not say what made it" in pictures_of(replace(opened, request={}), [0])[1]
     odd = replace(opened, request={"task": "digits", "hostile": 1})
-    assert "must say what was trained as nondet writes it" in pictures_of(odd, [0])[1]
+    assert "must say what was trained, in nondet's own form" in pictures_of(odd, [0])[1]
 
 
 def untrained(folder: Path, task: str, data: Path | None = None) -> Study:

@@ -229,7 +229,7 @@ def test_a_stopping_rule_says_nothing_of_dead_conditions(nondet: Nondet, made: A
     """An error of 0 of a dead condition is no error that is small enough."""
     rule = ("--until", "accuracy.sd.error<10%", "--limit", 4)
     study = made([SEEDED], "--runs", 3, "--vary", "init", *rule)
-    assert "they are dead, so the rule says nothing" in said(nondet("show", study).out)
+    assert "all conditions are dead, so the rule says nothing" in said(nondet("show", study).out)
     made([SEEDED], "--runs", 3, "--vary", "init", "--vary", "shuffle", *rule)
     assert "0 % (init)" not in said(nondet("show", study).out)
 

@@ -118,15 +118,15 @@ def test_a_rule_is_read(expression: str, figure: str, bound: float, relative: bo
 @pytest.mark.parametrize(
     ("expression", "words"),
     [
-        ("", "must be FIGURE.error<NUMBER or FIGURE.error<NUMBER% (got '')"),
-        ("accuracy.sd<10%", "must be FIGURE.error<NUMBER"),
-        ("accuracy.sd.error>10%", "must be FIGURE.error<NUMBER"),
-        ("accuracy.sd.error<10%%", "must be FIGURE.error<NUMBER"),
+        ("", "must be MEASURE.error<NUMBER or MEASURE.error<NUMBER% (got '')"),
+        ("accuracy.sd<10%", "must be MEASURE.error<NUMBER"),
+        ("accuracy.sd.error>10%", "must be MEASURE.error<NUMBER"),
+        ("accuracy.sd.error<10%%", "must be MEASURE.error<NUMBER"),
         (
             "accuracy.error<10%",
-            "knows no figure 'accuracy' of this task (did you mean accuracy.sd?); choose from accuracy.mean",
+            "knows no measure 'accuracy' of this task (did you mean accuracy.sd?); choose from accuracy.mean",
         ),
-        ("perplexity.sd.error<10%", "knows no figure 'perplexity.sd'"),
+        ("perplexity.sd.error<10%", "knows no measure 'perplexity.sd'"),
         ("accuracy.sd.error<0%", "must be a number above 0 (got '0')"),
         ("accuracy.sd.error<-1", "must be a number above 0 (got '-1')"),
         ("accuracy.sd.error<nan", "must be a number above 0 (got 'nan')"),
@@ -148,8 +148,11 @@ def test_a_bad_rule_is_refused_before_training(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--until", RULE, "--limit", 5), "--limit must be at least the runs that --until begins with (got --limit 5"),
-        (("--limit", 5), "--limit is the limit of --until (got --limit 5 alone)"),
+        (
+            ("--until", RULE, "--limit", 5),
+            "--limit must be at least the number of runs that --until begins with (got --limit 5",
+        ),
+        (("--limit", 5), "--limit needs --until (got --limit 5 alone)"),
         (("--levels", 3), "--levels is for --design crossed (got --levels 3 without it)"),
         (("--design", "crossed"), "--design crossed needs --levels"),
         (("--design", "full"), "--design must be conditions or crossed (got 'full')"),
@@ -260,7 +263,7 @@ def test_until_stops_when_it_holds(nondet: Nondet, tiny: Path, tmp_path: Path, a
         rounds.append(until.next_runs(now, now.conditions, 30))
     assert rounds[-1] == runs
     before = nondet("run", tiny, *ADAPTIVE[:-4], "--limit", rounds[-2], "--study", tmp_path / "before")
-    assert f"or {rounds[-2]} at most" in before.out
+    assert f"up to {rounds[-2]}:" in before.out
     assert nondet("show", tmp_path / "before", "--json").json["until"]["held"] is False
 
 
@@ -278,7 +281,7 @@ def test_until_again_trains_nothing(
 def test_until_is_said(nondet: Nondet, adaptive: Path, tmp_path: Path, tiny: Path) -> None:
     """Rule, runs and largest error in words; a limit met first is not success; the record outlives later commands."""
     runs = load(adaptive).conditions[0].runs
-    assert f"until {RULE} in all of them: so it is after {runs}," in " ".join(nondet("show", adaptive).out.split())
+    assert f"until {RULE} in all of them: that took {runs}," in " ".join(nondet("show", adaptive).out.split())
     ran = nondet(
         "run",
         tiny,
@@ -294,8 +297,8 @@ def test_until_is_said(nondet: Nondet, adaptive: Path, tmp_path: Path, tiny: Pat
         tmp_path / "s",
     )
     assert ran.code == 0
-    assert "so the rule does not hold; go on with a larger limit." in " ".join(ran.out.split())
-    assert "2 runs of each condition, and the largest error is" in ran.err
+    assert "so the rule does not hold; continue with a larger limit." in " ".join(ran.out.split())
+    assert "After 2 runs of each condition the largest error is" in ran.err
     stopping = load(tmp_path / "s").until
     assert stopping is not None
     assert (stopping.runs, stopping.held) == (3, False)

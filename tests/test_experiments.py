@@ -170,7 +170,7 @@ def test_tracking_cannot_come_later(nondet: Nondet, tiny: Path, tmp_path: Path) 
         (("--track", "1", "--layers", "conv7"), "names of the model's modules (got 'conv7'); it has 0, 1, 2"),
         (("--layers", "0"), "--layers is only for --track (got --layers 0 without it); add --track 0,1"),
         (("--set", "bit=conv7.weight"), "choose from 0.weight, 0.bias, 2.weight, 2.bias"),
-        (("--tf32", "--device", "cpu"), "--tf32 is a choice of CUDA devices (got device cpu)"),
+        (("--tf32", "--device", "cpu"), "--tf32 is for CUDA devices only (got device cpu)"),
         (("--data", "folder"), "--data, --model, --broken, train_examples and test_examples are for the tasks"),
         (("--set", "train_examples=0"), "train_examples must be a whole number of at least 1 (got '0')"),
         (("--set", "cycles=2", "--set", "epochs=3"), "epochs must be a multiple of cycles (got 3 and 2)"),

@@ -138,7 +138,7 @@ def test_a_study_knows_its_task_or_is_told(study: nd.OpenStudy, tmp_path: Path) 
     found = nd.stabilize(study)
     assert "TTA flip" in [method.name for method in found.methods]
     assert nd.stabilize(opened, task=make()).to_dict() == found.to_dict()
-    with pytest.raises(nd.BadInput, match=r"the task 'spots' of a program.*; give that task too"):
+    with pytest.raises(nd.BadInput, match=r"the task 'spots', which a program defined.*; give that task too"):
         nd.stabilize(opened)
     for name, given, task in (("with", study, None), ("told", opened, make()), ("without", opened, None)):
         page = nd.report(given, tmp_path / f"{name}.html", task=task)

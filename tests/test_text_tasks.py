@@ -161,7 +161,7 @@ def test_nothing_of_the_text_reaches_the_terminal(nondet: Nondet, finished: Path
     ("texts", "options", "sentence"),
     [
         (None, (), "--data DIR"),
-        ({"train": ""}, (), "must hold words (got none)"),
+        ({"train": ""}, (), "must contain words (got none)"),
         ({"train": "a b"}, (), "a token for each of the 4 columns (got 2)"),
         ({"test": "a b"}, (), "a token for each of the 4 columns (got 2)"),
         ({"test": None}, (), "'test' in its name"),

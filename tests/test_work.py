@@ -156,7 +156,7 @@ def test_jobs_that_end_without_their_runs_are_told_of(
     (slurm / "sbatch").write_text("#!/bin/bash\ncat > /dev/null\necho 7\n")
     ran = nondet("run", tiny, "--runs", 2, "--vary", "init", "--study", tmp_path / "s", "--on", "slurm")
     assert ran.code == 2
-    assert "they have ended with 0 of 3" in ran.err
+    assert "they ended after 0 of 3" in ran.err
     (slurm / "sbatch").write_text("#!/bin/bash\necho 'invalid partition specified: none' >&2\nexit 1\n")
     ran = nondet("run", tiny, "--runs", 2, "--vary", "init", "--study", tmp_path / "s", "--on", "slurm:partition=none")
     assert ran.code == 2

@@ -124,7 +124,7 @@ def test_a_binary_file_of_another_size_is_refused(tmp_path: Path, size: int) -> 
     path = tmp_path / "data_batch_1.bin"
     path.write_bytes(bytes(size))
     with pytest.raises(
-        BadInput, match=r"data_batch_1\.bin' must hold 20 records of 3,073 bytes, 61,460 .* \(got [\d,]+\)"
+        BadInput, match=r"data_batch_1\.bin' must contain 20 records of 3,073 bytes, 61,460 .* \(got [\d,]+\)"
     ):
         read_records(path, N, 10)
 
@@ -145,7 +145,7 @@ def test_a_label_that_is_no_class_is_refused(tmp_path: Path, classes: int, wrong
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A folder that holds some of the files, but not all."""
     write_binary(tmp_path / "data_batch_1.bin", 1)
-    with pytest.raises(BadInput, match=r"must be there \(got no .*data_batch_2\.bin"):
+    with pytest.raises(BadInput, match=r"must be present \(got no .*data_batch_2\.bin"):
         read_cifar10(tmp_path)
 
 
@@ -224,7 +224,7 @@ HOSTILE = {
     "a reference": (referring(), r"uses BINPERSID"),
     "an instance": (b"\x80\x02(ios\nsystem\n.", r"uses INST"),
     "an extension": (b"\x80\x02\x82\x01.", r"uses EXT1"),
-    "a large memo": (b"\x80\x02}r\xff\xff\xff\xff.", r"remembers a value under the number 4294967295"),
+    "a large memo": (b"\x80\x02}r\xff\xff\xff\xff.", r"stores a value under the number 4294967295"),
     "nested keys": (b"\x80\x04})" + b"\x94h\x00\x86" * 60 + b"K\x01s.", r"tuples"),
     "nested pairs of text": (b"\x80\x02}(X\x01\0\0\0aq\x00" + b"h\x00\x86q\x00" * 60 + b"K\x01s.", r"tuples"),
     "pairs of remembered pairs": (
@@ -246,7 +246,7 @@ HOSTILE = {
     "half a pickle": (python2_pickle(*numbers(1))[:-5000], r"got"),
     "nothing": (b"", r"got"),
     "no pickle": (b"<html>404</html>", r"got"),
-    "only a list": (pickle.dumps([1, 2]), r"holds a list"),
+    "only a list": (pickle.dumps([1, 2]), r"contains a list, but a dictionary"),
     "an empty dictionary": (pickle.dumps({}), r"got None and 0"),
     "text for data": (pickle.dumps({"data": "abc", "labels": [1]}), r"got None and 1"),
     "another shape": (pickle.dumps(as_str(numbers(1)[0][:, :3000], [0] * N), protocol=4), r"got \(20, 3000\) and 20"),
@@ -275,5 +275,5 @@ def test_a_pickle_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "data_batch_1"
     with path.open("wb") as file:
         file.truncate(2**30)
-    with pytest.raises(BadInput, match=r"1,073,741,824 bytes, and at most 184,320"):
+    with pytest.raises(BadInput, match=r"1,073,741,824 bytes, but at most 184,320"):
         read_batch(path, N, 10, "labels")

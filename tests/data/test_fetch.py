@@ -132,7 +132,7 @@ def test_a_plain_file_is_fetched_once(server: Server, cache: Path, offer: Callab
 def test_another_sum_is_refused_before_anything_is_unpacked(cache: Path, offer: Callable[..., None]) -> None:
     """Not even the file itself is kept."""
     offer(archive(), promised=b"something else")
-    with pytest.raises(BadInput, match=r"set\.tar\.gz must have the SHA-256 [0-9a-f]{64} \(got another\); fetch it"):
+    with pytest.raises(BadInput, match=r"set\.tar\.gz must have the SHA-256 [0-9a-f]{64} \(got another\); download it"):
         folder("small", None)
     assert files(cache) == {}
 
@@ -157,7 +157,7 @@ def test_without_a_server_the_way_out_is_said(server: Server, cache: Path, offer
         folder("small", None)
     text = str(caught.value)
     target = cache / "small/set.tar.gz"
-    for part in ("set.tar.gz must be fetched from", server.url("set.tar.gz"), repr(str(target)), "data=DIR"):
+    for part in ("set.tar.gz must be downloaded from", server.url("set.tar.gz"), repr(str(target)), "data=DIR"):
         assert part in text
     assert text.isprintable()
     target.write_bytes(content)
@@ -188,12 +188,12 @@ def test_a_large_file_is_announced(
     monkeypatch.setattr(fetch, "LARGE", 7)
     offer(b"as it is", names=())
     folder("small", None)
-    assert capfd.readouterr() == ("", f"fetching 0 MB from {server.url('set.tar.gz')}\n")
+    assert capfd.readouterr() == ("", f"downloading 0 MB from {server.url('set.tar.gz')}\n")
 
 
 def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     """What the system refuses is said in a sentence, as every other fault of the data is: here, a name too long."""
-    with pytest.raises(BadInput, match=r"must be readable \(got 'File name too long' for '.*'\); change that"):
+    with pytest.raises(BadInput, match=r"must be readable \(got 'File name too long' for '.*'\); make it readable"):
         folder("mnist", tmp_path / ("x" * 300))
 
 
@@ -201,7 +201,7 @@ def test_a_file_that_the_server_has_not(server: Server, cache: Path, offer: Call
     """The server's answer is in the sentence."""
     offer(archive())
     server.files.clear()
-    with pytest.raises(BadInput, match=r"which failed \(got status 404\); fetch it elsewhere and put it at "):
+    with pytest.raises(BadInput, match=r"which failed \(got status 404\); download it elsewhere and put it at "):
         folder("small", None)
 
 
@@ -223,7 +223,7 @@ def test_a_hostile_archive_is_not_unpacked(
 ) -> None:
     """Even of the right SHA-256, and though the name is none of those that are wanted: no file leaves it."""
     offer(archive(hostile))
-    with pytest.raises(BadInput, match="must hold only files and folders inside itself") as caught:
+    with pytest.raises(BadInput, match="must contain only files and folders inside itself") as caught:
         folder("small", None)
     assert repr(hostile.name) in str(caught.value)
     assert set(files(tmp_path)) == {"cache/small/set.tar.gz"}
@@ -233,10 +233,13 @@ def test_a_hostile_archive_is_not_unpacked(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (archive(files={"set/train.bin": b"x"}), r"must hold the file set/test\.bin \(got none\)"),
-        (archive(member("set/test.bin", tarfile.DIRTYPE), files={"set/train.bin": b"x"}), r"must hold the file set/te"),
-        (b"<html>", "must be a whole tar archive"),
-        (archive()[:-30], "must be a whole tar archive"),
+        (archive(files={"set/train.bin": b"x"}), r"must contain the file set/test\.bin \(got none\)"),
+        (
+            archive(member("set/test.bin", tarfile.DIRTYPE), files={"set/train.bin": b"x"}),
+            r"must contain the file set/te",
+        ),
+        (b"<html>", "must be a complete tar archive"),
+        (archive()[:-30], "must be a complete tar archive"),
     ],
     ids=["a missing file", "a folder of its name", "no archive", "cut"],
 )
@@ -254,7 +257,7 @@ def test_a_folder_that_is_given_is_taken(tmp_path: Path) -> None:
     assert folder("cifar10", tmp_path) == tmp_path
     (tmp_path / "file").touch()
     for name in ("file", "nothing"):
-        with pytest.raises(BadInput, match=rf"data must name a folder \(got '.*/{name}', which is none\)"):
+        with pytest.raises(BadInput, match=rf"data must name a folder \(got '.*/{name}', which is not one\)"):
             folder("cifar10", tmp_path / name)
 
 

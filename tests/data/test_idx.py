@@ -81,15 +81,18 @@ WRONG = {
     "labels": (idx(np.zeros(50, dtype=np.uint8)), r"magic number 0x00000803 \(got 0x00000801\)"),
     "little-endian": (struct.pack("<4I", 0x803, 5, 28, 28), r"magic number 0x00000803 \(got 0x03080000\)"),
     "a page of text": (b"<html>404 not found</html>", r"magic number"),
-    "cut short": (IMAGES[:-1], r"must hold 3,920 bytes after its header, as that says \(got only 3,919\)"),
-    "one byte more": (IMAGES + b"\0", r"must hold 3,920 bytes after its header, as that says \(got more\)"),
+    "cut short": (IMAGES[:-1], r"must contain 3,920 bytes after its header, as the header says \(got only 3,919\)"),
+    "one byte more": (IMAGES + b"\0", r"must contain 3,920 bytes after its header, as the header says \(got more\)"),
     "another size": (idx(np.zeros((5, 32, 32), dtype=np.uint8)), r"shape \(28, 28\) \(got 5 of \(32, 32\)\)"),
     "no images": (idx(np.zeros((0, 28, 28), dtype=np.uint8)), r"1 to 60,000 items .* \(got 0 of"),
     "a huge claim": (struct.pack(">4I", 0x803, 2**32 - 1, 28, 28), r"1 to 60,000 items .* \(got 4,294,967,295 of"),
     "a huge shape": (struct.pack(">4I", 0x803, 5, 2**32 - 1, 2**32 - 1), r"shape \(28, 28\) \(got 5 of"),
-    "half a gzip file": (gzip.compress(IMAGES)[:-12], r"whole gzip file"),
-    "a damaged gzip file": (gzip.compress(IMAGES)[:20] + bytes(40), r"whole gzip file"),
-    "a gzip file of another sum": (gzip.compress(IMAGES)[:-8] + bytes(8), r"whole gzip file \(got: CRC check failed"),
+    "half a gzip file": (gzip.compress(IMAGES)[:-12], r"complete gzip file"),
+    "a damaged gzip file": (gzip.compress(IMAGES)[:20] + bytes(40), r"complete gzip file"),
+    "a gzip file of another sum": (
+        gzip.compress(IMAGES)[:-8] + bytes(8),
+        r"complete gzip file \(got: CRC check failed",
+    ),
 }
 
 
@@ -111,7 +114,7 @@ def test_a_gzip_bomb_is_read_no_further_than_the_header_says(tmp_path: Path, mon
     asked: list[int] = []
     plain = gzip.GzipFile.read
     monkeypatch.setattr(gzip.GzipFile, "read", lambda self, size=-1: (asked.append(size), plain(self, size))[1])
-    with pytest.raises(BadInput, match=r"must hold 3,920 bytes .* \(got more\)"):
+    with pytest.raises(BadInput, match=r"must contain 3,920 bytes .* \(got more\)"):
         read_idx(path, (28, 28), 60_000)
     assert asked == [16, 3921]
 
@@ -121,7 +124,7 @@ def test_swapped_parts_are_refused(tmp_path: Path) -> None:
     write_set(tmp_path)
     for name, array in (("images-idx3", np.zeros((60_000, 28, 28))), ("labels-idx1", np.zeros(60_000))):
         (tmp_path / f"t10k-{name}-ubyte").write_bytes(idx(array.astype(np.uint8)))
-    with pytest.raises(BadInput, match=r"t10k-images-idx3-ubyte' must hold 1 to 10,000 items .* \(got 60,000 of"):
+    with pytest.raises(BadInput, match=r"t10k-images-idx3-ubyte' must contain 1 to 10,000 items .* \(got 60,000 of"):
         read_mnist(tmp_path)
 
 

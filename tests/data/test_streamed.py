@@ -287,7 +287,7 @@ def test_an_image_that_breaks_later_is_one_sentence(folder: Path, tmp_path: Path
 def test_a_killed_worker_is_one_sentence_and_the_next_call_works(alone: Streamed, two: Streamed) -> None:
     """No waiting for what will never come."""
     index, draws = asked(13)
-    with pytest.raises(BadInput, match=r"all of the 2 decoding processes must live.*NONDET_DECODERS=1"):
+    with pytest.raises(BadInput, match=r"all of the 2 decoding processes must stay alive.*NONDET_DECODERS=1"):
         two.decoders.submit(os._exit, 1)()
     assert torch.equal(two.batch(index, draws), alone.batch(index, draws))
 

@@ -137,7 +137,7 @@ def test_one_class_none_or_an_empty_one_are_refused(tree: Path) -> None:
     """At least two classes, each with an image in both parts."""
     (tree / "val/cat/0.jpg").unlink()
     (tree / "val/cat/1.jpg").unlink()
-    with pytest.raises(BadInput, match=r"must have an image right in its folder \(got none in '.*val/cat'\)"):
+    with pytest.raises(BadInput, match=r"must have an image directly in its folder \(got none in '.*val/cat'\)"):
         read_tree(tree)
     (tree / "one/ant").mkdir(parents=True)
     with pytest.raises(BadInput, match=r"at least 2 classes \(got one folder, 'ant'\)"):
@@ -152,14 +152,14 @@ def test_the_official_validation_folder_is_told_how_to_be_arranged(tree: Path) -
     flat.mkdir()
     for number in range(1, 4):
         save(flat / f"ILSVRC2012_val_{number:08}.JPEG", number)
-    with pytest.raises(BadInput, match=r"no folder but 3 images\); move .*ILSVRC2012_validation_ground_truth\.txt"):
+    with pytest.raises(BadInput, match=r"no folder, only 3 images\); move .*ILSVRC2012_validation_ground_truth\.txt"):
         list_part(flat)
 
 
 def test_broken_images_stop_with_their_names_and_reasons(tree: Path) -> None:
     """One sentence: how many of how many, which, why, and the way out."""
     names = break_some(tree)
-    with pytest.raises(BadInput, match=r"and 5 of 16 in '.*train' do not: .*broken=skip") as caught:
+    with pytest.raises(BadInput, match=r"but 5 of 16 in '.*train' do not: .*broken=skip") as caught:
         read_tree(tree)
     text = str(caught.value)
     assert all(repr(name) in text for name in names)

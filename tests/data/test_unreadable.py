@@ -32,5 +32,7 @@ def test_a_refusal_of_the_system_is_one_sentence(name: str, tmp_path: Path, monk
 
     for method in ("is_file", "is_dir", "glob", "open", "read_bytes"):
         monkeypatch.setattr(Path, method, refuse)
-    with pytest.raises(BadInput, match=r"must be readable \(got 'Permission denied' for '.*'\); change that, or give"):
+    with pytest.raises(
+        BadInput, match=r"must be readable \(got 'Permission denied' for '.*'\); make it readable, or give"
+    ):
         read(tmp_path)

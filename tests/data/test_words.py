@@ -83,14 +83,14 @@ def test_a_missing_part_is_named_with_what_was_found(tmp_path: Path) -> None:
     """Two of the three files are not enough."""
     write(tmp_path, "{}.txt")
     (tmp_path / "valid.txt").unlink()
-    with pytest.raises(BadInput, match=r"'valid'.* \(got 0 in .*, of 'test\.txt', 'train\.txt'\)"):
+    with pytest.raises(BadInput, match=r"'valid'.* \(got 0 in .*, among 'test\.txt', 'train\.txt'\)"):
         read_words(tmp_path)
 
 
 def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
     """The sentence says which files are looked for."""
     (tmp_path / "train.bin").write_bytes(b"no text")
-    with pytest.raises(BadInput, match=r"must hold ptb\.train\.txt.*none of them"):
+    with pytest.raises(BadInput, match=r"must contain ptb\.train\.txt.*none of them"):
         read_words(tmp_path)
 
 
@@ -98,8 +98,8 @@ def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (b"good words\n\xff\xfe", r"train\.txt' must be UTF-8 text \(got the byte 0xff at 11\)"),
-        (b"", r"train\.txt' must hold words"),
-        (b" \n\n", r"train\.txt' must hold words"),
+        (b"", r"train\.txt' must contain words"),
+        (b" \n\n", r"train\.txt' must contain words"),
     ],
 )
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:

@@ -77,14 +77,14 @@ def test_a_kept_run_that_was_changed_is_refused(here: Path) -> None:
             load(kept)
 
     operation = ["op", 0, "", "mm", "", "", [], [], [], [], 1]
-    refused("line 1 is no record", steps=b'["end", "first", "a", "", "total"]\n')
-    refused("line 1 is no record", steps=b"nothing\n")
-    refused("line 1 is no record", operations=json.dumps([*operation, "../train.py"]).encode())
-    refused("which is not of the run", operations=json.dumps([*operation, "op-1.npy"]).encode())
+    refused("line 1 is not a valid record", steps=b'["end", "first", "a", "", "total"]\n')
+    refused("line 1 is not a valid record", steps=b"nothing\n")
+    refused("line 1 is not a valid record", operations=json.dumps([*operation, "../train.py"]).encode())
+    refused("which is not part of the run", operations=json.dumps([*operation, "op-1.npy"]).encode())
     sound[STEPS] = sound[STEPS].replace(b'"end"', b'"ent"', 1)
-    refused("its SHA-256 is not that in run.json")
+    refused("its SHA-256 is not the one in run.json")
     sound[RUN] = sound[RUN].replace(b'"format": 1', b'"format": 9')
-    refused("its SHA-256 is another")
+    refused("its SHA-256 differs")
     with pytest.raises(nd.BadInput, match=r"must have the file run\.json"):
         load(here)
 
@@ -103,7 +103,7 @@ def test_two_runs_here_that_part_are_told_apart_from_another_machine(here: Path,
         (("--against", "threads=none"), "threads must be a whole number"),
         (("--against", "isa=mmx"), "isa must be one of"),
         (("--against", "precision=low"), "precision must be one of"),
-        (("--against", "versions=/nowhere/python"), "must be the paths of Pythons"),
+        (("--against", "versions=/nowhere/python"), "must be paths of Pythons"),
         (("--against", "threads=2", "--fix", "deterministic"), "--fix deterministic with --against threads=2"),
         (("--save", "new", "--against", "compile"), "--save keeps a run and compares none"),
     ],

@@ -50,7 +50,7 @@ def test_it_goes_on(tmp_path: Path) -> None:
     assert study["init"].outputs.shape == (3, 40, 3)
     assert study["init"].scores()["size"].shape == (3,)
     rate[0] = 2.0
-    with pytest.raises(nd.BadInput, match="a control run trained here is not that of"):
+    with pytest.raises(nd.BadInput, match="a control run trained here differs from that of"):
         nd.run(nd.Function(scaled), runs=4, vary="init", folder=tmp_path / "s")
 
 
@@ -135,7 +135,7 @@ def test_a_run_that_fails(tmp_path: Path) -> None:
         (lambda seeds: 1 / (seeds["init"] - 1), r"ZeroDivisionError: .* \(test_functions.py:\d+\)"),
         (lambda seeds: os._exit(seeds["init"] + 6), "its process ended with exit status 7"),
         (lambda seeds: (np.zeros((3, 2)) * seeds["init"], [0, 1]), "labels must be whole class numbers, one for each"),
-        (3, "a function must be given"),
+        (3, "the training must be a function"),
     ],
 )
 def test_bad_input(tmp_path: Path, function: Any, said: str) -> None:

@@ -43,7 +43,7 @@ def test_threads_vary_beside_a_seed(words: list[str], nondet: Nondet) -> None:
     assert [round(score) for score in scores["all"]] == [2, 2, 2]
     assert nondet("run", "--runs", 3, "--vary", "threads", "--study", "s", *words).code == 0
     other = nondet("run", "--runs", 3, "--vary", "threads=1,2", "--study", "s", *words)
-    assert (other.code, "a study keeps the values" in other.err) == (2, True)
+    assert (other.code, "a study must keep the machine values" in other.err) == (2, True)
     assert "--vary=threads=2,1" in json.loads(Path("s/study.json").read_text())["command"]
 
 
@@ -56,8 +56,8 @@ def test_threads_vary_beside_a_seed(words: list[str], nondet: Nondet) -> None:
         ("isa=mmx,avx2", "isa must be one of"),
         ("precision=low,high", "precision must be one of"),
         ("versions", "versions must name another environment's Python"),
-        ("versions=nowhere", "versions must be the paths of Pythons"),
-        ("other=1,2", "values are for threads, isa, precision, versions"),
+        ("versions=nowhere", "versions must be paths of Pythons"),
+        ("other=1,2", "only threads, isa, precision, versions can have values"),
     ],
 )
 def test_bad_values(words: list[str], nondet: Nondet, vary: str, said: str) -> None:
@@ -83,7 +83,7 @@ def test_a_study_of_versions_names_them_again(words: list[str], nondet: Nondet, 
     given = ("--runs", 2, "--vary", f"versions={other}", "--study", "s", *words)
     assert nondet("run", *given).code == 0
     again = nondet("run", "--runs", 2, "--vary", "other", "--study", "s", *words)
-    assert (again.code, "other Pythons only where they are named" in again.err) == (2, True)
+    assert (again.code, "other Pythons only if the command names them" in again.err) == (2, True)
     assert nondet("run", *given).code == 0
 
 

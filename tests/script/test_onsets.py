@@ -130,7 +130,10 @@ def test_a_study_with_an_onset(nondet: Nondet, fast: Path) -> None:
     assert nondet("verify", "s").code == nondet("report", "s").code == 0
     for wrong, said in (
         (("--onset", 2), "must be one of its epochs, from 0 to 1 (got --onset 2)"),
-        (("--onset", 1, "--vary", "shuffle"), "is for the source bit alone (got --onset 1 with --vary shuffle)"),
+        (
+            ("--onset", 1, "--vary", "shuffle"),
+            "only the source bit can have an onset (got --onset 1 with --vary shuffle)",
+        ),
     ):
         ran = nondet("run", "--study", "s", "--runs", 2, *wrong, *words)
         assert (ran.code, said in ran.err) == (2, True), ran.err

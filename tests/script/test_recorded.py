@@ -77,7 +77,7 @@ def test_the_same_run_again(tmp_path: Path) -> None:
     record(tmp_path / "s", 2)
     record(tmp_path / "s", 1)
     assert len(nd.open(tmp_path / "s")["all"]) == 2
-    with pytest.raises(nd.BadInput, match=r"has another one with \{'seed': 2\}"):
+    with pytest.raises(nd.BadInput, match=r"has a different run with \{'seed': 2\}"):
         record(tmp_path / "s", 2, outputs(3))
     assert (nd.open(tmp_path / "s")["all"].outputs[1] == outputs(2)).all()
 
@@ -95,10 +95,10 @@ def test_a_run_that_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("condition", "seeds", "left", "said"),
     [
-        ("all", {}, outputs(1), "seeds must be whole numbers"),
-        ("all", {"seed": -1}, outputs(1), "seeds must be whole numbers"),
-        ("a b", {"seed": 5}, outputs(1), "a condition must be letters"),
-        ("all", {"init": 5}, outputs(1), "seeds must be of seed in all runs"),
+        ("all", {}, outputs(1), "seeds must map sources to whole numbers"),
+        ("all", {"seed": -1}, outputs(1), "seeds must map sources to whole numbers"),
+        ("a b", {"seed": 5}, outputs(1), "a condition's name must be letters"),
+        ("all", {"init": 5}, outputs(1), "seeds must be for seed in all runs"),
         ("all", {"seed": 5}, outputs(1)[:, :2], r"it left outputs of shape \(50, 2\)"),
         ("all", {"seed": 5}, False, "it left no outputs"),
         ("all", {"seed": 5}, outputs(1) * 1j, "must be arrays of numbers"),

@@ -121,7 +121,7 @@ def test_several_ranks_are_refused(nondet: Nondet, fast: Path, command: tuple[ob
     fast.with_name("net.py").write_text(IN_A_PROCESS)
     ran = nondet("run", "--study", "s", "--record", RECORD, "--", *command)
     assert ran.code == 2
-    assert "a run must be trained by one process, and this command starts 2 ranks" in ran.err
+    assert "a run must be trained by one process, but this command starts 2 ranks" in ran.err
 
 
 def test_predicted_classes(nondet: Nondet, fast: Path) -> None:
@@ -213,20 +213,20 @@ def test_the_last_number_counts(pattern: str, printed: str, value: float | None)
     [
         ("raise SystemExit('no data here')", METRICS, "exit status 1: no data here (see s/logs/reference.txt)"),
         ("import os; os.kill(os.getpid(), 9)", METRICS, "signal 9 (SIGKILL)"),
-        ("", (), "must leave outputs or scores, and the first one left neither"),
-        ("", ("--metric", "f1=([0-9.]+)"), "it printed nothing that fits the metric f1=([0-9.]+) (see s/logs/ref"),
+        ("", (), "must leave outputs or scores, but the first one left neither"),
+        ("", ("--metric", "f1=([0-9.]+)"), "it printed nothing that matches the metric f1=([0-9.]+) (see s/logs/ref"),
         ("", ("--metric", "f1=([0-9.]+"), "must be a regular expression"),
         ("", ("--metric", "acc"), "must have one group"),
-        ("", ("--record", "outputs=logits"), "labels are needed for outputs"),
+        ("", ("--record", "outputs=logits"), "outputs need labels"),
         ("", ("--record", "logits"), "must be names and expressions"),
         ("", ("--record", "outputs=nothing, labels=y"), "NameError"),
         ("", ("--record", "outputs=logits, labels=y[:3]"), "labels must be whole class numbers, one for each"),
         ("", ("--record", "outputs=logits[0], labels=y[:3]"), "outputs must be logits"),
-        ("", ("--record", "outputs=logits * 1j, labels=y"), "an array must hold numbers (got complex"),
+        ("", ("--record", "outputs=logits * 1j, labels=y"), "an array must contain numbers (got complex"),
         ("y = np.random.randint(0, 3, 60)", ("--record", RECORD.replace("=labels", "=y")), "more than its test labels"),
         ("", ("--outputs", "no.npy", "--labels", "no.npy"), "it left no file no.npy"),
         ("", (*METRICS, "--stack", "4"), "--stack is of a task"),
-        ("", (*METRICS, "--onset", "1", "--vary", "other"), "onset is for the source bit alone"),
+        ("", (*METRICS, "--onset", "1", "--vary", "other"), "only the source bit can have an onset"),
         ("", (*METRICS, "--vary", "dropout"), "this task has no dropout to vary"),
     ],
 )  # fmt: skip
@@ -253,7 +253,7 @@ def test_commands_that_are_none(nondet: Nondet, fast: Path) -> None:
 def test_a_text_instead_of_a_list(fast: Path, name: str) -> None:
     """It would be one argument for each of its letters."""
     given: dict[str, Any] = {name: "acc=([0-9.]+)"}
-    with pytest.raises(nd.BadInput, match=rf"{name} must be a list of texts \(got the text 'acc="):
+    with pytest.raises(nd.BadInput, match=rf"{name} must be a list of strings \(got the string 'acc="):
         nd.run(nd.Script(fast, **given), runs=2, folder="s")
 
 
@@ -293,7 +293,7 @@ def test_seeds_in_its_words(nondet: Nondet, fast: Path) -> None:
     assert nd.open("v").conditions == ["init", "rows", "all"]
     assert nd.open("v")["rows"].scores()["score"].tolist() == [1.1, 2.1, 3.1]
     none = nondet("run", "--study", "t", "--metric", "score=([0-9.]+)", "--", "sh", "-c", "echo score=1")
-    assert "put {seed} where its seed stands" in none.err
+    assert "put {seed} in place of its seed" in none.err
 
 
 def test_a_file_that_runs_would_share(nondet: Nondet, fast: Path) -> None:
@@ -415,7 +415,7 @@ def test_a_crossed_design_and_a_stopping_rule(nondet: Nondet, fast: Path) -> Non
     assert "init × shuffle" in ran.out  # noqa: RUF001
     ran = nondet("run", "--study", "u", "--runs", 4, "--until", "accuracy.sd.error<40%", "--vary", "all", *command)
     assert ran.code == 0, ran.err
-    assert "Runs were added, from 4 in each condition on, until accuracy.sd.error<40%" in ran.out
+    assert "Starting with 4 in each condition, runs were added until accuracy.sd.error<40%" in ran.out
 
 
 CURVES = """

@@ -73,4 +73,4 @@ def test_it_is_in_the_api(sample: Any) -> None:
 def test_without_it_nothing_knows_it(nondet: Nondet, tiny: Path, tmp_path: Path) -> None:
     ran = nondet("run", tiny, "--runs", 3, "--until", "margin.mean.error<5%", "--study", tmp_path / "s")
     assert ran.code == 2
-    assert "--until knows no figure 'margin.mean' of this task" in ran.err
+    assert "--until knows no measure 'margin.mean' of this task" in ran.err

@@ -84,10 +84,10 @@ def test_another_training_is_refused(tmp_path: Path) -> None:
         nd.run(Logistic(rate=0.2), runs=4, folder=tmp_path / "s")
     other = Logistic()
     other.x = other.x * 1.5
-    with pytest.raises(nd.BadInput, match="a control run trained here is not that of"):
+    with pytest.raises(nd.BadInput, match="a control run trained here differs from that of"):
         nd.run(other, runs=4, folder=tmp_path / "s")
 
 
 def test_a_late_onset_needs_states(tmp_path: Path) -> None:
-    with pytest.raises(nd.BadInput, match="an onset continues from a stored state, and its runs keep no states"):
+    with pytest.raises(nd.BadInput, match="an onset continues from a stored state, but its runs keep no states"):
         nd.run(Logistic(), runs=3, onset=1, folder=tmp_path / "s")

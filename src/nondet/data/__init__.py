@@ -1,4 +1,4 @@
-"""Readers of data sets' official files. Whatever stands in a file is untrusted: sizes are checked before it is read."""
+"""Readers for the official files of data sets. Files are untrusted, so sizes are checked before reading."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Pictures:
 
 
 def nothing_found(folder: Path, files: str, inside: Iterable[str]) -> BadInput:
-    """The refusal of a folder that has none of the official files."""
+    """Return the error for a folder without any of the official files."""
     return BadInput(
-        f"the data folder must hold {files}, itself or in its folder {' or '.join(inside)} "
+        f"the data folder must contain {files}, directly or in its folder {' or '.join(inside)} "
         f"(got {str(folder)!r}, which has none of them); give <<data=DIR>>, where DIR is the unpacked official folder"
     )
 
 
 @contextmanager
 def readable() -> Generator[None]:
-    """Read the user's files inside the block, or the function it decorates: what the system refuses is BadInput."""
+    """Turn errors in reading the user's files, in this block or the decorated function, into BadInput."""
     try:
         yield
     except OSError as error:
@@ -42,12 +42,12 @@ def readable() -> Generator[None]:
             raise
         raise BadInput(
             f"the data must be readable (got {error.strerror or type(error).__name__!r} for {str(error.filename)!r}); "
-            "change that, or give a copy with <<data=DIR>>"
+            "make it readable, or give a copy with <<data=DIR>>"
         ) from error
 
 
 def open_plain(path: Path) -> BufferedReader:
-    """Open a file of a data set; BadInput if it is no plain file, such as a pipe, which would be waited for."""
+    """Open a data file; BadInput if it is not a plain file: reading from a pipe, for example, could wait forever."""
     try:
         return open_file(path)
     except NotAFile as error:
@@ -55,7 +55,7 @@ def open_plain(path: Path) -> BufferedReader:
 
 
 def read_plain(path: Path, at_most: int) -> bytes:
-    """The content of a file of a data set of at most so many bytes; BadInput if it is larger, or no plain file."""
+    """Read a data file of at most `at_most` bytes; BadInput if it is larger, or not a plain file."""
     try:
         return read_file(path, at_most)
     except NotAFile as error:
@@ -63,14 +63,14 @@ def read_plain(path: Path, at_most: int) -> bytes:
 
 
 def file_size(path: Path) -> int:
-    """Bytes in a plain file; BadInput if it is missing, or no plain file."""
+    """Return the size of a plain file in bytes; BadInput if it is missing or not a plain file."""
     if not path.is_file():
-        raise BadInput(f"every official file must be there (got no {str(path)!r}); unpack the official archive again")
+        raise BadInput(f"every official file must be present (got no {str(path)!r}); unpack the official archive again")
     return path.stat().st_size
 
 
 def checked_labels(path: Path, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The labels (n,) as int64; BadInput names the first that is no class."""
+    """Return the labels (n,) as int64; BadInput names the first one that is not a class."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(wrong):
         raise BadInput(

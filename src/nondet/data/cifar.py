@@ -19,9 +19,10 @@ TEST_IMAGES = 10_000
 
 @dataclass(frozen=True)
 class Version:
-    """One form of a data set. folder: its official name. images: how many each training file holds.
+    """One official version of a data set.
 
-    key: the labels' name in the pickles; a binary version has none. skip: label bytes before the one that counts.
+    folder: its official name. images: the number of images in each training file. key: the name of the labels in the
+    pickles; empty for a binary version. skip: label bytes before the one that is used.
     """
 
     folder: str
@@ -44,22 +45,22 @@ CIFAR100 = (
 
 
 def read_cifar10(folder: Path) -> Pictures:
-    """The 50,000 training and 10,000 test images of CIFAR-10. BadInput says what is wrong with the files."""
+    """Read the 50,000 training and 10,000 test images of CIFAR-10. BadInput says what is wrong with the files."""
     return _read(folder, CIFAR10)
 
 
 def read_cifar100(folder: Path) -> Pictures:
-    """The 50,000 training and 10,000 test images of CIFAR-100, with the fine labels. BadInput as of CIFAR-10."""
+    """Read CIFAR-100, with the fine labels, in the same form as CIFAR-10."""
     return _read(folder, CIFAR100)
 
 
 def read_records(path: Path, images: int, classes: int, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A binary file of so many records of label bytes and pixels: images uint8 (n, 3, 32, 32), labels int64 (n,)."""
+    """Read a binary file of records of label bytes and pixels: images uint8 (n, 3, 32, 32), labels int64 (n,)."""
     length = skip + 1 + PIXELS
     size = file_size(path)
     if size != images * length:
         raise BadInput(
-            f"{str(path)!r} must hold {images:,} records of {length:,} bytes, {images * length:,} bytes in all "
+            f"{str(path)!r} must contain {images:,} records of {length:,} bytes, {images * length:,} bytes in all "
             f"(got {size:,}); fetch the official file again"
         )
     records = np.fromfile(path, dtype=np.uint8, count=size).reshape(images, length)
@@ -67,18 +68,18 @@ def read_records(path: Path, images: int, classes: int, skip: int = 0) -> tuple[
 
 
 def read_batch(path: Path, images: int, classes: int, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """A pickled batch of so many images, its labels under `key`: images uint8 (n, 3, 32, 32), labels int64 (n,)."""
-    # Besides the pixels there are labels and file names; and in pickles of Python 3, a byte may take two.
+    """Read a pickled batch with the labels under `key`: images uint8 (n, 3, 32, 32), labels int64 (n,)."""
+    # Besides the pixels there are labels and file names; and in Python 3's pickles, a byte may take two.
     batch = read_pickle(path, at_most=3 * images * PIXELS)
     pixels, labels = (batch.get(name.encode(), batch.get(name)) for name in ("data", key))
     shape = pixels.shape if isinstance(pixels, np.ndarray) else None
     numbers: list[object] = labels if isinstance(labels, list) else []
     if not isinstance(pixels, np.ndarray) or shape != (images, PIXELS) or len(numbers) != images:
         raise BadInput(
-            f"{str(path)!r} must hold an array 'data' of ({images}, {PIXELS}) bytes and a list {key!r} of {images} "
-            f"(got {shape} and {len(numbers)}); fetch the official file again"
+            f"{str(path)!r} must contain an array 'data' of ({images}, {PIXELS}) bytes and a list {key!r} of {images} "
+            f"labels (got {shape} and {len(numbers)}); fetch the official file again"
         )
-    # What is no whole number, or too large for an array, is no class either: -1 is refused with its place.
+    # Anything that is not a whole number, or is too large for an array, becomes -1, which is refused with its place.
     known = [n if type(n) is int and 0 <= n < 2**31 else -1 for n in numbers]
     return pixels.reshape(-1, 3, 32, 32), checked_labels(path, np.array(known), classes)
 

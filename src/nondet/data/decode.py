@@ -1,6 +1,6 @@
-"""From an image's file to its pixels: decoding, random crops, central crops.
+"""Decode image files into pixels, with random or central crops.
 
-Importing this file imports neither torch nor Pillow, so that a worker starts fast and stays small.
+Importing this module imports neither torch nor Pillow, so that workers start fast and stay small.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 LONGEST = 1000
-"""Times the short side. A longer image counts as broken: resized for evaluation it would fill the memory."""
+"""The largest ratio of long to short side. Beyond it an image counts as broken: resized, it would fill the memory."""
 
 AREA = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
@@ -29,11 +29,11 @@ DRAWS = 2 * TRIES + 3
 
 
 def crop_box(draw: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
-    """A random resized crop (Szegedy et al. 2015, sec. 6, in its usual form): (left, upper, right, lower) in pixels.
+    """Return a random resized crop (Szegedy et al. 2015, sec. 6, as usual): (left, upper, right, lower) in pixels.
 
-    The crop has a share of the image's area that is uniform in AREA, an aspect ratio whose logarithm is uniform
-    between those of RATIO, and each place is equally likely. Of ten tries the first that fits is taken; if none does,
-    the largest central part of an allowed ratio. draw (DRAWS,), uniform in [0, 1): ten areas, ten ratios, x, y, flip.
+    The crop's share of the image's area is uniform in AREA, the logarithm of its aspect ratio is uniform between those
+    of RATIO, and each place is equally likely. The first of ten tries that fits is used; if none fits, the largest
+    central part with an allowed ratio. draw (DRAWS,), uniform in [0, 1): ten areas, ten ratios, x, y, flip.
     """
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
     for area, ratio in zip(draw[:TRIES], draw[TRIES : 2 * TRIES], strict=True):
@@ -49,9 +49,9 @@ def crop_box(draw: np.ndarray, width: int, height: int) -> tuple[int, int, int, 
 
 
 def read_image(path: Path) -> Image:
-    """The whole image in a file, as RGB, its EXIF orientation ignored; an error of any kind if it is broken.
+    """Read the whole image in a file as RGB, ignoring EXIF orientation; a broken image raises an error of any kind.
 
-    Transparency is dropped, 16-bit greys keep their upper 8 bits. More pixels than Pillow's limit are an error too.
+    Transparency is dropped, and 16-bit greys keep their upper 8 bits. More pixels than Pillow's limit are an error too.
     """
     from PIL import Image
 
@@ -67,7 +67,7 @@ def read_image(path: Path) -> Image:
 
 
 def training_pixels(image: Image, draw: np.ndarray, size: int) -> np.ndarray:
-    """The crop of a row of draws, scaled to (size, size, 3), and flipped if the row's last number is below 1/2."""
+    """Return the crop for a row of draws, scaled to (size, size, 3), flipped if the row's last number is below 1/2."""
     from PIL.Image import Resampling
 
     scaled = image.crop(crop_box(draw, *image.size)).resize((size, size), Resampling.BILINEAR)
@@ -76,7 +76,7 @@ def training_pixels(image: Image, draw: np.ndarray, size: int) -> np.ndarray:
 
 
 def test_pixels(image: Image, size: int, resize: int) -> np.ndarray:
-    """The central (size, size, 3) of the image whose short side is scaled to `resize`."""
+    """Return the central (size, size, 3) pixels of the image after scaling its short side to `resize`."""
     from PIL.Image import Resampling
 
     width, height = (side * resize // min(image.size) for side in image.size)
@@ -86,7 +86,7 @@ def test_pixels(image: Image, size: int, resize: int) -> np.ndarray:
 
 
 def decode(root: Path, jobs: Sequence[tuple[str, np.ndarray | None]], size: int, resize: int) -> np.ndarray:
-    """The pixels of (file, rows of draws) in their order (m, 3, size, size), uint8; a test image if rows are None."""
+    """Return the pixels for each (file, rows of draws), in order: (m, 3, size, size), uint8; None for a test image."""
     pixels: list[np.ndarray] = []
     for name, rows in jobs:
         try:
@@ -103,15 +103,15 @@ def decode(root: Path, jobs: Sequence[tuple[str, np.ndarray | None]], size: int,
 
 
 def reason(error: Exception) -> str:
-    """Why an image does not decode, in a few printable words."""
-    if type(error).__name__ == "UnidentifiedImageError":  # its own text holds the whole path
+    """Say in a few printable words why an image does not decode."""
+    if type(error).__name__ == "UnidentifiedImageError":  # its own text contains the whole path
         return "not an image in JPEG, PNG, BMP or WebP"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return ascii(" ".join(text.split()))[1:-1][:120] or type(error).__name__
 
 
 def decoder_version() -> str:
-    """The libraries that turn files into pixels; another version may give other last bits."""
+    """Name the libraries that decode images; other versions may round the last bits differently."""
     try:
         import PIL
         from PIL import features

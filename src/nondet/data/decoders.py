@@ -1,4 +1,4 @@
-"""Processes beside this one that decode images."""
+"""Worker processes that decode images."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from nondet.io import signals as stopping
 from nondet.io.cores import available_cores
 
 WORTH_WORKERS = 512
-"""Fewer images than this are decoded sooner than workers start."""
+"""Decoding fewer images than this takes less time than starting workers."""
 MOST_WORKERS = 512
 
 T = TypeVar("T")
 
 
 def decoder_count(images: int) -> int:
-    """How many worker processes decode so many images: NONDET_DECODERS, or one less than the cores; none for few."""
+    """Return how many workers to use: NONDET_DECODERS, or one less than the cores; none for few images."""
     text = os.environ.get("NONDET_DECODERS")
     if text is None:
         return available_cores() - 1 if images >= WORTH_WORKERS else 0
@@ -45,12 +45,15 @@ class Decoders:
         self._pool: ProcessPoolExecutor | None = None
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
-        """Start a call of a module's function; the answer waits for its result. BadInput if a worker was killed."""
+        """Start a call of a module's function, and return a function that waits for the result.
+
+        BadInput if a worker was killed.
+        """
         if self.workers == 0:
             return partial(function, *arguments)
         if self._pool is None:
-            # not forked: a copy of a process that runs torch's threads may hang
-            stopping.unwind_from_now_on()  # Python's own helper of these processes complains if it is left alone
+            # not forked: a fork of a process with torch's threads may hang
+            stopping.unwind_from_now_on()  # Python's helper for these processes complains if it is left behind
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin_worker)
         try:
@@ -60,7 +63,7 @@ class Decoders:
         return partial(self._result, future)
 
     def map(self, function: Callable[..., T], items: Iterable[Any]) -> Iterator[T]:
-        """The function's results for the items, in their order, with few of them under way at a time."""
+        """Yield the function's results for the items in order, with only a few calls running at a time."""
         waiting: deque[Callable[[], T]] = deque()
         for item in items:
             waiting.append(self.submit(function, item))
@@ -70,7 +73,7 @@ class Decoders:
             yield waiting.popleft()()
 
     def close(self) -> None:
-        """End the workers; the next call starts new ones."""
+        """Stop the workers; the next call starts new ones."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
@@ -84,13 +87,13 @@ class Decoders:
     def _broken(self) -> BadInput:
         self.close()
         return BadInput(
-            f"all of the {self.workers} decoding processes must live, and one did not start or was killed, perhaps for "
-            "its memory; give the command again, with fewer by NONDET_DECODERS=1, or with none by NONDET_DECODERS=0"
+            f"all of the {self.workers} decoding processes must stay alive, but one did not start or was killed, "
+            "perhaps for lack of memory; give the command again with NONDET_DECODERS=1, or NONDET_DECODERS=0 for none"
         )
 
 
 def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the main one speaks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the main one prints
     threading.Thread(target=_end_with_main, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""The official sources of data sets: fetched once, their SHA-256 checked before anything is unpacked."""
+"""Download data sets once from their official sources; the SHA-256 is checked before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nondet.io.streams import note
 
 @dataclass(frozen=True)
 class Source:
-    """One file to fetch. unpack: the files to take out of it, if it is an archive."""
+    """One file to download. unpack: the files to extract from it, if it is an archive."""
 
     url: str
     sha256: str
@@ -39,7 +39,7 @@ _BATCHES = tuple(
     f"cifar-10-batches-bin/{name}.bin" for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 )
 
-# The sums are those of TensorFlow Datasets' url_checksums: cifar10.txt, cifar100.txt, mnist.txt, fashion_mnist.txt.
+# The checksums are from TensorFlow Datasets' url_checksums: cifar10.txt, cifar100.txt, mnist.txt, fashion_mnist.txt.
 SOURCES: Mapping[str, tuple[Source, ...]] = MappingProxyType(
     {
         "cifar10": (Source(_CIFAR10, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", _BATCHES),),
@@ -70,35 +70,35 @@ SOURCES: Mapping[str, tuple[Source, ...]] = MappingProxyType(
         ),
     }
 )
-"""What can be fetched, by task. For any other, the user names the folder."""
+"""The files that can be downloaded, by task. For any other task, the user names the folder."""
 
 
 LARGE = 1_000_000
-"""Bytes from which on a download is worth a line, since it may take a while."""
+"""Downloads of at least this many bytes are announced, because they may take a while."""
 
 
 def folder(name: str, data: Path | None) -> Path:
-    """The folder of a task's official files: DIR of `--data DIR`, or else one in the cache, filled at the first call.
+    """Return the folder of a task's official files: DIR of `--data DIR`, or one in the cache, filled at the first call.
 
-    The cache is that of `nondet.io.cache`.
-    BadInput if DIR is no folder, if the task has no free official source, or if fetching fails.
+    The cache folder is that of `nondet.io.cache`.
+    BadInput if DIR is not a folder, if the task has no free official source, or if the download fails.
     """
     if data is not None:
         with readable():
             there = data.is_dir()
         if not there:
             raise BadInput(
-                f"<<data>> must name a folder (got {str(data)!r}, which is none{did_you_mean_file(data)}); "
+                f"<<data>> must name a folder (got {str(data)!r}, which is not one{did_you_mean_file(data)}); "
                 "put the official files in one"
             )
         return data
     if name not in SOURCES:
         raise BadInput(
             f"{name} has no free official source, so its folder must be given (got none); give <<data=DIR>>, "
-            "where DIR holds three text files with train, valid and test in their names"
+            "where DIR contains three text files with train, valid and test in their names"
         )
     place = cache_folder() / name
-    with unwinding():  # what is half fetched or unpacked goes away with a stop
+    with unwinding():  # a stop removes whatever is only partly downloaded or unpacked
         for source in SOURCES[name]:
             if not source.unpack:
                 _download(source, place)
@@ -108,15 +108,15 @@ def folder(name: str, data: Path | None) -> Path:
 
 
 def is_cached(name: str) -> bool:
-    """Whether `folder` would find a task's official files in the cache, and fetch none."""
+    """Return whether `folder` would find a task's official files in the cache, without a download."""
     place = cache_folder() / name
     return all((place / file).is_file() for source in SOURCES[name] for file in source.unpack or (source.name,))
 
 
 def unpack(archive: Path, names: tuple[str, ...], place: Path) -> None:
-    """These files of a tar archive, and no others, into `place`: each whole, and none before all are unpacked.
+    """Extract these files, and no others, from a tar archive; none is in `place` before all are extracted.
 
-    BadInput if a name in the archive leads out of it, if it has links or devices, or if one of these files is missing.
+    BadInput if a name in the archive leads outside it, if it has links or devices, or if one of these files is missing.
     """
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=place) as temporary:
         try:
@@ -125,12 +125,12 @@ def unpack(archive: Path, names: tuple[str, ...], place: Path) -> None:
                 for name in names:
                     if name not in members or not members[name].isfile():
                         raise BadInput(
-                            f"{str(archive)!r} must hold the file {name} (got none); remove it and try again"
+                            f"{str(archive)!r} must contain the file {name} (got none); remove it and try again"
                         )
                     tar.extract(members[name], temporary, filter="data")
         except (tarfile.TarError, EOFError) as error:
             raise BadInput(
-                f"{str(archive)!r} must be a whole tar archive (got: {error}); remove it and try again"
+                f"{str(archive)!r} must be a complete tar archive (got: {error}); remove it and try again"
             ) from error
         for name in names:
             (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -141,34 +141,36 @@ def _is_sound(archive: Path, member: tarfile.TarInfo) -> bool:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
         raise BadInput(
-            f"{str(archive)!r} must hold only files and folders inside itself (got {member.name!r}); do not use it"
+            f"{str(archive)!r} must contain only files and folders inside itself (got {member.name!r}); do not use it"
         )
     return True
 
 
 def _download(source: Source, place: Path) -> Path:
-    """The file, fetched unless it is in the folder already with its SHA-256; with another one it is not kept."""
+    """Return the file, downloaded unless it is already there; a file with another SHA-256 is not kept."""
     pooch = _pooch()
-    from requests import RequestException  # pooch's own means of download
+    from requests import RequestException  # pooch downloads with it
 
     target = place / source.name
-    way = f"fetch it elsewhere and put it at {str(target)!r}, or give <<data=DIR>> with its unpacked files"
+    way = f"download it elsewhere and put it at {str(target)!r}, or give <<data=DIR>> with its unpacked files"
     try:
         downloader = pooch.HTTPDownloader(hooks={"response": _announce})
         pooch.retrieve(source.url, f"sha256:{source.sha256}", source.name, place, downloader=downloader)
     except RequestException as error:
         got = type(error).__name__ if error.response is None else f"status {error.response.status_code}"
-        raise BadInput(f"{source.name} must be fetched from {source.url}, which failed (got {got}); {way}") from error
-    except ValueError as error:  # pooch says that the sum differs, and has deleted what it fetched
+        raise BadInput(
+            f"{source.name} must be downloaded from {source.url}, which failed (got {got}); {way}"
+        ) from error
+    except ValueError as error:  # pooch found another checksum, and has deleted the file
         raise BadInput(f"{source.url} must have the SHA-256 {source.sha256} (got another); {way}") from error
     return target
 
 
 def _announce(response: Any, *_: Any, **__: Any) -> None:
-    """Say that a large file is on its way, once it is: where there is none to be had, a refusal is all that is said."""
+    """Announce a large download once it has begun, so that a failure is reported alone."""
     size = response.headers.get("Content-Length", "")
     if response.ok and size.isdigit() and int(size) >= LARGE:
-        note(f"fetching {int(size) / 1e6:.0f} MB from {response.url}")
+        note(f"downloading {int(size) / 1e6:.0f} MB from {response.url}")
 
 
 def _pooch() -> Any:
@@ -176,7 +178,7 @@ def _pooch() -> Any:
         import pooch
     except ImportError as error:
         raise BadInput(
-            "pooch must be installed to fetch data (got no such module); add it, or give <<data=DIR>>"
+            "pooch must be installed to download data (got no such module); install it, or give <<data=DIR>>"
         ) from error
-    pooch.get_logger().setLevel("ERROR")  # it announces each attempt, and would speak beside a refusal
+    pooch.get_logger().setLevel("ERROR")  # it logs each attempt, and would add its own lines to an error
     return pooch

@@ -1,4 +1,4 @@
-"""A task's data in the forms that people have: read once into tensors, or example by example where they are random."""
+"""Read a task's data in the forms people have: once into tensors, or example by example if reading is random."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nondet.errors import BadInput
 from nondet.sources import globals_drawn, seeded_globals
 
 LABELS = "labels"
-"""Of a dictionary: the labels, as Hugging Face's models call them."""
+"""The key of the labels in a dictionary, as Hugging Face's models call them."""
 
 Collate = Callable[[list[Any]], Any]
 
@@ -27,8 +27,8 @@ Collate = Callable[[list[Any]], Any]
 class Data:
     """A part of a task's data.
 
-    inputs: a tensor (n, ...), a dictionary or a tuple of such, or what is read while training. labels: (n, ...), None
-    where there are none. inside: whether they are in the inputs too, or there are none: then a batch is the inputs.
+    inputs: a tensor (n, ...), a dictionary or tuple of tensors, or an object that is read while training. labels:
+    (n, ...), or None. inside: whether the labels are part of the inputs, or there are none; a batch is then the inputs.
     """
 
     inputs: Any
@@ -37,13 +37,13 @@ class Data:
 
 
 def read(name: str, given: Any, collate: Collate | None = None) -> Data:
-    """A part of a task's data from a pair, a tuple or dictionary of tensors, a tensor alone, a `Dataset`, a
-    `DataLoader`, or any other iterable of batches; an `IterableDataset` is one of examples.
+    """Read a part of a task's data from a pair, a tuple or dictionary of tensors, a tensor alone, a `Dataset`, a
+    `DataLoader`, or any other iterable of batches; an `IterableDataset` is an iterable of examples.
 
-    collate: makes a batch of a list of examples; torch's own, or the loader's, if left out.
+    collate: makes a batch from a list of examples; torch's own, or the loader's, if left out.
 
     Raises:
-        BadInput: it is none of these; or a loader that does not give each example once.
+        BadInput: it is none of these, or a loader that does not give each example once.
     """
     if isinstance(given, IterableDataset):
         return _streamed(name, given, collate)
@@ -58,8 +58,8 @@ def read(name: str, given: Any, collate: Collate | None = None) -> Data:
             loader.sampler, "replacement", False
         ):
             raise BadInput(
-                f"{name} must give each example once an epoch (got a DataLoader with {type(loader.sampler).__name__}); "
-                f"give {name}=loader.dataset, and its weights to the loss"
+                f"{name} must give each example once per epoch (got a DataLoader with "
+                f"{type(loader.sampler).__name__}); give {name}=loader.dataset, and pass its weights to the loss"
             )
         return _examples(name, loader.dataset, collate or own)
     if isinstance(given, Mapping | tuple | Tensor | np.ndarray) or hasattr(given, "prefetch"):
@@ -69,7 +69,7 @@ def read(name: str, given: Any, collate: Collate | None = None) -> Data:
     if isinstance(given, Iterable):
         held: list[Any] = list(given)
         if held and any(np.ndim(part) == 0 for part in tree_leaves(held[0])):
-            return _examples(name, held, collate)  # one number is of one example
+            return _examples(name, held, collate)  # a single number belongs to a single example
         return _parts(name, _joined(name, held))
     raise BadInput(
         f"{name} must be a pair (inputs, labels), a dictionary of tensors, a Dataset or a DataLoader "
@@ -78,7 +78,7 @@ def read(name: str, given: Any, collate: Collate | None = None) -> Data:
 
 
 def _parts(name: str, batch: Any) -> Data:
-    """What is inputs and what is labels, in a batch or in all of them."""
+    """Separate inputs and labels, in one batch or in all the data."""
     if isinstance(batch, list):
         batch = tuple(batch)
     if isinstance(batch, Mapping):
@@ -86,13 +86,13 @@ def _parts(name: str, batch: Any) -> Data:
         return Data(tensors, tensors.get(LABELS), inside=True)
     if isinstance(batch, tuple):
         if len(batch) == 0:
-            raise BadInput(f"{name} must hold inputs (got an empty tuple); give (inputs, labels)")
+            raise BadInput(f"{name} must contain inputs (got an empty tuple); give (inputs, labels)")
         if len(batch) == 1:
             return Data(_inputs(name, batch[0]), None, inside=True)
         if len(batch) > 2 and np.ndim(batch[-1]) == 0:
             raise BadInput(
                 f"{name} must be a pair (inputs, labels), or inputs and labels in one tuple (got "
-                f"{type(batch[-1]).__name__} as the last of {len(batch)}); leave out what is neither"
+                f"{type(batch[-1]).__name__} as the last of {len(batch)}); leave out the rest"
             )
         inputs = batch[0] if len(batch) == 2 else batch[:-1]
         return Data(_inputs(name, inputs), batch[-1])
@@ -113,48 +113,48 @@ def _tensor(name: str, value: Any) -> Tensor:
     try:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise BadInput(f"{name} must be of tensors or arrays ({error}); convert it") from error
+        raise BadInput(f"{name} must consist of tensors or arrays ({error}); convert it") from error
 
 
 def _joined(name: str, batches: Iterable[Any]) -> Any:
-    """The batches of an iterable as one."""
+    """Join the batches of an iterable into one."""
     found = [_plain(batch) for batch in batches]
     if not found:
-        raise BadInput(f"{name} must hold a batch (got none); give (inputs, labels)")
+        raise BadInput(f"{name} must contain a batch (got none); give (inputs, labels)")
     try:
         return tree_map(lambda *parts: torch.cat([torch.as_tensor(part) for part in parts]), *found)
     except (TypeError, ValueError, RuntimeError) as error:
         raise BadInput(
-            f"{name} must be batches of tensors of one shape but for their length ({error}); pad them in the data, or "
+            f"{name} must have batches of tensors that differ only in length ({error}); pad them in the data, or "
             "give collate=..."
         ) from error
 
 
 def _plain(batch: Any) -> Any:
-    """A batch as tuples and dictionaries, whatever classes hold it."""
+    """Convert a batch to plain tuples and dictionaries."""
     if isinstance(batch, Mapping):
         return {str(key): _plain(value) for key, value in batch.items()}
     return tuple(_plain(part) for part in batch) if isinstance(batch, tuple | list) else batch
 
 
 def _streamed(name: str, dataset: Any, collate: Collate | None) -> Data:
-    """The examples of an iterable data set, read once: in each epoch they are shuffled as all others are."""
+    """Read the examples of an iterable data set once; they are shuffled in each epoch like any others."""
     with globals_drawn() as drawn:
         examples = list(dataset)
     if drawn():
         raise BadInput(
             f"{name} must give the same examples whenever it is read (got a {type(dataset).__name__} that draws random "
-            "numbers); give a Dataset with __getitem__ and __len__, each of whose examples may draw"
+            "numbers); give a Dataset with __getitem__ and __len__, whose examples may draw"
         )
     return _examples(name, examples, collate)
 
 
 def _examples(name: str, dataset: Any, collate: Collate | None) -> Data:
-    """The examples of a map-style data set: all of them, or each when it is asked for, where reading one draws."""
+    """Read a map-style data set: all at once, or each example when it is needed if reading draws random numbers."""
     made = collate or default_collate
     count = len(dataset)
     if not count:
-        raise BadInput(f"{name} must hold an example (got none); give another data set")
+        raise BadInput(f"{name} must contain an example (got none); give another data set")
     with globals_drawn() as drawn, seeded_globals(np.random.default_rng(0)):
         first = _collated(name, dataset, [0], made)
         again = _collated(name, dataset, [0], made)
@@ -178,8 +178,8 @@ def _collated(name: str, dataset: Any, index: Iterable[int], made: Collate) -> A
     except Exception as error:
         line = next(iter(str(error).strip().splitlines()), "no message")
         raise BadInput(
-            f"{name} cannot be read example by example: {type(error).__name__}: {line}; mend the data set, or give "
-            "collate=... that makes a batch of a list of its examples, such as one that pads them to one length"
+            f"{name} cannot be read example by example: {type(error).__name__}: {line}; fix the data set, or give "
+            "a collate=... that makes a batch from a list of its examples, for example by padding them to one length"
         ) from error
 
 
@@ -193,10 +193,10 @@ def _bytes(inputs: Any) -> bytes:
 
 @dataclass(eq=False)
 class Items:
-    """The inputs of a data set that draws random numbers when it is read: as its transforms do.
+    """The inputs of a data set that draws random numbers when it is read, for example in its transforms.
 
     Each example is read with the global generators of torch, numpy and Python seeded from the augment source's numbers
-    for it; a test example from the same numbers every time.
+    for it; a test example uses the same numbers every time.
     """
 
     dataset: Any
@@ -212,11 +212,11 @@ class Items:
         return self.count
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """A seed for each of n examples: (n, 1)."""
+        """Draw a seed for each of n examples: (n, 1)."""
         return rng.integers(2**63, size=(n, 1))
 
     def batch(self, index: np.ndarray, draws: np.ndarray | None) -> Any:
-        """The inputs of the examples of index (m,), read with their seeds, the rows of draws (m, 1)."""
+        """Return the inputs of the examples index (m,), read with their seeds, the rows of draws (m, 1)."""
         seeds = np.zeros((len(index), 1), dtype=np.int64) if draws is None else draws
         examples: list[Any] = []
         for i, seed in zip(index.tolist(), seeds[:, 0].tolist(), strict=True):
@@ -225,14 +225,14 @@ class Items:
         return _parts("train", _plain(self.collate(examples))).inputs
 
     def prefetch(self, index: np.ndarray, draws: np.ndarray | None) -> None:
-        """Nothing: examples are read when they are asked for."""
+        """Do nothing: examples are read when they are needed."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 def takes(forward: Callable[..., Any], names: set[str]) -> bool:
-    """Whether a model's forward pass takes all of these by name."""
+    """Return whether a model's forward pass takes all of these by name."""
     try:
         parameters = inspect.signature(forward).parameters
     except (TypeError, ValueError):

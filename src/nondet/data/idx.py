@@ -16,24 +16,24 @@ from nondet.errors import BadInput
 
 SIDE = 28
 AT_MOST = MappingProxyType({"train": 60_000, "t10k": 10_000})
-"""Images in the official files of both sets: a larger file is another one."""
+"""Images in the official files of both data sets; a file with more is not one of them."""
 CLASSES = 10
 FOLDERS = MappingProxyType({"mnist": ("mnist", "MNIST/raw"), "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw")})
-"""Where the files may lie inside the data folder: beside others, and where torchvision puts them."""
+"""Where the files may be inside the data folder: next to other data sets, and where torchvision puts them."""
 
 
 def read_mnist(folder: Path) -> Pictures:
-    """MNIST's 60,000 training and 10,000 test images (n, 1, 28, 28). BadInput says what is wrong with the files."""
+    """Read MNIST's 60,000 training and 10,000 test images (n, 1, 28, 28). BadInput says what is wrong."""
     return _read(folder, FOLDERS["mnist"])
 
 
 def read_fashion_mnist(folder: Path) -> Pictures:
-    """Fashion-MNIST, in the form of MNIST."""
+    """Read Fashion-MNIST, in the same form as MNIST."""
     return _read(folder, FOLDERS["fashion-mnist"])
 
 
 def read_idx(path: Path, item: tuple[int, ...], most: int) -> np.ndarray:
-    """An IDX file of bytes, of any number n of items of this shape up to `most`: uint8 (n, *item).
+    """Read an IDX file of bytes with n items of this shape, n at most `most`: uint8 (n, *item).
 
     The header gives n. No more than n items and one byte are read, however much a gzipped file would unpack to.
     """
@@ -48,19 +48,19 @@ def read_idx(path: Path, item: tuple[int, ...], most: int) -> np.ndarray:
                 content = file.read(n * math.prod(item) + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(
-            f"{str(path)!r} must be a whole gzip file (got: {error}); fetch the official file again"
+            f"{str(path)!r} must be a complete gzip file (got: {error}); fetch the official file again"
         ) from error
     if len(content) != n * math.prod(item):
         got = f"only {len(content):,}" if len(content) < n * math.prod(item) else "more"
         raise BadInput(
-            f"{str(path)!r} must hold {n * math.prod(item):,} bytes after its header, as that says (got {got}); "
-            "fetch the official file again"
+            f"{str(path)!r} must contain {n * math.prod(item):,} bytes after its header, as the header says "
+            f"(got {got}); fetch the official file again"
         )
-    return np.frombuffer(bytearray(content), dtype=np.uint8).reshape(n, *item)  # of a bytearray: it can be written to
+    return np.frombuffer(bytearray(content), dtype=np.uint8).reshape(n, *item)  # a bytearray: it is writable
 
 
 def _checked_header(path: Path, header: bytes, item: tuple[int, ...], most: int) -> int:
-    """The number of items, of a header that is sound."""
+    """Check the header and return the number of items."""
     magic = 0x0800 + 1 + len(item)  # bytes, and the number of axes
     if len(header) < 4 * (2 + len(item)):
         raise BadInput(f"{str(path)!r} must begin with an IDX header (got {len(header)} bytes); fetch it again")
@@ -72,7 +72,7 @@ def _checked_header(path: Path, header: bytes, item: tuple[int, ...], most: int)
         )
     if not 1 <= n <= most or tuple(shape) != item:
         raise BadInput(
-            f"{str(path)!r} must hold 1 to {most:,} items of shape {item} (got {n:,} of {tuple(shape)}); "
+            f"{str(path)!r} must contain 1 to {most:,} items of shape {item} (got {n:,} of {tuple(shape)}); "
             "fetch the official file again"
         )
     return n
@@ -91,7 +91,7 @@ def _read_part(place: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     if paths[0] is None or paths[1] is None:
         missing = f"{part}-{'images-idx3' if paths[0] is None else 'labels-idx1'}-ubyte"
         raise BadInput(
-            f"every official file must be there (got no {missing} or {missing}.gz in {str(place)!r}); fetch it too"
+            f"every official file must be present (got no {missing} or {missing}.gz in {str(place)!r}); fetch it too"
         )
     images = read_idx(paths[0], (SIDE, SIDE), AT_MOST[part])
     labels = read_idx(paths[1], (), AT_MOST[part])
@@ -104,7 +104,7 @@ def _read_part(place: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _find(place: Path, part: str, kind: str) -> Path | None:
-    """The file of this part and kind, in one of its usual spellings."""
+    """Find the file of this part and kind under one of its usual names."""
     names = [
         f"{part}-{stem}{end}" for stem in (f"{kind}-ubyte", kind.replace("-", ".") + "-ubyte") for end in ("", ".gz")
     ]

@@ -1,6 +1,6 @@
-"""Pickles of arrays, lists and dictionaries, read so that nothing in them can run.
+"""Read pickles of arrays, lists and dictionaries so that nothing in them can run.
 
-The file may name numpy's functions, but never reaches them: stand-ins take what they would be given, and check it.
+The file may name numpy's functions, but never reaches them: stand-ins receive the arguments and check them.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _OPCODES = (
     "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3"
 )
 OPCODES = frozenset(_OPCODES.split())
-"""What arrays, strings, whole numbers, lists and dictionaries are written with, from protocol 2 on."""
+"""The opcodes needed for arrays, strings, whole numbers, lists and dictionaries, from protocol 2 on."""
 TUPLES = 16
-"""An array takes six. Many more, one inside the other, would keep Python busy for years with one as a key."""
+"""An array needs six. Many nested tuples as a dictionary key would keep Python busy for years."""
 
 
 def read_pickle(path: Path, at_most: int) -> dict[Any, Any]:
-    """The dictionary in a pickle of at most so many bytes. Arrays are of bytes; strings of Python 2 are bytes.
+    """Read the dictionary in a pickle of at most `at_most` bytes. Arrays contain bytes; Python 2 strings become bytes.
 
-    BadInput, in one sentence, for whatever else the file is or asks for.
+    BadInput, with one sentence, if the file contains or asks for anything else.
     """
     size = file_size(path)
     if size > at_most:
-        raise _refused(path, f"it has {size:,} bytes, and at most {at_most:,} are expected")
+        raise _refused(path, f"it has {size:,} bytes, but at most {at_most:,} are expected")
     content = read_plain(path, at_most)
     try:
         _check_opcodes(content)
@@ -44,7 +44,7 @@ def read_pickle(path: Path, at_most: int) -> dict[Any, Any]:
     except Exception as error:  # a pickle can fail in any way
         raise _refused(path, " ".join(str(error).split())[:200] or type(error).__name__) from error
     if not isinstance(found, dict):
-        raise _refused(path, f"it holds a {type(found).__name__}, and a dictionary is expected")
+        raise _refused(path, f"it contains a {type(found).__name__}, but a dictionary is expected")
     return found
 
 
@@ -56,53 +56,53 @@ def _refused(path: Path, reason: str) -> BadInput:
 
 
 def _check_opcodes(content: bytes) -> None:
-    """Refuse what could take more memory or time than a pickle of this size has any need of."""
+    """Refuse anything that could take more memory or time than a pickle of this size needs."""
     tuples = 0
-    memo: dict[int, bool] = {}  # number -> whether text is remembered under it
-    last = before = False  # whether the values that were pushed last, and just before that, are text
+    memo: dict[int, bool] = {}  # number -> whether text is stored under it
+    last = before = False  # whether the value pushed last, and the one before it, are text
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         name = opcode.name
         if name not in OPCODES:
             raise pickle.UnpicklingError(f"it uses {name}, which no array, list or string needs")
-        if "BINPUT" in name and int(argument or 0) > count:  # a table as long as the number says would be made
-            raise pickle.UnpicklingError(f"it remembers a value under the number {argument}")
+        if "BINPUT" in name and int(argument or 0) > count:  # Python would make a table as long as the number says
+            raise pickle.UnpicklingError(f"it stores a value under the number {argument}")
         if "BINPUT" in name or name == "MEMOIZE":
             memo[len(memo) if argument is None else argument] = last
             continue
-        # Python 3 writes bytes for Python 2 as a call with a pair of texts: they nest nothing, so any number will do.
+        # Python 3 writes bytes for Python 2 as a call with a pair of texts: they do not nest, so any number is fine.
         tuples += name.startswith("TUPLE") and not (name == "TUPLE2" and before and last)
         before, last = last, "UNICODE" in name or ("BINGET" in name and memo.get(argument or 0, False))
     if tuples > TUPLES:
-        raise pickle.UnpicklingError(f"it holds {tuples} tuples, and at most {TUPLES} are expected")
+        raise pickle.UnpicklingError(f"it contains {tuples} tuples, but at most {TUPLES} are expected")
 
 
 class _Standin:
-    """Stands for one of numpy's. A pickle may set no attribute of it, nor of its class."""
+    """Stands in for something of numpy's. A pickle cannot set attributes of it or of its class."""
 
     def __setstate__(self, state: object) -> None:
-        raise pickle.UnpicklingError("it changes something that is no array")
+        raise pickle.UnpicklingError("it changes something that is not an array")
 
 
 class _Latin1(_Standin):
-    """Stands for `_codecs.encode`, with which Python 3 writes bytes for Python 2."""
+    """Stands in for `_codecs.encode`, with which Python 3 writes bytes for Python 2."""
 
     def __new__(cls, text: str, encoding: str) -> bytes:  # pyright: ignore[reportInconsistentConstructor]
         return text.encode("latin1")
 
 
 class _Bytes(_Standin):
-    """Stands for numpy's `dtype`, of bytes."""
+    """Stands in for numpy's `dtype` of bytes."""
 
     def __init__(self, code: str | bytes, *_: object) -> None:
         if code not in ("u1", b"u1"):
-            raise pickle.UnpicklingError("its arrays must be of bytes, type u1, and one is of another type")
+            raise pickle.UnpicklingError("its arrays must contain bytes, type u1, but one has another type")
 
     def __setstate__(self, state: object) -> None:
-        """The order of a number's bytes and such, of which a byte has none."""
+        """Ignore the byte order and the like, which single bytes do not have."""
 
 
 class _Array(_Standin):
-    """Stands for an array, whose shape and content come as its state."""
+    """Stands in for an array, whose shape and content come as its state."""
 
     def __init__(self, *_: object) -> None:
         self.values = np.empty(0, dtype=np.uint8)
@@ -111,13 +111,13 @@ class _Array(_Standin):
         _, shape, kind, by_columns, content = state
         known = isinstance(kind, _Bytes) and isinstance(content, bytes | bytearray) and isinstance(shape, tuple)
         if not known or any(type(length) is not int for length in shape) or math.prod(shape) != len(content):
-            raise pickle.UnpicklingError("an array must have as many bytes as its shape says, and one has not")
+            raise pickle.UnpicklingError("an array must have as many bytes as its shape says, but one does not")
         flat = np.frombuffer(bytes(content), dtype=np.uint8)
         self.values = np.array(flat.reshape(shape, order="F" if by_columns else "C"), order="C")
 
 
 class _Buffer(_Array):
-    """Stands for numpy's `_frombuffer`, with which protocol 5 writes an array."""
+    """Stands in for numpy's `_frombuffer`, with which protocol 5 writes an array."""
 
     def __init__(self, content: bytes, kind: _Bytes, shape: tuple[int, ...], order: str) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class _Restricted(pickle.Unpickler):
 
 
 def _values(found: Any) -> Any:
-    """The dictionary with arrays in place of their stand-ins."""
+    """Return the dictionary with arrays in place of their stand-ins."""
     if not isinstance(found, dict):
         return found
     return {key: value.values if isinstance(value, _Array) else value for key, value in found.items()}

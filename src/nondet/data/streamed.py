@@ -1,6 +1,6 @@
-"""Images that stay in their files: decoded when a mini-batch asks for them, in worker processes.
+"""Images that stay in their files until a mini-batch needs them; worker processes decode them.
 
-Importing this file imports neither torch nor Pillow, so that a worker starts fast and stays small.
+Importing this module imports neither torch nor Pillow, so that workers start fast and stay small.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from nondet.data.trees import Tree
 
 JOB = 8
-"""Images in one job of a worker: few enough to share a batch evenly, enough to hide the cost of a message."""
+"""Images in one job for a worker: few enough to share a batch evenly, enough to hide the cost of a message."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """A mini-batch in the making: its parts, one after the other, hold its examples at `places` (m,)."""
+    """A mini-batch being decoded: its parts, joined in order, have its examples at `places` (m,)."""
 
     index: np.ndarray
     draws: np.ndarray | None
@@ -69,10 +69,11 @@ class Streamed:
 
     @cached_property
     def identity(self) -> str:
-        """The SHA-256 of what names the data: classes, each image's path, size in bytes and class, in their order, and
-        the settings. Not of the pixels: reading the 150 GB of ImageNet for each command would cost more than it tells,
-        so a file that is replaced by another of equal length is not noticed. Broken images that were left out are not
-        in the list, so leaving out is part of the name.
+        """The SHA-256 of what identifies the data: the settings, the classes, and each image's path, size and class.
+
+        It does not cover the pixels: reading ImageNet's 150 GB for each command would cost too much. So a file that
+        is replaced by another of equal length is not noticed. Broken images that were left out are not in the list,
+        so leaving them out changes the identity.
         """
         tree = self.tree
         digest = hashlib.sha256(repr((tree.classes, self.size, self.resize, self.mean, self.std)).encode())
@@ -81,15 +82,17 @@ class Streamed:
         return digest.hexdigest()
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """The crops and flips of one epoch of one run, a row for each of n examples: (n, DRAWS), uniform in [0, 1).
+        """Draw the crops and flips of a run for one epoch, a row for each of n examples: (n, DRAWS), uniform in [0, 1).
 
-        184 bytes an example, so 236 MB for ImageNet.
+        That is 184 bytes per example, so 236 MB for ImageNet.
         """
         return rng.random((n, DRAWS))
 
     def batch(self, index: np.ndarray, draws: np.ndarray | None) -> torch.Tensor:
-        """The examples of index (m,), in its order, cropped and flipped as their rows of draws (m, DRAWS) say, or as a
-        test image is where draws is None: (m, 3, size, size) float32. The same to the last bit with any workers.
+        """Return the examples index (m,), in order: (m, 3, size, size) float32.
+
+        They are cropped and flipped by their rows of draws (m, DRAWS), or as test images if draws is None. The bits
+        do not depend on the number of workers.
         """
         import torch
 
@@ -109,18 +112,18 @@ class Streamed:
         return images
 
     def prefetch(self, index: np.ndarray, draws: np.ndarray | None) -> None:
-        """Let the workers begin what a later `batch` of equal arguments will ask for, in place of any earlier wish."""
+        """Let the workers begin what a later `batch` with equal arguments will need, instead of any earlier one."""
         self._ahead = self._start(index, draws) if self.decoders.workers else None
 
     def close(self) -> None:
-        """End the workers."""
+        """Stop the workers."""
         self._ahead = None
         self.decoders.close()
 
     def _start(self, index: np.ndarray, draws: np.ndarray | None) -> _Batch:
         images, places, counts = np.unique(index, return_inverse=True, return_counts=True)
         rows: Sequence[np.ndarray | None] = [None] * len(images)
-        if draws is not None:  # an image that several runs ask for is decoded once, and cropped for each
+        if draws is not None:  # an image that several runs need is decoded once, and cropped for each
             order = np.argsort(index, kind="stable")
             places = np.argsort(order, kind="stable")
             rows = np.split(draws[order], np.cumsum(counts)[:-1])

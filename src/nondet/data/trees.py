@@ -1,4 +1,4 @@
-"""Image trees: a folder with `train` and `val`, in each a folder for each class, in each of those its images."""
+"""Image trees: a folder with `train` and `val`; each has one folder for each class, with the images of that class."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ NAMED = 10
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """One part of an image tree; its images in turn by class, so that the first so many hold all classes alike.
+    """One part of an image tree. The images alternate between classes, so that any first few represent all classes.
 
     files: n paths inside root, CLASS/NAME. sizes, times: (n,) bytes, and nanoseconds of the last change.
-    labels: (n,) places in classes. ignored: how many entries are hidden or no images.
+    labels: (n,) indices into classes. ignored: how many entries are hidden or not images.
     """
 
     root: Path
@@ -48,7 +48,7 @@ class Tree:
     ignored: int = 0
 
     def take(self, where: np.ndarray) -> Tree:
-        """Only these of the images, in this order."""
+        """Return only these images, in this order."""
         files = tuple(self.files[i] for i in where)
         return replace(self, files=files, sizes=self.sizes[where], times=self.times[where], labels=self.labels[where])
 
@@ -57,10 +57,10 @@ class Tree:
 def read_tree(
     folder: Path, broken: str = "stop", examples: tuple[int | None, int | None] = (None, None)
 ) -> tuple[Tree, Tree]:
-    """The training and the test part of an image tree, every image of them tried out.
+    """Read the training and test parts of an image tree, and check that every image decodes.
 
     broken: what to do about images that do not decode: "stop" refuses them, "skip" leaves them out.
-    examples: how many images to take of each part, None for all. BadInput says what is wrong with the folder.
+    examples: how many images to use from each part, None for all. BadInput says what is wrong with the folder.
     """
     if broken not in ("stop", "skip"):
         raise BadInput(f"broken must be stop or skip (got {broken!r}); try <<broken=skip>>")
@@ -68,7 +68,7 @@ def read_tree(
     missing = [name for name in ("train", test) if not (folder / name).is_dir()]
     if missing:
         raise BadInput(
-            f"an image tree must hold the folders train and val, each with one folder of images for each class "
+            f"an image tree must contain the folders train and val, each with one folder of images for each class "
             f"(got {str(folder)!r}, which has no {' and no '.join(missing)}); give the folder above them"
         )
     parts = [list_part(folder / name) for name in ("train", test)]
@@ -77,12 +77,12 @@ def read_tree(
     train, tested = (_whole(*which, broken) for which in zip(parts, examples, names, strict=True))
     ignored = sum(part.ignored for part in parts)
     if ignored:
-        warn(f"{ignored:,} files and folders in {str(folder)!r} are ignored: hidden, or no images by their names")
+        warn(f"{ignored:,} files and folders in {str(folder)!r} are ignored: hidden, or not named like images")
     return train, tested
 
 
 def list_part(root: Path) -> Tree:
-    """One part of a tree by its names and sizes, before any image is opened.
+    """List one part of a tree by names and sizes, before any image is opened.
 
     Links to files and to class folders are followed. Folders inside a class folder are not, so no link can loop.
     """
@@ -97,7 +97,7 @@ def list_part(root: Path) -> Tree:
         images = [(file, info) for file, info in found if _is_image(file, info)]
         if not images:
             raise BadInput(
-                f"each class must have an image right in its folder (got none in {str(root / name)!r}); "
+                f"each class must have an image directly in its folder (got none in {str(root / name)!r}); "
                 f"add images with names that end in {', '.join(SUFFIXES)}, or remove the folder"
             )
         ignored += len(found) - len(images)
@@ -110,10 +110,10 @@ def list_part(root: Path) -> Tree:
 
 
 def find_broken(tree: Tree, decoders: Decoders) -> dict[int, str]:
-    """The images that do not decode: place in the tree -> why. Every image is decoded once.
+    """Find the images that do not decode: place in the tree -> reason. Every image is decoded once.
 
-    What was found is kept in the cache folder, under the tree's names, sizes and times. A later call with the same
-    tree tries only those again that did not decode, for they may have been mended in ways that leave no trace.
+    The result is kept in the cache folder, under the tree's names, sizes and times. A later call with the same tree
+    only tries the broken images again, because they may have been fixed in ways that leave no trace.
     """
     kept = cache_folder() / "checked" / f"{_check_key(tree)}.json"
     known = _read_known(kept, len(tree.files))
@@ -125,33 +125,33 @@ def find_broken(tree: Tree, decoders: Decoders) -> dict[int, str]:
         found.update(broken)
         if time.monotonic() - last > LINE_SECONDS:
             last = time.monotonic()
-            note(f"trying out the images of {str(tree.root)!r}: {number * CHUNK:,} of {len(places):,}")
+            note(f"checking the images of {str(tree.root)!r}: {number * CHUNK:,} of {len(places):,}")
     if known != sorted(found):
-        with undisturbed(), suppress(OSError):  # the next command tries them all again, that is all
+        with undisturbed(), suppress(OSError):  # at worst, the next command checks them all again
             write_file(kept, sealed({"version": 1, "broken": sorted(found)}), replace=True)
     return found
 
 
 def broken_among(root: Path, images: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-    """Those of the images (place, file) that do not decode: (place, why)."""
+    """Return the images (place, file) that do not decode, as (place, reason)."""
     found: list[tuple[int, str]] = []
     for place, name in images:
         try:
             read_image(root / name)
-        except Exception as error:  # Pillow has no one error for what a file can do to it
+        except Exception as error:  # Pillow may raise any error for a broken file
             found.append((place, reason(error)))
     return found
 
 
 def _whole(tree: Tree, count: int | None, name: str, broken: str) -> Tree:
-    """The first `count` images that decode, or all of them."""
+    """Return the first `count` images that decode, or all of them."""
     wanted = len(tree.files) if count is None else count
     _require_range(name, wanted, len(tree.files))
     decoders = Decoders(decoder_count(wanted))
     good: list[int] = []
     reasons: dict[str, str] = {}
     seen = 0
-    while len(good) < wanted and seen < len(tree.files):  # again where some of a smaller number were left out
+    while len(good) < wanted and seen < len(tree.files):  # go on if some were left out and more are needed
         places = np.arange(seen, min(len(tree.files), seen + wanted - len(good)))
         found = find_broken(tree.take(places), decoders)
         reasons |= {tree.files[seen + place]: why for place, why in found.items()}
@@ -169,7 +169,7 @@ def _whole(tree: Tree, count: int | None, name: str, broken: str) -> Tree:
     if empty and count is None:
         raise BadInput(
             f"each class must have an image that decodes (got none in {_listed([tree.classes[i] for i in empty])} "
-            f"of {str(tree.root)!r}); mend its images, or remove the class from both parts"
+            f"of {str(tree.root)!r}); fix its images, or remove the class from both parts"
         )
     return kept
 
@@ -179,7 +179,7 @@ def _stop_or_say(tree: Tree, reasons: dict[str, str], seen: int, broken: str) ->
     named += f" and {len(reasons) - NAMED:,} more" if len(reasons) > NAMED else ""
     if broken == "stop":
         raise BadInput(
-            f"every image must decode, and {len(reasons):,} of {seen:,} in {str(tree.root)!r} do not: {named}; "
+            f"every image must decode, but {len(reasons):,} of {seen:,} in {str(tree.root)!r} do not: {named}; "
             "replace them, or leave them out with <<broken=skip>>"
         )
     warn(f"{len(reasons):,} of {seen:,} images in {str(tree.root)!r} do not decode and are left out: {named}")
@@ -188,7 +188,7 @@ def _stop_or_say(tree: Tree, reasons: dict[str, str], seen: int, broken: str) ->
 def _require_range(name: str, wanted: int, there: int) -> None:
     if not 1 <= wanted <= there:
         raise BadInput(
-            f"{name} must be from 1 to {there}, the images that are there (got {wanted}); try <<recipe={name}={there}>>"
+            f"{name} must be from 1 to {there}, the number of images (got {wanted}); try <<recipe={name}={there}>>"
         )
 
 
@@ -206,15 +206,15 @@ def _require_same_classes(train: Tree, test: Tree) -> None:
 
 
 def _no_classes(root: Path, classes: tuple[str, ...], images: int) -> BadInput:
-    got = f"one folder, {classes[0]!r}" if classes else f"no folder but {images:,} images" if images else "no folder"
+    got = f"one folder, {classes[0]!r}" if classes else f"no folder, only {images:,} images" if images else "no folder"
     way = "give the folder above train and val"
     if images and not classes:
         way = (
-            "move each image into the folder of its class; for the official ImageNet validation images the class of "
-            "each is its line of ILSVRC2012_validation_ground_truth.txt in the development kit, and the folders have "
-            "the names of those in train"
+            "move each image into the folder of its class; for the official ImageNet validation images, the class of "
+            "each is its line of ILSVRC2012_validation_ground_truth.txt in the development kit, and the folders are "
+            "named as in train"
         )
-    return BadInput(f"{str(root)!r} must hold a folder of images for each of at least 2 classes (got {got}); {way}")
+    return BadInput(f"{str(root)!r} must contain a folder of images for each of at least 2 classes (got {got}); {way}")
 
 
 def _listed(names: list[str]) -> str:
@@ -223,7 +223,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _entries(folder: Path) -> list[tuple[str, os.stat_result | None]]:
-    """The names in a folder, sorted, with what they lead to; None for a link that leads nowhere."""
+    """List the names in a folder, sorted, each with the status of its target; None for a link that leads nowhere."""
     found: list[tuple[str, os.stat_result | None]] = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -235,7 +235,7 @@ def _entries(folder: Path) -> list[tuple[str, os.stat_result | None]]:
 
 
 def _is_image(name: str, info: os.stat_result | None) -> bool:
-    """By its name; a link that leads nowhere is an image that is missing, a pipe or a folder is none."""
+    """Decide by name. A link that leads nowhere counts as a missing image; a pipe or a folder is not an image."""
     return name[0] != "." and name.lower().endswith(SUFFIXES) and (info is None or stat.S_ISREG(info.st_mode))
 
 
@@ -247,7 +247,7 @@ def _check_key(tree: Tree) -> str:
 
 
 def _read_known(path: Path, n: int) -> list[int] | None:
-    """The places of broken images that an earlier check left, or None where there is no sound record."""
+    """Return the places of broken images from an earlier check, or None if there is no intact record."""
     try:
         places = unsealed(path.read_bytes(), path)["broken"]
     except (OSError, Damaged, KeyError):

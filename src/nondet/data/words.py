@@ -12,17 +12,17 @@ PARTS = ("train", "valid", "test")
 ENDINGS = (".txt", ".tokens", ".raw")
 END_OF_LINE = "<eos>"
 LARGEST = 2**32
-"""Bytes of a text: all of its words are held in memory."""
+"""The most bytes in a text, because all of its words are kept in memory."""
 OFFICIAL = "simple-examples/data"
-"""Where the Penn Treebank lies in Mikolov's archive."""
+"""Where the Penn Treebank is in Mikolov's archive."""
 
 
 @readable()
 def read_words(folder: Path) -> dict[str, list[str]]:
-    """The words of "train", "valid" and "test" in order, each line ended by `<eos>`.
+    """Read the words of "train", "valid" and "test" in order, each line ended by `<eos>`.
 
-    The files are `ptb.train.txt` and so on, or those whose names have the word train, valid or test in them and end in
-    .txt, .tokens or .raw. Words are what white space separates. BadInput says what is wrong with the files.
+    The files are `ptb.train.txt` and so on, or those whose names contain the word train, valid or test and end in
+    .txt, .tokens or .raw. Words are separated by white space. BadInput says what is wrong with the files.
     """
     for place in (folder, folder / OFFICIAL):
         names = sorted(path.name for path in place.glob("*") if path.suffix in ENDINGS and path.is_file())
@@ -32,7 +32,7 @@ def read_words(folder: Path) -> dict[str, list[str]]:
 
 
 def _matches(names: list[str], part: str) -> list[str]:
-    """The names of one part: the usual one of the Penn Treebank, which comes with others, or all that fit."""
+    """Return the names for one part: that of the Penn Treebank, which comes with other files, or else all that fit."""
     if f"ptb.{part}.txt" in names:
         return [f"ptb.{part}.txt"]
     return [name for name in names if part in re.split(r"[^a-z]+", name.lower())]
@@ -44,7 +44,7 @@ def _only(place: Path, names: list[str], part: str) -> str:
         listed = ", ".join(repr(name) for name in (found or names)[:10])
         raise BadInput(
             f"exactly one text file must have {part!r} in its name, such as {part}.txt "
-            f"(got {len(found)} in {str(place)!r}, of {listed}); add it, or move the others away"
+            f"(got {len(found)} in {str(place)!r}, among {listed}); add it, or move the others away"
         )
     return found[0]
 
@@ -58,6 +58,6 @@ def _words(path: Path) -> list[str]:
             "convert it, for example with iconv"
         ) from error
     if not text.strip():
-        raise BadInput(f"{str(path)!r} must hold words (got none); give the official file")
+        raise BadInput(f"{str(path)!r} must contain words (got none); give the official file")
     lines = text.removesuffix("\n").split("\n")
     return [word for line in lines for word in (*line.split(), END_OF_LINE)]

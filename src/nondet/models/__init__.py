@@ -1,6 +1,6 @@
 """Networks: plain `nn.Module`s, each written for one model, one file per family.
 
-Importing this package does not import torch: the names and their descriptions are for the command line.
+Importing this package does not import torch: the command line only needs the names and descriptions.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ MODELS = MappingProxyType(
         "qrnn": "quasi-recurrent language model (Bradbury et al. 2016)",
     }
 )
-"""Networks by name, in the order of every table."""
+"""Networks by name, in the order in which tables list them."""
 
 
 def build(name: str, *, inputs: int, size: int, classes: int) -> nn.Module:
-    """The network of this name for images of `inputs` channels and size x size pixels: (B, inputs, size, size).
+    """Build the named network for images with `inputs` channels and size x size pixels: (B, inputs, size, size).
 
     It returns logits (B, classes). Its constructor draws from the global generators; see `sources.seeded_globals`.
-    BadInput for an unknown name, for the language model, and for images that the network's pooling makes too small.
+    BadInput for an unknown name, for the language model, and for images too small for the network's pooling.
     """
     if name not in MODELS:
         near = did_you_mean(name, MODELS, "; {}")
@@ -70,10 +70,10 @@ def build(name: str, *, inputs: int, size: int, classes: int) -> nn.Module:
 
 
 def parameter_counts() -> dict[str, dict[str, int]]:
-    """{name: {"parameters": learnable parameters}} of every network at its own setting.
+    """Return {name: {"parameters": learnable parameters}} for every network in its usual setting.
 
-    That is 3 x 32 x 32 pixels and 10 classes; MNIST's networks 1 x 28 x 28 and 10; ImageNet's 3 x 224 x 224 and 1000;
-    the language model 10,000 words. Nothing is allocated and no random number is drawn.
+    That is 3 x 32 x 32 pixels and 10 classes; 1 x 28 x 28 and 10 for MNIST's networks; 3 x 224 x 224 and 1000 for
+    ImageNet's; 10,000 words for the language model. Nothing is allocated and no random number is drawn.
     """
     import torch
 

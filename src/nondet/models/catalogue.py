@@ -17,7 +17,7 @@ Builder = Callable[[int, int, int], nn.Module]
 
 @dataclass(frozen=True)
 class Network:
-    """A builder, and the network's own setting: channels, pixels along each side, classes."""
+    """A builder, and the network's usual setting: channels, pixels along each side, classes."""
 
     build: Builder
     inputs: int = 3

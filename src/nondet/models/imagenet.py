@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut: a 1x1 convolution with batch norm where the block changes the shape."""
+    """Two 3x3 convolutions and a shortcut: a 1x1 convolution with batch norm if the block changes the shape."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -46,5 +46,5 @@ class ResNet18(nn.Module):
 
 
 def resnet18(inputs: int, size: int, classes: int) -> nn.Module:
-    """The network for images of any size; batch norm needs more than one value a channel in training."""
+    """Build the network for images of any size; batch norm needs more than one value per channel in training."""
     return ResNet18(inputs, classes)

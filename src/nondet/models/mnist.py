@@ -11,7 +11,7 @@ from nondet.errors import BadInput
 class Cnn(nn.Module):
     """Two 3x3 convolutions of 32 and 64 channels, max pooling, a hidden layer of 128.
 
-    Like the protocol's, without the example's dropout; it returns logits, where the example returns their log-softmax.
+    Like the protocol's network, it has no dropout, unlike the example, and returns logits, not their log-softmax.
     """
 
     def __init__(self, inputs: int, size: int, classes: int) -> None:
@@ -19,7 +19,7 @@ class Cnn(nn.Module):
         if size < 6:
             raise BadInput(
                 f"mnist-cnn needs images of at least 6 pixels along each side, because its pooling leaves nothing of "
-                f"smaller ones (got {size}); choose another network, such as mnist-dense"
+                f"smaller images (got {size}); choose another network, such as mnist-dense"
             )
         side = (size - 4) // 2
         self.conv1 = nn.Conv2d(inputs, 32, 3)

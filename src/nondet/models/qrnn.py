@@ -11,7 +11,7 @@ State = tuple[Tensor, ...]
 
 
 class QRNNLayer(nn.Module):
-    """A convolution of window 2 over time, masked from the future, and fo-pooling (Bradbury et al. 2016, section 2.1).
+    """A convolution of width 2 over time, masked from the future, with fo-pooling (Bradbury et al. 2016, section 2.1).
 
     z_t, f_t, o_t = tanh, sigma, sigma of W [x_{t-1}, x_t] + b;  c_t = f_t c_{t-1} + (1 - f_t) z_t;  h_t = o_t c_t.
     """
@@ -34,9 +34,9 @@ class QRNNLayer(nn.Module):
 
 
 class QRNN(nn.Module):
-    """Word numbers in, logits of each next word out; dropout before every layer and before the decoder.
+    """Takes word numbers and returns logits of each next word, with dropout before every layer and the decoder.
 
-    tied: the decoder's weight is the embedding's (Press & Wolf 2017), whose width must then be that of the layers.
+    tied: the decoder shares the embedding's weight (Press & Wolf 2017), which must then be as wide as the layers.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class QRNN(nn.Module):
         if tied and embedding != hidden:
             raise BadInput(
                 f"a tied decoder needs an embedding as wide as the layers (got {embedding} and {hidden}); "
-                "make them equal, or write tied=False"
+                "make them equal, or pass tied=False"
             )
         self.embedding = nn.Embedding(words, embedding)
         self.layers = nn.ModuleList(QRNNLayer(hidden if i else embedding, hidden) for i in range(layers))
@@ -59,10 +59,10 @@ class QRNN(nn.Module):
             self.decoder.weight = self.embedding.weight
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Words (B, T) and the state after the words before them -> logits (B, T, words) and the new state.
+        """Words (B, T) and the state after the preceding words -> logits (B, T, words) and the new state.
 
-        The state holds each layer's last input and last cell, so that a text read in windows gives the logits of the
-        text read at once; None is the start of a text, all zeros.
+        The state contains each layer's last input and last cell, so that reading a text in windows gives the same
+        logits as reading it at once. None means the start of a text: all zeros.
         """
         h = self.dropout(self.embedding(x))  # (B, T, I)
         start = len(h), self.decoder.in_features
@@ -82,7 +82,7 @@ def build_default(words: int = 10_000) -> QRNN:
 
 
 def _sigma(x: Tensor) -> Tensor:
-    """The logistic function by tanh: torch.sigmoid on the CPU rounds an element as its place in memory has it, so that
-    a run would depend on its slot in the stack.
+    """Compute the logistic function with tanh: on the CPU, torch.sigmoid rounds by an element's place in memory, so a
+    run would depend on its slot in the stack.
     """
     return 0.5 + 0.5 * torch.tanh(0.5 * x)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut without weights of its own.
+    """Two 3x3 convolutions and a shortcut without a convolution.
 
-    Where the block changes the shape, the shortcut is a strided 1x1 average pool, a batch norm and zero padding of
+    If the block changes the shape, the shortcut is a strided 1x1 average pool, a batch norm and zero padding of
     the channels. The last batch-norm scale starts at zero, so that the block starts as its shortcut.
     """
 
@@ -30,7 +30,7 @@ class BasicBlock(nn.Module):
         y = F.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         if self.shortcut_bn is not None:
-            # A strided 1x1 average pool reads one pixel in stride x stride: the slice is the same numbers, sooner.
+            # A strided 1x1 average pool keeps one pixel in stride x stride: slicing gives the same numbers, faster.
             x = self.shortcut_bn(x[:, :, :: self.stride, :: self.stride])
             x = F.pad(x, (0, 0, 0, 0, 0, self.widening))
         return F.relu(x + y)
@@ -39,7 +39,7 @@ class BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """A stem, stages of basic blocks, global average pooling and one fully connected layer.
 
-    channels, blocks: the width of each stage and its number of blocks; every stage but the first halves the image.
+    channels, blocks: the width of each stage and its number of blocks; every stage except the first halves the image.
     """
 
     def __init__(self, channels: Sequence[int], blocks: Sequence[int], inputs: int, classes: int) -> None:

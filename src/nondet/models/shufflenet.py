@@ -14,9 +14,9 @@ _BLOCKS = (4, 8, 4)  # in each stage
 
 
 class Unit(nn.Module):
-    """One half of the channels passes, the other takes three convolutions; then the two halves are shuffled.
+    """Half of the channels pass unchanged, the others go through three convolutions; then the halves are shuffled.
 
-    With stride 2, both halves see all channels and the passing one is convolved too.
+    With stride 2, both halves get all channels, and the passing half is convolved too.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -31,12 +31,12 @@ class Unit(nn.Module):
             left, right = x.chunk(2, dim=1)
         else:
             left, right = self.passing(x), x
-        both = torch.stack([left, self.branch(right)], dim=2)  # (B, half, 2, H, W): the halves' channels in turn
+        both = torch.stack([left, self.branch(right)], dim=2)  # (B, half, 2, H, W): the halves' channels alternate
         return both.flatten(1, 2)
 
 
 class ShuffleNet(nn.Module):
-    """widths: the channels of the three stages, even numbers."""
+    """The whole network. widths: the channels of the three stages, which must be even."""
 
     def __init__(self, widths: Sequence[int], inputs: int, classes: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def _point(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _two(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """A 3x3 convolution of each channel by itself, with batch norm but no ReLU, then a 1x1 convolution."""
+    """A depthwise 3x3 convolution with batch norm but no ReLU, then a 1x1 convolution with both."""
     each = OrderedDict[str, nn.Module](
         conv=nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False), bn=nn.BatchNorm2d(inputs)
     )

@@ -1,4 +1,4 @@
-"""The smallest networks: linear, and one hidden layer (Summers & Dinneen 2021 show that already these are unstable).
+"""The smallest networks: linear, and one hidden layer (Summers & Dinneen 2021 show that even these are unstable).
 
 Each takes images (B, inputs, size, size) and returns logits (B, classes).
 """
@@ -28,7 +28,7 @@ def dense(inputs: int, size: int, classes: int) -> nn.Module:
 
 
 def conv(inputs: int, size: int, classes: int) -> nn.Module:
-    """One hidden 5x5 convolution of 64 channels with stride 2; every place of its map reaches the last layer."""
+    """One hidden 5x5 convolution of 64 channels with stride 2; the last layer gets every position of its output."""
     side = (size + 1) // 2
     return nn.Sequential(
         OrderedDict[str, nn.Module](

@@ -15,7 +15,7 @@ _SMALLEST = 2 ** len(_STAGES)  # pixels: each stage halves the image
 def vgg11(inputs: int, size: int, classes: int) -> nn.Module:
     """Eight 3x3 convolutions with batch norm in five stages, each followed by max pooling, and one linear layer.
 
-    What the pooling leaves is averaged: at 32 pixels that is one pixel, the usual network for CIFAR.
+    The pixels left after pooling are averaged: at 32 pixels only one is left, as usual for CIFAR.
     """
     if size < _SMALLEST:
         raise BadInput(

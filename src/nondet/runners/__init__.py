@@ -1,1 +1,1 @@
-"""How a run is made: one object a way."""
+"""How a run is made: one object for each way."""

@@ -1,4 +1,4 @@
-"""What makes runs: one object a way. Subclass `Runner` for another, and give it to `nondet.run`."""
+"""Runners: each makes runs in one way. Subclass `Runner` to add another way, and pass it to `nondet.run`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ OnEpoch = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Places:
-    """Where half-trained states stand, for a runner that keeps any.
+    """Where half-trained states are kept, for a runner that keeps them.
 
-    snapshot: of these very runs, to go on from and to write now and then. fork: the trunk that all of them start from.
-    trunks: epoch -> file of the states that the run in `trunk_slot` leaves. seal: what names all of these.
-    folder: the study's, for a runner whose runs have folders of their own. onset: the epoch from which on their sources
-        vary, for a runner that makes each run from its beginning.
+    snapshot: of exactly these runs, to resume from and to write now and then. fork: the trunk that all of them start
+        from.
+    trunks: epoch -> file for the state of the run in `trunk_slot` at that epoch. seal: what identifies all of these.
+    folder: the study's, for a runner whose runs have their own folders. onset: the epoch from which their sources vary,
+        for a runner that makes each run from the beginning.
     """
 
     snapshot: Path | None = None
@@ -39,23 +40,23 @@ class Places:
 
 
 class Enough(Exception):
-    """What `on_epoch` raises where runs are wanted no further; a runner lets it pass."""
+    """Raised by `on_epoch` when the runs need not go any further; a runner must not catch it."""
 
 
 class TooWide(BadInput):
-    """What `produce` raises where the memory ends and the same runs can be made in narrower stacks, bit for bit."""
+    """Raised by `produce` when memory runs out and narrower stacks would give the same runs, bit for bit."""
 
 
 class Runner:
-    """A way to make runs, each from one seed for each source.
+    """A way to make runs, each from one seed per source.
 
-    name: of the task, in tables and as a folder. sources: the names of the sources that can vary.
-    labels: of the test set, `(n, ...)`. epochs: how many a run has, the last onset.
-    recipe: what a reader should know of the training; part of the identity.
+    name: the task's, in tables and as a folder. sources: the names of the sources that can vary.
+    labels: of the test set, `(n, ...)`. epochs: how many a run has, and the latest onset.
+    recipe: what a reader should know about the training; part of the identity.
     resumes: why a run cannot start from a stored state; empty if it can, and then conditions may have a late onset.
-    repeats: whether equal seeds give equal bits, so that a repeated run proves that this process is as others were.
+    repeats: whether equal seeds give equal bits, so that a repeated run proves that this process trains as others did.
     order: what another process needs to make the same runner; empty if no other process can.
-    levels: of sources that have so many values and no more: a condition that varies one has no more runs.
+    levels: how many values a source has, where that is limited; a condition that varies it has no more runs than that.
     """
 
     name: str = "runs"
@@ -70,36 +71,39 @@ class Runner:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What names the runs of this runner besides their seeds; plain JSON, with the fields `name` and `recipe`."""
+        """What identifies this runner's runs besides their seeds: plain JSON, with the fields `name` and `recipe`."""
         return {"name": self.name, "recipe": {"epochs": self.epochs, **self.recipe}}
 
     @property
     def kind(self) -> Kind:
-        """The kind of the task, which the identity names."""
+        """The kind of the task, as named in the identity."""
         return kind_of(self.identity)
 
     def width(self, asked: int | None) -> tuple[int, str]:
-        """How many runs are made together; and, where that is not as asked, a sentence that says why."""
+        """Return how many runs are made together and, if that is not `asked`, a sentence that says why."""
         return asked or 1, ""
 
     def fastest(self, most: int) -> tuple[int, str]:
-        """How many runs are made together fastest, at most so many; and a sentence on it, if it is measured."""
+        """Return how many runs, up to `most`, train fastest together, and a sentence about it if that was measured."""
         return self.width(None)
 
     def check_onsets(self, vary: Sequence[str], onsets: Sequence[int]) -> None:
-        """Refuse, by BadInput, epochs from which on these cannot vary in its runs; those beyond its last one are."""
+        """Raise BadInput for onsets from which these sources cannot vary; those after the last epoch fail anyway."""
 
     def check(self, conditions: Sequence[Condition], crossed: Crossed | None) -> None:
-        """Refuse, by BadInput, a design whose runs cannot be made, before the first is."""
+        """Raise BadInput for a design whose runs cannot be made, before the first one is."""
 
     def environment(self, width: int) -> dict[str, Any]:
-        """Everything besides the seeds that can change a run's last bit; runs of two environments are never pooled."""
+        """Return everything besides the seeds that can change a run's last bit.
+
+        Runs from different environments are never pooled.
+        """
         return {**environment_of_machine(), "device": "cpu", "stack": width}
 
     def produce(self, seeds: Sequence[Mapping[str, int]], places: Places, on_epoch: OnEpoch) -> list[Outcome]:
-        """Make one run for each of these, source -> seed, and return their outcomes in that order.
+        """Make one run for each mapping source -> seed, and return the outcomes in the same order.
 
         Args:
-            on_epoch: to be called with the number of epochs that are done of all of them, as often as you like.
+            on_epoch: call it, as often as you like, with the number of epochs that all runs have finished.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The first run of a new study of a script, all seeds fixed: it shows what the script draws and leaves."""
+"""The first run of a script's new study: with all seeds fixed, it shows what the script draws and leaves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nondet.sources import FIXED_SEED, SOURCES
 from nondet.study.study import EPOCHS
 
 _FEW = 4
-"""Generators of a script's own that are named."""
+"""How many of a script's own generators are named."""
 
 _LEAVE = (
     "add <<record=outputs=logits, labels=y>>, <<metrics=acc=([0-9.]+)>>, <<outputs=FILE>>, or a line "
@@ -30,12 +30,14 @@ _LEAVE = (
 
 
 def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRunner:
-    """The runner of a new study: its first run, all seeds fixed, shows what the script draws and leaves.
+    """Return the runner of a new study, after a first run with all seeds fixed.
+
+    That run shows which random numbers the script draws, and what it leaves.
 
     Raises:
         BadInput: the script fails, or leaves nothing that can be measured.
     """
-    say(f"The first run of {script.title} shows what it draws and leaves.")
+    say(f"The first run of {script.title} shows which random numbers it draws, and what it leaves.")
     process, here = Process(), Path.cwd()
     before = outside.seen(here, script.words, folder)
     made = make(script, dict.fromkeys(script.asked, FIXED_SEED), folder, None, process)
@@ -44,11 +46,11 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
         for line in made.last:
             say(line)
         see = f" (see {folder / made.log})"
-        raise BadInput(f"the script must come to its end, and its first run did not: {made.failure}{see}; mend it")
+        raise BadInput(f"the script must run to its end, but its first run did not: {made.failure}{see}; fix it")
     if made.ledger.get("elsewhere"):
         say(
-            f"{WARNING}it trains in a process that it forks, whose random numbers are not sorted; "
-            "let it start that by spawn."
+            f"{WARNING}it trains in a process that it forks, and random numbers drawn there are not sorted by source; "
+            "have it spawn that process instead."
         )
     written = list(made.ledger.get("outside", ()))
     changed = [name for name in changed if name not in written]
@@ -67,9 +69,9 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
             if not sources:
                 raise BadInput(
                     "a script must draw more than its test labels from the global generators (got one in which nothing "
-                    "else varies); draw those from numpy.random.default_rng(0)"
+                    "else varies); draw the labels from numpy.random.default_rng(0)"
                 )
-            say(f"{WARNING}what it draws outside every named source splits the data, so the source other is left out.")
+            say(f"{WARNING}its draws outside the named sources decide the data split, so the source other is left out.")
     for sentence in (*_seen(made.ledger), *_met(written, changed)):
         say(sentence)
     side_by_side = None if ledger.get("outside") else folder
@@ -80,10 +82,13 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
 
 
 def sources_of(script: Script, ledger: Mapping[str, Any]) -> list[str]:
-    """What can vary: the seeds that its words ask for; of a Python script what it draws from, and what it trains."""
+    """Return the sources that can vary: those whose seeds its words ask for and, in Python, those that it draws from.
+
+    A Python script that trains on shuffled data also has `order`, and one that trains a model `bit`.
+    """
     draws = ledger.get("draws", {})
     there = {name for name in ("init", "shuffle", "augment", "dropout", "other") if draws.get(name)}
-    there |= {"order"} if ledger.get("shuffled") else set()  # an order that nothing shuffles may be that of the outputs
+    there |= {"order"} if ledger.get("shuffled") else set()  # an unshuffled order may be that of the outputs
     there |= {"bit"} if ledger.get("moving") else set()
     there |= {"kernels"} if ledger.get("cuda") else set()
     there |= {*script.machine}
@@ -94,36 +99,36 @@ def sources_of(script: Script, ledger: Mapping[str, Any]) -> list[str]:
     if not found:
         raise BadInput(
             "a command must draw random numbers that nondet can sort, or take a seed (got one that does neither); put "
-            "{seed} where its seed stands"
+            "{seed} in place of its seed"
         )
     wrong = next((name for name in found if name in ("all", "crossed", "deterministic")), None)
     if wrong:
-        raise BadInput(f"a seed must have the name of one source (got {{{wrong}}}); try {{seed}}")
+        raise BadInput(f"a seed must be named after one source (got {{{wrong}}}); try {{seed}}")
     return found
 
 
 def _seen(ledger: Mapping[str, Any]) -> Iterator[str]:
-    """What a user should know of a script's random numbers and files, in sentences."""
+    """Yield sentences about a script's random numbers."""
     drawn = {name: n for name, n in ledger.get("draws", {}).items() if n}
     if drawn:
         yield f"It draws from {', '.join(f'{name} ({n:,})' for name, n in sorted(drawn.items()))}."
     own = [f"{name}, {times} times" if times > 1 else name for name, times in ledger.get("explicit", {}).items()]
-    yield from (f"A generator of its own: {name}." for name in own[:_FEW])
+    yield from (f"It has its own generator: {name}." for name in own[:_FEW])
     if len(own) > _FEW:
         yield f"And {len(own) - _FEW} more."
     if ledger.get("sites"):
         lines = [f"{line} ({times:,})" for line, times in ledger["sites"].items()]
-        yield f"Drawn outside every named source, and so of other: {_few(lines)}."
+        yield f"Drawn outside the named sources, so counted as other: {_few(lines)}."
 
 
 def _met(written: Sequence[str], changed: Sequence[str]) -> Iterator[str]:
-    """That runs are made one at a time, since they may meet in a file; if that is so."""
+    """Say that runs are made one at a time, if they would otherwise write to the same files."""
     what = f"It writes outside its folder ({_few(written)})" if written else ""
     also = f"{_few(changed)} changed while it ran" if changed else ""
     if what or also:
         yield (
-            f"{'; '.join(filter(None, (what, also)))}: runs side by side would meet there, so they are made one at a "
-            "time. Let it write to {out}, which stands for the folder of a run."
+            f"{'; '.join(filter(None, (what, also)))}: runs side by side would collide there, so they are made one at "
+            "a time. Let it write to {out}, which stands for the run's folder."
         )
 
 

@@ -1,4 +1,4 @@
-"""Runs of a function of the user's own: `train(seeds)` returns what a run leaves."""
+"""Runs of the user's own function: `train(seeds)` returns what a run leaves."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 class Seeds(Mapping[str, int]):
-    """The seeds of a run, of every source that the function asks for by name.
+    """The seeds of a run, one for each source that the function asks for by name.
 
-    `seeds["init"]` is a number: 1 where that source does not vary, and else the number of the run.
+    `seeds["init"]` is 1 if that source does not vary, and otherwise the number of the run.
     """
 
     def __init__(self, seeds: Mapping[str, int]) -> None:
@@ -43,7 +43,9 @@ class Seeds(Mapping[str, int]):
 
     def __getitem__(self, source: str) -> int:
         if not is_name(source) or source == "all":
-            raise BadInput(f"a source's name must be letters, digits, _, . and - (got {source!r}); choose another")
+            raise BadInput(
+                f"a source's name must be letters, digits, _, . and -, but not 'all' (got {source!r}); choose another"
+            )
         self.asked[source] = None
         return self._seeds.get(source, FIXED_SEED)
 
@@ -54,21 +56,21 @@ class Seeds(Mapping[str, int]):
         return len(self._seeds)
 
     def numpy(self, source: str, *place: int) -> np.random.Generator:
-        """A generator of numpy's of this source. place: numbers that tell its uses apart, as an epoch does."""
+        """Return a NumPy generator for this source. place: numbers that tell its uses apart, such as the epoch."""
         return stream(source, self[source], *place)
 
     def number(self, source: str, *place: int) -> int:
-        """63 bits for a library that takes a seed."""
+        """Return 63 bits for a library that takes a seed. place: as for `numpy`."""
         return int(self.numpy(source, *place).integers(2**63))
 
     def generator(self, source: str, *place: int) -> torch.Generator:
-        """A generator of torch's, on the CPU, for samplers, loaders and initializers."""
+        """Return a torch generator on the CPU, for samplers, loaders and initializers."""
         import torch
 
         return torch.Generator().manual_seed(self.number(source, *place))
 
     def jax(self, source: str, *place: int) -> Any:
-        """A key of JAX's."""
+        """Return a JAX key."""
         jax: Any = import_module("jax.random")
         return jax.PRNGKey(self.number(source, *place) & 0xFFFFFFFF)
 
@@ -78,10 +80,10 @@ class Function:
     """A training as a function: `nondet.run(nondet.Function(train), runs=20)`.
 
     Args:
-        train: called as `train(seeds)`, see `Seeds`. It returns outputs of the test set and labels, as a pair; a score;
+        train: called as `train(seeds)`, see `Seeds`. It returns the test set's outputs and labels as a pair, a score,
             or a dictionary of outputs, labels, and scores by name.
         name: of the study; the function's if left out.
-        here: whether runs are made in this process. Else each has one of its own, forked from this.
+        here: whether runs are made in this process. Otherwise each has its own, forked from this one.
     """
 
     train: Callable[[Seeds], Any]
@@ -90,16 +92,16 @@ class Function:
 
     @property
     def title(self) -> str:
-        """The name of a study of it."""
+        """The name of its study."""
         return self.name or str(getattr(_defined(self.train), "__name__", "function")).strip("<>")
 
     def seeds(self, seeds: Mapping[str, int]) -> Seeds:
-        """What `train` is given in a run with these seeds; the others are 1."""
+        """Return what `train` gets in a run with these seeds; all other seeds are 1."""
         return Seeds(seeds)
 
     @property
     def code(self) -> str:
-        """The SHA-256 of its text, or of its compiled form where it has none."""
+        """The SHA-256 of its source text, or of its compiled form if there is no text."""
         defined = _defined(self.train)
         try:
             text = inspect.getsource(defined)
@@ -110,20 +112,20 @@ class Function:
 
 
 def _defined(train: Any) -> Any:
-    """What is defined somewhere: the function of a partial one, the class of an object that can be called."""
+    """Return what has a definition: the function inside a partial, or the class of a callable object."""
     while isinstance(train, functools.partial):
         train = train.func
     return train if inspect.isroutine(train) or inspect.isclass(train) else type(train)
 
 
 def _compiled(code: CodeType) -> str:
-    """A function's compiled form, as the same text in every process."""
+    """Return a function's compiled form as a text that is the same in every process."""
     constants = [_compiled(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
     return repr((code.co_code, constants, code.co_names))
 
 
 class FunctionRunner(Observed):
-    """Runs of a function. See `of_function`."""
+    """Makes the runs of a function. Created by `of_function`."""
 
     resumes = "a function keeps no states that nondet can start from"
 
@@ -136,12 +138,17 @@ class FunctionRunner(Observed):
 
 
 def of_function(function: Function) -> FunctionRunner:
-    """The runner of a function: its first run, all seeds fixed, shows which sources it asks for and what it leaves."""
+    """Return the runner of a function, after a first run with all seeds fixed.
+
+    That run shows which sources the function asks for, and what it leaves.
+    """
     if not callable(function.train):
-        raise BadInput(f"a function must be given (got {type(function.train).__name__}); give train in Function(train)")
+        raise BadInput(
+            f"the training must be a function (got {type(function.train).__name__}); give one, as in Function(train)"
+        )
     found = made(function, {})
     if found.failure:
-        raise BadInput(f"the function must return, and in its first run it did not: {found.failure}; mend it")
+        raise BadInput(f"the function must return, but in its first run it did not: {found.failure}; fix it")
     way_out = "return outputs and labels, a score, or a dictionary of them"
     recipe = {"epochs": 1, "function": function.title}
     identity, labels = described(function.title, recipe, function.code, found, way_out)
@@ -153,7 +160,7 @@ def of_function(function: Function) -> FunctionRunner:
 
 
 def made(function: Function, seeds: Mapping[str, int]) -> Made:
-    """One run, in a process of its own if it may have one: a process that has used CUDA cannot be forked."""
+    """Make one run, in its own process if possible: a process that has used CUDA cannot be forked."""
     torch = sys.modules.get("torch")
     used = torch is not None and torch.cuda.is_initialized()
     if function.here or used or not hasattr(os, "fork"):
@@ -177,7 +184,7 @@ def _call(function: Function, seeds: Mapping[str, int]) -> Made:
 
 
 def _left(left: Any) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """What a function returned, as arrays and scores."""
+    """Split what a function returned into arrays and scores."""
     if isinstance(left, tuple):
         outputs, labels = left
         return {"outputs": as_array(outputs), "labels": as_array(labels)}, {}
@@ -188,7 +195,9 @@ def _left(left: Any) -> tuple[dict[str, np.ndarray], dict[str, float]]:
 
 def _forked(function: Function, seeds: Mapping[str, int], file: Path) -> Made:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that this process has threads, as a notebook's has
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # the warning that this process has threads, as in a notebook
         pid = os.fork()
     if pid == 0:
         status = 1

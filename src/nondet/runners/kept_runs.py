@@ -1,4 +1,4 @@
-"""A run that was written down, kept in a folder: to compare another with it, elsewhere or later."""
+"""Keep a recorded run in a folder, to compare another run with it elsewhere or later."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ RUN, STEPS, OPERATIONS = "run.json", "steps.jsonl", "operations.jsonl"
 FORMAT = 1
 
 _LARGEST = 2**30
-"""Bytes of one of its files."""
+"""The most bytes that one of its files may have."""
 
 _ARRAY = re.compile(r"op-[0-9]{1,9}\.npy")
 
 
 @dataclass(frozen=True)
 class KeptRun:
-    """A run of a command. steps: what it did in each step, and each module. operations: each operation of its first
-    step. until: the last step that was looked at; None for all."""
+    """A run of a command.
+
+    steps: what it did in each step, and in each module. operations: the operations of its first step. until: the last
+    step that was watched; None for all.
+    """
 
     command: str
     steps: Trace
@@ -41,13 +44,15 @@ class KeptRun:
 
 
 def check_free(folder: Path) -> None:
-    """BadInput where something is in the way of a run that is to be kept."""
+    """Raise BadInput if the folder is not free for a run."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadInput(f"a run is kept in a new folder (got <<save={folder}>>, which is there); choose another")
+        raise BadInput(
+            f"a run must be kept in a new folder (got <<save={folder}>>, which exists already); choose another"
+        )
 
 
 def keep(run: KeptRun, folder: Path) -> None:
-    """Write a run into a new folder. Its last file is that with the hashes of all others."""
+    """Write a run into a new folder. The file written last contains the hashes of all the others."""
     check_free(folder)
     files: dict[str, bytes] = {}
     for name, trace in ((STEPS, run.steps), (OPERATIONS, run.operations)):
@@ -63,41 +68,41 @@ def keep(run: KeptRun, folder: Path) -> None:
 
 
 def load(folder: Path) -> KeptRun:
-    """A run that `keep` wrote, perhaps on another machine; each byte and each record of it is checked.
+    """Load a run that `keep` wrote, perhaps on another machine, and check every byte and every record of it.
 
     Raises:
-        BadInput: it is no such run, or it is not what was written.
+        BadInput: it is not such a run, or it has changed since it was written.
     """
     try:
         about = unsealed(_bytes(folder / RUN, 2**24), folder / RUN)
     except Damaged:
-        raise _changed(folder / RUN, "its SHA-256 is another") from None
+        raise _changed(folder / RUN, "its SHA-256 differs") from None
     if about.get("format") != FORMAT:
         raise BadInput(
-            f"a run must be in format {FORMAT} (got {about.get('format')!r} in {folder}, by nondet "
+            f"a kept run must be in format {FORMAT} (got {about.get('format')!r} in {folder}, written by nondet "
             f"{about.get('nondet')}); keep it again with <<save>>"
         )
     files: Any = about.get("files")
     until: Any = about.get("until")
     whole = isinstance(files, dict) and {STEPS, OPERATIONS} <= {*files} and isinstance(about.get("command"), str)
     if not whole or not (until is None or type(until) is int):
-        raise _changed(folder / RUN, "it does not say what nondet writes there")
+        raise _changed(folder / RUN, "its fields are not those that nondet writes")
     traces: list[Trace] = []
     for name, kinds in ((STEPS, _OF_STEPS), (OPERATIONS, {**_OF_STEPS, "op": _OPERATION})):
         content = _bytes(folder / name, _LARGEST)
         if hashlib.sha256(content).hexdigest() != files[name]:
-            raise _changed(folder / name, f"its SHA-256 is not that in {RUN}")
+            raise _changed(folder / name, f"its SHA-256 is not the one in {RUN}")
         traces.append(Trace({"main": _records(content, folder / name, kinds)}, "", folder))
     for record in traces[1].of("op"):
         if record[11] and record[11] not in files:
-            raise _changed(folder / OPERATIONS, f"it names {record[11]!r}, which is not of the run")
+            raise _changed(folder / OPERATIONS, f"it names {record[11]!r}, which is not part of the run")
         if record[11] and hashlib.sha256(_bytes(folder / record[11], _LARGEST)).hexdigest() != files[record[11]]:
-            raise _changed(folder / record[11], f"its SHA-256 is not that in {RUN}")
+            raise _changed(folder / record[11], f"its SHA-256 is not the one in {RUN}")
     return KeptRun(about["command"], traces[0], traces[1], until)
 
 
 def _changed(path: Path, how: str) -> BadInput:
-    return BadInput(f"a run that was kept must be as it was written (got {path}: {how}); keep it again with <<save>>")
+    return BadInput(f"a kept run must be as nondet wrote it (got {path}: {how}); keep it again with <<save>>")
 
 
 def _bytes(path: Path, most: int) -> bytes:
@@ -105,7 +110,7 @@ def _bytes(path: Path, most: int) -> bytes:
         return read_file(path, most)
     except FileNotFoundError:
         raise BadInput(
-            f"a run that was kept must have the file {path.name} (got {path.parent}, which has none); keep one with "
+            f"a kept run must have the file {path.name} (got {path.parent}, which has none); keep a run with "
             "<<save=FOLDER>>"
         ) from None
     except (NotAFile, OSError) as error:
@@ -113,7 +118,7 @@ def _bytes(path: Path, most: int) -> bytes:
 
 
 def _records(content: bytes, path: Path, kinds: Mapping[str, Sequence[Check]]) -> list[Any]:
-    """The records of a file, each of those that are compared with its fields as they must be."""
+    """Read the records of a file, and check the fields of those that are compared."""
     found: list[Any] = []
     try:
         for line in content.decode("utf-8").splitlines():
@@ -125,7 +130,7 @@ def _records(content: bytes, path: Path, kinds: Mapping[str, Sequence[Check]]) -
                 raise ValueError
             found.append(record)
     except (ValueError, TypeError, IndexError, KeyError, RecursionError):
-        raise _changed(path, f"line {len(found) + 1} is no record") from None
+        raise _changed(path, f"line {len(found) + 1} is not a valid record") from None
     return found
 
 

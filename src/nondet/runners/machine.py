@@ -1,4 +1,4 @@
-"""The machine as a source: how many threads, which instructions, what precision, whose versions a run is made with."""
+"""The machine as a source: the threads, the instructions, the precision and the versions that a run is made with."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ ISA: Mapping[str, Mapping[str, str]] = {
         "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
     },
 }
-"""The most that torch, oneDNN and MKL may use, from the newest; NumPy's are added by the features that it names."""
+"""The newest instructions that torch, oneDNN and MKL may use, newest first; NumPy's are added by feature name."""
 
 PRECISIONS = ("highest", "high", "medium", "float64")
-"""Of float32's products, as torch.set_float32_matmul_precision has them; or float64 for all that has no type of its
-own."""
+"""Precisions of float32 products, as torch.set_float32_matmul_precision names them; float64 makes it torch's default
+type."""
 
 AS_IS = "as it is"
 """The value that changes nothing."""
@@ -41,7 +41,10 @@ AS_IS = "as it is"
 
 @dataclass(frozen=True)
 class Machine:
-    """What is set for one run. variables: of its process. told: see `nondet.script.machine`. python: in its place."""
+    """What is set for one run.
+
+    variables: of its process. told: what `nondet.script.machine` sets. python: the Python that replaces the command's.
+    """
 
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     told: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -52,12 +55,12 @@ class Machine:
         return Machine(variables, {**self.told, **other.told}, other.python or self.python)
 
     def words(self, words: Sequence[str]) -> list[str]:
-        """The words of a command with the other Python in the place of its own."""
+        """Return the words of a command with the other Python in place of its own."""
         if not self.python:
             return list(words)
         if not re.fullmatch(r"python[0-9.]*", Path(words[0]).name):
             raise BadInput(
-                f"another Python needs a command that begins with python (got {words[0]!r}); write python -m {words[0]}"
+                f"a command must begin with python to run another one (got {words[0]!r}); write python -m {words[0]}"
             )
         return [self.python, *words[1:]]
 
@@ -70,11 +73,11 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "precision": ("highest", "high", "medium"),
     "versions": (),
 }
-"""The sources by name, with the values that they have where none is declared; see `usual`."""
+"""The sources by name, with their usual values; `usual` works out those that are empty here."""
 
 
 def usual(name: str) -> tuple[str, ...]:
-    """The values of a source that is declared by its name alone."""
+    """Return the values of a source that is declared by its name alone."""
     if name == "threads":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return tuple(str(n) for n in sorted({1, 2, *(2**k for k in range(2, 7) if 2**k <= cores)}))
@@ -88,7 +91,7 @@ def usual(name: str) -> tuple[str, ...]:
 
 
 def _instructions() -> set[str]:
-    """The instructions of this processor that `ISA` names."""
+    """Return the instructions in `ISA` that this processor has."""
     try:
         words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
@@ -97,7 +100,7 @@ def _instructions() -> set[str]:
 
 
 def values_of(name: str, values: Sequence[str]) -> tuple[str, ...]:
-    """The values that are declared, checked; the usual ones where none is. Of versions the first is as it is."""
+    """Check and return the declared values, or the usual ones if none is. The first of versions is always `AS_IS`."""
     found = tuple(values) or usual(name)
     for value in found:
         setting(name, value)
@@ -106,7 +109,7 @@ def values_of(name: str, values: Sequence[str]) -> tuple[str, ...]:
     odd = next((value for value in found if "," in value or ";" in value), None)
     if odd is not None:
         raise BadInput(
-            f"a value of {name} must hold no comma and no semicolon (got {odd!r}); link that path to another"
+            f"a value of {name} must not contain a comma or a semicolon (got {odd!r}); give a link to that path"
         )
     if len(set(found)) != len(found) or len(found) < 2:
         raise BadInput(
@@ -125,7 +128,7 @@ EXAMPLES = {
 
 
 def setting(name: str, value: str) -> Machine:
-    """What one value of a source sets.
+    """Return what one value of a source sets.
 
     Raises:
         BadInput: there is no such value.
@@ -144,7 +147,9 @@ def setting(name: str, value: str) -> Machine:
         return Machine(told={"precision": value})
     program = shutil.which(value)
     if program is None or not re.fullmatch(r"(python|pypy)[0-9.]*(\.exe)?", Path(program).name):
-        raise BadInput(f"versions must be the paths of Pythons (got {value!r}, which is none); give its bin/python")
+        raise BadInput(
+            f"versions must be paths of Pythons (got {value!r}, which is not one); give the path of a bin/python"
+        )
     return Machine(python=str(Path(program).absolute()))
 
 
@@ -161,7 +166,7 @@ def _isa(value: str) -> dict[str, str]:
 
 
 def _numpy_above(value: str) -> list[str]:
-    """The features that NumPy chooses by and that lie above these instructions, of those that are here."""
+    """Return the CPU features of this machine that NumPy uses and that are newer than these instructions."""
     numpy: Any = import_module("numpy._core._multiarray_umath")
     here: Mapping[str, bool] = getattr(numpy, "__cpu_features__", {})
     features = [name for name in getattr(numpy, "__cpu_dispatch__", ()) if here.get(name)]
@@ -171,27 +176,29 @@ def _numpy_above(value: str) -> list[str]:
 
 
 MACHINE = "machine"
-"""In a recipe: the sources of the machine with their values, as `written` has them."""
+"""The recipe's field for the machine sources and their values, as `written` formats them."""
 
 
 def written(values: Mapping[str, Sequence[str]]) -> str:
-    """Sources with their values as one text; `read_values` reads it."""
+    """Return sources with their values as one text, which `read_values` reads."""
     return "; ".join(f"{name}={','.join(found)}" for name, found in values.items())
 
 
 def read_values(text: str) -> dict[str, tuple[str, ...]]:
-    """What `written` wrote, its names and values checked: it may be a stranger's."""
+    """Read what `written` wrote, and check the names: it may come from a stranger."""
     found: dict[str, tuple[str, ...]] = {}
     for part in filter(None, text.split("; ")):
         name, _, values = part.partition("=")
         if name not in USUAL:
-            raise BadInput(f"a machine's source must be one of {', '.join(USUAL)} (got {name!r}); choose one of them")
+            raise BadInput(
+                f"a source of the machine must be one of {', '.join(USUAL)} (got {name!r}); choose one of them"
+            )
         found[name] = tuple(values.split(","))
     return found
 
 
 def of_seeds(values: Mapping[str, Sequence[str]], seeds: Mapping[str, int]) -> Machine:
-    """What a run's seeds set of the machine: seed 1 is a source's first value."""
+    """Return what a run's seeds set on the machine: seed 1 is a source's first value."""
     found = NO_CHANGE
     for name, known in values.items():
         found |= setting(name, known[seeds.get(name, FIXED_SEED) - 1])
@@ -199,9 +206,9 @@ def of_seeds(values: Mapping[str, Sequence[str]], seeds: Mapping[str, int]) -> M
 
 
 def declared(vary: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
-    """Conditions without the values in them, and the values of the machine's sources that were declared.
+    """Return the conditions without values, and the values that were declared for sources of the machine.
 
-    `threads=1,2` is the source threads with these values; a name alone has no values here: they may be known.
+    `threads=1,2` is the source threads with these values. A name alone has no values here: the study may know them.
     """
     names: list[str] = []
     found: dict[str, tuple[str, ...]] = {}
@@ -213,7 +220,7 @@ def declared(vary: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, ...]]
                 found[name] = tuple(value for value in values.split(",") if value) or found.get(name, ())
             elif given:
                 raise BadInput(
-                    f"values are for {', '.join(USUAL)} (got <<vary={text}>>); give the name alone, as in "
+                    f"only {', '.join(USUAL)} can have values (got <<vary={text}>>); give the name alone, as in "
                     f"<<vary={name}>>"
                 )
             parts.append(name)

@@ -1,4 +1,4 @@
-"""Runs whose outputs or scores are all that is known of them: those of scripts, commands and functions."""
+"""Runs that are known only by their outputs or scores: those of scripts, commands and functions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from nondet.study.spec import Outcome
 
 @dataclass(frozen=True)
 class Made:
-    """What a process of a run left.
+    """What a run's process left.
 
-    failure: why it does not count, in words; empty if it does. last: lines of its output. log: the file of all of it,
-    in the study's folder. curves: of a score that was said more than once, all of its values in order.
+    failure: why the run does not count; empty if it does. last: the last lines of its output. log: the file of the
+    whole output, in the study's folder. curves: all values, in order, of each score that was reported more than once.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -37,22 +37,22 @@ class Made:
 
 
 FACTS = ("start", "data", "draws", "bit", "outside", "machine")
-"""What is kept of a run's ledger: digests of its first weights and of its batches, how often each source was drawn
+"""What is kept from a run's ledger: digests of its first weights and of its batches, how often each source was drawn
 from, which bit was moved, the files that it wrote outside its folder, and what it was made with, where that varies."""
 
 CURVES = "curves"
-"""In an identity: of which scores a run leaves its values by epoch; before the names of their arrays."""
+"""The identity's field for scores with a value for each epoch, and the prefix of their arrays' names."""
 
 _LONGEST = 500
-"""Characters of a line that are kept."""
+"""How many characters of a line are kept."""
 
-_NOT_FINITE = "what it left is not all finite numbers"
+_NOT_FINITE = "not all numbers that it left are finite"
 
 
 class Observed(Runner):
-    """A runner that looks at what a run leaves. `make` makes one.
+    """A runner that sees only what a run leaves. `make` makes one run.
 
-    known: runs that were made before the study was there, by the sources that vary in them and their seeds.
+    known: runs that were made before the study existed, by the names that `varied` gives them.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Observed(Runner):
         return found | {"variables": choices.variables(self.device != "cpu")}
 
     def make(self, seeds: Mapping[str, int], folder: Path | None, onset: int = 0) -> Made:
-        """Make one run; folder: the study's. onset: the epoch from which on its sources vary."""
+        """Make one run. folder: the study's. onset: the epoch from which its sources vary."""
         raise NotImplementedError
 
     def produce(self, seeds: Sequence[Mapping[str, int]], places: Places, on_epoch: OnEpoch) -> list[Outcome]:
@@ -109,20 +109,20 @@ class Observed(Runner):
         return Outcome(arrays, None, _facts(made))
 
     def misfit(self, made: Made) -> str:
-        """Why a run is not like the first one; empty if it is."""
+        """Say why a run does not match the first one; empty if it does."""
         shape = self._identity.get("shape")
         if shape is not None:
             if "outputs" not in made.arrays:
-                return "it left no outputs, and the first run did"
+                return "it left no outputs, but the first run did"
             outputs = made.arrays["outputs"]
             if list(outputs.shape) != shape:
-                return f"it left outputs of shape {tuple(outputs.shape)}, and the first run {tuple(shape)}"
+                return f"it left outputs of shape {tuple(outputs.shape)}, but the first run left {tuple(shape)}"
             if outputs.dtype.kind not in "iuf":
-                return f"it left outputs that are no numbers ({outputs.dtype})"
+                return f"it left outputs that are not numbers ({outputs.dtype})"
             if "labels" in made.arrays and not np.array_equal(made.arrays["labels"], self.labels):
-                return "its labels are not those of the first run: another test set"
+                return "its labels differ from the first run's: it is another test set"
         lacking = [name for name in self._identity.get("scores", ()) if name not in made.scores]
-        return f"it left no {', '.join(lacking)}, and the first run did" if lacking else ""
+        return f"it left no {', '.join(lacking)}, but the first run did" if lacking else ""
 
 
 def _facts(made: Made) -> dict[str, Any]:
@@ -130,14 +130,16 @@ def _facts(made: Made) -> dict[str, Any]:
 
 
 def _failed(made: Made, why: str) -> dict[str, Any]:
-    """What is kept of a run that failed."""
+    """Return what is kept of a failed run."""
     said = {"last": [line[:_LONGEST] for line in made.last], "log": made.log}
     return {**_facts(made), "failure": why, **{name: value for name, value in said.items() if value}}
 
 
 def varied(seeds: Mapping[str, int], onset: int = 0) -> str:
-    """The sources that vary in a run, with their seeds, as a name: "init=2", "bit=2@3" from epoch 3 on, or "reference"
-    where none does."""
+    """Name a run by the sources that vary in it and their seeds.
+
+    For example "init=2", "bit=2@3" from epoch 3 on, or "reference" if none varies.
+    """
     name = ",".join(f"{name}={seed}" for name, seed in seeds.items() if seed != FIXED_SEED)
     return (f"{name}@{onset}" if onset else name) if name else "reference"
 
@@ -145,7 +147,7 @@ def varied(seeds: Mapping[str, int], onset: int = 0) -> str:
 def described(
     name: str, recipe: Mapping[str, Any], code: Mapping[str, str] | str, made: Made, way_out: str
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """What names the runs that are like this one, and the test labels.
+    """Return the identity of runs like this one, and the test labels.
 
     Raises:
         BadInput: it left nothing that can be measured.
@@ -153,7 +155,7 @@ def described(
     kind, labels, shape = _kind(made)
     scores = list(made.scores)
     if not kind and not scores:
-        raise BadInput(f"a run must leave outputs or scores, and the first one left neither; {way_out}")
+        raise BadInput(f"a run must leave outputs or scores, but the first one left neither; {way_out}")
     identity: dict[str, Any] = {"name": name, "kind": kind or "scores", "recipe": dict(recipe), "code": code}
     if scores:
         identity["scores"] = scores
@@ -165,23 +167,22 @@ def described(
 
 
 def _kind(made: Made) -> tuple[str, np.ndarray, list[int]]:
-    """The kind's name, the labels and the outputs' shape; no kind where there are no outputs."""
+    """Return the kind's name, the labels and the outputs' shape; the name is empty if there are no outputs."""
     if "outputs" not in made.arrays:
         return "", np.empty(0, np.int64), []
     outputs = made.arrays["outputs"]
     if "labels" not in made.arrays:
-        raise BadInput("labels are needed beside outputs (the run left outputs alone); add <<labels=FILE>>")
+        raise BadInput("outputs need labels (the run left only outputs); add <<labels=FILE>>")
     labels = made.arrays["labels"]
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.shape != outputs.shape[:1]:
         raise BadInput(
-            f"labels must be whole class numbers, one for each of the outputs (got {labels.dtype} of shape "
-            f"{labels.shape} beside outputs of shape {outputs.shape}); leave scores instead, by <<metrics>> or "
-            "nondet.record(score=...)"
+            f"labels must be whole class numbers, one for each output (got {labels.dtype} of shape {labels.shape} with "
+            f"outputs of shape {outputs.shape}); leave scores instead, with <<metrics>> or nondet.record(score=...)"
         )
     whole = outputs.dtype.kind in "iu"
     if outputs.ndim != (1 if whole else 2) or not (whole or outputs.dtype.kind == "f"):
         raise BadInput(
             f"outputs must be logits (examples, classes), or predicted classes (examples,) as whole numbers (got "
-            f"{outputs.dtype} of shape {outputs.shape}); leave them so"
+            f"{outputs.dtype} of shape {outputs.shape}); leave one of these"
         )
     return "predictions" if whole else "classification", labels.astype(np.int64), list(outputs.shape)

@@ -1,6 +1,6 @@
-"""Files that change while a run is made, in whatever language they are written: where runs side by side would meet.
+"""Find files that change during a run, whatever program writes them: runs side by side would collide there.
 
-A Python process tells of its files by itself (`nondet.script.files`), but not of what C++ writes in it.
+A Python process reports its own files (`nondet.script.files`), but not those that C++ code in it writes.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from contextlib import suppress
 from pathlib import Path
 
 _BY_HAND = re.compile(r".*\.(pyi?|ipynb|R|Rmd|jl|m|sh|c|cc|cpp|cu|h|hpp|rs|go|md|rst|tex|toml|cfg|ini|ya?ml|html)")
-"""Files that somebody may be editing meanwhile."""
+"""Files that somebody may be editing in the meantime."""
 
 _MOST = 50_000
-"""Files that are looked at; of a larger tree those that are met first."""
+"""How many files are looked at; in a larger tree, the first ones found."""
 
 Seen = Mapping[str, tuple[int, int]]
 
 
 def seen(here: Path, words: Sequence[str], study: Path) -> Seen:
-    """Size and time of the files where the command is given, and where its words point to.
+    """Return size and modification time of the files in the current folder, and in the places that the words name.
 
-    Left out are hidden folders, those of studies, and files that people write. Beside a file that a word names, its
-    folder's other files are looked at.
+    Hidden folders, studies, and files that people write are left out. If a word names a file, the other files in its
+    folder are included.
     """
     named = [Path(word.rpartition("=")[2]) for word in words[1:]]
     places = [path if path.is_dir() else path.parent for path in named if path.is_absolute()]
@@ -40,9 +40,9 @@ def seen(here: Path, words: Sequence[str], study: Path) -> Seen:
 
 
 def changed(before: Seen, after: Seen) -> list[str]:
-    """Which files are new or another, but for those that a process still writes that has not ended with the run."""
+    """Return the files that are new or changed, except those that a process outlasting the run still has open."""
     found = sorted(name for name, state in after.items() if before.get(name) != state)
-    if len(before) == _MOST:  # what was not looked at before is not new
+    if len(before) == _MOST:  # a file that was not looked at before need not be new
         found = [name for name in found if name in before]
     held = _held() if found else set[str]()
     return [name for name in found if name not in held]
@@ -70,7 +70,7 @@ def _files(place: Path, deep: bool, study: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _held() -> set[str]:
-    """Files that are open in any process, such as the log that a shell or `tee` keeps of this one."""
+    """Return the files open in any process, such as the log that a shell or `tee` keeps of this one."""
     found: set[str] = set()
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):

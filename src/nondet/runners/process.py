@@ -1,4 +1,4 @@
-"""How a script's run becomes a process: started, or forked from one that has its modules loaded already."""
+"""Run a script as a process: start a new one, or fork one that has already loaded the script's modules."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from nondet.study.provenance import CUBLAS_WORKSPACE, MKL_BRANCH
 CHOSEN = (*VARIABLES, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 _SITE = Path(__file__).resolve().parents[1] / "script" / "path"
-"""The folder that makes Python begin a process with nondet, first on its path."""
+"""The folder that, put first on Python's path, starts every process with nondet."""
 
 _LAST_LINES = 5
 
 
 class Process:
-    """Runs the command of one run after the other, each in a process of its own.
+    """Runs the commands of one run after another, each in its own process.
 
-    From the second run on a Python script is forked from a server that has imported what the first one did, where that
-    is safe: no threads, the same Python, no options of Python's own.
+    From the second run on, a Python script is forked from a server that has imported the same modules as the first run.
+    This is done only where it is safe: no threads, the same Python, and no options for Python itself.
     """
 
     def __init__(self) -> None:
@@ -40,16 +40,19 @@ class Process:
         self.chosen: dict[str, str | None] = {}
 
     def _alike(self, environment: Mapping[str, str]) -> bool:
-        """Whether what libraries read once, when they are loaded, is as it was for the server."""
+        """Whether the variables that libraries read only when they are loaded are the same as for the server."""
         return self.server is None or all(environment.get(name) == value for name, value in self.chosen.items())
 
     def learn(self, ledger: Mapping[str, Any]) -> None:
-        """Note what a run has imported, for those that follow."""
+        """Note what a run has imported, for later runs."""
         if not self.modules and ledger.get("imports") and not ledger.get("threaded"):
             self.modules = list(ledger["imports"])
 
     def run(self, words: Sequence[str], place: Path, log: Path, environment: Mapping[str, str]) -> int:
-        """Run a command to its end, its output in the log; its exit status, or the signal that ended it below 0."""
+        """Run a command to its end, with its output in the log, and return its exit status.
+
+        If a signal ended it, the status is minus the signal's number.
+        """
         detail(f"{shlex.join(words)} (in {place})")
         if self.modules and is_plain(words, environment) and self._alike(environment):
             if self.server is None:
@@ -61,7 +64,7 @@ class Process:
 
 
 class Server:
-    """A process that forks runs; see `nondet.script.server`. It ends with this one."""
+    """A process that forks runs (see `nondet.script.server`). It ends with this process."""
 
     def __init__(self, environment: Mapping[str, str], modules: Sequence[str]) -> None:
         words = [sys.executable, "-P", "-m", "nondet.script.server"]
@@ -73,7 +76,7 @@ class Server:
             self.ready = False
 
     def ask(self, what: object = None) -> str:
-        """Tell it something, and hear what it answers."""
+        """Send it something, and return its answer."""
         if self.process.stdin is None or self.process.stdout is None:
             raise OSError("there are no pipes")
         if what is not None:
@@ -126,7 +129,7 @@ def started(words: Sequence[str], place: Path, log: Path, environment: Mapping[s
 
 
 def is_plain(words: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether a command is this Python and a script."""
+    """Whether a command is this Python followed by a script."""
     if len(words) < 2 or not words[1].endswith(".py"):
         return False
     program = shutil.which(words[0], path=environment.get("PATH"))
@@ -134,14 +137,14 @@ def is_plain(words: Sequence[str], environment: Mapping[str, str]) -> bool:
 
 
 def end(pid: int) -> None:
-    """End a process and all that it has started."""
+    """End a process and everything that it has started."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         with suppress(OSError):
             os.killpg(pid, how)
 
 
 def environment_of(seeds: Mapping[str, int], place: Path) -> dict[str, str]:
-    """The variables of the process of a run in this folder."""
+    """Return the environment variables for a run in this folder."""
     found = dict(os.environ)
     usual = {
         "PYTHONHASHSEED": "0",
@@ -155,9 +158,9 @@ def environment_of(seeds: Mapping[str, int], place: Path) -> dict[str, str]:
 
 
 def with_nondet(variables: Mapping[str, str], order: Path, place: Path) -> dict[str, str]:
-    """The variables with which Python begins a process with nondet: what it is to do is in the file `order`."""
+    """Return the variables that make Python start a process with nondet; the file `order` says what it has to do."""
     found = dict(variables)
-    if not ({"VIRTUAL_ENV", "CONDA_PREFIX"} & {*found}):  # `python` is the one that nondet is installed in
+    if not ({"VIRTUAL_ENV", "CONDA_PREFIX"} & {*found}):  # so that `python` is the one with nondet installed
         found["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *filter(None, [found.get("PATH", "")])])
     found["PYTHONPATH"] = os.pathsep.join([str(_SITE), *filter(None, [found.get("PYTHONPATH", "")])])
     found["NONDET_RUN"], found["NONDET_OUT"] = str(order), str(place)
@@ -165,11 +168,11 @@ def with_nondet(variables: Mapping[str, str], order: Path, place: Path) -> dict[
 
 
 def last_lines(text: str) -> list[str]:
-    """The last lines that a process has printed."""
+    """Return the last lines that a process printed."""
     return [line.rstrip() for line in text.splitlines() if line.strip()][-_LAST_LINES:]
 
 
 def seeds_in_variables(seeds: Mapping[str, int]) -> dict[str, str]:
-    """The variables with the seeds of sources, of those that are not given the fixed one."""
+    """Return the variables with the seed of every source; a source without a seed gets the fixed one."""
     names = (*SOURCES, "seed", *seeds)
     return {f"NONDET_SEED_{name.upper()}": str(seeds.get(name, FIXED_SEED)) for name in names}

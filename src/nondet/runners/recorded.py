@@ -1,4 +1,4 @@
-"""Runs that were made elsewhere, by a user's own sweep: kept in a study one by one."""
+"""Keep runs that were made elsewhere, by a user's own sweep, in a study one by one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nondet.version import __version__
 
 
 class Recorded:
-    """A run that is being made: what it leaves is said by and by, and kept once its block ends."""
+    """A run in progress. Report what it leaves as it goes; nondet keeps it when the block ends."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
@@ -33,15 +33,19 @@ class Recorded:
         self.curves: dict[str, list[float]] = {}
 
     def outputs(self, outputs: Any, labels: Any) -> None:
-        """Logits of the test set `(n, c)`, or predicted classes `(n,)`; and its labels `(n,)`."""
+        """Report the test set's logits `(n, c)` or predicted classes `(n,)`, and its labels `(n,)`."""
         try:
             self.arrays = {"outputs": as_array(outputs), "labels": as_array(labels)}
         except (TypeError, ValueError) as error:
-            raise BadInput(f"outputs and labels must be arrays of numbers (got others: {error}); mend them") from None
+            raise BadInput(
+                f"outputs and labels must be arrays of numbers (got something else: {error}); fix them"
+            ) from None
 
     def scores(self, **scores: float) -> None:
-        """Numbers by name, such as accuracy=93.1; of one that is said again, once an epoch, the last counts, and all of
-        them are its curve."""
+        """Report numbers by name, such as accuracy=93.1.
+
+        If one is reported again and again, such as once an epoch, the last value counts, and all values are its curve.
+        """
         for name, value in scores.items():
             try:
                 self.values[name] = float(value)
@@ -51,7 +55,7 @@ class Recorded:
 
 
 class _Elsewhere(Observed):
-    """What a study of such runs is made of."""
+    """The runner of a study of such runs."""
 
     def environment(self, width: int) -> dict[str, Any]:
         return {"nondet": __version__, "device": "cpu", "stack": width}
@@ -59,19 +63,19 @@ class _Elsewhere(Observed):
 
 @contextmanager
 def record_run(folder: str | Path, condition: str = "all", *, seeds: Mapping[str, int]) -> Generator[Recorded]:
-    """Keep a run of your own sweep in a study, which the first one makes; several processes may at once.
+    """Keep a run of your own sweep in a study. The first run creates the study; several processes may add runs at once.
 
     >>> with nondet.record_run("studies/mine", condition="all", seeds={"seed": 3}) as run:  # doctest: +SKIP
     ...     run.outputs(logits, labels)
 
-    A block that ends by an error keeps nothing but that, as a run that failed, and the error goes on.
+    If the block raises an error, the run is kept as failed, with only that error, and the error is raised again.
 
     Args:
-        folder: the study's. condition: what varies between its runs, as a row of the table is called.
-        seeds: of this run, by source; the same sources in all runs of the study.
+        folder: the study's. condition: what varies between the runs; the name of their row in the table.
+        seeds: this run's seed for each source; all runs of the study must name the same sources.
 
     Raises:
-        BadInput: what the run leaves is not like the runs before it, or another run has these seeds.
+        BadInput: the run does not match the runs before it, or another run has these seeds.
     """
     place = Path(folder)
     given = _checked(condition, seeds)
@@ -88,9 +92,9 @@ def record_run(folder: str | Path, condition: str = "all", *, seeds: Mapping[str
 
 def _checked(condition: str, seeds: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     if not all(is_name(name) and type(seed) is int and 0 <= seed < 2**63 for name, seed in seeds.items()) or not seeds:
-        raise BadInput(f"seeds must be whole numbers of at least 0 by source (got {dict(seeds)!r}); try {{'seed': 3}}")
+        raise BadInput(f"seeds must map sources to whole numbers from 0 (got {dict(seeds)!r}); try {{'seed': 3}}")
     if not all(map(is_name, condition.split("+"))):
-        raise BadInput(f"a condition must be letters, digits, _, . and - (got {condition!r}); choose another name")
+        raise BadInput(f"a condition's name must be letters, digits, _, . and - (got {condition!r}); choose another")
     return tuple(sorted(seeds.items()))
 
 
@@ -106,8 +110,8 @@ def _keep(place: Path, condition: str, given: tuple[tuple[str, int], ...], made:
         kept = study.store.get(spec.key)
         if (kept.record["failed"], _bytes(kept.arrays)) != (outcome.failed, _bytes(outcome.arrays)):
             raise BadInput(
-                f"a run must have seeds of its own, and {place} has another one with {dict(given)}: record it under "
-                "others, or in a new study, for something varies that these seeds do not name"
+                f"a run must have its own seeds, and {place} has a different run with {dict(given)}: something varies "
+                "that these seeds do not name; record it with other seeds, or in a new study"
             )
         return
     record = {
@@ -128,18 +132,23 @@ def _bytes(arrays: Mapping[str, np.ndarray] | Arrays) -> dict[str, bytes]:
 
 
 def _runner(place: Path, given: tuple[tuple[str, int], ...], made: Made) -> _Elsewhere:
-    """What this run and those before it are of; BadInput if it is not like them."""
+    """Return the runner of this run and those before it; BadInput if it does not match them."""
     sources = [name for name, _ in given]
     if (place / "study.json").exists():
         study: Study = studies.load(place)
         if RECORDED not in study.identity:
-            raise BadInput(f"a study must be of runs recorded so (got {place}, whose runs nondet made); name another")
+            raise BadInput(
+                f"the study must consist of recorded runs (got {place}, whose runs nondet made); choose another"
+            )
         if sorted(study.sources) != sources:
-            raise BadInput(f"seeds must be of {', '.join(study.sources)} in all runs of {place} (got {dict(given)})")
+            raise BadInput(
+                f"seeds must be for {', '.join(study.sources)} in all runs of {place} (got {dict(given)}); give those, "
+                "or record the run in another study"
+            )
         runner = _Elsewhere(study.identity["name"], study.identity, study.sources, study.labels)
         misfit = "" if made.failure else runner.misfit(made)
         if misfit:
-            raise BadInput(f"a run must be like those before it, and {misfit}; record it in another study")
+            raise BadInput(f"a run must match those before it, but {misfit}; record it in another study")
         return runner
     way_out = "call run.outputs(outputs, labels), or run.scores(accuracy=...), inside the block"
     identity, labels = described(place.name, {"epochs": 1}, "", made, way_out)

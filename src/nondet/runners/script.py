@@ -1,4 +1,4 @@
-"""A script or a command as it is: what a user says of it, and what can be seen of it before it runs."""
+"""A script or a command as it is: what a user says about it, and what can be seen before it runs."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from nondet.runners.process import environment_of
 from nondet.script.left import keywords
 
 LARGEST = 16 * 2**20
-"""Bytes of a file that is looked at as one of a script's own."""
+"""The most bytes that a file may have to be read as one of a script's own."""
 
 
 @dataclass(frozen=True)
 class Script:
     """A training as it is: `nondet.Script("train.py", ["--epochs", "3"], record="outputs=logits, labels=y_test")`.
 
-    A Python script's random numbers are sorted by source. Any command takes seeds in its words: `{init}` stands for the
-    seed of that source, `{seed}` for one of all, `{out}` for the run's folder; and in variables that are written out in
-    its files, NONDET_SEED_INIT.
+    A Python script's random numbers are sorted by source. Any command can take seeds in its words: `{init}` stands for
+    the seed of that source, `{seed}` for a single seed, and `{out}` for the run's folder. It can also read seeds from
+    variables that its files name, such as NONDET_SEED_INIT.
 
     Args:
         command: the path of a Python file, or all words of a command.
         arguments: of the Python file.
-        record: what to keep at its end, as expressions in the script's names, such as "outputs=logits, labels=y".
-        metrics: regular expressions of what it prints, each with one group, a number: `acc=([0-9.]+)`; the last counts.
-        outputs: a file of its predictions that it writes. labels: a file of the test labels.
+        record: what to keep when the script ends, as expressions in its names, such as "outputs=logits, labels=y".
+        metrics: regular expressions for what it prints, each with one group, the number: `acc=([0-9.]+)`; the last
+            match counts.
+        outputs: the file of predictions that it writes. labels: a file of the test labels.
         name: of the study; the file's if left out.
-        machine: the machine's sources, each with its values: `{"threads": ["1", "2"]}`; the first one is the usual.
+        machine: the machine's sources, each with its values: `{"threads": ["1", "2"]}`; the first is the usual one.
     """
 
     command: str | Path | Sequence[str]
@@ -59,7 +60,7 @@ class Script:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What a reader should know of the training: the command, and what is kept of it."""
+        """What a reader should know about the training: the command, and what is kept of it."""
         kept = {name: getattr(self, name) for name in ("record", "outputs", "labels") if getattr(self, name)}
         metrics = {"metrics": " ".join(map(shlex.quote, self.metrics))} if self.metrics else {}
         machine = {MACHINE: written(self.machine)} if self.machine else {}
@@ -67,7 +68,7 @@ class Script:
 
     @property
     def title(self) -> str:
-        """The name of a study of it: its own, or that of its file."""
+        """The name of its study: its own name, or that of its file."""
         files = [word for word in self.words if re.fullmatch(r".*\.(py|ipynb|R|jl|sh|m)", word)]
         modules = [word for before, word in zip(self.words, self.words[1:], strict=False) if before == "-m"]
         chosen = [self.name, *(Path(file).stem for file in files), *modules, Path(self.words[0]).name]
@@ -79,30 +80,30 @@ class Script:
 
     @staticmethod
     def of(given: Mapping[str, Any]) -> Script:
-        """The script that `as_dict` wrote, back from JSON. BadInput for anything else: it may be a stranger's."""
+        """Read back the script that `as_dict` wrote. BadInput for anything else: it may come from a stranger."""
         texts = [given.get(name, "") for name in ("record", "outputs", "labels", "name", "machine")]
         lists = [given.get(name, []) for name in ("command", "metrics")]
         sound = all(type(text) is str for text in texts) and all(type(one) is list for one in lists)
         if not sound or not lists[0] or not all(type(word) is str for one in lists for word in one):
             raise BadInput(
-                "study.json must say what was trained as nondet writes it; give the `nondet run` command again"
+                "study.json must say what was trained, in nondet's own form; give the `nondet run` command again"
             )
         machine = read_values(texts[4])
         return Script(tuple(lists[0]), (), texts[0], tuple(lists[1]), texts[1], texts[2], texts[3], machine)
 
     def options(self) -> list[str]:
-        """The options of a command that asks for the same."""
+        """Return the options of a command that asks for the same script."""
         given = [f"--metric={text}" for text in self.metrics]
         return given + [
             f"--{name}={getattr(self, name)}" for name in ("outputs", "labels", "record") if getattr(self, name)
         ]
 
     def command_words(self, asked: Sequence[str], width: int) -> list[str]:
-        """The command that asks for the same script, and for these runs."""
+        """Return the command that asks for the same script and these runs."""
         return ["nondet", "run", *map(self._with_values, asked), *self.options(), "--", *self.words]
 
     def _with_values(self, word: str) -> str:
-        """`--vary=threads` with the values of threads."""
+        """Add the values of threads to `--vary=threads`."""
         option, _, vary = word.partition("=")
         if option != "--vary" or not self.machine:
             return word
@@ -110,27 +111,27 @@ class Script:
         return f"{option}={'+'.join(parts)}"
 
     def check(self) -> None:
-        """BadInput for what can be seen to be wrong before anything runs."""
+        """Raise BadInput for anything that is plainly wrong before the script runs."""
         for name in ("arguments", "metrics"):
             given = getattr(self, name)
             if isinstance(given, str):
-                raise BadInput(f"{name} must be a list of texts (got the text {given!r}); give {[given]}")
+                raise BadInput(f"{name} must be a list of strings (got the string {given!r}); give {[given]}")
         words = self.words
         program = self.started[0]
         if shutil.which(program, path=environment_of({}, Path())["PATH"]) is None:
             way = f"put python before it: python {program}" if Path(program).suffix == ".py" else "give another"
-            raise BadInput(f"a command must begin with a program that is here (got {program!r}); {way}")
+            raise BadInput(f"a command must begin with a program that is installed here (got {program!r}); {way}")
         if self.is_python and len(words) > 1 and words[1].endswith((".py", ".ipynb")) and not Path(words[1]).is_file():
             near = did_you_mean_file(words[1])
-            raise BadInput(f"the script must be a file (got {words[1]!r}, which is none{near}); give its path")
+            raise BadInput(f"the script must be a file (got {words[1]!r}, which is not one{near}); give its path")
         for text in self.metrics:
             try:
                 groups = re.compile(text).groups
             except re.error as error:
-                raise BadInput(f"<<metrics>> must be a regular expression (got {text!r}: {error}); mend it") from None
+                raise BadInput(f"<<metrics>> must be a regular expression (got {text!r}: {error}); fix it") from None
             if groups != 1:
                 raise BadInput(
-                    f"<<metrics>> must have one group, the number (got {text!r}, which has {groups}); try "
+                    f"<<metrics>> must have one group, for the number (got {text!r}, which has {groups}); try "
                     "<<metrics=acc=([0-9.]+)>>"
                 )
         if self.record:
@@ -143,20 +144,20 @@ class Script:
                 ) from None
             if "outputs" in names and "labels" not in names and not self.labels:
                 raise BadInput(
-                    f"labels are needed beside outputs (got <<record={self.record}>> alone); add labels=EXPRESSION to "
-                    "it, or <<labels>>"
+                    f"outputs need labels (got <<record={self.record}>> alone); add labels=EXPRESSION to it, or "
+                    "<<labels>>"
                 )
         if self.outputs and not self.labels and "labels" not in self.record:
-            raise BadInput(f"labels are needed beside outputs (got <<outputs={self.outputs}>> alone); add <<labels>>")
+            raise BadInput(f"outputs need labels (got <<outputs={self.outputs}>> alone); add <<labels>>")
 
     @property
     def is_python(self) -> bool:
-        """Whether its first word is Python's, or starts a Python script, or is a notebook."""
+        """Whether its first word is Python, starts a Python script, or is a notebook."""
         return bool(re.fullmatch(r"python[0-9.]*|torchrun|accelerate|jupyter|.*\.ipynb", Path(self.words[0]).name))
 
     @property
     def started(self) -> list[str]:
-        """The words that are run: of a notebook those of nbconvert, whose output has that of the cells."""
+        """The words that are run. A notebook is run by nbconvert, whose output includes that of the cells."""
         place = next((at for at, word in enumerate(self.words[:2]) if word.endswith(".ipynb")), None)
         if place is None or (place and not re.fullmatch(r"python[0-9.]*", Path(self.words[0]).name)):
             return self.words
@@ -165,7 +166,7 @@ class Script:
 
     @property
     def asked(self) -> list[str]:
-        """The seeds that its words ask for, such as init of `{init}`, or it and its files: of NONDET_SEED_INIT."""
+        """The seeds that it asks for: init for `{init}` in its words, or for NONDET_SEED_INIT in its words or files."""
         words = " ".join(self.words)
         found = re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", words)
         found += _variables(words.encode()) + [name for path in self.files for name in variables_in(path)]
@@ -173,7 +174,7 @@ class Script:
 
     @property
     def files(self) -> list[Path]:
-        """Those that its words name, as `--config=FILE` too, but for the program where that is not the user's own."""
+        """The files that its words name, also as `--config=FILE`; the program too if it is the user's own."""
         found: list[Path] = []
         for at, word in enumerate(self.words):
             path = Path(word.rpartition("=")[2])
@@ -185,7 +186,7 @@ class Script:
 
 
 def _variables(text: bytes) -> list[str]:
-    """The sources whose seeds a text takes from variables that are written out in it."""
+    """Return the sources whose seed variables a text names."""
     return [name.decode().lower() for name in re.findall(rb"NONDET_SEED_([A-Z][A-Z0-9_]*)", text)]
 
 

@@ -1,4 +1,4 @@
-"""What a run of a script has left: its process's ledger, what it printed, and files that it wrote."""
+"""Read what a script's run left: its process's ledger, what it printed, and the files that it wrote."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from nondet.runners.script import Script
 
 
 def read_left(script: Script, place: Path, kept: Path, text: str, status: int) -> Made:
-    """What a process has left that ended with this status."""
+    """Return what a process left that ended with this status."""
     arrays: dict[str, np.ndarray] = {}
     if status:
         refused = kept / "refused"
         return Made({}, {}, {}, refused.read_text(encoding="utf-8") if refused.exists() else _ended(status, text))
     ledger = ledger_of(kept)
     if script.record and ledger.get("record"):
-        return Made({}, {}, ledger, f"what is to be recorded cannot be worked out: {ledger['record']}")
+        return Made({}, {}, ledger, f"the expressions to record cannot be evaluated: {ledger['record']}")
     if script.is_python and not ledger and not script.asked:
-        return Made({}, {}, ledger, "it ended before Python's own end, and kept nothing")
+        return Made({}, {}, ledger, "it ended without Python's normal exit, as after os._exit, so nothing was kept")
     if ledger.get("arrays"):
         with np.load(str(ledger["file"]), allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
@@ -35,7 +35,7 @@ def read_left(script: Script, place: Path, kept: Path, text: str, status: int) -
     for pattern in script.metrics:
         name, value = metric_in(pattern, text)
         if value is None and name not in scores:
-            return Made({}, {}, ledger, f"it printed nothing that fits the metric {pattern}")
+            return Made({}, {}, ledger, f"it printed nothing that matches the metric {pattern}")
         scores[name] = scores[name] if value is None else value
     for name, path, read in (("outputs", script.outputs, read_outputs), ("labels", script.labels, read_labels)):
         if path:
@@ -48,14 +48,14 @@ def read_left(script: Script, place: Path, kept: Path, text: str, status: int) -
 
 
 def _ended(status: int, text: str) -> str:
-    """How a process ended that failed, with the last line of its output that says something."""
+    """Say how a failed process ended, with the last line of its output that says something."""
     how = f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
     said = next((line.strip() for line in reversed(text.splitlines()) if re.search(r"[^\W_]", line)), "")
     return f"{how}: {said}" if said else how
 
 
 def ledger_of(kept: Path) -> dict[str, Any]:
-    """What was seen of the process that trained, or drew the most, and what is kept by the one that left something."""
+    """Return the ledger of the process that trained or drew the most, with the results of the one that left some."""
     found: list[dict[str, Any]] = []
     for path in sorted(kept.glob("left-*.json")):
         read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -73,9 +73,10 @@ def ledger_of(kept: Path) -> dict[str, Any]:
 
 
 def metric_in(pattern: str, text: str) -> tuple[str, float | None]:
-    """A score's name, and the last number in a text that fits a pattern, or None; NaN where that is printed instead.
+    """Return a score's name, and the last number in a text that matches a pattern.
 
-    `acc=([0-9.]+)` is what is printed; where nothing is printed so, `acc` is a name of the user's own for the rest.
+    The number is None if nothing matches, and NaN if that is printed instead. `acc=([0-9.]+)` is first matched as a
+    whole; if that finds nothing, `acc` is taken as the user's name for whatever the rest matches.
     """
     name, equals, rest = pattern.partition("=")
     found = re.match(r"[A-Za-z_][\w./-]*", pattern)
@@ -90,7 +91,7 @@ def metric_in(pattern: str, text: str) -> tuple[str, float | None]:
 
 
 def _diverged(pattern: str) -> str:
-    """A pattern that fits where nan or inf is printed instead of the number that its group stands for."""
+    """Return a pattern that matches nan or inf in place of the number that its group stands for."""
     opened: list[int | None] = []
     for part in re.finditer(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P<|\(\??|\)", pattern, re.DOTALL):
         if part[0].startswith("("):

@@ -1,4 +1,4 @@
-"""One run of a script or a command: a process of its own, in a folder of its own."""
+"""One run of a script or a command, in its own process and its own folder."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def make(
     process: Process,
     onset: int = 0,
 ) -> Made:
-    """One run: the command in a process of its own, in a new folder of its own under the study's."""
+    """Make one run: the command gets its own process, and a new folder under the study's."""
     if study is None:
-        raise BadInput("a script's runs need a study's folder (got none); give <<folder>>")
+        raise BadInput("a script's runs need a study folder (got none); give <<folder>>")
     place = _new_folder(study, varied(seeds, onset))
     kept = place / ".nondet"
     kept.mkdir(parents=True)
@@ -48,12 +48,12 @@ def make(
     made = replace(read_left(script, place, kept, text, status), last=last_lines(text), log=str(log.relative_to(study)))
     process.learn(made.ledger)
     if onset and not made.failure and not made.ledger.get("bit"):
-        return replace(made, failure=f"no bit was moved: it trained less than {onset + 1} epochs")
+        return replace(made, failure=f"no bit was moved: it trained for fewer than {onset + 1} epochs")
     return made
 
 
 def _new_folder(study: Path, name: str) -> Path:
-    """A folder that no run has used: one that was stopped half-way may have left files that it would go on from."""
+    """Make a folder that no run has used: a script might resume from the files of a run that was stopped half-way."""
     path, attempts = study / "work" / name, count(2)
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -66,9 +66,10 @@ def _new_folder(study: Path, name: str) -> Path:
 
 
 def link_here(place: Path, study: Path, script: Script) -> None:
-    """Let a run find by its own paths what stands where the command was given; what it writes anew is its own.
+    """Link what is in the current folder into a run's folder, so that the script's relative paths work.
 
-    The study is left out, and where it writes its outputs, the folders on the way are its own too.
+    New files stay in the run's folder. The study is not linked, and the folders that the outputs go into are the run's
+    own.
     """
     here, outputs = Path.cwd(), Path(script.outputs)
     own = [] if not script.outputs or outputs.is_absolute() else [*outputs.parents, outputs]
@@ -82,6 +83,6 @@ def link_here(place: Path, study: Path, script: Script) -> None:
 
 
 def filled(word: str, seeds: Mapping[str, int], place: Path) -> str:
-    """A word with the seeds and the folder in place of what stands for them."""
+    """Return a word with `{out}` and the names of seeds filled in."""
     filled = word.replace("{out}", str(place.absolute()))
     return re.sub(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", lambda found: str(seeds.get(found[1], FIXED_SEED)), filled)

@@ -1,4 +1,4 @@
-"""What makes the runs of a study of a script."""
+"""The runner for studies of a script."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from nondet.study.study import EPOCHS, Study
 
 
 class ScriptRunner(Observed):
-    """Runs of a script. See `first` and `again` for how it comes to be.
+    """Makes the runs of a script. Created by `first` and `again`.
 
-    folder: the study's, where other processes may help; none if runs would meet in a file.
+    folder: the study's, if other processes may help; None if runs would collide in a file.
     """
 
-    resumes = ""  # each run is made from its beginning, whatever its onset
+    resumes = ""  # each run is made from the beginning, whatever its onset
 
     def __init__(
         self, script: Script, *given: Any, process: Process | None = None, folder: Path | None = None, **more: Any
@@ -45,14 +45,15 @@ class ScriptRunner(Observed):
         given = next((name for name in vary if name != "bit"), None)
         if given is not None or not vary:
             raise BadInput(
-                f"a script's onset is for the source bit alone (got <<onset={late}>> with "
-                f"{f'<<vary={given}>>' if given else 'no source'}); give it with <<vary=bit>>, and others without it"
+                f"in a script, only the source bit can have an onset (got <<onset={late}>> with "
+                f"{f'<<vary={given}>>' if given else 'no source'}); give it with <<vary=bit>>, and vary other sources "
+                "without it"
             )
         last = self._identity.get(EPOCHS, 0) - 1
         if "bit" in self.sources and last < 1:
             raise BadInput(
-                f"an onset needs epochs, passes over a loader of torch's that is trained on (got <<onset={late}>>, and "
-                f"{self.name} makes {'one' if last == 0 else 'none'}); leave it out"
+                f"an onset needs several epochs, which are passes over the torch DataLoader of the training data (got "
+                f"<<onset={late}>>, and {self.name} makes {'one' if last == 0 else 'none'}); leave it out"
             )
         wrong = next((onset for onset in onsets if not 0 <= onset <= last), None)
         if "bit" in self.sources and wrong is not None:
@@ -65,7 +66,7 @@ class ScriptRunner(Observed):
 
 
 def again(script: Script, study: Study, *, repeats: bool = True) -> ScriptRunner:
-    """The runner of a study that is there, with the script's files as they are now."""
+    """Return the runner of an existing study, with the script's files as they are now."""
     identity = {**study.identity, "code": {name: _hash(Path(name)) for name in study.identity.get("code", {})}}
     identity["recipe"] = script.recipe
     device = str(study.environment.get("device", "cpu"))
@@ -79,7 +80,7 @@ def again(script: Script, study: Study, *, repeats: bool = True) -> ScriptRunner
 
 
 def helping(script: Mapping[str, Any], folder: str) -> ScriptRunner:
-    """The runner of a helper process: each run has a process of its own, so the main one's proof holds for all."""
+    """Return the runner of a helper process. Each run has its own process, so the main process's proof covers it."""
     from nondet.study.mirror import folder_of
     from nondet.study.record import load
 
@@ -87,7 +88,7 @@ def helping(script: Mapping[str, Any], folder: str) -> ScriptRunner:
 
 
 def code_of(script: Script, modules: Mapping[str, str]) -> dict[str, str]:
-    """The SHA-256 of the files that make up the training: those in its words, and the modules it imported."""
+    """Return the SHA-256 of each file of the training: those that its words name, and the modules it imported."""
     here = Path.cwd()
     found = {str(Path(name)): digest for name, digest in modules.items()}
     found |= {str(path.absolute()): _hash(path) for path in script.files}
@@ -102,17 +103,17 @@ def _short(name: str, here: Path) -> str:
 def _hash(path: Path) -> str:
     try:
         return hashlib.sha256(read_file(path, LARGEST)).hexdigest()
-    except (OSError, NotAFile):  # a study that was received may name anything
+    except (OSError, NotAFile):  # a study from somebody else may name anything
         return ""
 
 
 def of_machine(script: Script, vary: Sequence[str], study: Study | None) -> tuple[Script, list[str]]:
-    """The script with the sources of the machine that `vary` declares, and `vary` without their values.
+    """Return the script with the machine sources that `vary` declares, and `vary` without their values.
 
-    study: that is there, which keeps the values that it began with.
+    study: the existing one, if any; it keeps the values that it began with.
 
     Raises:
-        BadInput: a value is none, or the study has others.
+        BadInput: a value is not valid, or the study has other values.
     """
     names, found = declared([text for text in vary if text.partition("=")[0] not in script.asked])
     names = [*names, *(text for text in vary if text.partition("=")[0] in script.asked)]
@@ -123,12 +124,12 @@ def of_machine(script: Script, vary: Sequence[str], study: Study | None) -> tupl
     for name in found:
         if name not in known or (name in given and given[name] != known[name]):
             raise BadInput(
-                f"a study keeps the values of the machine that it began with (got {written({name: found[name]})} where "
-                f"it has {written(known) or 'none'}); start a new one with <<folder>>"
+                f"a study must keep the machine values that it began with (got {written({name: found[name]})}, and it "
+                f"has {written(known) or 'none'}); start a new one with <<folder>>"
             )
     if "versions" in known and "versions" not in given:
         raise BadInput(
-            f"a study of versions runs other Pythons only where they are named (got none); add <<vary=versions="
+            f"a study of versions runs other Pythons only if the command names them (got none); add <<vary=versions="
             f"{','.join(known['versions'][1:])}>>"
         )
     return replace(script, machine={name: values_of(name, values) for name, values in known.items()}), names

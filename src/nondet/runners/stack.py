@@ -26,9 +26,9 @@ from nondet.training.width import cost_alone, fastest
 
 
 class StackRunner(Runner):
-    """The task that a request asks for, ready to be trained. order: see `Runner`.
+    """Trains the runs of a task in stacks. order: see `Runner`.
 
-    say: is told, in sentences, what a user should know of the training; none of them twice.
+    say: gets each sentence that a user should know about the training, and no sentence twice.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class StackRunner(Runner):
         self.labels: np.ndarray = problem.kind.known(problem.test[1]).cpu().numpy()
         self.epochs, self.repeats = problem.recipe.epochs, problem.repeats
         self.resumes = (
-            f"the model counts in {problem.state}, a number that none holds; make it a buffer: "
+            f"the model counts in {problem.state}, a number that is not stored; make it a buffer: "
             "self.register_buffer(...)"
             if problem.state
-            else "ReduceLROnPlateau remembers losses that no trunk holds; choose another schedule"
+            else "ReduceLROnPlateau remembers losses that are not stored; choose another schedule"
             if is_plateau(problem.recipe)
             else ""
         )
@@ -93,9 +93,9 @@ class StackRunner(Runner):
         return found
 
     def produce(self, seeds: Sequence[Mapping[str, int]], places: Places, on_epoch: OnEpoch) -> list[Outcome]:
-        """Whatever users' models, data and schedules come to after their trial step is one sentence.
+        """Train these runs; any error from a user's model, data or schedule becomes one sentence.
 
-        TooWide where the memory ends, if the runs can be halved without another bit.
+        TooWide if memory runs out and the stack can be halved without changing a bit.
         """
         problem, width = self.problem, len(seeds)
         try:
@@ -116,14 +116,14 @@ class StackRunner(Runner):
             lack = first_line(error) if memory.ran_out(error) else ""
             if lack and not (problem.width_free and width > 1):
                 raise BadInput(
-                    f"a stack of {width} must fit into the memory of {problem.device} ({lack}; the runs that are done "
-                    f"are kept); try <<stack={max(width // 2, 1)}>> and a new <<folder>>"
+                    f"a stack of {width} must fit into the memory of {problem.device} ({lack}; finished runs are "
+                    f"kept); try <<stack={max(width // 2, 1)}>> and a new <<folder>>"
                 ) from error
             if not lack:
                 alone = ", or train one run at a time with <<stack=1>> and a new <<folder>>" if width > 1 else ""
                 raise BadInput(
-                    f"training fails: {first_line(error)}; mend the task (the runs that are done are kept){alone}"
+                    f"training failed: {first_line(error)}; fix the task (finished runs are kept){alone}"
                 ) from error
-        memory.release()  # not before the error is gone
+        memory.release()  # only now that the error is gone
         self.say(WARNING + memory.narrower(width, width // 2, problem.device))
         raise TooWide(f"a stack of {width} must fit into the memory of {problem.device}; try <<stack={width // 2}>>")

@@ -1,4 +1,4 @@
-"""Runs of a script whose process writes down what it does: unchanged, or with what comes from outside pinned."""
+"""Runs of a script whose process records what it does, either unchanged or with its inputs from outside pinned."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from nondet.sources import FIXED_SEED
 from nondet.study.provenance import CUBLAS_WORKSPACE
 
 _SERVERS: dict[str, Server] = {}
-"""By their variables: they know no script, and last as long as this process."""
+"""Servers by their variables. They serve any script, and last as long as this process."""
 
 
 @dataclass(frozen=True)
 class How:
     """How one run is watched.
 
-    rung: steps, modules, lines or operations. until: the last step that is looked at, from 0; None for all.
-    window: the first and last step whose operations are written down.
-    pins: the number of each kind that comes from outside (`nondet.script.trace.outside`), or None: nothing is pinned.
-    sites: of KIND@FILE:LINE another number. hash: Python's seed for hashes; None: a new one, as Python has it.
-    seeds: of sources, where random numbers are sorted by source. variables: of the process, beside the user's own.
-    keep: whether the run begins in the folder as the run before it has left it.
-    deterministic: whether torch is told to use deterministic algorithms alone. fresh: never forked from another
-    process, so that addresses in memory are its own. again: operations that may add in any order are done often.
-    machine: threads, versions and so on. nudged: lines whose passes without a gradient give a little more than they do.
+    rung: steps, modules, lines or operations. until: the last step to watch, from 0; None for all.
+    window: the first and last step whose operations are recorded.
+    pins: a number for each kind of input from outside (`nondet.script.trace.outside`); None pins nothing.
+    sites: other numbers, by KIND@FILE:LINE. hash: Python's seed for hashes; None for a new one, as Python does.
+    seeds: of the sources, if random numbers are sorted by source. variables: of the process, besides the user's own.
+    keep: whether the run begins in the folder as the previous run left it.
+    deterministic: whether torch must use deterministic algorithms only. fresh: never forked from another process, so
+    that it has its own memory addresses. again: whether operations that may add in any order are repeated many times.
+    machine: threads, versions and so on. nudged: lines whose passes without a gradient return slightly more than usual.
     """
 
     rung: str = "steps"
@@ -59,10 +59,10 @@ class How:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a run has written down: the records of each of its processes, main's under "main".
+    """What a run recorded: the records of each of its processes, those of the main one under "main".
 
-    failure: why the run did not come to its end; empty if it did, or was ended after the last step to be looked at.
-    folder: with its records, and arrays of operations. last: lines that it printed.
+    failure: why the run did not finish; empty if it did, or if it was ended after the last step to watch.
+    folder: contains its records, and arrays of operations. last: the last lines that it printed.
     """
 
     records: Mapping[str, Sequence[Sequence[Any]]]
@@ -76,35 +76,35 @@ class Trace:
         return self.records.get("main", ())
 
     def of(self, *kinds: str) -> list[Sequence[Any]]:
-        """Main's records of these kinds."""
+        """Return the main process's records of these kinds."""
         return [record for record in self.main if record[0] in kinds]
 
     @property
     def steps(self) -> int:
-        """Training steps that were done."""
+        """How many training steps were done."""
         return len(self.of("weights"))
 
     @property
     def ended(self) -> bool:
-        """Whether it came to its own end, and not to that of what is looked at."""
+        """Whether the script finished, rather than being ended after the last step to watch."""
         return bool(self.of("done"))
 
     @property
     def machine(self) -> Mapping[str, Any]:
-        """What its process was: versions, threads, instructions."""
+        """What its process ran with: versions, threads, instructions."""
         found = self.of("machine")
         return found[-1][1] if found else {}
 
 
 class Traced:
-    """Makes runs of one script, each in the same folder as if it were the only one; it is gone with this object."""
+    """Makes runs of one script, each in the same folder as if it were the only run. `close` removes the folder."""
 
     def __init__(self, script: Script) -> None:
         script.check()
         if not script.is_python:
             raise BadInput(
-                f"the training must be a Python script or module to be looked into (got {script.words[0]!r}); give it "
-                "as python train.py"
+                f"the training must be a Python script or module to be traced (got {script.words[0]!r}); give it as "
+                "python train.py"
             )
         self.script = script
         self._temporary = tempfile.TemporaryDirectory(prefix="nondet-")
@@ -139,7 +139,7 @@ class Traced:
         return self._read(kept, status, log)
 
     def left(self) -> list[str]:
-        """The files that the last run has left in its folder."""
+        """Return the files that the last run left in its folder."""
         return [
             name
             for folder, _, names in os.walk(self.place)
@@ -166,7 +166,7 @@ class Traced:
         return started(words, self.place, log, environment)
 
     def _server(self, how: How, words: Sequence[str], environment: Mapping[str, str]) -> Server | None:
-        """A process that forks runs in which everything is held, so that they differ in nothing but what is asked."""
+        """Return a process that forks runs in which everything is pinned, so that they differ only as asked."""
         held = how.hash is not None and how.pins is not None and not how.fresh
         if not held or not self.modules or not is_plain(words, environment):
             return None
@@ -183,7 +183,7 @@ class Traced:
         for path in sorted(kept.glob("*.jsonl")):
             found = records.setdefault(path.stem, [])
             for line in path.read_text(encoding="utf-8").splitlines():
-                with suppress(ValueError):  # a process that was ended from outside leaves half a line
+                with suppress(ValueError):  # a process that was killed leaves half a line
                     found.append(json.loads(line))
         failure = ""
         if (kept / "refused").exists():
@@ -199,6 +199,6 @@ class Traced:
         return trace
 
     def close(self) -> None:
-        """Take its folder away."""
+        """Remove its folder."""
         self._clean()
         self._temporary.cleanup()

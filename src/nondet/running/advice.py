@@ -1,6 +1,6 @@
-"""What a study may make a command say or do: a study may be a stranger's, so all it says is data.
+"""What a study may make a command say or do. A study may come from a stranger, so all of it is treated as data.
 
-Advice is composed, word by word, from fields that are checked and quoted; no stored sentence is printed as something to
+Advice is composed word by word from fields that are checked and quoted; no stored sentence is printed as something to
 type. A file or a folder that only the study names is neither run nor read until the user agrees.
 """
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 def go_on(study: Study) -> str:
-    """The command that goes on with a study: what was asked for last, which trains all that is missing."""
+    """Return the command that continues a study: what was asked for last, which trains all that is missing."""
     try:
         return _command(study, Asked.of(study.asked).words())
-    except BadInput:  # of an older version, which did not note it
+    except BadInput:  # an older version did not record it
         return commands(study)[0]
 
 
 def commands(study: Study) -> list[str]:
-    """The commands that make such a study: one, or one for each onset and number of runs that its conditions have."""
+    """Return the commands that make such a study: one for each onset and number of runs that its conditions have."""
     groups = groupby(sorted(study.conditions, key=lambda c: (c.onset, c.runs)), key=lambda c: (c.onset, c.runs))
     asked = [_of_conditions(study, list(members)) for _, members in groups]
     if study.crossed is not None and set(study.crossed.vary) <= set(study.sources):
@@ -46,7 +46,7 @@ def commands(study: Study) -> list[str]:
 
 
 def _of_conditions(study: Study, members: Sequence[Condition]) -> Asked:
-    """These conditions, all of one onset and number of runs, as a command asks for them."""
+    """Return what a command asks for to get these conditions, which share one onset and number of runs."""
     everything = in_all(study.sources)
     names = ["all" if c.vary == everything else "+".join(s for s in c.vary if s in study.sources) for c in members]
     onset = members[0].onset
@@ -56,7 +56,7 @@ def _of_conditions(study: Study, members: Sequence[Condition]) -> Asked:
 
 
 def _command(study: Study, asked: Sequence[str]) -> str:
-    """`nondet run` with these options, for a shell; where a study does not say what its task is, with TASK in place."""
+    """Return `nondet run` with these options, for a shell; with TASK if the study does not say what its task is."""
     try:
         if "command" in study.request:
             words = Script.of(study.request).command_words([*asked, f"--study={shown(study.folder)}"], study.width)
@@ -71,12 +71,12 @@ def _command(study: Study, asked: Sequence[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """A text without what a terminal would take as an order: in a name it is no more than a sign that is not known."""
+    """Return a text that a terminal cannot take as commands: every unprintable character is replaced."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def require_consent(study: Study, request: Request, data: str | None, agreed: bool) -> None:
-    """BadInput where a study's own words would run a file, or read a folder, that the user has not named."""
+    """Raise BadInput if a study would run a file, or read a folder, that the user has not named."""
     if agreed:
         return
     if is_file(request.task):
@@ -87,5 +87,5 @@ def require_consent(study: Study, request: Request, data: str | None, agreed: bo
     if request.data is not None and data is None:
         raise BadInput(
             f"the study {study.folder} names a folder of data, {printable(request.data)}, which was not read; if you "
-            f"trust that, add <<data={shlex.quote(printable(request.data))}>>"
+            f"trust it, add <<data={shlex.quote(printable(request.data))}>>"
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asked:
-    """Which runs a command asks for: conditions of `runs` runs, or a crossed design of so many `levels`."""
+    """Which runs a command asks for: conditions of `runs` runs each, or a crossed design with `levels` levels."""
 
     runs: int
     vary: Sequence[str]
@@ -28,7 +28,7 @@ class Asked:
     limit: int | None
 
     def check(self) -> None:
-        """BadInput for options that do not go together."""
+        """Raise BadInput for options that do not go together."""
         if self.runs < 2:
             raise BadInput(f"runs must be at least 2 to measure variability (got {self.runs}); try <<runs=20>>")
         late = [onset for onset in self.onsets if onset]
@@ -40,12 +40,11 @@ class Asked:
                 )
         if self.limit is not None and self.until is None:
             raise BadInput(
-                f"<<limit>> is the limit of <<until>> (got <<limit={self.limit}>> alone); leave it out, or add "
-                "<<until>>"
+                f"<<limit>> needs <<until>> (got <<limit={self.limit}>> alone); leave it out, or add <<until>>"
             )
 
     def words(self) -> list[str]:
-        """The options of a command that ask for the same."""
+        """Return the options of a command that ask for the same runs."""
         if self.levels is not None:
             return ["--design=crossed", f"--levels={self.levels}", *(f"--vary={v}" for v in self.vary)]
         given = [f"--runs={self.runs}", *(f"--vary={v}" for v in self.vary), *(f"--onset={e}" for e in self.onsets)]
@@ -61,8 +60,8 @@ class Asked:
         limited = next((c.name for c in found if {*c.vary} & {*runner.levels}), None)
         if limited is not None and self.until is not None:
             raise BadInput(
-                f"<<until>> adds runs, and {limited} has {few[limited]} values and no more (got <<until={self.until}>> "
-                f"with <<vary={limited}>>); leave one of them out"
+                f"<<until>> adds runs, but {limited} has only {few[limited]} values (got <<until={self.until}>> with "
+                f"<<vary={limited}>>); leave one of them out"
             )
         return [replace(c, runs=few[c.name]) for c in found]
 
@@ -78,7 +77,7 @@ class Asked:
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> Asked:
-        """What `asdict` made of it, back from JSON. BadInput for anything else: it may be of a stranger's study."""
+        """Read back what `asdict` made of it. BadInput for anything else: it may come from a stranger's study."""
         try:
             lists: dict[str, Any] = {name: tuple(fields[name]) for name in ("vary", "onsets")}
             asked = Asked(**(dict(fields) | lists))
@@ -92,4 +91,4 @@ class Asked:
         return asked
 
 
-_NOT_ASKED = "study.json must say which runs were asked for as nondet writes it; give the `nondet run` command again"
+_NOT_ASKED = "study.json must say which runs were asked for, in nondet's own form; give the `nondet run` command again"

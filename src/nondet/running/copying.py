@@ -1,4 +1,4 @@
-"""A study copied from one place to another, either way: what is there already stays, and every run is checked."""
+"""Copy a study from one place to another, in either direction. What is there stays, and every run is checked."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from nondet.study.names import PARTS
 from nondet.study.places import address_of, place_of
 
 COPIED = tuple(part for part in PARTS if part not in ("partial", "work", "leases"))
-"""What of a study is copied: not what a process has in hand, and no files of a script's own."""
+"""The parts of a study that are copied: not what a process is working on, and not a script's own files."""
 
 
 @dataclass(frozen=True, repr=False)
 class Copied(Record):
     """What was copied.
 
-    runs: that were not there yet. present: that were. others: evidence, trunks and logs. bytes: of all that was copied.
+    runs: how many were not there yet. present: how many were there already. others: how many files of evidence, trunks
+    and logs. bytes: of everything that was copied.
     """
 
     source: str
@@ -41,20 +42,20 @@ class Copied(Record):
 
 
 def copy_study(source: str | Path, target: str | Path, say: Callable[[str], None] = lambda sentence: None) -> Copied:
-    """Copy a study between folders and buckets; a copy that was interrupted goes on where it was.
+    """Copy a study between folders and buckets; an interrupted copy continues where it stopped.
 
-    The runs come first and `study.json` last: until it is there, the target is no study that anybody takes for whole.
-    A study that is there already grows by the runs that it lacks; it must be of the same task and environment.
+    The runs come first and `study.json` last, so nobody takes a partial copy for a whole study. A study that is already
+    at the target gets the runs that it lacks; it must be of the same task and environment.
 
     Raises:
-        BadInput: there is no study at the source, or another study at the target. Damaged: a run is not what was
-            written; the others are copied.
+        BadInput: there is no study at the source, or another study at the target. Damaged: a run has changed since it
+            was written; the others are copied.
     """
     names = [address_of(given) or str(given) for given in (source, target)]
     begin, end = place_of(source), place_of(target)
     told = begin.read("study.json")
     if told is None:
-        raise BadInput(f"{names[0]} must be a study, and its study.json is missing; give the place of one")
+        raise BadInput(f"{names[0]} must be a study, but it has no study.json; give the place of one")
     study = unsealed(told, Path(names[0], "study.json"))
     before = end.read("study.json")
     if before is not None:
@@ -73,7 +74,7 @@ def copy_study(source: str | Path, target: str | Path, say: Callable[[str], None
             return
         assert blob is not None and record is not None  # noqa: S101, PT018 - what is not there is not whole
         if not end.create(f"runs/{key}.safetensors", blob) and end.read(f"runs/{key}.safetensors") != blob:
-            raise BadInput(f"{names[1]} holds another result of run {key[:12]}; copy to a new place")
+            raise BadInput(f"{names[1]} has another result of run {key[:12]}; copy to a new place")
         end.create(f"runs/{key}.json", record)
         counted[key] = len(blob) + len(record)
         say(f"{len(counted)} of {len(missing)} runs copied")
@@ -87,7 +88,9 @@ def copy_study(source: str | Path, target: str | Path, say: Callable[[str], None
                 others += 1
                 counted[name] = len(content)
     if wrong:
-        raise Damaged(f"{wrong[0]} ({len(wrong)} of {len(keys)} runs are not what was written; the others are copied)")
+        raise Damaged(
+            f"{wrong[0]} ({len(wrong)} of {len(keys)} runs have changed since they were written; the others are copied)"
+        )
     if before is None:
         end.swap("study.json", None, told)
     runs = len(missing)
@@ -98,6 +101,6 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], names: list[str]) ->
     for field in ("task", "environment"):
         if old.get(field) != new.get(field):
             raise BadInput(
-                f"{names[1]} must be a new place or hold the same study, and its {field} is another than that of "
+                f"{names[1]} must be a new place or contain the same study, but its {field} differs from that of "
                 f"{names[0]}; copy to another place"
             )

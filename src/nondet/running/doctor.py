@@ -1,4 +1,4 @@
-"""What a place can do of what a study relies on: each thing tried, with what it means where it fails."""
+"""Test whether a place supports what a study relies on, and say what it means where it does not."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from nondet.records import Record
 from nondet.study.places import address_of, place_of
 
 LAG = 60.0
-"""Seconds by which two clocks may differ before it is said."""
+"""Seconds by which two clocks may differ before it is reported."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One thing that was tried. needed: whether no study can be kept without it."""
+    """One thing that was tried. needed: whether a study cannot be kept without it."""
 
     name: str
     works: bool
@@ -33,7 +33,7 @@ class Probe:
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis(Record):
-    """What a place can do. sound: all that is needed works."""
+    """What a place supports. sound: whether everything that is needed works."""
 
     place: str
     probes: tuple[Probe, ...]
@@ -58,22 +58,22 @@ class Diagnosis(Record):
 
 
 def diagnose(given: str | Path) -> Diagnosis:
-    """Try what a study relies on, at a place; what was written for that is taken away again.
+    """Try at a place what a study relies on, and remove what was written for that.
 
     Raises:
-        BadInput: it is no folder and no address, or it cannot be read and written at all.
+        BadInput: it is neither a folder nor an address, or it cannot be read and written at all.
     """
     address = address_of(given)
     if address is not None:
         return Diagnosis(address, tuple(_of_objects(address)))
     folder = Path(given)
     if not folder.is_dir():
-        raise BadInput(f"a place must be a folder that is there, or an address such as s3://bucket/path (got {given})")
+        raise BadInput(f"a place must be an existing folder, or an address such as s3://bucket/path (got {given})")
     return Diagnosis(str(folder), tuple(_of_folder(folder)))
 
 
 def _tried(name: str, attempt: Callable[[], bool | str], means: str, needed: bool = True) -> Probe:
-    """attempt: True, or what was seen instead."""
+    """Try one thing. attempt: returns True, or what was seen instead."""
     try:
         found = attempt()
     except (OSError, BadInput) as error:
@@ -99,8 +99,8 @@ def _of_folder(folder: Path) -> list[Probe]:
             try:
                 two.hardlink_to(one)
             except FileExistsError:
-                return one.samefile(two) or "two names of one file are taken for two files"
-            return "a name that is taken was given again"
+                return one.samefile(two) or "two names of one file look like two files"
+            return "a name that was taken was given again"
 
         def renamed() -> bool | str:
             other = base / "three"
@@ -128,14 +128,14 @@ def _of_folder(folder: Path) -> list[Probe]:
             _tried("a file is written, flushed and read", written, "no study can be kept here"),
             _tried("a file is replaced in one step", renamed, "study.json cannot be changed here"),
             _tried("a name is given once (hard links)", linked, "without them a lock decides who was first", False),
-            _tried("a folder is flushed", synced, "after a loss of power the last runs may be missing", False),
+            _tried("a folder is flushed", synced, "after a power loss the last runs may be missing", False),
             _tried(
                 "locks on bytes hold between processes", lambda: locked("lockf"),
                 "several processes may train the same stack: twice the work, and the same runs", False,
             ),
             _tried(
                 "locks on files hold between processes", lambda: locked("flock"),
-                "two commands that add conditions at one moment may lose one of them", False,
+                "if two commands add conditions at the same moment, one of them may be lost", False,
             ),
             _tried("its clock is this machine's", clock, "dates in records differ; nothing depends on them", False),
         ]  # fmt: skip
@@ -187,7 +187,7 @@ def _of_objects(address: str) -> list[Probe]:
 
     def swapped() -> bool | str:
         wrong = place.swap(name, b"other", b"last")
-        return (not wrong and place.swap(name, b"first", b"last")) or "an object of another tag was replaced"
+        return (not wrong and place.swap(name, b"first", b"last")) or "an object with another tag was replaced"
 
     def leased() -> bool | str:
         lease = place.lease(key)
@@ -195,7 +195,7 @@ def _of_objects(address: str) -> list[Probe]:
         kept = lease is not None and second is None and lease.renew()
         if lease is not None:
             lease.release()
-        return kept or "two had one lease"
+        return kept or "two processes got the same lease"
 
     def listed() -> bool | str:
         return name in place.list("evidence") or "an object that was just put is not in the list"
@@ -210,7 +210,7 @@ def _of_objects(address: str) -> list[Probe]:
             _tried("a name is given once (put if absent)", once, "the first writer would not win"),
             _tried("an object is replaced by its tag", swapped, "study.json and leases cannot be changed safely"),
             _tried("a lease keeps others out", leased, "several processes would train the same stack"),
-            _tried("lists are up to date", listed, "work of others is seen late, and may be done twice", False),
+            _tried("lists are up to date", listed, "others' work is seen late, and may be done twice", False),
             _tried("its clock is this machine's", clock, "leases go by the store's own clock; nothing to do", False),
         ]
     finally:
@@ -219,5 +219,5 @@ def _of_objects(address: str) -> list[Probe]:
 
 
 def _leases(place: Any) -> set[str]:
-    """The leases of a study that somebody works on."""
+    """Return the leases of a study that somebody is working on."""
     return place.list("leases") - {"leases/clock"}

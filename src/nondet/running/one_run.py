@@ -1,6 +1,6 @@
-"""One run of a task in a process of its own, so that it can be looked into.
+"""One run of a task in its own process, so that it can be traced.
 
-`python -m nondet.running.one_run TASK init=2`: with the fixed seed of each source that is not named.
+`python -m nondet.running.one_run TASK init=2` uses the fixed seed for each source that is not named.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nondet.sources import FIXED_SEED
 
 
 def command_of(task: str, sources: Sequence[str] = ()) -> Script:
-    """The command that trains a task once. sources: those whose seeds it takes, as `{init}` in a word."""
+    """Return the command that trains a task once. sources: those whose seeds it takes, as `{init}` in a word."""
     return Script([sys.executable, "-m", __name__, task, *(f"{n}={{{n}}}" for n in sources)], name=Path(task).stem)
 
 
@@ -27,7 +27,7 @@ def main(words: list[str]) -> int:
 
     set_up_process()
     try:
-        with unseen():  # its trial steps are no steps of the training
+        with unseen():  # its trial steps are not training steps
             problem = Request(words[0]).prepare()
         given = {name: int(seed) for name, _, seed in (word.partition("=") for word in words[1:])}
         train_stack(problem, [{**dict.fromkeys(problem.sources, FIXED_SEED), **given}])

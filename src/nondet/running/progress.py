@@ -1,4 +1,4 @@
-"""How far a study is: a live bar on a terminal, one plain line at intervals elsewhere; both on standard error."""
+"""Progress of a study on standard error: a live bar on a terminal, a plain line at intervals elsewhere."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ LINE_SECONDS = 10.0
 
 
 class Watch:
-    """Progress of a study that this process makes, perhaps with others; says nothing if all its runs are there.
+    """Progress of a study that this process trains, perhaps with others. Says nothing if all its runs are there.
 
-    The time left is what is left to make, at the rate seen since the beginning.
+    The time left is estimated from the rate since the beginning.
 
-    others: the run-epochs done of stacks in other processes' hands. when_long: is told the seconds that are left.
+    others: returns the run-epochs done of the stacks that other processes are training. when_long: gets the seconds
+    that are left.
     """
 
     def __init__(self, study: Study, epochs: int) -> None:
@@ -35,7 +36,7 @@ class Watch:
         self.runs, self.next_look = self.begin_done, 0.0
         self.begin = self.last_line = time.monotonic()
         self.own = 0
-        self.first: int | None = None  # run-epochs that a snapshot had already
+        self.first: int | None = None  # run-epochs that were done before this process began
         self.others: Callable[[], int] = lambda: 0
         self.when_long: Callable[[float], None] = lambda seconds: None
         self.bar = Progress(
@@ -52,7 +53,7 @@ class Watch:
 
     @property
     def watcher(self) -> Watcher:
-        """What a scheduler tells how far it is."""
+        """The watcher that a scheduler reports to."""
         return Watcher(self.on_epoch, self.on_wait)
 
     def __enter__(self) -> Self:
@@ -60,7 +61,7 @@ class Watch:
         if self.bar.disable and self.begin_done < self.planned:
             together = f", {self.study.width} at a time" if self.study.width > 1 else ""
             note(f"{self.planned - self.begin_done} of {self.planned} runs to train{together}")
-            detail(f"Into {self.study.folder}, with {_words(self.study.environment)}.")
+            detail(f"They go into {self.study.folder}, trained with {_words(self.study.environment)}.")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -70,7 +71,7 @@ class Watch:
         self.bar.stop()
 
     def on_epoch(self, run_epochs: int) -> None:
-        """The stack in this process's hands has come so far."""
+        """Report how far this process's stack is."""
         kept = self.own > 0 and run_epochs == 0
         self.own = run_epochs
         if kept and is_verbose():
@@ -78,12 +79,12 @@ class Watch:
         self._show("training")
 
     def on_wait(self) -> None:
-        """Nothing is left for this process: others train the last runs."""
+        """Report that nothing is left for this process, and that others are training the last runs."""
         self.own = 0
         self._show("waiting for the last stacks")
 
     def _look(self, now: float) -> None:
-        """Count the runs that are there; so seldom that it takes a hundredth of the time, however many there are."""
+        """Count the runs that are there, so rarely that it takes a hundredth of the time."""
         if now >= self.next_look:
             self.runs, _ = count_done(self.study)
             self.next_look = now + max(0.2, 100 * (time.monotonic() - now))
@@ -100,14 +101,14 @@ class Watch:
         self._tell(what, left, done)
 
     def _done(self) -> int:
-        """The run-epochs done; not all of them before all runs are kept, and never fewer than before."""
+        """Return the run-epochs done: never fewer than before, and not all of them until all runs are kept."""
         done = self.runs * self.epochs + self.own + self.others()
         most = self.total if self.runs == self.planned else self.total - 1
         self.furthest = min(most, max(done, self.furthest))
         return self.furthest
 
     def _tell(self, what: str, left: float, done: int) -> None:
-        """Move the bar, or say a line if one is due."""
+        """Move the bar, or print a line if one is due."""
         said = f"{100 * done // max(1, self.total)} %, {self.runs} of {self.planned} runs done"
         said += f", about {_time(left)} left" if left else ""
         self.bar.update(self.task, completed=done, description=what, said=said)
@@ -119,7 +120,7 @@ class Watch:
 
 @contextmanager
 def steps() -> Generator[Callable[[str, int, int], None]]:
-    """Progress of work in counted steps: a function (what, done, of how many) for the time of the block."""
+    """Show the progress of counted steps during the block, through a function (what, done, total)."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -150,12 +151,12 @@ def steps() -> Generator[Callable[[str, int, int], None]]:
 
 
 def _no_bar() -> bool:
-    """Whether lines are to be said in place of a bar, or nothing at all."""
+    """Whether to print lines instead of a bar, or nothing at all."""
     return is_quiet() or is_verbose() or not sys.stderr.isatty()
 
 
 def _words(environment: Mapping[str, Any]) -> str:
-    """Where runs are made, in a few words."""
+    """Describe where runs are made, in a few words."""
     named = (("device", "device"), ("threads", "threads"), ("torch", "torch"), ("numpy", "numpy"))
     return ", ".join(f"{title} {environment[name]}" for name, title in named if name in environment)
 

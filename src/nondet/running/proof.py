@@ -1,7 +1,7 @@
-"""Whether a process trains as the study's runs were trained: a control run is repeated, and compared to the last bit.
+"""Prove that a process trains as the study's runs were trained: repeat a control run, and compare it to the last bit.
 
-The recorded environment names what is known to change a result. A variable, a driver or a file that it does not name
-would let runs of two kinds be pooled in silence; a repeated run shows it, whatever it is.
+The recorded environment names what is known to change a result. If something else differs, such as a variable, a driver
+or a file, runs of two kinds would be pooled silently. A repeated run shows that, whatever the cause is.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 
 
 class Unproved(BadInput):
-    """The study's runs were trained as this process does not train."""
+    """This process does not train as the study's runs were trained."""
 
 
 @dataclass
 class Proof:
-    """One process's proof: given once it has trained the reference run itself, or the same as the stored one."""
+    """One process's proof, given once it has trained the reference run itself, or repeated the stored one exactly."""
 
     given: bool = False
 
     def needed(self, study: Study, repeats: bool) -> bool:
-        """Whether runs are there that this process has not shown to repeat, and the task can be asked to."""
+        """Whether the study has runs that this process has not shown it can repeat, and its runs do repeat."""
         if self.given or not repeats:
             return False
         control = [key for key in study.control_specs() if study.store.record_path(key).exists()]
         known = {study.store.record(key)["blob"]["sha256"] for key in control}
-        return study.reference.key in control and len(known) == 1  # a control that differs by itself can show nothing
+        return study.reference.key in control and len(known) == 1  # a control that differs within itself shows nothing
 
     def take(self, study: Study, outcome: Outcome) -> None:
-        """Compare the reference run as this process trained it with the stored one; BadInput if it is another."""
+        """Compare the reference run that this process trained with the stored one; BadInput if they differ."""
         record = study.store.record(study.reference.key)
         digest = hashlib.sha256(blob_content(outcome.arrays)).hexdigest()
         self.given = (outcome.failed, digest) == (record["failed"], record["blob"]["sha256"])
         if not self.given:
             raise Unproved(
-                f"a study must keep to one environment, and a control run trained here is not that of {study.folder} "
-                "to the last bit, though no recorded field differs (unknown: a variable, a library's setting, a "
-                "machine or a task that changes by itself); nothing was added, so find the cause, or start a new "
-                "study with <<folder>>"
+                f"a study must keep to one environment, but a control run trained here differs from that of "
+                f"{study.folder}, though no recorded field does (the cause may be a variable, a library's setting, the "
+                "machine, or a task that changes by itself); nothing was added: find the cause, or start a new study "
+                "with <<folder>>"
             )

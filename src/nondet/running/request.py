@@ -1,4 +1,4 @@
-"""What a command asks to be trained: a task, and everything said about it."""
+"""What a command asks to train: a task, and everything said about it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ EXAMPLES = ("train_examples", "test_examples")
 
 @dataclass(frozen=True)
 class Request:
-    """task: a name or a file. assignments: `--set` by field. track, layers: what to look at on the way.
+    """A request for a task.
 
+    task: a name or a file. assignments: `--set` by field. track, layers: what to look at during training.
     data, model, broken: of a built-in task, see `Options`. tf32: whether CUDA may round factors to TF32.
-    given: the task itself, where a program gave it: then `task` is its name, and no other process can load it.
+    given: the task itself, if a program gave it; then `task` is its name, and no other process can load it.
     """
 
     task: str
@@ -45,12 +46,12 @@ class Request:
 
     @property
     def is_task(self) -> bool:
-        """Whether this names a task, which can be trained, or else perhaps a study's folder."""
+        """Whether this names a task, which can be trained; if not, it may be a study's folder."""
         return self.given is not None or self.task in names() or is_file(self.task)
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> Request:
-        """The request that `as_dict` wrote, back from JSON. BadInput for anything else: it may be a stranger's."""
+        """Read back the request that `as_dict` wrote. BadInput for anything else: it may come from a stranger."""
         try:
             lists: dict[str, Any] = {name: tuple(fields.get(name, ())) for name in ("track", "layers")}
             request = Request(**(dict(fields) | lists))
@@ -66,11 +67,11 @@ class Request:
 
     @property
     def name(self) -> str:
-        """The task's name as a folder's name."""
+        """The task's name, fit for a folder."""
         return self.task if self.given is not None else Path(self.task).stem
 
     def words(self) -> list[str]:
-        """The options of a command that ask for the same."""
+        """Return the options of a command that ask for the same task."""
         given = [f"--set={name}={value}" for name, value in self.assignments.items()]
         given += [f"--{name}={getattr(self, name)}" for name in ("data", "model") if getattr(self, name) is not None]
         given += [f"--broken={self.broken}"] if self.broken != "stop" else []
@@ -79,12 +80,12 @@ class Request:
         return [*given, *(["--tf32"] if self.tf32 else []), f"--device={self.device}"]
 
     def command_words(self, asked: Sequence[str], width: int) -> list[str]:
-        """The command that asks for the same task, and for these runs."""
+        """Return the command that asks for the same task and these runs."""
         task = f"./{self.task}" if self.task.startswith("-") else self.task
         return ["nondet", "run", task, *asked, f"--stack={width}", *self.words()]
 
     def load(self) -> Task:
-        """The task itself."""
+        """Load the task itself."""
         if self.given is not None:
             from nondet.training.described import code_of
 
@@ -94,12 +95,12 @@ class Request:
         return load_task(self.task, Options(data=data, model=self.model, broken=self.broken, **counts))
 
     def recipe(self, task: Task | None = None) -> Recipe:
-        """The task's recipe with the assignments."""
+        """Return the task's recipe with the assignments."""
         fields = {name: text for name, text in self.assignments.items() if name not in EXAMPLES}
         return (task or self.load()).recipe.set(fields)
 
     def runner(self, say: Callable[[str], None] = lambda sentence: None) -> StackRunner:
-        """What makes the runs of this task. say: is told what a user should know of the training."""
+        """Return the runner of this task. say: gets what a user should know about the training."""
         from nondet.runners.stack import StackRunner
 
         alone = self.given is not None  # which no other process can load
@@ -107,19 +108,19 @@ class Request:
         return StackRunner(self.prepare(), {} if alone else order, say)
 
     def prepare(self) -> Problem:
-        """The task with its recipe, ready for training on its device."""
+        """Prepare the task with its recipe for training on its device."""
         from nondet.training.prepare import prepare
         from nondet.training.problem import choose_device
 
         device = choose_device(self.device)
         if self.tf32 and device.type != "cuda":
-            raise BadInput(f"<<tf32>> is a choice of CUDA devices (got device {device}); leave it out")
+            raise BadInput(f"<<tf32>> is for CUDA devices only (got device {device}); leave it out")
         task = self.load()
         return prepare(task, self.recipe(task), device, track=self.track, layers=self.layers, tf32=self.tf32)
 
 
 def request_of(task: object, **options: Any) -> Request:
-    """The request for a task that a program gives: a `Task`, or a name or a path; BadInput for anything else."""
+    """Return the request for a task that a program gives: a `Task`, a name or a path. BadInput for anything else."""
     from nondet.tasks.task import Task
 
     if isinstance(task, Task):
@@ -132,11 +133,11 @@ def request_of(task: object, **options: Any) -> Request:
 
 
 def runner_of(request: Mapping[str, Any]) -> StackRunner:
-    """The runner of a request that another process has written down."""
+    """Return the runner of a request that another process wrote."""
     return Request.of(request).runner()
 
 
-_NOT_A_REQUEST = "study.json must say what was trained as nondet writes it; give the `nondet run` command again"
+_NOT_A_REQUEST = "study.json must say what was trained, in nondet's own form; give the `nondet run` command again"
 
 
 def _count(name: str, text: str) -> int:

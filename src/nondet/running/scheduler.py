@@ -1,4 +1,4 @@
-"""Which runs are missing, and in which order they are made: stack by stack, each by whoever claims it first."""
+"""Find the missing runs, and make them in order: stack by stack, each by whoever claims it first."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from nondet.study.study import Study
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told how far the work is.
+    """Functions that are called as the work goes on.
 
-    on_epoch: the run-epochs done of the stack in hand; 0 when it is in the store. on_wait: that there is nothing to do
-    but to wait for others.
+    on_epoch: with the run-epochs done of the current stack, and 0 once it is in the store. on_wait: when there is
+    nothing to do but wait for others.
     """
 
     on_epoch: Callable[[int], None] = lambda done: None
@@ -35,7 +35,7 @@ class Watcher:
 
 
 POLL_SECONDS = 0.5
-"""Between looks at what other processes have made."""
+"""The time between looks at what other processes have made."""
 
 
 def make_missing(
@@ -49,12 +49,12 @@ def make_missing(
 ) -> int:
     """Make every planned run that is not in the store, and every trunk that is lost, until all are there.
 
-    Runs that another process is making are left to it, and waited for. Stacks that do not fit into the memory are made
-    half as wide from there on, if the runner can do that without another bit.
+    Runs that another process is making are left to it, and waited for. If a stack does not fit into memory, all stacks
+    from there on are half as wide, provided that the runner can do that without changing a bit.
 
     Args:
-        proof: this process's, where it comes back for more.
-        stacks: it leaves after so many. wait: without it, it leaves when others make all that is left.
+        proof: this process's, if it calls this more than once.
+        stacks: leave after this many. wait: if false, leave when others are making all that is left.
 
     Returns:
         How many runs this process has made.
@@ -88,10 +88,11 @@ def make_missing(
 
 
 class Missing:
-    """The runs that are not there yet, in the order of the plan.
+    """The runs that are not there yet, in the planned order.
 
-    Nothing here grows with the number of runs but the first look: a stack costs what its runs cost, and those that
-    others are at work on. stack_of: of a study in a bucket, the runs that have one lease, by key.
+    Only the first look takes longer the more runs there are. After that, the cost of a stack depends only on its own
+    runs and on those that others are working on. stack_of: for a study in a bucket, the run that names the lease of
+    each run, by key.
     """
 
     def __init__(self, study: Study) -> None:
@@ -107,7 +108,7 @@ class Missing:
             self.in_own_order(platform.node())
 
     def in_own_order(self, machine: str) -> None:
-        """Take the stacks in an order of this machine's own, so that not all machines ask for the same ones first."""
+        """Take the stacks in an order that depends on the machine, so that machines do not all ask for the same one."""
         for keys in self.others.values():
             place = {name: n for n, name in enumerate(own_order({self.stack_of[key] for key in keys}, machine))}
             for key in sorted(keys, key=lambda key: place[self.stack_of[key]]):
@@ -115,21 +116,21 @@ class Missing:
 
     @property
     def done(self) -> bool:
-        """Whether all runs are there, and all trunks that others fork from."""
+        """Whether all runs are there, and all trunks that runs fork from."""
         return not self.control and not any(self.others.values()) and not self.study.lacking_trunks()
 
     @property
     def trunk_is_due(self) -> bool:
-        """Whether a trunk is lacking that no run of the control will leave any more."""
+        """Whether a trunk is missing that no remaining control run will leave."""
         return not self.control and bool(self.study.lacking_trunks())
 
     def next_stack(self, take: Callable[[str], bool], width: int | None = None) -> list[RunSpec]:
-        """The next runs that are free: one of the control, as long as there are any, and others; none if none is.
+        """Return the next runs that are free: one control run, as long as there are any, and others. Empty if none is.
 
-        At most `width` of them, the study's if left out.
+        There are at most `width` of them; by default, the study's width.
 
-        All of one family: runs with a late onset fork from one trunk, which comes first. The same runs missing give the
-        same stack, so that an interrupted command finds its snapshot again.
+        All are of one family, because runs with a late onset fork from one trunk, which comes first. The same missing
+        runs give the same stack, so an interrupted command finds its snapshot again.
         """
         planned, lacking = self.study.planned(), self.study.lacking_trunks()
         width = width or self.study.width
@@ -146,13 +147,13 @@ class Missing:
         return [planned[key] for key in chosen]
 
     def drop(self, specs: Sequence[RunSpec]) -> None:
-        """Note that these are there."""
+        """Note that these runs are there."""
         for spec in specs:
             self.control.pop(spec.key, None)
             self.others.get(spec.family, OrderedDict()).pop(spec.key, None)
 
     def _taken(self, keys: OrderedDict[str, int], take: Callable[[str], bool], count: int) -> list[str]:
-        """The first so many that are not there by now and that nobody else has taken; what is there is dropped."""
+        """Take the first `count` runs that are missing and that nobody else has taken; drop those that are there."""
         there_is = self.study.store.has
         taken: list[str] = []
         there: list[str] = []
@@ -160,7 +161,7 @@ class Missing:
             if len(taken) == count:
                 break
             free = not there_is(key) and take(key)
-            if there_is(key):  # perhaps finished by another between the two
+            if there_is(key):  # another process may have finished it in between
                 there.append(key)
             elif free:
                 taken.append(key)
@@ -170,7 +171,7 @@ class Missing:
 
 
 def stacks_of(study: Study) -> dict[str, str]:
-    """By key the run that a lease is named by: the first of those that are planned beside it. None for the control."""
+    """Map each run to the one that names its lease: the first of its planned stack. Control runs are left out."""
     control, families = study.control_specs(), dict[tuple[int, bool], list[str]]()
     for key, spec in study.specs().items():
         if key not in control:
@@ -180,7 +181,7 @@ def stacks_of(study: Study) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes one stack of a study after the other. width: of a stack; the study's, unless that does not fit here."""
+    """Makes the stacks of a study one by one. width: of a stack; the study's, unless that does not fit here."""
 
     study: Study
     runner: Runner
@@ -189,10 +190,10 @@ class _Maker:
     width: int
 
     def stack(self, specs: Sequence[RunSpec]) -> Sequence[RunSpec]:
-        """Make these runs together and keep them; those of them that were kept.
+        """Make these runs together, and return those that were kept.
 
-        The control's first stack leaves the trunks that others need. A process that has not proved itself carries the
-        reference run beside them, and keeps nothing unless it is the stored one to the last bit.
+        The control's first stack leaves the trunks that others need. A process that has not proved itself also trains
+        the reference run in the stack, and keeps nothing unless that equals the stored one to the last bit.
         """
         study = self.study
         specs, beside = self._with_proof(specs)
@@ -222,9 +223,9 @@ class _Maker:
         return specs
 
     def trunk(self) -> None:
-        """Make the reference run once more, as far as the latest trunk that is lacking: its own stack is done already.
+        """Repeat the reference run up to the latest missing trunk, because its own stack is done already.
 
-        As far as its end, where this process must prove itself by it.
+        If this process must prove itself with it, the run goes on to its end.
         """
         study = self.study
         trunks, unproved = study.lacking_trunks(), self.proof.needed(study, self.runner.repeats)
@@ -242,10 +243,10 @@ class _Maker:
                 self._prove(outcomes[0], [*trunks.values()])
 
     def _with_proof(self, specs: Sequence[RunSpec]) -> tuple[Sequence[RunSpec], Sequence[RunSpec]]:
-        """The runs to keep of a stack, and the reference run beside them where this process must prove itself by it.
+        """Return the runs of a stack to keep, and the reference run if this process must prove itself with it.
 
-        A run of the control among them proves it as well. Where the reference run has no place beside them, or an
-        interrupted process left a snapshot of just these, it is made first, by itself.
+        A control run among them is a proof as well. If the stack has no room for the reference run, or an interrupted
+        process left a snapshot of exactly these runs, the reference run is made first, by itself.
         """
         study = self.study
         control = study.control_specs()
@@ -261,11 +262,11 @@ class _Maker:
         return specs, ()
 
     def _slots(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
-        """A full stack; without copies where no bit depends on the width."""
+        """Return a full stack, or one without copies if no bit depends on the width."""
         return _slots(specs, len(specs) if self.study.width_free else self.width)
 
     def _prove(self, outcome: Outcome, left: Sequence[Path]) -> None:
-        """Take a proof; where it fails, what its stack has left on the disk goes."""
+        """Take a proof; if it fails, delete what its stack left on the disk."""
         try:
             self.proof.take(self.study, outcome)
         except BadInput:
@@ -275,26 +276,26 @@ class _Maker:
 
 
 def _slots(specs: Sequence[RunSpec], width: int) -> list[RunSpec]:
-    """A full stack: these runs, then copies of the first; rotated, so that the control's runs take different slots."""
+    """Return a full stack: these runs, then copies of the first, rotated so that control runs take different slots."""
     padded = [*specs, *[specs[0]] * (width - len(specs))]
     shift = specs[0].repeat % len(padded)
     return padded[len(padded) - shift :] + padded[: len(padded) - shift]
 
 
 def _snapshot_path(study: Study, slots: Sequence[RunSpec]) -> Path:
-    """Where a stack's snapshot stands: it is named by its runs and their slots."""
+    """Return the path of a stack's snapshot, which its runs and their slots name."""
     return study.folder / "partial" / f"{snapshot_name([spec.key for spec in slots])}.snapshot"
 
 
 def _seal(study: Study, slots: Sequence[RunSpec]) -> Seal:
-    """What names the snapshots and trunks of a stack, and the trunk it forks from."""
+    """Return what identifies the snapshots and trunks of a stack, and the trunk it forks from."""
     return Seal(tuple(s.key for s in slots), study.reference.key, slots[0].onset, study.environment)
 
 
 def _keep(
     study: Study, slots: Sequence[RunSpec], chosen: Sequence[str], outcomes: Sequence[Outcome], begin: datetime
 ) -> None:
-    """Write a stack's outcomes, each run once, with what is known of its making in its record."""
+    """Write a stack's outcomes, each run once, with a record of how it was made."""
     end, command = datetime.now(UTC), go_on(study)
     by_key = {spec.key: (slot, spec, outcome) for slot, (spec, outcome) in enumerate(zip(slots, outcomes, strict=True))}
     records = {

@@ -1,4 +1,4 @@
-"""One command's work: a study opened or made, and all that it misses trained, by this process and its helpers."""
+"""One command's work: open or make a study, and train all that it lacks, in this process and its helpers."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def train(
     say: Callable[[str], None] = print,
     measure: until_rule.Measure = lambda study, condition: None,
 ) -> Study:
-    """Open or make the study in a folder, add these runs, and train what is missing; the finished study.
+    """Open or make the study in a folder, add these runs, and train what is missing. Return the finished study.
 
-    measure: what the stopping rule looks at.
+    measure: how the stopping rule measures a condition.
 
     Raises:
-        BadInput: something that was asked for cannot be done; one sentence says what and the way out.
+        BadInput: something that was asked for cannot be done; one sentence says what, and the way out.
         Stopped: the user interrupted; the message says what is safe.
     """
     if isinstance(request, Script):
@@ -67,7 +67,7 @@ def train(
         raise BadInput(f"stack must be a whole number of at least 1, or auto (got {stack!r}); try <<stack=auto>>")
     for name, number in (("stack", None if stack == "auto" else stack), ("workers", workers)):
         if number is not None and number < 1:
-            raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the usual one")
+            raise BadInput(f"{name} must be at least 1 (got {number}); leave it out for the default")
     set_up_process()
     opened: Study | None = None
     runner = request.runner(say) if isinstance(request, Request) else request
@@ -98,32 +98,32 @@ def train(
 def problem_of(
     study: Study, device: str = "auto", data: str | None = None, *, run_task: bool = False, task: Task | None = None
 ) -> Problem:
-    """The task of a study as it was asked for; BadInput if it is another by now, or the study does not tell.
+    """Return the task of a study as it was asked for; BadInput if it has changed since, or the study does not say.
 
-    run_task: the user has agreed to what a study's own words would run or read; without it, they run and read nothing.
+    run_task: the user agrees to run or read what the study itself names; otherwise nothing is run or read.
     """
     if "command" in study.request:
-        raise BadInput(f"the study must be of a task, whose models nondet has (got {study.folder}, of a script)")
+        raise BadInput(f"the study must be of a task, because the models are needed (got {study.folder}, of a script)")
     if not study.request:
         raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
     request = Request.of(study.request)
     require_consent(study, request, data, run_task)
     if task is None and not request.is_task:
         raise BadInput(
-            f"{study.folder} is a study of the task {printable(request.task)!r} of a program, which no file holds; "
-            "give that task too, as in nondet.stabilize(study, task=task)"
+            f"{study.folder} is a study of the task {printable(request.task)!r}, which a program defined and no file "
+            "contains; give that task too, as in nondet.stabilize(study, task=task)"
         )
     problem = replace(request, device=device, data=data or request.data, given=task).prepare()
     if not same_task(problem.identity, study.identity):
         raise BadInput(
-            f"{study.folder} is a study of another task than {request.task} is now (its code, data, network or recipe "
-            "has changed since); restore it"
+            f"{study.folder} was made from another version of {request.task} (its code, data, network or recipe has "
+            "changed since); restore that version"
         )
     return problem
 
 
 def _of_script(script: Script, folder: Path, say: Callable[[str], None]) -> Runner:
-    """The runner of a script: of the study that is there, or else by its first run."""
+    """Return the runner of a script, from the study if it exists and otherwise from a first run."""
     script.check()
     if folder.is_dir() and (folder / "study.json").exists():
         return again(script, studies.load(folder))
@@ -134,7 +134,7 @@ def _of_script(script: Script, folder: Path, say: Callable[[str], None]) -> Runn
 def _width(
     runner: Runner, folder: Path, stack: int | str | None, wanted: Sequence[Condition], crossing: Crossed | None
 ) -> tuple[int, str]:
-    """How many runs train together, and what is to be said of it; a study keeps its own width."""
+    """Return how many runs train together, and what to say about it; an existing study keeps its width."""
     own = studies.width_of(folder)
     if stack == "auto" and own is None:
         return runner.fastest(crossing.runs if crossing else sum(c.runs for c in wanted))
@@ -150,7 +150,7 @@ def _rounds(
     say: Callable[[str], None],
     measure: until_rule.Measure,
 ) -> Iterator[Study]:
-    """The study, to be trained before the next is asked for: once, or with more runs until the stopping rule holds."""
+    """Yield the study, to be trained before the next step: once, or with more runs until the stopping rule holds."""
     rule, wanted, crossing = asked.rule(runner.kind), asked.conditions(runner), asked.crossed(runner)
     if past := past_words(wanted):
         say(WARNING + past)
@@ -158,7 +158,7 @@ def _rounds(
     if why:
         say(why)
     if runner.resumes and any(c.onset for c in wanted):
-        raise BadInput(f"an onset continues from a stored state, and {runner.resumes}")
+        raise BadInput(f"an onset continues from a stored state, but {runner.resumes}")
     runner.check(wanted, crossing)
     where = runner.environment(width)
     command = request.command_words(asked.words(), width)
@@ -175,5 +175,5 @@ def _rounds(
         if state.held is not None:
             return
         more = until_rule.next_runs(opened, wanted, rule.limit)
-        say(f"{state.runs} runs of each condition, and the largest error is {until_rule.worst(state)}: on to {more}")
+        say(f"After {state.runs} runs of each condition the largest error is {until_rule.worst(state)}: on to {more}.")
         wanted = [replace(c, runs=more) for c in wanted]

@@ -1,8 +1,8 @@
-"""The stopping rule of `nondet run --until`: runs are added to every condition until a figure's error is small enough.
+"""The stopping rule of `nondet run --until`: add runs to every condition until the error of a number is small enough.
 
-The figure is one of those that `nondet show --json` names, such as accuracy.sd. A round adds as many runs to each
-condition as fill whole stacks, and the rule is looked at when they are all there. So the rounds follow from the command
-and the study's stack width alone, and an interrupted command goes on to the same end.
+The number is one that `nondet show --json` names, such as accuracy.sd. A round adds as many runs to each condition as
+fill whole stacks, and the rule is checked when they are all there. So the rounds depend only on the command and the
+study's stack width, and an interrupted command reaches the same end.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from nondet.study.design import Condition, Stopping, merged
 from nondet.study.study import Study
 
 Measure = Callable[[Study, Condition], Measures | None]
-"""What is measured of a condition's runs; None if fewer than two did not fail."""
-CAUTION = "Because runs were added in the light of what they showed, intervals are as wide as for two looks at them."
+"""What is measured of a condition's runs; None if fewer than two succeeded."""
+CAUTION = "Because the results decided how many runs were added, intervals are as wide as for two looks at them."
 LIMIT = 200
-"""Runs in each condition after which no more are added, if nothing else is said."""
+"""The most runs in each condition, unless another limit is given."""
 
 
 @dataclass(frozen=True)
 class Until:
-    """The rule `figure.error<bound`, where `relative` in percent of the figure; at most `limit` runs a condition.
+    """The rule `figure.error<bound`, in percent of the number if `relative`; at most `limit` runs in each condition.
 
-    begin: the runs of each condition with which the command begins.
+    begin: how many runs of each condition the command begins with.
     """
 
     expression: str
@@ -47,13 +47,13 @@ class Until:
         return Stopping(self.expression, self.begin, self.limit, self.begin)
 
     def holds(self, error: float | None) -> bool:
-        """Whether an error, as `error_of` gives it, is small enough. One of exactly 0 is: the runs are all equal."""
+        """Whether an error that `error_of` returned is small enough. An error of exactly 0 is: all runs are equal."""
         return error is not None and (error < self.bound or error == 0)
 
     def error_of(self, found: Measures) -> float | None:
-        """The figure's error among a condition's figures, in percent of the figure if the rule is relative.
+        """Return the error of the rule's number in a condition, in percent of the number if the rule is relative.
 
-        Not known of fewer than FEW runs that differ and agree in this figure by chance, whose error of 0 shows nothing.
+        None if fewer than FEW runs differ but happen to agree in this number: then an error of 0 shows nothing.
         """
         e = found[self.figure]
         if math.isnan(e.error) or (e.error == 0 and math.isnan(e.low) and found.sound < FEW):
@@ -64,17 +64,17 @@ class Until:
 
 
 def parse(expression: str, figures: Sequence[str], begin: int, limit: int | None) -> Until:
-    """The rule that `--until` gives, for a task with these figures. BadInput if it is none."""
+    """Return the rule that `--until` gives, for a task with these measures. BadInput if it is not a rule."""
     found = re.fullmatch(r"\s*([\w.]+?)\.error\s*<\s*([^%\s]+)\s*(%?)\s*", expression, re.ASCII)
     if not found:
         raise BadInput(
-            f"<<until>> must be FIGURE.error<NUMBER or FIGURE.error<NUMBER% (got {expression!r}); "
+            f"<<until>> must be MEASURE.error<NUMBER or MEASURE.error<NUMBER% (got {expression!r}); "
             "try <<until=accuracy.sd.error<10%>>"
         )
     figure, number, percent = found.groups()
     if figure not in figures:
         near = did_you_mean(figure, figures)
-        raise BadInput(f"<<until>> knows no figure {figure!r} of this task{near}; choose from {', '.join(figures)}")
+        raise BadInput(f"<<until>> knows no measure {figure!r} of this task{near}; choose from {', '.join(figures)}")
     try:
         bound = float(number)
     except ValueError:
@@ -84,14 +84,14 @@ def parse(expression: str, figures: Sequence[str], begin: int, limit: int | None
     most = LIMIT if limit is None else limit
     if most < begin:
         raise BadInput(
-            f"<<limit>> must be at least the runs that <<until>> begins with (got <<limit={most}>> and "
+            f"<<limit>> must be at least the number of runs that <<until>> begins with (got <<limit={most}>> and "
             f"<<runs={begin}>>); try <<limit={max(begin, LIMIT)}>>"
         )
     return Until(expression.strip(), figure, bound, bool(percent), begin, most)
 
 
 def looked_at(until: Until, study: Study, conditions: Sequence[Condition], measure: Measure) -> Stopping:
-    """What the rule says of these conditions, all of whose runs are there: decided if it holds or the limit is met."""
+    """Apply the rule to these conditions, whose runs are all there. It is decided if it holds, or at the limit."""
     now = _of(study, conditions)
     found = {c.name: measure(study, c) for c in now}
     errors = {name: until.error_of(m) if m else None for name, m in found.items()}
@@ -100,7 +100,7 @@ def looked_at(until: Until, study: Study, conditions: Sequence[Condition], measu
 
 
 def worst(stopping: Stopping) -> str:
-    """The largest error and its condition, in words; one that is not known counts as the largest."""
+    """Describe the largest error and its condition; an error that is not known counts as the largest."""
     unknown = [name for name, error in stopping.errors.items() if error is None]
     if unknown:
         return f"not known ({', '.join(unknown)})"
@@ -109,35 +109,37 @@ def worst(stopping: Stopping) -> str:
 
 
 def words(stopping: Stopping | None, dead: Collection[str] = ()) -> str:
-    """How many runs there are because of a stopping rule; empty if there was none.
+    """Say how many runs a stopping rule led to; empty if there was none.
 
     dead: names of dead conditions, whose error of 0 says nothing.
     """
     if stopping is None:
         return ""
-    rule = f"Runs were added, from {stopping.begin} in each condition on, until {stopping.expression} in all of them"
+    rule = (
+        f"Starting with {stopping.begin} in each condition, runs were added until {stopping.expression} in all of them"
+    )
     alive = {name: error for name, error in stopping.errors.items() if name not in dead}
     if stopping.errors and not alive:
-        return f"{rule}: they are dead, so the rule says nothing."
+        return f"{rule}: all conditions are dead, so the rule says nothing."
     stopping = replace(stopping, errors=alive)
     if stopping.held is None:
-        return f"{rule}: that is not decided yet."
+        return f"{rule}: this is not decided yet."
     if stopping.held:
-        return f"{rule}: so it is after {stopping.runs}, where the largest error is {worst(stopping)}. {CAUTION}"
+        return f"{rule}: that took {stopping.runs}, and the largest error is {worst(stopping)}. {CAUTION}"
     return (
-        f"{rule}, or {stopping.limit} at most: after {stopping.runs} the largest error is {worst(stopping)}, "
-        f"so the rule does not hold; go on with a larger limit. {CAUTION}"
+        f"{rule}, up to {stopping.limit}: after {stopping.runs} the largest error is {worst(stopping)}, "
+        f"so the rule does not hold; continue with a larger limit. {CAUTION}"
     )
 
 
 def next_runs(study: Study, conditions: Sequence[Condition], limit: int) -> int:
-    """To how many runs these conditions grow next: at most a stack more, and so that the fewest slots stay empty."""
+    """Return how many runs these conditions have next: at most a stack more, with the fewest slots left empty."""
     now = min(c.runs for c in _of(study, conditions))
     return min(range(now + 1, min(now + study.width, limit) + 1), key=lambda runs: _empty(study, conditions, runs))
 
 
 def _empty(study: Study, conditions: Sequence[Condition], runs: int) -> int:
-    """Slots that stay empty when the runs that are new are trained: a stack has one family, and one control at most."""
+    """Count the slots left empty when the new runs are trained: a stack has one family, and at most one control."""
     grown = replace(study, conditions=tuple(merged(study.conditions, [replace(c, runs=runs) for c in conditions])))
     planned = grown.planned()
     new = [planned[key] for key in planned.keys() - study.planned().keys()]

@@ -1,4 +1,4 @@
-"""One worker on a study that somebody has begun: it makes what is missing, and leaves. And how far a study is."""
+"""One worker on a study that somebody has begun: it makes what is missing, and leaves. Also a study's status."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _COLUMNS = ("runs", "done", "failed")
 class Status(Record):
     """How far a study is.
 
-    planned, done, failed: runs; those that failed are done. in_hand: that a process on this machine, or one that shares
-    its locks, is making; of a study in a bucket also those that anybody has leased. conditions: of each its name, and
-    how many of its runs are planned, done and failed; runs that several share count in each. hosts: runs that each
-    machine has made.
+    planned, done, failed: numbers of runs; failed ones count as done. in_hand: runs that a process on this machine, or
+    one that shares its locks, is making; for a study in a bucket also all leased runs. conditions: each one's name, and
+    how many of its runs are planned, done and failed; a run that several share counts in each. hosts: how many runs
+    each machine has made.
     """
 
     study: Path
@@ -67,7 +67,7 @@ class Status(Record):
 
 
 def status(study: Study) -> Status:
-    """How far a study is: of every run what its record says, without its arrays."""
+    """Return how far a study is, from the records of its runs, without their arrays."""
     planned = study.planned()
     there = study.store.keys() & planned.keys()
     failed, hosts = set[str](), Counter[str]()
@@ -93,13 +93,13 @@ def status(study: Study) -> Status:
 
 
 def _leased(study: Study, missing: Sequence[str]) -> list[str]:
-    """Which of these runs somebody has leased, of a study in a bucket: alone, or with others of its stack."""
+    """Return which of these runs are leased, for a study in a bucket; a lease covers a run or its whole stack."""
     mirror = mirror_of(study.folder)
     if mirror is None or not missing:
         return []
     try:
         leases = mirror.place.leased(exact=True)
-    except BadInput:  # whoever may only read cannot ask what time it is there
+    except BadInput:  # without write access, nobody can ask for the bucket's time
         leases = mirror.place.leased()
     going, stack_of = {name for name, lease in leases.items() if not lease.done and not lease.ended}, stacks_of(study)
     return [key for key in missing if stack_of.get(key, key) in going]
@@ -114,20 +114,20 @@ def work(
     stacks: int | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
-    """Make what a study misses and nobody else is making, then leave; how many runs this process has made.
+    """Make what a study lacks and nobody else is making, then leave. Return how many runs this process has made.
 
-    Any number of workers may be at one study, on all machines that share its folder.
+    Any number of workers may work on one study, on all machines that share its folder.
 
     Args:
-        data: the folder of the task's files here. stacks: leave after so many.
-        run_task: the user has agreed to what the study's own words would run or read.
+        data: the folder of the task's files here. stacks: leave after this many.
+        run_task: the user agrees to run or read what the study itself names.
 
     Raises:
-        BadInput: this process would train the study's runs otherwise than they were trained; it says what differs.
+        BadInput: this process would not train as the study's runs were trained; the message says what differs.
         Stopped: the user interrupted; the message says what is safe.
     """
     if stacks is not None and stacks < 1:
-        raise BadInput(f"stacks must be at least 1 (got {stacks}); leave it out for all that is missing")
+        raise BadInput(f"stacks must be at least 1 (got {stacks}); leave it out to make everything that is missing")
     study = studies.load(folder)
     set_up_process()
     try:
@@ -145,7 +145,7 @@ def work(
 
 
 def _runner(study: Study, device: str, data: str | None, run_task: bool, say: Callable[[str], None]) -> Runner:
-    """What makes the runs of a study, by the study's own words."""
+    """Return the runner that a study itself asks for."""
     if not study.request:
         raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
     if "command" in study.request:
@@ -161,8 +161,8 @@ def _runner(study: Study, device: str, data: str | None, run_task: bool, say: Ca
     require_consent(study, request, data, run_task)
     if not request.is_task:
         raise BadInput(
-            f"{study.folder} is a study of the task {printable(request.task)!r} of a program, which no file holds; "
-            "give the program's own command again"
+            f"{study.folder} is a study of the task {printable(request.task)!r}, which a program defined and no file "
+            "contains; run that program again"
         )
     if device == "auto" and study.environment.get("device") == "cpu":
         device = "cpu"
@@ -170,16 +170,16 @@ def _runner(study: Study, device: str, data: str | None, run_task: bool, say: Ca
 
 
 def ordered(order: Mapping[str, Any]) -> tuple[Study, Runner]:
-    """The study and what makes its runs, in a process that another has ordered; BadInput if it would train otherwise.
+    """Return the study and its runner, in a process that another one started; BadInput if it would train differently.
 
-    order: see `Runner.order`; and under "folder" the study's.
+    order: see `Runner.order`; "folder" is the study's.
     """
     module, _, function = order["runner"].partition(":")
     return fitting(order["folder"], getattr(import_module(module), function)(**order["arguments"]))
 
 
 def fitting(folder: str, runner: Runner) -> tuple[Study, Runner]:
-    """The study in a folder or a bucket and what is to make its runs here; BadInput if it would train otherwise."""
+    """Return the study in a folder or a bucket, and its runner here; BadInput if that would train differently."""
     study = studies.load(folder_of(folder))
     require_fit(study, runner, runner.environment(study.width))
     return study, runner

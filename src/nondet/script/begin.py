@@ -1,4 +1,4 @@
-"""How a script's process begins under nondet: its random numbers are sorted by source from then on."""
+"""Begin a script's process under nondet: from then on, its random numbers are sorted by source."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def begin(order: str) -> None:
         trace(read["trace"], _after_import)
         if "seeds" not in read:
             return
-    if isinstance(sys.stdout, io.TextIOWrapper):  # into one log with the errors, in their order
+    if isinstance(sys.stdout, io.TextIOWrapper):  # so that output and errors are in order in one log
         sys.stdout.reconfigure(line_buffering=True)
     started = next((word for word in sys.orig_argv if word.startswith("from multiprocessing")), "")
-    anew = "spawn" in started  # to read examples, or to train; what else there is watches over others
+    anew = "spawn" in started  # to read examples, or to train; others only watch processes
     here = Inside(read, worker=bool(started) and not anew)
     here.ledger["anew"] = anew
     here.refuse_ranks(os.environ.get("WORLD_SIZE", "1"))
@@ -58,9 +58,9 @@ def begin(order: str) -> None:
 
 
 def _at_the_very_end(end: Callable[[], None]) -> None:
-    """Call this before all else that is called at the end of the process: what that clears is to be kept.
+    """Call this before everything else at the end of the process, while what is to be kept still exists.
 
-    IPython clears the names of a notebook then.
+    IPython, for example, clears a notebook's names at its end.
     """
     register = atexit.register
 
@@ -81,7 +81,7 @@ def _torch(here: Inside) -> None:
 
 
 def _after_import(then: Mapping[str, Callable[[], None]]) -> None:
-    """Call each of these once the module of its name is there, or at once if it is."""
+    """Call each function once the module of its name is imported, or at once if it is already."""
     for name, call in then.items():
         if name in sys.modules:
             call()
@@ -89,7 +89,7 @@ def _after_import(then: Mapping[str, Callable[[], None]]) -> None:
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
-    """Calls a function once a module has been imported, by its name."""
+    """Calls a function once the module of its name has been imported."""
 
     def __init__(self, then: Mapping[str, Callable[[], None]]) -> None:
         self.then = dict(then)

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from nondet.script.inside import Inside
 
 CANDIDATES = 64
-"""So many elements of a parameter that have a gradient are noted for the bit source."""
+"""How many elements with a gradient are noted for the bit source."""
 
 
 class Start:
-    """What happens before a training step: epochs are counted, and a bit is moved where that is due.
+    """Before a training step, counts epochs, and moves a bit if that is due.
 
-    At onset 0 that is before the first step, and else before the first step of the epoch of that number, from 0.
+    At onset 0 a bit is due before the first step, and otherwise before the first step of that epoch, counted from 0.
     """
 
     def __init__(self, here: Inside, torch: Any) -> None:
@@ -28,7 +28,7 @@ class Start:
         self.model: Any = lambda: None
 
     def step(self, model: Any) -> None:
-        """A training step begins, by this module's forward pass."""
+        """Handle the beginning of a training step, which is this module's forward pass."""
         ledger, first = self.here.ledger, not self.here.ledger["steps"]
         begins = self.here.passes.is_new()
         ledger["epochs"] += begins
@@ -88,10 +88,10 @@ class Start:
 
 
 def _trained(model: Any) -> dict[str, Any]:
-    """A module's parameters that are trained, by name."""
+    """Return a module's trained parameters by name."""
     return {n: p for n, p in model.named_parameters() if p.requires_grad and p.is_floating_point() and p.numel()}
 
 
 def _first(named: dict[str, Any]) -> str:
-    """The name of the first matrix among parameters, or else of the first one; empty if there is none."""
+    """Return the name of the first matrix among parameters, or else of the first parameter; empty if there is none."""
     return next((n for n, p in named.items() if p.dim() >= 2), next(iter(named), ""))

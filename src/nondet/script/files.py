@@ -1,4 +1,4 @@
-"""Which files a script writes outside its run's folder: two runs at a time would meet there."""
+"""Find the files that a script writes outside its run's folder: two runs at a time would collide there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 _HOME = os.path.expanduser("~")  # noqa: PTH111 - a text, to begin others
 _PASSING = ("/dev/", "/proc/", f"{_HOME}/.")
-"""Devices, and the caches and settings of libraries: no script's own."""
+"""Devices, and the caches and settings of libraries: not files of the script's own."""
 
 _TEMPORARY = tuple(f"{os.path.realpath(place)}{os.sep}" for place in (os.environ.get("TMPDIR", "/tmp"), "/tmp"))
 _CACHES = ("__pycache__", "torchinductor_", "torchelastic_")
@@ -20,10 +20,11 @@ _MOST = 20
 
 
 class Files:
-    """What this process writes outside the folder `own`.
+    """Notes what this process writes outside the folder `own`.
 
-    Python tells of each file that it opens, renames or links. What C++, Rust or C writes is noted where a library of
-    `writers` is called. Temporary files count where the script names them: `tempfile` never gives a name twice.
+    Python reports each file that it opens, renames or links. Files that C++, Rust or C code writes are noted when a
+    library in `writers` is called. Temporary files count only if the script names them: `tempfile` never gives a name
+    twice.
     """
 
     def __init__(self, own: str, here: str, ledger: dict[str, Any]) -> None:
@@ -34,15 +35,15 @@ class Files:
         ledger["outside"] = []
 
     def watch(self) -> None:
-        """From now on."""
+        """Start watching."""
         sys.addaudithook(self._audit)
 
     def writers(self) -> Mapping[str, Callable[[], None]]:
-        """What is to be called once a module that writes files by itself is imported, by its name."""
+        """Return what to call once a module that writes files by itself is imported, by the module's name."""
         return {"torch": self._torch, "safetensors": self._safetensors, "h5py": self._h5py}
 
     def note(self, path: object) -> None:
-        """A file of this name is written."""
+        """Note that a file of this name is written."""
         if getpid() != self.main or len(self.found) >= _MOST or not isinstance(path, str | os.PathLike):
             return
         real = os.path.realpath(os.fspath(path))
@@ -54,14 +55,14 @@ class Files:
             self.ledger["outside"] = list(self.found)
 
     def _made(self, real: str) -> bool:
-        """Whether it is a temporary file of no other process's name, or stands in such a folder."""
+        """Whether it is a temporary file whose name no other process has, or is in such a folder."""
         return any(one in self.once for one in (real, *map(str, Path(real).parents)))
 
     def _audit(self, event: str, given: tuple[Any, ...]) -> None:
         if event == "open":
             path, mode, flags = given
             if {*mode} & {*"wax+"} if isinstance(mode, str) else flags & (os.O_WRONLY | os.O_RDWR):
-                if flags & os.O_EXCL and isinstance(path, str):  # there is none of this name, nor will be by chance
+                if flags & os.O_EXCL and isinstance(path, str):  # a new file; no other gets its name by chance
                     self.once.add(os.path.realpath(path))
                 self.note(path)
         elif event in ("os.rename", "os.link", "os.symlink"):
@@ -72,7 +73,7 @@ class Files:
             self.note(given[0] if given[0] != ":memory:" else None)
 
     def _noting(self, write: Callable[..., Any], at: int) -> Callable[..., Any]:
-        """A function that writes a file: the path is its argument of this number."""
+        """Wrap a function that writes a file. at: the position of the path in its arguments."""
 
         @functools.wraps(write)
         def wrapped(*args: Any, **words: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One process of a run: whose random numbers it is, what was seen of them, and what the script leaves."""
+"""One process of a run: its random numbers, what was seen of them, and what the script leaves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from os import getpid  # its own, whatever a run's is held at
+from os import getpid  # the real one, even where a run's is pinned
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,7 +32,7 @@ PACKAGES = (
     "torchvision",
     "transformers",
 )
-"""What may be imported before a fork. JAX and TensorFlow start threads, so scripts that import them do not fork."""
+"""Packages to import before a fork. JAX and TensorFlow start threads, so scripts that import them are not forked."""
 
 THREADED = ("jax", "tensorflow")
 
@@ -40,9 +40,9 @@ THREADED = ("jax", "tensorflow")
 class Inside:
     """One process of a run.
 
-    seeds: of each source. record: expressions in the script's names, to be kept at its end. folder: where what is left
-    goes. bit: the parameter and the elements that the bit source chooses from, where they are known. onset: the epoch
-    at whose start it moves one.
+    seeds: of each source. record: expressions in the script's names, to be kept when it ends. folder: where the results
+    go. bit: the parameter and the elements that the bit source chooses from, if they are known. onset: the epoch at
+    whose start it moves one.
     ledger: what was seen of the script's random numbers. worker: whether this process only reads examples for another.
     """
 
@@ -59,8 +59,8 @@ class Inside:
         self.told, self.trained = False, False
         self.streams = Streams(self.seeds)
         self.sites = Sites(self.streams)
-        self.named: dict[tuple[str, str], str] = {}  # generators of the script's own: what is said of those of a place
-        self.made: Counter[tuple[object, ...]] = Counter()  # generators that nothing seeds, by place
+        self.named: dict[tuple[str, str], str] = {}  # the script's own generators: how those of a place are described
+        self.made: Counter[tuple[object, ...]] = Counter()  # unseeded generators, by place
         self.ledger: dict[str, Any] = {
             "explicit": {},
             "sites": {},
@@ -77,22 +77,22 @@ class Inside:
         return self.worker or getpid() != self.main
 
     def reads(self) -> None:
-        """This process reads examples for another: what its script seeded as it was imported anew does not count."""
+        """Mark this process as one that reads examples: what its script seeded on being imported again is ignored."""
         if not self.is_worker:
             self.worker = True
             self.streams.own.clear()
 
     def refuse_ranks(self, ranks: object) -> None:
-        """End a process that is one of several ranks, which would have to draw the same numbers in step."""
+        """End a process that is one of several ranks: they would have to draw the same numbers in step."""
         if str(ranks) not in ("", "1"):
-            why = f"a run must be trained by one process, and this command starts {ranks} ranks; train on one device"
+            why = f"a run must be trained by one process, but this command starts {ranks} ranks; train on one device"
             (self.folder / "refused").write_text(why, encoding="utf-8")
             os._exit(2)
 
     def seeded(self, library: str, seed: object) -> None:
-        """The script seeds a library: all of its streams begin anew, but while an example is read, its own alone.
+        """Restart a library's streams, because the script seeds it; while an example is read, only the example's own.
 
-        A loader seeds its workers as well, outside of all examples: what they draw is by example.
+        A loader also seeds its workers outside of all examples. That is ignored, because workers draw by example.
         """
         if self.streams.inside == "augment":
             self.streams.seeded_here(library, seed)
@@ -101,9 +101,9 @@ class Inside:
             self.sites.begin(library)
 
     def explicit(self, what: str) -> None:
-        """Note a generator that the script makes or seeds by itself, and where; a library's are its own business.
+        """Note a generator that the script itself makes or seeds, and where; those of libraries are ignored.
 
-        Of those that are made in one place the first is named, with its seed.
+        If several are made in one place, the first is named, with its seed.
         """
         place = self.sites.of(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
         if place is None:
@@ -112,10 +112,10 @@ class Inside:
         self.ledger["explicit"][name] = self.ledger["explicit"].get(name, 0) + 1
 
     def unseeded(self, what: str, draw: Callable[[], int]) -> int:
-        """What seeds a generator that the script makes and does not seed: all that it draws is of the source in use.
+        """Return a seed for a generator that the script leaves unseeded: its draws belong to the source in use.
 
-        draw: 128 bits from the library's global generator, which is that source's. One that Python makes for its own
-        use, as for the names of files, takes none from there: it may do so in a thread beside the script's.
+        draw: returns 128 bits from the library's global generator, which is that source's. Generators that Python makes
+        for its own use, as for the names of files, do not use it, because another thread may make them.
         """
         frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
         if self.streams.inside != "other" and not is_of_python(frame.f_code.co_filename):
@@ -128,7 +128,7 @@ class Inside:
         return self.streams.number("other", *name, self.made[name])
 
     def site(self, frame: FrameType | None) -> Site | None:
-        """The place in the script that draws outside all sources, if it is one, which is noted."""
+        """Return and note the place in the script that draws outside all sources, if it is one."""
         if self.streams.inside != "other" or self.is_worker:
             return None
         found = self.sites.of(frame)
@@ -137,9 +137,9 @@ class Inside:
         return found
 
     def sited(self, library: str, draw: Callable[..., Any], made: Callable[[int], Any]) -> Callable[..., Any]:
-        """A function that draws from a library's global generator; outside all sources, from that of its place.
+        """Wrap a function that draws from a library's global generator: outside all sources, each place has its own.
 
-        made: a generator of this seed, which has a method of the function's name.
+        made: returns a generator with a given seed, which has a method of the function's name.
         """
         name, in_order = draw.__name__, self.sites.in_order
 
@@ -147,7 +147,7 @@ class Inside:
         def wrapped(*args: Any, **words: Any) -> Any:
             frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
             place = self.site(frame)
-            if place is None and self.sites.is_import(frame):  # what a library draws then, no source may move
+            if place is None and self.sites.is_import(frame):  # no source may affect a library's draws here
                 return getattr(made(0), name)(*args, **words)
             if place is None or library in in_order:
                 return draw(*args, **words)
@@ -156,7 +156,7 @@ class Inside:
         return wrapped
 
     def looked_at(self, library: str, look: Callable[..., Any]) -> Callable[..., Any]:
-        """A function that reads a generator's state: the script's own draws are in order from then on, as it is."""
+        """Wrap a function that reads a generator's state: from then on, the script's draws come in order from one."""
 
         @functools.wraps(look)
         def wrapped(*args: Any, **words: Any) -> Any:
@@ -167,7 +167,7 @@ class Inside:
         return wrapped
 
     def worker_drew(self) -> None:
-        """Let the process that trains know that examples draw random numbers when they are read."""
+        """Let the training process know that reading examples draws random numbers."""
         if self.is_worker and self.streams.draws["augment"] and not self.told:
             self.told = True
             (self.folder / "augmented").touch()
@@ -179,7 +179,7 @@ class Inside:
             (self.folder / "trained").touch()
 
     def end(self) -> None:
-        """Keep what the script has left, once it has come to its end."""
+        """Keep what the script leaves, once it has ended."""
         if self.is_worker:
             return
         self.streams.settle()
@@ -248,7 +248,7 @@ def take_numpy(here: Inside, numpy: Any) -> None:
     def is_one(cls: type, instance: object) -> bool:
         return isinstance(instance, plain)
 
-    kind: Any = type("_Kind", (type(plain),), {"__instancecheck__": is_one})  # that of a trace may be there already
+    kind: Any = type("_Kind", (type(plain),), {"__instancecheck__": is_one})  # a trace may have put its own there
 
     class RandomState(plain, metaclass=kind):
         def __init__(self, seed: Any = None) -> None:
@@ -268,7 +268,7 @@ def take_numpy(here: Inside, numpy: Any) -> None:
 
 
 def take_jax(here: Inside) -> None:
-    """JAX has no global generator: its keys are the script's own."""
+    """Note JAX keys: JAX has no global generator, so its keys are the script's own."""
     random = sys.modules["jax"].random
 
     def named(make: Callable[..., Any]) -> Callable[..., Any]:
@@ -283,12 +283,12 @@ def take_jax(here: Inside) -> None:
 
 
 def _short(seed: Any) -> str:
-    """A seed as it is written, if it is a number."""
+    """Return a seed as text, or dots if it is not a number."""
     return str(int(seed)) if hasattr(seed, "__index__") and not isinstance(seed, bool) else "..."
 
 
 def _local_modules() -> dict[str, str]:
-    """The SHA-256 of each file of the user's own that the script has imported, by its path."""
+    """Return the SHA-256 of each of the user's own files that the script has imported, by its path."""
     import hashlib
 
     found: dict[str, str] = {}
@@ -305,6 +305,6 @@ def _local_modules() -> dict[str, str]:
 
 
 LARGEST = 16 * 2**20
-"""Bytes of a module: a larger one is no code that somebody wrote."""
+"""The most bytes of a module: nobody writes a larger one by hand."""
 
 _HERE = str(Path(__file__).resolve().parents[1])

@@ -1,4 +1,4 @@
-"""What a script leaves of a run: by `nondet.record(...)`, or by expressions in its names at its end."""
+"""What a script leaves of a run: through `nondet.record(...)`, or through expressions in its names when it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PROCESS: list[Any] = []
-"""The run that this process is of, as `begin` has begun it; empty outside of nondet."""
+"""The run that this process belongs to, as `begin` set it up; empty outside of nondet."""
 
 _arrays: dict[str, Any] = {}
 _scores: dict[str, float] = {}
@@ -19,12 +19,13 @@ _curves: dict[str, dict[float, float]] = {}
 
 
 def record(*, outputs: Any = None, labels: Any = None, epoch: Any = None, **scores: Any) -> None:
-    """Keep what a run leaves: a line for a training script. Outside of a run that nondet makes it does nothing.
+    """Keep what a run leaves: a line to add to a training script. It does nothing unless nondet makes the run.
 
     Args:
-        outputs: of the test set: logits `(n, c)`, or predicted classes `(n,)`. labels: of the same, `(n,)`.
-        scores: numbers by name, such as accuracy=93.1; of one that is said again, once an epoch, the last counts, and
-            all of them are its curve. epoch: of which they are, if they are not said in order or some are left out.
+        outputs: the test set's logits `(n, c)` or predicted classes `(n,)`. labels: the test set's, `(n,)`.
+        scores: numbers by name, such as accuracy=93.1. If one is reported again and again, such as once an epoch, the
+            last value counts, and all values are its curve. epoch: of the scores, if they are not reported in order or
+            some are left out.
     """
     if not PROCESS or PROCESS[-1].is_worker:
         return
@@ -37,19 +38,22 @@ def record(*, outputs: Any = None, labels: Any = None, epoch: Any = None, **scor
 
 
 def evaluate(text: str, names: Mapping[str, Any]) -> str:
-    """Keep `"outputs=logits, labels=y"`, expressions in these names; what went wrong, in words, or nothing."""
+    """Evaluate expressions in these names, such as `"outputs=logits, labels=y"`, and keep their values.
+
+    Returns what went wrong, in words, or an empty text.
+    """
     scope = dict(names)
     for name, expression in keywords(text).items():
         try:
             value = eval(expression, scope)
             record(**{name: value})
-        except BaseException as error:  # whatever the user's names come to
+        except BaseException as error:  # a user's expression may raise anything
             return f"{name}={expression}: {type(error).__name__}: {error}"
     return ""
 
 
 def keywords(text: str) -> dict[str, str]:
-    """`"outputs=f(a, b), labels=y"` as expressions by name; ValueError or SyntaxError if it is not that."""
+    """Return the expressions of `"outputs=f(a, b), labels=y"` by name; ValueError or SyntaxError if it is not that."""
     call = ast.parse(f"f({text})", mode="eval").body
     if not isinstance(call, ast.Call) or call.args or not call.keywords or not all(one.arg for one in call.keywords):
         raise ValueError("not name=expression")
@@ -72,9 +76,9 @@ def write(folder: Path, ledger: Mapping[str, Any]) -> None:
 
 
 def as_array(value: Any) -> Any:
-    """Whatever holds numbers, as a numpy array: a tensor of any device and type, a list, an array of JAX.
+    """Return numbers as a NumPy array, from a tensor of any device and type, a list, or a JAX array.
 
-    Of a list of them each is a batch, or one example where it is a number or a row of logits.
+    In a list of arrays each one is a batch, or a single example if it is a number or a row of logits.
     """
     import numpy as np
 
@@ -90,5 +94,5 @@ def as_array(value: Any) -> Any:
     else:
         found = np.asarray(value)
     if found.dtype.kind not in "biuf":
-        raise TypeError(f"an array must hold numbers (got {found.dtype}); give logits, or class numbers")
+        raise TypeError(f"an array must contain numbers (got {found.dtype}); give logits, or class numbers")
     return found

@@ -1,4 +1,4 @@
-"""The augment and order sources of torch's loaders: reading examples, in the process that trains or in another."""
+"""The augment and order sources of torch's DataLoaders: reading examples, in the training process or in another."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from nondet.script.inside import Inside
 
 SAMPLE = 1024
-"""Elements of each tensor of a batch that its digest is of."""
+"""How many elements of each tensor in a batch go into its digest."""
 
 
 class Indices(list[Any]):
-    """The examples of a batch, and which pass over the loader's data they are of; it travels to worker processes.
+    """The examples of a batch, and the pass over the loader's data that they belong to; sent to worker processes.
 
-    own: what the script has seeded by then, see `Streams`.
+    own: what the script has seeded so far, see `Streams`.
     """
 
     own: Mapping[str, int] = MappingProxyType({})
@@ -32,7 +32,7 @@ class Indices(list[Any]):
 
 
 class Loading:
-    """How a loader's examples are read, and which pass over them it is."""
+    """Watches how a loader's examples are read, and in which pass."""
 
     def __init__(self, here: Inside, torch: Any) -> None:
         self.here, self.torch = here, torch
@@ -100,7 +100,7 @@ class Loading:
             cls.fetch = self.by_example(cls.fetch) if "Map" in cls.__name__ else self.by_batch(cls.fetch)
 
     def reading(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """What a loader's process does: until it comes to this, one that was started anew may be there to train."""
+        """Wrap the loop of a loader's process: until a spawned process gets there, it may be one that trains."""
 
         @functools.wraps(plain)
         def loop(*args: Any, **words: Any) -> Any:
@@ -110,18 +110,18 @@ class Loading:
         return loop
 
     def again(self, it: Any, loader: Any) -> None:
-        """Count a pass over a loader's data. One that is shuffled is taken to be for training."""
+        """Count a pass over a loader's data. A shuffled pass is taken to be for training."""
         count = loader.__dict__.get("_nondet_again", 0)
         object.__setattr__(loader, "_nondet_again", count + 1)
         sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
         it._nondet_again, it._nondet_number = count, 0
         it._nondet_trained = "Sequential" not in type(sampler).__name__ and "Infinite" not in type(sampler).__name__
         places = {type(one).__module__.partition(".")[0] for one in (sampler, loader.batch_sampler)}
-        it._nondet_own = not places <= {"torch", "builtins"}  # one of the script's own may draw for each batch
+        it._nondet_own = not places <= {"torch", "builtins"}  # a sampler of the script's own may draw for each batch
         self.here.passes.begin(it, loader)
 
     def by_example(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """Each example's random numbers are its own, of this pass over the data, whoever reads it."""
+        """Give each example its own random numbers in this pass over the data, whichever process reads it."""
         streams = self.here.streams
 
         def fetch(fetcher: Any, index: Any) -> Any:
@@ -153,7 +153,7 @@ class Loading:
         return fetch
 
     def collated(self, fetcher: Any, index: Indices, examples: Any) -> Any:
-        """A batch; what the script's own function draws for it is of the batch."""
+        """Collate a batch; what the script's own function draws for it belongs to the batch."""
         collate = fetcher.collate_fn
         if getattr(collate, "__module__", "").startswith("torch.utils.data"):
             return collate(examples)
@@ -163,7 +163,7 @@ class Loading:
         return batch
 
     def by_batch(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """A stream of examples has no numbers: its random numbers are of the pass, the worker and the batch."""
+        """Tie random numbers to the pass, the worker and the batch: examples of a stream are not numbered."""
 
         def fetch(fetcher: Any, index: Any) -> Any:
             if not isinstance(index, Indices):
@@ -190,5 +190,5 @@ class Loading:
 
 
 def _plain(index: Any) -> Any:
-    """An example's number, as the same text in every process."""
+    """Return an example's number, or a text that is the same in every process."""
     return int(index) if hasattr(index, "__index__") else repr(index)

@@ -1,4 +1,4 @@
-"""What a run's process is told of the machine, and what it is then: threads, instructions, precision, versions."""
+"""Set up the machine in a run's process, and see what it is then: threads, instructions, precision, versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def begin(told: Mapping[str, str], after_import: Callable[[dict[str, Callable[[], None]]], None]) -> None:
-    """Do as told once torch is there: `precision` of float32's products (or float64 for all), `compile`."""
+    """Apply settings once torch is imported: `precision` of float32 products (or float64 for all), and `compile`."""
 
     def torch() -> None:
         module: Any = sys.modules["torch"]
@@ -29,7 +29,7 @@ _COMPILED: list[int] = []
 
 
 def _compile(torch: Any) -> None:
-    """Have torch.compile take over each model that is called from outside of all others."""
+    """Have torch.compile compile each model that is not called from within another."""
     _COMPILED.append(1)
     module, plain = torch.nn.Module, torch.nn.Module.__call__
     compiling, depth = torch.compiler.is_compiling, [0]
@@ -50,7 +50,7 @@ def _compile(torch: Any) -> None:
 
 
 def seen() -> dict[str, Any]:
-    """What this process is, by the names that two of them are compared by; of torch only where it is loaded."""
+    """Return what this process runs with, by the names used to compare two of them; torch's only if it is loaded."""
     found: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:
@@ -80,4 +80,4 @@ VARIABLES = (
     "OMP_NUM_THREADS",
     "ONEDNN_MAX_CPU_ISA",
 )
-"""Those that choose a kernel."""
+"""Environment variables that choose a kernel."""

@@ -16,9 +16,9 @@ _MARK = "_nondet"
 
 
 class Building:
-    """The init source: whatever builds a module or sets its parameters anew, outermost.
+    """The init source: the outermost call that builds a module or resets its parameters.
 
-    steps: makes a training step of a class's own `forward`, for scripts that call that and not the module.
+    steps: makes a training step of a class's own `forward`, for scripts that call that instead of the module.
     """
 
     METHODS = ("__init__", "reset_parameters", "apply", "init_weights", "_init_weights", "_initialize_missing_keys")
@@ -52,7 +52,7 @@ class Building:
         forward = cls.__dict__.get("forward")
         own = not cls.__module__.startswith("torch.") or cls.__name__ == "Sequential"
         if own and isinstance(forward, FunctionType) and not hasattr(forward, _MARK):
-            setattr(cls, "forward", self.steps(forward))  # noqa: B010 - a class of which no type is known
+            setattr(cls, "forward", self.steps(forward))  # noqa: B010 - the type of the class is not known
 
     def builds(self, method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
@@ -72,10 +72,10 @@ class Building:
 
 
 def forwards(here: Inside, torch: Any, depth: list[int]) -> Callable[[Callable[..., Any]], Any]:
-    """The dropout source: the outermost forward of a module with parameters, in training: a step, for short.
+    """The dropout source: the outermost forward pass of a module with parameters, in training. It is called a step.
 
-    A checkpoint's second forward comes inside a backward pass, where it has the numbers of the first.
-    What is returned makes a step of a method.
+    A checkpoint's second forward pass comes inside a backward pass, where it has the random numbers of the first.
+    Returns a function that makes a method a step.
     """
     module, stubs = torch.nn.Module, torch.jit._recursive
     compiling, tracing = torch.compiler.is_compiling, _tracing(torch)
@@ -118,7 +118,7 @@ def forwards(here: Inside, torch: Any, depth: list[int]) -> Callable[[Callable[.
 
 
 def compiled(here: Inside, torch: Any, depth: list[int]) -> None:
-    """The dropout source of a function that is compiled with the model that it calls: its graph calls no module."""
+    """The dropout source of a function that is compiled together with its model: the graph calls no module."""
     plain, module, compiling = torch.compile, torch.nn.Module, torch.compiler.is_compiling
     count = iter(range(1 << 62))
 
@@ -144,11 +144,11 @@ def compiled(here: Inside, torch: Any, depth: list[int]) -> None:
 
 
 def _tracing(torch: Any) -> Callable[[], bool]:
-    """Whether operations are noted for a graph, and not carried out: as a backend compiles, or torch.export does."""
+    """Return a check for whether operations only go into a graph, as while a backend or torch.export traces them."""
     modes, keys = torch._C._len_torch_dispatch_stack, torch._C._TorchDispatchModeKey
     return lambda: bool(modes()) and any(torch._C._get_dispatch_mode(key) for key in (keys.FAKE, keys.PROXY))
 
 
 def _as_written(method: Any) -> Any:
-    """A method without what nondet has put around it."""
+    """Return a method without nondet's wrapper."""
     return method.__wrapped__.__get__(method.__self__) if hasattr(method, _MARK) else method

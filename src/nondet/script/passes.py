@@ -1,4 +1,4 @@
-"""Passes over loaders, in the process that trains: which of them are epochs."""
+"""Passes over loaders in the training process, and which of them are epochs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class _Pass:
-    """number: among all passes of the process, from 1. loader: which one's, as a number of its own."""
+    """number: of the pass among all passes of the process, from 1. loader: the number of its loader."""
 
     number: int
     loader: int
@@ -17,7 +17,7 @@ class _Pass:
 
     @property
     def open(self) -> bool:
-        """Whether somebody may still take batches of it."""
+        """Whether the script may still take batches from it."""
         iterator = self.iterator()
         return iterator is not None and iterator._nondet_pass is self
 
@@ -25,17 +25,17 @@ class _Pass:
 class Passes:
     """An epoch is a pass over a loader from which a training step takes its batch.
 
-    A pass over another loader that is taken beside it, as in `zip(a, b)`, is none, nor is an evaluation in between.
+    A pass over another loader at the same time, as in `zip(a, b)`, is not one, and neither is an evaluation in between.
     """
 
     def __init__(self) -> None:
         self.begun, self.loaders = 0, 0
-        self.giving: list[_Pass] = []  # those that are open, the one that gave a batch last at the end
+        self.giving: list[_Pass] = []  # the open ones; the last of them gave the latest batch
         self.last: _Pass | None = None
         self.epoch: _Pass | None = None
 
     def begin(self, iterator: Any, loader: Any) -> None:
-        """A pass over a loader begins, by this iterator."""
+        """Note that this iterator begins a pass over a loader."""
         if "_nondet_loader" not in loader.__dict__:
             self.loaders += 1
             object.__setattr__(loader, "_nondet_loader", self.loaders)
@@ -43,13 +43,13 @@ class Passes:
         iterator._nondet_pass = _Pass(self.begun, loader._nondet_loader, weakref.ref(iterator))
 
     def gave(self, iterator: Any) -> None:
-        """It gave a batch."""
+        """Note that it gave a batch."""
         self.last = iterator._nondet_pass
         if not self.giving or self.giving[-1] is not self.last:
             self.giving = [*(one for one in self.giving if one.open and one is not self.last), iterator._nondet_pass]
 
     def end(self, iterator: Any) -> None:
-        """It has come to its end. What is trained on then may have been taken before, from the one that gave before."""
+        """Note that it has ended. The next step may train on an earlier batch, from the pass that gave one before."""
         self.giving = [one for one in self.giving if one.open and one is not iterator._nondet_pass]
         iterator._nondet_pass = None
         if self.giving:

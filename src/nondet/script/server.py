@@ -1,8 +1,8 @@
 """A process that has imported what a script imports, and forks for each run: `python -P -m nondet.script.server`.
 
-It reads one JSON object a line. The first names the modules to import; each other one is a run: the script and its
-arguments, the folder to run it in, its log, and the variables that are its own. The answers are lines too: "ready", or
-"unsafe" where threads run that a fork would lose; then for each run its process number, and its wait status.
+It reads one JSON object per line. The first names the modules to import. Each other one is a run: the script and its
+arguments, the folder to run it in, its log, and its environment variables. The answers are lines too: "ready", or
+"unsafe" if a fork would lose running threads; then, for each run, its process ID and its wait status.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> int:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     for name in json.loads(sys.stdin.readline()):
-        with suppress(BaseException):  # what the script's own order of imports makes possible, another may not
+        with suppress(BaseException):  # imports that work in the script's order may fail in this one
             importlib.import_module(name)
     print("ready" if threading.active_count() == 1 else "unsafe", file=answers, flush=True)
     for line in sys.stdin:
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _run(job: Mapping[str, Any]) -> int:
-    """Run a script as `python script.py` does, to its end; its exit status."""
+    """Run a script to its end, as `python script.py` does, and return its exit status."""
     os.setsid()
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -54,7 +54,7 @@ def _run(job: Mapping[str, Any]) -> int:
     os.environ.update(job["environment"])
     os.chdir(job["folder"])
     setattr(multiprocessing.process, "ORIGINAL_DIR", str(Path.cwd()))  # noqa: B010 - where processes that it starts look
-    script = os.path.abspath(job["script"])  # noqa: PTH100 - as Python has it
+    script = os.path.abspath(job["script"])  # noqa: PTH100 - as Python does
     sys.argv = [str(job["script"]), *job["arguments"]]
     sys.path.insert(0, os.path.dirname(os.path.realpath(script)))  # noqa: PTH120
     status = 1

@@ -1,11 +1,11 @@
-"""The streams of `other`: one for each place in the script that draws, so that a draw more moves no other's numbers.
+"""The streams of `other`: one for each place in the script that draws, so that one more draw changes no other place.
 
-A place is named by its module (`__main__` is the script, however it is started), its function and the text of its line,
-and among equal ones by their order: lines that are added elsewhere change no name. What a library draws, or what is
-drawn after the script has looked at a generator's state, to put it back, comes from one stream, in order.
+A place is named by its module (`__main__` is the script, however it is started), its function and the text of its line;
+equal ones are numbered in order. So lines that are added elsewhere change no name. What a library draws comes from one
+stream, in order. So does everything that the script draws after it has read a generator's state, to restore it later.
 
-Where the script seeds a library once more with the same number, the first place that draws then takes the stream
-of the first one that drew then, and so on: what was equal stays equal.
+If the script seeds a library again with the same number, the first place that draws then gets the stream of the place
+that drew first after the earlier seeding, and so on. What was equal stays equal.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Sites:
         self.drawn: Counter[str] = Counter()
         self._known: dict[tuple[int, int], tuple[CodeType, bool, Site | None]] = {}  # keeps the code, and so its id
         self._equal: Counter[tuple[object, ...]] = Counter()
-        self._orders: dict[tuple[str, int], list[tuple[object, ...]]] = {}  # of each seed that a library was given
-        self._names: dict[str, dict[tuple[object, ...], tuple[object, ...]]] = {}  # since it was given the last one
+        self._orders: dict[tuple[str, int], list[tuple[object, ...]]] = {}  # for each seed that a library was given
+        self._names: dict[str, dict[tuple[object, ...], tuple[object, ...]]] = {}  # since its last seed
         self._generators: dict[str, dict[Site, Any]] = {}
 
     def of(self, frame: FrameType | None) -> Site | None:
-        """The place of a frame, if the nearest one that is not nondet's or a loader's is the script's own."""
+        """Return the place of a frame, if the nearest frame outside nondet and torch's loaders is the script's own."""
         while frame is not None:
             code = frame.f_code
             known = self._known.get((id(code), frame.f_lasti))
@@ -60,7 +60,7 @@ class Sites:
 
     @staticmethod
     def is_import(frame: FrameType | None) -> bool:
-        """Whether the frame is a library's, at its import."""
+        """Whether the frame belongs to a library that is being imported."""
         while frame is not None and _is_library(frame.f_code.co_filename):
             if frame.f_code.co_filename.startswith("<frozen importlib"):
                 return True
@@ -77,19 +77,19 @@ class Sites:
         return Site(f"{_cell_of(frame) or Path(code.co_filename).name}:{frame.f_lineno}", (*base, self._equal[base]))
 
     def begin(self, library: str) -> None:
-        """The script has seeded a library: all its streams begin anew."""
+        """Restart all streams of a library, because the script has seeded it."""
         self._names.pop(library, None)
         self._generators.pop(library, None)
 
     def generator(self, library: str, site: Site, made: Callable[[int], Any]) -> Any:
-        """The generator of a place. made: one of this seed."""
+        """Return the generator of a place. made: returns a generator with a given seed."""
         kept = self._generators.setdefault(library, {})
         if site not in kept:
             kept[site] = made(self._seed(library, site))
         return kept[site]
 
     def _seed(self, library: str, site: Site) -> int:
-        """What seeds the generator of a place: under another's name where its seed was given before, see above."""
+        """Return the seed of a place's generator; under an earlier place's name if the script repeats a seed."""
         own, names = self.streams.own.get(library, 0), self._names.setdefault(library, {})
         if site.name not in names:
             order = self._orders.setdefault((library, own), [])
@@ -99,13 +99,13 @@ class Sites:
         return self.streams.number("other", library, own, "site", *names[site.name])
 
     def note(self, site: Site) -> None:
-        """Something is drawn there."""
+        """Note that something is drawn there."""
         self.drawn[site.where] += 1
         self.streams.noted = True
 
     @contextmanager
     def in_place(self, library: Library, site: Site) -> Generator[None]:
-        """Inside the block a library's global generator is that of a place."""
+        """Make a library's global generator that of a place, inside the block."""
         kept, before = self._generators.setdefault(library.name, {}), library.get()
         if site in kept:
             library.put(kept[site])
@@ -115,13 +115,13 @@ class Sites:
             yield
         finally:
             after = library.get()
-            if len(after):  # of a device that is not in use yet it is empty
+            if len(after):  # empty for a device that is not in use yet
                 kept[site] = after
             self.streams.go_back(library, before)
 
 
 def _cell_of(frame: FrameType) -> str:
-    """`cell 3` of a notebook, as it counts them; empty for what stands in a file."""
+    """Return `cell 3` of a notebook, as it counts them; empty for code in a file."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     known = getattr(getattr(shell, "compile", None), "_filename_map", {})
     return f"cell {known[frame.f_code.co_filename]}" if frame.f_code.co_filename in known else ""
@@ -132,7 +132,7 @@ def _is_library(file: str) -> bool:
 
 
 def is_of_python(file: str) -> bool:
-    """Whether a file is of Python's own library."""
+    """Whether a file belongs to Python's own library."""
     return "-packages" not in file and file.startswith(_PYTHON)
 
 

@@ -1,8 +1,8 @@
-"""One stream of random numbers for each source, in a process whose script draws all from the global generators.
+"""One stream of random numbers for each source, in a process whose script draws them all from the global generators.
 
-Inside `source("init")` the global generators of Python, numpy and torch are those of that source; outside all of them,
-of "other". A stream is named by the source, its seed, what the script itself seeds with, and perhaps a place (an
-example and its epoch, a training step): so it is the same in every process, and one source's draws move no other's.
+Inside `source("init")`, the global generators of Python, numpy and torch are those of that source; outside all sources,
+those of "other". A stream is named by the source, its seed, the script's own seeds, and perhaps a place (an example and
+its epoch, or a training step). So it is the same in every process, and draws of one source do not change another's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def words_of(number: int) -> list[int]:
 
 
 class Library:
-    """The global generator of one library: its state, to be read and set, and how it is seeded."""
+    """The global generator of one library: how to read and set its state, and how to seed it."""
 
     name = ""
 
@@ -43,7 +43,7 @@ class Library:
         raise NotImplementedError
 
     def reseed(self, number: int) -> None:
-        """Seed it with 64 bits, where there is no time for more: for each of many examples."""
+        """Seed it with 64 bits, where 128 would take too long: for each of many examples."""
         self.seed(number)
 
     def same(self, one: Any, other: Any) -> bool:
@@ -95,14 +95,14 @@ class Torch(Library):
 
 
 class Cuda(Library):
-    """Those of the CUDA devices, once one of them is used."""
+    """The generators of the CUDA devices, once one of them is used."""
 
     name = "cuda"
 
     def __init__(self, torch: Any) -> None:
         self.cuda, self._seed = torch.cuda, torch.cuda.manual_seed_all
         self._waiting = 0
-        if self.cuda.is_available():  # seeded as soon as a device is used: until then each call would be noted
+        if self.cuda.is_available():  # seeded once a device is used: until then torch would queue every call
             self.cuda._lazy_call(lambda: self._seed(self._waiting))
 
     def get(self) -> Any:
@@ -127,13 +127,13 @@ class _Block:
     def __init__(self, name: str, place: tuple[object, ...]) -> None:
         self.name, self.place = name, place
         self.states: dict[str, Any] = {}
-        self.moved = b""  # what seeds it at the place that it was moved to last
+        self.moved = b""  # what seeds it at its latest place
 
 
 class Streams:
     """The streams of one process.
 
-    seeds: of each source; those that are not named have the fixed one.
+    seeds: of each source; a source without one has the fixed seed.
     draws: how many blocks of each source have drawn from a generator: constructors, passes of a sampler, batches whose
         last example drew, steps. own: the last seed that the script itself gave each library.
     """
@@ -142,20 +142,20 @@ class Streams:
         self.seeds = dict(seeds)
         self.draws: Counter[str] = Counter()
         self.own: dict[str, int] = {}
-        self.noted = False  # a draw of the script's own, outside all sources
+        self.noted = False  # whether the script itself drew outside all sources
         self.libraries: list[Library] = []
         self._blocks = [_Block("other", ())]
-        self._left: dict[str, dict[str, Any]] = {}  # of each source without a place: where its generators stand
-        self._unread: dict[str, Any] = {}  # the states as they were when the present block began or was come back to
+        self._left: dict[str, dict[str, Any]] = {}  # for each source without a place, its generators' states
+        self._unread: dict[str, Any] = {}  # the states when the current block began or was resumed
 
     def add(self, library: Library) -> None:
-        """Take over a library's generator, as soon as it is there."""
+        """Take over a library's generator, as soon as it exists."""
         self.libraries.append(library)
         self._fresh(library, self._blocks[-1])
         self._unread[library.name] = library.get()
 
     def number(self, name: str, *place: object) -> int:
-        """The 128 bits that seed a source at a place."""
+        """Return the 128 bits that seed a source at a place."""
         parts = (name, self.seeds.get(name, FIXED), *place)
         return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:16], "little")
 
@@ -166,7 +166,7 @@ class Streams:
 
     @contextmanager
     def source(self, name: str, *place: object) -> Generator[None]:
-        """Inside the block the generators are those of this source, at this place if one is given."""
+        """Make the generators those of this source inside the block, at this place if one is given."""
         outer = self._blocks[-1]
         outer.states = self._read()
         self._blocks.append(block := _Block(name, place))
@@ -181,14 +181,14 @@ class Streams:
             self._go_on(outer, outer.states)
 
     def move(self, *place: object) -> None:
-        """The source in use goes on at another place: cheaper than a block for each of many examples."""
+        """Move the source in use to another place, which is cheaper than a block for each of many examples."""
         block = self._blocks[-1]
         parts = (block.name, self.seeds.get(block.name, FIXED), sorted(self.own.items()), *place)
         block.moved = hashlib.sha256(repr(parts).encode()).digest()
         self._reseed(block)
 
     def seeded(self, library: str, seed: object) -> None:
-        """The script seeds a library itself: every stream of it begins anew, and no two of them become one."""
+        """Restart every stream of a library, because the script seeds it; the streams stay different."""
         self.own[library] = int(hashlib.sha256(repr(seed).encode()).hexdigest()[:16], 16)
         for states in (*self._left.values(), *(block.states for block in self._blocks)):
             states.pop(library, None)
@@ -198,13 +198,13 @@ class Streams:
                 self._unread[library] = one.get()
 
     def seeded_here(self, library: str, seed: object) -> None:
-        """The script seeds a library inside a block, and means that block alone, wherever it is run."""
+        """Seed a library for the current block alone, because the script seeds it there, in whatever process."""
         for one in self.libraries:
             if one.name == library:
                 one.seed(self.number(self.inside, library, repr(seed)))
 
     def go_back(self, library: Library, state: Any) -> None:
-        """Put a library's generator where it stood; a device's that was not in use yet, at the beginning."""
+        """Restore a library's generator; one of a device that was not in use yet starts at the beginning."""
         if isinstance(state, list) and not state:
             self._fresh(library, self._blocks[-1])
             self._unread[library.name] = library.get()
@@ -221,14 +221,14 @@ class Streams:
             library.reseed(int.from_bytes(block.moved[at : at + 8], "little"))
 
     def _read_moved(self, block: _Block) -> dict[str, Any]:
-        """As `_read`, where what the last place began with was not looked at: it is seeded once more for that."""
+        """Like `_read`, but the state that the last place began with is not known, so it is seeded again for that."""
         states = {library.name: library.get() for library in self.libraries}
         self._reseed(block)
         self.draws[block.name] += not all(one.same(states[one.name], one.get()) for one in self.libraries)
         return states
 
     def _go_on(self, block: _Block, states: Mapping[str, Any]) -> None:
-        """Put the generators where they stood in a block, or else at its beginning."""
+        """Restore the generators' states in a block, or else put them at its beginning."""
         self._unread = {}
         for library in self.libraries:
             state = states.get(library.name)
@@ -243,7 +243,7 @@ class Streams:
         library.seed(self.number(block.name, library.name, self.own.get(library.name, 0), *block.place))
 
     def _read(self) -> dict[str, Any]:
-        """The generators' states, and a note if anything was drawn since they were set."""
+        """Return the generators' states, and note whether anything was drawn since they were set."""
         states = {library.name: library.get() for library in self.libraries}
         outside = self.inside == "other"  # where modules draw from Python's generator while they are imported
         looked = [one for one in self.libraries if not (outside and one.name == "random")]

@@ -1,9 +1,9 @@
-"""Which of torch's random numbers belong to which source, in a script that knows nothing of sources.
+"""Sort torch's random numbers by source, in a script that knows nothing of sources.
 
 init: the outermost constructor of a module, `reset_parameters`, `apply`, `torch.nn.init`. dropout: the outermost
-forward in training, by its number. shuffle: samplers. augment: reading an example, by its number and pass, in whatever
-process. order: the examples' places inside a training batch. bit: see `bit`. Those of modules are in `models`, those
-of loaders in `loading`.
+forward pass in training, by its number. shuffle: samplers. augment: reading an example, by its number and pass, in any
+process. order: the examples' places inside a training batch. bit: see `bit`. The sources in modules are in `models`,
+those in loaders in `loading`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def take_over(here: Inside, torch: Any) -> None:
     here.streams.add(Cuda(torch))
     _seeding(here, torch)
     _kernels(here, torch)
-    depth = [0]  # of training forwards
+    depth = [0]  # of nested training forward passes
     Building(here, depth, forwards(here, torch, depth)).take_over(torch)
     compiled(here, torch, depth)
     _samplers(here, torch)
@@ -56,7 +56,7 @@ def _seeding(here: Inside, torch: Any) -> None:
     manual_seed = functools.wraps(plain)(manual_seed)
     torch.manual_seed = torch.random.manual_seed = manual_seed
     torch.seed = torch.random.seed = unseeded
-    for name in ("manual_seed", "manual_seed_all"):  # beside torch's own, which seeds these too
+    for name in ("manual_seed", "manual_seed_all"):  # besides torch.manual_seed, which seeds these too
 
         def cuda(seed: int) -> None:
             here.seeded("cuda", int(seed))
@@ -66,7 +66,7 @@ def _seeding(here: Inside, torch: Any) -> None:
 
 
 def _kernels(here: Inside, torch: Any) -> None:
-    """Deterministic kernels, but where that source varies; a CPU's are, with as many threads."""
+    """Use deterministic kernels unless that source varies. A CPU's are, with a fixed number of threads."""
     if here.seeds.get("kernels", FIXED) == FIXED and torch.cuda.is_available():
         torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
@@ -74,11 +74,11 @@ def _kernels(here: Inside, torch: Any) -> None:
 
 DRAWS = ("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "multinomial",
          "normal", "poisson")  # fmt: skip
-"""Functions of torch that draw from the global generators, or from one that they are given."""
+"""torch functions that draw from the global generators, or from one that they are given."""
 
 
 def _drawing(here: Inside, torch: Any) -> None:
-    """The other source: what the script draws outside all sources has a stream for each place."""
+    """The other source: each place where the script draws outside all sources has its own stream."""
     for name in DRAWS:
         plain = getattr(torch, name)
         sited = _sited(here, torch, plain)
@@ -112,7 +112,7 @@ def _sited(here: Inside, torch: Any, draw: Callable[..., Any]) -> Callable[..., 
 
 
 def _one_rank(here: Inside, torch: Any) -> None:
-    """Refuse what trains in several processes that wait for each other."""
+    """Refuse training in several processes that wait for each other."""
     if not torch.distributed.is_available():
         return
     plain = torch.distributed.init_process_group
@@ -128,7 +128,7 @@ def _one_rank(here: Inside, torch: Any) -> None:
 
 
 def _samplers(here: Inside, torch: Any) -> None:
-    """The shuffle source: what draws the order of examples, whatever generator it was given."""
+    """The shuffle source: what draws the order of examples, whichever generator it was given."""
     sampler, inside = torch.utils.data.sampler, [False]
 
     def shuffles(draw: Callable[[Any], Iterable[Any]]) -> Callable[[Any], Iterator[Any]]:

@@ -14,7 +14,7 @@ from nondet.training.new_stack import new_stack
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
 from nondet.training.stack import Stack
-from nondet.training.trial import stack_step
+from nondet.training.traces import stack_step
 
 SECONDS = 1.0
 """For how many seconds the steps of one width are measured."""

@@ -1,4 +1,4 @@
-"""Where runs are made: one object a place, called an executor. Others come by entry points of `nondet.executors`."""
+"""Executors: each makes runs in one kind of place. Packages add others as entry points of `nondet.executors`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nondet.study.study import Study
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be made: all that a study misses. proof: this process's, see `nondet.running.proof`.
+    """The work to be done: everything that a study lacks. proof: this process's, see `nondet.running.proof`.
 
-    Other processes work on the same study side by side: claims keep them apart, so an executor may start as many as it
-    likes, wherever they share the study's folder; `runner.order` is what one needs to make the runner there.
+    Other processes may work on the same study, because claims keep them apart. So an executor may start as many as it
+    likes, wherever they share the study's folder. Each needs `runner.order` to make the runner there.
     """
 
     study: Study
@@ -27,10 +27,10 @@ class Work:
 
 
 def require_order(work: Work) -> None:
-    """BadInput for what another machine cannot be told to make."""
+    """Raise BadInput if another machine cannot make these runs."""
     if not work.runner.order:
         raise BadInput(
-            "what is trained elsewhere must be a task with a name or a file, or a command whose runs meet in no file "
+            "what is trained elsewhere must be a task with a name or a file, or a command whose runs share no file "
             f"(got {work.runner.name}, which is neither); train it here, with <<executor=local>>"
         )
 
@@ -42,5 +42,5 @@ class Executor(Protocol):
 
 
 def local(work: Work, watch: Watch) -> None:
-    """In this process alone."""
+    """Make the runs in this process alone."""
     make_missing(work.study, work.runner, watch.watcher, work.proof)

@@ -1,4 +1,4 @@
-"""Which executor is meant."""
+"""Find the executor that a name stands for."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nondet.running.executors.processes import Processes
 GROUP = "nondet.executors"
 
 ENGINES = ("ray", "slurm")
-"""Those that start work on other machines, each with what comes after a colon: an address, or options."""
+"""Executors that start work on other machines; after a colon, they take an address or options."""
 
 
 def executor_called(name: str | Executor | None, workers: int | None, work: Work) -> Executor:
-    """The executor of this name; without one this process, and helpers beside it where that is worth it.
+    """Return the executor of this name. Without a name, that is this process, with helpers where they are worth it.
 
     Raises:
-        BadInput: there is none of that name.
+        BadInput: there is no executor of that name.
     """
     if name is not None and not isinstance(name, str):
         return name
@@ -39,6 +39,6 @@ def executor_called(name: str | Executor | None, workers: int | None, work: Work
         known = ["local", "processes", *ENGINES, *extensions.names(GROUP)]
         near = did_you_mean(name, known)
         raise BadInput(
-            f"unknown executor {name!r}{near}; choose from {', '.join(known)}, or install the package that brings it"
+            f"unknown executor {name!r}{near}; choose from {', '.join(known)}, or install the package that provides it"
         )
     return extensions.load(GROUP, name)

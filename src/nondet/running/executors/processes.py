@@ -1,8 +1,8 @@
 """This process and others on the same machine, each of which makes stacks of the same study.
 
-On a CPU a stack of small models is fastest on one core, and two processes of one core each beat one of two. A helper
-is nothing but a second process on the same study, which claims let work side by side. The main process needs none of
-them: if one fails to start or is killed, its runs are free again, and the others train them.
+On a CPU, a stack of small models is fastest on one core, and two processes with one core each beat one with two. A
+helper is just another process on the same study; claims let them work side by side. The main process can do without
+helpers: if one fails to start or is killed, its runs are free again, and the others train them.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from nondet.running.scheduler import Watcher, make_missing
 from nondet.study.record import count_done
 
 WORTH_SECONDS = 8.0
-"""Helpers need seconds to start: with less than this left to train, there are none."""
+"""Helpers need seconds to start, so none are started if less than this is left to train."""
 
 SECONDS_TO_END = 5.0
-"""As long as a helper may take to put its files in order before it is ended for good."""
+"""How long a helper may take to put its files in order before it is killed."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process, and up to `helpers` others beside it."""
+    """This process, and up to `helpers` others."""
 
     helpers: int
 
@@ -47,10 +47,10 @@ class Processes:
 
 @dataclass
 class Helpers:
-    """Up to `count` helper processes, started by `start`, ended with the block.
+    """Up to `count` helper processes, started by `start` and ended with the block.
 
-    order: what a helper must know: its runner, see `Runner.order`, and the study's folder.
-    current: for each helper, the run-epochs done of the stack in its hands.
+    order: what a helper must know, which is its runner (see `Runner.order`) and the study's folder.
+    current: for each helper, the run-epochs done of its stack.
     """
 
     count: int
@@ -78,11 +78,11 @@ class Helpers:
                         pipe.close()
 
     def in_hand(self) -> int:
-        """The run-epochs done of the stacks in their hands."""
+        """Return the run-epochs done of the helpers' stacks."""
         return sum(self.current.copy().values())
 
     def start(self, seconds_left: float) -> None:
-        """Start the helpers, once, if what is left to train is worth it. One that cannot be started is done without."""
+        """Start the helpers, once, if what is left to train is worth it. A helper that cannot be started is skipped."""
         if self.processes or seconds_left < WORTH_SECONDS:
             return
         for number in range(self.count):
@@ -91,7 +91,7 @@ class Helpers:
                     [sys.executable, "-P", "-m", "nondet.running.executors.worker"],
                     stdin=subprocess.PIPE,  # held open: a helper ends when its main process does, however that ends
                     stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,  # the main process can do without it, and says itself what is wrong
+                    stderr=subprocess.DEVNULL,  # the main process can do without it, and reports problems itself
                     text=True,
                 )
                 listener = threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True)
@@ -109,11 +109,11 @@ class Helpers:
 
 
 def helper_main(read_line: Callable[[], str]) -> int:
-    """What a helper process does: read its order, train what is free, and end when the main process does."""
+    """Run a helper process: read its order, train what is free, and end when the main process does."""
     order = json.loads(read_line())
     threading.Thread(target=_end_with_main, args=(read_line,), daemon=True).start()
     tell = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a user's file prints must not mix with what this process tells
+    os.dup2(2, 1)  # what a user's file prints must not mix with what this process reports
 
     from nondet.running.work import ordered
     from nondet.study.provenance import set_up_process

@@ -1,7 +1,7 @@
-"""Runs made on a Ray cluster: one task for each stack. The study's folder must be shared by its nodes.
+"""Make runs on a Ray cluster, one Ray task for each stack. Its nodes must share the study's folder.
 
-What is missing and who is at it is the store's and the claims' to say, so a task, a worker, a node or this process may
-end at any time: Ray gives lost tasks to others, and the same command goes on.
+The store and the claims say what is missing and who is working on it. So a task, a worker, a node or this process may
+end at any time: Ray gives lost tasks to others, and the same command continues the study.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nondet.study.mirror import shown
 from nondet.study.record import count_done
 
 RETRIES = 5
-"""How often Ray begins a task anew whose worker or node was lost."""
+"""How often Ray restarts a task whose worker or node was lost."""
 
 
 SILENT_SECONDS = 20.0
@@ -35,22 +35,22 @@ SILENT_SECONDS = 20.0
 
 
 def on_ray(address: str = "") -> Callable[[Work, Watch], None]:
-    """An executor on the cluster at an address, or on a cluster of this machine that ends with the work."""
+    """Return an executor on the cluster at an address, or on this machine's own cluster, which ends with the work."""
 
     def executor(work: Work, watch: Watch) -> None:
         ray = _ray()
-        if not isinstance(work.runner, FunctionRunner):  # which Ray brings to its nodes by itself
+        if not isinstance(work.runner, FunctionRunner):  # Ray itself brings functions to its nodes
             require_order(work)
         begun_here = not ray.is_initialized()
         if begun_here:
             try:
-                own = {} if address else {"include_dashboard": False}  # a cluster that is there has one or none
+                own = {} if address else {"include_dashboard": False}  # a running cluster has its own setting
                 ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **own)
             except (ConnectionError, ValueError) as error:
                 said = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise BadInput(
-                    f"a Ray cluster must take this process in (at {address} Ray says: {said}); "
-                    "start one, or give its token as Ray asks for it, or leave the address out for one of this machine"
+                    f"a Ray cluster must accept this process (at {address} Ray says: {said}); "
+                    "start one, give its token in the way Ray expects, or leave out the address to use this machine"
                 ) from error
         try:
             _all_stacks(ray, work, watch)
@@ -62,7 +62,7 @@ def on_ray(address: str = "") -> Callable[[Work, Watch], None]:
 
 
 def _ray() -> Any:
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks without a GPU see them nevertheless
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks without a GPU still see them
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         return import_module("ray")
@@ -71,7 +71,7 @@ def _ray() -> Any:
 
 
 def _all_stacks(ray: Any, work: Work, watch: Watch) -> None:
-    """Keep as many tasks going as stacks are missing and the cluster has room for, until all runs are there."""
+    """Keep as many tasks going as there are missing stacks and the cluster has room for, until all runs are there."""
     study, cuda = work.study, work.study.environment.get("device") == "cuda"
     order = {
         **work.runner.order,
@@ -99,13 +99,13 @@ def _all_stacks(ray: Any, work: Work, watch: Watch) -> None:
             head.require()
             watcher.on_epoch(0)
             if ended and not sum(_answers(ray, ended)):
-                time.sleep(0.5)  # all that is left is in others' hands
+                time.sleep(0.5)  # others are making everything that is left
         _answers(ray, going)
 
 
 @dataclass
 class _Head:
-    """A cluster's head, which is asked again and again what the cluster has, beside the work: it may never answer."""
+    """A cluster's head. A thread keeps asking it what the cluster has, because it may never answer."""
 
     ray: Any
     resources: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -122,20 +122,20 @@ class _Head:
 
     def _ask(self) -> None:
         while not self.left.wait(1.0):
-            with suppress(Exception):  # whatever it is, the head has not answered
+            with suppress(Exception):  # whatever went wrong, the head has not answered
                 self.resources, self.heard = self.ray.cluster_resources(), time.monotonic()
 
     def require(self) -> None:
         silent = time.monotonic() - self.heard
         if silent > SILENT_SECONDS:
             raise BadInput(
-                f"the head of a Ray cluster must answer (it has been silent for {silent:.0f} s; the runs that are done "
-                "are kept); start a cluster, and give the same command again"
+                f"the head of a Ray cluster must answer (it has been silent for {silent:.0f} s; finished runs are "
+                "kept); start a cluster, and give the same command again"
             )
 
 
 def _answers(ray: Any, tasks: list[Any]) -> list[int]:
-    """How many runs each task has made; what was wrong in one is said here as there."""
+    """Return how many runs each task has made; an error in a task is raised here too."""
     try:
         return ray.get(tasks)
     except ray.exceptions.RayTaskError as error:
@@ -145,23 +145,23 @@ def _answers(ray: Any, tasks: list[Any]) -> list[int]:
     except ray.exceptions.RayError as error:
         first = str(error).strip().splitlines()[0]
         raise BadInput(
-            f"a task on Ray must end by itself (got {type(error).__name__} {RETRIES + 1} times: {first}); look at the "
+            f"a task on Ray must end by itself (got {type(error).__name__} {RETRIES + 1} times: {first}); check the "
             "nodes' memory and logs, then give the same command again"
         ) from error
 
 
 _known: dict[str, Any] = {}
-"""Of this worker: what its last task was told, and what came of it, since most tasks are of one study."""
+"""This worker's last order and what was made from it, kept because most tasks are of one study."""
 
 
 def make_stack(order: Mapping[str, Any], function: Function | None = None) -> int:
-    """In a worker of Ray: one stack of the study, if any is free; how many runs that made.
+    """In a Ray worker, make one stack of the study if one is free. Return how many runs that made.
 
-    order: see `Runner.order`, with the study's folder, and the folder and the variables of the command. function: what
-    is to be trained, if it is one.
+    order: see `Runner.order`; also the study's folder, and the folder and variables of the command. function: what to
+    train, if it is a function.
 
     Raises:
-        BadInput: this node would train otherwise than the study's runs were trained; it says what differs.
+        BadInput: this node would not train as the study's runs were trained; the message says what differs.
     """
     with spelling(_for_the_driver):
         try:
@@ -194,5 +194,5 @@ def _one_stack(order: Mapping[str, Any], function: Function | None) -> int:
 
 
 def _names(environ: Mapping[str, str], cuda: bool) -> list[str]:
-    """The variables that decide how a process trains; Ray sets one of them for its own ends."""
+    """Return the variables that affect how a process trains; Ray sets one of them for its own use."""
     return [*choices.variables(cuda, environ), *(name for name in ("OMP_NUM_THREADS", "MKL_CBWR") if name in environ)]

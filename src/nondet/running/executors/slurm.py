@@ -1,8 +1,7 @@
-"""Runs made by an array of Slurm jobs, each of which is the command `nondet work STUDY`.
+"""Make runs in an array of Slurm jobs, each of which is the command `nondet work STUDY`.
 
-A job needs to know nothing but the study's folder, which must be shared: claims say what is free. Preempted jobs are
-queued again by Slurm, those that come to their time limit by themselves; a stack that was begun goes on from its last
-snapshot.
+A job needs only the study's folder, which must be shared: claims say what is free. Slurm requeues preempted jobs, and
+jobs that reach their time limit requeue themselves. A stack that was begun continues from its last snapshot.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from nondet.study.mirror import shown
 from nondet.study.record import count_done
 
 WARNED_SECONDS = 60
-"""So long before its time limit a job puts its work in order, and asks to be queued again."""
+"""How long before its time limit a job saves its work and asks to be queued again."""
 
 LOOK_SECONDS = 5.0
-"""Between two looks at the queue."""
+"""The time between two looks at the queue."""
 
 MOST = 64
-"""Jobs of an array, unless `workers` says otherwise."""
+"""The most jobs in an array, unless `workers` says otherwise."""
 
 _SCRIPT = """#!/bin/bash
 cd {here} || exit 2
@@ -43,14 +42,17 @@ wait $child
 
 
 def on_slurm(options: str = "") -> Callable[[Work, Watch], None]:
-    """An executor on Slurm. options: of `sbatch`, by their long names, joined by commas; and `workers`, the jobs."""
+    """Return an executor on Slurm.
+
+    options: long options of `sbatch`, joined by commas; also `workers`, the number of jobs.
+    """
     given = _options(options)
     workers = int(given.pop("workers", "0"))
 
     def executor(work: Work, watch: Watch) -> None:
         for program in ("sbatch", "squeue", "scancel"):
             if shutil.which(program) is None:
-                raise BadInput(f"Slurm must be here to train on it (got no {program}); go to a machine of the cluster")
+                raise BadInput(f"Slurm must be installed here (got no {program}); use a machine of the cluster")
         require_order(work)
         done, planned = count_done(work.study)
         stacks = -(-(planned - done) // work.study.width)
@@ -66,14 +68,14 @@ def _options(text: str) -> dict[str, str]:
     given = {name: value for name, _, value in parts}
     if not sound or not re.fullmatch(r"[1-9][0-9]*", given.get("workers", "1")):
         raise BadInput(
-            f"Slurm's options must be long names of sbatch with values, and workers a number of at least 1 (got "
+            f"Slurm's options must be long options of sbatch with values, and workers a number of at least 1 (got "
             f"{text!r}); try slurm:partition=main,time=60,workers=8"
         )
     return given
 
 
 def _array(work: Work, watch: Watch, options: dict[str, str], workers: int) -> None:
-    """Submit the array, unless one is at this study already, and wait until all runs are there."""
+    """Submit the array, unless one is already working on this study, and wait until all runs are there."""
     folder = work.study.folder.absolute()
     name = f"nondet-{hashlib.sha256(shown(folder).encode()).hexdigest()[:12]}"
     if not _queued(name):
@@ -89,10 +91,10 @@ def _array(work: Work, watch: Watch, options: dict[str, str], workers: int) -> N
         submitted = subprocess.run(words, input=script, capture_output=True, text=True, check=False)
         if submitted.returncode:
             said = (submitted.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise BadInput(f"Slurm must take the jobs (it says: {said}); mend the options, as in slurm:partition=NAME")
+            raise BadInput(f"Slurm must accept the jobs (it says: {said}); fix the options, as in slurm:partition=NAME")
     try:
         _wait(work, watch, name)
-    finally:  # jobs that wait for their turn have nothing to do any more
+    finally:  # jobs that are still queued have nothing left to do
         subprocess.run(["scancel", f"--name={name}", "--me"], capture_output=True, check=False)
 
 
@@ -109,8 +111,8 @@ def _wait(work: Work, watch: Watch, name: str) -> None:
                 logs = sorted((study.folder / "logs").glob("slurm-*.log"), key=lambda path: path.stat().st_mtime)
                 last = (logs[-1].read_text(errors="replace").strip().splitlines() or [""])[-1] if logs else ""
                 raise BadInput(
-                    f"Slurm's jobs must end with all runs made (they have ended with {done} of {planned}; the last one "
-                    f"said: {last}); see {study.folder / 'logs'}, and give the same command again"
+                    f"Slurm's jobs must make all runs (they ended after {done} of {planned}, and the last one said: "
+                    f"{last}); see {study.folder / 'logs'}, then give the same command again"
                 )
         time.sleep(0.5)
 

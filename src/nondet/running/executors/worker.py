@@ -9,6 +9,6 @@ if __name__ == "__main__":
     stopping.install()
     from nondet.running.executors.processes import helper_main
 
-    # Ctrl-C reaches every process of the terminal, and the main process ends its helpers: it speaks, they tidy up
+    # Ctrl-C reaches every process of the terminal. Only the main process reports it; helpers just tidy up and end.
     with suppress(KeyboardInterrupt), stopping.unwinding():
         sys.exit(helper_main(sys.stdin.readline))

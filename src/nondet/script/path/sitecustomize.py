@@ -1,4 +1,4 @@
-"""Python runs this at its start, before a script: this folder is the first on the path of a script that nondet runs."""
+"""Python runs this before a script that nondet runs, because this folder is the first on that script's path."""
 
 import importlib.util
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def _next_one() -> None:
-    """Run the `sitecustomize` that this one stands in front of, if there is one."""
+    """Run the `sitecustomize` that this one hides, if there is one."""
     here = Path(__file__).resolve().parent
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
     this = sys.modules.pop("sitecustomize")
@@ -19,7 +19,7 @@ def _next_one() -> None:
 
 
 def _begin() -> None:
-    """Sort this process's random numbers by source, with the nondet that gave the command."""
+    """Sort this process's random numbers by source, with the nondet that started it."""
     place = str(Path(__file__).resolve().parents[3])
     sys.path.append(place)
     try:

@@ -1,1 +1,1 @@
-"""What a process writes down of a training, so that two of them can be compared. It changes nothing unless told to."""
+"""Record what a training does, so that two processes can be compared. This changes nothing unless it is told to."""

@@ -1,4 +1,4 @@
-"""How a process begins that writes down what it does."""
+"""Begin a process that records what it does."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from nondet.script.trace.writer import Writer
 
 
 def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], None]]], None]) -> None:
-    """Write down what this process does.
+    """Record what this process does.
 
-    order: `folder` takes the records; `rung` is steps, modules, lines or operations; `until` the last step that is
-    looked at, `window` those whose operations are; `nudged` lines whose passes without a gradient give a little more;
-    `deterministic` torch's own switch; `pins` and `sites` as for `Outside`.
+    order: `folder` is where the records go; `rung` is steps, modules, lines or operations; `until` is the last step to
+    watch, and `window` the steps whose operations to watch; `nudged` are lines whose passes without a gradient return
+    slightly more; `deterministic` is torch's own switch; `pins` and `sites` are as for `Outside`.
     """
     writer = Writer(Path(order["folder"]))
     places.stands_for(order["here"])

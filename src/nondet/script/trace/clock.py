@@ -1,4 +1,4 @@
-"""The clock, and the number of the process, as a script asks for them."""
+"""Watch the clock, process numbers and addresses in memory, as a script asks for them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from nondet.script.trace.places import above, caller
 _BEGAN = 1_700_000_000_000_000_000
 _TICK = 1_000_003
 _OTHER = 7_919_311_573_319
-"""Nanoseconds: when a pinned clock begins, how far it moves with each look, and how far off another one is.
+"""Nanoseconds: when a pinned clock begins, how far it moves each time it is read, and how far off another clock is.
 
-The last one is odd in seconds, milliseconds, microseconds and nanoseconds, and no multiple of 3, 5 or 7 in any of them:
-so that what is a clock's remainder is another too.
+The last number is odd in seconds, milliseconds, microseconds and nanoseconds, and in none of them a multiple of 3, 5 or
+7. So whatever is computed as a remainder of the clock differs too.
 """
 
 
@@ -32,13 +32,13 @@ class Clock:
         self.outside, self.ticks = outside, 0
 
     def now(self, site: str) -> int:
-        """Nanoseconds."""
+        """Return nanoseconds."""
         self.ticks += 1
         return _BEGAN + self.ticks * _TICK + self.outside.number("clock", site) * _OTHER
 
 
 def take_clock(outside: Outside) -> None:
-    """The functions of time, datetime and uuid that read it."""
+    """Take over the functions of time, datetime and uuid that read the clock."""
     clock = Clock(outside)
     for name in ("time", "perf_counter", "monotonic", "process_time", "thread_time"):
         _reads(outside, clock, name, lambda now: now / 1e9)
@@ -69,7 +69,7 @@ def _reads(outside: Outside, clock: Clock, name: str, unit: Callable[[int], Any]
 
 
 def _reads_unless_given(outside: Outside, clock: Clock, name: str, given: int) -> None:
-    """Functions that take the present time where none is given."""
+    """Take over a function that uses the current time if none is given."""
     plain, localtime = getattr(time, name), time.localtime
 
     @functools.wraps(plain)
@@ -107,21 +107,21 @@ def _take_datetime(outside: Outside, clock: Clock) -> None:
 
         utcnow = today = now
 
-    for name in ("__name__", "__qualname__", "__module__"):  # so that it prints and is found by its own name
+    for name in ("__name__", "__qualname__", "__module__"):  # so that it prints, and is found, under its own name
         setattr(Datetime, name, getattr(plain, name))
     datetime.datetime = Datetime
 
 
 def _take_uuid(outside: Outside) -> None:
-    """`uuid1` reads the clock in C; without that it does so in Python."""
+    """Make `uuid1` read the clock in Python, and not in C."""
     if outside.pinned and outside.says("uuid"):
         import uuid
 
-        setattr(uuid, "_generate_time_safe", None)  # noqa: B010 - a name of its own
+        setattr(uuid, "_generate_time_safe", None)  # noqa: B010 - a private name
 
 
 def take_process(outside: Outside) -> None:
-    """Numbers of processes and threads, and addresses in memory."""
+    """Take over numbers of processes and threads, and addresses in memory."""
     for home, name in (
         (os, "getpid"),
         (os, "getppid"),
@@ -151,7 +151,7 @@ def _number(outside: Outside, home: Any, name: str) -> None:
 
 
 def _addresses(outside: Outside) -> None:
-    """`id()`: where it is pinned, objects are numbered in the order in which they are asked for."""
+    """Take over `id()`: if it is pinned, objects are numbered in the order in which they are asked for."""
     plain, known = builtins.id, dict[int, int]()
 
     def identity(value: object, /) -> int:
@@ -172,6 +172,6 @@ _IN_THE_WAY: list[bytes] = []
 
 
 def _moved(number: int) -> None:
-    """Let what is made from here on stand elsewhere in memory: in the pools of small objects, by a few places."""
+    """Shift what is made from here on to other places in memory, in the pools of small objects."""
     for size in range(16, 512, 16):
         _IN_THE_WAY.extend(bytes(size - 40) for _ in range(number * 5 % 17) if size > 40)

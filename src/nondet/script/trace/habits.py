@@ -1,4 +1,4 @@
-"""What makes seeds reach less than they should: seeds in constructors, kept examples, shared generators."""
+"""Find habits that limit what seeds reach: seeds in constructors, kept examples, shared generators."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from nondet.script.trace.places import above, asking, caller, is_own, short
 from nondet.script.trace.values import digest
 
 EXAMPLES = 32
-"""So many examples of each data set are looked at, in each pass over it."""
+"""How many examples of each data set are looked at, in each pass over it."""
 
 
 class Habits:
-    """Notes them. write: takes a record. made: the line of each generator that the user's code has made."""
+    """Records them. write: takes a record. made: the line of each generator that the user's code has made."""
 
     def __init__(self, write: Callable[[list[Any]], None], made: Mapping[int, str]) -> None:
         self.write, self.made = write, made
         self.watched: set[int] = set()
         self.classes: set[type] = set()
         self.seeds: dict[str, set[str]] = {}
-        self.again: dict[Any, tuple[str, str, str]] = {}  # by the code of a function that sets a fixed seed anew
+        self.again: dict[Any, tuple[str, str, str]] = {}  # by the code of a function that sets a fixed seed again
 
     def seeded(self, kind: str, site: str, seed: Any) -> None:
-        """A seed is set: note where it is set while a model is built, or an example read."""
+        """Note a seed that is set while a model is built or an example is read."""
         frame = above()
         where, value = _inside(frame), digest(seed)
         if where:
@@ -41,7 +41,7 @@ class Habits:
         earlier.add(value)
 
     def _again(self, frame: FrameType | None, seed: tuple[str, str, str]) -> None:
-        """Remember a function that sets another seed than the one before, which stands in its text."""
+        """Remember a function that sets a different seed from the one before, with the number in its text."""
         frame = asking(frame)
         if frame is None or frame.f_code.co_name == "<module>":
             return
@@ -52,7 +52,7 @@ class Habits:
             self.again[frame.f_code] = seed
 
     def _built(self, torch: Any) -> None:
-        """Note a model that is built in such a function."""
+        """Note a model that is built in such a function (see `_again`)."""
         plain = torch.nn.Module.__init__
 
         @functools.wraps(plain)
@@ -68,7 +68,7 @@ class Habits:
         torch.nn.Module.__init__ = init
 
     def _dropouts(self, torch: Any) -> None:
-        """Note dropout that the user's code calls as a function, where it drops although no gradient is kept."""
+        """Note dropout that the user's code calls as a function, if it drops although no gradient is kept."""
         functional = torch.nn.functional
         for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"):
             plain = getattr(functional, name)
@@ -107,7 +107,7 @@ class Habits:
         module.__call__ = first_call
 
     def _watch(self, torch: Any, dataset: Any) -> None:
-        """Note what the first examples of a data set are, and whether reading one draws, in each pass."""
+        """Note the first examples of a data set in each pass, and whether reading one draws random numbers."""
         if isinstance(dataset, torch.utils.data.Subset):
             return self._watch(torch, dataset.dataset)
         kind: Any = type(dataset)
@@ -135,7 +135,7 @@ class Habits:
         return None
 
     def _generators(self, model: Any) -> None:
-        """Generators that more than one module of a model holds."""
+        """Note generators that several modules of a model share."""
         held: dict[int, list[str]] = {}
         lines: dict[int, str] = {}
         for name, one in model.named_modules():
@@ -161,7 +161,7 @@ def _is_generator(value: Any) -> bool:
 
 
 def _own_generators(data: Any, read: Any) -> dict[str, Any]:
-    """The generators that a data set reads its examples with: its attributes, its transform's, or global names."""
+    """Return the generators that a data set uses to read examples: its own, its transform's, or global ones."""
     found: dict[str, Any] = {}
     holders: list[Any] = [data, *(v for v in vars(data).values() if hasattr(v, "__dict__") and not _is_generator(v))]
     for holder in holders[:20]:
@@ -173,20 +173,20 @@ def _own_generators(data: Any, read: Any) -> dict[str, Any]:
 
 
 def _called(holder: Any) -> dict[str, Any]:
-    """What a transform of the user's own names."""
+    """Return what a transform of the user's own refers to."""
     call = holder if isinstance(holder, FunctionType) else type(holder).__dict__.get("__call__")
     own = isinstance(call, FunctionType) and is_own(call.__code__.co_filename)
     return _named(call, 1) if own else {}
 
 
 def _named(function: Any, deep: int = 0) -> dict[str, Any]:
-    """The global names in a function's text, and what it closes over; deep: of the functions that it calls too."""
+    """Return the globals that a function refers to, and what it closes over. deep: also for functions that it calls."""
     code = getattr(function, "__code__", None)
     if code is None:
         return {}
     found = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
-        with suppress(ValueError):  # a cell that is empty yet
+        with suppress(ValueError):  # a cell that is still empty
             found[name] = cell.cell_contents
     if deep:
         for value in [*found.values()]:
@@ -210,7 +210,7 @@ def _values(torch: Any, found: Any) -> list[Any]:
 
 
 def _inside(frame: FrameType | None) -> str:
-    """What is being done when a seed is set: "constructor" of a model, "example" that is read; or nothing."""
+    """Return what is going on when a seed is set: "constructor" of a model, "example" being read, or nothing."""
     torch = sys.modules.get("torch")
     while frame is not None:
         code = frame.f_code

@@ -1,4 +1,4 @@
-"""What a script's own names hold at its end: for a training that has no steps."""
+"""Record the values of a script's own names when it ends, for a training without steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def at_the_end(writer: Writer, lines: Lines, settle: Sequence[Callable[[], None]], step: Callable[[], int]) -> None:
-    """Once the script has come to its end, write down its arrays. settle: what is to be said before."""
+    """Record the script's arrays when it ends. settle: functions to call before that."""
 
     def end() -> None:
         sys.settrace(None)
@@ -37,11 +37,11 @@ def at_the_end(writer: Writer, lines: Lines, settle: Sequence[Callable[[], None]
 
 
 _SLOW = ("torch._dynamo", "torch.utils.data", "sklearn.datasets", "sklearn.model_selection", "numpy.random")
-"""Parts of packages that take long to import, and come late."""
+"""Parts of packages that take long to import and are imported late."""
 
 
 def _is_data(value: Any) -> bool:
-    """Whether a value is one that a training makes: an array, a tensor, or what has been fitted."""
+    """Whether a value is one that a training makes: an array, a tensor, or a fitted model."""
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     return (
         (numpy is not None and isinstance(value, numpy.ndarray))

@@ -1,4 +1,4 @@
-"""Each line of the user's own code that is run, with what its names come to after it."""
+"""Record each line of the user's own code that runs, with the values of its names after it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Names = dict[int, tuple[int, tuple[str, ...]]]
 
 
 class Lines:
-    """Traces the thread that it is begun in, and forked processes.
+    """Traces the thread that it begins in, and forked processes.
 
-    A record: FILE, line, function, and NAME=DIGEST of each name that the line's statement has in it. A call's record
-    has its arguments, before any line of it. most: records of one process, after which it looks no more.
+    A record is FILE, line, function, and NAME=DIGEST for each name in the line's statement. A call's record has its
+    arguments, and comes before any line of it. most: how many records a process makes before it stops looking.
     """
 
     def __init__(self, write: Callable[[list[Any]], None], most: int, step: Callable[[], int]) -> None:
@@ -98,7 +98,7 @@ def _look_up(frame: FrameType, name: str) -> Any:
 
 
 def _names_of(tree: ast.AST) -> Names:
-    """For each line the first line of its statement, and the names in that; of a compound one its head alone."""
+    """Return, for each line, the first line of its statement and the names in it; of a compound one, only its head."""
     found: Names = {}
     for node in ast.walk(tree):
         if not isinstance(node, ast.stmt) or isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):

@@ -1,4 +1,4 @@
-"""Memory that is handed out as it is found."""
+"""Watch uninitialised memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nondet.script.trace.places import above, caller
 
 
 def take_torch_memory(outside: Outside) -> None:
-    """What torch leaves as it finds it."""
+    """Take over the torch functions that return uninitialised memory."""
     torch: Any = sys.modules["torch"]
     for home, name in (
         (torch, "empty"),
@@ -26,7 +26,7 @@ def take_torch_memory(outside: Outside) -> None:
 
 
 def take_numpy_memory(outside: Outside) -> None:
-    """What numpy leaves as it finds it."""
+    """Take over the NumPy functions that return uninitialised memory."""
     numpy: Any = sys.modules["numpy"]
     for name in ("empty", "empty_like"):
         _wrap(outside, numpy, name, f"numpy.{name}")
@@ -49,7 +49,7 @@ def _wrap(outside: Outside, home: Any, name: str, what: str) -> None:
 
 
 def _take_constructors(outside: Outside, torch: Any) -> None:
-    """`torch.Tensor(3, 4)` and `torch.FloatTensor(3, 4)`: of sizes alone."""
+    """Take over `torch.Tensor(3, 4)` and `torch.FloatTensor(3, 4)`, where only sizes are given."""
 
     def given(found: Any, args: tuple[Any, ...], site: str, name: str) -> Any:
         if site and args and all(isinstance(one, int | torch.Size) for one in args):
@@ -83,7 +83,7 @@ def _take_constructors(outside: Outside, torch: Any) -> None:
 
 
 def _fill(outside: Outside, site: str, found: Any, before: int) -> None:
-    """Where memory is pinned: with zeros, or with another number. before: elements that keep what they have."""
+    """If memory is pinned, fill it with zeros or another number. before: how many elements keep their values."""
     if not outside.pinned:
         return
     number = outside.number("memory", site)

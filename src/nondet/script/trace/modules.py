@@ -1,4 +1,4 @@
-"""Each call of a module in each step: a digest of what went in, and of what came out."""
+"""Record each call of a module in each step: a digest of what went in, and of what came out."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from nondet.script.trace.writer import Writer
 
 SAMPLE = 1 << 10
-"""Elements of a tensor that stand in its digest beside the sum of all."""
+"""How many elements of a tensor go into its digest, in addition to the sum of all."""
 
 
 class Modules:
-    """Writes down the calls of modules that hold parameters or change what they are given."""
+    """Records the calls of modules."""
 
     def __init__(self, writer: Writer, training: Training) -> None:
         self.writer, self.training = writer, training
         self.paths: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-        self.known: dict[int, tuple[Any, int, str]] = {}  # of a tensor's id: itself, its version, its digest
+        self.known: dict[int, tuple[Any, int, str]] = {}  # by a tensor's id: itself, its version, its digest
         training.on_step.append(lambda step: self.known.clear())
 
     def take_over(self) -> None:
@@ -51,7 +51,7 @@ class Modules:
         return ".".join(self._one(torch, one) for one in leaves(torch, found) if isinstance(one, torch.Tensor))
 
     def _one(self, torch: Any, tensor: Any) -> str:
-        """The digest of a tensor: what one module gives, the next one takes, so it is kept for the step."""
+        """Return a tensor's digest, and keep it for this step: one module's output is the next one's input."""
         known = self.known.get(id(tensor))
         if known is not None and known[0]() is tensor and known[1] == tensor._version:
             return known[2]

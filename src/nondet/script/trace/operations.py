@@ -1,4 +1,4 @@
-"""Each operation of torch in some steps: what went in, what came out, of which module, on which line."""
+"""Record each torch operation in some steps: what went in, what came out, in which module, on which line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nondet.script.trace.writer import Writer
 
 KEPT = 64 * 2**20
-"""Bytes of outputs that are kept, so that two runs' can be subtracted."""
+"""How many bytes of outputs are kept, so that those of two runs can be subtracted."""
 
 UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "resize_")
 
@@ -24,26 +24,26 @@ ADDING = re.compile(
     r"index_(put|add|copy|reduce)|_index_put_impl|scatter|^put_?$|bincount|histc|cumsum|segment_reduce"
     r"|(embedding|pool|upsample|grid_sampler|ctc_loss|index_select|gather|conv).*backward|embedding_bag|sparse"
 )
-"""Operations that may add in another order each time."""
+"""Operations that may add in a different order each time."""
 
 TIMES = 12
-"""So often such an operation is done again, where that is asked for."""
+"""How often such an operation is repeated, if that is asked for."""
 
 PASSING = ("profiler", "detach")
-"""No operations on numbers."""
+"""These do nothing to numbers."""
 
 
 class Operations:
-    """Writes down the operations of the steps of a window, from the first one's beginning to the last one's end.
+    """Records the operations in a window of steps, from the beginning of the first to the end of the last.
 
-    again: those that may add in any order are done again and again, each time of the same inputs.
+    again: operations that may add in any order are repeated many times, with the same inputs.
     """
 
     def __init__(self, writer: Writer, training: Training, window: list[int], folder: Path, again: bool) -> None:
         self.again = again
         self.writer, self.training, self.window, self.folder = writer, training, window, folder
         self.left, self.modules, self.paths = KEPT, [""], dict[int, str]()
-        self.unwritten: dict[int, int] = {}  # address of memory that nothing was written to -> its operation's number
+        self.unwritten: dict[int, int] = {}  # address of uninitialised memory -> number of its operation
         self.number = 0
         self.module_of: dict[str, str] = {}
         self.mode: Any = None
@@ -84,7 +84,7 @@ class Operations:
         module.__call__ = call
 
     def done(self, torch: Any, function: Any, args: Any, words: Any) -> Any:
-        """Run one operation, and write it down."""
+        """Run one operation, and record it."""
         name = str(function.overloadpacket).removeprefix("aten.")
         if LOOKING or name.startswith(PASSING):
             return function(*args, **words)
@@ -142,7 +142,7 @@ class Operations:
         )
 
     def _once_more(self, torch: Any, function: Any, inputs: Any, came: list[Any], head: list[Any]) -> None:
-        """Do an operation again of the same inputs, and note when it gives something else."""
+        """Repeat an operation with the same inputs, and record the first result that differs."""
         for _ in range(TIMES):
             args, words = self._copied(torch, *inputs)
             leaves = torch.utils._pytree.tree_leaves(function(*args, **words))
@@ -154,7 +154,7 @@ class Operations:
                 return
 
     def _keep(self, torch: Any, came: list[Any], suffix: str = "") -> str:
-        """Keep an operation's first output in a file, while there is room."""
+        """Keep an operation's first output in a file, as long as there is room."""
         if not came or not came[0].is_floating_point() or not came[0].numel():
             return ""
         size = came[0].numel() * 8
@@ -168,7 +168,7 @@ class Operations:
         return name
 
     def _forward_site(self, node: Any) -> tuple[str, str]:
-        """The user's line whose backward pass this is, and the node's name."""
+        """Return the user's line that this backward pass belongs to, and the node's name."""
         lines = "".join(node.metadata.get("traceback_", []))
         places = re.findall(r'File "([^"]+)", line (\d+)', lines)
         own = [f"{short(file)}:{line}" for file, line in places if is_own(file)]
@@ -176,7 +176,7 @@ class Operations:
 
 
 def _views(function: Any) -> bool:
-    """Whether an operation looks at memory in another shape, and reads none of it."""
+    """Whether an operation only views memory in another shape, without reading it."""
     returns = function._schema.returns
     alias = returns[0].alias_info if returns else None
     return alias is not None and not alias.is_write

@@ -1,4 +1,4 @@
-"""The order of files, the number of cores, and the order in which threads and processes of a pool end."""
+"""Watch the order of files, the number of cores, and the order in which threads and processes of a pool end."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nondet.script.trace.outside import Outside
 from nondet.script.trace.places import above, caller, is_own
 
 PATIENCE = 0.25
-"""Seconds that a thread is waited for, where threads run one after the other."""
+"""Seconds to wait for a thread, where threads run one after another."""
 
 LONG = 5.0
-"""Seconds that a task of a pool is waited for: one that waits for a later one never ends."""
+"""Seconds to wait for a task of a pool: a task that waits for a later one would never end."""
 
 _sleep = time.sleep
 
@@ -39,7 +39,7 @@ def take_listing(outside: Outside) -> None:
         return found
 
     class Entries:
-        """As os.scandir gives them."""
+        """What os.scandir returns."""
 
         def __init__(self, entries: list[Any]) -> None:
             self.entries = iter(entries)
@@ -73,12 +73,12 @@ def take_listing(outside: Outside) -> None:
 
 
 def _in_order(items: list[Any], number: int) -> list[Any]:
-    """As they are, or in another order that a number names."""
+    """Return items as they are, or in another order that depends on a number."""
     return items if not number else random.Random(number).sample(items, len(items))
 
 
 def take_cores(outside: Outside) -> None:
-    """How many there are: what a script computes with so many threads is another on another machine."""
+    """Take over the number of cores: a script that uses that many threads computes differently on another machine."""
 
     def wrap(home: Any, name: str, other: Callable[[Any], Any]) -> None:
         plain = getattr(home, name, None)
@@ -103,7 +103,7 @@ def take_cores(outside: Outside) -> None:
 
 
 def take_threads(outside: Outside) -> None:
-    """Threads, and tasks of pools: pinned they run one after the other; with another number they wait before."""
+    """Take over threads and tasks of pools: pinned, they run one after another; given a number, they wait first."""
     _take_executors(outside)
     _take_pools(outside)
     plain = threading.Thread.start
@@ -180,7 +180,7 @@ def _take_executors(outside: Outside) -> None:
 
 
 def _take_pools(outside: Outside) -> None:
-    """Those of multiprocessing, whose results come as they are ready."""
+    """Take over multiprocessing's pools, whose results come as they are ready."""
     if not outside.says(r"imap_unordered|apply_async|map_async"):
         return
     from multiprocessing.pool import Pool

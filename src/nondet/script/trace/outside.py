@@ -1,8 +1,8 @@
-"""What comes from outside of a program: the clock, unseeded generators, the order of files, of threads, of memory.
+"""What comes from outside a program: the clock, unseeded generators, the order of files and threads, and memory.
 
-Each kind is noted with the user's line that asks for it. Where it is pinned, it is a function of its kind, its line,
-how often that line has asked, and a number, as if it were a source with a seed: two processes get the same, and another
-number gives another.
+Each kind is recorded with the user's line that asks for it. A pinned value depends only on its kind, its line, how
+often that line has asked, and a number, as if it were a source with a seed. So two processes get the same value, and
+another number gives a different one.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ KINDS = (
     "memory",
     "address",
 )
-"""In this order they are asked whether they reach the training."""
+"""In this order they are tested for reaching the training."""
 
 
 def grad_enabled() -> bool:
-    """Whether torch, if it is there, keeps gradients: it does in training, and mostly not in evaluation."""
+    """Whether torch, if it is imported, keeps gradients, as it does in training and mostly not in evaluation."""
     torch = sys.modules.get("torch")
     return bool(torch is None or not hasattr(torch, "is_grad_enabled") or torch.is_grad_enabled())
 
@@ -45,7 +45,7 @@ def grad_enabled() -> bool:
 class Outside:
     """What the wrappers of clocks, generators, listings, pools and memory have in common.
 
-    pins: of each kind a number, or none where nothing is pinned. sites: of KIND@FILE:LINE another number.
+    pins: a number for each kind, or None if nothing is pinned. sites: other numbers, by KIND@FILE:LINE.
     write: takes a record. made: the line of each generator that the user's code has made, by its `id`.
     """
 
@@ -62,11 +62,11 @@ class Outside:
         return self.pins is not None
 
     def number(self, kind: str, site: str) -> int:
-        """The number of a kind at a line."""
+        """Return the number of a kind at a line."""
         return self.sites.get(f"{kind}@{site}", (self.pins or {}).get(kind, 0))
 
     def drawn(self, kind: str, site: str) -> int:
-        """64 bits of a kind for this call of a line."""
+        """Return 64 bits of a kind for this call of a line."""
         self.count[kind + site] += 1
         text = f"{kind} {site} {self.count[kind + site]} {self.number(kind, site)}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
@@ -75,19 +75,19 @@ class Outside:
         self.write(["o", kind, site, digest(value), what])
 
     def generator(self, made: Any, site: str, seed: Any, what: str) -> None:
-        """Note a generator that the user's code makes of a seed."""
+        """Record a generator that the user's code makes from a seed."""
         self.made[id(made)] = site
         self.write(["g", site, what, digest(seed), grad_enabled()])
         self.on_seed("generator", site, seed)
 
     @cached_property
     def text(self) -> str:
-        """The text of the script and of the modules beside it."""
-        words = [*getattr(sys, "argv", []), *sys.orig_argv[1:]]  # a forked process has the former of its own
+        """The text of the script and of the modules next to it."""
+        words = [*getattr(sys, "argv", []), *sys.orig_argv[1:]]  # a forked process has its own argv
         return "\n".join(filter(None, map(_text, own_modules(words, Path.cwd()))))
 
     def says(self, pattern: str) -> bool:
-        """Whether the user's own code has this: for what is costly to wrap."""
+        """Whether the user's own code contains this pattern, for what is costly to wrap."""
         return re.search(pattern, self.text) is not None
 
 

@@ -1,4 +1,4 @@
-"""Which lines are the user's own."""
+"""Find the lines that are the user's own."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _THROUGH = (
     "/context.py",
     "<frozen os>",
 )
-"""Files of the standard library that do what their caller asks for."""
+"""Files of the standard library that only do what their caller asks for."""
 
 
 def above(levels: int = 1) -> FrameType:
-    """The frame of who has called the function that asks, or so many levels above it."""
+    """Return the frame of the caller of the function that asks, or one more levels up."""
     return sys._getframe(levels + 1)  # pyright: ignore[reportPrivateUsage]
 
 
 def beyond(frame: FrameType | None) -> FrameType | None:
-    """The first frame that is none of nondet's."""
+    """Return the first frame that is not nondet's."""
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return frame
 
 
 def is_own(file: str) -> bool:
-    """Whether a file is neither Python's, nor a package's, nor nondet's."""
+    """Whether a file belongs neither to Python nor to a package nor to nondet."""
     return not file.startswith(_LIBRARY) and "-packages" not in file
 
 
 def caller(frame: FrameType | None, far: bool = False) -> str:
-    """FILE:LINE of the user's code that calls; empty if a library does.
+    """Return FILE:LINE of the user's code that calls; empty if a library does.
 
     far: look past libraries, to the user's line that leads there.
     """
@@ -61,7 +61,7 @@ def caller(frame: FrameType | None, far: bool = False) -> str:
 
 
 def asking(frame: FrameType | None) -> FrameType | None:
-    """The user's frame that has a seed set: of a helper such as `seed_everything` the one that calls it."""
+    """Return the user's frame that has a seed set; for a helper such as `seed_everything`, the frame that calls it."""
     while frame is not None and not is_own(frame.f_code.co_filename):
         frame = frame.f_back
     while frame is not None and re.search(r"seed|determinis|reproducib", frame.f_code.co_name):
@@ -72,7 +72,7 @@ def asking(frame: FrameType | None) -> FrameType | None:
 
 
 def short(file: str) -> str:
-    """A file as its reader knows it: from the folder that the script runs in, where it is in there."""
+    """Return a file's path as its reader knows it: relative to the folder that the script runs in, if it is there."""
     for folder in _here():
         if file.startswith(folder):
             return file[len(folder) :]
@@ -87,18 +87,18 @@ _ORIGINAL: list[str] = []
 
 
 def stands_for(folder: str) -> None:
-    """The folder in which the command was given: its files are linked where the script runs."""
+    """Note the folder in which the command was given; its files are linked to where the script runs."""
     _ORIGINAL.append(folder.rstrip("/") + "/")
 
 
 MOST_MODULES, MOST_ENTRIES = 200, 1_000
-"""Of the user's own, and entries of a folder that are looked at: another one may hold a million pictures."""
+"""How many of the user's modules, and entries of a folder, are looked at: a folder may contain a million pictures."""
 
 
 def own_modules(words: Sequence[str], folder: Path) -> list[Path]:
-    """The script that a command names, the modules beside it, and those of folders beside it.
+    """Return the script that a command names, the modules next to it, and those in the folders next to it.
 
-    folder: where the command is given; modules there count where it names no script.
+    folder: where the command is given; modules there count if it names no script.
     """
     script = next((folder / word for word in words if word.endswith(".py")), None)
     beside = script.parent if script else folder
@@ -108,7 +108,7 @@ def own_modules(words: Sequence[str], folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What stands in a folder, without what is hidden or belongs to an environment."""
+    """Return the entries of a folder, except those that are hidden or belong to an environment."""
     try:
         found = sorted(islice(folder.iterdir(), MOST_ENTRIES))
     except OSError:

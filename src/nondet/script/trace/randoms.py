@@ -1,4 +1,4 @@
-"""Random numbers from nowhere: global generators that nothing seeds, generators made without a seed, os.urandom."""
+"""Watch random numbers without a seed: unseeded global generators, generators made without a seed, os.urandom."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nondet.script.trace.places import above, asking, caller
 from nondet.script.trace.values import digest
 
 TORCH_SEED = 67_280_421_310_721
-"""What torch seeds its generator with if nobody does."""
+"""The seed of torch's generator if nobody sets one."""
 
 _QUIET = ("seed", "getstate", "setstate", "get_state", "set_state", "get_bit_generator", "set_bit_generator")
 
@@ -36,7 +36,7 @@ def take_urandom(outside: Outside) -> None:
         return value
 
     os.urandom = urandom
-    setattr(random, "_urandom", urandom)  # noqa: B010 - of SystemRandom and secrets
+    setattr(random, "_urandom", urandom)  # noqa: B010 - used by SystemRandom and secrets
 
 
 def take_python(outside: Outside) -> None:
@@ -61,9 +61,9 @@ def take_python(outside: Outside) -> None:
 
 
 def _watch_global(outside: Outside, kind: str, module: Any, names: Iterable[str], state: tuple[Any, Any, Any]) -> None:
-    """Note each draw from a library's global generator until the program seeds it."""
+    """Record each draw from a library's global generator until the program seeds it."""
     get, put, seed = state
-    first = digest(repr(get())) if kind == "numpy" else ""  # modules draw from Python's while they are imported
+    first = digest(repr(get())) if kind == "numpy" else ""  # modules draw from Python's generator as they are imported
 
     def wrap(name: str) -> None:
         plain = getattr(module, name)
@@ -89,7 +89,7 @@ def _watch_global(outside: Outside, kind: str, module: Any, names: Iterable[str]
                 outside.busy = False
             return value
 
-        draw.__dict__["__self__"] = plain.__self__  # as what it wraps has it, for those who look
+        draw.__dict__["__self__"] = plain.__self__  # as the wrapped function has it
         setattr(module, name, draw)
 
     for name in names:
@@ -124,7 +124,7 @@ def _watch_global(outside: Outside, kind: str, module: Any, names: Iterable[str]
 
 
 def take_numpy(outside: Outside) -> None:
-    """numpy's generators, once it is imported."""
+    """Take over NumPy's generators, once it is imported."""
     module: Any = sys.modules["numpy.random"]
     if outside.pinned:
         module.seed(outside.number("numpy", ""))
@@ -162,7 +162,7 @@ def take_numpy(outside: Outside) -> None:
 
 
 def _take_entropy(outside: Outside, module: Any) -> None:
-    """What seeds each generator of numpy's that is given no seed, in whoever's code."""
+    """Take over what seeds NumPy's unseeded generators, in anybody's code."""
     plain = module.randbits
 
     def randbits(size: int) -> int:
@@ -177,12 +177,12 @@ def _take_entropy(outside: Outside, module: Any) -> None:
 
 
 def take_torch(outside: Outside) -> None:
-    """torch's own seeding from nowhere, and where it is seeded."""
+    """Take over torch's own seeding, and the places that seed it."""
     torch: Any = sys.modules["torch"]
     for module in (torch, torch.random):
         _seeds_from_nowhere(outside, torch, module)
     plain_seed = torch.manual_seed
-    if outside.pinned:  # to torch's own: what was imported before may have drawn
+    if outside.pinned:  # to torch's default: earlier imports may have drawn
         torch.default_generator.manual_seed(TORCH_SEED)
     first = torch.default_generator.get_state()
 

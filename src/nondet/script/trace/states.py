@@ -1,4 +1,4 @@
-"""All that a training must keep to go on from where it stopped, before each of its steps."""
+"""Record, before each step, everything that a training must keep in order to resume."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from nondet.script.trace.values import digest
 
 
 class States:
-    """Writes down, before each step: weights, optimizer, schedule, scaler, generators; and where files are kept."""
+    """Records weights, optimizer, schedule, scaler and generators before each step, and where files are kept."""
 
     def __init__(self, write: Callable[[list[Any]], None], training: Training) -> None:
         self.write, self.training = write, training
         self.scaler: Any = None
-        self.schedules: dict[type, Any] = {}  # of each kind the last one that was made
+        self.schedules: dict[type, Any] = {}  # the last one made of each kind
 
     def take_over(self) -> None:
         torch: Any = sys.modules["torch"]
@@ -83,5 +83,5 @@ class States:
 
 
 def _place(schedule: Any) -> list[Any]:
-    """How far a schedule has come."""
+    """Return how far a schedule has come."""
     return [getattr(schedule, name, None) for name in ("last_epoch", "best", "num_bad_epochs")]

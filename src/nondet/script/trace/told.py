@@ -1,4 +1,4 @@
-"""What a script tells Python, torch or another library, that they do not heed: too late, or in vain."""
+"""Find settings that Python, torch or another library ignores: those made too late, and those without effect."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ READ_BY = {
     "XLA_FLAGS": "jax",
     "JAX_ENABLE_X64": "jax",
 }
-"""Variables that are read once: when Python starts, or when a library is imported."""
+"""Variables that are read only once, when Python starts or a library is imported."""
 
 
 class Told:
-    """Notes it. write: takes a record: "told", the setting, the line, who has it been told, and how it is ignored."""
+    """Records them. write: takes a record: "told", the setting, the line, who ignores it, and how."""
 
     def __init__(self, write: Callable[[list[Any]], None]) -> None:
         self.write = write
         self.compiled = ""
 
     def take_over(self) -> None:
-        """Variables of the environment that are set too late, and warnings that an algorithm is not deterministic."""
+        """Watch environment variables that are set too late, and warnings that an algorithm is not deterministic."""
         putenv, showwarning = os.putenv, warnings.showwarning
 
         def put(name: Any, value: Any, /) -> None:
             known, text = os.fsdecode(name), os.fsdecode(value)
             reader = READ_BY.get(known, "")
-            # a trainer may set the number of threads for a while, which nobody asked for; a seed somebody did
+            # a trainer may set the number of threads for a while, without being asked to; a seed was asked for
             site = caller(above(), far=known == "PYTHONHASHSEED") if reader else ""
             if site and os.environ.get(known) != text and (reader == "python" or reader in sys.modules):
                 self.write(["told", known, site, reader, "late"])
@@ -52,7 +52,7 @@ class Told:
         os.putenv, warnings.showwarning = put, show
 
     def torch(self) -> None:
-        """Where a model is told to be compiled."""
+        """Watch where the script asks for a model to be compiled."""
         torch: Any = sys.modules["torch"]
         plain = torch.compile
 
@@ -63,7 +63,7 @@ class Told:
         torch.compile = compiled
 
     def settle(self) -> None:
-        """At the end: what was told and did nothing."""
+        """At the end, record the settings that did nothing."""
         torch: Any = sys.modules.get("torch")
         dynamo = sys.modules.get("torch._dynamo.utils")
         if self.compiled and (dynamo is None or not dynamo.counters["frames"].get("ok")):

@@ -1,4 +1,4 @@
-"""What is written down of a training: the first weights, batches, losses, weights after each step, evaluations."""
+"""Record a training: the first weights, batches, losses, weights after each step, and evaluations."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from nondet.script.trace.places import above, beyond, caller, is_own
 from nondet.script.trace.values import LOOKING, digest, tensor_bytes
 
 SAMPLE = 1 << 14
-"""Elements of a tensor that a step's digest is of; a larger one is sampled, beside its sum."""
+"""The most elements of a tensor that a digest covers bit by bit; a larger tensor is sampled, and its sum is added."""
 
 
 def tensors_digest(torch: Any, tensors: Any, sample: int = SAMPLE) -> str:
-    """12 digits of some tensors: of small ones every bit, of larger ones a sample and the sum of all.
+    """Return 12 digits for some tensors: of small ones from every bit, of larger ones from a sample and the sum of all.
 
-    The sum is of their bits as whole numbers, so it is the same in any order, with any threads and instructions.
+    The sum adds their bits as whole numbers, so it is the same in any order, with any threads and instructions.
     """
     found = hashlib.blake2b(digest_size=6)
     LOOKING.append(1)
@@ -55,7 +55,7 @@ def batch_digest(torch: Any, batch: Any) -> str:
 
 
 def _total(torch: Any, flat: Any) -> bytes:
-    """The sum of a tensor's bits, eight bytes at a time, and the bytes that are left over."""
+    """Return the sum of a tensor's bits, eight bytes at a time, and the bytes that are left over."""
     whole = flat.view(torch.uint8) if not flat.is_complex() else torch.view_as_real(flat).reshape(-1).view(torch.uint8)
     if whole.storage_offset() % 8:
         whole = whole.clone()
@@ -65,7 +65,7 @@ def _total(torch: Any, flat: Any) -> bytes:
 
 
 def transformed(torch: Any) -> bool:
-    """Whether torch.func is at work: tensors have no values of their own in there."""
+    """Whether torch.func is at work, inside which tensors have no values."""
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
@@ -74,7 +74,7 @@ _UNSEEN: list[int] = []
 
 @contextmanager
 def unseen() -> Generator[None]:
-    """Steps in this block are not those of the training that is looked at."""
+    """Do not record steps in this block: they do not belong to the training."""
     _UNSEEN.append(1)
     try:
         yield
@@ -85,9 +85,9 @@ def unseen() -> Generator[None]:
 class Training:
     """Hooks into torch, once it is imported.
 
-    write: takes a record. until: the step after which the process ends; None for its own end. on_step: told of each
-    step that is done. end: what ends the process. models: by their id, with their modules that behave in another way in
-    evaluation, by weak references. nudged: lines whose passes without a gradient give a little more.
+    write: takes a record. until: the step after which the process ends; None for its own end. on_step: called after
+    each step. end: called before the process ends. models: by id, weak references to models and to those of their
+    modules that behave differently in evaluation. nudged: lines whose passes without a gradient return slightly more.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Training:
         module.__call__ = call
 
     def _is_new(self, model: Any) -> bool:
-        """Whether a model has not been called before; an id may be that of one that is gone."""
+        """Whether a model has not been called before; its id may have belonged to a model that is gone."""
         known = self.models.get(id(model))
         if known is not None and known[0]() is model:
             return False
@@ -160,13 +160,13 @@ class Training:
         return True
 
     def _evaluation(self, model: Any, site: str) -> list[list[Any]]:
-        """Records of the modules that behave as in training."""
+        """Return a record for each kind of module that still behaves as in training."""
         held = [one() for one in self.models[id(model)][1]]
         names = {type(one).__name__ for one in held if one is not None and one.training}
         return [["training-mode", self.step, name, site] for name in sorted(names)]
 
     def settle(self) -> None:
-        """At the end: what no backward pass has followed was an evaluation, though gradients were kept."""
+        """At the end, record the passes without a backward pass: they were evaluations, though gradients were kept."""
         for one in self.waiting:
             self.write(one)
 
@@ -207,7 +207,7 @@ class Training:
         optimizer.register_optimizer_step_post_hook(after)
 
     def _loaders(self, torch: Any) -> None:
-        """The order of examples, which samplers draw, and the epoch that a distributed one is told."""
+        """Record the order of examples that samplers draw, and the epoch that a distributed sampler is given."""
         iterator: Any = torch.utils.data.dataloader._BaseDataLoaderIter
         init, reset, index, batch = iterator.__init__, iterator._reset, iterator._next_index, iterator.__next__
 
@@ -260,7 +260,7 @@ class Training:
         self.write(["order", self.step, it._nondet_order.hexdigest(), it._nondet_site, it._nondet_place, more])
 
     def _generators(self, torch: Any) -> None:
-        """The state of torch's generator after each step."""
+        """Record the state of torch's generator after each step."""
 
         def states(step: int) -> None:
             self.write(["generator", step - 1, digest(torch.default_generator), "", "torch"])
@@ -269,9 +269,9 @@ class Training:
 
 
 def is_kept(frame: FrameType | None) -> bool:
-    """Whether a call is made by the user's own code, which does something with what it gives.
+    """Whether the user's own code makes a call and uses what it returns.
 
-    `net(x)` as a statement of its own is made for the sake of running statistics.
+    `net(x)` as a statement by itself is there to update running statistics.
     """
     if frame is None or not is_own(frame.f_code.co_filename):
         return False
@@ -285,7 +285,7 @@ def is_kept(frame: FrameType | None) -> bool:
 
 
 def nudge(value: Any) -> Any:
-    """A little more, which a training that uses it cannot but show, and by which no answer becomes another class."""
+    """Return slightly more: a training that uses the value must show it, but no answer becomes another class."""
     torch: Any = sys.modules["torch"]
     return value * (1 + 2**-8) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
@@ -295,7 +295,7 @@ def _drops(one: Any) -> bool:
 
 
 def leaves(torch: Any, found: Any) -> list[Any]:
-    """The tensors in whatever a model gives."""
+    """Return the tensors in whatever a model returns."""
     leaves = torch.utils._pytree.tree_leaves(dict(found) if hasattr(found, "keys") else found)
     return [one for one in leaves if isinstance(one, torch.Tensor | int | float | str)]
 

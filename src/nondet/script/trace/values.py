@@ -1,4 +1,4 @@
-"""A short digest of any value, the same in two processes if the value is: to the last bit, and without addresses."""
+"""A short digest of any value: equal in two processes if the value is equal to the last bit; addresses do not count."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from typing import Any
 
 DEEPEST = 5
 MOST = 20_000
-"""Items of a container that are looked at; beyond it, its length alone."""
+"""How many items of a container are looked at; beyond that, only its length counts."""
 
 LOOKING: list[int] = []
-"""Not empty while values are looked at, which itself takes operations of torch."""
+"""Not empty while values are looked at, because that itself uses torch operations."""
 
 OPAQUE = "-"
-"""The digest of what has no value of its own: functions, modules, handles."""
+"""The digest of what has no value: functions, modules, handles."""
 
 
 def digest(value: Any) -> str:
-    """12 hexadecimal digits, or `OPAQUE`.
+    """Return 12 hexadecimal digits, or `OPAQUE`.
 
-    A set's items count without their order: what uses that order shows it. Of a generator the state counts; of an
-    object of the user's own its attributes.
+    The order of a set's items does not count, because whatever uses that order will show it. A generator counts by its
+    state, and an object of the user's own by its attributes.
     """
     found = hashlib.blake2b(digest_size=6)
     try:
         if not _add(found, value, 0):
             return OPAQUE
-    except Exception:  # whatever a stranger's object does when it is looked at
+    except Exception:  # a stranger's object may raise anything when it is looked at
         return OPAQUE
     return found.hexdigest()
 
 
 def _add(found: Any, value: Any, depth: int) -> bool:
-    """Add a value; whether there was anything to add."""
+    """Add a value, and return whether there was anything to add."""
     kind: Any = type(value)
     if value is None or kind in (bool, int, str, bytes, complex):
         found.update(f"{kind.__name__}:{value!r}".encode())
@@ -69,13 +69,13 @@ def _add(found: Any, value: Any, depth: int) -> bool:
 
 
 def _all(found: Any, items: list[Any], depth: int) -> bool:
-    """Add each item; whether any of them had something to add, or there is none."""
+    """Add each item, and return whether any of them had something to add; also true if there are no items."""
     added = [_add(found, one, depth + 1) for one in items]
     return any(added) or not added
 
 
 def _library(found: Any, value: Any) -> bool:
-    """Arrays, tensors and generators of numpy and torch; what pandas has is arrays."""
+    """Add an array, tensor or generator of NumPy or torch, or the arrays of a pandas object."""
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         found.update(tensor_bytes(torch, value))
@@ -104,7 +104,7 @@ def _library(found: Any, value: Any) -> bool:
 
 
 def tensor_bytes(torch: Any, value: Any) -> bytes:
-    """A tensor's type, shape and bytes, wherever it is."""
+    """Return a tensor's type, shape and bytes, whatever its device."""
     LOOKING.append(1)
     try:
         whole = value.detach()
@@ -118,7 +118,7 @@ def tensor_bytes(torch: Any, value: Any) -> bytes:
 
 
 def _own(found: Any, value: Any, depth: int) -> bool:
-    """An object of a class that the user wrote, or a namespace of options: its attributes."""
+    """Add the attributes of an object whose class the user wrote, or of a namespace of options."""
     module = sys.modules.get(type(value).__module__)
     file = getattr(module, "__file__", None) or ""
     options = isinstance(value, SimpleNamespace) or type(value).__name__ == "Namespace"

@@ -1,4 +1,4 @@
-"""The file in which a process writes down what it sees, and its name, which is the same in two runs."""
+"""The file in which a process records what it sees, under a name that is the same in two runs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, TextIO
 
 
 class Writer:
-    """Lines of JSON in a file of this process's own; a forked one goes on in another.
+    """Writes lines of JSON to this process's own file; a forked process continues in another file.
 
-    Main is the process that was started first. Others are named by what they are: workers by their number.
+    Main is the process that was started first. Others are named by what they are, and workers by their number.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Writer:
         if self.quiet:
             return
         if self.file is None:
-            buffering = -1 if self.is_main else 1  # others may be ended from outside
+            buffering = -1 if self.is_main else 1  # others may be killed
             self.file = (self.folder / f"{self.role}.jsonl").open("a", buffering, encoding="utf-8")
         self.file.write(json.dumps(record, separators=(",", ":")) + "\n")
 
@@ -51,7 +51,7 @@ class Writer:
         self.forks += 1
 
     def _forked(self) -> None:
-        """In a forked process: it begins a file of its own, and ends without Python's own end."""
+        """Begin a new file in a forked process, which ends without Python's normal exit."""
         self.role, self.file, self.quiet, self.forks = f"{self.role}.{self.forks}", None, False, 0
         from multiprocessing import util
 
@@ -67,7 +67,7 @@ def _first(folder: Path) -> bool:
 
 
 def _started() -> str:
-    """A process that the script has started: a worker of a loader or a pool, or a command."""
+    """Name a process that the script has started: a worker of a loader or a pool, or a command."""
     words = [Path(word).name for word in sys.orig_argv[1:]]
     if any("multiprocessing" in word for word in words):
         return f"worker-{multiprocessing.current_process().name}-{getpid()}"

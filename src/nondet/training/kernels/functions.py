@@ -20,13 +20,14 @@ from nondet.training.kernels import convolution, depthwise, loss, norm, pictures
 from nondet.training.kernels.geometry import Geometry, gradient
 from nondet.training.kernels.tiles import tile_for
 
-"""How float32 factors are multiplied: as three TF32 products, which keep float32's precision; rounded once to TF32; or
-without the matrix unit."""
-
 
 @dataclass(frozen=True)
 class Precision:
-    """dtype: the type that the operations return. products: "tf32x3", "tf32" or "ieee", for float32."""
+    """dtype: the type that the operations return.
+
+    products: how float32 factors are multiplied: as three TF32 products, which keep float32's precision ("tf32x3");
+    rounded once to TF32 ("tf32"); or without the matrix unit ("ieee").
+    """
 
     dtype: torch.dtype = torch.float32
     products: str = "tf32x3"
