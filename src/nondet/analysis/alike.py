@@ -63,7 +63,7 @@ class Alike(Record):
 
     @property
     def all_notes(self) -> list[str]:
-        """The notes, and the caution for few runs."""
+        """The notes, and a caution if there are few runs."""
         runs = {name: count for group in self.groups for name, count in group.runs.items()}
         return [*self.notes, *filter(None, [few_runs(runs)])]
 

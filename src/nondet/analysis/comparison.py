@@ -94,7 +94,7 @@ class Comparison:
 
     @property
     def all_notes(self) -> list[str]:
-        """The notes, and the caution for few runs."""
+        """The notes, and a caution if there are few runs."""
         return [*self.notes, *filter(None, [few_runs(dict(zip((self.a, self.b), self.runs, strict=True)))])]
 
     def to_dict(self) -> dict[str, Any]:

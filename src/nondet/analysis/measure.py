@@ -57,7 +57,7 @@ def measure(
     answers = _answers(outputs, labels)
     if groups is not None:
         answers.groups = numbered_groups(groups, answers.examples)
-    logits = getattr(answers, "logits", None)  # where they are on a device
+    logits = getattr(answers, "logits", None)  # if they are on a device
     points = features(answers.outputs if logits is None else logits)
     kept, copies, near = distinct(name, range(1, answers.runs + 1), _digests(answers), points, answers.classes_alone)
     if copies or near:

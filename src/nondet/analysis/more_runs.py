@@ -1,4 +1,4 @@
-"""How many more runs would be expected to decide a comparison."""
+"""How many more runs should decide a comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nondet.stats.power import fewest, power_of_difference, power_of_equivalence
 POWER = 0.8
 """The chance that `more_runs` decide, if what was seen is the truth."""
 MOST_RUNS = 10_000
-"""No answer to "how many more runs" is larger."""
+"""The largest answer to "how many more runs"."""
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class Plan(Record):
 
     @property
     def all_notes(self) -> list[str]:
-        """The notes, and the caution for few runs."""
+        """The notes, and a caution if there are few runs."""
         return [*self.notes, *filter(None, [few_runs({self.pilot: self.pilot_runs} if self.pilot else {})])]
 
     @property

@@ -38,7 +38,7 @@ class Reach:
 
 
 UNREAD = Reach()
-"""Before any run is there."""
+"""The reach before any run is there."""
 
 
 def reach_of(study: Study, runs: Runs, reference: bytes | None, identical: bool | None) -> Reach:

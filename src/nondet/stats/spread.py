@@ -37,7 +37,7 @@ def sd_ratio(a: Floats, b: Floats, level: float = 0.05) -> Estimate:
     if not (errors[0] and errors[1]):
         return Estimate(ratio)
     error, freedom = summed(np.square(errors), [len(a) - 1, len(b) - 1])
-    reach = min(float(special.stdtrit(freedom, 1 - level / 2)) * error, 700.0)  # exp of more is no number
+    reach = min(float(special.stdtrit(freedom, 1 - level / 2)) * error, 700.0)  # exp of more overflows
     return Estimate(ratio, ratio * error, ratio * math.exp(-reach), ratio * math.exp(reach))
 
 

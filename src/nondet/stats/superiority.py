@@ -1,4 +1,4 @@
-"""How probably one run of an arm beats one run of another."""
+"""How likely one run of an arm is to beat one run of another."""
 
 from __future__ import annotations
 

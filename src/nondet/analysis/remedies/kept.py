@@ -35,7 +35,7 @@ FEW, LARGE = 64, 512
 """Inputs with at least LARGE numbers go through FEW at a time: what the cores work on stays near their caches."""
 
 Arrays = Sequence[Mapping[str, np.ndarray]]
-"""What some runs left, by name."""
+"""The arrays of some runs, by name."""
 
 
 @dataclass(frozen=True)
