@@ -210,8 +210,8 @@ def disagreement_by_set(predicted: ArrayLike) -> tuple[tuple[tuple[int, ...], Es
     It is the mean over all pairs of runs with different levels on each axis of the set and the same level on every
     other axis. Its standard error is the jackknife over levels: each level of each source is left out in turn, with all
     its runs, and the sources' variances are added. An interaction counts more than once in that sum, so the error is
-    too large rather than too small (in simulations it is right if sources add up, and up to twice as large if all is
-    interaction). The interval uses Student's t with Satterthwaite's degrees of freedom. Both need at least three levels
+    too large rather than too small. In simulations it is right if sources add up, and up to twice as large if all is
+    interaction. The interval uses Student's t with Satterthwaite's degrees of freedom. Both need at least three levels
     of each source.
 
     Args:
