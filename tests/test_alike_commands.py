@@ -119,7 +119,7 @@ def test_alike_json(nondet: Nondet, six: Path) -> None:
     assert found["left_out"] == [
         {
             "condition": "init+shuffle@1",
-            "reason": "0 sound runs of its own besides the reference run, and it takes 5",
+            "reason": "0 sound runs of its own besides the reference run, but 5 are needed",
         }
     ]
     assert set(found["runs"].values()) == {5}
@@ -260,7 +260,7 @@ def test_examples_without_pictures(nondet: Nondet, finished: Path, tmp_path: Pat
     """Where the inputs are no pictures it says so, writes nothing, and the rest is there."""
     ran = nondet("examples", finished, "--pictures", tmp_path / "p", "--run-task")
     assert ran.code == 0
-    assert "No pictures: the inputs of this task are no pictures" in ran.out
+    assert "No pictures: the inputs of this task are not pictures" in ran.out
     assert not (tmp_path / "p").exists()
 
 

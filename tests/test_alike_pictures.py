@@ -75,7 +75,7 @@ def test_pictures_of_a_study(study: Path) -> None:
     assert "is code and was not run" in why
     assert pictures_of(opened, [0, 3], run_task=True) == (
         {},
-        "the inputs of this task are no pictures of one or three channels",
+        "the inputs of this task are not pictures with one or three channels",
     )
 
 

@@ -114,7 +114,7 @@ def test_arms_are_whatever_has_outputs(study: nd.OpenStudy, tmp_path: Path) -> N
     assert pairs.to_dict() == beside.to_dict()
     assert pairs.to_dict() == nd.compare(a.outputs, b.outputs, labels=str(tmp_path / "labels.npy")).to_dict()
     assert (pairs.comparisons[0].a, pairs.comparisons[0].b) == ("outputs 1", "outputs 2")
-    with pytest.raises(nd.BadInput, match=r"labels are needed beside outputs \(got none\); give \(outputs, labels\)"):
+    with pytest.raises(nd.BadInput, match=r"labels are needed for outputs \(got none\); give \(outputs, labels\)"):
         nd.compare(a.outputs, b.outputs)
 
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_is_one_sentence(study: nd.OpenStudy, tmp_path: Path) -> 
         (lambda: nd.run(make(), vary="none", folder=tmp_path / "s"), "unknown source 'none'"),
         (lambda: nd.open(tmp_path / "none"), "study.json is missing"),
         (lambda: nd.plan(1.0), "plan needs either sd or a pilot (got none); give one"),
-        (lambda: nd.measure(study["all"].outputs), "labels must be given beside outputs (got none)"),
+        (lambda: nd.measure(study["all"].outputs), "labels must be given with outputs (got none)"),
         (lambda: nd.run(3, folder=tmp_path / "s"), "a task must be a nondet.Task"),  # type: ignore[arg-type]
     ):
         with pytest.raises(nd.BadInput) as refused:

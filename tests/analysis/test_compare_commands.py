@@ -185,7 +185,7 @@ def test_the_order_of_runs_does_not_matter(give: Nondet, arrays: Path, tmp_path:
         ),
         (("a.npy", "nan.npy"), "nan.npy: outputs must be finite"),
         (("a.npy", "floats.npy"), "floats.npy: outputs must have three axes"),
-        (("classes.npy", "a.npy"), "are the same 10 runs (their answers are all equal)"),
+        (("classes.npy", "a.npy"), "are the same 10 runs: their answers are all equal"),
         (("better.npy", "classes.npy", "--metric", "cross_entropy"), "is predicted classes and has no cross_entropy"),
     ],
 )
@@ -230,7 +230,7 @@ def test_other_labels_are_another_test_set(nondet: Nondet, arrays: Path) -> None
         np.savez(arrays / f"{name}.rolled.npz", outputs=np.load(arrays / f"{name}.npy"), labels=truth)
     ran = nondet("compare", arrays / "a.rolled.npz", arrays / "better.rolled.npz")
     assert ran.code == 2
-    assert "have other labels at" in ran.err
+    assert "have different labels at" in ran.err
 
 
 def test_probabilities_are_warned_of(give: Nondet, arrays: Path) -> None:
@@ -272,7 +272,7 @@ def test_shared_runs_count_in_one_arm() -> None:
     a, b = with_digests(arm([1, 2, 3], "a"), "xyz"), with_digests(arm([1, 4, 5, 6], "b"), "xuvw")
     left, right = separated(a, b)
     assert (left, right.numbers) == (a, (2, 3, 4))
-    assert right.notes == ("run 1 of b is also in a, and counts there alone.",)
+    assert right.notes == ("run 1 of b is also in a, and counts only there.",)
     left, right = separated(b, a)
     assert (left.numbers, right) == ((2, 3, 4), a)
     assert separated(a, with_digests(arm([1, 4, 5], "b"), "xuv"))[1].numbers == (2, 3)
@@ -362,15 +362,15 @@ def test_conditions_of_a_study_share_their_reference_run(nondet: Nondet, finishe
     found = ran.json
     assert (found["a"], found["b"]) == (f"{finished}:all", f"{finished}:init")
     assert found["runs"] == {"a": 3, "b": 2}
-    assert f"run 1 of {finished}:init is also in {finished}:all, and counts there alone." in found["notes"]
-    assert f"{finished}:init keeps one seed of shuffle, order, and what is said of it holds for that seed." in ran.out
+    assert f"run 1 of {finished}:init is also in {finished}:all, and counts only there." in found["notes"]
+    assert f"{finished}:init keeps one seed of shuffle, order, so results apply to that seed only." in ran.out
 
 
 def test_a_study_beside_itself_is_refused(nondet: Nondet, finished: Path, study: Path) -> None:
     """A study and its copy are the same runs."""
     ran = nondet("compare", finished, study)
     assert ran.code == 2
-    assert "are the same 3 runs (their outputs are equal to the last bit)" in ran.err
+    assert "are the same 3 runs: their outputs are equal to the last bit" in ran.err
 
 
 def test_a_study_and_a_file_can_be_compared(nondet: Nondet, finished: Path, tmp_path: Path) -> None:
@@ -399,14 +399,14 @@ def test_members_of_one_trunk_are_refused(nondet: Nondet, study: Path) -> None:
     rewrite(study, conditions=[{"name": "bit@1", "vary": ["bit"], "runs": 3, "onset": 1}])
     ran = nondet("compare", study, study)
     assert ran.code == 2
-    assert "members of one trunk" in ran.err
+    assert "share one trunk until epoch" in ran.err
 
 
 def test_conditions_are_listed(nondet: Nondet, study: Path) -> None:
     """Without a condition `all`, or with a name that is none, the sentence lists the conditions there are."""
     ran = nondet("compare", study, f"{study}:nope")
     assert ran.code == 2
-    assert "choose one of init, shuffle, order, bit, all, as" in ran.err
+    assert "choose one of init, shuffle, order, bit, all, such as" in ran.err
     several = [{"name": n, "vary": n.split("+"), "runs": 3, "onset": 0} for n in ("init", "init+shuffle")]
     rewrite(study, conditions=several)
     ran = nondet("compare", study, study)

@@ -221,7 +221,9 @@ def test_a_stopping_rule_is_noted_for_its_own_conditions(
     for words in (("--runs", 3, "--vary", "init", *rule), ("--runs", 5, "--vary", "init", "--vary", "shuffle")):
         assert process("run", tiny, *words, "--study", folder).code == 0
     notes = nondet("compare", f"{folder}:init", f"{folder}:shuffle", "--json").json["notes"]
-    assert f"Runs of {folder}:init were added until disagreement.error<0.001, and not by a plan made before." in notes
+    assert (
+        f"Runs of {folder}:init were added until disagreement.error<0.001, and not by a plan made in advance." in notes
+    )
     assert not any("shuffle were added" in note for note in notes)
 
 

@@ -233,4 +233,4 @@ def test_groups_of_a_column(nondet: Nondet, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert "12 groups of the 60 test examples" in " ".join(ran.json["notes"])
     ran = nondet("measure", tmp_path / "a.csv", "--groups", "subject")
-    assert (ran.code, "a column of the table of outputs, or a file of one group a line" in ran.err) == (2, True)
+    assert (ran.code, "a column of the table of outputs, or a file with one group per line" in ran.err) == (2, True)

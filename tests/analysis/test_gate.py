@@ -265,7 +265,7 @@ def test_a_ledger_that_was_changed_is_refused(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("base.txt", "base.txt"), "other runs than the baseline"),
+        (("base.txt", "base.txt"), "the candidate must have its own runs"),
         (("one.txt", "new.txt"), "at least 2 runs that differ"),
         (("base.txt", "new.txt", "--alpha", 1), "alpha"),
         (("base.txt", "new.txt", "--effect", 0), "--effect"),
@@ -309,5 +309,5 @@ def test_the_gate_takes_the_arms_of_one_table(nondet: Nondet, folder: Path) -> N
     with pytest.raises(nd.BadInput, match="gate needs a baseline and a candidate"):
         nd.gate("t.csv", None, "python.jsonl", **named)
     np.save("outputs.npy", np.zeros((4, 3, 2)))
-    with pytest.raises(nd.BadInput, match="an arm is chosen by its name from a file of scores"):
+    with pytest.raises(nd.BadInput, match="an arm can be chosen by name from a file of scores only"):
         nd.gate("outputs.npy", None, "python.jsonl", of="base", with_="wider", labels=[0, 1, 0])

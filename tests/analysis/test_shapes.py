@@ -64,7 +64,7 @@ def test_collapsed_runs_have_both_verdicts() -> None:
     assert record["verdict"] == record["verdicts"]["all"] == "undecided"
     assert record["verdicts"]["sound"] == "better"
     assert record["collapsed"] == {"a": [], "b": ["4", "12"]}
-    assert "of the sound ones alone: better" in repr(found).replace("\n", " ")
+    assert "from the sound runs alone: better" in repr(found).replace("\n", " ")
     sound = package.compare({"base": SOUND.tolist(), "aug": np.delete(collapsing(10.0), [3, 11])}).to_dict()
     assert sound["verdict"] == "better"
     assert sound["verdicts"] == {"all": None, "sound": None}
@@ -117,7 +117,7 @@ def test_alike_names_runs_that_collapsed() -> None:
     found = package.alike({"base": SOUND.tolist(), "aug": collapsing(10.0)}).to_dict()
     notes = " ".join(found["notes"])
     assert "aug: runs 4 (10), 12 (10) collapsed" in notes
-    assert "An SD with such runs is mostly theirs" in notes
+    assert "Such runs make up most of an SD" in notes
     sound = package.alike({"base": SOUND.tolist(), "aug": BETTER.tolist()}).to_dict()
     assert "collapsed" not in " ".join(sound["notes"])
 

@@ -234,6 +234,6 @@ def test_the_mend_is_a_sentence_of_its_own() -> None:
     said: Finding = diverged("origin").finding
     assert said.sentences == (
         "The cause: the clock is read (time), at train.py:12.",
-        "The fix: take a number of your own in its place.",
+        "The fix: use a fixed number instead.",
     )
     assert said.caveats == ("Nothing is known about what comes after the steps that were looked at.",)

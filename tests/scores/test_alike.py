@@ -45,7 +45,7 @@ def test_arms_with_few_runs_are_left_out(nondet: Nondet, tmp_path: Path) -> None
     path = tmp_path / "t.csv"
     path.write_text("\n".join(["method,acc", *rows]))
     found = nondet("alike", path, "--json").json
-    assert found["left_out"] == [{"condition": "c", "reason": "2 sound runs, and it takes 5"}]
+    assert found["left_out"] == [{"condition": "c", "reason": "2 sound runs, but 5 are needed"}]
     path.write_text("\n".join(["method,acc", *rows[:5], *rows[-2:]]))
     ran = nondet("alike", path)
     assert ran.code == 2

@@ -168,7 +168,7 @@ def test_what_does_not_go_together(nondet: Nondet, tmp_path: Path) -> None:
     path = table(tmp_path, made())
     ran = nondet("compare", path, "--margin", 1)
     assert ran.code == 2
-    assert "--margin is for one data set" in ran.err
+    assert "--margin is in the unit of one data set" in ran.err
     ran = nondet("plan", "--effect", 1, "--study", path)
     assert ran.code == 2
     assert nondet("plan", "--effect", 1, "--study", path, "--arm", "method,dataset", "--of", "base, stl").code == 0

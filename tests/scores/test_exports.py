@@ -143,7 +143,7 @@ def test_a_crashed_run(nondet: Nondet, tmp_path: Path) -> None:
     assert "2 failed runs of vit-base (vit-base-2, vit-base-3)" in ran.err
     found = nondet("compare", path, "--metric", "test/acc", "--of", "base", "--with", "aug", "--json").json
     assert (found["a"], found["b"], found["runs"]) == ("vit-base", "vit-aug", {"a": 2, "b": 3})
-    assert found["notes"][0] == "vit-base: 2 failed runs are left out, so the comparison is of runs that do not fail."
+    assert found["notes"][0] == "vit-base: 2 failed runs are left out, so only runs that did not fail are compared."
     assert (found["failed"], found["verdicts"]["all"]) == ({"a": 2, "b": 0}, "undecided")
 
 

@@ -193,7 +193,7 @@ def test_marks_summaries_blanks_and_crashes(nondet: Nondet, tmp_path: Path) -> N
     found = arms(ran)["t"]
     assert (found["runs"], found["failed"], found["mean"]) == (5, 2, pytest.approx(0.93))
     assert "2 failed runs of t (Run 2, Run 3)" in ran.err
-    assert "2 rows that sum up others (Mean, Std. dev.)" in ran.err
+    assert "2 summary rows (Mean, Std. dev.)" in ran.err
     assert "2 blank rows" in ran.err
     assert arms(nondet("measure", path, "--failed", "drop", "--json"))["t"]["runs"] == 3
 
@@ -225,7 +225,7 @@ def test_less_can_be_better(nondet: Nondet, tmp_path: Path) -> None:
     path = tidy(tmp_path, head="method,seed,test_loss")
     ran = nondet("compare", path, "--json")
     assert ran.json["verdict"] == "worse"
-    assert "Lower test_loss is taken to be better, by its name; --better higher says otherwise" in ran.err
+    assert "Lower test_loss is taken to be better, judging by its name; if not, give --better higher" in ran.err
     assert nondet("compare", path, "--better", "higher", "--json").json["verdict"] == "better"
     assert nondet("compare", tidy(tmp_path), "--better", "lower", "--json").json["verdict"] == "worse"
 
@@ -249,7 +249,7 @@ def test_pairs_are_a_matter_of_design(nondet: Nondet, tmp_path: Path) -> None:
                                                   if f",{s}," in row))  # fmt: skip
     ran = nondet("compare", path, "--paired")
     assert ran.code == 2
-    assert "pairs are runs with equal seeds" in ran.err
+    assert "pairs need at least 2 equal seeds" in ran.err
 
 
 def test_equal_scores_are_runs(nondet: Nondet, tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_what_one_run_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     expected |= {(f"{cause} in evaluation", site) for cause in ("dropout", "batch norm") for site in last}
     assert found == expected
     assert [one.cause.what for one in harmless] == [
-        "torch.backends.cudnn.deterministic is set, and there is no CUDA device"
+        "torch.backends.cudnn.deterministic is set, but there is no CUDA device"
     ]
     without, more = told(trace, hashes=False)
     assert (len(without), len(more)) == (2, 2), "a seed for hashes matters to none who has no sets"

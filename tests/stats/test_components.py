@@ -235,5 +235,5 @@ def test_any_integers_are_predictions(dtype: str) -> None:
 )
 def test_predictions_that_are_no_crossing_are_refused(predicted: np.ndarray) -> None:
     """Floats, no examples, one source and one level are refused."""
-    with pytest.raises(BadInput, match="predictions must be integers with two axes or more"):
+    with pytest.raises(BadInput, match="predictions must be integers with at least two axes"):
         disagreement_by_set(predicted)

@@ -1,1 +1,1 @@
-"""What a study, outputs of others or scores answer, as frozen records."""
+"""What a study, outputs from elsewhere, or scores show, as frozen records."""

@@ -27,8 +27,8 @@ from nondet.study.study import Study
 class Group:
     """The tests of the conditions that start to vary at one epoch.
 
-    runs: how many runs of each condition are compared, which leaves out the reference run that all share.
-    metrics: of each figure, a number for each run of the conditions for which it is a number.
+    runs: how many runs of each condition are compared, without the reference run that all share.
+    metrics: for each measure, one number per run, in the conditions where it is a number.
     """
 
     onset: int
@@ -44,10 +44,9 @@ class Alike(Record):
 
     left_out: the conditions that were not compared, each with the reason. figures: of the study's kind, by name.
     control: whether the control is exactly zero; None while that is not known. missing: runs that are still to train.
-    copies: of each arm the runs that were left out, each with the earlier one that it equals, or is near. notes: what
-    else a reader must know of the arms.
-    study: whose conditions these are; None of arms that no study made. sentence: what was shown, and no more; the
-    report words it.
+    copies: for each arm, the runs that were left out, each with the earlier one that it equals or nearly equals.
+    notes: what else a reader must know about the arms. study: whose conditions these are; None for arms that no study
+    made. sentence: what was shown, and no more; the report words it.
     """
 
     study: Study | None
@@ -64,7 +63,7 @@ class Alike(Record):
 
     @property
     def all_notes(self) -> list[str]:
-        """The notes, and the caution for few runs."""
+        """The notes, and a caution if there are few runs."""
         runs = {name: count for group in self.groups for name, count in group.runs.items()}
         return [*self.notes, *filter(None, [few_runs(runs)])]
 
@@ -88,7 +87,7 @@ class Alike(Record):
         }
 
     def runs_needed(self, pair: Pair) -> int | None:
-        """Runs that each of two conditions needs, of a study's the reference run among them."""
+        """Return how many runs each of two conditions needs, counting a study's reference run."""
         shared = self.study is not None
         return None if pair.runs_needed is None else pair.runs_needed + shared
 
@@ -101,15 +100,15 @@ class Alike(Record):
 def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
     """Test whether a study's sources have the same effect, and which pairs are alike within a margin.
 
-    A run counts in one condition only: the reference run, which all share, in none, and any other that several share
-    in the first of them. A condition whose runs all equal the reference run has no effect to compare.
+    A run counts in one condition only. The reference run, which all share, counts in none; any other shared run counts
+    in the first of its conditions. A condition whose runs all equal the reference run has no effect to compare.
 
     Args:
         margin: the largest ratio of two effects that still counts as alike, above 1.
-        level: the share of false positives that is allowed.
+        level: the allowed share of false positives.
 
     Raises:
-        BadInput: the margin or the level cannot be, or no two conditions of one onset have enough runs.
+        BadInput: the margin or the level is out of range, or no two conditions of one onset have enough runs.
     """
     check_margin(margin, level)
     reader = Reader(study)
@@ -120,10 +119,10 @@ def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
         runs = _own(reader.runs(condition), seen)
         if len(runs.made) < MIN_RUNS:
             left_out[condition.name] = (
-                f"{len(runs.made)} sound runs of its own besides the reference run, and it takes {MIN_RUNS}"
+                f"{len(runs.made)} sound runs of its own besides the reference run, but {MIN_RUNS} are needed"
             )
         elif all(made.digest == digest for made in runs.made):
-            left_out[condition.name] = "all its runs equal the reference run to the last bit, which is no effect"
+            left_out[condition.name] = "all its runs equal the reference run to the last bit, so it has no effect"
         else:
             by_onset.setdefault(condition.onset, {})[condition.name] = runs
     for onset, named in list(by_onset.items()):
@@ -146,13 +145,13 @@ def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
 
 
 def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -> Alike:
-    """Test whether the runs of several arms vary alike, and which pairs do within a margin.
+    """Test whether the runs of several arms vary by the same amount, and which pairs do within a margin.
 
     Args:
         arms: of one kind, scores or outputs. margin, level: as for `alike`.
 
     Raises:
-        BadInput: the margin or the level cannot be, or fewer than two arms have enough runs.
+        BadInput: the margin or the level is out of range, or fewer than two arms have enough runs.
     """
     check_margin(margin, level)
     named: dict[str, Runs] = {}
@@ -160,7 +159,7 @@ def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -
     for arm in arms:
         runs, name = arm.runs, arm.name
         if len(runs) < MIN_RUNS:
-            left_out[name] = f"{len(runs)} sound runs, and it takes {MIN_RUNS}"
+            left_out[name] = f"{len(runs)} sound runs, but {MIN_RUNS} are needed"
         else:
             named[name if name not in named else f"{name} ({len(named) + 1})"] = runs
     if len(named) < 2:
@@ -178,10 +177,10 @@ def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -
 
 
 def _with_what_they_do(of_rare: Sequence[str]) -> list[str]:
-    """Sentences on runs that collapsed or lie far off, and what these do to the SDs that are compared."""
+    """Add to the sentences on collapsed and outlying runs what these do to the SDs that are compared."""
     said = (
-        "An SD with such runs is mostly theirs: how often they come says whether two are alike, and few of them do not "
-        "tell."
+        "Such runs make up most of an SD, so whether two SDs are alike depends on how often they occur, which a few of "
+        "them do not show."
     )
     return [*of_rare, said] if of_rare else []
 
@@ -194,7 +193,7 @@ def _reference(study: Study, reader: Reader) -> bytes:
 
 
 def _own(runs: Runs, seen: set[str]) -> Runs:
-    """The runs but for those in `seen`, to which they are added."""
+    """Return the runs that are not in `seen`, and add them to it."""
     places = [place for place, made in enumerate(runs.made) if made.key not in seen]
     seen.update(made.key for made in runs.made)
     return replace(
@@ -212,7 +211,7 @@ def _group(kind: Kind, onset: int, named: Mapping[str, Runs], margin: float, lev
 
 
 def _metric(figure: Figure, named: Mapping[str, Runs]) -> Metric | None:
-    """A figure's numbers by run of each condition where they are numbers; None without two such conditions."""
+    """Return a measure's numbers by run for each condition in which they are finite; None without two of these."""
     effect = figure.effect
     if effect is None:
         return None
@@ -222,5 +221,5 @@ def _metric(figure: Figure, named: Mapping[str, Runs]) -> Metric | None:
 
 
 def listed(parts: Sequence[str]) -> str:
-    """Words as a list in a sentence."""
+    """Join words as a list in a sentence."""
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)

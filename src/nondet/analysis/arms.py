@@ -1,4 +1,4 @@
-"""The arms of a comparison: runs of a study's condition, or outputs of others, with one number for each run."""
+"""The arms of a comparison: runs of a study's condition, or outputs from elsewhere, with one number for each run."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ from nondet.study.study import Study
 
 Given = str | Path | OpenStudy | Runs | tuple[ArrayLike, ArrayLike] | ArrayLike
 """What names an arm: a study's folder, `STUDY:condition`, a file or folder of outputs; or a study, runs, a pair of
-outputs and labels, or outputs alone beside labels."""
+outputs and labels, or outputs whose labels are given separately."""
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """Runs of one kind with one number each, and what tells whether they are independent.
+    """Runs of one kind with one number each, and what shows whether they are independent.
 
     Attributes:
         runs: the runs. metric: what `values` are. values: one number per run, `(N,)`.
-        classes_alone: whether predicted classes alone are known. numbers: of the runs, counted from 1.
-        run_names: of the runs for people, where they have other names.
+        classes_alone: whether only predicted classes are known. numbers: of the runs, counted from 1.
+        run_names: the runs' names for people, if they have any.
         digests: of each run's outputs, rounded to float32: the same run in two files has equal ones.
         exact: of each run's outputs as they are, which tell copies from runs that differ in the last digits.
-        seeds: of each run, those of the sources that vary; None of outputs that no study made.
+        seeds: of each run, the seeds of the sources that vary; None for outputs that no study made.
         trained: what tells each run of a study from all others: its outputs and the seeds of all sources. Seeds prove
-            these independent, and runs of equal outputs are data; empty of outputs that no study made.
-        points: of each run's outputs, what tells near-copies from other runs; see `features`.
-        copies, near: of runs that were left out, by number, and of the earlier one that each equals, or is near.
+            that runs are independent, so runs with equal outputs count too. Empty for outputs that no study made.
+        points: features of each run's outputs that tell near-copies from other runs; see `features`.
+        copies, near: number of each run that was left out -> the earlier one that it equals, or nearly equals.
         failed: how many further runs failed.
-        control: whether the study's control is exactly zero; None where that is not known.
+        control: whether the study's control is exactly zero; None if not known.
         paired: whether runs with equal seeds are pairs by design, however their values correlate.
         sample_sd: whether the SD that is shown has ddof = 1.
-        notes: what a reader must know of the arm, a sentence each.
+        notes: what a reader must know about the arm, a sentence each.
     """
 
     name: str
@@ -89,8 +89,9 @@ class Arm:
 
     @property
     def sd(self) -> Estimate:
-        """The SD of these runs as every table shows it, with its interval: of outputs as in the protocol (ddof = 0), of
-        scores in files as in spreadsheets (ddof = 1).
+        """The SD of these runs as every table shows it, with its interval.
+
+        For outputs it is as in the protocol (ddof = 0), for scores in files as in spreadsheets (ddof = 1).
         """
         sd = sd_of(self.values) if self.sample_sd else population_sd(self.values)
         if self.runs.by_rule:
@@ -98,7 +99,7 @@ class Arm:
         return sd.within(0.0, max(self.metric.most, sd.value))
 
     def keep(self, places: Sequence[int]) -> Arm:
-        """The arm with only the runs at these places."""
+        """Return the arm with only the runs at these places."""
         chosen = list(places)
         listed = ("numbers", "digests", "exact", "seeds", "trained", "run_names", "seconds")
         parts: dict[str, Any] = {name: getattr(self, name) for name in listed}
@@ -116,18 +117,18 @@ def read_arms(
     columns: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Arm]:
-    """The arms that these name, see `Given`.
+    """Read the arms that `names` stand for, see `Given`.
 
     Args:
         names: at least one.
-        labels: class numbers, or a file of them; needed where an arm is outputs, and else only checked.
+        labels: class numbers, or a file of them; needed if an arm is outputs, otherwise only checked.
         metric: a score of the runs' kind; the first if left out.
-        columns: of tables, those of the outputs; found by their names if left out.
-        say: is told which columns of a table were taken for what.
+        columns: the columns of a table that contain outputs; found by their names if left out.
+        say: is called with which columns of a table were taken for what.
 
     Raises:
-        BadInput: there is nothing of that name, or the arms cannot be compared: other test sets, other classes, fewer
-            than two runs, no such metric.
+        BadInput: there is nothing of that name, or the arms cannot be compared: test sets or classes differ, there are
+            fewer than two runs, or no such metric.
         Damaged: a run of a study is not what was written.
     """
     if columns and not any(isinstance(name, str | Path) and is_table(Path(name)) for name in names):
@@ -162,7 +163,7 @@ def _read(
         return _with_labels(_of_runs(name.study, name[""], metric), labels)
     if not isinstance(name, str | Path):
         if labels is None:
-            raise BadInput("labels are needed beside outputs (got none); give (outputs, labels), or <<labels>>")
+            raise BadInput("labels are needed for outputs (got none); give (outputs, labels), or <<labels>>")
         return _of_outputs(nameless, name, labels, metric)
     if not str(name):
         raise BadInput("an arm must be a study, STUDY:condition, or outputs (got an empty name); name one")
@@ -173,13 +174,13 @@ def _read(
     if not path.exists():
         raise BadInput(
             f"{name} must be a study, STUDY:condition, or outputs (nothing is at {path}{did_you_mean_file(path)}); "
-            "give a folder or file that is"
+            "give a folder or file that exists"
         )
     if condition is None and not (path.is_dir() and ((path / "study.json").exists() or own_names(path, "runs"))):
         outputs = read_outputs(path, columns if is_table(path) else (), say)
         if labels is None and path.suffix.lower() == ".npy":
             raise BadInput(
-                f"labels are needed beside outputs (got none, and {name} holds one array); add <<labels=FILE>>"
+                f"labels are needed for outputs (got none, and {name} contains one array); add <<labels=FILE>>"
             )
         return _of_outputs(str(name), outputs, read_labels(path) if labels is None else labels, metric)
     opened = OpenStudy(load(path))
@@ -188,10 +189,10 @@ def _read(
 
 
 def _with_labels(arm: Arm, labels: NDArray[Any] | None) -> Arm:
-    """A study's arm, once the labels that were given beside it are its own."""
+    """Check that labels given for a study's arm are its own."""
     if labels is not None and not np.array_equal(labels, arm.labels):
         raise BadInput(
-            f"labels must be those of the study's own test set ({arm.name} has {len(arm.labels)} others); "
+            f"labels must be those of the study's own test set ({arm.name} has {len(arm.labels)} different ones); "
             "leave <<labels>> out, or compare outputs of the same test set"
         )
     return arm
@@ -272,12 +273,12 @@ def _notes(study: Study, condition: Condition, runs: Runs) -> list[str]:
     notes = [f"{name} is not finished: {runs.missing} runs are still to train."] if runs.missing else []
     fixed = [s for s in in_all(study.sources) if s not in condition.vary]
     if fixed:
-        notes.append(f"{name} keeps one seed of {', '.join(fixed)}, and what is said of it holds for that seed.")
+        notes.append(f"{name} keeps one seed of {', '.join(fixed)}, so results apply to that seed only.")
     if until is not None and runs.by_rule:
-        notes.append(f"Runs of {name} were added until {until.expression}, and not by a plan made before.")
+        notes.append(f"Runs of {name} were added until {until.expression}, and not by a plan made in advance.")
     if runs.failed:
         left = f"{len(runs.failed)} failed runs are left out"
-        notes.append(f"{name}: {left}, so the comparison is of runs that do not fail.")
+        notes.append(f"{name}: {left}, so only runs that did not fail are compared.")
     return notes
 
 
@@ -293,15 +294,15 @@ def _check_independent(study: Study, condition: Condition) -> None:
     name = f"{study.folder}:{condition.name}"
     if condition.onset:
         raise BadInput(
-            f"{name} varies its sources from epoch {condition.onset} on: its runs are members of one trunk, trained "
-            "together until then, and not independent; compare conditions without a late onset"
+            f"runs must be independent, and those of {name} share one trunk until epoch {condition.onset}, when "
+            "their sources start to vary; compare conditions without a late onset"
         )
     seeds = [spec.seeds for spec in study.specs_of(condition)]
     for source in condition.vary:
         if len({s[source] for s in seeds}) < len(seeds):
             raise BadInput(
-                f"{name} gives several runs the same seed of {source}, which varies: they are not independent; "
-                "compare conditions in which each run has seeds of its own"
+                f"runs must be independent, and {name} gives several the same seed of {source}, which varies; "
+                "compare conditions in which each run has its own seeds"
             )
 
 
@@ -317,7 +318,7 @@ def _check_same_test(a: Arm, b: Arm) -> None:
         )
     if not np.array_equal(a.labels, b.labels):
         raise BadInput(
-            f"both arms must answer the same test set ({a.name} and {b.name} have other labels at "
+            f"both arms must answer the same test set ({a.name} and {b.name} have different labels at "
             f"{np.count_nonzero(a.labels != b.labels)} of {len(a.labels)} examples); compare studies of one test set"
         )
     if a.classes and b.classes and a.classes != b.classes:
@@ -328,7 +329,7 @@ def _check_same_test(a: Arm, b: Arm) -> None:
 
 
 def digest(outputs: NDArray[Any]) -> str:
-    """SHA-256 of one run's outputs; of float32 where they are floats, so that a file's precision does not matter."""
+    """Return the SHA-256 of one run's outputs; floats are taken as float32, so a file's precision does not matter."""
     with np.errstate(over="ignore"):
         plain = outputs.astype("<f4" if outputs.dtype.kind == "f" else "<i8", order="C")
     return hashlib.sha256((plain + 0).tobytes()).hexdigest()  # -0 and 0 are equal

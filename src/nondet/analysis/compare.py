@@ -22,8 +22,8 @@ from nondet.stats.holm import holm
 from nondet.stats.looks import look_level
 
 LOOKS = (
-    "This was one look: who adds runs and looks again until something is found errs more often than the level says. To "
-    "look several times, plan how often before the first look."
+    "This was one look: adding runs and looking again until something is found errs more often than the level says. To "
+    "look several times, plan the number of looks before the first one."
 )
 
 
@@ -41,12 +41,12 @@ def compare(
 
     Args:
         arms: at least two, of one test set and one metric.
-        margin: the largest difference, in the metric's unit, within which two arms count as alike.
+        margin: the largest difference, in the metric's unit, that still counts as alike.
         level: the chance of a false `better` or `worse` in all comparisons together, and likewise of a false `alike`.
-        chance: that a run of B beats one of A, by which the verdict goes in place of the means; see `by_chance`.
-        examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
-        looks: how often the runs are looked at in all, this time included; see `look_level`.
-        groups: with `examples`, of each the group with which it is drawn, or a file of these; see `numbered_groups`.
+        chance: decide by the chance that a run of B beats one of A, not by the means; see `by_chance`.
+        examples: whether errors and intervals also allow for other test examples, drawn as these were.
+        looks: how often you look at the runs in all, this time included; see `look_level`.
+        groups: with `examples`, the group that each example was drawn with, or a file of these; see `numbered_groups`.
 
     Raises:
         BadInput: see `check_options`, `check_criteria`, `without_copies` and `separated`; or fewer than two arms.

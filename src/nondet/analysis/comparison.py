@@ -22,35 +22,35 @@ class Comparison:
 
     Attributes:
         a, b: the arms' names. metric: what they are compared by.
-        runs: independent runs of A and of B. means: of A and of B. sds: likewise, as
-            `nondet show` has them, with their intervals at 95 %.
+        runs: independent runs of A and of B. means: of A and of B. sds: likewise, as in `nondet show`, with their 95 %
+            intervals.
         difference: of means, B - A, with its interval at 1 - level; in points of accuracy, nats, or perplexity.
-        inner: the difference's interval at 1 - 2 level: with it inside the margin, the arms are alike.
-        p_value: that the difference is 0: Welch's t-test, or that of the pairs; the permutation test's where no run
-            of either arm differs from the others.
+        inner: the difference's interval at 1 - 2 level; if it lies inside the margin, the arms are alike.
+        p_value: of the test that the difference is 0: Welch's t-test, or that of the pairs; the permutation test if no
+            run of either arm differs from the others.
         p_permutation: of the permutation test; a verdict needs both, see `nondet.stats.means.holding`.
         p_holm: `p_value`, adjusted for several comparisons.
-        p_alike: that the difference is outside of the margin, adjusted likewise; None without a margin.
-        method: "welch": the runs were compared as independent ones; "paired": those with equal seeds as pairs;
-            "widened": as independent ones, with the error that pairs among them add, which correlate below 0.
-        pairs: how many pairs with equal seeds the method counts in; 0 for "welch".
-        correlation: of the values of runs with equal seeds; None where there are none.
+        p_alike: of the test that the difference is outside the margin, adjusted likewise; None without a margin.
+        method: "welch": the runs were compared as independent ones. "paired": those with equal seeds as pairs.
+            "widened": as independent ones, with the error that negatively correlated pairs among them add.
+        pairs: how many pairs with equal seeds the method uses; 0 for "welch".
+        correlation: of the values of runs with equal seeds; None if there are none.
         superiority, superiority_interval: chance that one run of B beats one of A, ties counted half.
         sd_ratio: SD of B divided by SD of A.
-        churn: of predictions; None of runs that predict no classes.
-        verdict: on B, at `level`. more_runs: further runs of each arm that would be expected to decide; None if it is
-            decided, or no number follows. more_runs_aim: what they would show, if what was seen is the truth.
-        copies: runs of A and of B that were left out, each with the earlier one that it equals, or is near.
-        collapsed: names of runs of A and of B that answer one class alone, or are far worse than the others.
+        churn: of predictions; None for runs that predict no classes.
+        verdict: on B, at `level`. more_runs: further runs of each arm expected to decide; None if it is decided, or no
+            number follows. more_runs_aim: what they would show, if what was seen is the truth.
+        copies: runs of A and of B that were left out, each with the earlier one that it equals or nearly equals.
+        collapsed: names of runs of A and of B that answer one class only, or are far worse than the others.
         failed: how many further runs of A and of B failed.
-        verdict_all, verdict_sound: where any run collapsed or failed, the verdict of all runs, those that failed
-            counted as the worst; and of those that neither failed nor collapsed, None where too few are left.
-        test_set: whether all runs are known to answer one test set, which of scores alone is not.
+        verdict_all, verdict_sound: if any run collapsed or failed, the verdict from all runs, with failed ones counted
+            as the worst; and from those that neither failed nor collapsed, or None if too few are left.
+        test_set: whether all runs are known to answer the same test set, which is not known for scores.
         notes: what else a reader must know, a sentence each. sentence: the verdict in words.
         more_runs_range: `more_runs` at the ends of the difference's 80 % interval; None for more than MOST_RUNS.
-        conditions: whether these are two conditions of one study: then a difference is "different", for a source is not
-            better than another. chance: that which the verdict goes by, in place of the means. examples: whether errors
-            are of other test examples too. looks: how many are planned; `level` is that of each.
+        conditions: whether these are two conditions of one study: a difference is then "different", since no source is
+            better than another. chance: the one that decides the verdict instead of the means. examples: whether errors
+            also allow for other test examples. looks: how many are planned; `level` is that of each.
     """
 
     a: str
@@ -94,7 +94,7 @@ class Comparison:
 
     @property
     def all_notes(self) -> list[str]:
-        """The notes, and the caution for few runs."""
+        """The notes, and a caution if there are few runs."""
         return [*self.notes, *filter(None, [few_runs(dict(zip((self.a, self.b), self.runs, strict=True)))])]
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,12 +160,12 @@ class Several(Record):
 
     @property
     def verdict(self) -> Verdict:
-        """Of the first comparison."""
+        """The verdict of the first comparison."""
         return self.comparisons[0].verdict
 
     @property
     def difference(self) -> Estimate:
-        """Of the first comparison."""
+        """The difference of the first comparison."""
         return self.comparisons[0].difference
 
     @property
@@ -174,7 +174,7 @@ class Several(Record):
         return " ".join(c.sentence for c in self.comparisons)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of `nondet compare`: one comparison itself, or a list of several with their adjusted p-values."""
+        """The JSON of `nondet compare`: a single comparison, or a list of several with their adjusted p-values."""
         records = [c.to_dict() for c in self.comparisons]
         if len(records) == 1:
             return {**records[0], **finding(self)}
@@ -187,7 +187,7 @@ class Comparisons(Several):
     """Comparisons of arms by their runs.
 
     broken: whether the control of a study among the arms is not zero. probabilities: the arms whose outputs look like
-    probabilities, where logits are meant.
+    probabilities instead of logits.
     """
 
     comparisons: tuple[Comparison, ...]

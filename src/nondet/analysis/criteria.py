@@ -1,4 +1,4 @@
-"""What a comparison goes by besides the difference of means: the chance that B beats A, other test sets, equal runs."""
+"""Criteria for a comparison besides the difference of means: the chance that B beats A, other examples, equal runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEANINGFUL = 0.75
 
 
 def check_options(margin: float | None, level: float) -> None:
-    """Refuse a margin that is not above 0 and a level that is no probability.
+    """Refuse a margin that is not above 0 and a level that is not a probability below 0.5.
 
     Raises:
         BadInput: `margin` is not a finite number above 0, or `level` not above 0 and below 0.5.
@@ -34,26 +34,26 @@ def check_options(margin: float | None, level: float) -> None:
 
 
 def check_criteria(chance: float | None, margin: float | None, looks: int) -> None:
-    """Refuse a chance that is none, one beside a margin, and looks that are no number of them.
+    """Refuse a chance or a number of looks out of range, and a chance together with a margin.
 
     Raises:
-        BadInput: so it is.
+        BadInput: in any of these cases.
     """
     if chance is not None and not 0.5 < chance < 1:
         raise BadInput(f"<<chance>> must be above 0.5 and below 1 (got {chance}); try <<chance={MEANINGFUL}>>")
     if chance is not None and margin is not None:
         raise BadInput(
-            f"a verdict goes by one criterion (got <<chance={chance}>> and <<margin={margin}>>); leave one of them out"
+            f"a verdict must have one criterion (got <<chance={chance}>> and <<margin={margin}>>); leave one out"
         )
     if not 1 <= looks <= MOST_LOOKS:
         raise BadInput(f"<<looks>> must be from 1 to {MOST_LOOKS} (got {looks}); say how often you will look in all")
 
 
 def by_chance(low: float, high: float, chance: float) -> str:
-    """The verdict on B by the interval of the chance that a run of it beats one of A.
+    """Return the verdict on B by the interval of the chance that one of its runs beats one of A.
 
-    better: the interval lies above 0.5 and reaches beyond `chance`; worse likewise; alike: it lies between 1 - chance
-    and chance. Source: Bouthillier et al. 2021, section 4.2: significant and meaningful; or not meaningful.
+    better: the interval lies above 0.5 and reaches beyond `chance`. worse: likewise, below. alike: it lies between
+    1 - chance and chance. Source: Bouthillier et al. 2021, section 4.2: significant and meaningful; or not meaningful.
     """
     if 1 - chance <= low and high <= chance:
         return "alike"
@@ -63,23 +63,23 @@ def by_chance(low: float, high: float, chance: float) -> str:
 
 
 def conditions_of_one_study(a: Arm, b: Arm) -> bool:
-    """Whether the arms are two conditions of one study, which differ in what varies, and not in the recipe."""
+    """Whether the arms are two conditions of one study, which differ in what varies but not in the recipe."""
     first, second = a.runs.study, b.runs.study
     return bool(first and second and first.folder.resolve() == second.folder.resolve())
 
 
 def with_examples(shift: Shift, a: Arm, b: Arm, groups: Integers | None) -> tuple[Shift, float, int]:
-    """The difference with what drawing the test examples adds to its error; that, squared; and how many are drawn.
+    """Add to the difference's error what drawing the test examples adds; return also that, squared, and their number.
 
-    Runs and examples cross: every run of either arm meets every example. With y_i the difference of the arms' means on
-    example i, the variance over examples of y, less what the runs' scatter adds to it, is that of the examples, divided
-    by their number (as in `nondet.measures.by_example`; Owen 2007, The pigeonhole bootstrap, Ann. Appl. Statist. 1).
-    With groups these are drawn, and not examples one by one; see `variance_of_groups`.
+    Runs and examples cross: every run of either arm meets every example. Let y_i be the difference of the arms' means
+    on example i. What is added is the variance of y over examples, less what the runs' scatter adds to it, divided by
+    their number (as in `nondet.measures.by_example`; Owen 2007, The pigeonhole bootstrap, Ann. Appl. Statist. 1).
+    If there are groups, groups are drawn and not single examples; see `variance_of_groups`.
     """
     first, second = _table(a), _table(b)  # (N, n)
     examples = first.shape[1]
     if examples < 2:
-        raise BadInput(f"<<examples>> takes at least 2 test examples (got {examples}); leave it out")
+        raise BadInput(f"<<examples>> needs at least 2 test examples (got {examples}); leave it out")
     means = second.mean(axis=0) - first.mean(axis=0)
     numbers = np.arange(examples) if groups is None else groups
     added = variance_of_groups(means, [sums_by_group(table, numbers) for table in (first, second)], numbers)
@@ -105,10 +105,10 @@ def _table(arm: Arm) -> Any:
 
 
 def p_equal(runs: Sequence[int]) -> float:
-    """P-value that runs of B and of A differ in more than half of all pairs, where none of these runs differs.
+    """Return the p-value that runs of B and of A differ in more than half of all pairs, when no two runs differ.
 
-    All runs of both arms have one value, as at the ceiling. If half of an arm's runs or more were beyond the margin,
-    the chance that the smaller arm shows none of them would be `0.5^N` at most. It speaks of the usual run and not
-    of the mean, which a rare run could move.
+    All runs of both arms have one value, as at the ceiling. If at least half of an arm's runs were beyond the margin,
+    the smaller arm would show none of them with a chance of at most `0.5^N`. This is about the usual run, not the mean,
+    which a rare run could move.
     """
     return 0.5 ** min(runs)

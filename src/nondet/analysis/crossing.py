@@ -1,4 +1,4 @@
-"""What a crossed design found: the variance of its runs, taken apart by source."""
+"""What a crossed design found: the variance of its runs, split by source."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from nondet.study.study import Study
 
 @dataclass(frozen=True)
 class Crossing:
-    """A crossed design: how many runs are there, which failed, and what they say once every cell has a sound one.
+    """A crossed design: how many runs are there, which failed, and what they show once every cell has a sound run.
 
-    failures: number of the failed run, from 1 -> why and when it did.
-    split: accuracy (or perplexity) and cross_entropy -> their components; empty while a cell is.
-    disagreement: in percent, of the pairs of runs that differ in exactly a set of sources.
+    failures: number of the failed run, from 1 -> why and when it failed.
+    split: accuracy (or perplexity) and cross_entropy -> their components; empty while any cell is empty.
+    disagreement: for each set of sources, in percent: how much runs disagree that differ in exactly these.
     dead: the sources whose seeds change no output of any run.
     """
 
@@ -35,7 +35,7 @@ class Crossing:
     dead: tuple[str, ...] = ()
 
     def is_dead(self, s: tuple[int, ...]) -> bool:
-        """Whether a set of sources holds a dead one: then it has no part of its own in anything."""
+        """Whether a set of sources contains a dead one; such a set has no effect of its own."""
         return any(self.design.vary[axis] in self.dead for axis in s)
 
     @property
@@ -85,7 +85,7 @@ def _component(c: Component | None) -> dict[str, float | None]:
 
 
 def read_crossing(study: Study, reader: Reader) -> Crossing | None:
-    """What the runs of a study's crossed design say; None if it has none."""
+    """Measure the runs of a study's crossed design; None if it has no such design."""
     design = study.crossed
     if design is None:
         return None
@@ -103,7 +103,7 @@ def read_crossing(study: Study, reader: Reader) -> Crossing | None:
 
 
 def _dead(design: Crossed, digests: Sequence[bytes]) -> tuple[str, ...]:
-    """The sources along whose axes all runs' outputs are equal to the last bit."""
+    """Return the sources along whose axes all outputs are equal to the last bit."""
     numbers = {digest: number for number, digest in enumerate(dict.fromkeys(digests))}
     cells = np.array([numbers[digest] for digest in digests]).reshape((design.levels,) * len(design.vary))
     return tuple(source for axis, source in enumerate(design.vary) if (cells == cells.take([0], axis=axis)).all())

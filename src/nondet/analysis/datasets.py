@@ -24,12 +24,12 @@ class OverSets:
     """B compared with A over data sets.
 
     Attributes:
-        a, b: the arms' names. by_set: the comparison on each data set; verdicts count in how many these are (Holm).
+        a, b: the arms' names. by_set: the comparison on each data set, adjusted for their number (Holm).
         difference: mean over the data sets of the differences of means, B - A, with its interval at 1 - level, for
-            other runs on these data sets. p_value: that it is 0. p_holm: adjusted for several arms.
-        iqm: interquartile means of A, of B, and B's less A's; improvement: the chance, over data sets, that a run of B
-            beats one of A. Both with stratified bootstrap intervals.
-        wilcoxon: statistic and p-value of the signed-rank test over data sets; wilcoxon_holm: adjusted likewise.
+            other runs on these data sets. p_value: of the test that it is 0. p_holm: adjusted for several arms.
+        iqm: interquartile means of A and of B, and B's minus A's. improvement: the chance, over data sets, that a run
+            of B beats one of A. Both have stratified bootstrap intervals.
+        wilcoxon: statistic and p-value of the signed-rank test over data sets. wilcoxon_holm: adjusted likewise.
         verdict: on B by the mean over these data sets, at `level`.
     """
 
@@ -68,7 +68,7 @@ class OverSets:
 class OverDatasets(Record):
     """Arms compared with the first over data sets; `found[0]` is the first comparison.
 
-    arms: the names, A's first. ranks: Friedman's test and Nemenyi's, of three arms and data sets or more.
+    arms: the names, A's first. ranks: Friedman's and Nemenyi's tests, for at least three arms and three data sets.
     """
 
     metric: Score
@@ -86,16 +86,16 @@ class OverDatasets(Record):
 
     @property
     def verdict(self) -> Verdict:
-        """Of the first comparison."""
+        """The verdict of the first comparison."""
         return self.comparisons[0].verdict
 
     @property
     def difference(self) -> Estimate:
-        """Of the first comparison."""
+        """The difference of the first comparison."""
         return self.comparisons[0].difference
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of `nondet compare` over data sets: one comparison itself, or a list of several."""
+        """The JSON of `nondet compare` over data sets: a single comparison, or a list of several."""
         found: dict[str, Any] = {"metric": self.metric.name, "level": self.level}
         several = [c.to_dict() for c in self.comparisons]
         found |= several[0] if len(several) == 1 else {"comparisons": several}
@@ -121,7 +121,7 @@ def compare_over(by_set: Mapping[str, Sequence[Arm]], level: float = 0.05) -> Ov
     """Compare the arms of each data set with the first, and all data sets together.
 
     Args:
-        by_set: for each data set the same arms, in one order. level: the chance of a false `better` or `worse`.
+        by_set: the same arms for each data set, in the same order. level: the chance of a false `better` or `worse`.
 
     Raises:
         BadInput: see `compare`.
@@ -173,7 +173,7 @@ def _signed(scores: Sequence[Floats], sign: int) -> list[Floats]:
 
 
 def _adjusted(found: Mapping[str, Comparison], level: float) -> dict[str, Comparison]:
-    """Comparisons whose verdicts count in on how many data sets they are."""
+    """Adjust the verdicts for the number of data sets."""
     p_holm = holm([max(c.p_value, c.p_holm) for c in found.values()])
     adjusted: dict[str, Comparison] = {}
     for (name, c), p in zip(found.items(), p_holm, strict=True):
@@ -187,13 +187,13 @@ def _sides(e: Estimate) -> dict[str, float | None]:
 
 
 def refuse_margin(margin: float | None) -> None:
-    """Refuse a margin, which is in the unit of one data set.
+    """Refuse a margin: its unit is that of one data set.
 
     Raises:
-        BadInput: there is one.
+        BadInput: a margin is given.
     """
     if margin is not None:
         raise BadInput(
-            f"<<margin>> is for one data set, whose unit it has (got {margin} for several); leave it out, or "
-            "compare on each data set by itself"
+            f"<<margin>> is in the unit of one data set (got {margin} for several); leave it out, or compare on each "
+            "data set by itself"
         )

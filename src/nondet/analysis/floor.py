@@ -1,4 +1,4 @@
-"""The noise floor of a recipe: how far new runs of it may lie from the runs that are there, by chance alone."""
+"""The noise floor of a recipe: how far its new runs may lie from the runs that are there, by chance alone."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NOT_NORMAL = 0.01
 
 @dataclass(frozen=True, repr=False)
 class Floor(Record):
-    """What the mean of new runs of the same recipe shows, in a share 1 - level of cases.
+    """Where the mean of new runs of the same recipe lies, in a share 1 - level of cases.
 
     Attributes:
-        name: of the runs. metric: their number. words, points, decimals: of it.
+        name: of the runs. metric: their number. words, points, decimals: how it is written.
         mean, sd: of the runs (ddof = 1). runs: how many. new_runs: whose mean is predicted.
-        floor: half the interval's width: a smaller difference to the mean of the runs is noise.
+        floor: half the interval's width; a smaller difference from the mean of the runs is noise.
         low, high: the prediction interval, mean - floor to mean + floor.
         notes: what else a reader must know. sentence: the answer in words.
     """
@@ -57,7 +57,7 @@ class Floor(Record):
 
 
 def floor(numbers: Numbers, new_runs: int = 1, level: float = 0.05) -> Floor:
-    """The prediction interval for the mean of `new_runs` new runs; see `prediction_reach`.
+    """Return the prediction interval for the mean of `new_runs` new runs; see `prediction_reach`.
 
     Raises:
         BadInput: fewer than two runs, fewer than one new run, or a level that is not above 0 and below 1.
@@ -93,17 +93,17 @@ def floor(numbers: Numbers, new_runs: int = 1, level: float = 0.05) -> Floor:
 
 
 def cautions(numbers: Numbers, sd: float) -> list[str]:
-    """What keeps an interval of normal theory from holding as often as it says."""
+    """Return why an interval for normal values may miss more often than it says."""
     values, found = numbers.values, unlike_normal(numbers.values)
     if not sd:
-        return [f"All {len(values)} runs have the same {numbers.words}, which says nothing of others: add runs."]
+        return [f"All {len(values)} runs have the same {numbers.words}, which says nothing about new ones: add runs."]
     if found is not None and found <= NOT_NORMAL:
         inside = 100 * between_extremes(len(values))
         return [
-            f"The runs are not normal (Shapiro-Wilk p = {found:.1g}), and the interval may miss more of one side: "
-            f"whatever the shape, one new run lies between the smallest and the largest of these, {values.min():g} and "
+            f"The runs are not normal (Shapiro-Wilk p = {found:.1g}), so the interval may miss more on one side. "
+            f"Whatever the shape, one new run lies between the smallest and the largest of these, {values.min():g} and "
             f"{values.max():g}, with a chance of {inside:.0f} %."
         ]
     if len(values) < FEWEST_WITH_TAILS:
-        return [f"{len(values)} runs do not show whether their values are normal, which the interval takes them to be."]
+        return [f"{len(values)} runs do not show whether their values are normal, as the interval assumes."]
     return []

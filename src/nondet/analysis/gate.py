@@ -1,7 +1,7 @@
 """Keep a change, discard it, or run it again: one candidate after another against a baseline, looked at after each run.
 
-Each candidate is tested for as long as it runs by evidence that may be looked at as often as one likes
-(`nondet.stats.evidence`), at a level of its own, and the levels of all candidates there will ever be sum to alpha.
+As long as a candidate runs, it is tested with evidence that may be looked at as often as you like
+(`nondet.stats.evidence`). Each candidate has its own level, and the levels of all possible candidates sum to alpha.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Verdict = Literal["keep", "discard", "run again"]
 
 ALPHA = 0.05
 POWER = 0.8
-"""A change that is better by the effect is discarded by chance in at most a share 1 - POWER, and by the limit."""
+"""A change that is better by the effect is discarded with a chance of at most 1 - POWER, or because of the limit."""
 
 FEWEST = 2
-"""Runs of a candidate before it can be kept: one shows nothing of its own SD."""
+"""Runs of a candidate before it can be kept: one run shows nothing of its SD."""
 
 LONGER = 2
-"""The limit is so many times the runs of a test of fixed size."""
+"""The limit is this multiple of the runs that a test of fixed size needs."""
 
 SEARCHED = 1000
 
@@ -43,16 +43,16 @@ class Gate(Record):
     """What to do with a candidate now.
 
     Attributes:
-        verdict: "keep", "discard" or "run again". why: of "discard": "evidence" or "limit"; else empty.
+        verdict: "keep", "discard" or "run again". why: for "discard", "evidence" or "limit"; else empty.
         base, candidate: names. number: of the candidate in the ledger, from 1. runs, base_runs: how many there are.
         metric, words, points, decimals: of the number that is compared.
         difference: mean of the candidate's runs - mean of the baseline's.
-        evidence: the e-value that the candidate is better; threshold: what it must reach to be kept, 1 / level.
-        alpha: of the ledger. level: the part of it that this candidate has.
+        evidence: the e-value that the candidate is better. threshold: what it must reach to be kept, 1 / level.
+        alpha: of the ledger. level: this candidate's share of it.
         effect: the improvement that must not be missed. limit: runs after which the candidate is discarded.
-        more_runs: that a test of fixed size would still take to find the effect; None where no number would.
+        more_runs: how many more a test of fixed size would need to find the effect; None if no number would do.
         seal: the SHA-256 of the ledger's last line. new: whether this call added it.
-        notes, sentence: what else a reader must know; the verdict in words.
+        notes: what else a reader must know. sentence: the verdict in words.
     """
 
     verdict: Verdict
@@ -96,7 +96,7 @@ class Gate(Record):
 
 
 def level_of(number: int, alpha: float) -> float:
-    """The level of the candidate of this number, from 1: `alpha / (number (number + 1))`, which sum to alpha."""
+    """Return the level of a candidate by its number, from 1: `alpha / (number (number + 1))`. These sum to alpha."""
     return alpha / (number * (number + 1))
 
 
@@ -110,16 +110,16 @@ def gate(
     effect: float | None = None,
     limit: int | None = None,
 ) -> Gate:
-    """Decide on a candidate, and write that into the ledger.
+    """Decide on a candidate, and write the decision into the ledger.
 
     Args:
-        name: of the candidate; that of its numbers if left out. What is decided of a name stays so.
-        alpha: the chance to keep any change that is no improvement, over all candidates; the ledger's, or ALPHA.
+        name: of the candidate; that of its numbers if left out. A decision on a name is final.
+        alpha: the chance, over all candidates, to keep any change that is no improvement; the ledger's, or ALPHA.
         effect: the improvement that must not be missed; the baseline's SD if left out.
         limit: runs after which a candidate is discarded; LONGER times those of a test of fixed size if left out.
 
     Raises:
-        BadInput: numbers that cannot be compared, or that are not those of the ledger; another alpha; no ledger.
+        BadInput: numbers cannot be compared or are not those of the ledger, alpha differs, or there is no ledger.
     """
     _check(base, new, alpha, effect, limit)
     with opened(ledger) as book:
@@ -136,29 +136,29 @@ def _check(base: Numbers, new: Numbers, alpha: float | None, effect: float | Non
         raise BadInput(f"<<limit>> must be at least {FEWEST} runs (got {limit}); try <<limit=20>>")
     if len(base.values) < 2 or not sd_of(base.values).value:
         raise BadInput(
-            f"the baseline must have at least 2 runs that differ, which show how much runs vary (got {len(base.values)}"
+            f"the baseline must have at least 2 runs that differ, to show how much runs vary (got {len(base.values)}"
             f" in {base.name}); add repeats of it"
         )
     if not len(new.values):
         raise BadInput(f"the candidate must have at least 1 run (got none in {new.name}); run it")
     if base.metric and new.metric and base.metric != new.metric:
         raise BadInput(
-            f"the baseline and the candidate must have one metric (got {base.metric!a} and {new.metric!a}); name it "
-            "with <<metric>>"
+            f"the baseline and the candidate must have the same metric (got {base.metric!a} and {new.metric!a}); name "
+            "it with <<metric>>"
         )
     if base.better != new.better:
         raise BadInput(
-            f"the baseline and the candidate must be judged alike (got {base.metric!a} and {new.metric!a}, of which "
-            "one is better when lower); say which with <<better=lower>>"
+            f"the baseline and the candidate must be judged in the same way (got {base.metric!a} and {new.metric!a}, "
+            "one of which is better when lower); say which is meant with <<better=lower>>"
         )
     if Counter(new.values.tolist()) == Counter(base.values.tolist()):
         raise BadInput(
-            f"the candidate must be other runs than the baseline (got the same {len(new.values)} in both); give its own"
+            f"the candidate must have its own runs (got the same {len(new.values)} as in the baseline); give those"
         )
 
 
 def _terms(book: Ledger, base: Numbers, alpha: float | None) -> Mapping[str, Any]:
-    """The ledger's first line, which is written now if there is none."""
+    """Return the ledger's first line, written now if there is none."""
     if not book.lines:
         return book.add(
             {
@@ -173,16 +173,16 @@ def _terms(book: Ledger, base: Numbers, alpha: float | None) -> Mapping[str, Any
     terms = book.lines[0]
     if alpha is not None and alpha != terms["alpha"]:
         raise BadInput(
-            f"<<alpha>> must be that of the ledger, {terms['alpha']:g} (got {alpha:g}): it counts for all candidates "
-            "in it; leave it out, or begin another ledger"
+            f"<<alpha>> must be that of the ledger, {terms['alpha']:g} (got {alpha:g}): it applies to all candidates "
+            "in it; leave it out, or start another ledger"
         )
     if (base.better > 0) != (terms["better"] == "higher"):
         raise BadInput(
-            f"the ledger counts {terms['better']} scores as better (got the other); give <<better={terms['better']}>>"
+            f"the ledger counts {terms['better']} scores as better (got the reverse); give <<better={terms['better']}>>"
         )
     if base.metric and terms["metric"] and base.metric != terms["metric"]:
         raise BadInput(
-            f"the ledger is of {terms['metric']!a} (got {base.metric!a}); begin another ledger for another metric"
+            f"the ledger is for {terms['metric']!a} (got {base.metric!a}); start another ledger for another metric"
         )
     return terms
 
@@ -208,7 +208,7 @@ def _decided(
         for argument, value in (("effect", effect), ("limit", limit)):
             if value is not None and value != last[argument]:
                 raise BadInput(
-                    f"<<{argument}>> of a candidate must stay what it was at first, {last[argument]:g} (got {value:g});"
+                    f"<<{argument}>> of a candidate must stay the same as at first, {last[argument]:g} (got {value:g});"
                     " leave it out"
                 )
         number, effect, limit = last["number"], last["effect"], last["limit"]
@@ -235,7 +235,7 @@ def _decided(
 
 
 def _look(base: Floats, new: Floats, level: float, effect: float, limit: int) -> dict[str, Any]:
-    """The verdict on runs of which more is better."""
+    """Return the verdict on scores of which higher ones are better."""
     better = log_evidence(base, new)
     not_enough = log_evidence(-base - effect, -new)  # that the improvement is below the effect
     found: tuple[Verdict, str] = ("run again", "")
@@ -249,7 +249,7 @@ def _look(base: Floats, new: Floats, level: float, effect: float, limit: int) ->
 
 
 def _limit(base: Floats, effect: float, level: float) -> int:
-    """Runs after which a candidate is discarded if nothing else is said."""
+    """Return the default number of runs after which a candidate is discarded."""
     fixed = _fixed(base, effect, level)
     return LONGER * max(FEWEST, len(base) if fixed is None else fixed)
 
@@ -259,13 +259,13 @@ def _fixed(base: Floats, effect: float, level: float) -> int | None:
 
 
 def _check_kept(told: Floats, before: list[float], name: str, what: str) -> None:
-    """Refuse runs that leave out some that were looked at before."""
+    """Refuse runs that leave out some that were seen before."""
     missing = Counter(before) - Counter(told.tolist())
     if missing:
         raise BadInput(
-            f"all runs of the {what} that were looked at must stay ({name!a} had {len(before)} at the last look, of "
+            f"all runs of the {what} that were seen before must stay ({name!a} had {len(before)} at the last look, of "
             f"which {sum(missing.values())} are no longer there, such as {next(iter(missing)):g}); give all of them, "
-            "or give another candidate a name of its own with <<name>>"
+            "or give another candidate its own name with <<name>>"
         )
 
 

@@ -1,4 +1,4 @@
-"""What names an arm, of any kind: a study, outputs of others, or scores."""
+"""Read what names an arm of any kind: a study, outputs of others, or scores."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from nondet.study.names import own_names
 from nondet.study.places import address_of
 
 AnyGiven = Given | Mapping[str, ArrayLike]
-"""`Given`; or scores: a file of them, `FILE:arm`, one number for each run, or several of these by name."""
+"""`Given`; or scores: a file of them, `FILE:arm`, one number for each run, or several such lists by name."""
 
 
 def is_study(name: object) -> bool:
-    """Whether this names a study: one that is open, its folder, or nothing that is there."""
+    """Whether this names a study: an open one, its folder, or something that does not exist."""
     if isinstance(name, OpenStudy):
         return True
     if not isinstance(name, str | Path) or is_scores(name):
@@ -41,7 +41,7 @@ def is_study(name: object) -> bool:
 def is_scores(name: object, asked: Asked = Asked()) -> bool:  # noqa: B008 - it is frozen
     """Whether this names scores, one number for each run.
 
-    asked: what was said of a table of scores: then a table is taken for one.
+    asked: options for a table of scores; with them, a table is taken for one.
     """
     if isinstance(name, Mapping):
         return True
@@ -66,10 +66,10 @@ def arms_given(
     choice: Choice = Choice(),  # noqa: B008
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Arm]:
-    """The arms that these name, of one kind: see `read_arms`, and `score_arms`.
+    """Read the arms that `names` stand for, all of one kind: see `read_arms` and `score_arms`.
 
     Raises:
-        BadInput: as these do; or scores beside runs that leave more.
+        BadInput: as these do; or scores are mixed with runs that have outputs.
     """
     scores = [] if labels is not None or columns else [is_scores(name, asked) for name in names]
     if not any(scores):
@@ -78,7 +78,7 @@ def arms_given(
     if not all(scores):
         other = names[scores.index(False)]
         raise BadInput(
-            f"arms must be of one kind (got scores in {names[scores.index(True)]}, and {other}, which holds none); "
+            f"arms must be of one kind (got scores in {names[scores.index(True)]} and none in {other}); "
             "compare scores with scores, and outputs with outputs"
         )
     if metric:
@@ -95,7 +95,7 @@ def by_dataset(
     choice: Choice,
     say: Callable[[str], None],
 ) -> dict[str, list[Arm]]:
-    """The arms of one table of scores for each data set, where it has several; else empty, and nothing is said."""
+    """Return the arms of a table of scores for each data set, if it has several; otherwise nothing, silently."""
     if labels is not None or columns or not all(is_scores(name, asked) for name in names):
         return {}
     said: list[str] = []
@@ -106,7 +106,7 @@ def by_dataset(
 
 
 def _refuse_choices(names: Sequence[Any], asked: Asked, choice: Choice) -> None:
-    """Refuse what is for scores alone."""
+    """Refuse options that are for scores only."""
     given = {
         "arm": asked.arm,
         "seed": asked.seed,

@@ -17,7 +17,7 @@ from nondet.stats.values import Integers
 
 
 def groups_of(given: str | Path | ArrayLike | None, outputs: object) -> str | Path | ArrayLike | None:
-    """The groups that are given; of a word that is no file, those of the column of that name beside the outputs."""
+    """Return the groups; a word that is not a file names a column of the table of outputs, which is read."""
     if not isinstance(given, str | Path) or not isinstance(outputs, str | Path) or Path(given).exists():
         return given
     table = Path(outputs)
@@ -27,13 +27,13 @@ def groups_of(given: str | Path | ArrayLike | None, outputs: object) -> str | Pa
 
 
 def numbered_groups(given: str | Path | ArrayLike, examples: int) -> Integers:
-    """The number of each example's group, from 0, `(n,)`.
+    """Return the number of each example's group, from 0, `(n,)`.
 
     Args:
-        given: a name or number of a group for each example, or a file of these.
+        given: a name or number for each example's group, or a file of these.
 
     Raises:
-        BadInput: there is not one for each example, or all are one group.
+        BadInput: there is not one for each example, or there is only one group.
     """
     names = read_groups(Path(given), "groups") if isinstance(given, str | Path) else np.asarray(given).tolist()
     if len(names) != examples:
@@ -47,7 +47,7 @@ def numbered_groups(given: str | Path | ArrayLike, examples: int) -> Integers:
 
 
 def read_groups(path: Path, argument: str) -> list[Any]:
-    """Names of groups from an array, from a table's column, or one a line."""
+    """Read the names of groups from an array, a column of a table, or a text file with one per line."""
     if path.suffix.lower() == ".npy" or (is_table(path) and path.is_file()):
         return read_labels(path).reshape(-1).tolist()
     try:
@@ -55,11 +55,11 @@ def read_groups(path: Path, argument: str) -> list[Any]:
     except (OSError, UnicodeDecodeError) as error:
         key = "a key of the examples, or " if argument == "cluster" else "a column of the table of outputs, or "
         raise BadInput(
-            f"<<{argument}>> must be {key}a file of one {argument.removesuffix('s')} a line (got {path}, which cannot "
-            "be read); give such a file"
+            f"<<{argument}>> must be {key}a file with one {argument.removesuffix('s')} per line (got {path}, which "
+            "cannot be read); give such a file"
         ) from error
 
 
 def groups_words(groups: Integers) -> str:
-    """What errors are of, where groups are drawn."""
-    return f"Errors over examples count {int(groups.max()) + 1:,} groups of the {len(groups):,} test examples."
+    """Say on how many groups the errors are based."""
+    return f"Errors over examples are based on {int(groups.max()) + 1:,} groups of the {len(groups):,} test examples."

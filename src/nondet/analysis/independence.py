@@ -14,15 +14,15 @@ from nondet.study.provenance import differences
 
 
 def without_copies(arm: Arm) -> Arm:
-    """The arm with each run once, and a note on what was left out, and why.
+    """Return the arm with each run once, and a note on what was left out, and why.
 
-    Runs that a study trained with seeds of their own are independent, whatever they come to: a change of one bit that
-    does nothing is a run too. Of outputs that no study made nobody knows, and copies and near-copies count once.
+    Runs that a study trained with their own seeds are independent, whatever their outputs: a run whose changed bit did
+    nothing counts too. For outputs that no study made this is not known, so copies and near-copies count once.
 
     Raises:
-        BadInput: fewer than two runs are left; or all runs of a study are equal, so that no seed of theirs matters.
+        BadInput: fewer than two runs are left, or all runs of a study are equal, so that none of their seeds matters.
     """
-    if list(arm.runs.kind.answers) == [ARRAY]:  # nothing tells copies from runs that have the same number
+    if list(arm.runs.kind.answers) == [ARRAY]:  # copies cannot be told from runs with the same score
         return arm
     if arm.trained:
         if len(set(arm.digests)) == 1:
@@ -37,10 +37,10 @@ def without_copies(arm: Arm) -> Arm:
 
 
 def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
-    """Both arms without a run in common: it stays in the arm with fewer runs (A if both have as many).
+    """Return both arms without a run in common: it stays in the arm with fewer runs (in A if both have as many).
 
-    Of two studies a run is the same if its outputs and all its seeds are. Of other outputs it is if they are equal, or
-    nearer than the runs of either arm are to each other.
+    In two studies, runs are the same if their outputs and all their seeds are. In other outputs, they are the same if
+    they are equal, or nearer than the runs of either arm are to each other.
 
     Raises:
         BadInput: the arms are the same runs, or fewer than two are left in one.
@@ -53,8 +53,8 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
         nearly = "nearly equal" if set(a.digests).isdisjoint(b.digests) else "equal to the last bit"
         equal = "answers are all equal" if a.classes_alone or b.classes_alone else f"outputs are {nearly}"
         raise BadInput(
-            f"{a.name} and {b.name} are the same {len(a)} runs (their {equal}), which cannot be compared with "
-            "themselves; compare runs of another model, recipe or seeds"
+            f"the arms must be different runs ({a.name} and {b.name} are the same {len(a)} runs: their {equal}); "
+            "compare runs of another model, recipe or seeds"
         )
     larger, smaller, shared_places = (a, b, in_a) if len(a) > len(b) else (b, a, in_b)
     left = [place for place in range(len(larger)) if place not in shared_places]
@@ -62,17 +62,17 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
     if len(left) < 2:
         raise BadInput(
             f"the arms must be independent, and {larger.name} shares {len(dropped)} of its {len(larger)} runs with "
-            f"{smaller.name}, which leaves {len(left)}; add runs to it, or compare others"
+            f"{smaller.name}, which leaves {len(left)}; add runs to it, or compare other arms"
         )
     note = f"{named_runs(dropped)} of {larger.name} {'is' if len(dropped) == 1 else 'are'} also in {smaller.name}, and "
-    note += f"{'counts' if len(dropped) == 1 else 'count'} there alone."
+    note += f"{'counts' if len(dropped) == 1 else 'count'} only there."
     reduced = larger.keep(left)
     reduced = replace(reduced, notes=(*reduced.notes, note))
     return (reduced, b) if larger is a else (a, reduced)
 
 
 def _common(a: Arm, b: Arm) -> list[tuple[int, int]]:
-    """Places of the runs of both arms that are the same run."""
+    """Return the places of runs that are the same in both arms."""
     if a.trained and b.trained:
         return _equal(a.trained, b.trained)
     if a.predictions is None or b.predictions is None:
@@ -90,7 +90,7 @@ def _equal(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def pairs(a: Arm, b: Arm) -> list[tuple[int, int]]:
-    """Places of the runs of a and b that have the same seed in every source that varies in both; empty if none does."""
+    """Return the places of runs of a and b with equal seeds in every source that varies in both; empty if none does."""
     if not (a.seeds and b.seeds):
         return []
     shared = sorted(set(a.seeds[0]) & set(b.seeds[0]))
@@ -102,10 +102,10 @@ def pairs(a: Arm, b: Arm) -> list[tuple[int, int]]:
 
 
 def environments_differ(a: Arm, b: Arm) -> str:
-    """What differs between the environments of two studies, as a sentence; empty if nothing does."""
+    """Say what differs between the environments of two studies; empty if nothing does."""
     if a.environment is None or b.environment is None:
         return ""
     fields = [f"{name}: {x} and {y}" for name, (x, y) in differences(a.environment, b.environment).items()]
     if not fields:
         return ""
-    return f"They were trained in different environments ({'; '.join(fields)}), so the difference may be of these."
+    return f"They were trained in different environments ({'; '.join(fields)}), which may cause the difference."

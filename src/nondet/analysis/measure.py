@@ -1,4 +1,4 @@
-"""Measuring runs: a study's, or outputs of others. Copies of a run are one run: however often given, one training."""
+"""Measure runs of a study, or outputs from elsewhere. Copies of a run count as one run, however often they occur."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nondet.measures.copies import features, near_copies
 from nondet.measures.measured import Measures, measured
 
 SHOWN = 5
-"""Runs that are named."""
+"""How many runs are named."""
 
 
 def measure(
@@ -32,32 +32,32 @@ def measure(
     groups: str | Path | ArrayLike | None = None,
     name: str = "these",
 ) -> Measures:
-    """Take every measure of some runs, each of which counts once, however many copies of it there are.
+    """Take every measure of some runs; copies of a run count once.
 
     Args:
         outputs: a study's runs, such as `nondet.open(folder)["all"]`; or logits `(N, n, c)` of runs, test examples and
             classes; or predicted classes `(N, n)`, integers from 0, which give accuracy, its variance and disagreement.
             Logits that are a tensor on a CUDA device are measured there.
-        labels: class numbers `(n,)`, beside arrays.
-        failed: how many further runs failed, beside arrays.
-        examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
-        groups: of each example the group with which it was drawn, such as the questions on one text, or a file of
-            these: errors and intervals are then to hold for other groups.
+        labels: class numbers `(n,)`, with arrays.
+        failed: how many further runs failed, with arrays.
+        examples: whether errors and intervals also allow for other test examples, drawn as these were.
+        groups: the group that each example was drawn with, such as the questions on one text, or a file of these:
+            errors and intervals then also allow for other groups.
         name: of the outputs, in messages.
 
     Raises:
-        BadInput: the arrays are not that; or fewer than two runs differ.
+        BadInput: the arrays are not of these forms, or fewer than two runs differ.
     """
     if isinstance(outputs, Runs):
         if groups is not None:
             raise BadInput(f"<<groups>> is for outputs of others (got runs of {outputs.name}); leave it out")
         return _of_study(outputs, labels, examples)
     if labels is None:
-        raise BadInput("labels must be given beside outputs (got none); give the class number of each test example")
+        raise BadInput("labels must be given with outputs (got none); give the class number of each test example")
     answers = _answers(outputs, labels)
     if groups is not None:
         answers.groups = numbered_groups(groups, answers.examples)
-    logits = getattr(answers, "logits", None)  # where they are on a device
+    logits = getattr(answers, "logits", None)  # if they are on a device
     points = features(answers.outputs if logits is None else logits)
     kept, copies, near = distinct(name, range(1, answers.runs + 1), _digests(answers), points, answers.classes_alone)
     if copies or near:
@@ -68,7 +68,7 @@ def measure(
 
 
 def _answers(outputs: Any, labels: ArrayLike) -> Answers:
-    """Of logits on a CUDA device, answers that are measured there."""
+    """Return the answers; logits on a CUDA device are measured there."""
     if getattr(outputs, "is_cuda", False) and outputs.ndim == 3:
         from nondet.measures.device import DeviceAnswers
 
@@ -77,7 +77,7 @@ def _answers(outputs: Any, labels: ArrayLike) -> Answers:
 
 
 def _digests(answers: Answers) -> list[str]:
-    """What names each run's outputs: only runs of equal marks can be equal, and are read once more."""
+    """Return a text that identifies each run's outputs; only runs with equal marks can be equal, and are read again."""
     if answers.classes_alone:
         return [exact_digest(run) for run in answers.outputs]
     values, times = np.unique(answers.marks, return_counts=True)
@@ -90,7 +90,7 @@ def _digests(answers: Answers) -> list[str]:
 
 def _of_study(runs: Runs, labels: ArrayLike | None, examples: bool) -> Measures:
     if labels is not None:
-        raise BadInput("labels are those of the study for its runs (got others); leave them out")
+        raise BadInput("runs of a study have the labels of their study (got others); leave them out")
     if examples and not runs.kind.by_example:
         raise BadInput(f"examples of a {runs.kind.what} are not drawn one by one (got examples=True); leave it out")
     if len(runs) < 2:
@@ -104,14 +104,14 @@ def _of_study(runs: Runs, labels: ArrayLike | None, examples: bool) -> Measures:
 def distinct(
     name: str, numbers: Sequence[int], digests: Sequence[str], points: NDArray[Any] | None, classes: bool
 ) -> tuple[list[int], dict[int, int], dict[int, int]]:
-    """The places of runs that are no copies; and the number of each copy, and near-copy, with that of the first.
+    """Return the places of runs that are no copies; and the number of each copy, and near-copy, with the first one's.
 
-    Logits that are equal to the last bit are copies. Of predicted classes alone equal ones are, where the other runs
-    answer so differently that two trainings would not be equal by chance.
+    Logits that are equal to the last bit are copies. If only predicted classes are known, equal ones are copies if the
+    other runs differ so much that two trainings would not be equal by chance.
 
     Args:
-        points: of each run, as `features` gives them; near-copies are not looked for without them.
-        classes: whether predicted classes alone are known.
+        points: of each run, as `features` returns them; without them, near-copies are not looked for.
+        classes: whether only predicted classes are known.
 
     Raises:
         BadInput: fewer than two runs differ.
@@ -139,7 +139,7 @@ def distinct(
 
 
 def all_one(name: str, runs: int, nearly: str = "") -> str:
-    """Why runs that are all equal are refused."""
+    """Say why runs that are all equal are refused."""
     return (
         f"runs must be at least 2 that differ (all {runs} of {name} have {nearly}equal outputs, and count as one run); "
         "give runs that were trained with different seeds of a source that matters"
@@ -147,13 +147,13 @@ def all_one(name: str, runs: int, nearly: str = "") -> str:
 
 
 def exact_digest(run: NDArray[Any]) -> str:
-    """SHA-256 of one run's numbers as they are, but that -0 and 0 are equal."""
+    """Return the SHA-256 of one run's numbers as they are, except that -0 equals 0."""
     plain = np.ascontiguousarray(run)
     return hashlib.sha256((plain + plain.dtype.type(0)).tobytes()).hexdigest()
 
 
 def copies_words(name: str, copies: Mapping[int, int], near: Mapping[int, int]) -> list[str]:
-    """Which runs, by number, count once with an earlier one, and why; empty without any."""
+    """Say which runs, by number, count once with an earlier one, and why; empty if there is none."""
     found: list[str] = []
     for runs, what, why in (
         (copies, "exactly the outputs", ""),
@@ -169,7 +169,7 @@ def copies_words(name: str, copies: Mapping[int, int], near: Mapping[int, int]) 
 
 
 def named_runs(numbers: Sequence[str]) -> str:
-    """Runs by their numbers, not more than a few."""
+    """Name runs by their numbers, at most a few of them."""
     more = len(numbers) - SHOWN
     shown = ", ".join(numbers[:SHOWN]) + (f" and {more} other{'s' * (more > 1)}" if more > 0 else "")
     return f"{'run' if len(numbers) == 1 else 'runs'} {shown}"

@@ -67,7 +67,7 @@ def measure(
     dataset: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> Measures | ScoreMeasures:
-    """Take every measure of some runs, each of which counts once, however many copies of it there are.
+    """Take every measure of some runs; copies of a run count once.
 
     Args:
         outputs: a study's runs, such as `nondet.open(folder)["all"]`; or logits `(N, n, c)` of runs, test examples and
@@ -75,20 +75,20 @@ def measure(
             Logits that are a tensor on a CUDA device are measured there. Or a path of these, as for `nondet measure`.
             Or scores, one number for each run: `{"base": [...], "aug": [...]}`, or the path of a file, a folder or a
             pattern of files, or several.
-        labels: class numbers `(n,)`, or the path of a file of them, beside outputs.
-        failed: how many further runs failed, beside arrays; or what to do with runs whose outputs are not all finite:
-            "count" them as failed, or "drop" them. Without, such outputs are refused. Scores that are not finite are
-            counted as failed, unless they are dropped.
-        examples: whether errors and intervals are to hold for other test examples too, drawn as these were.
-        groups: the same, where not each example was drawn but groups of them, such as the questions on one text: a name
-            or number for each example of outputs, a file of these, or a column of the table.
-        name: of the outputs, in messages. columns: of a table of outputs, those that hold them.
-        metric, arm, seed, dataset: of a file of scores: the columns of scores, and those that tell what was trained,
-            one run from another, and on which data set; found by their names if left out.
-        say: is told what was read as what, and what was left out.
+        labels: class numbers `(n,)`, or the path of a file of them, with outputs.
+        failed: how many further runs failed, with arrays; or what to do with runs whose outputs are not all finite:
+            "count" them as failed, or "drop" them. By default such outputs are refused. Scores that are not finite
+            count as failed, unless they are dropped.
+        examples: whether errors and intervals also allow for other test examples, drawn as these were.
+        groups: the same, if groups of examples were drawn and not single ones, such as the questions on one text: a
+            name or number for each example of outputs, a file of these, or a column of the table.
+        name: of the outputs, in messages. columns: the columns of a table that contain outputs.
+        metric, arm, seed, dataset: the columns of a file of scores: the scores, and what tells apart the arms, the runs
+            and the data sets; found by their names if left out.
+        say: is called with what was read as what, and what was left out.
 
     Raises:
-        BadInput: the arrays are not that; or fewer than two runs differ.
+        BadInput: the arrays are not of these forms, or fewer than two runs differ.
     """
 
     def tell(line: str) -> None:
@@ -100,7 +100,7 @@ def measure(
     paths = _paths(outputs)
     if labels is None and not columns and (len(paths) > 1 or is_scores(paths[0] if paths else outputs, asked)):
         if groups is not None:
-            raise BadInput("<<groups>> is for outputs, with labels (got scores, one number for each run); leave it out")
+            raise BadInput("<<groups>> is for outputs with labels (got scores, one number for each run); leave it out")
         arms = read_scores(paths, asked, several=True, say=tell) if paths else given_scores(outputs, *asked.metric[:1])
         return measure_scores(arms, dropped=failed == "drop")
     _refuse_asked(asked, paths[0] if paths else name)
@@ -112,15 +112,15 @@ def measure(
     array = read_outputs(path, columns, tell, gaps=isinstance(failed, str))
     if labels is None and path.suffix.lower() == ".npy":
         raise BadInput(
-            f"<<labels>> must name the file of the labels (got none, and {path} holds one array); add it, or give one "
-            "score for each run"
+            f"<<labels>> must name the file of the labels (got none, and {path} contains a single array); add it, or "
+            "give one score for each run"
         )
     truth = read_labels(Path(labels or path)) if labels is None or isinstance(labels, str | Path) else labels
     return _measure_arrays(array, truth, failed, examples, groups_of(groups, path), str(path))
 
 
 def _paths(given: Any) -> list[str | Path]:
-    """The paths that are given; empty of arrays and runs."""
+    """Return the paths that are given; none for arrays and runs."""
     if isinstance(given, str | Path):
         return [given]
     if isinstance(given, list | tuple) and given and all(isinstance(one, str | Path) for one in given):

@@ -1,4 +1,4 @@
-"""One run of each of two models on many examples: what is known of these two models, and not of their recipes."""
+"""One run of each of two models on many examples: what it says about these models, not about their recipes."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class ModelComparison:
     """Model B compared with model A on the same examples.
 
     Attributes:
-        a, b: names. metric: the score of an example. points: unit of a difference.
-        examples: how many both answered. clusters: how many clusters they are of; None without any.
+        a, b: names. metric: the score of an example. points: the unit of a difference.
+        examples: how many both answered. clusters: how many clusters these form; None without clusters.
         means: of A and of B. errors: standard errors of these means, and of the difference, over examples.
         difference: mean of B - A, with its interval at 1 - level over examples.
         better_in, worse_in: examples on which B scores higher, and lower, than A.
-        binary: whether all scores are right or wrong: then the two are flips, and p_value is the exact McNemar test's
-            (without clusters); else it is that of the paired t-test.
-        p_holm: `p_value` adjusted for several comparisons. p_alike: that the difference is outside of the margin.
-        verdict: on model B. notes, sentence: what else a reader must know; the verdict in words.
+        binary: whether every score is right or wrong. Then the two numbers above count flips, and p_value is the exact
+            McNemar test's (without clusters); otherwise it is the paired t-test's.
+        p_holm: `p_value` adjusted for several comparisons. p_alike: of a difference outside the margin.
+        verdict: on model B. notes: what else a reader must know. sentence: the verdict in words.
     """
 
     a: str
@@ -64,7 +64,7 @@ class ModelComparison:
     sentence: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON. What runs of a recipe would show is null: nobody ran them."""
+        """For JSON. What only more runs of a recipe could show is null."""
         sides = {name: number(getattr(self.difference, name)) for name in ("low", "high")}
         flips = {"b_only": self.better_in, "a_only": self.worse_in, "p_value": self.mcnemar}
         return {
@@ -115,11 +115,11 @@ def compare_models(
 
     Args:
         arms: at least two, of one metric. margin: in the metric's unit. level: as for `compare`.
-        cluster: a key of what the logs or tables say of each example; or of each example its cluster, `(n,)`, or a file
-            of these; examples of one cluster may depend on each other.
+        cluster: a key in the logs or tables; or the cluster of each example, `(n,)`, or a file of these. Examples of
+            one cluster may depend on each other.
 
     Raises:
-        BadInput: other examples, other metrics, fewer than two examples or clusters, or no such key.
+        BadInput: the examples or the metrics differ, there are fewer than two examples or clusters, or no such key.
     """
     check_options(margin, level)
     a, *others = arms
@@ -141,7 +141,7 @@ def compare_models(
 def _compared(a: OneRun, b: OneRun, margin: float | None, level: float, cluster: Clusters | None) -> ModelComparison:
     if a.metric != b.metric:
         raise BadInput(
-            f"{a.name} and {b.name} must have one score (got {a.metric!a} and {b.metric!a}); name <<metric>>"
+            f"{a.name} and {b.name} must have the same score (got {a.metric!a} and {b.metric!a}); name <<metric>>"
         )
     x, y, ids, notes = _matched(a, b)
     groups = None if cluster is None else _clusters(a, b, ids, cluster)
@@ -183,7 +183,7 @@ def _compared(a: OneRun, b: OneRun, margin: float | None, level: float, cluster:
 
 
 def _matched(a: OneRun, b: OneRun) -> tuple[Floats, Floats, list[str], list[str]]:
-    """The scores of the examples that both answered, their names, and a note on those that one of them lacks."""
+    """Return the scores of the examples that both answered, their names, and a note on those that only one has."""
     places = {name: place for place, name in enumerate(b.ids)}
     shared = [(i, places[name]) for i, name in enumerate(a.ids) if name in places]
     named = bool(a.details or b.details)
@@ -196,24 +196,24 @@ def _matched(a: OneRun, b: OneRun) -> tuple[Floats, Floats, list[str], list[str]
         name = a.ids[i]
         if a.marks.get(name, "") != b.marks.get(name, a.marks.get(name, "")) and name in a.marks:
             raise BadInput(
-                f"both must answer the same examples ({name!a} is another one in {a.name} than in {b.name}); give logs "
+                f"both must answer the same examples ({name!a} is not the same in {a.name} as in {b.name}); give logs "
                 "of one version of the task"
             )
     left = len(a.ids) + len(b.ids) - 2 * len(shared)
-    notes = [f"{left} examples that only one of {a.name} and {b.name} has are left out."] if left else []
+    notes = [f"{left} examples are left out: only one of {a.name} and {b.name} has them."] if left else []
     rows = np.array(shared)
     return a.values[rows[:, 0]], b.values[rows[:, 1]], [a.ids[i] for i, _ in shared], notes
 
 
 def _clusters(a: OneRun, b: OneRun, ids: Sequence[str], cluster: Clusters) -> list[str]:
-    """The cluster of each example."""
+    """Return the cluster of each example."""
     details = a.details or b.details
     if isinstance(cluster, str | Path) and details:
         missing = [name for name in ids if str(cluster) not in details.get(name, {})]
         if missing:
             keys = list(details[missing[0]]) if missing[0] in details else []
             raise BadInput(
-                f"<<cluster>> must name what each example has (got {str(cluster)!a}, which {missing[0]!a} lacks); "
+                f"<<cluster>> must be a key that each example has (got {str(cluster)!a}, which {missing[0]!a} lacks); "
                 f"choose from {', '.join(map(ascii, keys[:8])) or 'none'}"
             )
         groups = [str(details[name][str(cluster)]) for name in ids]

@@ -1,4 +1,4 @@
-"""How many more runs would be expected to decide a comparison."""
+"""How many more runs should decide a comparison."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from nondet.stats.jackknife import summed
 from nondet.stats.power import fewest, power_of_difference, power_of_equivalence
 
 POWER = 0.8
-"""The chance with which `more_runs` decide, if what was seen is the truth."""
+"""The chance that `more_runs` decide, if what was seen is the truth."""
 MOST_RUNS = 10_000
-"""No answer to "how many more runs" is larger."""
+"""The largest answer to "how many more runs"."""
 
 
 @dataclass(frozen=True)
 class ErrorParts:
-    """Variances and numbers of runs that an error consists of: one of pairs, or one of each arm."""
+    """The variances and numbers of runs behind an error: one of the pairs, or one of each arm."""
 
     estimate: float
     variances: tuple[float, ...]
     runs: tuple[int, ...]
-    added: tuple[float, int] | None = None  # what drawing the examples adds, and how many these are, or their groups
+    added: tuple[float, int] | None = None  # what drawing examples or groups adds, and their number
 
     def later(self, more: int) -> tuple[float, float]:
-        """The error, and its degrees of freedom, after so many further runs of each."""
+        """Return the error, and its degrees of freedom, after so many further runs of each."""
         runs = np.array(self.runs) + more
         variances, freedom = list(np.array(self.variances) / runs), list(runs - 1)
         if self.added:
@@ -36,13 +36,13 @@ class ErrorParts:
         return summed(variances, freedom)
 
     def exchanges(self, more: int = 0) -> float:
-        """How many exchanges a permutation test has after so many further runs of each; 10^9 at the most."""
+        """Return how many exchanges a permutation test has after so many further runs of each; at most 10^9."""
         runs = [n + more for n in self.runs]
         return min(1e9, 2.0 ** min(runs[0], 30) if len(runs) == 1 else float(special.comb(sum(runs), runs[0])))
 
 
 def more_runs(found: Comparison, parts: ErrorParts, level: float) -> tuple[int | None, Aim]:
-    """Further runs of each arm after which the verdict is expected, were the difference and the SDs those seen."""
+    """Return how many further runs of each arm should decide, if the difference and the SDs are those seen."""
     if not any(parts.variances):
         if found.margin is None or parts.estimate:
             return None, ""
@@ -65,7 +65,7 @@ def more_runs(found: Comparison, parts: ErrorParts, level: float) -> tuple[int |
 
 
 def range_of_more(found: Comparison, parts: ErrorParts, level: float) -> tuple[int | None, int | None] | None:
-    """`more_runs`, were the difference at either end of its 80 % interval, or 0 where that lies within."""
+    """Return `more_runs` if the difference is at either end of its 80 % interval, or 0 if that lies within."""
     error, freedom = parts.later(0)
     if not error:
         return None
@@ -79,7 +79,10 @@ def range_of_more(found: Comparison, parts: ErrorParts, level: float) -> tuple[i
 
 
 def more_by_chance(found: float, runs: tuple[int, int], level: float) -> int:
-    """Further runs of each arm to show a chance other than 0.5, were it that seen (Noether 1987, JASA 82)."""
+    """Return how many further runs of each arm show that the chance is not 0.5, if it is that seen.
+
+    Source: Noether 1987, JASA 82.
+    """
     apart = abs(found - 0.5)
     needed = float(special.ndtri(1 - level / 2) + special.ndtri(POWER)) ** 2
     each = needed / (6 * apart**2) if apart else math.inf

@@ -1,4 +1,4 @@
-"""One number per run of one recipe, wherever it comes from: a study, outputs, a file of numbers, or numbers."""
+"""One number per run of one recipe, wherever it comes from: a study, outputs, a file of numbers, or a program."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Numbers:
     """One number per run.
 
     Attributes:
-        name: of the runs. values: `(N,)`, in their order. metric: the name of the number; empty where it has none.
-        better: 1 where more is better, -1 where less is.
-        words, points, decimals: of the number in a sentence, of a difference's unit, and how many are shown.
-        notes: what a reader must know of the runs, a sentence each.
-        control: whether the study's control is exactly zero; None where there is none.
+        name: of the runs. values: `(N,)`, in the runs' order. metric: the name of the number; empty if it has none.
+        better: 1 if more is better, -1 if less is.
+        words, points, decimals: the number's name in a sentence, a difference's unit, and how many decimals to show.
+        notes: what a reader must know about the runs, a sentence each.
+        control: whether the study's control is exactly zero; None if there is none.
     """
 
     name: str
@@ -55,27 +55,25 @@ def numbers_of(
     of: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> Numbers:
-    """The numbers that are meant.
+    """Read the numbers of one recipe's runs.
 
     Args:
-        given: numbers `(N,)`; scores in a file; or what `compare` takes, of which `metric` names the score.
-        arm, seed: columns of a table of scores. of: the arm of several that is meant.
+        given: numbers `(N,)`; scores in a file; or what `compare` accepts, with `metric` to name the score.
+        arm, seed: columns of a table of scores. of: which of several arms.
         what: a name for numbers that have none. better: "higher" or "lower"; by the score's name if left out.
 
     Raises:
-        BadInput: nothing is there, or it holds no number for each run. Damaged: a study's run is not what was written.
+        BadInput: nothing is there, or not one number for each run. Damaged: a study's run is not what was written.
     """
     if better not in (None, "higher", "lower"):
-        raise BadInput(
-            f"<<better>> must be higher or lower (got {better}); say which values of the score are good ones"
-        )
+        raise BadInput(f"<<better>> must be higher or lower (got {better}); say which values of the score are better")
     asked = Asked((metric,) if metric else (), arm, seed)
     if labels is None and not columns and is_scores(given, asked):
         return _of_scores(given, what, asked, Choice(of, better=better, compared=False), say)
     if of:
         raise BadInput(
-            f"an arm is chosen by its name from a file of scores (got {of!a}, and no such file); of a study give "
-            "STUDY:CONDITION, of outputs the arm's own file"
+            f"an arm can be chosen by name from a file of scores only (got {of!a} and no such file); for a study give "
+            "STUDY:CONDITION, for outputs the arm's own file"
         )
     found = _of_arm(given, metric, labels, columns, say)
     return found if better is None else replace(found, better=1 if better == "higher" else -1)
@@ -85,7 +83,7 @@ def _of_scores(given: Any, what: str, asked: Asked, choice: Choice, say: Callabl
     arm, score = one_arm(given, asked, choice, say)
     notes = [f"{arm.failed} failed run{'s are' if arm.failed > 1 else ' is'} left out."] if arm.failed else []
     if choice.better is None and score.better < 0:
-        notes.append(f"Less {score.name} is taken for better, by its name.")
+        notes.append(f"Lower {score.name} is taken to be better, judging by its name.")
     metric = "" if arm.metric == "score" else arm.metric
     name = f"{given}:{choice.of}" if choice.of else str(given)
     name = name if isinstance(given, str | Path) else what

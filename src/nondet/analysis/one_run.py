@@ -31,8 +31,8 @@ class OneRun:
     Attributes:
         name: of the model. metric: what the scores are. values: `(n,)`. ids: the examples' names, in the same order.
         unit: of the scores, as a factor: 100 for shares that are shown in percent.
-        details: what a log says of each example. marks: what tells that examples of one name are the same.
-        better: 1 where more is better, -1 where less is.
+        details: what a log says about each example. marks: what shows that examples of one name are the same.
+        better: 1 if more is better, -1 if less is.
     """
 
     name: str
@@ -52,11 +52,11 @@ def one_run_each(
     columns: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> list[OneRun] | None:
-    """One model's scores for each of these, where each is one run; None where one of them is something else.
+    """Read one model's scores from each of these, if each is a single run; None if one of them is something else.
 
     Args:
         names: logs of harnesses and tables by example (`nondet.io.samples`); outputs of one run, `(1, n, c)`, `(n, c)`,
-            `(1, n)` or `(n,)`, with `labels`; scores of one run by example, `(1, n)`, or `(n,)` where all are 0 or 1.
+            `(1, n)` or `(n,)`, with `labels`; scores of one run by example, `(1, n)`, or `(n,)` if all are 0 or 1.
         metric: of logs and tables.
 
     Raises:
@@ -113,7 +113,7 @@ def _labels(given: str | Path | ArrayLike | None) -> NDArray[Any] | None:
 
 
 def _labels_inside(path: Path, outputs: NDArray[Any]) -> Path | None:
-    """The file itself where labels stand beside outputs of one run, which are needed then."""
+    """Return the file itself if its outputs are of one run, whose labels it must then contain as well."""
     return path if outputs.ndim and outputs.shape[0] == 1 else None
 
 
@@ -126,7 +126,7 @@ def _of_samples(name: str, samples: Samples) -> OneRun:
 
 
 def _of_outputs(name: str, outputs: NDArray[Any], labels: NDArray[Any] | None) -> OneRun | None:
-    """Of one run's outputs or scores; None of several runs, and of one number for each run."""
+    """Return one run's scores from its outputs or scores; None for several runs, and for one number for each run."""
     binary = outputs.size > 1 and bool(np.isin(outputs, (0, 1)).all())
     count = None if labels is None or labels.ndim != 1 else len(labels)
     if (outputs.ndim == 3 and outputs.shape[0] == 1) or (
@@ -140,7 +140,7 @@ def _of_outputs(name: str, outputs: NDArray[Any], labels: NDArray[Any] | None) -
     if labels is None:
         return None
     try:
-        answers = Answers(np.broadcast_to(outputs, (2, *outputs.shape)), labels)  # which are of two runs or more
+        answers = Answers(np.broadcast_to(outputs, (2, *outputs.shape)), labels)  # which need two runs or more
     except BadInput as error:
         raise BadInput(f"{name}: {error}") from error
     correct = answers.predicted[0] == answers.labels
@@ -150,6 +150,6 @@ def _of_outputs(name: str, outputs: NDArray[Any], labels: NDArray[Any] | None) -
 def _of_scores(name: str, values: Floats) -> OneRun:
     if not np.isfinite(values).all():
         raise BadInput(
-            f"{name} must have a finite score for each example (got {values[~np.isfinite(values)][0]}); mend it"
+            f"{name} must have a finite score for each example (got {values[~np.isfinite(values)][0]}); fix it"
         )
     return OneRun(name, "score", values, tuple(map(str, range(len(values)))))

@@ -1,4 +1,4 @@
-"""Runs that no study made, ready for a page and its figures: arms of outputs or of scores, each measured."""
+"""Runs that no study made, ready for a page and its plots: arms of outputs or of scores, each measured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nondet.records import Record
 
 @dataclass(frozen=True, repr=False)
 class Outside(Record):
-    """Arms by name, in order, with all figures of each. name: what they were read from."""
+    """Arms by name, in order, with all measures of each. name: what they were read from."""
 
     name: str
     arms: dict[str, Arm]
@@ -32,7 +32,7 @@ class Outside(Record):
 
     @property
     def kind(self) -> Kind:
-        """Of all arms."""
+        """The kind of all arms."""
         return next(iter(self.arms.values())).runs.kind
 
     @property
@@ -41,22 +41,22 @@ class Outside(Record):
         return [note for arm in self.arms.values() for note in arm.notes]
 
     def chosen(self, name: str) -> Arm:
-        """The arm of this name, or the first.
+        """Return the arm of this name, or the first if no name is given.
 
         Raises:
-            BadInput: there is none of that name.
+            BadInput: there is no such arm.
         """
         if name and name not in self.arms:
             near = did_you_mean(name, self.arms)
-            raise BadInput(f"there is no arm {name!r} of {self.name}{near}; choose from {', '.join(self.arms)}")
+            raise BadInput(f"there is no arm {name!r} in {self.name}{near}; choose from {', '.join(self.arms)}")
         return self.arms[name or next(iter(self.arms))]
 
     def to_dict(self) -> dict[str, Any]:
-        """The arms, each as `nondet measure --json` has it."""
+        """The arms, each as in `nondet measure --json`."""
         return {"name": self.name, "arms": [{"name": name, **m.as_condition()} for name, m in self.measures.items()]}
 
     def tidy(self) -> dict[str, list[Any]]:
-        """A row for each figure of each arm."""
+        """A row for each measure of each arm."""
         rows: dict[str, list[Any]] = {}
         for name, measures in self.measures.items():
             found = measures.tidy()
@@ -74,7 +74,7 @@ def read_outside(
     asked: Asked = Asked(),  # noqa: B008 - it is frozen
     say: Callable[[str], None] = lambda line: None,
 ) -> Outside:
-    """Read and measure the arms that these name, see `arms_given`; copies of a run count once.
+    """Read and measure the arms that `names` stand for, see `arms_given`; copies of a run count once.
 
     Raises:
         BadInput: as `arms_given`, and `without_copies`.
@@ -94,6 +94,6 @@ def _measured(arm: Arm) -> Measures:
     found = replace(runs, name=arm.name).measure()
     if len(arm.labels):
         return found
-    mean, sd = mean_and_sd(arm.values)  # of scores as `nondet measure` has them
+    mean, sd = mean_and_sd(arm.values)  # for scores, as in `nondet measure`
     name = arm.metric.name.replace(".", "_")
     return replace(found, estimates={**found.estimates, f"{name}.mean": mean, f"{name}.sd": sd})

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from nondet.training.problem import Problem
 
 SIDE = 96
-"""Pixels: smaller pictures are enlarged by the largest whole factor that keeps their longer side within this."""
+"""In pixels. Smaller pictures are enlarged by the largest whole factor that keeps their longer side within this."""
 
 SMALLEST, LARGEST = 8, 1024
-"""Sides of what counts as a picture, in pixels: a smaller input is rather a row of figures."""
+"""The sides that a picture may have, in pixels: a smaller input is more likely a row of numbers."""
 
-NO_PICTURE = "the inputs of this task are no pictures of one or three channels"
+NO_PICTURE = "the inputs of this task are not pictures with one or three channels"
 
 
 def picture(example: Any) -> bytes | None:
-    """One input as the bytes of a PNG file; None where it is no picture.
+    """Return one input as the bytes of a PNG file; None if it is not a picture.
 
-    A picture is an array (C, H, W) of 1 or 3 channels, an array (H, W), or a flat vector whose length is H^2 or 3 H^2,
-    each side from 8 to 1024. Its smallest number becomes black and its largest white, whatever the task's
-    normalisation was; every pixel becomes a square of equal ones, as many as bring the longer side near 96.
+    A picture is an array (C, H, W) of 1 or 3 channels, an array (H, W), or a flat vector of length H^2 or 3 H^2, with
+    sides from 8 to 1024. Its smallest number becomes black and its largest white, whatever the task's normalisation.
+    Each pixel becomes a square of pixels, so that the longer side is close to 96.
     """
     pixels = _channels(np.asarray(example))
     if pixels is None or pixels.dtype.kind not in "fiub" or not np.isfinite(pixels).all():
@@ -38,7 +38,7 @@ def picture(example: Any) -> bytes | None:
     pixels = pixels.astype(np.float64)
     low, high = pixels.min(), pixels.max()
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = (pixels - low) / ((high - low) or 1.0)  # all black where all are equal
+        scaled = (pixels - low) / ((high - low) or 1.0)  # all black if all are equal
     if not np.isfinite(scaled).all():
         return None
     factor = max(1, SIDE // max(scaled.shape[1:]))
@@ -54,30 +54,30 @@ def pictures_of(
     run_task: bool = False,
     task: Task | None = None,
 ) -> tuple[dict[int, bytes], str]:
-    """The pictures of these test examples by index, as PNG bytes, and the reason in words where there are none.
+    """Return the pictures of these test examples by index, as PNG bytes; and, if there are none, why not.
 
-    The study keeps no inputs: its task reads them again, from `data` where that is given. Nothing is fetched: a data
-    set that is not on this machine is a reason. A user's own task file is code, and a study only names it, so it runs
-    only if `run_task` is true. Nothing is raised: a report does without pictures.
+    The study keeps no inputs, so its task reads them again, from `data` if that is given. Nothing is downloaded: that
+    the data set is not on this machine is a reason. A user's task file is code that the study only names, so it runs
+    only if `run_task` is true. Nothing is raised, since a report can do without pictures.
 
     Args:
         study: any study.
         indices: test examples, counted from 0.
         data: the folder of the task's data, as for `nondet run`.
-        run_task: whether a task file that the study names may be run. task: it, where no file holds it.
+        run_task: whether a task file that the study names may be run. task: the task, if no file defines it.
     """
     from nondet.running.session import problem_of
 
     if "command" in study.request:
-        return {}, "a script keeps its test inputs to itself"
+        return {}, "nondet does not see the test inputs of a script"
     kind = kind_of(study.identity)
     if kind.sampled:
         words = kind.example == "token"
-        return {}, "a text has words, not pictures" if words else f"a {kind.example} is no picture"
+        return {}, "a text has words, not pictures" if words else f"a {kind.example} is not a picture"
     try:
         _require_at_hand(study, data)
         inputs = _test_inputs(problem_of(study, "cpu", data, run_task=run_task, task=task), indices)
-    except Exception as error:  # whatever a user's file or a damaged data set comes to
+    except Exception as error:  # whatever a user's file or a damaged data set raises
         known = isinstance(error, BadInput | Damaged)
         return {}, str(error) if known else f"the test inputs cannot be read ({type(error).__name__}: {error})"
     drawn = {index: picture(example) for index, example in zip(indices, inputs, strict=True)}
@@ -86,7 +86,7 @@ def pictures_of(
 
 
 def _channels(example: np.ndarray) -> np.ndarray | None:
-    """(C, H, W) of 1 or 3 channels and sides in range; None if it is not that."""
+    """Return an example as (C, H, W) with 1 or 3 channels and sides in range; None if it cannot be."""
     if example.ndim == 1:
         for channels in (1, 3):
             side = round((example.size / channels) ** 0.5)
@@ -102,7 +102,7 @@ def _channels(example: np.ndarray) -> np.ndarray | None:
 
 
 def _png(pixels: np.ndarray) -> bytes:
-    """The PNG file of bytes (C, H, W)."""
+    """Return the PNG file of pixels (C, H, W)."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
@@ -112,7 +112,7 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def _require_at_hand(study: Study, data: str | None) -> None:
-    """BadInput, with the way out, where reading the inputs would fetch them from afar."""
+    """Raise BadInput, with the way out, if reading the inputs would download them."""
     from nondet.data.fetch import SOURCES, is_cached
     from nondet.running.request import Request
 
@@ -122,16 +122,16 @@ def _require_at_hand(study: Study, data: str | None) -> None:
 
 
 def _test_inputs(problem: Problem, indices: Sequence[int]) -> list[np.ndarray]:
-    """The inputs of these examples as the task has them, float32 where they are floats."""
+    """Return the inputs of these examples as the task has them, in float32 if they are floats."""
     import torch
 
     inputs: Any = problem.test[0]
     if isinstance(inputs, dict | tuple):
-        raise BadInput(f"{NO_PICTURE}; nothing is to be done")
+        raise BadInput(f"{NO_PICTURE}; nothing needs to be done")
     if isinstance(inputs, torch.Tensor):
         labels = problem.test[1]
         known = len(problem.kind.known(labels)) == len(labels)
-        places = torch.arange(len(labels)) if known else (labels >= 0).nonzero()[:, 0]  # what is ignored has no number
+        places = torch.arange(len(labels)) if known else (labels >= 0).nonzero()[:, 0]  # ignored ones have no number
         chosen = inputs[places[list(indices)]]
     else:
         try:

@@ -1,4 +1,4 @@
-"""How many runs are needed to see a difference of a given size, and what they cost."""
+"""How many runs it takes to see a difference of a given size, and what they cost."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from nondet.stats.spread import sd_of
 
 @dataclass(frozen=True, repr=False)
 class Plan(Record):
-    """Runs of each of two arms, so that a two-sided t-test at `level` finds `effect` with the chance `power`.
+    """How many runs each of two arms needs for a two-sided t-test at `level` to find `effect` with the chance `power`.
 
     Attributes:
-        effect: the difference of means to be found, in the unit of the metric.
-        sd: of the runs of either arm; of a pilot as `nondet show` has it, with its interval at 95 %.
+        effect: the difference of means to find, in the unit of the metric.
+        sd: of the runs of either arm; for a pilot as in `nondet show`, with its 95 % interval.
         unbiased_sd: the same with ddof = 1.
-        runs_per_arm: at this. low, high: at the ends of the SD's interval; None where there is none, or where it takes
-            more than a million.
+        runs_per_arm: with `unbiased_sd`. low, high: with the ends of the SD's interval; None if there is none, or if
+            more than a million are needed.
         pilot: the name of the pilot's arm; empty if the SD was given. pilot_runs: its independent runs.
         metric: of the difference; empty if it was not named.
         seconds_per_run: mean of the pilot's recorded times, each a share of its stack's; None without a pilot.
-        runs_to_train: what both arms need beyond the runs of the pilot, which serves as one of them.
+        runs_to_train: what both arms need besides the runs of the pilot, which serves as one of them.
         notes: what else a reader must know, a sentence each. sentence: the plan in words.
-        copies: runs of the pilot that were left out, each with the earlier one that it equals, or is near.
-        points: the unit of the effect, where it has one.
-        looks: how often the runs are looked at, at about equal steps; `level` is that of each.
-        control: whether the pilot's control is exactly zero. probabilities: whether its outputs look like those.
+        copies: runs of the pilot that were left out, each with the earlier one that it equals or nearly equals.
+        points: the unit of the effect, if it has one.
+        looks: how often the runs are looked at, at about equal steps; `level` is that of each look.
+        control: whether the pilot's control is exactly zero. probabilities: whether its outputs look like them.
     """
 
     effect: float
@@ -67,12 +67,12 @@ class Plan(Record):
 
     @property
     def all_notes(self) -> list[str]:
-        """The notes, and the caution for few runs."""
+        """The notes, and a caution if there are few runs."""
         return [*self.notes, *filter(None, [few_runs({self.pilot: self.pilot_runs} if self.pilot else {})])]
 
     @property
     def seconds(self) -> float | None:
-        """Time to train what is to be trained, on one such machine as the pilot's."""
+        """The time to train these runs on one machine like the pilot's."""
         return None if self.seconds_per_run is None else self.seconds_per_run * self.runs_to_train
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,11 +110,11 @@ class Plan(Record):
 def plan_with(
     sd: float, effect: float, power: float = 0.8, level: float = 0.05, metric: str | None = None, looks: int = 1
 ) -> Plan:
-    """A plan for runs whose SD is known.
+    """Make a plan for runs whose SD is known.
 
     Raises:
-        BadInput: the effect or the SD is not a finite number above 0, the power or the level not between 0 and 1, or
-            it takes more than a million runs.
+        BadInput: the effect or the SD is not a finite number above 0, the power or the level is not between 0 and 1,
+            or more than a million runs are needed.
     """
     check_options(effect, power, level)
     check_criteria(None, None, looks)
@@ -145,7 +145,7 @@ def plan_with(
 
 
 def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05, looks: int = 1) -> Plan:
-    """A plan for runs that vary as those of a pilot do.
+    """Make a plan for runs that vary like those of a pilot.
 
     Raises:
         BadInput: as `plan_with`; or the pilot's runs do not vary.
@@ -158,7 +158,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
     if not sd.value:
         raise BadInput(
             f"sd must be above 0, and all {len(pilot)} runs of {pilot.name} have the same {pilot.metric.words} "
-            f"({pilot.values[0]:g}); take a pilot whose runs vary, or give <<sd>>"
+            f"({pilot.values[0]:g}); use a pilot whose runs vary, or give <<sd>>"
         )
     runs = _needed(effect, unbiased, power, level)
     low, high = (runs_per_arm(effect, end, power, level) if sd.known else None for end in (sd.low, sd.high))
@@ -186,10 +186,10 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
 
 
 def check_options(effect: float, power: float, level: float) -> None:
-    """Refuse an effect that is not a finite number above 0, and a power or a level that is no probability.
+    """Refuse an effect that is not a finite number above 0, and a power or a level that is not a probability.
 
     Raises:
-        BadInput: so it is.
+        BadInput: in any of these cases.
     """
     if not 0 < effect < math.inf:
         raise BadInput(f"effect must be above 0 (got {effect}); give the smallest difference that matters")
@@ -202,7 +202,7 @@ def _needed(effect: float, sd: float, power: float, level: float) -> int:
     runs = runs_per_arm(effect, sd, power, level)
     if runs is None:
         raise BadInput(
-            f"runs must be at most {LARGEST:,} for each arm, and an effect of {effect:g} beside an SD of {sd:g} takes "
+            f"runs must be at most {LARGEST:,} for each arm, and an effect of {effect:g} with an SD of {sd:g} needs "
             "more; plan for a larger effect"
         )
     return runs

@@ -1,7 +1,7 @@
 """Whether what varies in a condition reaches the runs' answers at all.
 
-A run whose answers are the reference run's to the last bit was reached by nothing that varied. Where that is so of all
-runs of a condition, what its figures show is no effect of 0: its seed is dead. Weights and curves are not looked at: a
+If a run's answers equal the reference run's to the last bit, nothing that varied reached it. If that is so for all runs
+of a condition, its numbers do not show an effect of 0: its seed is dead. Weights and curves are not compared, since a
 parameter that no output depends on may well differ.
 """
 
@@ -15,12 +15,12 @@ from nondet.study.study import Study
 
 @dataclass(frozen=True)
 class Reach:
-    """What is known of a condition.
+    """What is known about a condition's reach.
 
-    runs: its sound runs besides the reference run. unreached: those of them whose answers equal the reference run's;
+    runs: its sound runs besides the reference run. unreached: how many of them have the reference run's answers;
         None while there is no sound reference run.
-    distinct: how many different answers all its sound runs have between them.
-    dead: whether all of them equal the reference run; None where that cannot be known: a run is not there yet, the
+    distinct: how many different answers its sound runs have.
+    dead: whether all of them equal the reference run; None if that cannot be known, since a run is not there yet, the
         reference run failed, the control is not zero, or nothing is left that could vary.
     past: whether nothing is left that could vary: init at a late onset, or anything at the end of the last epoch.
     """
@@ -38,11 +38,11 @@ class Reach:
 
 
 UNREAD = Reach()
-"""Before any run is there."""
+"""The reach before any run is there."""
 
 
 def reach_of(study: Study, runs: Runs, reference: bytes | None, identical: bool | None) -> Reach:
-    """How far a condition's sources reach.
+    """Find how far a condition's sources reach.
 
     Args:
         runs: the condition's. reference: the digest of the reference run's answers; None while there is no sound one.
@@ -59,7 +59,7 @@ def reach_of(study: Study, runs: Runs, reference: bytes | None, identical: bool 
     unreached, there = digests.count(reference), len(digests) + len(runs.failed)
     dead: bool | None = None
     if identical is not False and not past:
-        if unreached < there:  # a run that fails where the reference run does not is another one
+        if unreached < there:  # a run that fails when the reference run does not differs from it
             dead = False if identical else None
         elif there == len(own):
             dead = True

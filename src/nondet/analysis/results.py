@@ -33,9 +33,9 @@ class Control:
     """The repeats of the reference run, trained apart in different stacks.
 
     identical: whether all their files are equal to the last bit; None while there are fewer than two.
-    slots: the slot of each in its stack, counted from 1. differing: which of them differ from the first, by number from
-    1. largest: the largest difference of two outputs. failures: number of each that failed, from 1 -> why and when.
-    outside: files that a script's runs write outside their folders, where the next one may read them.
+    slots: the slot of each in its stack, from 1. differing: the numbers, from 1, of those that differ from the first.
+    largest: the largest difference between two outputs. failures: number of each that failed, from 1 -> why and when.
+    outside: files that a script's runs write outside their folders, where the next run may read them.
     """
 
     runs: int
@@ -58,11 +58,11 @@ def _failures(found: Mapping[int, Failure]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """A condition: how many of its runs are there, which of them failed, and its measures if two or more did not.
+    """A condition: how many of its runs are there, which failed, and its measures if at least two did not.
 
-    failures: number of the failed run, from 1 -> why and when it did.
-    similarity: for each layer and epoch that was looked at, CKA as the mean over pairs of runs.
-    distance: for each of these epochs, the mean distance of the runs' parameters to those of run 1.
+    failures: number of the failed run, from 1 -> why and when it failed.
+    similarity: for each tracked layer and epoch, CKA as the mean over pairs of runs.
+    distance: for each tracked epoch, the mean distance of the runs' parameters from those of run 1.
     reach: whether what varies reaches the outputs.
     """
 
@@ -76,12 +76,12 @@ class ConditionResult:
 
     @property
     def dead(self) -> bool:
-        """Whether it is known that nothing that varies here reaches an output: then no figure of it is a finding."""
+        """Whether what varies here is known to reach no output; then none of its numbers is a finding."""
         return self.reach.dead is True
 
     @property
     def effect(self) -> Measures | None:
-        """The measures, unless they are of a dead source."""
+        """The measures, unless the source is dead."""
         return None if self.dead else self.measures
 
     def to_dict(self, kind: Kind, tracked: bool) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class ConditionResult:
 
 @dataclass(frozen=True, repr=False)
 class Results(Record):
-    """What `nondet show` shows. drawn: whether errors and intervals are of other test examples too."""
+    """What `nondet show` shows. drawn: whether errors and intervals also allow for other test examples."""
 
     study: Study
     control: Control
@@ -116,16 +116,16 @@ class Results(Record):
 
     @property
     def dead(self) -> list[str]:
-        """The names of the conditions that are known to be dead."""
+        """The names of the conditions known to be dead."""
         return [c.condition.name for c in self.conditions if c.dead]
 
     def __getitem__(self, name: str) -> ConditionResult:
-        """The condition of this name; BadInput if there is none."""
+        """Return the condition of this name; BadInput if there is none."""
         named = {c.condition.name: c for c in self.conditions}
         if name not in named:
             near = did_you_mean(name, named)
             raise BadInput(
-                f"there is no condition {name!r} of {self.study.folder}{near}; choose from {', '.join(named)}"
+                f"there is no condition {name!r} in {self.study.folder}{near}; choose from {', '.join(named)}"
             )
         return named[name]
 
@@ -146,7 +146,7 @@ class Results(Record):
         }
 
     def tidy(self) -> dict[str, list[Any]]:
-        """A row for each figure of each condition, and of the control."""
+        """A row for each measure of each condition, and of the control."""
         parts = [("deterministic", self.control.measures), *((c.condition.name, c.measures) for c in self.conditions)]
         rows: dict[str, list[Any]] = {}
         for name, measures in parts:
@@ -159,16 +159,15 @@ class Results(Record):
 
 
 def read_results(study: Study, drawn: bool = False) -> Results:
-    """Read and measure all runs that are there; Damaged, with the way to train it again, at the first unsound one.
+    """Read and measure all runs that are there; Damaged at the first unsound one, with the way to train it again.
 
-    drawn: whether errors and intervals are to hold for other test examples too; BadInput where these are not drawn one
-        by one.
+    drawn: whether errors and intervals also allow for other test examples; BadInput if these are not drawn one by one.
     """
     kind = kind_of(study.identity)
     if drawn and not kind.by_example:
         raise BadInput(
-            f"<<examples>> is for classifiers, whose test examples are drawn one by one (got a {kind.what}, whose are "
-            "not); leave it out"
+            f"<<examples>> is for classifiers, whose test examples are drawn one by one (got a {kind.what}); leave it "
+            "out"
         )
     reader = Reader(study, [TRACK] if study.identity.get("track") else [])
     control, reference = _control(study, reader, drawn)
@@ -188,7 +187,7 @@ def _measured(
 
 
 def _control(study: Study, reader: Reader, drawn: bool) -> tuple[Control, bytes | None]:
-    """The control, and the digest of the reference run's answers if that is there and sound."""
+    """Return the control, and the digest of the reference run's answers if that run is there and sound."""
     every, sound = reader.control()
     failures = sound.failures
     reference = next((made.digest for made in sound.made if made.key == study.reference.key), None)
@@ -198,7 +197,7 @@ def _control(study: Study, reader: Reader, drawn: bool) -> tuple[Control, bytes 
     slots = tuple(made.slot for made in every if made.slot)
     if len(sound) < 2:
         return Control(len(every), not differing, slots, differing, failures=failures), reference
-    if not differing:  # what two of them come to, all do
+    if not differing:  # two of them stand for all
         measures = replace(sound.first(2).measure(drawn), runs=len(every), failed=len(failures))
         return Control(len(every), True, slots, differing, 0.0, measures=measures), reference
     last = sound.arrays[list(sound.kind.answers)[-1]]
@@ -210,9 +209,9 @@ def _control(study: Study, reader: Reader, drawn: bool) -> tuple[Control, bytes 
 
 
 def _tracked(study: Study, runs: Runs) -> tuple[tuple[Mapping[str, Any], ...], ...]:
-    """Similarity by layer and epoch, and the parameters' distance by epoch, each with errors and intervals over runs.
+    """Return similarity by layer and epoch, and parameter distance by epoch, with errors and intervals over runs.
 
-    A distance is a mean over the other runs, run 1 being as it is.
+    A distance is a mean over the other runs; run 1 is fixed.
     """
     track = study.identity.get("track", {"epochs": [], "layers": []})
     similarity: list[Mapping[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The one reader of runs: each blob of a study is read once, checked, and its answers stacked run by run."""
+"""The only reader of runs: each blob of a study is read once and checked, and its answers are stacked by run."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from nondet.tasks.task import Task
 
 CURVES = "curves."
 DEFAULT = "all"
-"""The condition that is meant where none is named, and a study has it."""
+"""The condition that is used when none is named, if the study has it."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that failed. epoch: at which it did, from 1. why: in words; empty where its loss or an output was no longer
-    a finite number. last: the lines that it printed last. log: the file of all that it printed, if it is known."""
+    """A run that failed. epoch: at which it failed, from 1. why: in words; empty if its loss or an output was no longer
+    a finite number. last: the last lines that it printed. log: the file of all that it printed, if known."""
 
     epoch: int
     why: str = ""
@@ -43,7 +43,7 @@ class Failure:
     log: Path | None = None
 
     def to_dict(self, number: int) -> dict[str, Any]:
-        """In the JSON; number: of the run in its condition, from 1."""
+        """For JSON. number: of the run in its condition, from 1."""
         epoch = None if self.why else self.epoch
         log = str(self.log) if self.log else None
         return {"run": number, "epoch": epoch, "failure": self.why or None, "last": list(self.last), "log": log}
@@ -51,11 +51,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Made:
-    """What a study tells of a run besides its arrays.
+    """What a study knows about a run besides its arrays.
 
     number: in its condition, from 1. seeds: of every source. file: the SHA-256 of all its arrays. failed: why and
-    when it did; None if it did not. digest: of its answers, equal where they are equal to the last bit.
-    seconds: of training, its share of its stack's. slot: in its stack, from 1; 0 where that is not known.
+    when it failed; None if it did not. digest: of its answers; equal if these are equal to the last bit.
+    seconds: of training, its share of its stack's. slot: in its stack, from 1; 0 if not known.
     """
 
     number: int
@@ -70,15 +70,15 @@ class Made:
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """The finished runs of one condition, or of somebody else's training.
+    """The finished runs of one condition, or of a training that no study made.
 
     Attributes:
         name: for people. kind: of their task. labels: of the test set, `(n, ...)`.
-        arrays: what the N runs that did not fail have left, by name, each `(N, ...)`.
-        made: what is known of each of these, in order; empty of outputs that no study made.
-        failures: number of each run that failed, counted from 1 -> why and when it did.
+        arrays: what the N runs that did not fail left, by name, each `(N, ...)`.
+        made: what is known of each of these, in order; empty for outputs that no study made.
+        failures: number of each run that failed, from 1 -> why and when it failed.
         missing: how many runs of the condition are not there yet.
-        condition, study: where they are from, if a study made them.
+        condition, study: where they come from, if a study made them.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Runs:
 
     @property
     def failed(self) -> dict[int, int]:
-        """The number of each run that failed -> the epoch at which it did, both counted from 1."""
+        """The number of each run that failed -> the epoch at which it failed, both from 1."""
         return {number: failure.epoch for number, failure in self.failures.items()}
 
     @property
@@ -106,8 +106,8 @@ class Runs:
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
-        """Each curve of training, `(N, epochs)`, by name: "loss", in nats, and "accuracy", in percent; of scripts those
-        of the scores that they record by epoch, NaN where a run has fewer epochs than the longest."""
+        """Each training curve by name, `(N, epochs)`: "loss" in nats and "accuracy" in percent; for scripts, the scores
+        that they record by epoch. NaN where a run has fewer epochs than the longest."""
         return {n.removeprefix(CURVES): a for n, a in self.arrays.items() if n.startswith(CURVES)}
 
     @property
@@ -116,28 +116,28 @@ class Runs:
         return [dict(made.seeds) for made in self.made]
 
     def first(self, count: int) -> Runs:
-        """The first so many of these."""
+        """Return the first `count` of these runs."""
         return self.only(slice(count))
 
     def only(self, places: slice | Sequence[int]) -> Runs:
-        """The runs at these places."""
+        """Return the runs at these places."""
         made = self.made[places] if isinstance(places, slice) else [self.made[place] for place in places if self.made]
         return replace(self, arrays={name: array[places] for name, array in self.arrays.items()}, made=tuple(made))
 
     @cached_property
     def answers(self) -> Any:
-        """What the figures are computed from; see `Kind.read`."""
+        """What the measures are computed from; see `Kind.read`."""
         return self.kind.read(self.arrays, self.labels)
 
     def measure(self, drawn: bool = False) -> Measures:
-        """Every figure of these runs. drawn: with errors for other test examples too."""
+        """Take every measure of these runs. drawn: with errors that also allow for other test examples."""
         name = self.condition.name if isinstance(self.condition, Condition) else self.name
         found = measured(self.kind.figures, self.answers, len(self.failed), drawn, name=name)
         return after_rule(found) if self.by_rule else found
 
     @property
     def by_rule(self) -> bool:
-        """Whether runs were added until an error was small enough, and not by a plan made before."""
+        """Whether runs were added until an error was small enough, and not by a plan made in advance."""
         until = self.study.until if self.study is not None else None
         if until is None or not isinstance(self.condition, Condition):
             return False
@@ -153,10 +153,10 @@ class Runs:
 
 
 class Reader:
-    """The runs of a study, each read once as long as this lives: those that conditions share are kept."""
+    """The runs of a study, each read once: those that conditions share are kept in memory."""
 
     def __init__(self, study: Study, more: Sequence[str] = ()) -> None:
-        """more: the beginnings of names of further arrays that are wanted, such as "track."."""
+        """more: prefixes of the names of further arrays to read, such as "track."."""
         self.study, self.kind = study, kind_of(study.identity)
         self.present = study.store.keys() | study.finished
         self.wanted = (*self.kind.answers, CURVES, *more)
@@ -168,7 +168,7 @@ class Reader:
         self.kept: dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]] = {}
 
     def run(self, spec: RunSpec) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """A run's arrays that are wanted, and its record; Damaged if it is not what was written, or lost."""
+        """Return a run's wanted arrays and its record; Damaged if it is lost or not what was written."""
         if spec.key in self.kept:
             return self.kept[spec.key]
         stored = read_run(self.study, spec)
@@ -180,7 +180,7 @@ class Reader:
         return found
 
     def runs(self, design: Condition | Crossed) -> Runs:
-        """The runs of a condition that are there."""
+        """Return the runs of a condition that are there."""
         specs = self.study.specs_of(design)
         there = [(number, spec) for number, spec in enumerate(specs, start=1) if spec.key in self.present]
         stacked, every = self._stacked(there)
@@ -189,7 +189,7 @@ class Reader:
         return self._runs(title, stacked, every, missing=missing, condition=design, study=self.study)
 
     def control(self) -> tuple[list[Made], Runs]:
-        """The control's runs: what is known of all of them; and those that did not fail."""
+        """Return what is known of all the control's runs, and those that did not fail."""
         specs = [spec for key, spec in self.study.control_specs().items() if key in self.present]
         stacked, every = self._stacked(list(enumerate(specs, start=1)))
         return every, self._runs("control", stacked, every)
@@ -200,7 +200,7 @@ class Reader:
         return Runs(name, self.kind, self.study.labels, stacked, sound, failed, **where)
 
     def _stacked(self, specs: Sequence[tuple[int, RunSpec]]) -> tuple[dict[str, np.ndarray], list[Made]]:
-        """The arrays of those of these runs that did not fail, `(N, ...)`; and what else is known of all of them."""
+        """Stack the arrays of the runs that did not fail, `(N, ...)`; return also what else is known of all runs."""
         stacked: dict[str, np.ndarray] = {}
         curves: dict[str, list[np.ndarray]] = {f"{CURVES}{name}": [] for name in self.study.identity.get("curves", ())}
         every: list[Made] = []
@@ -218,8 +218,8 @@ class Reader:
             for name in stacked:
                 if name not in arrays or arrays[name].shape != stacked[name].shape[1:]:
                     raise Damaged(
-                        f"{self.study.folder} is damaged: its runs do not all have {name} of one shape; start a new "
-                        "one with <<folder>>"
+                        f"{self.study.folder} is damaged: {name} does not have the same shape in all its runs; start a "
+                        "new one with <<folder>>"
                     )
                 stacked[name][sound] = arrays[name]
             sound += 1
@@ -228,7 +228,7 @@ class Reader:
         return {name: array[:sound] for name, array in stacked.items()} | longest, every
 
     def _failure(self, record: Mapping[str, Any]) -> Failure:
-        """What a record says of a failure: somebody else may have written it."""
+        """Read what a record says about a failure; somebody else may have written it."""
         facts = record.get("facts")
         said: Mapping[str, Any] = facts if isinstance(facts, dict) else {}
         why, last, log = said.get("failure"), said.get("last"), said.get("log")
@@ -237,7 +237,7 @@ class Reader:
         return Failure(record["failed"], why if isinstance(why, str) else "", lines, file)
 
     def digest(self, arrays: Mapping[str, np.ndarray]) -> bytes:
-        """The SHA-256 of a run's answers."""
+        """Return the SHA-256 of a run's answers."""
         found = hashlib.sha256()
         for name in self.kind.answers:
             found.update(f"{name} {arrays[name].dtype} {arrays[name].shape} ".encode())
@@ -246,7 +246,7 @@ class Reader:
 
 
 def as_one(curves: Sequence[np.ndarray]) -> np.ndarray:
-    """Curves `(N, epochs)`, NaN where one has fewer epochs than the longest."""
+    """Stack curves, `(N, epochs)`, with NaN where one has fewer epochs than the longest."""
     longest = max(len(curve) for curve in curves)
     return np.stack([np.pad(curve, (0, longest - len(curve)), constant_values=np.nan) for curve in curves])
 
@@ -260,14 +260,14 @@ def _made(
 
 
 def read_run(study: Study, spec: RunSpec) -> Stored:
-    """A run from the study's store; Damaged, with the way to train it again, if it is not what was written, or lost."""
+    """Read a run from the store; Damaged, with the way to train it again, if it is lost or not what was written."""
     with _named(study, spec):
         return checked_run(study, spec)
 
 
 @contextmanager
 def _named(study: Study, spec: RunSpec) -> Generator[None]:
-    """Say of what is damaged inside this block which run it is, and how it is trained again."""
+    """If something is damaged inside this block, say which run it is and how to train it again."""
     try:
         yield
     except Damaged as error:
@@ -278,7 +278,7 @@ def _named(study: Study, spec: RunSpec) -> Generator[None]:
 
 
 def describe(spec: RunSpec) -> str:
-    """A run in words: its seeds, and which repeat of the control it is."""
+    """Describe a run in words: its seeds, and which repeat of the control it is."""
     seeds = ", ".join(f"{source}={seed}" for source, seed in spec.seeds.items())
     return f"with seeds {seeds}" + (f" (repeat {spec.repeat} of the control)" if spec.repeat else "")
 
@@ -297,7 +297,7 @@ def control_is_zero(study: Study) -> bool | None:
 
 
 def chosen_condition(study: Study, name: str = "") -> Condition:
-    """The study's condition of this name; without a name `all`, or the only one; BadInput if that names none."""
+    """Return the study's condition of this name; without a name `all`, or the only one. BadInput if there is none."""
     named = {c.name: c for c in study.conditions}
     by_source = {"+".join(c.vary) + (f"@{c.onset}" if c.onset else ""): c for c in study.conditions}
     if not named:
@@ -306,20 +306,22 @@ def chosen_condition(study: Study, name: str = "") -> Condition:
             "independent); add one with <<vary>>"
         )
     wanted = name or (DEFAULT if DEFAULT in named else next(iter(named)) if len(named) == 1 else "")
-    if wanted in named or wanted in by_source:  # where all that can vary is one source, it is called all
+    if wanted in named or wanted in by_source:  # if only one source can vary, its condition is called all
         return named.get(wanted) or by_source[wanted]
     said = (
         f"has no condition {name!r}{did_you_mean(name, named)}"
         if name
         else f"has several conditions, and none is called {DEFAULT}"
     )
-    raise BadInput(f"{study.folder} {said}; choose one of {', '.join(named)}, as {study.folder}:{next(iter(named))}")
+    raise BadInput(
+        f"{study.folder} {said}; choose one of {', '.join(named)}, such as {study.folder}:{next(iter(named))}"
+    )
 
 
 class OpenStudy:
-    """A study that was opened: `study["all"]` are the runs of a condition, `study.conditions` their names.
+    """An open study: `study["all"]` gives the runs of a condition, `study.conditions` the conditions' names.
 
-    folder: where it stands. labels: of its test set. task: what it is of, if a program gave a `Task` to `run`.
+    folder: where it is. labels: of its test set. task: its task, if a program gave a `Task` to `run`.
     """
 
     def __init__(self, study: Study, task: Task | None = None) -> None:
@@ -342,7 +344,7 @@ class OpenStudy:
         return [condition.name for condition in self.study.conditions]
 
     def __getitem__(self, name: str) -> Runs:
-        """The runs of a condition, read when they are first asked for; BadInput if there is no such condition."""
+        """Return the runs of a condition, read on first use; BadInput if there is no such condition."""
         if name not in self._runs:
             self._runs[name] = self.reader.runs(chosen_condition(self.study, name))
         return self._runs[name]
@@ -355,7 +357,7 @@ class OpenStudy:
 
 
 def open_study(folder: str | Path) -> OpenStudy:
-    """The study in a folder.
+    """Open the study in a folder.
 
     Raises:
         BadInput: there is none, or its format is unknown. Damaged: its file is not what was written.

@@ -1,4 +1,4 @@
-"""Arms of scores: one number for each run, from files or from a program, ready to be compared and planned with."""
+"""Arms of scores: one number for each run, from files or from a program, ready for comparing and planning."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Choice:
     """Which arms of a table are compared, and how.
 
     of: the arm that others are compared with. against: these others; all others if empty. paired: whether runs with
-    equal seeds are pairs by design. better: which scores are; by the metric's name if None. compared: whether means
-    are to be compared at all, of which the directions and the pairs are said.
+    equal seeds are pairs by design. better: which scores are better; by the metric's name if None. compared: whether
+    means are compared at all, so that the direction and the pairs are mentioned.
     """
 
     of: str = ""
@@ -46,7 +46,7 @@ class Choice:
 
 
 SETS_NAMED = 5
-"""Data sets that a refusal names; of more it says how many they are."""
+"""How many data sets a refusal names; of the others it gives the number."""
 
 
 def score_arms(
@@ -55,10 +55,10 @@ def score_arms(
     choice: Choice = Choice(),
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Arm]:
-    """Arms of scores: those of one table, or one for each file, or for each list of numbers.
+    """Read arms of scores: those of one table, or one for each file, or for each list of numbers.
 
     Raises:
-        BadInput: see `read_scores`; or the arms that are asked for are not there, or have fewer than two runs.
+        BadInput: see `read_scores`; or an arm that is asked for is not there, or has fewer than two runs.
     """
     asked = replace(asked, wanted=choice.wanted)
     found = _tables(names, asked, say)
@@ -67,8 +67,8 @@ def score_arms(
     if len(sets) > 1:
         more = f" and {len(sets) - SETS_NAMED} more" if len(sets) > SETS_NAMED else ""
         raise BadInput(
-            f"runs must be of one data set (got {', '.join(sets[:SETS_NAMED])}{more}); take each arm on each data set "
-            "for an arm of its own, by naming both columns as <<arm>>, joined by a comma"
+            f"runs must be of one data set (got {', '.join(sets[:SETS_NAMED])}{more}); make each arm on each data set "
+            "a separate arm by naming both columns as <<arm>>, joined by a comma"
         )
     arms = [_chosen_of(str(name), table, choice) for name, table in found] if len(found) > 1 else []
     if not arms:
@@ -86,12 +86,12 @@ def arms_by_dataset(
     choice: Choice,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, list[Arm]]:
-    """For each data set the arms of scores, the one that others are compared with first; empty where there are none.
+    """Return the arms on each data set, the one that others are compared with first; empty if there is one data set.
 
-    A data set on which an arm has fewer than two scores is left out, which is said.
+    A data set on which an arm has fewer than two scores is left out, with a warning.
 
     Raises:
-        BadInput: see `read_scores`; or fewer than two arms, or no data set that all of them share.
+        BadInput: see `read_scores`; or there are fewer than two arms, or no data set that all of them share.
     """
     asked = replace(asked, wanted=choice.wanted)
     found = [arm for _, arms in _tables(names, asked, say) for arm in arms]
@@ -113,7 +113,7 @@ def arms_by_dataset(
         say(f"{WARNING}left out: {', '.join(left_out)}, where an arm has fewer than two scores")
     if not by_set:
         raise BadInput(
-            f"arms must share a data set on which each has two scores or more (got none for "
+            f"arms must share a data set on which each has at least two scores (got none for "
             f"{', '.join(arm.name for arm in chosen)}); give the scores of more runs"
         )
     return by_set
@@ -125,17 +125,16 @@ def one_arm(
     choice: Choice = Choice(),
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[ScoredArm, Score]:
-    """The one arm of scores that is meant, of any number of runs, and its metric.
+    """Return a single arm of scores, with any number of runs, and its metric.
 
     Raises:
-        BadInput: see `read_scores`; or there are several arms, and none is named.
+        BadInput: see `read_scores`; or there are several arms and none is named.
     """
     ((title, arms),) = _tables([name], replace(asked, wanted=choice.wanted), say)
     arm = _named(title, arms, choice.of) if choice.of else arms[0]
     if not choice.of and len({arm.name for arm in arms}) > 1:
         raise BadInput(
-            f"runs must be those of one recipe (got the arms {_listed(arms)} in {title}); name one with "
-            f"<<of={arms[0].name}>>"
+            f"runs must be of one recipe (got the arms {_listed(arms)} in {title}); name one with <<of={arms[0].name}>>"
         )
     return arm, score_of(_one_metric([arm]), choice.better, say)
 
@@ -145,7 +144,7 @@ def _nothing(line: str) -> None:
 
 
 def _tables(names: Sequence[Any], asked: Asked, say: Callable[[str], None]) -> list[tuple[str, list[ScoredArm]]]:
-    """The arms that each name stands for; files of one run each are one table."""
+    """Return the arms that each name stands for; files of one run each form one table."""
     paths = [name for name in names if isinstance(name, str | Path)]
     if len(paths) == len(names) > 1 and all(_of_one_run(path) for path in paths):
         return [(str(paths[0]), read_scores(paths, asked, say=say))]
@@ -162,7 +161,7 @@ def _tables(names: Sequence[Any], asked: Asked, say: Callable[[str], None]) -> l
 
 
 def split_arm(name: str | Path) -> tuple[Path, str]:
-    """The path and the arm that `FILE:arm` names; no arm where the path itself is there."""
+    """Return the path and the arm that `FILE:arm` names; no arm if the path itself exists."""
     path, colon, arm = str(name).rpartition(":")
     if colon and path and not Path(name).exists() and Path(path).exists():
         return Path(path), arm
@@ -174,24 +173,24 @@ def _of_one_run(path: str | Path) -> bool:
 
 
 def _chosen_of(name: str, arms: Sequence[ScoredArm], choice: Choice) -> ScoredArm:
-    """The one arm of a file that is compared with another file's."""
+    """Return the one arm of a file that is compared with another file's."""
     wanted = [arm for word in choice.wanted if (arm := _found(arms, word))]
     kept = wanted or list(arms)
     if len(kept) > 1:
         raise BadInput(
-            f"{name} must hold one arm where several files are compared (got {_listed(kept)}); compare arms of one "
-            f"file, as {name} with <<of={kept[0].name}>> and <<with={kept[1].name}>>, or name one as "
+            f"{name} must have one arm when several files are compared (got {_listed(kept)}); compare arms of one "
+            f"file, such as {name} with <<of={kept[0].name}>> and <<with={kept[1].name}>>, or name one arm as "
             f"{name}:{kept[0].name}"
         )
     return replace(kept[0], name=name)
 
 
 def _chosen(name: str, arms: Sequence[ScoredArm], choice: Choice, say: Callable[[str], None]) -> list[ScoredArm]:
-    """The arms of one table, the one that others are compared with first."""
+    """Return the arms of one table, the one that others are compared with first."""
     first = _named(name, arms, choice.of) if choice.of else arms[0]
     others = [_named(name, arms, word) for word in choice.against] or [arm for arm in arms if arm is not first]
     if not choice.of and len(arms) > 1:
-        say(f"{name}: others are compared with {first.name}, the first; <<of>> names another")
+        say(f"{name}: the other arms are compared with {first.name}, the first; <<of>> names another")
     return [first, *others]
 
 
@@ -204,7 +203,7 @@ def _named(name: str, arms: Sequence[ScoredArm], word: str) -> ScoredArm:
 
 
 def _found(arms: Sequence[ScoredArm], word: str) -> ScoredArm | None:
-    """The arm of this name, or the only one that has it as a part of its name."""
+    """Return the arm of this name, or the only one with this word in its name."""
     exact = [arm for arm in arms if arm.name == word]
     parts = [arm for arm in arms if word.lower() in re.split(r"[-_ ./=:,]+", arm.name.lower())]
     return exact[0] if exact else parts[0] if len(parts) == 1 else None
@@ -225,32 +224,32 @@ def _one_metric(arms: Sequence[ScoredArm]) -> str:
 
 
 def _check_pairs(arms: Sequence[ScoredArm], paired: bool, say: Callable[[str], None]) -> None:
-    """Whether runs can be compared as pairs; without, that they could be is said."""
+    """Refuse pairs where there are none; if pairs were not asked for but are possible, say so."""
     if len(arms) < 2:
         return
     shared = [set(arms[0].seeds) & set(arm.seeds) for arm in arms[1:]]
     if paired and min(map(len, shared)) < 2:
         raise BadInput(
-            f"pairs are runs with equal seeds (got {min(map(len, shared))} that {arms[0].name} and another arm share); "
-            "name the column of seeds with <<seed>>, or leave <<paired>> out"
+            f"pairs need at least 2 equal seeds (got {min(map(len, shared))} that {arms[0].name} and another arm "
+            "share); name the column of seeds with <<seed>>, or leave <<paired>> out"
         )
     if not paired and any(len(seeds) > 1 for seeds in shared):
         say(
-            "Runs with equal seeds are compared as independent ones; if a seed decides the same in both arms, such as "
-            "the split of the data, <<paired>> compares them as pairs"
+            "Runs with equal seeds are compared as independent ones; if a seed does the same in both arms, such as "
+            "splitting the data, <<paired>> compares them as pairs"
         )
 
 
 def score_of(metric: str, better: Better | None = None, say: Callable[[str], None] = lambda line: None) -> Score:
-    """A metric of this name. better: which scores are; by words in the name if None, which is said of lower ones."""
+    """Make a metric of this name. better: which scores are better; if None, guessed from the name and reported."""
     score = replace(with_scores((metric,)).scores[0], name=metric)
     if better is None and score.better < 0:
-        say(f"Lower {metric} is taken to be better, by its name; <<better=higher>> says otherwise")
+        say(f"Lower {metric} is taken to be better, judging by its name; if not, give <<better=higher>>")
     return score if better is None else replace(score, better=1 if better == "higher" else -1)
 
 
 def arm_of(arm: ScoredArm, score: Score, paired: bool = False) -> Arm:
-    """The scores of an arm's runs as an arm of a comparison.
+    """Turn the scores of an arm's runs into an arm of a comparison.
 
     Raises:
         BadInput: fewer than two of its runs have a score.
@@ -261,7 +260,7 @@ def arm_of(arm: ScoredArm, score: Score, paired: bool = False) -> Arm:
             "that failed); give the scores of more runs"
         )
     failed = f"{arm.failed} failed runs are" if arm.failed > 1 else "1 failed run is"
-    left = f"{arm.name}: {failed} left out, so the comparison is of runs that do not fail."
+    left = f"{arm.name}: {failed} left out, so only runs that did not fail are compared."
     kind, values = with_scores((arm.metric,)), np.asarray(arm.values)
     return Arm(
         name=arm.name,

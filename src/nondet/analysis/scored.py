@@ -1,4 +1,4 @@
-"""How far the scores of others spread: each arm's mean and SD, with their errors."""
+"""The spread of scores from elsewhere: each arm's mean and SD, with their errors."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ArmScores:
     """One arm's runs by one metric, on one data set.
 
     mean: over the sound runs, with its error and Student's 95 % interval. sd: with ddof = 1, its bootstrap error, and
-    the 95 % interval that every table has. Both are in the unit of the scores. runs: the failed ones included.
-    notes: what keeps these intervals from holding as often as they say.
+    the 95 % interval of every table. Both are in the unit of the scores. runs: including the failed ones.
+    notes: why these intervals may miss the truth more often than they say.
     """
 
     name: str
@@ -53,13 +53,13 @@ class ArmScores:
 
 @dataclass(frozen=True, repr=False)
 class ScoreMeasures(Record):
-    """The arms of some scores; `found["base"]` is the first of this name."""
+    """The arms of some scores; `found["base"]` is the first one of this name."""
 
     arms: tuple[ArmScores, ...]
 
     @property
     def notes(self) -> list[str]:
-        """What keeps the intervals from holding as often as they say, a sentence each."""
+        """Why the intervals may miss the truth more often than they say, a sentence each."""
         few = few_runs({arm.name: len(arm.values) for arm in self.arms})
         return [*filter(None, [few]), *dict.fromkeys(note for arm in self.arms for note in arm.notes)]
 
@@ -71,7 +71,7 @@ class ScoreMeasures(Record):
         return next(arm for arm in self.arms if arm.name == name)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of `nondet measure` of scores: one metric with its arms, or a list of several."""
+        """The JSON of `nondet measure` for scores: one metric with its arms, or a list of several."""
         found: list[dict[str, Any]] = [
             {"metric": metric, "arms": [arm.to_dict() for arm in self.arms if arm.metric == metric]}
             for metric in self.metrics
@@ -93,9 +93,9 @@ class ScoreMeasures(Record):
 
 
 def measure_scores(arms: Sequence[ScoredArm], dropped: bool = False) -> ScoreMeasures:
-    """The mean and the SD of each arm, with errors over its runs; unknown of fewer than two sound runs.
+    """Return the mean and the SD of each arm, with errors over its runs; unknown for fewer than two sound runs.
 
-    dropped: whether failed runs are not counted.
+    dropped: whether failed runs are left out of the count.
     """
     return ScoreMeasures(tuple(_measured(replace(arm, failed=0) if dropped else arm) for arm in arms))
 
@@ -110,11 +110,11 @@ def _measured(arm: ScoredArm) -> ArmScores:
 
 
 def mean_and_sd(values: Floats) -> tuple[Estimate, Estimate]:
-    """The mean and the SD (ddof = 1) of scores `(N,)`, as far as they are known."""
+    """Return the mean and the SD (ddof = 1) of scores `(N,)`, as far as they are known."""
     runs = len(values)
     if runs < 2:
         return (Estimate(float(values[0])) if runs else UNKNOWN), UNKNOWN
     mean, spread = mean_estimate(values), sd_of(values)
-    if mean.low == mean.high:  # equal runs do not tell how far others would spread
+    if mean.low == mean.high:  # equal runs do not show how far others would spread
         mean = Estimate(mean.value, mean.error)
     return mean, Estimate(spread.value, math.sqrt(runs / (runs - 1)) * sd_error(values), spread.low, spread.high)

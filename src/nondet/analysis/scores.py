@@ -1,4 +1,4 @@
-"""Scores that others left, one number for each run: which arms there are, and how far the runs of each spread."""
+"""Scores from elsewhere, one number for each run: which arms there are, and which runs belong to each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nondet.stats.values import LARGEST_VALUE, Floats
 
 Failed = Literal["count", "drop"]
 SHOWN = 5
-"""Rows that are named."""
+"""How many rows are named."""
 
 STOPPED = frozenset(("crashed", "failed", "killed", "running", "preempted", "preempting", "canceled", "cancelled"))
 """States of runs that did not finish."""
@@ -32,9 +32,9 @@ STOPPED = frozenset(("crashed", "failed", "killed", "running", "preempted", "pre
 class ScoredArm:
     """The scores of one arm's runs, by one metric, on one data set.
 
-    values: of the N sound runs. names: of these, for people. seeds: of each, empty where it has none.
-    rows: where each is from, which tells whether two arms have a run in common. failed: how many further runs failed.
-    folds: whether runs of equal seeds share their data by design.
+    values: of the N sound runs. names: of these, for people. seeds: of each, empty if it has none.
+    rows: where each comes from, which shows whether two arms have a run in common. failed: how many more runs failed.
+    folds: whether runs with equal seeds share their data by design.
     """
 
     name: str
@@ -55,15 +55,15 @@ def read_scores(
     several: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[ScoredArm]:
-    """The arms of files of scores: of each metric, data set and arm one, in the order of the file.
+    """Read the arms in files of scores: one for each metric, data set and arm, in the order of the file.
 
     Args:
         paths: a file, a folder, a pattern with `*`, or several of them, which make one table.
-        several: whether several metrics will do.
-        say: is told what was read as what, and what was left out.
+        several: whether several metrics are allowed.
+        say: is called with what was read as what, and what was left out.
 
     Raises:
-        BadInput: they cannot be read, or names leave a doubt about which column is what.
+        BadInput: they cannot be read, or the names do not make clear which column is what.
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     rows = gathered([path for one in given for path in matched(one)])
@@ -71,7 +71,7 @@ def read_scores(
 
 
 def matched(path: str | Path) -> list[Path]:
-    """The files that a path or a pattern names, in order.
+    """Return the files that a path or a pattern names, in order.
 
     Raises:
         BadInput: there is none.
@@ -83,13 +83,13 @@ def matched(path: str | Path) -> list[Path]:
     if not found:
         raise BadInput(
             f"{path} must be a file, a folder or a pattern of scores (nothing is there{did_you_mean_file(path)}); "
-            "give one that is"
+            "give one that exists"
         )
     return [Path(name) for name in found]
 
 
 def given_scores(values: Mapping[str, ArrayLike] | ArrayLike, metric: str = "score") -> list[ScoredArm]:
-    """Arms of numbers that a program has: by name, or of one arm.
+    """Make arms from a program's numbers: by name, or a single arm.
 
     Raises:
         BadInput: they are not one number for each run.
@@ -108,8 +108,8 @@ def given_scores(values: Mapping[str, ArrayLike] | ArrayLike, metric: str = "sco
             numbers = numbers[:, 0]
         if numbers.ndim != 1:
             raise BadInput(
-                f"scores must be one number for each run, (N,) (got shape {numbers.shape} for {name}); give outputs "
-                "with their labels, or one score for each run"
+                f"scores must be one number for each run, (N,) (got shape {numbers.shape} for {name}); give one score "
+                "for each run, or outputs with their labels"
             )
         sound = np.isfinite(numbers)
         places = tuple(f"{id(given)} {name} {place}" for place in np.flatnonzero(sound))
@@ -122,7 +122,7 @@ def _arms(rows: Rows, asked: Asked, several: bool, say: Callable[[str], None]) -
     if left_out:
         rows = without(rows, left_out)
     if not len(rows):
-        raise BadInput(f"{path} must hold a number for each run (got none); give a file with scores")
+        raise BadInput(f"{path} must have a number for each run (got none); give a file with scores")
     roles = roles_of(rows, asked, several)
     if roles.said:
         say(f"{path}: {'; '.join(roles.said)}")
@@ -133,7 +133,7 @@ def _arms(rows: Rows, asked: Asked, several: bool, say: Callable[[str], None]) -
 
 
 def _left_out(rows: Rows) -> dict[int, str]:
-    """The places of rows that are no runs, and what they are: a summary's name, or empty of a blank row."""
+    """Return the places of rows that are not runs, with the name of a summary, or an empty text for a blank row."""
     names = list(rows.columns)
     numbers = {name: _share_of_numbers(rows.columns[name]) for name in names}
     texts = [name for name in names if numbers[name] < 1]
@@ -152,7 +152,7 @@ def _left_out(rows: Rows) -> dict[int, str]:
 
 
 def _alone(rows: Rows, column: str, place: int, cell: str) -> bool:
-    """Whether a word of summaries is that of one: no seed stands beside it, and most rows say something else."""
+    """Whether a word such as "mean" marks a summary: there is no seed in its row, and most rows say something else."""
     seeds = [name for name in called(list(rows.columns), SEEDS) if name != column]
     if any(isinstance(rows.columns[name][place], float) for name in seeds):
         return False
@@ -166,7 +166,7 @@ def _share_of_numbers(cells: Sequence[Cell]) -> float:
 
 
 def _wide(rows: Rows, roles: Roles) -> tuple[list[ScoredArm], dict[str, list[str]]]:
-    """Arms that have a column each; a column may be shorter than others."""
+    """Read arms that have a column each; a column may be shorter than others."""
     arms: list[ScoredArm] = []
     failures: dict[str, list[str]] = {}
     for name in roles.arms:
@@ -206,7 +206,7 @@ def _arm(
 
 
 def _narrow(rows: Rows, roles: Roles) -> tuple[list[ScoredArm], dict[str, list[str]]]:
-    """Arms whose runs have a row each, or one for each step, of which the last counts."""
+    """Read arms whose runs have a row each, or a row for each step, the last of which counts."""
     size = len(rows)
     arm_of = roles.arms or [""] * size
     dataset_of = roles.datasets or [""] * size
@@ -228,7 +228,7 @@ def _narrow(rows: Rows, roles: Roles) -> tuple[list[ScoredArm], dict[str, list[s
 
 
 def _runs(rows: Rows, roles: Roles, places: Sequence[int], name: str) -> list[list[int]]:
-    """The rows of each run of an arm, in the order of its steps."""
+    """Return the rows of each run of an arm, in the order of its steps."""
     steps = rows.columns.get(roles.step, ()) if roles.step else ()
     if not roles.seeds:
         taken = [steps[place] for place in places] if steps else []
@@ -252,7 +252,7 @@ def _runs(rows: Rows, roles: Roles, places: Sequence[int], name: str) -> list[li
     if vary:
         raise BadInput(
             f"{rows.path} must have one row for each run (got {len(found)} of {name} with seed {seed}, which differ in "
-            f"{vary[0]!a}); say what that column is, with <<dataset={vary[0]}>>, or name it among those of <<arm>>"
+            f"{vary[0]!a}); say what that column is with <<dataset={vary[0]}>>, or add it to the columns of <<arm>>"
         )
     raise BadInput(
         f"{rows.path} must have one row for each run (got {len(found)} of {name} with seed {seed}); leave copies out, "
@@ -275,7 +275,7 @@ def _by_step(places: Sequence[int], steps: Sequence[Cell]) -> list[int]:
 def _of_metric(
     rows: Rows, roles: Roles, runs: Sequence[Sequence[int]], metric: str
 ) -> tuple[list[tuple[int, float]], list[str]]:
-    """The last value of each sound run with its row; and the names of those that failed."""
+    """Return the last value of each sound run with its row, and the names of the runs that failed."""
     cells, states = rows.columns[metric], rows.columns.get(roles.state, ())
     found: list[tuple[int, float]] = []
     failed: list[str] = []
@@ -302,14 +302,14 @@ def _check_failure(rows: Rows, column: str, place: int, cell: Cell) -> None:
 
 
 def _lines(path: str, left_out: Mapping[int, str], failures: Mapping[str, Sequence[str]]) -> list[str]:
-    """What was left out, in words."""
+    """Say what was left out."""
     summaries = [name for name in left_out.values() if name]
     blank = len(left_out) - len(summaries)
     parts: list[str] = []
     for arm, names in failures.items():
         parts.append(f"{_many(len(names), 'failed run')} of {arm} ({_listed(names)})")
     if summaries:
-        parts.append(f"{_many(len(summaries), 'row')} that sum up others ({_listed(summaries)})")
+        parts.append(f"{_many(len(summaries), 'summary row')} ({_listed(summaries)})")
     if blank:
         parts.append(_many(blank, "blank row"))
     return [f"{path}: left out: {'; '.join(parts)}"] if parts else []

@@ -1,4 +1,4 @@
-"""Two arms measured against each other: their difference, its error and its tests, as yet without a verdict."""
+"""Two arms measured against each other: their difference, its error and its tests, without a verdict yet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nondet.stats.values import Integers
 
 @dataclass(frozen=True)
 class Measured:
-    """A comparison as yet without a verdict, the arms without what they share, and what the error consists of."""
+    """A comparison without a verdict yet, the arms without the runs they share, and the parts of the error."""
 
     found: Comparison
     arms: tuple[Arm, Arm]
@@ -40,7 +40,7 @@ class Measured:
 def measured_apart(
     a: Arm, b: Arm, margin: float | None, level: float, examples: bool = False, groups: Integers | None = None
 ) -> Measured:
-    """B compared with A, at this level, but for the verdict and what follows from it."""
+    """Compare B with A at this level, except for the verdict and what follows from it."""
     a, b = separated(a, b)
     matched = pairs(a, b)
     method, shift, p_permutation, correlation, parts = _difference(a, b, matched)
@@ -89,11 +89,11 @@ def measured_apart(
 
 
 def _dependence(a: Arm, b: Arm, answered: Churn | None) -> list[str]:
-    """A caution where the runs of two arms lie nearer to each other than to those of their own."""
+    """Return a caution if the runs of two arms are nearer to each other than to those of their own arm."""
     if answered is None or answered.interval is None or answered.interval[1] >= 0:
         return []
     return [
-        f"The excess churn is below 0 ({answered.excess:.2f}), which it is of no independent runs: runs of {a.name} "
+        f"The excess churn is below 0 ({answered.excess:.2f}), which independent runs do not show: runs of {a.name} "
         f"and of {b.name} have something in common, and neither the interval nor the verdict can be relied on."
     ]
 
@@ -111,7 +111,7 @@ def _churn(a: Arm, b: Arm, level: float, matched: Sequence[tuple[int, int]]) -> 
 def _difference(
     a: Arm, b: Arm, matched: Sequence[tuple[int, int]]
 ) -> tuple[Method, Shift, float, float | None, ErrorParts]:
-    """How the means are compared, their difference, its permutation p-value, and the correlation of the pairs."""
+    """Return the method, the difference, its permutation p-value, the pairs' correlation, and the error's parts."""
     unpaired = welch(a.values, b.values)
     first, second = a.values[[i for i, _ in matched]], b.values[[j for _, j in matched]]
     helps, correlation = pairing_helps(first, second, unpaired)
@@ -128,14 +128,15 @@ def _difference(
 
 
 def p_of_verdict(m: Measured, level: float) -> float:
-    """The p-value that the verdict goes by; see `holding`."""
+    """Return the p-value that decides the verdict; see `holding`."""
     return holding(m.shift, m.found.p_permutation, m.parts.exchanges(), min(m.parts.runs), level)
 
 
 def as_tested(m: Measured, level: float) -> ErrorParts:
-    """The parts of the error; where the t-test finds what the verdict does not, of one as large as the latter takes it.
+    """Return the parts of the error, enlarged if the t-test finds a difference that the verdict does not.
 
-    Elsewhere the two tests come to the same with more runs, and the difference of their p-values is the few runs'.
+    They then give the verdict's p-value. Otherwise the two tests agree as runs are added: their p-values differ only
+    because there are few.
     """
     p_value, decides = m.shift.p_value(), p_of_verdict(m, level)
     if p_value is None or not p_value <= level < decides < 1:

@@ -1,4 +1,4 @@
-"""Which test examples of a condition flip, and how few of them carry its disagreement."""
+"""Which test examples of a condition flip, and how few of them cause most of its disagreement."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from nondet.stats.estimate import number
 from nondet.stats.intervals import student
 
 SHARES = (1, 10)
-"""Percent of the examples, whose part in all disagreement is told."""
+"""Percentages of the examples whose part in all disagreement is reported."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A test example and what the runs make of it.
+    """A test example and the runs' answers to it.
 
     votes: predicted class -> runs, most runs first, then in the order of the classes. disagreement, minority: percent.
     between, within: entropy of the votes, and mean entropy of the runs' predicted distributions, in nats; within is
-        None for a token whose logits were not kept, and of predicted classes alone.
+        None for a token whose logits were not kept, and if only predicted classes are known.
     """
 
     index: int
@@ -52,9 +52,11 @@ class Example:
 
 @dataclass(frozen=True, repr=False)
 class Unstable(Record):
-    """What `nondet examples` shows. disagreement: of two runs, in percent. carried: of all disagreement, in percent, by
-    the most unstable 1 and 10 % of the examples. classes: churn of each true class. top: the most unstable examples.
-    sentence: what the report says of it.
+    """What `nondet examples` shows.
+
+    disagreement: of two runs, in percent. carried: the share of all disagreement, in percent, that is due to the most
+    unstable 1 and 10 % of the examples. classes: churn of each true class. top: the most unstable examples.
+    sentence: what the report says about it.
     """
 
     task: str
@@ -112,9 +114,9 @@ class Unstable(Record):
         return {name: [getattr(e, name) for e in self.top] for name in names}
 
     def interval(self, c: ClassChurn) -> list[float] | None:
-        """The 95 % interval of a class's churn, with Student's t at N - 1.
+        """Return the 95 % interval of a class's churn, with Student's t at N - 1.
 
-        None where every run leaves the same churn without it, as where none flips: nothing tells how far it reaches.
+        None if the churn stays the same whichever run is left out, as when none flips: its error is then unknown.
         """
         if not c.error > 0:
             return None
@@ -123,13 +125,13 @@ class Unstable(Record):
 
 
 def unstable(runs: Runs, task: str, top: int = 20) -> Unstable:
-    """Which test examples some runs disagree on most.
+    """Find the test examples on which some runs disagree most.
 
     Args:
         task: its name. top: how many examples.
 
     Raises:
-        BadInput: fewer than two runs that did not fail and differ, or `top` is below 1.
+        BadInput: fewer than two runs did not fail and differ, or `top` is below 1.
     """
     name = getattr(runs.condition, "name", runs.name)
     if len(runs) < 2:
@@ -144,7 +146,7 @@ def unstable(runs: Runs, task: str, top: int = 20) -> Unstable:
         )
     if not hasattr(runs.answers, "predicted"):
         raise BadInput(
-            f"examples that flip are those of classes (got runs of a {runs.kind.what}); give logits, predicted "
+            f"examples that flip need predicted classes (got runs of a {runs.kind.what}); give logits, predicted "
             "classes, or a study that has them"
         )
     predicted, labels = runs.answers.predicted, runs.labels
@@ -153,7 +155,7 @@ def unstable(runs: Runs, task: str, top: int = 20) -> Unstable:
     places = sample_tokens(len(labels)) if sampled else np.arange(len(labels))
     by_example = disagreement_by_example(predicted)
     worst = most_unstable(by_example, top)
-    alone = bool(runs.answers.classes_alone)  # then there is no distribution, whose entropy could be told
+    alone = bool(runs.answers.classes_alone)  # then there is no distribution to take the entropy of
     row_of = {} if alone else {place: row for row, place in enumerate(places.tolist())}
     known = [row_of[index] for index in worst.tolist() if index in row_of]
     entropies = iter(predictive_entropy(logits[:, known]).tolist() if known else [])

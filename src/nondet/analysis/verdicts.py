@@ -1,4 +1,4 @@
-"""The verdict on B: by the difference of means or by chance, of all runs and of the sound ones, and its cautions."""
+"""The verdict on B, by the difference of means or by the chance that B beats A, and its cautions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nondet.stats.superiority import superiority
 
 
 def verdict_of(found: Comparison, deciding: float) -> Verdict:
-    """The verdict by the difference of means, whose p-value among all comparisons is `deciding`."""
+    """Return the verdict by the difference of means; `deciding` is its p-value, adjusted for all comparisons."""
     if found.p_alike is not None and found.p_alike <= found.level:
         return "alike"
     if deciding > found.level or not found.difference.value:
@@ -28,11 +28,11 @@ def verdict_of(found: Comparison, deciding: float) -> Verdict:
 
 
 def verdict_by_chance(found: Comparison, arms: tuple[Arm, Arm], level: float) -> Comparison:
-    """The comparison with the verdict that goes by the chance that B beats A, by its interval at this level."""
+    """Return the comparison with the verdict by the chance that B beats A, from its interval at this level."""
     a, b = (arm.metric.better * arm.values for arm in arms)
     verdict: Any = by_chance(*superiority(a, b, level)[1:], found.chance or 0.5)
     if found.comparisons > 1:
-        said = f"Of {found.comparisons} comparisons the verdict on {found.b} goes by the interval of the chance at "
+        said = f"With {found.comparisons} comparisons, the verdict on {found.b} uses the interval of the chance at "
         found = replace(found, notes=(*found.notes, f"{said}{100 * (1 - level):.3g} %."))
     if verdict != "undecided":
         return replace(found, verdict=verdict)
@@ -41,30 +41,30 @@ def verdict_by_chance(found: Comparison, arms: tuple[Arm, Arm], level: float) ->
 
 
 def of_conditions(verdict: Any) -> Any:
-    """A verdict on two conditions of one study: of which none is better."""
+    """Turn a verdict into one on two conditions of one study, neither of which is better."""
     return "different" if verdict in ("better", "worse") else verdict
 
 
 def cautions(found: Comparison) -> list[str]:
-    """What keeps the interval from holding as often as it says."""
+    """Return why the interval may miss the truth more often than it says."""
     if found.verdict == "alike" and not found.difference.known:
         return [
-            f"No run of {found.a} differs from the others in {found.metric.words}, and none of {found.b}: that the two "
-            "are alike is said of the usual run, not of one in many that might do otherwise."
+            f"The runs of {found.a} do not differ in {found.metric.words}, nor do those of {found.b}: the two are "
+            "alike in the usual run, but a rare run may still differ."
         ]
     if found.verdict != "undecided" or not found.p_value <= found.level / found.comparisons:
         return []
-    name = f"The t-test finds a difference between {found.a} and {found.b} (p = {found.p_value:.2g}), and"
+    name = f"The t-test finds a difference between {found.a} and {found.b} (p = {found.p_value:.2g}), but"
     if found.p_permutation > found.level / found.comparisons:
         return [
-            f"{name} the permutation test, which holds for few runs and skewed values, does not (p = "
-            f"{found.p_permutation:.2g}): the verdict goes by the latter, and the interval is too narrow."
+            f"{name} the permutation test, which is valid for few runs and skewed values, does not (p = "
+            f"{found.p_permutation:.2g}): the verdict follows the permutation test, and the interval is too narrow."
         ]
     return []
 
 
 def with_both_verdicts(found: Comparison, measured: Measured, level: float) -> Comparison:
-    """The comparison with the verdicts of all runs and of the sound ones, where any run failed or collapsed."""
+    """If any run failed or collapsed, add the verdicts from all runs and from the sound ones."""
     arms = measured.arms
     places = [arm_shape(arm).collapsed for arm in arms]
     if not any(places) and not any(found.failed):
@@ -81,19 +81,19 @@ def with_both_verdicts(found: Comparison, measured: Measured, level: float) -> C
             one = replace(m.found, level=level, chance=found.chance)
             by_means = verdict_of(one, p_of_verdict(m, level))
             sound = verdict_by_chance(one, few, level).verdict if found.chance else by_means
-            said = f" (difference {m.found.difference.value:+.4g}, of {len(kept[0])} and {len(kept[1])} runs)"
+            said = f" (difference {m.found.difference.value:+.4g}, from {len(kept[0])} and {len(kept[1])} runs)"
     if found.conditions:
         every, sound = of_conditions(every), of_conditions(sound)
     left = " or ".join(["failed"] * any(found.failed) + ["collapsed"] * any(places))
-    worst = ", those that failed counted as the worst" if any(found.failed) else ""
-    note = f"Some runs {left}. The verdict on {found.b} of all runs{worst}: {every}; of the sound ones alone: "
+    worst = " (failed ones counted as the worst)" if any(found.failed) else ""
+    note = f"Some runs {left}. The verdict on {found.b} from all runs{worst}: {every}; from the sound runs alone: "
     note += f"{sound or 'none, too few are left'}{said}."
     collapsed = (named[0], named[1])
     return replace(found, collapsed=collapsed, verdict_all=every, verdict_sound=sound, notes=(*found.notes, note))
 
 
 def _verdict_with_failed(arms: tuple[Arm, Arm], level: float) -> Verdict:
-    """Better or worse by ranks, where a run that failed is worse than every other.
+    """Return better or worse by ranks, with a failed run ranked below every other.
 
     Source: Lachin 1999, Worst-rank score analysis, Controlled Clinical Trials 20.
     """

@@ -1,8 +1,8 @@
 """Variance components: how much of the spread of runs each source causes, when their seeds are crossed.
 
-Values have one axis for each source, its levels along it, and one run in each cell. The levels are a sample of all the
-seeds there are, so every effect is random: a value is the mean plus one independent term for each non-empty set of
-sources, drawn anew for each combination of their levels. The highest interaction is what is left in a cell.
+Values have one axis for each source, with its levels along it, and one run in each cell. The levels are a sample of all
+possible seeds, so every effect is random: a value is the mean plus one independent term for each non-empty set of
+sources, drawn separately for each combination of their levels. The highest interaction is what is left in a cell.
 
 Sources: Searle, Casella & McCulloch, "Variance Components", 1992, chapters 3 and 4 (the analysis of variance of
 balanced data); for the intervals see `_Intervals`.
@@ -32,7 +32,7 @@ Sets = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class Component:
-    """A part of the variance: in the square of the values' unit, and as a share of the whole (1 is all of it)."""
+    """A part of the variance, in the square of the values' unit and as a share of the whole (1 is all of it)."""
 
     variance: Estimate
     share: Estimate
@@ -40,15 +40,15 @@ class Component:
 
 @dataclass(frozen=True)
 class Components:
-    """The variance of one run whose seeds are all new, taken apart.
+    """The variance of one run with all new seeds, split into parts.
 
     Attributes:
         mean: over all runs.
         total: the sum of all components.
-        parts: each non-empty set of axes, the small ones first, and the component of its (inter)action.
-        interactions: the sum of the components of two sources or more.
-        alone: for each axis, the sum of the components of all sets with it: the variance that is left when this
-            source alone varies, on the average over the other seeds (Sobol's total effect).
+        parts: each non-empty set of axes, small sets first, and the component of its (inter)action.
+        interactions: the sum of the components of two or more sources.
+        alone: for each axis, the sum of the components of all sets with it: the variance that is left when only this
+            source varies, averaged over the other seeds (Sobol's total effect).
     """
 
     mean: float
@@ -59,7 +59,7 @@ class Components:
 
 
 def subsets(factors: int) -> Sets:
-    """All non-empty sets of so many axes, the small ones first."""
+    """All non-empty sets of so many axes, small sets first."""
     return tuple(s for size in range(1, factors + 1) for s in combinations(range(factors), size))
 
 
@@ -68,20 +68,20 @@ def variance_components(values: ArrayLike) -> Components:
 
     With `MS_T` the mean square of the set T, and `L_i` the levels of source i,
     `E[MS_S] = sum over T that contain S of (product of L_i, i not in T) s2_T`. Solved for the components `s2`, this
-    gives unbiased estimates, which may come out below 0 where a component is small; they are left so.
-    The standard error is that of a sum of independent mean squares of normal effects, of a share to first order.
+    gives unbiased estimates, which may come out below 0 if a component is small; they are left so.
+    The standard error is that of a sum of independent mean squares of normal effects; for a share, to first order.
 
     The interval of a variance is the modified large-sample interval of a sum of mean squares with weights of either
-    sign (Ting et al. 1990), its ends moved up to 0 where they are below. That of a share holds every
-    p from 0 to 1 for which the interval of `component - p total` holds 0. Both rest on effects that are about normal.
-    By simulation they hold the truth in 93 to 98 % of the cases, and more often where a component is near 0 and where
-    there are two levels only (benchmarks/components.py).
+    sign (Ting et al. 1990), with ends below 0 moved up to 0. That of a share contains every p from 0 to 1 for which the
+    interval of `component - p total` contains 0. Both assume effects that are about normal. In simulations they contain
+    the truth in 93 to 98 % of the cases, and more often if a component is near 0 or there are only two levels
+    (benchmarks/components.py).
 
     Args:
         values: `(L_1, ..., L_k)`, k at least 2 and each L_i at least 2: one number for each run.
 
     Raises:
-        BadInput: fewer axes or levels, or a value that is not finite.
+        BadInput: there are fewer axes or levels, or a value is not finite.
     """
     array = _checked(values)
     split = _Split(array.shape, *_sums_of_squares(array))
@@ -98,7 +98,7 @@ def variance_components(values: ArrayLike) -> Components:
 
 
 class _Split:
-    """Sums of components, each over the sets whose flag in (2^k,) is set: estimates, errors and intervals."""
+    """Sums of components over the sets that are flagged in (2^k,): estimates, errors and intervals."""
 
     def __init__(self, levels: Sequence[int], squares: Floats, freedom: Floats) -> None:
         self.means, self.freedom = squares / freedom, freedom
@@ -129,7 +129,7 @@ class _Split:
         return Component(variance, Estimate(share, self._error((weights - share * self.whole) / self.total), low, high))
 
     def _error(self, weights: Floats) -> float:
-        """Of a weighted sum of mean squares; `2 MS^2 / (df + 2)` estimates the variance of MS without bias."""
+        """Error of a weighted sum of mean squares; `2 MS^2 / (df + 2)` estimates the variance of MS without bias."""
         return float(np.sqrt(np.sum(np.square(weights * self.means) * 2 / (self.freedom + 2))))
 
 
@@ -167,7 +167,7 @@ class _Intervals:
 
 
 def _root_in_0_to_1(falling: Callable[[float], float]) -> float:
-    """Where a falling function is 0; the end of the range that is nearer, where it is 0 outside."""
+    """Return where a falling function is 0; if that is outside the range, the nearer end."""
     from scipy.optimize import root_scalar
 
     if falling(0.0) <= 0:
@@ -176,9 +176,9 @@ def _root_in_0_to_1(falling: Callable[[float], float]) -> float:
 
 
 def _sums_of_squares(values: Floats) -> tuple[Floats, Floats]:
-    """Sums of squares and degrees of freedom of each set of axes, `(2^k,)`; the last axis counts up fastest.
+    """Sums of squares and degrees of freedom of each set of axes, `(2^k,)`; the last axis changes fastest.
 
-    Each axis is replaced by its mean, with the weight that keeps squares, and the deviations from it.
+    Each axis is replaced by its mean, weighted so that squares are kept, and the deviations from it.
     """
     parts = values - values.flat[0]  # equal values become exactly 0
     for axis, levels in enumerate(values.shape):
@@ -198,33 +198,33 @@ def _checked(values: ArrayLike) -> Floats:
     array = as_array(values, "values")
     if array.ndim < 2 or min(array.shape) < 2 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
         raise BadInput(
-            "values must be finite numbers with two axes or more, one for each source, and two levels or more on each "
+            "values must be finite numbers with at least two axes, one per source, and at least two levels on each "
             f"(got {array.dtype} of shape {array.shape}); give one number for each run of a full crossing"
         )
     return array.astype(np.float64)
 
 
 def disagreement_by_set(predicted: ArrayLike) -> tuple[tuple[tuple[int, ...], Estimate], ...]:
-    """How much runs disagree that differ in exactly these sources' seeds, in percent, for each non-empty set of them.
+    """Disagreement of runs that differ in exactly these sources' seeds, in percent, for each non-empty set of sources.
 
-    The mean over all pairs of runs that have another level on each axis of the set and the same level on every other
-    axis. Its standard error is the jackknife over levels: each level of each source is left out in turn, with all its
-    runs, and the sources' variances are added up; an interaction counts more than once in that sum, so the error is
-    rather too large than too small (simulated: right where sources add up, up to twice as large where all is
-    interaction). The interval takes Student's t with Satterthwaite's degrees of freedom. Both need three levels or more
+    It is the mean over all pairs of runs with different levels on each axis of the set and the same level on every
+    other axis. Its standard error is the jackknife over levels: each level of each source is left out in turn, with all
+    its runs, and the sources' variances are added. An interaction counts more than once in that sum, so the error is
+    too large rather than too small. In simulations it is right if sources add up, and up to twice as large if all is
+    interaction. The interval uses Student's t with Satterthwaite's degrees of freedom. Both need at least three levels
     of each source.
 
     Args:
         predicted: classes or token numbers `(L_1, ..., L_k, n)`, of runs and test examples.
 
     Raises:
-        BadInput: not integers, fewer than two axes of runs or levels on one, or no example.
+        BadInput: they are not integers, there are fewer than two axes of runs or levels on one, or no example.
     """
     array = as_array(predicted, "predictions")
     if array.ndim < 3 or min(array.shape[:-1]) < 2 or not array.shape[-1] or array.dtype.kind not in "iu":
         raise BadInput(
-            "predictions must be integers with two axes or more for the sources, two levels or more on each, and one "
-            f"for the examples (got {array.dtype} of shape {array.shape}); give one row of classes for each run"
+            "predictions must be integers with at least two axes for the sources, at least two levels on each, and one "
+            f"axis for the examples (got {array.dtype} of shape {array.shape}); give one row of classes for each run"
         )
     levels, examples = array.shape[:-1], array.shape[-1]
     counts = _different_by_level(array)
@@ -232,9 +232,10 @@ def disagreement_by_set(predicted: ArrayLike) -> tuple[tuple[tuple[int, ...], Es
 
 
 def _different_by_level(predicted: NDArray[np.integer]) -> list[Integers]:
-    """For each axis `(L_i, 2, ..., 2)`: answers in which runs of a level differ from others, by what sets them apart.
+    """Count, for each axis, the answers in which runs of a level differ from others: `(L_i, 2, ..., 2)`.
 
-    Index 1 on an axis stands for another level there, 0 for the same. A pair counts once from each of its runs.
+    Index 1 on an axis means that the two runs have different levels there, 0 the same. A pair counts once from each of
+    its runs.
     """
     levels, examples = predicted.shape[:-1], predicted.shape[-1]
     size = np.min_scalar_type(int(predicted.max())) if predicted.min() >= 0 else predicted.dtype
@@ -261,7 +262,7 @@ def _mean_of_pairs(s: tuple[int, ...], levels: Sequence[int], examples: int, cou
         return Estimate(value)
     variances, freedom = np.empty(len(levels)), np.array(levels) - 1.0
     for axis, n in enumerate(levels):
-        of_level = counts[axis][:, *place] * (1.0 if axis in s else 0.5)  # (n,): of pairs that a level has part in
+        of_level = counts[axis][:, *place] * (1.0 if axis in s else 0.5)  # (n,): of the pairs that include a level
         left = pairs * ((n - 2) / n if axis in s else (n - 1) / n)
         without = 100 * (total - of_level) / (left * examples)
         variances[axis] = (n - 1) / n * np.square(without - without.mean()).sum()

@@ -1,7 +1,7 @@
-"""Arms compared over several data sets or tasks: interquartile means, chances of improvement, tests of ranks.
+"""Compare arms over several data sets or tasks: interquartile means, chances of improvement, tests of ranks.
 
-Scores of an arm are a list of one array a data set, `(N_d,)`. Sources: Agarwal et al., "Deep Reinforcement Learning at
-the Edge of the Statistical Precipice", NeurIPS 2021 (whose library is rliable); Demsar, "Statistical Comparisons of
+An arm's scores are a list with one array per data set, `(N_d,)`. Sources: Agarwal et al., "Deep Reinforcement Learning
+at the Edge of the Statistical Precipice", NeurIPS 2021 (whose library is rliable); Demsar, "Statistical Comparisons of
 Classifiers over Multiple Data Sets", JMLR 7, 2006.
 """
 
@@ -24,12 +24,12 @@ RESAMPLES = 2000
 """Bootstrap resamples behind an interval."""
 
 FEWEST = 3
-"""Arms that Friedman's test takes, and data sets that any test over data sets does."""
+"""The fewest arms for Friedman's test, and the fewest data sets for any test over data sets."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Friedman's test that all arms rank alike over the data sets, and Nemenyi's of each pair.
+    """Friedman's test that all arms rank the same over the data sets, and Nemenyi's test of each pair.
 
     mean: rank of each arm over the data sets, 1 the best, ties shared. pairs: p-value by places of two arms.
     """
@@ -41,14 +41,14 @@ class Ranks:
 
 
 def interquartile_mean(scores: Sequence[Floats]) -> float:
-    """The mean of the middle half of all runs of all data sets, as rliable's `aggregate_iqm`."""
+    """The mean of the middle half of all runs of all data sets, like rliable's `aggregate_iqm`."""
     return float(stats.trim_mean(np.concatenate(list(scores)), 0.25))
 
 
 def improvement(a: Sequence[Floats], b: Sequence[Floats]) -> float:
     """The mean over data sets of the chance that a run of b is above one of a, ties counted half.
 
-    As rliable's `probability_of_improvement`.
+    Like rliable's `probability_of_improvement`.
     """
     return float(np.mean([_above(x, y) for x, y in zip(a, b, strict=True)]))
 
@@ -58,8 +58,9 @@ def _above(a: Floats, b: Floats) -> float:
 
 
 def bootstrapped(figure: Callable[..., float], *arms: Sequence[Floats], level: float = 0.05, seed: int = 0) -> Estimate:
-    """A figure of some arms with the percentile interval of its stratified bootstrap: runs are drawn anew within each
-    data set and arm, so that it holds for other runs on these data sets.
+    """A statistic of some arms with the percentile interval of its stratified bootstrap.
+
+    Runs are drawn again within each data set and arm, so the interval allows for other runs on these data sets.
     """
     draws = np.random.Generator(np.random.Philox(seed))
     found = np.empty(RESAMPLES)
@@ -70,10 +71,10 @@ def bootstrapped(figure: Callable[..., float], *arms: Sequence[Floats], level: f
 
 
 def mean_shift(a: Sequence[Floats], b: Sequence[Floats]) -> Shift:
-    """The mean over these data sets of the differences of means, B - A: each data set counts alike.
+    """The mean over these data sets of the differences of means, B - A; each data set has the same weight.
 
-    The error is that of other runs on the same data sets: the root of the sum of Welch's squared errors, over their
-    number, with Satterthwaite's degrees of freedom of all their parts.
+    The error allows for other runs on the same data sets: the root of the sum of Welch's squared errors, divided by
+    their number, with Satterthwaite's degrees of freedom from all parts.
     """
     parts = [np.var(x, ddof=1) / len(x) for arm in (a, b) for x in arm]
     error, freedom = summed(np.array(parts) / len(a) ** 2, [len(x) - 1 for arm in (a, b) for x in arm])
@@ -81,9 +82,9 @@ def mean_shift(a: Sequence[Floats], b: Sequence[Floats]) -> Shift:
 
 
 def signed_rank(a: Sequence[Floats], b: Sequence[Floats]) -> tuple[float, float]:
-    """Wilcoxon's signed-rank statistic of the data sets' differences of means, and its p-value; scipy's.
+    """Wilcoxon's signed-rank statistic of the data sets' differences of means, and its p-value, from scipy.
 
-    It speaks of data sets drawn as these were. Without any difference the p-value is 1.
+    It allows for other data sets, drawn as these were. Without any difference the p-value is 1.
     """
     differences = np.array([y.mean() - x.mean() for x, y in zip(a, b, strict=True)])
     if len(differences) < FEWEST or not differences.any():
@@ -93,9 +94,9 @@ def signed_rank(a: Sequence[Floats], b: Sequence[Floats]) -> tuple[float, float]
 
 
 def ranks(arms: Sequence[Sequence[Floats]], better: int) -> Ranks | None:
-    """Friedman's test of the arms' means on each data set, with Nemenyi's post-hoc; None of too few of either.
+    """Friedman's test of the arms' means on each data set, with Nemenyi's post-hoc test; None for too few of either.
 
-    better: 1 where more is better, -1 where less is.
+    better: 1 if more is better, -1 if less is.
     """
     means = np.array([[x.mean() for x in arm] for arm in arms])  # (k, D)
     count, sets = means.shape

@@ -1,7 +1,7 @@
-"""Are the sources' effects the same? Tests of the sizes of several conditions' figures, from one number per run.
+"""Are the sources' effects the same? Tests of the size of several conditions' effects, from one number per run.
 
-A condition's figure is either the SD of a number per run (accuracy, cross-entropy), or a mean over pairs of runs
-(disagreement and the like), given as each run's mean over its partners. Conditions must not share runs.
+A condition's effect is either the SD of a number per run (accuracy, cross-entropy), or a mean over pairs of runs
+(such as disagreement), given as each run's mean over its partners. Conditions must not share runs.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from nondet.stats.jackknife import jackknife, sds_without_each, summed
 from nondet.stats.values import TILE, Floats
 
 MIN_RUNS = 5
-"""A condition with fewer runs has no error worth the name."""
+"""With fewer runs, a condition has no usable error."""
 
 PERMUTATIONS = 4999
 POWER = 0.8
-"""The chance with which `Pair.runs_needed` runs show two conditions alike, if their figures are equal."""
+"""The chance that `Pair.runs_needed` runs show two conditions alike, if their effects are equal."""
 
 Verdict = Literal["equivalent", "different", "undecided"]
 
@@ -36,9 +36,9 @@ class Metric:
     """One metric of several conditions.
 
     Attributes:
-        name: by dotted name, such as "accuracy.sd".
-        spread: whether the figure is the SD of the numbers by run, or else their mean, each a mean over partners.
-        by_run: for each condition one number per run, `(N,)`, of at least MIN_RUNS runs; larger is a larger effect.
+        name: dotted, such as "accuracy.sd".
+        spread: whether the effect is the SD of the numbers by run; if not, it is their mean, each a mean over partners.
+        by_run: for each condition one number per run, `(N,)`, at least MIN_RUNS; larger means a larger effect.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Omnibus:
-    """Whether all conditions have the same figure; p_value is that of `same_effect`, p_holm counts in every metric."""
+    """Whether all conditions have the same effect. p_value: of `same_effect`. p_holm: adjusted for all metrics."""
 
     metric: str
     p_value: float
@@ -60,16 +60,16 @@ class Pair:
     """Two conditions in one metric.
 
     Attributes:
-        ratio: a's figure divided by b's; None where one of them is not above 0.
-        low, high: the interval of the ratio that holds it with probability 1 - 2 x level.
-        p_value: of the hypothesis that the ratio lies outside of 1 / margin to margin; small shows the two alike.
-        p_different: of the hypothesis that the effects are the same; small shows them different.
+        ratio: a's effect divided by b's; None if one of them is not above 0.
+        low, high: the interval that contains the ratio with probability 1 - 2 x level.
+        p_value: of the hypothesis that the ratio lies outside 1 / margin to margin; small values show the two alike.
+        p_different: of the hypothesis that the effects are the same; small values show them different.
         p_holm, p_different_holm: both, adjusted for the number of pairs.
         verdict: "equivalent" if p_holm is at most the level; else "different" if p_different_holm is; else
             "undecided".
         runs_needed: about how many runs each of the two needs to be shown alike with a chance of 0.8, if the ratio
             is 1.
-        reason: why there is no ratio or no interval; empty if there is.
+        reason: why there is no ratio or no interval; empty if there are both.
     """
 
     a: str
@@ -88,7 +88,7 @@ class Pair:
 
 
 def check_margin(margin: float, level: float) -> None:
-    """Refuse a margin that is no ratio above 1, and a level that leaves nothing to show.
+    """Refuse a margin that is not a ratio above 1, and a level that leaves nothing to show.
 
     Raises:
         BadInput: `margin` is not a finite number above 1, or `level` is not above 0 and below 0.5.
@@ -100,18 +100,18 @@ def check_margin(margin: float, level: float) -> None:
 
 
 def omnibus(metrics: Sequence[Metric]) -> list[Omnibus]:
-    """For each metric of at least two conditions, the test that all of them have the same effect."""
+    """Test, for each metric of at least two conditions, whether all of them have the same effect."""
     tested = [m for m in metrics if len(m.by_run) > 1]
     p_values = [same_effect(list(m.by_run.values()), m.spread) for m in tested]
     return [Omnibus(m.name, p, q) for m, p, q in zip(tested, p_values, holm(p_values), strict=True)]
 
 
 def pairs(metric: Metric, margin: float = 1.25, level: float = 0.05) -> list[Pair]:
-    """Every pair of a metric's conditions: is it alike within the margin, or different?
+    """Test every pair of a metric's conditions: is it alike within the margin, or different?
 
-    Equivalence is two one-sided t-tests of the logarithm of the ratio (Schuirmann 1987), with jackknife errors over
-    runs (Miller 1968 for the SD; Arvesen 1969 for means over pairs) and Welch's degrees of freedom. Difference is
-    `same_effect` of the two. Each is adjusted for the number of pairs by Holm's method.
+    Equivalence is tested by two one-sided t-tests of the logarithm of the ratio (Schuirmann 1987), with jackknife
+    errors over runs (Miller 1968 for the SD; Arvesen 1969 for means over pairs) and Welch's degrees of freedom.
+    Difference is tested by `same_effect`. Each is adjusted for the number of pairs by Holm's method.
 
     Raises:
         BadInput: see `check_margin`.
@@ -146,10 +146,10 @@ def pairs(metric: Metric, margin: float = 1.25, level: float = 0.05) -> list[Pai
 def same_effect(groups: Sequence[Floats], spread: bool, seed: int = 0) -> float:
     """P-value of a permutation test that several conditions' runs scatter in the same way, wherever their centres lie.
 
-    The statistic is that of a one-way analysis of variance. For an SD it is of the distances from the condition's
-    median (Brown & Forsythe 1974), with the runs' deviations from it exchanged between conditions and centred anew.
-    For a mean over pairs it is of the jackknife's pseudo-values (Arvesen 1969), and these are exchanged: the runs'
-    means over partners share pairs, and exchanging them as if they did not finds a difference in half of all studies
+    The statistic is that of a one-way analysis of variance. For an SD it is taken of the distances from the condition's
+    median (Brown & Forsythe 1974); the runs' deviations from it are exchanged between conditions and centred again.
+    For a mean over pairs it is taken of the jackknife's pseudo-values (Arvesen 1969), which are exchanged. The runs'
+    means over partners share pairs; exchanging them as if they did not finds a difference in half of all studies
     without one. Rates of false positives: docs/alike.md.
 
     Args:
@@ -162,7 +162,7 @@ def same_effect(groups: Sequence[Floats], spread: bool, seed: int = 0) -> float:
     pooled = np.concatenate(values)
     pooled -= pooled[0]  # no statistic depends on it, and equal numbers become exactly 0
     sizes = [len(row) for row in rows]
-    least = _statistic(pooled[None], sizes, spread)[0] * (1 - 1e-9)  # sums in another order round otherwise
+    least = _statistic(pooled[None], sizes, spread)[0] * (1 - 1e-9)  # sums in another order round differently
     draws = np.random.Generator(np.random.Philox(seed))
     as_large, step = 1, max(1, TILE // len(pooled))
     for start in range(0, PERMUTATIONS, step):
@@ -172,12 +172,12 @@ def same_effect(groups: Sequence[Floats], spread: bool, seed: int = 0) -> float:
 
 
 def figure(by_run: Floats, spread: bool) -> float:
-    """A condition's figure: the SD (ddof = 1) of its numbers, or their mean; exactly 0 for equal numbers, or zeros."""
+    """A condition's effect: the SD (ddof = 1) of its numbers, or their mean; exactly 0 for equal numbers, or zeros."""
     return float((by_run - by_run[0]).std(ddof=1)) if spread else float(by_run.mean())
 
 
 def without_each(by_run: Floats, spread: bool) -> Floats:
-    """The figure with each run left out in turn, `(N,)`."""
+    """The effect with each run left out in turn, `(N,)`."""
     return sds_without_each(by_run) if spread else delete_one(by_run)
 
 
@@ -192,7 +192,7 @@ class _Ratio:
 
 
 def _ratio(metric: Metric, a: str, b: str, margin: float, level: float, comparisons: int) -> _Ratio:
-    """The ratio of two conditions' figures and its test; without an error it shows nothing."""
+    """Return the ratio of two conditions' effects and its test; without an error it shows nothing."""
     rows = {name: np.sort(metric.by_run[name]) for name in (a, b)}
     figures = {name: figure(row, metric.spread) for name, row in rows.items()}
     for name, value in figures.items():
@@ -207,7 +207,7 @@ def _ratio(metric: Metric, a: str, b: str, margin: float, level: float, comparis
             return _Ratio(ratio, reason=f"without one of its runs {name} has no effect, so its error is not known")
         errors.append(jackknife(np.log(left)))
     if not min(errors) > 0:
-        return _Ratio(ratio, reason="every run leaves the same figure without it, so no error is known")
+        return _Ratio(ratio, reason="leaving out any run gives the same value, so no error is known")
     error, freedom = summed(np.square(errors), [len(row) - 1 for row in rows.values()])
     reach = float(stats.t.ppf(1 - level, freedom)) * error
     return _Ratio(
@@ -224,7 +224,10 @@ def _exp(log: float) -> float:
 
 
 def _runs_needed(errors: Sequence[float], runs: Sequence[int], limit: float, level: float) -> int:
-    """Runs at which both one-sided tests of a ratio of 1 pass with a chance of POWER; errors fall with their root."""
+    """Return the runs with which both one-sided tests of a ratio of 1 pass with chance POWER.
+
+    Errors fall with the square root of the runs.
+    """
     of_one_run = math.sqrt(sum(n * error**2 for n, error in zip(runs, errors, strict=True)))
     reach = float(stats.norm.ppf(1 - level) + stats.norm.ppf((1 + POWER) / 2))
     return max(MIN_RUNS, math.ceil((reach * of_one_run / limit) ** 2))
@@ -237,7 +240,7 @@ def _pseudo_values(by_run: Floats) -> Floats:
 
 
 def _statistic(values: Floats, sizes: Sequence[int], spread: bool) -> Floats:
-    """The F statistic of each row of `values` (B, M), whose columns are the conditions' runs one after the other."""
+    """Return the F statistic of each row of `values` (B, M); the columns are the runs, condition by condition."""
     between, within = np.zeros(len(values)), np.zeros(len(values))
     columns = np.split(values, np.cumsum(sizes)[:-1], axis=1)  # (B, N) each
     if spread:

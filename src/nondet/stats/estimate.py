@@ -1,4 +1,4 @@
-"""An estimate: a number with what is known of its error."""
+"""An estimate: a number with what is known about its error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, its standard error, and its 95 % interval from low to high; NaN where one is not known."""
+    """A number, its standard error, and its 95 % interval from low to high; NaN if not known."""
 
     value: float
     error: float = math.nan
@@ -18,17 +18,17 @@ class Estimate:
 
     @property
     def known(self) -> bool:
-        """Whether there is an interval that is more than a point: one of equal runs says nothing of others."""
+        """Whether there is an interval wider than a point: equal runs say nothing about others."""
         return self.low < self.high
 
     def within(self, least: float, most: float) -> Estimate:
-        """The same with an interval that stays within these bounds; without one, as it is."""
+        """Return the estimate with its interval, if it has one, cut to these bounds."""
         if math.isnan(self.low):
             return self
         return replace(self, low=max(least, self.low), high=min(most, self.high))
 
     def to_dict(self, name: str = "value") -> dict[str, float | None]:
-        """For JSON, which has no NaN: what is not known is None."""
+        """For JSON, which has no NaN: unknown values are None."""
         sides = {name: self.value, "error": self.error, "low": self.low, "high": self.high}
         return {side: number(value) for side, value in sides.items()}
 
@@ -42,10 +42,10 @@ def certain(value: float) -> Estimate:
 
 
 def number(value: float) -> float | None:
-    """A number for JSON; None where it is NaN or infinite."""
+    """A number for JSON; None if it is NaN or infinite."""
     return value if math.isfinite(value) else None
 
 
 def interval(e: Estimate) -> list[Any] | None:
-    """An interval for JSON; None where there is none."""
+    """An interval for JSON; None if there is none."""
     return None if math.isnan(e.low) else [e.low, e.high]

@@ -1,8 +1,8 @@
-"""Evidence, run after run, that a new recipe's mean is above a baseline's: it may be looked at as often as one likes.
+"""Evidence, run after run, that a new recipe's mean is above a baseline's. You may look at it as often as you like.
 
-What is computed is an e-process: its expectation is at most 1 at any time and under any rule of stopping, if the mean
-is not above; so the chance that it ever reaches `1 / level` is at most `level` (Ville 1939). Both recipes' runs are
-normal with one SD, which is not known.
+It is an e-process: if the mean is not above the baseline's, its expectation is at most 1 at any time and under any
+stopping rule. So the chance that it ever reaches `1 / level` is at most `level` (Ville 1939). It assumes that both
+recipes' runs are normal with the same unknown SD.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from nondet.stats.power import fewest
 from nondet.stats.values import Floats
 
 EFFECTS = (0.5, 1.0, 2.0)
-"""Differences of means, in SDs of a run, among which the evidence averages."""
+"""Differences of means, in SDs of a run, over which the evidence averages."""
 
 OWN_SD = 2
-"""From so many runs on, the new recipe's own SD counts where it is the larger one."""
+"""From so many runs on, the new recipe's own SD is used if it is larger."""
 
 _REACH = 7.0
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(40)
 
 
 def log_evidence(base: Floats, new: Floats) -> float:
-    """Logarithm of the e-value that the mean of `new` is above that of `base`; -inf before there is any.
+    """Logarithm of the e-value that the mean of `new` is above that of `base`; -inf without new runs.
 
-    The mean, over `EFFECTS`, of the likelihood ratio of the t statistic: noncentral against central. t is the maximal
-    invariant of both arms' runs, and so its ratio is a martingale as runs are added to either (Hall, Wijsman & Ghosh
+    The mean, over `EFFECTS`, of the likelihood ratio of the t statistic, noncentral against central. t is the maximal
+    invariant of both arms' runs, so its ratio is a martingale as runs are added to either (Hall, Wijsman & Ghosh
     1965, Ann. Math. Statist. 36; Pérez-Ortiz et al. 2024, Ann. Statist. 52). The SD is the pooled one, or that of
-    `new` alone where it is larger, which can only lower the evidence.
+    `new` alone if it is larger, which can only lower the evidence.
 
     Args:
         base: one number per run, `(N,)`, at least 2 that are not all equal. new: likewise, `(K,)`.
@@ -49,7 +49,7 @@ def log_evidence(base: Floats, new: Floats) -> float:
 def statistic(
     runs: int, mean: ArrayLike, variance: ArrayLike, new_runs: ArrayLike, new_mean: ArrayLike, new_variance: ArrayLike
 ) -> tuple[Floats, Floats, Floats]:
-    """The t statistic of two arms' means and variances (ddof = 1), its degrees of freedom, and `N K / (N + K)`."""
+    """Return the t statistic from two arms' means and variances (ddof = 1), its degrees of freedom, `N K / (N + K)`."""
     count = np.asarray(new_runs, dtype=np.float64)
     freedom, size = runs + count - 2, runs * count / (runs + count)
     pooled = ((runs - 1) * np.asarray(variance) + (count - 1) * np.asarray(new_variance)) / freedom
@@ -70,8 +70,8 @@ def log_ratio(t: ArrayLike, freedom: ArrayLike, shift: ArrayLike) -> Floats:
 
     With z = shift t / sqrt(freedom + t^2) the ratio is
     `exp(-shift^2 / 2) integral u^f exp(u z - u^2 / 2) du / integral u^f exp(-u^2 / 2) du` over u > 0 (Johnson & Kotz,
-    Continuous Univariate Distributions 2, chapter 31). The first integrand has one hump, no wider than that of a normal
-    distribution of SD 1, which Gauss's rule integrates.
+    Continuous Univariate Distributions 2, chapter 31). The first integrand has one peak, no wider than that of a normal
+    distribution with SD 1, and is integrated by Gauss's rule.
     """
     t, f, shift = (np.asarray(x, dtype=np.float64) for x in (t, freedom, shift))
     z = shift * t / np.sqrt(f + t**2)
@@ -86,8 +86,10 @@ def log_ratio(t: ArrayLike, freedom: ArrayLike, shift: ArrayLike) -> Floats:
 
 
 def fixed_runs(effect: float, runs: int, level: float, power: float, most: int) -> int | None:
-    """Runs of a new recipe with which one t-test at `level`, one-sided, finds it better by `effect` SDs than a baseline
-    of `runs` runs with the chance `power`; None if even `most` do not."""
+    """The runs of a new recipe with which a one-sided t-test at `level` finds, with chance `power`, that it is better.
+
+    effect: how much better it is than a baseline of `runs` runs, in SDs. None if not even `most` runs are enough.
+    """
 
     def reached(count: int) -> float:
         freedom, size = runs + count - 2, runs * count / (runs + count)

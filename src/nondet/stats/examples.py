@@ -1,4 +1,4 @@
-"""Two models on the same examples, one score each: which answers flip, and the error of a mean over examples."""
+"""Two models with one score each on the same examples: which answers flip, and the error of a mean over examples."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nondet.stats.values import Floats
 
 
 def mcnemar(a_only: int, b_only: int) -> float:
-    """Exact p-value, two-sided, that an answer flips as often one way as the other; 1 where none does.
+    """Exact two-sided p-value that answers flip as often one way as the other; 1 if none flips.
 
-    Given how many flip, half of them go each way by chance: a binomial test.
+    It is a binomial test: of those that flip, half would go each way by chance.
     Source: McNemar 1947, Psychometrika 12; scipy.stats.binomtest.
     """
     return float(stats.binomtest(b_only, a_only + b_only).pvalue) if a_only + b_only else 1.0
@@ -25,12 +25,12 @@ def mcnemar(a_only: int, b_only: int) -> float:
 def error_of_mean(values: Floats, clusters: Sequence[object] | None = None) -> tuple[float, float]:
     """Standard error of the mean over examples `(n,)`, and its degrees of freedom.
 
-    Without clusters `sd / sqrt(n)` (ddof = 1). With them examples of one cluster, such as questions on one text, may
+    Without clusters: `sd / sqrt(n)` (ddof = 1). With clusters, the examples of one, such as questions on one text, may
     depend on each other in any way: `sqrt(C / (C - 1) sum_c (sum_i in c (x_i - mean))^2) / n`, with C - 1 degrees.
     Source: Miller 2024, Adding error bars to evals, appendix A, with the correction for a finite C that inspect makes.
 
     Args:
-        values: at least 2. clusters: of each example, at least 2 different ones.
+        values: at least 2. clusters: that of each example, at least 2 different ones.
     """
     count = len(values)
     if clusters is None:
@@ -41,10 +41,10 @@ def error_of_mean(values: Floats, clusters: Sequence[object] | None = None) -> t
 
 
 def difference_of(a: Floats, b: Floats, clusters: Sequence[object] | None = None) -> Shift:
-    """Mean over examples of b - a, of scores `(n,)` of the same examples."""
+    """Mean of b - a over examples, for scores `(n,)` of the same examples."""
     return Shift(float(np.mean(b - a)), *error_of_mean(b - a, clusters))
 
 
 def p_within_without_flips(examples: int, share: float) -> float:
-    """P-value that at least this share of all examples flips, where none of these did: `(1 - share)^n`."""
+    """P-value that at least this share of all examples flips, when none of these did: `(1 - share)^n`."""
     return (1 - min(1.0, share)) ** examples

@@ -1,4 +1,4 @@
-"""Groups of test examples that depend on each other: what drawing groups, and not examples, adds to an error."""
+"""Groups of test examples that depend on each other: what drawing groups instead of examples adds to an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nondet.stats.values import Floats, Integers
 
 
 def group_numbers(groups: Sequence[object]) -> Integers:
-    """The group of each example as a number from 0, `(n,)`, in the order in which they come up."""
+    """Number each example's group from 0, `(n,)`, in the order in which the groups first occur."""
     places: dict[object, int] = {}
     return np.array([places.setdefault(group, len(places)) for group in groups], dtype=np.int64)
 
@@ -21,11 +21,11 @@ def variance_of_groups(means: Floats, within: Sequence[Floats], groups: Integers
     """What drawing groups of examples adds to the squared error of a mean over runs and examples.
 
     Runs and examples cross, as in `nondet.measures.by_example`; the examples of a group may depend on each other in any
-    way. With D_g the sum over a group of the distances from the mean it is `C / (C - 1) sum_g D_g^2 / n^2` of the means
-    over runs, less the part that is each cell's own: the variance of the same sums over runs.
+    way. Let D_g be the sum over a group of the deviations from the mean. The result is `C / (C - 1) sum_g D_g^2 / n^2`
+    for the means over runs, less what the cells themselves add: the variance of the same sums over runs.
 
     Args:
-        means: over runs `(n,)`. within: for each arm the sums by run and group, `(N, C)`, of its numbers; each is
+        means: over runs, `(n,)`. within: for each arm the sums of its numbers by run and group, `(N, C)`; each is
             divided by its number of runs. groups: `(n,)`, from 0.
     """
     count, sizes = len(means), np.bincount(groups)
@@ -37,5 +37,5 @@ def variance_of_groups(means: Floats, within: Sequence[Floats], groups: Integers
 
 
 def sums_by_group(table: NDArray[Any], groups: Integers) -> Floats:
-    """Sums over the examples of each group, `(N, C)`, of numbers by run and example `(N, n)`."""
+    """Sum numbers by run and example, `(N, n)`, over the examples of each group: `(N, C)`."""
     return np.array([np.bincount(groups, weights=row) for row in table], dtype=np.float64)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for being several, in their order: of those at most `level`, some are false in at most `level`
-    of all studies, however the tests depend on each other.
+    """P-values adjusted for several tests, in the same order.
 
-    The k-th smallest of m is multiplied by m - k + 1, and is never smaller than the one before it, nor above 1.
+    If those at most `level` count as findings, at most a share `level` of all studies has a false one, however the
+    tests depend on each other. The k-th smallest of m is multiplied by m - k + 1; it is at least as large as the one
+    before it, and at most 1.
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6.
     """
     adjusted = [0.0] * len(p_values)

@@ -1,8 +1,8 @@
-"""Standard errors and 95 % intervals over runs: what a figure would be for all runs there could be, not these N alone.
+"""Standard errors and 95 % intervals over runs: for the value over all possible runs, not just over these N.
 
-Runs are independent. Pairs of runs are not, since pairs share runs: a mean over pairs is a U-statistic, whose error
-comes from leaving out one run at a time (jackknife), never from the number of pairs. How often the intervals hold the
-truth is simulated by `benchmarks/coverage.py`.
+Runs are independent. Pairs of runs are not, since pairs share runs. So a mean over pairs is a U-statistic, whose error
+comes from leaving out one run at a time (jackknife), never from the number of pairs. `benchmarks/coverage.py` simulates
+how often the intervals contain the truth.
 """
 
 import math
@@ -15,11 +15,13 @@ from nondet.stats.jackknife import jackknife
 from nondet.stats.values import Floats, checked_values, mean, sd, sd_error
 
 FEW = 20
-"""With fewer runs than this, an interval holds the truth less or more often than in 92 to 98 cases of 100, depending on
-the data: less where runs differ in one skewed way, more where they share nothing."""
+"""With fewer runs than this, the coverage of an interval may lie outside 92 to 98 %, depending on the data.
+
+It is lower if runs differ in one skewed way, and higher if they share nothing.
+"""
 
 FEWEST_WITH_TAILS = 10
-"""Fewer values than this do not show how heavy their distribution's tails are."""
+"""Fewer values than this do not show how heavy the tails of their distribution are."""
 
 NORMAL = 1.959964
 """The normal distribution's quantile that leaves 2.5 % above it."""
@@ -27,11 +29,11 @@ NORMAL = 1.959964
 EPSILON = float(np.finfo(np.float64).eps)
 
 FEWEST_DEGREES = 3.0
-"""Of freedom, in an interval: an error that is known less well than this has no use."""
+"""Fewest degrees of freedom of an interval: an error that is known less well is of no use."""
 
 
 def mean_estimate(values: ArrayLike) -> Estimate:
-    """Of `mean`: the error `sd / sqrt(N - 1)`, and Student's interval with N - 1 degrees of freedom.
+    """Return `mean` with its error `sd / sqrt(N - 1)` and Student's interval with N - 1 degrees of freedom.
 
     Args:
         values: one number per run, `(N,)`.
@@ -46,7 +48,7 @@ def mean_estimate(values: ArrayLike) -> Estimate:
 
 
 def sd_estimate(values: ArrayLike) -> Estimate:
-    """Of `sd`: its bootstrap error, `sd_error`, and its interval, `sd_interval`.
+    """Return `sd` with its bootstrap error, `sd_error`, and its interval, `sd_interval`.
 
     Args:
         values: one number per run, `(N,)`.
@@ -58,14 +60,14 @@ def sd_estimate(values: ArrayLike) -> Estimate:
 
 
 def sd_interval(values: ArrayLike) -> tuple[float, float]:
-    """95 % interval for the SD of all runs, of which `sd` (ddof = 0) is an estimate, from low to high.
+    """95 % interval, from low to high, for the SD over all possible runs, which `sd` (ddof = 0) estimates.
 
     It is Bonett's interval for values that need not be normal, on the logarithm of the variance (Computational
-    Statistics & Data Analysis 50, 2006), with two changes, without which it holds the truth too rarely where tails are
-    heavy: below the kurtosis not N - 1 but N - 3 at ten values, and N - 6 from 25 on; and Student's quantile in
-    place of the normal one, with the degrees of freedom of an error that is itself estimated from squared deviations.
-    Fewer than FEWEST_WITH_TAILS values show no kurtosis, and their interval is that of normal values, from the
-    chi-square distribution.
+    Statistics & Data Analysis 50, 2006). Two changes make it contain the truth often enough when tails are heavy. The
+    kurtosis is divided not by N - 1 but by N - 3 at ten values, and by N - 6 from 25 on. And Student's quantile
+    replaces the normal one, with the degrees of freedom of an error that is itself estimated from squared deviations.
+    Fewer than FEWEST_WITH_TAILS values show no kurtosis; their interval is that of normal values, from the chi-square
+    distribution.
 
     Args:
         values: one number per run, `(N,)`.
@@ -84,7 +86,7 @@ def sd_interval(values: ArrayLike) -> tuple[float, float]:
 
 
 def delete_one(by_run: ArrayLike) -> Floats:
-    """A mean over pairs as it is without each run in turn, `(N,)`: `(N U - 2 r_i) / (N - 2)`, U being the mean of r.
+    """A mean over pairs with each run left out in turn, `(N,)`: `(N U - 2 r_i) / (N - 2)`, where U is the mean of r.
 
     Args:
         by_run: each run's mean over its partners, r `(N,)`, at least three.
@@ -94,9 +96,9 @@ def delete_one(by_run: ArrayLike) -> Floats:
 
 
 def pairwise_error(by_run: ArrayLike) -> float:
-    """Jackknife error of a mean over pairs: `sqrt((N - 1) / N sum_i (U_-i - U)^2)`; NaN of two runs.
+    """Jackknife error of a mean over pairs: `sqrt((N - 1) / N sum_i (U_-i - U)^2)`; NaN for two runs.
 
-    Where no run differs from others more than chance pairs do, it is too large by up to a factor sqrt(2).
+    If no run differs from the others more than pairs do by chance, it is too large by up to a factor of sqrt(2).
     Sources: Arvesen, Annals of Mathematical Statistics 40, 1969; Efron & Stein, Annals of Statistics 9, 1981.
 
     Args:
@@ -115,15 +117,15 @@ def pairwise_estimate(
     distance_from: float | None = None,
     exactly: float | None = None,
 ) -> Estimate:
-    """Of a mean over pairs: the jackknife's error, and Student's interval with it.
+    """Return a mean over pairs with its jackknife error and Student's interval.
 
     Args:
         by_run: each run's mean over its partners, `(N,)`.
-        matrix: the figure of each pair of some of the runs, `(m, m)`. From FEW runs on it shows whether pairs differ
-            by chance and not by their runs; the error is then lowered to what it is: see `_without_chance`.
-        distance_from: a value that the figure reaches when runs are equal, and never passes, as 0 for disagreement or 1
-            for a correlation. Distances are skewed: the interval is that of the distance's logarithm.
-        exactly: the mean, where it is known to more digits than the mean of `by_run` has.
+        matrix: the value of each pair of some of the runs, `(m, m)`. From FEW runs on it shows whether pairs differ by
+            chance and not because of their runs; the error is then lowered accordingly: see `_without_chance`.
+        distance_from: a value that is reached when runs are equal and never passed, such as 0 for disagreement or 1 for
+            a correlation. Distances are skewed, so the interval is taken on the distance's logarithm.
+        exactly: the mean, if it is known to more digits than the mean of `by_run` has.
     """
     given = np.asarray(by_run, dtype=np.float64)
     rows, estimate = np.sort(given), float(given.mean()) if exactly is None else exactly
@@ -148,7 +150,7 @@ def pairwise_estimate(
 
 
 def residual_variance(matrix: ArrayLike) -> float:
-    """Variance over pairs of what is left of a figure `(m, m)` when a pair's two runs have each had their share.
+    """Variance of a value of pairs `(m, m)` that the two runs of a pair do not explain.
 
     It is what the additive fit `h_ij = U + a_i + a_j` leaves, over its m (m - 3) / 2 degrees of freedom; 0 if m < 4.
     """
@@ -165,11 +167,11 @@ def residual_variance(matrix: ArrayLike) -> float:
 
 
 def _without_chance(error: float, degrees: float, runs: int, chance: float) -> tuple[float, float]:
-    """The jackknife's error and its degrees of freedom, once `chance`, the pairs' residual variance, is known.
+    """Correct the jackknife's error and its degrees of freedom for `chance`, the pairs' residual variance.
 
-    The variance of a mean over pairs is that of the runs' own shares plus the pairs', `2 chance / (N (N - 1))`. The
-    jackknife counts the latter twice (Efron & Stein 1981). Where the runs' shares dominate that hardly matters; the
-    more the pairs' is of the whole, the more of its second count is taken out: all of it where it is all there is.
+    The variance of a mean over pairs is that of the runs' own shares plus that of the pairs, `2 chance / (N (N - 1))`.
+    The jackknife counts the latter twice (Efron & Stein 1981). If the runs' shares dominate, that hardly matters. The
+    larger the pairs' part of the whole, the more of its second count is removed: all of it if there is nothing else.
     """
     excess, least = 2 * chance / ((runs - 1) * (runs - 2)), 2 * chance / (runs * (runs - 1))
     rest = error**2 - excess
@@ -186,9 +188,9 @@ def student(degrees: float) -> float:
 
 
 def satterthwaite(squares: Floats) -> float:
-    """Degrees of freedom of an error estimated from the mean of these squares `(N,)` (Satterthwaite); N - 1 at most."""
+    """Degrees of freedom of an error estimated from the mean of these squares `(N,)` (Satterthwaite); at most N - 1."""
     most, largest = len(squares) - 1.0, float(squares.max())
-    shares = squares / (largest or 1.0)  # so that no square of them leaves the range of float64
+    shares = squares / (largest or 1.0)  # so that none of their squares leaves the range of float64
     variance = float(shares.var())
     if variance == 0.0:
         return most
@@ -196,7 +198,7 @@ def satterthwaite(squares: Floats) -> float:
 
 
 def _normal(runs: int) -> tuple[float, float]:
-    """Limits of the SD of normal values, over the SD (ddof = 0) of a sample."""
+    """Limits of the SD of normal values, divided by the SD (ddof = 0) of a sample."""
     from scipy.special import chdtri
 
     low, high = chdtri(runs - 1, [0.025, 0.975])
@@ -204,7 +206,7 @@ def _normal(runs: int) -> tuple[float, float]:
 
 
 def _bonett(ordered: Floats) -> tuple[float, float]:
-    """Limits of the SD over the sample's, from values in rising order whose mean is 0 and whose SD (ddof = 0) is 1."""
+    """Limits of the SD divided by the sample's, from values in rising order with mean 0 and SD (ddof = 0) 1."""
     runs = len(ordered)
     trimmed = int(runs / (2 * math.sqrt(runs - 4)))
     beyond = np.square(ordered - ordered[trimmed : runs - trimmed].mean())

@@ -1,4 +1,4 @@
-"""Standard errors by leaving one run out, and errors that are made of several."""
+"""Standard errors from leaving one run out, and errors that combine several."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from nondet.stats.values import Floats
 
 
 def jackknife(without: Floats) -> float:
-    """Standard error of a figure from its values without each run in turn: `sqrt((N - 1) / N sum_i (x_i - mean x)^2)`.
+    """Standard error from a statistic's values without each run in turn: `sqrt((N - 1) / N sum_i (x_i - mean x)^2)`.
 
     Sources: Arvesen, Annals of Mathematical Statistics 40, 1969; Efron & Stein, Annals of Statistics 9, 1981.
 
     Args:
-        without: `(N,)`. Equal ones give exactly 0.
+        without: `(N,)`. Equal values give exactly 0.
     """
     return float(np.sqrt((len(without) - 1) * (without - without[0]).var()))
 
 
 def sds_without_each(values: Floats) -> Floats:
-    """SD (ddof = 1) of at least three values without each in turn, `(N,)`; exactly 0 where rounding alone differs."""
+    """SD (ddof = 1) of at least three values without each in turn, `(N,)`; exactly 0 if only rounding differs."""
     shifted = values - values[0]  # equal values must become exactly 0
     squares = np.square(shifted - shifted.mean())
     total, runs = float(squares.sum()), len(values)
@@ -36,7 +36,7 @@ def summed(variances: ArrayLike, freedom: ArrayLike) -> tuple[float, float]:
     Sources: Welch, Biometrika 34, 1947; Satterthwaite, Biometrics Bulletin 2, 1946.
 
     Args:
-        variances: squared error of each part. freedom: degrees of freedom of each; all of them if there is no error.
+        variances: squared error of each part. freedom: degrees of freedom of each; summed up if there is no error.
     """
     parts, degrees = np.asarray(variances, dtype=np.float64), np.asarray(freedom, dtype=np.float64)
     total = float(parts.sum())

@@ -1,4 +1,4 @@
-"""Looking at runs more than once: the level that each of several planned looks has."""
+"""Looking at runs more than once: the level of each of several planned looks."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from nondet.stats.estimate import Estimate
 MOST_LOOKS = 100
 
 RULE_LOOKS = 2
-"""Looks that a stopping rule counts as: it looks at an error often, and at the figure itself never."""
+"""A stopping rule counts as so many looks: it looks at an error often, and never at the value itself."""
 
 
 def look_level(level: float, looks: int) -> float:
-    """The level of each look, so that all of them together find a difference that is none at most at `level`.
+    """The level of each look with which all looks together find a false difference with a chance of at most `level`.
 
-    `1 - (1 - level)^(1 / looks)`: the statistics of looks at ever more runs are nearly normal, and of normal ones,
+    It is `1 - (1 - level)^(1 / looks)`. The statistics of looks at ever more runs are nearly normal. For normal ones,
     however they correlate, the chance that all stay within two-sided bounds is at least the product of the chances
-    (Sidak 1967, J. Amer. Statist. Assoc. 62). So it holds however the runs are spread over the looks, and for the
+    (Sidak 1967, J. Amer. Statist. Assoc. 62). So it is valid however the runs are spread over the looks, and for the
     intervals too (repeated confidence intervals: Jennison & Turnbull 1989, J. R. Statist. Soc. B 51). Pocock's level
-    (1977, Biometrika 64) is larger, 0.022 in place of 0.017 for three looks at 0.05, but holds for equal steps alone.
+    (1977, Biometrika 64) is larger, 0.022 instead of 0.017 for three looks at 0.05, but valid only for equal steps.
     """
     return level if looks == 1 else 1 - (1 - level) ** (1 / looks)
 
 
 def steps(runs: int, looks: int) -> list[int]:
-    """So many looks at about equal steps, the last one at all runs; no look at fewer than two."""
+    """The runs at each of so many looks, at about equal steps: at least two, and all of them at the last look."""
     return sorted({max(2, -(-runs * look // looks)) for look in range(1, looks + 1)})
 
 
 def after_rule(e: Estimate, runs: int, origin: float | None = None, centre: float | None = None) -> Estimate:
-    """An estimate whose 95 % interval holds as often after runs were added until an error was small enough.
+    """Widen a 95 % interval so that it stays valid when runs were added until an error was small enough.
 
-    Such a rule stops where values happen to lie near each other, and of skewed values that moves the figure too. The
-    interval is that of RULE_LOOKS looks, wider by the quotient of Student's quantiles: `benchmarks/until.py` has how
-    often it then holds.
+    Such a rule stops when values happen to lie near each other, and for skewed values that moves the estimate too. The
+    interval is that of RULE_LOOKS looks, wider by the ratio of Student's quantiles. `benchmarks/until.py` simulates its
+    coverage.
 
     Args:
-        runs: N. origin: on whose distance's logarithm the interval is one, as of a figure that cannot pass it.
-        centre: of the interval, where it is not the value.
+        runs: N. origin: a value that the estimate cannot pass; the interval is then on the logarithm of the distance.
+        centre: of the interval, if it is not the value.
     """
     from scipy.special import stdtrit
 

@@ -15,16 +15,19 @@ from nondet.stats.values import TILE, Floats
 
 PERMUTATIONS = 9999
 DEPENDENT, OPPOSED = 0.02, 0.5
-"""Pairs count as dependent where their correlation differs from 0 at this level: the first where it is above 0, since
-to take pairs for independent runs is conservative then; the second where it is below, since that is not. So the choice
-between a paired and an unpaired test costs little of a level of 5 % (docs/compare.md)."""
+"""Pairs count as dependent if their correlation differs from 0 at this level.
+
+The first level is for positive correlations, where taking pairs for independent runs is conservative; the second is for
+negative ones, where it is not. So choosing between a paired and an unpaired test costs little of a level of 5 %
+(docs/compare.md).
+"""
 
 
 @dataclass(frozen=True)
 class Shift:
     """A difference of means, its standard error, and the degrees of freedom of the error's t distribution.
 
-    error: 0 where all runs of each arm have the same value; then there is no interval and no t-test.
+    error: 0 if all runs of each arm have the same value; then there is no interval and no t-test.
     """
 
     estimate: float
@@ -32,14 +35,14 @@ class Shift:
     freedom: float
 
     def interval(self, level: float) -> tuple[float, float] | None:
-        """Holds the difference in a share 1 - `level` of all studies."""
+        """The interval that contains the difference in a share 1 - `level` of all studies."""
         if not self.error:
             return None
         reach = float(special.stdtrit(self.freedom, 1 - level / 2)) * self.error
         return self.estimate - reach, self.estimate + reach
 
     def p_value(self) -> float | None:
-        """Of the t-test, two-sided, that the difference is 0."""
+        """The p-value of the two-sided t-test that the difference is 0."""
         return 2 * float(special.stdtr(self.freedom, -abs(self.estimate) / self.error)) if self.error else None
 
     def p_within(self, margin: float) -> float:
@@ -51,7 +54,7 @@ class Shift:
 
 
 def welch(a: Floats, b: Floats) -> Shift:
-    """Mean of b - mean of a, of independent runs whose variances may differ.
+    """Mean of b - mean of a, for independent runs whose variances may differ.
 
     Source: Welch 1947, Biometrika 34; scipy.stats.ttest_ind(equal_var=False).
     """
@@ -60,37 +63,37 @@ def welch(a: Floats, b: Floats) -> Shift:
 
 
 def paired(a: Floats, b: Floats) -> Shift:
-    """Mean of b - a, of runs that belong together in pairs."""
+    """Mean of b - a, for runs that belong together in pairs."""
     mean, part = _mean(b - a)
     return Shift(mean, math.sqrt(part), len(a) - 1)
 
 
 def pairing_helps(a: Floats, b: Floats, unpaired: Shift) -> tuple[bool, float | None]:
-    """Whether pairs should be compared as pairs, and their correlation (None where an arm does not vary).
+    """Whether pairs should be compared as pairs, and their correlation (None if an arm does not vary).
 
-    They should where their correlation differs from 0 (DEPENDENT, OPPOSED), unless it is positive and the pairs, which
-    may be fewer than the runs, give no smaller error than `unpaired`, which is conservative then.
+    They should if their correlation differs from 0 (DEPENDENT, OPPOSED). An exception is a positive correlation with no
+    smaller error than that of `unpaired`, since there may be fewer pairs than runs; `unpaired` is then conservative.
     """
     if len(a) < 2 or not (np.ptp(a) > 0 and np.ptp(b) > 0):
         return False, None
     correlation = float(np.corrcoef(a, b)[0, 1])
-    if len(a) == 2 and correlation > 0:  # it is 1 of any two pairs that go the same way
+    if len(a) == 2 and correlation > 0:  # it is 1 for any two pairs that go the same way
         return False, None
     squared = min(correlation**2, 1 - 1e-15)
     t = math.sqrt(squared * (len(a) - 2) / (1 - squared))
     chance = 2 * float(special.stdtr(len(a) - 2, -t)) if len(a) > 2 else 0.0
     dependent = chance < (DEPENDENT if correlation > 0 else OPPOSED)
     error = paired(a, b).error
-    known = error > 1e-9 * unpaired.error  # differences that are equal but for rounding have none
+    known = error > 1e-9 * unpaired.error  # differences that are equal up to rounding have none
     return bool(dependent and known and (correlation < 0 or error < unpaired.error)), correlation
 
 
 def widened(a: Floats, b: Floats, matched: Sequence[tuple[int, int]]) -> Shift:
-    """Mean of b - mean of a, where some runs (their places) belong together in pairs that correlate below 0.
+    """Mean of b - mean of a, if some runs belong together in negatively correlated pairs, given as their places.
 
-    Welch's error, with twice the covariance of the pairs added to its square. Parts of an error that may depend on each
-    other in any way have at least the degrees of freedom `1 / (sum of share / sqrt(df))^2`. Where all runs are in pairs
-    this is the paired t-test.
+    The error is Welch's, with twice the covariance of the pairs added to its square. Parts of an error that may depend
+    on each other in any way have at least the degrees of freedom `1 / (sum of share / sqrt(df))^2`. If all runs are in
+    pairs, this is the paired t-test.
     """
     unpaired, pairs = welch(a, b), len(matched)
     first, second = a[[i for i, _ in matched]], b[[j for _, j in matched]]
@@ -102,15 +105,16 @@ def widened(a: Floats, b: Floats, matched: Sequence[tuple[int, int]]) -> Shift:
 
 
 def permutation_p(a: Floats, b: Floats) -> float:
-    """P-value, two-sided, of Welch's t under exchange of runs between the arms; N may differ.
+    """Two-sided p-value of Welch's t under exchange of runs between the arms; N may differ.
 
-    It is exact if both arms are distributed alike, and with t as its statistic nearly so if only their means are
-    equal (Janssen 1997, Statist. Probab. Lett. 36). All exchanges where they are few, else PERMUTATIONS drawn ones.
+    It is exact if both arms have the same distribution. With t as its statistic it is nearly exact if only their means
+    are equal (Janssen 1997, Statist. Probab. Lett. 36). It takes all exchanges if they are few, otherwise PERMUTATIONS
+    random ones.
     """
     pooled = np.concatenate([np.sort(a), np.sort(b)])  # the order of runs must not matter
     pooled -= pooled[0]  # t does not depend on it, and equal values become exactly 0
     runs, size = len(pooled), len(a)
-    least = _size_of_t(pooled[None], size)[0] * (1 - 1e-9)  # sums in another order round otherwise
+    least = _size_of_t(pooled[None], size)[0] * (1 - 1e-9)  # sums in another order round differently
     if math.comb(runs, size) <= 2 * PERMUTATIONS:
         chosen = np.array(list(combinations(range(runs), size)))  # (R, N)
         first = np.zeros((len(chosen), runs), dtype=bool)
@@ -126,12 +130,12 @@ def permutation_p(a: Floats, b: Floats) -> float:
 
 
 def holding(shift: Shift, p_permutation: float, exchanges: float, fewest: int, level: float) -> float:
-    """The p-value that a verdict goes by: the larger one of the t-test's and the permutation test's.
+    """The p-value that decides a verdict: the larger one of the t-test's and the permutation test's.
 
-    The t-test is too bold for few runs of skewed values, and for few against many; the permutation test where SDs
-    differ; where both find a difference, it is found less often by chance than by either (docs/compare.md). Of so few
-    runs that no exchange of theirs could reach the level, such as 3 + 3, the t-test alone decides, with the fewest
-    degrees of freedom that it can have: those of the smaller arm (Hsu 1938; Scheffe 1970, J. Am. Stat. Assoc. 65).
+    The t-test is too bold for few runs of skewed values, and for few against many; the permutation test is too bold if
+    SDs differ. Requiring both finds fewer false differences than either (docs/compare.md). With so few runs that no
+    exchange could reach the level, such as 3 + 3, the t-test alone decides, with the fewest degrees of freedom that it
+    can have: those of the smaller arm (Hsu 1938; Scheffe 1970, J. Am. Stat. Assoc. 65).
 
     Args:
         exchanges: how many there are. fewest: runs of the smaller arm, or pairs.
@@ -145,7 +149,7 @@ def holding(shift: Shift, p_permutation: float, exchanges: float, fewest: int, l
 
 
 def sign_flip_p(differences: Floats) -> float:
-    """P-value, two-sided, of the mean of paired differences `(N,)` under exchange of the runs of each pair."""
+    """Two-sided p-value of the mean of paired differences `(N,)` under exchange of the runs of each pair."""
     values = np.sort(differences)
     least = abs(values.sum()) * (1 - 1e-9)
     if 2 ** len(values) <= 2 * PERMUTATIONS:
@@ -160,14 +164,14 @@ def sign_flip_p(differences: Floats) -> float:
 
 
 def _mean(values: Floats) -> tuple[float, float]:
-    """The mean, and its squared error; exactly the value and 0 where all are equal."""
+    """Return the mean and its squared error; exactly the value and 0 if all are equal."""
     ordered = np.sort(values)
     shifted = ordered - ordered[0]
     return float(ordered[0] + shifted.mean()), float(shifted.var(ddof=1)) / len(values)
 
 
 def _size_of_t(pooled: Floats, size: int) -> Floats:
-    """|t| of Welch for each row of `pooled` (R, N), whose first `size` columns are one arm."""
+    """Return Welch's |t| for each row of `pooled` (R, N), whose first `size` columns are one arm."""
     a, b = pooled[:, :size], pooled[:, size:]
     distance = np.abs(b.mean(axis=1) - a.mean(axis=1))
     error = np.sqrt(a.var(axis=1, ddof=1) / size + b.var(axis=1, ddof=1) / b.shape[1])

@@ -1,4 +1,4 @@
-"""How many runs decide: power of the t-tests, and the fewest runs that reach it."""
+"""How many runs it takes to decide: the power of the t-tests, and the fewest runs that reach it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from scipy import special
 
 LARGEST = 1_000_000
-"""No search goes on beyond so many runs."""
+"""No search goes beyond so many runs."""
 
 
 def power_of_difference(effect: float, error: float, freedom: float, level: float) -> float:
@@ -23,7 +23,7 @@ def power_of_difference(effect: float, error: float, freedom: float, level: floa
 
 
 def power_of_equivalence(effect: float, error: float, freedom: float, level: float, margin: float) -> float:
-    """Chance, at the least, that both one-sided t-tests show a difference of `effect` to lie within the margin."""
+    """Lower bound of the chance that both one-sided t-tests show that a difference of `effect` is within the margin."""
     bound = float(special.stdtrit(freedom, 1 - level))
     lower, upper = (_above(freedom, (margin + sign * effect) / error, bound) for sign in (1, -1))
     return max(0.0, lower + upper - 1)
@@ -46,9 +46,9 @@ def fewest(power: Callable[[int], float], wanted: float, least: int, most: int =
 
 
 def runs_per_arm(effect: float, sd: float, power: float = 0.8, level: float = 0.05) -> int | None:
-    """The fewest runs in each of two arms, so that a two-sided t-test at `level` finds `effect` with chance `power`.
+    """The fewest runs in each of two arms with which a two-sided t-test at `level` finds `effect` with chance `power`.
 
-    Both arms have the SD `sd`. At least 2; None beyond LARGEST.
+    Both arms have the SD `sd`. At least 2; None if more than LARGEST are needed.
     """
 
     def reached(runs: int) -> float:
@@ -58,6 +58,6 @@ def runs_per_arm(effect: float, sd: float, power: float = 0.8, level: float = 0.
 
 
 def _above(freedom: float, shift: float, bound: float) -> float:
-    """P(T > bound) of a noncentral t; where its series ends in no number, of the step that it comes to."""
+    """P(T > bound) for a noncentral t; where its series gives no finite number, that of the step it approaches."""
     below = float(special.nctdtr(freedom, shift, bound))
     return min(1.0, max(0.0, 1 - below)) if math.isfinite(below) else float(shift > bound)

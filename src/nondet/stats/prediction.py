@@ -1,4 +1,4 @@
-"""What new runs of the same recipe will show, from the runs that are there."""
+"""What new runs of the same recipe will show, predicted from the runs that are there."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from scipy import special
 from nondet.stats.values import Floats
 
 NORMAL_TEST = 8
-"""Fewer runs than this show no shape; from here on `unlike_normal` says what it sees."""
+"""Fewer runs than this show no shape; from here on `unlike_normal` tests for one."""
 
 
 def prediction_reach(sd: float, runs: int, new_runs: int, level: float) -> float:
     """How far the mean of `new_runs` new runs may lie from the mean of `runs` runs, in a share 1 - `level` of cases.
 
-    `t sd sqrt(1 / runs + 1 / new_runs)`, t being Student's quantile with `runs - 1` degrees of freedom. Exact for
-    normal values: all runs are of one recipe, and independent.
+    `t sd sqrt(1 / runs + 1 / new_runs)`, where t is Student's quantile with `runs - 1` degrees of freedom. It is exact
+    for normal values, if all runs are of one recipe and independent.
     Source: Hahn & Meeker 1991, Statistical Intervals, section 4.7.
 
     Args:
@@ -27,7 +27,7 @@ def prediction_reach(sd: float, runs: int, new_runs: int, level: float) -> float
 
 
 def unlike_normal(values: Floats) -> float | None:
-    """P-value of the Shapiro-Wilk test that one number per run, `(N,)`, is normal; None where it cannot show that.
+    """P-value of the Shapiro-Wilk test that one number per run, `(N,)`, is normal; None if it cannot be tested.
 
     Source: Shapiro & Wilk 1965, Biometrika 52; scipy.stats.shapiro.
     """

@@ -15,19 +15,19 @@ from nondet.stats.values import Floats, sd
 
 
 def sd_of(values: Floats) -> Estimate:
-    """SD (ddof = 1) of one number per run, `(N,)`, and the 95 % interval that every table has: see `sd_interval`."""
+    """SD (ddof = 1) of one number per run, `(N,)`, and the 95 % interval of every table: see `sd_interval`."""
     return Estimate(_size(values), math.nan, *(sd_interval(values) if np.ptp(values) else (math.nan, math.nan)))
 
 
 def population_sd(values: Floats) -> Estimate:
-    """The same with ddof = 0, as tables of outputs have it: the interval is of the SD of all runs in either case."""
+    """SD with ddof = 0, as in tables of outputs; the interval is for the SD over all possible runs in either case."""
     return replace(sd_of(values), value=sd(values))
 
 
 def sd_ratio(a: Floats, b: Floats, level: float = 0.05) -> Estimate:
-    """SD of b divided by SD of a, and its interval: Student's of the ratio's logarithm, with jackknife errors of both.
+    """SD of b divided by SD of a, with Student's interval on the ratio's logarithm, from jackknife errors of both.
 
-    Not the F test's interval, which is right for normal values alone. Unknown where a does not vary; no interval where
+    It is not the F test's interval, which is right only for normal values. Unknown if a does not vary; no interval if
     an SD is 0, or is 0 without one of the runs, as it always is with two.
     Source: Miller, Annals of Mathematical Statistics 39, 1968.
     """
@@ -37,7 +37,7 @@ def sd_ratio(a: Floats, b: Floats, level: float = 0.05) -> Estimate:
     if not (errors[0] and errors[1]):
         return Estimate(ratio)
     error, freedom = summed(np.square(errors), [len(a) - 1, len(b) - 1])
-    reach = min(float(special.stdtrit(freedom, 1 - level / 2)) * error, 700.0)  # exp of more is no number
+    reach = min(float(special.stdtrit(freedom, 1 - level / 2)) * error, 700.0)  # exp of more overflows
     return Estimate(ratio, ratio * error, ratio * math.exp(-reach), ratio * math.exp(reach))
 
 
@@ -46,7 +46,7 @@ def _size(values: Floats) -> float:
 
 
 def _log_error(values: Floats) -> float:
-    """Jackknife error of the logarithm of the SD; 0 where an SD is 0 or no error is known."""
+    """Jackknife error of the logarithm of the SD; 0 if an SD is 0 or no error is known."""
     if len(values) < 3:
         return 0.0
     left = sds_without_each(np.sort(values))

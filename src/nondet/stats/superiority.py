@@ -1,4 +1,4 @@
-"""How probably one run of an arm beats one run of another."""
+"""How likely one run of an arm is to beat one run of another."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nondet.stats.values import Floats
 
 
 def superiority(a: Floats, b: Floats, level: float = 0.05) -> tuple[float, float, float]:
-    """Chance that a run of b has the larger value than a run of a, ties counted half; and its interval.
+    """Chance that a run of b has a larger value than a run of a, ties counted half; and its interval.
 
-    Wilson's interval of a proportion (1927), with the number of trials that gives the variance of the runs'
+    It is Wilson's interval of a proportion (1927), with the number of trials that gives the variance of the runs'
     placements (DeLong et al. 1988), and the degrees of freedom of Brunner & Munzel (2000). There are no more trials
-    than twice the harmonic mean of the numbers of runs: at 0 and 1, where the placements do not vary, this is what
-    leaves the interval a width. Simulated coverage: docs/compare.md.
+    than twice the harmonic mean of the numbers of runs: at 0 and 1, where the placements do not vary, only this keeps
+    the interval from being a point. Simulated coverage: docs/compare.md.
 
     Args:
         a: one number per run, `(N,)`; larger is better.

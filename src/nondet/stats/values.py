@@ -1,4 +1,4 @@
-"""One number for each run: checked, put in order, and summed up."""
+"""One number for each run: checked, sorted, and summarised."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from nondet.errors import BadInput
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 LARGEST_VALUE = 1e150  # squares of values up to this size stay inside the range of float64
-TILE = 2**19  # numbers in one part: 4 MiB of float64, so that a part and its workings stay near the cache
+TILE = 2**19  # numbers in one part: 4 MiB of float64, so that a part and its temporaries stay near the cache
 
 
 def check_runs(runs: int, what: str) -> None:
@@ -47,14 +47,14 @@ def checked_values(values: ArrayLike) -> Floats:
 
 
 def as_array(given: ArrayLike, name: str) -> NDArray[Any]:
-    """`numpy.asarray`, also of a tensor wherever it is; with one sentence where lists do not make an array.
+    """Like `numpy.asarray`, also for tensors on any device, with a clear error if lists do not make an array.
 
     Raises:
-        BadInput: lists of unequal lengths, or something that is no array at all.
+        BadInput: lists have unequal lengths, or this is no array at all.
     """
     tensor: Any = given
     try:
-        if hasattr(tensor, "detach"):  # torch's, which numpy refuses where it has a gradient or is on a GPU
+        if hasattr(tensor, "detach"):  # torch's, which numpy refuses if it has a gradient or is on a GPU
             tensor = tensor.detach().cpu()
             return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
         return np.asarray(given)
@@ -65,7 +65,7 @@ def as_array(given: ArrayLike, name: str) -> NDArray[Any]:
     except (TypeError, RuntimeError) as error:
         raise BadInput(
             f"{name} must be an array of numbers (got {type(given).__name__}, which numpy refuses); "
-            "convert what is in it to numpy arrays"
+            "convert its contents to numpy arrays"
         ) from error
 
 
@@ -100,8 +100,8 @@ def sd_error(values: ArrayLike, resamples: int = 10_000, seed: int = 0) -> float
     """Error of `sd`, in the unit of the values: the SD (ddof = 0) of the SD over bootstrap resamples of the runs.
 
     Each resample draws N of the N values with replacement. Equal values give exactly 0; the same values and seed
-    always give the same error, whatever the order of the values. With few runs it is too low, as bootstraps are: on
-    normal values by about 22 % at N = 5, 16 % at 10 and 4 % at 100, and by more where tails are heavier.
+    always give the same error, whatever the order of the values. With few runs it is too low, as bootstraps are: for
+    normal values by about 22 % at N = 5, 16 % at 10 and 4 % at 100, and by more if tails are heavier.
     Source: the protocol's "±", with 10,000 resamples.
 
     Args:
@@ -113,7 +113,7 @@ def sd_error(values: ArrayLike, resamples: int = 10_000, seed: int = 0) -> float
         BadInput: fewer than two values or resamples, a value that is not finite, or a negative seed.
     """
     if resamples < 2:
-        raise BadInput(f"resamples must be at least 2 to have a spread (got {resamples}); the protocol takes 10000")
+        raise BadInput(f"resamples must be at least 2 to have a spread (got {resamples}); the protocol uses 10000")
     if seed < 0:
         raise BadInput(f"seed must be 0 or more (got {seed}); any such integer will do")
     deviations = _deviations(checked_values(values))
@@ -128,6 +128,6 @@ def sd_error(values: ArrayLike, resamples: int = 10_000, seed: int = 0) -> float
 
 
 def _deviations(ordered: Floats) -> Floats:
-    """Distances from the mean. A value is taken out first: the rounded mean of equal values need not equal them."""
+    """Deviations from the mean. One value is subtracted first: the rounded mean of equal values need not equal them."""
     shifted = ordered - ordered[0]
     return shifted - shifted.mean()

@@ -25,21 +25,22 @@ from nondet.training.stack import Stack
 from nondet.training.threads import Threads, threads_of
 
 BASELINE = "all"
-"""The condition that is measured, where a study has it."""
+"""The condition that is measured, if the study has it."""
 
 CLOSE = 0.05
-"""A run of nondeterministic kernels is itself when no logit differs by more than this share of its largest."""
+"""With nondeterministic kernels a run counts as reproduced if no logit differs by more than this share of the largest.
+"""
 
 FEW, LARGE = 64, 512
-"""Of inputs of so many numbers a share takes few at a time: what cores work on side by side stays near their caches."""
+"""Inputs with at least LARGE numbers go through FEW at a time: what the cores work on stays near their caches."""
 
 Arrays = Sequence[Mapping[str, np.ndarray]]
-"""What some runs left, by name."""
+"""The arrays of some runs, by name."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of one condition that did not fail, in its order, and how many others did."""
+    """The runs of one condition that did not fail, in its order, and how many failed."""
 
     study: Study
     specs: tuple[RunSpec, ...]
@@ -47,20 +48,20 @@ class Runs:
 
     @property
     def members(self) -> int:
-        """How many models make one answer: the cycles of an accelerated ensemble, else 1."""
+        """How many models make one answer: the cycles of an accelerated ensemble, otherwise 1."""
         return int(self.study.identity["recipe"].get("cycles", 1))
 
     @property
     def prefixes(self) -> list[str]:
-        """What stands before a parameter's name in a run's arrays, for each member."""
+        """The prefix of a parameter's name in a run's arrays, for each member."""
         several = self.members > 1
         return [f"member{k}.weights." for k in range(1, self.members + 1)] if several else ["weights."]
 
 
 def sound_runs(study: Study) -> Runs:
-    """The runs of the condition `all`, or else of the first, that has two or more that did not fail and that differ.
+    """Return the sound runs of the condition `all`, or else of the first, that has at least two different ones.
 
-    BadInput if none has, or if the study is not finished; Damaged if a record is.
+    BadInput if none has, or if the study is not finished; Damaged if a record is damaged.
     """
     present, planned = study.store.keys(), study.planned()
     missing = len(planned.keys() - present)
@@ -87,7 +88,7 @@ def control_holds(study: Study) -> bool:
 
 
 def outputs(runs: Runs, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Those of these arrays that every run has: name -> (N, ...)."""
+    """Return those of these arrays that every run has: name -> (N, ...)."""
     read: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for spec in runs.specs:
         arrays = read_run(runs.study, spec).arrays
@@ -97,7 +98,7 @@ def outputs(runs: Runs, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def keeps_weights(runs: Runs) -> bool:
-    """Whether the runs' weights are there."""
+    """Whether the study kept the runs' weights."""
     names = read_run(runs.study, runs.specs[0]).arrays
     return all(any(name.startswith(prefix) for name in names) for prefix in runs.prefixes)
 
@@ -115,18 +116,18 @@ class Models:
 
     @property
     def answers(self) -> np.ndarray:
-        """The mean of the members' logits, as a study stores it."""
+        """The mean of the members' logits, as the study stores it."""
         first = self.plain[0]
         return (first if len(self.plain) == 1 else _mean(self.plain).to(first.dtype)).numpy()
 
 
 def models(problem: Problem, runs: Runs, workers: int | None = None) -> Iterator[tuple[Models, Threads]]:
-    """The runs, as many at a time as the study's stacks hold, and the threads that ask them.
+    """Yield the runs, as many at a time as one of the study's stacks has, and the threads that run them.
 
-    BadInput where a run's weights do not give its stored outputs to the last bit: then nothing else that they give here
-    can be trusted to be what they gave there. The bits also decide how the models are asked: in shares, without the
-    copies that fill up a stack in training, large inputs by few at a time; where that rounds otherwise, in stacks as in
-    training, several at once; and where that does too, one at a time.
+    BadInput if a run's weights do not give its stored outputs to the last bit: then nothing else that they give here
+    can be trusted to be what they gave there. The bits also decide how the models are run. The first way is in shares,
+    without the copies that fill up a stack in training, and a few large inputs at a time. If that rounds differently,
+    they run in stacks as in training, several at once; and if that does too, one at a time.
     """
     study = runs.study
     base = new_stack(problem, [dict.fromkeys(problem.sources, FIXED_SEED)] * study.width)
@@ -154,7 +155,7 @@ def models(problem: Problem, runs: Runs, workers: int | None = None) -> Iterator
 
 
 def _shares(runs: Arrays, width: int, threads: int) -> list[Arrays]:
-    """The runs in a share for each thread, of two runs or more: one alone rounds otherwise than several in a stack."""
+    """Split the runs into a share of at least two for each thread: a single run rounds differently from a stack."""
     if width > 1 and len(runs) == 1:
         return [[runs[0]] * 2]
     places = np.array_split(np.arange(len(runs)), min(threads, max(1, len(runs) // 2)))
@@ -166,7 +167,7 @@ def _same_bits(found: Models, runs: Arrays) -> bool:
 
 
 def _asked(problem: Problem, threads: Threads, shares: list[list[Stack]]) -> Models:
-    """The models with their answers to the test set."""
+    """Return the models with their answers to the test set."""
     stacks = [stack for member in shares for stack in member]
     batches = [list(threads.answers([(stack, x.clone) for stack in stacks])) for x in evaluation_batches(problem)]
     whole = [torch.cat([logits.cpu() for logits in parts], dim=1) for parts in zip(*batches, strict=True)]
@@ -179,7 +180,7 @@ def _mean(members: Sequence[Tensor]) -> Tensor:
 
 
 def _loaded(base: Stack, runs: Arrays, prefix: str) -> Stack:
-    """A stack with kept weights."""
+    """Make a stack with kept weights."""
 
     def kept(name: str, like: Tensor) -> Tensor:
         stored = torch.stack([torch.from_numpy(run[prefix + name]) for run in runs]).to(like.device)
@@ -197,8 +198,8 @@ def _check_outputs(
         close = not deterministic and largest <= CLOSE * float(np.abs(theirs).max())
         if ours.tobytes() != theirs.tobytes() and not close:
             raise BadInput(
-                f"kept weights must give their run's stored outputs to the last bit, and those of {study.folder} do "
-                f"not (logits differ by up to {largest:.3g}), so this environment is another "
+                f"kept weights must give their run's stored outputs to the last bit, but those of {study.folder} do "
+                f"not (logits differ by up to {largest:.3g}), so this environment differs "
                 f"({_differing(study, problem)}); give the command where the study was made"
             )
 

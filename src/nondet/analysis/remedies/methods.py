@@ -1,4 +1,4 @@
-"""The methods that a study's runs allow, each measured as the single model is, with what it costs."""
+"""The methods that a study's runs allow, each measured like the single model, with what it costs."""
 
 from __future__ import annotations
 
@@ -38,9 +38,11 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Method:
-    """training_cost: in trainings of the single model. test_cost: forward passes for each test image.
-    reduction: of variability against the single model, in percent, not a number if that does not vary at all.
-    unbiased: the same from SDs of ddof = 1, which its error and interval are about; the table's SDs (ddof = 0) are the
+    """A method, its measures and its costs.
+
+    training_cost: in trainings of the single model. test_cost: forward passes for each test image.
+    reduction: of variability against the single model, in percent; NaN if that does not vary at all.
+    unbiased: the same from SDs with ddof = 1, to which its error and interval apply. The table's SDs (ddof = 0) are
     lower the fewer answers there are.
     """
 
@@ -61,7 +63,7 @@ class Method:
 
 @dataclass(frozen=True)
 class _Answers:
-    """What a method answers: its figures, and what each answer adds to them. together: runs that make one answer."""
+    """A method's measures, and what each answer adds to them. together: how many runs make one answer."""
 
     name: str
     measures: Measures
@@ -78,10 +80,10 @@ def methods(
     on_progress: OnProgress = lambda what, done, total: None,
     workers: int | None = None,
 ) -> tuple[list[Method], list[str]]:
-    """Every method in the table's order, the single model first; and a sentence for each that is left out.
+    """Return every method in the table's order, the single model first; and a sentence for each that is left out.
 
-    problem: the task of both studies, on their device. on_progress gets a name, how many passes are done, and of how
-    many. workers: threads that ask the models.
+    problem: the task of both studies, on their device. on_progress: is called with a name, the passes done, and all
+    passes. workers: threads that run the models.
     BadInput: see `kept.models`.
     """
     left_out: list[str] = []
@@ -89,10 +91,10 @@ def methods(
     found = [_answers(SINGLE, kept["outputs"], single, 1)]
     sets = view_sets(problem)
     if not sets:
-        left_out.append("TTA is left out: no crop or flip of training tells which copies fit.")
+        left_out.append("TTA is left out: training uses no crop or flip that would say which copies to use.")
     found += _augmented(single, f"{SINGLE} + TTA", "TTA ", problem, sets, on_progress, left_out, workers)
     if accelerated is None:
-        left_out.append(f"The {ACCELERATED} is left out: it needs training; give the task in place of the study.")
+        left_out.append(f"The {ACCELERATED} is left out: it needs training; give the task instead of the study.")
     else:
         logits = outputs(accelerated, ["outputs"])["outputs"]
         found.append(_answers(ACCELERATED, logits, accelerated, accelerated.members))
@@ -103,7 +105,7 @@ def methods(
 
 
 def _compared(baseline: _Answers, answers: _Answers) -> Method:
-    """A method beside the single model, whose runs vary together with the answers that they, or their seeds, are in."""
+    """Compare a method with the single model, whose runs vary together with answers from the same runs or seeds."""
     costs = answers.training_cost, answers.test_cost
     if answers.name == SINGLE:
         return Method(SINGLE, answers.measures, *costs, certain(0.0))
@@ -117,20 +119,20 @@ def _compared(baseline: _Answers, answers: _Answers) -> Method:
 
 
 def biased(methods: Sequence[Method]) -> list[str]:
-    """A sentence where a method has fewer answers than the single model, and so a reduction that is too large."""
+    """Say which methods have fewer answers than the single model, and so a reduction that is too large."""
     single = methods[0].measures.sound
     fewer = [m for m in methods[1:] if m.measures.sound < single and not math.isnan(m.unbiased)]
     if not fewer:
         return []
-    listed = ", ".join(f"{m.name} {m.unbiased:.1f} % in place of {m.reduction.value:.1f} %" for m in fewer)
+    listed = ", ".join(f"{m.name} {m.unbiased:.1f} % instead of {m.reduction.value:.1f} %" for m in fewer)
     return [
-        "Reductions of fewer answers than there are single models are a little too large, since the table's SDs "
-        f"(ddof = 0) are the lower the fewer there are; with SDs of ddof = 1, which the intervals are about: {listed}."
+        "A method with fewer answers than the single model gets a reduction a little too large, since SDs in the table "
+        f"(ddof = 0) are lower with fewer answers. With ddof = 1, as in the intervals: {listed}."
     ]
 
 
 def _groups(runs: int, size: int) -> tuple[Hashable, ...]:
-    """The group of each run, where successive ones form groups; those that are left over are on their own."""
+    """Return the group of each run when successive runs form groups; leftover runs are on their own."""
     grouped = runs - runs % size
     return tuple(run // size if run < grouped else f"run {run}" for run in range(runs))
 
@@ -149,7 +151,7 @@ def _augmented(
         return []
     if not keeps_weights(runs):
         left_out.append(
-            f"{title} is left out: weights of {WEIGHTS_LIMIT // 2**20} MiB a run or more are not kept by a study."
+            f"{title} is left out: a study does not keep weights of {WEIGHTS_LIMIT // 2**20} MiB or more per run."
         )
         return []
     logits = augmented_outputs(problem, runs, sets, lambda done, total: on_progress(title, done, total), workers)
@@ -159,9 +161,7 @@ def _augmented(
 def _averages(single: Runs, kept: Mapping[str, np.ndarray], left_out: list[str]) -> list[_Answers]:
     missing = [kind for kind in AVERAGES if f"{kind}.outputs" not in kept]
     for kind in missing:
-        left_out.append(
-            f"{kind.upper()} is left out: the study was trained without it (the field {kind} of the recipe)."
-        )
+        left_out.append(f"{kind.upper()} is left out: the study was trained without it (the recipe's field {kind}).")
     return [_answers(kind.upper(), kept[f"{kind}.outputs"], single, 1) for kind in AVERAGES if kind not in missing]
 
 
@@ -171,7 +171,7 @@ def _ensembles(single: Runs, logits: np.ndarray, left_out: list[str]) -> list[_A
     for size in ENSEMBLES:
         if len(logits) < 2 * size:
             left_out.append(
-                f"The ensemble of {size} is left out: two of them need {2 * size} runs, and there are {len(logits)}."
+                f"The ensemble of {size} is left out: two of them need {2 * size} runs, but there are {len(logits)}."
             )
         else:
             means = grouped(logits, size)
@@ -181,7 +181,7 @@ def _ensembles(single: Runs, logits: np.ndarray, left_out: list[str]) -> list[_A
 
 
 def grouped(logits: np.ndarray, size: int) -> np.ndarray:
-    """Mean logits of disjoint groups of `size` successive runs (N, n, c): (N // size, n, c); the rest is left out."""
+    """Average the logits (N, n, c) of disjoint groups of `size` successive runs: (N // size, n, c); drop the rest."""
     groups = len(logits) // size
     mean = np.empty((groups, *logits.shape[1:]), dtype=logits.dtype)
     for group in range(groups):
@@ -190,7 +190,7 @@ def grouped(logits: np.ndarray, size: int) -> np.ndarray:
 
 
 def _answers(name: str, logits: np.ndarray, runs: Runs, test_cost: int) -> _Answers:
-    """One answer a run, at the cost of one training; runs of equal seeds vary together, in two studies too."""
+    """Take one answer per run, for the cost of one training; equal seeds make runs vary together across studies too."""
     seeds = [tuple(sorted(spec.seeds.items())) for spec in runs.specs]
     measures = _measured(logits, runs.study.labels, runs.failed)
     return _Answers(name, measures, influences(logits, runs.study.labels, seeds), 1, test_cost)

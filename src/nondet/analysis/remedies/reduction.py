@@ -1,7 +1,7 @@
-"""Variability reduction: five figures of a method beside those of the single model, as one percentage, with its error.
+"""Variability reduction: five measures of a method against those of the single model, as one percentage with an error.
 
 The error is the jackknife's over runs. A method's answers often come from the very runs that it is compared with, or
-from runs that share their seeds, so that both vary together: what a run does to both is summed before it is squared.
+from runs with the same seeds, so both vary together: what a run does to both is summed before it is squared.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from nondet.stats.values import Floats, Integers
 
 @dataclass(frozen=True)
 class Columns:
-    """The table's five columns: SDs of accuracy (points) and cross-entropy (nats), disagreement (%), mean pairwise
-    Pearson correlation, and the two-run ensemble's gain of accuracy (points).
+    """The table's five columns.
+
+    SDs of accuracy (points) and cross-entropy (nats), disagreement (%), mean pairwise Pearson correlation, and the
+    two-run ensemble's gain in accuracy (points).
     """
 
     accuracy_sd: float
@@ -38,22 +40,22 @@ class Columns:
 
 
 def columns(measures: Measures) -> Columns:
-    """A condition's five columns, as the table has them."""
+    """Return a condition's five columns, as in the table."""
     names = ("accuracy.sd", "cross_entropy.sd", "disagreement", "correlation.pearson", "ensemble_delta.accuracy")
     return Columns(*(measures[name].value for name in names))
 
 
 def unbiased(row: Columns, answers: int) -> Columns:
-    """The columns with SDs of ddof = 1: those of ddof = 0 are the lower the fewer answers there are."""
+    """Return the columns with ddof = 1 for the SDs: with ddof = 0 they are lower the fewer answers there are."""
     factor = math.sqrt(answers / (answers - 1))
     return replace(row, accuracy_sd=factor * row.accuracy_sd, cross_entropy_sd=factor * row.cross_entropy_sd)
 
 
 def reduction(baseline: Columns, method: Columns) -> float:
-    """Variability reduction of a method against the baseline, in percent; negative where the method varies more.
+    """Return the variability reduction of a method against the baseline, in percent; negative if it varies more.
 
-    The mean over the columns of `100 (b - m) / b`, where a correlation r counts as 1 - r. A column is left out where
-    the baseline's is not above 0 or either is NaN, since no share of it can be taken; NaN if that leaves none.
+    The mean over the columns of `100 (b - m) / b`, where a correlation r counts as 1 - r. A column is left out if the
+    baseline's is not above 0 or either is NaN, since no share of it can be taken; NaN if none is left.
     Source: Summers & Dinneen, ICML 2021, table 2.
     """
     pairs = zip(_distances(baseline), _distances(method), strict=True)
@@ -63,10 +65,10 @@ def reduction(baseline: Columns, method: Columns) -> float:
 
 @dataclass(frozen=True)
 class Influences:
-    """What each answer adds to the five columns, `(N, 5)`, a correlation r counting as 1 - r; the sums are 0.
+    """What each answer adds to the five columns, `(N, 5)`; a correlation r counts as 1 - r, and the sums are 0.
 
-    It is `(N - 1) / N` times the column's mean over all that leave out one answer, less the column without this one.
-    units: for each answer what it comes from: answers of equal units vary together, others apart.
+    It is `(N - 1) / N` times (the column's mean over all leave-one-out columns, less the column without this answer).
+    units: what each answer comes from; answers of equal units vary together, others independently.
     """
 
     by_answer: Floats
@@ -74,7 +76,7 @@ class Influences:
 
 
 def influences(logits: NDArray[np.generic], labels: Integers, units: Sequence[Hashable]) -> Influences:
-    """Of the outputs `(N, n, c)` of a method; not numbers for fewer than three answers, which leave no pair of two."""
+    """Return the influences of a method's outputs `(N, n, c)`; NaN for fewer than three answers."""
     if len(logits) < 3:
         return Influences(np.full((len(logits), 5), math.nan), tuple(units))
     left = np.stack(
@@ -93,14 +95,14 @@ def influences(logits: NDArray[np.generic], labels: Integers, units: Sequence[Ha
 def reduction_uncertainty(
     baseline: Columns, method: Columns, of_baseline: Influences, of_method: Influences
 ) -> Estimate:
-    """The reduction's jackknife error and 95 % interval; NaN where either has fewer than three answers.
+    """Return the reduction with its jackknife error and 95 % interval; NaN if either has fewer than three answers.
 
-    The columns are `unbiased` ones: the interval is for the reduction of all runs, and an ensemble gives fewer answers
-    than there are single models.
+    The columns are `unbiased` ones: the interval is for the reduction over all possible runs, and an ensemble gives
+    fewer answers than there are single models.
 
-    To first order the reduction moves by `-100 sum_c (dm_c - m_c / b_c db_c) / b_c` over the number of columns. What
-    the answers of one unit add to that is summed, and the squares of the U sums are added, times `U / (U - 1)`. The
-    interval is Student's, on the logarithm of what variability is left, 100 - reduction.
+    To first order the reduction changes by `-100 sum_c (dm_c - m_c / b_c db_c) / b_c`, divided by the number of
+    columns. What the answers of one unit add to that is summed, and the squares of the U sums are added, times
+    `U / (U - 1)`. The interval is Student's, on the logarithm of the variability that is left, 100 - reduction.
     """
     b, m = np.array(_distances(baseline)), np.array(_distances(method))
     kept = (b > 0) & ~np.isnan(m)

@@ -1,4 +1,4 @@
-"""`nondet stabilize`: the studies it needs, trained or found, and every method's figures from them."""
+"""`nondet stabilize`: the studies that it needs, trained or found, and every method's measures from them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ CYCLES = 5
 
 EMA = 0.99
 SWA_SHARE = 4
-"""SWA takes the last of so many parts of the epochs."""
+"""SWA averages over the last one of so many equal parts of the epochs."""
 
 
 @dataclass(frozen=True, repr=False)
 class Stabilized(Record):
-    """methods: in the table's order, the single model first. left_out: a sentence for each method that is not there.
+    """What `nondet stabilize` shows.
+
+    methods: in the table's order, the single model first. left_out: a sentence for each method that is left out.
     identical: whether the control of every study is zero.
     """
 
@@ -41,7 +43,7 @@ class Stabilized(Record):
         return found | ({"notes": notes} if notes else {}) | finding(self)
 
     def tidy(self) -> dict[str, list[Any]]:
-        """A row for each method and figure, `reduction` among them."""
+        """A row for each method and measure, including `reduction`."""
         rows: dict[str, list[Any]] = {}
         for m in self.methods:
             found = m.measures.tidy()
@@ -66,12 +68,12 @@ def stabilize(
     on_progress: OnProgress = lambda what, done, total: None,
     workers: int | None = None,
 ) -> Stabilized:
-    """The methods of a task, or of a finished study from what it kept.
+    """Measure the methods of a task, or those of a finished study from what it kept.
 
-    target: a task's name or file; or the folder of a study, or the one that an earlier command left for a task.
+    target: a task's name or file; or the folder of a study, or the one that an earlier command made for a task.
     is_task: whether it names a task.
-    folder: where a task's two studies stand, in `single` and `accelerated`; a study's target leaves it alone.
-    assignments: the fields that the user set, and recipe_of() the task's recipe with them; kind_of() its kind.
+    folder: where a task's two studies are, in `single` and `accelerated`; not used if the target is a study.
+    assignments: the fields that the user set. recipe_of(): the task's recipe with them. kind_of(): its kind.
     train(folder, assignments): the finished study of the task with these fields set. problem_of(study): its task,
     on its device. on_progress, workers: see `methods`.
     """
@@ -94,12 +96,12 @@ def _trained(
     train: Callable[[Path, dict[str, str]], Study],
     cycles: int,
 ) -> tuple[Study, Study]:
-    """Both studies of a task; all that can be refused is refused before the first of them."""
+    """Train both studies of a task; everything that can be refused is refused before the first one."""
     if recipe.bptt:
         _require_classes("language")
     _require_classes(kind_of())
     if cycles < 2:
-        raise BadInput(f"cycles must be at least 2 to make an ensemble (got {cycles}); the protocol takes {CYCLES}")
+        raise BadInput(f"cycles must be at least 2 to make an ensemble (got {cycles}); the protocol uses {CYCLES}")
     if recipe.cycles > 1:
         raise BadInput(f"stabilize sets cycles by itself (got a recipe with {recipe.cycles}); give <<cycles>> instead")
     in_cycles = {"cycles": str(cycles), "ema": "0", "swa": "0"}
@@ -115,17 +117,17 @@ def _trained(
 def _require_classes(kind: str) -> None:
     if kind != "classification":
         raise BadInput(
-            f"stabilize compares ensembles of classifiers (got kind {kind}); of other kinds compare two recipes: run "
+            f"stabilize compares ensembles of classifiers (got kind {kind}); for other kinds compare two recipes: run "
             "the task, run it with another <<recipe=lr=0.01>> into another <<folder>>, and give both studies to "
             "`nondet compare`"
         )
 
 
 def _found(folder: Path) -> tuple[Study, Study | None]:
-    """The study in a folder, alone; or the two that stand in a folder of `stabilize`."""
+    """Load the study in a folder, or the two studies in a folder of `stabilize`."""
     if not folder.is_dir():
         raise BadInput(
-            f"stabilize takes a task ({', '.join(names())}, or a .py file) or a study's folder (got {str(folder)!r})"
+            f"stabilize needs a task ({', '.join(names())}, or a .py file) or a study's folder (got {str(folder)!r})"
         )
     pair = folder / "single", folder / "accelerated"
     both = all((part / "study.json").exists() for part in pair)
@@ -135,9 +137,9 @@ def _found(folder: Path) -> tuple[Study, Study | None]:
     )
     if single.identity["recipe"].get("cycles", 1) > 1:
         raise BadInput(
-            f"stabilize compares with the single model, and {folder} is a study of accelerated ensembles; give its task"
+            f"stabilize compares with the single model (got accelerated ensembles in {folder}); give their task"
         )
     same = ("name", "code", "data", "model", "augment")
     if accelerated is not None and any(single.identity[k] != accelerated.identity[k] for k in same):
-        raise BadInput(f"both studies in {folder} must be of one task, and they are not; give the task anew")
+        raise BadInput(f"both studies in {folder} must be of one task, but they are not; give the task again")
     return single, accelerated

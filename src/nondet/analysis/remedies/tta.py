@@ -24,11 +24,11 @@ def augmented_outputs(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     workers: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Every run's mean logits over each set of views, and over its members: name -> (N, n, c), as `outputs` are stored.
+    """Return each run's mean logits over each set of views and its members: name -> (N, n, c), like stored `outputs`.
 
-    Sets share their views, so all are found in one go, a batch and a view at a time; every result is held, though:
-    4 N n c bytes for each set. on_progress gets how many forward passes of a stack are done, and how many there are.
-    workers: threads that work side by side, on a CPU one for each core if left out.
+    Sets share views, so all are computed together, one batch and one view at a time. All results stay in memory,
+    4 N n c bytes for each set. on_progress: is called with the number of a stack's forward passes done, and of all.
+    workers: threads that work at the same time; on a CPU, one for each core if left out.
     BadInput: see `models`.
     """
     views = {view for views in sets.values() for view in views}
@@ -52,9 +52,9 @@ def augmented_outputs(
 def _augmented(
     problem: Problem, asked: Models, threads: Threads, sets: Mapping[str, Sequence[View]], on_pass: Callable[[], None]
 ) -> dict[str, Tensor]:
-    """name -> (R, n, c), on the CPU; summed in float64, so that the order of the views leaves no trace.
+    """Return name -> (R, n, c), on the CPU; summed in float64, so that the order of the views leaves no trace.
 
-    The answers to the unchanged image are known: it is one of the views, to the last bit.
+    The answers to the unchanged image are known already: it is one of the views, to the last bit.
     """
     users = {view: [name for name in sets if view in sets[name]] for views in sets.values() for view in views}
     edge, dtype = margin(problem), torch.float64 if problem.recipe.precision == "float64" else torch.float32

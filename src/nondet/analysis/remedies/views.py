@@ -14,7 +14,7 @@ from nondet.training.examples import TEST_BATCH, placed
 from nondet.training.problem import Problem
 
 PROTOCOL_PADDING = 4
-"""CIFAR's, from which the protocol takes both 25 crops (every second offset) and 81 (every offset)."""
+"""CIFAR's padding, from which the protocol takes both 25 crops (every second offset) and 81 (every offset)."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class View:
 
 
 def view_sets(problem: Problem) -> dict[str, tuple[View, ...]]:
-    """The task's kinds of TTA by name, each with its views; the unchanged image is one of them. Empty if it has none.
+    """Return the task's kinds of TTA by name, each with its views, including the unchanged image; empty if it has none.
 
-    Flips where training flips. Crops as training's `Crop` pads, at every offset: `crop9` for a padding of 1; `crop25`
-    and `crop81` for one of 4. One-channel images without a `Crop` get crop9. Streamed images get the nine crops
-    (corners, edges, middle) of their resized square.
+    Images are flipped if training flips them. They are cropped at every offset, padded like training's `Crop`: `crop9`
+    for a padding of 1, `crop25` and `crop81` for 4. One-channel images without a `Crop` get crop9. Streamed images get
+    the nine crops (corners, edges, middle) of their resized square.
     """
     inputs, middle = problem.test[0], margin(problem)
     if len(inputs.shape) != 4:
@@ -48,17 +48,17 @@ def view_sets(problem: Problem) -> dict[str, tuple[View, ...]]:
 
 
 def margin(problem: Problem) -> int:
-    """Pixels on each side of a test image in its padded form; the unchanged image starts there."""
+    """Return the pixels added on each side of a test image by padding; the unchanged image starts there."""
     inputs = problem.test[0]
     if not isinstance(inputs, Tensor):
         spare = inputs.resize - inputs.size
-        return 0 if spare % 4 else spare // 2  # else rounding puts the central crop elsewhere
+        return 0 if spare % 4 else spare // 2  # otherwise rounding moves the central crop
     crop = _crop(problem)
     return crop.padding if crop else 0
 
 
 def _crop(problem: Problem) -> Crop | None:
-    """Training's crop; of one-channel images without any, one pixel of the darkest value that the test images have."""
+    """Return training's crop; for one-channel images without one, pad by a pixel of the test images' darkest value."""
     for augmentation in problem.task.augment:
         if isinstance(augmentation, Crop):
             return augmentation
@@ -69,7 +69,7 @@ def _crop(problem: Problem) -> Crop | None:
 
 
 def _grids(problem: Problem) -> list[Sequence[int]]:
-    """The offsets, along either side, of each kind of crop."""
+    """Return the offsets of each kind of crop, the same along both sides."""
     p = margin(problem)
     if not p:
         return []
@@ -79,7 +79,7 @@ def _grids(problem: Problem) -> list[Sequence[int]]:
 
 
 def padded_batches(problem: Problem) -> Iterator[Tensor]:
-    """The test images with their margin, in evaluation's batches: (m, C, H + 2p, W + 2p), on the device."""
+    """Yield the test images with their margin, in the batches of evaluation: (m, C, H + 2p, W + 2p), on the device."""
     inputs, crop = problem.test[0], _crop(problem)
     wide = None if isinstance(inputs, Tensor) else replace(inputs, size=inputs.size + 2 * margin(problem))
     for start in range(0, len(inputs), TEST_BATCH):
@@ -92,7 +92,7 @@ def padded_batches(problem: Problem) -> Iterator[Tensor]:
 
 
 def seen(padded: Tensor, view: View, margin: int) -> Tensor:
-    """One view of padded images, as a copy of its own: (m, C, H, W)."""
+    """Return one view of padded images, as a copy: (m, C, H, W)."""
     height, width = padded.shape[2] - 2 * margin, padded.shape[3] - 2 * margin
     cut = padded[:, :, view.row : view.row + height, view.column : view.column + width]
     return (cut.flip(-1) if view.flipped else cut).clone(memory_format=torch.contiguous_format)

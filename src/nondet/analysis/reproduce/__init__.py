@@ -1,1 +1,1 @@
-"""Why a training does not reproduce: what two runs of a script wrote down, compared."""
+"""Why a training does not reproduce: compare what two runs of a script recorded."""

@@ -1,4 +1,4 @@
-"""One run of a script against another: a kept one, another machine's, another setting's, another command's."""
+"""Compare a run of a script with a kept run, or with one of another machine, setting or command."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from nondet.runners.traced import How, Trace, Traced
 from nondet.study.provenance import differences
 
 GIVEN: Mapping[str, Cause] = {
-    "start": replace(causes.RANDOM, what="the two draw other random numbers for the initial weights"),
-    "order": replace(causes.RANDOM, what="the two draw another order of the examples"),
-    "loaded": replace(causes.DATA, what="the two are given other data"),
-    "batch": replace(causes.DATA, what="the model is given other inputs"),
-    "asked": replace(causes.DATA, what="the model is evaluated on other inputs"),
+    "start": replace(causes.RANDOM, what="the two draw different random numbers for the initial weights"),
+    "order": replace(causes.RANDOM, what="the two draw different orders of the examples"),
+    "loaded": replace(causes.DATA, what="the two are given different data"),
+    "batch": replace(causes.DATA, what="the model is given different inputs"),
+    "asked": replace(causes.DATA, what="the model is evaluated on different inputs"),
 }
-"""Of records that differ and come from nowhere that was seen."""
+"""Causes of records that differ although nothing seen before them does."""
 
 ENVIRONMENT = causes.Cause(
-    "environment", "something that was not written down differs", "make the two environments equal"
+    "environment", "something that was not recorded differs", "make the two environments the same"
 )
 
 
 @dataclass(frozen=True)
 class Other:
-    """What a run is compared with. name: as it was given. kept: a run of before; or how to make one.
+    """What a run is compared with: a kept run, or how to make one.
 
-    command: of the script in the place of the user's, where it is another.
+    name: as the user gave it. command: the one that replaces the user's, if any.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Other:
 
 
 def other(text: str) -> Other:
-    """What `--against` names.
+    """Parse what `--against` names.
 
     Raises:
         BadInput: it names nothing.
@@ -77,13 +77,13 @@ def other(text: str) -> Other:
         Script(shlex.split(text)).check()
         return Other(text, command=text)
     raise BadInput(
-        f"<<against>> must be a folder that <<save>> left, threads=N, isa=NAME, precision=NAME, versions=PYTHON, "
+        f"<<against>> must be a folder that <<save>> wrote, threads=N, isa=NAME, precision=NAME, versions=PYTHON, "
         f"compile, deterministic, or another command in quotes (got {text!r}); try <<against=threads=2>>"
     )
 
 
 class _Pair:
-    """Runs of the script as it is, and of what it is compared with, all that comes from outside the same in both."""
+    """Runs of the script and of what it is compared with, with everything from outside held the same."""
 
     def __init__(self, script: Script, other: Other, until: int | None) -> None:
         self.traced, self.other = Traced(script), other
@@ -109,16 +109,16 @@ class _Pair:
 def _run(traced: Traced, how: How) -> Trace:
     trace = traced.run(how)
     if trace.failure:
-        raise BadInput(f"both runs must come to their end, and one did not: {trace.failure}; mend it")
+        raise BadInput(f"both runs must finish, but one did not: {trace.failure}; fix it")
     return trace
 
 
 def save(script: Script, folder: Path, steps: int | None, say: Callable[[str], None]) -> None:
-    """Keep a run of a script, to compare others with."""
+    """Keep a run of a script so that others can be compared with it."""
     check_free(folder)
     pair = _Pair(script, Other(""), None if steps is None else steps - 1)
     try:
-        say("A run is kept: each step and module, and each operation of the first step.")
+        say("Keeping a run: each step and module, and each operation of the first step.")
         keep(_kept(pair, script), folder)
     finally:
         pair.close()
@@ -145,11 +145,11 @@ def against(script: Script, text: str, *, steps: int | None, say: Callable[[str]
 
 
 def _compared(pair: _Pair, say: Callable[[str], None]) -> Diverged:
-    say("The script runs twice with all that comes from outside held.")
+    say("Running the script twice with everything from outside held.")
     a, again = pair.here(rung="modules"), pair.here(rung="modules")
     kept = pair.other.kept
     if kept is None:
-        say(f"It runs with {pair.other.name}.")
+        say(f"Running it with {pair.other.name}.")
     b = kept.steps if kept is not None else pair.there(rung="modules")
     if pair.held.until is not None:
         b = _cut(b, pair.held.until)
@@ -174,7 +174,7 @@ def _compared(pair: _Pair, say: Callable[[str], None]) -> Diverged:
     if not seen(a):
         return replace(found, verdict=INCONCLUSIVE)
     if own := parted(a, again):
-        why = "two runs here part already with everything held; without <<against>> the cause is looked for"
+        why = "two runs here already part with everything held; leave out <<against>> to look for the cause"
         return replace(found, verdict=INCONCLUSIVE, step=own.step, what=own.what, why=why, site=own.site)
     parting = parted(a, b)
     if parting is None:
@@ -193,7 +193,7 @@ def _compared(pair: _Pair, say: Callable[[str], None]) -> Diverged:
 
 
 def _cut(trace: Trace, until: int) -> Trace:
-    """What a run had done when this step was done."""
+    """Return a trace up to and including this step."""
     found: list[Any] = []
     for record in trace.main:
         if record[0] == "machine" or trace.steps <= until + 1:
@@ -206,7 +206,7 @@ def _cut(trace: Trace, until: int) -> Trace:
 
 
 def _origin(pair: _Pair, a: Trace, b: Trace, parting: Parting, differs: Mapping[str, tuple[Any, Any]]) -> Origin:
-    """The first record with equal inputs and unequal outputs: an operation, or else a module, or what came in."""
+    """Find the first record with equal inputs and different outputs: an operation, else a module, else an input."""
     apart = "; ".join(f"{name} ({mine} here, {theirs} there)" for name, (mine, theirs) in differs.items())
     mend = f"make the two equal in {apart}" if apart else ""
     if parting.kind in GIVEN:
@@ -227,7 +227,7 @@ def _origin(pair: _Pair, a: Trace, b: Trace, parting: Parting, differs: Mapping[
 
 
 def _operation(pair: _Pair, step: int) -> Operation | None:
-    """The first operation of the step with equal inputs and unequal outputs; of a kept run only its first step's."""
+    """Find the first operation of a step with equal inputs and different outputs; a kept run has only step 0's."""
     kept = pair.other.kept
     if kept is not None:
         return (

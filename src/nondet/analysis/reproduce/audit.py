@@ -1,4 +1,4 @@
-"""What of a training each source reaches, and what changes it besides: a table, within minutes."""
+"""What each source of a training reaches, and what else changes the training: a table, within minutes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ REACHES, DEAD, LEAKS, CHANGES, HARMLESS = "reaches", "dead", "leaks", "changes",
 
 @dataclass(frozen=True)
 class Row:
-    """A source. draws: how often it is drawn from; reaches: whether another seed of it gives another training.
+    """A source. draws: how often it is drawn from. reaches: whether another seed for it changes the training.
 
-    leaks_into: other sources whose numbers it changes. verdict: reaches, dead, leaks; of what comes from outside
-    changes, where it makes the training another, or harmless, as a bit that is rounded away is. None: not known.
+    Both are None if not known. leaks_into: other sources whose numbers it changes. verdict: reaches, dead or leaks; for
+    what comes from outside, changes (the training) or harmless. A bit that is rounded away is harmless too.
     """
 
     name: str
@@ -51,11 +51,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Audit(Record):
-    """The sources of a training, what was found, and what nothing explains.
+    """The sources of a training, the findings, and what nothing explains.
 
-    unexplained: why two runs part with everything held; None where they do not. told: settings that are ignored, and
-    that change nothing here. steps: looked at,
-    in `unit`; runs: made.
+    unexplained: why two runs part with everything held; None if they do not. told: ignored settings that change nothing
+    here. steps: how many were looked at, in `unit`. runs: how many were made.
     """
 
     name: str
@@ -103,11 +102,11 @@ def _unexplained(found: Origin | str | None) -> dict[str, Any] | None:
 
 
 def audit_of(results: Results) -> Audit:
-    """What a study of a task says of its sources: whether each of them alone reaches the outputs."""
+    """Return what a study of a task says about its sources: whether each of them alone reaches the outputs."""
     rows: list[Row] = []
     for found in results.conditions:
         if len(found.condition.vary) == 1:
-            # one bit that is rounded away is nobody's fault: the next one may reach
+            # a bit that is rounded away is no fault: the next one may reach
             gone = HARMLESS if found.condition.name == "bit" else DEAD
             verdict = gone if found.dead else REACHES
             rows.append(Row(found.condition.name, None, not found.dead, (), verdict))
@@ -120,11 +119,11 @@ def audit_of(results: Results) -> Audit:
 
 
 TASK_STEPS = 100
-"""Steps of a task that are looked at one by one; its study has all of them."""
+"""How many steps of a task are looked at one by one; its study covers all of them."""
 
 
 def audit_task(script: Script, results: Results, say: Callable[[str], None]) -> Audit:
-    """What a study of a task says of its sources; and what its script, one run of it, says of all else."""
+    """Return what a study of a task says about its sources, and one run of its script about everything else."""
     known = audit_of(results)
     found = audit(script, steps=TASK_STEPS, say=say, rows=lambda ladder: _leaking(ladder, known.sources))
     return replace(
@@ -141,13 +140,13 @@ def audit(
 ) -> Audit:
     """Audit a script.
 
-    steps: how many training steps of each run are looked at; None for all of them. rows: finds the sources of a task,
-    whose script is nondet's own; without it they are found here.
+    steps: how many training steps of each run to look at; None for all of them. rows: finds the sources of a task,
+    whose script is nondet's own; if it is left out, they are found here.
     """
     traced = Traced(script)
     try:
         ladder = Ladder(traced, None if steps is None else steps - 1, say)
-        say("The script runs as it is.")
+        say("Running the script as it is.")
         first = ladder.as_it_is()
         found = [] if rows else list(habits(first, Path.cwd(), used_in_training(ladder, first)))
         ignored, harmless = ([], []) if rows else told(first, ladder.hashes)
@@ -157,7 +156,7 @@ def audit(
             return replace(
                 blank, inconclusive="it takes no training step that can be seen, and holds no array at its end"
             )
-        say("It runs again and again with all that comes from outside held.")
+        say("Running it again and again with everything from outside held.")
         pair = ladder.unsteady()
         if pair:
             origin = ladder.unexplained(*pair)
@@ -170,9 +169,9 @@ def audit(
             origins = [hidden] if hidden else []
         unexplained = next((origin for origin in origins if not origin.kind), None)
         outside = _outside(ladder, kinds, origins) if not unexplained else []
-        if rows:  # a task's runs are nondet's, which asks for much that is harmless
+        if rows:  # a task's script is nondet's own and asks for much that is harmless
             outside = [row for row in outside if row.reaches]
-        found += [Finding(o.cause, o.site, f"another {o.kind} gives another training") for o in origins if o.kind]
+        found += [Finding(o.cause, o.site, f"another {o.kind} changes the training") for o in origins if o.kind]
         sources: list[Row] = []
         if not unexplained:
             sources, inconclusive = (rows(ladder), "") if rows else _sorted(ladder, script, say)
@@ -191,14 +190,14 @@ def audit(
 
 
 def used_in_training(ladder: Ladder, first: Trace) -> list[str]:
-    """Lines whose passes without a gradient change what is trained if they give a little more: they are no evaluations.
+    """Return the lines whose passes without a gradient change the training when nudged: they are no evaluations.
 
-    A teacher's answers, or what a generator gives to a discriminator.
+    Examples are a teacher's answers, and what a generator hands to a discriminator.
     """
     lines = passes(first)
     if not lines:
         return []
-    ladder.say("Passes without a gradient in training mode are nudged.")
+    ladder.say("Nudging passes without a gradient in training mode.")
 
     def trained(nudged: Sequence[str]) -> list[Any]:
         return [record[:3] for record in ladder.run(replace(ladder.held, nudged=nudged)).of("weights")]
@@ -217,7 +216,7 @@ def _without_doubles(found: list[Finding]) -> list[Finding]:
 
 
 def _outside(ladder: Ladder, kinds: list[str], origins: list[Origin]) -> list[Row]:
-    """A row for each kind of what comes from outside that was asked for."""
+    """Return a row for each kind of outside input that was asked for."""
     reached = {origin.kind for origin in origins}
     rows: dict[str, Row] = {}
     for kind in kinds:
@@ -230,7 +229,7 @@ def _outside(ladder: Ladder, kinds: list[str], origins: list[Origin]) -> list[Ro
 
 
 def _sorted(ladder: Ladder, script: Script, say: Callable[[str], None]) -> tuple[list[Row], str]:
-    """A row for each source that the script draws from, or takes a seed of: with another seed of it alone."""
+    """Return a row for each source that the script draws from or takes a seed for, from runs with another seed."""
     how = replace(ladder.held, seeds={}, words={})
     control = ladder.traced.run(how)
     if control.failure:
@@ -259,11 +258,11 @@ def _with(how: How, name: str) -> How:
 
 
 OWN = {"start": "init", "order": "shuffle"}
-"""What is whose: the initial weights are of init, the order of examples of shuffle."""
+"""What each source decides: init the initial weights, shuffle the order of the examples."""
 
 
 def _leaking(ladder: Ladder, rows: Sequence[Row]) -> list[Row]:
-    """The rows of a task, with what each source's seed changes beside its own."""
+    """Return the rows of a task with what each source's seed changes besides its own."""
     control = ladder.control()
     names = [row.name for row in rows]
     found: list[Row] = []
@@ -276,7 +275,7 @@ def _leaking(ladder: Ladder, rows: Sequence[Row]) -> list[Row]:
 
 
 def leaks_of_task(name: str, names: Sequence[str], control: Trace, other: Trace) -> tuple[str, ...]:
-    """The sources of a task whose numbers change although another one's seed did: see the first weights, and batches.
+    """Return a task's sources whose numbers change when only another source's seed did, by first weights and batches.
 
     names: of all its sources.
     """
@@ -291,14 +290,14 @@ def leaks_of_task(name: str, names: Sequence[str], control: Trace, other: Trace)
 
 
 def leaks(name: str, control: Trace, other: Trace) -> tuple[str, ...]:
-    """The sources whose numbers change, although another one's seed did."""
+    """Return the sources whose numbers change when only another source's seed did."""
     if name in ("seed", "other"):
         return ()
     found: list[str] = []
     for kind, owner in OWN.items():
         if owner == name:
             continue
-        # a model that is called for the first time later may be an average of what has been trained
+        # a model that is first called later may be an average of what was trained
         a, b = ([r[2] for r in trace.of(kind) if kind != "start" or r[1] == 0] for trace in (control, other))
         if a != b:
             found.append(owner)

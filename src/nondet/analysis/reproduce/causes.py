@@ -1,4 +1,4 @@
-"""Causes by name, what is said of each, and its mend."""
+"""The causes by name: what each one is, and how to fix it."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cause:
-    """name: as in the JSON. what: it is, in words. mend: what to do about it."""
+    """One cause. name: as in the JSON. what: the cause in words. mend: how to fix it."""
 
     name: str
     what: str
     mend: str
 
 
-CLOCK = Cause("time", "the clock is read", "take a number of your own in its place")
-PROCESS = Cause("process id", "the number of the process is read", "take a number of your own in its place")
+CLOCK = Cause("time", "the clock is read", "use a fixed number instead")
+PROCESS = Cause("process id", "the process id is read", "use a fixed number instead")
 RANDOM = Cause("random numbers", "random numbers are drawn from a generator that nothing seeds", "seed that generator")
-LISTING = Cause("listdir", "files come in the order of the file system", "put sorted(...) around the listing")
+LISTING = Cause("listdir", "files are listed in the file system's order", "put sorted(...) around the listing")
 THREADS = Cause(
-    "threads", "results come in the order in which threads end", "keep them in the order in which they were asked for"
+    "threads", "results arrive in the order in which threads finish", "collect them in the order of their submission"
 )
 MEMORY = Cause(
     "uninitialised memory",
-    "memory is read that nothing was written to",
-    "use torch.zeros, or fill it before it is read",
+    "memory is read before anything was written to it",
+    "use torch.zeros, or fill it before reading it",
 )
 SETS = Cause(
-    "set order", "the order of a set is that of hashes, which are others in each process", "put sorted(...) around it"
+    "set order", "the order of a set follows hashes, which differ in each process", "put sorted(...) around it"
 )
-HASH = Cause("hash", "hash() of a text is another number in each process", "use hashlib, or zlib.crc32")
+HASH = Cause("hash", "hash() of a string differs in each process", "use hashlib, or zlib.crc32")
 ADDRESS = Cause(
     "memory address",
-    "a number, or the order of a set, is that of addresses in memory",
-    "use a number of your own, and a list or a dict in place of a set",
+    "a number, or the order of a set, depends on addresses in memory",
+    "use a fixed number, and a list or a dict instead of a set",
 )
 REDUCTION = Cause(
     "reduction order",
@@ -42,21 +42,21 @@ REDUCTION = Cause(
     "use deterministic algorithms: torch.use_deterministic_algorithms(True), or one thread",
 )
 ALGORITHM = Cause(
-    "another algorithm", "the operation was computed in another way", "fix the algorithm, the library and the threads"
+    "another algorithm", "the operation was computed differently", "fix the algorithm, the library and the threads"
 )
-DATA = Cause("data", "the data differ", "make the data from a seed, or keep them in a file")
-FILE = Cause("another process", "a file is read that another process writes meanwhile", "wait for that process to end")
+DATA = Cause("data", "the data differ", "generate the data from a seed, or keep them in a file")
+FILE = Cause("another process", "a file is read while another process writes it", "wait for that process to end")
 UNKNOWN = Cause(
-    "unknown", "the two runs part here, of inputs that are equal", "look at what this line reads from outside"
+    "unknown", "the two runs part here although their inputs are equal", "check what this line reads from outside"
 )
 
 CORES = Cause(
-    "thread count", "the number of threads is the machine's number of cores", "give a number: torch.set_num_threads(4)"
+    "thread count", "the number of threads is the machine's number of cores", "set a number: torch.set_num_threads(4)"
 )
 LEFT = Cause(
     "cached data",
-    "a file that an earlier run has left is read, so that the first run and the next ones differ",
-    "take the file away before each run, or make what is kept from a seed of its own",
+    "a file left by an earlier run is read, so the first run differs from the next ones",
+    "delete the file before each run, or generate its content from its own seed",
 )
 
 BY_KIND = {
@@ -75,18 +75,18 @@ BY_KIND = {
     "left": LEFT,
     "hash": SETS,
 }
-"""By the kinds of `nondet.script.trace.outside`, `hash`: Python's seed for hashes, and `left`: files of another run."""
+"""By the kinds of `nondet.script.trace.outside`, `hash` (Python's hash seed), and `left` (files of another run)."""
 
 
 def of_statement(kind: str, text: str) -> Cause:
-    """The cause of a kind on a line with this text."""
+    """Return the cause for this kind on a line with this text."""
     if kind == "hash" and re.search(r"(?<![\w.])hash\(|__hash__", text):
         return HASH
     return BY_KIND[kind]
 
 
 def of_unknown(text: str, fresh: bool = False) -> Cause:
-    """The cause where nothing that is known explains it, by what the line says.
+    """Guess the cause from the text of the line when no known kind explains it.
 
     fresh: whether processes part only if none was forked from another.
     """

@@ -1,4 +1,4 @@
-"""Two runs of a script as it is: do they part, where, and why."""
+"""Two runs of a script as it is: whether they part, where, and why."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from nondet.runners.script import Script
 from nondet.runners.traced import Trace, Traced
 
 DETERMINISTIC = "deterministic"
-"""The mend that frameworks have: deterministic algorithms alone, and one seed for hashes."""
+"""The fix that frameworks offer: deterministic algorithms only, and one seed for hashes."""
 
 ORIGIN, NONE, INCONCLUSIVE = "origin", "none", "inconclusive"
 
 
 @dataclass(frozen=True)
 class Proof:
-    """Whether a mend mends: the runs without it part, and those with it do not.
+    """Whether a fix works: runs without it part, and runs with it do not.
 
-    fix: "deterministic", or a command. unmended, mended: whether two runs parted. runs: with the mend.
+    fix: "deterministic", or a command. unmended, mended: whether two runs parted without it, and with it.
+    runs: how many were made with it.
     """
 
     fix: str
@@ -48,11 +49,11 @@ class Diverged(Record):
     """Where two runs of a script part, and why.
 
     verdict: origin, none, or inconclusive. step: the first training step whose record differs, from 0.
-    origins: what makes it part, the first one first. window: the first and last training step that were looked at; None
-    where none was. whole: whether the runs came to their own end. what: what differs first. runs: how many were made.
-    against: what the run was compared with, where that is no second run of its own; differs: what the environments of
-    the two differ in, each with its value here and there. why: it is inconclusive. chance: whether the two runs were
-    equal by chance, so that others can part: with another clock, or where an operation adds in another order.
+    origins: the causes, earliest first. window: the first and last training step compared; None if there was none.
+    whole: whether the runs finished by themselves. what: what differs first. runs: how many were made.
+    against: what the run was compared with, if not with a second run of the same script. differs: what differs between
+    the two environments, each with its value here and there. why: why the verdict is inconclusive.
+    chance: whether the two runs were equal only by chance: others part, with another clock or another order of adding.
     """
 
     script: str
@@ -133,7 +134,7 @@ def as_dict(origin: Origin) -> dict[str, Any]:
 def diverge(script: Script, *, steps: int | None, fix: str, say: Callable[[str], None]) -> Diverged:
     """Run a script twice as it is, and find why the two trainings part, if they do.
 
-    steps: how many training steps are looked at; None for all of them. fix: a mend to be proved, if any.
+    steps: how many training steps to compare; None for all of them. fix: a fix to prove, if any.
     """
     traced = Traced(script)
     try:
@@ -149,7 +150,7 @@ def diverge(script: Script, *, steps: int | None, fix: str, say: Callable[[str],
 
 
 def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
-    ladder.say("The script runs twice as it is.")
+    ladder.say("Running the script twice as it is.")
     a, b = ladder.as_it_is(), ladder.as_it_is()
     found = parted(a, b)
     evaluations = min(len(t.of("answer")) for t in (a, b))
@@ -160,7 +161,7 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
     if found is None and (pair := ladder.unsteady() if a.steps else None):
         found, (a, b) = parted(*pair), pair
     if found is None and traced.left():
-        ladder.say("It runs once more, with the files that it has left.")
+        ladder.say("Running it once more with the files that it left.")
         after = ladder.run(replace(ladder.how, keep=True))
         found, b = parted(a, after), after
     if found is None:
@@ -172,10 +173,10 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
         step, what = origins[0].parting.step, origins[0].parting.what
         blank = replace(blank, verdict=ORIGIN, step=step, what=what, origins=tuple(origins))
         return replace(blank, runs=traced.runs, chance=True)
-    if a.steps and found.step < a.steps:  # no more is needed than up to the step that differs
+    if a.steps and found.step < a.steps:  # steps after the one that differs are not needed
         ladder.until = found.step
         ladder.how = replace(ladder.how, until=found.step)
-    ladder.say(f"They part at step {found.step}: {differ(found.what)}. What comes from outside is held now.")
+    ladder.say(f"They part at step {found.step}: {differ(found.what)}. Everything from outside is held now.")
     origins = why(ladder, a, b)
     named = [origin for origin in origins if origin.sure or origin.cause is not causes.UNKNOWN]
     return replace(
@@ -190,11 +191,12 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
 
 
 def proved(ladder: Ladder, fix: str, found: Diverged) -> Proof:
-    """Run the script with a mend, as often as it may take to see it fail.
+    """Run the script with a fix, often enough to see it fail.
 
-    Where an operation is the origin, those that may add in any order are tried again and again with the mend as well.
+    If an operation is the origin, operations that may add in any order are repeated with the fix as well. If the two
+    runs were equal by chance, what can part them is tried with the fix as well.
     """
-    ladder.say("The script runs with the mend.")
+    ladder.say("Running the script with the fix.")
     how = ladder.how
     if fix == DETERMINISTIC:
         how = replace(how, deterministic=True, hash=0)
@@ -213,7 +215,7 @@ def proved(ladder: Ladder, fix: str, found: Diverged) -> Proof:
 
 
 def why(ladder: Ladder, a: Trace, b: Trace) -> list[Origin]:
-    """What makes two runs part, the first one first."""
+    """Find what makes two runs part, earliest first."""
     pair = ladder.unsteady()
     if pair:
         return [ladder.unexplained(*pair)]
@@ -224,6 +226,6 @@ def why(ladder: Ladder, a: Trace, b: Trace) -> list[Origin]:
 
 
 def window_of(a: Trace, b: Trace) -> tuple[int, int] | None:
-    """The steps that were looked at in both runs."""
+    """Return the first and last step that both runs have; None if there is none."""
     steps = min(a.steps, b.steps)
     return (0, steps - 1) if steps else None

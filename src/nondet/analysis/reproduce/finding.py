@@ -1,4 +1,4 @@
-"""One thing that was found of a training: the cause, the line, and what was seen."""
+"""One finding about a training: the cause, the line, and what was seen."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ class Finding:
 
 
 def place(site: str) -> dict[str, Any]:
-    """FILE:LINE as fields."""
+    """Split FILE:LINE into the fields `file` and `line`."""
     file, _, line = site.rpartition(":")
     return {"file": file or None, "line": int(line) if line.isdigit() else None}

@@ -1,4 +1,4 @@
-"""What one run shows that no second one can: seeds set too late or in a constructor, examples that never change."""
+"""What one run shows by itself: seeds set too late or in a constructor, examples that never change."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ LATE = Cause("seed too late", "random numbers are drawn before this seed is set"
 INSIDE = Cause(
     "dead seed",
     "a fixed seed is set while the model is built, so no other seed reaches it",
-    "seed once, at the beginning",
+    "seed once, at the start",
 )
 EXAMPLE = Cause(
     "fixed augmentation",
-    "a seed is set while an example is read, so that each epoch has the same random numbers",
-    "make the generator once, from the seed of the run, and of each worker",
+    "a seed is set while an example is read, so each epoch has the same random numbers",
+    "create the generator once, from the seeds of the run and of each worker",
 )
 EXAMPLE_AGAIN = Cause(
     "fixed augmentation",
-    "a generator is made of the same seed again and again while training, so that its random numbers come again",
-    "make the generator once, before the training",
+    "a generator is created from the same seed again and again during training, so its random numbers repeat",
+    "create the generator once, before the training",
 )
-DROPOUT = Cause("dropout in evaluation", "the model is evaluated in training mode", "call model.eval() before")
-NORM = Cause("batch norm in evaluation", "the model is evaluated in training mode", "call model.eval() before")
-ORDER = Cause("same order", "each epoch has the same order of examples", "let the sampler draw anew in each epoch")
+DROPOUT = Cause("dropout in evaluation", "the model is evaluated in training mode", "call model.eval() first")
+NORM = Cause("batch norm in evaluation", "the model is evaluated in training mode", "call model.eval() first")
+ORDER = Cause("same order", "each epoch has the same order of examples", "let the sampler draw again in each epoch")
 EPOCH = Cause("set_epoch", "each epoch has the same order of examples", "call sampler.set_epoch(epoch) in each epoch")
 AGAIN = Cause(
     "same seed again",
-    "the same seed is set again while training, so that the same random numbers come again",
+    "the same seed is set again during training, so the same random numbers repeat",
     "seed once, before the training",
 )
-SHARED = Cause("shared generator", "two modules draw from one generator", "give each module a generator of its own")
+SHARED = Cause("shared generator", "two modules draw from one generator", "give each module its own generator")
 WORKERS = Cause(
     "generator in workers",
-    "each worker of the loader has a copy of one generator, so that their numbers repeat",
-    "make the generator in worker_init_fn, or draw from torch's",
+    "each worker of the loader has a copy of one generator, so their numbers repeat",
+    "create the generator in worker_init_fn, or draw from torch's",
 )
 CACHED = Cause(
-    "cached data", "examples are augmented once and kept, so that no epoch has new ones", "keep the example before it"
+    "cached data", "examples are augmented once and kept, so no epoch has new ones", "keep them before augmentation"
 )
 
 
 def passes(trace: Trace) -> list[str]:
-    """The lines on which a model in training mode is called and no gradient is kept."""
+    """Return the lines that call a model in training mode without keeping a gradient."""
     return sorted(
         {record[3] for records in trace.records.values() for record in records if record[0] == "training-mode"}
     )
 
 
 def habits(trace: Trace, here: Path, trained: Collection[str] = ()) -> Iterator[Finding]:
-    """What is found in one run's records.
+    """Yield the findings in one run's records.
 
-    trained: lines whose passes without a gradient the training itself uses: no evaluations.
+    trained: lines whose passes without a gradient belong to the training and are not evaluations.
     """
     records = [record for one in trace.records.values() for record in one]
     yield from _seeds(trace)
@@ -70,7 +70,7 @@ def habits(trace: Trace, here: Path, trained: Collection[str] = ()) -> Iterator[
             cause = NORM if "Norm" in record[2] else DROPOUT
             yield Finding(cause, record[3], f"{record[2]} is in training mode where no gradient is kept")
         elif record[0] == "shared":
-            yield Finding(SHARED, record[3] or _made(trace), f"{' and '.join(record[2])} hold one {record[1]}")
+            yield Finding(SHARED, record[3] or _made(trace), f"{' and '.join(record[2])} share one {record[1]}")
     orders, again = [*_orders(trace)], [*_again(trace, here)]
     yield from again
     if not any(one.cause in (ORDER, AGAIN) for one in again):
@@ -79,7 +79,7 @@ def habits(trace: Trace, here: Path, trained: Collection[str] = ()) -> Iterator[
 
 
 def _made(trace: Trace) -> str:
-    """Where the first generator was made."""
+    """Return where the first generator was created."""
     places = [record[1] for record in trace.of("g")] + [r[2] for r in trace.of("o") if r[1] == "generator"]
     return places[0] if places else ""
 
@@ -93,7 +93,7 @@ def _seeds(trace: Trace) -> Iterator[Finding]:
             late.setdefault(record[1], record[2])
     for kind, site in late.items():
         if not kind.startswith("drawn"):
-            yield Finding(LATE, site, f"{kind}'s generator had been drawn from")
+            yield Finding(LATE, site, f"{kind}'s generator had already been drawn from")
     inside: dict[tuple[str, str], list[str]] = {}
     for records in trace.records.values():
         for record in records:
@@ -103,7 +103,7 @@ def _seeds(trace: Trace) -> Iterator[Finding]:
         if where == "constructor":
             yield Finding(INSIDE, site, "a seed is set in a constructor")
         elif len(set(seeds)) < len(seeds):
-            yield Finding(EXAMPLE, site, f"of {len(seeds)} seeds {len(set(seeds))} differ")
+            yield Finding(EXAMPLE, site, f"of {len(seeds)} seeds, only {len(set(seeds))} are distinct")
 
 
 def _orders(trace: Trace) -> Iterator[Finding]:
@@ -114,11 +114,11 @@ def _orders(trace: Trace) -> Iterator[Finding]:
         sampler, epoch, count, _ = records[0][5]
         if len(records) > 1 and count > 1 and sampler not in _IN_ORDER and len({r[2] for r in records}) == 1:
             cause = EPOCH if "Distributed" in sampler or epoch is not None else ORDER
-            yield Finding(cause, records[1][3], f"{sampler} gave one order in {len(records)} epochs")
+            yield Finding(cause, records[1][3], f"{sampler} gave the same order in {len(records)} epochs")
 
 
 def _again(trace: Trace, here: Path) -> Iterator[Finding]:
-    """Generators that are made of one seed, on one line, again and again while one model is trained."""
+    """Find generators that one line creates from one seed again and again while one model trains."""
     steps, kept = 0, dict[tuple[str, str, str], list[int]]()
     found: dict[str, Cause] = {}
     seen = {record[3] for record in trace.of("order") if record[5][0] not in _IN_ORDER}
@@ -129,7 +129,7 @@ def _again(trace: Trace, here: Path) -> Iterator[Finding]:
             for (kind, site, _), made in kept.items():
                 if len(set(made)) > 1:
                     found.setdefault(site, _again_cause(kind, statement(here, site)))
-        elif record[0] == "start":  # another model: what was made for the one before it is its own business
+        elif record[0] == "start":  # another model: what was made for the previous one does not count
             kept = {key: [steps] for key, made in kept.items() if made[-1] == steps}
         elif record[0] in "gs" and record[4]:
             site = record[1] if record[0] == "g" else record[2]
@@ -137,7 +137,7 @@ def _again(trace: Trace, here: Path) -> Iterator[Finding]:
                 kept.setdefault((record[0], site, record[3]), []).append(steps)
     for site, cause in found.items():
         if cause is not ORDER or site in seen or not seen:
-            yield Finding(cause, site, "of one seed at more than one training step")
+            yield Finding(cause, site, "the same seed at more than one training step")
 
 
 def _again_cause(kind: str, text: str) -> Cause:
@@ -160,7 +160,7 @@ def _examples(trace: Trace, here: Path) -> Iterator[Finding]:
                 if own and role != "main":
                     in_workers.setdefault(record[5].get(own[0]) or _made(trace) or record[3], own[0])
     for site, name in in_workers.items():
-        yield Finding(WORKERS, site, f"{name} is drawn from in a worker")
+        yield Finding(WORKERS, site, f"a worker draws from {name}")
     for site, examples in by_site.items():
         again = [one for one in examples.values() if len(one) > 1]
         drew = [one for one in again if one[0][4]]
@@ -168,13 +168,13 @@ def _examples(trace: Trace, here: Path) -> Iterator[Finding]:
         alone = same and not any(later[4] for one in drew for later in one[1:])
         place, keeps = _kept(here, site)
         if alone or (same and keeps):
-            yield Finding(CACHED, place, f"{len(drew)} examples drew, and were the same in the next epoch")
+            yield Finding(CACHED, place, f"{len(drew)} examples drew numbers, yet were the same in the next epoch")
 
 
 def _kept(here: Path, site: str) -> tuple[str, bool]:
-    """The line of a class on which an example is kept, or the method that reads it; and whether there is one.
+    """Return the line of a class that keeps an example, and True; or else the line that reads it, and False.
 
-    An item or an attribute that is set, `setdefault`, or a decorator that caches.
+    A line keeps an example if it sets an item, calls `setdefault`, or is a decorator that caches.
     """
     file, _, line = site.rpartition(":")
     try:

@@ -1,4 +1,4 @@
-"""Down the ladder: from two trainings that part to the kind of thing that parts them, its line and its operation."""
+"""Narrow down why two trainings part: first the kind of cause, then its line, then its operation."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from nondet.runners.traced import How, Trace, Traced
 from nondet.script.trace.outside import KINDS
 
 MOST_SITES = 8
-"""Lines of one kind that are tried one by one."""
+"""At most so many lines of one kind are tried one by one."""
 
 REPEATS = 3
-"""Runs with everything held, beside the control: operations under threads part now and then."""
+"""Runs with everything held, besides the control: threaded operations differ only now and then."""
 
 NUMBERS = 3
-"""Other numbers of one kind that are tried until one makes the training another: a remainder may be the same."""
+"""How many other numbers of one kind are tried until one changes the training: a remainder may be the same."""
 
 PASSING = ("clock", "process", "python", "numpy", "torch", "generator", "urandom")
-"""Kinds that are another in each run on the same machine."""
+"""Kinds that differ in each run on the same machine."""
 
 UNNOTED = ("python", "numpy")
-"""Kinds that a library may ask for, where no line of the user's is noted."""
+"""Kinds that a library may ask for, so that no line of the user's code is recorded."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Why trainings part: the cause, the line that it is on, and how that was seen.
+    """Why trainings part: the cause, its line, and how that was seen.
 
-    kind: what was changed alone, with everything else held, so that the training became another; empty where holding
-    everything did not make two runs equal. call: what the line calls.
+    kind: what changed the training when it alone was changed and everything else was held; empty if two runs parted
+    even with everything held. call: what the line calls.
     """
 
     cause: Cause
@@ -62,9 +62,9 @@ class Origin:
 
 
 class Ladder:
-    """Runs of one script, all alike but in what is asked.
+    """Runs of one script that differ only in what each call asks for.
 
-    until: the last step that is looked at; None for all. say: is told what is done.
+    until: the last step to compare; None for all. say: is called with each message on progress.
     """
 
     def __init__(self, traced: Traced, until: int | None, say: Callable[[str], None]) -> None:
@@ -75,33 +75,33 @@ class Ladder:
         self._held: Trace | None = None
 
     def begin(self, how: How) -> None:
-        """Run in another way from now on."""
+        """Run the script in another way from now on."""
         self.how, self._held = how, None
 
     def run(self, how: How) -> Trace:
-        """One run that must come to its end."""
+        """Make one run, which must finish."""
         trace = self.traced.run(how)
         if trace.failure:
-            raise BadInput(f"the script must come to its end, and it did not: {trace.failure}; mend it")
+            raise BadInput(f"the script must finish, but it did not: {trace.failure}; fix it")
         return trace
 
     def as_it_is(self) -> Trace:
-        """The script as its user runs it."""
+        """Run the script as its user does."""
         return self.run(self.how)
 
     @property
     def held(self) -> How:
-        """With all that comes from outside the same in each run."""
+        """How to run the script with everything from outside held the same."""
         return replace(self.how, pins={}, hash=0, fresh=self.fresh)
 
     def control(self) -> Trace:
-        """A run with everything held; made once."""
+        """Return a run with everything held; it is made once."""
         if self._held is None:
             self._held = self.run(self.held)
         return self._held
 
     def changed(self, kind: str, number: int = 1, rung: str = "steps", site: str = "") -> Trace:
-        """A run in which one kind alone is another; site: on one line alone."""
+        """Make a run in which only this kind is changed; site: only on this line."""
         how = replace(self.held, rung=rung)
         if kind == "hash":
             return self.run(replace(how, hash=number))
@@ -113,9 +113,9 @@ class Ladder:
         return self.run(replace(how, pins={kind: number}))
 
     def kinds(self, *traces: Trace) -> list[str]:
-        """What is worth changing: what was asked for, hashes, files that a run leaves, what a library may ask for.
+        """Return the kinds worth changing: those asked for, hashes, files that a run leaves, and a library's own.
 
-        traces: as it is, and held. Where they are equal, hashes have differed already.
+        traces: of runs as they are, and held. If these are equal, hashes have already differed without effect.
         """
         found = kinds_of(*traces)
         left = ["left"] if self.traced.left() else []
@@ -125,16 +125,16 @@ class Ladder:
 
     @cached_property
     def hashes(self) -> bool:
-        """Whether the script says anything of sets or hashes."""
+        """Whether the script uses sets or hashes."""
         return uses_hashes(self.here, self.traced.script.words)
 
     def numbers(self, kind: str) -> range:
-        """The other numbers that a kind is tried with: one where nothing says that the script asks for it."""
+        """Return the other numbers to try for a kind: only one if nothing shows that the script asks for it."""
         asked = kind in kinds_of(self.control()) if kind != "hash" else self.hashes
         return range(1, 1 + (NUMBERS if asked and kind not in ("threads", "memory", "cores") else 1))
 
     def unsteady(self, times: int = REPEATS) -> tuple[Trace, Trace] | None:
-        """Two runs that part although everything is held; None if so many are all equal."""
+        """Return two runs that part although everything is held; None if `times` runs all equal the control."""
         control = self.control()
         for _ in range(times):
             again = self.run(self.held)
@@ -143,14 +143,14 @@ class Ladder:
         return None
 
     def by_chance(self, *traces: Trace) -> list[Origin]:
-        """What two runs ask of the outside, are equal with by chance, and can part by."""
+        """Find what two runs ask for from outside that can make them part, although here they are equal by chance."""
         asked = kinds_of(*traces)
         return self.origins([kind for kind in PASSING if kind in asked], moving=False)
 
     def origins(self, kinds: Sequence[str], moving: bool = True) -> list[Origin]:
-        """Each kind that alone makes the training another, the first to do so first.
+        """Find each kind that changes the training by itself, earliest first.
 
-        moving: whether addresses in memory are tried as well, where hashes or nothing that is noted seems to be the
+        moving: whether to try other addresses in memory too, if hashes, or nothing that was recorded, seem to be the
         cause.
         """
         found: list[Origin] = []
@@ -168,12 +168,12 @@ class Ladder:
                 break
         unasked = [one for one in found if one.kind in (*UNNOTED, "hash") and not sites_of(control, one.kind)]
         if moving and (unasked or (not found and self.hashes)) and "address" not in kinds:
-            moved = self.moved()  # whatever is changed moves addresses in memory as well
+            moved = self.moved()  # any change moves addresses in memory as well
             found = [*(one for one in found if one not in unasked), *moved] if moved else found
         return sorted(found, key=lambda one: one.parting.place)
 
     def moved(self) -> list[Origin]:
-        """What makes the training another where everything is held, and what it makes stands elsewhere in memory."""
+        """Find what changes the training when everything is held but objects lie elsewhere in memory."""
         self.say(f"Is it {causes.ADDRESS.name}?")
         for number in range(1, 1 + NUMBERS):
             trace = self.changed("address", number)
@@ -183,7 +183,7 @@ class Ladder:
         return []
 
     def moved_line(self) -> Origin | None:
-        """The line that differs where what is made stands elsewhere in memory."""
+        """Find the line that differs when objects lie elsewhere in memory."""
         plain = self.run(replace(self.held, rung="lines"))
         for number in range(1, 1 + NUMBERS):
             other = self.changed("address", number, "lines")
@@ -194,7 +194,7 @@ class Ladder:
         return None
 
     def located(self, kind: str, number: int, changed: Trace, parting: Parting) -> list[Origin]:
-        """The lines on which a kind that makes the training another is asked for."""
+        """Find the lines that ask for a kind that changes the training."""
         control = self.control()
         sites = {**sites_of(control, kind), **sites_of(changed, kind)}
         cause = causes.BY_KIND[kind]
@@ -218,7 +218,7 @@ class Ladder:
         return [Origin(cause, line.site, parting, kind, text, line.names, line.function)]
 
     def apart(self) -> tuple[Trace, Trace] | None:
-        """Two runs that part, each in a process that no other one was forked from: by what stands where in memory."""
+        """Return two runs that part when no process is forked from another, so that memory addresses differ."""
         held, self._held, self.fresh = self._held, None, True
         pair = self.unsteady(1)
         if pair is None:
@@ -226,8 +226,8 @@ class Ladder:
         return pair
 
     def repeated(self) -> Origin | None:
-        """An operation of the first steps that gives another result each time it is done of the same inputs."""
-        self.say("Operations that may add in any order are done again and again.")
+        """Find an operation of the first steps that, when repeated, gives different results for the same inputs."""
+        self.say("Repeating operations that may add in any order.")
         trace = self.run(replace(self.held, rung="operations", window=(0, 1), until=1, again=True))
         operation = repeated_operation(trace)
         if operation is None:
@@ -236,10 +236,10 @@ class Ladder:
         return Origin(cause_of(operation), operation.site, parting, "", operation.name, operation=operation)
 
     def unexplained(self, a: Trace, b: Trace) -> Origin:
-        """Two runs with everything held part all the same: on which line, and in which operation."""
+        """Find the line and the operation in which two runs part although everything is held."""
         parting = parted(a, b)
         if parting is None:
-            raise ValueError("they do not part")
+            raise ValueError("the two runs do not part")
         lines: Line | None = None
         for _ in range(REPEATS):
             first, second = (self.run(replace(self.held, rung="lines")) for _ in range(2))
@@ -266,7 +266,7 @@ class Ladder:
         return moved or Origin(causes.UNKNOWN, parting.site, parting, sure=False)
 
     def operation(self, step: int) -> Operation | None:
-        """The first operation of a step, or of the next ones, that gives another result for equal inputs."""
+        """Find the first operation of a step, or of the next, that gives different results for equal inputs."""
         window = (max(0, step), step + 1)
         how = replace(self.held, rung="operations", window=window, until=step + 1)
         for _ in range(2 * REPEATS):
@@ -282,7 +282,7 @@ def _in_training(line: Line, operation: Operation) -> bool:
 
 
 def cause_of(operation: Operation) -> Cause:
-    """The cause where an operation gives another result for the same inputs."""
+    """Return the cause when an operation gives different results for the same inputs."""
     if operation.unwritten:
         return causes.MEMORY
     return causes.REDUCTION if operation.near else causes.ALGORITHM

@@ -14,7 +14,7 @@ from nondet.runners.traced import Trace
 from nondet.script.trace.places import own_modules
 
 SEEN = ("start", "loaded", "batch", "output", "loss", "weights", "asked", "answer", "order")
-"""What is compared of a training, each with its step and its digest; `end` of a script that takes no steps."""
+"""The records of a training that are compared, each with its step and digest; also `end` if it takes no steps."""
 
 NAMES = {
     "start": "the initial weights",
@@ -32,14 +32,14 @@ NAMES = {
 
 
 def differ(what: str) -> str:
-    """What differs, with its verb."""
+    """Put the right verb after what differs."""
     plural = any(word in what for word in ("weights", "inputs", "outputs", "answers", "results"))
     return f"{what} {'differ' if plural else 'differs'}"
 
 
 @dataclass(frozen=True)
 class Parting:
-    """The first thing that differs. place: its number among all that was seen; count: whether one has more of them."""
+    """The first record that differs. place: its position. count: whether the runs differ in which records they have."""
 
     kind: str
     step: int
@@ -55,13 +55,13 @@ class Parting:
 
 
 def seen(trace: Trace) -> list[Sequence[Any]]:
-    """What is compared of a run, in its order."""
+    """Return the records of a run that are compared, in order."""
     found = trace.of(*SEEN)
     return found if trace.steps else [*found, *trace.of("end")]
 
 
 def parted(a: Trace, b: Trace) -> Parting | None:
-    """Where two trainings part; None if they never do, in what was looked at of both."""
+    """Find where two trainings part; None if all records are equal."""
     first, second = seen(a), seen(b)
     for place, (one, other) in enumerate(zip(first, second, strict=False)):
         if one[:3] != other[:3] or (one[0] == "end" and one[4] != other[4]):
@@ -76,9 +76,9 @@ def parted(a: Trace, b: Trace) -> Parting | None:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the user's on which two runs part: equal before it, unequal after it.
+    """A line of the user's code where two runs part: equal before it, different after it.
 
-    names: those that differ after it. received: whether it was handed what differs from another process.
+    names: the variables that differ after it. received: whether what differs came from another process.
     """
 
     file: str
@@ -95,7 +95,7 @@ class Line:
 
 
 def first_line(a: Trace, b: Trace) -> Line | None:
-    """The first line on which two runs part: a worker's if it was handed nothing that differs, or else main's."""
+    """Find the first line on which two runs part: in a worker that received nothing different, or else in main."""
     found = [
         line
         for role, other in zip(_roles(a), _roles(b), strict=False)
@@ -115,11 +115,11 @@ def _first_line(a: Sequence[Any], b: Sequence[Any], role: str) -> Line | None:
 
 
 LONGEST = 6
-"""Lines of a loop that waits."""
+"""The most lines that a waiting loop may have."""
 
 
 def _without_waiting(lines: list[Any]) -> list[Any]:
-    """Lines without those that come again and change nothing: a loop that waits takes as long as it takes."""
+    """Drop lines that repeat and change nothing: how often a waiting loop turns does not matter."""
     found: list[Any] = []
     for one in lines:
         found.append(one)
@@ -133,7 +133,7 @@ def _without_waiting(lines: list[Any]) -> list[Any]:
 def _line_apart(first: Sequence[Any], second: Sequence[Any], role: str) -> Line | None:
     before: Any = None
     for one, other in zip(first, second, strict=False):
-        if one[:4] != other[:4]:  # the paths part: the line before chose another way
+        if one[:4] != other[:4]:  # the paths part: the line before took another branch
             return _line(before or one, (), role)
         if one[4] != other[4]:
             names = tuple(n for n, value in one[4].items() if other[4].get(n) != value)
@@ -153,11 +153,11 @@ def _line(record: Any, names: tuple[str, ...], role: str) -> Line:
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation of torch that gives another result for the same inputs.
+    """A torch operation that gives different results for the same inputs.
 
-    backward: the node of the backward pass that it belongs to. ulps: the largest difference, in units in the last
-    place of float32; difference: the same as it is; None where outputs were not kept. unwritten: it is read, and
-    nothing was written to it. near: whether the two results are the same up to rounding.
+    backward: its node in the backward pass. ulps: the largest difference in units in the last place of float32.
+    difference: the same as an absolute value. Both are None if outputs were not kept. unwritten: whether its memory
+    is read before anything is written to it. near: whether the two results are equal up to rounding.
     """
 
     name: str
@@ -173,7 +173,7 @@ class Operation:
 
 
 def first_operation(a: Trace, b: Trace) -> Operation | None:
-    """The first operation with equal inputs and unequal outputs, aligned by module, name and call."""
+    """Find the first operation with equal inputs and different outputs, matched by module, name and call."""
     known = _by_identity(b)
     made: dict[int, Any] = {record[10]: record for record in a.of("op")}
     for key, one in _by_identity(a).items():
@@ -191,7 +191,7 @@ def first_operation(a: Trace, b: Trace) -> Operation | None:
 
 
 def repeated_operation(trace: Trace) -> Operation | None:
-    """The first operation that one process did again of the same inputs, and that gave something else."""
+    """Return the first operation whose result differed when one process repeated it on the same inputs."""
     for _, step, module, name, site, backward, shapes, first, second in trace.of("again"):
         ulps, difference, near = _distance(trace, first, trace, second)
         return Operation(name, module, site, step, backward, shapes, ulps, difference, near=near)
@@ -199,7 +199,7 @@ def repeated_operation(trace: Trace) -> Operation | None:
 
 
 def first_module(a: Trace, b: Trace, step: int) -> Operation | None:
-    """The first module of a step with equal inputs and unequal outputs, an inner one before that which holds it."""
+    """Find the first module of a step with equal inputs and different outputs, inner modules before outer ones."""
 
     def by_identity(trace: Trace) -> dict[tuple[Any, ...], Any]:
         calls: dict[str, int] = {}
@@ -229,7 +229,7 @@ def _by_identity(trace: Trace) -> dict[tuple[Any, ...], Any]:
 
 
 def _distance(a: Trace, first: str, b: Trace, second: str) -> tuple[float | None, float | None, bool]:
-    """The largest difference of two outputs in ulps of float32, the largest as it is, and whether it is rounding."""
+    """Return the largest difference of two outputs in ulps of float32 and as it is, and whether it is rounding."""
     if not first or not second:
         return None, None, False
     x, y = (np.load(t.folder / name, allow_pickle=False) for t, name in ((a, first), (b, second)))
@@ -242,7 +242,7 @@ def _distance(a: Trace, first: str, b: Trace, second: str) -> tuple[float | None
 
 
 def statement(folder: Path, site: str) -> str:
-    """The text of the statement on a line; of a compound one its head."""
+    """Return the text of the statement on a line; of a compound statement only its head."""
     file, _, number = site.rpartition(":")
     path = Path(file) if Path(file).is_absolute() else folder / file
     try:
@@ -265,7 +265,7 @@ def statement(folder: Path, site: str) -> str:
 
 
 def uses_hashes(folder: Path, words: Sequence[str]) -> bool:
-    """Whether the script, or a module of the user's own, uses sets or `hash`."""
+    """Whether the script, or one of the user's own modules, uses sets or `hash`."""
     for path in own_modules(words, folder):
         try:
             tree = ast.parse(path.read_bytes())
@@ -279,7 +279,7 @@ def uses_hashes(folder: Path, words: Sequence[str]) -> bool:
 
 
 def sites_of(trace: Trace, kind: str) -> dict[str, str]:
-    """The user's lines that ask for a kind of what comes from outside, and what they call."""
+    """Return the user's lines that ask for one kind of outside input, with what they call."""
     found: dict[str, str] = {}
     for records in trace.records.values():
         for record in records:
@@ -289,5 +289,5 @@ def sites_of(trace: Trace, kind: str) -> dict[str, str]:
 
 
 def kinds_of(*traces: Trace) -> dict[str, None]:
-    """The kinds of what comes from outside that these runs asked for."""
+    """Return the kinds of outside input that these runs asked for."""
     return {record[1]: None for t in traces for records in t.records.values() for record in records if record[0] == "o"}

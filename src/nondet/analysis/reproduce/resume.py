@@ -1,4 +1,4 @@
-"""Does a training that stops and resumes come to what it comes to without a stop; and if not, which state is lost."""
+"""Whether a training that stops and resumes equals one without a stop, and if not, which state is lost."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from nondet.runners.script import Script
 from nondet.runners.traced import How, Trace, Traced
 
 STATES = ("weights", "optimizer", "schedule", "scaler", "generator", "sampler position", "order of data")
-"""In this order: one that is lost changes those that follow."""
+"""In this order: losing one changes those after it."""
 
 LASTING = ("optimizer", "schedule", "scaler")
-"""Those that matter although weights are equal so far: a scale is a power of two, a schedule's next step far off."""
+"""States that matter even if the weights are equal so far.
+
+A scale is a power of two, and a schedule's next step may be far off.
+"""
 
 MENDS = {
-    "weights": "keep model.state_dict(), and load it",
-    "optimizer": "keep optimizer.state_dict(), and load it",
-    "schedule": "keep the schedule's state_dict(), and load it",
-    "scaler": "keep scaler.state_dict(), and load it",
-    "generator": "keep the generators' states (torch.get_rng_state(), numpy.random.get_state(), random.getstate())",
-    "sampler position": "keep how far the epoch has come, and skip as many batches",
-    "order of data": "keep the state of what draws the order, and set it before the loader begins",
+    "weights": "save model.state_dict(), and load it",
+    "optimizer": "save optimizer.state_dict(), and load it",
+    "schedule": "save the schedule's state_dict(), and load it",
+    "scaler": "save scaler.state_dict(), and load it",
+    "generator": "save the generators' states (torch.get_rng_state(), numpy.random.get_state(), random.getstate())",
+    "sampler position": "save how far the epoch has got, and skip as many batches",
+    "order of data": "save the state of what draws the order, and restore it before the loader starts",
 }
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A state that differs. step: of the whole training, from 0, before which it does first."""
+    """A state that differs. step: of the whole training, from 0; the state first differs before it."""
 
     state: str
     step: int
@@ -45,11 +48,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Resumed(Record):
-    """What a resumed training has that one without a stop has not.
+    """How a resumed training differs from one without a stop.
 
-    verdict: resumes, differs or inconclusive. differences: of states, the first one first. steps: k, before the stop.
-    saved: FILE:LINE at which the state is kept. equal: whether the weights are equal so far. start: the step at
-    which it was kept: k, or an earlier one. why: it is inconclusive.
+    verdict: resumes, differs or inconclusive. differences: the states that differ, earliest first. steps: k, before the
+    stop. saved: FILE:LINE where the state is saved. equal: whether the weights are equal so far. start: the step at
+    which the state was saved: k, or an earlier one. why: why the verdict is inconclusive.
     """
 
     script: str
@@ -90,7 +93,7 @@ class Resumed(Record):
 def resume_check(script: Script, steps: int, resume: str, say: Callable[[str], None]) -> Resumed:
     """Compare 2k steps with k, a stop, and k more.
 
-    resume: the words that stand for `{resume}` where it resumes.
+    resume: the words that replace `{resume}` when it resumes.
     """
     traced = Traced(script)
     counts = any("{steps}" in word for word in script.words)
@@ -103,29 +106,29 @@ def resume_check(script: Script, steps: int, resume: str, say: Callable[[str], N
             how = How("states", None if counts else until - 1, pins={}, hash=0, keep=keep)
             trace = traced.run(how)
             if trace.failure:
-                name = "part that resumes" if keep else "script"
-                raise BadInput(f"the {name} must come to its end, and it did not: {trace.failure}; mend it")
+                name = "resumed part" if keep else "script"
+                raise BadInput(f"the {name} must finish, but it did not: {trace.failure}; fix it")
             return trace
 
-        say(f"{2 * steps} steps without a stop, twice.")
+        say(f"Running {2 * steps} steps without a stop, twice.")
         whole, again = (part(2 * steps, 2 * steps) for _ in range(2))
         blank = Resumed(script.title, "inconclusive", (), steps)
         if whole.steps != 2 * steps:
-            why = f"the script takes {whole.steps} training steps where {2 * steps} are asked for"
+            why = f"the script takes {whole.steps} training steps instead of the {2 * steps} that were asked for"
             fewer = f"try <<steps={max(1, whole.steps // 2)}>>"
-            counted = "put {steps} where it takes their number, or leave it out"
+            counted = "put {steps} where the script takes their number, or leave it out"
             return replace(blank, why=f"{why}; {counted if counts else fewer}")
         if parted(whole, again):
-            return replace(blank, why="two runs without a stop part already; nondet diverge says why")
-        say(f"{steps} steps, a stop, and {steps} more.")
+            return replace(blank, why="two runs without a stop already part; nondet diverge says why")
+        say(f"Running {steps} steps, a stop, and {steps} more.")
         first = part(steps, steps)
         saved = next((r[2] for r in reversed(first.of("file")) if r[1] == "save"), "")
         if not saved and not traced.left():
-            why = f"the script has kept no file in its first {steps} steps; try <<steps={2 * steps}>>"
+            why = f"the script saved no file in its first {steps} steps; try <<steps={2 * steps}>>"
             return replace(blank, why=why)
         rest = part(2 * steps, 2 * steps, resume, keep=True)
         if not rest.steps:
-            return replace(blank, saved=saved, why="the part that resumes takes no training step")
+            return replace(blank, saved=saved, why="the resumed part takes no training step")
         start = resumed_at(whole, rest, steps)
         found, equal = differences(whole, rest, start), weights_equal(whole, rest, start)
         verdict = "differs" if found else "resumes"
@@ -145,9 +148,9 @@ def _worded(script: Script, number: int, resume: str) -> Script:
 
 
 def resumed_at(whole: Trace, rest: Trace, steps: int) -> int:
-    """The step at which a resumed training begins: the last one, of those up to the stop, whose weights it begins with.
+    """Return the step at which a resumed training starts: the last one up to the stop whose weights it starts with.
 
-    The stop, where it begins with none of them, or with those of the beginning.
+    If it starts with none of these, or with the initial weights, that is the stop.
     """
     mine, theirs = ({r[1]: r[2].get("weights") for r in trace.of("states")} for trace in (whole, rest))
     fits = (step for step in range(steps, 0, -1) if mine.get(step) == theirs.get(0))
@@ -155,9 +158,9 @@ def resumed_at(whole: Trace, rest: Trace, steps: int) -> int:
 
 
 def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
-    """The states that differ between the rest of a training and its resumed rest, the first one first.
+    """Return the states that differ between the rest of a training and its resumed rest, earliest first.
 
-    steps: at which the latter begins.
+    steps: where the resumed rest starts.
     """
     equal = weights_equal(whole, rest, steps)
     found: dict[str, int] = {}
@@ -172,7 +175,7 @@ def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
         if batch[0] != batch[1] and batch[1]:
             again = batch[1] == _batch(whole, step) and step + steps > 0 and "generator" not in found
             found.setdefault("sampler position" if again else "order of data", step)
-    if not lost and "generator" in found:  # it differs, and nothing that follows is drawn from it
+    if not lost and "generator" in found:  # it differs, but nothing is drawn from it later
         del found["generator"]
     if equal:  # what is lost shows later
         found = {state: step for state, step in found.items() if state in LASTING}
@@ -182,13 +185,13 @@ def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
 
 
 def weights_equal(whole: Trace, rest: Trace, steps: int) -> bool:
-    """Whether the weights after each step of the resumed rest are those of a training without a stop."""
+    """Whether the weights after each resumed step equal those of a training without a stop."""
     number = whole.steps - steps
     return _of(whole, "weights", steps, number) == _of(rest, "weights", 0, number)
 
 
 def _data_parts(whole: Trace, rest: Trace, steps: int) -> bool:
-    """Whether what is drawn in a step differs: the batch, or what the model makes of it with equal weights."""
+    """Whether anything drawn in a step differs: the batch, or the model's output for it with equal weights."""
     mine, theirs = ({r[1]: r[2] for r in trace.of("states")} for trace in (whole, rest))
     for step in range(whole.steps - steps):
         if _batch(whole, steps + step) != _batch(rest, step):
@@ -201,7 +204,7 @@ def _data_parts(whole: Trace, rest: Trace, steps: int) -> bool:
 
 
 def _of(trace: Trace, kind: str, first: int, number: int | None = None) -> list[Any]:
-    """The digests of a kind in a number of steps."""
+    """Return the digests of one kind from step `first` on, for `number` steps or for all."""
     last = None if number is None else first + number
     return [r[2] for r in trace.of(kind) if r[1] >= first and (last is None or r[1] < last)]
 

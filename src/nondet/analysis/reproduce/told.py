@@ -1,4 +1,4 @@
-"""What the frameworks were told and ignored: what of it matters is a finding, the rest is said."""
+"""Settings that the frameworks ignored: those that matter are findings, the rest are only mentioned."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ NAME = "ignored setting"
 
 
 def told(trace: Trace, hashes: bool) -> tuple[list[Finding], list[Finding]]:
-    """Settings of a run that are ignored: those that matter, and those that change nothing here.
+    """Return a run's ignored settings: those that matter, and those that change nothing here.
 
-    hashes: whether the script uses sets or hashes, without which their seed does not matter.
+    hashes: whether the script uses sets or hashes; if not, their seed does not matter.
     """
     matters: list[Finding] = []
     harmless: list[Finding] = []
@@ -25,21 +25,21 @@ def told(trace: Trace, hashes: bool) -> tuple[list[Finding], list[Finding]]:
 
 def _cause(setting: str, whom: str, how: str) -> Cause:
     if how == "late" and whom == "python":
-        what = f"{setting} is set in the program, and Python has read it before"
+        what = f"{setting} is set in the program, but Python had already read it"
         return Cause(NAME, what, f"set it in the command: {setting}=0 python train.py")
     if how == "late":
         return Cause(NAME, f"{setting} is set after {whom} has read it", f"set it before {whom} is imported")
     if how == "warned":
-        what = f"deterministic algorithms are asked for, and {whom} has none"
+        what = f"deterministic algorithms are requested, but {whom} has none"
         return Cause(NAME, what, "call it without warn_only=True, and use another operation where it fails")
     if how == "not compiled":
-        return Cause(NAME, "torch.compile is called, and nothing was compiled", "look for TORCHDYNAMO_DISABLE")
-    return Cause(NAME, f"{setting} is set, and there is no CUDA device", "leave it: it does nothing here")
+        return Cause(NAME, "torch.compile is called, but nothing was compiled", "check for TORCHDYNAMO_DISABLE")
+    return Cause(NAME, f"{setting} is set, but there is no CUDA device", "leave it: it does nothing here")
 
 
 def _seen(setting: str, whom: str, how: str) -> str:
     return {
-        "late": f"{setting} was set to another value than it had",
-        "warned": "torch warned of it, and went on",
-        "not compiled": "the model ran as it is",
+        "late": f"{setting} was set to a new value",
+        "warned": "torch warned about it and went on",
+        "not compiled": "the model ran uncompiled",
     }.get(how, f"{setting} is True")
