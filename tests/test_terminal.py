@@ -175,7 +175,7 @@ def test_verbose_says_where_and_each_stack(nondet: Nondet, tiny: Path, tmp_path:
     """Also of other commands; and the next command speaks as usual again."""
     folder = tmp_path / "s"
     ran = nondet("run", tiny, "--runs", 9, "--vary", "init", "--study", folder, "--executor", "local", "--verbose")
-    assert f"Into {folder}, with device cpu" in ran.err
+    assert f"They go into {folder}, trained with device cpu" in ran.err
     steps = [line for line in ran.err.splitlines() if line.startswith("training: ")]
     assert len(steps) == 3  # 10 runs, 4 at a time
     assert steps[-1] == "training: 100 %, 10 of 10 runs done"

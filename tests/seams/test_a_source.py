@@ -124,5 +124,5 @@ def test_its_runs_do_not_depend_on_their_stack(nondet: Nondet, task: Path, tmp_p
 def test_names_that_cannot_be(name: str) -> None:
     import nondet as nd
 
-    with pytest.raises(nd.BadInput, match="a source's name must be"):
+    with pytest.raises(nd.BadInput, match="a source's name must consist of"):
         nd.Source(name)

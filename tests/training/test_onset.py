@@ -107,7 +107,7 @@ def test_onset_zero_is_no_onset() -> None:
 def test_init_is_past_at_a_late_onset() -> None:
     """From a later epoch on, `init` varies nothing: alone it is refused, and `all` goes without it."""
     sources = ("init", "shuffle", "bit")
-    with pytest.raises(BadInput, match=r"something must vary in a condition, and init from epoch 1 on does not"):
+    with pytest.raises(BadInput, match=r"something must vary in a condition, and init does not from epoch 1 on"):
         condition("init", sources, 4, 1)
     late = condition("init+shuffle", sources, 4, 1).specs({}, sources)
     assert [spec.seeds["init"] for spec in late] == [1, 1, 1, 1]
