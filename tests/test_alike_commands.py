@@ -17,7 +17,7 @@ from PIL import Image
 
 from nondet.analysis import unstable
 from nondet.analysis.alike import alike as all_tests
-from nondet.analysis.runs import Reader
+from nondet.analysis.reader import Reader
 from nondet.errors import BadInput
 from nondet.measures import disagreement
 from nondet.measures.language import sample_tokens

@@ -7,7 +7,8 @@ from nondet.version import __version__ as __version__
 TYPE_CHECKING = False  # the name that type checkers know; importing typing would take longer than all else
 if TYPE_CHECKING:
     from nondet.analysis.measuring import measure
-    from nondet.analysis.runs import OpenStudy, Runs
+    from nondet.analysis.opened import OpenStudy
+    from nondet.analysis.runs import Runs
     from nondet.api import (
         alike,
         audit,
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
     from nondet.tasks.transforms import Mixup
 
 _HOMES = {
-    "analysis.runs": ("OpenStudy", "Runs"),
+    "analysis.opened": ("OpenStudy",),
+    "analysis.runs": ("Runs",),
     "analysis.measuring": ("measure",),
     "api": (
         "alike",
@@ -165,8 +167,8 @@ def _say_how_records_print() -> None:
     """Tell records how to print: they are far below the reports, and only this file knows both."""
     forms = import_module("nondet.records").FORMS
     for form, (home, name) in {
-        "text": ("shown", "by_itself"),
-        "html": ("shown", "as_html"),
+        "text": ("printed", "by_itself"),
+        "html": ("printed", "as_html"),
         "finding": ("findings", "finding_of"),
     }.items():
         place = f"nondet.reporting.{home}"

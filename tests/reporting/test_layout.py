@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from nondet.reporting.layout import fitted, room, total
-from nondet.reporting.shown import Part, part_as_text
+from nondet.reporting.printed import part_as_text
+from nondet.reporting.shown import Part
 
 Nondet = Callable[..., Any]
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from nondet.analysis.arms import Arm
 from nondet.analysis.cautions import collapsed_in, collapsed_runs
-from nondet.analysis.runs import Reader, Runs, control_is_zero
+from nondet.analysis.reader import Reader, control_is_zero
+from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
 from nondet.kinds import Kind
 from nondet.measures.figure import Figure

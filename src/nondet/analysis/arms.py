@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.analysis.measure import exact_digest
-from nondet.analysis.runs import OpenStudy, Runs, chosen_condition, control_is_zero
+from nondet.analysis.opened import OpenStudy, chosen_condition
+from nondet.analysis.reader import control_is_zero
+from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
 from nondet.io.nearest import did_you_mean_file
 from nondet.io.outputs import is_table, read_labels, read_outputs

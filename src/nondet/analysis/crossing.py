@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nondet.analysis.runs import Failure, Reader
+from nondet.analysis.reader import Reader
+from nondet.analysis.runs import Failure
 from nondet.kinds import Kind
 from nondet.stats.components import Component, Components, disagreement_by_set, variance_components
 from nondet.stats.estimate import UNKNOWN, Estimate, number

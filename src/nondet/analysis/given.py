@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nondet.analysis.arms import Arm, Given, read_arms
-from nondet.analysis.runs import OpenStudy, Runs
+from nondet.analysis.opened import OpenStudy
+from nondet.analysis.runs import Runs
 from nondet.analysis.score_arms import Choice, arms_by_dataset, score_arms, split_arm
 from nondet.errors import BadInput
 from nondet.io.forms import holds_outputs, holds_scores

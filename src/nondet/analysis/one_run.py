@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.analysis.given import AnyGiven
-from nondet.analysis.runs import OpenStudy, Runs
+from nondet.analysis.opened import OpenStudy
+from nondet.analysis.runs import Runs
 from nondet.analysis.score_arms import score_of
 from nondet.errors import BadInput
 from nondet.io.numbers import read_lines

@@ -10,7 +10,8 @@ import numpy as np
 
 from nondet.analysis.crossing import Crossing, read_crossing
 from nondet.analysis.reach import UNREAD, Reach, reach_of
-from nondet.analysis.runs import Failure, Reader, Runs
+from nondet.analysis.reader import Reader
+from nondet.analysis.runs import Failure, Runs
 from nondet.errors import BadInput
 from nondet.io.nearest import did_you_mean
 from nondet.kinds import Kind, kind_of

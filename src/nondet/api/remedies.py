@@ -46,8 +46,8 @@ def stabilize(
         run_task: for a study whose task is a file: whether to run that file, whose code makes the study's models.
         task: for a study whose task is a `Task` made in a program: that task, unless `run` has just made the study.
     """
+    from nondet.analysis.opened import OpenStudy
     from nondet.analysis.remedies import stabilize as remedies
-    from nondet.analysis.runs import OpenStudy
     from nondet.running import session
     from nondet.running.request import request_of
     from nondet.study.provenance import set_up_process

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from nondet.errors import spelled
 
 if TYPE_CHECKING:
-    from nondet.analysis.runs import OpenStudy
+    from nondet.analysis.opened import OpenStudy
     from nondet.measures.measured import Measures
     from nondet.study.study import Study
 
@@ -27,14 +27,14 @@ def spoken(say: Callable[[str], None] | None) -> Callable[[str], None]:
 
 def study_of(study: StudyGiven) -> OpenStudy:
     """Return the study, opened if it is a folder."""
-    from nondet.analysis.runs import OpenStudy, open_study
+    from nondet.analysis.opened import OpenStudy, open_study
 
     return study if isinstance(study, OpenStudy) else open_study(study)
 
 
 def measured(study: Study, condition: Any) -> Measures | None:
     """Measure a condition's runs for a stopping rule; None if there are fewer than two."""
-    from nondet.analysis.runs import OpenStudy
+    from nondet.analysis.opened import OpenStudy
 
     runs = OpenStudy(study).reader.runs(condition)
     return runs.measure() if len(runs) > 1 else None

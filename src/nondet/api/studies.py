@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from nondet.api.shared import measured, quiet, spoken, study_of
 
 if TYPE_CHECKING:
+    from nondet.analysis.opened import OpenStudy
     from nondet.analysis.results import Results
-    from nondet.analysis.runs import OpenStudy
     from nondet.api.shared import StudyGiven
     from nondet.runners.base import Runner
     from nondet.runners.function import Function
@@ -65,7 +65,7 @@ def run(
     Raises:
         BadInput: something you asked for cannot be done; the message says what, and the way out.
     """
-    from nondet.analysis.runs import OpenStudy
+    from nondet.analysis.opened import OpenStudy
     from nondet.runners.base import Runner
     from nondet.runners.function import Function, of_function
     from nondet.runners.script import Script
@@ -118,7 +118,7 @@ def open(folder: str | Path) -> OpenStudy:
     Raises:
         BadInput: there is no study, or its format is unknown. Damaged: its file differs from what was written.
     """
-    from nondet.analysis.runs import open_study
+    from nondet.analysis.opened import open_study
 
     return open_study(folder)
 

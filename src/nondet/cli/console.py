@@ -118,7 +118,8 @@ def answer(found: Record, form: Form = TEXT, *, control: bool | None = None) -> 
     control: whether a study's control is exactly zero.
     """
     from nondet.reporting import export, table
-    from nondet.reporting.shown import as_tables, as_text, beside
+    from nondet.reporting.printed import as_tables, as_text
+    from nondet.reporting.shown import beside
 
     if form.json:
         print_json(found.to_dict())
@@ -158,7 +159,8 @@ def answer_control(control: bool | None) -> int:
 
 def print_sentences(*sentences: str) -> None:
     """Print each sentence on lines of its own, as plain text."""
-    from nondet.reporting.shown import Part, part_as_text
+    from nondet.reporting.printed import part_as_text
+    from nondet.reporting.shown import Part
 
     tell_as_it_is(part_as_text(Part(below=sentences), sys.stdout.isatty(), columns()))
 

@@ -45,7 +45,7 @@ def examples(
     """
     from nondet import api
     from nondet.analysis.pictures import pictures_of
-    from nondet.analysis.runs import control_is_zero
+    from nondet.analysis.reader import control_is_zero
     from nondet.io.files import write_file
 
     if pictures and pictures.exists() and not pictures.is_dir():

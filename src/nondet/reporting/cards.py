@@ -6,9 +6,10 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from nondet.analysis.opened import OpenStudy, chosen_condition
 from nondet.analysis.pictures import pictures_of
 from nondet.analysis.results import Results
-from nondet.analysis.runs import OpenStudy, Runs, chosen_condition
+from nondet.analysis.runs import Runs
 from nondet.analysis.unstable import Example, Unstable, unstable
 from nondet.reporting.plots.section import Drawing
 from nondet.reporting.plots.spreads import forest, listed

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from nondet.errors import BadInput
 
 if TYPE_CHECKING:
+    from nondet.analysis.opened import OpenStudy
     from nondet.analysis.results import Results
-    from nondet.analysis.runs import OpenStudy
 
     Given = str | Path | OpenStudy | Results
 
@@ -137,8 +137,8 @@ def _tracked(study: Given) -> tuple[str, list[Tracked]]:
 
 
 def _results(study: Given) -> Results:
+    from nondet.analysis.opened import OpenStudy, open_study
     from nondet.analysis.results import Results, read_results
-    from nondet.analysis.runs import OpenStudy, open_study
 
     if isinstance(study, Results):
         return study

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nondet.analysis.runs import read_run
+from nondet.analysis.reader import read_run
 from nondet.errors import BadInput
 from nondet.runners.stack import StackRunner
 from nondet.running.advice import go_on

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nondet.analysis.reader import as_one
 from nondet.analysis.results import ConditionResult, Results
-from nondet.analysis.runs import as_one
 from nondet.reporting.plots.section import PANELS, Drawing, Section, names_of, sentence
 from nondet.reporting.plots.seen import Runs, Seen, by_design
 from nondet.reporting.plots.style import DASHES, SMALLEST, colours_of, epochs, line_plot, log_axis, new, short

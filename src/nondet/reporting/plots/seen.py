@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nondet.analysis.reader import Reader
 from nondet.analysis.results import Results
-from nondet.analysis.runs import Reader
 from nondet.stats.values import Floats
 from nondet.study.study import Study
 
