@@ -35,9 +35,9 @@ def change_bit(
     With `amp` (a type's name, as in a recipe), a weight with two or more axes moves by the spacing of that type's
     numbers there. It is rounded to that type wherever it is used, so that a smaller change would have no effect.
 
-    which: "first", an element of the first weight tensor (with two or more axes) that is not all zeros, as a class
-    token may be; "random", any element of any parameter; or a parameter's name. Zeros are skipped: the float next to
-    zero is too small to change a sum.
+    which: "first", an element of the first weight tensor (with two or more axes) that has one that may be chosen, as
+    a class token of zeros has not; "random", any element of any parameter; or a parameter's name. Zeros are skipped:
+    the float next to zero is too small to change a sum.
     reached: for each parameter, a boolean tensor of the elements that may be chosen: those with a gradient. Changing
     an element without one, such as the embedding of a word that no example uses, has no effect.
     The fixed seed changes nothing, so that the run with all seeds fixed is the one that every condition shares.
@@ -45,7 +45,7 @@ def change_bit(
     """
     if seed == FIXED_SEED:
         return None
-    chosen = _chosen(parameters, which)
+    chosen = _chosen(parameters, which, reached)
     places = {name: _places(tensor, (reached or {}).get(name)) for name, tensor in chosen.items()}
     count = sum(len(place) for place in places.values())
     if not count:
@@ -94,7 +94,9 @@ def has_bit(parameters: Mapping[str, Tensor], which: str = "first") -> bool:
     return which in chosen or any(bool(tensor.detach().count_nonzero()) for tensor in chosen.values())
 
 
-def _chosen(parameters: Mapping[str, Tensor], which: str) -> dict[str, Tensor]:
+def _chosen(
+    parameters: Mapping[str, Tensor], which: str, reached: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     real = {name: tensor for name, tensor in parameters.items() if tensor.is_floating_point()}
     if which == "random":
         return real
@@ -104,7 +106,8 @@ def _chosen(parameters: Mapping[str, Tensor], which: str) -> dict[str, Tensor]:
             raise BadInput(
                 "the bit source needs a weight with two or more axes, but this model has none; leave bit out"
             )
-        first = next((name for name in names if bool(parameters[name].detach().count_nonzero())), names[0])
+        held = [name for name in names if bool(parameters[name].detach().count_nonzero())] or names
+        first = next((name for name in held if len(_places(parameters[name], (reached or {}).get(name)))), held[0])
         return {first: parameters[first]}
     if which not in real:
         raise BadInput(
