@@ -26,8 +26,8 @@ def make_optimizer(
         options = {**recipe.options, **_device_options(recipe, list(trained.values()))}
         try:
             optimizer = chosen([dict(group) for group in groups], lr=recipe.lr, **options)
-        except ValueError as refused:
-            try:  # LBFGS accepts no groups, and needs none if all share one rate and one decay
+        except (ValueError, AttributeError, TypeError) as refused:
+            try:  # LBFGS and classes that make groups accept none, and need none if all share one rate and one decay
                 if recipe.bias_lr != 1 or recipe.no_decay:
                     raise refused
                 optimizer = chosen(list(trained.values()), lr=recipe.lr, **options)
