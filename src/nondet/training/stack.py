@@ -9,6 +9,7 @@ Shapes: R runs, n training examples, B examples in a mini-batch, c classes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from nondet.training.kernels.mode import Door
 
 Seeds = Mapping[str, int]
+
+warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented")
+# vmap asks users to report each operation that it runs slowly, which is none of their concern here
 
 
 @dataclass
@@ -126,7 +130,7 @@ class Stack:
         shared: Sequence[Any] = (),
         numbers: Sequence[int] | None = None,
     ) -> Any:
-        """Return function(call, *stacked, *shared) for every run, where `call` is its model.
+        """Return function(model, *stacked, *shared) for every run, where `model` is a module with the run's weights.
 
         This uses vmap, or a plain call for one run. numbers: a seed for each run's generators, if the models draw
         random numbers themselves.
@@ -136,9 +140,7 @@ class Stack:
 
             def run(weights: Mapping[str, Tensor], *rest: Any) -> Any:
                 with nullcontext() if numbers is None else drawing(next(iter(weights.values()))), RunByRun():
-                    return self._met(
-                        function, lambda *x, **named: functional_call(self.skeleton, dict(weights), x, named), *rest
-                    )
+                    return self._met(self._with, function, weights, *rest)
 
             random = "error" if numbers is None else "different"
             with nullcontext() if numbers is None else drawn_apart(numbers), masks_unread():
@@ -150,6 +152,11 @@ class Stack:
         ):
             result = self._met(function, self.skeleton, *alone, *shared)
         return tree_map(lambda part: part[None], result)
+
+    def _with(self, function: Callable[..., Any], weights: Mapping[str, Tensor], *given: Any) -> Any:
+        """Return function(model, *given) with these weights in the model, also for its methods and parameters."""
+        named = {f"model.{name}": tensor for name, tensor in weights.items()}
+        return functional_call(_Around(self.skeleton), named, (function, *given))
 
     def _met(self, function: Callable[..., Any], *given: Any) -> Any:
         """Call the function, with stacked kernels for its operations if the stack has them."""
@@ -164,8 +171,8 @@ class Stack:
     def step(self, function: Callable[..., Any], *stacked: Any, uniforms: Sequence[Tensor]) -> Any:
         """Take one optimizer step of every run, and return what `function` returned.
 
-        function(call, *stacked) returns a run's loss, and possibly more. uniforms: dropout's numbers, (R, ...) for each
-        call of dropout.
+        function(model, *stacked) returns a run's loss, and possibly more. uniforms: dropout's numbers, (R, ...) for
+        each call of dropout.
         """
         if self.width > 1 and is_seed(uniforms):
             results = self.map(function, *stacked, numbers=uniforms[0].tolist())
@@ -285,6 +292,17 @@ class Stack:
         if self.own:
             buffers = dict(weights)
         return replace(self, trained=trained, frozen=frozen, buffers=buffers, own=False)
+
+
+class _Around(nn.Module):
+    """A module whose forward pass is a function of the model and what is given to it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[..., Any], *given: Any) -> Any:
+        return function(self.model, *given)
 
 
 @contextmanager

@@ -121,7 +121,7 @@ def _objection(problem: Problem, width: int) -> str:
                 objection = _differs(problem, here, problem.recipe.precision)
                 _compare_widths(problem, width)
             return objection
-    except (BadInput, OSError):
+    except OSError:
         raise
     except Exception as error:  # code that others wrote may raise anything
         if memory.ran_out(error):
@@ -129,6 +129,8 @@ def _objection(problem: Problem, width: int) -> str:
                 f"a stack of {width} must fit into the memory of {problem.device} ({first_line(error)}); "
                 f"try <<recipe=batch_size={max(problem.recipe.batch_size // 2, 1)}>>"
             ) from error
+        if isinstance(error, BadInput) and (width == 1 or error.__cause__ is None):
+            raise  # what fails only in a stack, inside a loss of the user's, does not stack
         reason = shorten(first_line(error), 140, placeholder=" ...")
         return f"vmap cannot run it ({reason})" if width > 1 else reason
 
