@@ -82,7 +82,7 @@ def _parts(name: str, batch: Any) -> Data:
     if isinstance(batch, list):
         batch = tuple(batch)
     if isinstance(batch, Mapping):
-        tensors = {str(key): _tensor(name, value) for key, value in batch.items()}
+        tensors = {str(key): _part(name, value) for key, value in _without_text(batch).items()}
         return Data(tensors, tensors.get(LABELS), inside=True)
     if isinstance(batch, tuple):
         if len(batch) == 0:
@@ -94,6 +94,8 @@ def _parts(name: str, batch: Any) -> Data:
                 f"{name} must be a pair (inputs, labels), or inputs and labels in one tuple (got "
                 f"{type(batch[-1]).__name__} as the last of {len(batch)}); leave out the rest"
             )
+        if _holds(batch[-1]):  # several labels for each example, for a loss that knows them
+            return Data(_inputs(name, batch), None, inside=True)
         inputs = batch[0] if len(batch) == 2 else batch[:-1]
         return Data(_inputs(name, inputs), batch[-1])
     return Data(_inputs(name, batch), None, inside=True)
@@ -103,13 +105,41 @@ def _inputs(name: str, inputs: Any) -> Any:
     if hasattr(inputs, "prefetch"):
         return inputs
     if isinstance(inputs, Mapping):
-        return {str(key): _tensor(name, value) for key, value in inputs.items()}
+        return {str(key): _part(name, value) for key, value in _without_text(inputs).items()}
     if isinstance(inputs, tuple):
-        return tuple(_tensor(name, value) for value in inputs)
+        return tuple(_part(name, value) for value in inputs)
     return inputs
 
 
+def _part(name: str, value: Any) -> Any:
+    """Return a part of the inputs: a tensor, or a dictionary or tuple of them."""
+    return _inputs(name, value) if _holds(value) else _tensor(name, value)
+
+
+def _holds(value: Any) -> bool:
+    """Whether this contains tensors by name or in a tuple, rather than being one."""
+    arrays = isinstance(value, tuple) and any(isinstance(part, Tensor | np.ndarray | Mapping) for part in value)
+    return isinstance(value, Mapping) or (arrays and any(np.ndim(part) or isinstance(part, Mapping) for part in value))
+
+
+def _without_text(batch: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Leave out texts, such as the names of files, which no model takes; not if nothing else would be left."""
+    kept = {key: value for key, value in batch.items() if key == LABELS or not _is_text(value)}
+    return kept if kept.keys() - {LABELS} else dict(batch)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, tuple | list) and len(value) > 0 and all(isinstance(part, str) for part in value)
+    )
+
+
 def _tensor(name: str, value: Any) -> Tensor:
+    if _is_text(value):
+        raise BadInput(
+            f"{name} must consist of tensors or arrays (got texts, such as {next(iter(value), '')!r}); convert them "
+            "to numbers first, as a tokenizer does"
+        )
     try:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:

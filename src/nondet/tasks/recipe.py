@@ -200,6 +200,9 @@ class Recipe:
         for name in ("optimizer", "schedule", "loss"):
             if name in named and not isinstance(named[name], str):
                 named[name] = _called(named[name])
+        if "schedule_options" in named:  # such as LambdaLR's function
+            given = named["schedule_options"]
+            named["schedule_options"] = {k: _called(v) if callable(v) else v for k, v in given.items()}
         own = {f.name for f in fields(self)}
         apart = {name: value for name, value in sorted(self.options.items()) if name in own}
         return (

@@ -37,6 +37,15 @@ def at_least_float32(outputs: Tensor) -> Tensor:
     return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
 
 
+def _form(batch: Any) -> str:
+    """Describe a batch by the shapes of its tensors: (tensor[16, 6], tensor[16])."""
+    if isinstance(batch, Mapping):
+        return "{" + ", ".join(f"{name!r}: {_form(part)}" for name, part in batch.items()) + "}"
+    if isinstance(batch, tuple | list):
+        return "(" + ", ".join(map(_form, batch)) + ")"
+    return f"tensor{list(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
+
+
 def _parts(returned: Any) -> Any:
     return returned if isinstance(returned, tuple | list) else ()
 
@@ -77,8 +86,9 @@ class Objective:
         except (AttributeError, TypeError, KeyError, IndexError, ValueError) as error:
             said = " ".join(str(error).split()) or "no message"
             raise BadInput(
-                f"the task's loss fails: {type(error).__name__}: {said}; called as loss(model, batch), it must "
-                "return (loss, outputs); a loss of outputs and labels goes in the recipe: Recipe(loss=...)"
+                f"the task's loss fails: {type(error).__name__}: {said}; called as loss(model, batch) with the batch "
+                f"{_form(batch)}, it must return (loss, outputs); a loss of outputs and labels goes in the recipe: "
+                "Recipe(loss=...)"
             ) from error
         if not isinstance(found, tuple | list) or len(found) != 2 or not isinstance(found[0], Tensor):
             raise BadInput(

@@ -16,6 +16,7 @@ from nondet.data.given import Data, takes
 from nondet.errors import BadInput
 from nondet.io.files import sha256_of_json
 from nondet.kinds import LANGUAGE, Kind, named
+from nondet.kinds.classification import IGNORED
 from nondet.sources import FIXED_SEED, OF_THE_MACHINE, SOURCES
 from nondet.tasks.augment import source_of
 from nondet.tasks.named import optimizer_class
@@ -32,7 +33,7 @@ from nondet.training.loop import Batch, Trace
 from nondet.training.objective import Objective
 from nondet.training.perturb import has_bit
 from nondet.training.problem import Lazy, Problem, Seen, Shaped, Track, build_model, first_line, tried
-from nondet.training.recipes import Plateau, is_plateau, needs_closure, settings_of
+from nondet.training.recipes import Plateau, is_plateau, needs_closure, own_ignored, settings_of
 from nondet.training.schedule import lr_factor, schedule_hash
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def prepare(
             "the recipe's bptt must be set for kinds that read a text in windows, and for no others (got kind "
             f"{kind.name}); change one of the two"
         )
+    ignored = own_ignored(task.loss) if recipe.loss == "" else own_ignored(recipe.loss)
+    if task.ignore is None and ignored not in (None, IGNORED):
+        task = replace(task, ignore=ignored)
     given = [checked_inputs(name, data, task, recipe) for name, data in (("train", task.train), ("test", task.test))]
     if not in_memory(given[0].inputs) and task.augment:
         raise BadInput("streamed inputs draw their own augmentations; leave the task's augment empty")
@@ -83,7 +87,7 @@ def prepare(
             f"{' for a text' if recipe.bptt else ''}); give the task val=(inputs, labels), or leave them out"
         )
     given += [val] if val is not None and (selects or is_plateau(recipe)) else []
-    given = numbered(given)
+    given = raw = numbered(given)
     if kind is not None:  # before a model is built, so that errors in the data come first
         given = [with_labels(name, data, kind, task) for name, data in zip(PARTS, given, strict=False)]
     try:
@@ -96,7 +100,7 @@ def prepare(
     if recipe.bptt:
         objective = Objective(LANGUAGE if kind is None else kind)
     else:
-        objective, given = chosen(task, recipe, model, given, kind, seen)
+        objective, given = chosen(task, recipe, model, given, kind, seen, raw)
     kind = objective.kind
     train, test, *chooses = ((data.inputs, data.labels) for data in given)
     if recipe.bptt:
@@ -283,13 +287,21 @@ def _identity(
         **({"kind": kind.name} if kind is not named("", bool(recipe.bptt)) else {}),
         **({"track": track.as_dict()} if track else {}),
         **({"schedule": schedule_hash(recipe)} if callable(recipe.schedule) else {}),
+        **({"schedule_options": own_code(written)} if (written := _functions(recipe.schedule_options)) else {}),
         **({"loss": own_code(own)} if (own := task.loss or recipe.loss) and not isinstance(own, str) else {}),
         **({"ignore": task.ignore} if task.ignore is not None else {}),
     }
     try:
         return json.loads(json.dumps(identity, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise BadInput(f"a recipe's options must be numbers, strings, booleans or lists of them ({error})") from error
+        raise BadInput(
+            f"a recipe's options must be numbers, strings, booleans or lists of them ({error}); give these instead, or "
+            "make the rest in a class of your own that takes none of them"
+        ) from error
+
+
+def _functions(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if callable(value)}
 
 
 def _try_out(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from nondet.errors import BadInput
 from nondet.kinds import Kind
+from nondet.kinds.classification import IGNORED
 from nondet.tasks.named import LOSSES, optimizer_class, optimizer_options, scheduler_class
 from nondet.tasks.recipe import Recipe
 from nondet.training.problem import Problem, first_line
@@ -31,8 +33,13 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def criterion_of(recipe: Recipe, kind: Kind) -> Callable[[Tensor, Tensor], Tensor] | None:
+def criterion_of(
+    recipe: Recipe, kind: Kind, ignore: int | None = None, unknown: bool = False
+) -> Callable[[Tensor, Tensor], Tensor] | None:
     """Return a function for a mini-batch's mean loss, as a recipe names, smooths or weights it.
+
+    ignore: the task's own label to ignore, which a function of the user's gets in the place of -100. unknown: whether
+    some labels are to be ignored.
 
     None if the kind's own loss is used. BadInput if the kind does not accept the loss.
     """
@@ -54,24 +61,71 @@ def criterion_of(recipe: Recipe, kind: Kind) -> Callable[[Tensor, Tensor], Tenso
             f"kind {kind.name} does not accept the loss {name or 'cross_entropy'} (got "
             f"{_called(loss) or 'its changes'}; {ours}); choose another, or give a function of outputs and labels"
         )
+    if unknown and LOSSES.get(_called(loss), name) == "bce":
+        return _known_only(kind, loss)
+    written = _label_ignored_by(loss, ignore)
     if isinstance(loss, nn.Module):
-        return _of_module(kind, loss)
+        return _of_module(kind, loss, written)
     function: Any = loss if callable(loss) else _FUNCTIONS[name or "cross_entropy"]
 
     def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
-        outputs, labels = kind.paired(outputs, labels)
+        outputs, labels = _written(*kind.paired(outputs, labels), written)
         fitted = {k: v.to(outputs) if isinstance(v, Tensor) else v for k, v in changes.items()}
         return _one_number(function(outputs, labels, **fitted), loss)
 
     return criterion
 
 
-def _of_module(kind: Kind, module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return a loss of `torch.nn` as a function that moves its weights to the outputs' type and device."""
-    fitted: dict[tuple[torch.dtype, torch.device], nn.Module] = {}
+def own_ignored(loss: Any) -> int | None:
+    """Return the label that a loss ignores by its own argument, as CrossEntropyLoss(ignore_index=255); None if none."""
+    held: Any = loss.keywords.get("ignore_index") if isinstance(loss, functools.partial) else None
+    held = getattr(loss, "ignore_index", None) if isinstance(loss, nn.Module) else held
+    return held if type(held) is int else None
+
+
+def _label_ignored_by(loss: Any, ignore: int | None) -> int:
+    """Return the label that a loss expects where a label is to be ignored.
+
+    A function of the user's was written for the labels as they were given; torch's own ignore -100.
+    """
+    own = own_ignored(loss)
+    if own is not None:
+        return own
+    module = type(loss).__module__ if isinstance(loss, nn.Module) else getattr(loss, "__module__", None) or ""
+    return IGNORED if ignore is None or isinstance(loss, str) or module.startswith("torch.") else ignore
+
+
+def _written(outputs: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
+    return outputs, labels if ignored == IGNORED else torch.where(labels == IGNORED, ignored, labels)
+
+
+def _known_only(kind: Kind, loss: Any) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the binary cross-entropy, with a loss's own weights if it has any, as the mean over the known labels."""
+    weights = {name: getattr(loss, name, None) for name in ("weight", "pos_weight")}
 
     def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
         outputs, labels = kind.paired(outputs, labels)
+        known = labels != IGNORED
+        fitted = {name: value.to(outputs) for name, value in weights.items() if value is not None}
+        each = F.binary_cross_entropy_with_logits(outputs, labels.clamp(min=0), reduction="none", **fitted)
+        return (each * known).sum() / known.sum()
+
+    return criterion
+
+
+def _of_module(kind: Kind, module: nn.Module, ignored: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a loss of `torch.nn` as a function that moves its weights to the outputs' type and device."""
+    learnt = next((name for name, p in module.named_parameters() if p.requires_grad), "")
+    if learnt:
+        raise BadInput(
+            f"a recipe's loss has no parameters of its own, because only the model's are trained (got "
+            f"{_called(module)} with {learnt}); make it a part of the model, and give "
+            "Task(loss=lambda model, batch: (loss, outputs)), or fix it with requires_grad_(False)"
+        )
+    fitted: dict[tuple[torch.dtype, torch.device], nn.Module] = {}
+
+    def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
+        outputs, labels = _written(*kind.paired(outputs, labels), ignored)
         place = (outputs.dtype, outputs.device)
         if place not in fitted:
             fitted[place] = copy.deepcopy(module).to(outputs.device, outputs.dtype)
@@ -146,9 +200,10 @@ def settings_of(recipe: Recipe, steps: int) -> tuple[Mapping[str, Any], ...]:
                 if by_step or (step + 1) % steps == 0:
                     scheduler.step()
     except Exception as error:
-        raise BadInput(
-            f"the schedule {chosen.__name__} fails: {first_line(error)}; give its arguments in schedule_options"
-        ) from error
+        way = "give its arguments in schedule_options"
+        if "schedulers" in takes:  # these need the optimizer, which the recipe does not have yet
+            way = f"write a class Mine({chosen.__name__}) whose __init__(self, optimizer) makes them: schedule=Mine"
+        raise BadInput(f"the schedule {chosen.__name__} fails: {first_line(error)}; {way}") from error
     return tuple(found)
 
 
@@ -190,8 +245,11 @@ def needs_closure(recipe: Recipe) -> bool:
         optimizer.step()
     except OSError:
         raise
-    except Exception:
+    except Exception:  # it may have changed its state and the gradients before it failed
         try:
+            p = torch.ones(2, 2, requires_grad=True)
+            optimizer = made([p], lr=recipe.lr, **recipe.options)
+            loss()
             optimizer.step(loss)
         except Exception:
             return False
