@@ -14,13 +14,14 @@ from nondet.records import Record, finding
 from nondet.runners.script import Script
 from nondet.runners.traced import How, Trace, Traced
 
-STATES = ("weights", "optimizer", "schedule", "scaler", "generator", "sampler position", "order of data")
+STATES = ("weights", "optimizer", "schedule", "scaler", "averages", "generator", "sampler position", "order of data")
 """In this order: losing one changes those after it."""
 
-LASTING = ("optimizer", "schedule", "scaler")
+LASTING = ("optimizer", "schedule", "scaler", "averages")
 """States that matter even if the weights are equal so far.
 
-A scale is a power of two, and a schedule's next step may be far off.
+A scale is a power of two, and a schedule's next step may be far off. Running statistics and averages of the weights
+(`averages`) are for evaluation.
 """
 
 MENDS = {
@@ -28,6 +29,7 @@ MENDS = {
     "optimizer": "save optimizer.state_dict(), and load it",
     "schedule": "save the schedule's state_dict(), and load it",
     "scaler": "save scaler.state_dict(), and load it",
+    "averages": "save the state_dict() of each model and of each average of its weights, and load them",
     "generator": "save the generators' states (torch.get_rng_state(), numpy.random.get_state(), random.getstate())",
     "sampler position": "save how far the epoch has got, and skip as many batches",
     "order of data": "save the state of what draws the order, and restore it before the loader starts",
@@ -168,7 +170,7 @@ def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
     lost = _data_parts(whole, rest, steps)
     for step in range(whole.steps - steps):
         a, b = mine.get(steps + step, {}), theirs.get(step, {})
-        for state in STATES[:5]:
+        for state in STATES[:6]:
             if a.get(state) != b.get(state):
                 found.setdefault(state, step)
         batch = _batch(whole, steps + step), _batch(rest, step)
