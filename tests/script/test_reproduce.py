@@ -263,6 +263,34 @@ def test_an_unseeded_generator_of_the_users_own_class(script: Callable[[str], li
     assert nondet("diverge", "--json", "--", *script(HEAD + text.format(5))).code == 0
 
 
+QUEUES = """
+import queue, threading
+import numpy as np
+
+work, done = queue.Queue(), queue.Queue()
+for i in range(12):
+    work.put(i)
+
+def worker():
+    while not work.empty():
+        done.put(work.get())
+
+threads = [threading.Thread(target=worker) for _ in range(4)]
+for one in threads:
+    one.start()
+for one in threads:
+    one.join()
+w = np.array({}(done.get() for _ in range(12)))
+"""
+
+
+def test_results_that_threads_put_into_a_queue(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    found = nondet("audit", "--json", "--", *script(QUEUES.format("list")))
+    assert found.code == 1
+    assert {one["cause"] for one in found.json["findings"]} == {"threads"}
+    assert nondet("audit", "--json", "--", *script(QUEUES.format("sorted"))).code == 0
+
+
 BUDGET = """
 import time
 import torch
