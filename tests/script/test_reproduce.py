@@ -200,7 +200,7 @@ def test_digests_of_fitted_models() -> None:
 LEARNED = {
     "a model at the end": "net = MLPClassifier((4,), max_iter=3{})\nnet.fit(x, y)\n",
     "a model that is fitted in parts": "net = MLPClassifier((4,){})\nfor n in range(0, 90, 30):\n"
-    "    net.partial_fit(x[n : n + 30], y[n : n + 30], [0, 1])\n",
+    "    net.partial_fit(x[n : n + 30], y[n : n + 30], classes=[0, 1])\n",
     "a model that is local to a function": "def main():\n"
     "    net = make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=3{}))\n    net.fit(x, y)\n\nmain()\n",
 }
