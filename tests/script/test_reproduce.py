@@ -345,6 +345,7 @@ torch.save((step + 1, net.state_dict(), average.state_dict()), "kept.pt")
     ("load", "state"),
     [
         ("net.load_state_dict(weights)", None),
+        ("other = copy.deepcopy(net); other.load_state_dict(weights); net.load_state_dict(other.state_dict())", None),
         ("net.load_state_dict(weights); average.load_state_dict(weights)", "averages"),
         ("net.load_state_dict({k: v for k, v in weights.items() if 'running' not in k}, strict=False)", "averages"),
     ],

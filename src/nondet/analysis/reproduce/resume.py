@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -171,7 +172,7 @@ def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
     for step in range(whole.steps - steps):
         a, b = mine.get(steps + step, {}), theirs.get(step, {})
         for state in STATES[:6]:
-            if a.get(state) != b.get(state):
+            if _lacks(state, a.get(state), b.get(state)):
                 found.setdefault(state, step)
         batch = _batch(whole, steps + step), _batch(rest, step)
         if batch[0] != batch[1] and batch[1]:
@@ -184,6 +185,13 @@ def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
     first = min(found.values(), default=0)
     ordered = sorted(found.items(), key=lambda one: (one[1], STATES.index(one[0])))
     return [Difference(state, steps + step) for state, step in ordered if step == first or state not in ("weights",)]
+
+
+def _lacks(state: str, whole: str | None, rest: str | None) -> bool:
+    """Whether a resumed training lacks a state; a model that it has besides, say to load weights, is no lack."""
+    if state == "averages":
+        return bool(Counter((whole or "").split()) - Counter((rest or "").split()))
+    return whole != rest
 
 
 def weights_equal(whole: Trace, rest: Trace, steps: int) -> bool:

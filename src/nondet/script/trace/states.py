@@ -59,7 +59,7 @@ class States:
         return found
 
     def _averages(self, torch: Any, weights: list[Any]) -> str:
-        """Return a digest of what models hold besides the weights that are trained; empty if there is nothing.
+        """Return digests of what models hold besides the weights that are trained; empty if there is nothing.
 
         That is running statistics, and models that are averages of the weights, which no optimizer has.
         """
@@ -71,8 +71,8 @@ class States:
             held = [*model.parameters(), *model.buffers()]
             rest = [one for one in held if id(one) not in trained]
             if id(model) not in inner and rest:
-                found.append(type(model).__name__ + tensors_digest(torch, rest))
-        return digest(sorted(found)) if found else ""
+                found.append(tensors_digest(torch, rest))
+        return " ".join(sorted(found))
 
     def _scaler(self, cls: Any) -> None:
         plain = cls.scale
