@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from scripts import HUGGING_FACE, LIGHTNING
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 
 import nondet as nd
 from nondet.analysis.reproduce.audit import audit_of, leaks, leaks_of_task
@@ -170,6 +174,189 @@ def test_digests() -> None:
     before = digest(rng)
     rng.random()
     assert digest(rng) != before
+
+
+def test_digests_of_fitted_models() -> None:
+    """A model counts by what it has learned; a seed that it does not use, and how long it took, do not count."""
+    x, y = load_iris(return_X_y=True)
+
+    def forest(seed: int, **words: Any) -> RandomForestClassifier:
+        return RandomForestClassifier(3, random_state=seed, **words).fit(x, y)
+
+    assert digest(forest(0)) == digest(forest(0)) != digest(forest(1))
+    assert OPAQUE not in {digest(RandomForestClassifier()), digest(forest(0))}
+    plain: dict[str, Any] = {"bootstrap": False, "max_features": None, "max_depth": 1}
+    assert digest(forest(0, **plain)) == digest(forest(0, **plain))
+    first, second = (LogisticRegression(C=0.01, random_state=seed).fit(x, y) for seed in (0, 1))
+    assert digest(first) == digest(second)
+    searches = [GridSearchCV(forest(0), {"max_depth": [1, 2]}, cv=2).fit(x, y) for _ in range(2)]
+    assert digest(searches[0]) == digest(searches[1])
+    padded = np.zeros(2, dtype=np.dtype([("a", "u1"), ("b", "f8")], align=True))
+    other = padded.copy()
+    other.view(np.uint8)[1] = 7  # between the two fields
+    assert digest(padded) == digest(other)
+
+
+LEARNED = {
+    "a model at the end": "net = MLPClassifier((4,), max_iter=3{})\nnet.fit(x, y)\n",
+    "a model that is fitted in parts": "net = MLPClassifier((4,){})\nfor n in range(0, 90, 30):\n"
+    "    net.partial_fit(x[n : n + 30], y[n : n + 30], classes=[0, 1])\n",
+    "a model that is local to a function": "def main():\n"
+    "    net = make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=3{}))\n    net.fit(x, y)\n\nmain()\n",
+}
+LEARN = """import numpy as np
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+x = np.linspace(-1, 1, 360).reshape(90, 4)
+y = np.arange(90) % 2
+"""
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_models_without_torch_are_compared(script: Callable[[str], list[str]], nondet: Nondet, name: str) -> None:
+    """An unseeded model is named, whether it is left at the end or not; a seeded one is not."""
+    text = LEARNED[name]
+    found = nondet("diverge", "--json", "--", *script(LEARN + text.format("")))
+    assert (found.code, found.json["cause"]) == (1, "random numbers")
+    line = (LEARN + text).splitlines()[found.json["line"] - 1]
+    assert "fit(" in line
+    clean = nondet("audit", "--json", "--", *script(LEARN + text.format(", random_state=0")))
+    assert (clean.code, clean.json["findings"]) == (0, [])
+
+
+def test_arrays_in_containers_are_compared(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    """Weights may be in a dictionary of an object; a time that lies beside them does not count."""
+    text = """
+class Net:
+    def __init__(self):
+        self.params = {{"w": {}, "b": 0.0}}
+        self.began = time.time()
+
+net = Net()
+net.params["w"] -= 0.1
+"""
+    found = nondet("diverge", "--json", "--", *script(HEAD + text.format("np.random.randn(3)")))
+    assert (found.code, found.json["cause"], found.json["line"]) == (1, "random numbers", 6)
+    assert nondet("diverge", "--json", "--", *script(HEAD + text.format("np.ones(3)"))).code == 0
+
+
+@pytest.mark.parametrize("name", ["f'{uuid.uuid4().hex}-{time.time():.0f}'", "'out'"])
+def test_a_folder_that_a_run_makes_for_itself(script: Callable[[str], list[str]], nondet: Nondet, name: str) -> None:
+    """The same time and the same random numbers give it the same name; that is no failure of the script."""
+    words = script(f"import uuid\n{HEAD}os.mkdir({name})\nw = np.ones(3)\nnp.save(os.listdir()[0] + '.npy', w)\n")
+    assert nondet("audit", "--json", "--", *words).code == 0
+    assert nondet("diverge", "--json", "--", *words).code == 0
+
+
+def test_a_seeded_generator_of_numpy_is_not_called_unseeded(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    found = nondet("audit", "--json", "--", *script("import numpy as np\nw = np.random.RandomState(3).randn(4)\n"))
+    assert found.code == 0
+    assert not [one for one in found.json["sources"] if one["name"].startswith("unseeded")]
+
+
+def test_an_unseeded_generator_of_the_users_own_class(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    text = "class Picker(random.Random):\n    pass\n\npicker = Picker({})\nw = np.array([picker.random()])\n"
+    found = nondet("diverge", "--json", "--", *script(HEAD + text.format("")))
+    assert (found.code, found.json["cause"], found.json["line"]) == (1, "random numbers", 6)
+    assert nondet("diverge", "--json", "--", *script(HEAD + text.format(5))).code == 0
+
+
+QUEUES = """
+import queue, threading
+import numpy as np
+
+work, done = queue.Queue(), queue.Queue()
+for i in range(12):
+    work.put(i)
+
+def worker():
+    while not work.empty():
+        done.put(work.get())
+
+threads = [threading.Thread(target=worker) for _ in range(4)]
+for one in threads:
+    one.start()
+for one in threads:
+    one.join()
+w = np.array({}(done.get() for _ in range(12)))
+"""
+
+
+def test_results_that_threads_put_into_a_queue(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    found = nondet("audit", "--json", "--", *script(QUEUES.format("list")))
+    assert found.code == 1
+    assert {one["cause"] for one in found.json["findings"]} == {"threads"}
+    assert nondet("audit", "--json", "--", *script(QUEUES.format("sorted"))).code == 0
+
+
+BUDGET = """
+import time
+import torch
+
+torch.manual_seed(0)
+net = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+began = time.perf_counter()
+for step in range({}):
+    loss = net(torch.ones(4, 2)).pow(2).mean()
+    loss.backward()
+    optimizer.step()
+    if time.perf_counter() - began > {}:
+        break
+"""
+
+
+def test_a_budget_of_time(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    """A duration differs though all clocks are shifted alike; one that is not used up changes nothing."""
+    found = nondet("audit", "--json", "--", *script(BUDGET.format(2000, 0.02)))
+    assert found.code == 1
+    assert {"cause": "time", "file": "train.py", "line": 13}.items() <= found.json["findings"][0].items()
+    assert nondet("audit", "--json", "--", *script(BUDGET.format(5, 60))).code == 0
+
+
+RESUMED = """
+import copy, sys
+import torch
+
+torch.manual_seed(0)
+net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1))
+average = copy.deepcopy(net)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+x, first = torch.randn(8, 2), 0
+if "--resume" in sys.argv:
+    first, weights, means = torch.load("kept.pt")
+    average.load_state_dict(means)
+    {}
+for step in range(first, int(sys.argv[1])):
+    loss = net(x).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    with torch.no_grad():
+        for mine, other in zip(average.parameters(), net.parameters()):
+            mine.lerp_(other, 0.1)
+torch.save((step + 1, net.state_dict(), average.state_dict()), "kept.pt")
+"""
+
+
+@pytest.mark.parametrize(
+    ("load", "state"),
+    [
+        ("net.load_state_dict(weights)", None),
+        ("other = copy.deepcopy(net); other.load_state_dict(weights); net.load_state_dict(other.state_dict())", None),
+        ("net.load_state_dict(weights); average.load_state_dict(weights)", "averages"),
+        ("net.load_state_dict({k: v for k, v in weights.items() if 'running' not in k}, strict=False)", "averages"),
+    ],
+)
+def test_averages_that_a_resumed_training_loses(
+    script: Callable[[str], list[str]], nondet: Nondet, load: str, state: str | None
+) -> None:
+    """Averages of the weights and running statistics do not change the weights, but they are what is evaluated."""
+    words = script(RESUMED.replace("{}", load))
+    found = nondet("resume-check", "--json", "--", *words, "{steps}", "{resume}")
+    assert (found.code, found.json["state"]) == (int(state is not None), state)
 
 
 def trace(*records: list[Any], folder: Path = Path(), **others: list[Any]) -> Trace:

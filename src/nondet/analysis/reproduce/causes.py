@@ -18,6 +18,11 @@ class Cause:
 CLOCK = Cause("time", "the clock is read", "use a fixed number instead")
 PROCESS = Cause("process id", "the process id is read", "use a fixed number instead")
 RANDOM = Cause("random numbers", "random numbers are drawn from a generator that nothing seeds", "seed that generator")
+SYSTEM = Cause(
+    "random numbers",
+    "random numbers come from the system, which takes no seed",
+    "use a generator with a seed",
+)
 LISTING = Cause("listdir", "files are listed in the file system's order", "put sorted(...) around the listing")
 THREADS = Cause(
     "threads", "results arrive in the order in which threads finish", "collect them in the order of their submission"
@@ -66,7 +71,7 @@ BY_KIND = {
     "numpy": RANDOM,
     "torch": RANDOM,
     "generator": RANDOM,
-    "urandom": RANDOM,
+    "urandom": SYSTEM,
     "listing": LISTING,
     "threads": THREADS,
     "cores": CORES,

@@ -162,8 +162,9 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
         found, (a, b) = parted(*pair), pair
     if found is None and traced.left():
         ladder.say("Running it once more with the files that it left.")
-        after = ladder.run(replace(ladder.how, keep=True))
-        found, b = parted(a, after), after
+        after = traced.run(replace(ladder.how, keep=True))
+        if not after.failure:  # a script may need an empty folder
+            found, b = parted(a, after), after
     if found is None:
         by_chance = ladder.by_chance(a, b)
         repeated = ladder.repeated() if a.steps and not by_chance else None

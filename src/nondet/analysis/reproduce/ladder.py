@@ -38,6 +38,9 @@ NUMBERS = 3
 PASSING = ("clock", "process", "python", "numpy", "torch", "generator", "urandom")
 """Kinds that differ in each run on the same machine."""
 
+NAMING = ("clock", "process", "generator", "urandom")
+"""Kinds that make the name of a run's folder its own."""
+
 UNNOTED = ("python", "numpy")
 """Kinds that a library may ask for, so that no line of the user's code is recorded."""
 
@@ -106,11 +109,27 @@ class Ladder:
         if kind == "hash":
             return self.run(replace(how, hash=number))
         if kind == "left":
-            self.run(self.held)
-            return self.run(replace(how, keep=True))
+            return self.left(how)
         if site:
+            if kind == "clock" and self.until is None:  # a loop that waits for a time might not end
+                how = replace(how, until=self.control().steps or None)
             return self.run(replace(how, sites={f"{kind}@{site}": number}))
         return self.run(replace(how, pins={kind: number}))
+
+    def left(self, how: How) -> Trace:
+        """Make a run with the files of another; the control if the script cannot run twice in one folder.
+
+        With the same time and the same random numbers, a run finds a folder of its own that has its name already.
+        """
+        self.run(self.held)
+        trace = self.traced.run(replace(how, keep=True))
+        if not trace.failure:
+            return trace
+        how = replace(how, pins=dict.fromkeys(NAMING, 1))
+        alone = self.traced.run(how)
+        self.run(self.held)
+        trace = self.traced.run(replace(how, keep=True))
+        return self.control() if trace.failure or alone.failure or not parted(alone, trace) else trace
 
     def kinds(self, *traces: Trace) -> list[str]:
         """Return the kinds worth changing: those asked for, hashes, files that a run leaves, and a library's own.

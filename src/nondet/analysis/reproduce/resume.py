@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,13 +15,14 @@ from nondet.records import Record, finding
 from nondet.runners.script import Script
 from nondet.runners.traced import How, Trace, Traced
 
-STATES = ("weights", "optimizer", "schedule", "scaler", "generator", "sampler position", "order of data")
+STATES = ("weights", "optimizer", "schedule", "scaler", "averages", "generator", "sampler position", "order of data")
 """In this order: losing one changes those after it."""
 
-LASTING = ("optimizer", "schedule", "scaler")
+LASTING = ("optimizer", "schedule", "scaler", "averages")
 """States that matter even if the weights are equal so far.
 
-A scale is a power of two, and a schedule's next step may be far off.
+A scale is a power of two, and a schedule's next step may be far off. Running statistics and averages of the weights
+(`averages`) are for evaluation.
 """
 
 MENDS = {
@@ -28,6 +30,7 @@ MENDS = {
     "optimizer": "save optimizer.state_dict(), and load it",
     "schedule": "save the schedule's state_dict(), and load it",
     "scaler": "save scaler.state_dict(), and load it",
+    "averages": "save the state_dict() of each model and of each average of its weights, and load them",
     "generator": "save the generators' states (torch.get_rng_state(), numpy.random.get_state(), random.getstate())",
     "sampler position": "save how far the epoch has got, and skip as many batches",
     "order of data": "save the state of what draws the order, and restore it before the loader starts",
@@ -168,8 +171,8 @@ def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
     lost = _data_parts(whole, rest, steps)
     for step in range(whole.steps - steps):
         a, b = mine.get(steps + step, {}), theirs.get(step, {})
-        for state in STATES[:5]:
-            if a.get(state) != b.get(state):
+        for state in STATES[:6]:
+            if _lacks(state, a.get(state), b.get(state)):
                 found.setdefault(state, step)
         batch = _batch(whole, steps + step), _batch(rest, step)
         if batch[0] != batch[1] and batch[1]:
@@ -182,6 +185,13 @@ def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
     first = min(found.values(), default=0)
     ordered = sorted(found.items(), key=lambda one: (one[1], STATES.index(one[0])))
     return [Difference(state, steps + step) for state, step in ordered if step == first or state not in ("weights",)]
+
+
+def _lacks(state: str, whole: str | None, rest: str | None) -> bool:
+    """Whether a resumed training lacks a state; a model that it has besides, say to load weights, is no lack."""
+    if state == "averages":
+        return bool(Counter((whole or "").split()) - Counter((rest or "").split()))
+    return whole != rest
 
 
 def weights_equal(whole: Trace, rest: Trace, steps: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from os import getpid
@@ -11,6 +12,7 @@ from typing import Any
 from nondet.script import left, machine
 from nondet.script.trace import places
 from nondet.script.trace.clock import take_clock, take_process
+from nondet.script.trace.fits import take_sklearn
 from nondet.script.trace.habits import Habits
 from nondet.script.trace.left import at_the_end
 from nondet.script.trace.lines import Lines
@@ -77,7 +79,8 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
         take(outside)
     outside.on_seed = habits.seeded
     numpy, randoms = (lambda: take_numpy_memory(outside)), (lambda: take_numpy(outside))
-    after_import({"torch": torch, "numpy": numpy, "numpy.random": randoms})
+    sklearn = functools.partial(take_sklearn, writer.write, lambda: training.step)
+    after_import({"torch": torch, "numpy": numpy, "numpy.random": randoms, "sklearn.base": sklearn})
     if writer.is_main:
         told.take_over()
         at_the_end(writer, lines, [training.settle, told.settle], lambda: training.step)

@@ -34,7 +34,8 @@ class Clock:
     def now(self, site: str) -> int:
         """Return nanoseconds."""
         self.ticks += 1
-        return _BEGAN + self.ticks * _TICK + self.outside.number("clock", site) * _OTHER
+        pace = 1 + 2 * (self.outside.pins or {}).get("clock", 0)  # what takes long on one machine is quick on another
+        return _BEGAN + self.ticks * _TICK * pace + self.outside.number("clock", site) * _OTHER
 
 
 def take_clock(outside: Outside) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from nondet.script.inside import PACKAGES, THREADED
 from nondet.script.machine import seen
-from nondet.script.trace.values import digest
+from nondet.script.trace.values import OPAQUE, digest, is_model, is_users
 
 if TYPE_CHECKING:
     from nondet.script.trace.lines import Lines
@@ -25,8 +27,10 @@ def at_the_end(writer: Writer, lines: Lines, settle: Sequence[Callable[[], None]
             one()
         main = sys.modules.get("__main__")
         for name, value in list(vars(main).items()) if main else []:
-            if not name.startswith("__") and _is_data(value):
-                writer.write(["end", step(), digest(value), "", name])
+            held = [] if name.startswith("__") else data(value)
+            found = digest(held[0] if len(held) == 1 else held)
+            if held and found != OPAQUE:
+                writer.write(["end", step(), found, "", name])
         writer.write(["machine", seen()])
         writer.write(["done", step(), lines.left > 0])
         writer.write(["imports", [name for name in sys.modules if name in _SLOW or name in PACKAGES]])
@@ -40,11 +44,42 @@ _SLOW = ("torch._dynamo", "torch.utils.data", "sklearn.datasets", "sklearn.model
 """Parts of packages that take long to import and are imported late."""
 
 
+DEEPEST, MOST = 4, 10_000
+"""How deep containers are looked into, and how many of their items are looked at."""
+
+
+def data(value: Any) -> list[Any]:
+    """Return what a training has made, in whatever containers: arrays, tensors and fitted models.
+
+    Other items do not count: they may be times, or names.
+    """
+    found: list[Any] = []
+    _gather(found, value, 0, set())
+    return found
+
+
+def _gather(found: list[Any], value: Any, depth: int, seen: set[int]) -> None:
+    if _is_data(value):
+        found.append(value)
+        return
+    inside: Any = ()
+    if isinstance(value, dict):
+        inside = value.values()
+    elif isinstance(value, list | tuple | deque):
+        inside = value
+    elif is_users(value):
+        inside = vars(value).values()
+    if depth >= DEEPEST or id(value) in seen:
+        return
+    seen.add(id(value))
+    for one in islice(inside, MOST):
+        _gather(found, one, depth + 1, seen)
+
+
 def _is_data(value: Any) -> bool:
-    """Whether a value is one that a training makes: an array, a tensor, or a fitted model."""
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     return (
         (numpy is not None and isinstance(value, numpy.ndarray))
         or (torch is not None and isinstance(value, torch.Tensor | torch.nn.Module))
-        or type(value).__module__.startswith("sklearn.")
+        or is_model(value)
     )

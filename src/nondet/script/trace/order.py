@@ -122,6 +122,28 @@ def take_threads(outside: Outside) -> None:
         return None
 
     threading.Thread.start = start  # pyright: ignore[reportAttributeAccessIssue]
+    _take_queues(outside)
+
+
+def _take_queues(outside: Outside) -> None:
+    """Take over what threads put into queues: given a number, they wait first, so that others come before them."""
+    if not outside.says(r"(?<!\w)Queue(?!\w)"):
+        return
+    from queue import Queue
+
+    kind: Any = Queue
+    plain = kind.put
+
+    @functools.wraps(plain)
+    def put(queue: Any, *args: Any, **words: Any) -> None:
+        site = "" if threading.current_thread() is threading.main_thread() else caller(above())
+        if site:
+            outside.note("threads", site, 0, "Queue.put")
+            if outside.pinned and outside.number("threads", site):
+                _sleep(_wait(outside, site))
+        plain(queue, *args, **words)
+
+    kind.put = put
 
 
 def _wait(outside: Outside, site: str) -> float:

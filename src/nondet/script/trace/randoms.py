@@ -47,7 +47,7 @@ def take_python(outside: Outside) -> None:
     plain = random.Random.__init__
 
     def init(self: random.Random, x: Any = None) -> None:
-        site = caller(above()) if type(self) is random.Random else ""
+        site = "" if isinstance(self, random.SystemRandom) else caller(above())
         if site and x is None:
             plain(self, outside.drawn("generator", site) if outside.pinned else None)
             outside.made[id(self)] = site
@@ -151,7 +151,11 @@ def take_numpy(outside: Outside) -> None:
 
     class RandomState(state, metaclass=Kind):
         def __init__(self, seed: Any = None) -> None:
-            super().__init__(seed)
+            busy, outside.busy = outside.busy, outside.busy or seed is not None  # NumPy makes it first, then seeds it
+            try:
+                super().__init__(seed)
+            finally:
+                outside.busy = busy
             site = caller(above())
             if site and seed is None:
                 outside.made[id(self)] = site

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import random
 import sys
 from collections.abc import Callable
@@ -50,9 +51,28 @@ class States:
             "generator": digest([random.getstate(), torch.default_generator])
             + (digest(numpy.mtrand._rand) if numpy is not None else ""),
         }
+        averages = self._averages(torch, weights)
+        if averages:
+            found["averages"] = averages
         if self.scaler is not None:
             found["scaler"] = digest([self.scaler.get_scale(), self.scaler._get_growth_tracker()])
         return found
+
+    def _averages(self, torch: Any, weights: list[Any]) -> str:
+        """Return digests of what models hold besides the weights that are trained; empty if there is nothing.
+
+        That is running statistics, and models that are averages of the weights, which no optimizer has.
+        """
+        trained = {id(one) for one in weights}
+        models = [one for one in gc.get_objects() if isinstance(one, torch.nn.Module)]
+        inner = {id(child) for one in models for child in one.children()}
+        found: list[str] = []
+        for model in models:
+            held = [*model.parameters(), *model.buffers()]
+            rest = [one for one in held if id(one) not in trained]
+            if id(model) not in inner and rest:
+                found.append(tensors_digest(torch, rest))
+        return " ".join(sorted(found))
 
     def _scaler(self, cls: Any) -> None:
         plain = cls.scale

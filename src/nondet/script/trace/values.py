@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import struct
 import sys
 from collections import deque
@@ -21,6 +22,9 @@ LOOKING: list[int] = []
 
 OPAQUE = "-"
 """The digest of what has no value: functions, modules, handles."""
+
+MODELS = ("sklearn.", "xgboost.", "lightgbm.", "catboost.", "statsmodels.")
+"""Packages whose objects count by what they have fitted."""
 
 
 def digest(value: Any) -> str:
@@ -90,6 +94,8 @@ def _library(found: Any, value: Any) -> bool:
         whole: Any = numpy.asarray(value)
         if whole.dtype.hasobject:
             return _add(found, whole.tolist(), 1)
+        if whole.dtype.names:  # what lies between two fields has no meaning
+            return _all(found, [whole[name] for name in whole.dtype.names], 0)
         found.update(f"{whole.dtype}{whole.shape}".encode() + numpy.ascontiguousarray(whole).tobytes())
     elif numpy is not None and isinstance(value, numpy.random.Generator):
         found.update(repr(value.bit_generator.state).encode())
@@ -98,9 +104,42 @@ def _library(found: Any, value: Any) -> bool:
         found.update(keys.tobytes() + repr(rest).encode())
     elif type(value).__module__.startswith("pandas.") and hasattr(value, "to_numpy"):
         return _add(found, value.to_numpy().tolist(), 1)
+    elif is_model(value):
+        return _fitted(found, value)
     else:
         return False
     return True
+
+
+def is_model(value: Any) -> bool:
+    """Whether a value is an object of a package for models without torch, or of a class derived from one."""
+    kind: Any = type(value)
+    return not isinstance(value, type) and any(one.__module__.startswith(MODELS) for one in kind.__mro__)
+
+
+def _fitted(found: Any, model: Any) -> bool:
+    """Add what a model would save of itself, and return whether there was anything to add."""
+    try:
+        state = model.__getstate__()
+    except Exception:  # objects in C may refuse
+        return False
+    parts = state if isinstance(state, tuple) else (state,)
+    added = [_add(found, _learned(part, 2), 0) for part in parts if part is not None]
+    return any(added)
+
+
+def _learned(part: Any, deep: int) -> Any:
+    """Return a model's attributes without durations and without what its random numbers were drawn from.
+
+    A model may hold a seed that it never uses.
+    """
+    if not deep or not isinstance(part, dict):
+        return part
+    named: list[Any] = sorted(part.items(), key=lambda item: str(item[0]))
+    return {name: _learned(one, deep - 1) for name, one in named if not _NOT_LEARNED.search(str(name))}
+
+
+_NOT_LEARNED = re.compile(r"(^|_)(times?|seeds?|rngs?|random_state)(_|$)")
 
 
 def tensor_bytes(torch: Any, value: Any) -> bytes:
@@ -117,13 +156,18 @@ def tensor_bytes(torch: Any, value: Any) -> bytes:
         LOOKING.pop()
 
 
+def is_users(value: Any) -> bool:
+    """Whether a value is an object with attributes whose class the user wrote."""
+    module = type(value).__module__
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    if isinstance(value, type) or not hasattr(value, "__dict__"):
+        return False
+    if module == "__main__":  # whose __file__ Python removes at the end
+        return True
+    return bool(file) and "-packages" not in file and not file.startswith(sys.base_prefix)
+
+
 def _own(found: Any, value: Any, depth: int) -> bool:
     """Add the attributes of an object whose class the user wrote, or of a namespace of options."""
-    module = sys.modules.get(type(value).__module__)
-    file = getattr(module, "__file__", None) or ""
     options = isinstance(value, SimpleNamespace) or type(value).__name__ == "Namespace"
-    if isinstance(value, type) or (callable(value) and not hasattr(value, "__dict__")):
-        return False
-    if not options and ("-packages" in file or file.startswith(sys.base_prefix) or not file):
-        return False
-    return _add(found, dict(vars(value)), depth + 1)
+    return (options or is_users(value)) and _add(found, dict(vars(value)), depth + 1)
