@@ -218,6 +218,10 @@ def test_labels_are_short_and_plain() -> None:
     assert short("a\nb\x00\u202e") == r"a\nb\x00\u202e"
     assert len(short("x" * 99)) == 26
     assert [power(v) for v in (1.0, 100.0, 0.5, 1e-3, 2e-8, 1e5)] == ["1", "100", "0.5", "10⁻³", "2·10⁻⁸", "10⁵"]
+    within_one_power = [2e-8, 2.5e-8, 3e-8, 3.5e-8, 1.25e-5, 123450.0]
+    assert [power(v) for v in within_one_power] == [
+        "2·10⁻⁸", "2.5·10⁻⁸", "3·10⁻⁸", "3.5·10⁻⁸", "1.25·10⁻⁵", "1.2345·10⁵",
+    ]  # fmt: skip
 
 
 def test_no_text_is_small() -> None:
