@@ -224,6 +224,14 @@ def test_labels_are_short_and_plain() -> None:
     ]  # fmt: skip
 
 
+def test_the_dots_of_few_runs_are_seen() -> None:
+    """They are larger than those of many, and above the line of the interval."""
+    few, many = (strip({"a": np.arange(float(n))}, {"a": (0.0, 2.0)}, "accuracy").axes[0].lines for n in (3, 40))
+    dots, line = few[0], few[1]
+    assert dots.get_markersize() > many[0].get_markersize()
+    assert dots.get_zorder() > line.get_zorder()
+
+
 def test_no_text_is_small() -> None:
     """On a phone of 390 pixels, whose margins leave a figure 350, every text is at least 11 pixels high."""
     from matplotlib.text import Text
