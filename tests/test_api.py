@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import torch
 
 import nondet
 import nondet as nondet_package
+from nondet.records import Record
 
 BLOCKED = """
 import sys
@@ -146,3 +149,17 @@ def test_a_record_warns_as_its_command_does(form: str, nondet: Callable[..., Any
     for line in said:
         assert line in " ".join(repr(found).split())
         assert escape(line) in found._repr_html_()
+
+
+def test_every_record_prints_as_its_command_does() -> None:
+    """None is a dump of its fields: `print` and a notebook's last line give its table or sentence."""
+    for module in pkgutil.walk_packages(nondet.__path__, "nondet."):
+        if module.name.startswith(("nondet.analysis", "nondet.measures", "nondet.running")):
+            importlib.import_module(module.name)
+    waiting, records = [Record], list[type[Record]]()
+    while waiting:
+        children = waiting.pop().__subclasses__()
+        records += children
+        waiting += children
+    assert {"Audit", "Diverged", "Resumed", "Results"} <= {one.__name__ for one in records}
+    assert [one.__name__ for one in records if one.__repr__ is not Record.__repr__] == []

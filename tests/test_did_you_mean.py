@@ -14,6 +14,14 @@ from nondet.io.nearest import did_you_mean, nearest, nearest_file
 Nondet = Callable[..., Any]
 
 
+@pytest.mark.parametrize("option", ["-q", "--quiet", "--json", "--runs=3"])
+def test_an_option_before_its_command_is_no_misspelt_command(nondet: Nondet, option: str) -> None:
+    ran = nondet(option, "show")
+    assert ran.code == 2
+    assert f"an option must follow its command (got {option} before any)" in ran.err
+    assert "Unknown" not in ran.err
+
+
 @pytest.mark.parametrize(
     ("words", "meant"),
     [

@@ -228,6 +228,14 @@ def test_report_says_where_and_what(nondet: Nondet, study: Path) -> None:
     assert "contains other files" not in nondet(*command).err  # a lost study.json is made anew beside a page
 
 
+def test_the_page_warns_as_show_does(page_of: Any, nondet: Nondet, finished: Path) -> None:
+    """Who only sees the page must know how sure its numbers are."""
+    warned = [line.removeprefix("warning: ") for line in nondet("show", finished).err.splitlines()]
+    assert any("Intervals of fewer than 20 runs are rough" in line for line in warned)
+    text = " ".join(page_of(finished).text.replace("\N{NO-BREAK SPACE}", " ").split())
+    assert [line for line in warned if line not in text] == []
+
+
 def test_the_examples_are_those_of_all_sources(page_of: Any, finished: Path) -> None:
     """Without --condition the examples are those of `all`."""
     assert "all 3 runs agree (condition all; " in page_of(finished).text

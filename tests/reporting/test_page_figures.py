@@ -218,6 +218,18 @@ def test_labels_are_short_and_plain() -> None:
     assert short("a\nb\x00\u202e") == r"a\nb\x00\u202e"
     assert len(short("x" * 99)) == 26
     assert [power(v) for v in (1.0, 100.0, 0.5, 1e-3, 2e-8, 1e5)] == ["1", "100", "0.5", "10⁻³", "2·10⁻⁸", "10⁵"]
+    within_one_power = [2e-8, 2.5e-8, 3e-8, 3.5e-8, 1.25e-5, 123450.0]
+    assert [power(v) for v in within_one_power] == [
+        "2·10⁻⁸", "2.5·10⁻⁸", "3·10⁻⁸", "3.5·10⁻⁸", "1.25·10⁻⁵", "1.2345·10⁵",
+    ]  # fmt: skip
+
+
+def test_the_dots_of_few_runs_are_seen() -> None:
+    """They are larger than those of many, and above the line of the interval."""
+    few, many = (strip({"a": np.arange(float(n))}, {"a": (0.0, 2.0)}, "accuracy").axes[0].lines for n in (3, 40))
+    dots, line = few[0], few[1]
+    assert dots.get_markersize() > many[0].get_markersize()
+    assert dots.get_zorder() > line.get_zorder()
 
 
 def test_no_text_is_small() -> None:

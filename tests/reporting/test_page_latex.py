@@ -67,3 +67,6 @@ def test_figures_are_mathematics() -> None:
         r"3x & 20, 1 failed & $-0.5$ & $1.2 \pm 0.3$ & "
         r"$2 \times 10^{-8} \pm 5 \times 10^{-9}$ & -- & $1.000$ & $9 \times 10^{1}$ \\"
     )
+    compared = for_latex([("difference", "\N{MINUS SIGN}0.15 [\N{MINUS SIGN}0.3, +1]")], ["R\N{SUPERSCRIPT TWO}", "b"])
+    assert compared.splitlines()[2] == r"R$^2$ & b \\"
+    assert compared.splitlines()[4] == r"difference & $-$0.15 {[}$-$0.3, +1] \\"

@@ -53,6 +53,7 @@ def test_a_page_and_figures_of_whatever_people_bring(
     assert "The control" not in text
     assert ("a&lt;b" in text) == (name == "scores.csv")
     assert "a<b" not in text
+    assert ("within one arm (%)" in text) == (name != "scores.csv")
     drawn = nondet("figures", path, "--out", tmp_path / "figures", "--format", "svg", "--json")
     assert drawn.code == 0, drawn.err
     names = [Path(one["file"]).name for one in drawn.json]

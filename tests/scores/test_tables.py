@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,31 @@ def test_equal_scores_are_runs(nondet: Nondet, tmp_path: Path) -> None:
     assert "are the same 3 runs" in ran.err
 
 
+def test_a_metric_and_a_run_keep_their_names(nondet: Nondet, tmp_path: Path) -> None:
+    """Every command calls a metric and a run what the file calls them, and an arm's cautions go on in lower case."""
+    path = tmp_path / "t.csv"
+    values = [90.0, 90.1, 90.2, 89.9, 90.05, 89.95, 90.15, 90.02, 89.98, 71.0]
+    for runs, said in (("GPT_{}", "a: run GPT_9 ("), ("RUN_{}", "a: RUN_9 (")):
+        rows = [f"{arm},{runs.format(n)},{v}" for arm in "ab" for n, v in enumerate(values)]
+        path.write_text("\n".join(["method,seed,test_accuracy", *rows]))
+        measured, compared = nondet("measure", path), nondet("compare", path)
+        assert "a: because of such runs" in measured.out
+        assert "a: because of such runs" in compared.out
+        assert said in measured.out
+        assert said in compared.out
+    planned = nondet("plan", "--study", path, "--of", "a", "--effect", 0.3)
+    assert "a difference of 0.3 of test_accuracy with" in " ".join(planned.out.split())
+
+
+def test_the_end_of_a_wide_ratio_is_a_plain_number(nondet: Nondet, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("m,seed,acc\n" + "".join(f"{arm},{n},{v}\n" for arm, of in (("a", (0.9339, 0.9572, 0.9594)),
+                    ("b", (0.9511, 0.9508, 0.955))) for n, v in enumerate(of)))  # fmt: skip
+    ran = nondet("compare", path, "--arm", "m")
+    (line,) = [line for line in ran.out.splitlines() if line.startswith("SD ratio")]
+    assert re.search(r"0\.17 \[0\.00, 1[0-9]{2}\]$", line), line
+
+
 def test_a_plan(nondet: Nondet, tmp_path: Path) -> None:
     """The pilot is an arm of a file."""
     words = ("--effect", 0.3, "--json", "--study")
@@ -282,6 +308,7 @@ def test_a_plan(nondet: Nondet, tmp_path: Path) -> None:
             ("--arm", "model,optimizer")),
         ("method,seed,acc\na,0,1\na,0,2\nb,0,3\nb,1,5\n", (), "must have one row for each run", None),
         ("method,seed,acc\na,0,1\na,1,2\n", ("--metric", "f1"), "--metric must name a column", ("--metric", "acc")),
+        ("method,seed,acc\na,0,1\na,1,2\n", ("--metric", "ac"), "did you mean acc?); choose", ("--metric", "acc")),
         ("method,seed,acc\na,0,1\na,1,oops 3\n", ("--metric", "acc"), "must have a number in each row", None),
     ],
 )  # fmt: skip

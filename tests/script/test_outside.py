@@ -23,6 +23,9 @@ ASKED = {
         "int(time.strftime('%S'))",
         "time.clock_gettime(time.CLOCK_REALTIME)",
         "datetime.datetime.now().microsecond",
+        "datetime.datetime.today().microsecond",
+        "datetime.datetime.utcnow().microsecond",
+        "datetime.datetime.now(tz=datetime.timezone.utc).microsecond",
         "uuid.uuid1().time_low",
     ],
     "process": ["os.getpid()", "threading.get_native_id()"],
@@ -92,6 +95,34 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Trace]:
 
 def held(trace: Trace) -> dict[str, str]:
     return {record[4]: record[2] for record in trace.of("end") if record[4].startswith("asked_")}
+
+
+DATES = """
+import ctypes, datetime, pickle
+now = datetime.datetime.now()
+assert pickle.loads(pickle.dumps(now)) == now
+assert type(now) is datetime.datetime is type(datetime.datetime.fromtimestamp(0)), type(now)
+assert datetime.datetime.utcnow().tzinfo is None and datetime.datetime.now(datetime.timezone.utc).tzinfo
+capsule = ctypes.pythonapi.PyCapsule_Import
+capsule.restype, capsule.argtypes = ctypes.POINTER(ctypes.py_object), [ctypes.c_char_p, ctypes.c_int]
+assert capsule(b"datetime.datetime_CAPI", 0)[1] is datetime.datetime, "compiled code has another class"
+Early = type("Early", (datetime.datetime,), {})
+assert type(Early.now()) is Early
+"""
+
+
+@pytest.mark.parametrize("how", [How(), How(pins={}, hash=0)])
+def test_the_class_of_dates_stays_that_of_compiled_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: How
+) -> None:
+    """A class in its place breaks `pickle`, and crashes pandas as it is imported."""
+    (tmp_path / "train.py").write_text(DATES)
+    monkeypatch.chdir(tmp_path)
+    traced = Traced(nd.Script([sys.executable, "train.py"]))
+    found = traced.run(how)
+    traced.close()
+    assert not found.failure
+    assert len([record for record in found.of("o") if record[1] == "clock"]) == 4
 
 
 def test_each_way_to_ask_is_held(runs: list[Trace]) -> None:

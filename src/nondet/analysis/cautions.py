@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nondet.analysis.arms import Arm
 from nondet.analysis.runs import Runs
-from nondet.measures.shape import Shape, shape_of, shape_words
+from nondet.measures.shape import Shape, about, shape_of, shape_words
 from nondet.stats.spread import sd_of
 from nondet.stats.values import Floats
 
@@ -22,7 +22,7 @@ def arm_shape(arm: Arm) -> Shape:
 def arm_cautions(arm: Arm) -> list[str]:
     """Return the cautions about an arm's values, one sentence each, with its name."""
     said = shape_words(arm_shape(arm), arm.values, arm.metric.words, arm.run_names or arm.numbers)
-    return [f"{arm.name}: {sentence[0].lower()}{sentence[1:]}" for sentence in said]
+    return [about(arm.name, sentence) for sentence in said]
 
 
 def skewed_and_unequal(arms: Sequence[Arm], level: float) -> list[str]:
@@ -54,4 +54,4 @@ def collapsed_in(arm: Arm) -> list[str]:
 def _rare(name: str, shape: Shape, values: Floats, words: str, numbers: Sequence[object]) -> list[str]:
     rare = Shape(shape.one_class, shape.worse, shape.outlying)
     said = shape_words(rare, values, words, numbers)[:-1]  # without what they do to intervals
-    return [f"{name}: {sentence[0].lower()}{sentence[1:]}" for sentence in said]
+    return [about(name, sentence) for sentence in said]

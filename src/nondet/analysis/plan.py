@@ -34,7 +34,7 @@ class Plan(Record):
         runs_per_arm: with `unbiased_sd`. low, high: with the ends of the SD's interval; None if there is none, or if
             more than a million are needed.
         pilot: the name of the pilot's arm; empty if the SD was given. pilot_runs: its independent runs.
-        metric: of the difference; empty if it was not named.
+        metric: of the difference; empty if it was not named. words: the pilot's metric in a sentence.
         seconds_per_run: mean of the pilot's recorded times, each a share of its stack's; None without a pilot.
         runs_to_train: what both arms need besides the runs of the pilot, which serves as one of them.
         notes: what else a reader must know, a sentence each. sentence: the plan in words.
@@ -64,6 +64,7 @@ class Plan(Record):
     sentence: str = ""
     looks: int = 1
     unbiased_sd: float = math.nan
+    words: str = ""
 
     @property
     def all_notes(self) -> list[str]:
@@ -182,6 +183,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
         probabilities=pilot.probabilities,
         looks=looks,
         unbiased_sd=unbiased,
+        words=pilot.metric.words,
     )
 
 

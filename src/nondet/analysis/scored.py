@@ -11,7 +11,7 @@ import numpy as np
 
 from nondet.analysis.score_arms import score_of
 from nondet.analysis.scores import ScoredArm
-from nondet.measures.shape import few_runs, shape_of, shape_words
+from nondet.measures.shape import about, few_runs, shape_of, shape_words
 from nondet.records import Record, finding
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 from nondet.stats.intervals import mean_estimate
@@ -104,7 +104,7 @@ def _measured(arm: ScoredArm) -> ArmScores:
     mean, sd = mean_and_sd(arm.values)
     where = f"{arm.name}, {arm.dataset}" if arm.dataset else arm.name
     shape = shape_of(arm.values, score_of(arm.metric).better)
-    notes = tuple(f"{where}: {note}" for note in shape_words(shape, arm.values, arm.metric, arm.names))
+    notes = tuple(about(where, note) for note in shape_words(shape, arm.values, arm.metric, arm.names))
     runs = len(arm.values) + arm.failed
     return ArmScores(arm.name, arm.metric, runs, arm.failed, mean, sd, arm.dataset, notes, arm.values)
 

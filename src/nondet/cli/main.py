@@ -65,6 +65,11 @@ def _command(arguments: list[str]) -> int:
             with heard(next((one.level for one in given.arguments.values() if isinstance(one, Volume)), 0)):
                 status: object = command(*given.args, **given.kwargs)
     except CycloptsError as error:
+        if arguments[:1] and arguments[0].startswith("-") and "Unknown command" in str(error):
+            raise BadInput(
+                f"an option must follow its command (got {arguments[0]} before any); give the command first: "
+                "nondet help lists the commands"
+            ) from error
         raise BadInput(f"{' '.join(str(error).split())} (see nondet --help)") from error
     return status if isinstance(status, int) else 0
 

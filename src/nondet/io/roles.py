@@ -25,6 +25,7 @@ from nondet.io.names import (
     split_names,
     without_shared,
 )
+from nondet.io.nearest import did_you_mean
 from nondet.io.rows import Cell, Rows, is_failure, label_of
 
 
@@ -267,8 +268,8 @@ class _Table:
         found = self._found(asked)
         if not found:
             raise BadInput(
-                f"<<{argument}>> must name a column of {self.rows.path} (got {asked!a}); choose from "
-                f"{shown(self.names)}"
+                f"<<{argument}>> must name a column of {self.rows.path} (got {asked!a}"
+                f"{did_you_mean(asked, self.names, '; {}')}); choose from {shown(self.names)}"
             )
         return found
 

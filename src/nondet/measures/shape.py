@@ -130,6 +130,12 @@ def shape_words(shape: Shape, values: Floats, what: str, numbers: Sequence[objec
     return found
 
 
+def about(name: str, sentence: str) -> str:
+    """Return a caution with the name of what it is about in front; the name of a run keeps its capitals."""
+    first, _, rest = sentence.partition(" ")
+    return f"{name}: {first.lower() if first in ('Run', 'Runs', 'Because') else first} {rest}"
+
+
 def few_runs(numbers: Mapping[str, int]) -> str:
     """Return a caution about what so few runs cannot show; empty if there are enough.
 

@@ -96,7 +96,12 @@ def _ratio(ratio: Estimate) -> str:
         return DASH
     if not ratio.known:
         return f"{ratio.value:.2f}"
-    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2g}]"
+    return f"{ratio.value:.2f} [{ratio.low:.2f}, {_high(ratio.high)}]"
+
+
+def _high(value: float) -> str:
+    """Format the upper end of a ratio's interval, which may be far off, without a power of ten while it is readable."""
+    return f"{value:.2g}" if value < 100 else f"{value:,.0f}" if value < 1e6 else f"{value:.0e}"
 
 
 def amount(value: float, c: Comparison) -> str:

@@ -59,6 +59,7 @@ def of_results(results: Results) -> Hero:
     if said is None:
         said, parts = Finding(components[0]), components[1:]
     further = [
+        *prose.cautions(results),
         *unreached_words(results),
         until.words(results.study.until, results.dead),
         prose.failures(results),

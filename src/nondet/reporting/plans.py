@@ -29,7 +29,7 @@ def finding(plan: Plan) -> Finding:
 
 def _difference(plan: Plan) -> str:
     unit = f" {plan.points.removesuffix('s') if plan.effect == 1 else plan.points}" if plan.points else ""
-    of = f" of {plan.metric.replace('_', '-')}" if plan.metric and plan.points != "nats" else ""
+    of = f" of {plain(plan.words or plan.metric.replace('_', '-'))}" if plan.metric and plan.points != "nats" else ""
     test = f"two-sided t-test at {100 * plan.level:.3g} %"
     if plan.looks > 1:
         *first, last = steps(plan.runs_per_arm, plan.looks)

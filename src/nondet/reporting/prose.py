@@ -8,12 +8,18 @@ from collections.abc import Mapping, Sequence
 from nondet.analysis.results import Results
 from nondet.analysis.runs import Failure
 from nondet.io.plain import plain
+from nondet.measures.shape import about, few_runs
 from nondet.running.advice import go_on
 from nondet.study.study import RECORDED
 
 CONTROL_NOT_ZERO = (
     "THE CONTROL IS NOT ZERO: trainings with equal seeds differ, so something varies that no source names; "
     "run `nondet show` on the study to see what it may be."
+)
+
+PROBABILITIES = (
+    "the outputs look like probabilities (all from 0 to 1, with a sum of 1 for each example), but correlations, "
+    "cross-entropies and ensembles are defined for logits; give the logits, or the logarithms of the probabilities"
 )
 
 SHOWN = 3
@@ -96,6 +102,14 @@ def _failed(number: int, failure: Failure) -> str:
         return f"run {number} at epoch {failure.epoch}"
     see = f"; see {plain(str(failure.log))}" if failure.log else ""
     return f"run {number} ({plain(failure.why)}{see})"
+
+
+def cautions(results: Results) -> list[str]:
+    """Return what makes the numbers of a study less sure than they look, one sentence each."""
+    sound = {c.condition.name: c.runs - len(c.failures) for c in results.conditions if not c.dead}
+    noted = [about(c.condition.name, note) for c in results.conditions if c.effect for note in c.effect.notes]
+    probable = [c.condition.name for c in results.conditions if c.effect and c.effect.probabilities]
+    return [*(f"{name}: {PROBABILITIES}" for name in probable), *filter(None, [few_runs(sound)]), *noted]
 
 
 def unfinished(results: Results) -> str:

@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 WIDTH = 120
 """The width of output that does not go to a terminal."""
 
-PROBABILITIES = (
-    "the outputs look like probabilities (all from 0 to 1, with a sum of 1 for each example), but correlations, "
-    "cross-entropies and ensembles are defined for logits; give the logits, or the logarithms of the probabilities"
-)
-
 CLASSES_ALONE = "Predicted classes alone give accuracy and disagreement; the other measures need logits."
 
 
@@ -239,29 +234,26 @@ def _beside_measures(found: Measures) -> list[str]:
     from nondet.reporting import prose
 
     copied = [prose.capital(words) for words in copies_words(found.name, found.copies, found.near)]
-    probable = PROBABILITIES if found.probabilities else ""
+    probable = prose.PROBABILITIES if found.probabilities else ""
     return [probable, *copied, few_runs({"outputs": found.runs}), *found.notes]
 
 
 def _beside_results(found: Results) -> list[str]:
-    from nondet.measures.shape import few_runs
+    from nondet.reporting import prose
 
-    sound = {c.condition.name: c.runs - len(c.failures) for c in found.conditions if not c.dead}
-    noted = [f"{c.condition.name}: {note}" for c in found.conditions if c.effect for note in c.effect.notes]
-    probable = [c.condition.name for c in found.conditions if c.effect and c.effect.probabilities]
-    return [
-        *(f"{name}: {PROBABILITIES}" for name in probable),
-        few_runs(sound),
-        *noted,
-    ]
+    return prose.cautions(found)
 
 
 def _beside_comparisons(found: Comparisons) -> list[str]:
-    return [f"{name}: {PROBABILITIES}" for name in found.probabilities]
+    from nondet.reporting import prose
+
+    return [f"{name}: {prose.PROBABILITIES}" for name in found.probabilities]
 
 
 def _beside_plan(found: Plan) -> list[str]:
-    return [f"{found.pilot}: {PROBABILITIES}"] if found.probabilities else []
+    from nondet.reporting import prose
+
+    return [f"{found.pilot}: {prose.PROBABILITIES}"] if found.probabilities else []
 
 
 _BESIDE: dict[str, Callable[[Any], list[str]]] = {

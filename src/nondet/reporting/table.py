@@ -33,6 +33,8 @@ _LATEX = {
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{SUPERSCRIPT TWO}": "$^2$",
     DASH: "--",
     "<": r"\textless{}",
     ">": r"\textgreater{}",

@@ -49,7 +49,7 @@ class Row:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit(Record):
     """The sources of a training, the findings, and what nothing explains.
 

@@ -44,7 +44,7 @@ class Proof:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diverged(Record):
     """Where two runs of a script part, and why.
 

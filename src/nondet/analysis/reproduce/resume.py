@@ -49,7 +49,7 @@ class Difference:
         return MENDS[self.state]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Resumed(Record):
     """How a resumed training differs from one without a stop.
 

@@ -49,7 +49,7 @@ def pairs_of(
         f"Heat map of the disagreement between {len(chosen)} runs: {_pairs(matrix).mean():.3g} % on average"
         + (f"; within one {what} {within}." if within else "."),
         heat(matrix, sizes, "disagreement of two runs (%)"),
-        f"Within a {what}, similar runs are next to each other. The colours span the pairs from the 2nd to the 98th "
+        f"Within one {what}, similar runs are next to each other. The colours span the pairs from the 2nd to the 98th "
         f"percentile.{left_out}",
     )
     shared = (
@@ -60,7 +60,7 @@ def pairs_of(
         f"others is a light stripe; similar runs make a dark triangle. {shared}".strip()
     )
     rows = tuple((name, *(f"{x:.2f}" for x in (pairs.min(), np.median(pairs), pairs.max()))) for name, pairs in blocks)
-    table = ((f"within a {what} (%)", "least", "median", "most"), rows)
+    table = ((f"within one {what} (%)", "least", "median", "most"), rows)
     return Section("pairs", "Every pair of runs", text, (drawing,), table if rows else None)
 
 

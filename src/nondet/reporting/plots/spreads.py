@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MANY = 2000
 """Above this many dots, a figure stores them as one picture."""
 
+FEW = 12
+"""Up to this many dots in a row, there is room for large ones."""
+
 
 def accuracies(results: Results, runs: Runs) -> Section | None:
     """Return the section of every run's score."""
@@ -79,10 +82,19 @@ def strip(runs: Mapping[str, Floats], means: Mapping[str, Interval], label: str,
     figure, (axes,) = new(0.45 + 0.3 * len(runs))
     width = float(np.ptp(np.concatenate(list(runs.values())))) / 70
     many = sum(map(len, runs.values())) > MANY
+    size = 2.6 if max(map(len, runs.values())) > FEW else 4.0
     colours = colours_of(list(runs), among)
     for row, (name, values) in enumerate(runs.items()):
         axes.plot(
-            values, row + _beside(values, width), "o", ms=2.6, mew=0, color=colours[name], alpha=0.65, rasterized=many
+            values,
+            row + _beside(values, width),
+            "o",
+            ms=size,
+            mew=0,
+            color=colours[name],
+            alpha=0.65,
+            zorder=3,
+            rasterized=many,
         )
         if name in means:
             axes.plot(means[name], [row, row], color=INK, lw=1.0)
@@ -127,7 +139,7 @@ def intervals(
     text = (
         f"The numbers of each {what}. {lines}If two intervals do not overlap, chance alone hardly explains the "
         "difference, unless the two were picked from many. If they overlap, that does not make the two alike; the "
-        "commands compare and alike test it."
+        "commands `compare` and `alike` test it."
     )
     return Section("intervals", "How sure the numbers are", text, tuple(drawings)) if drawings else None
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import ctypes
 import datetime
 import functools
+import gc
 import os
 import sys
 import threading
@@ -90,27 +92,36 @@ def _reads_unless_given(outside: Outside, clock: Clock, name: str, given: int) -
 
 
 def _take_datetime(outside: Outside, clock: Clock) -> None:
-    plain = datetime.datetime
+    """Take over the methods in the class itself.
 
-    class Kind(type):
-        def __instancecheck__(cls, instance: object) -> bool:
-            return isinstance(instance, plain)
+    A class of ours in its place would be another class to compiled code, to `pickle` and to `type(...) is`: pandas, for
+    one, crashes if it is imported then.
+    """
+    kind = datetime.datetime
+    methods: Any = gc.get_referents(kind.__dict__)[0]  # the class is written in C, so its attributes cannot be set
+    plain = {"now": methods["now"], "utcnow": methods["utcnow"], "today": methods["now"]}  # `today` is the date's own
+    methods |= {name: classmethod(_method(outside, clock, name, method)) for name, method in plain.items()}
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))  # which forgets what it knew of its attributes
 
-    class Datetime(plain, metaclass=Kind):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            site = caller(above())
-            if not site:
-                return plain.now(tz)
-            found = plain.fromtimestamp(clock.now(site) / 1e9, tz) if outside.pinned else plain.now(tz)
-            outside.note("clock", site, found, "datetime.now")
-            return found
 
-        utcnow = today = now
+def _method(outside: Outside, clock: Clock, name: str, plain: Any) -> Callable[..., Any]:
+    """Return what to call for a method of `datetime.datetime`."""
 
-    for name in ("__name__", "__qualname__", "__module__"):  # so that it prints, and is found, under its own name
-        setattr(Datetime, name, getattr(plain, name))
-    datetime.datetime = Datetime
+    def asked(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        site, method = caller(above()), plain.__get__(None, cls)
+        if not site:
+            return method(*args, **kwargs)
+        if outside.pinned:
+            zone = datetime.UTC if name == "utcnow" else kwargs.get("tz", *args[:1] or (None,))
+            found = cls.fromtimestamp(clock.now(site) / 1e9, zone)
+            found = found.replace(tzinfo=None) if name == "utcnow" else found
+        else:
+            found = method(*args, **kwargs)
+        outside.note("clock", site, found, f"datetime.{name}")
+        return found
+
+    asked.__name__ = name
+    return asked
 
 
 def _take_uuid(outside: Outside) -> None:
