@@ -59,7 +59,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "a sampler that repeats": ({"train": LOADER}, r"train=loader\.dataset", {"train": LOADER.dataset}),
     "inputs alone": ({"train": X}, "use one form", {"train": (X, Y)}),
     "NaN": ({"train": (X / 0 * 0, Y)}, "clean the data", {"train": (torch.nan_to_num(X / 0 * 0), Y)}),
-    "other lengths": ({"train": (X, Y[1:])}, "one label for each input", {"train": (X[1:], Y[1:])}),
+    "other lengths": ({"train": (X, Y[1:])}, "one label for each example", {"train": (X[1:], Y[1:])}),
     "a loss that the kind has not": (
         {"recipe": {"loss": "mse"}},
         "choose another",

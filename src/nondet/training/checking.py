@@ -217,7 +217,7 @@ def _seem_classes(labels: Tensor, outputs: Any) -> None:
             "task loss=lambda model, batch: (loss, outputs)"
         )
     one = isinstance(outputs, Tensor) and len(labels) and outputs[0].numel() == labels[0].numel() == 1
-    if one and not labels.is_floating_point():
+    if one and not labels.is_floating_point() and int(labels.max()) > 1:
         raise BadInput(
             f"whole numbers are classes, and need one output for each (got labels up to {int(labels.max())} and one "
             "output); for numbers to predict use kind='regression'"
@@ -251,15 +251,17 @@ def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Ten
 
     part: the part of the data, as the message names it: "test ".
     """
-    named, depth = False, 0
+    named, depth, returned = False, 0, ""
 
     def enter(_: nn.Module, __: Any, keywords: Mapping[str, Any]) -> None:
         nonlocal named, depth
         named, depth = bool(keywords), depth + 1
 
-    def leave(*_: Any) -> None:
-        nonlocal depth
+    def leave(_: nn.Module, __: Any, out: Any) -> None:
+        nonlocal depth, returned
         depth -= 1
+        real = not isinstance(out, Tensor) or out.is_floating_point() or out.is_complex()
+        returned = "" if real else str(out.dtype).removeprefix("torch.")
 
     hooks = (
         model.register_forward_pre_hook(enter, with_kwargs=True),
@@ -271,6 +273,11 @@ def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Ten
         cause = error.__cause__ if isinstance(error, BadInput) and error.__cause__ else error
         if isinstance(cause, BadInput) or (not depth and isinstance(error, BadInput)):
             raise
+        if returned:
+            raise BadInput(
+                f"a model whose outputs are whole numbers cannot be trained (got {returned}); fix it, such as by "
+                "leaving out .long() or argmax"
+            ) from error
         if depth:
             raise _model_failed(cause, inputs, named, part) from cause
         if getattr(getattr(ask, "__self__", ask), "own", None) is not None:
