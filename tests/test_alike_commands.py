@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measuring import measure
+from measuring import disagreement, measure
 from PIL import Image
 
 from nondet.analysis import unstable
 from nondet.analysis.alike import alike as all_tests
 from nondet.analysis.reader import Reader
 from nondet.errors import BadInput
-from nondet.measures import disagreement
 from nondet.measures.language import sample_tokens
 from nondet.reporting.alike import sentences
 from nondet.stats.equivalence import omnibus, pairs

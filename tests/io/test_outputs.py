@@ -19,9 +19,9 @@ from hypothesis.extra import numpy as hnp
 from pyarrow import csv, parquet
 from safetensors.numpy import save_file
 
-from nondet import measures
 from nondet.errors import BadInput
 from nondet.io.outputs import read_labels, read_outputs
+from nondet.measures import arrays
 
 DTYPES = ["float16", "float32", "float64", "int8", "uint16", "int64"]
 LABELS = np.random.default_rng(1).integers(0, 3, 6)
@@ -452,7 +452,7 @@ def test_probabilities_are_told_from_logits(sample: Callable[..., Any]) -> None:
     weights = np.exp(outputs)
     chances = weights / weights.sum(axis=-1, keepdims=True)
     for dtype in ("float16", "float32", "float64"):
-        assert measures.look_like_probabilities(chances.astype(dtype))
-    assert not measures.look_like_probabilities(outputs)
-    assert not measures.look_like_probabilities(chances[..., :-1])
-    assert not measures.look_like_probabilities(np.zeros((2, 3, 4)))
+        assert arrays.look_like_probabilities(chances.astype(dtype))
+    assert not arrays.look_like_probabilities(outputs)
+    assert not arrays.look_like_probabilities(chances[..., :-1])
+    assert not arrays.look_like_probabilities(np.zeros((2, 3, 4)))

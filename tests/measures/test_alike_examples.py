@@ -12,7 +12,9 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 
 from nondet.errors import BadInput
-from nondet.measures import disagreement_of, examples, predictions
+from nondet.measures import examples
+from nondet.measures.arrays import predictions
+from nondet.measures.diversity import disagreement_of
 
 predicted_arrays = arrays.arrays(np.int64, st.tuples(st.integers(2, 6), st.integers(1, 12)), elements=st.integers(0, 4))
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import measuring
 import numpy as np
 import pytest
 from measuring import measure
 
-from nondet import measures
 from nondet.errors import BadInput
+from nondet.measures import arrays, variability
 from nondet.measures.arrays import tiles
 
 OUTPUTS = np.zeros((2, 3, 4))
@@ -27,7 +28,7 @@ def spoiled(value: float, dtype: str = "float64") -> np.ndarray[Any, Any]:
 def test_checked_keeps_outputs_as_they_are(dtype: str) -> None:
     """Every real dtype passes, without a copy, and labels come back as int64."""
     outputs = OUTPUTS.astype(dtype)
-    kept, labels = measures.checked(outputs, LABELS.astype("uint8"))
+    kept, labels = arrays.checked(outputs, LABELS.astype("uint8"))
     assert np.shares_memory(kept, outputs)
     assert kept.dtype == np.dtype(dtype)
     assert labels.dtype == np.int64
@@ -37,7 +38,7 @@ def test_checked_leaves_a_mapped_file_on_disk(tmp_path: Path) -> None:
     """A memory-mapped file is not read into memory, and measures as an array does."""
     mapped = np.memmap(tmp_path / "outputs", np.float16, "w+", shape=(3, 5, 2))
     mapped[:] = np.random.default_rng(0).normal(size=mapped.shape)
-    kept, _ = measures.checked(mapped, np.zeros(5, int))
+    kept, _ = arrays.checked(mapped, np.zeros(5, int))
     assert np.shares_memory(kept, mapped)
     assert measure(mapped, np.zeros(5, int)) == measure(np.array(mapped), np.zeros(5, int))
 
@@ -54,7 +55,7 @@ def test_measures_leave_their_input_alone() -> None:
 
 def test_nested_lists_are_arrays() -> None:
     """Plain lists are taken as arrays."""
-    assert measures.accuracy([[[0, 1]], [[1, 0]]], [1]).tolist() == [100.0, 0.0]
+    assert variability.accuracy([[[0, 1]], [[1, 0]]], [1]).tolist() == [100.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -82,16 +83,16 @@ def test_nested_lists_are_arrays() -> None:
 def test_outputs_that_cannot_be_measured(outputs: Any, message: str) -> None:
     """Bad outputs are refused in one sentence: the rule, the value and the way out."""
     with pytest.raises(BadInput, match=message):
-        measures.checked_outputs(outputs)
+        arrays.checked_outputs(outputs)
     with pytest.raises(BadInput, match=message):
-        measures.checked(outputs, LABELS)
+        arrays.checked(outputs, LABELS)
 
 
 @pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long double is float64 here")
 def test_long_double_is_refused() -> None:
     """Outputs wider than float64 would lose digits in silence."""
     with pytest.raises(BadInput, match=r"float16, float32, float64 or integers \(got (float128|longdouble|float96)\)"):
-        measures.checked_outputs(OUTPUTS.astype(np.longdouble))
+        arrays.checked_outputs(OUTPUTS.astype(np.longdouble))
 
 
 @pytest.mark.parametrize(
@@ -111,16 +112,16 @@ def test_long_double_is_refused() -> None:
 def test_labels_that_cannot_be_measured(labels: Any, message: str) -> None:
     """Bad labels are refused in one sentence: the rule, the value and the way out."""
     with pytest.raises(BadInput, match=message):
-        measures.checked(OUTPUTS, labels)
+        arrays.checked(OUTPUTS, labels)
 
 
 @pytest.mark.parametrize(
     "call",
     [
-        measures.accuracy,
-        measures.cross_entropy,
-        measures.ensemble_accuracy_delta,
-        measures.ensemble_cross_entropy_delta,
+        variability.accuracy,
+        variability.cross_entropy,
+        measuring.accuracy_gain,
+        measuring.cross_entropy_gain,
         measure,
     ],
 )
@@ -132,7 +133,7 @@ def test_every_labelled_measure_checks_both(call: Any) -> None:
         call(np.zeros((3, 4, 2)), np.full(4, 2))
 
 
-@pytest.mark.parametrize("call", [measures.predictions, measures.disagreement, measures.pearson, measures.spearman])
+@pytest.mark.parametrize("call", [arrays.predictions, measuring.disagreement, measuring.pearson, measuring.spearman])
 def test_every_other_measure_checks_outputs(call: Any) -> None:
     """No measure of outputs alone answers for a NaN."""
     with pytest.raises(BadInput, match="outputs must be finite"):
@@ -142,7 +143,7 @@ def test_every_other_measure_checks_outputs(call: Any) -> None:
 def test_predictions_take_the_first_of_equal_logits() -> None:
     """A tie goes to the lowest class, as in numpy's argmax."""
     outputs = np.array([[[1, 1, 0], [0, 2, 2]], [[3, 3, 3], [0, 0, 1]]], "float16")
-    assert measures.predictions(outputs).tolist() == [[0, 1], [0, 2]]
+    assert arrays.predictions(outputs).tolist() == [[0, 1], [0, 2]]
 
 
 def test_tiles_cover_every_example_once(monkeypatch: pytest.MonkeyPatch) -> None:

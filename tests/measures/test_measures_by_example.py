@@ -9,6 +9,7 @@ from itertools import permutations
 from types import SimpleNamespace
 from typing import Any
 
+import measuring
 import numpy as np
 import pytest
 from measuring import NAMES, measure
@@ -16,7 +17,7 @@ from scipy import special, stats
 
 from nondet import measures
 from nondet.kinds import CLASSIFICATION
-from nondet.measures import by_example
+from nondet.measures import by_example, diversity, variability
 from nondet.measures.answers import Answers
 from nondet.measures.figure import Figure
 from nondet.measures.measured import measured
@@ -88,7 +89,7 @@ def test_ensembles_by_example_agree_with_loops() -> None:
     found = by_example.ensemble_added(outputs, labels)
     assert found["accuracy"] == pytest.approx(by_example.added_variance(acc, 2), rel=1e-9)
     assert found["cross_entropy"] == pytest.approx(by_example.added_variance(nats, 2), rel=1e-9)
-    np.testing.assert_allclose(acc.mean(1), measures.ensemble_accuracy_delta_by_run(outputs, labels), atol=1e-12)
+    np.testing.assert_allclose(acc.mean(1), measuring.accuracy_gains(outputs, labels), atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])
@@ -102,8 +103,8 @@ def test_correlations_influences(kind: Any) -> None:
         else by_example._rank_influences(np.stack([by_example.ranks(run) for run in outputs]), 120)
     )
     found = table.mean(axis=0) - table.mean()
-    whole = getattr(measures, kind)(outputs)
-    left = np.array([getattr(measures, kind)(np.delete(outputs, e, axis=1)) for e in range(120)])
+    whole = getattr(measuring, kind)(outputs)
+    left = np.array([getattr(measuring, kind)(np.delete(outputs, e, axis=1)) for e in range(120)])
     np.testing.assert_allclose(119 * (whole - left), found, atol=0.06 * np.abs(found).max())
 
 
@@ -111,7 +112,7 @@ def test_tables_have_the_measures_means(sample: Callable[..., Any]) -> None:
     """Cross-entropies by example average to the runs', and no figure's error shrinks by --examples."""
     outputs, labels = sample(runs=9)
     table = by_example.losses_by_example(outputs, labels)
-    np.testing.assert_allclose(table.mean(axis=1), measures.cross_entropy(outputs, labels), rtol=1e-12)
+    np.testing.assert_allclose(table.mean(axis=1), variability.cross_entropy(outputs, labels), rtol=1e-12)
     alone = measure(outputs, labels).estimates
     both = measure(outputs, labels, examples=True).estimates
     for name in NAMES:
@@ -193,17 +194,17 @@ def test_coverage_of_runs_and_examples() -> None:
     truth: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(60):
         outputs, labels = drawn(rng, 20, 2000)
-        truth["accuracy.mean"].append(measures.accuracy(outputs, labels).mean())
-        truth["disagreement"].append(measures.disagreement(outputs))
-        truth["correlation.pearson"].append(measures.pearson(outputs))
+        truth["accuracy.mean"].append(variability.accuracy(outputs, labels).mean())
+        truth["disagreement"].append(measuring.disagreement(outputs))
+        truth["correlation.pearson"].append(measuring.pearson(outputs))
     for _ in range(cases):
         outputs, labels = drawn(rng, 20, 80)
         predicted = outputs.argmax(axis=2)
         right = predicted == labels
         found = {
             "accuracy.mean": (100 * right.mean(), mean_estimate(100 * right.mean(axis=1))),
-            "disagreement": _pairs(measures.disagreement_by_run(predicted), 0.0),
-            "correlation.pearson": _pairs(measures.correlation_by_run(outputs), 1.0),
+            "disagreement": _pairs(diversity.disagreement_by_run(predicted), 0.0),
+            "correlation.pearson": _pairs(diversity.correlation_by_run(outputs), 1.0),
         }
         added = {
             "accuracy.mean": by_example.added_variance(100.0 * right),

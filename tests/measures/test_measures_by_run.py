@@ -4,14 +4,14 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
+import measuring
 import numpy as np
 import pytest
 from measuring import measure
 from scipy import special, stats
 
-from nondet import measures
 from nondet.errors import BadInput
-from nondet.measures import ensemble
+from nondet.measures import arrays, diversity, ensemble, variability
 
 DTYPES = ["float16", "float32", "float64", "int8"]
 
@@ -25,11 +25,11 @@ def over_partners(runs: int, kernel: Callable[[int, int], float]) -> Any:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_disagreement_of_each_run(sample: Callable[..., Any], dtype: str) -> None:
     """A run's disagreement is its mean over the other runs."""
-    predicted = measures.predictions(sample(runs=7, dtype=dtype)[0])
+    predicted = arrays.predictions(sample(runs=7, dtype=dtype)[0])
     expected = over_partners(7, lambda i, j: 100 * float(np.mean(predicted[i] != predicted[j])))
-    rows = measures.disagreement_by_run(predicted)
+    rows = diversity.disagreement_by_run(predicted)
     np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-12)
-    assert rows.mean() == pytest.approx(measures.disagreement_of(predicted), rel=1e-13)
+    assert rows.mean() == pytest.approx(diversity.disagreement_of(predicted), rel=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_disagreement_of_the_largest_integers(dtype: str, values: list[int]) -> 
     """Predictions at the ends of their type's range wrap nowhere."""
     predicted = np.random.default_rng(8).choice(np.array(values, dtype), size=(6, 90))
     expected = over_partners(6, lambda i, j: 100 * float(np.mean(predicted[i] != predicted[j])))
-    np.testing.assert_allclose(measures.disagreement_by_run(predicted), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(diversity.disagreement_by_run(predicted), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -58,9 +58,9 @@ def test_correlation_of_each_run(sample: Callable[..., Any], kind: Any, dtype: s
     flat = outputs.reshape(6, -1).astype(np.float64)
     values = flat if kind == "pearson" else stats.rankdata(flat, method="ordinal", axis=1)
     expected = over_partners(6, lambda i, j: float(np.corrcoef(values[i], values[j])[0, 1]))
-    rows = measures.correlation_by_run(outputs, kind)
+    rows = diversity.correlation_by_run(outputs, kind)
     np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-12)
-    assert rows.mean() == getattr(measures, kind)(outputs)
+    assert rows.mean() == getattr(measuring, kind)(outputs)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -76,9 +76,9 @@ def test_accuracy_delta_of_each_run(sample: Callable[..., Any], dtype: str, clas
     def gain(i: int, j: int) -> float:
         return accuracy(wide[i] + wide[j]) - (accuracy(wide[i]) + accuracy(wide[j])) / 2
 
-    rows = measures.ensemble_accuracy_delta_by_run(outputs, labels)
+    rows = measuring.accuracy_gains(outputs, labels)
     np.testing.assert_allclose(rows, over_partners(6, gain), rtol=0, atol=1e-12)
-    assert rows.mean() == pytest.approx(measures.ensemble_accuracy_delta(outputs, labels), abs=1e-12)
+    assert rows.mean() == pytest.approx(measuring.accuracy_gain(outputs, labels), abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -94,9 +94,9 @@ def test_cross_entropy_delta_of_each_run(sample: Callable[..., Any], dtype: str,
     def gain(i: int, j: int) -> float:
         return loss((wide[i] + wide[j]) / 2) - (loss(wide[i]) + loss(wide[j])) / 2
 
-    rows = measures.ensemble_cross_entropy_delta_by_run(outputs, labels)
+    rows = measuring.cross_entropy_gains(outputs, labels)
     np.testing.assert_allclose(rows, over_partners(6, gain), rtol=0, atol=1e-12)
-    assert rows.mean() == pytest.approx(measures.ensemble_cross_entropy_delta(outputs, labels), abs=1e-14)
+    assert rows.mean() == pytest.approx(measuring.cross_entropy_gain(outputs, labels), abs=1e-14)
 
 
 @pytest.mark.parametrize("copies", [2, 3, 7, 12])
@@ -104,11 +104,11 @@ def test_equal_runs_are_exactly_equal_for_every_partner(sample: Callable[..., An
     """Of copies of one run, each agrees with every other exactly."""
     outputs, labels = sample(runs=1)
     copied = np.repeat(outputs, copies, axis=0)
-    assert measures.disagreement_by_run(measures.predictions(copied)).tolist() == [0.0] * copies
-    assert measures.correlation_by_run(copied, "pearson").tolist() == [1.0] * copies
-    assert measures.correlation_by_run(copied, "spearman").tolist() == [1.0] * copies
-    assert measures.ensemble_accuracy_delta_by_run(copied, labels).tolist() == [0.0] * copies
-    assert measures.ensemble_cross_entropy_delta_by_run(copied, labels).tolist() == [0.0] * copies
+    assert diversity.disagreement_by_run(arrays.predictions(copied)).tolist() == [0.0] * copies
+    assert diversity.correlation_by_run(copied, "pearson").tolist() == [1.0] * copies
+    assert diversity.correlation_by_run(copied, "spearman").tolist() == [1.0] * copies
+    assert measuring.accuracy_gains(copied, labels).tolist() == [0.0] * copies
+    assert measuring.cross_entropy_gains(copied, labels).tolist() == [0.0] * copies
 
 
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])
@@ -116,20 +116,20 @@ def test_a_constant_run_leaves_no_correlation_to_any(sample: Callable[..., Any],
     """A run of equal logits correlates with none, so no run has a mean over its partners."""
     outputs = sample(runs=3)[0]
     outputs[1] = 0.1
-    assert np.isnan(measures.correlation_by_run(outputs, kind)).all()
+    assert np.isnan(diversity.correlation_by_run(outputs, kind)).all()
 
 
 def measured(outputs: Any, labels: Any) -> list[Any]:
     """Every figure by run, and the predictions."""
     return [
-        predicted := measures.predictions(outputs),
-        measures.accuracy(outputs, labels),
-        measures.cross_entropy(outputs, labels),
-        measures.disagreement_by_run(predicted),
-        measures.correlation_by_run(outputs, "pearson"),
-        measures.correlation_by_run(outputs, "spearman"),
-        measures.ensemble_accuracy_delta_by_run(outputs, labels),
-        measures.ensemble_cross_entropy_delta_by_run(outputs, labels),
+        predicted := arrays.predictions(outputs),
+        variability.accuracy(outputs, labels),
+        variability.cross_entropy(outputs, labels),
+        diversity.disagreement_by_run(predicted),
+        diversity.correlation_by_run(outputs, "pearson"),
+        diversity.correlation_by_run(outputs, "spearman"),
+        measuring.accuracy_gains(outputs, labels),
+        measuring.cross_entropy_gains(outputs, labels),
     ]
 
 
@@ -199,7 +199,7 @@ def test_near_ties_are_decided_in_float64(dtype: str, factor: float) -> None:
         right = [float(np.mean(logits.argmax(axis=-1) == labels)) for logits in (wide[i] + wide[j], wide[i], wide[j])]
         return 100 * (right[0] - (right[1] + right[2]) / 2)
 
-    rows = measures.ensemble_accuracy_delta_by_run(outputs, labels)
+    rows = measuring.accuracy_gains(outputs, labels)
     np.testing.assert_allclose(rows, over_partners(12, gain), rtol=0, atol=1e-12)
 
 
@@ -214,7 +214,7 @@ def test_whole_numbers_of_any_size_tie_exactly(size: int) -> None:
         right = [100 * float(np.mean(a.argmax(axis=-1) == labels)) for a in (outputs[i] + outputs[j], *outputs[[i, j]])]
         return right[0] - (right[1] + right[2]) / 2
 
-    rows = measures.ensemble_accuracy_delta_by_run(outputs, labels)
+    rows = measuring.accuracy_gains(outputs, labels)
     np.testing.assert_allclose(rows, over_partners(12, gain), rtol=0, atol=1e-12)
 
 
@@ -227,7 +227,7 @@ def test_overlaps_that_underflow_are_worked_out_in_logarithms(sample: Callable[.
     def gain(i: int, j: int) -> float:
         return float(special.logsumexp(wide[i] + wide[j], axis=-1).mean())
 
-    rows = measures.ensemble_cross_entropy_delta_by_run(outputs, labels)
+    rows = measuring.cross_entropy_gains(outputs, labels)
     np.testing.assert_allclose(rows, over_partners(8, gain), rtol=1e-12)
 
 
@@ -254,7 +254,7 @@ class TestSampledPairs:
     def test_a_run_is_compared_with_its_group(self, sample: Callable[..., Any]) -> None:
         """A run's figure is that of its group taken by itself."""
         outputs, labels = sample(runs=47)
-        for by_run in (measures.ensemble_accuracy_delta_by_run, measures.ensemble_cross_entropy_delta_by_run):
+        for by_run in (measuring.accuracy_gains, measuring.cross_entropy_gains):
             rows = by_run(outputs, labels)
             for group in ensemble.groups_of(47):
                 np.testing.assert_array_equal(rows[group], by_run(outputs[group], labels))
@@ -262,7 +262,7 @@ class TestSampledPairs:
     def test_the_sample_is_near_all_pairs(self, sample: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
         """The error from the spread of the groups, which share no run, is the error that was made."""
         outputs, labels = sample(runs=600, examples=40)
-        both = measures.ensemble_accuracy_delta_by_run, measures.ensemble_cross_entropy_delta_by_run
+        both = measuring.accuracy_gains, measuring.cross_entropy_gains
         sampled = [by_run(outputs, labels) for by_run in both]
         errors = [np.std([rows[g].mean() for g in ensemble.groups_of(600)], ddof=1) / np.sqrt(60) for rows in sampled]
         monkeypatch.setattr("nondet.measures.ensemble.EXACT_RUNS", 600)
@@ -289,7 +289,7 @@ def test_predicted_classes_alone(sample: Callable[..., Any]) -> None:
     """Classes give the accuracy and disagreement that their logits give, and null for the rest."""
     outputs, labels = sample()
     whole = measure(outputs, labels).to_dict()
-    alone = measure(measures.predictions(outputs), labels).to_dict()
+    alone = measure(arrays.predictions(outputs), labels).to_dict()
     assert (alone["accuracy"], alone["disagreement"]) == (whole["accuracy"], whole["disagreement"])
     assert (alone["runs"], alone["failed"]) == (5, 0)
     for name in ("cross_entropy", "correlation", "ensemble_delta"):

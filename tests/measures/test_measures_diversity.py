@@ -5,12 +5,13 @@ from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
+import measuring
 import numpy as np
 import pytest
 from scipy import spatial, stats
 
-from nondet import measures
 from nondet.errors import BadInput
+from nondet.measures import diversity
 
 DTYPES = ["float16", "float32", "float64", "int8"]
 
@@ -29,7 +30,7 @@ def statistic(result: Any) -> float:
 def test_independent_guesses_disagree_as_chance_has_it(classes: int) -> None:
     """Two independent uniform guesses differ with chance 1 - 1/c."""
     predicted = np.random.default_rng(0).integers(0, classes, size=(40, 2000))
-    assert measures.disagreement_of(predicted) == pytest.approx(100 * (1 - 1 / classes), abs=0.5)
+    assert diversity.disagreement_of(predicted) == pytest.approx(100 * (1 - 1 / classes), abs=0.5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -39,23 +40,23 @@ def test_disagreement_agrees_with_scipy_and_a_plain_loop(sample: Callable[..., A
     predicted = outputs.argmax(axis=-1)
     theirs = 100 * spatial.distance.pdist(predicted, "hamming").mean()
     plain = np.mean([100 * np.mean(a != b) for a, b in combinations(predicted, 2)])
-    assert measures.disagreement(outputs) == pytest.approx(theirs, abs=1e-9)
-    assert measures.disagreement(outputs) == pytest.approx(plain, abs=1e-9)
+    assert measuring.disagreement(outputs) == pytest.approx(theirs, abs=1e-9)
+    assert measuring.disagreement(outputs) == pytest.approx(plain, abs=1e-9)
 
 
 def test_disagreement_of_takes_any_integers_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Predictions may be negative or huge numbers; parts of a few examples give the same mean."""
     predicted = np.random.default_rng(1).choice([-5, 0, 2**40], size=(6, 50))
-    whole = measures.disagreement_of(predicted)
+    whole = diversity.disagreement_of(predicted)
     assert whole == pytest.approx(100 * spatial.distance.pdist(predicted, "hamming").mean(), abs=1e-9)
     monkeypatch.setattr("nondet.measures.diversity.TILE", 10)
-    assert measures.disagreement_of(predicted) == whole
+    assert diversity.disagreement_of(predicted) == whole
 
 
 def test_disagreement_reaches_its_ends() -> None:
     """Runs that always agree are at exactly 0, runs that never do at exactly 100."""
-    assert measures.disagreement_of([[1, 2, 3]] * 4) == 0.0
-    assert measures.disagreement_of([[0, 0], [1, 1], [2, 2]]) == 100.0
+    assert diversity.disagreement_of([[1, 2, 3]] * 4) == 0.0
+    assert diversity.disagreement_of([[0, 0], [1, 1], [2, 2]]) == 100.0
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_disagreement_reaches_its_ends() -> None:
 def test_predictions_that_cannot_be_compared(predicted: Any, message: str) -> None:
     """Bad predictions are refused in one sentence."""
     with pytest.raises(BadInput, match=message):
-        measures.disagreement_of(predicted)
+        diversity.disagreement_of(predicted)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.95])
@@ -80,8 +81,8 @@ def test_correlated_gaussians_have_their_known_correlation(rho: float) -> None:
     rng = np.random.default_rng(2)
     shared, own = rng.normal(size=(5000, 10)), rng.normal(size=(8, 5000, 10))
     outputs = math.sqrt(rho) * shared + math.sqrt(1 - rho) * own
-    assert measures.pearson(outputs) == pytest.approx(rho, abs=0.005)
-    assert measures.spearman(outputs) == pytest.approx(6 / math.pi * math.asin(rho / 2), abs=0.005)
+    assert measuring.pearson(outputs) == pytest.approx(rho, abs=0.005)
+    assert measuring.spearman(outputs) == pytest.approx(6 / math.pi * math.asin(rho / 2), abs=0.005)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -89,14 +90,14 @@ def test_pearson_agrees_with_scipy_over_all_pairs(sample: Callable[..., Any], dt
     """The mean over pairs is that of scipy.stats.pearsonr in a plain loop."""
     outputs, _ = sample(runs=6, dtype=dtype)
     expected = np.mean([statistic(stats.pearsonr(a, b)) for a, b in combinations(flat(outputs), 2)])
-    assert measures.pearson(outputs) == pytest.approx(expected, abs=1e-9)
+    assert measuring.pearson(outputs) == pytest.approx(expected, abs=1e-9)
 
 
 def test_spearman_agrees_with_scipy_over_all_pairs(sample: Callable[..., Any]) -> None:
     """Without ties the mean over pairs is that of scipy.stats.spearmanr in a plain loop."""
     outputs, _ = sample(runs=6)
     expected = np.mean([statistic(stats.spearmanr(a, b)) for a, b in combinations(flat(outputs), 2)])
-    assert measures.spearman(outputs) == pytest.approx(expected, abs=1e-9)
+    assert measuring.spearman(outputs) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
@@ -105,17 +106,17 @@ def test_spearman_breaks_ties_by_order(sample: Callable[..., Any], dtype: str) -
     outputs, _ = sample(runs=4, examples=400, dtype=dtype)
     ranks = stats.rankdata(flat(outputs), method="ordinal", axis=1)
     expected = np.mean([statistic(stats.pearsonr(a, b)) for a, b in combinations(ranks, 2)])
-    assert measures.spearman(outputs) == pytest.approx(expected, abs=1e-9)
+    assert measuring.spearman(outputs) == pytest.approx(expected, abs=1e-9)
 
 
 def test_signed_zeros_tie() -> None:
     """0 and -0 are the same logit, so their order alone ranks them."""
     signs = np.random.default_rng(3).choice([0.0, -0.0], size=(2, 50, 4))
     signs[:, 0, 0] = 1.0
-    assert measures.spearman(signs) == 1.0
+    assert measuring.spearman(signs) == 1.0
 
 
-@pytest.mark.parametrize("measure", [measures.pearson, measures.spearman])
+@pytest.mark.parametrize("measure", [measuring.pearson, measuring.spearman])
 class TestCorrelation:
     """What holds of both correlations."""
 
@@ -153,6 +154,6 @@ def test_pearson_of_nearly_equal_runs_keeps_its_digits() -> None:
     run, noise = run - run.mean(), noise - noise.mean()
     noise -= run * (noise @ run) / (run @ run)  # orthogonal: tan(angle) is then the ratio of the lengths
     tangent = 1e-7 * math.sqrt((noise @ noise) / (run @ run))
-    distance = 1 - measures.pearson(np.stack([run, run + 1e-7 * noise]).reshape(2, -1, 2))
+    distance = 1 - measuring.pearson(np.stack([run, run + 1e-7 * noise]).reshape(2, -1, 2))
     assert distance == pytest.approx(tangent**2 / 2, abs=2.3e-16)
     assert distance > 0

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
+import measuring
 import numpy as np
 import pytest
 from scipy import special, stats
 from sklearn import metrics
-
-from nondet import measures
 
 DTYPES = ["float16", "float32", "float64", "int8"]
 
@@ -39,8 +38,8 @@ def test_both_deltas_agree_with_a_plain_loop_over_pairs(sample: Callable[..., An
     """Few or many classes, with or without ties, the deltas are the definition's."""
     outputs, labels = sample(runs=6, examples=80, classes=classes, dtype=dtype)
     expected = plain_accuracy_delta(outputs, labels), plain_cross_entropy_delta(outputs, labels)
-    assert measures.ensemble_accuracy_delta(outputs, labels) == pytest.approx(expected[0], abs=1e-9)
-    assert measures.ensemble_cross_entropy_delta(outputs, labels) == pytest.approx(expected[1], abs=1e-9)
+    assert measuring.accuracy_gain(outputs, labels) == pytest.approx(expected[0], abs=1e-9)
+    assert measuring.cross_entropy_gain(outputs, labels) == pytest.approx(expected[1], abs=1e-9)
 
 
 def test_cross_entropy_delta_agrees_with_scikit_learn(sample: Callable[..., Any]) -> None:
@@ -51,7 +50,7 @@ def test_cross_entropy_delta_agrees_with_scikit_learn(sample: Callable[..., Any]
         return float(metrics.log_loss(labels, special.softmax(logits, axis=-1), labels=range(4)))
 
     expected = np.mean([loss((a + b) / 2) - loss(member) for a, b in combinations(outputs, 2) for member in (a, b)])
-    assert measures.ensemble_cross_entropy_delta(outputs, labels) == pytest.approx(expected, abs=1e-9)
+    assert measuring.cross_entropy_gain(outputs, labels) == pytest.approx(expected, abs=1e-9)
 
 
 def test_accuracy_delta_of_noisy_margins_is_known() -> None:
@@ -59,7 +58,7 @@ def test_accuracy_delta_of_noisy_margins_is_known() -> None:
     outputs = np.zeros((40, 4000, 2))
     outputs[..., 1] = 0.5 + np.random.default_rng(0).normal(size=(40, 4000))
     expected = 100 * (stats.norm.cdf(0.5 * np.sqrt(2)) - stats.norm.cdf(0.5))
-    assert measures.ensemble_accuracy_delta(outputs, np.ones(4000, int)) == pytest.approx(expected, abs=0.25)
+    assert measuring.accuracy_gain(outputs, np.ones(4000, int)) == pytest.approx(expected, abs=0.25)
 
 
 def test_cross_entropy_delta_is_the_log_overlap_of_two_coins() -> None:
@@ -68,7 +67,7 @@ def test_cross_entropy_delta_is_the_log_overlap_of_two_coins() -> None:
     outputs = np.log([[[p, 1 - p]], [[q, 1 - q]]])
     expected = np.log(np.sqrt(p * q) + np.sqrt((1 - p) * (1 - q)))
     for label in (0, 1):
-        assert measures.ensemble_cross_entropy_delta(outputs, [label]) == pytest.approx(expected, rel=1e-14)
+        assert measuring.cross_entropy_gain(outputs, [label]) == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("classes", [3, 40])
@@ -77,15 +76,15 @@ def test_first_class_wins_a_tie(classes: int) -> None:
     outputs = np.zeros((2, 1, classes), "float16")
     outputs[0, 0, 1], outputs[1, 0, 2] = 1, 1  # together, classes 1 and 2 tie
     # alone, one of the two runs is right for either label; together only class 1 is
-    assert measures.ensemble_accuracy_delta(outputs, [1]) == 50.0
-    assert measures.ensemble_accuracy_delta(outputs, [2]) == -50.0
+    assert measuring.accuracy_gain(outputs, [1]) == 50.0
+    assert measuring.accuracy_gain(outputs, [2]) == -50.0
 
 
 def test_sums_of_half_precision_logits_do_not_round_into_ties() -> None:
     """Sums are taken in float64: 2048 + 1 beats 2048 in it, but ties in float16."""
     outputs = np.array([[[2048, 2048]], [[0, 1]]], "float16")
     # alone: class 0 by its tie, then class 1; together: class 1
-    assert measures.ensemble_accuracy_delta(outputs, [1]) == 50.0
+    assert measuring.accuracy_gain(outputs, [1]) == 50.0
 
 
 @pytest.mark.parametrize("size", [1e2, 700.0, 1e3, 1e4, 1e30, 1e99])
@@ -94,21 +93,21 @@ def test_extreme_logits_keep_both_deltas_right(sample: Callable[..., Any], size:
     outputs, labels = sample()
     outputs = size * outputs
     expected = plain_cross_entropy_delta(outputs, labels)
-    assert measures.ensemble_cross_entropy_delta(outputs, labels) == pytest.approx(expected, rel=1e-9)
-    assert measures.ensemble_accuracy_delta(outputs, labels) == pytest.approx(plain_accuracy_delta(outputs, labels))
+    assert measuring.cross_entropy_gain(outputs, labels) == pytest.approx(expected, rel=1e-9)
+    assert measuring.accuracy_gain(outputs, labels) == pytest.approx(plain_accuracy_delta(outputs, labels))
 
 
 def test_total_contradiction_at_ten_thousand() -> None:
     """Two runs certain of different classes at ±1e4 lose all of it together: log 2 in place of 0 and 20000."""
     outputs = np.array([[[1e4, -1e4]], [[-1e4, 1e4]]])
-    assert measures.ensemble_cross_entropy_delta(outputs, [0]) == pytest.approx(np.log(2) - 1e4, rel=1e-15)
+    assert measuring.cross_entropy_gain(outputs, [0]) == pytest.approx(np.log(2) - 1e4, rel=1e-15)
 
 
 def test_contradiction_of_undecided_runs() -> None:
     """Where a member is torn between two classes, its own log 2 is counted, however far apart the runs are."""
     outputs = np.array([[[0.0, 0.0, -2000.0]], [[-2000.0, -2000.0, 0.0]]])
     expected = (np.log(3) - 1000) - np.log(2) / 2
-    assert measures.ensemble_cross_entropy_delta(outputs, [0]) == pytest.approx(expected, rel=1e-14)
+    assert measuring.cross_entropy_gain(outputs, [0]) == pytest.approx(expected, rel=1e-14)
 
 
 def test_certainty_of_different_sizes_is_told_apart() -> None:
@@ -118,7 +117,7 @@ def test_certainty_of_different_sizes_is_told_apart() -> None:
     outputs[..., 0] = margins[:, None]
     expected = plain_cross_entropy_delta(outputs, np.array([0]))
     assert expected == pytest.approx(-(1000 + 2000) / 3, rel=1e-12)
-    assert measures.ensemble_cross_entropy_delta(outputs, [0]) == pytest.approx(expected, rel=1e-12)
+    assert measuring.cross_entropy_gain(outputs, [0]) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("classes", [4, 40])
@@ -127,7 +126,7 @@ def test_deltas_do_not_depend_on_tiles(
 ) -> None:
     """Reading one or seven examples at a time gives the deltas of reading all at once."""
     outputs, labels = sample(classes=classes)
-    both = measures.ensemble_accuracy_delta, measures.ensemble_cross_entropy_delta
+    both = measuring.accuracy_gain, measuring.cross_entropy_gain
     whole = [delta(outputs, labels) for delta in both]
     for examples in (1, 7):
         monkeypatch.setattr("nondet.measures.ensemble.TILE", examples * 5 * classes)
@@ -140,5 +139,5 @@ def test_a_mixture_of_equal_and_other_runs_counts_every_pair(sample: Callable[..
     """A run that stands twice adds a pair that gains nothing."""
     outputs, labels = sample(runs=2)
     doubled = outputs[[0, 0, 1]]  # pairs: one of equal runs, two of the others
-    for delta in (measures.ensemble_accuracy_delta, measures.ensemble_cross_entropy_delta):
+    for delta in (measuring.accuracy_gain, measuring.cross_entropy_gain):
         assert delta(doubled, labels) == pytest.approx(delta(outputs, labels) * 2 / 3, rel=1e-12)

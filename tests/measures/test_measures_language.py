@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measuring import measure_language
+from measuring import cross_entropy_gain, disagreement, measure_language, pearson, spearman
 from scipy import special
 
 from nondet.errors import BadInput
 from nondet.kinds import LANGUAGE
-from nondet.measures import disagreement, ensemble_cross_entropy_delta, pearson, spearman
 from nondet.measures.answers import TextAnswers
-from nondet.measures.language import language_added, language_delta, sample_tokens
+from nondet.measures.language import language_added, language_delta_by_run, sample_tokens
 from nondet.measures.measured import measured
 
 Made = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -74,22 +73,21 @@ def test_delta_agrees_with_a_loop_over_pairs(runs: int, words: int, scale: float
     logits, labels = make(runs, 20, words, seed=runs)
     logits = scale * logits.astype(np.float64)
     expected = plain_delta(logits, labels)
-    delta = language_delta(logits, labels)
-    assert delta.cross_entropy == pytest.approx(expected[1], rel=1e-9)
-    assert delta.cross_entropy == pytest.approx(ensemble_cross_entropy_delta(logits, labels), rel=1e-9)
-    if np.isfinite(delta.perplexity):
-        assert delta.perplexity == pytest.approx(expected[0], rel=1e-9)
-    assert np.isfinite(delta.perplexity) == (scale < 1000)
+    perplexity, nats = (rows.mean() for rows in language_delta_by_run(logits, labels))
+    assert nats == pytest.approx(expected[1], rel=1e-9)
+    assert nats == pytest.approx(cross_entropy_gain(logits, labels), rel=1e-9)
+    if np.isfinite(perplexity):
+        assert perplexity == pytest.approx(expected[0], rel=1e-9)
+    assert np.isfinite(perplexity) == (scale < 1000)
 
 
 def test_delta_does_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading one token at a time gives the deltas of reading all at once."""
     logits, labels = make(4, 30)
-    whole = language_delta(logits, labels)
+    whole = language_delta_by_run(logits, labels)
     monkeypatch.setattr("nondet.measures.arrays.TILE", 1)
-    parts = language_delta(logits, labels)
-    assert parts.cross_entropy == pytest.approx(whole.cross_entropy, rel=1e-12)
-    assert parts.perplexity == pytest.approx(whole.perplexity, rel=1e-12)
+    for rows, expected in zip(language_delta_by_run(logits, labels), whole, strict=True):
+        np.testing.assert_allclose(rows, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("runs", [2, 3, 20])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import measuring
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,9 @@ from measuring import measure
 import nondet
 from nondet import measures
 from nondet.errors import BadInput
+from nondet.measures import arrays, variability
 from nondet.measures.measured import Measures
+from nondet.stats.values import mean
 
 repeatable = settings(max_examples=60)
 
@@ -55,22 +58,22 @@ def numbers(record: Measures) -> list[float]:
 def test_record_holds_each_measure(sample: Callable[..., Any]) -> None:
     """Each field is the function of its name, and failed runs count among the runs."""
     outputs, labels = sample()
-    right, loss = measures.accuracy(outputs, labels), measures.cross_entropy(outputs, labels)
+    right, loss = variability.accuracy(outputs, labels), variability.cross_entropy(outputs, labels)
     record = measure(outputs, labels, failed=2).to_dict()
     assert "disagree" in record.pop("finding")["headline"]
     assert list(record.pop("errors")) == list(record.pop("intervals"))
-    split = dataclasses.asdict(measures.accuracy_variance(measures.predictions(outputs), labels))
+    split = dataclasses.asdict(measures.accuracy_variance(arrays.predictions(outputs), labels))
     assert split.pop("examples") == len(labels)
     assert record == {
         "runs": 7,
         "failed": 2,
-        "accuracy": {"mean": measures.mean(right), "sd": measures.sd(right), "sd_error": measures.sd_error(right)},
-        "cross_entropy": {"mean": measures.mean(loss), "sd": measures.sd(loss), "sd_error": measures.sd_error(loss)},
-        "disagreement": measures.disagreement(outputs),
-        "correlation": {"pearson": measures.pearson(outputs), "spearman": measures.spearman(outputs)},
+        "accuracy": {"mean": mean(right), "sd": measures.sd(right), "sd_error": measures.sd_error(right)},
+        "cross_entropy": {"mean": mean(loss), "sd": measures.sd(loss), "sd_error": measures.sd_error(loss)},
+        "disagreement": measuring.disagreement(outputs),
+        "correlation": {"pearson": measuring.pearson(outputs), "spearman": measuring.spearman(outputs)},
         "ensemble_delta": {
-            "accuracy": measures.ensemble_accuracy_delta(outputs, labels),
-            "cross_entropy": measures.ensemble_cross_entropy_delta(outputs, labels),
+            "accuracy": measuring.accuracy_gain(outputs, labels),
+            "cross_entropy": measuring.cross_entropy_gain(outputs, labels),
         },
         "accuracy_variance": split,
     }

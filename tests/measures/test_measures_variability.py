@@ -12,6 +12,8 @@ from sklearn import metrics
 
 from nondet import measures
 from nondet.errors import BadInput
+from nondet.measures import variability
+from nondet.stats.values import mean
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8"])
@@ -19,21 +21,21 @@ def test_accuracy_agrees_with_scikit_learn(sample: Callable[..., Any], dtype: st
     """Each run's accuracy is sklearn.metrics.accuracy_score of its argmax, in percent."""
     outputs, labels = sample(dtype=dtype)
     expected = [100 * metrics.accuracy_score(labels, run.argmax(axis=-1)) for run in outputs]
-    np.testing.assert_allclose(measures.accuracy(outputs, labels), expected, rtol=1e-12)
+    np.testing.assert_allclose(variability.accuracy(outputs, labels), expected, rtol=1e-12)
 
 
 def test_accuracy_sd_of_independent_guesses_is_binomial() -> None:
     """Runs that guess have accuracy of mean 100/c and of SD 100 sqrt(p (1 - p) / n)."""
     outputs = np.random.default_rng(1).normal(size=(400, 500, 4))
-    values = measures.accuracy(outputs, np.arange(500) % 4)
-    assert measures.mean(values) == pytest.approx(25, abs=0.3)
+    values = variability.accuracy(outputs, np.arange(500) % 4)
+    assert mean(values) == pytest.approx(25, abs=0.3)
     assert measures.sd(values) == pytest.approx(100 * math.sqrt(0.25 * 0.75 / 500), rel=0.1)
 
 
 def test_cross_entropy_of_no_opinion_is_log_classes() -> None:
     """Equal logits, whatever their size, cost log(c) nats."""
     outputs = np.stack([np.full((6, 5), level) for level in (-1e4, 0.0, 3.0)])
-    np.testing.assert_allclose(measures.cross_entropy(outputs, np.arange(6) % 5), math.log(5), rtol=1e-15)
+    np.testing.assert_allclose(variability.cross_entropy(outputs, np.arange(6) % 5), math.log(5), rtol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8"])
@@ -42,7 +44,7 @@ def test_cross_entropy_agrees_with_scikit_learn(sample: Callable[..., Any], dtyp
     outputs, labels = sample(dtype=dtype)
     chances = special.softmax(outputs.astype(np.float64), axis=-1)
     expected = [metrics.log_loss(labels, run, labels=range(4)) for run in chances]
-    np.testing.assert_allclose(measures.cross_entropy(outputs, labels), expected, rtol=1e-12)
+    np.testing.assert_allclose(variability.cross_entropy(outputs, labels), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("size", [1.0, 1e2, 1e4, 1e30, 1e99])
@@ -52,16 +54,16 @@ def test_cross_entropy_of_extreme_logits_agrees_with_scipy(sample: Callable[...,
     outputs = size * outputs
     at_label = outputs[:, np.arange(len(labels)), labels]
     expected = (special.logsumexp(outputs, axis=-1) - at_label).mean(axis=-1)
-    np.testing.assert_allclose(measures.cross_entropy(outputs, labels), expected, rtol=1e-12)
+    np.testing.assert_allclose(variability.cross_entropy(outputs, labels), expected, rtol=1e-12)
 
 
 def test_per_run_measures_do_not_depend_on_tiles(sample: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading three examples at a time gives the values of reading all at once."""
     outputs, labels = sample()
-    whole = measures.accuracy(outputs, labels), measures.cross_entropy(outputs, labels)
+    whole = variability.accuracy(outputs, labels), variability.cross_entropy(outputs, labels)
     monkeypatch.setattr("nondet.measures.arrays.TILE", 3 * 5 * 4)
-    np.testing.assert_array_equal(measures.accuracy(outputs, labels), whole[0])
-    np.testing.assert_allclose(measures.cross_entropy(outputs, labels), whole[1], rtol=1e-14)
+    np.testing.assert_array_equal(variability.accuracy(outputs, labels), whole[0])
+    np.testing.assert_allclose(variability.cross_entropy(outputs, labels), whole[1], rtol=1e-14)
 
 
 def test_sd_agrees_with_numpy_and_a_plain_loop() -> None:
@@ -70,7 +72,7 @@ def test_sd_agrees_with_numpy_and_a_plain_loop() -> None:
     middle = sum(values) / 25
     assert measures.sd(values) == pytest.approx(math.sqrt(sum((v - middle) ** 2 for v in values) / 25), rel=1e-12)
     assert measures.sd(values) == pytest.approx(np.std(values), rel=1e-12)
-    assert measures.mean(values) == pytest.approx(middle, rel=1e-15)
+    assert mean(values) == pytest.approx(middle, rel=1e-15)
 
 
 def test_sd_keeps_its_digits_on_a_large_mean() -> None:
@@ -85,7 +87,7 @@ def test_sd_keeps_its_digits_on_a_large_mean() -> None:
 def test_equal_values_do_not_vary(value: float, runs: int) -> None:
     """Equal values give their own value as mean, and exactly 0 as SD and as its error."""
     values = np.full(runs, value)
-    assert measures.mean(values) == value
+    assert mean(values) == value
     assert measures.sd(values) == 0.0
     assert measures.sd_error(values, resamples=100) == 0.0
 
@@ -139,7 +141,7 @@ def test_sd_error_covers_the_true_sd() -> None:
     assert 0.87 <= np.mean(held) <= 0.98
 
 
-@pytest.mark.parametrize("measure", [measures.mean, measures.sd, measures.sd_error])
+@pytest.mark.parametrize("measure", [mean, measures.sd, measures.sd_error])
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -12,11 +12,12 @@ from scipy import stats
 
 from nondet import measures
 from nondet.errors import BadInput
+from nondet.measures import variance
 from nondet.measures.variance import variance_estimates
 from nondet.stats.intervals import sd_interval
 
 
-def split(right: Any) -> measures.AccuracyVariance:
+def split(right: Any) -> variance.AccuracyVariance:
     """Of runs that are right where `right` (N, n) says so."""
     return measures.accuracy_variance(np.asarray(right, dtype=np.int64), np.ones(np.shape(right)[1], dtype=np.int64))
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from nondet.errors import BadInput
-from nondet.measures import disagreement_of
 from nondet.measures.churn import churn
+from nondet.measures.diversity import disagreement_of
 from nondet.stats.intervals import sd_interval
 from nondet.stats.means import Shift, holding, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
 from nondet.stats.power import fewest, power_of_difference, power_of_equivalence, runs_per_arm

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
+import measuring
 import numpy as np
 import pytest
 from measuring import LOGITS_NEEDED, NAMES, measure
@@ -14,6 +15,7 @@ from scipy import stats
 
 from nondet import measures
 from nondet.errors import BadInput
+from nondet.measures import arrays, diversity
 from nondet.measures.answers import GROUP, some_runs
 from nondet.measures.measured import Measures
 from nondet.stats.intervals import (
@@ -135,7 +137,7 @@ def test_errors_of_pairs_are_the_jackknifes(sample: Callable[..., Any]) -> None:
     def of(name: str) -> Callable[[Any], float]:
         part, _, rest = name.partition(".")
         return lambda keep: (
-            dict_of(measure(outputs[keep], labels))[part][rest] if rest else (measures.disagreement(outputs[keep]))
+            dict_of(measure(outputs[keep], labels))[part][rest] if rest else (measuring.disagreement(outputs[keep]))
         )
 
     for name in (*PAIRS, *NAMES[9:]):
@@ -183,19 +185,21 @@ def test_coverage_of_pairs(kind: str, runs: int) -> None:
     rng = np.random.default_rng(runs)
     cases = 300
     many = outputs_of(rng, kind, 3000)
-    truths = measures.disagreement(many), measures.pearson(many)
+    truths = measuring.disagreement(many), measuring.pearson(many)
     held = np.zeros(2)
     for _ in range(cases):
         outputs = outputs_of(rng, kind, runs)
         predicted = outputs.argmax(axis=2)
         found = (
             pairwise_estimate(
-                measures.disagreement_by_run(predicted),
-                matrix=measures.disagreement_matrix(predicted),
+                diversity.disagreement_by_run(predicted),
+                matrix=diversity.disagreement_matrix(predicted),
                 distance_from=0.0,
             ),
             pairwise_estimate(
-                measures.correlation_by_run(outputs), matrix=measures.correlation_matrix(outputs), distance_from=1.0
+                diversity.correlation_by_run(outputs),
+                matrix=diversity.correlations(outputs, "pearson", range(runs))[1],
+                distance_from=1.0,
             ),
         )
         held += [u.low <= truth <= u.high for u, truth in zip(found, truths, strict=True)]
@@ -318,7 +322,7 @@ def test_equal_answers_of_unequal_runs_have_no_interval(runs: int, examples: boo
     assert [record["intervals"][name] for name in ANSWERS] == [None] * len(ANSWERS)
     assert record["errors"]["accuracy.sd"] == record["accuracy"]["sd_error"] == 0  # as the bootstrap has it
     assert record["intervals"]["cross_entropy.sd"][0] > 0
-    alone = measure(measures.predictions(outputs), labels, examples=examples).to_dict()
+    alone = measure(arrays.predictions(outputs), labels, examples=examples).to_dict()
     assert set(alone["intervals"].values()) == {None}
 
 
@@ -346,7 +350,7 @@ def test_predicted_classes_alone(sample: Callable[..., Any]) -> None:
     """What they give has the errors that logits give it; the rest is null."""
     outputs, labels = sample(runs=5)
     whole = measure(outputs, labels, examples=True).to_dict()
-    record = measure(measures.predictions(outputs), labels, failed=2, examples=True).to_dict()
+    record = measure(arrays.predictions(outputs), labels, failed=2, examples=True).to_dict()
     assert (record["runs"], record["failed"]) == (7, 2)
     for name in NAMES:
         needed = name in LOGITS_NEEDED
@@ -383,7 +387,7 @@ def test_order_of_many_runs_is_irrelevant(sample: Callable[..., Any], examples: 
         assert (one[name].error, one[name].low, one[name].high) == pytest.approx(
             (other[name].error, other[name].low, other[name].high), rel=1e-9
         )
-    predicted = measures.predictions(outputs)
+    predicted = arrays.predictions(outputs)
     assert len(some_runs(predicted)) == GROUP
     assert {*some_runs(predicted)} == {*order[some_runs(predicted[order])]}
 

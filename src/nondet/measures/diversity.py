@@ -13,22 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.io.foreign import scratch
-from nondet.measures.arrays import UNTHREADED, checked_outputs, checked_predictions, in_threads, predictions
+from nondet.measures.arrays import UNTHREADED, checked_outputs, checked_predictions, in_threads
 from nondet.stats.values import TILE, Floats, Integers
 
 Kind = Literal["pearson", "spearman"]
-
-
-def disagreement(outputs: ArrayLike) -> float:
-    """Pairwise disagreement, in percent: mean over pairs of 100 x the share of examples they predict differently.
-
-    Args:
-        outputs: logits `(N, n, c)`; if several logits are the largest, the first is the prediction.
-
-    Raises:
-        BadInput: see `checked_outputs`.
-    """
-    return disagreement_of(predictions(outputs))
 
 
 def disagreement_of(predicted: ArrayLike) -> float:
@@ -62,38 +50,12 @@ def disagreement_by_run(predicted: ArrayLike) -> Floats:
     return 100.0 * (partners - agreeing) / partners
 
 
-def pearson(outputs: ArrayLike) -> float:
-    """Mean over pairs of the Pearson correlation of the two runs' flattened logits; no unit, from -1 to 1.
-
-    NaN if a run's logits are all equal: such a run has no correlation. Equal runs give exactly 1.
-
-    Args:
-        outputs: logits `(N, n, c)`; each run is read as n x c values.
-
-    Raises:
-        BadInput: see `checked_outputs`.
-    """
-    return float(correlation_by_run(outputs, "pearson").mean())
-
-
-def spearman(outputs: ArrayLike) -> float:
-    """Mean over pairs of the rank correlation of the two runs' flattened logits; no unit, from -1 to 1.
-
-    Equal logits get successive ranks in the order in which they appear, as in the public code of the protocol; most
-    libraries give them their mean rank instead. Without ties the two are the same.
-    NaN if a run's logits are all equal: such a run has no correlation. Equal runs give exactly 1.
-
-    Args:
-        outputs: logits `(N, n, c)`; each run is read as n x c values.
-
-    Raises:
-        BadInput: see `checked_outputs`.
-    """
-    return float(correlation_by_run(outputs, "spearman").mean())
-
-
 def correlation_by_run(outputs: ArrayLike, kind: Kind = "pearson") -> Floats:
-    """Mean correlation of each run with the others, `(N,)`; their mean is `pearson` or `spearman`.
+    """Mean correlation of each run's flattened logits with the others', `(N,)`; no unit, from -1 to 1.
+
+    NaN if a run's logits are all equal: such a run has no correlation. Equal runs give exactly 1. For ranks, equal
+    logits get successive ranks in the order in which they appear, as in the public code of the protocol; most libraries
+    give them their mean rank instead. Without ties the two are the same.
 
     Args:
         outputs: logits `(N, n, c)`; each run is read as n x c values.
@@ -116,20 +78,6 @@ def disagreement_matrix(predicted: ArrayLike) -> Floats:
     """
     array = checked_predictions(predicted)
     return 100.0 * np.stack([np.count_nonzero(array != run, axis=1) for run in array]) / array.shape[1]
-
-
-def correlation_matrix(outputs: ArrayLike, kind: Kind = "pearson") -> Floats:
-    """Correlation of every two runs, `(N, N)`; for few of them. NaN as in `pearson`.
-
-    Args:
-        outputs: logits `(N, n, c)`; each run is read as n x c values.
-        kind: "pearson", or "spearman" for ranks.
-
-    Raises:
-        BadInput: see `checked_outputs`.
-    """
-    logits = checked_outputs(outputs)
-    return correlations(logits, kind, range(len(logits)))[1]
 
 
 def correlations(logits: NDArray[Any], kind: Kind, some: Sequence[int] | Integers = ()) -> tuple[Floats, Floats]:

@@ -1,18 +1,17 @@
 """Ensemble delta: how much a two-run ensemble, the mean of the two runs' logits, gains over its members.
 
-Every pair of runs is an ensemble, compared with both of its members. A function `..._by_run` returns each run's mean
-over its partners, from which errors follow by leaving out one run at a time; the measure is the mean of these.
+Every pair of runs is an ensemble, compared with both of its members. The measure is the mean of each run's mean over
+its partners, from which errors follow by leaving out one run at a time.
 Source: Summers & Dinneen, ICML 2021.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from nondet.measures.arrays import checked, in_threads
+from nondet.measures.arrays import in_threads
 from nondet.measures.pairs import accuracy_gains, log_overlaps
 from nondet.stats.values import Floats, Integers
 
@@ -26,23 +25,6 @@ TILE = 2**22  # numbers in one part: enough examples for long inner loops, and 3
 LONGEST = 256  # examples in one part, so that a run's numbers stay in the cache and there are parts for all cores
 
 
-def ensemble_accuracy_delta(outputs: ArrayLike, labels: ArrayLike) -> float:
-    """Mean over pairs and both members of (accuracy of the pair's ensemble - accuracy of the member), in points.
-
-    The ensemble predicts the class with the largest sum of the two logits in float64, the first if several tie; if both
-    runs predict the same class, that class. Right answers are counted in whole numbers, so equal runs give exactly 0.
-
-    Args:
-        outputs: logits `(N, n, c)`.
-        labels: classes `(n,)`.
-
-    Raises:
-        BadInput: see `checked`.
-    """
-    rows = ensemble_accuracy_delta_by_run(outputs, labels)
-    return math.fsum(rows) / len(rows)
-
-
 def sampled_pairs(runs: int) -> int | None:
     """How many pairs the ensemble deltas of so many runs are means over; None if that is all of them.
 
@@ -50,56 +32,6 @@ def sampled_pairs(runs: int) -> int | None:
     most one. A run's partners are the others in its group.
     """
     return None if runs <= EXACT_RUNS else sum(len(group) * (len(group) - 1) // 2 for group in groups_of(runs))
-
-
-def ensemble_accuracy_delta_by_run(outputs: ArrayLike, labels: ArrayLike) -> Floats:
-    """Mean gain of each run's ensembles, `(N,)`, in points; their mean is `ensemble_accuracy_delta`.
-
-    The gain of a pair is its ensemble's accuracy minus the mean of its two members'; run i's is the mean over partners.
-
-    Args:
-        outputs: logits `(N, n, c)`.
-        labels: classes `(n,)`.
-
-    Raises:
-        BadInput: see `checked`.
-    """
-    return gains_by_run(*checked(outputs, labels), names=("accuracy",))["accuracy"]
-
-
-def ensemble_cross_entropy_delta(outputs: ArrayLike, labels: ArrayLike) -> float:
-    """Mean over pairs and both members of (cross-entropy of the pair's ensemble - that of the member), in nats.
-
-    The label's logits cancel: for runs a and b on one example the difference is
-    `log(sum_k exp((a_k + b_k) / 2)) - (log(sum_k exp(a_k)) + log(sum_k exp(b_k))) / 2`, the logarithm of the overlap
-    `sum_k sqrt(p_k q_k)` of their predicted distributions. So it is never above 0, the labels are only checked, and
-    equal runs give exactly 0.
-
-    Args:
-        outputs: logits `(N, n, c)`.
-        labels: classes `(n,)`.
-
-    Raises:
-        BadInput: see `checked`.
-    """
-    rows = ensemble_cross_entropy_delta_by_run(outputs, labels)
-    return math.fsum(rows) / len(rows)
-
-
-def ensemble_cross_entropy_delta_by_run(outputs: ArrayLike, labels: ArrayLike) -> Floats:
-    """Mean gain of each run's ensembles, `(N,)`, in nats; their mean is `ensemble_cross_entropy_delta`.
-
-    The gain of a pair is its ensemble's cross-entropy minus the mean of its two members'; run i's is the mean over
-    partners.
-
-    Args:
-        outputs: logits `(N, n, c)`.
-        labels: classes `(n,)`.
-
-    Raises:
-        BadInput: see `checked`.
-    """
-    return gains_by_run(*checked(outputs, labels), names=("cross_entropy",))["cross_entropy"]
 
 
 def groups_of(runs: int) -> list[Integers]:
@@ -116,9 +48,20 @@ def gains_by_run(
     predicted: Integers | None = None,
     names: Sequence[str] = ("accuracy", "cross_entropy"),
 ) -> dict[str, Floats]:
-    """Both deltas by run, `(N,)`, by name, in one pass over what `checked` returns.
+    """Mean gain of each run's ensembles in each score, `(N,)`, by name, in one pass over what `checked` returns.
 
-    predicted: the predictions `(N, n)`, if known.
+    The gain of a pair is its ensemble's score minus the mean of its two members'; run i's is the mean over partners.
+
+    accuracy, in points: the ensemble predicts the class with the largest sum of the two logits in float64, the first if
+    several tie; if both runs predict the same class, that class. Right answers are counted in whole numbers, so equal
+    runs give exactly 0.
+
+    cross_entropy, in nats: the label's logits cancel, and for runs a and b on one example the gain is
+    `log(sum_k exp((a_k + b_k) / 2)) - (log(sum_k exp(a_k)) + log(sum_k exp(b_k))) / 2`, the logarithm of the overlap
+    `sum_k sqrt(p_k q_k)` of their predicted distributions. So it is never above 0, and equal runs give exactly 0.
+
+    Args:
+        logits: `(N, n, c)`. truth: `(n,)`. predicted: the predictions `(N, n)`, if known.
     """
     runs, count, classes = logits.shape
     groups = groups_of(runs)

@@ -8,14 +8,13 @@ Source: Summers & Dinneen, ICML 2021.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
-from nondet.measures.arrays import checked, tiles
+from nondet.measures.arrays import tiles
 from nondet.measures.by_example import added_variance, losses_by_example
 from nondet.measures.variability import cross_entropy, log_sum_exp
 from nondet.stats.values import LARGEST_VALUE, Floats, Integers, as_array, check_runs
@@ -33,14 +32,6 @@ def sample_tokens(n: int) -> Integers:
     """
     count = min(SAMPLE, n)
     return (2 * np.arange(count, dtype=np.int64) + 1) * n // max(1, 2 * count)
-
-
-@dataclass(frozen=True)
-class LanguageDelta:
-    """Mean gain of a two-run ensemble over its members, on the sample of tokens: in perplexity and in nats."""
-
-    perplexity: float
-    cross_entropy: float
 
 
 def token_cross_entropy(logprob: ArrayLike) -> Floats:
@@ -73,25 +64,15 @@ def perplexity(losses: ArrayLike) -> Floats:
         return np.exp(np.asarray(losses, dtype=np.float64))
 
 
-def language_delta(logits: ArrayLike, labels: ArrayLike) -> LanguageDelta:
-    """Mean over pairs and both members of (the pair's mean-logit ensemble - the member), in perplexity and in nats.
+def language_delta_by_run(logits: NDArray[Any], labels: Integers) -> tuple[Floats, Floats]:
+    """Each run's mean gain over its partners, in perplexity (NaN if too large) and in nats, two `(N,)`.
 
     A pair's cross-entropy is the mean of its members' plus the mean logarithm of the overlap of their predicted
     distributions, `sum_k sqrt(p_k q_k)`: exponentials are taken once per run, not once per pair. Equal runs give 0.
 
     Args:
-        logits: `(N, k, V)`.
-        labels: target tokens `(k,)`.
-
-    Raises:
-        BadInput: see `checked`.
+        logits: `(N, k, V)`. labels: target tokens `(k,)`.
     """
-    gains, logs = language_delta_by_run(*checked(logits, labels))
-    return LanguageDelta(float(gains.mean()), float(logs.mean()))
-
-
-def language_delta_by_run(logits: NDArray[Any], labels: Integers) -> tuple[Floats, Floats]:
-    """Each run's mean gain over its partners, in perplexity (NaN if too large) and in nats, two `(N,)`."""
     alone = cross_entropy(logits, labels)  # (N,)
     logs = _mean_log_overlaps(logits)
     logs += logs.T

@@ -20,57 +20,33 @@ from nondet.measures.diversity import correlation_by_run
 from nondet.stats.values import Floats, as_array, check_runs
 
 
-def cka(activations: ArrayLike) -> float:
-    """Mean over pairs of linear CKA, biased: `|Y'X|^2 / (|X'X| |Y'Y|)` of centred X, Y; no unit, from 0 to 1.
+def cka_by_run(activations: ArrayLike) -> Floats:
+    """Each run's mean linear CKA with the others, `(N,)`, biased: `|Y'X|^2 / (|X'X| |Y'Y|)` of centred X, Y.
 
-    It is high for wide layers on few examples, however different the runs are; see `cka_unbiased`.
-    Equal runs give exactly 1. NaN if a run's activations are the same for all examples.
+    No unit, from 0 to 1. It is high for wide layers on few examples, however different the runs are; see
+    `cka_unbiased_by_run`. Equal runs give exactly 1. NaN if a run's activations are the same for all examples.
 
     Args:
         activations: `(N, m, d)`, at least two runs and two examples.
 
     Raises:
         BadInput: other shapes, or values that are not real numbers, not finite, or above 1e100 in size.
-    """
-    return float(cka_by_run(activations).mean())
-
-
-def cka_by_run(activations: ArrayLike) -> Floats:
-    """Mean `cka` of each run with the others, `(N,)`; their mean is `cka`.
-
-    Args:
-        activations: `(N, m, d)`, at least two runs and two examples.
-
-    Raises:
-        BadInput: see `cka`.
     """
     return _alignment_by_run(activations, _centred, least=2)
 
 
-def cka_unbiased(activations: ArrayLike) -> float:
-    """Mean over pairs of linear CKA from the unbiased estimator of HSIC; no unit, about 0 for unrelated runs.
+def cka_unbiased_by_run(activations: ArrayLike) -> Floats:
+    """Each run's mean linear CKA with the others, `(N,)`, from the unbiased estimator of HSIC; no unit.
 
     HSIC_1(K, L) = [tr KL + 1'K1 1'L1 / ((m - 1)(m - 2)) - 2 / (m - 2) 1'KL1] / (m (m - 3)), with the diagonals of K and
-    L set to zero. It is at most 1, and can be below 0 by chance. Equal runs give exactly 1. NaN if a run's estimate of
-    its own HSIC is zero: its activations are the same for all examples, or for all but one.
+    L set to zero. It is about 0 for unrelated runs, at most 1, and can be below 0 by chance. Equal runs give exactly 1.
+    NaN if a run's estimate of its own HSIC is zero: its activations are the same for all examples, or for all but one.
 
     Args:
         activations: `(N, m, d)`, at least two runs and four examples.
 
     Raises:
-        BadInput: other shapes, or values that are not real numbers, not finite, or above 1e100 in size.
-    """
-    return float(cka_unbiased_by_run(activations).mean())
-
-
-def cka_unbiased_by_run(activations: ArrayLike) -> Floats:
-    """Mean `cka_unbiased` of each run with the others, `(N,)`; their mean is `cka_unbiased`.
-
-    Args:
-        activations: `(N, m, d)`, at least two runs and four examples.
-
-    Raises:
-        BadInput: see `cka_unbiased`.
+        BadInput: as in `cka_by_run`.
     """
     return _alignment_by_run(activations, _u_centred, least=4)
 

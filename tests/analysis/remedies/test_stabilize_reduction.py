@@ -6,6 +6,7 @@ import math
 from dataclasses import astuple, replace
 from typing import Any
 
+import measuring
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from nondet.analysis.remedies.reduction import (
     reduction_uncertainty,
     unbiased,
 )
+from nondet.measures import variability
 
 SINGLE = Columns(0.26, 0.0072, 10.7, 0.871, 1.82)
 
@@ -97,11 +99,11 @@ def drawn(rng: np.random.Generator, runs: int) -> dict[str, Any]:
 
 def plain_columns(z: Any) -> Columns:
     return Columns(
-        accuracy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(measures.accuracy(z, LABELS)),
-        cross_entropy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(measures.cross_entropy(z, LABELS)),
-        disagreement=measures.disagreement(z),
-        correlation=measures.pearson(z),
-        ensemble_delta=measures.ensemble_accuracy_delta(z, LABELS),
+        accuracy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(variability.accuracy(z, LABELS)),
+        cross_entropy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(variability.cross_entropy(z, LABELS)),
+        disagreement=measuring.disagreement(z),
+        correlation=measuring.pearson(z),
+        ensemble_delta=measuring.accuracy_gain(z, LABELS),
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nondet.measures.arrays import predictions
 from nondet.measures.diversity import correlation_by_run, disagreement_by_run
-from nondet.measures.ensemble import ensemble_accuracy_delta_by_run
+from nondet.measures.ensemble import gains_by_run
 from nondet.measures.measured import Measures
 from nondet.measures.variability import accuracy, cross_entropy
 from nondet.stats.estimate import UNKNOWN, Estimate
@@ -85,7 +85,7 @@ def influences(logits: NDArray[np.generic], labels: Integers, units: Sequence[Ha
             sds_without_each(cross_entropy(logits, labels)),
             delete_one(disagreement_by_run(predictions(logits))),
             1 - delete_one(correlation_by_run(logits)),
-            delete_one(ensemble_accuracy_delta_by_run(logits, labels)),
+            delete_one(gains_by_run(logits, labels, names=("accuracy",))["accuracy"]),
         ],
         axis=1,
     )
