@@ -71,8 +71,8 @@ def test_many_runs_are_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ensemble, "GROUP", 9)
     logits, labels = outputs("normal", 4, runs=50)
     found, expected = DeviceAnswers(logits, labels), Answers(logits, labels)
-    for name, rows in expected.ensemble_by_run().items():
-        np.testing.assert_allclose(found.ensemble_by_run()[name], rows, rtol=1e-10, atol=1e-12)
+    for name, rows in expected.gains.items():
+        np.testing.assert_allclose(found.gains[name], rows, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.usefixtures("forced")

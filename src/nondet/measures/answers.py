@@ -24,8 +24,8 @@ from nondet.measures.language import (
     sample_tokens,
     token_cross_entropy,
 )
-from nondet.measures.variability import accuracy_of, chosen_and_losses
-from nondet.measures.variance import correctness, variance_estimates
+from nondet.measures.variability import chosen_and_losses
+from nondet.measures.variance import variance_estimates
 from nondet.stats.estimate import Estimate
 from nondet.stats.values import Floats, Integers, as_array
 
@@ -41,65 +41,66 @@ UNLIKE = 4.0
 
 
 class Pairs:
-    """How N runs answer: what each decides (N, n), and its outputs (N, k, c) on the same or on fewer examples."""
+    """How N runs answer: what each decides (N, n), and its outputs (N, k, c) on the same or on fewer examples.
+
+    classes_alone: whether only predicted classes are known. groups: the number of each example's group, from 0, `(n,)`,
+    if groups of examples are drawn together. sample: how many examples `outputs` has, if not all.
+    """
 
     outputs: NDArray[Any]
     labels: Integers
+    predicted: Integers
+    losses: Floats
+    runs: int
+    examples: int
+    classes_alone = False
+    groups: Integers | None = None
+    sample: int | None = None
+    sampled_pairs: int | None = None
 
     @cached_property
     def decided(self) -> Integers:
         """What two runs agree or disagree on."""
-        raise NotImplementedError
+        return self.predicted
 
     @cached_property
     def some(self) -> Integers:
-        raise NotImplementedError
+        return some_runs(self.decided, None if self.classes_alone else self.losses)
 
     @cached_property
-    def _disagreement(self) -> Floats:
-        return disagreement_by_run(self.decided)
-
     def disagreement_by_run(self) -> Floats:
-        return self._disagreement
+        return disagreement_by_run(self.decided)
 
     @property
     def disagreement(self) -> float:
         return disagreement_of(self.decided)
 
+    @property
     def disagreement_matrix(self) -> Floats:
         return disagreement_matrix(self.decided[self.some])
 
     @cached_property
-    def _known(self) -> dict[str, tuple[Floats, Floats]]:
-        return {}
+    def pearson(self) -> tuple[Floats, Floats]:
+        """Each run's mean correlation with the others, `(N,)`, and that of every two of `some`."""
+        return self._correlations("pearson")
 
-    def _correlation(self, kind: Kind) -> tuple[Floats, Floats]:
-        if kind not in self._known:
-            self._known[kind] = self._correlations(kind)
-        return self._known[kind]
+    @cached_property
+    def spearman(self) -> tuple[Floats, Floats]:
+        return self._correlations("spearman")
 
     def _correlations(self, kind: Kind) -> tuple[Floats, Floats]:
         return correlations(self.outputs, kind, self.some)
-
-    def correlation_by_run(self, kind: Kind) -> Floats:
-        return self._correlation(kind)[0]
-
-    def correlation_matrix(self, kind: Kind) -> Floats:
-        return self._correlation(kind)[1]
 
 
 class Answers(Pairs):
     """The answers of N classifiers: logits, or only predicted classes.
 
-    groups: the number of each example's group, from 0, `(n,)`, if groups of examples are drawn together.
     runs, examples, classes: how many there are; `classes` is 0 if only predicted classes are known.
     outputs: logits `(N, n, c)`, or only predicted classes `(N, n)`. labels: `(n,)`. predicted: `(N, n)`.
     """
 
-    sample = None
-
     def __init__(self, outputs: ArrayLike, labels: ArrayLike, groups: Integers | None = None) -> None:
-        self.groups: Integers | None = groups
+        self.groups = groups
         given = as_array(outputs, "outputs")
         self.classes_alone = given.ndim == 2 and given.dtype.kind in "iu"
         self.outputs, self.labels = (checked_classes if self.classes_alone else checked)(given, labels)
@@ -111,24 +112,20 @@ class Answers(Pairs):
         return chosen_and_losses(self.outputs, self.labels)
 
     @property
-    def predicted(self) -> Integers:
+    def predicted(self) -> Integers:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.outputs if self.classes_alone else self._read[0]
 
-    @cached_property
-    def decided(self) -> Integers:
-        return self.predicted
-
     @property
-    def losses(self) -> Floats:
+    def losses(self) -> Floats:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self._read[1]
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
-        return correctness(self.predicted, self.labels)
+        return self.predicted == self.labels
 
     @cached_property
     def accuracy(self) -> Floats:
-        return accuracy_of(self.predicted, self.labels)
+        return 100.0 * np.count_nonzero(self.right, axis=1) / self.examples
 
     @property
     def marks(self) -> NDArray[Any]:
@@ -157,34 +154,27 @@ class Answers(Pairs):
         return not self.classes_alone and look_like_probabilities(self.outputs)
 
     @property
-    def sampled_pairs(self) -> int | None:
+    def sampled_pairs(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return sampled_pairs(self.runs)
-
-    @cached_property
-    def some(self) -> Integers:
-        return some_runs(self.predicted, None if self.classes_alone else self.losses)
 
     @cached_property
     def _few(self) -> NDArray[Any]:
         return np.stack([self.run(place) for place in self.some])
 
     @cached_property
-    def _ensembles(self) -> dict[str, Floats]:
+    def gains(self) -> dict[str, Floats]:
+        """What each run's ensembles gain, `(N,)`, by score."""
         return gains_by_run(self.outputs, self.labels, self.predicted)
 
-    def ensemble_by_run(self) -> dict[str, Floats]:
-        return self._ensembles
-
     @cached_property
-    def _variance(self) -> dict[str, Estimate]:
+    def variance(self) -> dict[str, Estimate]:
         return variance_estimates(self.right)
 
-    def variance(self) -> dict[str, Estimate]:
-        return self._variance
-
+    @property
     def loss_table(self) -> Floats:
         return by_example.losses_by_example(self.outputs, self.labels)
 
+    @property
     def disagreement_added(self) -> float:
         return by_example.disagreement_added(self.predicted[self.some], self.groups)
 
@@ -192,29 +182,20 @@ class Answers(Pairs):
         return by_example.correlation_added(self._few, kind, self.groups)
 
     @cached_property
-    def _ensemble_added(self) -> dict[str, float]:
+    def gains_added(self) -> dict[str, float]:
         return by_example.ensemble_added(self._few, self.labels, self.groups)
 
-    def ensemble_added(self) -> dict[str, float]:
-        return self._ensemble_added
-
     @cached_property
-    def _variance_added(self) -> dict[str, float]:
-        return by_example.variance_added(self.right, self.groups)
-
     def variance_added(self) -> dict[str, float]:
-        return self._variance_added
+        return by_example.variance_added(self.right, self.groups)
 
 
 class TextAnswers(Pairs):
     """The answers of N language models; names that are in `Answers` too mean the same, for tokens.
 
     Correlations and the ensembles' gains come from the sample of tokens whose logits are kept; their errors and
-    intervals are for all tokens. sample: how many tokens it has; None if it is all of them.
+    intervals are for all tokens.
     """
-
-    classes_alone = False
-    sampled_pairs = None
 
     def __init__(
         self, logprob: ArrayLike, prediction: ArrayLike, sample_logits: ArrayLike, sample_labels: ArrayLike
@@ -229,18 +210,10 @@ class TextAnswers(Pairs):
                 f"(got {shapes['logprob']}, {shapes['prediction']} and {self.outputs.shape}); give those of one set of "
                 "runs"
             )
-        self._predicted = checked_predictions(prediction)
-        self.runs, self.examples = self._predicted.shape
+        self.predicted = checked_predictions(prediction)
+        self.runs, self.examples = self.predicted.shape
         kept = self.outputs.shape[1]
         self.sample = kept if kept < self.examples else None
-
-    @property
-    def predicted(self) -> Integers:
-        return self._predicted
-
-    @cached_property
-    def decided(self) -> Integers:
-        return self._predicted
 
     @cached_property
     def perplexity(self) -> Floats:
@@ -251,16 +224,8 @@ class TextAnswers(Pairs):
         return all((array == array[0]).all() for array in (self.outputs, self.predicted, self.logprob))
 
     @cached_property
-    def some(self) -> Integers:
-        return some_runs(self.predicted, self.losses)
-
-    @cached_property
-    def _ensembles(self) -> dict[str, Floats]:
-        gains, logs = language_delta_by_run(self.outputs, self.labels)
-        return {"perplexity": gains, "cross_entropy": logs}
-
-    def ensemble_by_run(self) -> dict[str, Floats]:
-        return self._ensembles
+    def gains(self) -> dict[str, Floats]:
+        return dict(zip(("perplexity", "cross_entropy"), language_delta_by_run(self.outputs, self.labels), strict=True))
 
     @cached_property
     def _few(self) -> NDArray[Any]:
@@ -294,12 +259,9 @@ class TextAnswers(Pairs):
         return self._left * by_example.correlation_added(thin, kind) * thin.shape[1] / few.shape[1]
 
     @cached_property
-    def _ensemble_added(self) -> dict[str, float]:
+    def gains_added(self) -> dict[str, float]:
         added = language_added(self._few, self.labels)
         return {name: self._left * variance for name, variance in added.items()}
-
-    def ensemble_added(self) -> dict[str, float]:
-        return self._ensemble_added
 
 
 def some_runs(predicted: NDArray[Any], losses: ArrayLike | None = None, most: int = GROUP) -> Integers:

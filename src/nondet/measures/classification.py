@@ -12,7 +12,6 @@ from typing import Any, Literal
 from nondet.measures.figure import Figure, Score
 from nondet.stats.estimate import UNKNOWN, Estimate
 from nondet.stats.intervals import pairwise_estimate
-from nondet.stats.values import Floats
 
 ACCURACY = Score(
     "accuracy",
@@ -43,14 +42,14 @@ CROSS_ENTROPY = Score(
     plot="cross-entropy-sd",
     short="CE SD",
     logits=True,
-    table=lambda answers: answers.loss_table(),
+    table=lambda answers: answers.loss_table,
 )
 SCORES = (ACCURACY, CROSS_ENTROPY)
 DISAGREEMENT = Figure(
     "disagreement",
     lambda answers: pairwise_estimate(
-        answers.disagreement_by_run(),
-        matrix=answers.disagreement_matrix(),
+        answers.disagreement_by_run,
+        matrix=answers.disagreement_matrix,
         distance_from=0.0,
         exactly=answers.disagreement,
     ),
@@ -60,8 +59,8 @@ DISAGREEMENT = Figure(
     plot="disagreement",
     bounds=(0.0, 100.0),
     origin=0.0,
-    added=lambda answers: answers.disagreement_added(),
-    effect=lambda answers: answers.disagreement_by_run(),
+    added=lambda answers: answers.disagreement_added,
+    effect=lambda answers: answers.disagreement_by_run,
     short="disagree",
 )
 
@@ -70,10 +69,8 @@ def correlation(kind: Literal["pearson", "spearman"], **rest: Any) -> Figure:
     """Make the measure of the correlation of two runs' logits or ranks; NaN if a run's logits are all equal."""
 
     def compute(answers: Any) -> Estimate:
-        rows = answers.correlation_by_run(kind)
-        if math.isnan(rows.sum()):
-            return UNKNOWN
-        return pairwise_estimate(rows, matrix=answers.correlation_matrix(kind), distance_from=1.0)
+        rows, matrix = getattr(answers, kind)
+        return UNKNOWN if math.isnan(rows.sum()) else pairwise_estimate(rows, matrix=matrix, distance_from=1.0)
 
     return Figure(
         f"correlation.{kind}",
@@ -95,7 +92,7 @@ CORRELATIONS = (
         words="1 - correlation",
         title="corr.",
         plot="correlation",
-        effect=lambda answers: 1.0 - answers.correlation_by_run("pearson"),
+        effect=lambda answers: 1.0 - answers.pearson[0],
         short="1 - corr.",
     ),
     correlation("spearman", words="1 - rank correlation"),
@@ -106,28 +103,24 @@ def gain(name: str, **rest: Any) -> Figure:
     """Make the measure of what an ensemble of two runs gains over its members, in the score of this name."""
 
     def compute(answers: Any) -> Estimate:
-        return _exact(answers.ensemble_by_run()[name], rest.get("origin"))
+        rows = answers.gains[name]
+        if math.isnan(rows.sum()):
+            return UNKNOWN
+        return pairwise_estimate(rows, distance_from=rest.get("origin"), exactly=math.fsum(rows) / len(rows))
 
     return Figure(
         f"ensemble_delta.{name}",
         compute,
         logits=True,
         sampled=True,
-        added=lambda answers: answers.ensemble_added()[name],
+        added=lambda answers: answers.gains_added[name],
         **rest,
     )
 
 
-def _exact(rows: Floats, origin: float | None) -> Estimate:
-    """Estimate a mean over pairs from each run's mean over its partners `(N,)`; 0 if gains and losses are equal."""
-    if math.isnan(rows.sum()):
-        return UNKNOWN
-    return pairwise_estimate(rows, distance_from=origin, exactly=math.fsum(rows) / len(rows))
-
-
 def _variance(part: str) -> Callable[[Any], Estimate]:
     def compute(answers: Any) -> Estimate:
-        found = answers.variance()
+        found = answers.variance
         e = found[part]
         return e if found["total"].value else Estimate(e.value, e.error)  # parts of no variance have no interval
 
@@ -140,7 +133,7 @@ ENSEMBLE_CROSS_ENTROPY = gain(
     words="the ensemble's gain in cross-entropy",
     decimals=4,
     origin=0.0,
-    effect=lambda answers: -answers.ensemble_by_run()["cross_entropy"],
+    effect=lambda answers: -answers.gains["cross_entropy"],
     short="ens. CE",
 )
 FIGURES = (
@@ -155,7 +148,7 @@ FIGURES = (
         title="ens. Δ (%)",
         plot="ensemble-gain",
         bounds=(-100.0, 100.0),
-        effect=lambda answers: answers.ensemble_by_run()["accuracy"],
+        effect=lambda answers: answers.gains["accuracy"],
         short="ens. acc.",
     ),
     ENSEMBLE_CROSS_ENTROPY,
@@ -168,7 +161,7 @@ FIGURES = (
             plot=plot,
             bounds=bounds,
             origin=0.0 if part == "total" else None,
-            added=lambda answers, part=part: answers.variance_added()[part],
+            added=lambda answers, part=part: answers.variance_added[part],
         )
         for part, label, plot, bounds in (
             ("total", "accuracy variance (points²)", "", (0.0, 2500.0)),

@@ -62,6 +62,7 @@ class DeviceAnswers(Answers):
     def equal(self) -> bool:
         return all(torch.equal(self.logits[0], run) for run in self.logits[1:])
 
+    @property
     def loss_table(self) -> Floats:
         return torch.cat([_losses(z, self.truth[part])[1] for part, z in self._tiles()], dim=1).cpu().numpy()
 
@@ -106,7 +107,7 @@ class DeviceAnswers(Answers):
         return by_run.clamp(-1.0, 1.0).cpu().numpy(), matrix.clamp(-1.0, 1.0).cpu().numpy()
 
     @cached_property
-    def _ensembles(self) -> dict[str, Floats]:
+    def gains(self) -> dict[str, Floats]:
         """`gains_by_run`."""
         predicted = torch.from_numpy(self.predicted).to(self.logits.device)
         accuracy, entropy = np.empty(self.runs), np.empty(self.runs)

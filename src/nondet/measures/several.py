@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.measures.answers import Pairs, some_runs
+from nondet.measures.answers import Pairs
 from nondet.measures.classification import ACCURACY, CORRELATIONS, CROSS_ENTROPY, DISAGREEMENT
 from nondet.measures.figure import Score
 from nondet.measures.real_valued import checked_predictions_of
@@ -60,9 +60,6 @@ def binary_losses(logits: Floats, truth: NDArray[Any]) -> Floats:
 class SeveralAnswers(Pairs):
     """The answers of N runs. outputs: logits `(N, n, k)`. labels: `(n, k)`."""
 
-    classes_alone = False
-    sampled_pairs = None
-
     def __init__(self, outputs: ArrayLike, labels: ArrayLike) -> None:
         self.outputs: Floats = checked_predictions_of(outputs)
         self.runs, self.examples = self.outputs.shape[:2]
@@ -82,10 +79,6 @@ class SeveralAnswers(Pairs):
         return bool((self.outputs == self.outputs[0]).all())
 
     @cached_property
-    def some(self) -> Integers:
-        return some_runs(self.decided, self.losses)
-
-    @cached_property
     def right(self) -> Floats:
         """The share of an example's known labels that a run predicts correctly, `(N, n)`."""
         hits = ((self.outputs > 0) == (self.labels > 0)) | ~self.known
@@ -100,7 +93,7 @@ class SeveralAnswers(Pairs):
         return mean_average_precision(self.outputs, self.labels)
 
     @cached_property
-    def losses(self) -> Floats:
+    def losses(self) -> Floats:  # pyright: ignore[reportIncompatibleVariableOverride]
         return binary_losses(self.outputs[:, self.known], self.labels[self.known]).mean(axis=1)
 
 

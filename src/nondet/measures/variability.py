@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.measures.arrays import Cell, cells, checked, checked_labels, checked_predictions, in_threads, predictions
+from nondet.measures.arrays import Cell, cells, checked, in_threads, predictions
 from nondet.stats.values import Floats, Integers
 
 
@@ -25,23 +25,7 @@ def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
         BadInput: see `checked`.
     """
     logits, truth = checked(outputs, labels)
-    return accuracy_of(predictions(logits), truth)
-
-
-def accuracy_of(predicted: ArrayLike, labels: ArrayLike) -> Floats:
-    """Accuracy of each run, `(N,)`, in percent, from predicted classes.
-
-    Args:
-        predicted: classes `(N, n)`, any integers.
-        labels: classes `(n,)`.
-
-    Raises:
-        BadInput: see `checked_predictions`; or labels are not integers, or not one for each example.
-    """
-    classes = checked_predictions(predicted)
-    truth = checked_labels(labels, classes.shape[1])
-    right = np.count_nonzero(classes == truth, axis=1)  # (N,)
-    return 100.0 * right / len(truth)
+    return 100.0 * np.count_nonzero(predictions(logits) == truth, axis=1) / len(truth)
 
 
 def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> Floats:

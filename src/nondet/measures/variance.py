@@ -58,7 +58,8 @@ def accuracy_variance(predicted: ArrayLike, labels: ArrayLike) -> AccuracyVarian
     Raises:
         BadInput: see `checked_predictions` and `checked_labels`.
     """
-    right = correctness(predicted, labels)
+    classes = checked_predictions(predicted)
+    right = classes == checked_labels(labels, classes.shape[1])
     total, training = (float(rows.mean()) for rows in variance_by_run(right))
     return AccuracyVariance(total, total - training, training, right.shape[1])
 
@@ -100,16 +101,6 @@ def variance_estimates(right: NDArray[np.bool_]) -> dict[str, Estimate]:
         "test_set": part,
         "training": Estimate(training, pairwise_estimate(trainings).error, low, high),
     }
-
-
-def correctness(predicted: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
-    """Whether each run is right on each example, `(N, n)`.
-
-    Raises:
-        BadInput: see `checked_predictions` and `checked_labels`.
-    """
-    classes = checked_predictions(predicted)
-    return classes == checked_labels(labels, classes.shape[1])
 
 
 def variance_by_run(right: NDArray[np.bool_]) -> tuple[Floats, Floats]:
