@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nondet.measures.answers import TextAnswers
+from nondet.measures.classification import TEXT_FIGURES as FIGURES
 from nondet.measures.language import sample_tokens
-from nondet.measures.text import FIGURES
 
 TOKENS, WORDS, RUNS = 4096, 8, 10
 MANY, TEXTS, STUDIES = 80, 100, 4

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, jaccard_score, r2_score, ro
 
 from nondet.kinds import kind_called
 from nondet.measures.pixels import mean_iou
-from nondet.measures.real_valued import Predicted, distance_by_run, moved_by_run, square_distance_by_run
+from nondet.measures.real_valued import Predicted
 from nondet.measures.several import SeveralAnswers, average_precision
 
 RNG = np.random.default_rng(2)
@@ -42,11 +42,11 @@ def test_differences_between_runs_are_those_of_all_pairs(runs: int, examples: in
     rng = np.random.default_rng(seed)
     outputs = np.round(rng.normal(size=(runs, examples, numbers)) * 2, 1) + 1000.0
     labels = rng.normal(size=(examples, numbers))
-    bound = 0.1 * labels.std(axis=0)
+    answers, bound = Predicted(outputs, labels), 0.1 * labels.std(axis=0)
     for found, pair in (
-        (distance_by_run(outputs), lambda a, b: np.abs(a - b).mean()),
-        (square_distance_by_run(outputs), lambda a, b: np.square(a - b).mean()),
-        (moved_by_run(outputs, labels), lambda a, b: 100 * (np.abs(a - b) > bound).mean()),
+        (answers.distances, lambda a, b: np.abs(a - b).mean()),
+        (answers.square_distances, lambda a, b: np.square(a - b).mean()),
+        (answers.moved, lambda a, b: 100 * (np.abs(a - b) > bound).mean()),
     ):
         for run in range(runs):
             others = [pair(outputs[run], outputs[j]) for j in range(runs) if j != run]

@@ -12,7 +12,7 @@ from nondet.errors import BadInput
 from nondet.kinds.base import Kind, received
 from nondet.kinds.classification import IGNORED, numbered
 from nondet.kinds.language import token_answers
-from nondet.measures import pixels, text
+from nondet.measures import classification, pixels
 from nondet.measures.language import sample_tokens
 from nondet.measures.pixels import PixelAnswers
 
@@ -121,8 +121,8 @@ class Tokens(Dense):
     what = "model of tokens"
     example = "token"
     classes_last = True
-    scores = text.SCORES
-    own_figures = text.FIGURES
+    scores = classification.TEXT_SCORES
+    own_figures = classification.TEXT_FIGURES
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
         return token_answers(arrays, labels)

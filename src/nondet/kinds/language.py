@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nondet.kinds.classification import Classification
-from nondet.measures import text
+from nondet.measures import classification
 from nondet.measures.answers import TextAnswers
 from nondet.measures.language import sample_tokens
 
@@ -22,8 +22,8 @@ class Language(Classification):
     feed = "sequence"
     answers = MappingProxyType({"logprob": 1, "prediction": 1, "sample.logits": 2})
     sampled = ("sample.logits",)
-    scores = text.SCORES
-    own_figures = text.FIGURES
+    scores = classification.TEXT_SCORES
+    own_figures = classification.TEXT_FIGURES
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
         return token_answers(arrays, labels)

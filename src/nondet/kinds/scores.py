@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nondet.kinds.base import Kind
-from nondet.measures.figure import Score
+from nondet.measures.figure import Score, score
 from nondet.stats.values import Floats
 
 ARRAY = "scores"
@@ -72,18 +71,8 @@ def _score(name: str, place: int) -> Score:
         return answers.scores[:, place]
 
     less = any(part in LESS for part in name.lower().replace("-", "_").replace("/", "_").split("_"))
-    return Score(
-        name.replace(".", "_"),
-        name,
-        by_run,
-        better=-1 if less else 1,
-        decimals=4,
-        title=name,
-        sd_title=f"{name} SD",
-        plot=f"{name.replace('/', '-').replace('.', '-')}-sd",
-        short=f"{name} SD",
-        bounds=(-math.inf, math.inf),
-    )
+    plot = f"{name.replace('/', '-').replace('.', '-')}-sd"
+    return score(name.replace(".", "_"), name, by_run, better=-1 if less else 1, decimals=4, plot=plot)
 
 
 @cache

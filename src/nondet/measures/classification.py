@@ -1,4 +1,7 @@
-"""The scores and measures of classifiers, in the order of their JSON.
+"""The scores and measures of classifiers and language models, in the order of their JSON.
+
+Perplexity takes the place of a language model's accuracy; its correlations and its ensembles' gains come from a sample
+of the tokens: see `nondet.measures.language`.
 
 Sources: Summers & Dinneen, ICML 2021; for the parts of the accuracy's variance, Jordan, ICLR 2024.
 """
@@ -7,43 +10,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
-from nondet.measures.figure import Figure, Score
+from nondet.measures.figure import PERCENT, Figure, score
 from nondet.stats.estimate import UNKNOWN, Estimate
 from nondet.stats.intervals import pairwise_estimate
 
-ACCURACY = Score(
+ACCURACY = score(
     "accuracy",
     "accuracy",
     lambda answers: answers.accuracy,
-    unit="%",
-    points="points",
-    bounds=(0.0, 100.0),
-    most=50.0,
     title="accuracy (%)",
     sd_title="acc. SD (%)",
-    plot="accuracy-sd",
     short="acc. SD",
     table=lambda answers: answers.right,
     unit_of_table=100.0,
+    **PERCENT,
 )
-CROSS_ENTROPY = Score(
+CROSS_ENTROPY = score(
     "cross_entropy",
     "cross-entropy",
     lambda answers: answers.losses,
-    abbreviation="CE",
+    "CE",
     unit="nats",
     points="nats",
     better=-1,
     decimals=4,
     bounds=(0.0, math.inf),
-    sd_title="CE SD",
-    plot="cross-entropy-sd",
-    short="CE SD",
+    title="",
     logits=True,
     table=lambda answers: answers.loss_table,
 )
+PERPLEXITY = score(
+    "perplexity", "perplexity", lambda answers: answers.perplexity, "PPL", better=-1, bounds=(1.0, math.inf)
+)
+TOKEN_CROSS_ENTROPY = replace(CROSS_ENTROPY, table=None)
+TEXT_SCORES = (PERPLEXITY, TOKEN_CROSS_ENTROPY)
 SCORES = (ACCURACY, CROSS_ENTROPY)
 DISAGREEMENT = Figure(
     "disagreement",
@@ -170,4 +173,18 @@ FIGURES = (
             ("training", "accuracy variance on any test set (points²)", "training-variance", (-math.inf, math.inf)),
         )
     ),
+)
+TEXT_FIGURES = (
+    *PERPLEXITY.figures(),
+    *TOKEN_CROSS_ENTROPY.figures(),
+    DISAGREEMENT,
+    *CORRELATIONS,
+    gain(
+        "perplexity",
+        label="change by an ensemble of two (perplexity)",
+        words="the ensemble's gain in perplexity",
+        title="ens. Δ (PPL)",
+        plot="ensemble-gain",
+    ),
+    ENSEMBLE_CROSS_ENTROPY,
 )

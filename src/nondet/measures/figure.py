@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -105,6 +105,18 @@ class Score:
         if table is None:
             return None
         return lambda answers: self.unit_of_table**2 * variance(table(answers), groups=getattr(answers, "groups", None))
+
+
+def score(name: str, words: str, by_run: Callable[[Any], Floats], abbreviation: str = "", **rest: Any) -> Score:
+    """Make a score whose titles follow from its words, apart from those in `rest`."""
+    short = f"{abbreviation or words} SD"
+    plot = f"{name.replace('_', '-')}-sd"
+    made = Score(name, words, by_run, abbreviation, title=words, sd_title=short, plot=plot, short=short)
+    return replace(made, **rest)
+
+
+PERCENT: dict[str, Any] = {"unit": "%", "points": "points", "bounds": (0.0, 100.0), "most": 50.0}
+"""What all scores that are percentages have."""
 
 
 @dataclass(frozen=True)

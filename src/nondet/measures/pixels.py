@@ -17,11 +17,11 @@ from nondet.measures.answers import TextAnswers
 from nondet.measures.classification import (
     ACCURACY,
     CORRELATIONS,
-    CROSS_ENTROPY,
     DISAGREEMENT,
     ENSEMBLE_CROSS_ENTROPY,
+    TOKEN_CROSS_ENTROPY,
 )
-from nondet.measures.figure import Score
+from nondet.measures.figure import PERCENT, score
 from nondet.stats.values import Floats
 
 
@@ -61,27 +61,21 @@ class PixelAnswers(TextAnswers):
         return mean_iou(self.predicted, self.truth, self.outputs.shape[2])
 
 
-MEAN_IOU = Score(
+MEAN_IOU = score(
     "miou",
     "mean IoU",
     lambda answers: answers.mean_iou,
-    abbreviation="mIoU",
-    unit="%",
-    points="points",
-    bounds=(0.0, 100.0),
-    most=50.0,
+    "mIoU",
     title="mIoU (%)",
     sd_title="mIoU SD (%)",
-    plot="miou-sd",
-    short="mIoU SD",
+    **PERCENT,
 )
 PIXEL_ACCURACY = replace(ACCURACY, table=None)
-PIXEL_CROSS_ENTROPY = replace(CROSS_ENTROPY, table=None)
-SCORES = (MEAN_IOU, PIXEL_ACCURACY, PIXEL_CROSS_ENTROPY)
+SCORES = (MEAN_IOU, PIXEL_ACCURACY, TOKEN_CROSS_ENTROPY)
 FIGURES = (
     *MEAN_IOU.figures(),
     *PIXEL_ACCURACY.figures(),
-    *PIXEL_CROSS_ENTROPY.figures(),
+    *TOKEN_CROSS_ENTROPY.figures(),
     DISAGREEMENT,
     *CORRELATIONS,
     ENSEMBLE_CROSS_ENTROPY,

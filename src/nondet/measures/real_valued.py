@@ -6,10 +6,11 @@ Shapes: (N, n, k) = (runs, examples, numbers predicted for each). Errors are in 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from nondet.errors import BadInput
 from nondet.measures.diversity import correlations
@@ -37,79 +38,6 @@ def checked_predictions_of(outputs: ArrayLike) -> Floats:
     return values
 
 
-def mean_squares(outputs: Floats, labels: Floats) -> Floats:
-    """The squared error of each run and example, `(N, n)`: the mean over the k numbers."""
-    return np.square(outputs - labels).mean(axis=2)
-
-
-def rmse(outputs: Floats, labels: Floats) -> Floats:
-    """The root of each run's mean squared error over examples and numbers, `(N,)`, in the labels' unit."""
-    return np.sqrt(mean_squares(outputs, labels).mean(axis=1))
-
-
-def r_squared(outputs: Floats, labels: Floats) -> Floats:
-    """The share of the labels' variance that each run predicts, `(N,)`: 1 - squared errors / squared deviations.
-
-    Both are summed over all numbers of all examples; deviations are from each number's own mean (`r2_score` of
-    scikit-learn with `multioutput="variance_weighted"`). NaN if the labels do not vary.
-    """
-    deviations = float(np.square(labels - labels.mean(axis=0)).sum())
-    if not deviations:
-        return np.full(len(outputs), math.nan)
-    return 1.0 - np.square(outputs - labels).sum(axis=(1, 2)) / deviations
-
-
-def distance_by_run(outputs: Floats) -> Floats:
-    """Each run's mean absolute difference from the others, `(N,)`, in the labels' unit.
-
-    There is no loop over pairs: with the numbers sorted, x_1 to x_N, and S_i the sum of the first i, the distances of
-    number i from all others sum to `(2 i - N) x_i - 2 S_i + S_N`.
-    """
-    runs = len(outputs)
-    flat = outputs.reshape(runs, -1)
-    total, weights = np.zeros(runs), 2 * np.arange(1, runs + 1)[:, None] - runs
-    for start in range(0, flat.shape[1], step := max(1, TILE // runs)):
-        part = flat[:, start : start + step]
-        part = part - part.mean(axis=0)  # no digits are lost far from 0
-        order = part.argsort(axis=0, kind="stable")
-        ordered = np.take_along_axis(part, order, axis=0)
-        sums = ordered.cumsum(axis=0)
-        apart = np.maximum(0.0, weights * ordered - 2 * sums + sums[-1])
-        apart[:, ordered[0] == ordered[-1]] = 0.0
-        np.add.at(total, order, apart)
-    return total / (flat.shape[1] * (runs - 1))
-
-
-def square_distance_by_run(outputs: Floats) -> Floats:
-    """Each run's mean squared difference from the others, `(N,)`.
-
-    With e_i the deviation of run i from the mean over runs: `(N |e_i|^2 + sum_j |e_j|^2) / (N - 1)`, over numbers.
-    """
-    runs = len(outputs)
-    flat = outputs.reshape(runs, -1)
-    squares = np.zeros(runs)
-    for start in range(0, flat.shape[1], step := max(1, TILE // runs)):
-        part = flat[:, start : start + step]
-        part = part - part[0]
-        squares += np.square(part - part.mean(axis=0)).sum(axis=1)
-    return (runs * squares + squares.sum()) / ((runs - 1) * flat.shape[1])
-
-
-def moved_by_run(outputs: Floats, labels: Floats, tolerance: float = TOLERANCE) -> Floats:
-    """How often each run's predictions differ from another run's by more than a tolerance, `(N,)`, in percent.
-
-    The tolerance of each of the k numbers is this share of its labels' SD; if these do not vary, any difference counts.
-    For numbers it is what disagreement, and churn between two models, is for classes.
-    """
-    runs = len(outputs)
-    bound = tolerance * labels.std(axis=0)
-    counts = np.zeros(runs)
-    for start in range(0, outputs.shape[1], step := max(1, TILE // (runs * outputs.shape[2]))):
-        part = outputs[:, start : start + step]
-        counts += [int((np.abs(part - run) > bound).sum()) for run in part]
-    return 100.0 * counts / ((runs - 1) * outputs.shape[1] * outputs.shape[2])
-
-
 class Predicted:
     """The predictions of N runs. outputs: `(N, n, k)`. labels: `(n, k)`."""
 
@@ -126,49 +54,94 @@ class Predicted:
         return bool((self.outputs == self.outputs[0]).all())
 
     @cached_property
-    def squares(self) -> Floats:
-        return mean_squares(self.outputs, self.labels)
-
-    @cached_property
     def rmse(self) -> Floats:
-        return rmse(self.outputs, self.labels)
+        """The root of each run's mean squared error over examples and numbers, `(N,)`, in the labels' unit."""
+        return np.sqrt(np.square(self.outputs - self.labels).mean(axis=2).mean(axis=1))
 
     @cached_property
     def r_squared(self) -> Floats:
-        return r_squared(self.outputs, self.labels)
+        """The share of the labels' variance that each run predicts, `(N,)`: 1 - squared errors / squared deviations.
+
+        Both are summed over all numbers of all examples; deviations are from each number's own mean (`r2_score` of
+        scikit-learn with `multioutput="variance_weighted"`). NaN if the labels do not vary.
+        """
+        deviations = float(np.square(self.labels - self.labels.mean(axis=0)).sum())
+        if not deviations:
+            return np.full(self.runs, math.nan)
+        return 1.0 - np.square(self.outputs - self.labels).sum(axis=(1, 2)) / deviations
 
     @cached_property
     def distances(self) -> Floats:
-        return distance_by_run(self.outputs)
+        """Each run's mean absolute difference from the others, `(N,)`, in the labels' unit.
+
+        There is no loop over pairs: with the numbers sorted, x_1 to x_N, and S_i the sum of the first i, the distances
+        of number i from all others sum to `(2 i - N) x_i - 2 S_i + S_N`.
+        """
+        total, weights = np.zeros(self.runs), 2 * np.arange(1, self.runs + 1)[:, None] - self.runs
+        for part in self._parts():
+            part = part - part.mean(axis=0)  # no digits are lost far from 0
+            order = part.argsort(axis=0, kind="stable")
+            ordered = np.take_along_axis(part, order, axis=0)
+            sums = ordered.cumsum(axis=0)
+            apart = np.maximum(0.0, weights * ordered - 2 * sums + sums[-1])
+            apart[:, ordered[0] == ordered[-1]] = 0.0
+            np.add.at(total, order, apart)
+        return total / (self.outputs[0].size * (self.runs - 1))
 
     @cached_property
     def square_distances(self) -> Floats:
-        return square_distance_by_run(self.outputs)
+        """Each run's mean squared difference from the others, `(N,)`.
+
+        With e_i the deviation of run i from the mean over runs: `(N |e_i|^2 + sum_j |e_j|^2) / (N - 1)`, over numbers.
+        """
+        squares = np.zeros(self.runs)
+        for part in self._parts():
+            part = part - part[0]
+            squares += np.square(part - part.mean(axis=0)).sum(axis=1)
+        return (self.runs * squares + squares.sum()) / ((self.runs - 1) * self.outputs[0].size)
 
     @cached_property
     def moved(self) -> Floats:
-        return moved_by_run(self.outputs, self.labels)
+        """How often each run's predictions differ from another run's by more than a tolerance, `(N,)`, in percent.
+
+        The tolerance of each of the k numbers is TOLERANCE times its labels' SD; if these do not vary, any difference
+        counts. For numbers it is what disagreement, and churn between two models, is for classes.
+        """
+        bound = TOLERANCE * self.labels.std(axis=0)
+        counts = np.zeros(self.runs)
+        for start in range(0, self.examples, step := max(1, TILE // self.outputs[:, 0].size)):
+            part = self.outputs[:, start : start + step]
+            counts += [int((np.abs(part - run) > bound).sum()) for run in part]
+        return 100.0 * counts / ((self.runs - 1) * self.outputs[0].size)
 
     @cached_property
-    def correlation(self) -> tuple[Floats, Floats]:
-        return correlations(self.outputs, "pearson", self.some)
+    def pearson(self) -> tuple[Floats, Floats]:
+        return correlations(self.outputs, "pearson", evenly(self._errors))
 
-    @cached_property
-    def some(self) -> Integers:
-        """At most GROUP of the runs, evenly spaced in the order of their errors, whatever order they are in."""
-        order = np.argsort(self.rmse, kind="stable")
-        return order[np.unique(np.linspace(0, self.runs - 1, min(self.runs, GROUP)).round().astype(np.int64))]
+    @property
+    def _errors(self) -> Floats:
+        return self.rmse
+
+    def _parts(self) -> Iterator[Floats]:
+        """Yield all numbers of the runs, some at a time, `(N, t)`."""
+        flat = self.outputs.reshape(self.runs, -1)
+        for start in range(0, flat.shape[1], step := max(1, TILE // self.runs)):
+            yield flat[:, start : start + step]
 
 
 class AnyAnswers(Predicted):
     """The outputs of N runs of any kind, `(N, n, k)`, without labels; and the test loss of each run, `(N,)`."""
 
     def __init__(self, outputs: ArrayLike, losses: ArrayLike) -> None:
-        values = checked_predictions_of(outputs)
-        super().__init__(values, np.zeros(values.shape[1:]))
-        self.losses: NDArray[np.float64] = np.asarray(losses, dtype=np.float64)
+        super().__init__(outputs, np.zeros(np.shape(outputs)[1:]))
+        self.losses: Floats = np.asarray(losses, dtype=np.float64)
 
-    @cached_property
-    def some(self) -> Integers:
-        order = np.argsort(self.losses, kind="stable")
-        return order[np.unique(np.linspace(0, self.runs - 1, min(self.runs, GROUP)).round().astype(np.int64))]
+    @property
+    def _errors(self) -> Floats:
+        return self.losses
+
+
+def evenly(errors: Floats) -> Integers:
+    """Choose at most GROUP of the runs, evenly spaced in the order of their errors, whatever order they are in."""
+    places = np.linspace(0, len(errors) - 1, min(len(errors), GROUP)).round().astype(np.int64)
+    return np.argsort(errors, kind="stable")[np.unique(places)]

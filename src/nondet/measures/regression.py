@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
-from nondet.measures.figure import Figure, Score
-from nondet.stats.estimate import UNKNOWN, Estimate
+from nondet.measures.classification import CORRELATIONS
+from nondet.measures.figure import Figure, score
+from nondet.stats.estimate import Estimate
 from nondet.stats.intervals import pairwise_estimate
 
-RMSE = Score(
-    "rmse",
-    "RMSE",
-    lambda answers: answers.rmse,
-    better=-1,
-    decimals=4,
-    bounds=(0.0, math.inf),
-    title="RMSE",
-    sd_title="RMSE SD",
-    plot="rmse-sd",
-    short="RMSE SD",
-)
-R_SQUARED = Score(
-    "r2",
-    "R²",
-    lambda answers: answers.r_squared,
-    decimals=4,
-    bounds=(-math.inf, 1.0),
-    title="R²",
-    sd_title="R² SD",
-    plot="r2-sd",
-    short="R² SD",
-)
-TEST_LOSS = Score(
-    "test_loss",
-    "loss",
-    lambda answers: answers.losses,
-    better=-1,
-    decimals=4,
-    title="test loss",
-    sd_title="loss SD",
-    plot="test-loss-sd",
-    short="loss SD",
-)
+RMSE = score("rmse", "RMSE", lambda answers: answers.rmse, better=-1, decimals=4, bounds=(0.0, math.inf))
+R_SQUARED = score("r2", "R²", lambda answers: answers.r_squared, decimals=4, bounds=(-math.inf, 1.0))
+TEST_LOSS = score("test_loss", "loss", lambda answers: answers.losses, better=-1, decimals=4, title="test loss")
 
 
 def _root(e: Estimate) -> Estimate:
@@ -52,67 +25,49 @@ def _root(e: Estimate) -> Estimate:
     return Estimate(value, error, math.sqrt(max(0.0, e.low) / 2), math.sqrt(max(0.0, e.high) / 2))
 
 
-def _spread(answers: Any) -> Estimate:
-    return _root(pairwise_estimate(answers.square_distances, distance_from=0.0))
+def _apart(name: str, by_run: Callable[[Any], Any], scale: Callable[[Estimate], Estimate], **rest: Any) -> Figure:
+    """Make the measure of how far two runs are apart, from each run's mean over its partners."""
+
+    def compute(answers: Any) -> Estimate:
+        return scale(pairwise_estimate(by_run(answers), distance_from=0.0))
+
+    return replace(Figure(name, compute, decimals=4, bounds=(0.0, math.inf), origin=0.0, effect=by_run), **rest)
 
 
-def _correlation(answers: Any) -> Estimate:
-    rows, matrix = answers.correlation
-    if math.isnan(rows.sum()):
-        return UNKNOWN
-    return pairwise_estimate(rows, matrix=matrix, distance_from=1.0)
-
-
-SPREAD = Figure(
+SPREAD = _apart(
     "prediction.sd",
-    _spread,
+    attrgetter("square_distances"),
+    _root,
     label="SD of a prediction between runs",
     words="the predictions' SD",
     title="pred. SD",
-    decimals=4,
     plot="prediction-sd",
-    bounds=(0.0, math.inf),
-    origin=0.0,
-    effect=lambda answers: answers.square_distances,
     short="pred. SD²",
 )
-DISTANCE = Figure(
+DISTANCE = _apart(
     "distance",
-    lambda answers: pairwise_estimate(answers.distances, distance_from=0.0),
+    attrgetter("distances"),
+    lambda e: e,
     label="mean absolute difference of two runs' predictions",
     words="the distance",
     title="distance",
-    decimals=4,
     plot="distance",
-    bounds=(0.0, math.inf),
-    origin=0.0,
-    effect=lambda answers: answers.distances,
     short="distance",
 )
-MOVED = Figure(
+MOVED = _apart(
     "moved",
-    lambda answers: pairwise_estimate(answers.moved, distance_from=0.0),
+    attrgetter("moved"),
+    lambda e: e,
     label="predictions of two runs more than 0.1 SD of the labels apart (%)",
     words="the share of predictions that move",
     title="moved (%)",
+    decimals=2,
     plot="moved",
     bounds=(0.0, 100.0),
-    origin=0.0,
-    effect=lambda answers: answers.moved,
     short="moved",
 )
-CORRELATION = Figure(
-    "correlation.pearson",
-    _correlation,
-    label="correlation of two runs' outputs",
-    words="1 - correlation",
-    title="corr.",
-    decimals=3,
-    plot="correlation",
-    bounds=(-1.0, 1.0),
-    origin=1.0,
-    effect=lambda answers: 1.0 - answers.correlation[0],
-    short="1 - corr.",
+CORRELATION = replace(
+    CORRELATIONS[0], label="correlation of two runs' outputs", logits=False, sampled=False, added=None
 )
 SCORES = (RMSE, R_SQUARED)
 FIGURES = (*RMSE.figures(), *R_SQUARED.figures(), SPREAD, DISTANCE, MOVED, CORRELATION)

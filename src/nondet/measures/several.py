@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.measures.answers import Pairs
 from nondet.measures.classification import ACCURACY, CORRELATIONS, CROSS_ENTROPY, DISAGREEMENT
-from nondet.measures.figure import Score
+from nondet.measures.figure import PERCENT, score
 from nondet.measures.real_valued import checked_predictions_of
 from nondet.stats.values import Floats, Integers
 
@@ -41,22 +41,6 @@ def average_precision(logits: Floats, truth: NDArray[Any]) -> float:
     return 100.0 * float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
-def mean_average_precision(logits: Floats, truth: NDArray[Any]) -> Floats:
-    """Each run's mean average precision over labels that hold for any example, `(N,)`, in percent (macro mAP)."""
-    found = np.full((len(logits), truth.shape[1]), math.nan)
-    for label in range(truth.shape[1]):
-        known = truth[:, label] >= 0
-        for run, values in enumerate(logits):
-            found[run, label] = average_precision(values[known, label], truth[known, label])
-    holds = ~np.isnan(found[0])
-    return found[:, holds].mean(axis=1) if holds.any() else np.full(len(logits), math.nan)
-
-
-def binary_losses(logits: Floats, truth: NDArray[Any]) -> Floats:
-    """The cross-entropy of each run, example and label, `(N, n, k)`, in nats: `log(1 + exp(z)) - y z`."""
-    return np.logaddexp(0.0, logits) - truth * logits
-
-
 class SeveralAnswers(Pairs):
     """The answers of N runs. outputs: logits `(N, n, k)`. labels: `(n, k)`."""
 
@@ -79,37 +63,34 @@ class SeveralAnswers(Pairs):
         return bool((self.outputs == self.outputs[0]).all())
 
     @cached_property
-    def right(self) -> Floats:
-        """The share of an example's known labels that a run predicts correctly, `(N, n)`."""
-        hits = ((self.outputs > 0) == (self.labels > 0)) | ~self.known
-        return (hits.sum(axis=2) - (~self.known).sum(axis=1)) / np.maximum(1, self.known.sum(axis=1))
-
-    @cached_property
     def accuracy(self) -> Floats:
         return 100.0 * (self.decided == self.labels[self.known]).mean(axis=1)
 
     @cached_property
     def mean_average_precision(self) -> Floats:
-        return mean_average_precision(self.outputs, self.labels)
+        """Each run's mean average precision over labels that hold for any example, `(N,)`, in percent (macro mAP)."""
+        found = np.full((self.runs, self.labels.shape[1]), math.nan)
+        for label, known in enumerate(self.known.T):
+            for run, values in enumerate(self.outputs):
+                found[run, label] = average_precision(values[known, label], self.labels[known, label])
+        holds = ~np.isnan(found[0])
+        return found[:, holds].mean(axis=1) if holds.any() else np.full(self.runs, math.nan)
 
     @cached_property
     def losses(self) -> Floats:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return binary_losses(self.outputs[:, self.known], self.labels[self.known]).mean(axis=1)
+        """The cross-entropy of each run, `(N,)`, in nats: the mean of `log(1 + exp(z)) - y z`."""
+        logits = self.outputs[:, self.known]
+        return (np.logaddexp(0.0, logits) - self.labels[self.known] * logits).mean(axis=1)
 
 
-MAP = Score(
+MAP = score(
     "map",
     "mean average precision",
     lambda answers: answers.mean_average_precision,
-    abbreviation="mAP",
-    unit="%",
-    points="points",
-    bounds=(0.0, 100.0),
-    most=50.0,
+    "mAP",
     title="mAP (%)",
     sd_title="mAP SD (%)",
-    plot="map-sd",
-    short="mAP SD",
+    **PERCENT,
 )
 LABEL_ACCURACY = replace(ACCURACY, table=None)
 BINARY_CROSS_ENTROPY = replace(CROSS_ENTROPY, logits=False, table=None)
