@@ -76,7 +76,7 @@ def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch, sample: Callable[
         ]
 
     whole = everything()
-    monkeypatch.setattr(examples, "TILE", 1)
+    monkeypatch.setattr("nondet.measures.arrays.TILE", 1)
     assert everything() == whole
 
 

@@ -49,7 +49,7 @@ def test_disagreement_of_takes_any_integers_in_parts(monkeypatch: pytest.MonkeyP
     predicted = np.random.default_rng(1).choice([-5, 0, 2**40], size=(6, 50))
     whole = diversity.disagreement_of(predicted)
     assert whole == pytest.approx(100 * spatial.distance.pdist(predicted, "hamming").mean(), abs=1e-9)
-    monkeypatch.setattr("nondet.measures.diversity.TILE", 10)
+    monkeypatch.setattr("nondet.measures.arrays.TILE", 10)
     assert diversity.disagreement_of(predicted) == whole
 
 

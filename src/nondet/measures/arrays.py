@@ -17,6 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 UNTHREADED = 2**18  # up to so many multiplications OpenBLAS uses one thread, so no result depends on the threads
+DENSE = 2**16  # predictions of up to so many classes are counted as they are; others are renumbered first
 FEW = 2**17  # so many numbers are processed in less time than threads take to start
 LARGEST = 1e100  # sums and squares of logits up to this size stay far inside the range of float64
 
@@ -211,6 +212,32 @@ def tiles(outputs: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
     for start in range(0, examples, step):
         part = slice(start, min(start + step, examples))
         yield part, outputs[:, part].astype(np.float64, order="C")
+
+
+def vote_parts(*arms: NDArray[Any]) -> tuple[list[slice], Callable[[slice], list[tuple[Integers, Integers]]]]:
+    """Parts of the examples, and a function that counts the votes in one, for predictions `(N, t)` of each arm.
+
+    For each arm it returns the place of each prediction, `(N, t)`, and how many of the arm's runs are at each place,
+    `(t * c,)`: c places for the first example, c for the next, the same for all arms.
+    """
+    low, high = min(int(arm.min()) for arm in arms), max(int(arm.max()) for arm in arms)
+    lowest, classes = np.array(low).astype(np.int64), high - low + 1
+    if classes > DENSE:
+        names, together = np.unique(np.concatenate(arms), return_inverse=True)
+        lowest, classes = 0, len(names)
+        arms = tuple(np.split(together, np.cumsum([len(arm) for arm in arms])[:-1]))
+    step = max(1, TILE // max(classes, *(len(arm) for arm in arms)))
+
+    def votes(part: slice) -> list[tuple[Integers, Integers]]:
+        found: list[tuple[Integers, Integers]] = []
+        for arm in arms:
+            places = arm[:, part].astype(np.int64) - lowest  # right even if integers wrap around
+            examples = places.shape[1]
+            places += np.arange(examples) * classes
+            found.append((places, np.bincount(places.ravel(), minlength=examples * classes)))
+        return found
+
+    return [slice(start, start + step) for start in range(0, arms[0].shape[1], step)], votes
 
 
 def check_finite(logits: NDArray[Any], run: int) -> None:

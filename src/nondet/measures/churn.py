@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from nondet.errors import BadInput
+from nondet.measures.arrays import vote_parts
+from nondet.stats.estimate import number
 from nondet.stats.jackknife import jackknife
-from nondet.stats.values import TILE, Floats, Integers
+from nondet.stats.values import Floats, Integers
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Churn:
         excess: between - (within_a + within_b) / 2: what the arms add to the noise of training. It is 0 if both give
             each example the same distribution of answers, and otherwise above 0, apart from chance: it estimates the
             mean over examples of half the squared distance between the two distributions.
-        errors: standard errors by these names, from a jackknife over the runs of both arms; None if an arm has fewer
-            than three runs.
+        errors: standard errors by these names, from a jackknife over the runs of each arm (Arvesen 1969, Ann. Math.
+            Statist. 40); None if an arm has fewer than three runs.
         interval: that of the excess; None if its error is unknown or 0.
     """
 
@@ -81,41 +82,23 @@ def churn(
     figures["excess"] = figures["between"] - (figures["within_a"] + figures["within_b"]) / 2
     for left in without:
         left["excess"] = left["between"] - (left["within_a"] + left["within_b"]) / 2
-    errors = {name: _jackknife([w[name] for w in without]) for name in figures}
+    errors = {name: number(math.hypot(*(jackknife(left[name]) for left in without))) for name in figures}
     error = errors["excess"]
     reach = None if not error else float(special.stdtrit(min(runs) - 1, 1 - level / 2)) * error
     interval = None if reach is None else (figures["excess"] - reach, figures["excess"] + reach)
     return Churn(**figures, errors=errors, interval=interval)
 
 
-def _differing(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Integers, Integers, Integers, Integers]:
+def _differing(a: NDArray[np.integer], b: NDArray[np.integer]) -> list[Integers]:
     """Count the (example, partner) in which each run differs: A's within A and from B's, B's within B and from A's."""
-    agreeing = [np.zeros(len(x), dtype=np.int64) for x in (a, a, b, b)]
-    numbered, classes = _numbering(a, b)
-    step = max(1, TILE // (classes + len(a) + len(b)))
-    for start in range(0, a.shape[1], step):
-        parts = [numbered(x[:, start : start + step]) for x in (a, b)]
-        places = np.arange(parts[0].shape[1]) * classes  # one for each (example, class)
-        of_a, of_b = parts[0] + places, parts[1] + places
-        votes_a, votes_b = (np.bincount(x.ravel(), minlength=len(places) * classes) for x in (of_a, of_b))
-        for total, votes, own in ((0, votes_a, of_a), (1, votes_b, of_a), (2, votes_b, of_b), (3, votes_a, of_b)):
-            agreeing[total] += votes[own].sum(axis=1)
-    examples = a.shape[1]
-    return (
-        len(a) * examples - agreeing[0],
-        len(b) * examples - agreeing[1],
-        len(b) * examples - agreeing[2],
-        len(a) * examples - agreeing[3],
-    )
-
-
-def _numbering(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Callable[[NDArray[Any]], Integers], int]:
-    """Return a function that numbers the answers from 0, and how many numbers there are."""
-    low, high = min(int(a.min()), int(b.min())), max(int(a.max()), int(b.max()))
-    if high - low < 2**16:
-        return lambda part: part.astype(np.int64) - low, high - low + 1
-    names = np.union1d(a, b)
-    return lambda part: np.searchsorted(names, part), len(names)
+    parts, votes = vote_parts(a, b)
+    partners = (len(a), len(b), len(b), len(a))
+    differing = [np.full(len(x), count * a.shape[1]) for x, count in zip((a, a, b, b), partners, strict=True)]
+    for part in parts:
+        (of_a, in_a), (of_b, in_b) = votes(part)
+        for total, own, counts in zip(differing, (of_a, of_a, of_b, of_b), (in_a, in_b, in_b, in_a), strict=True):
+            total -= counts[own].sum(axis=1)
+    return differing
 
 
 def _without(
@@ -128,9 +111,3 @@ def _without(
     pairs = (runs - 1) * (runs - 2)
     values[name] = (within.sum() - 2 * within) / pairs if pairs else np.full(runs, math.nan)
     return values
-
-
-def _jackknife(without: list[Floats]) -> float | None:
-    """Standard error from the estimates without each run, for each arm (Arvesen 1969, Ann. Math. Statist. 40)."""
-    error = math.hypot(*(jackknife(x) for x in without))
-    return None if math.isnan(error) else error

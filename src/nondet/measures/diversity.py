@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.io.foreign import scratch
-from nondet.measures.arrays import UNTHREADED, checked_outputs, checked_predictions, in_threads
+from nondet.measures.arrays import UNTHREADED, checked_outputs, checked_predictions, in_threads, vote_parts
 from nondet.stats.values import TILE, Floats, Integers
 
 Kind = Literal["pearson", "spearman"]
@@ -180,22 +180,15 @@ def _all_ranks(logits: NDArray[Any]) -> tuple[NDArray[Any], Floats] | None:
 def _agreeing(predicted: ArrayLike) -> tuple[Integers, int]:
     """How often each run agrees, over examples and partners, `(N,)`; and how often it could."""
     array = checked_predictions(predicted)
-    runs, examples = array.shape
-    span = int(array.max()) - int(array.min()) + 1
-    if span > TILE:
-        names, array = np.unique(array, return_inverse=True)  # numbered from 0 without gaps
-        span = len(names)
-    lowest = array.min().astype(np.int64)  # differences of integers are right even if these wrap around
-    step = max(1, TILE // max(span, runs))
+    parts, votes = vote_parts(array)
 
-    def agree(start: int) -> Integers:
-        part = array[:, start : start + step].astype(np.int64) - lowest  # (N, t)
-        part += np.arange(part.shape[1]) * span  # one number for each (example, class)
-        return (np.bincount(part.ravel())[part] - 1).sum(axis=1)
+    def agree(part: slice) -> Integers:
+        ((places, counts),) = votes(part)
+        return (counts[places] - 1).sum(axis=1)
 
-    agreements = in_threads(agree, range(0, examples, step), numbers=array.size)
-    agreeing: Integers = sum(agreements, np.zeros(runs, dtype=np.int64))
-    return agreeing, examples * (runs - 1)
+    agreements = in_threads(agree, parts, numbers=array.size)
+    agreeing: Integers = sum(agreements, np.zeros(len(array), dtype=np.int64))
+    return agreeing, array.shape[1] * (len(array) - 1)
 
 
 def _order(row: NDArray[Any]) -> NDArray[np.int64]:

@@ -5,19 +5,17 @@ token numbers of a language model. Votes are counted in whole numbers, one part 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nondet.errors import BadInput
-from nondet.measures.arrays import checked_labels, checked_outputs, checked_predictions, tiles
+from nondet.measures.arrays import checked_labels, checked_outputs, checked_predictions, tiles, vote_parts
 from nondet.stats.intervals import pairwise_error
-from nondet.stats.values import TILE, Floats, Integers
-
-DENSE = 2**16
-"""Predictions that span fewer numbers than this are counted as they are; others are renumbered first."""
+from nondet.stats.values import Floats, Integers
 
 
 @dataclass(frozen=True)
@@ -55,13 +53,8 @@ def disagreement_by_example(predicted: ArrayLike) -> Floats:
     Raises:
         BadInput: see `checked_predictions`.
     """
-    array = checked_predictions(predicted)
-    runs, examples = array.shape
-    agreeing = np.empty(examples, dtype=np.int64)
-    for part, _, votes in _vote_tiles(array):
-        agreeing[part] = (votes * (votes - 1) // 2).sum(axis=1)
-    pairs = runs * (runs - 1) // 2
-    return 100.0 * (pairs - agreeing) / pairs
+    pairs = math.comb(len(checked_predictions(predicted)), 2)
+    return 100.0 * (pairs - _of_votes(predicted, lambda votes: (votes * (votes - 1) // 2).sum(axis=1))) / pairs
 
 
 def minority_share(predicted: ArrayLike) -> Floats:
@@ -73,11 +66,8 @@ def minority_share(predicted: ArrayLike) -> Floats:
     Raises:
         BadInput: see `checked_predictions`.
     """
-    array = checked_predictions(predicted)
-    largest = np.empty(array.shape[1], dtype=np.int64)
-    for part, _, votes in _vote_tiles(array):
-        largest[part] = votes.max(axis=1)
-    return 100.0 * (len(array) - largest) / len(array)
+    runs = len(checked_predictions(predicted))
+    return 100.0 * (runs - _of_votes(predicted, lambda votes: votes.max(axis=1))) / runs
 
 
 def vote_entropy(predicted: ArrayLike) -> Floats:
@@ -89,12 +79,12 @@ def vote_entropy(predicted: ArrayLike) -> Floats:
     Raises:
         BadInput: see `checked_predictions`.
     """
-    array = checked_predictions(predicted)
-    entropy = np.empty(array.shape[1])
-    for part, _, votes in _vote_tiles(array):
-        shares = votes / len(array)
-        entropy[part] = -(shares * np.log(np.where(votes > 0, shares, 1.0))).sum(axis=1)
-    return np.maximum(entropy, 0.0)
+
+    def entropy(votes: Integers) -> Floats:
+        shares = votes / votes[0].sum()
+        return -(shares * np.log(np.where(votes > 0, shares, 1.0))).sum(axis=1)
+
+    return np.maximum(_of_votes(predicted, entropy), 0.0)
 
 
 def predictive_entropy(outputs: ArrayLike) -> Floats:
@@ -185,8 +175,10 @@ def churn_by_class(predicted: ArrayLike, labels: ArrayLike) -> tuple[ClassChurn,
     runs, examples = array.shape
     names, group = np.unique(checked_labels(labels, examples), return_inverse=True)
     differing = np.zeros((len(names), runs))  # pairs of (example, other run) that differ from this run
-    for part, classes, votes in _vote_tiles(array):
-        others = runs - np.take_along_axis(votes.T, classes, axis=0)  # (N, t): how many runs predict something else
+    parts, votes = vote_parts(array)
+    for part in parts:
+        ((places, counts),) = votes(part)
+        others = runs - counts[places]  # (N, t): how many runs predict something else
         for k in np.unique(group[part]).tolist():
             differing[k] += others[:, group[part] == k].sum(axis=1)
     sizes = np.bincount(group)
@@ -198,22 +190,7 @@ def churn_by_class(predicted: ArrayLike, labels: ArrayLike) -> tuple[ClassChurn,
     )
 
 
-def _vote_tiles(array: NDArray[np.integer]) -> Iterator[tuple[slice, Integers, Integers]]:
-    """Yield every example once: a slice of them, their predictions (N, t) numbered from 0, and votes (t, c)."""
-    runs, examples = array.shape
-    low, high = int(array.min()), int(array.max())
-    if high - low >= DENSE:
-        _, array = np.unique(array, return_inverse=True)
-        low, high = 0, int(array.max())
-    step = max(1, TILE // max(runs, high - low + 1))
-    for start in range(0, examples, step):
-        part = slice(start, min(start + step, examples))
-        classes = array[:, part].astype(np.int64) - low
-        yield part, classes, _votes(classes, high - low + 1)
-
-
-def _votes(classes: Integers, count: int) -> Integers:
-    """Votes (t, c) of predictions (N, t)."""
-    examples = classes.shape[1]
-    offsets: Integers = np.arange(examples, dtype=np.int64) * count
-    return np.bincount((classes + offsets).ravel(), minlength=examples * count).reshape(examples, count)
+def _of_votes(predicted: ArrayLike, figure: Callable[[Integers], NDArray[Any]]) -> NDArray[Any]:
+    """Compute a number for each example, `(n,)`, from how many runs predict each class, `(t, c)`."""
+    parts, votes = vote_parts(checked_predictions(predicted))
+    return np.concatenate([figure(counts.reshape(places.shape[1], -1)) for ((places, counts),) in map(votes, parts)])
