@@ -11,9 +11,8 @@ from nondet.io.nearest import did_you_mean
 from nondet.kinds.base import Kind
 from nondet.kinds.binary import BINARY, SEVERAL
 from nondet.kinds.classification import CLASSIFICATION, PREDICTIONS
-from nondet.kinds.dense import SEGMENTATION, TOKENS
+from nondet.kinds.dense import LANGUAGE, SEGMENTATION, TOKENS
 from nondet.kinds.fitting import fitting
-from nondet.kinds.language import LANGUAGE
 from nondet.kinds.regression import ANY, REGRESSION
 from nondet.kinds.scores import with_scores
 
@@ -50,8 +49,8 @@ def kind_called(name: str) -> Kind:
     """Return the kind with this name, from nondet or another package; BadInput if there is none."""
     if name in _OWN:
         return _OWN[name]
-    if name not in extensions.names("nondet.kinds"):
-        known = [*_OWN, *extensions.names("nondet.kinds")]
+    known = [*_OWN, *extensions.names("nondet.kinds")]
+    if name not in known:
         raise BadInput(
             f"unknown kind of task {name!r}{did_you_mean(name, known)}; choose from {', '.join(known)}, or "
             "install the package that provides it"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nondet.errors import BadInput
 from nondet.io import extensions
 from nondet.measures.figure import Figure, Score
 
@@ -29,6 +30,12 @@ def received(outputs: object) -> tuple[str, str]:
     if isinstance(given, tuple | list) and given:
         return f"a {kind} of {len(given)}", "return its logits alone, such as return out[0]"
     return f"a {kind}", "return its logits alone"
+
+
+def unfit(outputs: object, examples: int, must: str, otherwise: str = "choose another kind") -> BadInput:
+    """Say what a model must return, for outputs that do not fit its kind."""
+    shape, so = received(outputs)
+    return BadInput(f"the model must return {must} (got {shape} for a batch of {examples}); {so}, or {otherwise}")
 
 
 class Kind:

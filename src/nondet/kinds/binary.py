@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.kinds.base import Kind, received
+from nondet.kinds.base import Kind, unfit
 from nondet.kinds.classification import IGNORED, Classification
 from nondet.measures import several
 from nondet.measures.several import SeveralAnswers
@@ -62,11 +61,7 @@ class Binary(Classification):
         from torch import Tensor
 
         if not isinstance(outputs, Tensor) or tuple(outputs.shape) not in ((examples,), (examples, 1)):
-            shape, so = received(outputs)
-            raise BadInput(
-                f"the model must return one logit for each example, (batch,) or (batch, 1) (got {shape} for a batch of "
-                f"{examples}); {so}, or choose another kind"
-            )
+            raise unfit(outputs, examples, "one logit for each example, (batch,) or (batch, 1)")
         return outputs
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -90,7 +85,6 @@ class Several(Kind):
 
     name = "multilabel"
     what = "multi-label classifier"
-    answers = MappingProxyType({"outputs": 2})
     scores = several.SCORES
     own_figures = several.FIGURES
     curve = "accuracy"
@@ -108,11 +102,7 @@ class Several(Kind):
         from torch import Tensor
 
         if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != examples:
-            shape, so = received(outputs)
-            raise BadInput(
-                f"the model must return one logit for each label, (batch, labels) (got {shape} for a batch of "
-                f"{examples}); {so}, or choose another kind"
-            )
+            raise unfit(outputs, examples, "one logit for each label, (batch, labels)")
         for name, given in labels.items():
             if given.shape[1] != outputs.shape[1]:
                 raise BadInput(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.kinds.base import Kind, received
+from nondet.kinds.base import Kind, unfit
 from nondet.measures import classification
 from nondet.measures.answers import Answers
 
@@ -74,12 +74,8 @@ class Classification(Kind):
         from torch import Tensor
 
         if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != examples or outputs.shape[1] < 2:
-            shape, so = received(outputs)
-            raise BadInput(
-                f"the model must return logits of shape (batch, classes), at least 2 classes "
-                f"(got {shape} for a batch of {examples}); {so}, or give "
-                "the task loss=lambda model, batch: (loss, outputs)"
-            )
+            otherwise = "give the task loss=lambda model, batch: (loss, outputs)"
+            raise unfit(outputs, examples, "logits of shape (batch, classes), at least 2 classes", otherwise)
         classes = outputs.shape[1]
         for name, given in labels.items():
             if given.is_floating_point():

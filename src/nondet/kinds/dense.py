@@ -1,4 +1,4 @@
-"""One class for each part of an example: for each pixel of an image (segmentation), or each token of a sequence."""
+"""One class for each pixel of an image (segmentation), each token of a sequence, or each token of one text."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.kinds.base import Kind, received
-from nondet.kinds.classification import IGNORED, numbered
-from nondet.kinds.language import token_answers
+from nondet.kinds.base import Kind, unfit
+from nondet.kinds.classification import IGNORED, Classification, numbered
 from nondet.measures import classification, pixels
+from nondet.measures.answers import TextAnswers
 from nondet.measures.language import sample_tokens
 from nondet.measures.pixels import PixelAnswers
 
@@ -33,6 +33,10 @@ class Dense(Kind):
     losses = ("cross_entropy",)
     classes_last = False
 
+    def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
+        sampled = labels[sample_tokens(len(labels))]
+        return TextAnswers(arrays["logprob"], arrays["prediction"], arrays["sample.logits"], sampled)
+
     def check_labels(self, name: str, labels: Tensor) -> Tensor:
         if labels.is_floating_point() or labels.is_complex() or labels.dim() < 2:
             raise BadInput(
@@ -47,11 +51,7 @@ class Dense(Kind):
 
         form = "(batch, tokens, classes)" if self.classes_last else "(batch, classes, ...)"
         if not isinstance(outputs, Tensor) or outputs.dim() < 3 or len(outputs) != examples:
-            shape, so = received(outputs)
-            raise BadInput(
-                f"the model must return logits of shape {form} (got {shape} for a batch of {examples}); "
-                f"{so}, or choose another kind"
-            )
+            raise unfit(outputs, examples, f"logits of shape {form}")
         moved = self._last(outputs)
         for name, given in labels.items():
             if given.shape[1:] != moved.shape[1:-1]:
@@ -114,6 +114,23 @@ class Segmentation(Dense):
         return PixelAnswers(arrays["logprob"], arrays["prediction"], arrays["sample.logits"], sampled, labels)
 
 
+class Language(Classification):
+    """For each token of the test text, its log-probability and the most probable token in its place."""
+
+    name = "language"
+    what = "language model"
+    example = "token"
+    by_example = False
+    feed = "sequence"
+    answers = Dense.answers
+    sampled = Dense.sampled
+    scores = classification.TEXT_SCORES
+    own_figures = classification.TEXT_FIGURES
+
+    def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
+        return TOKENS.read(arrays, labels)
+
+
 class Tokens(Dense):
     """Language models and taggers of whole sequences (n, T); each sequence is one example of a mini-batch."""
 
@@ -124,9 +141,7 @@ class Tokens(Dense):
     scores = classification.TEXT_SCORES
     own_figures = classification.TEXT_FIGURES
 
-    def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
-        return token_answers(arrays, labels)
-
 
 SEGMENTATION = Segmentation()
+LANGUAGE = Language()
 TOKENS = Tokens()

@@ -52,9 +52,7 @@ def _of_reals(labels: Tensor, made: tuple[int, ...], usual: Sequence[str]) -> Ki
         return CLASSIFICATION
     if not bool(labels.isfinite().all()) or labels[0].numel() != math.prod(made):
         return None
-    if not bool(((labels == 0) | (labels == 1) | (labels == IGNORED)).all()):
-        return REGRESSION
-    if len(made) > 1:
+    if not _two(labels) or len(made) > 1:
         return REGRESSION
     if not made:
         return BINARY

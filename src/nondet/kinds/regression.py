@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.kinds.base import Kind, received
+from nondet.kinds.base import Kind, unfit
 from nondet.measures import regression
 from nondet.measures.real_valued import AnyAnswers, Predicted
 
@@ -45,11 +45,7 @@ class Regression(Kind):
         from torch import Tensor
 
         if not isinstance(outputs, Tensor) or not outputs.dim() or len(outputs) != examples:
-            shape, so = received(outputs)
-            raise BadInput(
-                f"the model must return numbers with the batch as first axis (got {shape} for a batch of {examples}); "
-                f"{so}, or choose another kind"
-            )
+            raise unfit(outputs, examples, "numbers with the batch as first axis")
         for name, given in labels.items():
             if given[0].numel() != outputs[0].numel():
                 raise BadInput(

@@ -36,32 +36,39 @@ class ScoreAnswers:
         return bool((self.scores == self.scores[0]).all())
 
 
+class _Alone(Kind):
+    """The kind of runs that leave nothing but scores."""
+
+    name = "scores"
+    what = "training"
+    example = "score"
+    answers = MappingProxyType({})
+
+    def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> ScoreAnswers:
+        return ScoreAnswers(arrays[ARRAY])
+
+
 class Scores(Kind):
     """A kind whose runs leave named scores: either alone, or together with the answers of another kind.
 
     beside: that other kind, whose measures come first. A score whose name it already uses is called recorded_NAME.
     """
 
+    by_run = (ARRAY,)
+
     def __init__(self, names: Sequence[str], beside: Kind | None = None) -> None:
         self.names, self.beside = tuple(names), beside
-        there = {score.name for score in beside.scores} if beside else set[str]()
+        of = self._of = beside or _Alone()
+        there = {score.name for score in of.scores}
         own = tuple(_score(f"recorded_{n}" if n in there else n, place) for place, n in enumerate(names))
-        if beside is None:
-            self.name, self.what, self.example = "scores", "training", "score"
-            self.answers: Mapping[str, int] = MappingProxyType({ARRAY: 1})
-            self.scores, self.own_figures = own, tuple(figure for score in own for figure in score.figures())
-        else:
-            self.name, self.what, self.example = beside.name, beside.what, beside.example
-            self.answers = MappingProxyType({**beside.answers, ARRAY: 1})
-            self.by_example, self.curve = beside.by_example, beside.curve
-            self.scores = (*beside.scores, *own)
-            self.own_figures = (*beside.own_figures, *(figure for score in own for figure in score.figures()))
-        self.sampled, self.by_run = beside.sampled if beside else (), (ARRAY,)
+        self.name, self.what, self.example = of.name, of.what, of.example
+        self.by_example, self.curve, self.sampled = of.by_example, of.curve, of.sampled
+        self.answers: Mapping[str, int] = MappingProxyType({**of.answers, ARRAY: 1})
+        self.scores = (*of.scores, *own)
+        self.own_figures = (*of.own_figures, *(figure for score in own for figure in score.figures()))
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:
-        if self.beside is None:
-            return ScoreAnswers(arrays[ARRAY])
-        answers = self.beside.read(arrays, labels)
+        answers = self._of.read(arrays, labels)
         answers.scores = np.asarray(arrays[ARRAY], dtype=np.float64)
         return answers
 
@@ -75,7 +82,5 @@ def _score(name: str, place: int) -> Score:
     return score(name.replace(".", "_"), name, by_run, better=-1 if less else 1, decimals=4, plot=plot)
 
 
-@cache
-def with_scores(names: tuple[str, ...], beside: Kind | None = None) -> Kind:
-    """Return the kind whose runs leave these scores, alone or together with the answers of another kind."""
-    return Scores(names, beside)
+with_scores = cache(Scores)
+"""The kind whose runs leave these scores, alone or together with the answers of another kind; the same each time."""
