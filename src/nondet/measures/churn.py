@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from nondet.errors import BadInput
 from nondet.measures.arrays import vote_parts
 from nondet.stats.estimate import number
+from nondet.stats.intervals import student
 from nondet.stats.jackknife import jackknife
 from nondet.stats.values import Floats, Integers
 
@@ -84,7 +84,7 @@ def churn(
         left["excess"] = left["between"] - (left["within_a"] + left["within_b"]) / 2
     errors = {name: number(math.hypot(*(jackknife(left[name]) for left in without))) for name in figures}
     error = errors["excess"]
-    reach = None if not error else float(special.stdtrit(min(runs) - 1, 1 - level / 2)) * error
+    reach = None if not error else student(min(runs) - 1, level) * error
     interval = None if reach is None else (figures["excess"] - reach, figures["excess"] + reach)
     return Churn(**figures, errors=errors, interval=interval)
 

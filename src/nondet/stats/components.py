@@ -266,10 +266,6 @@ def _mean_of_pairs(s: tuple[int, ...], levels: Sequence[int], examples: int, cou
         left = pairs * ((n - 2) / n if axis in s else (n - 1) / n)
         without = 100 * (total - of_level) / (left * examples)
         variances[axis] = (n - 1) / n * np.square(without - without.mean()).sum()
-    return _with_error(value, variances, freedom)
-
-
-def _with_error(value: float, variances: Floats, freedom: Floats) -> Estimate:
     error, degrees = summed(variances, freedom)
     if not error:
         return certain(value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -50,19 +51,19 @@ def improvement(a: Sequence[Floats], b: Sequence[Floats]) -> float:
 
     Like rliable's `probability_of_improvement`.
     """
-    return float(np.mean([_above(x, y) for x, y in zip(a, b, strict=True)]))
+    chances = [
+        (np.greater(y[:, None], x).sum() + 0.5 * np.equal(y[:, None], x).sum()) / (len(x) * len(y))
+        for x, y in zip(a, b, strict=True)
+    ]
+    return float(np.mean(chances))
 
 
-def _above(a: Floats, b: Floats) -> float:
-    return float((np.greater(b[:, None], a).sum() + 0.5 * np.equal(b[:, None], a).sum()) / (len(a) * len(b)))
-
-
-def bootstrapped(figure: Callable[..., float], *arms: Sequence[Floats], level: float = 0.05, seed: int = 0) -> Estimate:
+def bootstrapped(figure: Callable[..., float], *arms: Sequence[Floats], level: float = 0.05) -> Estimate:
     """A statistic of some arms with the percentile interval of its stratified bootstrap.
 
     Runs are drawn again within each data set and arm, so the interval allows for other runs on these data sets.
     """
-    draws = np.random.Generator(np.random.Philox(seed))
+    draws = np.random.Generator(np.random.Philox(0))
     found = np.empty(RESAMPLES)
     for place in range(RESAMPLES):
         found[place] = figure(*([x[draws.integers(0, len(x), len(x))] for x in arm] for arm in arms))
@@ -103,14 +104,12 @@ def ranks(arms: Sequence[Sequence[Floats]], better: int) -> Ranks | None:
     if count < FEWEST or sets < FEWEST:
         return None
     if (means == means[0]).all():  # all arms tie on every data set, and the statistic is 0 / 0
-        pairs = {(i, j): 1.0 for i in range(count) for j in range(i + 1, count)}
-        return Ranks(0.0, 1.0, ((count + 1) / 2,) * count, pairs)
+        return Ranks(0.0, 1.0, ((count + 1) / 2,) * count, dict.fromkeys(combinations(range(count), 2), 1.0))
     found: Any = stats.friedmanchisquare(*means)
     mean = stats.rankdata(-better * means, axis=0).mean(axis=1)
     scale = math.sqrt(count * (count + 1) / (6 * sets))
     pairs = {
         (i, j): float(stats.studentized_range.sf(abs(mean[i] - mean[j]) / scale * math.sqrt(2), count, np.inf))
-        for i in range(count)
-        for j in range(i + 1, count)
+        for i, j in combinations(range(count), 2)
     }
     return Ranks(float(found.statistic), float(found.pvalue), tuple(float(rank) for rank in mean), pairs)

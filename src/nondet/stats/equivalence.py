@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -19,7 +19,8 @@ from nondet.errors import BadInput
 from nondet.stats.holm import holm
 from nondet.stats.intervals import delete_one
 from nondet.stats.jackknife import jackknife, sds_without_each, summed
-from nondet.stats.values import TILE, Floats
+from nondet.stats.means import share_as_large
+from nondet.stats.values import Floats
 
 MIN_RUNS = 5
 """With fewer runs, a condition has no usable error."""
@@ -75,16 +76,16 @@ class Pair:
     a: str
     b: str
     metric: str
-    ratio: float | None
-    low: float | None
-    high: float | None
-    p_value: float
-    p_holm: float
-    p_different: float
-    p_different_holm: float
-    verdict: Verdict
-    runs_needed: int | None
-    reason: str
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float = 1.0
+    p_holm: float = 1.0
+    p_different: float = 1.0
+    p_different_holm: float = 1.0
+    verdict: Verdict = "undecided"
+    runs_needed: int | None = None
+    reason: str = ""
 
 
 def check_margin(margin: float, level: float) -> None:
@@ -118,27 +119,18 @@ def pairs(metric: Metric, margin: float = 1.25, level: float = 0.05) -> list[Pai
     """
     check_margin(margin, level)
     named = list(combinations(metric.by_run, 2))
-    ratios = [_ratio(metric, a, b, margin, level, len(named)) for a, b in named]
+    tested = [_tested(metric, a, b, margin, level, len(named)) for a, b in named]
     different = [same_effect([metric.by_run[a], metric.by_run[b]], metric.spread) for a, b in named]
-    alike_holm, different_holm = holm([r.p_value for r in ratios]), holm(different)
     return [
-        Pair(
-            a=a,
-            b=b,
-            metric=metric.name,
-            ratio=r.ratio,
-            low=r.low,
-            high=r.high,
-            p_value=r.p_value,
+        replace(
+            pair,
             p_holm=p_holm,
             p_different=p_different,
             p_different_holm=q_holm,
             verdict="equivalent" if p_holm <= level else "different" if q_holm <= level else "undecided",
-            runs_needed=r.runs_needed,
-            reason=r.reason,
         )
-        for (a, b), r, p_holm, p_different, q_holm in zip(
-            named, ratios, alike_holm, different, different_holm, strict=True
+        for pair, p_holm, p_different, q_holm in zip(
+            tested, holm([pair.p_value for pair in tested]), different, holm(different), strict=True
         )
     ]
 
@@ -163,12 +155,11 @@ def same_effect(groups: Sequence[Floats], spread: bool, seed: int = 0) -> float:
     pooled -= pooled[0]  # no statistic depends on it, and equal numbers become exactly 0
     sizes = [len(row) for row in rows]
     least = _statistic(pooled[None], sizes, spread)[0] * (1 - 1e-9)  # sums in another order round differently
-    draws = np.random.Generator(np.random.Philox(seed))
-    as_large, step = 1, max(1, TILE // len(pooled))
-    for start in range(0, PERMUTATIONS, step):
-        shuffled = np.tile(pooled, (min(step, PERMUTATIONS - start), 1))
-        as_large += int(np.count_nonzero(_statistic(draws.permuted(shuffled, axis=1), sizes, spread) >= least))
-    return as_large / (PERMUTATIONS + 1)
+
+    def shuffled(draws: np.random.Generator, count: int) -> Floats:
+        return _statistic(draws.permuted(np.tile(pooled, (count, 1)), axis=1), sizes, spread)
+
+    return share_as_large(shuffled, len(pooled), least, PERMUTATIONS, seed)
 
 
 def figure(by_run: Floats, spread: bool) -> float:
@@ -181,37 +172,28 @@ def without_each(by_run: Floats, spread: bool) -> Floats:
     return sds_without_each(by_run) if spread else delete_one(by_run)
 
 
-@dataclass(frozen=True)
-class _Ratio:
-    ratio: float | None
-    low: float | None = None
-    high: float | None = None
-    p_value: float = 1.0
-    runs_needed: int | None = None
-    reason: str = ""
-
-
-def _ratio(metric: Metric, a: str, b: str, margin: float, level: float, comparisons: int) -> _Ratio:
-    """Return the ratio of two conditions' effects and its test; without an error it shows nothing."""
+def _tested(metric: Metric, a: str, b: str, margin: float, level: float, comparisons: int) -> Pair:
+    """Return the ratio of two conditions' effects and its test for equivalence; without an error it shows nothing."""
+    pair = Pair(a, b, metric.name)
     rows = {name: np.sort(metric.by_run[name]) for name in (a, b)}
     figures = {name: figure(row, metric.spread) for name, row in rows.items()}
     for name, value in figures.items():
         if not value > 0:
-            return _Ratio(None, reason=f"{name} has no effect" if value == 0 else f"{name}'s figure is below 0")
+            return replace(pair, reason=f"{name} has no effect" if value == 0 else f"{name}'s figure is below 0")
     distance, limit = math.log(figures[a]) - math.log(figures[b]), math.log(margin)
-    ratio = _exp(distance)
+    pair = replace(pair, ratio=_exp(distance))
     errors: list[float] = []
     for name, row in rows.items():
         left = without_each(row, metric.spread)
         if not left.min() > 0:
-            return _Ratio(ratio, reason=f"without one of its runs {name} has no effect, so its error is not known")
+            return replace(pair, reason=f"without one of its runs {name} has no effect, so its error is not known")
         errors.append(jackknife(np.log(left)))
     if not min(errors) > 0:
-        return _Ratio(ratio, reason="leaving out any run gives the same value, so no error is known")
+        return replace(pair, reason="leaving out any run gives the same value, so no error is known")
     error, freedom = summed(np.square(errors), [len(row) - 1 for row in rows.values()])
     reach = float(stats.t.ppf(1 - level, freedom)) * error
-    return _Ratio(
-        ratio,
+    return replace(
+        pair,
         low=_exp(distance - reach),
         high=_exp(distance + reach),
         p_value=float(stats.t.sf((limit - abs(distance)) / error, freedom)),

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from nondet.stats.power import fewest
+from nondet.stats.intervals import student
+from nondet.stats.power import above, fewest
 from nondet.stats.values import Floats
 
 EFFECTS = (0.5, 1.0, 2.0)
@@ -93,8 +94,6 @@ def fixed_runs(effect: float, runs: int, level: float, power: float, most: int) 
 
     def reached(count: int) -> float:
         freedom, size = runs + count - 2, runs * count / (runs + count)
-        bound = float(special.stdtrit(freedom, 1 - level))
-        below = float(special.nctdtr(freedom, effect * math.sqrt(size), bound))
-        return 1 - below if math.isfinite(below) else 0.0
+        return above(freedom, effect * math.sqrt(size), student(freedom, 2 * level))
 
     return fewest(reached, power, 1, most)

@@ -180,11 +180,11 @@ def _without_chance(error: float, degrees: float, runs: int, chance: float) -> t
     return math.sqrt(max(least, error**2 - excess * min(1.0, excess / rest) ** 2)), degrees
 
 
-def student(degrees: float) -> float:
-    """The quantile of Student's distribution that leaves 2.5 % above it."""
+def student(degrees: float, level: float = 0.05) -> float:
+    """The quantile of Student's distribution that leaves half of the level above it."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(degrees, 0.975))
+    return float(stdtrit(degrees, 1 - level / 2))
 
 
 def satterthwaite(squares: Floats) -> float:

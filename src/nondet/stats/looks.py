@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nondet.stats.estimate import Estimate
+from nondet.stats.intervals import student
 
 MOST_LOOKS = 100
 
@@ -40,13 +41,10 @@ def after_rule(e: Estimate, runs: int, origin: float | None = None, centre: floa
         runs: N. origin: a value that the estimate cannot pass; the interval is then on the logarithm of the distance.
         centre: of the interval, if it is not the value.
     """
-    from scipy.special import stdtrit
-
     if not e.known or runs < 2:
         return e
-    levels = look_level(0.05, RULE_LOOKS), 0.05
-    wide, usual = (float(stdtrit(runs - 1, 1 - level / 2)) for level in levels)
-    factor, value = wide / usual, e.value if centre is None else centre
+    factor = student(runs - 1, look_level(0.05, RULE_LOOKS)) / student(runs - 1)
+    value = e.value if centre is None else centre
     if origin is None:
         low, high = (value + factor * (end - value) for end in (e.low, e.high))
     elif value == origin:

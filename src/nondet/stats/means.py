@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 
 import numpy as np
 from scipy import special
 
+from nondet.stats.intervals import student
 from nondet.stats.jackknife import summed
 from nondet.stats.values import TILE, Floats
 
@@ -38,7 +39,7 @@ class Shift:
         """The interval that contains the difference in a share 1 - `level` of all studies."""
         if not self.error:
             return None
-        reach = float(special.stdtrit(self.freedom, 1 - level / 2)) * self.error
+        reach = student(self.freedom, level) * self.error
         return self.estimate - reach, self.estimate + reach
 
     def p_value(self) -> float | None:
@@ -121,12 +122,11 @@ def permutation_p(a: Floats, b: Floats) -> float:
         np.put_along_axis(first, chosen, True, axis=1)
         order = np.argsort(~first, axis=1, kind="stable")
         return float(np.mean(_size_of_t(pooled[order], size) >= least))
-    draws = np.random.Generator(np.random.Philox(0))
-    as_large, step = 1, max(1, TILE // runs)
-    for start in range(0, PERMUTATIONS, step):
-        shuffled = draws.permuted(np.tile(pooled, (min(step, PERMUTATIONS - start), 1)), axis=1)
-        as_large += int(np.count_nonzero(_size_of_t(shuffled, size) >= least))
-    return as_large / (PERMUTATIONS + 1)
+
+    def shuffled(draws: np.random.Generator, count: int) -> Floats:
+        return _size_of_t(draws.permuted(np.tile(pooled, (count, 1)), axis=1), size)
+
+    return share_as_large(shuffled, runs, least)
 
 
 def holding(shift: Shift, p_permutation: float, exchanges: float, fewest: int, level: float) -> float:
@@ -155,12 +155,29 @@ def sign_flip_p(differences: Floats) -> float:
     if 2 ** len(values) <= 2 * PERMUTATIONS:
         signs = np.array(list(product((-1.0, 1.0), repeat=len(values))))
         return float(np.mean(np.abs(signs @ values) >= least))
-    draws = np.random.Generator(np.random.Philox(0))
-    as_large, step = 1, max(1, TILE // len(values))
-    for start in range(0, PERMUTATIONS, step):
-        signs = 2.0 * draws.integers(0, 2, size=(min(step, PERMUTATIONS - start), len(values))) - 1
-        as_large += int(np.count_nonzero(np.abs(signs @ values) >= least))
-    return as_large / (PERMUTATIONS + 1)
+
+    def flipped(draws: np.random.Generator, count: int) -> Floats:
+        return np.abs((2.0 * draws.integers(0, 2, size=(count, len(values))) - 1) @ values)
+
+    return share_as_large(flipped, len(values), least)
+
+
+def share_as_large(
+    exchanged: Callable[[np.random.Generator, int], Floats],
+    runs: int,
+    least: float,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> float:
+    """P-value of a test by random exchanges of runs: the share of statistics, the data's among them, above `least`.
+
+    exchanged: computes the statistics of so many exchanges.
+    """
+    draws = np.random.Generator(np.random.Philox(seed))
+    as_large, step = 1, max(1, TILE // runs)
+    for start in range(0, permutations, step):
+        as_large += int(np.count_nonzero(exchanged(draws, min(step, permutations - start)) >= least))
+    return as_large / (permutations + 1)
 
 
 def _mean(values: Floats) -> tuple[float, float]:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from scipy import special
 
+from nondet.stats.intervals import student
+
 LARGEST = 1_000_000
 """No search goes beyond so many runs."""
 
@@ -18,14 +20,14 @@ def power_of_difference(effect: float, error: float, freedom: float, level: floa
     """
     if not effect:
         return level
-    shift, bound = abs(effect) / error if error else math.inf, float(special.stdtrit(freedom, 1 - level / 2))
-    return _above(freedom, shift, bound) + _above(freedom, -shift, bound)
+    shift, bound = abs(effect) / error if error else math.inf, student(freedom, level)
+    return above(freedom, shift, bound) + above(freedom, -shift, bound)
 
 
 def power_of_equivalence(effect: float, error: float, freedom: float, level: float, margin: float) -> float:
     """Lower bound of the chance that both one-sided t-tests show that a difference of `effect` is within the margin."""
-    bound = float(special.stdtrit(freedom, 1 - level))
-    lower, upper = (_above(freedom, (margin + sign * effect) / error, bound) for sign in (1, -1))
+    bound = student(freedom, 2 * level)
+    lower, upper = (above(freedom, (margin + sign * effect) / error, bound) for sign in (1, -1))
     return max(0.0, lower + upper - 1)
 
 
@@ -57,7 +59,7 @@ def runs_per_arm(effect: float, sd: float, power: float = 0.8, level: float = 0.
     return fewest(reached, power, least=2)
 
 
-def _above(freedom: float, shift: float, bound: float) -> float:
+def above(freedom: float, shift: float, bound: float) -> float:
     """P(T > bound) for a noncentral t; where its series gives no finite number, that of the step it approaches."""
     below = float(special.nctdtr(freedom, shift, bound))
     return min(1.0, max(0.0, 1 - below)) if math.isfinite(below) else float(shift > bound)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import special
-
+from nondet.stats.intervals import student
 from nondet.stats.values import Floats
 
 NORMAL_TEST = 8
@@ -22,8 +21,7 @@ def prediction_reach(sd: float, runs: int, new_runs: int, level: float) -> float
     Args:
         sd: of the runs (ddof = 1), in the unit of the metric. runs: at least 2. new_runs: at least 1.
     """
-    quantile = float(special.stdtrit(runs - 1, 1 - level / 2))
-    return quantile * sd * math.sqrt(1 / runs + 1 / new_runs)
+    return student(runs - 1, level) * sd * math.sqrt(1 / runs + 1 / new_runs)
 
 
 def unlike_normal(values: Floats) -> float | None:

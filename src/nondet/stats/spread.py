@@ -6,10 +6,9 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from scipy import special
 
 from nondet.stats.estimate import UNKNOWN, Estimate
-from nondet.stats.intervals import sd_interval
+from nondet.stats.intervals import sd_interval, student
 from nondet.stats.jackknife import jackknife, sds_without_each, summed
 from nondet.stats.values import Floats, sd
 
@@ -37,7 +36,7 @@ def sd_ratio(a: Floats, b: Floats, level: float = 0.05) -> Estimate:
     if not (errors[0] and errors[1]):
         return Estimate(ratio)
     error, freedom = summed(np.square(errors), [len(a) - 1, len(b) - 1])
-    reach = min(float(special.stdtrit(freedom, 1 - level / 2)) * error, 700.0)  # exp of more overflows
+    reach = min(student(freedom, level) * error, 700.0)  # exp of more overflows
     return Estimate(ratio, ratio * error, ratio * math.exp(-reach), ratio * math.exp(reach))
 
 

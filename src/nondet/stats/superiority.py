@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special
 
+from nondet.stats.intervals import student
 from nondet.stats.values import Floats
 
 
@@ -34,7 +34,7 @@ def superiority(a: Floats, b: Floats, level: float = 0.05) -> tuple[float, float
         inside = (chance * runs_a * runs_b + 0.5) / (runs_a * runs_b + 1)  # never 0 or 1
         trials = min(trials, inside * (1 - inside) / variance)
         freedom = variance**2 / (parts[0] ** 2 / (runs_a - 1) + parts[1] ** 2 / (runs_b - 1))
-    square = float(special.stdtrit(freedom, 1 - level / 2)) ** 2
+    square = student(freedom, level) ** 2
     middle = (chance + square / (2 * trials)) / (1 + square / trials)
     reach = math.sqrt(square * (chance * (1 - chance) / trials + square / (4 * trials**2))) / (1 + square / trials)
     return chance, max(0.0, min(chance, middle - reach)), min(1.0, max(chance, middle + reach))
