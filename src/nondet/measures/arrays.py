@@ -27,9 +27,6 @@ def checked(outputs: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Intege
 
     Outputs are not copied, so a memory-mapped file stays on disk; labels come back as int64. The rules for
     outputs are those of `checked_outputs`. Labels are integers from 0 to c - 1, one for each example.
-
-    Raises:
-        BadInput: a rule is broken; the message names the value and the way out.
     """
     logits = checked_outputs(outputs)
     examples, classes = logits.shape[1:]
@@ -37,11 +34,7 @@ def checked(outputs: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], Intege
 
 
 def checked_numbers(labels: ArrayLike, examples: int, classes: int) -> Integers:
-    """Return labels `(n,)` as int64: integers, one for each example, from 0 to c - 1.
-
-    Raises:
-        BadInput: see `checked_labels`; or a label is not a class.
-    """
+    """Return labels `(n,)` as int64; BadInput unless they are integers from 0 to c - 1, one for each example."""
     truth = checked_labels(labels, examples)
     wrong = (truth < 0) | (truth >= classes)
     if wrong.any():
@@ -59,9 +52,6 @@ def checked_outputs(outputs: ArrayLike) -> NDArray[Any]:
 
     There must be at least two runs, one example and two classes. The numbers must be float16, float32, float64 or
     integers, and none may be NaN, infinite or above 1e100 in size.
-
-    Raises:
-        BadInput: a rule is broken; the message names the value and the way out.
     """
     logits = as_array(outputs, "outputs")
     check_form(logits.shape, logits.dtype)
@@ -92,8 +82,7 @@ def check_form(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
 def checked_predictions(predicted: ArrayLike) -> NDArray[Any]:
     """Return predictions `(N, n)`, any integers such as classes or token numbers, as an array, without a copy.
 
-    Raises:
-        BadInput: there are not two axes of integers, at least two runs and an example.
+    BadInput unless there are two axes of integers, at least two runs and an example.
     """
     array = as_array(predicted, "predictions")
     if array.ndim != 2 or array.dtype.kind not in "iu" or array.shape[1] < 1:
@@ -106,11 +95,7 @@ def checked_predictions(predicted: ArrayLike) -> NDArray[Any]:
 
 
 def checked_labels(labels: ArrayLike, examples: int) -> Integers:
-    """Return labels `(n,)` as int64: integers, one for each example.
-
-    Raises:
-        BadInput: a rule is broken; the message names the value and the way out.
-    """
+    """Return labels `(n,)` as int64; BadInput unless they are integers, one for each example."""
     array = as_array(labels, "labels")
     if array.ndim != 1:
         raise BadInput(f"labels must have one axis, examples (got shape {array.shape}); give one class number each")
@@ -129,9 +114,6 @@ def checked_classes(predicted: ArrayLike, labels: ArrayLike) -> tuple[NDArray[An
 
     The number of classes is not known, so a label may be one that no run predicts. A number below 0 is not a class: it
     marks an example that does not count, or that a run did not answer, and would be counted as wrong.
-
-    Raises:
-        BadInput: see `checked_predictions` and `checked_labels`; or a number is below 0.
     """
     classes = checked_predictions(predicted)
     truth = checked_labels(labels, classes.shape[1])
@@ -142,14 +124,7 @@ def checked_classes(predicted: ArrayLike, labels: ArrayLike) -> tuple[NDArray[An
 
 
 def predictions(outputs: ArrayLike) -> Integers:
-    """Predicted classes `(N, n)`: the class with the largest logit, the first of them if several tie.
-
-    Args:
-        outputs: logits `(N, n, c)`.
-
-    Raises:
-        BadInput: see `checked_outputs`.
-    """
+    """Predicted classes `(N, n)`: the class with the largest of the logits `(N, n, c)`, the first if several tie."""
     logits = checked_outputs(outputs)
     chosen = np.empty(logits.shape[:2], dtype=np.int64)  # (N, n)
 

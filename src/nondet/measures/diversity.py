@@ -20,15 +20,9 @@ Kind = Literal["pearson", "spearman"]
 
 
 def disagreement_of(predicted: ArrayLike) -> float:
-    """Pairwise disagreement, in percent, of predictions: any integers, such as classes or token numbers.
+    """Pairwise disagreement, in percent, of predictions `(N, n)`: any integers, such as classes or token numbers.
 
     Pairs are counted in whole numbers, so the result is exact except for one division.
-
-    Args:
-        predicted: predictions `(N, n)`.
-
-    Raises:
-        BadInput: see `checked_predictions`.
     """
     agreeing, partners = _agreeing(predicted)
     total = len(agreeing) * partners
@@ -36,15 +30,9 @@ def disagreement_of(predicted: ArrayLike) -> float:
 
 
 def disagreement_by_run(predicted: ArrayLike) -> Floats:
-    """Mean disagreement of each run with the others, `(N,)`, in percent; their mean is `disagreement_of`.
+    """Mean disagreement of each run with the others, `(N,)`, in percent; their mean is that of predictions `(N, n)`.
 
     When m_k of the N runs predict class k for an example, each of these has m_k - 1 partners that agree with it.
-
-    Args:
-        predicted: predictions `(N, n)`.
-
-    Raises:
-        BadInput: see `checked_predictions`.
     """
     agreeing, partners = _agreeing(predicted)
     return 100.0 * (partners - agreeing) / partners
@@ -60,22 +48,12 @@ def correlation_by_run(outputs: ArrayLike, kind: Kind = "pearson") -> Floats:
     Args:
         outputs: logits `(N, n, c)`; each run is read as n x c values.
         kind: "pearson", or "spearman" for ranks.
-
-    Raises:
-        BadInput: see `checked_outputs`.
     """
     return correlations(checked_outputs(outputs), kind)[0]
 
 
 def disagreement_matrix(predicted: ArrayLike) -> Floats:
-    """Disagreement of every two runs, `(N, N)`, in percent; a loop over runs, for few of them.
-
-    Args:
-        predicted: predictions `(N, n)`.
-
-    Raises:
-        BadInput: see `checked_predictions`.
-    """
+    """Disagreement of every two runs, `(N, N)`, in percent, of predictions `(N, n)`; a loop over runs, for few."""
     array = checked_predictions(predicted)
     return 100.0 * np.stack([np.count_nonzero(array != run, axis=1) for run in array]) / array.shape[1]
 

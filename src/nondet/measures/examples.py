@@ -1,7 +1,7 @@
 """Which test examples the runs disagree on: votes, disagreement and entropy of each example, and churn of each class.
 
 Everything except the entropy within runs is computed from predictions alone, any integers `(N, n)`: classes, or the
-token numbers of a language model. Votes are counted in whole numbers, one part of the examples at a time.
+token numbers of a language model. Labels are `(n,)`. Votes are counted in whole numbers, some examples at a time.
 """
 
 import math
@@ -45,40 +45,19 @@ class ClassChurn:
 
 
 def disagreement_by_example(predicted: ArrayLike) -> Floats:
-    """Share of the pairs of runs that predict an example differently, `(n,)`, in percent; its mean is `disagreement`.
-
-    Args:
-        predicted: predictions `(N, n)`.
-
-    Raises:
-        BadInput: see `checked_predictions`.
-    """
+    """Share of pairs of runs that predict an example differently, in percent, `(n,)`; its mean is `disagreement_of`."""
     pairs = math.comb(len(checked_predictions(predicted)), 2)
     return 100.0 * (pairs - _of_votes(predicted, lambda votes: (votes * (votes - 1) // 2).sum(axis=1))) / pairs
 
 
 def minority_share(predicted: ArrayLike) -> Floats:
-    """Share of the runs that do not predict an example's most frequent prediction, `(n,)`, in percent.
-
-    Args:
-        predicted: predictions `(N, n)`.
-
-    Raises:
-        BadInput: see `checked_predictions`.
-    """
+    """Share of the runs that do not predict an example's most frequent prediction, `(n,)`, in percent."""
     runs = len(checked_predictions(predicted))
     return 100.0 * (runs - _of_votes(predicted, lambda votes: votes.max(axis=1))) / runs
 
 
 def vote_entropy(predicted: ArrayLike) -> Floats:
-    """Entropy between runs: that of the shares m_k / N of runs that predict k, `(n,)`, in nats; 0 if all agree.
-
-    Args:
-        predicted: predictions `(N, n)`.
-
-    Raises:
-        BadInput: see `checked_predictions`.
-    """
+    """Entropy between runs: that of the shares m_k / N of runs that predict k, `(n,)`, in nats; 0 if all agree."""
 
     def entropy(votes: Integers) -> Floats:
         shares = votes / votes[0].sum()
@@ -88,14 +67,7 @@ def vote_entropy(predicted: ArrayLike) -> Floats:
 
 
 def predictive_entropy(outputs: ArrayLike) -> Floats:
-    """Entropy within runs: the mean over runs of the entropy of `softmax(z)`, `(n,)`, in nats; from 0 to log(c).
-
-    Args:
-        outputs: logits `(N, n, c)`.
-
-    Raises:
-        BadInput: see `checked_outputs`.
-    """
+    """Entropy within runs: mean over runs of that of `softmax(z)`, z `(N, n, c)`: `(n,)`, in nats; from 0 to log(c)."""
     logits = checked_outputs(outputs)
     entropy = np.empty(logits.shape[1])
     for part, tile in tiles(logits):
@@ -110,12 +82,7 @@ def predictive_entropy(outputs: ArrayLike) -> Floats:
 def most_unstable(by_example: ArrayLike, top: int) -> Integers:
     """The examples with the largest disagreement, largest first, `(top,)` or fewer; ties in the order of the examples.
 
-    Args:
-        by_example: what `disagreement_by_example` returns, `(n,)`.
-        top: how many, at least 1.
-
-    Raises:
-        BadInput: `top` is below 1.
+    by_example: what `disagreement_by_example` returns, `(n,)`. top: how many, at least 1.
     """
     if top < 1:
         raise BadInput(f"top must be at least 1 (got {top}); try 20")
@@ -125,12 +92,7 @@ def most_unstable(by_example: ArrayLike, top: int) -> Integers:
 def carried(by_example: ArrayLike, share: float) -> float:
     """How much of all disagreement the most unstable examples carry, in percent; NaN if there is no disagreement.
 
-    Args:
-        by_example: what `disagreement_by_example` returns, `(n,)`.
-        share: the part of the examples, in percent; rounded up to whole examples.
-
-    Raises:
-        BadInput: `share` is not above 0 and at most 100.
+    share: the part of the examples, above 0 and at most 100 percent; rounded up to whole examples.
     """
     if not 0 < share <= 100:
         raise BadInput(f"share must be above 0 and at most 100 percent (got {share}); try 10")
@@ -140,15 +102,7 @@ def carried(by_example: ArrayLike, share: float) -> float:
 
 
 def unanimity(predicted: ArrayLike, labels: ArrayLike) -> Unanimity:
-    """The share of examples on which all runs agree, and whether they agree on the label or on something else.
-
-    Args:
-        predicted: predictions `(N, n)`.
-        labels: the right answers, `(n,)`.
-
-    Raises:
-        BadInput: see `checked_predictions` and `checked_labels`.
-    """
+    """The share of examples on which all runs agree, and whether they agree on the label or on something else."""
     array = checked_predictions(predicted)
     truth = checked_labels(labels, array.shape[1])
     agree = (array == array[0]).all(axis=0)
@@ -163,13 +117,6 @@ def churn_by_class(predicted: ArrayLike, labels: ArrayLike) -> tuple[ClassChurn,
     Their mean, weighted by the number of examples, is `disagreement`. Error: with U the mean over all pairs and r_i
     that over the pairs with run i, the mean without run i is `U - 2 (r_i - U) / (N - 2)`, so the jackknife's variance
     `(N - 1) / N sum_i (U_-i - mean)^2` (Efron & Stein 1981) is `4 (N - 1) / (N (N - 2)^2) sum_i (r_i - U)^2`.
-
-    Args:
-        predicted: predictions `(N, n)`.
-        labels: true classes `(n,)`.
-
-    Raises:
-        BadInput: see `checked_predictions` and `checked_labels`.
     """
     array = checked_predictions(predicted)
     runs, examples = array.shape

@@ -35,14 +35,7 @@ def sample_tokens(n: int) -> Integers:
 
 
 def token_cross_entropy(logprob: ArrayLike) -> Floats:
-    """Cross-entropy of each run, `(N,)`, in nats a token: minus the mean log-probability of the target tokens.
-
-    Args:
-        logprob: `(N, n)`.
-
-    Raises:
-        BadInput: there are not two axes of finite numbers of at most 0, at least two runs and a token.
-    """
+    """Cross-entropy of each run, `(N,)`, in nats a token: minus the mean log-probability of its targets `(N, n)`."""
     array = as_array(logprob, "logprob")
     if array.ndim != 2 or array.dtype.kind != "f" or array.shape[1] < 1:
         raise BadInput(

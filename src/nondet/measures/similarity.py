@@ -1,9 +1,10 @@
 """How similar the runs' inner representations are (linear CKA), and how far their parameters are from the first run's.
 
-Activations have axes `(N, m, d)` = (runs, examples, features), of one layer at one epoch; convolutional layers are
-averaged over space beforehand. Both kinds of CKA compare the runs' m x m Gram matrices, centred in two ways. The
-entries of a centred matrix sum to zero, so the cosine of two of them is their Pearson correlation, whose mean over
-pairs `diversity.correlation_by_run` finds without a loop over pairs. The Gram matrices take 8 N m^2 bytes.
+Activations have axes `(N, m, d)` = (runs, examples, features), finite and at most 1e100 in size, of one layer at one
+epoch; convolutional layers are averaged over space beforehand. Both kinds of CKA compare the runs' m x m Gram matrices,
+centred in two ways. The entries of a centred matrix sum to zero, so the cosine of two of them is their Pearson
+correlation, whose mean over pairs `diversity.correlation_by_run` finds without a loop over pairs. The Gram matrices
+take 8 N m^2 bytes.
 Sources: Kornblith et al., ICML 2019; Song et al., JMLR 2012, section 3; Nguyen et al., ICLR 2021.
 """
 
@@ -25,12 +26,6 @@ def cka_by_run(activations: ArrayLike) -> Floats:
 
     No unit, from 0 to 1. It is high for wide layers on few examples, however different the runs are; see
     `cka_unbiased_by_run`. Equal runs give exactly 1. NaN if a run's activations are the same for all examples.
-
-    Args:
-        activations: `(N, m, d)`, at least two runs and two examples.
-
-    Raises:
-        BadInput: other shapes, or values that are not real numbers, not finite, or above 1e100 in size.
     """
     return _alignment_by_run(activations, _centred, least=2)
 
@@ -41,27 +36,15 @@ def cka_unbiased_by_run(activations: ArrayLike) -> Floats:
     HSIC_1(K, L) = [tr KL + 1'K1 1'L1 / ((m - 1)(m - 2)) - 2 / (m - 2) 1'KL1] / (m (m - 3)), with the diagonals of K and
     L set to zero. It is about 0 for unrelated runs, at most 1, and can be below 0 by chance. Equal runs give exactly 1.
     NaN if a run's estimate of its own HSIC is zero: its activations are the same for all examples, or for all but one.
-
-    Args:
-        activations: `(N, m, d)`, at least two runs and four examples.
-
-    Raises:
-        BadInput: as in `cka_by_run`.
     """
     return _alignment_by_run(activations, _u_centred, least=4)
 
 
 def parameter_distance(parameters: ArrayLike) -> tuple[Floats, Floats]:
-    """Each run's L2 distance and cosine distance (1 - cosine of the angle, from 0 to 2) to the first run: two `(N,)`.
+    """L2 and cosine distance (1 - cosine of the angle, from 0 to 2) of each row `(N, p)` to the first: two `(N,)`.
 
     The cosine distance is half the squared distance of the vectors scaled to length 1, which keeps its digits for runs
     that are close. NaN if a run's parameters, or the first run's, are all zero.
-
-    Args:
-        parameters: `(N, p)`, one row for each run.
-
-    Raises:
-        BadInput: other shapes, or values that are not real numbers, not finite, or above 1e100 in size.
     """
     rows = _real(parameters, "parameters", "runs and parameters", axes=2)
     first = _finite(rows[0], "parameters", 0)

@@ -15,14 +15,7 @@ from nondet.stats.values import Floats, Integers
 def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
     """Accuracy of each run, `(N,)`, in percent: 100 x the share of examples whose largest logit is the label's.
 
-    If several logits are the largest, the first of their classes is the prediction.
-
-    Args:
-        outputs: logits `(N, n, c)`.
-        labels: classes `(n,)`.
-
-    Raises:
-        BadInput: see `checked`.
+    If several logits `(N, n, c)` are the largest, the first of their classes is the prediction.
     """
     logits, truth = checked(outputs, labels)
     return 100.0 * np.count_nonzero(predictions(logits) == truth, axis=1) / len(truth)
@@ -31,14 +24,7 @@ def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
 def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
     """Cross-entropy of each run, `(N,)`, in nats: the mean over examples of `log(sum_k exp(z_k)) - z_label`.
 
-    The largest logit is subtracted before the exponentials, so no logit is too large.
-
-    Args:
-        outputs: logits `(N, n, c)`.
-        labels: classes `(n,)`.
-
-    Raises:
-        BadInput: see `checked`.
+    The largest logit is subtracted before the exponentials, so no logit `(N, n, c)` is too large.
     """
     return chosen_and_losses(*checked(outputs, labels))[1]
 
@@ -62,8 +48,7 @@ def chosen_and_losses(logits: NDArray[Any], truth: Integers) -> tuple[Integers, 
 def losses_of(wide: Floats, truth: Integers, chosen: Integers) -> Floats:
     """Cross-entropy of every run on every example, `(N, t)`, for logits `(N, t, c)`, which are overwritten.
 
-    Args:
-        chosen: the place of each largest logit, `(N, t)`.
+    chosen: the place of each largest logit, `(N, t)`.
     """
     wide -= at(wide, chosen)
     label = np.take_along_axis(wide, truth[None, :, None], axis=-1)[..., 0]

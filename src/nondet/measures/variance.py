@@ -46,17 +46,10 @@ class AccuracyVariance:
 
 
 def accuracy_variance(predicted: ArrayLike, labels: ArrayLike) -> AccuracyVariance:
-    """Split the variance of the accuracy into the test set's part and the training's.
+    """Split the variance of the accuracy into the test set's part and the training's, from classes `(N, n)` and `(n,)`.
 
     With v_x the variance over runs of the correctness of example x (ddof = 1), training is
     `(n^2 total - sum_x v_x) / (n (n - 1))`.
-
-    Args:
-        predicted: classes `(N, n)`.
-        labels: classes `(n,)`.
-
-    Raises:
-        BadInput: see `checked_predictions` and `checked_labels`.
     """
     classes = checked_predictions(predicted)
     right = classes == checked_labels(labels, classes.shape[1])

@@ -77,11 +77,7 @@ def variance_components(values: ArrayLike) -> Components:
     the truth in 93 to 98 % of the cases, and more often if a component is near 0 or there are only two levels
     (benchmarks/components.py).
 
-    Args:
-        values: `(L_1, ..., L_k)`, k at least 2 and each L_i at least 2: one number for each run.
-
-    Raises:
-        BadInput: there are fewer axes or levels, or a value is not finite.
+    values: `(L_1, ..., L_k)`, finite, k at least 2 and each L_i at least 2: one number for each run.
     """
     array = _checked(values)
     split = _Split(array.shape, *_sums_of_squares(array))
@@ -214,11 +210,7 @@ def disagreement_by_set(predicted: ArrayLike) -> tuple[tuple[tuple[int, ...], Es
     interaction. The interval uses Student's t with Satterthwaite's degrees of freedom. Both need at least three levels
     of each source.
 
-    Args:
-        predicted: classes or token numbers `(L_1, ..., L_k, n)`, of runs and test examples.
-
-    Raises:
-        BadInput: they are not integers, there are fewer than two axes of runs or levels on one, or no example.
+    predicted: classes or token numbers `(L_1, ..., L_k, n)`, of runs and test examples; k and each L_i as above.
     """
     array = as_array(predicted, "predictions")
     if array.ndim < 3 or min(array.shape[:-1]) < 2 or not array.shape[-1] or array.dtype.kind not in "iu":

@@ -89,11 +89,7 @@ class Pair:
 
 
 def check_margin(margin: float, level: float) -> None:
-    """Refuse a margin that is not a ratio above 1, and a level that leaves nothing to show.
-
-    Raises:
-        BadInput: `margin` is not a finite number above 1, or `level` is not above 0 and below 0.5.
-    """
+    """Refuse a margin that is not a ratio above 1, and a level that leaves nothing to show."""
     if not 1 < margin < math.inf:
         raise BadInput(f"margin must be a ratio above 1 (got {margin}); try 1.25: at most a quarter larger")
     if not 0 < level < 0.5:
@@ -113,9 +109,6 @@ def pairs(metric: Metric, margin: float = 1.25, level: float = 0.05) -> list[Pai
     Equivalence is tested by two one-sided t-tests of the logarithm of the ratio (Schuirmann 1987), with jackknife
     errors over runs (Miller 1968 for the SD; Arvesen 1969 for means over pairs) and Welch's degrees of freedom.
     Difference is tested by `same_effect`. Each is adjusted for the number of pairs by Holm's method.
-
-    Raises:
-        BadInput: see `check_margin`.
     """
     check_margin(margin, level)
     named = list(combinations(metric.by_run, 2))

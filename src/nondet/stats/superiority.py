@@ -18,10 +18,8 @@ def superiority(a: Floats, b: Floats, level: float = 0.05) -> tuple[float, float
     than twice the harmonic mean of the numbers of runs: at 0 and 1, where the placements do not vary, only this keeps
     the interval from being a point. Simulated coverage: docs/compare.md.
 
-    Args:
-        a: one number per run, `(N,)`; larger is better.
-        b: likewise, `(M,)`.
-        level: the interval misses the true chance in at most about this share of studies.
+    a, b: one number per run, `(N,)` and `(M,)`; larger is better. level: the interval misses the true chance in at most
+    about this share of studies.
     """
     runs_a, runs_b = len(a), len(b)
     above = _placements(a, b)  # for each run of a, the share of b's that beat it

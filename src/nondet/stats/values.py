@@ -14,21 +14,13 @@ TILE = 2**19  # numbers in one part: 4 MiB of float64, so that a part and its te
 
 
 def check_runs(runs: int, what: str) -> None:
-    """Refuse fewer than two runs: one run does not vary.
-
-    Raises:
-        BadInput: `runs` is below 2.
-    """
+    """Refuse fewer than two runs: one run does not vary."""
     if runs < 2:
         raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); give {what} of at least two runs")
 
 
 def checked_values(values: ArrayLike) -> Floats:
-    """Return one number per run, `(N,)`, as float64 in rising order, so that the order of runs can never matter.
-
-    Raises:
-        BadInput: not one axis, fewer than two values, or a value that is not a number of at most 1e150 in size.
-    """
+    """Return one number per run, `(N,)`, as float64 in rising order, so that the order of runs can never matter."""
     array = as_array(values, "values")
     if array.ndim != 1:
         raise BadInput(f"values must have one axis, runs (got shape {array.shape}); give one number for each run")
@@ -47,11 +39,7 @@ def checked_values(values: ArrayLike) -> Floats:
 
 
 def as_array(given: ArrayLike, name: str) -> NDArray[Any]:
-    """Like `numpy.asarray`, also for tensors on any device, with a clear error if lists do not make an array.
-
-    Raises:
-        BadInput: lists have unequal lengths, or this is no array at all.
-    """
+    """Like `numpy.asarray`, also for tensors on any device, with a clear error if lists do not make an array."""
     tensor: Any = given
     try:
         if hasattr(tensor, "detach"):  # torch's, which numpy refuses if it has a gradient or is on a GPU
