@@ -10,7 +10,7 @@ import numpy as np
 
 from nondet.errors import BadInput
 from nondet.kinds.base import Kind, unfit
-from nondet.measures import regression
+from nondet.measures import real_valued
 from nondet.measures.real_valued import AnyAnswers, Predicted
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ class Regression(Kind):
 
     name = "regression"
     what = "regression"
-    scores = regression.SCORES
-    own_figures = regression.FIGURES
+    scores = real_valued.SCORES
+    own_figures = real_valued.FIGURES
     losses = ("mse", "l1", "smooth_l1", "huber")
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Predicted:
@@ -74,8 +74,8 @@ class Any(Regression):
     what = "model"
     answers = MappingProxyType({"outputs": 2, "losses": 1})
     by_run = ("losses",)
-    scores = regression.ANY_SCORES
-    own_figures = regression.ANY_FIGURES
+    scores = real_valued.ANY_SCORES
+    own_figures = real_valued.ANY_FIGURES
     losses = ()
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> AnyAnswers:

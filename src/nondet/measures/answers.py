@@ -48,7 +48,7 @@ class Pairs:
     """
 
     outputs: NDArray[Any]
-    labels: Integers
+    labels: NDArray[Any]
     predicted: Integers
     losses: Floats
     runs: int
@@ -57,6 +57,11 @@ class Pairs:
     groups: Integers | None = None
     sample: int | None = None
     sampled_pairs: int | None = None
+
+    @cached_property
+    def equal(self) -> bool:
+        """Whether all runs are equal."""
+        return bool((self.outputs == self.outputs[0]).all())
 
     @cached_property
     def decided(self) -> Integers:

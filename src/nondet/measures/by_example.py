@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nondet.measures.arrays import cells, tiles
-from nondet.measures.diversity import ranks, standardised
+from nondet.measures.diversity import Kind, all_ranks, scales_of
 from nondet.measures.variability import log_sum_exp, losses_of
 from nondet.measures.variance import POINTS
 from nondet.stats.estimate import Estimate
@@ -155,20 +155,10 @@ def disagreement_added(predicted: NDArray[Any], groups: Integers | None = None) 
     return added_variance(100.0 * apart / (len(predicted) - 1), 2, groups=groups)
 
 
-def correlation_added(
-    logits: NDArray[Any], kind: Literal["pearson", "spearman"], groups: Integers | None = None
-) -> float:
+def correlation_added(logits: NDArray[Any], kind: Kind, groups: Integers | None = None) -> float:
     """Return it for the correlation of some runs, `(m, n, c)`; NaN if a run has no correlation."""
-    if kind == "spearman":
-        if any(run.max() == run.min() for run in logits):
-            return math.nan
-        influences = _rank_influences(np.stack([ranks(run) for run in logits]), logits.shape[1])
-        return added_variance(influences, 2, groups=groups)
-    rows = [standardised(run, kind) for run in logits]
-    found = [row for row in rows if row is not None]
-    if len(found) < len(rows):
-        return math.nan
-    return added_variance(_influences(np.stack(found).reshape(logits.shape)), 2, groups=groups)
+    table = influences(logits, kind)
+    return math.nan if table is None else added_variance(table, 2, groups=groups)
 
 
 def ensemble_added(logits: NDArray[Any], truth: Integers, groups: Integers | None = None) -> dict[str, float]:
@@ -199,11 +189,19 @@ def _of_variance(part: Floats, own: Floats, examples: int) -> Floats:
     return 2 * (own - own.mean())[:, None] * apart - np.square(apart) / examples
 
 
-def _influences(z: Floats) -> Floats:
-    """Influence of each example on each run's mean correlation, `(m, n)`, from rows `(m, n, c)` of length 1.
+def influences(logits: NDArray[Any], kind: Kind) -> Floats | None:
+    """Influence of each example on each run's mean correlation, `(m, n)`; None if a run has no correlation.
 
-    On the correlation r of two rows it is `n sum_k (z z' - r (z^2 + z'^2) / 2)`.
+    On the correlation r of two rows z of mean 0 and length 1 it is `n sum_k (z z' - r (z^2 + z'^2) / 2)`.
     """
+    if kind == "spearman":
+        ranks = all_ranks(logits)
+        return None if ranks is None else _rank_influences(ranks[0].reshape(len(logits), -1), logits.shape[1])
+    scales = scales_of(logits)
+    if np.isnan(scales).any():
+        return None
+    zero, length, mean = scales[:, :, None, None]
+    z = (logits.astype(np.float64) - zero) / length - mean
     partners, examples = len(z) - 1, z.shape[1]
     shared = np.einsum("iec,iec->ie", z, z.sum(axis=0) - z) / partners
     weighted = shared.sum(axis=1)[:, None] * np.square(z).sum(axis=2)  # with a run's mean correlation for r
@@ -211,7 +209,7 @@ def _influences(z: Floats) -> Floats:
     return examples * (shared - (weighted + others) / 2)
 
 
-def _rank_influences(rank: Floats, examples: int) -> Floats:
+def _rank_influences(rank: NDArray[Any], examples: int) -> Floats:
     """The same for rank correlations, up to a constant, from ranks `(m, n c)` that start at 0.
 
     With F and G the shares of logits below x and y it is `12 (F(x) G(y) + E[G(Y); X > x] + E[F(X); Y > y])`: an example
@@ -220,7 +218,7 @@ def _rank_influences(rank: Floats, examples: int) -> Floats:
     shares = rank / rank.shape[1]
     partners = (shares.sum(axis=0) - shares) / (len(rank) - 1)  # mean of the others' F
     above = np.empty_like(shares)
-    for run, places in enumerate(rank.astype(np.int64)):
+    for run, places in enumerate(rank):
         rising = np.empty(rank.shape[1])
         rising[places] = partners[run]
         above[run] = (np.cumsum(rising[::-1])[::-1] / rank.shape[1])[places]

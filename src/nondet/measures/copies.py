@@ -90,10 +90,9 @@ def shared(a: NDArray[Any] | None, b: NDArray[Any] | None) -> list[tuple[int, in
     a, b = a[rows[0]], b[rows[1]]
     if min(len(a), len(b)) < 2 or a.shape[1] != b.shape[1]:
         return []
-    counted = a.dtype.kind != "f"
     apart = min(float(_links(x)[1][0]) for x in (a, b))
-    between = cdist(a, b, "hamming") * a.shape[1] if counted else cdist(a, b)
-    near = _nearer(between, apart, counted) & (counted | (between <= SMALL * _size(a)))
+    between = cdist(a, b) if a.dtype.kind == "f" else cdist(a, b, "hamming") * a.shape[1]
+    near = _nearer(between, apart, a)
     return [(int(rows[0][i]), int(rows[1][j])) for i, j in np.argwhere(near)]
 
 
@@ -109,8 +108,7 @@ def _groups(points: NDArray[Any]) -> NDArray[Any] | None:
     from scipy.cluster.hierarchy import fcluster
 
     tree, links = _links(points)
-    counted = points.dtype.kind != "f"
-    cuts = np.flatnonzero(_nearer(links[:-1], links[1:], counted) & (counted | (links[:-1] <= SMALL * _size(points))))
+    cuts = np.flatnonzero(_nearer(links[:-1], links[1:], points))
     if not len(cuts):
         return None
     groups = fcluster(tree, links[cuts[-1]], criterion="distance")
@@ -123,16 +121,12 @@ def _links(points: NDArray[Any]) -> tuple[Floats, Floats]:
     from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import pdist
 
-    counted = points.dtype.kind != "f"
-    distances = pdist(points, "hamming") * points.shape[1] if counted else pdist(points)
-    tree = linkage(distances, "single")
+    tree = linkage(pdist(points) if points.dtype.kind == "f" else pdist(points, "hamming") * points.shape[1], "single")
     return tree, tree[:, 2]
 
 
-def _nearer(distance: Any, others: Any, counted: bool) -> Any:
-    """Whether a distance is too small compared to those of others; if examples are counted, chance is allowed for."""
-    return NEARER * np.round(distance) + ANSWERS <= np.round(others) if counted else NEARER * distance < others
-
-
-def _size(points: Floats) -> float:
-    return float(np.median(np.linalg.norm(points, axis=1)))
+def _nearer(distance: Any, others: Any, points: NDArray[Any]) -> Any:
+    """Whether distances are too small compared to those of others; if examples are counted, chance is allowed for."""
+    if points.dtype.kind != "f":
+        return NEARER * np.round(distance) + ANSWERS <= np.round(others)
+    return (NEARER * distance < others) & (distance <= SMALL * float(np.median(np.linalg.norm(points, axis=1))))

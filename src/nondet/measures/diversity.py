@@ -70,7 +70,7 @@ def correlations(logits: NDArray[Any], kind: Kind, some: Sequence[int] | Integer
     """
     runs, examples, classes = logits.shape
     chosen = np.asarray(some, dtype=np.int64)
-    scaled = (logits, _scales(logits)) if kind == "pearson" else _all_ranks(logits)
+    scaled = (logits, scales_of(logits)) if kind == "pearson" else all_ranks(logits)
     if scaled is None or np.isnan(scaled[1]).any():
         return np.full(runs, math.nan), np.full((len(chosen), len(chosen)), math.nan)
     numbers, scales = scaled
@@ -101,24 +101,7 @@ def correlations(logits: NDArray[Any], kind: Kind, some: Sequence[int] | Integer
     return np.clip(by_run, -1.0, 1.0), np.clip(matrix, -1.0, 1.0)
 
 
-def standardised(run: NDArray[Any], kind: Kind) -> Floats | None:
-    """A run's logits or their ranks, flattened, with mean 0 and length 1; None if all are equal."""
-    row = _flat(run) if kind == "pearson" else ranks(run)
-    zero, length, mean = _scale(row)
-    return None if math.isnan(zero) else (row - zero) / length - mean
-
-
-def ranks(run: NDArray[Any]) -> Floats:
-    """Ranks from 0, ties in the order in which they appear; a run of equal values has no ranks and stays as it is."""
-    row = _flat(run)
-    if row.max() == row.min():
-        return row
-    places = np.empty(len(row))
-    places[_order(run.ravel())] = np.arange(len(row))
-    return places
-
-
-def _scales(logits: NDArray[Any]) -> Floats:
+def scales_of(logits: NDArray[Any]) -> Floats:
     """What `_scale` finds for each run, `(3, N)`."""
     found = in_threads(lambda run: _scale(_flat(logits[run])), range(len(logits)), numbers=logits.size)
     return np.array(list(found)).T
@@ -138,7 +121,7 @@ def _scale(row: Floats) -> tuple[float, float, float]:
     return zero, size * length, mean / length
 
 
-def _all_ranks(logits: NDArray[Any]) -> tuple[NDArray[Any], Floats] | None:
+def all_ranks(logits: NDArray[Any]) -> tuple[NDArray[Any], Floats] | None:
     """The ranks of each run's logits, `(N, n, c)`, and their scales; None if a run's logits are all equal."""
     runs, values = len(logits), logits[0].size
     found = scratch(logits.shape, np.int32 if values < 2**31 else np.int64)

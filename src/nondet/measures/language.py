@@ -67,7 +67,10 @@ def language_delta_by_run(logits: NDArray[Any], labels: Integers) -> tuple[Float
         logits: `(N, k, V)`. labels: target tokens `(k,)`.
     """
     alone = cross_entropy(logits, labels)  # (N,)
-    logs = _mean_log_overlaps(logits)
+    logs = np.zeros((len(alone), len(alone)))
+    for _, run, found in _log_overlaps(logits):
+        logs[run, run + 1 :] += found.sum(axis=1)
+    logs = np.minimum(0.0, logs / logits.shape[1])  # rounding could leave 1e-17
     logs += logs.T
     partners = len(alone) - 1
     members = perplexity(alone)
@@ -99,15 +102,6 @@ def language_added(logits: NDArray[Any], labels: Integers) -> dict[str, float]:
         gains = weighted - (own[:, None] + own) / 2  # 0 for a run with itself
         added["perplexity"] = added_variance(gains.sum(axis=1) / partners, 2)
     return added
-
-
-def _mean_log_overlaps(logits: NDArray[Any]) -> Floats:
-    """Mean over tokens of the logarithm of the overlap of each pair of runs: `(N, N)`, its upper triangle filled."""
-    runs, tokens, _ = logits.shape
-    total = np.zeros((runs, runs))
-    for _, run, logs in _log_overlaps(logits):
-        total[run, run + 1 :] += logs.sum(axis=1)
-    return np.minimum(0.0, total / tokens)  # rounding could leave 1e-17
 
 
 def _log_overlaps(logits: NDArray[Any]) -> Iterator[tuple[slice, int, Floats]]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.measures.answers import Answers
 from nondet.measures.figure import Figure, nested
 from nondet.measures.shape import shape_of, shape_words
 from nondet.records import Record, finding
@@ -123,7 +122,7 @@ def measured(
     spreads = [figure for figure in figures if figure.spread]
     over_runs = estimates if not drawn else {figure.name: figure.estimate(answers) for figure in spreads}
     errors = {figure.name.removesuffix(".sd"): over_runs[figure.name].error for figure in spreads}
-    pairs = None if math.isnan(_gain(estimates)) else answers.sampled_pairs
+    gains = [e.value for name, e in estimates.items() if name.startswith("ensemble_delta.")]
     return Measures(
         figures=tuple(figures),
         estimates=estimates,
@@ -131,10 +130,10 @@ def measured(
         failed=failed,
         sd_errors=errors,
         copies=copies or {},
-        sampled_pairs=pairs,
+        sampled_pairs=answers.sampled_pairs if gains and not math.isnan(gains[0]) else None,
         drawn=drawn,
         classes_alone=answers.classes_alone,
-        probabilities=isinstance(answers, Answers) and answers.probabilities,
+        probabilities=getattr(answers, "probabilities", False),
         notes=(*_notes(spreads, answers), *getattr(answers, "cautions", ())),
         name=name,
     )
@@ -153,9 +152,8 @@ def after_rule(found: Measures) -> Measures:
 
 def _notes(spreads: Sequence[Figure], answers: Any) -> list[str]:
     """Return what the values of the first score say about their intervals."""
-    figure = next(
-        (figure for figure in spreads if figure.effect and not (figure.logits and answers.classes_alone)), None
-    )
+    known = (figure for figure in spreads if figure.effect and not (figure.logits and answers.classes_alone))
+    figure = next(known, None)
     if figure is None or figure.effect is None:
         return []
     values = figure.effect(answers)
@@ -170,7 +168,3 @@ def not_measured(figures: Sequence[Figure], runs: int, failed: int) -> dict[str,
     spreads = {figure.name.removesuffix(".sd"): math.nan for figure in figures if figure.spread}
     unknown = {figure.name: UNKNOWN for figure in figures}
     return Measures(tuple(figures), unknown, runs, failed, spreads).as_condition()
-
-
-def _gain(estimates: Mapping[str, Estimate]) -> float:
-    return next((e.value for name, e in estimates.items() if name.startswith("ensemble_delta.")), math.nan)

@@ -1,4 +1,4 @@
-"""The measures of real-valued predictions: how good they are, and how far runs are apart.
+"""The measures of real-valued predictions, and of outputs of any kind: how good they are, and how far runs are apart.
 
 Shapes: (N, n, k) = (runs, examples, numbers predicted for each). Errors are in the labels' unit.
 """
@@ -6,18 +6,22 @@ Shapes: (N, n, k) = (runs, examples, numbers predicted for each). Errors are in 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nondet.errors import BadInput
-from nondet.measures.diversity import correlations
+from nondet.measures.answers import GROUP, Pairs
+from nondet.measures.classification import CORRELATIONS
+from nondet.measures.figure import Figure, score
+from nondet.stats.estimate import Estimate
+from nondet.stats.intervals import pairwise_estimate
 from nondet.stats.values import LARGEST_VALUE, TILE, Floats, Integers
-
-GROUP = 32
-"""So many runs are enough for a quantity that only corrects an error and needs every pair."""
 
 TOLERANCE = 0.1
 """Two predictions that differ by more than this share of the labels' SD over the test set have moved."""
@@ -38,20 +42,13 @@ def checked_predictions_of(outputs: ArrayLike) -> Floats:
     return values
 
 
-class Predicted:
+class Predicted(Pairs):
     """The predictions of N runs. outputs: `(N, n, k)`. labels: `(n, k)`."""
-
-    classes_alone = False
-    sampled_pairs = None
 
     def __init__(self, outputs: ArrayLike, labels: ArrayLike) -> None:
         self.outputs: Floats = checked_predictions_of(outputs)
         self.runs, self.examples = self.outputs.shape[:2]
         self.labels: Floats = np.asarray(labels, dtype=np.float64).reshape(self.examples, -1)
-
-    @cached_property
-    def equal(self) -> bool:
-        return bool((self.outputs == self.outputs[0]).all())
 
     @cached_property
     def rmse(self) -> Floats:
@@ -115,8 +112,10 @@ class Predicted:
         return 100.0 * counts / ((self.runs - 1) * self.outputs[0].size)
 
     @cached_property
-    def pearson(self) -> tuple[Floats, Floats]:
-        return correlations(self.outputs, "pearson", evenly(self._errors))
+    def some(self) -> Integers:
+        """At most GROUP of the runs, evenly spaced in the order of their errors, whatever order they are in."""
+        places = np.linspace(0, self.runs - 1, min(self.runs, GROUP)).round().astype(np.int64)
+        return np.argsort(self._errors, kind="stable")[np.unique(places)]
 
     @property
     def _errors(self) -> Floats:
@@ -141,7 +140,63 @@ class AnyAnswers(Predicted):
         return self.losses
 
 
-def evenly(errors: Floats) -> Integers:
-    """Choose at most GROUP of the runs, evenly spaced in the order of their errors, whatever order they are in."""
-    places = np.linspace(0, len(errors) - 1, min(len(errors), GROUP)).round().astype(np.int64)
-    return np.argsort(errors, kind="stable")[np.unique(places)]
+RMSE = score("rmse", "RMSE", lambda answers: answers.rmse, better=-1, decimals=4, bounds=(0.0, math.inf))
+R_SQUARED = score("r2", "R²", lambda answers: answers.r_squared, decimals=4, bounds=(-math.inf, 1.0))
+TEST_LOSS = score("test_loss", "loss", lambda answers: answers.losses, better=-1, decimals=4, title="test loss")
+
+
+def _root(e: Estimate) -> Estimate:
+    """Return the root of half a mean squared difference: the SD between runs, with its error by the delta method."""
+    value = math.sqrt(max(0.0, e.value) / 2)
+    error = e.error / (4 * value) if value else e.error
+    return Estimate(value, error, math.sqrt(max(0.0, e.low) / 2), math.sqrt(max(0.0, e.high) / 2))
+
+
+def _apart(name: str, by_run: Callable[[Any], Any], scale: Callable[[Estimate], Estimate], **rest: Any) -> Figure:
+    """Make the measure of how far two runs are apart, from each run's mean over its partners."""
+
+    def compute(answers: Any) -> Estimate:
+        return scale(pairwise_estimate(by_run(answers), distance_from=0.0))
+
+    return replace(Figure(name, compute, decimals=4, bounds=(0.0, math.inf), origin=0.0, effect=by_run), **rest)
+
+
+SPREAD = _apart(
+    "prediction.sd",
+    attrgetter("square_distances"),
+    _root,
+    label="SD of a prediction between runs",
+    words="the predictions' SD",
+    title="pred. SD",
+    plot="prediction-sd",
+    short="pred. SD²",
+)
+DISTANCE = _apart(
+    "distance",
+    attrgetter("distances"),
+    lambda e: e,
+    label="mean absolute difference of two runs' predictions",
+    words="the distance",
+    title="distance",
+    plot="distance",
+    short="distance",
+)
+MOVED = _apart(
+    "moved",
+    attrgetter("moved"),
+    lambda e: e,
+    label="predictions of two runs more than 0.1 SD of the labels apart (%)",
+    words="the share of predictions that move",
+    title="moved (%)",
+    decimals=2,
+    plot="moved",
+    bounds=(0.0, 100.0),
+    short="moved",
+)
+CORRELATION = replace(
+    CORRELATIONS[0], label="correlation of two runs' outputs", logits=False, sampled=False, added=None
+)
+SCORES = (RMSE, R_SQUARED)
+FIGURES = (*RMSE.figures(), *R_SQUARED.figures(), SPREAD, DISTANCE, MOVED, CORRELATION)
+ANY_SCORES = (TEST_LOSS,)
+ANY_FIGURES = (*TEST_LOSS.figures(), SPREAD, DISTANCE, CORRELATION)

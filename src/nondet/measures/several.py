@@ -59,10 +59,6 @@ class SeveralAnswers(Pairs):
         return (self.outputs[:, self.known] > 0).astype(np.int64)
 
     @cached_property
-    def equal(self) -> bool:
-        return bool((self.outputs == self.outputs[0]).all())
-
-    @cached_property
     def accuracy(self) -> Floats:
         return 100.0 * (self.decided == self.labels[self.known]).mean(axis=1)
 

@@ -114,7 +114,7 @@ def shape_words(shape: Shape, values: Floats, what: str, numbers: Sequence[objec
             found.append(f"{listed} {verb}.")
     causes: list[str] = []
     if shape.collapsed or shape.outlying:
-        causes.append("of that")
+        causes.append("of such runs")
     elif shape.skewed:
         causes.append(f"the {what} of runs is skewed")
     if shape.tied:
@@ -122,7 +122,7 @@ def shape_words(shape: Shape, values: Floats, what: str, numbers: Sequence[objec
     elif 1 < shape.distinct <= 3 and len(values) >= SHOWS_SKEW:
         causes.append(f"{len(values)} runs have only {shape.distinct} different values, as with few test examples")
     if causes:
-        because = " and ".join(causes).replace("of that", "of such runs")
+        because = " and ".join(causes)
         found.append(
             f"Because {because}, the intervals of mean and SD may contain the true value less often than 95 times in "
             "100."

@@ -27,8 +27,6 @@ from nondet.stats.values import TILE, Floats, Integers, as_array
 
 LEVEL = 0.95
 
-Sets = tuple[tuple[int, ...], ...]
-
 
 @dataclass(frozen=True)
 class Component:
@@ -58,7 +56,7 @@ class Components:
     alone: tuple[Component, ...]
 
 
-def subsets(factors: int) -> Sets:
+def subsets(factors: int) -> tuple[tuple[int, ...], ...]:
     """All non-empty sets of so many axes, small sets first."""
     return tuple(s for size in range(1, factors + 1) for s in combinations(range(factors), size))
 
@@ -118,11 +116,11 @@ class _Split:
         weights = self.solve[chosen].sum(axis=0)
         share = float(weights @ self.means) / self.total
 
-        def end(p: float, which: int) -> float:
-            return self.interval((weights - p * self.whole) * self.means)[which]
+        def end(which: int) -> float:
+            return _root_in_0_to_1(lambda p: self.interval((weights - p * self.whole) * self.means)[which])
 
-        low, high = (_root_in_0_to_1(lambda p, which=which: end(p, which)) for which in (0, 1))
-        return Component(variance, Estimate(share, self._error((weights - share * self.whole) / self.total), low, high))
+        error = self._error((weights - share * self.whole) / self.total)
+        return Component(variance, Estimate(share, error, end(0), end(1)))
 
     def _error(self, weights: Floats) -> float:
         """Error of a weighted sum of mean squares; `2 MS^2 / (df + 2)` estimates the variance of MS without bias."""
