@@ -122,8 +122,6 @@ def sd_added(table: NDArray[Any], groups: Integers | None = None) -> float:
 def variance_added(right: NDArray[np.bool_], groups: Integers | None = None) -> dict[str, float]:
     """Return it for the parts of `AccuracyVariance`, by name; `right` says which run is right on which example."""
     runs, examples = right.shape
-    if examples < 2:
-        return {"total": math.nan, "test_set": math.nan, "training": math.nan}
     factor, own = POINTS * runs / (runs - 1), right.mean(axis=1)
 
     def total(part: Floats) -> Floats:

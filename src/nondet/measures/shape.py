@@ -148,17 +148,16 @@ def few_runs(numbers: Mapping[str, int]) -> str:
     if not several or unseen(least) <= UNSEEN:
         return ""
     named = few or {name: runs for name, runs in several.items() if unseen(runs) > UNSEEN}
-    listed = ", ".join(f"{name} {runs}" for name, runs in list(named.items())[:SHOWN])
-    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    listed = _first([f"{name} {runs}" for name, runs in named.items()], SHOWN)
     share = f"{100 * unseen(least):.0f} %"
     if few:
         return (
-            f"Intervals of fewer than {FEW} runs are rough ({listed}{more}): they may contain the true value less "
+            f"Intervals of fewer than {FEW} runs are rough ({listed}): they may contain the true value less "
             f"often than 95 times in 100, or be too wide. A failure that affects up to {share} of runs may not show in "
             f"{least}; use {FEW} runs or more."
         )
     return (
-        f"Rare failures may not have shown yet ({listed}{more}): one that affects up to {share} of runs may not show "
+        f"Rare failures may not have shown yet ({listed}): one that affects up to {share} of runs may not show "
         f"in {least}, and the intervals leave it out."
     )
 
@@ -172,7 +171,9 @@ def unseen(runs: int) -> float:
 
 
 def _listed(runs: Sequence[str]) -> str:
-    more = len(runs) - NAMED
-    shown = ", ".join(runs[:NAMED]) + (f" and {more} more" if more > 0 else "")
-    plain = "" if shown[:3].lower() == "run" else "Run" + "s" * (len(runs) > 1) + " "
-    return f"{plain}{shown}"
+    plain = "" if runs[0][:3].lower() == "run" else "Run" + "s" * (len(runs) > 1) + " "
+    return plain + _first(runs, NAMED)
+
+
+def _first(names: Sequence[str], most: int) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

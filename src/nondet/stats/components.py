@@ -77,7 +77,13 @@ def variance_components(values: ArrayLike) -> Components:
 
     values: `(L_1, ..., L_k)`, finite, k at least 2 and each L_i at least 2: one number for each run.
     """
-    array = _checked(values)
+    array = as_array(values, "values")
+    if array.ndim < 2 or min(array.shape) < 2 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise BadInput(
+            "values must be finite numbers with at least two axes, one per source, and at least two levels on each "
+            f"(got {array.dtype} of shape {array.shape}); give one number for each run of a full crossing"
+        )
+    array = array.astype(np.float64)
     split = _Split(array.shape, *_sums_of_squares(array))
     axes = range(array.ndim)
     member = np.array(list(product((0, 1), repeat=array.ndim)), dtype=bool)  # (2^k, k): which axes each set has
@@ -186,16 +192,6 @@ def _sums_of_squares(values: Floats) -> tuple[Floats, Floats]:
     squares[(0,) * values.ndim] = 0.0
     freedom = [math.prod(n) for n in product(*((1, levels - 1) for levels in values.shape))]
     return squares.ravel(), np.array(freedom, dtype=np.float64)
-
-
-def _checked(values: ArrayLike) -> Floats:
-    array = as_array(values, "values")
-    if array.ndim < 2 or min(array.shape) < 2 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise BadInput(
-            "values must be finite numbers with at least two axes, one per source, and at least two levels on each "
-            f"(got {array.dtype} of shape {array.shape}); give one number for each run of a full crossing"
-        )
-    return array.astype(np.float64)
 
 
 def disagreement_by_set(predicted: ArrayLike) -> tuple[tuple[tuple[int, ...], Estimate], ...]:
