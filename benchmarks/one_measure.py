@@ -13,22 +13,21 @@ from typing import Any
 import numpy as np
 
 import nondet
-from nondet.measures.arrays import checked, predictions
+from nondet.measures.answers import Answers
+from nondet.measures.arrays import checked, checked_outputs
 from nondet.measures.diversity import correlation_by_run, disagreement_of
 from nondet.measures.ensemble import gains_by_run
-from nondet.measures.variability import accuracy, cross_entropy
 
 LABELLED: dict[str, Callable[[Any, Any], Any]] = {
     "measure": nondet.measure,
-    "accuracy": accuracy,
-    "cross_entropy": cross_entropy,
+    "accuracy and cross_entropy": lambda outputs, labels: Answers(outputs, labels).accuracy,
     "ensemble_accuracy_delta": lambda outputs, labels: gains_by_run(*checked(outputs, labels), names=("accuracy",)),
     "ensemble_cross_entropy_delta": lambda outputs, labels: gains_by_run(
         *checked(outputs, labels), names=("cross_entropy",)
     ),
 }
 UNLABELLED: dict[str, Callable[[Any], Any]] = {
-    "disagreement": lambda outputs: disagreement_of(predictions(outputs)),
+    "disagreement": lambda outputs: disagreement_of(checked_outputs(outputs).argmax(axis=2)),
     "pearson": lambda outputs: correlation_by_run(outputs, "pearson"),
     "spearman": lambda outputs: correlation_by_run(outputs, "spearman"),
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from nondet.kinds import CLASSIFICATION, LANGUAGE
 from nondet.measures.answers import Answers, TextAnswers
-from nondet.measures.arrays import checked, predictions
+from nondet.measures.arrays import checked
 from nondet.measures.diversity import correlation_by_run, disagreement_of
 from nondet.measures.ensemble import gains_by_run
 from nondet.measures.measured import Measures, measured
@@ -23,6 +24,18 @@ def measure_language(
     logprob: ArrayLike, prediction: ArrayLike, sample_logits: ArrayLike, sample_labels: ArrayLike, failed: int = 0
 ) -> Measures:
     return measured(LANGUAGE.figures, TextAnswers(logprob, prediction, sample_logits, sample_labels), failed)
+
+
+def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Any:
+    return Answers(outputs, labels).accuracy
+
+
+def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> Any:
+    return Answers(outputs, labels).losses
+
+
+def predictions(outputs: ArrayLike) -> Any:
+    return Answers(outputs, np.zeros(np.shape(outputs)[1], dtype=np.int64)).predicted
 
 
 def disagreement(outputs: ArrayLike) -> float:

@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measuring import LANGUAGE_NAMES, NAMES, measure, measure_language
+from measuring import LANGUAGE_NAMES, NAMES, accuracy, measure, measure_language
 
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import sealed, unsealed
 from nondet.measures.measured import Measures
-from nondet.measures.variability import accuracy
 from nondet.running import until
 from nondet.running.advice import go_on
 from nondet.stats.components import disagreement_by_set, variance_components

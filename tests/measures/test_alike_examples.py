@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from measuring import predictions
 from scipy import stats
 
 from nondet.errors import BadInput
 from nondet.measures import examples
-from nondet.measures.arrays import predictions
 from nondet.measures.diversity import disagreement_of
 
 predicted_arrays = arrays.arrays(np.int64, st.tuples(st.integers(2, 6), st.integers(1, 12)), elements=st.integers(0, 4))

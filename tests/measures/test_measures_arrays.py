@@ -9,7 +9,7 @@ import pytest
 from measuring import measure
 
 from nondet.errors import BadInput
-from nondet.measures import arrays, variability
+from nondet.measures import arrays
 from nondet.measures.arrays import tiles
 
 OUTPUTS = np.zeros((2, 3, 4))
@@ -55,7 +55,7 @@ def test_measures_leave_their_input_alone() -> None:
 
 def test_nested_lists_are_arrays() -> None:
     """Plain lists are taken as arrays."""
-    assert variability.accuracy([[[0, 1]], [[1, 0]]], [1]).tolist() == [100.0, 0.0]
+    assert measuring.accuracy([[[0, 1]], [[1, 0]]], [1]).tolist() == [100.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_labels_that_cannot_be_measured(labels: Any, message: str) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        variability.accuracy,
-        variability.cross_entropy,
+        measuring.accuracy,
+        measuring.cross_entropy,
         measuring.accuracy_gain,
         measuring.cross_entropy_gain,
         measure,
@@ -133,7 +133,7 @@ def test_every_labelled_measure_checks_both(call: Any) -> None:
         call(np.zeros((3, 4, 2)), np.full(4, 2))
 
 
-@pytest.mark.parametrize("call", [arrays.predictions, measuring.disagreement, measuring.pearson, measuring.spearman])
+@pytest.mark.parametrize("call", [measuring.predictions, measuring.disagreement, measuring.pearson, measuring.spearman])
 def test_every_other_measure_checks_outputs(call: Any) -> None:
     """No measure of outputs alone answers for a NaN."""
     with pytest.raises(BadInput, match="outputs must be finite"):
@@ -143,7 +143,7 @@ def test_every_other_measure_checks_outputs(call: Any) -> None:
 def test_predictions_take_the_first_of_equal_logits() -> None:
     """A tie goes to the lowest class, as in numpy's argmax."""
     outputs = np.array([[[1, 1, 0], [0, 2, 2]], [[3, 3, 3], [0, 0, 1]]], "float16")
-    assert arrays.predictions(outputs).tolist() == [[0, 1], [0, 2]]
+    assert measuring.predictions(outputs).tolist() == [[0, 1], [0, 2]]
 
 
 def test_tiles_cover_every_example_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from scipy import special, stats
 
 from nondet import measures
 from nondet.kinds import CLASSIFICATION
-from nondet.measures import by_example, diversity, variability
+from nondet.measures import by_example, diversity
 from nondet.measures.answers import Answers
 from nondet.measures.figure import Figure
 from nondet.measures.measured import measured
@@ -108,7 +108,7 @@ def test_tables_have_the_measures_means(sample: Callable[..., Any]) -> None:
     """Cross-entropies by example average to the runs', and no figure's error shrinks by --examples."""
     outputs, labels = sample(runs=9)
     table = by_example.losses_by_example(outputs, labels)
-    np.testing.assert_allclose(table.mean(axis=1), variability.cross_entropy(outputs, labels), rtol=1e-12)
+    np.testing.assert_allclose(table.mean(axis=1), measuring.cross_entropy(outputs, labels), rtol=1e-12)
     alone = measure(outputs, labels).estimates
     both = measure(outputs, labels, examples=True).estimates
     for name in NAMES:
@@ -190,7 +190,7 @@ def test_coverage_of_runs_and_examples() -> None:
     truth: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(60):
         outputs, labels = drawn(rng, 20, 2000)
-        truth["accuracy.mean"].append(variability.accuracy(outputs, labels).mean())
+        truth["accuracy.mean"].append(measuring.accuracy(outputs, labels).mean())
         truth["disagreement"].append(measuring.disagreement(outputs))
         truth["correlation.pearson"].append(measuring.pearson(outputs))
     for _ in range(cases):

@@ -11,7 +11,7 @@ from measuring import measure
 from scipy import special, stats
 
 from nondet.errors import BadInput
-from nondet.measures import arrays, diversity, ensemble, variability
+from nondet.measures import diversity, ensemble
 
 DTYPES = ["float16", "float32", "float64", "int8"]
 
@@ -25,7 +25,7 @@ def over_partners(runs: int, kernel: Callable[[int, int], float]) -> Any:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_disagreement_of_each_run(sample: Callable[..., Any], dtype: str) -> None:
     """A run's disagreement is its mean over the other runs."""
-    predicted = arrays.predictions(sample(runs=7, dtype=dtype)[0])
+    predicted = measuring.predictions(sample(runs=7, dtype=dtype)[0])
     expected = over_partners(7, lambda i, j: 100 * float(np.mean(predicted[i] != predicted[j])))
     rows = diversity.disagreement_by_run(predicted)
     np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-12)
@@ -104,7 +104,7 @@ def test_equal_runs_are_exactly_equal_for_every_partner(sample: Callable[..., An
     """Of copies of one run, each agrees with every other exactly."""
     outputs, labels = sample(runs=1)
     copied = np.repeat(outputs, copies, axis=0)
-    assert diversity.disagreement_by_run(arrays.predictions(copied)).tolist() == [0.0] * copies
+    assert diversity.disagreement_by_run(measuring.predictions(copied)).tolist() == [0.0] * copies
     assert diversity.correlation_by_run(copied, "pearson").tolist() == [1.0] * copies
     assert diversity.correlation_by_run(copied, "spearman").tolist() == [1.0] * copies
     assert measuring.accuracy_gains(copied, labels).tolist() == [0.0] * copies
@@ -122,9 +122,9 @@ def test_a_constant_run_leaves_no_correlation_to_any(sample: Callable[..., Any],
 def measured(outputs: Any, labels: Any) -> list[Any]:
     """Every figure by run, and the predictions."""
     return [
-        predicted := arrays.predictions(outputs),
-        variability.accuracy(outputs, labels),
-        variability.cross_entropy(outputs, labels),
+        predicted := measuring.predictions(outputs),
+        measuring.accuracy(outputs, labels),
+        measuring.cross_entropy(outputs, labels),
         diversity.disagreement_by_run(predicted),
         diversity.correlation_by_run(outputs, "pearson"),
         diversity.correlation_by_run(outputs, "spearman"),
@@ -289,7 +289,7 @@ def test_predicted_classes_alone(sample: Callable[..., Any]) -> None:
     """Classes give the accuracy and disagreement that their logits give, and null for the rest."""
     outputs, labels = sample()
     whole = measure(outputs, labels).to_dict()
-    alone = measure(arrays.predictions(outputs), labels).to_dict()
+    alone = measure(measuring.predictions(outputs), labels).to_dict()
     assert (alone["accuracy"], alone["disagreement"]) == (whole["accuracy"], whole["disagreement"])
     assert (alone["runs"], alone["failed"]) == (5, 0)
     for name in ("cross_entropy", "correlation", "ensemble_delta"):

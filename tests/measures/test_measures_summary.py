@@ -17,7 +17,6 @@ from measuring import measure
 import nondet
 from nondet import measures
 from nondet.errors import BadInput
-from nondet.measures import arrays, variability
 from nondet.measures.measured import Measures
 from nondet.stats.values import mean
 
@@ -58,11 +57,11 @@ def numbers(record: Measures) -> list[float]:
 def test_record_holds_each_measure(sample: Callable[..., Any]) -> None:
     """Each field is the function of its name, and failed runs count among the runs."""
     outputs, labels = sample()
-    right, loss = variability.accuracy(outputs, labels), variability.cross_entropy(outputs, labels)
+    right, loss = measuring.accuracy(outputs, labels), measuring.cross_entropy(outputs, labels)
     record = measure(outputs, labels, failed=2).to_dict()
     assert "disagree" in record.pop("finding")["headline"]
     assert list(record.pop("errors")) == list(record.pop("intervals"))
-    split = dataclasses.asdict(measures.accuracy_variance(arrays.predictions(outputs), labels))
+    split = dataclasses.asdict(measures.accuracy_variance(measuring.predictions(outputs), labels))
     assert split.pop("examples") == len(labels)
     assert record == {
         "runs": 7,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import measuring
 import numpy as np
 import pytest
 from scipy import special, stats
@@ -12,7 +13,6 @@ from sklearn import metrics
 
 from nondet import measures
 from nondet.errors import BadInput
-from nondet.measures import variability
 from nondet.stats.values import mean
 
 
@@ -21,13 +21,13 @@ def test_accuracy_agrees_with_scikit_learn(sample: Callable[..., Any], dtype: st
     """Each run's accuracy is sklearn.metrics.accuracy_score of its argmax, in percent."""
     outputs, labels = sample(dtype=dtype)
     expected = [100 * metrics.accuracy_score(labels, run.argmax(axis=-1)) for run in outputs]
-    np.testing.assert_allclose(variability.accuracy(outputs, labels), expected, rtol=1e-12)
+    np.testing.assert_allclose(measuring.accuracy(outputs, labels), expected, rtol=1e-12)
 
 
 def test_accuracy_sd_of_independent_guesses_is_binomial() -> None:
     """Runs that guess have accuracy of mean 100/c and of SD 100 sqrt(p (1 - p) / n)."""
     outputs = np.random.default_rng(1).normal(size=(400, 500, 4))
-    values = variability.accuracy(outputs, np.arange(500) % 4)
+    values = measuring.accuracy(outputs, np.arange(500) % 4)
     assert mean(values) == pytest.approx(25, abs=0.3)
     assert measures.sd(values) == pytest.approx(100 * math.sqrt(0.25 * 0.75 / 500), rel=0.1)
 
@@ -35,7 +35,7 @@ def test_accuracy_sd_of_independent_guesses_is_binomial() -> None:
 def test_cross_entropy_of_no_opinion_is_log_classes() -> None:
     """Equal logits, whatever their size, cost log(c) nats."""
     outputs = np.stack([np.full((6, 5), level) for level in (-1e4, 0.0, 3.0)])
-    np.testing.assert_allclose(variability.cross_entropy(outputs, np.arange(6) % 5), math.log(5), rtol=1e-15)
+    np.testing.assert_allclose(measuring.cross_entropy(outputs, np.arange(6) % 5), math.log(5), rtol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8"])
@@ -44,7 +44,7 @@ def test_cross_entropy_agrees_with_scikit_learn(sample: Callable[..., Any], dtyp
     outputs, labels = sample(dtype=dtype)
     chances = special.softmax(outputs.astype(np.float64), axis=-1)
     expected = [metrics.log_loss(labels, run, labels=range(4)) for run in chances]
-    np.testing.assert_allclose(variability.cross_entropy(outputs, labels), expected, rtol=1e-12)
+    np.testing.assert_allclose(measuring.cross_entropy(outputs, labels), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("size", [1.0, 1e2, 1e4, 1e30, 1e99])
@@ -54,16 +54,16 @@ def test_cross_entropy_of_extreme_logits_agrees_with_scipy(sample: Callable[...,
     outputs = size * outputs
     at_label = outputs[:, np.arange(len(labels)), labels]
     expected = (special.logsumexp(outputs, axis=-1) - at_label).mean(axis=-1)
-    np.testing.assert_allclose(variability.cross_entropy(outputs, labels), expected, rtol=1e-12)
+    np.testing.assert_allclose(measuring.cross_entropy(outputs, labels), expected, rtol=1e-12)
 
 
 def test_per_run_measures_do_not_depend_on_tiles(sample: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading three examples at a time gives the values of reading all at once."""
     outputs, labels = sample()
-    whole = variability.accuracy(outputs, labels), variability.cross_entropy(outputs, labels)
+    whole = measuring.accuracy(outputs, labels), measuring.cross_entropy(outputs, labels)
     monkeypatch.setattr("nondet.measures.arrays.TILE", 3 * 5 * 4)
-    np.testing.assert_array_equal(variability.accuracy(outputs, labels), whole[0])
-    np.testing.assert_allclose(variability.cross_entropy(outputs, labels), whole[1], rtol=1e-14)
+    np.testing.assert_array_equal(measuring.accuracy(outputs, labels), whole[0])
+    np.testing.assert_allclose(measuring.cross_entropy(outputs, labels), whole[1], rtol=1e-14)
 
 
 def test_sd_agrees_with_numpy_and_a_plain_loop() -> None:

@@ -15,7 +15,7 @@ from scipy import stats
 
 from nondet import measures
 from nondet.errors import BadInput
-from nondet.measures import arrays, diversity
+from nondet.measures import diversity
 from nondet.measures.answers import GROUP, some_runs
 from nondet.measures.measured import Measures
 from nondet.stats.intervals import (
@@ -322,7 +322,7 @@ def test_equal_answers_of_unequal_runs_have_no_interval(runs: int, examples: boo
     assert [record["intervals"][name] for name in ANSWERS] == [None] * len(ANSWERS)
     assert record["errors"]["accuracy.sd"] == record["accuracy"]["sd_error"] == 0  # as the bootstrap has it
     assert record["intervals"]["cross_entropy.sd"][0] > 0
-    alone = measure(arrays.predictions(outputs), labels, examples=examples).to_dict()
+    alone = measure(measuring.predictions(outputs), labels, examples=examples).to_dict()
     assert set(alone["intervals"].values()) == {None}
 
 
@@ -350,7 +350,7 @@ def test_predicted_classes_alone(sample: Callable[..., Any]) -> None:
     """What they give has the errors that logits give it; the rest is null."""
     outputs, labels = sample(runs=5)
     whole = measure(outputs, labels, examples=True).to_dict()
-    record = measure(arrays.predictions(outputs), labels, failed=2, examples=True).to_dict()
+    record = measure(measuring.predictions(outputs), labels, failed=2, examples=True).to_dict()
     assert (record["runs"], record["failed"]) == (7, 2)
     for name in NAMES:
         needed = name in LOGITS_NEEDED
@@ -387,7 +387,7 @@ def test_order_of_many_runs_is_irrelevant(sample: Callable[..., Any], examples: 
         assert (one[name].error, one[name].low, one[name].high) == pytest.approx(
             (other[name].error, other[name].low, other[name].high), rel=1e-9
         )
-    predicted = arrays.predictions(outputs)
+    predicted = measuring.predictions(outputs)
     assert len(some_runs(predicted)) == GROUP
     assert {*some_runs(predicted)} == {*order[some_runs(predicted[order])]}
 

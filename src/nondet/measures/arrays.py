@@ -123,18 +123,6 @@ def checked_classes(predicted: ArrayLike, labels: ArrayLike) -> tuple[NDArray[An
     return classes, truth
 
 
-def predictions(outputs: ArrayLike) -> Integers:
-    """Predicted classes `(N, n)`: the class with the largest of the logits `(N, n, c)`, the first if several tie."""
-    logits = checked_outputs(outputs)
-    chosen = np.empty(logits.shape[:2], dtype=np.int64)  # (N, n)
-
-    def choose(cell: Cell) -> None:
-        chosen[cell] = logits[cell].astype(np.float64, order="C").argmax(axis=-1)
-
-    deque(in_threads(choose, cells(logits), numbers=logits.size), maxlen=0)
-    return chosen
-
-
 def cells(outputs: NDArray[Any]) -> list[Cell]:
     """Slices of the runs and of the examples that together cover all once, run by run.
 

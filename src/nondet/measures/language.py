@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from nondet.errors import BadInput
 from nondet.measures.arrays import tiles
 from nondet.measures.by_example import added_variance, losses_by_example
-from nondet.measures.variability import cross_entropy, log_sum_exp
+from nondet.measures.variability import chosen_and_losses, log_sum_exp
 from nondet.stats.values import LARGEST_VALUE, Floats, Integers, as_array, check_runs
 
 SAMPLE = 256
@@ -66,7 +66,7 @@ def language_delta_by_run(logits: NDArray[Any], labels: Integers) -> tuple[Float
     Args:
         logits: `(N, k, V)`. labels: target tokens `(k,)`.
     """
-    alone = cross_entropy(logits, labels)  # (N,)
+    alone = chosen_and_losses(logits, labels)[1]  # (N,)
     logs = np.zeros((len(alone), len(alone)))
     for _, run, found in _log_overlaps(logits):
         logs[run, run + 1 :] += found.sum(axis=1)

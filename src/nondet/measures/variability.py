@@ -6,31 +6,18 @@ Source: the metrics of Summers & Dinneen, "Nondeterminism and Instability in Neu
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from nondet.measures.arrays import Cell, cells, checked, in_threads, predictions
+from nondet.measures.arrays import Cell, cells, in_threads
 from nondet.stats.values import Floats, Integers
 
 
-def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
-    """Accuracy of each run, `(N,)`, in percent: 100 x the share of examples whose largest logit is the label's.
-
-    If several logits `(N, n, c)` are the largest, the first of their classes is the prediction.
-    """
-    logits, truth = checked(outputs, labels)
-    return 100.0 * np.count_nonzero(predictions(logits) == truth, axis=1) / len(truth)
-
-
-def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> Floats:
-    """Cross-entropy of each run, `(N,)`, in nats: the mean over examples of `log(sum_k exp(z_k)) - z_label`.
-
-    The largest logit is subtracted before the exponentials, so no logit `(N, n, c)` is too large.
-    """
-    return chosen_and_losses(*checked(outputs, labels))[1]
-
-
 def chosen_and_losses(logits: NDArray[Any], truth: Integers) -> tuple[Integers, Floats]:
-    """Predicted classes `(N, n)` and the cross-entropy of each run `(N,)`, in one pass over what `checked` returns."""
+    """Predicted classes `(N, n)` and the cross-entropy of each run `(N,)`, in one pass over what `checked` returns.
+
+    The first of several largest logits is the prediction. The cross-entropy, in nats, is the mean over examples of
+    `log(sum_k exp(z_k)) - z_label`; the largest logit is subtracted before the exponentials, so none is too large.
+    """
     chosen = np.empty(logits.shape[:2], dtype=np.int64)
 
     def work(cell: Cell) -> Floats:

@@ -24,7 +24,6 @@ from nondet.analysis.remedies.reduction import (
     reduction_uncertainty,
     unbiased,
 )
-from nondet.measures import variability
 
 SINGLE = Columns(0.26, 0.0072, 10.7, 0.871, 1.82)
 
@@ -99,8 +98,8 @@ def drawn(rng: np.random.Generator, runs: int) -> dict[str, Any]:
 
 def plain_columns(z: Any) -> Columns:
     return Columns(
-        accuracy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(variability.accuracy(z, LABELS)),
-        cross_entropy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(variability.cross_entropy(z, LABELS)),
+        accuracy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(measuring.accuracy(z, LABELS)),
+        cross_entropy_sd=math.sqrt(len(z) / (len(z) - 1)) * measures.sd(measuring.cross_entropy(z, LABELS)),
         disagreement=measuring.disagreement(z),
         correlation=measuring.pearson(z),
         ensemble_delta=measuring.accuracy_gain(z, LABELS),

@@ -13,11 +13,9 @@ from dataclasses import astuple, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nondet.measures.arrays import predictions
-from nondet.measures.diversity import correlation_by_run, disagreement_by_run
+from nondet.measures.answers import Answers
 from nondet.measures.ensemble import gains_by_run
 from nondet.measures.measured import Measures
-from nondet.measures.variability import accuracy, cross_entropy
 from nondet.stats.estimate import UNKNOWN, Estimate
 from nondet.stats.intervals import delete_one, satterthwaite, student
 from nondet.stats.jackknife import sds_without_each
@@ -79,13 +77,15 @@ def influences(logits: NDArray[np.generic], labels: Integers, units: Sequence[Ha
     """Return the influences of a method's outputs `(N, n, c)`; NaN for fewer than three answers."""
     if len(logits) < 3:
         return Influences(np.full((len(logits), 5), math.nan), tuple(units))
+    answers = Answers(logits, labels)
+    gains = gains_by_run(logits, labels, answers.predicted, names=("accuracy",))
     left = np.stack(
         [
-            sds_without_each(accuracy(logits, labels)),
-            sds_without_each(cross_entropy(logits, labels)),
-            delete_one(disagreement_by_run(predictions(logits))),
-            1 - delete_one(correlation_by_run(logits)),
-            delete_one(gains_by_run(logits, labels, names=("accuracy",))["accuracy"]),
+            sds_without_each(answers.accuracy),
+            sds_without_each(answers.losses),
+            delete_one(answers.disagreement_by_run),
+            1 - delete_one(answers.pearson[0]),
+            delete_one(gains["accuracy"]),
         ],
         axis=1,
     )
