@@ -30,7 +30,7 @@ def disagreement_of(predicted: ArrayLike) -> float:
 
 
 def disagreement_by_run(predicted: ArrayLike) -> Floats:
-    """Mean disagreement of each run with the others, `(N,)`, in percent; their mean is that of predictions `(N, n)`.
+    """Mean disagreement of each run of `(N, n)` with the others, `(N,)`, in percent; their mean is `disagreement_of`.
 
     When m_k of the N runs predict class k for an example, each of these has m_k - 1 partners that agree with it.
     """
