@@ -14,7 +14,8 @@ from typing import Any
 
 from nondet.errors import BadInput
 from nondet.records import Record
-from nondet.study.places import address_of, place_of
+from nondet.study.places import address_of
+from nondet.study.places.objects import Objects
 
 LAG = 60.0
 """Seconds by which two clocks may differ before it is reported."""
@@ -171,10 +172,7 @@ def _locks(path: Path, kind: str) -> bool | str:
 
 
 def _of_objects(address: str) -> list[Probe]:
-    from nondet.study.places.objects import Objects
-
-    place = place_of(address)
-    assert isinstance(place, Objects)  # noqa: S101 - it is an address
+    place = Objects(address)
     key = secrets.token_hex(32)
     name = f"evidence/{key}.{'0' * 16}.json"
 

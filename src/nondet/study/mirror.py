@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -24,8 +24,8 @@ from nondet.errors import BadInput, Damaged
 from nondet.io.files import sealed, unsealed, write_file
 from nondet.study import claims
 from nondet.study.names import MIRROR
-from nondet.study.places import Lease, Place, address_of, place_of
-from nondet.study.places.objects import SECONDS
+from nondet.study.places import address_of
+from nondet.study.places.objects import SECONDS, ObjectLease, Objects
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -64,9 +64,9 @@ class Mirror:
     ended: dict[str, str] = field(default_factory=dict[str, str])
     marks: set[str] = field(default_factory=set[str])
 
-    @property
-    def place(self) -> Place:
-        return place_of(self.address)
+    @cached_property
+    def place(self) -> Objects:
+        return Objects(self.address)
 
     def keys(self) -> set[str]:
         """Return the keys of the runs in the bucket, as far as it lists them."""
@@ -161,7 +161,7 @@ class Mirror:
         of them once one is there, or if the lease is taken over. So a stack that somebody has trained, even in part, is
         not trained again.
         """
-        leases: dict[str, Lease] = {}
+        leases: dict[str, ObjectLease] = {}
         ended, over = threading.Event(), set[str]()
 
         def renew() -> None:
@@ -197,7 +197,7 @@ class Mirror:
             with suppress(BadInput):
                 in_parallel(lambda one: one[1].release() if one[0] in left else one[1].end(), list(leases.items()))
 
-    def _lease(self, name: str) -> Lease | None:
+    def _lease(self, name: str) -> ObjectLease | None:
         """Take a lease; None if somebody else has it, as far as is known here."""
         if time.monotonic() - self.busy.get(name, float("-inf")) < FRESH:
             return None
