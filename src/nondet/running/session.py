@@ -23,9 +23,9 @@ from nondet.running.progress import Watch
 from nondet.running.proof import Proof, Unproved
 from nondet.running.request import Request
 from nondet.study import record as studies
+from nondet.study.checks import set_damaged_aside
 from nondet.study.design import Condition, Crossed, past_words
 from nondet.study.provenance import set_up_process
-from nondet.study.repair import set_damaged_aside
 from nondet.study.spec import same_task
 from nondet.study.study import Study
 

@@ -74,9 +74,6 @@ class Crossed:
     def runs(self) -> int:
         return self.levels ** len(self.vary)
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"vary": list(self.vary), "levels": self.levels}
-
     def specs(self, identity: Mapping[str, Any], sources: Sequence[str]) -> list[RunSpec]:
         """Return the runs in order, the seeds of the last source changing fastest; the first is the reference run."""
         seeds = range(FIXED_SEED, FIXED_SEED + self.levels)

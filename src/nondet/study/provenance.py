@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from nondet.errors import BadInput
 from nondet.study import choices
 from nondet.version import __version__
 
@@ -101,34 +100,14 @@ def environment_of_machine() -> dict[str, Any]:
     }
 
 
-def require_same_version(study: Path, theirs: Mapping[str, Any]) -> None:
-    """Refuse to add runs to a study that another version of nondet made; it can still be read."""
-    if theirs.get("nondet") != __version__:
-        raise BadInput(
-            f"a study must keep to one version, and {study} was made by nondet {theirs.get('nondet')}; this is nondet "
-            f"{__version__}, which can read it but not add to it: install that version, or start a new study with "
-            "<<folder>>"
-        )
-
-
-def require_same(study: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Refuse to add runs to a study of another environment; the message names each field that differs.
-
-    How many runs are trained together does not matter if no kernel depends on it.
-    """
-    if all(environment.get("kernels", {}).get("width_free") for environment in (theirs, ours)):
-        theirs, ours = ({k: v for k, v in e.items() if k != "stack"} for e in (theirs, ours))
-    fields = differing(theirs, ours)
-    if fields:
-        raise BadInput(
-            f"a study must keep to one environment, and {study} was made in another ({'; '.join(fields)}); "
-            "restore it, or start a new study with <<folder>>"
-        )
-
-
 def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
     """Say for each field in which two environments differ what both values are; members of a field count singly."""
     return [f"{name} is different: study={a}, here={b}" for name, (a, b) in differences(theirs, ours).items()]
+
+
+def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the names of the fields that differ, sorted."""
+    return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
