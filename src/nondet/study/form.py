@@ -54,6 +54,7 @@ _SHAPE = {
         "track?": [int],
         "layers?": [str],
         "tf32?": bool,
+        "given?": None,
     },
     "crossed?": {"vary": [str], "levels": int},
     "until?": {
