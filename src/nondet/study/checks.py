@@ -15,6 +15,7 @@ from nondet.errors import BadInput, Damaged
 from nondet.io import locks
 from nondet.io.files import read_plain, sha256_of_json, write_file
 from nondet.kinds import kind_of
+from nondet.study.form import MAKE_ANEW
 from nondet.study.names import links
 from nondet.study.provenance import unlike
 from nondet.study.states import is_old, wrong_states
@@ -25,19 +26,20 @@ if TYPE_CHECKING:
     from nondet.study.study import Study
 
 
-def stray_study(store: Store, identity: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
-    """Return why none of a store's runs belongs to a study of this task and environment.
-
-    The answer is empty if one does, or if none can be read.
-    """
+def require_runs_of(study: Study) -> None:
+    """Raise Damaged if an intact `study.json` was put next to the runs of another study, none of which is its own."""
     first = ""
-    for key in sorted(store.keys()):
+    for key in sorted(study.store.keys()):
         with suppress(Damaged, BadInput):
-            why = _foreign(store.record(key), identity, environment)
+            why = _foreign(study, study.store.record(key))
             if not why:
-                return ""
+                return
             first = first or why
-    return first
+    if first:
+        raise Damaged(
+            f"{study.folder / 'study.json'} does not belong to the runs next to it (a run does not match: {first}); "
+            f"put theirs back, or remove it: {MAKE_ANEW}"
+        )
 
 
 def has_runs(store: Store) -> bool:
@@ -53,7 +55,7 @@ def has_runs(store: Store) -> bool:
 def _own_record(study: Study, key: str) -> Mapping[str, Any]:
     """Return a record; Damaged, naming what differs, if it is not of a run of this task and environment."""
     record = study.store.record(key)
-    if why := _foreign(record, study.identity, study.environment):
+    if why := _foreign(study, record):
         raise Damaged(f"{study.store.record_path(key)} does not belong to this study: {why}")
     return record
 
@@ -135,15 +137,16 @@ def set_damaged_aside(study: Study) -> list[str]:
     return found
 
 
-def _foreign(record: Mapping[str, Any], identity: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+def _foreign(study: Study, record: Mapping[str, Any]) -> str:
+    """Say why a record is not of a run of this study; empty if it is."""
     run, theirs = record.get("run"), record.get("environment")
     if not isinstance(run, Mapping) or not isinstance(theirs, Mapping) or sha256_of_json(run) != record.get("key"):
         return "its name is that of another run"
     task: Any = run.get("task")
-    if not _same(task, identity):
-        return f"it belongs to another task; {_differing(identity, task if isinstance(task, Mapping) else {})}"
-    if not _same(theirs, environment):
-        return f"it was made in another environment; {_differing(environment, theirs)}"
+    if not _same(task, study.identity):
+        return f"it belongs to another task; {_differing(study.identity, task if isinstance(task, Mapping) else {})}"
+    if not _same(theirs, study.environment):
+        return f"it was made in another environment; {_differing(study.environment, theirs)}"
     return ""
 
 

@@ -51,12 +51,8 @@ def _spare_the_compiler() -> None:
     if "torch._dynamo" not in sys.modules:
         for method in vars(torch.optim.Optimizer).values():
             plain = getattr(method, "__wrapped__", None)
-            if plain is not None and not hasattr(plain, _NOT_COMPILED):
-                setattr(plain, _NOT_COMPILED, plain)
-
-
-_NOT_COMPILED = "__dynamo_disable"
-"""The attribute in which torch keeps what it calls instead of a method that is not to be compiled."""
+            if plain is not None and not hasattr(plain, "__dynamo_disable"):  # what torch calls instead of the method
+                setattr(plain, "__dynamo_disable", plain)
 
 
 def _keep_freed_memory() -> None:
@@ -129,9 +125,8 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
 
 def _processor() -> str:
     """Return the processor's name: models with the same instruction set may still use different kernels."""
-    try:
+    lines: list[str] = []
+    with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

@@ -19,9 +19,6 @@ from nondet.study.names import own_files
 if TYPE_CHECKING:
     from nondet.study.study import Study
 
-UNSEALED = "0.1."
-"""Versions whose trunks and snapshots do not say what they are. Their studies can be read, but not added to."""
-
 
 @dataclass(frozen=True)
 class Seal:
@@ -79,8 +76,8 @@ def snapshot_name(runs: Sequence[str]) -> str:
 
 
 def is_old(study: Study) -> bool:
-    """Whether a study was made by a version whose trunks do not say what they are."""
-    return str(study.environment.get("nondet", "")).startswith(UNSEALED)
+    """Whether a study, which can only be read, is of a version whose trunks and snapshots do not say what they are."""
+    return str(study.environment.get("nondet", "")).startswith("0.1.")
 
 
 def wrong_states(study: Study) -> dict[Path, str]:
