@@ -26,8 +26,7 @@ from typing import Any
 
 from nondet.study import mirror as mirrors
 from nondet.study.mirror import Mirror
-from nondet.study.places import Leased
-from nondet.study.places.objects import MARKED
+from nondet.study.places.objects import MARKED, Leased
 
 WIDTH, TRAINING, PAGE = 8, 120.0, 1000
 BLOB, RECORD = 40_000, 3_000

@@ -20,11 +20,10 @@ from nondet.errors import BadInput, Damaged
 from nondet.io.files import sealed
 from nondet.running.advice import go_on
 from nondet.running.scheduler import stacks_of
-from nondet.study import mirror, places, record
-from nondet.study.places import Leased, Place
+from nondet.study import mirror, record
+from nondet.study.places import Folder
 from nondet.study.places import objects as buckets
-from nondet.study.places.folder import Folder
-from nondet.study.places.objects import Objects
+from nondet.study.places.objects import Leased, Objects
 from nondet.study.store import Store
 
 Nondet = Callable[..., Any]
@@ -47,83 +46,103 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     memory = stores.MemoryStore()
     monkeypatch.setattr(buckets, "_opened", lambda address: memory)
     monkeypatch.setattr(mirror, "user_cache_path", lambda name: tmp_path / "cache")
-    places._objects.cache_clear()
     mirror._mirror.cache_clear()
     yield "s3://studies/mine"
-    places._objects.cache_clear()
     mirror._mirror.cache_clear()
 
 
-@pytest.fixture(params=["folder", "memory", pytest.param("s3", marks=pytest.mark.slow)])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    if request.param == "folder":
-        return Folder(tmp_path)
-    if request.param == "memory":
-        stores = pytest.importorskip("obstore.store", reason="needs obstore")
-        return Objects("s3://studies/memory", stores.MemoryStore())
-    for name, value in {**SECRETS, "AWS_ENDPOINT_URL": request.getfixturevalue("server")}.items():
-        monkeypatch.setenv(name, value)
-    return Objects(f"s3://studies/{tmp_path.name}")
+STORES = ["memory", pytest.param("s3", marks=pytest.mark.slow)]
+
+
+@pytest.fixture
+def opened(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Folder | Objects]:
+    """Opens a place of a kind."""
+
+    def open_one(kind: str) -> Folder | Objects:
+        if kind == "folder":
+            return Folder(tmp_path)
+        if kind == "memory":
+            stores = pytest.importorskip("obstore.store", reason="needs obstore")
+            return Objects("s3://studies/memory", stores.MemoryStore())
+        for name, value in {**SECRETS, "AWS_ENDPOINT_URL": request.getfixturevalue("server")}.items():
+            monkeypatch.setenv(name, value)
+        return Objects(f"s3://studies/{tmp_path.name}")
+
+    return open_one
+
+
+@pytest.fixture(params=["folder", *STORES])
+def place(request: pytest.FixtureRequest, opened: Any) -> Folder | Objects:
+    return opened(request.param)
+
+
+@pytest.fixture(params=STORES)
+def objects(request: pytest.FixtureRequest, opened: Any) -> Objects:
+    return opened(request.param)
 
 
 class TestPlace:
     """What every place promises."""
 
-    def test_the_first_writer_wins(self, place: Place) -> None:
+    def test_the_first_writer_wins(self, place: Folder | Objects) -> None:
         assert place.read(BLOB) is None
         assert place.create(BLOB, b"first")
         assert not place.create(BLOB, b"second")
         assert place.read(BLOB) == b"first"
 
-    def test_one_of_many_writers_wins(self, place: Place) -> None:
+    def test_one_of_many_writers_wins(self, place: Folder | Objects) -> None:
         with ThreadPoolExecutor(8) as pool:
             won = list(pool.map(lambda n: place.create(BLOB, b"%d" % n), range(8)))
         assert sum(won) == 1
         assert place.read(BLOB) == b"%d" % won.index(True)
 
-    def test_what_is_kept_is_listed(self, place: Place) -> None:
+    def test_what_is_kept_is_listed(self, place: Folder | Objects) -> None:
         assert place.list("runs") == set()
         place.create(BLOB, b"1")
         place.create(RECORD, b"2")
         place.create(f"evidence/{KEY}.{'0' * 16}.json", b"3")
         assert place.list("runs") == {BLOB, RECORD}
 
-    def test_names_that_are_not_nondets_are_not_listed(self, place: Place) -> None:
+    def test_names_that_are_not_nondets_are_not_listed(self, place: Folder | Objects) -> None:
         place.create(BLOB, b"1")
         for name in ("runs/events.out", f"runs/{KEY}.json.bak", "runs/..safetensors"):
             place.create(name, b"of somebody else")
         assert place.list("runs") == {BLOB}
 
-    def test_a_swap_needs_what_was_read(self, place: Place) -> None:
+    def test_a_swap_needs_what_was_read(self, place: Folder | Objects) -> None:
         assert place.swap("study.json", None, b"one")
         assert not place.swap("study.json", None, b"two")
         assert not place.swap("study.json", b"another", b"two")
         assert place.swap("study.json", b"one", b"two")
         assert place.read("study.json") == b"two"
 
-    def test_what_is_removed_is_free(self, place: Place) -> None:
-        place.create(BLOB, b"first")
-        place.remove(BLOB)
-        place.remove(BLOB)
-        assert place.create(BLOB, b"second")
-
-    def test_a_lease_is_given_back(self, place: Place) -> None:
-        first, other = place.lease(KEY), place.lease(OTHER)
-        assert first is not None
-        assert other is not None
-        assert first.renew()
-        first.release()
-        again = place.lease(KEY)
-        assert again is not None
-        again.release()
-        other.release()
-
-    def test_large_and_empty_contents(self, place: Place) -> None:
+    def test_large_and_empty_contents(self, place: Folder | Objects) -> None:
         large = np.random.default_rng(0).bytes(12 * 2**20)
         assert place.create(BLOB, large)
         assert place.create(RECORD, b"")
         assert place.read(BLOB) == large
         assert place.read(RECORD) == b""
+
+
+def test_what_is_removed_is_free(objects: Objects) -> None:
+    objects.create(BLOB, b"first")
+    objects.remove(BLOB)
+    objects.remove(BLOB)
+    assert objects.create(BLOB, b"second")
+
+
+def test_a_lease_is_given_back(objects: Objects) -> None:
+    first, other = objects.lease(KEY), objects.lease(OTHER)
+    assert first is not None
+    assert other is not None
+    assert first.renew()
+    first.release()
+    again = objects.lease(KEY)
+    assert again is not None
+    again.release()
+    other.release()
 
 
 def test_a_lease_of_objects_ends_with_its_holder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +173,7 @@ def test_what_a_dead_worker_had_leased_is_made(
     monkeypatch.setattr(buckets, "SECONDS", 0.2)
     words = ("run", tiny, "--runs", 3, "--vary", "init", "--workers", 1, "--stack", 2, "--study")
     assert nondet(*words, bucket).code == 0
-    place = places.place_of(bucket)
+    place = Objects(bucket)
     keys = sorted(name[5:-5] for name in place.list("runs") if name.endswith(".json"))
     lost, late = keys[0], keys[1]
     place.remove(f"runs/{lost}.json", f"runs/{lost}.safetensors")
@@ -177,7 +196,7 @@ def test_what_an_old_list_lacks_is_not_trained_again(
 ) -> None:
     """A worker that was told of no run, and finds no lease, asks for one run of a stack, and then for all."""
     nd.run(tiny, runs=5, vary="init", folder=bucket, executor="local", stack=3)
-    place = places.place_of(bucket)
+    place = Objects(bucket)
     assert place.list("leases") == set()
     there, entries, trained = place.list("runs"), Objects.entries, list[int]()
     monkeypatch.setattr(mirror, "user_cache_path", lambda name: tmp_path / "another")
@@ -195,7 +214,7 @@ def test_a_run_that_is_lost_behind_a_mark_is_made_again(
 ) -> None:
     """A mark says that a stack is done, and that holds for a while, not for good."""
     nd.run(tiny, runs=5, vary="init", folder=bucket, executor="local", stack=3)
-    place = places.place_of(bucket)
+    place = Objects(bucket)
     lost = sorted(name for name in place.list("runs") if name.endswith(".json"))
     kept = {name: place.read(name.replace(".json", ".safetensors")) for name in lost}
     for name in lost:
@@ -223,7 +242,7 @@ def test_status_counts_what_is_leased(tiny: Path, bucket: str, monkeypatch: pyte
     study = record.load(mirror.folder_of(bucket))
     stacks = stacks_of(study)
     name = next(iter(stacks.values()))
-    place = places.place_of(bucket)
+    place = Objects(bucket)
     held = place.lease(name)
     assert held is not None
     found = nondet("status", bucket, "--json").json
@@ -231,7 +250,7 @@ def test_status_counts_what_is_leased(tiny: Path, bucket: str, monkeypatch: pyte
     assert size > 1
     assert (found["in_hand"], found["missing"]) == (size, found["planned"] - size)
     with monkeypatch.context() as patched:
-        patched.setattr(Objects, "_put", lambda *words: (_ for _ in ()).throw(BadInput("reading only")))
+        patched.setattr(Objects, "put", lambda *words: (_ for _ in ()).throw(BadInput("reading only")))
         assert nd.status(bucket).in_hand == size
     with monkeypatch.context() as patched:
         patched.setattr(buckets, "SECONDS", 0.0)
@@ -258,7 +277,7 @@ def test_a_worker_whose_checkout_is_another_is_refused(
     ran = nondet("work", bucket, "--run-task")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert named in ran.err
-    assert places.place_of(bucket).list("runs") == set()
+    assert Objects(bucket).list("runs") == set()
 
 
 def test_a_study_in_a_bucket_is_that_of_a_folder(tiny: Path, tmp_path: Path, nondet: Nondet, bucket: str) -> None:
@@ -275,14 +294,14 @@ def test_a_study_in_a_bucket_is_that_of_a_folder(tiny: Path, tmp_path: Path, non
     )
     assert here == there
     shown = nondet("show", tmp_path / "copy", "--json").json
-    places_before = set(places.place_of(bucket).list("runs"))
+    places_before = set(Objects(bucket).list("runs"))
     for path in sorted((tmp_path / "cache").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     mirror._mirror.cache_clear()
     assert nondet("show", bucket, "--json").json == shown
     assert nondet(*words, "--study", bucket).code == 0
-    assert set(places.place_of(bucket).list("runs")) == places_before
-    assert places.place_of(bucket).list("leases") == set()
+    assert set(Objects(bucket).list("runs")) == places_before
+    assert Objects(bucket).list("leases") == set()
     assert nondet("status", bucket, "--json").json["missing"] == 0
     assert nondet("verify", bucket).code == 0
     more = nd.run(tiny, runs=4, vary="init", folder=bucket, executor="local")
@@ -313,11 +332,11 @@ def test_a_second_result_that_differs_is_evidence(tmp_path: Path, bucket: str) -
     assert not store.put(KEY, ones, {"host": "c"})
     assert store.record(KEY)["host"] == "a"
     assert np.array_equal(store.get(KEY).arrays["outputs"], zeros["outputs"])
-    assert len(places.place_of(bucket).list("evidence")) == 2
+    assert len(Objects(bucket).list("evidence")) == 2
 
 
 def test_a_run_that_is_damaged_in_the_bucket_is_set_aside(bucket: str) -> None:
-    store, place = Store(mirror.folder_of(bucket)), places.place_of(bucket)
+    store, place = Store(mirror.folder_of(bucket)), Objects(bucket)
     store.put(KEY, {"outputs": np.zeros((2, 2))}, {})
     assert place.swap(BLOB, place.read(BLOB), b"other bytes")
     for path in (store.blob_path(KEY), store.record_path(KEY)):
@@ -360,7 +379,7 @@ def test_copies_are_checked_and_go_on(tiny: Path, study: Path, tmp_path: Path, n
     pushed = nondet("push", study, bucket)
     assert pushed.code == 1
     assert f"{blobs[0].name} is damaged (1 of {len(blobs)} runs" in pushed.err
-    assert places.place_of(bucket).read("study.json") is None
+    assert Objects(bucket).read("study.json") is None
     blobs[0].write_bytes(kept)
     again = nondet("push", study, bucket, "--json")
     assert (again.json["runs"], again.json["present"]) == (1, len(blobs) - 1)
@@ -380,7 +399,7 @@ def test_the_doctor(tmp_path: Path, nondet: Nondet, bucket: str, monkeypatch: py
         assert (found.code, found.json["sound"]) == (0, True)
         assert all(probe["works"] for probe in found.json["probes"])
     assert list((tmp_path / "cache").iterdir()) == []
-    assert places.place_of(bucket).list("evidence") == set()
+    assert Objects(bucket).list("evidence") == set()
     monkeypatch.setattr(Objects, "create", lambda self, name, content: True)
     broken = nondet("doctor", bucket)
     assert broken.code == 1

@@ -118,6 +118,7 @@ FIELDS: dict[str, Callable[[dict[str, Any]], object]] = {
     "finished is an object": lambda f: f.update(finished={}),
     "finished holds lists": lambda f: f.update(finished=[[]]),
     "request is a list": lambda f: f.update(request=[]),
+    "request holds a task": lambda f: f.update(request={"given": "digits"}),
     "crossed without end": lambda f: f.update(format=2, crossed={"vary": ["init", "shuffle"], "levels": 10**9}),
     "crossed of one": lambda f: f.update(format=2, crossed={"vary": ["init"], "levels": 2}),
     "until has another field": lambda f: f.update(until={"expression": "x"}),

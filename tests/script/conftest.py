@@ -13,7 +13,7 @@ import pytest
 from scripts import FAST, RECORD
 
 from nondet.runners.process import Process, environment_of
-from nondet.runners.script_left import ledger_of
+from nondet.runners.script_run import ledger_of
 
 LARGE = ("torch", "transformers", "lightning", "safetensors")
 """Packages that take long to import."""

@@ -89,7 +89,7 @@ def test_a_study_of_versions_names_them_again(words: list[str], nondet: Nondet, 
 
 def test_what_a_value_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables of the process, and what torch is told; the values as text and back."""
-    monkeypatch.setattr(machine, "_instructions", lambda: {"avx2"})
+    monkeypatch.setattr(machine, "_instructions", lambda: ("avx2", "baseline"))
     assert setting("threads", "3").variables["OMP_NUM_THREADS"] == "3"
     assert setting("precision", "medium") == Machine(told={"precision": "medium"})
     assert setting("isa", "baseline").variables["ATEN_CPU_CAPABILITY"] == "default"

@@ -17,7 +17,7 @@ import pytest
 from scripts import FAST, IN_A_PROCESS, PLAIN, RECORD
 
 import nondet as nd
-from nondet.runners.script_left import metric_in
+from nondet.runners.script_run import metric_in
 from nondet.script.left import as_array
 
 Nondet = Callable[..., Any]

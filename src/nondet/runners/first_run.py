@@ -20,14 +20,6 @@ from nondet.runners.script_runner import ScriptRunner, code_of
 from nondet.sources import FIXED_SEED, SOURCES
 from nondet.study.study import EPOCHS
 
-_FEW = 4
-"""How many of a script's own generators are named."""
-
-_LEAVE = (
-    "add <<record=outputs=logits, labels=y>>, <<metrics=acc=([0-9.]+)>>, <<outputs=FILE>>, or a line "
-    "nondet.record(...) to it"
-)
-
 
 def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRunner:
     """Return the runner of a new study, after a first run with all seeds fixed.
@@ -56,11 +48,12 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
     changed = [name for name in changed if name not in written]
     ledger: dict[str, Any] = {**made.ledger, "outside": written + changed}
     made = replace(made, ledger=ledger)
-    identity, labels = described(script.title, script.recipe, code_of(script, ledger.get("modules", {})), made, _LEAVE)
-    if ledger.get("moving"):
-        identity["bit"] = ledger["moving"]
-    if ledger.get("epochs"):
-        identity[EPOCHS] = ledger["epochs"]
+    way_out = (
+        "add <<record=outputs=logits, labels=y>>, <<metrics=acc=([0-9.]+)>>, <<outputs=FILE>>, or a line "
+        "nondet.record(...) to it"
+    )
+    identity, labels = described(script.title, script.recipe, code_of(script, ledger.get("modules", {})), made, way_out)
+    identity |= {field: ledger[name] for field, name in (("bit", "moving"), (EPOCHS, "epochs")) if ledger.get(name)}
     sources, known = sources_of(script, ledger), {"reference": made}
     if "other" in sources and "labels" in made.arrays and ledger.get("early"):
         known["other=2"] = split = make(script, {"other": 2}, folder, None, process)
@@ -74,11 +67,8 @@ def first(script: Script, folder: Path, say: Callable[[str], None]) -> ScriptRun
             say(f"{WARNING}its draws outside the named sources decide the data split, so the source other is left out.")
     for sentence in (*_seen(made.ledger), *_met(written, changed)):
         say(sentence)
-    side_by_side = None if ledger.get("outside") else folder
-    device = "cuda" if ledger.get("cuda") else "cpu"
-    return ScriptRunner(
-        script, identity, sources, labels, device=device, known=known, process=process, folder=side_by_side
-    )
+    device, place = "cuda" if ledger.get("cuda") else "cpu", None if ledger.get("outside") else folder
+    return ScriptRunner(script, identity, sources, labels, device=device, known=known, process=process, folder=place)
 
 
 def sources_of(script: Script, ledger: Mapping[str, Any]) -> list[str]:
@@ -88,10 +78,9 @@ def sources_of(script: Script, ledger: Mapping[str, Any]) -> list[str]:
     """
     draws = ledger.get("draws", {})
     there = {name for name in ("init", "shuffle", "augment", "dropout", "other") if draws.get(name)}
-    there |= {"order"} if ledger.get("shuffled") else set()  # an unshuffled order may be that of the outputs
-    there |= {"bit"} if ledger.get("moving") else set()
-    there |= {"kernels"} if ledger.get("cuda") else set()
-    there |= {*script.machine}
+    # an unshuffled order may be that of the outputs
+    noted = {"order": "shuffled", "bit": "moving", "kernels": "cuda"}
+    there |= {name for name, note in noted.items() if ledger.get(note)} | {*script.machine}
     modules = [Path(name) for name in ledger.get("modules", {})]
     asked = list(dict.fromkeys([*script.asked, *(name for path in modules for name in variables_in(path))]))
     found = [name for name in SOURCES if name in there or name in asked]
@@ -113,9 +102,9 @@ def _seen(ledger: Mapping[str, Any]) -> Iterator[str]:
     if drawn:
         yield f"It draws from {', '.join(f'{name} ({n:,})' for name, n in sorted(drawn.items()))}."
     own = [f"{name}, {times} times" if times > 1 else name for name, times in ledger.get("explicit", {}).items()]
-    yield from (f"It has its own generator: {name}." for name in own[:_FEW])
-    if len(own) > _FEW:
-        yield f"And {len(own) - _FEW} more."
+    yield from (f"It has its own generator: {name}." for name in own[:4])
+    if len(own) > 4:
+        yield f"And {len(own) - 4} more."
     if ledger.get("sites"):
         lines = [f"{line} ({times:,})" for line, times in ledger["sites"].items()]
         yield f"Drawn outside the named sources, so counted as other: {_few(lines)}."

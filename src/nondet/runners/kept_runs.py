@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import NotAFile, read_file, sealed, unsealed, write_file
+from nondet.io.schema import misfit
 from nondet.runners.traced import Trace
 from nondet.version import __version__
 
@@ -21,8 +22,6 @@ FORMAT = 1
 
 _LARGEST = 2**30
 """The most bytes that one of its files may have."""
-
-_ARRAY = re.compile(r"op-[0-9]{1,9}\.npy")
 
 
 @dataclass(frozen=True)
@@ -117,16 +116,16 @@ def _bytes(path: Path, most: int) -> bytes:
         raise _changed(path, f"{error}") from error
 
 
-def _records(content: bytes, path: Path, kinds: Mapping[str, Sequence[Check]]) -> list[Any]:
+def _records(content: bytes, path: Path, shapes: Mapping[str, Sequence[Any]]) -> list[Any]:
     """Read the records of a file, and check the fields of those that are compared."""
     found: list[Any] = []
     try:
         for line in content.decode("utf-8").splitlines():
             record: Any = json.loads(line)
-            checks = kinds.get(record[0], ())
-            if type(record) is not list or len(record) < 1 + len(checks):
+            fields = shapes.get(record[0], ())
+            if type(record) is not list or len(record) < 1 + len(fields):
                 raise ValueError
-            if not all(check(field) for check, field in zip(checks, record[1:], strict=False)):
+            if any(misfit(field, shape) for field, shape in zip(record[1:], fields, strict=False)):
                 raise ValueError
             found.append(record)
     except (ValueError, TypeError, IndexError, KeyError, RecursionError):
@@ -134,55 +133,15 @@ def _records(content: bytes, path: Path, kinds: Mapping[str, Sequence[Check]]) -
     return found
 
 
-Check = Callable[[Any], bool]
-
-
-def _whole(field: Any) -> bool:
-    return type(field) is int and field >= 0
-
-
-def _text(field: Any) -> bool:
-    return type(field) is str
-
-
-def _site(field: Any) -> bool:
-    return type(field) is str and (not field or field.rpartition(":")[2].isdigit())
-
-
-def _texts(field: Any) -> bool:
-    return type(field) is list and all(type(one) is str for one in field)
-
-
-def _numbers(field: Any) -> bool:
-    return type(field) is list and all(_whole(one) for one in field)
-
-
-def _shapes(field: Any) -> bool:
-    return type(field) is list and all(_numbers(one) for one in field)
-
-
-def _array(field: Any) -> bool:
-    return field == "" or (type(field) is str and _ARRAY.fullmatch(field) is not None)
-
-
-_SEEN: Sequence[Check] = (_whole, _text, _site)
-_OF_STEPS: Mapping[str, Sequence[Check]] = {
+_WHOLE = range(2**63)
+_SITE = re.compile(r"((.*:)?\d+)?", re.DOTALL)
+_ARRAY = re.compile(r"(op-[0-9]{1,9}\.npy)?")
+_SEEN = (_WHOLE, str, _SITE)
+_OF_STEPS: Mapping[str, Sequence[Any]] = {
     **dict.fromkeys(("start", "loaded", "batch", "output", "loss", "weights", "asked", "answer", "order"), _SEEN),
-    "end": (_whole, _text, _site, _text),
-    "done": (_whole,),
-    "machine": (lambda field: type(field) is dict,),
-    "module": (_whole, _text, _text, _site, _text, _text),
+    "end": (*_SEEN, str),
+    "done": (_WHOLE,),
+    "machine": (dict,),
+    "module": (_WHOLE, str, str, _SITE, str, str),
 }
-_OPERATION: Sequence[Check] = (
-    _whole,
-    _text,
-    _text,
-    _site,
-    _text,
-    _texts,
-    _texts,
-    _shapes,
-    _numbers,
-    _whole,
-    _array,
-)
+_OPERATION = (_WHOLE, str, str, _SITE, str, [str], [str], [[_WHOLE]], [_WHOLE], _WHOLE, _ARRAY)

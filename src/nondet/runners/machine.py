@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput
-from nondet.sources import FIXED_SEED
+from nondet.io.cores import available_cores
+from nondet.sources import FIXED_SEED, OF_THE_MACHINE
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
-ISA: Mapping[str, Mapping[str, str]] = {
-    "avx512": {
-        "ATEN_CPU_CAPABILITY": "avx512",
-        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX512",
-    },
-    "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
-    "baseline": {
-        "ATEN_CPU_CAPABILITY": "default",
-        "ONEDNN_MAX_CPU_ISA": "SSE41",
-        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
-    },
+_LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
+ISA = {
+    "avx512": ("avx512", "AVX512_CORE", "AVX512"),
+    "avx2": ("avx2", "AVX2", "AVX2"),
+    "baseline": ("default", "SSE41", "SSE4_2"),
 }
 """The newest instructions that torch, oneDNN and MKL may use, newest first; NumPy's are added by feature name."""
 
@@ -67,36 +61,27 @@ class Machine:
 
 NO_CHANGE = Machine()
 
-USUAL: Mapping[str, tuple[str, ...]] = {
-    "threads": (),
-    "isa": (),
-    "precision": ("highest", "high", "medium"),
-    "versions": (),
-}
-"""The sources by name, with their usual values; `usual` works out those that are empty here."""
-
 
 def usual(name: str) -> tuple[str, ...]:
     """Return the values of a source that is declared by its name alone."""
     if name == "threads":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return tuple(str(n) for n in sorted({1, 2, *(2**k for k in range(2, 7) if 2**k <= cores)}))
+        return tuple(str(n) for n in (1, 2, 4, 8, 16, 32, 64) if n <= max(2, available_cores()))
     if name == "isa":
-        return tuple(name for name in ISA if name == "baseline" or name in _instructions())
+        return _instructions()
     if name == "versions":
         raise BadInput(
             "versions must name another environment's Python (got none); try <<vary=versions=../other/bin/python>>"
         )
-    return USUAL[name]
+    return PRECISIONS[:3]
 
 
-def _instructions() -> set[str]:
+def _instructions() -> tuple[str, ...]:
     """Return the instructions in `ISA` that this processor has."""
-    try:
+    words: set[str] = set()
+    with suppress(OSError):
         words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return set()
-    return {name for name, flag in (("avx512", "avx512f"), ("avx2", "avx2")) if flag in words}
+    flags = {"avx512": "avx512f", "avx2": "avx2"}
+    return tuple(name for name in ISA if name == "baseline" or flags[name] in words)
 
 
 def values_of(name: str, values: Sequence[str]) -> tuple[str, ...]:
@@ -156,12 +141,11 @@ def setting(name: str, value: str) -> Machine:
 def _isa(value: str) -> dict[str, str]:
     if value not in ISA:
         raise BadInput(f"isa must be one of {', '.join(ISA)} (got {value!r}); choose one of them")
-    if value != "baseline" and value not in _instructions():
+    if value not in _instructions():
         raise BadInput(
-            f"isa must be instructions that this processor has (got {value!r}); choose "
-            f"{' or '.join(name for name in ISA if name == 'baseline' or name in _instructions())}"
+            f"isa must be instructions that this processor has (got {value!r}); choose {' or '.join(_instructions())}"
         )
-    found, off = dict(ISA[value]), _numpy_above(value)
+    found, off = dict(zip(_LIMITS, ISA[value], strict=True)), _numpy_above(value)
     return found | ({"NPY_DISABLE_CPU_FEATURES": " ".join(off)} if off else {})
 
 
@@ -189,9 +173,9 @@ def read_values(text: str) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for part in filter(None, text.split("; ")):
         name, _, values = part.partition("=")
-        if name not in USUAL:
+        if name not in OF_THE_MACHINE:
             raise BadInput(
-                f"a source of the machine must be one of {', '.join(USUAL)} (got {name!r}); choose one of them"
+                f"a source of the machine must be one of {', '.join(OF_THE_MACHINE)} (got {name!r}); choose one of them"
             )
         found[name] = tuple(values.split(","))
     return found
@@ -216,12 +200,12 @@ def declared(vary: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, ...]]
         parts: list[str] = []
         for part in text.split("+"):
             name, given, values = part.partition("=")
-            if name in USUAL:
+            if name in OF_THE_MACHINE:
                 found[name] = tuple(value for value in values.split(",") if value) or found.get(name, ())
             elif given:
                 raise BadInput(
-                    f"only {', '.join(USUAL)} can have values (got <<vary={text}>>); give the name alone, as in "
-                    f"<<vary={name}>>"
+                    f"only {', '.join(OF_THE_MACHINE)} can have values (got <<vary={text}>>); give the name alone, as "
+                    f"in <<vary={name}>>"
                 )
             parts.append(name)
         names.append("+".join(parts))

@@ -46,8 +46,6 @@ CURVES = "curves"
 _LONGEST = 500
 """How many characters of a line are kept."""
 
-_NOT_FINITE = "not all numbers that it left are finite"
-
 
 class Observed(Runner):
     """A runner that sees only what a run leaves. `make` makes one run.
@@ -95,18 +93,20 @@ class Observed(Runner):
 
     def outcome(self, made: Made) -> Outcome:
         failure = made.failure or self.misfit(made)
+        arrays: dict[str, np.ndarray] = {}
+        if not failure:
+            arrays |= {"outputs": made.arrays["outputs"]} if "outputs" in made.arrays else {}
+            if names := self._identity.get("scores", ()):
+                arrays[ARRAY] = np.array([made.scores[name] for name in names], dtype=np.float64)
+            if not all(np.isfinite(array).all() for array in arrays.values()):
+                failure = "not all numbers that it left are finite"
+        facts = {name: made.ledger[name] for name in FACTS if made.ledger.get(name)}
         if failure:
-            return Outcome({}, 1, _failed(made, failure))
-        arrays = {"outputs": made.arrays["outputs"]} if "outputs" in made.arrays else {}
-        names = self._identity.get("scores", ())
-        if names:
-            arrays[ARRAY] = np.array([made.scores[name] for name in names], dtype=np.float64)
-        failed = next((1 for array in arrays.values() if not np.isfinite(array).all()), None)
-        for name in self._identity.get(CURVES, ()) if not failed else ():
+            said = {"last": [line[:_LONGEST] for line in made.last], "log": made.log}
+            return Outcome({}, 1, {**facts, "failure": failure, **{name: one for name, one in said.items() if one}})
+        for name in self._identity.get(CURVES, ()):
             arrays[f"{CURVES}.{name}"] = np.array(made.curves.get(name, [made.scores[name]]), dtype=np.float64)
-        if failed:
-            return Outcome({}, failed, _failed(made, _NOT_FINITE))
-        return Outcome(arrays, None, _facts(made))
+        return Outcome(arrays, None, facts)
 
     def misfit(self, made: Made) -> str:
         """Say why a run does not match the first one; empty if it does."""
@@ -123,16 +123,6 @@ class Observed(Runner):
                 return "its labels differ from the first run's: it is another test set"
         lacking = [name for name in self._identity.get("scores", ()) if name not in made.scores]
         return f"it left no {', '.join(lacking)}, but the first run did" if lacking else ""
-
-
-def _facts(made: Made) -> dict[str, Any]:
-    return {name: made.ledger[name] for name in FACTS if made.ledger.get(name)}
-
-
-def _failed(made: Made, why: str) -> dict[str, Any]:
-    """Return what is kept of a failed run."""
-    said = {"last": [line[:_LONGEST] for line in made.last], "log": made.log}
-    return {**_facts(made), "failure": why, **{name: value for name, value in said.items() if value}}
 
 
 def varied(seeds: Mapping[str, int], onset: int = 0) -> str:
@@ -157,13 +147,8 @@ def described(
     if not kind and not scores:
         raise BadInput(f"a run must leave outputs or scores, but the first one left neither; {way_out}")
     identity: dict[str, Any] = {"name": name, "kind": kind or "scores", "recipe": dict(recipe), "code": code}
-    if scores:
-        identity["scores"] = scores
-    if shape:
-        identity["shape"] = shape
-    if made.curves:
-        identity[CURVES] = list(made.curves)
-    return identity, labels
+    more = {"scores": scores, "shape": shape, CURVES: list(made.curves)}
+    return identity | {field: value for field, value in more.items() if value}, labels
 
 
 def _kind(made: Made) -> tuple[str, np.ndarray, list[int]]:

@@ -39,10 +39,6 @@ class Process:
         self.server: Server | None = None
         self.chosen: dict[str, str | None] = {}
 
-    def _alike(self, environment: Mapping[str, str]) -> bool:
-        """Whether the variables that libraries read only when they are loaded are the same as for the server."""
-        return self.server is None or all(environment.get(name) == value for name, value in self.chosen.items())
-
     def learn(self, ledger: Mapping[str, Any]) -> None:
         """Note what a run has imported, for later runs."""
         if not self.modules and ledger.get("imports") and not ledger.get("threaded"):
@@ -54,11 +50,12 @@ class Process:
         If a signal ended it, the status is minus the signal's number.
         """
         detail(f"{shlex.join(words)} (in {place})")
-        if self.modules and is_plain(words, environment) and self._alike(environment):
+        chosen = {name: environment.get(name) for name in CHOSEN}  # which libraries read only when they are loaded
+        if self.modules and is_plain(words, environment):
             if self.server is None:
                 self.server = Server({n: value for n, value in environment.items() if n != "NONDET_RUN"}, self.modules)
-                self.chosen = {name: environment.get(name) for name in CHOSEN}
-            if self.server.ready:
+                self.chosen = chosen
+            if self.server.ready and chosen == self.chosen:
                 return self.server.run(words, place, log, environment)
         return started(words, place, log, environment)
 
@@ -145,16 +142,13 @@ def end(pid: int) -> None:
 
 def environment_of(seeds: Mapping[str, int], place: Path) -> dict[str, str]:
     """Return the environment variables for a run in this folder."""
-    found = dict(os.environ)
     usual = {
         "PYTHONHASHSEED": "0",
         "OMP_NUM_THREADS": "1",
         "CUBLAS_WORKSPACE_CONFIG": CUBLAS_WORKSPACE,
         "MKL_CBWR": MKL_BRANCH,
     }
-    for name, value in usual.items():
-        found.setdefault(name, value)
-    return with_nondet(found, place / ".nondet" / "order.json", place) | seeds_in_variables(seeds)
+    return with_nondet({**usual, **os.environ}, place / ".nondet" / "order.json", place) | seeds_in_variables(seeds)
 
 
 def with_nondet(variables: Mapping[str, str], order: Path, place: Path) -> dict[str, str]:

@@ -17,7 +17,6 @@ from nondet.runners.observed import Made, Observed, described
 from nondet.script.left import as_array
 from nondet.sources import is_name
 from nondet.study import record as studies
-from nondet.study.blob import Arrays
 from nondet.study.design import Condition
 from nondet.study.spec import RunSpec
 from nondet.study.study import RECORDED, Study
@@ -105,10 +104,9 @@ def _keep(place: Path, condition: str, given: tuple[tuple[str, int], ...], made:
         place, runner, runner.environment(1), [Condition(condition, tuple(dict(given)), 1, 0, (given,))]
     )
     spec = RunSpec(study.identity, dict(given))
-    path = study.store.record_path(spec.key)
-    if path.exists():
-        kept = study.store.get(spec.key)
-        if (kept.record["failed"], _bytes(kept.arrays)) != (outcome.failed, _bytes(outcome.arrays)):
+    if study.store.record_path(spec.key).exists():
+        study.store.get(spec.key)  # which is checked
+        if not study.store.equals(spec.key, outcome):
             raise BadInput(
                 f"a run must have its own seeds, and {place} has a different run with {dict(given)}: something varies "
                 "that these seeds do not name; record it with other seeds, or in a new study"
@@ -125,10 +123,6 @@ def _keep(place: Path, condition: str, given: tuple[tuple[str, int], ...], made:
         "command": "nondet.record_run",
     }
     study.store.put(spec.key, outcome.arrays, record)
-
-
-def _bytes(arrays: Mapping[str, np.ndarray] | Arrays) -> dict[str, bytes]:
-    return {name: np.ascontiguousarray(arrays[name]).tobytes() for name in arrays}
 
 
 def _runner(place: Path, given: tuple[tuple[str, int], ...], made: Made) -> _Elsewhere:

@@ -15,12 +15,22 @@ from typing import Any
 from nondet.errors import BadInput
 from nondet.io.files import NotAFile, read_file
 from nondet.io.nearest import did_you_mean_file
+from nondet.io.schema import misfit
 from nondet.runners.machine import MACHINE, read_values, written
 from nondet.runners.process import environment_of
 from nondet.script.left import keywords
 
 LARGEST = 16 * 2**20
 """The most bytes that a file may have to be read as one of a script's own."""
+
+NOT_OURS = "study.json must say what was trained, in nondet's own form; give the `nondet run` command again"
+
+_SHAPE = {
+    "command": [str],
+    "metrics?": [str],
+    **dict.fromkeys(("record?", "outputs?", "labels?", "name?", "machine?"), str),
+}
+"""What `Script.as_dict` returns."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +91,11 @@ class Script:
     @staticmethod
     def of(given: Mapping[str, Any]) -> Script:
         """Read back the script that `as_dict` wrote. BadInput for anything else: it may come from a stranger."""
-        texts = [given.get(name, "") for name in ("record", "outputs", "labels", "name", "machine")]
-        lists = [given.get(name, []) for name in ("command", "metrics")]
-        sound = all(type(text) is str for text in texts) and all(type(one) is list for one in lists)
-        if not sound or not lists[0] or not all(type(word) is str for one in lists for word in one):
-            raise BadInput(
-                "study.json must say what was trained, in nondet's own form; give the `nondet run` command again"
-            )
-        machine = read_values(texts[4])
-        return Script(tuple(lists[0]), (), texts[0], tuple(lists[1]), texts[1], texts[2], texts[3], machine)
+        if misfit(given, _SHAPE) or not given["command"]:
+            raise BadInput(NOT_OURS)
+        texts = {name: given[name] for name in ("record", "outputs", "labels", "name") if name in given}
+        machine, metrics = read_values(given.get("machine", "")), tuple(given.get("metrics", ()))
+        return Script(tuple(given["command"]), metrics=metrics, machine=machine, **texts)
 
     def options(self) -> list[str]:
         """Return the options of a command that asks for the same script."""

@@ -16,7 +16,8 @@ from nondet.runners.observed import Made, Observed
 from nondet.runners.process import Process
 from nondet.runners.script import LARGEST, Script
 from nondet.runners.script_run import make
-from nondet.study.mirror import shown
+from nondet.study.mirror import folder_of, shown
+from nondet.study.record import load
 from nondet.study.study import EPOCHS, Study
 
 
@@ -70,20 +71,15 @@ def again(script: Script, study: Study, *, repeats: bool = True) -> ScriptRunner
     identity = {**study.identity, "code": {name: _hash(Path(name)) for name in study.identity.get("code", {})}}
     identity["recipe"] = script.recipe
     device = str(study.environment.get("device", "cpu"))
-    written: object = None
+    folder: Path | None = study.folder
     with suppress(Damaged, BadInput):
-        written = study.store.record(study.reference.key).get("facts", {}).get("outside")
-    side_by_side = None if written else study.folder
-    return ScriptRunner(
-        script, identity, study.sources, study.labels, device=device, repeats=repeats, folder=side_by_side
-    )
+        if study.store.record(study.reference.key).get("facts", {}).get("outside"):
+            folder = None
+    return ScriptRunner(script, identity, study.sources, study.labels, device=device, repeats=repeats, folder=folder)
 
 
 def helping(script: Mapping[str, Any], folder: str) -> ScriptRunner:
     """Return the runner of a helper process. Each run has its own process, so the main process's proof covers it."""
-    from nondet.study.mirror import folder_of
-    from nondet.study.record import load
-
     return again(Script.of(script), load(folder_of(folder)), repeats=False)
 
 

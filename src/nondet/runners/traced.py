@@ -17,7 +17,7 @@ from nondet.errors import BadInput
 from nondet.runners.machine import NO_CHANGE, Machine
 from nondet.runners.process import Server, is_plain, last_lines, seeds_in_variables, started, with_nondet
 from nondet.runners.script import Script
-from nondet.runners.script_run import filled, link_here
+from nondet.runners.script_run import filled, ledger_of, link_here
 from nondet.sources import FIXED_SEED
 from nondet.study.provenance import CUBLAS_WORKSPACE
 
@@ -125,10 +125,8 @@ class Traced:
             self.place.mkdir()
             link_here(self.place, self.folder, self.script)
         here = str(Path.cwd().resolve())
-        trace: dict[str, Any] = {"folder": str(kept), "rung": how.rung, "until": how.until, "window": how.window}
-        trace |= {"deterministic": how.deterministic, "again": how.again}
-        trace |= {"nudged": list(how.nudged)}
-        trace |= {"pins": how.pins, "sites": dict(how.sites), "here": here}
+        names = ("rung", "until", "window", "deterministic", "again", "nudged", "pins", "sites")
+        trace = {"folder": str(kept), "here": here, **{name: getattr(how, name) for name in names}}
         order: dict[str, Any] = {"trace": trace, "machine": dict(how.machine.told)}
         if how.seeds is not None:
             order |= {"seeds": dict(how.seeds), "record": "", "folder": str(kept), "bit": None, "here": here}
@@ -191,9 +189,7 @@ class Traced:
         elif status:
             failure = f"exit status {status}" if status > 0 else f"signal {-status}"
             failure += f": {last[-1]}" if last else ""
-        ledgers: list[Any] = [json.loads(path.read_text(encoding="utf-8")) for path in kept.glob("left-*.json")]
-        ledger: dict[str, Any] = max(ledgers, key=lambda one: int(one["steps"]), default={})
-        trace = Trace(records, failure, kept, last, ledger)
+        trace = Trace(records, failure, kept, last, ledger_of(kept))
         if not self.modules and trace.of("imports") and not trace.of("threaded")[0][1]:
             self.modules = list(trace.of("imports")[0][1])
         return trace

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,14 @@ from nondet.errors import BadInput
 from nondet.runners.script import Script
 from nondet.running.asked import Asked
 from nondet.running.request import Request
-from nondet.sources import in_all, source_called
-from nondet.study.design import Condition
+from nondet.sources import in_all
+from nondet.study.design import Condition, varying
 from nondet.study.mirror import shown
 from nondet.tasks import is_file, names
 
 if TYPE_CHECKING:
     from nondet.study.study import Study
+    from nondet.tasks.task import Task
 
 
 def go_on(study: Study) -> str:
@@ -50,7 +52,7 @@ def _of_conditions(study: Study, members: Sequence[Condition]) -> Asked:
     everything = in_all(study.sources)
     names = ["all" if c.vary == everything else "+".join(s for s in c.vary if s in study.sources) for c in members]
     onset = members[0].onset
-    usual = [*(s for s in study.sources if not (onset and source_called(s).at_start)), "all"]
+    usual = [*varying(study.sources, onset), "all"]
     vary = [] if sorted(names) == sorted(usual) else [name for name in names if name]
     return Asked(int(members[0].runs), vary, [int(onset)] if onset else [], None, None, None)
 
@@ -75,17 +77,28 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def require_consent(study: Study, request: Request, data: str | None, agreed: bool) -> None:
-    """Raise BadInput if a study would run a file, or read a folder, that the user has not named."""
-    if agreed:
-        return
-    if is_file(request.task):
+def request_in(study: Study, data: str | None, agreed: bool, *, way_out: str, given: Task | None = None) -> Request:
+    """Return the task that a study was asked for with; BadInput if it does not say, or if no file contains it.
+
+    given: the task itself, if a program has it. agreed: whether to run a file, or read a folder, that only the study
+    names.
+    """
+    if not study.request:
+        raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
+    request = replace(Request.of(study.request), given=given)
+    if is_file(request.task) and not agreed:
         raise BadInput(
             f"the task of {study.folder} is the file {printable(request.task)}, which is code and was not run; if you "
             "trust it, add <<run_task>>"
         )
-    if request.data is not None and data is None:
+    if request.data is not None and data is None and not agreed:
         raise BadInput(
             f"the study {study.folder} names a folder of data, {printable(request.data)}, which was not read; if you "
             f"trust it, add <<data={shlex.quote(printable(request.data))}>>"
         )
+    if not request.is_task:
+        raise BadInput(
+            f"{study.folder} is a study of the task {printable(request.task)!r}, which a program defined and no file "
+            f"contains; {way_out}"
+        )
+    return replace(request, data=data or request.data)

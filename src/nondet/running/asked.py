@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput
-from nondet.kinds import Kind
 from nondet.sources import is_name
-from nondet.study.design import Condition, Crossed, conditions, crossed
+from nondet.study.design import Condition, conditions
 
 if TYPE_CHECKING:
     from nondet.runners.base import Runner
-    from nondet.running.until import Until
 
 
 @dataclass(frozen=True)
@@ -64,16 +62,6 @@ class Asked:
                 f"<<vary={limited}>>); leave one of them out"
             )
         return [replace(c, runs=few[c.name]) for c in found]
-
-    def crossed(self, runner: Runner) -> Crossed | None:
-        return None if self.levels is None else crossed(self.vary, runner.sources, self.levels)
-
-    def rule(self, kind: Kind) -> Until | None:
-        from nondet.running import until
-
-        if self.until is None:
-            return None
-        return until.parse(self.until, [figure.name for figure in kind.figures], self.runs, self.limit)
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> Asked:

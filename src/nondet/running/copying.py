@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import unsealed
 from nondet.records import Record
-from nondet.study.mirror import in_parallel, require_whole
-from nondet.study.names import PARTS
+from nondet.study.mirror import in_parallel, whole_run
+from nondet.study.names import PARTS, run_names
 from nondet.study.places import address_of, place_of
 
 COPIED = tuple(part for part in PARTS if part not in ("partial", "work", "leases"))
@@ -34,8 +34,7 @@ class Copied(Record):
     bytes: int
 
     def to_dict(self) -> dict[str, Any]:
-        names = ("source", "target", "runs", "present", "others", "bytes")
-        return {name: getattr(self, name) for name in names}
+        return asdict(self)
 
     def tidy(self) -> dict[str, list[Any]]:
         return {name: [value] for name, value in self.to_dict().items()}
@@ -59,24 +58,30 @@ def copy_study(source: str | Path, target: str | Path, say: Callable[[str], None
     study = unsealed(told, Path(names[0], "study.json"))
     before = end.read("study.json")
     if before is not None:
-        _require_same(unsealed(before, Path(names[1], "study.json")), study, names)
+        old = unsealed(before, Path(names[1], "study.json"))
+        for field in ("task", "environment"):
+            if old.get(field) != study.get(field):
+                raise BadInput(
+                    f"{names[1]} must be a new place or contain the same study, but its {field} differs from that of "
+                    f"{names[0]}; copy to another place"
+                )
     keys = sorted(name[5:-5] for name in begin.list("runs") if name.endswith(".json"))
     there = end.list("runs")
     missing = [key for key in keys if f"runs/{key}.json" not in there]
     counted, wrong = dict[str, int](), list[str]()
 
     def run(key: str) -> None:
-        blob, record = (begin.read(f"runs/{key}.{ending}") for ending in ("safetensors", "json"))
         try:
-            require_whole(record, blob, f"{names[0]}/runs/{key}")
+            found = whole_run(begin, key, names[0])
         except Damaged as error:
             wrong.append(str(error))
             return
-        assert blob is not None and record is not None  # noqa: S101, PT018 - what is not there is not whole
-        if not end.create(f"runs/{key}.safetensors", blob) and end.read(f"runs/{key}.safetensors") != blob:
-            raise BadInput(f"{names[1]} has another result of run {key[:12]}; copy to a new place")
-        end.create(f"runs/{key}.json", record)
-        counted[key] = len(blob) + len(record)
+        if found is None:  # somebody has removed it meanwhile
+            return
+        for name, content in zip(run_names(key), found, strict=True):
+            if not end.create(name, content) and name.endswith(".safetensors") and end.read(name) != content:
+                raise BadInput(f"{names[1]} has another result of run {key[:12]}; copy to a new place")
+        counted[key] = sum(map(len, found))
         say(f"{len(counted)} of {len(missing)} runs copied")
 
     in_parallel(run, missing)
@@ -95,12 +100,3 @@ def copy_study(source: str | Path, target: str | Path, say: Callable[[str], None
         end.swap("study.json", None, told)
     runs = len(missing)
     return Copied(names[0], names[1], runs, len(keys) - runs, others, sum(counted.values()))
-
-
-def _require_same(old: dict[str, Any], new: dict[str, Any], names: list[str]) -> None:
-    for field in ("task", "environment"):
-        if old.get(field) != new.get(field):
-            raise BadInput(
-                f"{names[1]} must be a new place or contain the same study, but its {field} differs from that of "
-                f"{names[0]}; copy to another place"
-            )

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput
 from nondet.records import Record
-from nondet.study.places import address_of, place_of
+from nondet.study.places import address_of
+from nondet.study.places.objects import Objects
 
 LAG = 60.0
 """Seconds by which two clocks may differ before it is reported."""
@@ -43,11 +44,7 @@ class Diagnosis(Record):
         return all(probe.works for probe in self.probes if probe.needed)
 
     def to_dict(self) -> dict[str, Any]:
-        probes = [
-            {"name": p.name, "works": p.works, "needed": p.needed, "means": p.means, "seen": p.seen}
-            for p in self.probes
-        ]
-        return {"place": self.place, "sound": self.sound, "probes": probes}
+        return {"place": self.place, "sound": self.sound, "probes": [asdict(probe) for probe in self.probes]}
 
     def tidy(self) -> dict[str, list[Any]]:
         return {
@@ -79,6 +76,12 @@ def _tried(name: str, attempt: Callable[[], bool | str], means: str, needed: boo
     except (OSError, BadInput) as error:
         found = str(getattr(error, "strerror", None) or error)
     return Probe(name, found is True, needed, means, found if isinstance(found, str) else "")
+
+
+def _agrees(theirs: float) -> bool | str:
+    """Whether a place's clock, which was just read, agrees with this machine's."""
+    apart = time.time() - theirs
+    return abs(apart) < LAG or f"its clock and this machine's are {apart:.0f} seconds apart"
 
 
 def _of_folder(folder: Path) -> list[Probe]:
@@ -116,13 +119,9 @@ def _of_folder(folder: Path) -> list[Probe]:
                 os.close(handle)
             return True
 
-        def locked(kind: str) -> bool | str:
-            return _locks(base / "locked", kind)
-
         def clock() -> bool | str:
             (base / "clock").touch()
-            apart = time.time() - (base / "clock").stat().st_mtime
-            return abs(apart) < LAG or f"its clock and this machine's are {apart:.0f} seconds apart"
+            return _agrees((base / "clock").stat().st_mtime)
 
         return [
             _tried("a file is written, flushed and read", written, "no study can be kept here"),
@@ -130,11 +129,11 @@ def _of_folder(folder: Path) -> list[Probe]:
             _tried("a name is given once (hard links)", linked, "without them a lock decides who was first", False),
             _tried("a folder is flushed", synced, "after a power loss the last runs may be missing", False),
             _tried(
-                "locks on bytes hold between processes", lambda: locked("lockf"),
+                "locks on bytes hold between processes", lambda: _locks(base / "locked", "lockf"),
                 "several processes may train the same stack: twice the work, and the same runs", False,
             ),
             _tried(
-                "locks on files hold between processes", lambda: locked("flock"),
+                "locks on files hold between processes", lambda: _locks(base / "locked", "flock"),
                 "if two commands add conditions at the same moment, one of them may be lost", False,
             ),
             _tried("its clock is this machine's", clock, "dates in records differ; nothing depends on them", False),
@@ -171,10 +170,7 @@ def _locks(path: Path, kind: str) -> bool | str:
 
 
 def _of_objects(address: str) -> list[Probe]:
-    from nondet.study.places.objects import Objects
-
-    place = place_of(address)
-    assert isinstance(place, Objects)  # noqa: S101 - it is an address
+    place = Objects(address)
     key = secrets.token_hex(32)
     name = f"evidence/{key}.{'0' * 16}.json"
 
@@ -200,10 +196,6 @@ def _of_objects(address: str) -> list[Probe]:
     def listed() -> bool | str:
         return name in place.list("evidence") or "an object that was just put is not in the list"
 
-    def clock() -> bool | str:
-        apart = time.time() - place.now().timestamp()
-        return abs(apart) < LAG or f"its clock and this machine's are {apart:.0f} seconds apart"
-
     try:
         return [
             _tried("an object is put and read", written, "no study can be kept here"),
@@ -211,13 +203,14 @@ def _of_objects(address: str) -> list[Probe]:
             _tried("an object is replaced by its tag", swapped, "study.json and leases cannot be changed safely"),
             _tried("a lease keeps others out", leased, "several processes would train the same stack"),
             _tried("lists are up to date", listed, "others' work is seen late, and may be done twice", False),
-            _tried("its clock is this machine's", clock, "leases go by the store's own clock; nothing to do", False),
+            _tried(
+                "its clock is this machine's",
+                lambda: _agrees(place.now().timestamp()),
+                "leases go by the store's own clock; nothing to do",
+                False,
+            ),
         ]
     finally:
-        for left in (name, f"leases/{key}", *(["leases/clock"] if not _leases(place) else [])):
+        working = place.list("leases") - {"leases/clock"}  # on a study that is there
+        for left in (name, f"leases/{key}", *([] if working else ["leases/clock"])):
             place.remove(left)
-
-
-def _leases(place: Any) -> set[str]:
-    """Return the leases of a study that somebody is working on."""
-    return place.list("leases") - {"leases/clock"}

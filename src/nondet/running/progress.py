@@ -157,8 +157,9 @@ def _no_bar() -> bool:
 
 def _words(environment: Mapping[str, Any]) -> str:
     """Describe where runs are made, in a few words."""
-    named = (("device", "device"), ("threads", "threads"), ("torch", "torch"), ("numpy", "numpy"))
-    return ", ".join(f"{title} {environment[name]}" for name, title in named if name in environment)
+    return ", ".join(
+        f"{name} {environment[name]}" for name in ("device", "threads", "torch", "numpy") if name in environment
+    )
 
 
 def _time(seconds: float) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import platform
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from nondet.errors import BadInput
-from nondet.runners.base import Enough, Places, Runner, TooWide
+from nondet.runners.base import Enough, OnEpoch, Places, Runner, TooWide
 from nondet.running.advice import go_on
 from nondet.running.proof import Proof
 from nondet.sources import FIXED_SEED
@@ -70,8 +73,8 @@ def make_missing(
                     kept = maker.stack(chosen)
                     work.drop(kept)
                     runs, made = runs + len(kept), made + 1
-                elif work.trunk_is_due and take(study.trunk_key):
-                    maker.trunk()
+                elif not work.control and study.lacking_trunks() and take(study.trunk_key):
+                    maker.trunk()  # no control run is left that would leave it
                     made += 1
                 elif not work.done:
                     if not wait:
@@ -105,24 +108,16 @@ class Missing:
                 self.others.setdefault(spec.family, OrderedDict())[key] = number
         self.stack_of = stacks_of(study) if mirror_of(study.folder) is not None else {}
         if self.stack_of:
-            self.in_own_order(platform.node())
-
-    def in_own_order(self, machine: str) -> None:
-        """Take the stacks in an order that depends on the machine, so that machines do not all ask for the same one."""
-        for keys in self.others.values():
-            place = {name: n for n, name in enumerate(own_order({self.stack_of[key] for key in keys}, machine))}
-            for key in sorted(keys, key=lambda key: place[self.stack_of[key]]):
-                keys.move_to_end(key)
+            # Machines do not all ask for the same stack: each takes them in an order of its own.
+            place = {name: n for n, name in enumerate(own_order({*self.stack_of.values()}, platform.node()))}
+            for keys in self.others.values():
+                for key in sorted(keys, key=lambda key: place[self.stack_of[key]]):
+                    keys.move_to_end(key)
 
     @property
     def done(self) -> bool:
         """Whether all runs are there, and all trunks that runs fork from."""
         return not self.control and not any(self.others.values()) and not self.study.lacking_trunks()
-
-    @property
-    def trunk_is_due(self) -> bool:
-        """Whether a trunk is missing that no remaining control run will leave."""
-        return not self.control and bool(self.study.lacking_trunks())
 
     def next_stack(self, take: Callable[[str], bool], width: int | None = None) -> list[RunSpec]:
         """Return the next runs that are free: one control run, as long as there are any, and others. Empty if none is.
@@ -202,20 +197,18 @@ class _Maker:
         begin = datetime.now(UTC)
         snapshot = _snapshot_path(study, slots)
         control = [slot for slot, spec in enumerate(slots) if set(spec.seeds.values()) == {FIXED_SEED}]
-        places = Places(
+        trunks = study.lacking_trunks() if control and deterministic and not onset else {}
+        outcomes = self._outcomes(
+            slots,
+            lambda epoch: self.watcher.on_epoch(epoch * runs),
             snapshot=snapshot,
             fork=study.trunk_path(onset) if onset else None,
-            trunks=study.lacking_trunks() if control and deterministic and not onset else {},
+            trunks=trunks,
             trunk_slot=control[0] if control else 0,
-            seal=_seal(study, slots),
-            folder=study.folder,
             onset=onset,
         )
-        outcomes = self.runner.produce(
-            [spec.seeds for spec in slots], places, lambda epoch: self.watcher.on_epoch(epoch * runs)
-        )
         if control and self.proof.needed(study, self.runner.repeats):
-            self._prove(outcomes[control[0]], [*places.trunks.values(), snapshot])
+            self._prove(outcomes[control[0]], [*trunks.values(), snapshot])
         _keep(study, slots, [spec.key for spec in specs], outcomes, begin)
         self.proof.given |= study.reference.key in {spec.key for spec in specs}
         snapshot.unlink(missing_ok=True)
@@ -237,8 +230,7 @@ class _Maker:
                 raise Enough
 
         with suppress(Enough):
-            places = Places(trunks=trunks, seal=_seal(study, slots), folder=study.folder)
-            outcomes = self.runner.produce([spec.seeds for spec in slots], places, stop)
+            outcomes = self._outcomes(slots, stop, trunks=trunks)
             if unproved:
                 self._prove(outcomes[0], [*trunks.values()])
 
@@ -255,15 +247,25 @@ class _Maker:
         _, deterministic = specs[0].family
         if self.width > 1 and deterministic and not _snapshot_path(study, self._slots(specs)).exists():
             return specs[: self.width - 1], (study.reference,)
-        slots = self._slots([study.reference])
         self.watcher.on_epoch(0)
-        places = Places(seal=_seal(study, slots), folder=study.folder)
-        self._prove(self.runner.produce([spec.seeds for spec in slots], places, lambda epoch: None)[0], [])
+        self._prove(self._outcomes(self._slots([study.reference]), lambda epoch: None)[0], [])
         return specs, ()
 
+    def _outcomes(self, slots: Sequence[RunSpec], on_epoch: OnEpoch, **places: Any) -> list[Outcome]:
+        """Make a stack's runs. What they leave half-trained is sealed with what identifies them."""
+        study = self.study
+        seal = Seal(tuple(s.key for s in slots), study.reference.key, slots[0].onset, study.environment)
+        where = Places(seal=seal, folder=study.folder, **places)
+        return self.runner.produce([spec.seeds for spec in slots], where, on_epoch)
+
     def _slots(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
-        """Return a full stack, or one without copies if no bit depends on the width."""
-        return _slots(specs, len(specs) if self.study.width_free else self.width)
+        """Return a full stack: these runs, then copies of the first, unless no bit depends on the width.
+
+        They are rotated so that control runs take different slots.
+        """
+        padded = [*specs] if self.study.width_free else [*specs, *[specs[0]] * (self.width - len(specs))]
+        shift = specs[0].repeat % len(padded)
+        return padded[len(padded) - shift :] + padded[: len(padded) - shift]
 
     def _prove(self, outcome: Outcome, left: Sequence[Path]) -> None:
         """Take a proof; if it fails, delete what its stack left on the disk."""
@@ -275,21 +277,8 @@ class _Maker:
             raise
 
 
-def _slots(specs: Sequence[RunSpec], width: int) -> list[RunSpec]:
-    """Return a full stack: these runs, then copies of the first, rotated so that control runs take different slots."""
-    padded = [*specs, *[specs[0]] * (width - len(specs))]
-    shift = specs[0].repeat % len(padded)
-    return padded[len(padded) - shift :] + padded[: len(padded) - shift]
-
-
 def _snapshot_path(study: Study, slots: Sequence[RunSpec]) -> Path:
-    """Return the path of a stack's snapshot, which its runs and their slots name."""
     return study.folder / "partial" / f"{snapshot_name([spec.key for spec in slots])}.snapshot"
-
-
-def _seal(study: Study, slots: Sequence[RunSpec]) -> Seal:
-    """Return what identifies the snapshots and trunks of a stack, and the trunk it forks from."""
-    return Seal(tuple(s.key for s in slots), study.reference.key, slots[0].onset, study.environment)
 
 
 def _keep(
@@ -297,21 +286,24 @@ def _keep(
 ) -> None:
     """Write a stack's outcomes, each run once, with a record of how it was made."""
     end, command = datetime.now(UTC), go_on(study)
-    by_key = {spec.key: (slot, spec, outcome) for slot, (spec, outcome) in enumerate(zip(slots, outcomes, strict=True))}
-    records = {
-        key: {
-            "run": by_key[key][1].as_dict(),
-            "failed": by_key[key][2].failed,
-            "facts": dict(by_key[key][2].facts),
-            "environment": dict(study.environment),
-            "slot": by_key[key][0],
-            "stack_runs": len(chosen),
-            "seconds": round((end - begin).total_seconds() / len(chosen), 3),
-            "started": begin.isoformat(timespec="seconds"),
-            "ended": end.isoformat(timespec="seconds"),
-            "host": platform.node(),
-            "command": command,
-        }
-        for key in chosen
-    }
-    study.store.put_all({key: (by_key[key][2].arrays, record) for key, record in records.items()})
+    slot_of = {spec.key: slot for slot, spec in enumerate(slots)}
+    runs: dict[str, tuple[Mapping[str, np.ndarray], dict[str, Any]]] = {}
+    for slot in (slot_of[key] for key in chosen):
+        spec, outcome = slots[slot], outcomes[slot]
+        runs[spec.key] = (
+            outcome.arrays,
+            {
+                "run": spec.as_dict(),
+                "failed": outcome.failed,
+                "facts": dict(outcome.facts),
+                "environment": dict(study.environment),
+                "slot": slot,
+                "stack_runs": len(chosen),
+                "seconds": round((end - begin).total_seconds() / len(chosen), 3),
+                "started": begin.isoformat(timespec="seconds"),
+                "ended": end.isoformat(timespec="seconds"),
+                "host": platform.node(),
+                "command": command,
+            },
+        )
+    study.store.put_all(runs)

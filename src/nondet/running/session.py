@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nondet.errors import BadInput, Stopped
+from nondet.errors import BadInput, Damaged, Stopped
+from nondet.io import extensions
 from nondet.io import signals as stopping
+from nondet.io.cores import available_cores
+from nondet.io.nearest import did_you_mean
 from nondet.io.streams import WARNING
 from nondet.runners.base import Runner
 from nondet.runners.first_run import first
 from nondet.runners.script import Script
 from nondet.runners.script_runner import again, of_machine
 from nondet.running import until as until_rule
-from nondet.running.advice import go_on, printable, require_consent
+from nondet.running.advice import go_on, request_in
 from nondet.running.asked import Asked
-from nondet.running.executors.base import Executor, Work
-from nondet.running.executors.choice import executor_called
+from nondet.running.executors.base import Executor, Work, local
+from nondet.running.executors.processes import Processes
 from nondet.running.progress import Watch
 from nondet.running.proof import Proof, Unproved
 from nondet.running.request import Request
 from nondet.study import record as studies
-from nondet.study.design import Condition, Crossed, past_words
+from nondet.study.checks import set_damaged_aside
+from nondet.study.design import Condition, Crossed, crossed, past_words
 from nondet.study.provenance import set_up_process
-from nondet.study.repair import set_damaged_aside
 from nondet.study.spec import same_task
 from nondet.study.study import Study
 
 if TYPE_CHECKING:
     from nondet.tasks.task import Task
     from nondet.training.problem import Problem
+
+
+GROUP = "nondet.executors"
+
+ENGINES = ("ray", "slurm")
+"""Executors that start work on other machines; after a colon, they take an address or options."""
 
 
 def train(
@@ -58,9 +69,10 @@ def train(
         BadInput: something that was asked for cannot be done; one sentence says what, and the way out.
         Stopped: the user interrupted; the message says what is safe.
     """
+    there: Study | None = None
     if isinstance(request, Script):
-        there = folder.is_dir() and (folder / "study.json").exists()
-        request, vary = of_machine(request, vary, studies.load(folder) if there else None)
+        there = studies.load(folder) if folder.is_dir() and (folder / "study.json").exists() else None
+        request, vary = of_machine(request, vary, there)
     asked = Asked(runs, vary, onsets, levels, until, limit)
     asked.check()
     if isinstance(stack, str) and stack != "auto":
@@ -75,11 +87,14 @@ def train(
     try:
         with stopping.unwinding():
             if isinstance(runner, Script):
-                runner = _of_script(runner, folder, say)
+                runner.check()
+                if there is None:
+                    studies.require_room(folder)
+                runner = again(runner, there) if there is not None else first(runner, folder, say)
             said = request if not isinstance(request, Runner) else Request(runner.name)
             for opened in _rounds(said, runner, folder, asked, stack, say, measure):
                 work = Work(opened, runner, proof)
-                make = executor_called(executor, workers, work)
+                make = _executor(executor, workers, work)
                 with Watch(opened, runner.epochs) as watch:
                     make(work, watch)
                 studies.finish(opened)
@@ -104,16 +119,9 @@ def problem_of(
     """
     if "command" in study.request:
         raise BadInput(f"the study must be of a task, because the models are needed (got {study.folder}, of a script)")
-    if not study.request:
-        raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
-    request = Request.of(study.request)
-    require_consent(study, request, data, run_task)
-    if task is None and not request.is_task:
-        raise BadInput(
-            f"{study.folder} is a study of the task {printable(request.task)!r}, which a program defined and no file "
-            "contains; give that task too, as in nondet.stabilize(study, task=task)"
-        )
-    problem = replace(request, device=device, data=data or request.data, given=task).prepare()
+    way_out = "give that task too, as in nondet.stabilize(study, task=task)"
+    request = request_in(study, data, run_task, way_out=way_out, given=task)
+    problem = replace(request, device=device).prepare()
     if not same_task(problem.identity, study.identity):
         raise BadInput(
             f"{study.folder} was made from another version of {request.task} (its code, data, network or recipe has "
@@ -122,20 +130,40 @@ def problem_of(
     return problem
 
 
-def _of_script(script: Script, folder: Path, say: Callable[[str], None]) -> Runner:
-    """Return the runner of a script, from the study if it exists and otherwise from a first run."""
-    script.check()
-    if folder.is_dir() and (folder / "study.json").exists():
-        return again(script, studies.load(folder))
-    studies.require_room(folder)
-    return first(script, folder, say)
+def _executor(name: str | Executor | None, workers: int | None, work: Work) -> Executor:
+    """Return the executor of this name. Without a name, that is this process, with helpers where they are worth it.
+
+    Raises:
+        BadInput: there is no executor of that name.
+    """
+    if name is not None and not isinstance(name, str):
+        return name
+    if name in (None, "processes"):
+        environment = work.study.environment
+        alone = environment.get("device") != "cpu" or "decoder" in environment  # decoders take the other cores
+        usual = 1 if alone else available_cores() // int(environment.get("threads", 1))
+        return Processes((workers or usual) - 1)
+    if name == "local":
+        return local
+    kind, _, rest = name.partition(":")
+    if kind in ENGINES:
+        return getattr(import_module(f"nondet.running.executors.{kind}"), f"on_{kind}")(rest)
+    if name not in extensions.names(GROUP):
+        known = ["local", "processes", *ENGINES, *extensions.names(GROUP)]
+        near = did_you_mean(name, known)
+        raise BadInput(
+            f"unknown executor {name!r}{near}; choose from {', '.join(known)}, or install the package that provides it"
+        )
+    return extensions.load(GROUP, name)
 
 
 def _width(
     runner: Runner, folder: Path, stack: int | str | None, wanted: Sequence[Condition], crossing: Crossed | None
 ) -> tuple[int, str]:
     """Return how many runs train together, and what to say about it; an existing study keeps its width."""
-    own = studies.width_of(folder)
+    own = None
+    with suppress(BadInput, Damaged):
+        own = studies.load(folder).width
     if stack == "auto" and own is None:
         return runner.fastest(crossing.runs if crossing else sum(c.runs for c in wanted))
     return runner.width(own if isinstance(stack, str) else stack or own)
@@ -151,7 +179,12 @@ def _rounds(
     measure: until_rule.Measure,
 ) -> Iterator[Study]:
     """Yield the study, to be trained before the next step: once, or with more runs until the stopping rule holds."""
-    rule, wanted, crossing = asked.rule(runner.kind), asked.conditions(runner), asked.crossed(runner)
+    rule = None
+    if asked.until is not None:
+        figures = [figure.name for figure in runner.kind.figures]
+        rule = until_rule.parse(asked.until, figures, asked.runs, asked.limit)
+    wanted = asked.conditions(runner)
+    crossing = None if asked.levels is None else crossed(asked.vary, runner.sources, asked.levels)
     if past := past_words(wanted):
         say(WARNING + past)
     width, why = _width(runner, folder, stack, wanted, crossing)
@@ -171,7 +204,7 @@ def _rounds(
         if rule is None:
             return
         state = until_rule.looked_at(rule, opened, wanted, measure)
-        studies.note_until(opened, state)
+        studies.note_until(folder, state)
         if state.held is not None:
             return
         more = until_rule.next_runs(opened, wanted, rule.limit)

@@ -16,9 +16,8 @@ from nondet.records import Record
 from nondet.runners.base import Runner
 from nondet.runners.script import Script
 from nondet.runners.script_runner import again
-from nondet.running.advice import go_on, printable, require_consent
+from nondet.running.advice import go_on, printable, request_in
 from nondet.running.progress import Watch
-from nondet.running.request import Request
 from nondet.running.scheduler import make_missing, stacks_of
 from nondet.study import claims
 from nondet.study import record as studies
@@ -136,7 +135,8 @@ def work(
             require_fit(study, runner, runner.environment(study.width))
             with Watch(study, runner.epochs) as watch:
                 made = make_missing(study, runner, watch.watcher, stacks=stacks, wait=False)
-            if len(study.planned().keys() - study.store.keys()) == 0 and not study.lacking_trunks():
+            done, planned = studies.count_done(study)
+            if done == planned and not study.lacking_trunks():
                 studies.finish(study)
             return made
     except KeyboardInterrupt:
@@ -146,8 +146,6 @@ def work(
 
 def _runner(study: Study, device: str, data: str | None, run_task: bool, say: Callable[[str], None]) -> Runner:
     """Return the runner that a study itself asks for."""
-    if not study.request:
-        raise BadInput(f"{study.folder} does not say what made it; give the `nondet run` command again first")
     if "command" in study.request:
         script = Script.of(study.request)
         if not run_task:
@@ -157,16 +155,10 @@ def _runner(study: Study, device: str, data: str | None, run_task: bool, say: Ca
             )
         script.check()
         return again(script, study)
-    request = Request.of(study.request)
-    require_consent(study, request, data, run_task)
-    if not request.is_task:
-        raise BadInput(
-            f"{study.folder} is a study of the task {printable(request.task)!r}, which a program defined and no file "
-            "contains; run that program again"
-        )
+    request = request_in(study, data, run_task, way_out="run that program again")
     if device == "auto" and study.environment.get("device") == "cpu":
         device = "cpu"
-    return replace(request, device=device, data=data or request.data).runner(say)
+    return replace(request, device=device).runner(say)
 
 
 def ordered(order: Mapping[str, Any]) -> tuple[Study, Runner]:

@@ -1,4 +1,4 @@
-"""Check that the files in a study's folder are what was written, and belong to this study.
+"""Check that the files in a study's folder are what was written, and belong to this study; set others aside.
 
 A file may be intact and still be in the wrong study. Only a run's key, its task and its environment show that a record
 belongs to another study, or that `study.json` was copied from one.
@@ -9,61 +9,62 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput, Damaged
-from nondet.io.files import sha256_of_json
+from nondet.io import locks
+from nondet.io.files import read_plain, sha256_of_json, write_file
 from nondet.kinds import kind_of
+from nondet.study.form import MAKE_ANEW
 from nondet.study.names import links
+from nondet.study.provenance import unlike
 from nondet.study.states import is_old, wrong_states
-from nondet.study.store import Store, Stored
+from nondet.study.store import Store, Stored, set_aside
 
 if TYPE_CHECKING:
     from nondet.study.spec import RunSpec
     from nondet.study.study import Study
 
 
-def require_own(
-    record: Mapping[str, Any], path: Path, identity: Mapping[str, Any], environment: Mapping[str, Any]
-) -> None:
-    """Raise Damaged, naming what differs, if a record is not of a run of this task and environment."""
-    if why := _foreign(record, identity, environment):
-        raise Damaged(f"{path} does not belong to this study: {why}")
-
-
-def stray_study(store: Store, identity: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
-    """Return why none of a store's runs belongs to a study of this task and environment.
-
-    The answer is empty if one does, or if none can be read.
-    """
+def require_runs_of(study: Study) -> None:
+    """Raise Damaged if an intact `study.json` was put next to the runs of another study, none of which is its own."""
     first = ""
-    for key in sorted(store.keys()):
+    for key in sorted(study.store.keys()):
         with suppress(Damaged, BadInput):
-            why = _foreign(store.record(key), identity, environment)
+            why = _foreign(study, study.store.record(key))
             if not why:
-                return ""
+                return
             first = first or why
-    return first
+    if first:
+        raise Damaged(
+            f"{study.folder / 'study.json'} does not belong to the runs next to it (a run does not match: {first}); "
+            f"put theirs back, or remove it: {MAKE_ANEW}"
+        )
 
 
 def has_runs(store: Store) -> bool:
     """Whether a store contains a record that nondet wrote."""
     for key in sorted(store.keys()):
         with suppress(Damaged):
-            try:
+            with suppress(BadInput):  # of a later format
                 store.record(key)
-            except BadInput:  # of a later format
-                return True
             return True
     return False
 
 
+def _own_record(study: Study, key: str) -> Mapping[str, Any]:
+    """Return a record; Damaged, naming what differs, if it is not of a run of this task and environment."""
+    record = study.store.record(key)
+    if why := _foreign(study, record):
+        raise Damaged(f"{study.store.record_path(key)} does not belong to this study: {why}")
+    return record
+
+
 def checked_record(study: Study, spec: RunSpec) -> Mapping[str, Any]:
     """Return a run's record after checking that it belongs to the run and the study; Damaged if it does not."""
-    path, record = study.store.record_path(spec.key), study.store.record(spec.key)
-    require_own(record, path, study.identity, study.environment)
+    record = _own_record(study, spec.key)
     if record.get("run") != spec.as_dict() or "failed" not in record:
+        path = study.store.record_path(spec.key)
         raise Damaged(f"{path} is damaged: it is the record of another run, or of none")
     return record
 
@@ -97,8 +98,7 @@ def unsound_runs(study: Study, keys: Iterable[str]) -> Iterator[tuple[str, Damag
             if key in planned:
                 checked_run(study, planned[key])
             else:
-                run = study.store.get(key)
-                require_own(run.record, study.store.record_path(key), study.identity, study.environment)
+                study.store.arrays(key, _own_record(study, key))
         except Damaged as error:
             yield key, error
 
@@ -117,15 +117,36 @@ def wrong_beside(study: Study) -> list[str]:
     ]
 
 
-def _foreign(record: Mapping[str, Any], identity: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+def set_damaged_aside(study: Study) -> list[str]:
+    """Move the files of damaged runs and trunks away, so that these are trained again; return a sentence on each."""
+    found: list[str] = []
+    with locks.folder_lock(study.folder):
+        for key, error in unsound_runs(study, study.store.keys()):
+            study.store.set_aside(key)
+            found.append(f"{error}: set aside, to be trained again")
+        for path, why in wrong_states(study).items():
+            if path.parent.name == "partial" and not path.is_dir():
+                path.unlink(missing_ok=True)
+                found.append(f"{why}: removed, and not resumed")
+            else:
+                set_aside(path, study.folder)
+                found.append(f"{why}: set aside, to be trained again")
+        for path in links(study.folder):
+            write_file(path, read_plain(path), replace=True)
+            found.append(f"{path} was a link: a copy of the file it pointed to is in its place")
+    return found
+
+
+def _foreign(study: Study, record: Mapping[str, Any]) -> str:
+    """Say why a record is not of a run of this study; empty if it is."""
     run, theirs = record.get("run"), record.get("environment")
     if not isinstance(run, Mapping) or not isinstance(theirs, Mapping) or sha256_of_json(run) != record.get("key"):
         return "its name is that of another run"
     task: Any = run.get("task")
-    if not _same(task, identity):
-        return f"it belongs to another task; {_differing(identity, task if isinstance(task, Mapping) else {})}"
-    if not _same(theirs, environment):
-        return f"it was made in another environment; {_differing(environment, theirs)}"
+    if not _same(task, study.identity):
+        return f"it belongs to another task; {_differing(study.identity, task if isinstance(task, Mapping) else {})}"
+    if not _same(theirs, study.environment):
+        return f"it was made in another environment; {_differing(study.environment, theirs)}"
     return ""
 
 
@@ -135,5 +156,5 @@ def _same(one: object, other: object) -> bool:
 
 
 def _differing(study: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    names = [name for name in sorted({*study, *run}) if study.get(name) != run.get(name)]
+    names = unlike(study, run)
     return "; ".join(f"{name} is different: study={study.get(name)}, run={run.get(name)}" for name in names)

@@ -74,9 +74,6 @@ class Crossed:
     def runs(self) -> int:
         return self.levels ** len(self.vary)
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"vary": list(self.vary), "levels": self.levels}
-
     def specs(self, identity: Mapping[str, Any], sources: Sequence[str]) -> list[RunSpec]:
         """Return the runs in order, the seeds of the last source changing fastest; the first is the reference run."""
         seeds = range(FIXED_SEED, FIXED_SEED + self.levels)
@@ -132,8 +129,6 @@ class Stopping:
 
 def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> Condition:
     """Return the condition that `--vary` names: a source, several joined by +, or `all`."""
-    if runs < 2:
-        raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try <<runs=20>>")
     if runs > MOST_RUNS:
         raise BadInput(f"runs must be at most {MOST_RUNS:,} in a condition (got {runs:,}); try <<runs=100>>")
     everything = in_all(sources)

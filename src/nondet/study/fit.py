@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.study.provenance import require_same, require_same_version
+from nondet.study.provenance import differing, unlike
 from nondet.study.spec import same_trial
 from nondet.study.study import Study
+from nondet.version import __version__
 
 
 class Made(Protocol):
@@ -29,9 +30,23 @@ def require_fit(study: Study, made: Made, environment: Mapping[str, Any]) -> Non
 
 
 def require_same_study(old: Study, new: Study) -> None:
-    require_same_version(old.folder, old.environment)
+    """See `require_fit`. How many runs are trained together does not matter if no kernel depends on it."""
+    made_by = old.environment.get("nondet")
+    if made_by != __version__:
+        raise BadInput(
+            f"a study must keep to one version, and {old.folder} was made by nondet {made_by}; this is nondet "
+            f"{__version__}, which can read it but not add to it: install that version, or start a new study with "
+            "<<folder>>"
+        )
     _require_same_task(old, new)
-    require_same(old.folder, old.environment, new.environment)
+    environments = [old.environment, new.environment]
+    if all(environment.get("kernels", {}).get("width_free") for environment in environments):
+        environments = [{k: v for k, v in e.items() if k != "stack"} for e in environments]
+    if fields := differing(*environments):
+        raise BadInput(
+            f"a study must keep to one environment, and {old.folder} was made in another ({'; '.join(fields)}); "
+            "restore it, or start a new study with <<folder>>"
+        )
     _require_same_trial(old, new)
 
 
@@ -41,22 +56,21 @@ def _require_same_task(old: Study, new: Study) -> None:
     way_out = "start a new study with <<folder>>"
     if theirs["name"] != ours["name"]:
         raise BadInput(f"{old.folder} is a study of {theirs['name']!r}, not of {ours['name']!r}; {way_out}")
-    recipes = theirs["recipe"], ours["recipe"]
-    fields = [k for k in sorted({*recipes[0], *recipes[1]}) if recipes[0].get(k) != recipes[1].get(k)]
+    before, now = theirs["recipe"], ours["recipe"]
+    fields = unlike(before, now)
     if not fields and theirs.get("track") != ours.get("track"):
         raise BadInput(
             f"{old.folder} was made with another <<track>> (study={theirs.get('track')}, here={ours.get('track')}), "
             f"and what was not recorded during training cannot be added later; use the same, or {way_out}"
         )
     if fields:
-        changes = "; ".join(f"{k} is different: study={recipes[0].get(k)}, here={recipes[1].get(k)}" for k in fields)
+        changes = "; ".join(f"{k} is different: study={before.get(k)}, here={now.get(k)}" for k in fields)
         raise BadInput(f"{old.folder} was made with another recipe ({changes}); use the same, or {way_out}")
-    files = theirs.get("code"), ours.get("code")
-    if isinstance(files[0], Mapping) and isinstance(files[1], Mapping) and files[0] != files[1]:
-        changed = [name for name in sorted({*files[0], *files[1]}) if files[0].get(name) != files[1].get(name)]
+    one, other = theirs.get("code"), ours.get("code")
+    if isinstance(one, Mapping) and isinstance(other, Mapping) and one != other:
         raise BadInput(
-            f"a study must keep to one script, and {', '.join(changed)} has changed since {old.folder} was made; "
-            f"restore it, or {way_out}"
+            f"a study must keep to one script, and {', '.join(unlike(one, other))} has changed since {old.folder} was "
+            f"made; restore it, or {way_out}"
         )
     names = {"code": "code", "data": "data", "model": "model", "augment": "augmentation", "schedule": "schedule"}
     for name, word in names.items():

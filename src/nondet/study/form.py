@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import numpy as np
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import NotAFile, read_file, sealed, unsealed
 from nondet.io.nearest import did_you_mean_file
-from nondet.study.design import Condition, Stopping, crossed
-from nondet.study.fields import LARGEST, wrong_field
+from nondet.io.schema import Number, misfit
+from nondet.study.design import MOST_CROSSED, MOST_RUNS, Condition, Stopping, crossed
 from nondet.study.mirror import shown
 from nondet.study.store import Store
 from nondet.study.study import Study
@@ -21,6 +21,52 @@ from nondet.study.study import Study
 FORMAT = 1
 FORMAT_CROSSED = 2
 """For studies with a crossed design: a version that does not know these must not read one as if it had none."""
+
+MOST_SOURCES = 100
+"""Most sources in a crossed design, so that its size can be computed."""
+
+LARGEST = 2**28
+"""Most bytes in a study.json: enough for tens of millions of test labels."""
+
+_CONDITION = {"name": str, "vary": [str], "runs": int, "onset": int, "given?": [{str: int}]}
+_SHAPE = {
+    "task": {
+        "name": str,
+        "recipe": {"epochs?": int, "bptt?": int, "cycles?": int, "swa?": int, "ema?": Number},
+        "track?": {"epochs": [int], "layers": [str]},
+        "kind?": str,
+        "scores?": [str],
+        "shape?": [int],
+    },
+    "sources": [str],
+    "environment": {"stack": int, "threads?": int},
+    "labels": [(int, float, [Number])],
+    "command": [str],
+    "conditions": [_CONDITION],
+    "finished": [str],
+    "request?": {
+        "task?": str,
+        "assignments?": {str: str},
+        "device?": str,
+        "data?": (str, None),
+        "model?": (str, None),
+        "broken?": str,
+        "track?": [int],
+        "layers?": [str],
+        "tf32?": bool,
+        "given?": None,
+    },
+    "crossed?": {"vary": [str], "levels": int},
+    "until?": {
+        "expression": str,
+        "begin": int,
+        "limit": int,
+        "runs": int,
+        "held": (bool, None),
+        "errors": {str: (int, float, None)},
+    },
+}
+"""The fields of study.json and their types, which must be checked: anybody can seal a file with anything in it."""
 
 MAKE_ANEW = "the `nondet run` command that made the study creates it again and keeps every existing run"
 
@@ -48,10 +94,9 @@ def read_study(folder: Path) -> Study:
         if fields["format"] not in (FORMAT, FORMAT_CROSSED):
             raise BadInput(
                 f"{folder} has study format {fields['format']}, and this version of nondet reads {FORMAT} and "
-                f"{FORMAT_CROSSED}; "
-                "use the version that made it, or start a new study with <<folder>>"
+                f"{FORMAT_CROSSED}; use the version that made it, or start a new study with <<folder>>"
             )
-        if wrong := wrong_field(fields):
+        if wrong := misfit(fields, _SHAPE) or _beyond(fields):
             what = f"its field {wrong}"
             raise TypeError(wrong)
         return Study(
@@ -83,6 +128,30 @@ def read_study(folder: Path) -> Study:
         raise Damaged(f"{path} is damaged: {what} is not what nondet wrote; {MAKE_ANEW}") from error
 
 
+def _beyond(fields: Mapping[str, Any]) -> str:
+    """Return the first field whose value no command could have asked for; empty if there is none."""
+    sources, crossing = fields["sources"], fields.get("crossed")
+    for number, c in enumerate(fields["conditions"]):
+        given = c.get("given", [])
+        if not (1 if given else 2) <= c["runs"] <= MOST_RUNS or (given and len(given) != c["runs"]):
+            return f"conditions.{number}.runs"
+        if not all({*seeds} == {*sources} for seeds in given):
+            return f"conditions.{number}.given"
+        if c["onset"] < 0:
+            return f"conditions.{number}.onset"
+        if not c["vary"] or not {*c["vary"]} <= {*sources}:
+            return f"conditions.{number}.vary"
+    if crossing:
+        vary, levels = crossing["vary"], crossing["levels"]
+        if not 2 <= len({*vary}) == len(vary) <= MOST_SOURCES or not {*vary} <= {*sources}:
+            return "crossed.vary"
+        if not 2 <= levels <= MOST_CROSSED or levels ** len(vary) > MOST_CROSSED:
+            return "crossed.levels"
+    if not fields["environment"]["stack"] >= 1:
+        return "environment.stack"
+    return "" if fields["conditions"] or crossing else "conditions"
+
+
 def _labels(listed: Sequence[Any], special: bool) -> np.ndarray:
     """Return the labels from JSON: one class number each, or, for a special kind of task, numbers of any shape."""
     try:
@@ -108,7 +177,7 @@ def content_of(study: Study) -> bytes:
         "conditions": [c.as_dict() for c in study.conditions],
         "labels": study.labels.tolist(),
         "finished": sorted(study.finished),
-        **({"crossed": study.crossed.as_dict()} if study.crossed else {}),
+        **({"crossed": asdict(study.crossed)} if study.crossed else {}),
         **({"until": asdict(study.until)} if study.until else {}),
     }
     return sealed(fields)

@@ -13,9 +13,8 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
 from platformdirs import user_cache_path
@@ -23,9 +22,9 @@ from platformdirs import user_cache_path
 from nondet.errors import BadInput, Damaged
 from nondet.io.files import sealed, unsealed, write_file
 from nondet.study import claims
-from nondet.study.names import MIRROR
-from nondet.study.places import Lease, Place, address_of, place_of
-from nondet.study.places.objects import SECONDS
+from nondet.study.names import MIRROR, run_names
+from nondet.study.places import Folder, address_of
+from nondet.study.places.objects import SECONDS, ObjectLease, Objects
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -64,9 +63,9 @@ class Mirror:
     ended: dict[str, str] = field(default_factory=dict[str, str])
     marks: set[str] = field(default_factory=set[str])
 
-    @property
-    def place(self) -> Place:
-        return place_of(self.address)
+    @cached_property
+    def place(self) -> Objects:
+        return Objects(self.address)
 
     def keys(self) -> set[str]:
         """Return the keys of the runs in the bucket, as far as it lists them."""
@@ -82,40 +81,30 @@ class Mirror:
         Returns:
             Whether the run that counts is this one, or equals it to the last bit.
         """
-        place, names = self.place, _names(key)
+        place, names, counts = self.place, run_names(key), True
         first = place.create(names[0], blob)
-        if not first:
-            present = place.read(names[0])
-            if present != blob and place.read(names[1]) is not None:
-                digest = hashlib.sha256(blob).hexdigest()[:16]
-                place.create(f"evidence/{key}.{digest}.safetensors", blob)
-                place.create(f"evidence/{key}.{digest}.json", record)
-                self.known.add(key)
-                self.fetch(key)
-                return False
+        present = blob if first else place.read(names[0])
+        if present != blob and place.read(names[1]) is not None:
+            digest = hashlib.sha256(blob).hexdigest()[:16]
+            place.create(f"evidence/{key}.{digest}.safetensors", blob)
+            place.create(f"evidence/{key}.{digest}.json", record)
+            counts = False
+        else:
             if present != blob:  # a blob without a record never counted
                 place.swap(names[0], present, blob)
-        if place.create(names[1], record) and first:  # nothing to fetch
-            write_file(self.folder / names[0], blob)
-            write_file(self.folder / names[1], record)
-        else:
-            self.fetch(key)
+            if place.create(names[1], record) and first:  # nothing to fetch
+                write_file(self.folder / names[0], blob)
+                write_file(self.folder / names[1], record)
+        self.fetch(key)
         self.known.add(key)
-        return True
+        return counts
 
-    def fetch(self, key: str) -> bool:
-        """Fetch a run into the folder, unless it is there; return whether it is there now."""
-        record, blob = (self.folder / name for name in reversed(_names(key)))
-        if record.exists() and blob.exists():
-            return True
-        sealed_record = self.place.read(f"runs/{record.name}")
-        if sealed_record is None:
-            return False
-        content = self.place.read(f"runs/{blob.name}")
-        require_whole(sealed_record, content, f"{self.address}/runs/{key}")
-        write_file(blob, content or b"")
-        write_file(record, sealed_record)
-        return True
+    def fetch(self, key: str) -> None:
+        """Fetch a run into the folder, unless it is there already, or not in the bucket."""
+        paths = [self.folder / name for name in run_names(key)]
+        if not all(path.exists() for path in paths) and (found := whole_run(self.place, key, self.address)):
+            for path, content in zip(paths, found, strict=True):
+                write_file(path, content)
 
     def fetch_all(self) -> None:
         """Copy all runs of the bucket into the folder, and the folder's into the bucket; damaged ones stay put."""
@@ -126,12 +115,11 @@ class Mirror:
 
     def set_aside(self, key: str) -> None:
         """Move a run that is damaged in the bucket itself to the bucket's `evidence`."""
-        blob, record = (self.place.read(name) for name in _names(key))
         with suppress(Damaged):
-            require_whole(record, blob, f"{self.address}/runs/{key}")
-            return
-        for name, content in zip(_names(key), (blob, record), strict=True):
-            if content is not None:
+            if whole_run(self.place, key, self.address):
+                return
+        for name in run_names(key):
+            if (content := self.place.read(name)) is not None:
                 where = name.removeprefix("runs/").replace(".", f".damaged{time.time_ns()}.")
                 self.place.create(f"evidence/{where}", content)
                 self.place.remove(name)
@@ -152,7 +140,7 @@ class Mirror:
         self.before = content
 
     @contextmanager
-    def leasing(self, stack_of: Mapping[str, str] = MappingProxyType({})) -> Generator[Callable[[str], bool]]:
+    def leasing(self, stack_of: Mapping[str, str]) -> Generator[Callable[[str], bool]]:
         """Lease runs inside the block, with a function that takes a key unless somebody else has it.
 
         stack_of: the name of the lease that a run shares with others, by its key. A run that is left out has its own.
@@ -161,7 +149,7 @@ class Mirror:
         of them once one is there, or if the lease is taken over. So a stack that somebody has trained, even in part, is
         not trained again.
         """
-        leases: dict[str, Lease] = {}
+        leases: dict[str, ObjectLease] = {}
         ended, over = threading.Event(), set[str]()
 
         def renew() -> None:
@@ -181,7 +169,7 @@ class Mirror:
                 if (lease := self._lease(name)) is None:
                     return False
                 leases[name] = lease
-            if (first or name in over) and self.place.read(_names(key)[1]) is not None:  # stored by an earlier one
+            if (first or name in over) and self.place.read(run_names(key)[1]) is not None:  # stored by an earlier one
                 self.known.add(key)
                 over.add(name)
             return key not in self.known
@@ -197,7 +185,7 @@ class Mirror:
             with suppress(BadInput):
                 in_parallel(lambda one: one[1].release() if one[0] in left else one[1].end(), list(leases.items()))
 
-    def _lease(self, name: str) -> Lease | None:
+    def _lease(self, name: str) -> ObjectLease | None:
         """Take a lease; None if somebody else has it, as far as is known here."""
         if time.monotonic() - self.busy.get(name, float("-inf")) < FRESH:
             return None
@@ -224,21 +212,14 @@ class Mirror:
                 self.ended[name] = lease.ended
                 self.busy.pop(name, None)
 
-    def finish(self) -> None:
-        """Remove the leases, once all runs are there."""
-        if leases := sorted(self.place.list("leases")):
-            self.place.remove(*leases)
-
     def _fetched(self, key: str) -> None:
         with suppress(Damaged):
             self.fetch(key)
 
     def _offered(self, key: str) -> None:
-        blob, record = (self.folder / name for name in _names(key))
         with suppress(OSError, Damaged):
-            content, told = blob.read_bytes(), record.read_bytes()
-            require_whole(told, content, str(self.folder / "runs" / key))
-            self.keep(key, content, told)
+            if found := whole_run(Folder(self.folder), key, str(self.folder)):
+                self.keep(key, *found)
 
 
 def own_order(names: Iterable[str], who: str) -> list[str]:
@@ -252,11 +233,21 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> list[R
         return list(pool.map(work, items))
 
 
-def require_whole(record: bytes | None, blob: bytes | None, where: str) -> None:
-    """Raise Damaged unless a record is what was written and describes this blob. where: the run's name."""
-    told = unsealed(record or b"", Path(f"{where}.json")).get("blob", {}).get("sha256")
+def whole_run(place: Folder | Objects, key: str, where: str) -> tuple[bytes, bytes] | None:
+    """Return a run's blob and record; None if it has no record. where: what to call the place.
+
+    Raises:
+        Damaged: the record is not what was written, or does not describe this blob.
+    """
+    names = run_names(key)
+    record = place.read(names[1])
+    if record is None:
+        return None
+    told = unsealed(record, Path(f"{where}/{names[1]}")).get("blob", {}).get("sha256")
+    blob = place.read(names[0])
     if blob is None or hashlib.sha256(blob).hexdigest() != told:
-        raise Damaged(f"{where}.safetensors is {'missing' if blob is None else 'damaged'}")
+        raise Damaged(f"{where}/{names[0]} is {'missing' if blob is None else 'damaged'}")
+    return blob, record
 
 
 def folder_of(given: str | Path) -> Path:
@@ -266,9 +257,7 @@ def folder_of(given: str | Path) -> Path:
         return Path(given)
     folder = user_cache_path("nondet") / "places" / hashlib.sha256(address.encode()).hexdigest()[:24]
     write_file(folder / MIRROR, sealed({"address": address}), replace=True)
-    mirror = mirror_of(folder)
-    if mirror is not None:
-        mirror.fetch_study()
+    _mirror(folder.absolute()).fetch_study()
     return folder
 
 
@@ -295,7 +284,7 @@ def _mirror(folder: Path) -> Mirror:
 
 
 @contextmanager
-def claiming(folder: Path, stack_of: Mapping[str, str] = MappingProxyType({})) -> Generator[Callable[[str], bool]]:
+def claiming(folder: Path, stack_of: Mapping[str, str]) -> Generator[Callable[[str], bool]]:
     """Claim runs for this process inside the block, on this machine and, for a study in a bucket, on all machines.
 
     stack_of: see `Mirror.leasing`.
@@ -313,7 +302,3 @@ def shown(folder: Path) -> str:
     """Return what to call a study's folder in a message: the address that it mirrors, or its path."""
     mirror = mirror_of(folder)
     return mirror.address if mirror else str(folder)
-
-
-def _names(key: str) -> tuple[str, str]:
-    return f"runs/{key}.safetensors", f"runs/{key}.json"

@@ -30,6 +30,11 @@ _PAGES = ("report.html", "figures")
 """What `nondet report` and `nondet figures` write next to the runs by default."""
 
 
+def run_names(key: str) -> tuple[str, str]:
+    """Return the names of a run's blob and of its record."""
+    return f"runs/{key}.safetensors", f"runs/{key}.json"
+
+
 def is_own(part: str, name: str) -> bool:
     """Whether a name in one part of a study is nondet's."""
     return re.fullmatch(PARTS[part], name) is not None

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from nondet.errors import BadInput
 from nondet.study import choices
 from nondet.version import __version__
 
@@ -52,12 +51,8 @@ def _spare_the_compiler() -> None:
     if "torch._dynamo" not in sys.modules:
         for method in vars(torch.optim.Optimizer).values():
             plain = getattr(method, "__wrapped__", None)
-            if plain is not None and not hasattr(plain, _NOT_COMPILED):
-                setattr(plain, _NOT_COMPILED, plain)
-
-
-_NOT_COMPILED = "__dynamo_disable"
-"""The attribute in which torch keeps what it calls instead of a method that is not to be compiled."""
+            if plain is not None and not hasattr(plain, "__dynamo_disable"):  # what torch calls instead of the method
+                setattr(plain, "__dynamo_disable", plain)
 
 
 def _keep_freed_memory() -> None:
@@ -101,34 +96,14 @@ def environment_of_machine() -> dict[str, Any]:
     }
 
 
-def require_same_version(study: Path, theirs: Mapping[str, Any]) -> None:
-    """Refuse to add runs to a study that another version of nondet made; it can still be read."""
-    if theirs.get("nondet") != __version__:
-        raise BadInput(
-            f"a study must keep to one version, and {study} was made by nondet {theirs.get('nondet')}; this is nondet "
-            f"{__version__}, which can read it but not add to it: install that version, or start a new study with "
-            "<<folder>>"
-        )
-
-
-def require_same(study: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Refuse to add runs to a study of another environment; the message names each field that differs.
-
-    How many runs are trained together does not matter if no kernel depends on it.
-    """
-    if all(environment.get("kernels", {}).get("width_free") for environment in (theirs, ours)):
-        theirs, ours = ({k: v for k, v in e.items() if k != "stack"} for e in (theirs, ours))
-    fields = differing(theirs, ours)
-    if fields:
-        raise BadInput(
-            f"a study must keep to one environment, and {study} was made in another ({'; '.join(fields)}); "
-            "restore it, or start a new study with <<folder>>"
-        )
-
-
 def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
     """Say for each field in which two environments differ what both values are; members of a field count singly."""
     return [f"{name} is different: study={a}, here={b}" for name, (a, b) in differences(theirs, ours).items()]
+
+
+def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the names of the fields that differ, sorted."""
+    return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -150,9 +125,8 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
 
 def _processor() -> str:
     """Return the processor's name: models with the same instruction set may still use different kernels."""
-    try:
+    lines: list[str] = []
+    with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

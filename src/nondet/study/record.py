@@ -19,10 +19,10 @@ from nondet.errors import BadInput, Damaged
 from nondet.io import locks
 from nondet.io.files import write_file
 from nondet.study import claims, disk
-from nondet.study.checks import has_runs, stray_study
+from nondet.study.checks import has_runs, require_runs_of
 from nondet.study.design import Condition, Crossed, Stopping, merged
 from nondet.study.fit import Made, require_same_study
-from nondet.study.form import MAKE_ANEW, content_of, read_study
+from nondet.study.form import content_of, read_study
 from nondet.study.mirror import Changed, mirror_of
 from nondet.study.names import first_foreign
 from nondet.study.store import Store, set_aside
@@ -43,25 +43,8 @@ def load(folder: Path) -> Study:
         Damaged: its file is damaged, or belongs to another study than the runs next to it.
     """
     study = read_study(folder)
-    _require_runs_of(study)
+    require_runs_of(study)
     return study
-
-
-def _require_runs_of(study: Study) -> None:
-    """Raise Damaged if an intact `study.json` was put next to the runs of another study."""
-    if why := stray_study(study.store, study.identity, study.environment):
-        raise Damaged(
-            f"{study.folder / 'study.json'} does not belong to the runs next to it (a run does not match: {why}); "
-            f"put theirs back, or remove it: {MAKE_ANEW}"
-        )
-
-
-def width_of(folder: Path) -> int | None:
-    """Return the stack width of the study in a folder; None if there is none that can be read."""
-    try:
-        return load(folder).width
-    except (BadInput, Damaged):
-        return None
 
 
 def saved(folder: Path) -> bytes | None:
@@ -129,20 +112,14 @@ def open_study(
 
     Raises BadInput if the folder contains a study of another task, recipe, environment or format, or something else.
     """
-    new = Study(
-        folder=folder,
-        identity=made.identity,
-        sources=tuple(made.sources),
-        environment=environment,
-        labels=made.labels,
-    )
+    new = Study(folder, made.identity, tuple(made.sources), environment, made.labels)
     require_room(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         old = _load_or_make_anew(folder, new)
         if old is not None:
             require_same_study(old, new)
-            _require_runs_of(old)
+            require_runs_of(old)
             new = old
         study = replace(
             new,
@@ -209,12 +186,10 @@ def count_done(study: Study) -> tuple[int, int]:
 
 
 @_changing
-def note_until(study: Study, until: Stopping) -> Study:
-    """Record the outcome of a stopping rule, and return the study with it."""
-    with _locked(study.folder):
-        latest = replace(load(study.folder), until=until)
-        _save(latest)
-    return latest
+def note_until(folder: Path, until: Stopping) -> None:
+    """Record the outcome of a stopping rule."""
+    with _locked(folder):
+        _save(replace(load(folder), until=until))
 
 
 @_changing
@@ -226,5 +201,5 @@ def finish(study: Study) -> None:
         if finished != latest.finished:
             _save(replace(latest, finished=finished))
     if (mirror := mirror_of(study.folder)) is not None:
-        mirror.finish()
+        mirror.place.remove(*sorted(mirror.place.list("leases")))
     claims.clear(study.folder)

@@ -19,9 +19,6 @@ from nondet.study.names import own_files
 if TYPE_CHECKING:
     from nondet.study.study import Study
 
-UNSEALED = "0.1."
-"""Versions whose trunks and snapshots do not say what they are. Their studies can be read, but not added to."""
-
 
 @dataclass(frozen=True)
 class Seal:
@@ -53,11 +50,16 @@ NAMELESS = Seal()
 """For stacks outside a study."""
 
 
-def seal_in(payload: bytes) -> dict[str, Any]:
-    """Return what a state says about itself in its safetensors header; empty if it says nothing."""
+def header_in(payload: bytes) -> dict[str, Any]:
+    """Return a state's own header, in that of its safetensors file; ValueError, KeyError or TypeError without one."""
     size = int.from_bytes(payload[:8], "little")
+    return read_json(read_json(payload[8 : 8 + size])["__metadata__"]["state"].encode())
+
+
+def seal_in(payload: bytes) -> dict[str, Any]:
+    """Return what a state says about itself; empty if it says nothing."""
     try:
-        return dict(read_json(read_json(payload[8 : 8 + size])["__metadata__"]["state"].encode())["seal"])
+        return dict(header_in(payload)["seal"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
 
@@ -74,23 +76,36 @@ def snapshot_name(runs: Sequence[str]) -> str:
 
 
 def is_old(study: Study) -> bool:
-    """Whether a study was made by a version whose trunks do not say what they are."""
-    return str(study.environment.get("nondet", "")).startswith(UNSEALED)
+    """Whether a study, which can only be read, is of a version whose trunks and snapshots do not say what they are."""
+    return str(study.environment.get("nondet", "")).startswith("0.1.")
 
 
 def wrong_states(study: Study) -> dict[Path, str]:
     """Return the trunks and snapshots that are not what they should be, with a sentence on each."""
-    trunks = {path: _wrong_trunk(study, path) for path in own_files(study.folder, "trunks")}
-    partial = {path: _wrong_snapshot(study, path) for path in own_files(study.folder, "partial")}
-    return {path: why for path, why in (trunks | partial).items() if why}
+    paths = [*own_files(study.folder, "trunks"), *own_files(study.folder, "partial")]
+    return {path: why for path in paths if (why := _wrong_state(study, path))}
 
 
-def _wrong_trunk(study: Study, path: Path) -> str:
+def _wrong_state(study: Study, path: Path) -> str:
+    if path.name == "claims":
+        return "" if path.is_file() else f"{path} is damaged: it is not a plain file"
+    try:
+        payload = checked_payload(read_plain(path))
+    except FileNotFoundError:
+        return f"{path} is damaged: it is a link to nothing" if path.is_symlink() else ""
+    except Damaged as error:
+        return str(error)
+    if payload is None:
+        return f"{path} is damaged: its content does not match its SHA-256"
+    found = seal_in(payload)
+    if is_old(study) and not found:
+        return ""
+    return (_another_snapshot if path.parent.name == "partial" else _another_trunk)(study, path, found)
+
+
+def _another_trunk(study: Study, path: Path, found: Mapping[str, Any]) -> str:
     reference, epoch = path.name.split(".")[:2]
     expected = Seal(trunk=next(iter(study.specs())), environment=study.environment).of_trunk(int(epoch))
-    found, why = _seal_of(study, path)
-    if why or found is None:
-        return why
     if not found:
         return f"{path} does not say which trunk it is"
     if found.get("trunk") != reference or reference != expected["trunk"] or found.get("epoch") != int(epoch):
@@ -98,28 +113,9 @@ def _wrong_trunk(study: Study, path: Path) -> str:
     return "" if agrees(found, expected) else f"{path} is a trunk of another environment"
 
 
-def _wrong_snapshot(study: Study, path: Path) -> str:
-    if path.name == "claims":
-        return "" if path.is_file() else f"{path} is damaged: it is not a plain file"
-    found, why = _seal_of(study, path)
-    if why or found is None:
-        return why
+def _another_snapshot(study: Study, path: Path, found: Mapping[str, Any]) -> str:
     runs = found.get("runs")
     if not isinstance(runs, list) or snapshot_name([str(key) for key in runs]) != path.stem:
         return f"{path} is a snapshot of other runs"
     expected = Seal(tuple(runs), environment=study.environment).of_snapshot()
     return "" if agrees(found, expected) else f"{path} is a snapshot of another environment"
-
-
-def _seal_of(study: Study, path: Path) -> tuple[dict[str, Any] | None, str]:
-    """Return what a state says about itself (None if it need not), and what is wrong with its bytes."""
-    try:
-        payload = checked_payload(read_plain(path))
-    except FileNotFoundError:
-        return None, "" if not path.is_symlink() else f"{path} is damaged: it is a link to nothing"
-    except Damaged as error:
-        return None, str(error)
-    if payload is None:
-        return None, f"{path} is damaged: its content does not match its SHA-256"
-    found = seal_in(payload)
-    return (None, "") if is_old(study) and not found else (found, "")

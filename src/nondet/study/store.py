@@ -10,6 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from nondet.io.files import NotAFile, read_file, read_plain, sealed, sync_folder
 from nondet.io.schema import Number, misfit
 from nondet.study.blob import Arrays, checked_arrays
 from nondet.study.mirror import in_parallel, mirror_of
-from nondet.study.names import own_names
+from nondet.study.names import own_names, run_names
+from nondet.study.spec import Outcome
 
 RECORD_FORMAT = 1
 
@@ -56,10 +58,10 @@ class Store:
     folder: Path
 
     def blob_path(self, key: str) -> Path:
-        return self.folder / f"runs/{key}.safetensors"
+        return self.folder / run_names(key)[0]
 
     def record_path(self, key: str) -> Path:
-        return self.folder / f"runs/{key}.json"
+        return self.folder / run_names(key)[1]
 
     def keys(self) -> set[str]:
         """Return the keys of all runs that are done."""
@@ -100,9 +102,17 @@ class Store:
         sync_folder(self.folder / "runs")
         return len(kept) == len(runs)
 
+    def equals(self, key: str, outcome: Outcome) -> bool:
+        """Whether a stored run has this outcome, to the last bit."""
+        record = self.record(key)
+        digest = hashlib.sha256(blob_content(outcome.arrays)).hexdigest()
+        return (record["failed"], record["blob"]["sha256"]) == (outcome.failed, digest)
+
     def _settled(self, key: str, content: bytes, full: Mapping[str, Any]) -> bool:
         """Whether a run counts whose blob was there before; if that is another result, this one goes to `evidence`."""
-        present = self._present_blob(key)
+        present = None
+        with suppress(Damaged, FileNotFoundError):  # something else may be in its place
+            present = read_plain(self.blob_path(key))
         if present != content and self.record_path(key).exists():
             digest = full["blob"]["sha256"]
             write_file(self.folder / "evidence" / f"{key}.{digest[:16]}.safetensors", content)
@@ -146,13 +156,6 @@ class Store:
     def arrays(self, key: str, record: Mapping[str, Any]) -> Arrays:
         """Return a run's arrays after checking that they are the ones its record describes."""
         return checked_arrays(self.blob_path(key), record["blob"]["bytes"], record["blob"]["sha256"])
-
-    def _present_blob(self, key: str) -> bytes | None:
-        """Return the bytes under a blob's name; None if that is not a file."""
-        try:
-            return read_plain(self.blob_path(key))
-        except (Damaged, FileNotFoundError):
-            return None
 
     def set_aside(self, key: str) -> None:
         """Move a run's files to `evidence`, so that it no longer counts as done and can be trained again."""

@@ -73,14 +73,15 @@ class Study:
         return [*self.conditions, *([self.crossed] if self.crossed else [])]
 
     @cached_property
-    def _plan(self) -> tuple[dict[str, RunSpec], dict[str, RunSpec]]:
-        """The runs of the designs by key, and those of the control."""
+    def _plan(self) -> tuple[dict[str, RunSpec], dict[str, RunSpec], dict[str, RunSpec]]:
+        """The runs of the designs by key, those of the control, and all of them."""
         specs = {spec.key: spec for design in self.designs for spec in self.specs_of(design)}
         reference = next(iter(specs.values()))
         if RECORDED in self.identity:  # nothing is trained here, so there is no control
-            return specs, {reference.key: reference}
+            return specs, {reference.key: reference}, specs
         beside = sum(spec.family == reference.family for spec in specs.values())
-        return specs, {s.key: s for s in control(reference, beside, self.width)}
+        repeats = {s.key: s for s in control(reference, beside, self.width)}
+        return specs, repeats, specs | repeats
 
     @cached_property
     def _by_design(self) -> dict[Condition | Crossed, list[RunSpec]]:
@@ -103,13 +104,9 @@ class Study:
         """The run with the fixed seed of every source, which all conditions share."""
         return next(iter(self._plan[0].values()))
 
-    @cached_property
-    def _planned(self) -> dict[str, RunSpec]:
-        return self._plan[0] | self._plan[1]
-
     def planned(self) -> Mapping[str, RunSpec]:
         """Return all runs of the study, with the control's repeats after the others."""
-        return self._planned
+        return self._plan[2]
 
     @cached_property
     def _onsets(self) -> list[int]:

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from nondet.errors import Damaged
 from nondet.io import signals as stopping
-from nondet.io.files import checked_payload, read_json, read_plain, with_digest, write_file
-from nondet.study.states import agrees, seal_in
+from nondet.io.files import checked_payload, read_plain, with_digest, write_file
+from nondet.study.states import agrees, header_in, seal_in
 
 SECONDS = 30.0
 """How long a stack trains, at least, between two snapshots."""
@@ -100,9 +100,7 @@ def load_snapshot(path: Path, seal: Mapping[str, Any] = NO_SEAL) -> dict[str, An
     if payload is None or not agrees(seal_in(payload), seal):
         return None
     try:
-        tensors = load(payload)
-        size = int.from_bytes(payload[:8], "little")
-        header = read_json(read_json(payload[8 : 8 + size])["__metadata__"]["state"].encode())
+        tensors, header = load(payload), header_in(payload)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return _joined(header, tensors)

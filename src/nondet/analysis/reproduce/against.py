@@ -25,9 +25,10 @@ from nondet.analysis.reproduce.parting import (
 )
 from nondet.errors import BadInput
 from nondet.runners.kept_runs import RUN, KeptRun, check_free, keep, load
-from nondet.runners.machine import NO_CHANGE, USUAL, Machine, setting
+from nondet.runners.machine import NO_CHANGE, Machine, setting
 from nondet.runners.script import Script
 from nondet.runners.traced import How, Trace, Traced
+from nondet.sources import OF_THE_MACHINE
 from nondet.study.provenance import differences
 
 GIVEN: Mapping[str, Cause] = {
@@ -65,7 +66,7 @@ def other(text: str) -> Other:
         BadInput: it names nothing.
     """
     name, given, value = text.partition("=")
-    if name in USUAL and given:
+    if name in OF_THE_MACHINE and given:
         return Other(text, machine=setting(name, value))
     if text == "compile":
         return Other(text, machine=Machine(told={"compile": "1"}))

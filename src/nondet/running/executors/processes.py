@@ -55,17 +55,16 @@ class Helpers:
 
     count: int
     order: Mapping[str, Any]
-    processes: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
-    listeners: list[threading.Thread] = field(default_factory=list[threading.Thread])
+    begun: list[tuple[subprocess.Popen[str], threading.Thread]] = field(default_factory=list[Any])
     current: dict[int, int] = field(default_factory=dict[int, int])
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        for process in self.processes:
+        for process, _ in self.begun:
             process.terminate()
-        for process, listener in zip(self.processes, self.listeners, strict=True):
+        for process, listener in self.begun:
             try:
                 process.wait(SECONDS_TO_END)
             except subprocess.TimeoutExpired:
@@ -83,7 +82,7 @@ class Helpers:
 
     def start(self, seconds_left: float) -> None:
         """Start the helpers, once, if what is left to train is worth it. A helper that cannot be started is skipped."""
-        if self.processes or seconds_left < WORTH_SECONDS:
+        if self.begun or seconds_left < WORTH_SECONDS:
             return
         for number in range(self.count):
             with suppress(OSError):
@@ -95,8 +94,7 @@ class Helpers:
                     text=True,
                 )
                 listener = threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True)
-                self.processes.append(process)
-                self.listeners.append(listener)
+                self.begun.append((process, listener))
                 listener.start()
                 if process.stdin is not None:
                     process.stdin.write(json.dumps(self.order) + "\n")

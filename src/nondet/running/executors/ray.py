@@ -163,15 +163,11 @@ def make_stack(order: Mapping[str, Any], function: Function | None = None) -> in
     Raises:
         BadInput: this node would not train as the study's runs were trained; the message says what differs.
     """
-    with spelling(_for_the_driver):
+    with spelling(lambda name, value: f"<<{name}>>" if value is None else f"<<{name}={value}>>"):  # as received
         try:
             return _one_stack(order, function)
         except BadInput as error:
             raise BadInput(f"on node {platform.node()}: {error}") from None
-
-
-def _for_the_driver(name: str, value: str | None) -> str:
-    return f"<<{name}>>" if value is None else f"<<{name}={value}>>"
 
 
 def _one_stack(order: Mapping[str, Any], function: Function | None) -> int:

@@ -16,11 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from nondet.errors import BadInput
 from nondet.study.names import is_own
-from nondet.study.places.base import Leased
 
 SECONDS = 120.0
 """How long a lease lasts after it was last put. Its holder puts it again after a third of that."""
@@ -30,13 +29,24 @@ MARKED = 10
 
 _OPTIONS = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5)}
 _RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+_NO_BUCKET = "there is no such bucket; create it first"
 
 T = TypeVar("T")
 
 
+class Leased(NamedTuple):
+    """What a list says about a lease. ended: its tag, if it has expired. done: whether it marks finished work."""
+
+    ended: str | None = None
+    done: bool = False
+
+
 @dataclass(frozen=True)
 class Objects:
-    """The objects whose names begin with an address. Credentials come from the environment and are stored nowhere."""
+    """The objects whose names begin with an address. Credentials come from the environment and are stored nowhere.
+
+    An object is complete or not there at all, and the first writer of a name wins.
+    """
 
     address: str
     store: Any = field(default=None, repr=False)
@@ -46,13 +56,16 @@ class Objects:
             object.__setattr__(self, "store", _opened(self.address))
 
     def create(self, name: str, content: bytes) -> bool:
-        return self._put(name, content, "create") is not None
+        """Keep these bytes under a name that is free; False if it is taken, which changes nothing."""
+        return self.put(name, content, "create") is not None
 
     def read(self, name: str) -> bytes | None:
+        """Return the bytes under a name; None if there are none."""
         found = self._read(name)
         return None if found is None else found[0]
 
     def list(self, part: str) -> set[str]:
+        """Return nondet's own names in one part of a study, such as `runs`. The newest may be missing."""
         return {entry["path"] for entry in self.entries(part)}
 
     def entries(self, part: str) -> list[dict[str, Any]]:
@@ -65,49 +78,53 @@ class Objects:
         return [{**entry, "path": f"{part}/{name}"} for entry, name in named if is_own(part, name)]
 
     def lease(self, key: str, ended: str | None = None) -> ObjectLease | None:
+        """Take the right to make a run; None if somebody else has it. It ends with its holder.
+
+        ended: the tag that `leased` returned for it; it is taken over if nobody has renewed or taken it since.
+        """
         name = f"leases/{key}"
-        tag = self._put(name, _holder(), {"e_tag": ended} if ended else "create")
+        tag = self.put(name, _holder(), {"e_tag": ended} if ended else "create")
         return None if tag is None else ObjectLease(self, name, tag)
 
     def leased(self, *, exact: bool = False) -> dict[str, Leased]:
+        """Return what has been leased, as far as a list shows.
+
+        exact: ask what time it is, for the case that all others are silent.
+        """
         if exact:
-            self._put("leases/clock", _holder(), "overwrite")
+            self.put("leases/clock", _holder(), "overwrite")
         found = {entry["path"].removeprefix("leases/"): entry for entry in self.entries("leases")}
         # The store's clock is at least as late as the newest of them; no machine's own clock is trusted.
-        now = max((entry["last_modified"] for entry in found.values()), default=None)
+        now: Any = max((entry["last_modified"] for entry in found.values()), default=None)
         found.pop("clock", None)
-        return {
-            key: Leased(entry["e_tag"] if _age(entry, now) >= _lasts(entry) else None, not entry["size"])
-            for key, entry in found.items()
-        }
+        leases: dict[str, Leased] = {}
+        for key, entry in found.items():
+            done = not entry["size"]  # a mark keeps others out for longer, but not for good: runs may get lost
+            silent = (now - entry["last_modified"]).total_seconds()
+            leases[key] = Leased(entry["e_tag"] if silent >= (MARKED * SECONDS if done else SECONDS) else None, done)
+        return leases
 
     def swap(self, name: str, before: bytes | None, content: bytes) -> bool:
+        """Put these bytes in place of those read before; False if others are there by now."""
         if before is None:
             return self.create(name, content)
         found = self._read(name)
-        return found is not None and found[0] == before and self._put(name, content, {"e_tag": found[1]}) is not None
+        return found is not None and found[0] == before and self.put(name, content, {"e_tag": found[1]}) is not None
 
     def remove(self, *names: str) -> None:
+        """Remove names that are there."""
         if names:
             self._asked(lambda: _obstore().delete(self.store, list(names)), None)
 
     def now(self) -> datetime:
         """Return the server's time, from an object that is put for this; no machine's own clock is trusted."""
-        found = None
+        found: dict[str, Any] | None = None
         while found is None:  # a process that finishes the study may remove it between these two lines
-            self._put("leases/clock", _holder(), "overwrite")
-            found = self._head("leases/clock")
+            self.put("leases/clock", _holder(), "overwrite")
+            found = self._asked(lambda: _obstore().head(self.store, "leases/clock"), None)
         return found["last_modified"]
 
-    def replace_leased(self, name: str, tag: str) -> str | None:
-        """Put a lease again, and return its new tag; None if somebody else has it."""
-        return self._put(name, _holder(), {"e_tag": tag})
-
-    def end_leased(self, name: str, tag: str) -> None:
-        """Leave a lease as a mark that its work is done: an empty object, which is not put again."""
-        self._put(name, b"", {"e_tag": tag})
-
-    def _put(self, name: str, content: bytes, mode: Any) -> str | None:
+    def put(self, name: str, content: bytes, mode: Any) -> str | None:
         """Put an object and return its tag; None if the condition did not hold."""
         taken = import_module("obstore.exceptions")
         try:
@@ -123,50 +140,49 @@ class Objects:
 
         return self._asked(got, None)
 
-    def _head(self, name: str) -> dict[str, Any] | None:
-        return self._asked(lambda: _obstore().head(self.store, name), None)
-
     def _asked(self, call: Callable[[], T], *missing: T) -> T:
         """Return the store's answer. missing: what to return for an object that is not there."""
         wrong = import_module("obstore.exceptions")
         try:
             return call()
         except (wrong.NotFoundError, FileNotFoundError) as error:
-            if missing and "bucket" not in str(error).lower():
+            if "bucket" in str(error).lower():
+                raise _refusal(self.address, _NO_BUCKET) from None
+            if missing:
                 return missing[0]
-            if missing or "bucket" in str(error).lower():
-                raise _refusal(self.address, "there is no such bucket; create it first") from None
             raise
         except (wrong.AlreadyExistsError, wrong.PreconditionError):
             raise
         except (wrong.UnauthenticatedError, wrong.PermissionDeniedError):
             raise _refusal(self.address, "the store rejects these credentials; give others") from None
         except wrong.BaseError as error:
-            if "404 Not Found" in str(error):
-                raise _refusal(self.address, "there is no such bucket; create it first") from None
-            raise _refusal(self.address, f"{_in_short(error)}; fix that, and run the same command again") from None
+            again = f"{_in_short(error)}; fix that, and run the same command again"
+            raise _refusal(self.address, _NO_BUCKET if "404 Not Found" in str(error) else again) from None
 
 
 @dataclass
 class ObjectLease:
-    """A lease that is an object: its name, and the tag of its last put."""
+    """The right to make something, as long as it is renewed: an object's name, and the tag of its last put."""
 
     place: Objects
     name: str
     tag: str | None
 
     def renew(self) -> bool:
+        """Keep it; False if somebody else has it by now."""
         if self.tag is not None:
-            self.tag = self.place.replace_leased(self.name, self.tag)
+            self.tag = self.place.put(self.name, _holder(), {"e_tag": self.tag})
         return self.tag is not None
 
     def release(self) -> None:
+        """Give it back."""
         if self.tag is not None:
             self.place.remove(self.name)
 
     def end(self) -> None:
+        """Leave it as a mark that the work is done, for those who do not know yet: an empty object."""
         if self.tag is not None:
-            self.place.end_leased(self.name, self.tag)
+            self.place.put(self.name, b"", {"e_tag": self.tag})
 
 
 def _opened(address: str) -> Any:
@@ -181,12 +197,8 @@ def _opened(address: str) -> Any:
         options["allow_http"] = True
     region = {"region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
     try:
-        return store.from_url(
-            address,
-            client_options=options,
-            retry_config=_RETRIES,
-            **(region if address.startswith("s3:") else {}),
-        )
+        more = region if address.startswith("s3:") else {}
+        return store.from_url(address, client_options=options, retry_config=_RETRIES, **more)
     except (import_module("obstore.exceptions").BaseError, ValueError) as error:
         raise _refusal(address, _in_short(error)) from None
 
@@ -198,15 +210,6 @@ def _obstore() -> Any:
 def _holder() -> bytes:
     """Say who holds a lease, for people to read. The bytes are never the same twice, so each put has its own tag."""
     return json.dumps({"host": platform.node(), "process": os.getpid(), "nonce": os.urandom(8).hex()}).encode()
-
-
-def _age(entry: dict[str, Any], now: datetime | None) -> float:
-    return 0.0 if now is None else (now - entry["last_modified"]).total_seconds()
-
-
-def _lasts(entry: dict[str, Any]) -> float:
-    """How long a lease keeps others out. A mark does so for longer, but not for good: runs may get lost."""
-    return SECONDS if entry["size"] else MARKED * SECONDS
 
 
 def _refusal(address: str, why: str) -> BadInput:
