@@ -49,7 +49,7 @@ class Start:
             if parameter.numel():
                 digest.update(parameter.detach().float().cpu().numpy().tobytes())
         here.ledger["start"] = digest.hexdigest()[:16]
-        here.streams.settle()
+        here.streams.read()
         here.ledger["early"] = here.streams.draws["other"]
 
     def _move(self, model: Any) -> None:
