@@ -20,6 +20,7 @@ ASKED = {
         "time.time_ns() // 1000 % 2",
         "time.perf_counter()",
         "time.localtime().tm_sec",
+        "time.localtime(None).tm_sec",
         "int(time.strftime('%S'))",
         "time.clock_gettime(time.CLOCK_REALTIME)",
         "datetime.datetime.now().microsecond",

@@ -52,7 +52,7 @@ def take_clock(outside: Outside) -> None:
             return plain(*args[:given], localtime(seconds) if name in ("strftime", "asctime") else seconds)
 
         def is_given(*args: Any, given: int = given) -> bool:
-            return len(args) > given
+            return len(args) > given and args[given] is not None
 
         outside.take("clock", time, name, held, f"time.{name}", shown=lambda value, *_: [*value], skips=is_given)
     _take_datetime(outside, clock)
