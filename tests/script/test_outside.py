@@ -143,6 +143,7 @@ def test_each_way_to_ask_is_noted_and_changed(runs: list[Trace], kind: str) -> N
     if kind == "threads":  # those in a function have its line
         lines.discard(f"train.py:{first + asked.index('in_threads()')}")
     assert lines <= {*sites_of(runs[1], kind)}
+    assert kind != "address" or lines == {*sites_of(runs[1], kind)}, "what libraries ask does not count"
 
 
 HABITS = """

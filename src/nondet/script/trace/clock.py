@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nondet.script.trace.outside import Outside
-from nondet.script.trace.places import above, caller
+from nondet.script.trace.places import above, caller, is_own
 
 _BEGAN = 1_700_000_000_000_000_000
 _TICK = 1_000_003
@@ -113,7 +113,9 @@ def take_process(outside: Outside) -> None:
             number = known.setdefault(plain(value), len(known))
             return (1 << 46) + 16 * number + 48 * 131_071 * outside.number("address", site)
 
-        outside.take("address", builtins, "id", identity, "id")
+        outside.take(
+            "address", builtins, "id", identity, "id", skips=lambda value: not is_own(above(2).f_code.co_filename)
+        )
 
 
 _IN_THE_WAY: list[bytes] = []
