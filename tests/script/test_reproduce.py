@@ -316,6 +316,30 @@ def test_a_budget_of_time(script: Callable[[str], list[str]], nondet: Nondet) ->
     assert nondet("audit", "--json", "--", *script(BUDGET.format(5, 60))).code == 0
 
 
+LEFT = """
+from pathlib import Path
+import torch
+
+torch.manual_seed(0)
+net = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+x = torch.ones(4, 2)
+if Path("kept.pt").exists():
+    x = torch.load("kept.pt") + 1
+else:
+    torch.save(x, "kept.pt")
+for _ in range(3):
+    net(x).sum().backward()
+    optimizer.step()
+"""
+
+
+def test_a_file_of_an_earlier_run(script: Callable[[str], list[str]], nondet: Nondet) -> None:
+    """The third run differs at its first step; those with all held are made again for as many steps."""
+    found = nondet("diverge", "--json", "--", *script(LEFT))
+    assert (found.code, found.json["cause"], found.json["line"]) == (1, "cached data", 9), found.json
+
+
 RESUMED = """
 import copy, sys
 import torch

@@ -175,8 +175,7 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
         blank = replace(blank, verdict=ORIGIN, step=step, what=what, origins=tuple(origins))
         return replace(blank, runs=traced.runs, chance=True)
     if a.steps and found.step < a.steps:  # steps after the one that differs are not needed
-        ladder.until = found.step
-        ladder.how = replace(ladder.how, until=found.step)
+        ladder.begin(replace(ladder.how, until=found.step))
     ladder.say(f"They part at step {found.step}: {differ(found.what)}. Everything from outside is held now.")
     origins = why(ladder, a, b)
     named = [origin for origin in origins if origin.sure or origin.cause is not causes.UNKNOWN]

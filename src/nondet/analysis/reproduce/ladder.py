@@ -71,7 +71,7 @@ class Ladder:
     """
 
     def __init__(self, traced: Traced, until: int | None, say: Callable[[str], None]) -> None:
-        self.traced, self.until, self.say = traced, until, say
+        self.traced, self.say = traced, say
         self.here = Path.cwd()
         self.how = How(until=until)
         self.fresh = False
@@ -111,7 +111,7 @@ class Ladder:
         if kind == "left":
             return self.left(how)
         if site:
-            if kind == "clock" and self.until is None:  # a loop that waits for a time might not end
+            if kind == "clock" and self.how.until is None:  # a loop that waits for a time might not end
                 how = replace(how, until=self.control().steps or None)
             return self.run(replace(how, sites={f"{kind}@{site}": number}))
         return self.run(replace(how, pins={kind: number}))
