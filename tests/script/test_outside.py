@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 import nondet as nd
-from nondet.analysis.reproduce.habits import habits
+from nondet.analysis.reproduce.habits import habits, ignored
 from nondet.analysis.reproduce.parting import sites_of
-from nondet.analysis.reproduce.told import told
 from nondet.runners.traced import How, Trace, Traced
 from nondet.script.trace.outside import KINDS
 
@@ -224,8 +223,8 @@ def test_what_one_run_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     trace = traced.run(How())
     traced.close()
     assert not trace.failure
-    ignored, harmless = told(trace, hashes=True)
-    found = {(one.cause.name, one.site) for one in [*habits(trace, tmp_path), *ignored]}
+    matters, harmless = ignored(trace, hashes=True)
+    found = {(one.cause.name, one.site) for one in [*habits(trace), *matters]}
     marks = [(text.partition("  # ")[2], f"train.py:{n}") for n, text in enumerate(HABITS.splitlines(), 1)]
     expected = {mark for mark in marks if mark[0]}
     last = [site for cause, site in marks if cause.endswith("in evaluation")][-2:]
@@ -234,5 +233,5 @@ def test_what_one_run_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [one.cause.what for one in harmless] == [
         "torch.backends.cudnn.deterministic is set, but there is no CUDA device"
     ]
-    without, more = told(trace, hashes=False)
+    without, more = ignored(trace, hashes=False)
     assert (len(without), len(more)) == (2, 2), "a seed for hashes matters to none who has no sets"

@@ -141,7 +141,7 @@ class Outside:
     def text(self) -> str:
         """The text of the script and of the modules next to it."""
         words = [*getattr(sys, "argv", []), *sys.orig_argv[1:]]  # a forked process has its own argv
-        return "\n".join(filter(None, map(_text, own_modules(words, Path.cwd()))))
+        return "\n".join(filter(None, map(_text, own_modules(words))))
 
     def says(self, pattern: str) -> bool:
         """Whether the user's own code contains this pattern, for what is costly to wrap."""

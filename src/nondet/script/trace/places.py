@@ -95,13 +95,13 @@ MOST_MODULES, MOST_ENTRIES = 200, 1_000
 """How many of the user's modules, and entries of a folder, are looked at: a folder may contain a million pictures."""
 
 
-def own_modules(words: Sequence[str], folder: Path) -> list[Path]:
+def own_modules(words: Sequence[str]) -> list[Path]:
     """Return the script that a command names, the modules next to it, and those in the folders next to it.
 
-    folder: where the command is given; modules there count if it names no script.
+    If it names no script, modules in the current folder count.
     """
-    script = next((folder / word for word in words if word.endswith(".py")), None)
-    beside = script.parent if script else folder
+    script = next((Path(word) for word in words if word.endswith(".py")), None)
+    beside = script.parent if script else Path()
     inside = [path for one in _entries(beside) if one.is_dir() for path in _entries(one)]
     found = [path for path in [*_entries(beside), *inside] if path.suffix == ".py" and path != script]
     return [*([script] if script else []), *found[:MOST_MODULES]]
