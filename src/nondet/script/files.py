@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Callable, Mapping
 from os import getpid
 from pathlib import Path
 from typing import Any
+
+from nondet.script.instead import instead_of
 
 _HOME = os.path.expanduser("~")  # noqa: PTH111 - a text, to begin others
 _PASSING = ("/dev/", "/proc/", f"{_HOME}/.")
@@ -72,15 +73,14 @@ class Files:
         elif event == "sqlite3.connect":
             self.note(given[0] if given[0] != ":memory:" else None)
 
-    def _noting(self, write: Callable[..., Any], at: int) -> Callable[..., Any]:
-        """Wrap a function that writes a file. at: the position of the path in its arguments."""
+    def _notes(self, name: str, *homes: Any) -> None:
+        """Take over a function that writes a file; its path is the second argument, or one that is named."""
+        write = getattr(homes[0], name)
 
-        @functools.wraps(write)
-        def wrapped(*args: Any, **words: Any) -> Any:
-            self.note(args[at] if len(args) > at else next(filter(_is_path, words.values()), None))
+        @instead_of(homes[0], name, *homes[1:])
+        def noting(*args: Any, **words: Any) -> Any:
+            self.note(args[1] if len(args) > 1 else next(filter(_is_path, words.values()), None))
             return write(*args, **words)
-
-        return wrapped
 
     def _torch(self) -> None:
         torch, note = sys.modules["torch"], self.note
@@ -91,28 +91,23 @@ class Files:
                 super().__init__(file, *args, **words)
 
         torch._C.PyTorchFileWriter = PyTorchFileWriter
-        torch.jit.save = self._noting(torch.jit.save, 1)
-        module = torch.jit.RecursiveScriptModule
-        module.save = self._noting(module.save, 1)
+        self._notes("save", torch.jit)
+        self._notes("save", torch.jit.RecursiveScriptModule)
 
     def _safetensors(self) -> None:
         plain = sys.modules["safetensors"].serialize_file
-        noting = self._noting(plain, 1)
-        for name, module in list(sys.modules.items()):
-            if name.partition(".")[0] == "safetensors" and getattr(module, "serialize_file", None) is plain:
-                setattr(module, "serialize_file", noting)  # noqa: B010
+        modules = [module for name, module in [*sys.modules.items()] if name.partition(".")[0] == "safetensors"]
+        self._notes("serialize_file", *(one for one in modules if getattr(one, "serialize_file", None) is plain))
 
     def _h5py(self) -> None:
-        file, note = sys.modules["h5py"].File, self.note
+        file = sys.modules["h5py"].File
         plain = file.__init__
 
-        @functools.wraps(plain)
+        @instead_of(file, "__init__")
         def init(opened: Any, name: Any, mode: str = "r", *args: Any, **words: Any) -> None:
             if mode != "r":
-                note(name)
+                self.note(name)
             plain(opened, name, mode, *args, **words)
-
-        file.__init__ = init
 
 
 def _is_path(value: object) -> bool:

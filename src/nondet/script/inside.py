@@ -15,7 +15,7 @@ from typing import Any
 from nondet.script import left, machine
 from nondet.script.instead import draws_of, instead_of, posing_as
 from nondet.script.passes import Passes
-from nondet.script.sites import Site, Sites, is_of_python
+from nondet.script.sites import HERE, Site, Sites, is_library, is_of_python
 from nondet.script.streams import Streams, words_of
 
 PACKAGES = (
@@ -56,20 +56,13 @@ class Inside:
         self.passes = Passes()
         self.worker = worker
         self.main = getpid()
-        self.told, self.trained = False, False
+        self.told: set[str] = set()
         self.streams = Streams(self.seeds)
         self.sites = Sites(self.streams)
         self.named: dict[tuple[str, str], str] = {}  # the script's own generators: how those of a place are described
         self.made: Counter[tuple[object, ...]] = Counter()  # unseeded generators, by place
-        self.ledger: dict[str, Any] = {
-            "explicit": {},
-            "sites": {},
-            "steps": 0,
-            "built": 0,
-            "batches": 0,
-            "epochs": 0,
-            "shuffled": 0,
-        }
+        self.ledger: dict[str, Any] = dict.fromkeys(("steps", "built", "batches", "epochs", "shuffled"), 0)
+        self.ledger["explicit"] = {}
 
     @property
     def is_worker(self) -> bool:
@@ -163,17 +156,15 @@ class Inside:
                 self.sites.in_order.add(library)
             return look(*args, **words)
 
-    def worker_drew(self) -> None:
-        """Let the training process know that reading examples draws random numbers."""
-        if self.is_worker and self.streams.draws["augment"] and not self.told:
-            self.told = True
-            (self.folder / "augmented").touch()
+    def tell(self, what: str) -> None:
+        """Let the script's own process know what this one does.
 
-    def trains_elsewhere(self) -> None:
-        """Let the script's own process know that another one trains, whose random numbers are not sorted."""
-        if not self.trained:
-            self.trained = True
-            (self.folder / "trained").touch()
+        It may have `augmented`, that is drawn random numbers while reading examples, or `trained`, with random numbers
+        that are not sorted.
+        """
+        if what not in self.told:
+            self.told.add(what)
+            (self.folder / what).touch()
 
     def end(self) -> None:
         """Keep what the script leaves, once it has ended."""
@@ -279,7 +270,7 @@ def _local_modules() -> dict[str, str]:
     found: dict[str, str] = {}
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or "-packages" in file or file.startswith((sys.base_prefix, _HERE)):
+        if not isinstance(file, str) or is_library(file) or file.startswith(HERE):
             continue
         try:
             if Path(file).stat().st_size <= LARGEST:
@@ -291,5 +282,3 @@ def _local_modules() -> dict[str, str]:
 
 LARGEST = 16 * 2**20
 """The most bytes of a module: nobody writes a larger one by hand."""
-
-_HERE = str(Path(__file__).resolve().parents[1])

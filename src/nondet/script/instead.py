@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 _NO_DRAW = ("seed", "getstate", "setstate", "get_state", "set_state")
@@ -28,6 +29,19 @@ def posing_as(plain: type) -> Any:
         return isinstance(instance, plain)
 
     return type("Posing", (type(plain),), {"__instancecheck__": is_one})
+
+
+@contextmanager
+def without_generator(owner: Any) -> Generator[Any]:
+    """Take away an object's generator inside the block, so that it draws from the global ones; its value is that."""
+    given = getattr(owner, "generator", None)
+    if given is not None:
+        owner.generator = None
+    try:
+        yield given
+    finally:
+        if given is not None:
+            owner.generator = given
 
 
 def draws_of(module: Any, kind: type) -> list[str]:

@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from nondet.script.bit import Start
+from nondet.script.instead import instead_of
 
 if TYPE_CHECKING:
     from nondet.script.inside import Inside
@@ -96,7 +97,7 @@ def forwards(here: Inside, torch: Any, depth: list[int]) -> Callable[[Callable[.
             ):
                 return method(self, *args, **words)
             if here.is_worker:
-                here.trains_elsewhere()
+                here.tell("trained")
                 return method(self, *args, **words)
             start.step(self)
             step = here.ledger["steps"]
@@ -122,7 +123,7 @@ def compiled(here: Inside, torch: Any, depth: list[int]) -> None:
     plain, module, compiling = torch.compile, torch.nn.Module, torch.compiler.is_compiling
     count = iter(range(1 << 62))
 
-    @functools.wraps(plain)
+    @instead_of(torch, "compile")
     def compile_it(model: Any = None, *args: Any, **words: Any) -> Any:
         if model is None:
             return functools.partial(compile_it, *args, **words)
@@ -139,8 +140,6 @@ def compiled(here: Inside, torch: Any, depth: list[int]) -> None:
                 return made(*args, **words)
 
         return call
-
-    torch.compile = compile_it
 
 
 def _tracing(torch: Any) -> Callable[[], bool]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from nondet.script.instead import instead_of
+from nondet.script.instead import instead_of, without_generator
 from nondet.script.loading import Loading
 from nondet.script.models import Building, compiled, forwards
 from nondet.script.streams import FIXED, cuda_of, torch_of
@@ -132,17 +132,13 @@ def _samplers(here: Inside, torch: Any) -> None:
             if inside[0] or here.is_worker:
                 return iter(draw(self))
             inside[0] = True
-            with here.streams.source("shuffle"):
-                given = getattr(self, "generator", None)
-                if given is not None:
-                    here.explicit(f"{type(self).__name__}(generator=...)")
-                    self.generator = None
-                try:
-                    return iter(list(draw(self)))
-                finally:
-                    inside[0] = False
+            try:
+                with here.streams.source("shuffle"), without_generator(self) as given:
                     if given is not None:
-                        self.generator = given
+                        here.explicit(f"{type(self).__name__}(generator=...)")
+                    return iter(list(draw(self)))
+            finally:
+                inside[0] = False
 
     for cls in (sampler.RandomSampler, sampler.SubsetRandomSampler, sampler.WeightedRandomSampler):
         shuffles(cls)

@@ -12,9 +12,8 @@ from typing import Any
 from nondet.script import left, machine
 from nondet.script.trace import places
 from nondet.script.trace.clock import take_clock, take_process
-from nondet.script.trace.fits import take_sklearn
 from nondet.script.trace.habits import Habits
-from nondet.script.trace.left import at_the_end
+from nondet.script.trace.left import at_the_end, take_sklearn
 from nondet.script.trace.lines import Lines
 from nondet.script.trace.memory import take_numpy_memory, take_torch_memory
 from nondet.script.trace.order import take_cores, take_listing, take_threads

@@ -60,14 +60,9 @@ class Lines:
     ) -> None:
         self.looking = True
         try:
-            found: dict[str, str] = {}
-            for name in names:
-                value = digest(_look_up(frame, name))
-                if value != OPAQUE:
-                    found[name] = value
-            for name, value in (came or {}).items():
-                if (value := digest(value)) != OPAQUE:
-                    found[name] = value
+            values = {name: digest(_look_up(frame, name)) for name in names}
+            values |= {name: digest(value) for name, value in (came or {}).items()}
+            found = {name: value for name, value in values.items() if value != OPAQUE}
             self.left -= 1
             self.write([kind, short(frame.f_code.co_filename), line, frame.f_code.co_name, found, self.step(), by])
         finally:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nondet.script.instead import instead_of
+from nondet.script.trace.modules import Paths, path_in
 from nondet.script.trace.places import above, caller, is_own, short
 from nondet.script.trace.training import tensors_digest
 from nondet.script.trace.values import LOOKING, digest
@@ -42,7 +44,7 @@ class Operations:
     def __init__(self, writer: Writer, training: Training, window: list[int], folder: Path, again: bool) -> None:
         self.again = again
         self.writer, self.training, self.window, self.folder = writer, training, window, folder
-        self.left, self.modules, self.paths = KEPT, [""], dict[int, str]()
+        self.left, self.modules, self.paths = KEPT, [""], Paths()
         self.unwritten: dict[int, int] = {}  # address of uninitialised memory -> number of its operation
         self.number = 0
         self.module_of: dict[str, str] = {}
@@ -64,24 +66,28 @@ class Operations:
     def _enter(self) -> None:
         torch: Any = sys.modules["torch"]
         torch.autograd.set_detect_anomaly(True, check_nan=False)
-        self.mode = _mode(self)
+        from torch.utils._python_dispatch import TorchDispatchMode
+
+        done = self.done
+
+        class Watch(TorchDispatchMode):
+            def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                return done(torch, func, args, kwargs or {})
+
+        self.mode = Watch()
         self.mode.__enter__()
 
     def _modules(self) -> None:
         torch: Any = sys.modules["torch"]
         module, plain = torch.nn.Module, torch.nn.Module.__call__
 
+        @instead_of(module, "__call__")
         def call(model: Any, *args: Any, **words: Any) -> Any:
-            if id(model) not in self.paths:
-                for name, one in model.named_modules():
-                    self.paths.setdefault(id(one), name or type(one).__name__)
-            self.modules.append(self.paths[id(model)])
+            self.modules.append(path_in(self.paths, model))
             try:
                 return plain(model, *args, **words)
             finally:
                 self.modules.pop()
-
-        module.__call__ = call
 
     def done(self, torch: Any, function: Any, args: Any, words: Any) -> Any:
         """Run one operation, and record it."""
@@ -115,24 +121,10 @@ class Operations:
         after = ["-" if nothing else _value(torch, one) for one in came]
         shapes = [list(one.shape) for one in came]
         kept = self._keep(torch, came) if not nothing else ""
-        self.writer.write(
-            [
-                "op",
-                self.training.step,
-                module,
-                name,
-                site,
-                backward,
-                before,
-                after,
-                shapes,
-                [*waiting],
-                self.number,
-                kept,
-            ]
-        )
+        head = [self.training.step, module, name, site, backward]
+        self.writer.write(["op", *head, before, after, shapes, [*waiting], self.number, kept])
         if kept_inputs is not None:
-            self._once_more(torch, function, kept_inputs, came, [module, name, site, backward])
+            self._once_more(torch, function, kept_inputs, came, [*head, shapes])
         return out
 
     @staticmethod
@@ -149,8 +141,7 @@ class Operations:
             others = [one for one in leaves if isinstance(one, torch.Tensor)]
             if [_value(torch, one) for one in others] != [_value(torch, one) for one in came]:
                 first, second = self._keep(torch, came), self._keep(torch, others, "-again")
-                shapes = [list(one.shape) for one in came]
-                self.writer.write(["again", self.training.step, *head, shapes, first, second])
+                self.writer.write(["again", *head, first, second])
                 return
 
     def _keep(self, torch: Any, came: list[Any], suffix: str = "") -> str:
@@ -193,14 +184,3 @@ def _value(torch: Any, one: Any) -> str:
         except (RuntimeError, NotImplementedError, TypeError):
             return "-"
     return digest(one)
-
-
-def _mode(operations: Operations) -> Any:
-    torch: Any = sys.modules["torch"]
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            return operations.done(torch, func, args, kwargs or {})
-
-    return Watch()

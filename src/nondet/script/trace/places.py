@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from types import FrameType
 
-_PACKAGE = str(Path(__file__).resolve().parents[2])
-_LIBRARY = (sys.base_prefix, sys.prefix, _PACKAGE, "<")
+from nondet.script.sites import HERE, is_library
+
 _THROUGH = (
     "glob.py",
     "pathlib.py",
@@ -35,14 +35,14 @@ def above(levels: int = 1) -> FrameType:
 
 def beyond(frame: FrameType | None) -> FrameType | None:
     """Return the first frame that is not nondet's."""
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and frame.f_code.co_filename.startswith(HERE):
         frame = frame.f_back
     return frame
 
 
 def is_own(file: str) -> bool:
     """Whether a file belongs neither to Python nor to a package nor to nondet."""
-    return not file.startswith(_LIBRARY) and "-packages" not in file
+    return not is_library(file) and not file.startswith((sys.prefix, HERE))
 
 
 def caller(frame: FrameType | None, far: bool = False) -> str:
@@ -54,7 +54,7 @@ def caller(frame: FrameType | None, far: bool = False) -> str:
         file = frame.f_code.co_filename
         if is_own(file):
             return f"{short(file)}:{frame.f_lineno}"
-        if not far and not file.startswith(_PACKAGE) and not file.endswith(_THROUGH):
+        if not far and not file.startswith(HERE) and not file.endswith(_THROUGH):
             return ""
         frame = frame.f_back
     return ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import random
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from nondet.script.instead import instead_of
 from nondet.script.trace.places import above, caller
 from nondet.script.trace.training import Training, tensors_digest
 from nondet.script.trace.values import digest
@@ -77,12 +77,10 @@ class States:
     def _scaler(self, cls: Any) -> None:
         plain = cls.scale
 
-        @functools.wraps(plain)
+        @instead_of(cls, "scale")
         def scale(scaler: Any, outputs: Any) -> Any:
             self.scaler = scaler
             return plain(scaler, outputs)
-
-        cls.scale = scale
 
     def _schedules(self, cls: Any) -> None:
         def new(kind: Any, *args: Any, **words: Any) -> Any:
@@ -94,12 +92,10 @@ class States:
     def _file(self, torch: Any, name: str) -> None:
         plain = getattr(torch, name)
 
-        @functools.wraps(plain)
+        @instead_of(torch, name)
         def file(*args: Any, **words: Any) -> Any:
             self.write(["file", name, caller(above(), far=True)])
             return plain(*args, **words)
-
-        setattr(torch, name, file)
 
 
 def _place(schedule: Any) -> list[Any]:

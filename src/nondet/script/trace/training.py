@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import linecache
 import os
@@ -14,6 +13,7 @@ from types import FrameType
 from typing import Any
 from weakref import ref
 
+from nondet.script.instead import instead_of
 from nondet.script.trace.places import above, beyond, caller, is_own
 from nondet.script.trace.values import LOOKING, digest, tensor_bytes
 
@@ -111,7 +111,6 @@ class Training:
         self._backward(torch)
         self._steps(torch)
         self._loaders(torch)
-        self._generators(torch)
 
     def seen(self, kind: str, value: str, site: str, more: str = "") -> None:
         self.write([kind, self.step, value, site, more])
@@ -120,6 +119,7 @@ class Training:
         module, plain = torch.nn.Module, torch.nn.Module.__call__
         compiling = torch.compiler.is_compiling
 
+        @instead_of(module, "__call__")
         def call(model: Any, *args: Any, **words: Any) -> Any:
             if compiling() or self.depth or self.worker() or torch._C._current_graph_task_id() != -1:
                 return plain(model, *args, **words)
@@ -130,8 +130,7 @@ class Training:
                 weights = [*model.parameters(), *model.buffers()]
                 self.seen("start", tensors_digest(torch, weights), site, type(model).__name__)
             grad = torch.is_grad_enabled()
-            name = "batch" if grad else "asked"
-            self.seen(name, batch_digest(torch, [args, words]), site, type(model).__name__)
+            self.seen("batch" if grad else "asked", batch_digest(torch, [args, words]), site, type(model).__name__)
             found = self._evaluation(model, site) if is_kept(beyond(above())) else []
             if grad:
                 self.waiting += found
@@ -147,8 +146,6 @@ class Training:
                 out = torch.utils._pytree.tree_map(nudge, out)
             self.seen("output" if grad else "answer", batch_digest(torch, leaves(torch, out)), site)
             return out
-
-        module.__call__ = call
 
     def _is_new(self, model: Any) -> bool:
         """Whether a model has not been called before; its id may have belonged to a model that is gone."""
@@ -173,15 +170,13 @@ class Training:
     def _backward(self, torch: Any) -> None:
         plain = torch.autograd.backward
 
-        @functools.wraps(plain)
+        @instead_of(torch.autograd, "backward")
         def backward(tensors: Any, *args: Any, **words: Any) -> Any:
             if not self.worker():
                 self.waiting = []
                 several = tensors if isinstance(tensors, list | tuple) else [tensors]
                 self.seen("loss", tensors_digest(torch, several), caller(above(), far=True), _value(several))
             return plain(tensors, *args, **words)
-
-        torch.autograd.backward = backward
 
     def _steps(self, torch: Any) -> None:
         optimizer = sys.modules.get("torch.optim.optimizer") or torch.optim.optimizer
@@ -195,6 +190,7 @@ class Training:
                 return
             weights = [p for group in one.param_groups for p in group["params"]]
             self.seen("weights", tensors_digest(torch, weights), caller(above(), far=True))
+            self.seen("generator", digest(torch.default_generator), "", "torch")
             self.step += 1
             for told in self.on_step:
                 told(self.step)
@@ -259,14 +255,6 @@ class Training:
         more = [it._nondet_sampler, it._nondet_epoch, it._nondet_count, it._nondet_data.hexdigest()]
         self.write(["order", self.step, it._nondet_order.hexdigest(), it._nondet_site, it._nondet_place, more])
 
-    def _generators(self, torch: Any) -> None:
-        """Record the state of torch's generator after each step."""
-
-        def states(step: int) -> None:
-            self.write(["generator", step - 1, digest(torch.default_generator), "", "torch"])
-
-        self.on_step.append(states)
-
 
 def is_kept(frame: FrameType | None) -> bool:
     """Whether the user's own code makes a call and uses what it returns.
@@ -275,8 +263,7 @@ def is_kept(frame: FrameType | None) -> bool:
     """
     if frame is None or not is_own(frame.f_code.co_filename):
         return False
-    places = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), (None,) * 4)
-    first, last, begin, end = places
+    first, last, begin, end = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), (None,) * 4)
     if first is None or last is None or begin is None or end is None:
         return True
     head = linecache.getline(frame.f_code.co_filename, first).encode()[:begin]
