@@ -76,7 +76,7 @@ def habits(trace: Trace, trained: Collection[str] = ()) -> Iterator[Finding]:
 def _made(trace: Trace) -> str:
     """Return where the first generator was created."""
     places = [record[1] for record in trace.of("g")] + [r[2] for r in trace.of("o") if r[1] == "generator"]
-    return places[0] if places else ""
+    return next(iter(places), "")
 
 
 def _seeds(trace: Trace) -> Iterator[Finding]:

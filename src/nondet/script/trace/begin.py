@@ -41,15 +41,15 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
             process.end()
         writer.flush()
 
-    outside = Outside(order.get("pins"), order.get("sites") or {}, writer.write)
-    training = Training(writer.write, order.get("until"), end, lambda: not writer.is_main or getpid() != pid)
-    training.nudged = order.get("nudged", ())
+    outside = Outside(order["pins"], order["sites"], writer.write)
+    training = Training(writer.write, order["until"], end, lambda: not writer.is_main or getpid() != pid)
+    training.nudged = order["nudged"]
     habits = Habits(writer.write, outside.made)
     told = Told(writer.write)
-    lines = Lines(writer.write, order.get("most", 300_000), lambda: training.step)
+    lines = Lines(writer.write, lambda: training.step)
 
     def torch() -> None:
-        if order.get("deterministic"):
+        if order["deterministic"]:
             module = sys.modules["torch"]
             module.use_deterministic_algorithms(True, warn_only=True)
             module.backends.cudnn.benchmark = False
@@ -69,8 +69,7 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
         if order["rung"] == "operations":
             from nondet.script.trace.operations import Operations
 
-            window, again = order.get("window", [0, 0]), order.get("again", False)
-            Operations(writer, training, window, Path(order["folder"]), again).begin()
+            Operations(writer, training, order["window"], writer.folder, order["again"]).begin()
 
     if order["rung"] == "lines":
         lines.begin()

@@ -50,20 +50,14 @@ DEEPEST, MOST = 4, 10_000
 """How deep containers are looked into, and how many of their items are looked at."""
 
 
-def data(value: Any) -> list[Any]:
+def data(value: Any, depth: int = 0, known: set[int] | None = None) -> list[Any]:
     """Return what a training has made, in whatever containers: arrays, tensors and fitted models.
 
-    Other items do not count: they may be times, or names.
+    Other items do not count: they may be times, or names. known: the containers that were looked into already.
     """
-    found: list[Any] = []
-    _gather(found, value, 0, set())
-    return found
-
-
-def _gather(found: list[Any], value: Any, depth: int, seen: set[int]) -> None:
     if _is_data(value):
-        found.append(value)
-        return
+        return [value]
+    known = set() if known is None else known
     inside: Any = ()
     if isinstance(value, dict):
         inside = value.values()
@@ -71,11 +65,10 @@ def _gather(found: list[Any], value: Any, depth: int, seen: set[int]) -> None:
         inside = value
     elif is_users(value):
         inside = vars(value).values()
-    if depth >= DEEPEST or id(value) in seen:
-        return
-    seen.add(id(value))
-    for one in islice(inside, MOST):
-        _gather(found, one, depth + 1, seen)
+    if depth >= DEEPEST or id(value) in known:
+        return []
+    known.add(id(value))
+    return [one for part in islice(inside, MOST) for one in data(part, depth + 1, known)]
 
 
 def _is_data(value: Any) -> bool:

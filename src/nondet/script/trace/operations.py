@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nondet.script.instead import instead_of
 from nondet.script.trace.modules import Paths, path_in
 from nondet.script.trace.places import above, caller, is_own, short
-from nondet.script.trace.training import tensors_digest
+from nondet.script.trace.training import tensors_digest, tensors_in
 from nondet.script.trace.values import LOOKING, digest
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Operations:
             return function(*args, **words)
         given = torch.utils._pytree.tree_leaves([args, words])
         before = [_value(torch, one) for one in given]
-        tensors = [one for one in given if isinstance(one, torch.Tensor)]
+        tensors = tensors_in(torch, given)
         waiting = {self.unwritten[at]: None for at in map(_address, tensors) if at in self.unwritten}
         node = torch._C._current_autograd_node()
         site, backward = (caller(above(2), far=True), "") if node is None else self._forward_site(node)
@@ -104,7 +104,7 @@ class Operations:
         self.module_of.setdefault(site, module)
         kept_inputs = self._copied(torch, args, words) if self.again and ADDING.search(name) else None
         out = function(*args, **words)
-        came = [one for one in torch.utils._pytree.tree_leaves(out) if isinstance(one, torch.Tensor)]
+        came = tensors_in(torch, out)
         self.number += 1
         nothing = name in UNWRITTEN
         for one in came:
@@ -137,8 +137,7 @@ class Operations:
         """Repeat an operation with the same inputs, and record the first result that differs."""
         for _ in range(TIMES):
             args, words = self._copied(torch, *inputs)
-            leaves = torch.utils._pytree.tree_leaves(function(*args, **words))
-            others = [one for one in leaves if isinstance(one, torch.Tensor)]
+            others = tensors_in(torch, function(*args, **words))
             if [_value(torch, one) for one in others] != [_value(torch, one) for one in came]:
                 first, second = self._keep(torch, came), self._keep(torch, others, "-again")
                 self.writer.write(["again", *head, first, second])

@@ -12,9 +12,8 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from nondet.script.instead import instead_of
@@ -141,15 +140,12 @@ class Outside:
     def text(self) -> str:
         """The text of the script and of the modules next to it."""
         words = [*getattr(sys, "argv", []), *sys.orig_argv[1:]]  # a forked process has its own argv
-        return "\n".join(filter(None, map(_text, own_modules(words))))
+        found: list[str] = []
+        for path in own_modules(words):
+            with suppress(OSError, ValueError):
+                found.append(path.read_text(encoding="utf-8"))
+        return "\n".join(found)
 
     def says(self, pattern: str) -> bool:
         """Whether the user's own code contains this pattern, for what is costly to wrap."""
         return re.search(pattern, self.text) is not None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return ""

@@ -44,10 +44,11 @@ class States:
         numpy = sys.modules.get("numpy.random")
         names = ("lr", "momentum", "betas", "weight_decay")
         rates = [[digest(group[name]) for name in names if name in group] for group in optimizer.param_groups]
+        far = [[getattr(one, name, None) for name in _FAR] for one in self.schedules.values()]
         found = {
             "weights": tensors_digest(torch, weights),
             "optimizer": digest([one for one in kept if one is not None]),
-            "schedule": digest([rates, [_place(one) for one in self.schedules.values()]]),
+            "schedule": digest([rates, far]),
             "generator": digest([random.getstate(), torch.default_generator])
             + (digest(numpy.mtrand._rand) if numpy is not None else ""),
         }
@@ -98,6 +99,5 @@ class States:
             return plain(*args, **words)
 
 
-def _place(schedule: Any) -> list[Any]:
-    """Return how far a schedule has come."""
-    return [getattr(schedule, name, None) for name in ("last_epoch", "best", "num_bad_epochs")]
+_FAR = ("last_epoch", "best", "num_bad_epochs")
+"""What says how far a schedule has come."""

@@ -48,10 +48,13 @@ def batch_digest(torch: Any, batch: Any) -> str:
     """The digest of what goes into a model or comes out of it, in whatever containers: of tensors as `tensors_digest`,
     which is much faster than hashing every byte.
     """
-    found = torch.utils._pytree.tree_leaves(batch)
-    tensors = [one for one in found if isinstance(one, torch.Tensor)]
-    others = [one for one in found if not isinstance(one, torch.Tensor)]
-    return tensors_digest(torch, tensors) + (digest(others) if others else "")
+    others = [one for one in torch.utils._pytree.tree_leaves(batch) if not isinstance(one, torch.Tensor)]
+    return tensors_digest(torch, tensors_in(torch, batch)) + (digest(others) if others else "")
+
+
+def tensors_in(torch: Any, found: Any) -> list[Any]:
+    """Return the tensors in whatever containers."""
+    return [one for one in torch.utils._pytree.tree_leaves(found) if isinstance(one, torch.Tensor)]
 
 
 def _total(torch: Any, flat: Any) -> bytes:
@@ -95,13 +98,9 @@ class Training:
     ) -> None:
         self.write, self.until, self.end = write, until, end
         self.worker = lambda: bool(_UNSEEN) or worker()
-        self.step, self.passes = 0, 0
-        self.depth = 0
-        self.started = False
+        self.step, self.stepping, self.depth, self.loaders = 0, 0, 0, 0
         self.nudged: Sequence[str] = ()
-        self.stepping = 0
         self.on_step: list[Callable[[int], None]] = []
-        self.epochs: dict[int, int] = {}
         self.models: dict[int, tuple[Any, list[Any]]] = {}
         self.waiting: list[list[Any]] = []  # forward passes in training mode since the last backward pass
 
@@ -211,8 +210,8 @@ class Training:
             number = loader.__dict__.get("_nondet_pass", 0)
             object.__setattr__(loader, "_nondet_pass", number + 1)
             if number == 0:
-                object.__setattr__(loader, "_nondet_loader", len(self.epochs))
-                self.epochs[id(loader)] = len(self.epochs)
+                object.__setattr__(loader, "_nondet_loader", self.loaders)
+                self.loaders += 1
             it._nondet_place = f"{loader._nondet_loader}.{number}"
             it._nondet_order, it._nondet_data = hashlib.blake2b(digest_size=6), hashlib.blake2b(digest_size=6)
             it._nondet_count = 0
