@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import nondet as nd
+from nondet.analysis.reproduce.causes import BY_KIND
 from nondet.analysis.reproduce.habits import habits, ignored
 from nondet.analysis.reproduce.parting import sites_of
 from nondet.runners.traced import How, Trace, Traced
-from nondet.script.trace.outside import KINDS
 
 ASKED = {
     "clock": [
@@ -86,7 +86,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Trace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         traced = Traced(nd.Script([sys.executable, "train.py"]))
-        hows = [How(), *[How(pins={}, hash=0)] * 2, How(pins=dict.fromkeys(KINDS, 1), hash=0)]
+        hows = [How(), *[How(pins={}, hash=0)] * 2, How(pins=dict.fromkeys(BY_KIND, 1), hash=0)]
         found = [traced.run(how) for how in hows]
         traced.close()
     assert not any(trace.failure for trace in found), [trace.failure for trace in found]

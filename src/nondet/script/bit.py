@@ -6,12 +6,10 @@ import hashlib
 import importlib
 import random
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nondet.script.inside import Inside
 from nondet.script.streams import FIXED
-
-if TYPE_CHECKING:
-    from nondet.script.inside import Inside
 
 CANDIDATES = 64
 """How many elements with a gradient are noted for the bit source."""

@@ -6,13 +6,11 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nondet.script.inside import Inside
 from nondet.script.instead import instead_of, without_generator
 from nondet.script.streams import FIXED
-
-if TYPE_CHECKING:
-    from nondet.script.inside import Inside
 
 SAMPLE = 1024
 """How many elements of each tensor in a batch go into its digest."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nondet.script.bit import Start
+from nondet.script.inside import Inside
 from nondet.script.instead import instead_of
-
-if TYPE_CHECKING:
-    from nondet.script.inside import Inside
 
 _MARK = "_nondet"
 

@@ -14,15 +14,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nondet.script.inside import Inside
 from nondet.script.instead import instead_of, without_generator
 from nondet.script.loading import Loading
 from nondet.script.models import Building, compiled, forwards
 from nondet.script.streams import FIXED, cuda_of, torch_of
-
-if TYPE_CHECKING:
-    from nondet.script.inside import Inside
 
 
 def take_over(here: Inside, torch: Any) -> None:

@@ -98,7 +98,10 @@ BY_KIND = {
     "left": LEFT,
     "hash": SETS,
 }
-"""By the kinds of `nondet.script.trace.outside`, `hash` (Python's hash seed), and `left` (files of another run)."""
+"""By the kinds of `nondet.script.trace.outside`, `hash` (Python's hash seed), and `left` (files of another run).
+
+In this order they are tested for reaching the training.
+"""
 
 
 def of_statement(kind: str, text: str) -> Cause:

@@ -23,7 +23,6 @@ from nondet.analysis.reproduce.parting import (
 )
 from nondet.errors import BadInput
 from nondet.runners.traced import How, Trace, Traced
-from nondet.script.trace.outside import KINDS
 
 MOST_SITES = 8
 """At most so many lines of one kind are tried one by one."""
@@ -152,7 +151,7 @@ class Ladder:
         left = ["left"] if self.traced.left() else []
         steady = not any(parted(one, self.control()) for one in traces)
         hashes = [] if steady and not self.hashes else ["hash"]
-        return [*(kind for kind in KINDS if kind in found or kind in UNNOTED), *hashes, *left]
+        return [*(kind for kind in causes.BY_KIND if kind in found or kind in UNNOTED), *hashes, *left]
 
     @cached_property
     def hashes(self) -> bool:

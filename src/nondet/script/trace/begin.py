@@ -16,9 +16,12 @@ from nondet.script.trace.habits import Habits
 from nondet.script.trace.left import at_the_end, take_sklearn
 from nondet.script.trace.lines import Lines
 from nondet.script.trace.memory import take_numpy_memory, take_torch_memory
+from nondet.script.trace.modules import Modules
+from nondet.script.trace.operations import Operations
 from nondet.script.trace.order import take_cores, take_listing, take_threads
 from nondet.script.trace.outside import Outside
 from nondet.script.trace.randoms import take_numpy, take_python, take_torch, take_urandom
+from nondet.script.trace.states import States
 from nondet.script.trace.told import Told
 from nondet.script.trace.training import Training
 from nondet.script.trace.writer import Writer
@@ -59,16 +62,10 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
         habits.torch()
         told.torch()
         if order["rung"] == "states":
-            from nondet.script.trace.states import States
-
             States(writer.write, training).take_over()
-        if order["rung"] == "modules":
-            from nondet.script.trace.modules import Modules
-
+        elif order["rung"] == "modules":
             Modules(writer, training).take_over()
-        if order["rung"] == "operations":
-            from nondet.script.trace.operations import Operations
-
+        elif order["rung"] == "operations":
             Operations(writer, training, order["window"], writer.folder, order["again"]).begin()
 
     if order["rung"] == "lines":

@@ -8,16 +8,14 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nondet.script.inside import PACKAGES, THREADED
 from nondet.script.machine import seen
+from nondet.script.trace.lines import Lines
 from nondet.script.trace.places import above, caller
 from nondet.script.trace.values import OPAQUE, digest, is_model, is_users
-
-if TYPE_CHECKING:
-    from nondet.script.trace.lines import Lines
-    from nondet.script.trace.writer import Writer
+from nondet.script.trace.writer import Writer
 
 
 def at_the_end(writer: Writer, lines: Lines, settle: Sequence[Callable[[], None]], step: Callable[[], int]) -> None:

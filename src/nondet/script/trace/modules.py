@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from nondet.script.instead import instead_of
 from nondet.script.trace.places import above, caller
-from nondet.script.trace.training import leaves, tensors_digest, transformed
-
-if TYPE_CHECKING:
-    from nondet.script.trace.training import Training
-    from nondet.script.trace.writer import Writer
+from nondet.script.trace.training import Training, leaves, tensors_digest, transformed
+from nondet.script.trace.writer import Writer
 
 SAMPLE = 1 << 10
 """How many elements of a tensor go into its digest, in addition to the sum of all."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nondet.script.instead import instead_of
 from nondet.script.trace.modules import Paths, path_in
 from nondet.script.trace.places import above, caller, is_own, short
-from nondet.script.trace.training import tensors_digest, tensors_in
+from nondet.script.trace.training import Training, tensors_digest, tensors_in
 from nondet.script.trace.values import LOOKING, digest
-
-if TYPE_CHECKING:
-    from nondet.script.trace.training import Training
-    from nondet.script.trace.writer import Writer
+from nondet.script.trace.writer import Writer
 
 KEPT = 64 * 2**20
 """How many bytes of outputs are kept, so that those of two runs can be subtracted."""

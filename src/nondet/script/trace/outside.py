@@ -20,22 +20,6 @@ from nondet.script.instead import instead_of
 from nondet.script.trace.places import above, asking, caller, own_modules
 from nondet.script.trace.values import digest
 
-KINDS = (
-    "clock",
-    "process",
-    "python",
-    "numpy",
-    "torch",
-    "generator",
-    "urandom",
-    "listing",
-    "threads",
-    "cores",
-    "memory",
-    "address",
-)
-"""In this order they are tested for reaching the training."""
-
 
 def grad_enabled() -> bool:
     """Whether torch, if it is imported, keeps gradients, as it does in training and mostly not in evaluation."""

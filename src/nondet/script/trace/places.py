@@ -73,14 +73,10 @@ def asking(frame: FrameType | None) -> FrameType | None:
 
 def short(file: str) -> str:
     """Return a file's path as its reader knows it: relative to the folder that the script runs in, if it is there."""
-    for folder in _here():
+    for folder in (f"{Path.cwd()}/", *_ORIGINAL):
         if file.startswith(folder):
             return file[len(folder) :]
     return file
-
-
-def _here() -> list[str]:
-    return [str(Path.cwd()) + "/", *_ORIGINAL]
 
 
 _ORIGINAL: list[str] = []
