@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,3 +48,10 @@ def draws_of(module: Any, kind: type) -> list[str]:
     """Return the names of a module's functions that draw from its global generator, which is of this class."""
     bound = [name for name in module.__all__ if isinstance(getattr(getattr(module, name), "__self__", None), kind)]
     return [name for name in bound if name not in _NO_DRAW]
+
+
+def below(kind: type) -> Iterator[type]:
+    """Yield all classes that are derived from one."""
+    for one in type.__subclasses__(kind):
+        yield one
+        yield from below(one)

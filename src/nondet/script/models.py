@@ -9,7 +9,7 @@ from typing import Any
 
 from nondet.script.bit import Start
 from nondet.script.inside import Inside
-from nondet.script.instead import instead_of
+from nondet.script.instead import below, instead_of
 
 _MARK = "_nondet"
 
@@ -28,11 +28,8 @@ class Building:
 
     def take_over(self, torch: Any) -> None:
         module, building, self.tracing = torch.nn.Module, self, _tracing(torch)
-        waiting = [module]
-        while waiting:
-            one = waiting.pop()
+        for one in (module, *below(module)):
             self.wrap(one)
-            waiting += type.__subclasses__(one)
 
         def init_subclass(cls: type, **words: Any) -> None:
             super(module, cls).__init_subclass__(**words)

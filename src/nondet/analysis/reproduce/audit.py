@@ -145,8 +145,8 @@ def audit(
         say("Running it again and again with everything from outside held.")
         pair = ladder.unsteady()
         if pair:
-            origin = ladder.unexplained(*pair)
-            return replace(blank, findings=tuple(found), unexplained=origin, runs=traced.runs)
+            hidden = ladder.unexplained(*pair)
+            return replace(blank, findings=tuple(found), unexplained=hidden, runs=traced.runs)
         kinds = ladder.kinds(first, ladder.control())
         origins = ladder.origins(kinds)
         if not origins:

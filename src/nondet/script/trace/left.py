@@ -6,11 +6,12 @@ import atexit
 import functools
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
 from nondet.script.inside import PACKAGES, THREADED
+from nondet.script.instead import below
 from nondet.script.machine import seen
 from nondet.script.trace.lines import Lines
 from nondet.script.trace.places import above, caller
@@ -95,16 +96,10 @@ def take_sklearn(write: Callable[[list[Any]], None], step: Callable[[], int]) ->
 
         return fit
 
-    for kind in {*_below(base.BaseEstimator)}:
+    for kind in {*below(base.BaseEstimator)}:
         for name in ("fit", "partial_fit"):
             if hasattr(kind.__dict__.get(name), "__wrapped__"):
                 setattr(kind, name, watched(kind.__dict__[name]))
     plain = getattr(base, "_fit_context", None)
     if plain is not None:
         base._fit_context = lambda *args, **words: lambda method: watched(plain(*args, **words)(method))
-
-
-def _below(kind: type) -> Iterator[type]:
-    for one in kind.__subclasses__():
-        yield one
-        yield from _below(one)

@@ -33,13 +33,6 @@ def above(levels: int = 1) -> FrameType:
     return sys._getframe(levels + 1)  # pyright: ignore[reportPrivateUsage]
 
 
-def beyond(frame: FrameType | None) -> FrameType | None:
-    """Return the first frame that is not nondet's."""
-    while frame is not None and frame.f_code.co_filename.startswith(HERE):
-        frame = frame.f_back
-    return frame
-
-
 def is_own(file: str) -> bool:
     """Whether a file belongs neither to Python nor to a package nor to nondet."""
     return not is_library(file) and not file.startswith((sys.prefix, HERE))

@@ -14,7 +14,8 @@ from typing import Any
 from weakref import ref
 
 from nondet.script.instead import instead_of
-from nondet.script.trace.places import above, beyond, caller, is_own
+from nondet.script.sites import HERE
+from nondet.script.trace.places import above, caller, is_own
 from nondet.script.trace.values import LOOKING, digest, tensor_bytes
 
 SAMPLE = 1 << 14
@@ -130,7 +131,7 @@ class Training:
                 self.seen("start", tensors_digest(torch, weights), site, type(model).__name__)
             grad = torch.is_grad_enabled()
             self.seen("batch" if grad else "asked", batch_digest(torch, [args, words]), site, type(model).__name__)
-            found = self._evaluation(model, site) if is_kept(beyond(above())) else []
+            found = self._evaluation(model, site) if is_kept(above()) else []
             if grad:
                 self.waiting += found
             else:
@@ -260,6 +261,8 @@ def is_kept(frame: FrameType | None) -> bool:
 
     `net(x)` as a statement by itself is there to update running statistics.
     """
+    while frame is not None and frame.f_code.co_filename.startswith(HERE):
+        frame = frame.f_back
     if frame is None or not is_own(frame.f_code.co_filename):
         return False
     first, last, begin, end = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), (None,) * 4)
