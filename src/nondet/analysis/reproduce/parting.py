@@ -6,7 +6,7 @@ import ast
 import tokenize
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +41,17 @@ def differ(what: str) -> str:
 
 @dataclass(frozen=True)
 class Parting:
-    """The first record that differs. place: its position. count: whether the runs differ in which records they have."""
+    """The first record that differs. place: its position. name: of what the script holds at its end, if that is it."""
 
     kind: str
     step: int
     site: str
     place: int
-    count: bool = False
     name: str = ""
 
     @property
     def what(self) -> str:
-        named = f" ({self.name})" if self.name and self.kind == "end" else ""
-        return NAMES[self.kind] + named
+        return NAMES[self.kind] + (f" ({self.name})" if self.name else "")
 
     @property
     def where(self) -> dict[str, Any]:
@@ -72,11 +70,11 @@ def parted(a: Trace, b: Trace) -> Parting | None:
     first, second = seen(a), seen(b)
     for place, (one, other) in enumerate(zip(first, second, strict=False)):
         if one[:3] != other[:3] or (one[0] == "end" and one[4] != other[4]):
-            return Parting(one[0], one[1], one[3], place, one[:2] != other[:2], one[4] if len(one) > 4 else "")
+            return Parting(one[0], one[1], one[3], place, one[4] if one[0] == "end" else "")
     if len(first) != len(second):
         place = min(len(first), len(second))
         kind, step, _, site, *_ = max(first, second, key=len)[place]
-        return Parting(kind, step, site, place, True)
+        return Parting(kind, step, site, place)
     return None
 
 
@@ -170,7 +168,7 @@ class Operation:
     site: str
     step: int
     backward: str = ""
-    shapes: Sequence[Sequence[int]] = field(default_factory=list[Any])
+    shapes: Sequence[Sequence[int]] = ()
     ulps: float | None = None
     difference: float | None = None
     unwritten: bool = False
