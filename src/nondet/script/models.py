@@ -22,12 +22,9 @@ class Building:
 
     METHODS = ("__init__", "reset_parameters", "apply", "init_weights", "_init_weights", "_initialize_missing_keys")
 
-    def __init__(self, here: Inside, depth: list[int], steps: Callable[[Callable[..., Any]], Any]) -> None:
+    def __init__(self, here: Inside, torch: Any, depth: list[int], steps: Callable[[Callable[..., Any]], Any]) -> None:
         self.here, self.depth, self.inside, self.steps = here, depth, False, steps
-        self.tracing: Callable[[], bool] = bool
-
-    def take_over(self, torch: Any) -> None:
-        module, building, self.tracing = torch.nn.Module, self, _tracing(torch)
+        self.tracing, module, building = _tracing(torch), torch.nn.Module, self
         for one in (module, *below(module)):
             self.wrap(one)
 

@@ -30,7 +30,7 @@ def take_over(here: Inside, torch: Any) -> None:
     _seeding(here, torch)
     _kernels(here, torch)
     depth = [0]  # of nested training forward passes
-    Building(here, depth, forwards(here, torch, depth)).take_over(torch)
+    Building(here, torch, depth, forwards(here, torch, depth))
     compiled(here, torch, depth)
     _samplers(here, torch)
     _one_rank(here, torch)

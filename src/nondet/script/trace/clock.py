@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from nondet.script.trace.outside import Outside
@@ -25,44 +26,37 @@ The last number is odd in seconds, milliseconds, microseconds and nanoseconds, a
 """
 
 
-class Clock:
-    """A pinned clock."""
-
-    def __init__(self, outside: Outside) -> None:
-        self.outside, self.ticks = outside, 0
-
-    def now(self, site: str) -> int:
-        """Return nanoseconds."""
-        self.ticks += 1
-        pace = 1 + 2 * (self.outside.pins or {}).get("clock", 0)  # what takes long on one machine is quick on another
-        return _BEGAN + self.ticks * _TICK * pace + self.outside.number("clock", site) * _OTHER
-
-
 def take_clock(outside: Outside) -> None:
     """Take over the functions of time, datetime and uuid that read the clock."""
-    clock = Clock(outside)
+    ticks = count(1)
+
+    def now(site: str) -> int:
+        """Return nanoseconds of a pinned clock."""
+        pace = 1 + 2 * (outside.pins or {}).get("clock", 0)  # what takes long on one machine is quick on another
+        return _BEGAN + next(ticks) * _TICK * pace + outside.number("clock", site) * _OTHER
+
     for name in ("time", "perf_counter", "monotonic", "process_time", "thread_time", "clock_gettime"):
-        outside.take("clock", time, name, lambda site, plain, *_: clock.now(site) / 1e9, f"time.{name}")
-        outside.take("clock", time, f"{name}_ns", lambda site, plain, *_: clock.now(site), f"time.{name}_ns")
+        outside.take("clock", time, name, lambda site, plain, *_: now(site) / 1e9, f"time.{name}")
+        outside.take("clock", time, f"{name}_ns", lambda site, plain, *_: now(site), f"time.{name}_ns")
     localtime = time.localtime
     for name, given in (("localtime", 0), ("gmtime", 0), ("ctime", 0), ("strftime", 1), ("asctime", 0)):
 
         def held(site: str, plain: Any, *args: Any, name: str = name, given: int = given) -> Any:
-            seconds = clock.now(site) / 1e9
+            seconds = now(site) / 1e9
             return plain(*args[:given], localtime(seconds) if name in ("strftime", "asctime") else seconds)
 
         def is_given(*args: Any, given: int = given) -> bool:
             return len(args) > given and args[given] is not None
 
         outside.take("clock", time, name, held, f"time.{name}", shown=lambda value, *_: [*value], skips=is_given)
-    _take_datetime(outside, clock)
+    _take_datetime(outside, now)
     if outside.pinned and outside.says("uuid"):  # so that `uuid1` reads the clock in Python, and not in C
         import uuid
 
         setattr(uuid, "_generate_time_safe", None)  # noqa: B010 - a private name
 
 
-def _take_datetime(outside: Outside, clock: Clock) -> None:
+def _take_datetime(outside: Outside, now: Callable[[str], int]) -> None:
     """Take over the methods in the class itself.
 
     A class of ours in its place would be another class to compiled code, to `pickle` and to `type(...) is`: pandas, for
@@ -71,11 +65,11 @@ def _take_datetime(outside: Outside, clock: Clock) -> None:
     kind = datetime.datetime
     methods: Any = gc.get_referents(kind.__dict__)[0]  # the class is written in C, so its attributes cannot be set
     plain = {"now": methods["now"], "utcnow": methods["utcnow"], "today": methods["now"]}  # `today` is the date's own
-    methods |= {name: classmethod(_method(outside, clock, name, method)) for name, method in plain.items()}
+    methods |= {name: classmethod(_method(outside, now, name, method)) for name, method in plain.items()}
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))  # which forgets what it knew of its attributes
 
 
-def _method(outside: Outside, clock: Clock, name: str, plain: Any) -> Callable[..., Any]:
+def _method(outside: Outside, now: Callable[[str], int], name: str, plain: Any) -> Callable[..., Any]:
     """Return what to call for a method of `datetime.datetime`."""
 
     def asked(cls: Any, *args: Any, **kwargs: Any) -> Any:
@@ -84,7 +78,7 @@ def _method(outside: Outside, clock: Clock, name: str, plain: Any) -> Callable[.
             return method(*args, **kwargs)
         if outside.pinned:
             zone = datetime.UTC if name == "utcnow" else kwargs.get("tz", *args[:1] or (None,))
-            found = cls.fromtimestamp(clock.now(site) / 1e9, zone)
+            found = cls.fromtimestamp(now(site) / 1e9, zone)
             found = found.replace(tzinfo=None) if name == "utcnow" else found
         else:
             found = method(*args, **kwargs)
