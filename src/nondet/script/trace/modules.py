@@ -44,10 +44,10 @@ class Modules:
         def call(model: Any, *args: Any, **words: Any) -> Any:
             if compiling() or self.training.worker() or transformed(torch):
                 return plain(model, *args, **words)
+            called = [path_in(self.paths, model), type(model).__name__, caller(above(), far=True)]
             given = self._digest(torch, leaves(torch, [args, words]))
             out = plain(model, *args, **words)
-            place = [path_in(self.paths, model), type(model).__name__, caller(above(), far=True)]
-            self.writer.write(["module", self.training.step, *place, given, self._digest(torch, out)])
+            self.writer.write(["module", self.training.step, *called, given, self._digest(torch, out)])
             return out
 
     def _digest(self, torch: Any, found: Any) -> str:
