@@ -108,11 +108,13 @@ def _in_turn(
     begin: Callable[[Callable[..., Any]], Any],
     wait: Callable[[Any], object],
 ) -> Any:
-    """Have a function called at the same time, and note that.
+    """Have a function called at the same time, and note that, if the user's code asks for it.
 
     If that is pinned, wait for its end; given a number, have it wait first. begin: has it called, and returns what to
     wait for.
     """
+    if not site:
+        return begin(function)
     late = outside.pinned and outside.number("threads", site)
     begun = begin(functools.partial(_later, _wait(outside, site), function) if late else function)
     if outside.pinned and not late:
@@ -164,10 +166,7 @@ def _take_executors(outside: Outside) -> None:
             def begin(function: Callable[..., Any]) -> Any:
                 return plain(pool, function, *args, **words)
 
-            if site:
-                future = _in_turn(outside, site, kind.__name__, function, begin, lambda one: futures.wait([one], LONG))
-            else:
-                future = begin(function)
+            future = _in_turn(outside, site, kind.__name__, function, begin, lambda one: futures.wait([one], LONG))
             future._nondet_order = number
             return future
 
@@ -210,7 +209,4 @@ def _take_pools(outside: Outside) -> None:
         def begin(function: Callable[..., Any]) -> Any:
             return asynchronous(pool, function, *args, **words)
 
-        site = caller(above())
-        if not site:
-            return begin(function)
-        return _in_turn(outside, site, "apply_async", function, begin, lambda found: found.wait(LONG))
+        return _in_turn(outside, caller(above()), "apply_async", function, begin, lambda found: found.wait(LONG))
