@@ -43,9 +43,7 @@ def begin(order: str) -> None:
     here.refuse_ranks(os.environ.get("WORLD_SIZE", "1"))
     left.PROCESS.append(here)
     if not here.worker:
-        files = Files(str(here.folder.parent), read.get("here", ""), here.ledger)
-        files.watch()
-        _after_import(files.writers())
+        Files(str(here.folder.parent), read.get("here", ""), here.ledger).watch(_after_import)
     here.streams.add(python())
     take_python(here)
     if importlib.util.find_spec("numpy") is not None:

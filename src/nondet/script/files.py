@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from os import getpid
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from nondet.script.instead import instead_of
 
@@ -24,36 +24,31 @@ class Files:
     """Notes what this process writes outside the folder `own`.
 
     Python reports each file that it opens, renames or links. Files that C++, Rust or C code writes are noted when a
-    library in `writers` is called. Temporary files count only if the script names them: `tempfile` never gives a name
+    library in `watch` is called. Temporary files count only if the script names them: `tempfile` never gives a name
     twice.
     """
 
     def __init__(self, own: str, here: str, ledger: dict[str, Any]) -> None:
-        self.own, self.here, self.ledger = f"{os.path.realpath(own)}{os.sep}", f"{here or own}{os.sep}", ledger
-        self.found: dict[str, None] = {}
+        self.own, self.here = f"{os.path.realpath(own)}{os.sep}", f"{here or own}{os.sep}"
+        self.found: list[str] = ledger.setdefault("outside", [])
         self.once: set[str] = set()  # what `tempfile` has made
         self.main = getpid()
-        ledger["outside"] = []
 
-    def watch(self) -> None:
-        """Start watching."""
+    def watch(self, after_import: Callable[[dict[str, Callable[[], None]]], None]) -> None:
+        """Start watching. after_import: calls functions once the modules of their names are imported."""
         sys.addaudithook(self._audit)
-
-    def writers(self) -> Mapping[str, Callable[[], None]]:
-        """Return what to call once a module that writes files by itself is imported, by the module's name."""
-        return {"torch": self._torch, "safetensors": self._safetensors, "h5py": self._h5py}
+        after_import({"torch": self._torch, "safetensors": self._safetensors, "h5py": self._h5py})
 
     def note(self, path: object) -> None:
         """Note that a file of this name is written."""
-        if getpid() != self.main or len(self.found) >= _MOST or not isinstance(path, str | os.PathLike):
+        if getpid() != self.main or len(self.found) >= _MOST or not _is_path(path):
             return
-        real = os.path.realpath(os.fspath(path))
+        real = os.path.realpath(path)
         if not isinstance(real, str) or real.startswith(self.own) or any(name in real for name in _CACHES):
             return
         passing = real.startswith(_PASSING) or (real.startswith(_TEMPORARY) and self._made(real))
-        if real.startswith(self.here) or not passing:
-            self.found[real] = None
-            self.ledger["outside"] = list(self.found)
+        if real not in self.found and (real.startswith(self.here) or not passing):
+            self.found.append(real)
 
     def _made(self, real: str) -> bool:
         """Whether it is a temporary file whose name no other process has, or is in such a folder."""
@@ -110,5 +105,5 @@ class Files:
             plain(opened, name, mode, *args, **words)
 
 
-def _is_path(value: object) -> bool:
+def _is_path(value: object) -> TypeGuard[str | os.PathLike[Any]]:
     return isinstance(value, str | os.PathLike)
