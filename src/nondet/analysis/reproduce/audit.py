@@ -51,7 +51,6 @@ class Audit(Record):
     name: str
     sources: tuple[Row, ...]
     findings: tuple[Finding, ...]
-    origins: tuple[Origin, ...]
     unexplained: Origin | str | None
     inconclusive: str
     steps: int
@@ -99,10 +98,8 @@ def audit_of(results: Results) -> Audit:
             rows.append(Row(found.condition.name, None, not found.dead, (), gone if found.dead else REACHES))
     unexplained = None if results.control.identical else "repeats with equal seeds are not equal to the last bit"
     epochs = int(results.study.identity["recipe"]["epochs"])
-    runs = len(rows) + 2
-    return Audit(
-        results.study.identity["name"], tuple(rows), (), (), unexplained, "", epochs, True, runs, unit="epochs"
-    )
+    name, runs = results.study.identity["name"], len(rows) + 2
+    return Audit(name, tuple(rows), (), unexplained, "", epochs, True, runs, unit="epochs")
 
 
 TASK_STEPS = 100
@@ -137,7 +134,7 @@ def audit(
         found = [] if rows else list(habits(first, used_in_training(ladder, first)))
         matters, harmless = ([], []) if rows else ignored(first, ladder.hashes)
         found += matters
-        blank = Audit(script.title, (), (), (), None, "", first.steps, first.ended, 0, tuple(harmless))
+        blank = Audit(script.title, (), (), None, "", first.steps, first.ended, 0, tuple(harmless))
         if not seen(first):
             return replace(
                 blank, inconclusive="it takes no training step that can be seen, and holds no array at its end"
@@ -169,7 +166,6 @@ def audit(
             blank,
             sources=(*sources, *outside),
             findings=tuple(single.values()),
-            origins=tuple(origins),
             unexplained=unexplained,
             runs=traced.runs,
         )
