@@ -90,10 +90,7 @@ class Resumed(Record):
         }
 
     def tidy(self) -> dict[str, list[Any]]:
-        return {
-            "state": [one.state for one in self.differences],
-            "step": [one.step for one in self.differences],
-        }
+        return {name: [getattr(one, name) for one in self.differences] for name in ("state", "step")}
 
 
 def resume_check(script: Script, steps: int, resume: str, say: Callable[[str], None]) -> Resumed:
