@@ -174,7 +174,7 @@ def test_of_outputs() -> None:
 def audited(**more: Any) -> Audit:
     """What an audit of a script has shown."""
     given: dict[str, Any] = {"sources": (), "unexplained": None, "inconclusive": "", "whole": True, **more}
-    return Audit(name="train.py", findings=(), origins=(), steps=10, runs=6, **given)
+    return Audit(name="train.py", findings=(), steps=10, runs=6, **given)
 
 
 ORIGIN = Origin(BY_KIND["clock"], "train.py:12", Parting("loss", 3, "train.py:12", 1))

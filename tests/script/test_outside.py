@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 import nondet as nd
-from nondet.analysis.reproduce.habits import habits
+from nondet.analysis.reproduce.causes import BY_KIND
+from nondet.analysis.reproduce.habits import habits, ignored
 from nondet.analysis.reproduce.parting import sites_of
-from nondet.analysis.reproduce.told import told
 from nondet.runners.traced import How, Trace, Traced
-from nondet.script.trace.outside import KINDS
 
 ASKED = {
     "clock": [
@@ -20,6 +19,7 @@ ASKED = {
         "time.time_ns() // 1000 % 2",
         "time.perf_counter()",
         "time.localtime().tm_sec",
+        "time.localtime(None).tm_sec",
         "int(time.strftime('%S'))",
         "time.clock_gettime(time.CLOCK_REALTIME)",
         "datetime.datetime.now().microsecond",
@@ -86,7 +86,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Trace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         traced = Traced(nd.Script([sys.executable, "train.py"]))
-        hows = [How(), *[How(pins={}, hash=0)] * 2, How(pins=dict.fromkeys(KINDS, 1), hash=0)]
+        hows = [How(), *[How(pins={}, hash=0)] * 2, How(pins=dict.fromkeys(BY_KIND, 1), hash=0)]
         found = [traced.run(how) for how in hows]
         traced.close()
     assert not any(trace.failure for trace in found), [trace.failure for trace in found]
@@ -142,6 +142,7 @@ def test_each_way_to_ask_is_noted_and_changed(runs: list[Trace], kind: str) -> N
     if kind == "threads":  # those in a function have its line
         lines.discard(f"train.py:{first + asked.index('in_threads()')}")
     assert lines <= {*sites_of(runs[1], kind)}
+    assert kind != "address" or lines == {*sites_of(runs[1], kind)}, "what libraries ask does not count"
 
 
 HABITS = """
@@ -222,8 +223,8 @@ def test_what_one_run_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     trace = traced.run(How())
     traced.close()
     assert not trace.failure
-    ignored, harmless = told(trace, hashes=True)
-    found = {(one.cause.name, one.site) for one in [*habits(trace, tmp_path), *ignored]}
+    matters, harmless = ignored(trace, hashes=True)
+    found = {(one.cause.name, one.site) for one in [*habits(trace), *matters]}
     marks = [(text.partition("  # ")[2], f"train.py:{n}") for n, text in enumerate(HABITS.splitlines(), 1)]
     expected = {mark for mark in marks if mark[0]}
     last = [site for cause, site in marks if cause.endswith("in evaluation")][-2:]
@@ -232,5 +233,5 @@ def test_what_one_run_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [one.cause.what for one in harmless] == [
         "torch.backends.cudnn.deterministic is set, but there is no CUDA device"
     ]
-    without, more = told(trace, hashes=False)
+    without, more = ignored(trace, hashes=False)
     assert (len(without), len(more)) == (2, 2), "a seed for hashes matters to none who has no sets"

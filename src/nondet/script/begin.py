@@ -18,7 +18,7 @@ from typing import Any
 from nondet.script import left
 from nondet.script.files import Files
 from nondet.script.inside import Inside, take_jax, take_numpy, take_python
-from nondet.script.streams import Numpy, Python
+from nondet.script.streams import numpy_of, python
 
 
 def begin(order: str) -> None:
@@ -43,15 +43,13 @@ def begin(order: str) -> None:
     here.refuse_ranks(os.environ.get("WORLD_SIZE", "1"))
     left.PROCESS.append(here)
     if not here.worker:
-        files = Files(str(here.folder.parent), read.get("here", ""), here.ledger)
-        files.watch()
-        _after_import(files.writers())
-    here.streams.add(Python())
+        Files(str(here.folder.parent), read.get("here", ""), here.ledger).watch(_after_import)
+    here.streams.add(python())
     take_python(here)
     if importlib.util.find_spec("numpy") is not None:
         import numpy
 
-        here.streams.add(Numpy(numpy))
+        here.streams.add(numpy_of(numpy))
         take_numpy(here, numpy)
     _after_import({"torch": lambda: _torch(here), "jax": lambda: take_jax(here)})
     _at_the_very_end(here.end)

@@ -6,12 +6,10 @@ import hashlib
 import importlib
 import random
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nondet.script.inside import Inside
 from nondet.script.streams import FIXED
-
-if TYPE_CHECKING:
-    from nondet.script.inside import Inside
 
 CANDIDATES = 64
 """How many elements with a gradient are noted for the bit source."""
@@ -49,7 +47,7 @@ class Start:
             if parameter.numel():
                 digest.update(parameter.detach().float().cpu().numpy().tobytes())
         here.ledger["start"] = digest.hexdigest()[:16]
-        here.streams.settle()
+        here.streams.read()
         here.ledger["early"] = here.streams.draws["other"]
 
     def _move(self, model: Any) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from os import getpid
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
+
+from nondet.script.instead import instead_of
 
 _HOME = os.path.expanduser("~")  # noqa: PTH111 - a text, to begin others
 _PASSING = ("/dev/", "/proc/", f"{_HOME}/.")
@@ -23,36 +24,31 @@ class Files:
     """Notes what this process writes outside the folder `own`.
 
     Python reports each file that it opens, renames or links. Files that C++, Rust or C code writes are noted when a
-    library in `writers` is called. Temporary files count only if the script names them: `tempfile` never gives a name
+    library in `watch` is called. Temporary files count only if the script names them: `tempfile` never gives a name
     twice.
     """
 
     def __init__(self, own: str, here: str, ledger: dict[str, Any]) -> None:
-        self.own, self.here, self.ledger = f"{os.path.realpath(own)}{os.sep}", f"{here or own}{os.sep}", ledger
-        self.found: dict[str, None] = {}
+        self.own, self.here = f"{os.path.realpath(own)}{os.sep}", f"{here or own}{os.sep}"
+        self.found: list[str] = ledger.setdefault("outside", [])
         self.once: set[str] = set()  # what `tempfile` has made
         self.main = getpid()
-        ledger["outside"] = []
 
-    def watch(self) -> None:
-        """Start watching."""
+    def watch(self, after_import: Callable[[dict[str, Callable[[], None]]], None]) -> None:
+        """Start watching. after_import: calls functions once the modules of their names are imported."""
         sys.addaudithook(self._audit)
-
-    def writers(self) -> Mapping[str, Callable[[], None]]:
-        """Return what to call once a module that writes files by itself is imported, by the module's name."""
-        return {"torch": self._torch, "safetensors": self._safetensors, "h5py": self._h5py}
+        after_import({"torch": self._torch, "safetensors": self._safetensors, "h5py": self._h5py})
 
     def note(self, path: object) -> None:
         """Note that a file of this name is written."""
-        if getpid() != self.main or len(self.found) >= _MOST or not isinstance(path, str | os.PathLike):
+        if getpid() != self.main or len(self.found) >= _MOST or not _is_path(path):
             return
-        real = os.path.realpath(os.fspath(path))
+        real = os.path.realpath(path)
         if not isinstance(real, str) or real.startswith(self.own) or any(name in real for name in _CACHES):
             return
         passing = real.startswith(_PASSING) or (real.startswith(_TEMPORARY) and self._made(real))
-        if real.startswith(self.here) or not passing:
-            self.found[real] = None
-            self.ledger["outside"] = list(self.found)
+        if real not in self.found and (real.startswith(self.here) or not passing):
+            self.found.append(real)
 
     def _made(self, real: str) -> bool:
         """Whether it is a temporary file whose name no other process has, or is in such a folder."""
@@ -72,15 +68,14 @@ class Files:
         elif event == "sqlite3.connect":
             self.note(given[0] if given[0] != ":memory:" else None)
 
-    def _noting(self, write: Callable[..., Any], at: int) -> Callable[..., Any]:
-        """Wrap a function that writes a file. at: the position of the path in its arguments."""
+    def _notes(self, name: str, *homes: Any) -> None:
+        """Take over a function that writes a file; its path is the second argument, or one that is named."""
+        write = getattr(homes[0], name)
 
-        @functools.wraps(write)
-        def wrapped(*args: Any, **words: Any) -> Any:
-            self.note(args[at] if len(args) > at else next(filter(_is_path, words.values()), None))
+        @instead_of(homes[0], name, *homes[1:])
+        def noting(*args: Any, **words: Any) -> Any:
+            self.note(args[1] if len(args) > 1 else next(filter(_is_path, words.values()), None))
             return write(*args, **words)
-
-        return wrapped
 
     def _torch(self) -> None:
         torch, note = sys.modules["torch"], self.note
@@ -91,29 +86,24 @@ class Files:
                 super().__init__(file, *args, **words)
 
         torch._C.PyTorchFileWriter = PyTorchFileWriter
-        torch.jit.save = self._noting(torch.jit.save, 1)
-        module = torch.jit.RecursiveScriptModule
-        module.save = self._noting(module.save, 1)
+        self._notes("save", torch.jit)
+        self._notes("save", torch.jit.RecursiveScriptModule)
 
     def _safetensors(self) -> None:
         plain = sys.modules["safetensors"].serialize_file
-        noting = self._noting(plain, 1)
-        for name, module in list(sys.modules.items()):
-            if name.partition(".")[0] == "safetensors" and getattr(module, "serialize_file", None) is plain:
-                setattr(module, "serialize_file", noting)  # noqa: B010
+        modules = [module for name, module in [*sys.modules.items()] if name.partition(".")[0] == "safetensors"]
+        self._notes("serialize_file", *(one for one in modules if getattr(one, "serialize_file", None) is plain))
 
     def _h5py(self) -> None:
-        file, note = sys.modules["h5py"].File, self.note
+        file = sys.modules["h5py"].File
         plain = file.__init__
 
-        @functools.wraps(plain)
+        @instead_of(file, "__init__")
         def init(opened: Any, name: Any, mode: str = "r", *args: Any, **words: Any) -> None:
             if mode != "r":
-                note(name)
+                self.note(name)
             plain(opened, name, mode, *args, **words)
 
-        file.__init__ = init
 
-
-def _is_path(value: object) -> bool:
+def _is_path(value: object) -> TypeGuard[str | os.PathLike[Any]]:
     return isinstance(value, str | os.PathLike)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import random
 import sys
@@ -14,8 +13,9 @@ from types import FrameType
 from typing import Any
 
 from nondet.script import left, machine
+from nondet.script.instead import draws_of, instead_of, posing_as
 from nondet.script.passes import Passes
-from nondet.script.sites import Site, Sites, is_of_python
+from nondet.script.sites import HERE, Site, Sites, is_library, is_of_python
 from nondet.script.streams import Streams, words_of
 
 PACKAGES = (
@@ -56,20 +56,13 @@ class Inside:
         self.passes = Passes()
         self.worker = worker
         self.main = getpid()
-        self.told, self.trained = False, False
+        self.told: set[str] = set()
         self.streams = Streams(self.seeds)
         self.sites = Sites(self.streams)
         self.named: dict[tuple[str, str], str] = {}  # the script's own generators: how those of a place are described
         self.made: Counter[tuple[object, ...]] = Counter()  # unseeded generators, by place
-        self.ledger: dict[str, Any] = {
-            "explicit": {},
-            "sites": {},
-            "steps": 0,
-            "built": 0,
-            "batches": 0,
-            "epochs": 0,
-            "shuffled": 0,
-        }
+        self.ledger: dict[str, Any] = dict.fromkeys(("steps", "built", "batches", "epochs", "shuffled"), 0)
+        self.ledger["explicit"] = {}
 
     @property
     def is_worker(self) -> bool:
@@ -136,15 +129,15 @@ class Inside:
             self.sites.note(found)
         return found
 
-    def sited(self, library: str, draw: Callable[..., Any], made: Callable[[int], Any]) -> Callable[..., Any]:
-        """Wrap a function that draws from a library's global generator: outside all sources, each place has its own.
+    def sited(self, library: str, home: Any, name: str, made: Callable[[int], Any]) -> None:
+        """Take over a function that draws from a library's global generator: each place has its own.
 
         made: returns a generator with a given seed, which has a method of the function's name.
         """
-        name, in_order = draw.__name__, self.sites.in_order
+        draw, in_order = getattr(home, name), self.sites.in_order
 
-        @functools.wraps(draw)
-        def wrapped(*args: Any, **words: Any) -> Any:
+        @instead_of(home, name)
+        def drawing(*args: Any, **words: Any) -> Any:
             frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
             place = self.site(frame)
             if place is None and self.sites.is_import(frame):  # no source may affect a library's draws here
@@ -153,36 +146,31 @@ class Inside:
                 return draw(*args, **words)
             return getattr(self.sites.generator(library, place, made), name)(*args, **words)
 
-        return wrapped
+    def looked_at(self, library: str, home: Any, name: str, *others: Any) -> None:
+        """Take over a function that reads a generator's state: then the script's draws come in order from one."""
+        look = getattr(home, name)
 
-    def looked_at(self, library: str, look: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a function that reads a generator's state: from then on, the script's draws come in order from one."""
-
-        @functools.wraps(look)
-        def wrapped(*args: Any, **words: Any) -> Any:
+        @instead_of(home, name, *others)
+        def looking(*args: Any, **words: Any) -> Any:
             if self.sites.of(sys._getframe(1)) is not None:  # pyright: ignore[reportPrivateUsage]
                 self.sites.in_order.add(library)
             return look(*args, **words)
 
-        return wrapped
+    def tell(self, what: str) -> None:
+        """Let the script's own process know what this one does.
 
-    def worker_drew(self) -> None:
-        """Let the training process know that reading examples draws random numbers."""
-        if self.is_worker and self.streams.draws["augment"] and not self.told:
-            self.told = True
-            (self.folder / "augmented").touch()
-
-    def trains_elsewhere(self) -> None:
-        """Let the script's own process know that another one trains, whose random numbers are not sorted."""
-        if not self.trained:
-            self.trained = True
-            (self.folder / "trained").touch()
+        It may have `augmented`, that is drawn random numbers while reading examples, or `trained`, with random numbers
+        that are not sorted.
+        """
+        if what not in self.told:
+            self.told.add(what)
+            (self.folder / what).touch()
 
     def end(self) -> None:
         """Keep what the script leaves, once it has ended."""
         if self.is_worker:
             return
-        self.streams.settle()
+        self.streams.read()
         if (self.folder / "augmented").exists():
             self.streams.draws["augment"] = max(1, self.streams.draws["augment"])
         self.ledger["elsewhere"] = not self.ledger["steps"] and (self.folder / "trained").exists()
@@ -202,55 +190,45 @@ class Inside:
         left.write(self.folder, self.ledger)
 
 
-_NO_DRAW = ("seed", "getstate", "setstate", "get_state", "set_state")
-
-
 def take_python(here: Inside) -> None:
     unseeded = iter(range(sys.maxsize))
+    plain, bits = random.Random.__init__, random.getrandbits
 
+    @instead_of(random, "seed")
     def seed(a: object = None, version: int = 2) -> None:
         here.seeded("random", ("unseeded", next(unseeded)) if a is None else a)
 
-    random.seed = seed  # pyright: ignore[reportAttributeAccessIssue]
-    plain, bits = random.Random.__init__, random.getrandbits
-
+    @instead_of(random.Random, "__init__")
     def init(self: random.Random, x: Any = None) -> None:
         if x is not None:
             here.explicit(f"random.Random({_short(x)})")
         plain(self, here.unseeded("Random", lambda: bits(128)) if x is None else x)
 
-    random.Random.__init__ = init  # pyright: ignore[reportAttributeAccessIssue]
-    for name in random.__all__:
-        if isinstance(getattr(getattr(random, name), "__self__", None), random.Random) and name not in _NO_DRAW:
-            setattr(random, name, here.sited("random", getattr(random, name), random.Random))
-    random.getstate = here.looked_at("random", random.getstate)
+    for name in draws_of(random, random.Random):
+        here.sited("random", random, name, random.Random)
+    here.looked_at("random", random, "getstate")
 
 
 def take_numpy(here: Inside, numpy: Any) -> None:
     unseeded = iter(range(sys.maxsize))
-    default_rng, plain, draw_bytes = numpy.random.default_rng, numpy.random.RandomState, numpy.random.bytes
+    module = numpy.random
+    default_rng, plain, draw_bytes = module.default_rng, module.RandomState, module.bytes
 
     def bits() -> int:
         return int.from_bytes(draw_bytes(16), "little")
 
+    @instead_of(module, "seed")
     def seed(seed: object = None) -> None:
         here.seeded("numpy", ("unseeded", next(unseeded)) if seed is None else numpy.asarray(seed).tolist())
 
+    @instead_of(module, "default_rng")
     def rng(seed: object = None) -> Any:
         if seed is None:
             return default_rng(here.unseeded("default_rng", bits))
         here.explicit(f"numpy.random.default_rng({_short(seed)})")
         return default_rng(seed)
 
-    def _seeded(number: int) -> Any:
-        return plain(words_of(number))
-
-    def is_one(cls: type, instance: object) -> bool:
-        return isinstance(instance, plain)
-
-    kind: Any = type("_Kind", (type(plain),), {"__instancecheck__": is_one})  # a trace may have put its own there
-
-    class RandomState(plain, metaclass=kind):
+    class RandomState(plain, metaclass=posing_as(plain)):
         def __init__(self, seed: Any = None) -> None:
             if seed is None:
                 seed = words_of(here.unseeded("RandomState", bits))
@@ -258,28 +236,26 @@ def take_numpy(here: Inside, numpy: Any) -> None:
                 here.explicit(f"numpy.random.RandomState({_short(seed)})")
             super().__init__(seed)
 
-    numpy.random.seed, numpy.random.default_rng = seed, rng
-    numpy.random.RandomState = RandomState
-    for name in numpy.random.__all__:
-        draw = getattr(numpy.random, name)
-        if isinstance(getattr(draw, "__self__", None), numpy.random.RandomState) and name not in _NO_DRAW:
-            setattr(numpy.random, name, here.sited("numpy", draw, _seeded))
-    numpy.random.get_state = here.looked_at("numpy", numpy.random.get_state)
+    for name in draws_of(module, plain):
+        here.sited("numpy", module, name, lambda number: plain(words_of(number)))
+    module.RandomState = RandomState
+    here.looked_at("numpy", module, "get_state")
 
 
 def take_jax(here: Inside) -> None:
     """Note JAX keys: JAX has no global generator, so its keys are the script's own."""
     random = sys.modules["jax"].random
 
-    def named(make: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(make)
-        def wrapped(seed: Any, *args: Any, **words: Any) -> Any:
-            here.explicit(f"jax.random.{make.__name__}({_short(seed)})")
+    def take(name: str) -> None:
+        make = getattr(random, name)
+
+        @instead_of(random, name)
+        def named(seed: Any, *args: Any, **words: Any) -> Any:
+            here.explicit(f"jax.random.{name}({_short(seed)})")
             return make(seed, *args, **words)
 
-        return wrapped
-
-    random.PRNGKey, random.key = named(random.PRNGKey), named(random.key)
+    take("PRNGKey")
+    take("key")
 
 
 def _short(seed: Any) -> str:
@@ -294,7 +270,7 @@ def _local_modules() -> dict[str, str]:
     found: dict[str, str] = {}
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or "-packages" in file or file.startswith((sys.base_prefix, _HERE)):
+        if not isinstance(file, str) or is_library(file) or file.startswith(HERE):
             continue
         try:
             if Path(file).stat().st_size <= LARGEST:
@@ -306,5 +282,3 @@ def _local_modules() -> dict[str, str]:
 
 LARGEST = 16 * 2**20
 """The most bytes of a module: nobody writes a larger one by hand."""
-
-_HERE = str(Path(__file__).resolve().parents[1])

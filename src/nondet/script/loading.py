@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import random
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nondet.script.inside import Inside
+from nondet.script.instead import instead_of, without_generator
 from nondet.script.streams import FIXED
-
-if TYPE_CHECKING:
-    from nondet.script.inside import Inside
 
 SAMPLE = 1024
 """How many elements of each tensor in a batch go into its digest."""
@@ -47,25 +45,18 @@ class Loading:
 
         def __init__(it: Any, loader: Any) -> None:
             self.again(it, loader)
-            given = loader.generator
-            if given is not None:
-                self.here.explicit("DataLoader(generator=...)")
-            loader.generator = None
-            try:
+            with without_generator(loader) as given:
+                if given is not None:
+                    self.here.explicit("DataLoader(generator=...)")
                 with self.here.streams.source("loader", it._nondet_again):
                     init(it, loader)
-            finally:
-                loader.generator = given
 
         def _reset(it: Any, loader: Any, first_iter: bool = False) -> None:
             if not first_iter:
                 self.again(it, loader)
             it._nondet_number = 0
-            given, loader.generator = loader.generator, None
-            try:
+            with without_generator(loader):
                 reset(it, loader, first_iter)
-            finally:
-                loader.generator = given
 
         def _next_index(it: Any) -> Any:
             if it._nondet_own:
@@ -93,21 +84,31 @@ class Loading:
             return batch
 
         worker = self.torch.utils.data._utils.worker
-        worker._worker_loop = self.reading(worker._worker_loop)
+        loop = worker._worker_loop
+
+        @instead_of(worker, "_worker_loop")
+        def reading(*args: Any, **words: Any) -> Any:
+            self.here.reads()  # until a spawned process gets here, it may be one that trains
+            return loop(*args, **words)
+
         iterator.__init__, iterator._reset = __init__, _reset
         iterator._next_index, iterator.__next__ = _next_index, __next__
-        for cls in (self.fetch._MapDatasetFetcher, self.fetch._IterableDatasetFetcher):
-            cls.fetch = self.by_example(cls.fetch) if "Map" in cls.__name__ else self.by_batch(cls.fetch)
+        self.fetches(self.fetch._MapDatasetFetcher, self.by_example)
+        self.fetches(self.fetch._IterableDatasetFetcher, self.by_batch)
 
-    def reading(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap the loop of a loader's process: until a spawned process gets there, it may be one that trains."""
+    def fetches(self, kind: Any, read: Callable[..., Any]) -> None:
+        """Have the examples of a batch read with random numbers of their own."""
+        plain = kind.fetch
 
-        @functools.wraps(plain)
-        def loop(*args: Any, **words: Any) -> Any:
-            self.here.reads()
-            return plain(*args, **words)
-
-        return loop
+        @instead_of(kind, "fetch")
+        def fetch(fetcher: Any, index: Any) -> Any:
+            if not isinstance(index, Indices):
+                return plain(fetcher, index)
+            self.here.streams.own.update(index.own)
+            batch = read(fetcher, index, plain)
+            if self.here.is_worker and self.here.streams.draws["augment"]:
+                self.here.tell("augmented")
+            return batch
 
     def again(self, it: Any, loader: Any) -> None:
         """Count a pass over a loader's data. A shuffled pass is taken to be for training."""
@@ -120,37 +121,28 @@ class Loading:
         it._nondet_own = not places <= {"torch", "builtins"}  # a sampler of the script's own may draw for each batch
         self.here.passes.begin(it, loader)
 
-    def by_example(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+    def by_example(self, fetcher: Any, index: Indices, plain: Callable[..., Any]) -> Any:
         """Give each example its own random numbers in this pass over the data, whichever process reads it."""
-        streams = self.here.streams
-
-        def fetch(fetcher: Any, index: Any) -> Any:
-            if not isinstance(index, Indices):
-                return plain(fetcher, index)
-            streams.own.update(index.own)
-            dataset = fetcher.dataset
-            together = getattr(dataset, "__getitems__", None)
-            subset = self.torch.utils.data.Subset
-            by_itself = type(dataset) is subset and not hasattr(dataset.dataset, "__getitems__")
-            if fetcher.auto_collation and together and not by_itself:
-                with streams.source("augment", index.again, *map(_plain, index)):
-                    examples = together(list(index))
-            else:
-                with streams.source("augment", index.again, "batch", index.number):
-                    examples = []
-                    for one in index:
-                        streams.move(index.again, _plain(one))
-                        examples.append(dataset[one])
-            self.here.worker_drew()
-            if index.single:
-                return self.collated(fetcher, index, examples[0])
-            seed = self.here.seeds.get("order", FIXED)
-            if seed != FIXED and index.trained:
-                rng = random.Random(streams.number("order", index.again, *map(_plain, index)))
-                rng.shuffle(examples)
-            return self.collated(fetcher, index, examples)
-
-        return fetch
+        streams, dataset = self.here.streams, fetcher.dataset
+        together = getattr(dataset, "__getitems__", None)
+        subset = self.torch.utils.data.Subset
+        by_itself = type(dataset) is subset and not hasattr(dataset.dataset, "__getitems__")
+        if fetcher.auto_collation and together and not by_itself:
+            with streams.source("augment", index.again, *map(_plain, index)):
+                examples = together(list(index))
+        else:
+            with streams.source("augment", index.again, "batch", index.number):
+                examples = []
+                for one in index:
+                    streams.move(index.again, _plain(one))
+                    examples.append(dataset[one])
+        if index.single:
+            return self.collated(fetcher, index, examples[0])
+        seed = self.here.seeds.get("order", FIXED)
+        if seed != FIXED and index.trained:
+            rng = random.Random(streams.number("order", index.again, *map(_plain, index)))
+            rng.shuffle(examples)
+        return self.collated(fetcher, index, examples)
 
     def collated(self, fetcher: Any, index: Indices, examples: Any) -> Any:
         """Collate a batch; what the script's own function draws for it belongs to the batch."""
@@ -158,24 +150,13 @@ class Loading:
         if getattr(collate, "__module__", "").startswith("torch.utils.data"):
             return collate(examples)
         with self.here.streams.source("augment", index.again, "collate", index.number):
-            batch = collate(examples)
-        self.here.worker_drew()
-        return batch
+            return collate(examples)
 
-    def by_batch(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+    def by_batch(self, fetcher: Any, index: Indices, plain: Callable[..., Any]) -> Any:
         """Tie random numbers to the pass, the worker and the batch: examples of a stream are not numbered."""
-
-        def fetch(fetcher: Any, index: Any) -> Any:
-            if not isinstance(index, Indices):
-                return plain(fetcher, index)
-            self.here.streams.own.update(index.own)
-            info = self.torch.utils.data.get_worker_info()
-            with self.here.streams.source("augment", index.again, info.id if info else 0, index.number):
-                examples = plain(fetcher, None if index.single else list(index))
-            self.here.worker_drew()
-            return examples
-
-        return fetch
+        info = self.torch.utils.data.get_worker_info()
+        with self.here.streams.source("augment", index.again, info.id if info else 0, index.number):
+            return plain(fetcher, None if index.single else list(index))
 
     def note(self, batch: Any) -> None:
         """Add a batch to the ledger's digest: a sample of each of its tensors."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from nondet.script.instead import instead_of
 
 
 def begin(told: Mapping[str, str], after_import: Callable[[dict[str, Callable[[], None]]], None]) -> None:
@@ -34,7 +35,7 @@ def _compile(torch: Any) -> None:
     module, plain = torch.nn.Module, torch.nn.Module.__call__
     compiling, depth = torch.compiler.is_compiling, [0]
 
-    @functools.wraps(plain)
+    @instead_of(module, "__call__")
     def call(model: Any, *args: Any, **words: Any) -> Any:
         if compiling() or depth[0]:
             return plain(model, *args, **words)
@@ -45,8 +46,6 @@ def _compile(torch: Any) -> None:
             return plain(model, *args, **words)
         finally:
             depth[0] -= 1
-
-    module.__call__ = call
 
 
 def seen() -> dict[str, Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nondet.script.bit import Start
-
-if TYPE_CHECKING:
-    from nondet.script.inside import Inside
+from nondet.script.inside import Inside
+from nondet.script.instead import below, instead_of
 
 _MARK = "_nondet"
 
@@ -23,17 +22,11 @@ class Building:
 
     METHODS = ("__init__", "reset_parameters", "apply", "init_weights", "_init_weights", "_initialize_missing_keys")
 
-    def __init__(self, here: Inside, depth: list[int], steps: Callable[[Callable[..., Any]], Any]) -> None:
+    def __init__(self, here: Inside, torch: Any, depth: list[int], steps: Callable[[Callable[..., Any]], Any]) -> None:
         self.here, self.depth, self.inside, self.steps = here, depth, False, steps
-        self.tracing: Callable[[], bool] = bool
-
-    def take_over(self, torch: Any) -> None:
-        module, building, self.tracing = torch.nn.Module, self, _tracing(torch)
-        waiting = [module]
-        while waiting:
-            one = waiting.pop()
+        self.tracing, module, building = _tracing(torch), torch.nn.Module, self
+        for one in (module, *below(module)):
             self.wrap(one)
-            waiting += type.__subclasses__(one)
 
         def init_subclass(cls: type, **words: Any) -> None:
             super(module, cls).__init_subclass__(**words)
@@ -96,7 +89,7 @@ def forwards(here: Inside, torch: Any, depth: list[int]) -> Callable[[Callable[.
             ):
                 return method(self, *args, **words)
             if here.is_worker:
-                here.trains_elsewhere()
+                here.tell("trained")
                 return method(self, *args, **words)
             start.step(self)
             step = here.ledger["steps"]
@@ -122,7 +115,7 @@ def compiled(here: Inside, torch: Any, depth: list[int]) -> None:
     plain, module, compiling = torch.compile, torch.nn.Module, torch.compiler.is_compiling
     count = iter(range(1 << 62))
 
-    @functools.wraps(plain)
+    @instead_of(torch, "compile")
     def compile_it(model: Any = None, *args: Any, **words: Any) -> Any:
         if model is None:
             return functools.partial(compile_it, *args, **words)
@@ -139,8 +132,6 @@ def compiled(here: Inside, torch: Any, depth: list[int]) -> None:
                 return made(*args, **words)
 
         return call
-
-    torch.compile = compile_it
 
 
 def _tracing(torch: Any) -> Callable[[], bool]:

@@ -50,7 +50,7 @@ class Sites:
             code = frame.f_code
             known = self._known.get((id(code), frame.f_lasti))
             if known is None:
-                passing = code.co_filename.startswith(_HERE) or _LOADERS in code.co_filename
+                passing = code.co_filename.startswith(HERE) or _LOADERS in code.co_filename
                 known = code, passing, None if passing else self._new(frame)
                 self._known[id(code), frame.f_lasti] = known
             if not known[1]:
@@ -61,7 +61,7 @@ class Sites:
     @staticmethod
     def is_import(frame: FrameType | None) -> bool:
         """Whether the frame belongs to a library that is being imported."""
-        while frame is not None and _is_library(frame.f_code.co_filename):
+        while frame is not None and is_library(frame.f_code.co_filename):
             if frame.f_code.co_filename.startswith("<frozen importlib"):
                 return True
             frame = frame.f_back
@@ -69,7 +69,7 @@ class Sites:
 
     def _new(self, frame: FrameType) -> Site | None:
         code = frame.f_code
-        if _is_library(code.co_filename):
+        if is_library(code.co_filename):
             return None
         text = linecache.getline(code.co_filename, frame.f_lineno, frame.f_globals).strip()
         base = str(frame.f_globals.get("__name__")), code.co_qualname, text
@@ -127,7 +127,8 @@ def _cell_of(frame: FrameType) -> str:
     return f"cell {known[frame.f_code.co_filename]}" if frame.f_code.co_filename in known else ""
 
 
-def _is_library(file: str) -> bool:
+def is_library(file: str) -> bool:
+    """Whether a file belongs to Python or to an installed package."""
     return "-packages" in file or file.startswith(("<", sys.base_prefix))
 
 
@@ -137,5 +138,5 @@ def is_of_python(file: str) -> bool:
 
 
 _PYTHON = str(Path(linecache.__file__).parent)
-_HERE = str(Path(__file__).resolve().parents[1])
+HERE = str(Path(__file__).resolve().parents[1])
 _LOADERS = str(Path("torch", "utils", "data"))

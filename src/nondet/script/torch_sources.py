@@ -12,26 +12,25 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nondet.script.inside import Inside
+from nondet.script.instead import instead_of, without_generator
 from nondet.script.loading import Loading
 from nondet.script.models import Building, compiled, forwards
-from nondet.script.streams import FIXED, Cuda, Torch
-
-if TYPE_CHECKING:
-    from nondet.script.inside import Inside
+from nondet.script.streams import FIXED, cuda_of, torch_of
 
 
 def take_over(here: Inside, torch: Any) -> None:
     """Sort torch's random numbers, as soon as it is imported."""
-    here.streams.add(Torch(torch))
-    here.streams.add(Cuda(torch))
+    here.streams.add(torch_of(torch))
+    here.streams.add(cuda_of(torch))
     _seeding(here, torch)
     _kernels(here, torch)
     depth = [0]  # of nested training forward passes
-    Building(here, depth, forwards(here, torch, depth)).take_over(torch)
+    Building(here, torch, depth, forwards(here, torch, depth))
     compiled(here, torch, depth)
     _samplers(here, torch)
     _one_rank(here, torch)
@@ -40,29 +39,25 @@ def take_over(here: Inside, torch: Any) -> None:
 
 
 def _seeding(here: Inside, torch: Any) -> None:
-    plain = torch.manual_seed
     count = iter(range(1 << 62))
 
+    @instead_of(torch, "manual_seed", torch.random)
     def manual_seed(seed: int) -> Any:
         here.seeded("torch", int(seed))
         here.seeded("cuda", int(seed))
         return torch.default_generator
 
+    @instead_of(torch, "seed", torch.random)
     def unseeded() -> int:
         number = here.streams.number("other", "torch.seed", next(count)) & (1 << 63) - 1
         manual_seed(number)
         return number
 
-    manual_seed = functools.wraps(plain)(manual_seed)
-    torch.manual_seed = torch.random.manual_seed = manual_seed
-    torch.seed = torch.random.seed = unseeded
     for name in ("manual_seed", "manual_seed_all"):  # besides torch.manual_seed, which seeds these too
 
+        @instead_of(torch.cuda, name, torch.cuda.random)
         def cuda(seed: int) -> None:
             here.seeded("cuda", int(seed))
-
-        setattr(torch.cuda, name, cuda)
-        setattr(torch.cuda.random, name, cuda)
 
 
 def _kernels(here: Inside, torch: Any) -> None:
@@ -80,11 +75,10 @@ DRAWS = ("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "ran
 def _drawing(here: Inside, torch: Any) -> None:
     """The other source: each place where the script draws outside all sources has its own stream."""
     for name in DRAWS:
-        plain = getattr(torch, name)
-        sited = _sited(here, torch, plain)
+        sited = _sited(here, torch, getattr(torch, name))
         setattr(torch, name, sited)
         torch.jit._builtins._register_builtin(sited, f"aten::{name}")
-    torch.get_rng_state = torch.random.get_rng_state = here.looked_at("torch", torch.get_rng_state)
+    here.looked_at("torch", torch, "get_rng_state", torch.random)
 
 
 def _sited(here: Inside, torch: Any, draw: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,9 +97,8 @@ def _sited(here: Inside, torch: Any, draw: Callable[..., Any]) -> Callable[..., 
         if place is None or "torch" in here.sites.in_order:
             return draw(*args, **words)
         with ExitStack() as stack:
-            for library in here.streams.libraries:
-                if library.name in names:
-                    stack.enter_context(here.sites.in_place(library, place))
+            for name in names:
+                stack.enter_context(here.sites.in_place(here.streams.libraries[name], place))
             return draw(*args, **words)
 
     return wrapped
@@ -118,49 +111,41 @@ def _one_rank(here: Inside, torch: Any) -> None:
     plain = torch.distributed.init_process_group
     parameters = inspect.signature(plain)
 
-    @functools.wraps(plain)
+    @instead_of(torch.distributed, "init_process_group", torch.distributed.distributed_c10d)
     def begin(*args: Any, **words: Any) -> Any:
         ranks = parameters.bind(*args, **words).arguments.get("world_size", -1)
         here.refuse_ranks(ranks if ranks > 0 else os.environ.get("WORLD_SIZE", "1"))
         return plain(*args, **words)
-
-    torch.distributed.init_process_group = torch.distributed.distributed_c10d.init_process_group = begin
 
 
 def _samplers(here: Inside, torch: Any) -> None:
     """The shuffle source: what draws the order of examples, whichever generator it was given."""
     sampler, inside = torch.utils.data.sampler, [False]
 
-    def shuffles(draw: Callable[[Any], Iterable[Any]]) -> Callable[[Any], Iterator[Any]]:
-        @functools.wraps(draw)
-        def wrapped(self: Any) -> Iterator[Any]:
+    def shuffles(kind: Any) -> None:
+        draw = kind.__iter__
+
+        @instead_of(kind, "__iter__")
+        def drawing(self: Any) -> Iterator[Any]:
             if inside[0] or here.is_worker:
                 return iter(draw(self))
             inside[0] = True
-            with here.streams.source("shuffle"):
-                given = getattr(self, "generator", None)
-                if given is not None:
-                    here.explicit(f"{type(self).__name__}(generator=...)")
-                    self.generator = None
-                try:
-                    return iter(list(draw(self)))
-                finally:
-                    inside[0] = False
+            try:
+                with here.streams.source("shuffle"), without_generator(self) as given:
                     if given is not None:
-                        self.generator = given
-
-        return wrapped
+                        here.explicit(f"{type(self).__name__}(generator=...)")
+                    return iter(list(draw(self)))
+            finally:
+                inside[0] = False
 
     for cls in (sampler.RandomSampler, sampler.SubsetRandomSampler, sampler.WeightedRandomSampler):
-        cls.__iter__ = shuffles(cls.__iter__)
+        shuffles(cls)
     split = torch.utils.data.random_split
-
     splits = _sited(here, torch, split)
 
+    @instead_of(torch.utils.data, "random_split", torch.utils.data.dataset)
     def random_split(*args: Any, **words: Any) -> Any:
         generator = args[2] if len(args) > 2 else words.get("generator")
         if generator is not None:
             here.explicit("random_split(generator=...)")
         return splits(*args, **words) if generator is None else split(*args, **words)
-
-    torch.utils.data.random_split = torch.utils.data.dataset.random_split = functools.wraps(split)(random_split)

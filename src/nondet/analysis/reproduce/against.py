@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nondet.analysis.reproduce import causes
 from nondet.analysis.reproduce.causes import Cause
-from nondet.analysis.reproduce.diverge import INCONCLUSIVE, NONE, ORIGIN, Diverged, window_of
-from nondet.analysis.reproduce.ladder import Origin, cause_of
+from nondet.analysis.reproduce.diverge import INCONCLUSIVE, ORIGIN, Diverged, blank_of
+from nondet.analysis.reproduce.ladder import Origin, at_line, cause_of, finished, last_step
 from nondet.analysis.reproduce.parting import (
     Operation,
     Parting,
@@ -21,7 +22,6 @@ from nondet.analysis.reproduce.parting import (
     first_operation,
     parted,
     seen,
-    statement,
 )
 from nondet.errors import BadInput
 from nondet.runners.kept_runs import RUN, KeptRun, check_free, keep, load
@@ -92,11 +92,15 @@ class _Pair:
         self.held = How(pins={}, hash=0, until=until)
 
     def here(self, **more: Any) -> Trace:
-        return _run(self.traced, replace(self.held, **more))
+        return finished(self.traced.run(replace(self.held, **more)), FINISHED)
 
     def there(self, **more: Any) -> Trace:
         how = replace(self.held, machine=self.other.machine, deterministic=self.other.deterministic, **more)
-        return _run(self.also, how)
+        return finished(self.also.run(how), FINISHED)
+
+    def operations(self) -> Trace:
+        """Return a run here that records the operations of its first step."""
+        return self.here(rung="operations", window=(0, 0), until=0)
 
     def close(self) -> None:
         self.traced.close()
@@ -107,42 +111,25 @@ class _Pair:
         return self.traced.runs + (self.also.runs if self.also is not self.traced else 0)
 
 
-def _run(traced: Traced, how: How) -> Trace:
-    trace = traced.run(how)
-    if trace.failure:
-        raise BadInput(f"both runs must finish, but one did not: {trace.failure}; fix it")
-    return trace
+FINISHED = "both runs must finish, but one did not"
 
 
 def save(script: Script, folder: Path, steps: int | None, say: Callable[[str], None]) -> None:
     """Keep a run of a script so that others can be compared with it."""
     check_free(folder)
-    pair = _Pair(script, Other(""), None if steps is None else steps - 1)
-    try:
+    with closing(_Pair(script, Other(""), last_step(steps))) as pair:
         say("Keeping a run: each step and module, and each operation of the first step.")
-        keep(_kept(pair, script), folder)
-    finally:
-        pair.close()
-
-
-def _kept(pair: _Pair, script: Script) -> KeptRun:
-    whole = pair.here(rung="modules")
-    return KeptRun(
-        shlex.join(script.words), whole, pair.here(rung="operations", window=(0, 0), until=0), pair.held.until
-    )
+        whole = pair.here(rung="modules")
+        keep(KeptRun(shlex.join(script.words), whole, pair.operations(), pair.held.until), folder)
 
 
 def against(script: Script, text: str, *, steps: int | None, say: Callable[[str], None]) -> Diverged:
     """Compare a run of a script with what `text` names; see `other`."""
-    named = other(text)
-    until = None if steps is None else steps - 1
+    named, until = other(text), last_step(steps)
     if named.kept is not None and named.kept.until is not None:
         until = named.kept.until if until is None else min(until, named.kept.until)
-    pair = _Pair(script, named, until)
-    try:
+    with closing(_Pair(script, named, until)) as pair:
         return _compared(pair, say)
-    finally:
-        pair.close()
 
 
 def _compared(pair: _Pair, say: Callable[[str], None]) -> Diverged:
@@ -151,58 +138,34 @@ def _compared(pair: _Pair, say: Callable[[str], None]) -> Diverged:
     kept = pair.other.kept
     if kept is None:
         say(f"Running it with {pair.other.name}.")
-    b = kept.steps if kept is not None else pair.there(rung="modules")
-    if pair.held.until is not None:
-        b = _cut(b, pair.held.until)
+    b = _cut(kept.steps if kept is not None else pair.there(rung="modules"), pair.held.until)
     differs = {name: (mine, theirs) for name, (theirs, mine) in differences(b.machine, a.machine).items()}
     mine, theirs = shlex.join(pair.traced.script.words), kept.command if kept else pair.other.command
     if theirs and theirs != mine:
         differs["command"] = (mine, theirs)
-    evaluations = min(len(trace.of("answer")) for trace in (a, b))
-    found = Diverged(
-        pair.traced.script.title,
-        NONE,
-        None,
-        "",
-        (),
-        window_of(a, b),
-        a.ended and b.ended,
-        evaluations,
-        pair.runs,
-        against=pair.other.name,
-        differs=differs,
-    )
+    found = blank_of(pair.traced.script, a, b, pair.runs, against=pair.other.name, differs=differs)
     if not seen(a):
         return replace(found, verdict=INCONCLUSIVE)
     if own := parted(a, again):
         why = "two runs here already part with everything held; leave out <<against>> to look for the cause"
-        return replace(found, verdict=INCONCLUSIVE, step=own.step, what=own.what, why=why, site=own.site)
+        return replace(found, verdict=INCONCLUSIVE, why=why, **own.where)
     parting = parted(a, b)
     if parting is None:
         return found
     say(f"They part at step {parting.step}: {differ(parting.what)}.")
-    origin = _origin(pair, a, b, parting, differs)
-    return replace(
-        found,
-        verdict=ORIGIN,
-        step=parting.step,
-        what=parting.what,
-        site=parting.site,
-        origins=(origin,),
-        runs=pair.runs,
-    )
+    origins = (_origin(pair, a, b, parting, differs),)
+    return replace(found, verdict=ORIGIN, origins=origins, runs=pair.runs, **parting.where)
 
 
-def _cut(trace: Trace, until: int) -> Trace:
+def _cut(trace: Trace, until: int | None) -> Trace:
     """Return a trace up to and including this step."""
-    found: list[Any] = []
-    for record in trace.main:
-        if record[0] == "machine" or trace.steps <= until + 1:
-            found.append(record)
-        elif record[0] in ("done", "end") or (type(record[1]) is int and record[1] > until):
-            continue
-        else:
-            found.append(record)
+    if until is None or trace.steps <= until + 1:
+        return trace
+
+    def is_later(kind: str, step: Any, *_: Any) -> bool:
+        return kind in ("done", "end") or (type(step) is int and step > until)
+
+    found = [record for record in trace.main if record[0] == "machine" or not is_later(*record)]
     return replace(trace, records={"main": found})
 
 
@@ -215,8 +178,7 @@ def _origin(pair: _Pair, a: Trace, b: Trace, parting: Parting, differs: Mapping[
         line = first_line(pair.here(rung="lines"), pair.there(rung="lines")) if pair.other.kept is None else None
         if line is None:
             return Origin(cause, parting.site, parting, sure=False)
-        text = statement(Path.cwd(), line.site)
-        return Origin(cause, line.site, parting, "", text, line.names, line.function, sure=False)
+        return at_line(lambda text: cause, line, parting, sure=False)
     operation = _operation(pair, parting.step) if a.steps and b.steps else None
     if operation is not None:
         cause = cause_of(operation)
@@ -231,8 +193,6 @@ def _operation(pair: _Pair, step: int) -> Operation | None:
     """Find the first operation of a step with equal inputs and different outputs; a kept run has only step 0's."""
     kept = pair.other.kept
     if kept is not None:
-        return (
-            first_operation(pair.here(rung="operations", window=(0, 0), until=0), kept.operations) if not step else None
-        )
+        return None if step else first_operation(pair.operations(), kept.operations)
     how: dict[str, Any] = {"rung": "operations", "window": (step, step + 1), "until": step + 1}
     return first_operation(pair.here(**how), pair.there(**how))

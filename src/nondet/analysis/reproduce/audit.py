@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from nondet.analysis.reproduce.causes import BY_KIND, RANDOM
+from nondet.analysis.reproduce.causes import BY_KIND, RANDOM, Finding
 from nondet.analysis.reproduce.diverge import as_dict
-from nondet.analysis.reproduce.finding import Finding
-from nondet.analysis.reproduce.habits import habits, passes
+from nondet.analysis.reproduce.habits import habits, ignored, passes
 from nondet.analysis.reproduce.ladder import Ladder, Origin
 from nondet.analysis.reproduce.parting import parted, seen, sites_of
-from nondet.analysis.reproduce.told import told
 from nondet.analysis.results import Results
 from nondet.records import Record, finding
 from nondet.runners.script import Script
-from nondet.runners.traced import How, Trace, Traced
+from nondet.runners.traced import Trace, Traced
 
 SORTED = ("init", "shuffle", "augment", "dropout", "other")
 
@@ -37,16 +35,9 @@ class Row:
     reaches: bool | None
     leaks_into: tuple[str, ...] = ()
     verdict: str = REACHES
-    outside: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "draws": self.draws,
-            "reaches": self.reaches,
-            "leaks_into": list(self.leaks_into),
-            "verdict": self.verdict,
-        }
+        return {**asdict(self), "leaks_into": list(self.leaks_into)}
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,7 +51,6 @@ class Audit(Record):
     name: str
     sources: tuple[Row, ...]
     findings: tuple[Finding, ...]
-    origins: tuple[Origin, ...]
     unexplained: Origin | str | None
     inconclusive: str
     steps: int
@@ -77,12 +67,13 @@ class Audit(Record):
         return not (wrong or self.findings or self.unexplained)
 
     def to_dict(self) -> dict[str, Any]:
+        hidden = self.unexplained
         return {
             "format": 1,
             "name": self.name,
             "verdict": "inconclusive" if self.inconclusive else "clean" if self.clean else "findings",
             "sources": [row.to_dict() for row in self.sources],
-            "unexplained": _unexplained(self.unexplained),
+            "unexplained": {"seen": hidden} if isinstance(hidden, str) else as_dict(hidden) if hidden else None,
             "findings": [finding.to_dict() for finding in self.findings],
             "told": [one.to_dict() for one in self.told],
             "steps": self.steps,
@@ -97,10 +88,6 @@ class Audit(Record):
         return {n: [row[n] for row in rows] for n in ("name", "draws", "reaches", "verdict")}
 
 
-def _unexplained(found: Origin | str | None) -> dict[str, Any] | None:
-    return {"seen": found} if isinstance(found, str) else as_dict(found) if found else None
-
-
 def audit_of(results: Results) -> Audit:
     """Return what a study of a task says about its sources: whether each of them alone reaches the outputs."""
     rows: list[Row] = []
@@ -108,14 +95,11 @@ def audit_of(results: Results) -> Audit:
         if len(found.condition.vary) == 1:
             # a bit that is rounded away is no fault: the next one may reach
             gone = HARMLESS if found.condition.name == "bit" else DEAD
-            verdict = gone if found.dead else REACHES
-            rows.append(Row(found.condition.name, None, not found.dead, (), verdict))
+            rows.append(Row(found.condition.name, None, not found.dead, (), gone if found.dead else REACHES))
     unexplained = None if results.control.identical else "repeats with equal seeds are not equal to the last bit"
     epochs = int(results.study.identity["recipe"]["epochs"])
-    runs = len(rows) + 2
-    return Audit(
-        results.study.identity["name"], tuple(rows), (), (), unexplained, "", epochs, True, runs, unit="epochs"
-    )
+    name, runs = results.study.identity["name"], len(rows) + 2
+    return Audit(name, tuple(rows), (), unexplained, "", epochs, True, runs, unit="epochs")
 
 
 TASK_STEPS = 100
@@ -143,15 +127,14 @@ def audit(
     steps: how many training steps of each run to look at; None for all of them. rows: finds the sources of a task,
     whose script is nondet's own; if it is left out, they are found here.
     """
-    traced = Traced(script)
-    try:
-        ladder = Ladder(traced, None if steps is None else steps - 1, say)
+    with closing(Traced(script)) as traced:
+        ladder = Ladder(traced, steps, say)
         say("Running the script as it is.")
-        first = ladder.as_it_is()
-        found = [] if rows else list(habits(first, Path.cwd(), used_in_training(ladder, first)))
-        ignored, harmless = ([], []) if rows else told(first, ladder.hashes)
-        found += ignored
-        blank = Audit(script.title, (), (), (), None, "", first.steps, first.ended, 0, tuple(harmless))
+        first = ladder.run(ladder.how)
+        found = [] if rows else list(habits(first, used_in_training(ladder, first)))
+        matters, harmless = ([], []) if rows else ignored(first, ladder.hashes)
+        found += matters
+        blank = Audit(script.title, (), (), None, "", first.steps, first.ended, 0, tuple(harmless))
         if not seen(first):
             return replace(
                 blank, inconclusive="it takes no training step that can be seen, and holds no array at its end"
@@ -159,8 +142,8 @@ def audit(
         say("Running it again and again with everything from outside held.")
         pair = ladder.unsteady()
         if pair:
-            origin = ladder.unexplained(*pair)
-            return replace(blank, findings=tuple(found), unexplained=origin, runs=traced.runs)
+            hidden = ladder.unexplained(*pair)
+            return replace(blank, findings=tuple(found), unexplained=hidden, runs=traced.runs)
         kinds = ladder.kinds(first, ladder.control())
         origins = ladder.origins(kinds)
         if not origins:
@@ -176,17 +159,16 @@ def audit(
         if not unexplained:
             sources, inconclusive = (rows(ladder), "") if rows else _sorted(ladder, script, say)
             blank = replace(blank, inconclusive=inconclusive if not (sources or found) else "")
-        found = _without_doubles(found)
+        single: dict[tuple[str, str], Finding] = {}
+        for one in found:
+            single.setdefault((one.cause.name, one.site), one)
         return replace(
             blank,
             sources=(*sources, *outside),
-            findings=tuple(found),
-            origins=tuple(origins),
+            findings=tuple(single.values()),
             unexplained=unexplained,
             runs=traced.runs,
         )
-    finally:
-        traced.close()
 
 
 def used_in_training(ladder: Ladder, first: Trace) -> list[str]:
@@ -208,24 +190,17 @@ def used_in_training(ladder: Ladder, first: Trace) -> list[str]:
     return lines if len(lines) == 1 else [one for one in lines if trained([one]) != plain]
 
 
-def _without_doubles(found: list[Finding]) -> list[Finding]:
-    known: dict[tuple[str, str], Finding] = {}
-    for one in found:
-        known.setdefault((one.cause.name, one.site), one)
-    return list(known.values())
-
-
 def _outside(ladder: Ladder, kinds: list[str], origins: list[Origin]) -> list[Row]:
     """Return a row for each kind of outside input that was asked for."""
     reached = {origin.kind for origin in origins}
-    rows: dict[str, Row] = {}
+    rows: list[Row] = []
     for kind in kinds:
         draws = len([r for r in ladder.control().of("o") if r[1] == kind])
         name = BY_KIND[kind].name if BY_KIND[kind] is not RANDOM else f"unseeded {kind}"
         if kind in reached or (draws and sites_of(ladder.control(), kind)):
             reaches = kind in reached
-            rows[kind] = Row(name, draws or None, reaches, (), CHANGES if reaches else HARMLESS, True)
-    return list(rows.values())
+            rows.append(Row(name, draws or None, reaches, (), CHANGES if reaches else HARMLESS))
+    return rows
 
 
 def _sorted(ladder: Ladder, script: Script, say: Callable[[str], None]) -> tuple[list[Row], str]:
@@ -243,7 +218,7 @@ def _sorted(ladder: Ladder, script: Script, say: Callable[[str], None]) -> tuple
     rows: list[Row] = []
     for name in names:
         say(f"Another seed of {name}.")
-        trace = ladder.traced.run(_with(how, name))
+        trace = ladder.traced.run(replace(how, seeds={name: 2}, words={name: 2}))
         if trace.failure:
             rows.append(Row(name, draws.get(name), None, (), "failed"))
             continue
@@ -253,52 +228,37 @@ def _sorted(ladder: Ladder, script: Script, say: Callable[[str], None]) -> tuple
     return rows, ""
 
 
-def _with(how: How, name: str) -> How:
-    return replace(how, seeds={**(how.seeds or {}), name: 2}, words={name: 2})
+OWN = {"start": ("init",), "order": ("shuffle",)}
+OWN_OF_TASK = {"start": ("init", "bit"), "batch": ("augment", "shuffle", "order")}
+"""Which sources decide the first weights, and the order of the examples or the batches."""
 
 
-OWN = {"start": "init", "order": "shuffle"}
-"""What each source decides: init the initial weights, shuffle the order of the examples."""
+def own_of_task(names: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Return, of a task with these sources, which of them decide what."""
+    return {kind: [owner for owner in owners if owner in names] for kind, owners in OWN_OF_TASK.items()}
 
 
 def _leaking(ladder: Ladder, rows: Sequence[Row]) -> list[Row]:
     """Return the rows of a task with what each source's seed changes besides its own."""
-    control = ladder.control()
-    names = [row.name for row in rows]
+    own = own_of_task([row.name for row in rows])
     found: list[Row] = []
     for row in rows:
         ladder.say(f"Another seed of {row.name}.")
         other = ladder.run(replace(ladder.held, words={row.name: 2}))
-        into = leaks_of_task(row.name, names, control, other)
+        into = leaks(row.name, ladder.control(), other, own)
         found.append(replace(row, leaks_into=into, verdict=LEAKS) if into else row)
     return found
 
 
-def leaks_of_task(name: str, names: Sequence[str], control: Trace, other: Trace) -> tuple[str, ...]:
-    """Return a task's sources whose numbers change when only another source's seed did, by first weights and batches.
+def leaks(name: str, control: Trace, other: Trace, own: Mapping[str, Sequence[str]] = OWN) -> tuple[str, ...]:
+    """Return the sources whose numbers change when only another source's seed did.
 
-    names: of all its sources.
+    own: which sources decide what; the first of them is named.
     """
-    own = {"start": ("init", "bit"), "batch": ("augment", "shuffle", "order")}
     found: list[str] = []
     for kind, owners in own.items():
-        there = [owner for owner in owners if owner in names]
-        a, b = ([record[2] for record in trace.of(kind)] for trace in (control, other))
-        if a != b and there and name not in owners:
-            found.append(there[0])
-    return tuple(found)
-
-
-def leaks(name: str, control: Trace, other: Trace) -> tuple[str, ...]:
-    """Return the sources whose numbers change when only another source's seed did."""
-    if name in ("seed", "other"):
-        return ()
-    found: list[str] = []
-    for kind, owner in OWN.items():
-        if owner == name:
-            continue
         # a model that is first called later may be an average of what was trained
         a, b = ([r[2] for r in trace.of(kind) if kind != "start" or r[1] == 0] for trace in (control, other))
-        if a != b:
-            found.append(owner)
+        if a != b and owners and name not in (*owners, "seed", "other"):
+            found.append(owners[0])
     return tuple(found)

@@ -1,9 +1,10 @@
-"""The causes by name: what each one is, and how to fix it."""
+"""The causes by name: what each one is, and how to fix it; and findings: a cause, its line, and what was seen."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,13 +16,30 @@ class Cause:
     mend: str
 
 
+@dataclass(frozen=True)
+class Finding:
+    """One finding about a training. site: FILE:LINE of the user's code, or empty. seen: what was seen, in words."""
+
+    cause: Cause
+    site: str
+    seen: str
+
+    def to_dict(self) -> dict[str, Any]:
+        cause = self.cause
+        return {**place(self.site), "cause": cause.name, "seen": self.seen, "likely": cause.what, "mend": cause.mend}
+
+
+def place(site: str) -> dict[str, Any]:
+    """Split FILE:LINE into the fields `file` and `line`."""
+    file, _, line = site.rpartition(":")
+    return {"file": file or None, "line": int(line) if line.isdigit() else None}
+
+
 CLOCK = Cause("time", "the clock is read", "use a fixed number instead")
 PROCESS = Cause("process id", "the process id is read", "use a fixed number instead")
 RANDOM = Cause("random numbers", "random numbers are drawn from a generator that nothing seeds", "seed that generator")
 SYSTEM = Cause(
-    "random numbers",
-    "random numbers come from the system, which takes no seed",
-    "use a generator with a seed",
+    "random numbers", "random numbers come from the system, which takes no seed", "use a generator with a seed"
 )
 LISTING = Cause("listdir", "files are listed in the file system's order", "put sorted(...) around the listing")
 THREADS = Cause(
@@ -80,7 +98,10 @@ BY_KIND = {
     "left": LEFT,
     "hash": SETS,
 }
-"""By the kinds of `nondet.script.trace.outside`, `hash` (Python's hash seed), and `left` (files of another run)."""
+"""By the kinds of `nondet.script.trace.outside`, `hash` (Python's hash seed), and `left` (files of another run).
+
+In this order they are tested for reaching the training.
+"""
 
 
 def of_statement(kind: str, text: str) -> Cause:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from nondet.analysis.reproduce import causes
-from nondet.analysis.reproduce.finding import place
+from nondet.analysis.reproduce.causes import place
 from nondet.analysis.reproduce.ladder import REPEATS, Ladder, Origin
 from nondet.analysis.reproduce.parting import differ, parted, seen
 from nondet.records import Record, finding
@@ -39,9 +40,7 @@ class Proof:
         return self.unmended and not self.mended
 
     def to_dict(self) -> dict[str, Any]:
-        return {"fix": self.fix, "unmended": self.unmended, "mended": self.mended, "runs": self.runs} | {
-            "holds": self.holds
-        }
+        return {**asdict(self), "holds": self.holds}
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,17 +77,14 @@ class Diverged(Record):
         return self.origins[0] if self.origins else None
 
     def to_dict(self) -> dict[str, Any]:
-        first = self.first
-        operation = first.operation if first else None
-        found = {
+        first = as_dict(self.first) if self.first else place(self.site)
+        return {
             "format": 1,
             "script": self.script,
             "verdict": self.verdict,
             "step": self.step,
-            "module": (operation.module or None) if operation else None,
-            "operation": (operation.name or None) if operation else None,
-            **place(first.site if first else self.site),
-            "cause": first.cause.name if first and self.verdict == ORIGIN else None,
+            **{name: first.get(name) for name in ("module", "operation", "file", "line")},
+            "cause": first.get("cause") if self.verdict == ORIGIN else None,
             "window": list(self.window) if self.window else None,
             "whole": self.whole,
             "evaluations": self.evaluations,
@@ -103,7 +99,6 @@ class Diverged(Record):
             "sentence": self.sentence,
             **finding(self),
         }
-        return found
 
     def tidy(self) -> dict[str, list[Any]]:
         rows = [as_dict(origin) for origin in self.origins]
@@ -112,7 +107,7 @@ class Diverged(Record):
 
 
 def as_dict(origin: Origin) -> dict[str, Any]:
-    operation = origin.operation
+    operation = asdict(origin.operation) if origin.operation else {}
     return {
         "cause": origin.cause.name,
         **place(origin.site),
@@ -120,12 +115,12 @@ def as_dict(origin: Origin) -> dict[str, Any]:
         "names": list(origin.names),
         "step": origin.parting.step,
         "what": origin.parting.what,
-        "operation": operation.name or None if operation else None,
-        "backward": operation.backward or None if operation else None,
-        "module": operation.module or None if operation else None,
-        "shapes": [list(shape) for shape in operation.shapes] if operation else None,
-        "ulps": operation.ulps if operation else None,
-        "difference": operation.difference if operation else None,
+        "operation": operation.get("name") or None,
+        "backward": operation.get("backward") or None,
+        "module": operation.get("module") or None,
+        "shapes": [list(shape) for shape in operation["shapes"]] if operation else None,
+        "ulps": operation.get("ulps"),
+        "difference": operation.get("difference"),
         "mend": origin.cause.mend,
         "sure": origin.sure,
     }
@@ -136,26 +131,28 @@ def diverge(script: Script, *, steps: int | None, fix: str, say: Callable[[str],
 
     steps: how many training steps to compare; None for all of them. fix: a fix to prove, if any.
     """
-    traced = Traced(script)
-    try:
-        ladder = Ladder(traced, None if steps is None else steps - 1, say)
+    with closing(Traced(script)) as traced:
+        ladder = Ladder(traced, steps, say)
         found = _diverge(ladder, traced)
         if not fix:
             return found
         proof = proved(ladder, fix, found)
         verdict = found.verdict if proof.holds else INCONCLUSIVE
         return replace(found, verdict=verdict, proof=proof, runs=traced.runs)
-    finally:
-        traced.close()
+
+
+def blank_of(script: Script, a: Trace, b: Trace, runs: int, **more: Any) -> Diverged:
+    """Return the record of two runs that are equal, as far as is known."""
+    evaluations, steps = (min(len(trace.of(kind)) for trace in (a, b)) for kind in ("answer", "weights"))
+    window = (0, steps - 1) if steps else None
+    return Diverged(script.title, NONE, None, "", (), window, a.ended and b.ended, evaluations, runs, **more)
 
 
 def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
     ladder.say("Running the script twice as it is.")
-    a, b = ladder.as_it_is(), ladder.as_it_is()
+    a, b = ladder.run(ladder.how), ladder.run(ladder.how)
     found = parted(a, b)
-    evaluations = min(len(t.of("answer")) for t in (a, b))
-    whole = a.ended and b.ended
-    blank = Diverged(traced.script.title, NONE, None, "", (), window_of(a, b), whole, evaluations, traced.runs)
+    blank = blank_of(traced.script, a, b, traced.runs)
     if found is None and not seen(a):
         return replace(blank, verdict=INCONCLUSIVE)
     if found is None and (pair := ladder.unsteady() if a.steps else None):
@@ -171,24 +168,16 @@ def _diverge(ladder: Ladder, traced: Traced) -> Diverged:
         origins = by_chance or ([repeated] if repeated else [])
         if not origins:
             return replace(blank, runs=traced.runs)
-        step, what = origins[0].parting.step, origins[0].parting.what
-        blank = replace(blank, verdict=ORIGIN, step=step, what=what, origins=tuple(origins))
+        first = origins[0].parting
+        blank = replace(blank, verdict=ORIGIN, step=first.step, what=first.what, origins=tuple(origins))
         return replace(blank, runs=traced.runs, chance=True)
     if a.steps and found.step < a.steps:  # steps after the one that differs are not needed
-        ladder.until = found.step
-        ladder.how = replace(ladder.how, until=found.step)
+        ladder.begin(replace(ladder.how, until=found.step))
     ladder.say(f"They part at step {found.step}: {differ(found.what)}. Everything from outside is held now.")
     origins = why(ladder, a, b)
     named = [origin for origin in origins if origin.sure or origin.cause is not causes.UNKNOWN]
-    return replace(
-        blank,
-        verdict=ORIGIN if named else INCONCLUSIVE,
-        step=found.step,
-        what=found.what,
-        site=found.site,
-        origins=tuple(origins),
-        runs=traced.runs,
-    )
+    verdict = ORIGIN if named else INCONCLUSIVE
+    return replace(blank, verdict=verdict, origins=tuple(origins), runs=traced.runs, **found.where)
 
 
 def proved(ladder: Ladder, fix: str, found: Diverged) -> Proof:
@@ -198,19 +187,17 @@ def proved(ladder: Ladder, fix: str, found: Diverged) -> Proof:
     runs were equal by chance, what can part them is tried with the fix as well.
     """
     ladder.say("Running the script with the fix.")
-    how = ladder.how
     if fix == DETERMINISTIC:
-        how = replace(how, deterministic=True, hash=0)
+        ladder.begin(replace(ladder.how, deterministic=True, hash=0))
     else:
+        ladder.begin(ladder.how)
         ladder.traced.script = Script(shlex.split(fix))
         ladder.traced.script.check()
-    first, *others = [ladder.run(how) for _ in range(1 + REPEATS)]
+    first, *others = [ladder.run(ladder.how) for _ in range(1 + REPEATS)]
     mended = any(parted(first, other) for other in others)
     if not mended and found.first is not None and found.first.operation is not None:
-        ladder.how = how
         mended = ladder.repeated() is not None
     elif not mended and found.chance:
-        ladder.begin(how)
         mended = bool(ladder.by_chance(first))
     return Proof(fix, bool(found.what), mended, 1 + REPEATS)
 
@@ -224,9 +211,3 @@ def why(ladder: Ladder, a: Trace, b: Trace) -> list[Origin]:
     if not found and (pair := ladder.unsteady(2 * REPEATS) or ladder.apart()):
         return [ladder.unexplained(*pair)]
     return found
-
-
-def window_of(a: Trace, b: Trace) -> tuple[int, int] | None:
-    """Return the first and last step that both runs have; None if there is none."""
-    steps = min(a.steps, b.steps)
-    return (0, steps - 1) if steps else None

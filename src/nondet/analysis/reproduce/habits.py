@@ -1,16 +1,14 @@
-"""What one run shows by itself: seeds set too late or in a constructor, examples that never change."""
+"""What one run shows by itself: seeds set too late or in a constructor, fixed examples, ignored settings."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-from nondet.analysis.reproduce.causes import Cause
-from nondet.analysis.reproduce.finding import Finding
-from nondet.analysis.reproduce.parting import statement
+from nondet.analysis.reproduce.causes import Cause, Finding
+from nondet.analysis.reproduce.parting import everywhere, parsed, statement
 from nondet.runners.traced import Trace
 
 LATE = Cause("seed too late", "random numbers are drawn before this seed is set", "seed first, then build the model")
@@ -51,37 +49,34 @@ CACHED = Cause(
 
 def passes(trace: Trace) -> list[str]:
     """Return the lines that call a model in training mode without keeping a gradient."""
-    return sorted(
-        {record[3] for records in trace.records.values() for record in records if record[0] == "training-mode"}
-    )
+    return sorted({record[3] for record in everywhere(trace, "training-mode")})
 
 
-def habits(trace: Trace, here: Path, trained: Collection[str] = ()) -> Iterator[Finding]:
+def habits(trace: Trace, trained: Collection[str] = ()) -> Iterator[Finding]:
     """Yield the findings in one run's records.
 
     trained: lines whose passes without a gradient belong to the training and are not evaluations.
     """
-    records = [record for one in trace.records.values() for record in one]
     yield from _seeds(trace)
     seen: list[Sequence[str]] = []
-    for record in records:
-        if record[0] == "training-mode" and record[3] not in trained and record[2:4] not in seen:
+    for record in everywhere(trace, "training-mode", "shared"):
+        if record[0] == "shared":
+            yield Finding(SHARED, record[3] or _made(trace), f"{' and '.join(record[2])} share one {record[1]}")
+        elif record[3] not in trained and record[2:4] not in seen:
             seen.append(record[2:4])
             cause = NORM if "Norm" in record[2] else DROPOUT
             yield Finding(cause, record[3], f"{record[2]} is in training mode where no gradient is kept")
-        elif record[0] == "shared":
-            yield Finding(SHARED, record[3] or _made(trace), f"{' and '.join(record[2])} share one {record[1]}")
-    orders, again = [*_orders(trace)], [*_again(trace, here)]
+    again = [*_again(trace)]
     yield from again
     if not any(one.cause in (ORDER, AGAIN) for one in again):
-        yield from orders
-    yield from _examples(trace, here)
+        yield from _orders(trace)
+    yield from _examples(trace)
 
 
 def _made(trace: Trace) -> str:
     """Return where the first generator was created."""
     places = [record[1] for record in trace.of("g")] + [r[2] for r in trace.of("o") if r[1] == "generator"]
-    return places[0] if places else ""
+    return next(iter(places), "")
 
 
 def _seeds(trace: Trace) -> Iterator[Finding]:
@@ -95,10 +90,8 @@ def _seeds(trace: Trace) -> Iterator[Finding]:
         if not kind.startswith("drawn"):
             yield Finding(LATE, site, f"{kind}'s generator had already been drawn from")
     inside: dict[tuple[str, str], list[str]] = {}
-    for records in trace.records.values():
-        for record in records:
-            if record[0] == "seed-in":
-                inside.setdefault((record[2], record[3]), []).append(record[4])
+    for record in everywhere(trace, "seed-in"):
+        inside.setdefault((record[2], record[3]), []).append(record[4])
     for (site, where), seeds in inside.items():
         if where == "constructor":
             yield Finding(INSIDE, site, "a seed is set in a constructor")
@@ -117,18 +110,18 @@ def _orders(trace: Trace) -> Iterator[Finding]:
             yield Finding(cause, records[1][3], f"{sampler} gave the same order in {len(records)} epochs")
 
 
-def _again(trace: Trace, here: Path) -> Iterator[Finding]:
+def _again(trace: Trace) -> Iterator[Finding]:
     """Find generators that one line creates from one seed again and again while one model trains."""
     steps, kept = 0, dict[tuple[str, str, str], list[int]]()
     found: dict[str, Cause] = {}
     seen = {record[3] for record in trace.of("order") if record[5][0] not in _IN_ORDER}
-    inside = {record[2] for records in trace.records.values() for record in records if record[0] == "seed-in"}
+    inside = {record[2] for record in everywhere(trace, "seed-in")}
     for record in trace.main:
         if record[0] == "weights":  # what is made after the last step is for an evaluation
             steps += 1
             for (kind, site, _), made in kept.items():
                 if len(set(made)) > 1:
-                    found.setdefault(site, _again_cause(kind, statement(here, site)))
+                    found.setdefault(site, _again_cause(kind, statement(site)))
         elif record[0] == "start":  # another model: what was made for the previous one does not count
             kept = {key: [steps] for key, made in kept.items() if made[-1] == steps}
         elif record[0] in "gs" and record[4]:
@@ -149,7 +142,7 @@ def _again_cause(kind: str, text: str) -> Cause:
 _IN_ORDER = ("SequentialSampler", "_InfiniteConstantSampler")
 
 
-def _examples(trace: Trace, here: Path) -> Iterator[Finding]:
+def _examples(trace: Trace) -> Iterator[Finding]:
     by_site: dict[str, dict[int, list[Any]]] = {}
     in_workers: dict[str, str] = {}
     for role, records in trace.records.items():
@@ -166,22 +159,22 @@ def _examples(trace: Trace, here: Path) -> Iterator[Finding]:
         drew = [one for one in again if one[0][4]]
         same = drew and all(later[2] == one[0][2] for one in drew for later in one[1:])
         alone = same and not any(later[4] for one in drew for later in one[1:])
-        place, keeps = _kept(here, site)
+        place, keeps = _kept(site)
         if alone or (same and keeps):
             yield Finding(CACHED, place, f"{len(drew)} examples drew numbers, yet were the same in the next epoch")
 
 
-def _kept(here: Path, site: str) -> tuple[str, bool]:
+def _kept(site: str) -> tuple[str, bool]:
     """Return the line of a class that keeps an example, and True; or else the line that reads it, and False.
 
     A line keeps an example if it sets an item, calls `setdefault`, or is a decorator that caches.
     """
     file, _, line = site.rpartition(":")
-    try:
-        tree = ast.parse((here / file).read_bytes())
-    except (OSError, SyntaxError):
-        return site, False
-    around = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.lineno <= int(line) <= (n.end_lineno or 0)]
+    around = [
+        n
+        for n in ast.walk(parsed(file)[1])
+        if isinstance(n, ast.ClassDef) and n.lineno <= int(line) <= (n.end_lineno or 0)
+    ]
     functions = [n for one in around for n in ast.walk(one) if isinstance(n, ast.FunctionDef) and n.name != "__init__"]
     for function in sorted(functions, key=lambda one: one.lineno != int(line)):
         for decorator in function.decorator_list:
@@ -193,3 +186,48 @@ def _kept(here: Path, site: str) -> tuple[str, bool]:
             if called or any(isinstance(target, ast.Subscript) for target in targets):
                 return f"{file}:{getattr(one, 'lineno', line)}", True
     return site, False
+
+
+IGNORED = {
+    "late": (
+        "{setting} is set after {whom} has read it",
+        "set it before {whom} is imported",
+        "{setting} was set to a new value",
+    ),
+    "late python": (
+        "{setting} is set in the program, but Python had already read it",
+        "set it in the command: {setting}=0 python train.py",
+        "{setting} was set to a new value",
+    ),
+    "warned": (
+        "deterministic algorithms are requested, but {whom} has none",
+        "call it without warn_only=True, and use another operation where it fails",
+        "torch warned about it and went on",
+    ),
+    "not compiled": (
+        "torch.compile is called, but nothing was compiled",
+        "check for TORCHDYNAMO_DISABLE",
+        "the model ran uncompiled",
+    ),
+    "no device": (
+        "{setting} is set, but there is no CUDA device",
+        "leave it: it does nothing here",
+        "{setting} is True",
+    ),
+}
+"""How a setting is ignored: the cause in words, how to fix it, and what was seen."""
+
+
+def ignored(trace: Trace, hashes: bool) -> tuple[list[Finding], list[Finding]]:
+    """Return the settings that frameworks ignored in a run: those that matter, and those that change nothing here.
+
+    hashes: whether the script uses sets or hashes; if not, their seed does not matter.
+    """
+    matters: list[Finding] = []
+    harmless: list[Finding] = []
+    for _, setting, site, whom, how in trace.of("told"):
+        texts = IGNORED["late python" if (how, whom) == ("late", "python") else how]
+        what, mend, seen = (text.format(setting=setting, whom=whom) for text in texts)
+        idle = how == "no device" or (setting == "PYTHONHASHSEED" and not hashes)
+        (harmless if idle else matters).append(Finding(Cause("ignored setting", what, mend), site, seen))
+    return matters, harmless

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 
 from nondet.analysis.reproduce import causes
 from nondet.analysis.reproduce.causes import Cause
@@ -24,7 +23,6 @@ from nondet.analysis.reproduce.parting import (
 )
 from nondet.errors import BadInput
 from nondet.runners.traced import How, Trace, Traced
-from nondet.script.trace.outside import KINDS
 
 MOST_SITES = 8
 """At most so many lines of one kind are tried one by one."""
@@ -64,17 +62,33 @@ class Origin:
     sure: bool = True
 
 
+def at_line(cause: Callable[[str], Cause], line: Line, parting: Parting, kind: str = "", sure: bool = True) -> Origin:
+    """Return the origin at a line of the user's code. cause: for the text of its statement."""
+    text = statement(line.site)
+    return Origin(cause(text), line.site, parting, kind, text, line.names, line.function, sure=sure)
+
+
+def finished(trace: Trace, must: str = "the script must finish, but it did not") -> Trace:
+    """Return the trace of a run that has finished; raise BadInput for another one."""
+    if trace.failure:
+        raise BadInput(f"{must}: {trace.failure}; fix it")
+    return trace
+
+
+def last_step(steps: int | None) -> int | None:
+    """Return the last of so many steps, from 0; None for all."""
+    return None if steps is None else steps - 1
+
+
 class Ladder:
     """Runs of one script that differ only in what each call asks for.
 
-    until: the last step to compare; None for all. say: is called with each message on progress.
+    steps: how many training steps to compare; None for all. say: is called with each message on progress.
     """
 
-    def __init__(self, traced: Traced, until: int | None, say: Callable[[str], None]) -> None:
-        self.traced, self.until, self.say = traced, until, say
-        self.here = Path.cwd()
-        self.how = How(until=until)
-        self.fresh = False
+    def __init__(self, traced: Traced, steps: int | None, say: Callable[[str], None]) -> None:
+        self.traced, self.say = traced, say
+        self.how = How(until=last_step(steps))
         self._held: Trace | None = None
 
     def begin(self, how: How) -> None:
@@ -83,25 +97,22 @@ class Ladder:
 
     def run(self, how: How) -> Trace:
         """Make one run, which must finish."""
-        trace = self.traced.run(how)
-        if trace.failure:
-            raise BadInput(f"the script must finish, but it did not: {trace.failure}; fix it")
-        return trace
-
-    def as_it_is(self) -> Trace:
-        """Run the script as its user does."""
-        return self.run(self.how)
+        return finished(self.traced.run(how))
 
     @property
     def held(self) -> How:
         """How to run the script with everything from outside held the same."""
-        return replace(self.how, pins={}, hash=0, fresh=self.fresh)
+        return replace(self.how, pins={}, hash=0)
 
     def control(self) -> Trace:
         """Return a run with everything held; it is made once."""
         if self._held is None:
             self._held = self.run(self.held)
         return self._held
+
+    def lines(self) -> Trace:
+        """Return a run with everything held that records each line."""
+        return self.run(replace(self.held, rung="lines"))
 
     def changed(self, kind: str, number: int = 1, rung: str = "steps", site: str = "") -> Trace:
         """Make a run in which only this kind is changed; site: only on this line."""
@@ -111,7 +122,7 @@ class Ladder:
         if kind == "left":
             return self.left(how)
         if site:
-            if kind == "clock" and self.until is None:  # a loop that waits for a time might not end
+            if kind == "clock" and self.how.until is None:  # a loop that waits for a time might not end
                 how = replace(how, until=self.control().steps or None)
             return self.run(replace(how, sites={f"{kind}@{site}": number}))
         return self.run(replace(how, pins={kind: number}))
@@ -140,12 +151,12 @@ class Ladder:
         left = ["left"] if self.traced.left() else []
         steady = not any(parted(one, self.control()) for one in traces)
         hashes = [] if steady and not self.hashes else ["hash"]
-        return [*(kind for kind in KINDS if kind in found or kind in UNNOTED), *hashes, *left]
+        return [*(kind for kind in causes.BY_KIND if kind in found or kind in UNNOTED), *hashes, *left]
 
     @cached_property
     def hashes(self) -> bool:
         """Whether the script uses sets or hashes."""
-        return uses_hashes(self.here, self.traced.script.words)
+        return uses_hashes(self.traced.script.words)
 
     def numbers(self, kind: str) -> range:
         """Return the other numbers to try for a kind: only one if nothing shows that the script asks for it."""
@@ -203,13 +214,12 @@ class Ladder:
 
     def moved_line(self) -> Origin | None:
         """Find the line that differs when objects lie elsewhere in memory."""
-        plain = self.run(replace(self.held, rung="lines"))
+        plain = self.lines()
         for number in range(1, 1 + NUMBERS):
             other = self.changed("address", number, "lines")
             parting, line = parted(plain, other), first_line(plain, other)
             if parting and line:
-                text = statement(self.here, line.site)
-                return Origin(causes.ADDRESS, line.site, parting, "address", text, line.names, line.function)
+                return at_line(partial(causes.of_statement, "address"), line, parting, "address")
         return None
 
     def located(self, kind: str, number: int, changed: Trace, parting: Parting) -> list[Origin]:
@@ -217,31 +227,26 @@ class Ladder:
         control = self.control()
         sites = {**sites_of(control, kind), **sites_of(changed, kind)}
         cause = causes.BY_KIND[kind]
-        if len(sites) == 1:
-            site, call = next(iter(sites.items()))
-            if kind not in UNNOTED or parted(control, self.changed(kind, number, site=site)):
-                return [Origin(cause, site, parting, kind, call)]
-        else:
-            found: list[Origin] = []
-            for site, call in list(sites.items())[:MOST_SITES]:
-                there = parted(control, self.changed(kind, number, site=site))
-                if there:
-                    found.append(Origin(cause, site, there, kind, call))
-            if found:
-                return found
-        line = first_line(self.run(replace(self.held, rung="lines")), self.changed(kind, number, "lines"))
+        alone, found = len(sites) == 1, list[Origin]()
+        for site, call in list(sites.items())[:MOST_SITES]:
+            known = alone and kind not in UNNOTED
+            there = parting if known else parted(control, self.changed(kind, number, site=site))
+            if there:
+                found.append(Origin(cause, site, parting if alone else there, kind, call))
+        if found:
+            return found
+        line = first_line(self.lines(), self.changed(kind, number, "lines"))
         if line is None:
             return [Origin(cause, parting.site, parting, kind, sure=False)]
-        text = statement(self.here, line.site)
-        cause = causes.of_statement(kind, text)
-        return [Origin(cause, line.site, parting, kind, text, line.names, line.function)]
+        return [at_line(partial(causes.of_statement, kind), line, parting, kind)]
 
     def apart(self) -> tuple[Trace, Trace] | None:
         """Return two runs that part when no process is forked from another, so that memory addresses differ."""
-        held, self._held, self.fresh = self._held, None, True
+        how, held = self.how, self._held
+        self.begin(replace(how, fresh=True))
         pair = self.unsteady(1)
         if pair is None:
-            self._held, self.fresh = held, False
+            self.how, self._held = how, held
         return pair
 
     def repeated(self) -> Origin | None:
@@ -249,10 +254,7 @@ class Ladder:
         self.say("Repeating operations that may add in any order.")
         trace = self.run(replace(self.held, rung="operations", window=(0, 1), until=1, again=True))
         operation = repeated_operation(trace)
-        if operation is None:
-            return None
-        parting = Parting("operation", operation.step, operation.site, 0)
-        return Origin(cause_of(operation), operation.site, parting, "", operation.name, operation=operation)
+        return operation and at_operation(operation, Parting("operation", operation.step, operation.site, 0))
 
     def unexplained(self, a: Trace, b: Trace) -> Origin:
         """Find the line and the operation in which two runs part although everything is held."""
@@ -261,26 +263,14 @@ class Ladder:
             raise ValueError("the two runs do not part")
         lines: Line | None = None
         for _ in range(REPEATS):
-            first, second = (self.run(replace(self.held, rung="lines")) for _ in range(2))
-            lines = first_line(first, second)
+            lines = first_line(self.lines(), self.lines())
             if lines:
                 break
-        step = min(parting.step, lines.step if lines else parting.step)
-        operation = self.operation(step) if a.steps else None
-        text = statement(self.here, lines.site) if lines else ""
-        if operation is not None and (lines is None or _in_training(lines, operation)):
-            return Origin(cause_of(operation), operation.site, parting, "", operation.name, operation=operation)
+        operation = self.operation(min(parting.step, lines.step if lines else parting.step)) if a.steps else None
+        if operation is not None and (lines is None or lines.step >= operation.step):
+            return at_operation(operation, parting)
         if lines is not None:
-            return Origin(
-                causes.of_unknown(text, self.fresh),
-                lines.site,
-                parting,
-                "",
-                text,
-                lines.names,
-                lines.function,
-                sure=False,
-            )
+            return at_line(partial(causes.of_unknown, fresh=self.how.fresh), lines, parting, sure=False)
         moved = self.moved_line() if self.hashes else None
         return moved or Origin(causes.UNKNOWN, parting.site, parting, sure=False)
 
@@ -295,9 +285,9 @@ class Ladder:
         return None
 
 
-def _in_training(line: Line, operation: Operation) -> bool:
-    """Whether a line that differs is no earlier than an operation that does."""
-    return line.step >= operation.step
+def at_operation(operation: Operation, parting: Parting) -> Origin:
+    """Return the origin at an operation that gives different results for the same inputs."""
+    return Origin(cause_of(operation), operation.site, parting, "", operation.name, operation=operation)
 
 
 def cause_of(operation: Operation) -> Cause:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import tokenize
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +41,22 @@ def differ(what: str) -> str:
 
 @dataclass(frozen=True)
 class Parting:
-    """The first record that differs. place: its position. count: whether the runs differ in which records they have."""
+    """The first record that differs. place: its position. name: of what the script holds at its end, if that is it."""
 
     kind: str
     step: int
     site: str
     place: int
-    count: bool = False
     name: str = ""
 
     @property
     def what(self) -> str:
-        named = f" ({self.name})" if self.name and self.kind == "end" else ""
-        return NAMES[self.kind] + named
+        return NAMES[self.kind] + (f" ({self.name})" if self.name else "")
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """The fields of a record that say where two runs part."""
+        return {"step": self.step, "what": self.what, "site": self.site}
 
 
 def seen(trace: Trace) -> list[Sequence[Any]]:
@@ -65,13 +70,17 @@ def parted(a: Trace, b: Trace) -> Parting | None:
     first, second = seen(a), seen(b)
     for place, (one, other) in enumerate(zip(first, second, strict=False)):
         if one[:3] != other[:3] or (one[0] == "end" and one[4] != other[4]):
-            count = one[0] != other[0] or one[1] != other[1]
-            return Parting(one[0], one[1], one[3], place, count, one[4] if len(one) > 4 else "")
+            return Parting(one[0], one[1], one[3], place, one[4] if one[0] == "end" else "")
     if len(first) != len(second):
-        longer, place = max(first, second, key=len), min(len(first), len(second))
-        one = longer[place]
-        return Parting(one[0], one[1], one[3], place, True)
+        place = min(len(first), len(second))
+        kind, step, _, site, *_ = max(first, second, key=len)[place]
+        return Parting(kind, step, site, place)
     return None
+
+
+def everywhere(trace: Trace, *kinds: str) -> list[Sequence[Any]]:
+    """Return the records of these kinds in all processes of a run."""
+    return [record for records in trace.records.values() for record in records if record[0] in kinds]
 
 
 @dataclass(frozen=True)
@@ -81,17 +90,12 @@ class Line:
     names: the variables that differ after it. received: whether what differs came from another process.
     """
 
-    file: str
-    line: int
+    site: str
     function: str
     names: tuple[str, ...]
     step: int
     role: str = "main"
     received: bool = False
-
-    @property
-    def site(self) -> str:
-        return f"{self.file}:{self.line}"
 
 
 def first_line(a: Trace, b: Trace) -> Line | None:
@@ -138,8 +142,7 @@ def _line_apart(first: Sequence[Any], second: Sequence[Any], role: str) -> Line 
         if one[4] != other[4]:
             names = tuple(n for n, value in one[4].items() if other[4].get(n) != value)
             if one[0] == "c":
-                file, _, number = one[6].rpartition(":")
-                return Line(file or one[1], int(number or one[2]), one[3], names, one[5], role, not one[6])
+                return Line(one[6] or f"{one[1]}:{one[2]}", one[3], names, one[5], role, not one[6])
             return _line(one, names, role)
         before = one
     if len(first) != len(second) and before is not None and role == "main":  # another process ends when main does
@@ -148,7 +151,7 @@ def _line_apart(first: Sequence[Any], second: Sequence[Any], role: str) -> Line 
 
 
 def _line(record: Any, names: tuple[str, ...], role: str) -> Line:
-    return Line(record[1], record[2], record[3], names, record[5], role)
+    return Line(f"{record[1]}:{record[2]}", record[3], names, record[5], role)
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ class Operation:
     site: str
     step: int
     backward: str = ""
-    shapes: Sequence[Sequence[int]] = field(default_factory=list[Any])
+    shapes: Sequence[Sequence[int]] = ()
     ulps: float | None = None
     difference: float | None = None
     unwritten: bool = False
@@ -174,12 +177,8 @@ class Operation:
 
 def first_operation(a: Trace, b: Trace) -> Operation | None:
     """Find the first operation with equal inputs and different outputs, matched by module, name and call."""
-    known = _by_identity(b)
-    made: dict[int, Any] = {record[10]: record for record in a.of("op")}
-    for key, one in _by_identity(a).items():
-        other = known.get(key)
-        if other is None:
-            continue
+    made = {record[10]: record for record in a.of("op")}
+    for one, other in _matched(a.of("op"), b.of("op"), (1, 2, 3, 5)):
         if one[6] != other[6]:
             for number in one[9]:
                 origin = made[number]
@@ -200,32 +199,27 @@ def repeated_operation(trace: Trace) -> Operation | None:
 
 def first_module(a: Trace, b: Trace, step: int) -> Operation | None:
     """Find the first module of a step with equal inputs and different outputs, inner modules before outer ones."""
-
-    def by_identity(trace: Trace) -> dict[tuple[Any, ...], Any]:
-        calls: dict[str, int] = {}
-        found: dict[tuple[Any, ...], Any] = {}
-        for record in trace.of("module"):
-            if record[1] == step:
-                calls[record[2]] = calls.get(record[2], 0) + 1
-                found[record[2], calls[record[2]]] = record
-        return found
-
-    known = by_identity(b)
-    for key, one in by_identity(a).items():
-        other = known.get(key)
-        if other is not None and one[5] == other[5] and one[6] != other[6]:
+    first, second = ([record for record in trace.of("module") if record[1] == step] for trace in (a, b))
+    for one, other in _matched(first, second, (2,)):
+        if one[5] == other[5] and one[6] != other[6]:
             return Operation("", one[2], one[4], step)
     return None
 
 
-def _by_identity(trace: Trace) -> dict[tuple[Any, ...], Any]:
-    counts: dict[tuple[Any, ...], int] = {}
-    found: dict[tuple[Any, ...], Any] = {}
-    for record in trace.of("op"):
-        name = (record[1], record[2], record[3], record[5])
-        counts[name] = counts.get(name, 0) + 1
-        found[(*name, counts[name])] = record
-    return found
+def _matched(first: Sequence[Any], second: Sequence[Any], fields: Sequence[int]) -> Iterator[tuple[Any, Any]]:
+    """Yield the records of two runs that are equal in these fields, the first with the first, and so on."""
+
+    def numbered(records: Sequence[Any]) -> dict[tuple[Any, ...], Any]:
+        counts: Counter[tuple[Any, ...]] = Counter()
+        found: dict[tuple[Any, ...], Any] = {}
+        for record in records:
+            name = tuple(record[field] for field in fields)
+            counts[name] += 1
+            found[(*name, counts[name])] = record
+        return found
+
+    known = numbered(second)
+    yield from ((one, known[key]) for key, one in numbered(first).items() if key in known)
 
 
 def _distance(a: Trace, first: str, b: Trace, second: str) -> tuple[float | None, float | None, bool]:
@@ -241,53 +235,53 @@ def _distance(a: Trace, first: str, b: Trace, second: str) -> tuple[float | None
     return float((apart / unit).max()), float(apart.max()), bool(apart.max() <= 1e-3 * scale)
 
 
-def statement(folder: Path, site: str) -> str:
+def parsed(file: str | Path) -> tuple[list[str], ast.AST]:
+    """Return the lines and the tree of a Python file; both are empty if it cannot be read as such."""
+    try:
+        with tokenize.open(file) as opened:
+            text = opened.read()
+        return text.splitlines(), ast.parse(text)
+    except (OSError, SyntaxError, ValueError):
+        return [], ast.Module([], [])
+
+
+def statement(site: str) -> str:
     """Return the text of the statement on a line; of a compound statement only its head."""
     file, _, number = site.rpartition(":")
-    path = Path(file) if Path(file).is_absolute() else folder / file
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree = ast.parse(text)
-    except (OSError, SyntaxError, ValueError):
-        return ""
-    line, lines = int(number), text.splitlines()
-    best = [
+    lines, tree = parsed(file)
+    line = int(number) if lines else 0
+    around = [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno)
     ]
-    if not best:
+    if not around:
         return lines[line - 1].strip() if 0 < line <= len(lines) else ""
-    node = min(best, key=lambda one: (one.end_lineno or 0) - one.lineno)
+    node = min(around, key=lambda one: (one.end_lineno or 0) - one.lineno)
     last = getattr(node, "body", None)
     end = last[0].lineno - 1 if isinstance(last, list) and last else node.end_lineno or node.lineno
     return "\n".join(lines[node.lineno - 1 : max(end, node.lineno)]).strip()
 
 
-def uses_hashes(folder: Path, words: Sequence[str]) -> bool:
+def uses_hashes(words: Sequence[str]) -> bool:
     """Whether the script, or one of the user's own modules, uses sets or `hash`."""
-    for path in own_modules(words, folder):
-        try:
-            tree = ast.parse(path.read_bytes())
-        except (OSError, SyntaxError, ValueError):
-            continue
-        for node in ast.walk(tree):
-            named = isinstance(node, ast.Name) and node.id in ("set", "frozenset", "hash")
-            if named or isinstance(node, ast.Set | ast.SetComp):
-                return True
-    return False
+    nodes = (node for path in own_modules(words) for node in ast.walk(parsed(path)[1]))
+    return any(
+        isinstance(node, ast.Set | ast.SetComp)
+        or (isinstance(node, ast.Name) and node.id in ("set", "frozenset", "hash"))
+        for node in nodes
+    )
 
 
 def sites_of(trace: Trace, kind: str) -> dict[str, str]:
     """Return the user's lines that ask for one kind of outside input, with what they call."""
     found: dict[str, str] = {}
-    for records in trace.records.values():
-        for record in records:
-            if record[0] == "o" and record[1] == kind:
-                found.setdefault(record[2], record[4])
+    for record in everywhere(trace, "o"):
+        if record[1] == kind:
+            found.setdefault(record[2], record[4])
     return found
 
 
-def kinds_of(*traces: Trace) -> dict[str, None]:
+def kinds_of(*traces: Trace) -> set[str]:
     """Return the kinds of outside input that these runs asked for."""
-    return {record[1]: None for t in traces for records in t.records.values() for record in records if record[0] == "o"}
+    return {record[1] for trace in traces for record in everywhere(trace, "o")}

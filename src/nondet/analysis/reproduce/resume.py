@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nondet.analysis.reproduce.finding import place
+from nondet.analysis.reproduce.causes import place
+from nondet.analysis.reproduce.ladder import finished
 from nondet.analysis.reproduce.parting import parted
 from nondet.errors import BadInput
 from nondet.records import Record, finding
@@ -72,12 +74,13 @@ class Resumed(Record):
         differences = [
             {"state": one.state, "step": one.step, **place(self.saved), "mend": one.mend} for one in self.differences
         ]
+        first = differences[0] if differences else {}
         return {
             "format": 1,
             "script": self.script,
             "verdict": self.verdict,
-            "state": self.differences[0].state if self.differences else None,
-            "step": self.differences[0].step if self.differences else None,
+            "state": first.get("state"),
+            "step": first.get("step"),
             **place(self.saved),
             "steps": self.steps,
             "window": [0, 2 * self.steps - 1],
@@ -87,10 +90,7 @@ class Resumed(Record):
         }
 
     def tidy(self) -> dict[str, list[Any]]:
-        return {
-            "state": [one.state for one in self.differences],
-            "step": [one.step for one in self.differences],
-        }
+        return {name: [getattr(one, name) for one in self.differences] for name in ("state", "step")}
 
 
 def resume_check(script: Script, steps: int, resume: str, say: Callable[[str], None]) -> Resumed:
@@ -98,23 +98,18 @@ def resume_check(script: Script, steps: int, resume: str, say: Callable[[str], N
 
     resume: the words that replace `{resume}` when it resumes.
     """
-    traced = Traced(script)
     counts = any("{steps}" in word for word in script.words)
-    try:
+    with closing(Traced(script)) as traced:
         if steps < 1:
             raise BadInput(f"<<steps>> must be at least 1 (got {steps}); try <<steps=4>>")
 
-        def part(number: int, until: int, words: str = "", keep: bool = False) -> Trace:
-            traced.script = _worded(script, number, words)
-            how = How("states", None if counts else until - 1, pins={}, hash=0, keep=keep)
-            trace = traced.run(how)
-            if trace.failure:
-                name = "resumed part" if keep else "script"
-                raise BadInput(f"the {name} must finish, but it did not: {trace.failure}; fix it")
-            return trace
+        def part(until: int, words: str = "", keep: bool = False) -> Trace:
+            traced.script = _worded(script, until, words)
+            trace = traced.run(How("states", None if counts else until - 1, pins={}, hash=0, keep=keep))
+            return finished(trace, f"the {'resumed part' if keep else 'script'} must finish, but it did not")
 
         say(f"Running {2 * steps} steps without a stop, twice.")
-        whole, again = (part(2 * steps, 2 * steps) for _ in range(2))
+        whole, again = part(2 * steps), part(2 * steps)
         blank = Resumed(script.title, "inconclusive", (), steps)
         if whole.steps != 2 * steps:
             why = f"the script takes {whole.steps} training steps instead of the {2 * steps} that were asked for"
@@ -124,20 +119,18 @@ def resume_check(script: Script, steps: int, resume: str, say: Callable[[str], N
         if parted(whole, again):
             return replace(blank, why="two runs without a stop already part; nondet diverge says why")
         say(f"Running {steps} steps, a stop, and {steps} more.")
-        first = part(steps, steps)
+        first = part(steps)
         saved = next((r[2] for r in reversed(first.of("file")) if r[1] == "save"), "")
         if not saved and not traced.left():
             why = f"the script saved no file in its first {steps} steps; try <<steps={2 * steps}>>"
             return replace(blank, why=why)
-        rest = part(2 * steps, 2 * steps, resume, keep=True)
+        rest = part(2 * steps, resume, keep=True)
         if not rest.steps:
             return replace(blank, saved=saved, why="the resumed part takes no training step")
         start = resumed_at(whole, rest, steps)
         found, equal = differences(whole, rest, start), weights_equal(whole, rest, start)
         verdict = "differs" if found else "resumes"
         return replace(blank, verdict=verdict, differences=tuple(found), saved=saved, equal=equal, start=start)
-    finally:
-        traced.close()
 
 
 def _worded(script: Script, number: int, resume: str) -> Script:
@@ -155,9 +148,9 @@ def resumed_at(whole: Trace, rest: Trace, steps: int) -> int:
 
     If it starts with none of these, or with the initial weights, that is the stop.
     """
-    mine, theirs = ({r[1]: r[2].get("weights") for r in trace.of("states")} for trace in (whole, rest))
-    fits = (step for step in range(steps, 0, -1) if mine.get(step) == theirs.get(0))
-    return next(fits, steps)
+    mine, theirs = _by_step(whole, "states"), _by_step(rest, "states")
+    start = theirs.get(0, {}).get("weights")
+    return next((step for step in range(steps, 0, -1) if mine.get(step, {}).get("weights") == start), steps)
 
 
 def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
@@ -165,26 +158,24 @@ def differences(whole: Trace, rest: Trace, steps: int) -> list[Difference]:
 
     steps: where the resumed rest starts.
     """
-    equal = weights_equal(whole, rest, steps)
+    mine, theirs, batches, others = (_by_step(trace, kind) for kind in ("states", "batch") for trace in (whole, rest))
     found: dict[str, int] = {}
-    mine, theirs = ({r[1]: r[2] for r in trace.of("states")} for trace in (whole, rest))
-    lost = _data_parts(whole, rest, steps)
     for step in range(whole.steps - steps):
         a, b = mine.get(steps + step, {}), theirs.get(step, {})
         for state in STATES[:6]:
             if _lacks(state, a.get(state), b.get(state)):
                 found.setdefault(state, step)
-        batch = _batch(whole, steps + step), _batch(rest, step)
-        if batch[0] != batch[1] and batch[1]:
-            again = batch[1] == _batch(whole, step) and step + steps > 0 and "generator" not in found
+        batch = others.get(step)
+        if batch and batch != batches.get(steps + step):
+            again = batch == batches.get(step) and step + steps > 0 and "generator" not in found
             found.setdefault("sampler position" if again else "order of data", step)
-    if not lost and "generator" in found:  # it differs, but nothing is drawn from it later
-        del found["generator"]
-    if equal:  # what is lost shows later
+    if not _data_part(whole, rest, steps):  # nothing is drawn from a generator that differs
+        found.pop("generator", None)
+    if weights_equal(whole, rest, steps):  # what is lost shows later
         found = {state: step for state, step in found.items() if state in LASTING}
     first = min(found.values(), default=0)
     ordered = sorted(found.items(), key=lambda one: (one[1], STATES.index(one[0])))
-    return [Difference(state, steps + step) for state, step in ordered if step == first or state not in ("weights",)]
+    return [Difference(state, steps + step) for state, step in ordered if step == first or state != "weights"]
 
 
 def _lacks(state: str, whole: str | None, rest: str | None) -> bool:
@@ -196,28 +187,31 @@ def _lacks(state: str, whole: str | None, rest: str | None) -> bool:
 
 def weights_equal(whole: Trace, rest: Trace, steps: int) -> bool:
     """Whether the weights after each resumed step equal those of a training without a stop."""
-    number = whole.steps - steps
-    return _of(whole, "weights", steps, number) == _of(rest, "weights", 0, number)
+    mine, theirs = _by_step(whole, "weights"), _by_step(rest, "weights")
+    return all(mine.get(steps + step) == theirs.get(step) for step in range(whole.steps - steps))
 
 
-def _data_parts(whole: Trace, rest: Trace, steps: int) -> bool:
+def _data_part(whole: Trace, rest: Trace, steps: int) -> bool:
     """Whether anything drawn in a step differs: the batch, or the model's output for it with equal weights."""
-    mine, theirs = ({r[1]: r[2] for r in trace.of("states")} for trace in (whole, rest))
+    mine, theirs, batches, others, outputs, answers = (
+        _by_step(trace, kind) for kind in ("states", "batch", "output") for trace in (whole, rest)
+    )
     for step in range(whole.steps - steps):
-        if _batch(whole, steps + step) != _batch(rest, step):
+        if batches.get(steps + step) != others.get(step):
             return True
         if mine.get(steps + step, {}).get("weights") != theirs.get(step, {}).get("weights"):
             return False
-        if _of(whole, "output", steps + step, 1) != _of(rest, "output", step, 1):
+        if outputs.get(steps + step) != answers.get(step):
             return True
     return False
 
 
-def _of(trace: Trace, kind: str, first: int, number: int | None = None) -> list[Any]:
-    """Return the digests of one kind from step `first` on, for `number` steps or for all."""
-    last = None if number is None else first + number
-    return [r[2] for r in trace.of(kind) if r[1] >= first and (last is None or r[1] < last)]
-
-
-def _batch(trace: Trace, step: int) -> Sequence[Any]:
-    return _of(trace, "batch", step, 1)
+def _by_step(trace: Trace, kind: str) -> dict[int, Any]:
+    """Return what a run recorded of a kind in each step: the state, or a list of digests."""
+    found: dict[int, Any] = {}
+    for _, step, value, *_ in trace.of(kind):
+        if kind == "states":
+            found[step] = value
+        else:
+            found.setdefault(step, []).append(value)
+    return found

@@ -12,14 +12,16 @@ from typing import Any
 from nondet.script import left, machine
 from nondet.script.trace import places
 from nondet.script.trace.clock import take_clock, take_process
-from nondet.script.trace.fits import take_sklearn
 from nondet.script.trace.habits import Habits
-from nondet.script.trace.left import at_the_end
+from nondet.script.trace.left import at_the_end, take_sklearn
 from nondet.script.trace.lines import Lines
 from nondet.script.trace.memory import take_numpy_memory, take_torch_memory
+from nondet.script.trace.modules import Modules
+from nondet.script.trace.operations import Operations
 from nondet.script.trace.order import take_cores, take_listing, take_threads
 from nondet.script.trace.outside import Outside
 from nondet.script.trace.randoms import take_numpy, take_python, take_torch, take_urandom
+from nondet.script.trace.states import States
 from nondet.script.trace.told import Told
 from nondet.script.trace.training import Training
 from nondet.script.trace.writer import Writer
@@ -42,15 +44,15 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
             process.end()
         writer.flush()
 
-    outside = Outside(order.get("pins"), order.get("sites") or {}, writer.write)
-    training = Training(writer.write, order.get("until"), end, lambda: not writer.is_main or getpid() != pid)
-    training.nudged = order.get("nudged", ())
+    outside = Outside(order["pins"], order["sites"], writer.write)
+    training = Training(writer.write, order["until"], end, lambda: not writer.is_main or getpid() != pid)
+    training.nudged = order["nudged"]
     habits = Habits(writer.write, outside.made)
     told = Told(writer.write)
-    lines = Lines(writer.write, order.get("most", 300_000), lambda: training.step)
+    lines = Lines(writer.write, lambda: training.step)
 
     def torch() -> None:
-        if order.get("deterministic"):
+        if order["deterministic"]:
             module = sys.modules["torch"]
             module.use_deterministic_algorithms(True, warn_only=True)
             module.backends.cudnn.benchmark = False
@@ -60,18 +62,11 @@ def begin(order: dict[str, Any], after_import: Callable[[dict[str, Callable[[], 
         habits.torch()
         told.torch()
         if order["rung"] == "states":
-            from nondet.script.trace.states import States
-
             States(writer.write, training).take_over()
-        if order["rung"] == "modules":
-            from nondet.script.trace.modules import Modules
-
+        elif order["rung"] == "modules":
             Modules(writer, training).take_over()
-        if order["rung"] == "operations":
-            from nondet.script.trace.operations import Operations
-
-            window, again = order.get("window", [0, 0]), order.get("again", False)
-            Operations(writer, training, window, Path(order["folder"]), again).begin()
+        elif order["rung"] == "operations":
+            Operations(writer, training, order["window"], writer.folder, order["again"]).begin()
 
     if order["rung"] == "lines":
         lines.begin()

@@ -5,17 +5,16 @@ from __future__ import annotations
 import builtins
 import ctypes
 import datetime
-import functools
 import gc
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from nondet.script.trace.outside import Outside
-from nondet.script.trace.places import above, caller
+from nondet.script.trace.places import above, caller, is_own
 
 _BEGAN = 1_700_000_000_000_000_000
 _TICK = 1_000_003
@@ -27,71 +26,37 @@ The last number is odd in seconds, milliseconds, microseconds and nanoseconds, a
 """
 
 
-class Clock:
-    """A pinned clock."""
-
-    def __init__(self, outside: Outside) -> None:
-        self.outside, self.ticks = outside, 0
-
-    def now(self, site: str) -> int:
-        """Return nanoseconds."""
-        self.ticks += 1
-        pace = 1 + 2 * (self.outside.pins or {}).get("clock", 0)  # what takes long on one machine is quick on another
-        return _BEGAN + self.ticks * _TICK * pace + self.outside.number("clock", site) * _OTHER
-
-
 def take_clock(outside: Outside) -> None:
     """Take over the functions of time, datetime and uuid that read the clock."""
-    clock = Clock(outside)
-    for name in ("time", "perf_counter", "monotonic", "process_time", "thread_time"):
-        _reads(outside, clock, name, lambda now: now / 1e9)
-        _reads(outside, clock, name + "_ns", lambda now: now)
-    _reads(outside, clock, "clock_gettime", lambda now: now / 1e9)
-    _reads(outside, clock, "clock_gettime_ns", lambda now: now)
+    ticks = count(1)
+
+    def now(site: str) -> int:
+        """Return nanoseconds of a pinned clock."""
+        pace = 1 + 2 * (outside.pins or {}).get("clock", 0)  # what takes long on one machine is quick on another
+        return _BEGAN + next(ticks) * _TICK * pace + outside.number("clock", site) * _OTHER
+
+    for name in ("time", "perf_counter", "monotonic", "process_time", "thread_time", "clock_gettime"):
+        outside.take("clock", time, name, lambda site, plain, *_: now(site) / 1e9, f"time.{name}")
+        outside.take("clock", time, f"{name}_ns", lambda site, plain, *_: now(site), f"time.{name}_ns")
+    localtime = time.localtime
     for name, given in (("localtime", 0), ("gmtime", 0), ("ctime", 0), ("strftime", 1), ("asctime", 0)):
-        _reads_unless_given(outside, clock, name, given)
-    _take_datetime(outside, clock)
-    _take_uuid(outside)
+
+        def held(site: str, plain: Any, *args: Any, name: str = name, given: int = given) -> Any:
+            seconds = now(site) / 1e9
+            return plain(*args[:given], localtime(seconds) if name in ("strftime", "asctime") else seconds)
+
+        def is_given(*args: Any, given: int = given) -> bool:
+            return len(args) > given and args[given] is not None
+
+        outside.take("clock", time, name, held, f"time.{name}", shown=lambda value, *_: [*value], skips=is_given)
+    _take_datetime(outside, now)
+    if outside.pinned and outside.says("uuid"):  # so that `uuid1` reads the clock in Python, and not in C
+        import uuid
+
+        setattr(uuid, "_generate_time_safe", None)  # noqa: B010 - a private name
 
 
-def _reads(outside: Outside, clock: Clock, name: str, unit: Callable[[int], Any]) -> None:
-    plain = getattr(time, name, None)
-    if plain is None:
-        return
-
-    @functools.wraps(plain)
-    def asked(*args: Any) -> Any:
-        site = caller(above())
-        if not site:
-            return plain(*args)
-        value = unit(clock.now(site)) if outside.pinned else plain(*args)
-        outside.note("clock", site, value, f"time.{name}")
-        return value
-
-    setattr(time, name, asked)
-
-
-def _reads_unless_given(outside: Outside, clock: Clock, name: str, given: int) -> None:
-    """Take over a function that uses the current time if none is given."""
-    plain, localtime = getattr(time, name), time.localtime
-
-    @functools.wraps(plain)
-    def asked(*args: Any) -> Any:
-        site = caller(above())
-        if not site or len(args) > given or (args and args[0] is None):
-            return plain(*args)
-        if outside.pinned:
-            seconds = clock.now(site) / 1e9
-            value = plain(*args, localtime(seconds) if name in ("strftime", "asctime") else seconds)
-        else:
-            value = plain(*args)
-        outside.note("clock", site, [*value], f"time.{name}")
-        return value
-
-    setattr(time, name, asked)
-
-
-def _take_datetime(outside: Outside, clock: Clock) -> None:
+def _take_datetime(outside: Outside, now: Callable[[str], int]) -> None:
     """Take over the methods in the class itself.
 
     A class of ours in its place would be another class to compiled code, to `pickle` and to `type(...) is`: pandas, for
@@ -100,11 +65,11 @@ def _take_datetime(outside: Outside, clock: Clock) -> None:
     kind = datetime.datetime
     methods: Any = gc.get_referents(kind.__dict__)[0]  # the class is written in C, so its attributes cannot be set
     plain = {"now": methods["now"], "utcnow": methods["utcnow"], "today": methods["now"]}  # `today` is the date's own
-    methods |= {name: classmethod(_method(outside, clock, name, method)) for name, method in plain.items()}
+    methods |= {name: classmethod(_method(outside, now, name, method)) for name, method in plain.items()}
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))  # which forgets what it knew of its attributes
 
 
-def _method(outside: Outside, clock: Clock, name: str, plain: Any) -> Callable[..., Any]:
+def _method(outside: Outside, now: Callable[[str], int], name: str, plain: Any) -> Callable[..., Any]:
     """Return what to call for a method of `datetime.datetime`."""
 
     def asked(cls: Any, *args: Any, **kwargs: Any) -> Any:
@@ -113,7 +78,7 @@ def _method(outside: Outside, clock: Clock, name: str, plain: Any) -> Callable[.
             return method(*args, **kwargs)
         if outside.pinned:
             zone = datetime.UTC if name == "utcnow" else kwargs.get("tz", *args[:1] or (None,))
-            found = cls.fromtimestamp(clock.now(site) / 1e9, zone)
+            found = cls.fromtimestamp(now(site) / 1e9, zone)
             found = found.replace(tzinfo=None) if name == "utcnow" else found
         else:
             found = method(*args, **kwargs)
@@ -124,60 +89,27 @@ def _method(outside: Outside, clock: Clock, name: str, plain: Any) -> Callable[.
     return asked
 
 
-def _take_uuid(outside: Outside) -> None:
-    """Make `uuid1` read the clock in Python, and not in C."""
-    if outside.pinned and outside.says("uuid"):
-        import uuid
-
-        setattr(uuid, "_generate_time_safe", None)  # noqa: B010 - a private name
-
-
 def take_process(outside: Outside) -> None:
     """Take over numbers of processes and threads, and addresses in memory."""
-    for home, name in (
-        (os, "getpid"),
-        (os, "getppid"),
-        (threading, "get_ident"),
-        (threading, "get_native_id"),
-    ):
-        _number(outside, home, name)
+
+    def number(site: str, plain: Any) -> int:
+        return 2 + outside.drawn("process", site) % 30_000
+
+    for home, name in ((os, "getpid"), (os, "getppid"), (threading, "get_ident"), (threading, "get_native_id")):
+        outside.take("process", home, name, number, f"{home.__name__}.{name}")
     if outside.pinned and outside.number("address", ""):
         _moved(outside.number("address", ""))
     if outside.says(r"(?<![\w.])id\("):
-        _addresses(outside)
+        known: dict[int, int] = {}
 
+        def identity(site: str, plain: Any, value: object) -> int:
+            """Return a number by the order in which objects are asked for."""
+            number = known.setdefault(plain(value), len(known))
+            return (1 << 46) + 16 * number + 48 * 131_071 * outside.number("address", site)
 
-def _number(outside: Outside, home: Any, name: str) -> None:
-    plain = getattr(home, name)
-
-    @functools.wraps(plain)
-    def asked() -> int:
-        site = caller(above())
-        if not site:
-            return plain()
-        value = 2 + outside.drawn("process", site) % 30_000 if outside.pinned else plain()
-        outside.note("process", site, value, f"{home.__name__}.{name}")
-        return value
-
-    setattr(home, name, asked)
-
-
-def _addresses(outside: Outside) -> None:
-    """Take over `id()`: if it is pinned, objects are numbered in the order in which they are asked for."""
-    plain, known = builtins.id, dict[int, int]()
-
-    def identity(value: object, /) -> int:
-        found = plain(value)
-        site = caller(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
-        if not site:
-            return found
-        if outside.pinned:
-            number = known.setdefault(found, len(known))
-            found = (1 << 46) + 16 * number + 48 * 131_071 * outside.number("address", site)
-        outside.note("address", site, found, "id")
-        return found
-
-    builtins.id = identity
+        outside.take(
+            "address", builtins, "id", identity, "id", skips=lambda value: not is_own(above(2).f_code.co_filename)
+        )
 
 
 _IN_THE_WAY: list[bytes] = []

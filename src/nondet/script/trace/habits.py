@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import linecache
 import random
 import re
@@ -12,6 +11,7 @@ from contextlib import suppress
 from types import FrameType, FunctionType
 from typing import Any
 
+from nondet.script.instead import instead_of
 from nondet.script.trace.places import above, asking, caller, is_own, short
 from nondet.script.trace.values import digest
 
@@ -55,7 +55,7 @@ class Habits:
         """Note a model that is built in such a function (see `_again`)."""
         plain = torch.nn.Module.__init__
 
-        @functools.wraps(plain)
+        @instead_of(torch.nn.Module, "__init__")
         def init(model: Any, *args: Any, **words: Any) -> None:
             plain(model, *args, **words)
             frame: FrameType | None = above() if self.again else None
@@ -65,15 +65,13 @@ class Habits:
                     self.write(["seed-in", kind, site, "constructor", value])
                 frame = frame.f_back
 
-        torch.nn.Module.__init__ = init
-
     def _dropouts(self, torch: Any) -> None:
         """Note dropout that the user's code calls as a function, if it drops although no gradient is kept."""
         functional = torch.nn.functional
         for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"):
             plain = getattr(functional, name)
 
-            @functools.wraps(plain)
+            @instead_of(functional, name)
             def dropout(
                 input: Any, p: float = 0.5, training: bool = True, *args: Any, plain: Any = plain, **words: Any
             ) -> Any:
@@ -83,8 +81,6 @@ class Habits:
                         self.write(["training-mode", 0, f"F.{plain.__name__}", caller(frame)])
                 return plain(input, p, training, *args, **words)
 
-            setattr(functional, name, dropout)
-
     def torch(self) -> None:
         torch: Any = sys.modules["torch"]
         self._built(torch)
@@ -92,33 +88,32 @@ class Habits:
         fetch: Any = torch.utils.data._utils.fetch._MapDatasetFetcher
         plain = fetch.__init__
 
+        @instead_of(fetch, "__init__")
         def init(fetcher: Any, dataset: Any, *args: Any, **words: Any) -> None:
             self._watch(torch, dataset)
             plain(fetcher, dataset, *args, **words)
 
-        fetch.__init__ = init
         module, call = torch.nn.Module, torch.nn.Module.__call__
 
+        @instead_of(module, "__call__")
         def first_call(model: Any, *args: Any, **words: Any) -> Any:
             if id(model) not in self.watched:
                 self._generators(model)
             return call(model, *args, **words)
 
-        module.__call__ = first_call
-
     def _watch(self, torch: Any, dataset: Any) -> None:
         """Note the first examples of a data set in each pass, and whether reading one draws random numbers."""
-        if isinstance(dataset, torch.utils.data.Subset):
-            return self._watch(torch, dataset.dataset)
+        while isinstance(dataset, torch.utils.data.Subset):
+            dataset = dataset.dataset
         kind: Any = type(dataset)
         read = kind.__dict__.get("__getitem__")
         code = getattr(read, "__code__", None)
         if code is None or not is_own(code.co_filename) or kind in self.classes:
-            return None
+            return
         self.classes.add(kind)
         site = f"{short(code.co_filename)}:{code.co_firstlineno}"
 
-        @functools.wraps(read)
+        @instead_of(kind, "__getitem__")
         def reading(data: Any, index: Any) -> Any:
             if not hasattr(index, "__index__") or int(index) >= EXAMPLES:
                 return read(data, index)
@@ -128,11 +123,9 @@ class Habits:
             found = read(data, index)
             after = _states(torch, own)
             drew = [name for name, state in after.items() if before.get(name) != state]
-            self.write(["example", int(index), digest(_values(torch, found)), site, drew, made])
+            values = [one for one in torch.utils._pytree.tree_leaves(found) if not callable(one)]
+            self.write(["example", int(index), digest(values), site, drew, made])
             return found
-
-        kind.__getitem__ = reading
-        return None
 
     def _generators(self, model: Any) -> None:
         """Note generators that several modules of a model share."""
@@ -197,16 +190,10 @@ def _named(function: Any, deep: int = 0) -> dict[str, Any]:
 
 def _states(torch: Any, own: dict[str, Any]) -> dict[str, str]:
     numpy = sys.modules.get("numpy.random")
-    found = {name: digest(value) for name, value in own.items()}
-    found["python "] = digest(random.getstate())
-    found["torch "] = digest(torch.get_rng_state())
+    states = {**own, "python ": random.getstate(), "torch ": torch.get_rng_state()}
     if numpy is not None:
-        found["numpy "] = digest(numpy.mtrand._rand)
-    return found
-
-
-def _values(torch: Any, found: Any) -> list[Any]:
-    return [one for one in torch.utils._pytree.tree_leaves(found) if not callable(one)]
+        states["numpy "] = numpy.mtrand._rand
+    return {name: digest(state) for name, state in states.items()}
 
 
 def _inside(frame: FrameType | None) -> str:

@@ -12,6 +12,9 @@ from typing import Any
 from nondet.script.trace.places import caller, is_own, short
 from nondet.script.trace.values import OPAQUE, digest
 
+MOST = 300_000
+"""How many records a process makes."""
+
 Names = dict[int, tuple[int, tuple[str, ...]]]
 
 
@@ -19,11 +22,11 @@ class Lines:
     """Traces the thread that it begins in, and forked processes.
 
     A record is FILE, line, function, and NAME=DIGEST for each name in the line's statement. A call's record has its
-    arguments, and comes before any line of it. most: how many records a process makes before it stops looking.
+    arguments, and comes before any line of it. left: how many more records a process makes before it stops looking.
     """
 
-    def __init__(self, write: Callable[[list[Any]], None], most: int, step: Callable[[], int]) -> None:
-        self.write, self.left, self.step = write, most, step
+    def __init__(self, write: Callable[[list[Any]], None], step: Callable[[], int]) -> None:
+        self.write, self.left, self.step = write, MOST, step
         self.files: dict[str, Names | None] = {}
         self.own: dict[CodeType, Names | None] = {}
         self.looking = False
@@ -60,14 +63,9 @@ class Lines:
     ) -> None:
         self.looking = True
         try:
-            found: dict[str, str] = {}
-            for name in names:
-                value = digest(_look_up(frame, name))
-                if value != OPAQUE:
-                    found[name] = value
-            for name, value in (came or {}).items():
-                if (value := digest(value)) != OPAQUE:
-                    found[name] = value
+            values = {name: digest(_look_up(frame, name)) for name in names}
+            values |= {name: digest(value) for name, value in (came or {}).items()}
+            found = {name: value for name, value in values.items() if value != OPAQUE}
             self.left -= 1
             self.write([kind, short(frame.f_code.co_filename), line, frame.f_code.co_name, found, self.step(), by])
         finally:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
+from nondet.script.instead import instead_of
 from nondet.script.trace.places import above, caller
-from nondet.script.trace.training import leaves, tensors_digest, transformed
-
-if TYPE_CHECKING:
-    from nondet.script.trace.training import Training
-    from nondet.script.trace.writer import Writer
+from nondet.script.trace.training import Training, leaves, tensors_digest, transformed
+from nondet.script.trace.writer import Writer
 
 SAMPLE = 1 << 10
 """How many elements of a tensor go into its digest, in addition to the sum of all."""
+
+
+Paths = WeakKeyDictionary[Any, str]
+
+
+def path_in(paths: Paths, model: Any) -> str:
+    """Return the name of a module in the model whose call was seen first. paths: the names that are known."""
+    if model not in paths:
+        for name, one in model.named_modules():
+            paths.setdefault(one, name or type(one).__name__)
+    return paths[model]
 
 
 class Modules:
@@ -22,7 +31,7 @@ class Modules:
 
     def __init__(self, writer: Writer, training: Training) -> None:
         self.writer, self.training = writer, training
-        self.paths: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+        self.paths = Paths()
         self.known: dict[int, tuple[Any, int, str]] = {}  # by a tensor's id: itself, its version, its digest
         training.on_step.append(lambda step: self.known.clear())
 
@@ -31,21 +40,15 @@ class Modules:
         module, plain = torch.nn.Module, torch.nn.Module.__call__
         compiling = torch.compiler.is_compiling
 
+        @instead_of(module, "__call__")
         def call(model: Any, *args: Any, **words: Any) -> Any:
             if compiling() or self.training.worker() or transformed(torch):
                 return plain(model, *args, **words)
-            if model not in self.paths:
-                for name, one in model.named_modules():
-                    self.paths.setdefault(one, name or type(one).__name__)
+            called = [path_in(self.paths, model), type(model).__name__, caller(above(), far=True)]
             given = self._digest(torch, leaves(torch, [args, words]))
             out = plain(model, *args, **words)
-            step, site = self.training.step, caller(above(), far=True)
-            self.writer.write(
-                ["module", step, self.paths[model], type(model).__name__, site, given, self._digest(torch, out)]
-            )
+            self.writer.write(["module", self.training.step, *called, given, self._digest(torch, out)])
             return out
-
-        module.__call__ = call
 
     def _digest(self, torch: Any, found: Any) -> str:
         return ".".join(self._one(torch, one) for one in leaves(torch, found) if isinstance(one, torch.Tensor))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nondet.script.instead import instead_of
+from nondet.script.trace.modules import Paths, path_in
 from nondet.script.trace.places import above, caller, is_own, short
-from nondet.script.trace.training import tensors_digest
+from nondet.script.trace.training import Training, tensors_digest, tensors_in
 from nondet.script.trace.values import LOOKING, digest
-
-if TYPE_CHECKING:
-    from nondet.script.trace.training import Training
-    from nondet.script.trace.writer import Writer
+from nondet.script.trace.writer import Writer
 
 KEPT = 64 * 2**20
 """How many bytes of outputs are kept, so that those of two runs can be subtracted."""
@@ -42,7 +41,7 @@ class Operations:
     def __init__(self, writer: Writer, training: Training, window: list[int], folder: Path, again: bool) -> None:
         self.again = again
         self.writer, self.training, self.window, self.folder = writer, training, window, folder
-        self.left, self.modules, self.paths = KEPT, [""], dict[int, str]()
+        self.left, self.modules, self.paths = KEPT, [""], Paths()
         self.unwritten: dict[int, int] = {}  # address of uninitialised memory -> number of its operation
         self.number = 0
         self.module_of: dict[str, str] = {}
@@ -64,24 +63,28 @@ class Operations:
     def _enter(self) -> None:
         torch: Any = sys.modules["torch"]
         torch.autograd.set_detect_anomaly(True, check_nan=False)
-        self.mode = _mode(self)
+        from torch.utils._python_dispatch import TorchDispatchMode
+
+        done = self.done
+
+        class Watch(TorchDispatchMode):
+            def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                return done(torch, func, args, kwargs or {})
+
+        self.mode = Watch()
         self.mode.__enter__()
 
     def _modules(self) -> None:
         torch: Any = sys.modules["torch"]
         module, plain = torch.nn.Module, torch.nn.Module.__call__
 
+        @instead_of(module, "__call__")
         def call(model: Any, *args: Any, **words: Any) -> Any:
-            if id(model) not in self.paths:
-                for name, one in model.named_modules():
-                    self.paths.setdefault(id(one), name or type(one).__name__)
-            self.modules.append(self.paths[id(model)])
+            self.modules.append(path_in(self.paths, model))
             try:
                 return plain(model, *args, **words)
             finally:
                 self.modules.pop()
-
-        module.__call__ = call
 
     def done(self, torch: Any, function: Any, args: Any, words: Any) -> Any:
         """Run one operation, and record it."""
@@ -90,7 +93,7 @@ class Operations:
             return function(*args, **words)
         given = torch.utils._pytree.tree_leaves([args, words])
         before = [_value(torch, one) for one in given]
-        tensors = [one for one in given if isinstance(one, torch.Tensor)]
+        tensors = tensors_in(torch, given)
         waiting = {self.unwritten[at]: None for at in map(_address, tensors) if at in self.unwritten}
         node = torch._C._current_autograd_node()
         site, backward = (caller(above(2), far=True), "") if node is None else self._forward_site(node)
@@ -98,7 +101,7 @@ class Operations:
         self.module_of.setdefault(site, module)
         kept_inputs = self._copied(torch, args, words) if self.again and ADDING.search(name) else None
         out = function(*args, **words)
-        came = [one for one in torch.utils._pytree.tree_leaves(out) if isinstance(one, torch.Tensor)]
+        came = tensors_in(torch, out)
         self.number += 1
         nothing = name in UNWRITTEN
         for one in came:
@@ -115,24 +118,10 @@ class Operations:
         after = ["-" if nothing else _value(torch, one) for one in came]
         shapes = [list(one.shape) for one in came]
         kept = self._keep(torch, came) if not nothing else ""
-        self.writer.write(
-            [
-                "op",
-                self.training.step,
-                module,
-                name,
-                site,
-                backward,
-                before,
-                after,
-                shapes,
-                [*waiting],
-                self.number,
-                kept,
-            ]
-        )
+        head = [self.training.step, module, name, site, backward]
+        self.writer.write(["op", *head, before, after, shapes, [*waiting], self.number, kept])
         if kept_inputs is not None:
-            self._once_more(torch, function, kept_inputs, came, [module, name, site, backward])
+            self._once_more(torch, function, kept_inputs, came, [*head, shapes])
         return out
 
     @staticmethod
@@ -145,12 +134,10 @@ class Operations:
         """Repeat an operation with the same inputs, and record the first result that differs."""
         for _ in range(TIMES):
             args, words = self._copied(torch, *inputs)
-            leaves = torch.utils._pytree.tree_leaves(function(*args, **words))
-            others = [one for one in leaves if isinstance(one, torch.Tensor)]
+            others = tensors_in(torch, function(*args, **words))
             if [_value(torch, one) for one in others] != [_value(torch, one) for one in came]:
                 first, second = self._keep(torch, came), self._keep(torch, others, "-again")
-                shapes = [list(one.shape) for one in came]
-                self.writer.write(["again", self.training.step, *head, shapes, first, second])
+                self.writer.write(["again", *head, first, second])
                 return
 
     def _keep(self, torch: Any, came: list[Any], suffix: str = "") -> str:
@@ -193,14 +180,3 @@ def _value(torch: Any, one: Any) -> str:
         except (RuntimeError, NotImplementedError, TypeError):
             return "-"
     return digest(one)
-
-
-def _mode(operations: Operations) -> Any:
-    torch: Any = sys.modules["torch"]
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            return operations.done(torch, func, args, kwargs or {})
-
-    return Watch()

@@ -8,8 +8,10 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
+from nondet.script.instead import instead_of
 from nondet.script.trace.outside import Outside
 from nondet.script.trace.places import above, caller, is_own
 
@@ -23,53 +25,37 @@ _sleep = time.sleep
 
 
 def take_listing(outside: Outside) -> None:
-    listdir, scandir = os.listdir, os.scandir
+    scandir = os.scandir
 
-    def ordered(names: list[Any], site: str, name: Callable[[Any], str]) -> list[Any]:
-        if not outside.pinned:
-            return names
-        return _in_order(sorted(names, key=name), outside.number("listing", site))
+    def listed(site: str, plain: Any, path: Any = ".") -> list[Any]:
+        return _in_order(sorted(plain(path), key=str), outside.number("listing", site))
 
-    def listing(path: Any = ".") -> list[Any]:
-        found = listdir(path)
-        site = caller(above())
-        if site:
-            found = ordered(found, site, str)
-            outside.note("listing", site, found, "os.listdir")
-        return found
+    outside.take("listing", os, "listdir", listed, "os.listdir")
 
-    class Entries:
+    class Entries(ExitStack):  # which can be closed and used in `with`, too
         """What os.scandir returns."""
 
         def __init__(self, entries: list[Any]) -> None:
+            super().__init__()
             self.entries = iter(entries)
 
         def __iter__(self) -> Iterator[Any]:
-            return self
+            return self.entries
 
         def __next__(self) -> Any:
             return next(self.entries)
 
-        def __enter__(self) -> Entries:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.close()
-
-        def close(self) -> None:
-            pass
-
+    @instead_of(os, "scandir")
     def scanning(path: Any = ".") -> Any:
         site = caller(above())
         if not site:
             return scandir(path)
         with scandir(path) as entries:
             found = list(entries)
-        found = ordered(found, site, lambda entry: str(entry.name))
+        if outside.pinned:
+            found = _in_order(sorted(found, key=lambda entry: str(entry.name)), outside.number("listing", site))
         outside.note("listing", site, [entry.name for entry in found], "os.scandir")
         return Entries(found)
-
-    os.listdir, os.scandir = listing, scanning
 
 
 def _in_order(items: list[Any], number: int) -> list[Any]:
@@ -80,26 +66,16 @@ def _in_order(items: list[Any], number: int) -> list[Any]:
 def take_cores(outside: Outside) -> None:
     """Take over the number of cores: a script that uses that many threads computes differently on another machine."""
 
-    def wrap(home: Any, name: str, other: Callable[[Any], Any]) -> None:
-        plain = getattr(home, name, None)
-        if plain is None:
-            return
-
-        @functools.wraps(plain)
-        def asked(*args: Any) -> Any:
-            found, site = plain(*args), caller(above())
-            if not site:
-                return found
-            if outside.pinned and outside.number("cores", site):
-                found = other(found)
-            outside.note("cores", site, found, f"os.{name}")
+    def fewer(site: str, plain: Any, *args: Any) -> Any:
+        found = plain(*args)
+        if not outside.number("cores", site):
             return found
+        if isinstance(found, set):
+            return {*sorted(found)[1:]} or {0, 1}
+        return found - 1 if found and found > 1 else 2
 
-        setattr(home, name, asked)
-
-    wrap(os, "cpu_count", lambda n: n - 1 if n and n > 1 else 2)
-    wrap(os, "process_cpu_count", lambda n: n - 1 if n and n > 1 else 2)
-    wrap(os, "sched_getaffinity", lambda cores: {*sorted(cores)[1:]} or {0, 1})
+    for name in ("cpu_count", "process_cpu_count", "sched_getaffinity"):
+        outside.take("cores", os, name, fewer, f"os.{name}")
 
 
 def take_threads(outside: Outside) -> None:
@@ -108,21 +84,43 @@ def take_threads(outside: Outside) -> None:
     _take_pools(outside)
     plain = threading.Thread.start
 
+    @instead_of(threading.Thread, "start")
     def start(thread: threading.Thread) -> None:
         frame = above()
         if not is_own(frame.f_code.co_filename):
             return plain(thread)
-        site = caller(frame)
-        if outside.pinned and outside.number("threads", site):
-            setattr(thread, "run", functools.partial(_later, _wait(outside, site), thread.run))  # noqa: B010
-        plain(thread)
-        if outside.pinned and not outside.number("threads", site):
-            thread.join(PATIENCE)
-        outside.note("threads", site, 0, "threading.Thread")
-        return None
 
-    threading.Thread.start = start  # pyright: ignore[reportAttributeAccessIssue]
+        def begin(run: Callable[..., Any]) -> None:
+            if run != thread.run:
+                setattr(thread, "run", run)  # noqa: B010
+            plain(thread)
+
+        return _in_turn(outside, caller(frame), "threading.Thread", thread.run, begin, lambda _: thread.join(PATIENCE))
+
     _take_queues(outside)
+
+
+def _in_turn(
+    outside: Outside,
+    site: str,
+    what: str,
+    function: Callable[..., Any],
+    begin: Callable[[Callable[..., Any]], Any],
+    wait: Callable[[Any], object],
+) -> Any:
+    """Have a function called at the same time, and note that, if the user's code asks for it.
+
+    If that is pinned, wait for its end; given a number, have it wait first. begin: has it called, and returns what to
+    wait for.
+    """
+    if not site:
+        return begin(function)
+    late = outside.pinned and outside.number("threads", site)
+    begun = begin(functools.partial(_later, _wait(outside, site), function) if late else function)
+    if outside.pinned and not late:
+        wait(begun)
+    outside.note("threads", site, 0, what)
+    return begun
 
 
 def _take_queues(outside: Outside) -> None:
@@ -131,10 +129,9 @@ def _take_queues(outside: Outside) -> None:
         return
     from queue import Queue
 
-    kind: Any = Queue
-    plain = kind.put
+    plain = Queue.put
 
-    @functools.wraps(plain)
+    @instead_of(Queue, "put")
     def put(queue: Any, *args: Any, **words: Any) -> None:
         site = "" if threading.current_thread() is threading.main_thread() else caller(above())
         if site:
@@ -142,8 +139,6 @@ def _take_queues(outside: Outside) -> None:
             if outside.pinned and outside.number("threads", site):
                 _sleep(_wait(outside, site))
         plain(queue, *args, **words)
-
-    kind.put = put
 
 
 def _wait(outside: Outside, site: str) -> float:
@@ -164,22 +159,18 @@ def _take_executors(outside: Outside) -> None:
     def wrap(kind: Any) -> None:
         plain = kind.submit
 
-        @functools.wraps(plain)
+        @instead_of(kind, "submit")
         def submit(pool: Any, function: Any, /, *args: Any, **words: Any) -> Any:
-            site = caller(above())
-            number = next(numbers)
-            if outside.pinned and site and outside.number("threads", site):
-                function = functools.partial(_later, _wait(outside, site), function)
-            future = plain(pool, function, *args, **words)
-            if outside.pinned and site and not outside.number("threads", site):
-                futures.wait([future], LONG)
+            site, number = caller(above()), next(numbers)
+
+            def begin(function: Callable[..., Any]) -> Any:
+                return plain(pool, function, *args, **words)
+
+            future = _in_turn(outside, site, kind.__name__, function, begin, lambda one: futures.wait([one], LONG))
             future._nondet_order = number
-            if site:
-                outside.note("threads", site, 0, kind.__name__)
             return future
 
-        kind.submit = submit
-
+    @instead_of(futures, "as_completed")
     def as_completed(fs: Any, timeout: float | None = None) -> Iterator[Any]:
         site = caller(above())
         found = sorted(set(fs), key=lambda one: getattr(one, "_nondet_order", 0))
@@ -198,7 +189,6 @@ def _take_executors(outside: Outside) -> None:
     wrap(futures.ThreadPoolExecutor)
     if outside.says("ProcessPoolExecutor"):
         wrap(futures.ProcessPoolExecutor)
-    futures.as_completed = as_completed
 
 
 def _take_pools(outside: Outside) -> None:
@@ -207,29 +197,16 @@ def _take_pools(outside: Outside) -> None:
         return
     from multiprocessing.pool import Pool
 
-    kind: Any = Pool
-    unordered, asynchronous = kind.imap_unordered, Pool.apply_async
+    asynchronous: Any = Pool.apply_async
 
-    def imap_unordered(pool: Any, *args: Any, **words: Any) -> Any:
-        site = caller(above())
-        if not site:
-            return unordered(pool, *args, **words)
-        outside.note("threads", site, 0, "imap_unordered")
-        if not outside.pinned:
-            return unordered(pool, *args, **words)
+    def in_order(site: str, plain: Any, pool: Any, *args: Any, **words: Any) -> Any:
         return iter(_in_order(list(pool.imap(*args, **words)), outside.number("threads", site)))
 
-    def apply_async(pool: Any, function: Any, *args: Any, **words: Any) -> Any:
-        site = caller(above())
-        if not site:
-            return asynchronous(pool, function, *args, **words)
-        number = outside.number("threads", site)
-        if outside.pinned and number:
-            function = functools.partial(_later, _wait(outside, site), function)
-        found: Any = asynchronous(pool, function, *args, **words)
-        if outside.pinned and not number:
-            found.wait(LONG)
-        outside.note("threads", site, 0, "apply_async")
-        return found
+    outside.take("threads", Pool, "imap_unordered", in_order, "imap_unordered", shown=lambda *_, **words: 0)
 
-    kind.imap_unordered, kind.apply_async = imap_unordered, apply_async
+    @instead_of(Pool, "apply_async")
+    def apply_async(pool: Any, function: Any, *args: Any, **words: Any) -> Any:
+        def begin(function: Callable[..., Any]) -> Any:
+            return asynchronous(pool, function, *args, **words)
+
+        return _in_turn(outside, caller(above()), "apply_async", function, begin, lambda found: found.wait(LONG))

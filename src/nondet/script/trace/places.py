@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from types import FrameType
 
-_PACKAGE = str(Path(__file__).resolve().parents[2])
-_LIBRARY = (sys.base_prefix, sys.prefix, _PACKAGE, "<")
+from nondet.script.sites import HERE, is_library
+
 _THROUGH = (
     "glob.py",
     "pathlib.py",
@@ -33,16 +33,9 @@ def above(levels: int = 1) -> FrameType:
     return sys._getframe(levels + 1)  # pyright: ignore[reportPrivateUsage]
 
 
-def beyond(frame: FrameType | None) -> FrameType | None:
-    """Return the first frame that is not nondet's."""
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return frame
-
-
 def is_own(file: str) -> bool:
     """Whether a file belongs neither to Python nor to a package nor to nondet."""
-    return not file.startswith(_LIBRARY) and "-packages" not in file
+    return not is_library(file) and not file.startswith((sys.prefix, HERE))
 
 
 def caller(frame: FrameType | None, far: bool = False) -> str:
@@ -54,7 +47,7 @@ def caller(frame: FrameType | None, far: bool = False) -> str:
         file = frame.f_code.co_filename
         if is_own(file):
             return f"{short(file)}:{frame.f_lineno}"
-        if not far and not file.startswith(_PACKAGE) and not file.endswith(_THROUGH):
+        if not far and not file.startswith(HERE) and not file.endswith(_THROUGH):
             return ""
         frame = frame.f_back
     return ""
@@ -73,14 +66,10 @@ def asking(frame: FrameType | None) -> FrameType | None:
 
 def short(file: str) -> str:
     """Return a file's path as its reader knows it: relative to the folder that the script runs in, if it is there."""
-    for folder in _here():
+    for folder in (f"{Path.cwd()}/", *_ORIGINAL):
         if file.startswith(folder):
             return file[len(folder) :]
     return file
-
-
-def _here() -> list[str]:
-    return [str(Path.cwd()) + "/", *_ORIGINAL]
 
 
 _ORIGINAL: list[str] = []
@@ -95,13 +84,13 @@ MOST_MODULES, MOST_ENTRIES = 200, 1_000
 """How many of the user's modules, and entries of a folder, are looked at: a folder may contain a million pictures."""
 
 
-def own_modules(words: Sequence[str], folder: Path) -> list[Path]:
+def own_modules(words: Sequence[str]) -> list[Path]:
     """Return the script that a command names, the modules next to it, and those in the folders next to it.
 
-    folder: where the command is given; modules there count if it names no script.
+    If it names no script, modules in the current folder count.
     """
-    script = next((folder / word for word in words if word.endswith(".py")), None)
-    beside = script.parent if script else folder
+    script = next((Path(word) for word in words if word.endswith(".py")), None)
+    beside = script.parent if script else Path()
     inside = [path for one in _entries(beside) if one.is_dir() for path in _entries(one)]
     found = [path for path in [*_entries(beside), *inside] if path.suffix == ".py" and path != script]
     return [*([script] if script else []), *found[:MOST_MODULES]]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import random
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from nondet.script.instead import instead_of
 from nondet.script.trace.places import above, caller
 from nondet.script.trace.training import Training, tensors_digest
 from nondet.script.trace.values import digest
@@ -44,10 +44,11 @@ class States:
         numpy = sys.modules.get("numpy.random")
         names = ("lr", "momentum", "betas", "weight_decay")
         rates = [[digest(group[name]) for name in names if name in group] for group in optimizer.param_groups]
+        far = [[getattr(one, name, None) for name in _FAR] for one in self.schedules.values()]
         found = {
             "weights": tensors_digest(torch, weights),
             "optimizer": digest([one for one in kept if one is not None]),
-            "schedule": digest([rates, [_place(one) for one in self.schedules.values()]]),
+            "schedule": digest([rates, far]),
             "generator": digest([random.getstate(), torch.default_generator])
             + (digest(numpy.mtrand._rand) if numpy is not None else ""),
         }
@@ -77,12 +78,10 @@ class States:
     def _scaler(self, cls: Any) -> None:
         plain = cls.scale
 
-        @functools.wraps(plain)
+        @instead_of(cls, "scale")
         def scale(scaler: Any, outputs: Any) -> Any:
             self.scaler = scaler
             return plain(scaler, outputs)
-
-        cls.scale = scale
 
     def _schedules(self, cls: Any) -> None:
         def new(kind: Any, *args: Any, **words: Any) -> Any:
@@ -94,14 +93,11 @@ class States:
     def _file(self, torch: Any, name: str) -> None:
         plain = getattr(torch, name)
 
-        @functools.wraps(plain)
+        @instead_of(torch, name)
         def file(*args: Any, **words: Any) -> Any:
             self.write(["file", name, caller(above(), far=True)])
             return plain(*args, **words)
 
-        setattr(torch, name, file)
 
-
-def _place(schedule: Any) -> list[Any]:
-    """Return how far a schedule has come."""
-    return [getattr(schedule, name, None) for name in ("last_epoch", "best", "num_bad_epochs")]
+_FAR = ("last_epoch", "best", "num_bad_epochs")
+"""What says how far a schedule has come."""

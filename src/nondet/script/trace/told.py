@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from nondet.script.instead import instead_of
 from nondet.script.trace.places import above, caller
 
 READ_BY = {
@@ -34,6 +35,7 @@ class Told:
         """Watch environment variables that are set too late, and warnings that an algorithm is not deterministic."""
         putenv, showwarning = os.putenv, warnings.showwarning
 
+        @instead_of(os, "putenv")
         def put(name: Any, value: Any, /) -> None:
             known, text = os.fsdecode(name), os.fsdecode(value)
             reader = READ_BY.get(known, "")
@@ -43,24 +45,22 @@ class Told:
                 self.write(["told", known, site, reader, "late"])
             putenv(name, value)
 
+        @instead_of(warnings, "showwarning")
         def show(message: Any, *args: Any, **words: Any) -> None:
             operation, found, _ = str(message).partition(" does not have a deterministic implementation")
             if found:
                 self.write(["told", "use_deterministic_algorithms", caller(above(), far=True), operation, "warned"])
             showwarning(message, *args, **words)
 
-        os.putenv, warnings.showwarning = put, show
-
     def torch(self) -> None:
         """Watch where the script asks for a model to be compiled."""
         torch: Any = sys.modules["torch"]
         plain = torch.compile
 
+        @instead_of(torch, "compile")
         def compiled(*args: Any, **words: Any) -> Any:
             self.compiled = self.compiled or caller(above())
             return plain(*args, **words)
-
-        torch.compile = compiled
 
     def settle(self) -> None:
         """At the end, record the settings that did nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import linecache
 import os
@@ -14,7 +13,9 @@ from types import FrameType
 from typing import Any
 from weakref import ref
 
-from nondet.script.trace.places import above, beyond, caller, is_own
+from nondet.script.instead import instead_of
+from nondet.script.sites import HERE
+from nondet.script.trace.places import above, caller, is_own
 from nondet.script.trace.values import LOOKING, digest, tensor_bytes
 
 SAMPLE = 1 << 14
@@ -48,10 +49,13 @@ def batch_digest(torch: Any, batch: Any) -> str:
     """The digest of what goes into a model or comes out of it, in whatever containers: of tensors as `tensors_digest`,
     which is much faster than hashing every byte.
     """
-    found = torch.utils._pytree.tree_leaves(batch)
-    tensors = [one for one in found if isinstance(one, torch.Tensor)]
-    others = [one for one in found if not isinstance(one, torch.Tensor)]
-    return tensors_digest(torch, tensors) + (digest(others) if others else "")
+    others = [one for one in torch.utils._pytree.tree_leaves(batch) if not isinstance(one, torch.Tensor)]
+    return tensors_digest(torch, tensors_in(torch, batch)) + (digest(others) if others else "")
+
+
+def tensors_in(torch: Any, found: Any) -> list[Any]:
+    """Return the tensors in whatever containers."""
+    return [one for one in torch.utils._pytree.tree_leaves(found) if isinstance(one, torch.Tensor)]
 
 
 def _total(torch: Any, flat: Any) -> bytes:
@@ -95,13 +99,9 @@ class Training:
     ) -> None:
         self.write, self.until, self.end = write, until, end
         self.worker = lambda: bool(_UNSEEN) or worker()
-        self.step, self.passes = 0, 0
-        self.depth = 0
-        self.started = False
+        self.step, self.stepping, self.depth, self.loaders = 0, 0, 0, 0
         self.nudged: Sequence[str] = ()
-        self.stepping = 0
         self.on_step: list[Callable[[int], None]] = []
-        self.epochs: dict[int, int] = {}
         self.models: dict[int, tuple[Any, list[Any]]] = {}
         self.waiting: list[list[Any]] = []  # forward passes in training mode since the last backward pass
 
@@ -111,7 +111,6 @@ class Training:
         self._backward(torch)
         self._steps(torch)
         self._loaders(torch)
-        self._generators(torch)
 
     def seen(self, kind: str, value: str, site: str, more: str = "") -> None:
         self.write([kind, self.step, value, site, more])
@@ -120,6 +119,7 @@ class Training:
         module, plain = torch.nn.Module, torch.nn.Module.__call__
         compiling = torch.compiler.is_compiling
 
+        @instead_of(module, "__call__")
         def call(model: Any, *args: Any, **words: Any) -> Any:
             if compiling() or self.depth or self.worker() or torch._C._current_graph_task_id() != -1:
                 return plain(model, *args, **words)
@@ -130,9 +130,8 @@ class Training:
                 weights = [*model.parameters(), *model.buffers()]
                 self.seen("start", tensors_digest(torch, weights), site, type(model).__name__)
             grad = torch.is_grad_enabled()
-            name = "batch" if grad else "asked"
-            self.seen(name, batch_digest(torch, [args, words]), site, type(model).__name__)
-            found = self._evaluation(model, site) if is_kept(beyond(above())) else []
+            self.seen("batch" if grad else "asked", batch_digest(torch, [args, words]), site, type(model).__name__)
+            found = self._evaluation(model, site) if is_kept(above()) else []
             if grad:
                 self.waiting += found
             else:
@@ -147,8 +146,6 @@ class Training:
                 out = torch.utils._pytree.tree_map(nudge, out)
             self.seen("output" if grad else "answer", batch_digest(torch, leaves(torch, out)), site)
             return out
-
-        module.__call__ = call
 
     def _is_new(self, model: Any) -> bool:
         """Whether a model has not been called before; its id may have belonged to a model that is gone."""
@@ -173,15 +170,13 @@ class Training:
     def _backward(self, torch: Any) -> None:
         plain = torch.autograd.backward
 
-        @functools.wraps(plain)
+        @instead_of(torch.autograd, "backward")
         def backward(tensors: Any, *args: Any, **words: Any) -> Any:
             if not self.worker():
                 self.waiting = []
                 several = tensors if isinstance(tensors, list | tuple) else [tensors]
                 self.seen("loss", tensors_digest(torch, several), caller(above(), far=True), _value(several))
             return plain(tensors, *args, **words)
-
-        torch.autograd.backward = backward
 
     def _steps(self, torch: Any) -> None:
         optimizer = sys.modules.get("torch.optim.optimizer") or torch.optim.optimizer
@@ -195,6 +190,7 @@ class Training:
                 return
             weights = [p for group in one.param_groups for p in group["params"]]
             self.seen("weights", tensors_digest(torch, weights), caller(above(), far=True))
+            self.seen("generator", digest(torch.default_generator), "", "torch")
             self.step += 1
             for told in self.on_step:
                 told(self.step)
@@ -215,8 +211,8 @@ class Training:
             number = loader.__dict__.get("_nondet_pass", 0)
             object.__setattr__(loader, "_nondet_pass", number + 1)
             if number == 0:
-                object.__setattr__(loader, "_nondet_loader", len(self.epochs))
-                self.epochs[id(loader)] = len(self.epochs)
+                object.__setattr__(loader, "_nondet_loader", self.loaders)
+                self.loaders += 1
             it._nondet_place = f"{loader._nondet_loader}.{number}"
             it._nondet_order, it._nondet_data = hashlib.blake2b(digest_size=6), hashlib.blake2b(digest_size=6)
             it._nondet_count = 0
@@ -259,24 +255,17 @@ class Training:
         more = [it._nondet_sampler, it._nondet_epoch, it._nondet_count, it._nondet_data.hexdigest()]
         self.write(["order", self.step, it._nondet_order.hexdigest(), it._nondet_site, it._nondet_place, more])
 
-    def _generators(self, torch: Any) -> None:
-        """Record the state of torch's generator after each step."""
-
-        def states(step: int) -> None:
-            self.write(["generator", step - 1, digest(torch.default_generator), "", "torch"])
-
-        self.on_step.append(states)
-
 
 def is_kept(frame: FrameType | None) -> bool:
     """Whether the user's own code makes a call and uses what it returns.
 
     `net(x)` as a statement by itself is there to update running statistics.
     """
+    while frame is not None and frame.f_code.co_filename.startswith(HERE):
+        frame = frame.f_back
     if frame is None or not is_own(frame.f_code.co_filename):
         return False
-    places = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), (None,) * 4)
-    first, last, begin, end = places
+    first, last, begin, end = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), (None,) * 4)
     if first is None or last is None or begin is None or end is None:
         return True
     head = linecache.getline(frame.f_code.co_filename, first).encode()[:begin]

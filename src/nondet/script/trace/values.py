@@ -13,6 +13,8 @@ from pathlib import PurePath
 from types import SimpleNamespace
 from typing import Any
 
+from nondet.script.sites import is_library
+
 DEEPEST = 5
 MOST = 20_000
 """How many items of a container are looked at; beyond that, only its length counts."""
@@ -164,7 +166,7 @@ def is_users(value: Any) -> bool:
         return False
     if module == "__main__":  # whose __file__ Python removes at the end
         return True
-    return bool(file) and "-packages" not in file and not file.startswith(sys.base_prefix)
+    return bool(file) and not is_library(file)
 
 
 def _own(found: Any, value: Any, depth: int) -> bool:
