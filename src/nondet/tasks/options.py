@@ -25,9 +25,11 @@ class Options:
     test_examples: int | None = None
     broken: str = "stop"
 
-
-def first(data: tuple[Tensor, Tensor], count: int | None, name: str) -> tuple[Tensor, Tensor]:
-    """Return the first `count` examples, or all if it is None; BadInput if there are fewer."""
-    if count is not None and not 1 <= count <= len(data[1]):
-        raise BadInput(f"{name} must be from 1 to {len(data[1])} (got {count}); choose fewer, or leave it out")
-    return data[0][:count], data[1][:count]
+    def first(self, part: str, data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return this many examples of "train" or "test", or all of them; BadInput if there are fewer."""
+        count = getattr(self, f"{part}_examples")
+        if count is not None and not 1 <= count <= len(data[1]):
+            raise BadInput(
+                f"{part}_examples must be from 1 to {len(data[1])} (got {count}); choose fewer, or leave it out"
+            )
+        return data[0][:count], data[1][:count]
