@@ -27,10 +27,11 @@ from nondet.sources import FIXED_SEED, stream
 from nondet.training import averages, philox
 from nondet.training import examples as classify
 from nondet.training.dropout import draw_uniforms
-from nondet.training.graphs import Kept, has_hooks, no_waiting, same_bits
+from nondet.training.graphs import Kept, has_hooks, no_waiting
 from nondet.training.optimizers import make_optimizer
 from nondet.training.problem import Problem, first_line
 from nondet.training.schedule import lr_factor
+from nondet.training.snapshots import same_bits
 from nondet.training.stack import Seeds, Stack
 
 WORTH_STEPS = 30

@@ -28,7 +28,7 @@ from nondet.training.optimizers import make_optimizer
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.recipes import evaluates_before
 from nondet.training.settings import kernels, loss_scale, mixed
-from nondet.training.snapshots import real
+from nondet.training.snapshots import same_bits
 from nondet.training.stack import Seeds
 
 STEPS = 3
@@ -85,13 +85,12 @@ class Trace:
 
     def same(self, other: Trace) -> bool:
         """Whether both are equal to the last bit."""
-        return (
-            _equal(self.losses, other.losses)
-            and _equal(self.outputs, other.outputs)
-            and all(
-                a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
-                for a, b in zip(self.gradients, other.gradients, strict=True)
-            )
+        mine, theirs = (
+            [{"losses": trace.losses, "outputs": trace.outputs}, *trace.gradients] for trace in (self, other)
+        )
+        return all(
+            a.keys() == b.keys() and all(same_bits(a[name], b[name]) for name in a)
+            for a, b in zip(mine, theirs, strict=True)
         )
 
 
@@ -251,16 +250,6 @@ def _answers(problem: Problem, model: nn.Module, inputs: Any, labels: Tensor) ->
 
 def _rounded(value: float) -> float | None:
     return float(f"{value:.9g}") if math.isfinite(value) else None
-
-
-def _equal(a: Tensor | None, b: Tensor | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(_bits(a), _bits(b))
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    return real(tensor).contiguous().reshape(-1).view(torch.uint8)
 
 
 def all_reached(problem: Problem, run: Seeds, taken: Sequence[Batch], found: Mapping[str, Tensor]) -> dict[str, Tensor]:

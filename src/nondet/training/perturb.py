@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED, stream
+from nondet.training.snapshots import bits_of
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,4 @@ def _chosen(
 
 
 def _bits(value: Tensor) -> str:
-    size = value.element_size()
-    whole = value.cpu().view({2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
-    return f"{int(whole) % 2 ** (8 * size):0{2 * size}x}"
+    return bytes(reversed(bits_of(value).tolist())).hex()

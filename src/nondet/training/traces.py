@@ -13,6 +13,7 @@ from nondet.training import batches as inputs_of
 from nondet.training import examples as classify
 from nondet.training import sequences as text
 from nondet.training.problem import Problem
+from nondet.training.snapshots import bits_of
 from nondet.training.stack import Stack
 
 
@@ -142,8 +143,7 @@ def evaluated(problem: Problem, stack: Stack) -> dict[str, Tensor]:
 def slot_apart(tensors: Mapping[str, Tensor | None]) -> int | None:
     """Return the first slot in which one of these tensors (R, ...) differs from slot 0 in any bit; None if none."""
     for t in (t for t in tensors.values() if t is not None):
-        real = torch.view_as_real(t) if t.is_complex() else t
-        bits = real.detach().cpu().contiguous().reshape(len(t), -1).view(torch.uint8)
+        bits = bits_of(t).cpu().reshape(len(t), -1)
         apart = (bits != bits[:1]).any(1).nonzero()
         if len(apart):
             return int(apart[0])
