@@ -18,9 +18,8 @@ from nondet.tasks.recipe import Recipe
 from nondet.tasks.task import Task
 from nondet.training.batches import called, copied, in_memory, typed
 from nondet.training.dropout import SEED, backward, recorded_dropout
-from nondet.training.objective import Objective
+from nondet.training.objective import Objective, with_state
 from nondet.training.settings import set_compiler
-from nondet.training.stateless import with_state
 
 if TYPE_CHECKING:
     from nondet.data.streamed import Streamed

@@ -23,9 +23,9 @@ from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.recipe import Recipe
 from nondet.training import averages
 from nondet.training.dropout import SEED, draw_uniforms, recorded_dropout
+from nondet.training.objective import is_stateless
 from nondet.training.problem import Problem, Seen, first_line, tried
 from nondet.training.stack import Seeds, Stack, set_rate
-from nondet.training.stateless import is_stateless
 
 TEST_COLUMNS, TEST_WINDOW = 16, 16
 """How the test text is read. Other numbers would use other kernels, and perhaps change last bits."""

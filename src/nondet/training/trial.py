@@ -13,8 +13,8 @@ from nondet.io.streams import WARNING
 from nondet.sources import FIXED_SEED
 from nondet.training import averages, loop, memory
 from nondet.training import examples as classify
-from nondet.training.coupling import coupled_by
 from nondet.training.new_stack import new_stack
+from nondet.training.optimizers import coupled_by
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.settings import kernels
