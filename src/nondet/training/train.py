@@ -69,7 +69,7 @@ def train_stack(
 
         due = snapshots.Due(save, snapshot_seconds, wanted=snapshot is not None)
         with device.training(problem, stack, seeds, say) as on_device, due:
-            plateau = Plateau.of(problem)
+            plateau = Plateau(problem.recipe) if is_plateau(problem.recipe) else None
             while stack.epoch < problem.recipe.epochs and not selection.all_stopped(stack):
                 with due.epoch():
                     if on_device is None:
