@@ -21,6 +21,7 @@ from nondet.sources import stream
 from nondet.training import sequences as text
 from nondet.training.dropout import given_dropout
 from nondet.training.new_stack import new_stack
+from nondet.training.objective import Objective
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, Seen, build_model
 from nondet.training.schedule import lr_factor
@@ -64,7 +65,7 @@ def problem(model: Any = small, **recipe: Any) -> Problem:
     made = Recipe(**(fields | recipe))
     task = Task(name="small", model=model, train=tokens(188), test=tokens(301), recipe=made)
     dropout = text.try_out(build_model(task, made, 1), *task.train, made, Seen())
-    return Problem(task, made, torch.device("cpu"), task.train, task.test, dropout, SOURCES, {}, LANGUAGE)
+    return Problem(task, made, torch.device("cpu"), task.train, task.test, dropout, SOURCES, {}, Objective(LANGUAGE))
 
 
 def seeds(number: int, *vary: str) -> dict[str, int]:
