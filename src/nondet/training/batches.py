@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 def leaves(inputs: Any) -> list[Tensor]:
     """Return all tensors of the inputs, in order."""
-    return [inputs] if isinstance(inputs, Tensor) else tree_leaves(inputs)
+    return tree_leaves(inputs)
 
 
 def each(change: Callable[[Tensor], Tensor], inputs: Any) -> Any:
@@ -42,8 +42,7 @@ def copied(inputs: Any) -> Any:
 
 def stacked(inputs: list[Any]) -> Any:
     """Stack the inputs of R runs: each tensor becomes (R, B, ...)."""
-    first = inputs[0]
-    return torch.stack(inputs) if isinstance(first, Tensor) else tree_map(lambda *t: torch.stack(t), *inputs)
+    return tree_map(lambda *t: torch.stack(t), *inputs)
 
 
 def in_memory(inputs: Any) -> bool:

@@ -130,14 +130,14 @@ def evaluated(problem: Problem, stack: Stack) -> dict[str, Tensor]:
     """Return the answers to the first and the last test batch, which covers every batch size."""
     if problem.recipe.bptt:
         return text.outputs(problem, stack, first=2 * text.TEST_COLUMNS * text.TEST_WINDOW)[0]
-    n = len(problem.test[1])
+    labels, batch = problem.test[1], classify.TEST_BATCH
+    n = len(labels)
     stack.skeleton.eval()
-    starts = {0, (n - 1) // classify.TEST_BATCH * classify.TEST_BATCH}
     with torch.no_grad():
-        parts = {
-            k: (classify.part_of_test(problem, k, n), problem.test[1][k : k + classify.TEST_BATCH]) for k in starts
+        return {
+            f"{k}": classify.answers(problem, stack, classify.part_of_test(problem, k, n), labels[k : k + batch])
+            for k in sorted({0, (n - 1) // batch * batch})
         }
-        return {f"{k}": classify.answers(problem, stack, *parts[k]) for k in sorted(parts)}
 
 
 def slot_apart(tensors: Mapping[str, Tensor | None]) -> int | None:

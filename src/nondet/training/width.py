@@ -13,7 +13,6 @@ from nondet.training.device import Epochs
 from nondet.training.new_stack import new_stack
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
-from nondet.training.stack import Stack
 from nondet.training.traces import stack_step
 
 SECONDS = 1.0
@@ -67,12 +66,8 @@ def fastest(problem: Problem, width: int, most: int, seconds: float = SECONDS) -
 
 def cost_alone(problem: Problem) -> str:
     """Say how long a run takes if it trains by itself, from a few of its steps; empty if they fail."""
-    run = dict.fromkeys(problem.sources, FIXED_SEED)
     try:
-        with kernels(True, problem.tf32):
-            stack = new_stack(problem, [run])
-            averages.begin(problem.recipe, stack)
-            step = _timed(problem, stack, loop.batches(problem, run)[0], 0.2)
+        step = _step_seconds(problem, 1, 0.2)
     except Exception:  # errors of the user's model are reported where it is trained
         return ""
     total = step * problem.recipe.epochs * problem.steps
@@ -83,18 +78,6 @@ def _duration(seconds: float) -> str:
     return (
         f"{seconds:.1g} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} minutes"
     )
-
-
-def _timed(problem: Problem, stack: Stack, batch: loop.Batch, seconds: float) -> float:
-    """Return the seconds of a stack's step; the first step does not count."""
-    begin, steps = time.perf_counter(), 0
-    while steps < 2 or time.perf_counter() - begin < seconds:
-        stack_step(problem, stack, [batch] * stack.width, None)
-        if problem.device.type == "cuda":
-            torch.cuda.synchronize()
-        begin = begin if steps else time.perf_counter()
-        steps += 1
-    return (time.perf_counter() - begin) / (steps - 1)
 
 
 def _chosen(found: list[Measured]) -> tuple[int, str]:
@@ -118,13 +101,22 @@ def _seconds(problem: Problem, width: int, seconds: float) -> float | None:
 
 
 def _step_seconds(problem: Problem, width: int, seconds: float) -> float:
+    """Return the seconds of a stack's step, measured for about `seconds`; the first step does not count."""
     runs = [dict.fromkeys(problem.sources, FIXED_SEED)] * width
     with kernels(True, problem.tf32):
         stack = new_stack(problem, runs)
         averages.begin(problem.recipe, stack)
         if problem.plain:
             return Epochs(problem, stack, runs).seconds_a_step(seconds)
-        return _timed(problem, stack, loop.batches(problem, runs[0])[0], seconds)
+        batch = loop.batches(problem, runs[0])[0]
+        begin, steps = time.perf_counter(), 0
+        while steps < 2 or time.perf_counter() - begin < seconds:
+            stack_step(problem, stack, [batch] * width, None)
+            if problem.device.type == "cuda":
+                torch.cuda.synchronize()
+            begin = begin if steps else time.perf_counter()
+            steps += 1
+        return (time.perf_counter() - begin) / (steps - 1)
 
 
 def _taken(problem: Problem) -> int:
