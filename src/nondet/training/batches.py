@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
@@ -48,6 +49,12 @@ def stacked(inputs: list[Any]) -> Any:
 def in_memory(inputs: Any) -> bool:
     """Whether the inputs are tensors in memory, rather than read during training."""
     return isinstance(inputs, Tensor | dict | tuple)
+
+
+def some(inputs: Any, index: np.ndarray) -> Any:
+    """Return the inputs of these examples, without augmentation."""
+    places = torch.from_numpy(index)
+    return each(lambda t: t[places], inputs) if in_memory(inputs) else inputs.batch(index, None)
 
 
 def called(call: Callable[..., Any], inputs: Any, by_name: bool = True) -> Any:

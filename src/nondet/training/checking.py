@@ -19,7 +19,7 @@ from nondet.kinds.classification import IGNORED
 from nondet.sources import globals_drawn
 from nondet.tasks.recipe import Recipe
 from nondet.tasks.task import Task
-from nondet.training.batches import copied, count, each, in_memory, leaves, shapes, typed
+from nondet.training.batches import copied, count, each, in_memory, leaves, shapes, some, typed
 from nondet.training.objective import Objective
 from nondet.training.problem import Seen, drawn_outside, first_line
 from nondet.training.recipes import criterion_of, expects
@@ -111,12 +111,6 @@ def _marked(labels: Tensor, ignore: int | None) -> Tensor:
         return labels
     whole = labels if labels.is_floating_point() else labels.to(torch.int64)
     return torch.where(whole == ignore, IGNORED, whole)
-
-
-def some(inputs: Any, index: np.ndarray) -> Any:
-    """Return the inputs of these examples, without augmentation."""
-    places = torch.from_numpy(index)
-    return each(lambda t: t[places], inputs) if in_memory(inputs) else inputs.batch(index, None)
 
 
 def chosen(

@@ -22,8 +22,11 @@ from torch.utils._pytree import tree_map
 from nondet.training.dropout import row_by_row
 
 
-class _Apart(TorchDispatchMode):
-    """numbers: one seed for each run's generators, used as `seeded_globals` uses it for a single run."""
+class DrawnApart(TorchDispatchMode):
+    """Around a vmap with one number for each run: each run draws from generators that its number seeds.
+
+    The numbers are used as `seeded_globals` uses one for a single run.
+    """
 
     def __init__(self, numbers: Sequence[int]) -> None:
         super().__init__()
@@ -118,13 +121,6 @@ class _New(TorchFunctionMode):
         if func is torch.empty or func is torch.empty_like:
             return self.like.new_empty(made.shape, dtype=made.dtype, device=made.device)
         return made
-
-
-@contextmanager
-def drawn_apart(numbers: Sequence[int]) -> Generator[None]:
-    """Around a vmap with one number for each run: each run draws from generators seeded by its number."""
-    with _Apart(numbers):
-        yield
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from nondet.tasks.recipe import SHORT, Recipe
 from nondet.tasks.task import Task
 from nondet.training import loop, sequences
 from nondet.training import track as tracking
-from nondet.training.batches import called, copied, count, each, in_memory, leaves, typed
-from nondet.training.checking import PARTS, answered, checked_inputs, chosen, numbered, some, with_labels
+from nondet.training.batches import called, copied, count, each, in_memory, leaves, some, typed
+from nondet.training.checking import PARTS, answered, checked_inputs, chosen, numbered, with_labels
 from nondet.training.described import described, own_code, without_addresses
 from nondet.training.dropout import SEED
 from nondet.training.kernels import door
@@ -276,7 +276,7 @@ def _identity(
         "augment": [described(a) for a in task.augment],
         "recipe": recipe.as_dict(),
         **({"kind": kind.name} if kind is not named("", bool(recipe.bptt)) else {}),
-        **({"track": track.as_dict()} if track else {}),
+        **({"track": asdict(track)} if track else {}),
         **({"schedule": schedule_hash(recipe)} if callable(recipe.schedule) else {}),
         **({"schedule_options": own_code(functions)} if functions else {}),
         **({"loss": own_code(own)} if (own := task.loss or recipe.loss) and not isinstance(own, str) else {}),

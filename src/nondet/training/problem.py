@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,9 +33,6 @@ class Track:
 
     epochs: tuple[int, ...]
     layers: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        return {k: list(v) for k, v in asdict(self).items()}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from nondet.sources import FIXED_SEED, stream
 from nondet.training import batches as inputs_of
-from nondet.training.batches import in_memory
 from nondet.training.examples import TEST_BATCH, placed
 from nondet.training.problem import Problem
 from nondet.training.stack import Seeds, Stack
@@ -86,13 +85,9 @@ def losses(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> Tensor:
     total = torch.zeros(stack.width, dtype=torch.float64)
     for start in range(0, n, TEST_BATCH):
         part = drawn[:, start : start + TEST_BATCH]
-        flat = torch.from_numpy(part.reshape(-1)).to(problem.device)
-        if in_memory(inputs):
-            x = inputs_of.each(lambda t, flat=flat: t[flat], inputs)
-        else:
-            x = placed(problem, inputs.batch(part.reshape(-1), None))
+        x = placed(problem, inputs_of.some(inputs, part.reshape(-1)))
         x = inputs_of.each(lambda t, part=part: t.unflatten(0, part.shape), x)
-        loss = stack.map(forward, x, labels[flat].unflatten(0, part.shape), numbers=stack.answer_numbers)
+        loss = stack.map(forward, x, labels[torch.from_numpy(part)], numbers=stack.answer_numbers)
         total += loss.double().cpu() * (part.shape[1] / n)
     return total
 
