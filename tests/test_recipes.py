@@ -22,8 +22,8 @@ from nondet.errors import BadInput
 from nondet.sources import seeded_globals, stream
 from nondet.tasks import load_task
 from nondet.tasks.augment import Crop, Flip
-from nondet.tasks.options import Options
 from nondet.tasks.pictures import RECIPES
+from nondet.tasks.task import Options
 from nondet.training.optimizers import make_optimizer
 from nondet.training.prepare import prepare
 from nondet.training.stack import Stack, set_rate

@@ -18,7 +18,7 @@ from nondet.data.trees import find_broken, list_part, read_tree
 from nondet.errors import BadInput
 from nondet.sources import seeded_globals
 from nondet.tasks import imagenet
-from nondet.tasks.options import Options
+from nondet.tasks.task import Options
 
 CLASSES = ("ant", "bee", "cat")
 

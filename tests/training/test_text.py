@@ -25,7 +25,7 @@ from nondet.training.objective import Objective
 from nondet.training.perturb import change_bit
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem, Seen, build_model
-from nondet.training.schedule import lr_factor
+from nondet.training.recipes import lr_factor
 from nondet.training.settings import kernels
 from nondet.training.stack import Stack
 from nondet.training.train import train_stack

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput
 from nondet.tasks import is_file, load_task, names
-from nondet.tasks.options import Options
+from nondet.tasks.task import Options
 
 if TYPE_CHECKING:
     from nondet.runners.stack import StackRunner

@@ -13,9 +13,8 @@ from typing import Any
 from nondet.errors import BadInput
 from nondet.io import extensions
 from nondet.io.nearest import did_you_mean
-from nondet.tasks.options import Options
 from nondet.tasks.recipe import Recipe
-from nondet.tasks.task import Task
+from nondet.tasks.task import Options, Task
 
 __all__ = ["BUILT_IN", "Options", "Recipe", "Task", "about", "is_file", "is_task", "load_task", "names"]
 

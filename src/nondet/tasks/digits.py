@@ -8,9 +8,8 @@ import torch
 from nondet import models
 from nondet.models.resnet import ResNet
 from nondet.tasks.augment import Crop
-from nondet.tasks.options import Options
 from nondet.tasks.recipe import Recipe
-from nondet.tasks.task import Task
+from nondet.tasks.task import Options, Task
 
 RECIPES = {
     "digits": Recipe(

@@ -9,9 +9,8 @@ from nondet.data.streamed import Streamed
 from nondet.data.trees import read_tree
 from nondet.errors import BadInput
 from nondet.models import build
-from nondet.tasks.options import Options
 from nondet.tasks.recipe import Recipe
-from nondet.tasks.task import Task
+from nondet.tasks.task import Options, Task
 
 SIZE = 224
 RECIPES = {

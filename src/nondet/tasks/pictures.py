@@ -17,9 +17,8 @@ from nondet.data.fetch import folder
 from nondet.data.idx import read_fashion_mnist, read_mnist
 from nondet.models import build
 from nondet.tasks.augment import Crop, Flip
-from nondet.tasks.options import Options
 from nondet.tasks.recipe import Recipe
-from nondet.tasks.task import Task
+from nondet.tasks.task import Options, Task
 
 
 @dataclass(frozen=True)

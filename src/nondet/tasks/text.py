@@ -12,9 +12,8 @@ from nondet.data.fetch import folder
 from nondet.data.words import END_OF_LINE, read_words
 from nondet.errors import BadInput
 from nondet.models.qrnn import build_default
-from nondet.tasks.options import Options
 from nondet.tasks.recipe import Recipe
-from nondet.tasks.task import Task
+from nondet.tasks.task import Options, Task
 
 WORDS = 10_000
 UNKNOWN = "<unk>"

@@ -30,7 +30,7 @@ from nondet.training.dropout import draw_uniforms
 from nondet.training.graphs import Kept, has_hooks, no_waiting
 from nondet.training.optimizers import takes_rates
 from nondet.training.problem import Problem, first_line
-from nondet.training.schedule import lr_factor
+from nondet.training.recipes import lr_factor
 from nondet.training.snapshots import same_bits
 from nondet.training.stack import Seeds, Stack
 

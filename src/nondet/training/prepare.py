@@ -33,8 +33,15 @@ from nondet.training.loop import Batch, Trace
 from nondet.training.objective import Objective
 from nondet.training.perturb import has_bit
 from nondet.training.problem import Lazy, Problem, Seen, Track, build_model, first_line, tried
-from nondet.training.recipes import Plateau, is_plateau, needs_closure, own_ignored, settings_of
-from nondet.training.schedule import lr_factor, schedule_hash
+from nondet.training.recipes import (
+    Plateau,
+    is_plateau,
+    lr_factor,
+    needs_closure,
+    own_ignored,
+    schedule_hash,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from nondet.data.streamed import Streamed

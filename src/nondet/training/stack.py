@@ -26,9 +26,8 @@ from nondet.training import snapshots
 from nondet.training.draws import DrawnApart, drawing, masks_unread
 from nondet.training.dropout import backward, drawn_alone, given_dropout, is_seed
 from nondet.training.problem import Problem
-from nondet.training.recipes import clip, evaluates_before
+from nondet.training.recipes import clip, evaluates_before, lr_factor
 from nondet.training.rounding import RunByRun
-from nondet.training.schedule import lr_factor
 from nondet.training.settings import loss_scale, mixed
 
 if TYPE_CHECKING:
