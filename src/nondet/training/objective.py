@@ -29,14 +29,11 @@ def logits_of(returned: Any) -> Any:
         if isinstance(found, Tensor):
             returned = found
     if not isinstance(returned, Tensor):
-        parts: list[Any] = list(returned.values()) if isinstance(returned, Mapping) else [*_parts(returned)]
+        held: Any = returned.values() if isinstance(returned, Mapping) else returned
+        parts: list[Any] = list(held) if isinstance(returned, Mapping | tuple | list) else []
         returned = parts[0] if len(parts) == 1 and isinstance(parts[0], Tensor) else returned
-    return at_least_float32(returned) if isinstance(returned, Tensor) else returned
-
-
-def at_least_float32(outputs: Tensor) -> Tensor:
-    """Convert logits to a precision in which their exponentials can be summed."""
-    return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
+    short = isinstance(returned, Tensor) and returned.dtype in (torch.float16, torch.bfloat16)
+    return returned.float() if short else returned  # the logits' exponentials are summed
 
 
 def _form(batch: Any) -> str:
@@ -46,10 +43,6 @@ def _form(batch: Any) -> str:
     if isinstance(batch, tuple | list):
         return "(" + ", ".join(map(_form, batch)) + ")"
     return f"tensor{list(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
-
-
-def _parts(returned: Any) -> Any:
-    return returned if isinstance(returned, tuple | list) else ()
 
 
 @dataclass(frozen=True)
