@@ -21,7 +21,7 @@ from nondet.training.examples import epoch_plan, train_epoch
 from nondet.training.new_stack import new_stack
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem, build_model, choose_device
-from nondet.training.schedule import lr_factor
+from nondet.training.recipes import lr_factor
 from nondet.training.settings import kernels
 from nondet.training.train import train_stack
 

@@ -38,7 +38,7 @@ from torch import nn
 from nondet.models.resnet import ResNet
 from nondet.tasks import load_task
 from nondet.tasks.augment import Crop, Flip
-from nondet.tasks.cifar10 import RECIPE
+from nondet.tasks.pictures import RECIPES
 from nondet.tasks.task import Task
 from nondet.training.device import Epochs
 from nondet.training.kernels import door
@@ -74,10 +74,10 @@ def base(name: str) -> Problem:
         task = load_task("digits")
     elif name == "mlp":
         sets = {"train": drawn(12_800, 1, 28, 28), "test": drawn(128, 1, 28, 28)}
-        task = Task(name="mlp", model=mlp, recipe=replace(RECIPE, batch_size=128, lr=0.1, epochs=5), **sets)
+        task = Task(name="mlp", model=mlp, recipe=replace(RECIPES["cifar10"], batch_size=128, lr=0.1, epochs=5), **sets)
     else:
         sets = {"train": drawn(10_240, 3, 32, 32), "test": drawn(512, 3, 32, 32)}
-        task = Task(name="resnet14", model=resnet14, recipe=RECIPE, augment=(Crop(4), Flip()), **sets)
+        task = Task(name="resnet14", model=resnet14, recipe=RECIPES["cifar10"], augment=(Crop(4), Flip()), **sets)
     return prepare(task, task.recipe, DEVICE)
 
 

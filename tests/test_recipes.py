@@ -20,16 +20,18 @@ from torch import Tensor, nn
 from nondet.data import cifar
 from nondet.errors import BadInput
 from nondet.sources import seeded_globals, stream
-from nondet.tasks import cifar10, cifar100, load_task, mnist
+from nondet.tasks import load_task
 from nondet.tasks.augment import Crop, Flip
-from nondet.tasks.options import Options
+from nondet.tasks.pictures import RECIPES
+from nondet.tasks.task import Options
 from nondet.training.optimizers import make_optimizer
 from nondet.training.prepare import prepare
 from nondet.training.stack import Stack, set_rate
 from nondet.training.train import train_stack
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-PROBLEM: Any = SimpleNamespace(recipe=cifar10.RECIPE, settings=None)
+CIFAR10 = RECIPES["cifar10"]
+PROBLEM: Any = SimpleNamespace(recipe=CIFAR10, settings=None)
 STEPS = 98
 """Mini-batches in an epoch: 97 of 512 of the 50,000 images, and the last, smaller one."""
 TRAIN, TEST = 2, 3
@@ -45,7 +47,7 @@ def written(epoch: float, epochs: int, highest: float = 0.4) -> float:
 
 def small_stack(trained: Mapping[str, Tensor]) -> Stack:
     """The main experiment's optimizer over these parameters."""
-    optimizer, peaks = make_optimizer(cifar10.RECIPE, trained, axes=1)
+    optimizer, peaks = make_optimizer(CIFAR10, trained, axes=1)
     failed = torch.zeros(2, dtype=torch.int64)
     return Stack(nn.Identity(), dict(trained), {}, {}, dict(trained), optimizer, peaks, {}, failed, [])
 
@@ -94,7 +96,7 @@ def tensor(inputs: object) -> Tensor:
 
 def test_the_main_experiments_recipe_is_the_protocols() -> None:
     """Every field, with its options and no other."""
-    assert cifar10.RECIPE.as_dict() == {
+    assert CIFAR10.as_dict() == {
         "epochs": 500,
         "batch_size": 512,
         "lr": 0.40,
@@ -106,7 +108,7 @@ def test_the_main_experiments_recipe_is_the_protocols() -> None:
         "momentum": 0.9,
         "weight_decay": 5e-4,
     }
-    assert replace(cifar10.RECIPE, epochs=200) == cifar100.RECIPE
+    assert replace(CIFAR10, epochs=200) == RECIPES["cifar100"]
 
 
 def test_the_rate_at_every_step(parameters: dict[str, Tensor]) -> None:
@@ -164,8 +166,8 @@ class Noted(torch.optim.SGD):
 
 def test_a_training_takes_these_rates(folder: Path) -> None:
     """Three steps an epoch of 10 images by 4, the last one smaller: the formula at thirds of an epoch."""
-    task = cifar10.task(Options(data=folder, model="resnet14x0.125"))
-    recipe = replace(cifar10.RECIPE, epochs=4, batch_size=4, optimizer=Noted)
+    task = load_task("cifar10", Options(data=folder, model="resnet14x0.125"))
+    recipe = replace(CIFAR10, epochs=4, batch_size=4, optimizer=Noted)
     problem = prepare(task, recipe, torch.device("cpu"))
     Noted.rates.clear()  # of the trial steps
     train_stack(problem, [dict.fromkeys(problem.sources, seed) for seed in (1, 2)])
@@ -176,7 +178,7 @@ def test_a_training_takes_these_rates(folder: Path) -> None:
 def test_biases_and_scales_of_the_network_take_a_tenth(folder: Path) -> None:
     """In ResNet-14: 14 weights, one of them the last layer's; two vectors of each batch norm, and the last bias."""
     with seeded_globals(np.random.default_rng(0)):
-        model = cifar10.task(Options(data=folder)).model()
+        model = load_task("cifar10", Options(data=folder)).model()
     stacked = {name: p.detach()[None].requires_grad_() for name, p in model.named_parameters()}
     weights, vectors = small_stack(stacked).optimizer.param_groups
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
@@ -186,7 +188,7 @@ def test_biases_and_scales_of_the_network_take_a_tenth(folder: Path) -> None:
 
 def test_offsets_and_flips_are_uniform(folder: Path) -> None:
     """All 162 pairs of an offset on 9 x 9 and a flip are equally likely (chi-squared, 200 epochs of fixed streams)."""
-    crop, flip = cifar10.task(Options(data=folder)).augment
+    crop, flip = load_task("cifar10", Options(data=folder)).augment
     counts = np.zeros((9, 9, 2))
     for epoch in range(200):
         rng = stream("augment", 1, epoch)
@@ -213,7 +215,7 @@ def test_augmented_images_are_those_of_the_pixels(folder: Path) -> None:
     """Padding with zeros, cropping and flipping the pixels, then normalising them, comes to the same."""
     raw = (folder / "cifar-10-batches-bin/data_batch_1.bin").read_bytes()
     pixels = np.frombuffer(raw, dtype=np.uint8).reshape(TRAIN, -1)[:, 1:].reshape(TRAIN, 3, 32, 32)
-    task = cifar10.task(Options(data=folder))
+    task = load_task("cifar10", Options(data=folder))
     inputs = tensor(task.train[0])[:TRAIN]
     for augmentation, draws in zip(task.augment, ([[0, 8], [7, 1]], [[1], [0]]), strict=True):
         inputs = augmentation.apply(inputs, torch.tensor(draws))
@@ -271,10 +273,10 @@ def test_a_trial_of_no_or_of_too_many_examples_is_refused(folder: Path, options:
     with pytest.raises(
         BadInput, match=r"(train_examples must be from 1 to 10|test_examples must be from 1 to 3) \(got"
     ):
-        mnist.task(Options(data=folder, **options))  # type: ignore[arg-type]
+        load_task("mnist", Options(data=folder, **options))  # type: ignore[arg-type]
 
 
 def test_an_unknown_network_is_refused(folder: Path) -> None:
     """The sentence lists those that there are."""
     with pytest.raises(BadInput, match=r"model must be one of linear, .* \(got 'resnet15'; did you mean resnet10\?\)"):
-        mnist.task(Options(data=folder, model="resnet15")).model()
+        load_task("mnist", Options(data=folder, model="resnet15")).model()

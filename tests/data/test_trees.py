@@ -18,7 +18,7 @@ from nondet.data.trees import find_broken, list_part, read_tree
 from nondet.errors import BadInput
 from nondet.sources import seeded_globals
 from nondet.tasks import imagenet
-from nondet.tasks.options import Options
+from nondet.tasks.task import Options
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -321,13 +321,13 @@ def test_hostile_names_are_names(tree: Path, name: bytes) -> None:
 def test_imagenet_needs_a_folder() -> None:
     """There is nothing to fetch: the sentence says what the folder holds."""
     with pytest.raises(BadInput, match=r"no free download.*give data=DIR, where DIR contains train/CLASS"):
-        imagenet.task(Options())
+        imagenet.task("imagenet", Options())
 
 
 def test_imagenet_is_the_tree_with_its_classes(tree: Path) -> None:
     """224 pixels, an output for each class, the sizes of the cut, and no augmentation outside the stream."""
     options = Options(data=tree, model="linear", train_examples=7, test_examples=5)
-    task = imagenet.task(options)
+    task = imagenet.task("imagenet", options)
     inputs, labels = task.train
     assert isinstance(inputs, Streamed)
     assert inputs.shape == (7, 3, 224, 224)
@@ -342,5 +342,5 @@ def test_imagenet_passes_on_what_to_do_about_broken_images(tree: Path) -> None:
     """stop by default, skip on demand."""
     (tree / "train/bee/0.jpg").write_bytes(b"bad")
     with pytest.raises(BadInput, match=r"1 of 12 .*broken=skip"):
-        imagenet.task(Options(data=tree))
-    assert len(imagenet.task(Options(data=tree, broken="skip")).train[0]) == 11
+        imagenet.task("imagenet", Options(data=tree))
+    assert len(imagenet.task("imagenet", Options(data=tree, broken="skip")).train[0]) == 11

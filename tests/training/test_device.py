@@ -14,10 +14,11 @@ from problems import problem, seeds
 from nondet.training import averages
 from nondet.training import examples as classify
 from nondet.training.device import Epochs
-from nondet.training.graphs import Kept, has_hooks, same_bits
+from nondet.training.graphs import Kept, has_hooks
 from nondet.training.new_stack import new_stack
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
+from nondet.training.snapshots import same_bits
 from nondet.training.stack import Stack
 
 RECIPES: dict[str, dict[str, object]] = {

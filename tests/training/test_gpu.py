@@ -20,14 +20,14 @@ from nondet import Recipe, Task
 from nondet.runners.base import Places, TooWide
 from nondet.runners.stack import StackRunner
 from nondet.training.device import Epochs
-from nondet.training.graphs import no_waiting, same_bits
+from nondet.training.graphs import no_waiting
 from nondet.training.kernels import door
 from nondet.training.kernels.geometry import forward
 from nondet.training.new_stack import new_stack
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
-from nondet.training.snapshots import load_snapshot, save_snapshot
+from nondet.training.snapshots import load_snapshot, same_bits, save_snapshot
 from nondet.training.stack import Stack
 from nondet.training.train import start, train_stack
 from nondet.training.trial import fitting_width

@@ -16,7 +16,7 @@ from nondet.errors import BadInput
 from nondet.tasks.named import optimizer_class
 from nondet.training.examples import epoch_plan
 from nondet.training.problem import build_model
-from nondet.training.schedule import lr_factor
+from nondet.training.recipes import lr_factor
 from nondet.training.train import train_stack
 
 DOUBLE = {"precision": "float64", "epochs": 4, "lr": 0.05}

@@ -20,7 +20,7 @@ from nondet.tasks.named import optimizer_class
 from nondet.training.examples import epoch_plan
 from nondet.training.new_stack import new_stack
 from nondet.training.problem import Problem, build_model
-from nondet.training.schedule import lr_factor
+from nondet.training.recipes import lr_factor
 from nondet.training.snapshots import Due
 from nondet.training.train import train_stack
 from nondet.training.trial import fitting_width

@@ -21,12 +21,15 @@ from nondet.sources import stream
 from nondet.training import sequences as text
 from nondet.training.dropout import given_dropout
 from nondet.training.new_stack import new_stack
+from nondet.training.objective import Objective
 from nondet.training.perturb import change_bit
+from nondet.training.prepare import prepare
 from nondet.training.problem import Problem, Seen, build_model
-from nondet.training.schedule import lr_factor
+from nondet.training.recipes import lr_factor
 from nondet.training.settings import kernels
 from nondet.training.stack import Stack
 from nondet.training.train import train_stack
+from nondet.training.trial import fitting_width
 
 WORDS, BATCH, BPTT = 16, 5, 7
 SOURCES = ("init", "dropout", "order", "bit")
@@ -64,7 +67,7 @@ def problem(model: Any = small, **recipe: Any) -> Problem:
     made = Recipe(**(fields | recipe))
     task = Task(name="small", model=model, train=tokens(188), test=tokens(301), recipe=made)
     dropout = text.try_out(build_model(task, made, 1), *task.train, made, Seen())
-    return Problem(task, made, torch.device("cpu"), task.train, task.test, dropout, SOURCES, {}, LANGUAGE)
+    return Problem(task, made, torch.device("cpu"), task.train, task.test, dropout, SOURCES, {}, Objective(LANGUAGE))
 
 
 def seeds(number: int, *vary: str) -> dict[str, int]:
@@ -289,6 +292,15 @@ def test_the_trial_takes_windows_of_every_length() -> None:
     parts = text.trial_batches(problem(), seeds(1), 3, None)
     assert [inputs.shape for inputs, _, _ in parts] == [(BATCH, BPTT), (BATCH, BPTT), (BATCH, 37 % BPTT)]
     assert all(torch.equal(inputs[:, 1:], labels[:, :-1]) for inputs, labels, _ in parts)
+
+
+def test_the_plain_loop_of_a_closure_carries_the_state() -> None:
+    """LBFGS, which evaluates the loss itself, reads a text as others do: each window after the one before."""
+    made = Recipe(epochs=1, batch_size=BATCH, bptt=BPTT, lr=0.5, optimizer="LBFGS")
+    task = Task(name="small", model=small, train=tokens(188), test=tokens(301), recipe=made)
+    width, why = fitting_width(prepare(task, made, torch.device("cpu")), 2)
+    assert width == 1
+    assert "LBFGS" in why
 
 
 def test_measures_of_trained_runs() -> None:

@@ -8,37 +8,29 @@ from types import MappingProxyType
 
 from torch import nn
 
-from nondet.models import imagenet, mnist, shufflenet, simple, vgg
-from nondet.models.resnet import ResNet
-
-Builder = Callable[[int, int, int], nn.Module]
-"""(channels, pixels along each side, classes) -> a model."""
+from nondet.models import simple, vgg
+from nondet.models.resnet import ResNet, ResNet18
+from nondet.models.shufflenet import ShuffleNet
 
 
 @dataclass(frozen=True)
 class Network:
     """A builder, and the network's usual setting: channels, pixels along each side, classes."""
 
-    build: Builder
+    build: Callable[[int, int, int], nn.Module]
     inputs: int = 3
     size: int = 32
     classes: int = 10
 
 
-def _resnet(channels: tuple[int, ...], blocks: tuple[int, ...]) -> Network:
+def _resnet(first: int, *blocks: int) -> Network:
+    """The protocol's ResNet with this many channels in the first stage, twice as many in each next one."""
+    channels = [first * 2**stage for stage in range(len(blocks))]
     return Network(lambda inputs, size, classes: ResNet(channels, blocks, inputs, classes))
 
 
-def _deep(blocks: int) -> Network:
-    return _resnet((16, 32, 64), (blocks,) * 3)
-
-
-def _wide(first: int) -> Network:
-    return _resnet((first, 2 * first, 4 * first), (2, 2, 2))
-
-
-def _mnist(build: Builder) -> Network:
-    return Network(build, inputs=1, size=28)
+def _shufflenet(*widths: int) -> Network:
+    return Network(lambda inputs, size, classes: ShuffleNet(widths, inputs, classes))
 
 
 NETWORKS = MappingProxyType(
@@ -46,30 +38,30 @@ NETWORKS = MappingProxyType(
         "linear": Network(simple.linear),
         "dense": Network(simple.dense),
         "conv": Network(simple.conv),
-        "resnet6": _resnet((16,), (2,)),
-        "resnet10": _resnet((16, 32), (2, 2)),
-        "resnet14": _deep(2),
-        "resnet18": _resnet((64, 128, 256, 512), (2, 2, 2, 2)),
-        "resnet20": _deep(3),
-        "resnet32": _deep(5),
-        "resnet44": _deep(7),
-        "resnet56": _deep(9),
-        "resnet110": _deep(18),
-        "resnet34": _resnet((64, 128, 256, 512), (3, 4, 6, 3)),
-        "resnet14x0.125": _wide(2),
-        "resnet14x0.25": _wide(4),
-        "resnet14x0.5": _wide(8),
-        "resnet14x2": _wide(32),
-        "resnet14x4": _wide(64),
-        "resnet14x8": _wide(128),
+        "resnet6": _resnet(16, 2),
+        "resnet10": _resnet(16, 2, 2),
+        "resnet14": _resnet(16, 2, 2, 2),
+        "resnet18": _resnet(64, 2, 2, 2, 2),
+        "resnet20": _resnet(16, 3, 3, 3),
+        "resnet32": _resnet(16, 5, 5, 5),
+        "resnet44": _resnet(16, 7, 7, 7),
+        "resnet56": _resnet(16, 9, 9, 9),
+        "resnet110": _resnet(16, 18, 18, 18),
+        "resnet34": _resnet(64, 3, 4, 6, 3),
+        "resnet14x0.125": _resnet(2, 2, 2, 2),
+        "resnet14x0.25": _resnet(4, 2, 2, 2),
+        "resnet14x0.5": _resnet(8, 2, 2, 2),
+        "resnet14x2": _resnet(32, 2, 2, 2),
+        "resnet14x4": _resnet(64, 2, 2, 2),
+        "resnet14x8": _resnet(128, 2, 2, 2),
         "vgg11": Network(vgg.vgg11),
-        "shufflenet0.5": Network(lambda inputs, size, classes: shufflenet.ShuffleNet((48, 96, 192), inputs, classes)),
-        "shufflenet1": Network(lambda inputs, size, classes: shufflenet.ShuffleNet((116, 232, 464), inputs, classes)),
-        "mnist-cnn": _mnist(mnist.Cnn),
-        "mnist-linear": _mnist(simple.linear),
-        "mnist-dense": _mnist(simple.dense),
-        "mnist-conv": _mnist(simple.conv),
-        "imagenet-resnet18": Network(imagenet.resnet18, size=224, classes=1000),
+        "shufflenet0.5": _shufflenet(48, 96, 192),
+        "shufflenet1": _shufflenet(116, 232, 464),
+        "mnist-cnn": Network(simple.Cnn, inputs=1, size=28),
+        "mnist-linear": Network(simple.linear, inputs=1, size=28),
+        "mnist-dense": Network(simple.dense, inputs=1, size=28),
+        "mnist-conv": Network(simple.conv, inputs=1, size=28),
+        "imagenet-resnet18": Network(lambda inputs, size, classes: ResNet18(inputs, classes), size=224, classes=1000),
     }
 )
 """Every image network of `MODELS`."""

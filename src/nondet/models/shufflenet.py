@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from nondet.models.simple import named
 
 _STEM, _LAST = 24, 1024  # channels of the first and the last convolution
 _BLOCKS = (4, 8, 4)  # in each stage
@@ -61,15 +62,10 @@ class ShuffleNet(nn.Module):
 
 def _point(inputs: int, outputs: int) -> nn.Sequential:
     """1x1 convolution, batch norm, ReLU."""
-    layers = OrderedDict[str, nn.Module](
-        conv=nn.Conv2d(inputs, outputs, 1, bias=False), bn=nn.BatchNorm2d(outputs), relu=nn.ReLU()
-    )
-    return nn.Sequential(layers)
+    return named(conv=nn.Conv2d(inputs, outputs, 1, bias=False), bn=nn.BatchNorm2d(outputs), relu=nn.ReLU())
 
 
 def _two(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     """A depthwise 3x3 convolution with batch norm but no ReLU, then a 1x1 convolution with both."""
-    each = OrderedDict[str, nn.Module](
-        conv=nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False), bn=nn.BatchNorm2d(inputs)
-    )
-    return nn.Sequential(nn.Sequential(each), _point(inputs, outputs))
+    each = nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False)
+    return nn.Sequential(named(conv=each, bn=nn.BatchNorm2d(inputs)), _point(inputs, outputs))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from torch import nn
 
 from nondet.errors import BadInput
+from nondet.models.simple import named
 
 _STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 _SMALLEST = 2 ** len(_STAGES)  # pixels: each stage halves the image
@@ -22,7 +21,7 @@ def vgg11(inputs: int, size: int, classes: int) -> nn.Module:
             f"vgg11 needs images of at least {_SMALLEST} pixels along each side, because it halves them five times "
             f"(got {size}); choose another network, such as resnet14"
         )
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers: dict[str, nn.Module] = {}
     number, width = 0, inputs
     for stage, channels in enumerate(_STAGES, start=1):
         for outputs in channels:
@@ -35,4 +34,4 @@ def vgg11(inputs: int, size: int, classes: int) -> nn.Module:
     layers["mean"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(width, classes)
-    return nn.Sequential(layers)
+    return named(**layers)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nondet.errors import BadInput
 from nondet.runners.script import NOT_OURS
 from nondet.tasks import is_file, load_task, names
-from nondet.tasks.options import Options
+from nondet.tasks.task import Options
 
 if TYPE_CHECKING:
     from nondet.runners.stack import StackRunner
@@ -81,9 +81,9 @@ class Request:
     def load(self) -> Task:
         """Load the task itself."""
         if self.given is not None:
-            from nondet.training.described import code_of
+            from nondet.training.described import own_code
 
-            return replace(self.given, name=self.task, code=self.given.code or code_of(self.given))
+            return replace(self.given, name=self.task, code=self.given.code or own_code(self.given.model))
         counts = {name: _count(name, self.assignments[name]) for name in EXAMPLES if name in self.assignments}
         data = Path(self.data) if self.data is not None else None
         return load_task(self.task, Options(data=data, model=self.model, broken=self.broken, **counts))

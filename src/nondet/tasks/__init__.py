@@ -1,4 +1,4 @@
-"""The tasks: one file per data set, and the loader for a user's own file."""
+"""The tasks: those that come with nondet, and the loader for a user's own file."""
 
 from __future__ import annotations
 
@@ -8,48 +8,52 @@ from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from nondet.errors import BadInput
 from nondet.io import extensions
 from nondet.io.nearest import did_you_mean
-from nondet.tasks.options import Options
 from nondet.tasks.recipe import Recipe
-from nondet.tasks.task import Task
+from nondet.tasks.task import Options, Task
 
 __all__ = ["BUILT_IN", "Options", "Recipe", "Task", "about", "is_file", "is_task", "load_task", "names"]
 
 
 @dataclass(frozen=True)
 class About:
-    """A task's description in one line, and its sources on a CPU with its default network."""
+    """A task's description in one line, its module here, and its sources on a CPU with its default network."""
 
     text: str
-    sources: tuple[str, ...]
+    module: str
+    sources: tuple[str, ...] = ("init", "shuffle", "augment", "order", "bit")
+
+    def load(self) -> Any:
+        """Return the module, with `task(name, options)` and RECIPES, each recipe by its task's name."""
+        return import_module(f"nondet.tasks.{self.module}")
 
 
-_PICTURES = ("init", "shuffle", "augment", "order", "bit")
-_TEXT = ("init", "dropout", "order", "bit")
+_TEXT = ("text", ("init", "dropout", "order", "bit"))
 
 BUILT_IN = MappingProxyType(
     {
-        "digits": About("scikit-learn's 1,797 handwritten digits, 8 x 8, and a small ResNet", _PICTURES),
-        "mnist": About("60,000 handwritten digits, 28 x 28, and a small convolutional network", _PICTURES),
-        "fashion-mnist": About("60,000 pictures of clothes, 28 x 28, and a small convolutional network", _PICTURES),
+        "digits": About("scikit-learn's 1,797 handwritten digits, 8 x 8, and a small ResNet", "digits"),
+        "mnist": About("60,000 handwritten digits, 28 x 28, and a small convolutional network", "pictures"),
+        "fashion-mnist": About("60,000 pictures of clothes, 28 x 28, and a small convolutional network", "pictures"),
         "cifar10": About(
-            "50,000 pictures of 10 classes, 32 x 32, and ResNet-14: the protocol's main experiment", _PICTURES
+            "50,000 pictures of 10 classes, 32 x 32, and ResNet-14: the protocol's main experiment", "pictures"
         ),
-        "cifar100": About("50,000 pictures of 100 classes, 32 x 32, and ResNet-34", _PICTURES),
-        "ptb": About("the Penn Treebank, 10,000 words, and a QRNN language model", _TEXT),
-        "text": About("any folder with train, valid and test text, and a QRNN language model", _TEXT),
+        "cifar100": About("50,000 pictures of 100 classes, 32 x 32, and ResNet-34", "pictures"),
+        "ptb": About("the Penn Treebank, 10,000 words, and a QRNN language model", *_TEXT),
+        "text": About("any folder with train, valid and test text, and a QRNN language model", *_TEXT),
         "imagenet": About(
-            "ImageNet, or any folder with one folder of pictures for each class, and ResNet-18", _PICTURES
+            "ImageNet, or any folder with one folder of pictures for each class, and ResNet-18", "imagenet"
         ),
     }
 )
-"""The tasks that come with nondet. Each is the function `task` of its own module, whose recipe is RECIPE."""
+"""The tasks that come with nondet."""
 
 GROUP = "nondet.tasks"
-"""Other packages add tasks by entry points of this group: NAME = "module:task", a function like those in nondet."""
+"""Other packages add tasks by entry points of this group: NAME = "module:task", a function of options, and RECIPE."""
 
 
 def names() -> list[str]:
@@ -60,14 +64,10 @@ def names() -> list[str]:
 def about(name: str) -> tuple[str, Recipe]:
     """Return a task's description in one line, and its module's RECIPE; BadInput if its package cannot be loaded."""
     if name in BUILT_IN:
-        return BUILT_IN[name].text, import_module(_module_of(name)).RECIPE
+        return BUILT_IN[name].text, BUILT_IN[name].load().RECIPES[name]
     made = extensions.load(GROUP, name)
     lines = (made.__doc__ or import_module(made.__module__).__doc__ or "").strip().splitlines()
     return (lines or ["no description"])[0], import_module(made.__module__).RECIPE
-
-
-def _module_of(name: str) -> str:
-    return f"nondet.tasks.{name.replace('-', '_')}"
 
 
 def is_file(name: str) -> bool:
@@ -104,7 +104,7 @@ def load_task(name: str, options: Options | None = None) -> Task:
             raise BadInput(
                 f"digits comes with scikit-learn and takes no folder (got <<data={options.data}>>); leave it out"
             )
-        return import_module(_module_of(name)).task(options)
+        return BUILT_IN[name].load().task(name, options)
     if is_file(name):
         from nondet.tasks.user import load_file
 

@@ -8,21 +8,22 @@ import torch
 from nondet import models
 from nondet.models.resnet import ResNet
 from nondet.tasks.augment import Crop
-from nondet.tasks.options import Options, first
 from nondet.tasks.recipe import Recipe
-from nondet.tasks.task import Task
+from nondet.tasks.task import Options, Task
 
-RECIPE = Recipe(
-    epochs=24,
-    batch_size=32,
-    lr=0.4,
-    optimizer="SGD",
-    options={"momentum": 0.9, "weight_decay": 5e-3},
-    warmup=1.0,
-)
+RECIPES = {
+    "digits": Recipe(
+        epochs=24,
+        batch_size=32,
+        lr=0.4,
+        optimizer="SGD",
+        options={"momentum": 0.9, "weight_decay": 5e-3},
+        warmup=1.0,
+    )
+}
 
 
-def task(options: Options) -> Task:
+def task(name: str, options: Options) -> Task:
     """896 training and 901 test images (every second image of each class); crops to 8 x 8 after 1 pixel of zeros.
 
     The network is a small ResNet made for this task, or any that `nondet models` lists.
@@ -39,16 +40,15 @@ def task(options: Options) -> Task:
     mean, std = images[train].mean(), images[train].std()
     images = (images - mean) / std
     targets = torch.from_numpy(labels)
-    parts = [(images[part], targets[part]) for part in (train, ~train)]
     return Task(
-        name="digits",
+        name=name,
         model=lambda: (
             ResNet(channels=(8, 16), blocks=(1, 1), inputs=1, classes=10)
             if options.model is None
             else models.build(options.model, inputs=1, size=8, classes=10)
         ),
-        train=first(parts[0], options.train_examples, "train_examples"),
-        test=first(parts[1], options.test_examples, "test_examples"),
-        recipe=RECIPE,
+        train=options.first("train", (images[train], targets[train])),
+        test=options.first("test", (images[~train], targets[~train])),
+        recipe=RECIPES[name],
         augment=(Crop(1),),
     )

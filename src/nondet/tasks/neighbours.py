@@ -67,11 +67,11 @@ def _imported(file: Path, source: bytes, roots: Sequence[Path]) -> Iterator[Path
         return  # compiled, or not Python: its bytes are all there is to know
     for node in ast.walk(tree):
         for name, level in _names(node):
-            bases = [_above(file, level)] if level else roots
-            for base in bases:
+            for base in [file.parents[min(level, len(file.parents)) - 1]] if level else roots:
                 yield from _files(base, name.split(".") if name else [])
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_file_name(node.value):
-            yield Path(os.path.normpath(file.parent / node.value))  # for runpy, exec or a loader made by hand
+        name = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+        if name.endswith(".py") and len(name) < 200 and name.isprintable() and not name.startswith("/"):
+            yield Path(os.path.normpath(file.parent / name))  # for runpy, exec or a loader made by hand
 
 
 def _names(node: ast.AST) -> Iterator[tuple[str, int]]:
@@ -83,24 +83,15 @@ def _names(node: ast.AST) -> Iterator[tuple[str, int]]:
             yield ".".join(filter(None, (node.module, alias.name))), node.level
     elif isinstance(node, ast.Call) and node.args and _called(node.func) in ("import_module", "__import__"):
         given = node.args[0]
-        if isinstance(given, ast.JoinedStr) and given.values:  # f"nets.{name}": all of nets
-            given = given.values[0]
-            suffix = "*"
-        else:
-            suffix = ""
+        made = isinstance(given, ast.JoinedStr)  # f"nets.{name}": all of nets
+        given = next(iter(given.values), None) if isinstance(given, ast.JoinedStr) else given
         if isinstance(given, ast.Constant) and isinstance(given.value, str):
             text = given.value.lstrip(".")
-            levels = len(given.value) - len(text)
-            yield (f"{text.rpartition('.')[0]}.*".lstrip(".") if suffix else text), levels
+            yield (f"{text.rpartition('.')[0]}.*".lstrip(".") if made else text), len(given.value) - len(text)
 
 
 def _called(function: ast.expr) -> str:
     return getattr(function, "id", "") or getattr(function, "attr", "")
-
-
-def _above(file: Path, level: int) -> Path:
-    """Return the folder that this number of leading dots means in a module."""
-    return file.parents[min(level, len(file.parents)) - 1]
 
 
 def _files(base: Path, parts: Sequence[str]) -> Iterator[Path]:
@@ -118,7 +109,3 @@ def _files(base: Path, parts: Sequence[str]) -> Iterator[Path]:
 
 def _module(stem: Path) -> Iterator[Path]:
     yield from (path for suffix in SUFFIXES if (path := stem.with_name(stem.name + suffix)).is_file())
-
-
-def _is_file_name(text: str) -> bool:
-    return text.endswith(".py") and len(text) < 200 and text.isprintable() and not text.startswith("/")

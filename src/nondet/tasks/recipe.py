@@ -109,11 +109,7 @@ class Recipe:
             raise BadInput(
                 f"swa must be at most epochs (got {self.swa} with {self.epochs} epochs); try <<recipe=swa=1>>"
             )
-        for name in ("lr", "warmup", "bias_lr", "ema"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-                raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try <<recipe={name}=0.1>>")
-        for name in ("label_smoothing", "grad_clip"):
+        for name in ("lr", "warmup", "bias_lr", "ema", "label_smoothing", "grad_clip"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise BadInput(f"{name} must be a number of at least 0 (got {value!r}); try <<recipe={name}=0.1>>")
@@ -138,21 +134,22 @@ class Recipe:
                 f'loss must be a name or a function of outputs and labels (got {self.loss!r}); write loss="mse", or '
                 "loss=lambda outputs, labels: ..."
             )
-        for name in ("class_weights", "no_decay"):
+        for name, kind, of, such in (
+            ("class_weights", int | float, "numbers", [1.0, 2.0]),
+            ("no_decay", str, "strings", ["bias"]),
+        ):
             value = getattr(self, name)
-            kinds = (int, float) if name == "class_weights" else (str,)
-            if not (is_a(value, tuple) or is_a(value, list)) or not all(isinstance(part, kinds) for part in value):
-                raise BadInput(
-                    f"{name} must be a list of {'numbers' if name == 'class_weights' else 'strings'} (got {value!r}); "
-                    f"write {name}={[1.0, 2.0] if name == 'class_weights' else ['bias']}"
-                )
+            if not isinstance(value, tuple | list) or not all(isinstance(part, kind) for part in value):
+                raise BadInput(f"{name} must be a list of {of} (got {value!r}); write {name}={such}")
             object.__setattr__(self, name, tuple(value))
-        if not is_a(self.schedule_options, Mapping):
-            raise BadInput(
-                f"schedule_options must be a dictionary (got {type(self.schedule_options).__name__}); write "
-                'schedule_options={"step_size": 10}'
-            )
-        object.__setattr__(self, "schedule_options", {k: _settled(v) for k, v in self.schedule_options.items()})
+        for name, of, such in (
+            ("schedule_options", "", '{"step_size": 10}'),
+            ("options", " of the optimizer's arguments", '{"weight_decay": 0.01}'),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping):
+                raise BadInput(f"{name} must be a dictionary{of} (got {type(value).__name__}); write {name}={such}")
+            object.__setattr__(self, name, {key: _settled(part) for key, part in value.items()})
         if self.ema >= 1:
             raise BadInput(f"ema must be at least 0 and below 1 (got {self.ema}); try <<recipe=ema=0.99>>")
         if not is_a(self.bit, str):
@@ -181,12 +178,6 @@ class Recipe:
                 f"of (epoch, epochs) that returns a factor (got {self.schedule!r}{near}); "
                 "try <<recipe=schedule=constant>>"
             )
-        if not is_a(self.options, Mapping):
-            raise BadInput(
-                f"options must be a dictionary of the optimizer's arguments (got {type(self.options).__name__}); write "
-                'options={"weight_decay": 0.01}'
-            )
-        object.__setattr__(self, "options", {name: _settled(value) for name, value in self.options.items()})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as one flat JSON object, with the optimizer's options among the fields.
@@ -194,8 +185,9 @@ class Recipe:
         An option with the same name as a field goes under "options" instead. Fields added since the first version are
         left out if they have their default values, so that older runs keep their keys.
         """
-        later = ("bit", "cycles", "ema", "swa", "bptt", "amp", *_ADDED)
-        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
+        own = [f.name for f in fields(self)]
+        later = own[own.index("bit") :]
+        named = {name: getattr(self, name) for name in own if name != "options"}
         named = {k: v for k, v in named.items() if k not in later or v != _DEFAULTS[k]}
         for name in ("optimizer", "schedule", "loss"):
             if name in named and not isinstance(named[name], str):
@@ -203,7 +195,6 @@ class Recipe:
         if "schedule_options" in named:  # such as LambdaLR's function
             given = named["schedule_options"]
             named["schedule_options"] = {k: _called(v) if callable(v) else v for k, v in given.items()}
-        own = {f.name for f in fields(self)}
         apart = {name: value for name, value in sorted(self.options.items()) if name in own}
         return (
             named
@@ -238,11 +229,6 @@ class Recipe:
         return replace(self, **changed, options=options)
 
 
-_ADDED = (
-    *("loss", "label_smoothing", "class_weights", "no_decay", "grad_clip", "accumulate"),
-    *("schedule_options", "schedule_by", "select", "patience", "drop_last"),
-)
-
 _DEFAULTS = {f.name: f.default for f in fields(Recipe)} | {"schedule_options": {}}
 
 
@@ -269,12 +255,11 @@ def _called(function: Any) -> str:
 
 
 def _typed(name: str, text: str) -> Any:
-    real = ("lr", "warmup", "bias_lr", "ema", "label_smoothing", "grad_clip")
-    parsed = ("accumulate", "patience", "drop_last", "class_weights", "no_decay", "schedule_options")
-    if name in ("epochs", "batch_size", "cycles", "swa", "bptt", *parsed, *real):
-        value = _parsed(text)
-        return float(value) if name in real and type(value) is int else value
-    return text
+    kind = str(next(f.type for f in fields(Recipe) if f.name == name))
+    if kind.startswith("str"):
+        return text
+    value = _parsed(text)
+    return float(value) if kind == "float" and type(value) is int else value
 
 
 def _parsed(text: str) -> Any:

@@ -1,9 +1,10 @@
-"""A task: data, a model and the recipe that trains it."""
+"""A task: data, a model and the recipe that trains it; and what a command can set for one besides its recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nondet.errors import BadInput
@@ -11,7 +12,7 @@ from nondet.tasks.checks import at_least, fields_listed, is_a
 from nondet.tasks.recipe import Recipe
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from nondet.kinds import Kind
     from nondet.tasks.augment import Augmentation
@@ -89,3 +90,26 @@ def _changes(augmentation: Any) -> bool:
     return (hasattr(augmentation, "draw") and hasattr(augmentation, "apply")) or (
         callable(augmentation) and not isinstance(augmentation, type)
     )
+
+
+@dataclass(frozen=True)
+class Options:
+    """data: the folder of the official files; None fetches them into a cache. model: a network by name.
+    train_examples, test_examples: use only this many examples, from the start. broken: what to do with images that
+    cannot be decoded, "stop" or "skip".
+    """
+
+    data: Path | None = None
+    model: str | None = None
+    train_examples: int | None = None
+    test_examples: int | None = None
+    broken: str = "stop"
+
+    def first(self, part: str, data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return this many examples of "train" or "test", or all of them; BadInput if there are fewer."""
+        count = getattr(self, f"{part}_examples")
+        if count is not None and not 1 <= count <= len(data[1]):
+            raise BadInput(
+                f"{part}_examples must be from 1 to {len(data[1])} (got {count}); choose fewer, or leave it out"
+            )
+        return data[0][:count], data[1][:count]

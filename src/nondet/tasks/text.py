@@ -1,4 +1,4 @@
-"""Any folder with train, valid and test text, and a QRNN language model."""
+"""Any folder with train, valid and test text, such as the Penn Treebank's, and a QRNN language model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from nondet.data.fetch import folder
 from nondet.data.words import END_OF_LINE, read_words
 from nondet.errors import BadInput
 from nondet.models.qrnn import build_default
-from nondet.tasks.options import Options, first
 from nondet.tasks.recipe import Recipe
-from nondet.tasks.task import Task
+from nondet.tasks.task import Options, Task
 
 WORDS = 10_000
 UNKNOWN = "<unk>"
@@ -31,18 +30,17 @@ RECIPE = Recipe(
     bptt=32,
 )
 """Short enough for two cores. The reference has no recipe for language models."""
+RECIPES = {"text": RECIPE, "ptb": RECIPE}
 
 STACK = 4
 """A larger stack needs memory for the logits of more runs: 26 MB for each run and window, several times over."""
 
 
-def task(options: Options) -> Task:
-    """Trained on the training text, whose words are the vocabulary, and tested on the test text."""
-    return language_task("text", RECIPE, options)
+def task(name: str, options: Options) -> Task:
+    """Train on a folder's training text, whose words are the vocabulary, and test on its test text.
 
-
-def language_task(name: str, recipe: Recipe, options: Options) -> Task:
-    """Make a task of a folder's text. An example is a word, predicted from those before it; valid text is not used."""
+    An example is a word, predicted from those before it; valid text is not used.
+    """
     if options.model not in (None, "qrnn"):
         raise BadInput(f"the model of {name} must be qrnn (got {options.model!r}); leave <<model>> out")
     parts = read_words(folder(name, options.data))
@@ -51,9 +49,9 @@ def language_task(name: str, recipe: Recipe, options: Options) -> Task:
     return Task(
         name=name,
         model=lambda: build_default(len(numbers)),
-        train=first(train, options.train_examples, "train_examples"),
-        test=first(test, options.test_examples, "test_examples"),
-        recipe=recipe,
+        train=options.first("train", train),
+        test=options.first("test", test),
+        recipe=RECIPE,
         stack=STACK,
     )
 

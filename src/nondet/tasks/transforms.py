@@ -16,14 +16,21 @@ OF_BATCHES = ("MixUp", "CutMix", "RandomMixup", "RandomCutmix")
 """Transforms that mix the examples of a mini-batch, by their names in torchvision and its reference scripts."""
 
 
-@dataclass(frozen=True)
-class Transform:
-    """A function of one example that draws from the global generators, which each example's draw seeds."""
-
-    transform: Any
+class _Seeded:
+    """An augmentation that draws a seed for each example; alone, it leaves the inputs as they are."""
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         return rng.integers(2**63, size=(n, 1))
+
+    def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
+        return inputs
+
+
+@dataclass(frozen=True)
+class Transform(_Seeded):
+    """A function of one example that draws from the global generators, which each example's draw seeds."""
+
+    transform: Any
 
     def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
         changed: list[Tensor] = []
@@ -34,16 +41,10 @@ class Transform:
 
 
 @dataclass(frozen=True)
-class BatchTransform:
+class BatchTransform(_Seeded):
     """A function (inputs, labels) -> (inputs, labels) of a mini-batch, seeded by the draw of its first example."""
 
     transform: Any
-
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        return rng.integers(2**63, size=(n, 1))
-
-    def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
-        return inputs
 
     def mix(self, inputs: Tensor, labels: Tensor, draws: np.ndarray) -> tuple[Tensor, Tensor]:
         """Change one run's mini-batch (B, ...); draws (B, 1)."""
@@ -52,7 +53,7 @@ class BatchTransform:
 
 
 @dataclass(frozen=True)
-class Mixup:
+class Mixup(_Seeded):
     """Mix each example with another of its mini-batch, and their labels in the same way (Zhang et al., ICLR 2018).
 
     The weight of the example is drawn from Beta(alpha, alpha), once for each mini-batch. classes: the number of
@@ -61,12 +62,6 @@ class Mixup:
 
     alpha: float = 0.2
     classes: int = 0
-
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        return rng.integers(2**63, size=(n, 1))
-
-    def apply(self, inputs: Tensor, draws: Tensor) -> Tensor:
-        return inputs
 
     def mix(self, inputs: Tensor, labels: Tensor, draws: np.ndarray) -> tuple[Tensor, Tensor]:
         """Mix one run's mini-batch (B, ...); the first of its draws (B, 1) seeds it."""
@@ -80,10 +75,7 @@ class Mixup:
         if not labels.is_floating_point():
             labels = torch.nn.functional.one_hot(labels, self.classes).to(inputs.dtype)
         other = other.to(inputs.device)
-        return (
-            weight * inputs + (1 - weight) * inputs[other],
-            weight * labels + (1 - weight) * labels[other],
-        )
+        return weight * inputs + (1 - weight) * inputs[other], weight * labels + (1 - weight) * labels[other]
 
 
 def adapted(augmentation: Any) -> Any:

@@ -89,7 +89,8 @@ def load_file(path: Path) -> Task:
     if not isinstance(task, Task):
         found = "no `task`" if task is None else f"`task` of type {type(task).__name__}"
         raise BadInput(f"{path} must define `task = nondet.Task(...)` (found {found}); see examples/my_task.py")
-    files = files_of(file, _place.roots, {**_place.files, file: source}, _loaded(file))
+    loaded = _new_modules().values()  # also those whose names are not in its text
+    files = files_of(file, _place.roots, {**_place.files, file: source}, loaded)
     _settle(files)
     return replace(task, name=task.name or path.stem, code=_code_hash(source, file.parent, files))
 
@@ -149,11 +150,6 @@ def _absolute(path: str) -> Path:
 
 
 _path = lru_cache(1 << 14)(Path)  # thousands of modules are checked, several times for each file
-
-
-def _loaded(file: Path) -> list[Path]:
-    """Return the local modules that running the file imported, including those whose names are not in its text."""
-    return [path for path in _new_modules().values() if path != file]
 
 
 def _forget_finders() -> None:

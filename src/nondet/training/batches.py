@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
@@ -12,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 def leaves(inputs: Any) -> list[Tensor]:
     """Return all tensors of the inputs, in order."""
-    return [inputs] if isinstance(inputs, Tensor) else tree_leaves(inputs)
+    return tree_leaves(inputs)
 
 
 def each(change: Callable[[Tensor], Tensor], inputs: Any) -> Any:
@@ -42,13 +43,18 @@ def copied(inputs: Any) -> Any:
 
 def stacked(inputs: list[Any]) -> Any:
     """Stack the inputs of R runs: each tensor becomes (R, B, ...)."""
-    first = inputs[0]
-    return torch.stack(inputs) if isinstance(first, Tensor) else tree_map(lambda *t: torch.stack(t), *inputs)
+    return tree_map(lambda *t: torch.stack(t), *inputs)
 
 
 def in_memory(inputs: Any) -> bool:
     """Whether the inputs are tensors in memory, rather than read during training."""
     return isinstance(inputs, Tensor | dict | tuple)
+
+
+def some(inputs: Any, index: np.ndarray) -> Any:
+    """Return the inputs of these examples, without augmentation."""
+    places = torch.from_numpy(index)
+    return each(lambda t: t[places], inputs) if in_memory(inputs) else inputs.batch(index, None)
 
 
 def called(call: Callable[..., Any], inputs: Any, by_name: bool = True) -> Any:

@@ -19,7 +19,7 @@ from nondet.kinds.classification import IGNORED
 from nondet.sources import globals_drawn
 from nondet.tasks.recipe import Recipe
 from nondet.tasks.task import Task
-from nondet.training.batches import copied, count, each, in_memory, leaves, shapes, typed
+from nondet.training.batches import copied, count, each, in_memory, leaves, shapes, some, typed
 from nondet.training.objective import Objective
 from nondet.training.problem import Seen, drawn_outside, first_line
 from nondet.training.recipes import criterion_of, expects
@@ -113,12 +113,6 @@ def _marked(labels: Tensor, ignore: int | None) -> Tensor:
     return torch.where(whole == ignore, IGNORED, whole)
 
 
-def some(inputs: Any, index: np.ndarray) -> Any:
-    """Return the inputs of these examples, without augmentation."""
-    places = torch.from_numpy(index)
-    return each(lambda t: t[places], inputs) if in_memory(inputs) else inputs.batch(index, None)
-
-
 def chosen(
     task: Task,
     recipe: Recipe,
@@ -156,20 +150,21 @@ def chosen(
             f"train must be a pair (inputs, labels) (got {got}); {way}, or loss=lambda model, batch: (loss, outputs)"
         )
     first = np.arange(min(recipe.batch_size, count(train.inputs)))
-    inputs = typed(some(train.inputs, first), getattr(torch, recipe.precision))
-    labels = torch.zeros(len(first)) if train.labels is None else train.labels[: len(first)]
+
+    def few(data: Data) -> tuple[Any, Tensor]:
+        index = first[: count(data.inputs)]
+        labels = torch.zeros(len(index)) if data.labels is None else data.labels[: len(index)]
+        return typed(some(data.inputs, index), getattr(torch, recipe.precision)), labels
+
+    inputs, labels = few(train)
     names = set(inputs) if isinstance(inputs, dict) else set[str]()
     trial = Objective(kind or ANY, None, own, inside, takes(model.forward, names))
     with torch.no_grad(), globals_drawn() as drawn:
         outputs = answered(trial.outputs, model.eval(), inputs, labels)
     for part, data in zip(PARTS[1:], given[1:], strict=False):
-        if not in_memory(data.inputs):
-            continue  # do not read files just for this
-        with torch.no_grad(), globals_drawn():
-            own_first = first[: count(data.inputs)]
-            asked = typed(some(data.inputs, own_first), getattr(torch, recipe.precision))
-            known = labels if data.labels is None else data.labels
-            answered(trial.outputs, model, asked, known[: len(own_first)], f"{part} ")
+        if in_memory(data.inputs):  # do not read files just for this
+            with torch.no_grad(), globals_drawn():
+                answered(trial.outputs, model, *few(data), f"{part} ")
     seen.random_answers = bool(drawn())
     seen.alone = seen.alone or drawn_outside(drawn())
     if kind is None:
@@ -263,10 +258,7 @@ def answered(ask: Callable[..., Any], model: nn.Module, inputs: Any, labels: Ten
         real = not isinstance(out, Tensor) or out.is_floating_point() or out.is_complex()
         returned = "" if real else str(out.dtype).removeprefix("torch.")
 
-    hooks = (
-        model.register_forward_pre_hook(enter, with_kwargs=True),
-        model.register_forward_hook(leave),
-    )
+    hooks = (model.register_forward_pre_hook(enter, with_kwargs=True), model.register_forward_hook(leave))
     try:
         return ask(model, copied(inputs), labels)
     except Exception as error:
@@ -304,11 +296,9 @@ def _model_failed(error: BaseException, inputs: Any, named: bool, part: str) -> 
             f"forward has no such arguments: {first_line(error)}; write forward(self, {', '.join(inputs)})"
         )
     whole = all(not (t.is_floating_point() or t.is_complex()) for t in leaves(inputs))
+    way = (
+        "give real numbers, such as inputs.float()" if whole and "dtype" in str(error) else "fix the model or the data"
+    )
     return BadInput(
-        f"the model fails on {part}inputs of shape {said[0] if len(said) == 1 else said}: {first_line(error)}; "
-        + (
-            "give real numbers, such as inputs.float()"
-            if whole and "dtype" in str(error)
-            else "fix the model or the data"
-        )
+        f"the model fails on {part}inputs of shape {said[0] if len(said) == 1 else said}: {first_line(error)}; {way}"
     )

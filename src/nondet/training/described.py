@@ -14,7 +14,6 @@ import numpy as np
 from torch import Tensor
 
 from nondet.io.files import sha256_of_json
-from nondet.tasks.task import Task
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
@@ -26,12 +25,7 @@ def described(value: object) -> str:
     whole = f"{type(value).__qualname__}({', '.join(f'{name}={part!r}' for name, part in state.items())})"
     if all(map(_is_plain, state.values())) and (silent or text == whole):
         return text
-    return f"{text} {sha256_of_json(_tree(value, ()))}"
-
-
-def code_of(task: Task) -> str:
-    """Return a hash for the code of a task that no file defines: of its model's function and all that it refers to."""
-    return sha256_of_json(_tree(task.model, ()))
+    return f"{text} {own_code(value)}"
 
 
 def own_code(function: Any) -> str:

@@ -27,10 +27,11 @@ from nondet.sources import FIXED_SEED, stream
 from nondet.training import averages, philox
 from nondet.training import examples as classify
 from nondet.training.dropout import draw_uniforms
-from nondet.training.graphs import Kept, has_hooks, no_waiting, same_bits
-from nondet.training.optimizers import make_optimizer
+from nondet.training.graphs import Kept, has_hooks, no_waiting
+from nondet.training.optimizers import takes_rates
 from nondet.training.problem import Problem, first_line
-from nondet.training.schedule import lr_factor
+from nondet.training.recipes import lr_factor
+from nondet.training.snapshots import same_bits
 from nondet.training.stack import Seeds, Stack
 
 WORTH_STEPS = 30
@@ -331,27 +332,3 @@ def drawn(problem: Problem, seeds: Sequence[Seeds], epoch: int) -> dict[str, np.
 def dropout_streams(seeds: Sequence[Seeds], epoch: int) -> list[np.random.Generator]:
     """Return each run's stream of numbers for dropout in an epoch."""
     return [stream("dropout", run.get("dropout", FIXED_SEED), epoch) for run in seeds]
-
-
-def takes_rates(problem: Problem) -> bool:
-    """Whether the recipe's optimizer can read its learning rate from a CUDA device, tried on a few numbers.
-
-    This depends only on its class and options, so that all runs of a task are trained in the same way.
-    """
-    if problem.device.type != "cuda":
-        return False
-    trained = {str(i): torch.ones(2, *shape, device=problem.device) for i, shape in enumerate(((3, 4), (4,)))}
-    for parameter in trained.values():
-        parameter.requires_grad_()
-    optimizer, _ = make_optimizer(problem.recipe, trained, axes=1)
-    for group in optimizer.param_groups:
-        group["lr"] = torch.full((), 0.1, device=problem.device)
-    try:
-        for parameter in trained.values():
-            parameter.grad = torch.ones_like(parameter)
-        optimizer.step()
-        with no_waiting():
-            optimizer.step()
-    except Exception:  # code that others wrote may raise anything
-        return False
-    return True

@@ -22,8 +22,11 @@ from torch.utils._pytree import tree_map
 from nondet.training.dropout import row_by_row
 
 
-class _Apart(TorchDispatchMode):
-    """numbers: one seed for each run's generators, used as `seeded_globals` uses it for a single run."""
+class DrawnApart(TorchDispatchMode):
+    """Around a vmap with one number for each run: each run draws from generators that its number seeds.
+
+    The numbers are used as `seeded_globals` uses one for a single run.
+    """
 
     def __init__(self, numbers: Sequence[int]) -> None:
         super().__init__()
@@ -34,15 +37,14 @@ class _Apart(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        named = dict(kwargs or {})
+        named, runs = dict(kwargs or {}), len(self.seeds)
         if torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **named)
         if named.get("generator") is not None:
             raise RuntimeError(f"it draws from its own generator ({func.overloadpacket.__name__})")
         if func.overloadpacket is torch.ops.aten.randperm:  # vmap calls it for each run in turn
             turn = self.turns[func] = self.turns.get(func, 0) + 1
-            return self._drawn((turn - 1) % len(self.seeds), lambda: func(*args, **named), _device(args, named))
-        runs = len(self.seeds)
+            return self._drawn((turn - 1) % runs, lambda: func(*args, **named), _device(args, named))
         parts = [
             self._drawn(slot, lambda s=slot: func(*_part(args, s, runs), **_part(named, s, runs)), _device(args, named))
             for slot in range(runs)
@@ -80,20 +82,18 @@ def _generator(device: torch.device) -> torch.Generator:
 
 def _part(given: Any, slot: int, runs: int) -> Any:
     """Return one run's arguments: its part of each tensor, and its share of a shape."""
-    if isinstance(given, Tensor):
-        _divisible(given.shape[0] if given.dim() else 0, runs)
-        return given.chunk(runs)[slot] if given.dim() else given
-    if isinstance(given, dict):
-        pairs: Any = given
-        return {name: _part(value, slot, runs) for name, value in pairs.items()}
-    values: Any = given
-    if isinstance(given, tuple):
-        return tuple(_part(value, slot, runs) for value in values)
-    if isinstance(given, list):  # the shape of what is drawn
-        first: Any = values[0] if len(values) else 0
-        _divisible(first, runs)
-        return [first // runs, *values[1:]]
-    return given
+
+    def part(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            _divisible(value.shape[0] if value.dim() else 0, runs)
+            return value.chunk(runs)[slot]
+        if isinstance(value, list):  # the shape of what is drawn
+            shape: list[Any] = value
+            _divisible(shape[0] if shape else 0, runs)
+            return [shape[0] // runs, *shape[1:]]
+        return value
+
+    return tree_map(part, given, is_leaf=lambda value: isinstance(value, list))
 
 
 def _divisible(length: int, runs: int) -> None:
@@ -118,13 +118,6 @@ class _New(TorchFunctionMode):
         if func is torch.empty or func is torch.empty_like:
             return self.like.new_empty(made.shape, dtype=made.dtype, device=made.device)
         return made
-
-
-@contextmanager
-def drawn_apart(numbers: Sequence[int]) -> Generator[None]:
-    """Around a vmap with one number for each run: each run draws from generators seeded by its number."""
-    with _Apart(numbers):
-        yield
 
 
 @contextmanager

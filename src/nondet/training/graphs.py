@@ -1,4 +1,4 @@
-"""Helpers for trying a CUDA graph: restore all that a step changes, compare bits, and forbid waiting."""
+"""Helpers for trying a CUDA graph: restore all that a step changes, and forbid waiting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nondet.training.snapshots import real
 from nondet.training.stack import Stack
 
 
@@ -50,12 +49,6 @@ class Kept:
 def _unchanged(now: Any, before: Any) -> bool:
     """Whether this is the same object or, for a plain number, the same value."""
     return now is before or (type(now) is type(before) and isinstance(now, int | float | bool) and now == before)
-
-
-def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal to the last bit."""
-    a, b = (real(t.detach()).contiguous().reshape(-1).view(torch.uint8) for t in (one, other))
-    return torch.equal(a, b)
 
 
 def has_hooks(model: nn.Module) -> bool:

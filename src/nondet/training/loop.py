@@ -6,19 +6,20 @@ Only the stack's random numbers are used here: the same mini-batches, and the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.named import optimizer_class
-from nondet.tasks.recipe import Recipe
 from nondet.training import batches as inputs_of
 from nondet.training import examples as classify
 from nondet.training import sequences as text
@@ -28,7 +29,7 @@ from nondet.training.optimizers import make_optimizer
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.recipes import evaluates_before
 from nondet.training.settings import kernels, loss_scale, mixed
-from nondet.training.snapshots import real
+from nondet.training.snapshots import same_bits
 from nondet.training.stack import Seeds
 
 STEPS = 3
@@ -78,20 +79,20 @@ class Trace:
         A number that is not finite becomes None.
         """
         norms = [
-            float(torch.stack([g.abs().double().square().sum() for g in step.values() if g is not None]).sum().sqrt())
+            torch.stack([g.abs().double().square().sum() for g in step.values() if g is not None]).sum().sqrt()
             for step in self.gradients
         ]
-        return {"loss": [_rounded(float(x)) for x in self.losses], "gradient": [_rounded(x) for x in norms]}
+        found = {"loss": [float(x) for x in self.losses], "gradient": [float(x) for x in norms]}
+        return {k: [float(f"{x:.9g}") if math.isfinite(x) else None for x in v] for k, v in found.items()}
 
     def same(self, other: Trace) -> bool:
         """Whether both are equal to the last bit."""
-        return (
-            _equal(self.losses, other.losses)
-            and _equal(self.outputs, other.outputs)
-            and all(
-                a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
-                for a, b in zip(self.gradients, other.gradients, strict=True)
-            )
+        mine, theirs = (
+            [{"losses": trace.losses, "outputs": trace.outputs}, *trace.gradients] for trace in (self, other)
+        )
+        return all(
+            a.keys() == b.keys() and all(same_bits(a[name], b[name]) for name in a)
+            for a, b in zip(mine, theirs, strict=True)
         )
 
 
@@ -103,9 +104,10 @@ def batches(problem: Problem, run: Seeds, small: bool = False, steps: int = STEP
     except (BadInput, OSError):
         raise
     except Exception as error:
+        inputs: Any = problem.train[0]
+        shape = tuple(inputs.shape) if hasattr(inputs, "shape") else inputs_of.shapes(inputs)
         raise BadInput(
-            f"the augmentations fail on inputs of shape {_shape(problem.train[0])}: {first_line(error)}; "
-            "fix the task's augment"
+            f"the augmentations fail on inputs of shape {shape}: {first_line(error)}; fix the task's augment"
         ) from error
     rng = stream("dropout", run.get("dropout", FIXED_SEED), 0)
     shapes: dict[Any, list[tuple[int, ...]]] = {}
@@ -117,11 +119,6 @@ def batches(problem: Problem, run: Seeds, small: bool = False, steps: int = STEP
         uniforms = draw_uniforms([rng], shapes[size], places[None], problem.device)
         found.append(Batch(inputs, labels, [u[0] for u in uniforms]))
     return found
-
-
-def _shape(inputs: Any) -> Any:
-    """Return the shape of the inputs, for a message."""
-    return tuple(inputs.shape) if hasattr(inputs, "shape") else inputs_of.shapes(inputs)
 
 
 def _shapes(problem: Problem, inputs: Any, labels: Tensor) -> list[tuple[int, ...]]:
@@ -136,45 +133,48 @@ def _shapes(problem: Problem, inputs: Any, labels: Tensor) -> list[tuple[int, ..
     return shapes
 
 
+Evaluated = tuple[Tensor, dict[str, Tensor | None], Any]
+"""A mini-batch's loss, every parameter's gradient, and a text's next state."""
+
+
 def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, answers: bool = True) -> Trace:
     """Train the run's model alone, in this precision, on these mini-batches at the recipe's highest rate.
 
     answers: whether it also answers test examples afterwards.
     """
     recipe = problem.recipe.computed_in(precision)
-    scale = loss_scale(recipe)
+    scale, every = loss_scale(recipe), recipe.accumulate
     dtype = getattr(torch, precision)
     forget_compiled(problem)
     with kernels(True, problem.tf32):
         model = build_model(problem.task, recipe, run["init"]).to(problem.device)
         optimizer, _ = make_optimizer(recipe, dict(model.named_parameters()), axes=0)
-        losses: list[Tensor] = []
-        gradients: list[dict[str, Tensor | None]] = []
-        state: Any = None
-        model.train()
-        for number, batch in enumerate(taken):
-            last = (number + 1) % recipe.accumulate == 0 or number + 1 == len(taken)
-            if number % recipe.accumulate == 0:
+
+        def evaluate(batch: Batch, state: Any, first: bool, last: bool) -> Evaluated:
+            if first:
                 optimizer.zero_grad()
-            if problem.closure:
-                loss, found = _step_again(problem, recipe, model, optimizer, batch, dtype)
-                losses.append(loss)
-                gradients.append(found)
-                continue
-            with given_dropout(batch.uniforms, problem.again):
+            with torch.enable_grad(), given_dropout(batch.uniforms, problem.again):
                 with mixed(recipe, problem.device):
-                    loss, state = _loss(problem, model, inputs_of.typed(batch.inputs, dtype), batch.labels, state)
-                part = loss / recipe.accumulate if recipe.accumulate > 1 else loss
+                    loss, after = _loss(problem, model, inputs_of.typed(batch.inputs, dtype), batch.labels, state)
+                part = loss / every if every > 1 else loss
                 backward(part * scale if scale != 1 else part, problem.again)
             for p in model.parameters() if scale != 1 and last else ():
                 p.grad = None if p.grad is None else p.grad / scale
             if recipe.grad_clip and last:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
-            found = {name: None if p.grad is None else p.grad.detach().clone() for name, p in model.named_parameters()}
-            if last:
-                _step(recipe, optimizer)
+            grads = {name: p.grad for name, p in model.named_parameters()}
+            return loss, {n: None if g is None else g.detach().to_dense().clone() for n, g in grads.items()}, after
+
+        losses: list[Tensor] = []
+        gradients: list[dict[str, Tensor | None]] = []
+        state: Any = None
+        model.train()
+        for number, batch in enumerate(taken):
+            last = (number + 1) % every == 0 or number + 1 == len(taken)
+            evaluated = partial(evaluate, batch, state, number % every == 0, last)
+            loss, found, state = _step(problem, optimizer, evaluated) if last else evaluated()
             losses.append(loss.detach())
-            gradients.append({name: None if g is None else g.to_dense() for name, g in found.items()})
+            gradients.append(found)
         with torch.no_grad(), mixed(recipe, problem.device):
             model.eval()
             given = trial_inputs(problem) if answers else []
@@ -184,48 +184,30 @@ def trace(problem: Problem, run: Seeds, taken: Sequence[Batch], precision: str, 
     return Trace(torch.stack(losses), tuple(gradients), outputs)
 
 
-def _step_again(
-    problem: Problem,
-    recipe: Recipe,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    dtype: torch.dtype,
-) -> tuple[Tensor, dict[str, Tensor | None]]:
-    """Step an optimizer that evaluates the loss itself, such as LBFGS; return the first loss and its gradients."""
-    seen: list[tuple[Tensor, dict[str, Tensor | None]]] = []
+def _step(problem: Problem, optimizer: torch.optim.Optimizer, evaluate: Callable[[], Evaluated]) -> Evaluated:
+    """Take a step, in which an optimizer such as LBFGS evaluates the loss itself; return the first evaluation."""
+    seen: list[Evaluated] = []
 
-    def evaluated() -> Tensor:
-        optimizer.zero_grad()
-        with torch.enable_grad(), given_dropout(batch.uniforms, problem.again):
-            loss, _ = _loss(problem, model, inputs_of.typed(batch.inputs, dtype), batch.labels, None)
-            backward(loss, problem.again)
-        if recipe.grad_clip:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
-        named = model.named_parameters()
-        seen.append((loss.detach(), {n: None if p.grad is None else p.grad.detach().clone() for n, p in named}))
-        return loss
+    def evaluated() -> Any:
+        seen.append(evaluate())
+        return seen[-1][0]
 
-    if evaluates_before(optimizer):
+    if not problem.closure or evaluates_before(optimizer):
         evaluated()
-    _step(recipe, optimizer, evaluated)
-    if not seen:
-        evaluated()
-    return seen[0]
-
-
-def _step(recipe: Recipe, optimizer: torch.optim.Optimizer, evaluated: Any = None) -> None:
     try:
-        optimizer.step() if evaluated is None else optimizer.step(evaluated)
+        optimizer.step(evaluated) if problem.closure else optimizer.step()
     except OSError:  # another optimizer would not help with a full disk
         raise
     except Exception as error:
-        name = optimizer_class(recipe.optimizer).__name__
+        name = optimizer_class(problem.recipe.optimizer).__name__
         raise BadInput(
             f"{name} cannot train this model with these options: {first_line(error)}; change them with <<recipe>>, let "
             "it step one model as in a plain PyTorch loop (to clip its gradients: <<recipe=grad_clip=1>>), or choose "
             "SGD, Adam or AdamW"
         ) from error
+    if not seen:
+        evaluated()
+    return seen[0]
 
 
 def trial_inputs(problem: Problem) -> list[tuple[Any, Tensor]]:
@@ -242,25 +224,11 @@ def _loss(problem: Problem, model: nn.Module, inputs: Any, labels: Tensor, state
         return problem.objective(model, inputs_of.copied(inputs), labels)[0], None
     logits, after = model(inputs, state)
     loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
-    return loss, tuple(s.detach() for s in after) if isinstance(after, tuple) else after.detach()
+    return loss, tree_map(torch.detach, after)
 
 
 def _answers(problem: Problem, model: nn.Module, inputs: Any, labels: Tensor) -> Tensor:
     return model(inputs, None)[0] if problem.recipe.bptt else problem.objective.outputs(model, inputs, labels)
-
-
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.9g}") if math.isfinite(value) else None
-
-
-def _equal(a: Tensor | None, b: Tensor | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(_bits(a), _bits(b))
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    return real(tensor).contiguous().reshape(-1).view(torch.uint8)
 
 
 def all_reached(problem: Problem, run: Seeds, taken: Sequence[Batch], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -275,7 +243,4 @@ def all_reached(problem: Problem, run: Seeds, taken: Sequence[Batch], found: Map
         dtype = getattr(torch, problem.recipe.precision)
         loss, _ = _loss(problem, model, inputs_of.typed(taken[0].inputs, dtype), taken[0].labels, None)
         backward(loss, problem.again)
-    grown = {
-        name: torch.zeros_like(p, dtype=torch.bool) if p.grad is None else p.grad != 0 for name, p in missing.items()
-    }
-    return {**found, **grown}
+    return {**found, **{name: (torch.zeros_like(p) if p.grad is None else p.grad) != 0 for name, p in missing.items()}}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nondet.errors import BadInput
 from nondet.kinds import Kind
@@ -27,14 +29,11 @@ def logits_of(returned: Any) -> Any:
         if isinstance(found, Tensor):
             returned = found
     if not isinstance(returned, Tensor):
-        parts: list[Any] = list(returned.values()) if isinstance(returned, Mapping) else [*_parts(returned)]
+        held: Any = returned.values() if isinstance(returned, Mapping) else returned
+        parts: list[Any] = list(held) if isinstance(returned, Mapping | tuple | list) else []
         returned = parts[0] if len(parts) == 1 and isinstance(parts[0], Tensor) else returned
-    return at_least_float32(returned) if isinstance(returned, Tensor) else returned
-
-
-def at_least_float32(outputs: Tensor) -> Tensor:
-    """Convert logits to a precision in which their exponentials can be summed."""
-    return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
+    short = isinstance(returned, Tensor) and returned.dtype in (torch.float16, torch.bfloat16)
+    return returned.float() if short else returned  # the logits' exponentials are summed
 
 
 def _form(batch: Any) -> str:
@@ -44,10 +43,6 @@ def _form(batch: Any) -> str:
     if isinstance(batch, tuple | list):
         return "(" + ", ".join(map(_form, batch)) + ")"
     return f"tensor{list(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
-
-
-def _parts(returned: Any) -> Any:
-    return returned if isinstance(returned, tuple | list) else ()
 
 
 @dataclass(frozen=True)
@@ -105,3 +100,37 @@ class Objective:
     def outputs(self, call: Callable[..., Any], inputs: Any, labels: Tensor) -> Any:
         """Return the model's outputs for some examples (B, ...)."""
         return self(call, inputs, labels)[1] if self.own is not None else logits_of(called(call, inputs, self.by_name))
+
+
+def with_state(model: nn.Module) -> nn.Module:
+    """Make any language model callable as model(x, state), returning (logits, state).
+
+    A model that returns a pair of logits and its new state works as before. Any other model, such as one of Hugging
+    Face, is not passed a state, and a state of zeros is returned with its logits.
+    """
+    if "forward" in vars(model):  # its owner has replaced it, for example with compiled code
+        return model
+    parts = inspect.signature(model.forward).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    two = sum(p.kind in positional for p in parts) > 1 or any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parts)
+    model.nondet_form = "state?" if two else "stateless"  # type: ignore[assignment]
+    model.forward = MethodType(_forward, model)
+    return model
+
+
+def is_stateless(model: nn.Module) -> bool:
+    """Whether a model that has been called has no state of its own."""
+    return getattr(model, "nondet_form", "") == "stateless"
+
+
+def _forward(model: Any, x: Tensor, state: Any = None) -> Any:
+    own = type(model).forward
+    returned = own(model, x) if model.nondet_form == "stateless" else own(model, x, state)
+    if type(returned) is tuple and len(returned) == 2 and isinstance(returned[0], Tensor):
+        logits, after = returned
+        if after is not None and model.nondet_form != "stateless":
+            return logits, after
+    else:
+        logits = logits_of(returned)
+    model.nondet_form = "stateless"
+    return (logits, x.new_zeros((len(x), 1), dtype=torch.float32)) if isinstance(logits, Tensor) else (logits, None)

@@ -1,19 +1,24 @@
-"""Make a recipe's optimizer, for the parameters of one run or of a stack."""
+"""Make a recipe's optimizer, for one run or a stack; try whether it serves a stack, and reads its rate on a device."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nondet.errors import BadInput
 from nondet.tasks.named import optimizer_class, optimizer_options
 from nondet.tasks.recipe import Recipe
-from nondet.training.matrices import matrices_apart
-from nondet.training.problem import first_line
+from nondet.training.graphs import no_waiting
+from nondet.training.problem import Problem, first_line
 from nondet.training.recipes import needs_closure
+from nondet.training.stack import wide
+
+_SHAPES = ((3, 4), (4,))
+"""The shapes of the parameters with which an optimizer is tried."""
 
 
 def make_optimizer(
@@ -31,10 +36,9 @@ def make_optimizer(
                 if recipe.bias_lr != 1 or recipe.no_decay:
                     raise refused
                 optimizer = chosen(list(trained.values()), lr=recipe.lr, **options)
-                groups = groups[:1]
             except ValueError:
                 others = not axes and not needs_closure(recipe) and any(p.dim() != 2 for p in trained.values())
-                found = matrices_apart(chosen, recipe, groups, options) if others else None
+                found = _matrices_apart(chosen, recipe, groups, options) if others else None
                 if found is None:
                     raise
                 optimizer = found
@@ -85,3 +89,98 @@ def _sparse_apart(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     for group in optimizer.param_groups:
         if any(p.grad is not None and p.grad.is_sparse for p in group["params"]):
             group["fused"] = False
+
+
+class Beside(torch.optim.Optimizer):
+    """Two optimizers of one model as one, with the groups and the state of both."""
+
+    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+        super().__init__([group for part in parts for group in part.param_groups], {})
+        self.parts = parts
+        for part in parts:
+            part.state = self.state
+
+    def step(self, closure: Any = None) -> Any:
+        for part in self.parts:
+            part.step(closure)
+
+
+def _matrices_apart(
+    chosen: Any, recipe: Recipe, groups: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+) -> Beside | None:
+    """Return `chosen` for parameters with two axes and AdamW for the others; None if `chosen` refuses even those."""
+    parts: list[list[dict[str, Any]]] = [
+        [{**group, "params": few} for group in groups if (few := [p for p in group["params"] if (p.dim() == 2) == two])]
+        for two in (True, False)
+    ]
+    decay = {name: value for name, value in options.items() if name == "weight_decay"}
+    try:
+        matrices = chosen(parts[0], lr=recipe.lr, **options)
+    except ValueError:
+        return None
+    return Beside([matrices, torch.optim.AdamW(parts[1], lr=recipe.lr, **decay)])
+
+
+def coupled_by(recipe: Recipe) -> str:
+    """Return why an optimizer cannot serve a stack: if it is not element-wise, a run depends on its neighbours.
+
+    Two runs take three steps, then again with other gradients for the second run, and once more with NaN. The first
+    run must be the same each time.
+    """
+    name = optimizer_class(recipe.optimizer).__name__
+    try:
+        first, *others = [_trial_steps(recipe, neighbour) for neighbour in (1, 2, None)]
+    except OSError:  # another optimizer would not help with a full disk
+        raise
+    except BadInput:
+        one = {str(i): torch.ones(shape, requires_grad=True) for i, shape in enumerate(_SHAPES)}
+        make_optimizer(recipe, one, axes=0)  # raises if it refuses even one model
+        return f"{name} accepts the parameters of only one model"
+    except Exception as error:
+        return f"{name} cannot step a stack of models: {first_line(error)}"
+    if all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True)):
+        return ""
+    return f"{name} is not element-wise, so a run would depend on its neighbours"
+
+
+def _trial_steps(recipe: Recipe, neighbour: int | None) -> list[Tensor]:
+    """Return the first run's parameters after three steps next to a run with gradients of this seed (None: NaN)."""
+    ours, theirs = np.random.default_rng(0), np.random.default_rng(neighbour or 1)
+    trained, optimizer = _tried(recipe, wide(getattr(torch, recipe.precision)))
+    for _ in range(3):
+        for parameter in trained:
+            shape = parameter.shape[1:]
+            gradient = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in (ours, theirs)])
+            gradient[1] *= np.nan if neighbour is None else 1
+            parameter.grad = torch.from_numpy(gradient).to(parameter.dtype)
+        optimizer.step()
+    return [p.detach()[0] for p in trained]
+
+
+def takes_rates(problem: Problem) -> bool:
+    """Whether the recipe's optimizer can read its learning rate from a CUDA device, tried on a few numbers.
+
+    This depends only on its class and options, so that all runs of a task are trained in the same way.
+    """
+    if problem.device.type != "cuda":
+        return False
+    trained, optimizer = _tried(problem.recipe, torch.float32, problem.device)
+    for group in optimizer.param_groups:
+        group["lr"] = torch.full((), 0.1, device=problem.device)
+    try:
+        for parameter in trained:
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        with no_waiting():
+            optimizer.step()
+    except Exception:  # code that others wrote may raise anything
+        return False
+    return True
+
+
+def _tried(
+    recipe: Recipe, dtype: torch.dtype, device: torch.device | None = None
+) -> tuple[list[Tensor], torch.optim.Optimizer]:
+    """Return small parameters of two runs and the recipe's optimizer for them, to try."""
+    trained = [torch.ones(2, *shape, dtype=dtype, device=device).requires_grad_() for shape in _SHAPES]
+    return trained, make_optimizer(recipe, {str(i): p for i, p in enumerate(trained)}, axes=1)[0]

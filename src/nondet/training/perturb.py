@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from nondet.errors import BadInput
 from nondet.sources import FIXED_SEED, stream
+from nondet.training.snapshots import bits_of
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,13 @@ def change_bit(
             "choose another with <<recipe=bit=NAME>>, or vary bit from a later <<onset>>"
         )
     rng = stream("bit", seed)
-    number = int(rng.integers(count))
-    starts = np.cumsum([0, *(len(place) for place in places.values())])
-    part = int(np.searchsorted(starts, number, side="right")) - 1
-    name = list(places)[part]
+    number, names = int(rng.integers(count)), iter(places)
+    name = next(names)
+    while number >= len(places[name]):
+        number -= len(places[name])
+        name = next(names)
     flat = parameters[name].detach().view(-1)
-    at = int(places[name][number - int(starts[part])])
+    at = int(places[name][number])
     before = flat[at].to("cpu", copy=True)  # on CUDA, some versions of nextafter lack some types
     goal = torch.full_like(before, torch.inf if rng.integers(2) else -torch.inf)
     if amp and parameters[name].dim() >= 2:
@@ -106,8 +107,8 @@ def _chosen(
             raise BadInput(
                 "the bit source needs a weight with two or more axes, but this model has none; leave bit out"
             )
-        held = [name for name in names if bool(parameters[name].detach().count_nonzero())] or names
-        first = next((name for name in held if len(_places(parameters[name], (reached or {}).get(name)))), held[0])
+        held = next((name for name in names if bool(parameters[name].detach().count_nonzero())), names[0])
+        first = next((name for name in names if len(_places(parameters[name], (reached or {}).get(name)))), held)
         return {first: parameters[first]}
     if which not in real:
         raise BadInput(
@@ -117,6 +118,4 @@ def _chosen(
 
 
 def _bits(value: Tensor) -> str:
-    size = value.element_size()
-    whole = value.cpu().view({2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
-    return f"{int(whole) % 2 ** (8 * size):0{2 * size}x}"
+    return bytes(reversed(bits_of(value).tolist())).hex()

@@ -24,17 +24,24 @@ from nondet.tasks.recipe import SHORT, Recipe
 from nondet.tasks.task import Task
 from nondet.training import loop, sequences
 from nondet.training import track as tracking
-from nondet.training.batches import count, each, in_memory, leaves, typed
-from nondet.training.checking import PARTS, answered, checked_inputs, chosen, numbered, some, with_labels
+from nondet.training.batches import called, copied, count, each, in_memory, leaves, some, typed
+from nondet.training.checking import PARTS, answered, checked_inputs, chosen, numbered, with_labels
 from nondet.training.described import described, own_code, without_addresses
 from nondet.training.dropout import SEED
 from nondet.training.kernels import door
 from nondet.training.loop import Batch, Trace
 from nondet.training.objective import Objective
 from nondet.training.perturb import has_bit
-from nondet.training.problem import Lazy, Problem, Seen, Shaped, Track, build_model, first_line, tried
-from nondet.training.recipes import Plateau, is_plateau, needs_closure, own_ignored, settings_of
-from nondet.training.schedule import lr_factor, schedule_hash
+from nondet.training.problem import Lazy, Problem, Seen, Track, build_model, first_line, tried
+from nondet.training.recipes import (
+    Plateau,
+    is_plateau,
+    lr_factor,
+    needs_closure,
+    own_ignored,
+    schedule_hash,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from nondet.data.streamed import Streamed
@@ -90,21 +97,22 @@ def prepare(
     given = raw = numbered(given)
     if kind is not None:  # before a model is built, so that errors in the data come first
         given = [with_labels(name, data, kind, task) for name, data in zip(PARTS, given, strict=False)]
+    seen = Seen()
     try:
-        model, seen = build_model(task, recipe, FIXED_SEED), Seen()
+        model = build_model(task, recipe, FIXED_SEED)
     except Lazy:
         if recipe.bptt:
             raise
         task = _shaped(task, given[0])
-        model, seen = build_model(task, recipe, FIXED_SEED), Seen()
-    if recipe.bptt:
-        objective = Objective(LANGUAGE if kind is None else kind)
-    else:
+        model = build_model(task, recipe, FIXED_SEED)
+    objective = Objective(kind or LANGUAGE)
+    if not recipe.bptt:
         objective, given = chosen(task, recipe, model, given, kind, seen, raw)
     kind = objective.kind
     train, test, *chooses = ((data.inputs, data.labels) for data in given)
     if recipe.bptt:
-        dropout = _try_text(model, train, test, recipe, seen)
+        sequences.try_out(model, *test, recipe, seen)
+        dropout = sequences.try_out(model, *train, recipe, seen)
     else:
         dropout = _try_batches(model, train, recipe, seen, objective)
     if recipe.cycles > 1 and "outputs" not in kind.answers:
@@ -133,34 +141,42 @@ def prepare(
         dropout=dropout,
         sources=_with_own([name for name in SOURCES if has.get(name, True)], drawn),
         identity=_identity(task, recipe, model, _data_hash(train, test, *chooses), looked, kind),
-        kind=kind,
         objective=objective,
         closure=closure,
         val=_on(device, chooses[0]) if chooses else None,
-        settings=settings_of(recipe, _steps(recipe, train)),
         track=looked,
         tf32=tf32,
         door=None if seen.compiled or seen.again or seen.seeded else door(device, recipe, tf32),
         **asdict(_alone(recipe, seen, closure)),
     )
-    return _with_trial(problem)
+    if not problem.steps:
+        raise BadInput(
+            f"drop_last leaves out an incomplete mini-batch, but the {len(train[1])} training examples do not fill "
+            f"even one of {recipe.batch_size}; try <<recipe=batch_size={len(train[1])}>>"
+        )
+    return _with_trial(replace(problem, settings=settings_of(recipe, problem.steps)))
 
 
 def _shaped(task: Task, train: Data) -> Task:
     """Return the task with a model whose lazy layers take their shapes from the first training examples."""
     few = some(train.inputs, np.arange(min(2, count(train.inputs))))
     made: nn.Module = task.model()
-    return replace(
-        task, model=Shaped(task.model, few, takes(made.forward, set(few) if isinstance(few, dict) else set()))
-    )
+    by_name = takes(made.forward, set(few) if isinstance(few, dict) else set())
+
+    def shaped() -> nn.Module:
+        model = task.model().eval()
+        with torch.no_grad():
+            called(model, typed(copied(few), torch.get_default_dtype()), by_name)
+        return model
+
+    return replace(task, model=shaped)
 
 
 def _with_own(sources: Sequence[str], drawn: Sequence[str]) -> tuple[str, ...]:
     """Return the sources with those that augmentations define themselves, in the place of `augment`."""
-    before = [name for name in SOURCES if name in ("init", "shuffle", "augment")]
     own = [name for name in drawn if name not in SOURCES]
-    first = [name for name in sources if name in before]
-    return (*first, *own, *(name for name in sources if name not in before))
+    first = [name for name in sources if name in ("init", "shuffle", "augment")]
+    return (*first, *own, *(name for name in sources if name not in first))
 
 
 def _with_trial(problem: Problem) -> Problem:
@@ -169,9 +185,8 @@ def _with_trial(problem: Problem) -> Problem:
     The steps are in float64 if possible, so that another processor gives the same numbers except for the last digits.
     A model that does not repeat its own steps has no such numbers; its control will show that.
     """
-    here = replace(
-        problem, device=torch.device("cpu"), door=None, train=_on_cpu(problem.train), test=_on_cpu(problem.test)
-    )
+    cpu = torch.device("cpu")
+    here = replace(problem, device=cpu, door=None, train=_on(cpu, problem.train), test=_on(cpu, problem.test))
     run = dict.fromkeys(problem.sources, FIXED_SEED)
     taken = loop.batches(here, run, small=True)
     first = _traced(here, run, taken)
@@ -189,15 +204,12 @@ def _traced(problem: Problem, run: Mapping[str, int], taken: Sequence[Batch]) ->
         except OSError:
             raise
         except Exception as error:
-            if precision == problem.recipe.precision and isinstance(error, BadInput):
+            if precision != problem.recipe.precision:
+                continue
+            if isinstance(error, BadInput):
                 raise
-            if precision == problem.recipe.precision:
-                raise BadInput(f"the model cannot be trained: {first_line(error)}; fix it and try again") from error
+            raise BadInput(f"the model cannot be trained: {first_line(error)}; fix it and try again") from error
     raise AssertionError("the last precision returned or raised")
-
-
-def _on_cpu(data: tuple[Tensor | Streamed, Tensor]) -> tuple[Tensor | Streamed, Tensor]:
-    return _on(torch.device("cpu"), data)
 
 
 def _on(device: torch.device, data: tuple[Tensor | Streamed, Tensor]) -> tuple[Tensor | Streamed, Tensor]:
@@ -205,28 +217,25 @@ def _on(device: torch.device, data: tuple[Tensor | Streamed, Tensor]) -> tuple[T
     return each(lambda t: t.to(device), inputs) if in_memory(inputs) else inputs, labels.to(device)
 
 
-def _try_text(
-    model: nn.Module, train: tuple[Any, Tensor], test: tuple[Any, Tensor], recipe: Recipe, seen: Seen
-) -> dict[int, list[tuple[int, ...]]]:
-    sequences.try_out(model, *test, recipe, seen)
-    return sequences.try_out(model, *train, recipe, seen)
-
-
 def _try_batches(
     model: nn.Module, train: tuple[Any, Tensor], recipe: Recipe, seen: Seen, objective: Objective
 ) -> dict[int, list[tuple[int, ...]]]:
-    """Return the shapes of dropout's numbers by mini-batch size."""
+    """Return the shapes of dropout's numbers by mini-batch size, from training steps of one model on the CPU."""
+
+    def shapes(index: np.ndarray) -> list[tuple[int, ...]]:
+        inputs = typed(some(train[0], index), getattr(torch, recipe.precision))
+        labels = train[1][torch.from_numpy(index)]
+        return tried(model, lambda: answered(objective, model.train(), inputs, labels)[0], seen)
+
     n = len(train[1])
     batch = min(recipe.batch_size, n)
-    rows = {size: np.arange(size) for size in {batch, batch if recipe.drop_last else n % batch or batch}}
-    dropout = {size: _try_out(model, train, rows[size], recipe, seen, objective) for size in rows}
+    sizes = {batch, batch if recipe.drop_last else n % batch or batch}
+    dropout = {size: shapes(np.arange(size)) for size in sizes}
     if any(dropout.values()) and not seen.seeded:
-        others = {size: np.arange(n - size, n) for size in rows}
-        again = {size: _try_out(model, train, others[size], recipe, seen, objective) for size in rows}
-        if dropout != again:
+        if dropout != {size: shapes(np.arange(n - size, n)) for size in sizes}:
             seen.seeded, seen.alone = True, seen.alone or "its dropout calls depend on the data"
         seen.again &= not seen.seeded
-    return {size: [SEED] if seen.seeded else shapes for size, shapes in dropout.items()}
+    return {size: [SEED] if seen.seeded else found for size, found in dropout.items()}
 
 
 def _alone(recipe: Recipe, seen: Seen, closure: bool) -> Seen:
@@ -243,18 +252,6 @@ def _alone(recipe: Recipe, seen: Seen, closure: bool) -> Seen:
                 "choose those, or another optimizer"
             )
     return seen
-
-
-def _steps(recipe: Recipe, train: tuple[Any, Tensor]) -> int:
-    """Return the number of mini-batches in an epoch."""
-    if recipe.bptt:
-        return -(-(len(train[1]) // recipe.batch_size) // recipe.bptt)
-    if recipe.drop_last and len(train[1]) < recipe.batch_size:
-        raise BadInput(
-            f"drop_last leaves out an incomplete mini-batch, but the {len(train[1])} training examples do not fill "
-            f"even one of {recipe.batch_size}; try <<recipe=batch_size={len(train[1])}>>"
-        )
-    return len(train[1]) // recipe.batch_size if recipe.drop_last else -(-len(train[1]) // recipe.batch_size)
 
 
 def _try_schedule(recipe: Recipe) -> None:
@@ -276,6 +273,7 @@ def _identity(
     task: Task, recipe: Recipe, model: nn.Module, data: str, track: Track | None, kind: Kind
 ) -> dict[str, Any]:
     """Return the parts of a run's key that identify the task, as they are after a round trip through JSON."""
+    functions = {name: value for name, value in recipe.schedule_options.items() if callable(value)}
     shapes = [[name, list(value.shape)] for name, value in model.state_dict().items()]
     identity = {
         "name": task.name,
@@ -285,9 +283,9 @@ def _identity(
         "augment": [described(a) for a in task.augment],
         "recipe": recipe.as_dict(),
         **({"kind": kind.name} if kind is not named("", bool(recipe.bptt)) else {}),
-        **({"track": track.as_dict()} if track else {}),
+        **({"track": asdict(track)} if track else {}),
         **({"schedule": schedule_hash(recipe)} if callable(recipe.schedule) else {}),
-        **({"schedule_options": own_code(written)} if (written := _functions(recipe.schedule_options)) else {}),
+        **({"schedule_options": own_code(functions)} if functions else {}),
         **({"loss": own_code(own)} if (own := task.loss or recipe.loss) and not isinstance(own, str) else {}),
         **({"ignore": task.ignore} if task.ignore is not None else {}),
     }
@@ -300,35 +298,15 @@ def _identity(
         ) from error
 
 
-def _functions(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if callable(value)}
-
-
-def _try_out(
-    model: nn.Module, train: tuple[Any, Tensor], index: np.ndarray, recipe: Recipe, seen: Seen, objective: Objective
-) -> list[tuple[int, ...]]:
-    """Return the shapes of dropout's numbers in one training step of one model, tried on the CPU."""
-    inputs = typed(some(train[0], index), getattr(torch, recipe.precision))
-    labels = train[1][torch.from_numpy(index)]
-
-    def forward() -> Tensor:
-        return answered(objective, model.train(), inputs, labels)[0]
-
-    return tried(model, forward, seen)
-
-
 def _data_hash(*parts: tuple[Tensor | Streamed, Tensor]) -> str:
     digest = hashlib.sha256()
-    for tensor in (tensor for inputs, labels in parts for tensor in (*_read(inputs), labels)):
-        if not isinstance(tensor, Tensor):
-            digest.update(tensor.identity.encode())
-            continue
-        # numpy has no bfloat16, so its bits are read as integers
-        array: np.ndarray = (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+    for inputs, labels in parts:
+        for tensor in (*(leaves(inputs) if in_memory(inputs) else [inputs]), labels):
+            if not isinstance(tensor, Tensor):
+                digest.update(tensor.identity.encode())
+                continue
+            # numpy has no bfloat16, so its bits are read as integers
+            array: np.ndarray = (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _read(inputs: Any) -> list[Any]:
-    return leaves(inputs) if in_memory(inputs) else [inputs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,11 +16,10 @@ from nondet.kinds import Kind
 from nondet.sources import seeded_globals, stream
 from nondet.tasks.recipe import Recipe
 from nondet.tasks.task import Task
-from nondet.training.batches import called, copied, in_memory, typed
+from nondet.training.batches import in_memory
 from nondet.training.dropout import SEED, backward, recorded_dropout
-from nondet.training.objective import Objective
+from nondet.training.objective import Objective, with_state
 from nondet.training.settings import set_compiler
-from nondet.training.stateless import with_state
 
 if TYPE_CHECKING:
     from nondet.data.streamed import Streamed
@@ -35,9 +34,6 @@ class Track:
     epochs: tuple[int, ...]
     layers: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        return {k: list(v) for k, v in asdict(self).items()}
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -48,7 +44,7 @@ class Problem:
     dropout: for each mini-batch size that occurs, or each window length of a sequence, the shapes of the uniform
         numbers that one forward pass uses.
     sources: the sources of nondeterminism that this task has.
-    identity: what identifies the task in a run's key. kind: what its outputs are. objective: its loss and answers.
+    identity: what identifies the task in a run's key. objective: its loss and answers.
     track: what is recorded during training. tf32: whether CUDA may round factors to TF32.
     alone: why its models can only be trained one at a time; empty if no reason is known.
     again: whether the backward pass runs parts of the forward pass again, including dropout.
@@ -71,8 +67,7 @@ class Problem:
     dropout: Mapping[int, list[tuple[int, ...]]]
     sources: tuple[str, ...]
     identity: Mapping[str, Any]
-    kind: Kind
-    objective: Objective = None  # type: ignore[assignment] -- the kind's own, once it is made
+    objective: Objective
     track: Track | None = None
     tf32: bool = False
     alone: str = ""
@@ -88,9 +83,10 @@ class Problem:
     settings: Sequence[Mapping[str, Any]] = ()
     val: tuple[Any, Tensor] | None = None
 
-    def __post_init__(self) -> None:
-        if self.objective is None:  # pyright: ignore[reportUnnecessaryComparison]
-            object.__setattr__(self, "objective", Objective(self.kind))
+    @property
+    def kind(self) -> Kind:
+        """What the task's outputs are."""
+        return self.objective.kind
 
     @property
     def mixes(self) -> bool:
@@ -122,14 +118,9 @@ class Problem:
     @property
     def plain(self) -> bool:
         """Whether an epoch's steps can be prepared on the device, with the examples as one tensor there."""
-        simple = (
-            not (self.mixes or self.closure or self.settings)
-            and self.val is None
-            and not self.recipe.bptt
-            and not self.seeded
-            and self.recipe.accumulate == 1
-        )
-        return isinstance(self.train[0], Tensor) and simple
+        turns = self.recipe.bptt or self.recipe.accumulate > 1
+        special = self.mixes or self.closure or self.settings or self.seeded or turns
+        return isinstance(self.train[0], Tensor) and self.val is None and not special
 
     @property
     def augment(self) -> tuple[Augmentation | Streamed, ...]:
@@ -178,21 +169,6 @@ def build_model(task: Task, recipe: Recipe, init_seed: int) -> nn.Module:
 
 class Lazy(BadInput):
     """A model has lazy layers, which take their shapes from their first inputs."""
-
-
-@dataclass(frozen=True)
-class Shaped:
-    """A task's `model` function that runs the new model on these inputs, so that lazy layers draw their weights."""
-
-    model: Callable[[], nn.Module]
-    inputs: Any
-    by_name: bool
-
-    def __call__(self) -> nn.Module:
-        model = self.model().eval()
-        with torch.no_grad():
-            called(model, typed(copied(self.inputs), torch.get_default_dtype()), self.by_name)
-        return model
 
 
 def _in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -1,14 +1,18 @@
-"""What a recipe asks for besides an optimizer and a rate: its loss, torch's schedulers, gradient clipping."""
+"""What a recipe asks for besides an optimizer: its loss, the rate at every step, gradient clipping."""
 
 from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,18 +22,13 @@ from nondet.kinds import Kind
 from nondet.kinds.classification import IGNORED
 from nondet.tasks.named import LOSSES, optimizer_class, optimizer_options, scheduler_class
 from nondet.tasks.recipe import Recipe
-from nondet.training.problem import Problem, first_line
+from nondet.training.problem import first_line
 
 BY_STEP = ("OneCycleLR", "CyclicLR")
 """The torch schedulers that, by their documentation, step after every mini-batch; others step after every epoch."""
 
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "cross_entropy": F.cross_entropy,
-    "mse": F.mse_loss,
-    "l1": F.l1_loss,
-    "smooth_l1": F.smooth_l1_loss,
-    "huber": F.huber_loss,
-    "bce": F.binary_cross_entropy_with_logits,
+    ours: getattr(F, theirs) for theirs, ours in LOSSES.items() if hasattr(F, theirs)
 }
 
 
@@ -61,17 +60,25 @@ def criterion_of(
             f"kind {kind.name} does not accept the loss {name or 'cross_entropy'} (got "
             f"{_called(loss) or 'its changes'}; {ours}); choose another, or give a function of outputs and labels"
         )
-    if unknown and LOSSES.get(_called(loss), name) == "bce":
-        return _known_only(kind, loss)
-    written = _label_ignored_by(loss, ignore)
-    if isinstance(loss, nn.Module):
-        return _of_module(kind, loss, written)
     function: Any = loss if callable(loss) else _FUNCTIONS[name or "cross_entropy"]
+    written = _label_ignored_by(loss, ignore)
+    if unknown and LOSSES.get(_called(loss), name) == "bce":
+        changes = {name: getattr(loss, name, None) for name in ("weight", "pos_weight")}
+        function, written = _of_known, IGNORED
+    elif isinstance(loss, nn.Module):
+        function = _of_module(loss)
 
     def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
-        outputs, labels = _written(*kind.paired(outputs, labels), written)
+        outputs, labels = kind.paired(outputs, labels)
+        labels = labels if written == IGNORED else torch.where(labels == IGNORED, written, labels)
         fitted = {k: v.to(outputs) if isinstance(v, Tensor) else v for k, v in changes.items()}
-        return _one_number(function(outputs, labels, **fitted), loss)
+        found = function(outputs, labels, **fitted)
+        if not isinstance(found, Tensor) or found.dim():
+            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise BadInput(
+                f"a loss must be one number (got {shape} from {_called(loss)}); return its mean over the mini-batch"
+            )
+        return found
 
     return criterion
 
@@ -95,25 +102,14 @@ def _label_ignored_by(loss: Any, ignore: int | None) -> int:
     return IGNORED if ignore is None or isinstance(loss, str) or module.startswith("torch.") else ignore
 
 
-def _written(outputs: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
-    return outputs, labels if ignored == IGNORED else torch.where(labels == IGNORED, ignored, labels)
+def _of_known(outputs: Tensor, labels: Tensor, **weights: Any) -> Tensor:
+    """Return the binary cross-entropy as the mean over the known labels."""
+    known = labels != IGNORED
+    each = F.binary_cross_entropy_with_logits(outputs, labels.clamp(min=0), reduction="none", **weights)
+    return (each * known).sum() / known.sum()
 
 
-def _known_only(kind: Kind, loss: Any) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the binary cross-entropy, with a loss's own weights if it has any, as the mean over the known labels."""
-    weights = {name: getattr(loss, name, None) for name in ("weight", "pos_weight")}
-
-    def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
-        outputs, labels = kind.paired(outputs, labels)
-        known = labels != IGNORED
-        fitted = {name: value.to(outputs) for name, value in weights.items() if value is not None}
-        each = F.binary_cross_entropy_with_logits(outputs, labels.clamp(min=0), reduction="none", **fitted)
-        return (each * known).sum() / known.sum()
-
-    return criterion
-
-
-def _of_module(kind: Kind, module: nn.Module, ignored: int) -> Callable[[Tensor, Tensor], Tensor]:
+def _of_module(module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     """Return a loss of `torch.nn` as a function that moves its weights to the outputs' type and device."""
     learnt = next((name for name, p in module.named_parameters() if p.requires_grad), "")
     if learnt:
@@ -124,23 +120,13 @@ def _of_module(kind: Kind, module: nn.Module, ignored: int) -> Callable[[Tensor,
         )
     fitted: dict[tuple[torch.dtype, torch.device], nn.Module] = {}
 
-    def criterion(outputs: Tensor, labels: Tensor) -> Tensor:
-        outputs, labels = _written(*kind.paired(outputs, labels), ignored)
+    def moved(outputs: Tensor, labels: Tensor) -> Tensor:
         place = (outputs.dtype, outputs.device)
         if place not in fitted:
             fitted[place] = copy.deepcopy(module).to(outputs.device, outputs.dtype)
-        return _one_number(fitted[place](outputs, labels), module)
+        return fitted[place](outputs, labels)
 
-    return criterion
-
-
-def _one_number(found: Any, loss: Any) -> Tensor:
-    if not isinstance(found, Tensor) or found.dim():
-        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise BadInput(
-            f"a loss must be one number (got {shape} from {_called(loss)}); return its mean over the mini-batch"
-        )
-    return found
+    return moved
 
 
 def _called(loss: Any) -> str:
@@ -169,6 +155,31 @@ def clip(gradients: Sequence[Tensor], limit: float, runs: bool) -> None:
         g.mul_(factors.to(g.dtype).view(-1, *(1 for _ in g.shape[1:])))
 
 
+def lr_factor(recipe: Recipe, epoch: float) -> float:
+    """Return the factor of the recipe's learning rate at a fractional epoch (step / steps per epoch).
+
+    A linear warm-up from 0 comes first, then the schedule. The cosine counts from epoch 0, so that the rate just after
+    the warm-up is slightly below its maximum (Summers & Dinneen 2021, public code). In an accelerated ensemble each
+    cycle is a schedule of this kind.
+    """
+    epochs = recipe.epochs // recipe.cycles
+    if recipe.cycles > 1:
+        epoch %= epochs
+    if epoch < recipe.warmup:
+        return epoch / recipe.warmup
+    if callable(recipe.schedule) and not isinstance(recipe.schedule, type):
+        return float(recipe.schedule(epoch, epochs))
+    if recipe.schedule == "constant" or scheduler_class(recipe.schedule) is not None:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+
+
+def schedule_hash(recipe: Recipe) -> str:
+    """Identify a user's own schedule by what it does, not by its name: the SHA-256 of its factors at 1,000 times."""
+    factors = [lr_factor(recipe, float(epoch)) for epoch in np.linspace(0, recipe.epochs, 1000, endpoint=False)]
+    return hashlib.sha256(np.array(factors, dtype="<f8").tobytes()).hexdigest()
+
+
 def settings_of(recipe: Recipe, steps: int) -> tuple[Mapping[str, Any], ...]:
     """Return what a torch scheduler sets at each step of a training, with `steps` in an epoch; empty without one.
 
@@ -179,7 +190,8 @@ def settings_of(recipe: Recipe, steps: int) -> tuple[Mapping[str, Any], ...]:
     chosen: Any = scheduler_class(recipe.schedule)
     if chosen is None or is_plateau(recipe):
         return ()
-    by_step, total = steps_by(recipe) == "step", recipe.epochs * steps
+    by_step = (recipe.schedule_by or ("step" if chosen.__name__ in BY_STEP else "epoch")) == "step"
+    total = recipe.epochs * steps
     options = {**recipe.schedule_options}
     takes = inspect.signature(chosen).parameters
     if "total_steps" in takes and not {"total_steps", "epochs"} & options.keys():
@@ -196,7 +208,9 @@ def settings_of(recipe: Recipe, steps: int) -> tuple[Mapping[str, Any], ...]:
             scheduler = chosen(optimizer, **options)
             found: list[Mapping[str, Any]] = []
             for step in range(total):
-                found.append(_setting(optimizer.param_groups[0], recipe))
+                group = optimizer.param_groups[0]
+                others = {name: group[name] for name in ("momentum", "betas") if name in group}
+                found.append({"factor": _factor(group, recipe), **others})
                 if by_step or (step + 1) % steps == 0:
                     scheduler.step()
     except Exception as error:
@@ -207,15 +221,8 @@ def settings_of(recipe: Recipe, steps: int) -> tuple[Mapping[str, Any], ...]:
     return tuple(found)
 
 
-def _setting(group: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
-    others = {name: group[name] for name in ("momentum", "betas") if name in group}
-    return {"factor": float(group["lr"]) / recipe.lr if recipe.lr else 0.0, **others}
-
-
-def steps_by(recipe: Recipe) -> str:
-    """Return "step" or "epoch": after which of them a torch scheduler is stepped."""
-    name = getattr(scheduler_class(recipe.schedule), "__name__", "")
-    return recipe.schedule_by or ("step" if name in BY_STEP else "epoch")
+def _factor(group: Mapping[str, Any], recipe: Recipe) -> float:
+    return float(group["lr"]) / recipe.lr if recipe.lr else 0.0
 
 
 def is_plateau(recipe: Recipe) -> bool:
@@ -227,33 +234,29 @@ def is_plateau(recipe: Recipe) -> bool:
 def needs_closure(recipe: Recipe) -> bool:
     """Whether the optimizer's step fails without a function that evaluates the loss again, and works with one."""
     made: Any = optimizer_class(recipe.optimizer)
-    p = torch.ones(2, 2, requires_grad=True)
 
-    def loss() -> Tensor:
-        with torch.enable_grad():
-            p.grad = None
-            value = p.square().sum()
-            value.backward()
-        return value
+    def step(closed: bool) -> None:
+        p = torch.ones(2, 2, requires_grad=True)
 
-    try:
-        optimizer: Any = made([p], lr=recipe.lr, **recipe.options)
+        def loss() -> Tensor:
+            with torch.enable_grad():
+                p.grad = None
+                value = p.square().sum()
+                value.backward()
+            return value
+
+        optimizer = made([p], lr=recipe.lr, **recipe.options)
         loss()
-    except Exception:  # make_optimizer reports what it refuses
-        return False
+        optimizer.step(*([loss] if closed else []))
+
     try:
-        optimizer.step()
+        step(closed=False)
     except OSError:
         raise
-    except Exception:  # it may have changed its state and the gradients before it failed
-        try:
-            p = torch.ones(2, 2, requires_grad=True)
-            optimizer = made([p], lr=recipe.lr, **recipe.options)
-            loss()
-            optimizer.step(loss)
-        except Exception:
-            return False
-        return True
+    except Exception:  # make_optimizer reports what it refuses
+        with suppress(Exception):
+            step(closed=True)
+            return True
     return False
 
 
@@ -270,20 +273,14 @@ class Plateau:
         self.recipe = recipe
         self.optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=recipe.lr)
         try:
-            chosen: Any = scheduler_class(recipe.schedule)
-            self.scheduler: Any = chosen(self.optimizer, **recipe.schedule_options)
+            self.scheduler: Any = scheduler_class(recipe.schedule)(self.optimizer, **recipe.schedule_options)
         except Exception as error:
             raise BadInput(
                 f"the schedule ReduceLROnPlateau fails: {first_line(error)}; give its arguments in schedule_options"
             ) from error
 
-    @classmethod
-    def of(cls, problem: Problem) -> Plateau | None:
-        """Return a Plateau if the problem's recipe asks for one; None otherwise."""
-        return cls(problem.recipe) if is_plateau(problem.recipe) else None
-
     def after(self, stack: Any) -> float:
         """Return the factor after an epoch, from the loss on `val` if there is one, or else on the training set."""
         curve = stack.curves.get("val_loss", stack.curves["loss"])
         self.scheduler.step(float(curve[0, stack.epoch - 1]))
-        return float(self.optimizer.param_groups[0]["lr"]) / self.recipe.lr if self.recipe.lr else 0.0
+        return _factor(self.optimizer.param_groups[0], self.recipe)

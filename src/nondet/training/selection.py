@@ -16,25 +16,17 @@ from torch import Tensor
 
 from nondet.sources import FIXED_SEED, stream
 from nondet.training import batches as inputs_of
-from nondet.training.batches import in_memory
 from nondet.training.examples import TEST_BATCH, placed
 from nondet.training.problem import Problem
 from nondet.training.stack import Seeds, Stack
-
-CURVE = "val_loss"
 
 
 def begin(problem: Problem, stack: Stack) -> None:
     """Start with nothing chosen and no run stopped."""
     if problem.val is None:
         return
-    none = torch.zeros(stack.width, dtype=torch.float64)
-    stack.averages |= {
-        "val.best": none + torch.inf,
-        "val.waited": none.clone(),
-        "val.epoch": none.clone(),
-        "val.stopped": none.clone(),
-    }
+    start = {"best": torch.inf, "waited": 0.0, "epoch": 0.0, "stopped": 0.0}
+    stack.averages |= {f"val.{name}": torch.full((stack.width,), x, dtype=torch.float64) for name, x in start.items()}
     stack.averages |= {f"chosen.{name}": w.detach().clone() for name, w in stack.weights.items()}
 
 
@@ -51,7 +43,7 @@ def after_epoch(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> None:
     waited = torch.where(better, 0, waited + going)
     ends = going & (waited >= recipe.patience) if recipe.patience else torch.zeros_like(going)
     taken = better if recipe.select == "best" else going
-    stack.curves[CURVE][:, stack.epoch - 1] = torch.where(going, found, torch.nan)
+    stack.curves["val_loss"][:, stack.epoch - 1] = torch.where(going, found, torch.nan)
     for curve in stack.curves.values():
         curve[~going, stack.epoch - 1] = torch.nan
     for name, w in stack.weights.items():
@@ -93,13 +85,9 @@ def losses(problem: Problem, stack: Stack, seeds: Sequence[Seeds]) -> Tensor:
     total = torch.zeros(stack.width, dtype=torch.float64)
     for start in range(0, n, TEST_BATCH):
         part = drawn[:, start : start + TEST_BATCH]
-        flat = torch.from_numpy(part.reshape(-1)).to(problem.device)
-        if in_memory(inputs):
-            x = inputs_of.each(lambda t, flat=flat: t[flat], inputs)
-        else:
-            x = placed(problem, inputs.batch(part.reshape(-1), None))
+        x = placed(problem, inputs_of.some(inputs, part.reshape(-1)))
         x = inputs_of.each(lambda t, part=part: t.unflatten(0, part.shape), x)
-        loss = stack.map(forward, x, labels[flat].unflatten(0, part.shape), numbers=stack.answer_numbers)
+        loss = stack.map(forward, x, labels[torch.from_numpy(part)], numbers=stack.answer_numbers)
         total += loss.double().cpu() * (part.shape[1] / n)
     return total
 

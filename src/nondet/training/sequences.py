@@ -23,9 +23,9 @@ from nondet.sources import FIXED_SEED, stream
 from nondet.tasks.recipe import Recipe
 from nondet.training import averages
 from nondet.training.dropout import SEED, draw_uniforms, recorded_dropout
+from nondet.training.objective import is_stateless
 from nondet.training.problem import Problem, Seen, first_line, tried
 from nondet.training.stack import Seeds, Stack, set_rate
-from nondet.training.stateless import is_stateless
 
 TEST_COLUMNS, TEST_WINDOW = 16, 16
 """How the test text is read. Other numbers would use other kernels, and perhaps change last bits."""
@@ -117,10 +117,12 @@ def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[d
     sample = torch.empty(0)
     state: Any = None
     stack.skeleton.eval()
-    for part in windows(length, _test_window(problem, stack)):
+    # a model without a state reads as many tokens at once as in training, and no more
+    for part in windows(length, problem.recipe.bptt if is_stateless(stack.skeleton) else TEST_WINDOW):
         logits, state = _read(stack, inputs[:, part].clone(), state)  # (R, C, T, V)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        real = _real(part, count, length, n).to(problem.device)
+        tokens = torch.arange(count)[:, None] * length + torch.arange(part.start, part.stop)  # (C, T)
+        real = (tokens < n).to(problem.device)  # rather than padding at the end
         large = ~(logits.abs() <= LARGEST).all(-1) & real  # true for NaN; no measure takes larger ones
         finite &= ~large.flatten(1).any(1).cpu()
         chosen = labels[:, part].expand(stack.width, -1, -1)[..., None]
@@ -133,11 +135,6 @@ def outputs(problem: Problem, stack: Stack, first: int | None = None) -> tuple[d
     logprob, prediction = (whole.flatten(1)[:, :n] for whole in (logprob, prediction))
     left = {"logprob": logprob, "prediction": prediction, "sample.logits": sample}
     return left, finite & logprob.isfinite().all(1) & sample.isfinite().flatten(1).all(1)
-
-
-def _test_window(problem: Problem, stack: Stack) -> int:
-    """Return how many tokens to read at once: for a model without a state, as many as in training, and no more."""
-    return problem.recipe.bptt if is_stateless(stack.skeleton) else TEST_WINDOW
 
 
 def _read(stack: Stack, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -164,11 +161,6 @@ def refresh_statistics(problem: Problem, stack: Stack) -> None:
     for part in windows(inputs.shape[1], problem.recipe.bptt):
         with recorded_dropout():
             state = _read(stack, inputs[:, part].clone(), state)[1]
-
-
-def _real(part: slice, count: int, length: int, n: int) -> Tensor:
-    """Return which tokens of a window are text rather than padding at the end: (C, T)."""
-    return (torch.arange(count)[:, None] * length + torch.arange(part.start, part.stop)) < n
 
 
 def texts(data: tuple[Any, Tensor]) -> tuple[Tensor, Tensor]:

@@ -131,32 +131,43 @@ def real(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
+def bits_of(tensor: Tensor) -> Tensor:
+    """Return the bytes of a tensor, as one row."""
+    return real(tensor.detach()).contiguous().reshape(-1).view(torch.uint8)
+
+
+def same_bits(one: Tensor | None, other: Tensor | None) -> bool:
+    """Whether two tensors are equal to the last bit, or both None."""
+    if one is None or other is None:
+        return one is other
+    return one.shape == other.shape and one.dtype == other.dtype and torch.equal(bits_of(one), bits_of(other))
+
+
+def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a state with every tensor changed, except scalars, which no run axis can be part of."""
+    if isinstance(value, Mapping):
+        return {key: _changed(item, change) for key, item in value.items()}
+    return change(value) if isinstance(value, Tensor) and value.dim() else value
+
+
 def slot_of(value: Any, slot: int) -> Any:
     """Return the part of a stack's state that belongs to one run, as the state of a stack of one."""
-    if isinstance(value, Mapping):
-        return {key: slot_of(item, slot) for key, item in value.items()}
-    return value[slot : slot + 1] if isinstance(value, Tensor) and value.dim() else value
+    return _changed(value, lambda t: t[slot : slot + 1])
 
 
 def widened(value: Any, width: int) -> Any:
     """Repeat the state of a stack of one for `width` equal runs."""
-    if isinstance(value, Mapping):
-        return {key: widened(item, width) for key, item in value.items()}
-    return value.repeat_interleave(width, dim=0) if isinstance(value, Tensor) and value.dim() else value
+    return _changed(value, lambda t: t.repeat_interleave(width, dim=0))
 
 
 def with_run_axis(value: Any) -> Any:
-    """Turn a plain optimizer's state into that of a stack of one: tensors, except scalars, get a first axis for it."""
-    if isinstance(value, Mapping):
-        return {key: with_run_axis(item) for key, item in value.items()}
-    return value[None] if isinstance(value, Tensor) and value.dim() else value
+    """Turn a plain optimizer's state into that of a stack of one."""
+    return _changed(value, lambda t: t[None])
 
 
 def without_run_axis(value: Any) -> Any:
     """Undo `with_run_axis`."""
-    if isinstance(value, Mapping):
-        return {key: without_run_axis(item) for key, item in value.items()}
-    return value[0] if isinstance(value, Tensor) and value.dim() else value
+    return _changed(value, lambda t: t[0])
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:

@@ -23,12 +23,11 @@ from torch.utils._pytree import tree_map
 from nondet.sources import FIXED_SEED
 from nondet.tasks.recipe import Recipe
 from nondet.training import snapshots
-from nondet.training.draws import drawing, drawn_apart, masks_unread
+from nondet.training.draws import DrawnApart, drawing, masks_unread
 from nondet.training.dropout import backward, drawn_alone, given_dropout, is_seed
 from nondet.training.problem import Problem
-from nondet.training.recipes import clip, evaluates_before
+from nondet.training.recipes import clip, evaluates_before, lr_factor
 from nondet.training.rounding import RunByRun
-from nondet.training.schedule import lr_factor
 from nondet.training.settings import loss_scale, mixed
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ class Stack:
                     return self._met(self._with, function, weights, *rest)
 
             random = "error" if numbers is None else "different"
-            with nullcontext() if numbers is None else drawn_apart(numbers), masks_unread():
+            with nullcontext() if numbers is None else DrawnApart(numbers), masks_unread():
                 return vmap(run, in_dims=in_dims, randomness=random)(self.weights, *stacked, *shared)
         alone = [tree_map(lambda t: t[0], part) for part in stacked]
         with (

@@ -13,6 +13,7 @@ from nondet.training import batches as inputs_of
 from nondet.training import examples as classify
 from nondet.training import sequences as text
 from nondet.training.problem import Problem
+from nondet.training.snapshots import bits_of
 from nondet.training.stack import Stack
 
 
@@ -129,21 +130,20 @@ def evaluated(problem: Problem, stack: Stack) -> dict[str, Tensor]:
     """Return the answers to the first and the last test batch, which covers every batch size."""
     if problem.recipe.bptt:
         return text.outputs(problem, stack, first=2 * text.TEST_COLUMNS * text.TEST_WINDOW)[0]
-    n = len(problem.test[1])
+    labels, batch = problem.test[1], classify.TEST_BATCH
+    n = len(labels)
     stack.skeleton.eval()
-    starts = {0, (n - 1) // classify.TEST_BATCH * classify.TEST_BATCH}
     with torch.no_grad():
-        parts = {
-            k: (classify.part_of_test(problem, k, n), problem.test[1][k : k + classify.TEST_BATCH]) for k in starts
+        return {
+            f"{k}": classify.answers(problem, stack, classify.part_of_test(problem, k, n), labels[k : k + batch])
+            for k in sorted({0, (n - 1) // batch * batch})
         }
-        return {f"{k}": classify.answers(problem, stack, *parts[k]) for k in sorted(parts)}
 
 
 def slot_apart(tensors: Mapping[str, Tensor | None]) -> int | None:
     """Return the first slot in which one of these tensors (R, ...) differs from slot 0 in any bit; None if none."""
     for t in (t for t in tensors.values() if t is not None):
-        real = torch.view_as_real(t) if t.is_complex() else t
-        bits = real.detach().cpu().contiguous().reshape(len(t), -1).view(torch.uint8)
+        bits = bits_of(t).cpu().reshape(len(t), -1)
         apart = (bits != bits[:1]).any(1).nonzero()
         if len(apart):
             return int(apart[0])

@@ -20,7 +20,7 @@ from nondet.training import averages, device, selection, snapshots
 from nondet.training import examples as classify
 from nondet.training import sequences as text
 from nondet.training import track as tracking
-from nondet.training.batches import each, in_memory
+from nondet.training.batches import each, some
 from nondet.training.new_stack import new_stack
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem
@@ -69,7 +69,7 @@ def train_stack(
 
         due = snapshots.Due(save, snapshot_seconds, wanted=snapshot is not None)
         with device.training(problem, stack, seeds, say) as on_device, due:
-            plateau = Plateau.of(problem)
+            plateau = Plateau(problem.recipe) if is_plateau(problem.recipe) else None
             while stack.epoch < problem.recipe.epochs and not selection.all_stopped(stack):
                 with due.epoch():
                     if on_device is None:
@@ -143,16 +143,9 @@ def _after_epoch(problem: Problem, stack: Stack) -> None:
 def _look(problem: Problem, stack: Stack) -> None:
     if problem.track and stack.epoch in problem.track.epochs:
         index = tracking.probe(len(problem.test[1]))
-        inputs: Any = problem.test[0]
-        places = torch.from_numpy(index).to(problem.device)
-        probe = each(lambda t: t[places], inputs) if in_memory(inputs) else inputs.batch(index, None)
-        stack.kept |= tracking.look(
-            stack,
-            problem.objective,
-            problem.track,
-            each(lambda t: t.to(problem.device), probe),
-            problem.test[1][places],
-        )
+        probe = each(lambda t: t.to(problem.device), some(problem.test[0], index))
+        labels = problem.test[1][torch.from_numpy(index)]
+        stack.kept |= tracking.look(stack, problem.objective, problem.track, probe, labels)
 
 
 def _outcomes(problem: Problem, trained: Stack) -> list[Outcome]:

@@ -13,8 +13,8 @@ from nondet.io.streams import WARNING
 from nondet.sources import FIXED_SEED
 from nondet.training import averages, loop, memory
 from nondet.training import examples as classify
-from nondet.training.coupling import coupled_by
 from nondet.training.new_stack import new_stack
+from nondet.training.optimizers import coupled_by
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem, build_model, first_line
 from nondet.training.settings import kernels
@@ -47,16 +47,10 @@ def fitting_width(problem: Problem, width: int, say: Callable[[str], None] = lam
 
 def _stackable_width(problem: Problem, width: int) -> tuple[int, str]:
     """Return `width`, or 1 with the reason why not. _TooWide if it does not fit into the memory."""
-    why = problem.alone if width > 1 else ""
-    if width > 1 and not why:
-        why = _objection(problem, width)
-        if why and _refused(problem, why):
-            why = _objection(problem, width)
+    why = (problem.alone or _objection_to(problem, width)) if width > 1 else ""
     if width > 1 and not why:
         return width, ""
-    objection = _objection(problem, 1)
-    if objection and _refused(problem, objection):
-        objection = _objection(problem, 1)
+    objection = _objection_to(problem, 1)
     if objection:
         raise BadInput(
             f"nondet must train a model exactly as a plain PyTorch loop does, but for this model it does not: "
@@ -65,33 +59,31 @@ def _stackable_width(problem: Problem, width: int) -> tuple[int, str]:
     return 1, why
 
 
-def _refused(problem: Problem, why: str) -> bool:
-    """Whether stacked kernels were in use, which may be the reason; from now on they are not used."""
-    if problem.door is None or problem.door.refused:
-        return False
+def _objection_to(problem: Problem, width: int) -> str:
+    """Return `_objection`; stacked kernels that may be the reason are not used from then on."""
+    why = _objection(problem, width)
+    if not why or problem.door is None or problem.door.refused:
+        return why
     problem.door.refused = why
-    return True
+    return _objection(problem, width)
 
 
 def _compare_widths(problem: Problem, width: int) -> None:
     """Record whether a run's first steps and answers have the same bits alone and in a stack with stacked kernels."""
     if problem.door is None or problem.door.refused or problem.alone:
         return
+    run = dict.fromkeys(problem.sources, FIXED_SEED)
+    taken = loop.batches(problem, run)
     try:
-        problem.door.same = _same_alone(problem, max(width, 2))
+        (alone,), others = (
+            stack_traces(problem, new_stack(problem, [run] * runs), [taken] * runs, runs)[0]
+            for runs in (1, max(width, 2))
+        )
+        problem.door.same = all(alone.same(other) for other in others)
     except Exception as error:  # two such models cannot train together, or do not fit in memory
         if width > 1 and memory.ran_out(error):
             raise
         problem.door.same = False
-
-
-def _same_alone(problem: Problem, width: int) -> bool:
-    run = dict.fromkeys(problem.sources, FIXED_SEED)
-    taken = loop.batches(problem, run)
-    (alone,), others = (
-        stack_traces(problem, new_stack(problem, [run] * runs), [taken] * runs, runs)[0] for runs in (1, width)
-    )
-    return all(alone.same(other) for other in others)
 
 
 class _TooWide(BadInput):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import torch
 
@@ -13,7 +12,6 @@ from nondet.training.device import Epochs
 from nondet.training.new_stack import new_stack
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
-from nondet.training.stack import Stack
 from nondet.training.traces import stack_step
 
 SECONDS = 1.0
@@ -23,56 +21,38 @@ GAIN = 1.05
 """A stack of twice the width must be this many times as fast, or it is not worth its memory."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """seconds: the time of a step for one model in a stack of this width; None if the stack does not fit in memory."""
-
-    width: int
-    seconds: float | None
-
-    def __str__(self) -> str:
-        if self.seconds is None:
-            return "out of memory"
-        return f"{1000 * self.seconds:.2g}" if self.seconds < 0.01 else f"{1000 * self.seconds:.0f}"
-
-
 def fastest(problem: Problem, width: int, most: int, seconds: float = SECONDS) -> tuple[int, str]:
     """Return the width whose models train fastest, found by doubling from `width`, and a sentence that says so.
 
     Doubling ends at `most`, at the memory's limit, or when it gains nothing. A width that does not fit is halved.
     """
-    found: list[Measured] = []
+    found: dict[int, float | None] = {}  # seconds of a step for one model; None if the stack does not fit in memory
     width = min(width, most)
     while True:
         _taken(problem)
-        found.append(Measured(width, _seconds(problem, width, seconds)))
+        here = found[width] = _seconds(problem, width, seconds)
         room = _room(problem, _taken(problem))
         memory.release()
-        here, fitting = found[-1].seconds, [m for m in found if m.seconds is not None]
+        fitting = [s for s in found.values() if s is not None]
         if here is None:
             if fitting or width == 1:
                 break
             width //= 2
             continue
-        before = fitting[-2].seconds if len(fitting) > 1 else None
-        no_gain = before is not None and here * GAIN > before
-        if no_gain or width >= most or any(m.seconds is None for m in found):
-            break
-        if not room:
-            found.append(Measured(min(2 * width, most), None))
+        no_gain = len(fitting) > 1 and here * GAIN > fitting[-2]
+        if no_gain or width >= most or None in found.values():
             break
         width = min(2 * width, most)
+        if not room:
+            found[width] = None
+            break
     return _chosen(found)
 
 
 def cost_alone(problem: Problem) -> str:
     """Say how long a run takes if it trains by itself, from a few of its steps; empty if they fail."""
-    run = dict.fromkeys(problem.sources, FIXED_SEED)
     try:
-        with kernels(True, problem.tf32):
-            stack = new_stack(problem, [run])
-            averages.begin(problem.recipe, stack)
-            step = _timed(problem, stack, loop.batches(problem, run)[0], 0.2)
+        step = _step_seconds(problem, 1, 0.2)
     except Exception:  # errors of the user's model are reported where it is trained
         return ""
     total = step * problem.recipe.epochs * problem.steps
@@ -85,26 +65,14 @@ def _duration(seconds: float) -> str:
     )
 
 
-def _timed(problem: Problem, stack: Stack, batch: loop.Batch, seconds: float) -> float:
-    """Return the seconds of a stack's step; the first step does not count."""
-    begin, steps = time.perf_counter(), 0
-    while steps < 2 or time.perf_counter() - begin < seconds:
-        stack_step(problem, stack, [batch] * stack.width, None)
-        if problem.device.type == "cuda":
-            torch.cuda.synchronize()
-        begin = begin if steps else time.perf_counter()
-        steps += 1
-    return (time.perf_counter() - begin) / (steps - 1)
-
-
-def _chosen(found: list[Measured]) -> tuple[int, str]:
-    best = min((m for m in found if m.seconds is not None), key=lambda m: m.seconds or 0, default=found[-1])
-    for m in found:  # the narrowest of those that are about as fast
-        if m.seconds is not None and best.seconds is not None and m.width < best.width:
-            best = m if m.seconds <= best.seconds * GAIN else best
-    others = ", ".join(f"{m.width}: {m}" for m in found if m is not best)
-    speed = "out of memory" if best.seconds is None else f"{best} ms a model-step"
-    return best.width, f"A stack of {best.width}: {speed}" + (f" ({others})." if others else ".")
+def _chosen(found: dict[int, float | None]) -> tuple[int, str]:
+    fitting = {width: s for width, s in found.items() if s is not None}
+    near = [width for width, s in fitting.items() if s <= min(fitting.values()) * GAIN]
+    best = min(near, default=[*found][-1])  # the narrowest of those that are about as fast
+    said = {width: f"{1000 * s:.2g}" if s < 0.01 else f"{1000 * s:.0f}" for width, s in fitting.items()}
+    others = ", ".join(f"{width}: {said.get(width, 'out of memory')}" for width in found if width != best)
+    speed = f"{said[best]} ms a model-step" if best in said else "out of memory"
+    return best, f"A stack of {best}: {speed}" + (f" ({others})." if others else ".")
 
 
 def _seconds(problem: Problem, width: int, seconds: float) -> float | None:
@@ -118,13 +86,22 @@ def _seconds(problem: Problem, width: int, seconds: float) -> float | None:
 
 
 def _step_seconds(problem: Problem, width: int, seconds: float) -> float:
+    """Return the seconds of a stack's step, measured for about `seconds`; the first step does not count."""
     runs = [dict.fromkeys(problem.sources, FIXED_SEED)] * width
     with kernels(True, problem.tf32):
         stack = new_stack(problem, runs)
         averages.begin(problem.recipe, stack)
         if problem.plain:
             return Epochs(problem, stack, runs).seconds_a_step(seconds)
-        return _timed(problem, stack, loop.batches(problem, runs[0])[0], seconds)
+        batch = loop.batches(problem, runs[0])[0]
+        begin, steps = time.perf_counter(), 0
+        while steps < 2 or time.perf_counter() - begin < seconds:
+            stack_step(problem, stack, [batch] * width, None)
+            if problem.device.type == "cuda":
+                torch.cuda.synchronize()
+            begin = begin if steps else time.perf_counter()
+            steps += 1
+        return (time.perf_counter() - begin) / (steps - 1)
 
 
 def _taken(problem: Problem) -> int:
