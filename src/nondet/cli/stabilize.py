@@ -59,8 +59,6 @@ def stabilize(
         As for `nondet run`; also how many threads evaluate.
     run_task
         For a finished study whose task is a file: run that file, because its code makes the study's models.
-    form
-        How it is printed.
     """
     from nondet import api
     from nondet.running.progress import steps

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from nondet.analysis.alike import Alike, Group, listed
 from nondet.io.plain import plain
-from nondet.reporting.finding import MOST, Finding, named
+from nondet.reporting.finding import MOST, Finding, Part, named, said
+from nondet.running import until
 from nondet.stats.equivalence import Pair, figure
 
 SHOWN = 3
@@ -17,13 +18,30 @@ SHOWN = 3
 VERDICTS = {"equivalent": "alike", "different": "differ", "undecided": "open"}
 
 
-def head(found: Alike, group: Group) -> tuple[str, ...]:
-    """The table's column titles."""
-    return ("", *(found.figures[metric.name].short for metric in group.metrics))
+def parts(found: Alike) -> list[Part]:
+    """Return a table for each onset, what its cells are, and what is found."""
+    several = len(found.groups) > 1
+    tables = [
+        Part(
+            ("", *(found.figures[metric.name].short for metric in group.metrics)),
+            _rows(group),
+            above=f"Sources that vary from epoch {group.onset} on:" if several else "",
+        )
+        for group in found.groups
+    ]
+    left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
+    asked = until.words(found.study.until) if found.study else ""
+    # what the finding leaves out: which pairs are alike in how many metrics, and what has no effect
+    details = [
+        f"From epoch {group.onset} on: {text}" if several else text
+        for group in found.groups
+        if (text := " ".join(filter(None, (_likeness(found, group), _without_effect(found, group)))))
+    ]
+    return [*tables, Part(below=[_legend(found), *left_out, asked, *said(found, *details)])]
 
 
-def rows(group: Group) -> list[tuple[str, ...]]:
-    """Return the table's cells: two rows for each pair, one with the ratio and verdict, one with the ratio's interval.
+def _rows(group: Group) -> list[tuple[str, ...]]:
+    """Return two rows for each pair, one with the ratio and verdict, one with the ratio's interval.
 
     Pairs that differ come first, then undecided ones.
     """
@@ -101,7 +119,7 @@ def _pairs_named(chosen: Sequence[Pair], every: int) -> str:
     return f"Of the {every} pairs {len(names)} ({'; '.join(names[:SHOWN])}{more})"
 
 
-def legend(found: Alike) -> str:
+def _legend(found: Alike) -> str:
     """Explain the tables' cells."""
     runs = sorted({n for group in found.groups for n in group.runs.values()})
     many = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
@@ -118,16 +136,6 @@ def legend(found: Alike) -> str:
 def sentences(found: Alike) -> list[str]:
     """Say what was shown for the conditions of each onset, and no more."""
     return [_sentence(found, group) for group in found.groups]
-
-
-def details(found: Alike) -> list[str]:
-    """Say what the finding leaves out: which pairs are alike in how many metrics, and what has no effect."""
-    several = len(found.groups) > 1
-    return [
-        f"From epoch {group.onset} on: {text}" if several else text
-        for group in found.groups
-        if (text := " ".join(filter(None, (_likeness(found, group), _without_effect(found, group)))))
-    ]
 
 
 def _sentence(found: Alike, group: Group) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from nondet.analysis.results import Results
 from nondet.reporting import crossing, prose
 from nondet.reporting.dead import dead_words, unreached_words
-from nondet.reporting.finding import Finding, of_study
+from nondet.reporting.finding import Finding
 from nondet.reporting.plots.section import Drawing, Section
+from nondet.reporting.results import cautions, of_study
 from nondet.running import until
 
 _NUMBER = re.compile(
@@ -59,11 +60,11 @@ def of_results(results: Results) -> Hero:
     if said is None:
         said, parts = Finding(components[0]), components[1:]
     further = [
-        *prose.cautions(results),
+        *cautions(results),
         *unreached_words(results),
         until.words(results.study.until, results.dead),
         prose.failures(results),
-        prose.unfinished(results),
+        prose.unfinished(results.study, results.missing),
     ]
     control = [] if results.control.identical is False else [prose.control_words(results)]
     sentences = (*said.sentences, *parts, *control)

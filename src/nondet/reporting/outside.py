@@ -14,11 +14,11 @@ from nondet.io.plain import plain
 from nondet.measures.shape import few_runs
 from nondet.reporting import glossary, table
 from nondet.reporting.cards import Cards, cards_of
-from nondet.reporting.finding import Finding, of_measures
+from nondet.reporting.finding import Finding, capital, with_interval
 from nondet.reporting.hero import hero, with_picture
 from nondet.reporting.page import rendered, write_text
 from nondet.reporting.plots.outside import sections
-from nondet.reporting.prose import capital
+from nondet.reporting.results import of_measures
 from nondet.reporting.targets import page_to_write
 from nondet.stats.estimate import Estimate
 
@@ -110,8 +110,7 @@ def _decimals(values: Sequence[float]) -> int:
 
 
 def _words(sd: Estimate, unit: str, decimals: int) -> str:
-    interval = f" [{sd.low:.{decimals}f}, {sd.high:.{decimals}f}]" if sd.known else ""
-    return f"{sd.value:.{decimals}f}{unit}{interval}"
+    return with_interval(sd, f"{{:.{decimals}f}}".format, unit)
 
 
 def _cards(arm: Arm) -> Cards | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from nondet.analysis.plan import Plan
 from nondet.io.plain import plain
-from nondet.reporting.finding import Finding
+from nondet.reporting.finding import Finding, with_interval
+from nondet.reporting.prose import PROBABILITIES
 from nondet.stats.looks import steps
 
 
@@ -27,6 +28,11 @@ def finding(plan: Plan) -> Finding:
     return Finding(headline, (*filter(None, (_difference(plan), _sd(plan), _cost(plan))),), tuple(caveats))
 
 
+def cautions(plan: Plan) -> list[str]:
+    """Return a warning if the pilot's outputs look like probabilities."""
+    return [f"{plan.pilot}: {PROBABILITIES}"] if plan.probabilities else []
+
+
 def _difference(plan: Plan) -> str:
     unit = f" {plan.points.removesuffix('s') if plan.effect == 1 else plan.points}" if plan.points else ""
     of = f" of {plain(plan.words or plan.metric.replace('_', '-'))}" if plan.metric and plan.points != "nats" else ""
@@ -41,11 +47,10 @@ def _difference(plan: Plan) -> str:
 def _sd(plan: Plan) -> str:
     if not plan.pilot:
         return f"One run's SD is assumed to be {plan.sd.value:.3g} in both arms."
-    interval = f" [{plan.sd.low:.3g}, {plan.sd.high:.3g}]" if plan.sd.known else ""
     unbiased = "" if plan.unbiased_sd == plan.sd.value else f"; corrected for bias it is {plan.unbiased_sd:.3g}"
     return (
         f"Both arms are assumed to vary as much as the {plan.pilot_runs} runs of {plain(plan.pilot)}, whose SD is "
-        f"{plan.sd.value:.3g}{interval}{unbiased}."
+        f"{with_interval(plan.sd, '{:.3g}'.format)}{unbiased}."
     )
 
 

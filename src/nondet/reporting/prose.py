@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from nondet.analysis.results import Results
 from nondet.analysis.runs import Failure
 from nondet.io.plain import plain
-from nondet.measures.shape import about, few_runs
 from nondet.running.advice import go_on
-from nondet.study.study import RECORDED
+from nondet.study.study import RECORDED, Study
 
 CONTROL_NOT_ZERO = (
     "THE CONTROL IS NOT ZERO: trainings with equal seeds differ, so something varies that no source names; "
@@ -104,21 +103,8 @@ def _failed(number: int, failure: Failure) -> str:
     return f"run {number} ({plain(failure.why)}{see})"
 
 
-def cautions(results: Results) -> list[str]:
-    """Return what makes the numbers of a study less sure than they look, one sentence each."""
-    sound = {c.condition.name: c.runs - len(c.failures) for c in results.conditions if not c.dead}
-    noted = [about(c.condition.name, note) for c in results.conditions if c.effect for note in c.effect.notes]
-    probable = [c.condition.name for c in results.conditions if c.effect and c.effect.probabilities]
-    return [*(f"{name}: {PROBABILITIES}" for name in probable), *filter(None, [few_runs(sound)]), *noted]
-
-
-def unfinished(results: Results) -> str:
+def unfinished(study: Study, missing: int) -> str:
     """Say how to continue a study that is not finished; empty if it is."""
-    if not results.missing:
+    if not missing:
         return ""
-    return f"Not finished: {results.missing} runs still have to be trained. Go on with: {go_on(results.study)}"
-
-
-def capital(text: str) -> str:
-    """Capitalise a text, to begin a sentence."""
-    return text[:1].upper() + text[1:]
+    return f"Not finished: {missing} runs still have to be trained. Go on with: {go_on(study)}"

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from nondet.analysis.reproduce.parting import differ
 from nondet.errors import spelled
-from nondet.reporting.finding import MOST, Finding, named
-from nondet.reporting.prose import capital
+from nondet.reporting.finding import MOST, Finding, Part, capital, named
 from nondet.sources import source_called
 
 if TYPE_CHECKING:
@@ -116,9 +115,14 @@ def _origin(origin: Origin, first: bool) -> str:
 HEAD = ("source", "draws", "reaches", "leaks into", "verdict")
 
 
-def audit_rows(found: Audit) -> list[tuple[str, ...]]:
-    """Return the table of sources."""
-    return [
+def sentence_alone(found: Diverged | Resumed) -> list[Part]:
+    """Return the verdict, without a table."""
+    return [Part(below=[found.sentence])]
+
+
+def audit_parts(found: Audit) -> list[Part]:
+    """Return the table of sources, the findings, and the settings that were ignored and change nothing here."""
+    rows = [
         (
             row.name,
             "" if row.draws is None else f"{row.draws:,}",
@@ -128,6 +132,11 @@ def audit_rows(found: Audit) -> list[tuple[str, ...]]:
         )
         for row in found.sources
     ]
+    told = [
+        (f"Ignored setting, harmless here{f' ({one.site})' if one.site else ''}: {one.cause.what}.")
+        for one in found.told
+    ]
+    return [Part(HEAD if rows else (), rows, [*audit_findings(found), *told, audit_words(found)])]
 
 
 def audit_findings(found: Audit) -> list[str]:
@@ -143,14 +152,6 @@ def audit_findings(found: Audit) -> list[str]:
             f"Unexplained: two runs diverge with everything held fixed. {_origin(found.unexplained, first=True)}"
         )
     return said
-
-
-def audit_told(found: Audit) -> list[str]:
-    """Return the settings that were ignored and change nothing here."""
-    return [
-        (f"Ignored setting, harmless here{f' ({one.site})' if one.site else ''}: {one.cause.what}.")
-        for one in found.told
-    ]
 
 
 def _row(row: Row) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from nondet.analysis.unstable import Unstable
 from nondet.measures.examples import ClassChurn
-from nondet.reporting.finding import Finding, named
+from nondet.reporting.finding import Finding, Part, named
 
 CLASSES_SHOWN = 10
 VOTES_SHOWN = 6
@@ -14,9 +14,9 @@ HEAD = ("example", "label", "disagree (%)", "minority (%)", "entropy between", "
 HEAD_CLASSES = ("class", "examples", "churn (%)", "95 % interval")
 
 
-def rows(found: Unstable) -> list[tuple[str, ...]]:
-    """Return the table of the examples that flip most."""
-    return [
+def parts(found: Unstable) -> list[Part]:
+    """Return the tables of the examples that flip most, and of the classes."""
+    rows = [
         (
             str(e.index),
             str(e.label),
@@ -28,6 +28,7 @@ def rows(found: Unstable) -> list[tuple[str, ...]]:
         )
         for e in found.top
     ]
+    return [Part(HEAD, rows), Part(HEAD_CLASSES, class_rows(found)), Part(below=[found.sentence])]
 
 
 def classes_shown(found: Unstable) -> list[ClassChurn]:
