@@ -191,18 +191,16 @@ def report(
     from nondet import api
     from nondet.reporting import outside
     from nondet.reporting.hero import of_results
-    from nondet.reporting.page import write_page
+    from nondet.reporting.page import page, write_page
 
     if elsewhere.named(study, *others):
         found, file = elsewhere.read(study, *others), out or Path("report.html")
-        size = outside.write_page(found, file, condition, option="--out")
+        size = write_page(page_to_write(file, "--out"), outside.page(found, condition))
         _print_written(file, size, outside.finding(found).headline, json=json)
         return 0
     file = out or Path(study) / "report.html"
-    page_to_write(file, "--out")
-    found = api.show(study)
-    notes: list[str] = []
-    size = write_page(found, file, condition, data, run_task=run_task, option="--out", say=notes.append)
+    target, found, notes = page_to_write(file, "--out"), api.show(study), list[str]()
+    size = write_page(target, page(found, condition, data, run_task=run_task, say=notes.append))
     status = _warned(found)
     _print_written(file, size, "\n".join(of_results(found).said), *notes, json=json)
     say_unfinished(found)

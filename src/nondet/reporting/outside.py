@@ -16,31 +16,28 @@ from nondet.reporting import glossary, table
 from nondet.reporting.cards import Cards, cards_of
 from nondet.reporting.finding import Finding, capital, with_interval
 from nondet.reporting.hero import hero, with_picture
-from nondet.reporting.page import rendered, write_text
+from nondet.reporting.page import rendered
 from nondet.reporting.plots.outside import sections
 from nondet.reporting.results import of_measures
-from nondet.reporting.targets import page_to_write
 from nondet.stats.estimate import Estimate
 
 NOTE = "Each row is an arm: runs of one recipe, made elsewhere, so nothing is known about their control."
 NO_PICTURES = "only a study's task has pictures, and these runs were made elsewhere"
 
 
-def write_page(found: Outside, file: Path, condition: str = "", *, option: str = "path") -> int:
-    """Write the page, whole or not at all, and return its size in bytes.
+def page(found: Outside, condition: str = "") -> str:
+    """Return the page, as HTML.
 
     Args:
-        condition: the arm whose most unstable examples are shown; the first if empty. option: the user's name for
-            `file`.
+        condition: the arm whose most unstable examples are shown; the first if empty.
 
     Raises:
-        BadInput: the file exists and is not a page of nondet, or there is no such arm.
+        BadInput: there is no such arm.
     """
-    target = page_to_write(file, option)
     shown, figures = found.chosen(condition), found.kind.figures
     first = _first(found, shown.metric.name.replace(".", "_"))
     begin, rest = with_picture(hero(finding(found)), sections(found), first)
-    text = rendered(
+    return rendered(
         task=Path(found.name).name or found.name,
         note=NOTE,
         facts=_facts(found),
@@ -56,8 +53,8 @@ def write_page(found: Outside, file: Path, condition: str = "", *, option: str =
         environment=[],
         recipe=[],
         commands=[f"nondet report {quote(plain(found.name))}"],
+        failed=[],
     )
-    return write_text(target, text)
 
 
 def rows(found: Outside) -> list[tuple[str, ...]]:

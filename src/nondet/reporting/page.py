@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,13 +18,12 @@ from nondet.io.signals import undisturbed
 from nondet.reporting import glossary, table
 from nondet.reporting import plots as figures
 from nondet.reporting import prose as words
-from nondet.reporting.cards import Cards, cards
+from nondet.reporting.cards import cards
 from nondet.reporting.cite import cite
-from nondet.reporting.hero import Hero, of_results, with_picture
+from nondet.reporting.hero import of_results, with_picture
 from nondet.reporting.plots.style import content
 from nondet.reporting.plots.svg import inline
 from nondet.reporting.ran import ran
-from nondet.reporting.targets import page_to_write
 from nondet.running import advice
 from nondet.study.study import EPOCHS, Study
 from nondet.tasks.task import Task
@@ -84,16 +83,8 @@ def page(
     )
 
 
-def rendered(
-    *,
-    facts: str,
-    hero: Hero,
-    sections: Sequence[figures.Section],
-    unstable: Cards | None = None,
-    failed: Sequence[Any] = (),
-    **filled: Any,
-) -> str:
-    """Fill the page's template with these sections; `filled` is everything else in it."""
+def rendered(*, facts: str, **filled: Any) -> str:
+    """Fill the page's template."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -101,48 +92,13 @@ def rendered(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown_plainly
     )
-    environment.filters["whole"] = _whole
+    environment.filters |= {"whole": _whole, "svg": _svg}
     template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
     css = (here / "page.css").read_text(encoding="utf-8")
-    return template.render(
-        css=Markup(css),
-        policy=policy(css),
-        facts=facts,
-        hero=hero,
-        picture=_drawn(hero.drawing) if hero.drawing else None,
-        cite=cite(facts),
-        unstable=unstable,
-        churn=_drawn(unstable.churn) if unstable and unstable.churn else None,
-        failed=failed,
-        sections=[_shown(s) for s in sections],
-        **filled,
-    )
+    return template.render(css=Markup(css), policy=policy(css), facts=facts, cite=cite(facts), **filled)
 
 
-def write_page(
-    results: Results,
-    file: Path,
-    condition: str = "",
-    data: str | None = None,
-    *,
-    run_task: bool = False,
-    task: Task | None = None,
-    option: str = "path",
-    say: Callable[[str], None] | None = None,
-) -> int:
-    """Write a study's page, whole or not at all, and return its size in bytes.
-
-    Args:
-        option: the user's name for `file`. See `page` for the others.
-
-    Raises:
-        BadInput: the file exists and is not a page of nondet.
-    """
-    target = page_to_write(file, option)
-    return write_text(target, page(results, condition, data, run_task=run_task, task=task, say=say))
-
-
-def write_text(target: Path, page: str) -> int:
+def write_page(target: Path, page: str) -> int:
     """Write a page to a file that `page_to_write` returned, whole or not at all, and return its size in bytes."""
     text = page.encode()
     with undisturbed():
@@ -212,18 +168,7 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _shown(section: figures.Section) -> dict[str, Any]:
-    return {
-        "name": section.name,
-        "heading": section.heading,
-        "text": section.text,
-        "table": section.table,
-        "figures": [_drawn(drawing) for drawing in section.drawings],
-    }
-
-
-def _drawn(d: figures.Drawing) -> dict[str, Any]:
+def _svg(d: figures.Drawing) -> Markup:
     from markupsafe import Markup
 
-    svg = inline(content(d.figure, "svg"), d.name, d.title, d.alternative)
-    return {"name": d.name, "caption": d.caption, "svg": Markup(svg)}
+    return Markup(inline(content(d.figure, "svg"), d.name, d.title, d.alternative))
