@@ -85,10 +85,10 @@ def plots(
         study: a study; or outputs or scores. All arguments are as for `report`.
     """
     from nondet.analysis.results import read_results
-    from nondet.reporting.plots import outside, sections
+    from nondet.reporting.plots import sections, sections_outside
 
     if brought(study, others, labels, columns, metric, arm, seed):
-        found = outside.sections(_outside([study, *others], labels, metric, columns, arm, seed, say))
+        found = sections_outside(_outside([study, *others], labels, metric, columns, arm, seed, say))
     else:
         found = sections(read_results(study_of(cast("StudyGiven", study)).study))
     return {drawing.name: drawing.figure for section in found for drawing in section.drawings}

@@ -127,7 +127,7 @@ def figures(
     """
     from nondet import api
     from nondet.io.files import write_file
-    from nondet.reporting.plots import outside, sections
+    from nondet.reporting.plots import sections, sections_outside
     from nondet.reporting.plots.style import FORMATS, content
 
     if format not in FORMATS:
@@ -138,7 +138,7 @@ def figures(
         raise BadInput(f"--out must name a folder (got {folder}, a file); name another")
     require_outside_studies(folder / f"any.{format}", "--out")
     found = None if brought else api.show(study)
-    drawn = sections(found) if found else outside.sections(elsewhere.read(study, *others))
+    drawn = sections(found) if found else sections_outside(elsewhere.read(study, *others))
     written = [(folder / f"{one.name}.{format}", one) for section in drawn for one in section.drawings]
     for path, _ in written:
         require_plain(path, "--out")

@@ -20,14 +20,13 @@ def show(study: Path, /, *, examples: Flag = False, form: Printed = TEXT) -> int
     """
     from nondet import api
     from nondet.reporting import crossing, prose
-    from nondet.reporting.dead import dead_words
 
     found = api.show(study, examples)
     broken = found.control.identical is False
     answer(found, form)
     if form.alone:
         crossed = crossing.dead_words(found.crossing) if found.crossing else []
-        for sentence in [*[prose.control_words(found)] * broken, *dead_words(found), *crossed]:
+        for sentence in [*[prose.control_words(found)] * broken, *prose.dead_words(found), *crossed]:
             warn(sentence)
     return 3 if broken else 0
 

@@ -14,9 +14,7 @@ PAPER = """@inproceedings{summers2021nondeterminism,
 }"""
 
 
-def software() -> str:
-    """Return the BibTeX entry of this version of nondet."""
-    return f"""@software{{nondet,
+SOFTWARE = f"""@software{{nondet,
   author = {{{{The nondet developers}}}},
   title = {{nondet}},
   version = {{{__version__}}},
@@ -29,4 +27,4 @@ def cite(facts: str) -> tuple[str, Sequence[Sequence[str]]]:
         f"Run-to-run variability was measured with nondet {__version__} ({facts}), following the protocol of Summers "
         "and Dinneen (2021); intervals are 95 % intervals."
     )
-    return text, [software().splitlines(), PAPER.splitlines()]
+    return text, [SOFTWARE.splitlines(), PAPER.splitlines()]

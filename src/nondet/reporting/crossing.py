@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable
 
 from nondet.analysis.crossing import Crossing
-from nondet.reporting.dead import causes
 from nondet.reporting.finding import Finding
-from nondet.reporting.prose import failed_words
+from nondet.reporting.prose import causes, failed_words
 from nondet.stats.components import Component, Components
 from nondet.stats.estimate import UNKNOWN, Estimate
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from nondet.analysis.results import Results
 from nondet.reporting import crossing, prose
-from nondet.reporting.dead import dead_words, unreached_words
 from nondet.reporting.finding import Finding
 from nondet.reporting.plots.section import Drawing, Section
 from nondet.reporting.results import cautions, of_study
@@ -61,14 +60,14 @@ def of_results(results: Results) -> Hero:
         said, parts = Finding(components[0]), components[1:]
     further = [
         *cautions(results),
-        *unreached_words(results),
+        *prose.unreached_words(results),
         until.words(results.study.until, results.dead),
         prose.failures(results),
         prose.unfinished(results.study, results.missing),
     ]
     control = [] if results.control.identical is False else [prose.control_words(results)]
     sentences = (*said.sentences, *parts, *control)
-    return hero(replace(said, sentences=sentences), dead_words(results), list(filter(None, further)))
+    return hero(replace(said, sentences=sentences), prose.dead_words(results), list(filter(None, further)))
 
 
 def with_picture(begin: Hero, sections: Sequence[Section], first: Sequence[str]) -> tuple[Hero, list[Section]]:

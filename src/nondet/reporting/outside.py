@@ -12,13 +12,14 @@ from nondet.analysis.arms import Arm
 from nondet.analysis.outside import Outside
 from nondet.io.plain import plain
 from nondet.measures.shape import few_runs
-from nondet.reporting import glossary, table
-from nondet.reporting.cards import Cards, cards_of
+from nondet.reporting import table
 from nondet.reporting.finding import Finding, capital, with_interval
+from nondet.reporting.glossary import glossary
 from nondet.reporting.hero import hero, with_picture
 from nondet.reporting.page import rendered
-from nondet.reporting.plots.outside import sections
+from nondet.reporting.plots import sections_outside
 from nondet.reporting.results import of_measures
+from nondet.reporting.unstable import Cards, cards_of
 from nondet.stats.estimate import Estimate
 
 NOTE = "Each row is an arm: runs of one recipe, made elsewhere, so nothing is known about their control."
@@ -36,7 +37,7 @@ def page(found: Outside, condition: str = "") -> str:
     """
     shown, figures = found.chosen(condition), found.kind.figures
     first = _first(found, shown.metric.name.replace(".", "_"))
-    begin, rest = with_picture(hero(finding(found)), sections(found), first)
+    begin, rest = with_picture(hero(finding(found)), sections_outside(found), first)
     return rendered(
         task=Path(found.name).name or found.name,
         note=NOTE,
@@ -47,7 +48,7 @@ def page(found: Outside, condition: str = "") -> str:
         hero=begin,
         head=table.head(figures, "arm"),
         rows=rows(found),
-        words=glossary.of_outside(figures),
+        words=glossary(figures),
         sections=rest,
         unstable=_cards(shown),
         environment=[],

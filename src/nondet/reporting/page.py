@@ -15,15 +15,16 @@ from nondet.analysis.runs import Failure
 from nondet.io.files import write_file
 from nondet.io.plain import plain
 from nondet.io.signals import undisturbed
-from nondet.reporting import glossary, table
 from nondet.reporting import plots as figures
 from nondet.reporting import prose as words
-from nondet.reporting.cards import cards
+from nondet.reporting import table
 from nondet.reporting.cite import cite
+from nondet.reporting.glossary import glossary
 from nondet.reporting.hero import of_results, with_picture
 from nondet.reporting.plots.style import content
 from nondet.reporting.plots.svg import inline
 from nondet.reporting.ran import ran
+from nondet.reporting.unstable import cards
 from nondet.running import advice
 from nondet.study.study import EPOCHS, Study
 from nondet.tasks.task import Task
@@ -73,7 +74,7 @@ def page(
         hero=begin,
         head=table.head(kind.figures),
         rows=table.rows(results, in_one_precision=True),
-        words=glossary.of_study(kind.figures, study.conditions),
+        words=glossary(kind.figures, study.conditions),
         sections=sections,
         unstable=unstable,
         environment=[(name, _listed(value)) for name, value in study.environment.items()],

@@ -9,7 +9,7 @@ from nondet.analysis.measure import copies_words
 from nondet.analysis.results import Results
 from nondet.measures.measured import Measures
 from nondet.measures.shape import about, few_runs
-from nondet.reporting import crossing, dead, prose, table
+from nondet.reporting import crossing, prose, table
 from nondet.reporting.finding import Finding, Part, brackets, capital, share
 from nondet.running import until
 from nondet.stats.estimate import Estimate
@@ -29,9 +29,9 @@ def parts(found: Results) -> list[Part]:
     said = of_study(found)
     below = [
         prose.failures(found),
-        *dead.dead_words(found),
+        *prose.dead_words(found),
         *((said.text, said.caution) if said else ()),
-        *dead.unreached_words(found),
+        *prose.unreached_words(found),
         until.words(found.study.until, found.dead),
     ]
     head, rows, above = table.head(found.kind.figures), table.rows(found), prose.control_words(found)

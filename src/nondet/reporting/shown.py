@@ -24,7 +24,7 @@ _HOMES = {
     "Comparisons": ("verdicts", "of_comparisons", "parts", "cautions"),
     "ModelComparisons": ("one_run", "of_models", "parts", ""),
     "OverDatasets": ("datasets", "finding", "parts", ""),
-    "Plan": ("plans", "finding", "", "cautions"),
+    "Plan": ("gates", "of_plan", "", "cautions"),
     "Floor": ("gates", "of_floor", "", ""),
     "Gate": ("gates", "of_gate", "", ""),
     "Alike": ("alike", "finding", "parts", ""),

@@ -147,19 +147,12 @@ def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str], whole: bo
 
 
 def for_markdown(body: Sequence[Sequence[str]], titles: Sequence[str]) -> str:
-    lines = [_line(titles, _markdown), "|---|" + "---:|" * (len(titles) - 1), *(_line(row, _markdown) for row in body)]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str], escape: Callable[[str], str]) -> str:
-    return "| " + " | ".join(escape(cell) for cell in cells) + " |"
+    head, *lines = ["| " + " | ".join(map(_markdown, row)) + " |" for row in (titles, *body)]
+    return "\n".join([head, "|---|" + "---:|" * (len(titles) - 1), *lines])
 
 
 def _markdown(cell: str) -> str:
-    cell = plain(cell)
-    for character in "\\|`*_<>[]":
-        cell = cell.replace(character, f"\\{character}")
-    return cell
+    return re.sub(r"[\\|`*_<>\[\]]", r"\\\g<0>", plain(cell))
 
 
 def for_latex(body: Sequence[Sequence[str]], titles: Sequence[str]) -> str:
