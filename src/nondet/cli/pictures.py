@@ -190,8 +190,7 @@ def report(
     """
     from nondet import api
     from nondet.reporting import outside
-    from nondet.reporting.hero import of_results
-    from nondet.reporting.page import page, write_page
+    from nondet.reporting.page import of_results, page, write_page
 
     if elsewhere.named(study, *others):
         found, file = elsewhere.read(study, *others), out or Path("report.html")

@@ -15,8 +15,7 @@ from nondet.measures.shape import few_runs
 from nondet.reporting import table
 from nondet.reporting.finding import Finding, capital, with_interval
 from nondet.reporting.glossary import glossary
-from nondet.reporting.hero import hero, with_picture
-from nondet.reporting.page import rendered
+from nondet.reporting.page import hero, rendered, with_picture
 from nondet.reporting.plots import sections_outside
 from nondet.reporting.results import of_measures
 from nondet.reporting.unstable import Cards, cards_of

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 _LATEX = {
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "^": r"\^{}",
-    "~": r"\~{}",
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
@@ -40,13 +36,10 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\char34{}",
-    "-": "{-}",  # two in a row would be a dash
-    "`": r"\char96{}",
-    "'": r"\char39{}",
-    "[": "{[}",  # at the start of a row it would begin an option
-    "*": "{*}",  # likewise
-    **{c: f"\\{c}" for c in "&%$#_"},
+    **{c: f"{{{c}}}" for c in "-[*"},  # two - would be a dash; the others begin an option at the start of a row
+    **{c: rf"\char{ord(c)}{{}}" for c in "\"`'"},
+    **{c: rf"\{c}{{}}" for c in "^~"},
+    **{c: rf"\{c}" for c in "&%$#_{}"},
 }
 _LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿß"
 """Letters that every LaTeX can print; for all others the table shows the code point."""

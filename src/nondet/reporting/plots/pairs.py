@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nondet.analysis.outside import Outside
 from nondet.analysis.results import Results
-from nondet.reporting.plots.section import Drawing, Runs, Section, Seen, keys_by_design
+from nondet.reporting.plots.section import Drawing, Runs, Section, keys_by_design
 from nondet.reporting.plots.style import new, short
 from nondet.stats.values import Floats
 
@@ -25,8 +25,16 @@ SHOWN = 240
 
 def pairs(results: Results, runs: Runs) -> Section | None:
     """Return the section of all pairs of runs."""
-    groups = _groups(results, runs)
-    answers = [(name, [run.predicted for run in members if run.predicted is not None]) for name, members in groups]
+    designs = keys_by_design(results, runs)
+    most = max(2, SHOWN // max(1, len(designs)))
+    taken: set[str] = set()
+    answers: list[tuple[str, list[Answered]]] = []
+    for name, all_keys in designs.items():  # a run is shown in the first condition that has it
+        keys = [key for key in all_keys if key not in taken]
+        taken.update(keys)
+        if keys:
+            chosen = [runs[keys[place]].predicted for place in _evenly(len(keys), most)]
+            answers.append((name, [predicted for predicted in chosen if predicted is not None]))
     kind = "tokens" if results.kind.sampled else f"test {results.kind.example}s"
     return pairs_of(answers, kind, len(runs))
 
@@ -73,20 +81,6 @@ def pairs_of(
     rows = tuple((name, *(f"{x:.2f}" for x in (pairs.min(), np.median(pairs), pairs.max()))) for name, pairs in blocks)
     table = ((f"within one {what} (%)", "least", "median", "most"), rows)
     return Section("pairs", "Every pair of runs", text, (drawing,), table if rows else None)
-
-
-def _groups(results: Results, runs: Runs) -> list[tuple[str, list[Seen]]]:
-    """Group runs by the first condition that has them; choose them evenly if there are very many."""
-    designs = keys_by_design(results, runs)
-    most = max(2, SHOWN // max(1, len(designs)))
-    taken: set[str] = set()
-    groups: list[tuple[str, list[Seen]]] = []
-    for name, all_keys in designs.items():
-        keys = [key for key in all_keys if key not in taken]
-        taken.update(keys)
-        if keys:
-            groups.append((name, [runs[keys[place]] for place in _evenly(len(keys), most)]))
-    return groups
 
 
 def _evenly(many: int, most: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from nondet.analysis.results import Results
 from nondet.measures.figure import Figure as Figures
 from nondet.measures.figure import Score
 from nondet.reporting.finding import capital
-from nondet.reporting.plots.section import Drawing, Interval, Runs, Section, Seen, by_design, estimates, names_of
+from nondet.reporting.plots.section import Drawing, Interval, Runs, Section, by_design, estimates, names_of
 from nondet.reporting.plots.style import COLOURS, INK, MARKERS, colours_of, log_axis, new, short
 from nondet.stats.values import Floats
 
@@ -29,8 +29,8 @@ FEW = 12
 def accuracies(results: Results, runs: Runs) -> Section | None:
     """Return the section of every run's score."""
     score = results.kind.scores[0]
-    values = {condition: _performances(seen) for condition, seen in by_design(results, runs).items()}
-    values = {condition: found for condition, found in values.items() if len(found)}
+    values = {name: np.array([run.performance for run in seen]) for name, seen in by_design(results, runs).items()}
+    values = {name: v[np.isfinite(v)] for name, v in values.items() if np.isfinite(v).any()}  # perplexity may overflow
     if not values:
         return None
     known = {c: i for c, i in estimates(results, f"{score.name}.mean")[1].items() if c in values}
@@ -70,11 +70,6 @@ def dots(
 def _decimals(values: Floats, most: int) -> int:
     """Return as few decimals as these values need, and no more than `most`."""
     return next((d for d in range(most) if np.allclose(values, values.round(d), rtol=0, atol=1e-9)), most)
-
-
-def _performances(seen: Sequence[Seen]) -> Floats:
-    values = np.array([run.performance for run in seen])
-    return values[np.isfinite(values)]  # a perplexity may overflow
 
 
 def strip(runs: Mapping[str, Floats], means: Mapping[str, Interval], label: str, among: Sequence[str] = ()) -> Figure:
