@@ -81,9 +81,15 @@ class Elsewhere:
 
     Parameters
     ----------
-    labels, columns
+    labels
         For outputs made elsewhere, as for `nondet compare`.
-    metric, arm, seed
+    columns
+        For outputs made elsewhere, as for `nondet compare`.
+    metric
+        For scores, as for `nondet compare`.
+    arm
+        For scores, as for `nondet compare`.
+    seed
         For scores, as for `nondet compare`.
     """
 

@@ -48,8 +48,10 @@ def plan(
         for language models.
     columns
         For a table as pilot: its columns of outputs, as for `nondet compare`.
-    arm, seed
-        For scores as pilot: the columns that say what was trained and tell runs apart.
+    arm
+        For scores as pilot: the column that says what was trained.
+    seed
+        For scores as pilot: the column that tells runs apart.
     of
         For scores as pilot: which arm of the file to use; the first if left out.
     looks

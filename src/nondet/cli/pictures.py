@@ -48,7 +48,9 @@ def examples(
         as for `nondet measure`.
     top
         How many examples to show.
-    labels, columns
+    labels
+        For outputs made elsewhere, as for `nondet measure`.
+    columns
         For outputs made elsewhere, as for `nondet measure`.
     pictures
         Write each of these examples to this folder as a PNG file, named by its number.
