@@ -114,7 +114,7 @@ def compare(
     arms = arms_given(names, labels, metric, columns, asked, choice, spoken(say))
     drawn, groups = examples or groups is not None, groups_of(groups, a)
     found = compare_arms(arms, margin, level, chance=chance, examples=drawn, looks=looks, groups=groups)
-    worded = tuple(replace(c, sentence=verdicts.comparison_words(c)) for c in found.comparisons)
+    worded = tuple(replace(c, sentence=verdicts.of_comparison(c).text) for c in found.comparisons)
     return replace(found, comparisons=worded)
 
 

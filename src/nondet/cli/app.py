@@ -16,8 +16,7 @@ from nondet.cli.lists import models, tasks
 from nondet.cli.pictures import examples, figures, report
 from nondet.cli.places import doctor, pull, push
 from nondet.cli.reproduce import audit, diverge, resume_check
-from nondet.cli.run import run
-from nondet.cli.stabilize import stabilize
+from nondet.cli.run import run, stabilize
 from nondet.cli.studies import show, status, verify, work
 from nondet.errors import BadInput
 from nondet.io.nearest import did_you_mean

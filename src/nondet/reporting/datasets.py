@@ -7,7 +7,7 @@ from dataclasses import replace
 from nondet.analysis.datasets import OverDatasets, OverSets
 from nondet.io.plain import plain
 from nondet.reporting.finding import MOST, Finding, Part, brackets, named, said, with_interval
-from nondet.reporting.verdicts import clearest, comparison_words, verdict_words
+from nondet.reporting.verdicts import clearest, of_comparison, verdict_words
 from nondet.stats.estimate import Estimate
 
 HEAD = ("", "data set", "runs", "A", "B", "difference [interval]", "p", "verdict")
@@ -29,7 +29,7 @@ def parts(found: OverDatasets) -> list[Part]:
 def worded(found: OverDatasets) -> OverDatasets:
     """Add the verdicts in words, for each data set and over all of them."""
     comparisons = tuple(
-        replace(over, by_set={name: replace(c, sentence=comparison_words(c)) for name, c in over.by_set.items()})
+        replace(over, by_set={name: replace(c, sentence=of_comparison(c).text) for name, c in over.by_set.items()})
         for over in found.comparisons
     )
     sentence = " ".join(sentence for over in found.comparisons for sentence in _said(found, over))

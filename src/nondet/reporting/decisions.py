@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from nondet.analysis.comparison import Comparison
@@ -45,7 +45,11 @@ def _rows(found: Sequence[Comparison]) -> list[list[str]]:
     share = f"{100 * (1 - a.level):g} % interval"
     rows = [
         ["runs", str(a.runs[0]), *(str(c.runs[1]) for c in found)],
-        [metric.words + (" (%)" if metric.unit == "%" else ""), *_both(found, lambda c: c.means)],
+        [
+            metric.words + (" (%)" if metric.unit == "%" else ""),
+            figure(a.means[0], a),
+            *(figure(c.means[1], c) for c in found),
+        ],
         ["SD", _sd(a, 0), *(_sd(c, 1) for c in found)],
         [f"difference to A [{share}]", "", *map(difference, found)],
         ["p-value", "", *(p_words(c.p_value) for c in found)],
@@ -64,10 +68,6 @@ def _rows(found: Sequence[Comparison]) -> list[list[str]]:
     if a.comparisons > 1:
         rows.insert(6 if a.churn else 5, [f"p-value among {a.comparisons}", "", *(p_words(c.p_holm) for c in found)])
     return rows
-
-
-def _both(found: Sequence[Comparison], of: Callable[[Comparison], tuple[float, float]]) -> list[str]:
-    return [figure(of(found[0])[0], found[0]), *(figure(of(c)[1], c) for c in found)]
 
 
 def _sd(c: Comparison, arm: int) -> str:

@@ -56,7 +56,8 @@ def of_stabilized(found: Stabilized) -> Finding:
         headline = f"No method reduces variability here; the best, {named(best.name)}, changes it by {change}."
     else:
         headline = f"Variability is reduced most by {named(best.name)}: by {share(best.reduction, 0)}."
-    more = [_price(best), _accuracies(best, single)]
+    own, other = (f"{m.measures['accuracy.mean'].value:.2f} %" for m in (best, single))
+    more = [_price(best), f"Its mean accuracy is {own}, against {other}."]
     cheap = next((m for m in measured if m.training_cost == 1), best)
     if cheap.training_cost < best.training_cost and cheap.reduction.value > 0:
         more.append(f"Without more training, {cheap.name} reduces it by {share(cheap.reduction, 0)}.")
@@ -80,8 +81,3 @@ def _price(m: Method) -> str:
     trainings = "one training" if m.training_cost == 1 else f"{m.training_cost} trainings"
     passes = "one forward pass" if m.test_cost == 1 else f"{m.test_cost} forward passes"
     return f"That is the mean over the table's five columns, for {trainings} and {passes} per test image."
-
-
-def _accuracies(m: Method, single: Method) -> str:
-    own, other = (f"{x.measures['accuracy.mean'].value:.2f} %" for x in (m, single))
-    return f"Its mean accuracy is {own}, against {other}."

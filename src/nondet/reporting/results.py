@@ -92,13 +92,16 @@ def of_study(results: Results) -> Finding | None:
     if len(shown) > 1 and not any(e.value for e in shown.values()):
         return Finding(f"No two of these runs disagree on any test {what[:-1]}, whatever varies.")
     compared = name in shown and len(shown) > 1
+    least, *_, most = sorted(shown, key=lambda name: shown[name].value) if compared else ("", "")
     more: list[str] = []
     if compared:
-        more.append(_range(shown))
+        more.append(
+            f"Source by source, it ranges from {share(shown[least])} ({least}) to {share(shown[most])} ({most})."
+        )
         if results.control.identical and "bit" in shown and "all" in shown and shown["all"].value > 0:
             more.append(f"One bit of one weight alone {_bit(measured['bit'], shown['all'])}.")
     found = _of(measured[name], what, when, results.drawn)
-    caveats = [*([_apart(shown)] if compared else []), *found.caveats]
+    caveats = [*([_apart(shown, least, most)] if compared else []), *found.caveats]
     estimates = [*shown.values(), _score(measured[name])]
     return Finding(found.headline, (*more, *found.sentences), (*filter(None, caveats), *brackets(0.05, estimates)))
 
@@ -168,20 +171,8 @@ def _points(value: float) -> str:
     return f"{value:.2f}" if value == 0 or value >= 0.1 else f"{value:.2g}"
 
 
-def _extremes(shown: Mapping[str, Estimate]) -> tuple[str, str]:
-    ordered = sorted(shown, key=lambda name: shown[name].value)
-    return ordered[0], ordered[-1]
-
-
-def _range(shown: Mapping[str, Estimate]) -> str:
-    """Name the smallest and the largest disagreement."""
-    low, high = _extremes(shown)
-    return f"Source by source, it ranges from {share(shown[low])} ({low}) to {share(shown[high])} ({high})."
-
-
-def _apart(shown: Mapping[str, Estimate]) -> str:
+def _apart(shown: Mapping[str, Estimate], low: str, high: str) -> str:
     """Say whether the intervals of the smallest and the largest overlap, and what that shows."""
-    low, high = _extremes(shown)
     below, above = shown[low], shown[high]
     if not below.known or not above.known:  # there are only two runs, or all answer the same
         return ""

@@ -67,11 +67,6 @@ def of_comparison(c: Comparison) -> Finding:
     return Finding(first, sentences[:MOST], (*_notes(c), *_scope([c])))
 
 
-def comparison_words(c: Comparison) -> str:
-    """Return the verdict in a few sentences, which claim no more than the intervals show."""
-    return of_comparison(c).text
-
-
 def _by_means(c: Comparison) -> list[str]:
     words = plain(c.metric.words)
     if c.verdict == "different":
