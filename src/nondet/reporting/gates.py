@@ -6,7 +6,7 @@ from nondet.analysis.floor import Floor
 from nondet.analysis.gate import Gate
 from nondet.analysis.plan import Plan
 from nondet.io.plain import plain
-from nondet.reporting.finding import Finding, named, with_interval
+from nondet.reporting.finding import MINUS, Finding, named, with_interval
 from nondet.reporting.prose import PROBABILITIES
 from nondet.stats.looks import steps
 
@@ -40,7 +40,7 @@ def of_gate(found: Gate) -> Finding:
     do = {"keep": "Keep {}", "discard": "Discard {}", "run again": "Run {} again"}[found.verdict]
     headline = (
         f"{do.format(named(found.candidate))}: its mean {named(found.words)} differs from the baseline's by "
-        f"{_signed(found.difference, found)}{unit}."
+        f"{MINUS if found.difference < 0 else '+'}{_figure(abs(found.difference), found)}{unit}."
     )
     runs = f"{found.runs} run{'s' * (found.runs > 1)} of candidate {found.number}"
     seen = f"This compares {runs} with {found.base_runs} of {plain(found.base)}."
@@ -67,10 +67,6 @@ def _why(found: Gate, unit: str) -> str:
 def _figure(value: float, found: Floor | Gate) -> str:
     """Format a value with the decimals of its score, or with enough for a small number."""
     return f"{value:.{found.decimals}f}" if found.points else f"{value:.5g}"
-
-
-def _signed(value: float, found: Floor | Gate) -> str:
-    return ("\N{MINUS SIGN}" if value < 0 else "+") + _figure(abs(value), found)
 
 
 def of_plan(plan: Plan) -> Finding:

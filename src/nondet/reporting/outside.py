@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -35,7 +35,9 @@ def page(found: Outside, condition: str = "") -> str:
         BadInput: there is no such arm.
     """
     shown, figures = found.chosen(condition), found.kind.figures
-    first = _first(found, shown.metric.name.replace(".", "_"))
+    score = shown.metric.name.replace(".", "_")
+    spread = {figure.name: figure.plot for figure in figures}.get(f"{score}.sd", "")
+    first = [score, spread] if len(found.arms) == 1 else [spread, score]
     begin, rest = with_picture(hero(finding(found)), sections_outside(found), first)
     return rendered(
         task=Path(found.name).name or found.name,
@@ -46,7 +48,9 @@ def page(found: Outside, condition: str = "") -> str:
         control="",
         hero=begin,
         head=table.head(figures, "arm"),
-        rows=rows(found),
+        rows=[
+            (name, str(m.runs), *table.cells(figures, m, in_one_precision=True)) for name, m in found.measures.items()
+        ],
         words=glossary(figures),
         sections=rest,
         unstable=_cards(shown),
@@ -55,19 +59,6 @@ def page(found: Outside, condition: str = "") -> str:
         commands=[f"nondet report {quote(plain(found.name))}"],
         failed=[],
     )
-
-
-def rows(found: Outside) -> list[tuple[str, ...]]:
-    """Return the table's cells, with a row for each arm."""
-    kind = found.kind.figures
-    return [(name, str(m.runs), *table.cells(kind, m, in_one_precision=True)) for name, m in found.measures.items()]
-
-
-def _first(found: Outside, score: str) -> list[str]:
-    """Return the names of drawings that may go next to the headline, the best one first."""
-    plots = {figure.name: figure.plot for figure in found.kind.figures}
-    spread = plots.get(f"{score}.sd", "")
-    return [score, spread] if len(found.arms) == 1 else [spread, score]
 
 
 def finding(found: Outside) -> Finding:
@@ -114,11 +105,7 @@ def _cards(arm: Arm) -> Cards | None:
     """Return the examples that flip, if the runs' answers are classes and differ."""
     if arm.predictions is None or not (arm.predictions != arm.predictions[0]).any():
         return None
-
-    def pictures(indices: list[int]) -> tuple[Mapping[int, bytes], str]:
-        return {}, NO_PICTURES
-
-    return cards_of(arm.runs, arm.name, pictures)
+    return cards_of(arm.runs, arm.name, lambda indices: ({}, NO_PICTURES))
 
 
 def _facts(found: Outside) -> str:

@@ -6,7 +6,7 @@ import math
 
 from nondet.analysis.scored import ArmScores, ScoreMeasures
 from nondet.io.plain import plain
-from nondet.reporting.finding import Finding, Part, brackets, named, said
+from nondet.reporting.finding import Finding, Part, brackets, named, said, with_interval
 from nondet.reporting.table import DASH
 from nondet.stats.estimate import Estimate
 
@@ -54,8 +54,7 @@ def finding(found: ScoreMeasures) -> Finding:
 
 
 def _known(e: Estimate, arm: ArmScores) -> str:
-    sides = [_number(side, arm.mean.value, arm.sd.value) for side in (e.value, e.low, e.high)]
-    return f"{sides[0]} [{sides[1]}, {sides[2]}]" if e.known else sides[0]
+    return with_interval(e, lambda side: _number(side, arm.mean.value, arm.sd.value))
 
 
 def _number(value: float, mean: float, sd: float) -> str:
