@@ -8,7 +8,7 @@ import pytest
 
 from nondet import SOURCES
 from nondet.cli.app import app
-from nondet.cli.run import marked
+from nondet.cli.commands import marked
 from nondet.tasks import load_task
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nondet.cli.app import app
-from nondet.cli.run import marked
+from nondet.cli.commands import marked
 
 PAGE = Path(__file__).parents[1] / "docs" / "llms.txt"
 TEXT = PAGE.read_text()

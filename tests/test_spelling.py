@@ -12,7 +12,7 @@ import pytest
 
 import nondet as nd
 from nondet.cli.app import app
-from nondet.cli.options import option
+from nondet.cli.main import option
 from nondet.errors import BadInput, spelled, spelling
 
 Nondet = Callable[..., Any]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,18 @@ def test_help_is_that_of_the_option(nondet: Nondet) -> None:
         assert shown.code == 0
         assert shown.out == nondet(name, "--help").out
         assert shown.out.startswith(f"Usage: nondet {name}")
+
+
+def test_help_explains_every_option(nondet: Nondet) -> None:
+    """No option stands there by its name and type alone."""
+    for name in NAMES:
+        lines = nondet("help", name).out.splitlines()
+        bare = [line for line, after in pairwise(lines) if OPTION.fullmatch(line) and not after.startswith("│  ")]
+        assert bare == [], name
+
+
+OPTION = re.compile(r"│ .*--[\w-]+(?: [A-Z|.]+)? +│")
+"""A line of help with an option and no words."""
 
 
 def test_help_of_no_command_names_the_nearest(nondet: Nondet) -> None:

@@ -166,13 +166,8 @@ def __getattr__(name: str) -> object:
 def _say_how_records_print() -> None:
     """Tell records how to print: they are far below the reports, and only this file knows both."""
     forms = import_module("nondet.records").FORMS
-    for form, (home, name) in {
-        "text": ("printed", "by_itself"),
-        "html": ("printed", "as_html"),
-        "finding": ("findings", "finding_of"),
-    }.items():
-        place = f"nondet.reporting.{home}"
-        forms[form] = lambda found, place=place, name=name: getattr(import_module(place), name)(found)
+    for form, name in {"text": "by_itself", "html": "as_html", "finding": "finding_of"}.items():
+        forms[form] = lambda found, name=name: getattr(import_module("nondet.reporting.shown"), name)(found)
 
 
 _say_how_records_print()

@@ -14,7 +14,7 @@ from nondet.analysis.compare import compare
 from nondet.analysis.runs import Runs
 from nondet.kinds import CLASSIFICATION, LANGUAGE
 from nondet.reporting.decisions import comparison_tables
-from nondet.reporting.verdicts import comparison_words, method_words, of_comparison
+from nondet.reporting.verdicts import method_words, of_comparison
 
 Nondet = Callable[..., Any]
 
@@ -148,7 +148,7 @@ def test_each_table_has_the_runs_of_a_that_it_is_about() -> None:
 def test_a_margin_is_not_offered_where_it_cannot_help() -> None:
     """Where no accuracy varies, nothing is ever alike, and the sentence names no margin as a way out."""
     found = compare([arm([90.0] * 2, "a"), arm([91.0] * 2, "b")])[0]
-    text = comparison_words(found)
+    text = of_comparison(found).text
     assert found.verdict == "undecided"
     no_interval = "There is no interval, because all runs of each have the same accuracy; permutation test: p = 0.333."
     assert no_interval in of_comparison(found).caveats
@@ -159,7 +159,7 @@ def test_a_margin_is_not_offered_where_it_cannot_help() -> None:
 def test_large_figures_are_short() -> None:
     """The perplexity of a diverged run may have a hundred digits; three are shown."""
     a, b = (Arm(**{**vars(arm(v, n)), "metric": LANGUAGE.scores[0]}) for v, n in (([1e99, 2e99], "a"), ([5, 6], "b")))
-    assert "1.5e+99 [" in comparison_words(compare([a, b])[0])
+    assert "1.5e+99 [" in of_comparison(compare([a, b])[0]).text
 
 
 def test_a_plan_takes_outputs_as_its_pilot(nondet: Nondet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from nondet.analysis.arms import read_arms
 from nondet.analysis.compare import compare
 from nondet.analysis.criteria import by_chance
 from nondet.errors import BadInput
-from nondet.reporting.verdicts import comparison_words
+from nondet.reporting.verdicts import of_comparison
 from nondet.stats.looks import look_level, steps
 from nondet.stats.means import welch
 
@@ -106,7 +106,7 @@ def test_conditions_of_one_study_are_different_and_not_better(
     of_one: Any = SimpleNamespace(folder=tmp_path, until=None)
     found = compare([replace(x, runs=replace(x.runs, study=of_one)) for x in far])[0]
     assert (found.verdict, found.to_dict()["compared"]) == ("different", "conditions")
-    words = comparison_words(found)
+    words = of_comparison(found).text
     assert "neither of them better" in words
     assert "is better" not in words
 

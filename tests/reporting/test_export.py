@@ -12,10 +12,6 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-import nondet as nd
-from nondet.errors import BadInput
-from nondet.reporting import export
-
 Nondet = Callable[..., Any]
 
 SIDES = ("estimate", "se", "low", "high")
@@ -125,17 +121,6 @@ def test_one_form_at_a_time(nondet: Nondet, scores: Path) -> None:
     assert (ran.code, ran.out) == (2, "")
     rule = "only one of --json, --markdown, --latex, --csv and --parquet can be given (got --latex and --csv)"
     assert f"{rule}; choose one" in ran.err
-
-
-def test_without_a_package_that_writes_parquet(scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One sentence with the way out."""
-
-    def missing(name: str) -> object:
-        raise ImportError(name)
-
-    monkeypatch.setattr(export, "import_module", missing)
-    with pytest.raises(BadInput, match=r"pyarrow, pandas or polars \(got none of them\); run pip install pyarrow"):
-        export.write_parquet(nd.measure(str(scores)), scores.with_suffix(".parquet"), "path")
 
 
 def test_names_stay_text(nondet: Nondet, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from nondet.reporting.finding import Part
 from nondet.reporting.layout import fitted, room, total
-from nondet.reporting.printed import part_as_text
-from nondet.reporting.shown import Part
+from nondet.reporting.shown import part_as_text
 
 Nondet = Callable[..., Any]
 

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from nondet.analysis.results import read_results
-from nondet.reporting.cards import cards
 from nondet.reporting.finding import Finding
-from nondet.reporting.hero import hero
-from nondet.reporting.page import page, policy
+from nondet.reporting.page import hero, page, policy
+from nondet.reporting.unstable import cards
 from nondet.running.advice import go_on
 from nondet.study import record as studies
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from nondet.reporting.plots.curves import bands, drift
-from nondet.reporting.plots.layers import layers
+from nondet.reporting.plots.designs import layers
 from nondet.reporting.plots.pairs import disagreements, heat, side_by_side
 from nondet.reporting.plots.spreads import forest, strip
 from nondet.reporting.plots.style import COLOURS, SMALLEST, WIDTH, colours_of, content, line_plot, power, short, styled

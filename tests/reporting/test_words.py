@@ -11,7 +11,8 @@ import pytest
 from measuring import measure, measure_language
 
 from nondet.analysis.results import ConditionResult, Control, Results
-from nondet.reporting import finding
+from nondet.reporting import results as words
+from nondet.reporting.finding import Finding
 from nondet.study.design import Condition
 
 
@@ -38,15 +39,15 @@ def of_skill(skill: float, runs: int, examples: bool) -> Any:
     return measure((margin < 0).astype(np.int64), np.zeros(400, np.int64), examples=examples)
 
 
-def said_of(*args: Any, **more: Any) -> finding.Finding:
+def said_of(*args: Any, **more: Any) -> Finding:
     """What is found in such a study: a headline that is short and has one number, and few sentences."""
-    found = finding.of_study(results(*args, **more))
+    found = words.of_study(results(*args, **more))
     assert found is not None
     check(found)
     return found
 
 
-def check(found: finding.Finding) -> None:
+def check(found: Finding) -> None:
     bare = re.sub(r"\[.*?\]", "[]", found.headline)
     assert len(found.headline.split()) <= 25
     assert len(re.findall(r"\d+(?:\.\d+)?", bare.split(", over these")[0])) <= 1
@@ -128,7 +129,7 @@ def test_no_condition_is_measured() -> None:
 @pytest.mark.parametrize("examples", [False, True])
 def test_another_test_set_is_spoken_of_with_its_own_interval(examples: bool) -> None:
     """Where intervals do not allow for other examples, and the sentence speaks of them, that is said."""
-    said = finding.of_measures(of_skill(0.4, 30, examples))
+    said = words.of_measures(of_skill(0.4, 30, examples))
     check(said)
     new = r"on an infinitely large test set it would be [\d.]+ points \[[\d.]+, [\d.]+\]\.$"
     assert re.search(new, said.sentences[-1])
@@ -143,7 +144,7 @@ def test_a_rest_that_may_be_chance_is_called_so() -> None:
         (above, "; the rest is not clearly above zero."),
         (below, "The finite test set alone explains accuracy's variance."),
     ):
-        said = finding.of_measures(m)
+        said = words.of_measures(m)
         assert "on an infinitely large test set it would be at most" in said.text
         assert text in said.caution
         assert m["accuracy_variance.training"].low <= 0
@@ -153,7 +154,7 @@ def test_a_small_sd_keeps_its_digits() -> None:
     """No SD is rounded to 0 points."""
     rng = np.random.default_rng(0)
     predicted = (rng.random((40, 3000)) < 0.0005 + 0.001 * rng.random((40, 1))).astype(np.int64)
-    said = finding.of_measures(measure(predicted, np.zeros(3000, np.int64))).text
+    said = words.of_measures(measure(predicted, np.zeros(3000, np.int64))).text
     assert "SD of 0.00" not in said
     assert re.search(r"it would be (at most )?0\.0\d+", said)
 

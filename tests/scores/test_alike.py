@@ -64,6 +64,20 @@ def test_outputs(nondet: Nondet, tmp_path: Path) -> None:
     assert {test["metric"] for test in found["omnibus"]} >= {"accuracy.sd", "cross_entropy.sd", "disagreement"}
 
 
+def test_predicted_classes(nondet: Nondet, tmp_path: Path) -> None:
+    """Arms without logits have the measures that need none, and so has an arm with logits beside one without."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 50)
+    for name in ("a", "b"):
+        logits = 2 * np.eye(3)[labels] + rng.normal(size=(6, 50, 3))
+        np.savez(tmp_path / f"{name}.npz", outputs=logits, labels=labels)
+        np.savez(tmp_path / f"{name}_classes.npz", outputs=logits.argmax(-1), labels=labels)
+    for first in ("a_classes.npz", "a.npz"):
+        ran = nondet("alike", tmp_path / first, tmp_path / "b_classes.npz", "--json")
+        assert ran.code == 0, ran.err
+        assert {test["metric"] for test in ran.json["omnibus"]} == {"accuracy.sd", "disagreement"}
+
+
 def test_python() -> None:
     """Numbers by name, as a program has them."""
     rng = np.random.default_rng(2)

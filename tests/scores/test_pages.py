@@ -94,3 +94,12 @@ def test_a_page_is_of_one_data_set(nondet: Nondet, tmp_path: Path, count: int, s
     ran = nondet("report", tmp_path / "d.csv", "--arm", "dataset,model", "--out", tmp_path / "page.html")
     assert ran.code == 0, ran.err
     assert f"Of {2 * count} arms" in ran.out
+
+
+def test_labels_by_path(brought: dict[str, Path], tmp_path: Path) -> None:
+    """Labels are given to `report` and `plots` as a path or as its text."""
+    held = np.load(brought["all.npz"])
+    np.save(tmp_path / "o.npy", held["outputs"])
+    np.save(tmp_path / "y.npy", held["labels"])
+    for labels in (tmp_path / "y.npy", str(tmp_path / "y.npy")):
+        assert "accuracy" in nd.plots(tmp_path / "o.npy", labels=labels)

@@ -83,6 +83,12 @@ def test_measure(nondet: Nondet, tmp_path: Path) -> None:
     assert base["intervals"]["sd"][0] < base["sd"] < base["intervals"]["sd"][1]
 
 
+def test_numbers_without_a_name_have_the_one_that_is_asked_for(nondet: Nondet, tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("\n".join(map(str, BASE)))
+    assert nondet("measure", tmp_path / "n.txt", "--metric", "accuracy", "--json").json["metric"] == "accuracy"
+    assert nondet("floor", tmp_path / "n.txt", "--metric", "accuracy").code == 0
+
+
 @pytest.mark.parametrize(("name", "mark"), [("t.tsv", "\t"), ("t.csv", ";"), ("t.txt", "\t"), ("t.csv", "\t")])
 def test_separators(nondet: Nondet, tmp_path: Path, name: str, mark: str) -> None:
     found = arms(nondet("measure", tidy(tmp_path, name, mark), "--json"))

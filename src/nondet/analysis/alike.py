@@ -216,7 +216,8 @@ def _metric(figure: Figure, named: Mapping[str, Runs]) -> Metric | None:
     effect = figure.effect
     if effect is None:
         return None
-    rows = {condition: effect(runs.answers) for condition, runs in named.items()}
+    able = {name: runs.answers for name, runs in named.items() if not (figure.logits and runs.answers.classes_alone)}
+    rows = {condition: effect(answers) for condition, answers in able.items()}
     known = {condition: row for condition, row in rows.items() if (np.abs(row) <= LARGEST_VALUE).all()}
     return Metric(figure.name, figure.spread, known) if len(known) > 1 else None
 

@@ -276,7 +276,8 @@ def _of_metric(
     rows: Rows, roles: Roles, runs: Sequence[Sequence[int]], metric: str
 ) -> tuple[list[tuple[int, float]], list[str]]:
     """Return the last value of each sound run with its row, and the names of the runs that failed."""
-    cells, states = rows.columns[metric], rows.columns.get(roles.state, ())
+    (column,) = rows.columns if rows.nameless else (metric,)  # numbers without a name have any that is asked for
+    cells, states = rows.columns[column], rows.columns.get(roles.state, ())
     found: list[tuple[int, float]] = []
     failed: list[str] = []
     for places in runs:

@@ -114,7 +114,7 @@ def compare(
     arms = arms_given(names, labels, metric, columns, asked, choice, spoken(say))
     drawn, groups = examples or groups is not None, groups_of(groups, a)
     found = compare_arms(arms, margin, level, chance=chance, examples=drawn, looks=looks, groups=groups)
-    worded = tuple(replace(c, sentence=verdicts.comparison_words(c)) for c in found.comparisons)
+    worded = tuple(replace(c, sentence=verdicts.of_comparison(c).text) for c in found.comparisons)
     return replace(found, comparisons=worded)
 
 
@@ -161,7 +161,7 @@ def plan(
     from nondet.analysis.score_arms import Choice
     from nondet.errors import BadInput
     from nondet.io.roles import Asked
-    from nondet.reporting import plans
+    from nondet.reporting import gates
 
     if (sd is None) == (pilot is None):
         raise BadInput(f"plan needs either sd or a pilot (got {'none' if sd is None else 'both'}); give one")
@@ -172,7 +172,7 @@ def plan(
         asked, choice = Asked(arm=arm, seed=seed), Choice(of, (of,) if of else (), compared=False)
         arms = arms_given([pilot], labels, metric, columns, asked, choice, spoken(say))
         found = planning.plan_from(arms[0], effect, power, level, looks)
-    return replace(found, sentence=plans.finding(found).text)
+    return replace(found, sentence=gates.of_plan(found).text)
 
 
 def floor(

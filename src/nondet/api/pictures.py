@@ -50,18 +50,21 @@ def report(
         say: called with the reason if the page has no pictures.
     """
     from nondet.analysis.results import read_results
-    from nondet.reporting.page import write_page
+    from nondet.reporting.page import page, write_page
+    from nondet.reporting.targets import page_to_write
 
     if brought(study, others, labels, columns, metric, arm, seed):
         from nondet.reporting import outside
 
         file = Path("report.html") if path is None else Path(path)
-        outside.write_page(_outside([study, *others], labels, metric, columns, arm, seed, say), file, condition)
+        found = _outside([study, *others], labels, metric, columns, arm, seed, say)
+        write_page(page_to_write(file, "path"), outside.page(found, condition))
         return file
     opened = study_of(cast("StudyGiven", study))
     file = opened.folder / "report.html" if path is None else Path(path)
-    found = read_results(opened.study)
-    write_page(found, file, condition, data, run_task=run_task, task=task or opened.task, say=spoken(say))
+    results, target = read_results(opened.study), page_to_write(file, "path")
+    task = task or opened.task
+    write_page(target, page(results, condition, data, run_task=run_task, task=task, say=spoken(say)))
     return file
 
 
@@ -82,10 +85,10 @@ def plots(
         study: a study; or outputs or scores. All arguments are as for `report`.
     """
     from nondet.analysis.results import read_results
-    from nondet.reporting.plots import outside, sections
+    from nondet.reporting.plots import sections, sections_outside
 
     if brought(study, others, labels, columns, metric, arm, seed):
-        found = outside.sections(_outside([study, *others], labels, metric, columns, arm, seed, say))
+        found = sections_outside(_outside([study, *others], labels, metric, columns, arm, seed, say))
     else:
         found = sections(read_results(study_of(cast("StudyGiven", study)).study))
     return {drawing.name: drawing.figure for section in found for drawing in section.drawings}

@@ -42,7 +42,8 @@ def measured(study: Study, condition: Any) -> Measures | None:
 
 def brought(study: object, *given: object) -> bool:
     """Whether these are runs made elsewhere, not by a study."""
-    return any(value is not None and len(cast(Any, value)) > 0 for value in given) or not is_study(study)
+    named = [value for value in given if value is not None]
+    return any(isinstance(value, Path) or len(cast(Any, value)) > 0 for value in named) or not is_study(study)
 
 
 def is_study(name: object) -> bool:

@@ -1,1 +1,1 @@
-"""The command line: a file for each command, which parses, calls once and prints."""
+"""The command line: each command parses, calls once and prints."""

@@ -10,25 +10,14 @@ from cyclopts import App, Parameter
 from cyclopts.completion import ShellDetectionError, detect_shell
 from rich.console import Console
 
-from nondet.cli.alike import alike
-from nondet.cli.audit import audit
-from nondet.cli.compare import compare
-from nondet.cli.diverge import diverge
-from nondet.cli.examples import examples
-from nondet.cli.figures import figures
-from nondet.cli.floor import floor
-from nondet.cli.gate import gate
+from nondet.cli.arms import alike, compare, measure
+from nondet.cli.decisions import floor, gate, plan
 from nondet.cli.lists import models, tasks
-from nondet.cli.measure import measure
+from nondet.cli.pictures import examples, figures, report
 from nondet.cli.places import doctor, pull, push
-from nondet.cli.plan import plan
-from nondet.cli.report import report
-from nondet.cli.resume_check import resume_check
-from nondet.cli.run import run
-from nondet.cli.show import show
-from nondet.cli.stabilize import stabilize
-from nondet.cli.verify import verify
-from nondet.cli.work import status, work
+from nondet.cli.reproduce import audit, diverge, resume_check
+from nondet.cli.run import run, stabilize
+from nondet.cli.studies import show, status, verify, work
 from nondet.errors import BadInput
 from nondet.io.nearest import did_you_mean
 from nondet.io.streams import NotRead, tell

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -16,8 +16,18 @@ from nondet.errors import BadInput
 from nondet.io.streams import say, tell, tell_as_it_is, warn
 from nondet.records import Record
 
+if TYPE_CHECKING:
+    from nondet.analysis.alike import Alike
+    from nondet.analysis.outside import Outside
+    from nondet.analysis.results import Results
+
 Flag = Annotated[bool, Parameter(negative="")]
 Words = Annotated[list[str] | None, Parameter(negative="")]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON, for scripts.")]
+Labels = Annotated[
+    Path | None,
+    Parameter(help="A file of class numbers (n,), needed for outputs made elsewhere that do not contain them."),
+]
 With = Annotated[list[str] | None, Parameter(name="--with", negative="")]
 
 
@@ -64,6 +74,47 @@ class Form:
         return bool(self.json or self.markdown or self.latex or self.csv or self.parquet)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Elsewhere:
+    """How runs made elsewhere are read.
+
+    Parameters
+    ----------
+    labels
+        For outputs made elsewhere, as for `nondet compare`.
+    columns
+        For outputs made elsewhere, as for `nondet compare`.
+    metric
+        For scores, as for `nondet compare`.
+    arm
+        For scores, as for `nondet compare`.
+    seed
+        For scores, as for `nondet compare`.
+    """
+
+    labels: Path | None = None
+    columns: Words = None
+    metric: str | None = None
+    arm: str = ""
+    seed: str = ""
+
+    def named(self, name: str, *others: str) -> bool:
+        """Whether these are outputs or scores, and not a study."""
+        from nondet import api
+
+        return bool(others) or any(vars(self).values()) or not api.is_study(name)
+
+    def read(self, *names: str) -> Outside:
+        """Read outputs or scores."""
+        from nondet.analysis.outside import read_outside
+        from nondet.io.roles import Asked
+
+        asked = Asked(arm=self.arm, seed=self.seed)
+        return read_outside(names, self.labels, self.metric, self.columns or (), asked, say)
+
+
+NONE_GIVEN = Elsewhere()
 TEXT = Form()
 Printed = Annotated[Form, Parameter(name="*")]
 
@@ -118,8 +169,7 @@ def answer(found: Record, form: Form = TEXT, *, control: bool | None = None) -> 
     control: whether a study's control is exactly zero.
     """
     from nondet.reporting import export, table
-    from nondet.reporting.printed import as_tables, as_text
-    from nondet.reporting.shown import beside
+    from nondet.reporting.shown import as_tables, as_text, beside
 
     if form.json:
         print_json(found.to_dict())
@@ -157,10 +207,18 @@ def answer_control(control: bool | None) -> int:
     return 3 if control is False else 0
 
 
+def say_unfinished(found: Results | Alike) -> None:
+    """Say how to go on if a study is not finished."""
+    from nondet.reporting.prose import unfinished
+
+    if found.study and found.missing:
+        say(unfinished(found.study, found.missing))
+
+
 def print_sentences(*sentences: str) -> None:
     """Print each sentence on lines of its own, as plain text."""
-    from nondet.reporting.printed import part_as_text
-    from nondet.reporting.shown import Part
+    from nondet.reporting.finding import Part
+    from nondet.reporting.shown import part_as_text
 
     tell_as_it_is(part_as_text(Part(below=sentences), sys.stdout.isatty(), columns()))
 

@@ -7,6 +7,9 @@ from nondet.io import signals as stopping
 NOT_READ = 141
 """The exit status when the reader of standard output has gone: 128 plus the number of SIGPIPE, as in other tools."""
 
+OTHERS = {"folder": "study", "recipe": "set", "run_task": "run-task", "metrics": "metric", "new_runs": "new-runs"}
+"""Arguments whose option has another name."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the `nondet` command and return its exit status.
@@ -53,9 +56,8 @@ def _command(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from nondet.cli.app import app
+    from nondet.cli.commands import marked
     from nondet.cli.console import Volume
-    from nondet.cli.options import option
-    from nondet.cli.run import marked
     from nondet.errors import BadInput, spelling
     from nondet.io.streams import heard
 
@@ -100,3 +102,11 @@ def _sentence(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, MemoryError):
         return "nondet: this machine does not have enough memory for this; use a larger one, or ask for less", 1
     return None
+
+
+def option(name: str, value: str | None) -> str:
+    """Return an argument as an option, as a user would type it."""
+    words = f"--{OTHERS.get(name, name)}"
+    if value is None:
+        return words
+    return f'{words} "{value}"' if {*"<>() "} & {*value} and '"' not in value else f"{words} {value}"

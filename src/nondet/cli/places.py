@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nondet.cli.console import USUAL, Flag, Form, Volume, answer
+from nondet.cli.console import USUAL, Form, Json, Volume, answer
 from nondet.io.streams import detail, say, tell
 from nondet.running.copying import Copied
 
 
-def pull(source: str, folder: Path, /, *, json: Flag = False, volume: Volume = USUAL) -> int:
+def pull(source: str, folder: Path, /, *, json: Json = False, volume: Volume = USUAL) -> int:
     """Copy a study from a bucket or a folder into a folder; run it again to continue an interrupted copy.
 
     Parameters
@@ -18,15 +18,13 @@ def pull(source: str, folder: Path, /, *, json: Flag = False, volume: Volume = U
         s3://bucket/path, gs://bucket/path, az://container/path, or a folder.
     folder
         A new folder, or one that has part of the same study.
-    json
-        Print JSON, for scripts.
     """
     from nondet import api
 
     return _copied(api.pull(source, folder, say=detail), json)
 
 
-def push(folder: Path, target: str, /, *, json: Flag = False, volume: Volume = USUAL) -> int:
+def push(folder: Path, target: str, /, *, json: Json = False, volume: Volume = USUAL) -> int:
     """Copy a study from a folder into a bucket or another folder; run it again to continue an interrupted copy.
 
     Parameters
@@ -35,15 +33,13 @@ def push(folder: Path, target: str, /, *, json: Flag = False, volume: Volume = U
         A study's folder.
     target
         s3://bucket/path, gs://bucket/path, az://container/path, or a folder.
-    json
-        Print JSON, for scripts.
     """
     from nondet import api
 
     return _copied(api.push(folder, target, say=detail), json)
 
 
-def doctor(place: str, /, *, json: Flag = False) -> int:
+def doctor(place: str, /, *, json: Json = False) -> int:
     """Test whether a folder or a bucket can hold a study that many machines work on.
 
     Exits with 1 if something fails that every study needs.
@@ -52,8 +48,6 @@ def doctor(place: str, /, *, json: Flag = False) -> int:
     ----------
     place
         A folder, or an address such as s3://bucket/path.
-    json
-        Print JSON, for scripts.
     """
     from nondet import api
 

@@ -1,28 +1,17 @@
-"""Train a study, and show it."""
+"""Train a study, and show it; or train what compares remedies."""
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from nondet.cli.console import USUAL, Assignments, Flag, Volume, Words, assignments
-from nondet.cli.show import show
+from nondet.cli.commands import command_of
+from nondet.cli.console import TEXT, USUAL, Assignments, Flag, Printed, Volume, Words, answer, assignments
+from nondet.cli.studies import show
 from nondet.errors import BadInput
 from nondet.io.streams import note
-
-AFTER_DASHES = "\N{NULL}--"
-"""A mark before the words that came after --, because the option parser removes the --."""
-
-
-def marked(arguments: list[str]) -> list[str]:
-    """Put a mark before the command in the words of `nondet run ... -- COMMAND`, and of the others that take one."""
-    if arguments[:1] not in (["run"], ["audit"], ["diverge"], ["resume-check"]) or "--" not in arguments:
-        return arguments
-    place = arguments.index("--") + 1
-    return [*arguments[:place], AFTER_DASHES, *arguments[place:]]
 
 
 def run(
@@ -134,25 +123,17 @@ def run(
     from nondet.runners.script import Script
 
     _check_design(design, levels, runs)
-    is_command, words = task == AFTER_DASHES, list(command)
-    if is_command and not words:
-        raise BadInput("a command must follow -- (got none); try nondet run -- python train.py")
-    if AFTER_DASHES in command:
-        raise BadInput(f"either a task or a command can be run (got the task {task}, and a command after --); give one")
-    if not is_command and command:
-        words = [task, *words]
-        raise BadInput(
-            f"a task must be one name or file (got {shlex.join(words)!r}); put -- before a command, as in "
-            f"nondet run -- {shlex.join(words)}"
-        )
+    words = command_of("run", task, command, can_be="run")
     leaves = {"metric": metric, "outputs": outputs, "labels": labels, "record": record}
-    if not is_command and any(leaves.values()):
-        name = next(name for name, value in leaves.items() if value)
-        raise BadInput(f"--{name} is for a command, which follows -- (got the task {task}); leave it out")
-    if is_command and (options := _of_a_task(stack, set_, data, model, broken, track, layers, device, tf32)):
-        raise BadInput(f"--{options[0]} is for a task, but a command is run as it is (got {words[0]}); leave it out")
+    of_a_task = {"stack": stack, "set": set_, "data": data, "model": model, "track": track, "layers": layers}
+    of_a_task |= {"tf32": tf32, "broken": broken != "stop", "device": device != "auto"}
+    wrong = next((name for name, value in (of_a_task if words else leaves).items() if value), "")
+    if wrong and words:
+        raise BadInput(f"--{wrong} is for a task, but a command is run as it is (got {words[0]}); leave it out")
+    if wrong:
+        raise BadInput(f"--{wrong} is for a command, which follows -- (got the task {task}); leave it out")
     opened = api.run(
-        Script(words, (), record, metric or (), outputs, labels) if is_command else task,
+        Script(words, (), record, metric or (), outputs, labels) if words else task,
         20 if runs is None else runs,
         vary=vary or [],
         folder=study,
@@ -176,23 +157,6 @@ def run(
     return show(opened.folder)
 
 
-def _of_a_task(
-    stack: object,
-    set_: object,
-    data: object,
-    model: object,
-    broken: str,
-    track: object,
-    layers: object,
-    device: str,
-    tf32: bool,
-) -> list[str]:
-    """Return which of these options for a task are given."""
-    given = {"stack": stack, "set": set_, "data": data, "model": model, "track": track, "layers": layers, "tf32": tf32}
-    given |= {"broken": broken != "stop", "device": device != "auto"}
-    return [name for name, value in given.items() if value]
-
-
 def _check_design(design: str, levels: int | None, runs: int | None) -> None:
     if design not in ("conditions", "crossed"):
         raise BadInput(f"--design must be conditions or crossed (got {design!r}); choose one of them")
@@ -212,3 +176,78 @@ def _epochs(texts: list[str]) -> tuple[int, ...]:
         if not (number.isascii() and number.isdigit()):
             raise BadInput(f"--track must be epochs joined by commas (got {number!r}); try --track 0,1")
     return tuple(int(number) for number in numbers)
+
+
+def stabilize(
+    target: str,
+    /,
+    *,
+    runs: int = 20,
+    cycles: int = 5,
+    study: Path | None = None,
+    stack: int | str | None = None,
+    set_: Assignments = None,
+    data: str | None = None,
+    model: str | None = None,
+    broken: str = "stop",
+    device: str = "auto",
+    workers: int | None = None,
+    run_task: Flag = False,
+    form: Printed = TEXT,
+    volume: Volume = USUAL,
+) -> int:
+    """Compare what reduces variability: test-time augmentation, accelerated ensembles, averages of weights, plain
+    ensembles.
+
+    Given a task, it trains what is missing from two studies, one of single models and one of accelerated ensembles. In
+    both, every source but bit varies in every run. Given a finished study, it uses what the study kept, and trains
+    nothing.
+
+    Parameters
+    ----------
+    target
+        A task by name or file, as for `nondet run`; or the folder of a finished study.
+    runs
+        Runs of each of the two studies.
+    cycles
+        How many members an accelerated ensemble has; the number of epochs must be a multiple of it.
+    study
+        The folder of the task's two studies; `studies/TASK-stabilize` if left out.
+    stack
+        As for `nondet run`.
+    set_
+        As for `nondet run`; also `ema` and `swa`.
+    data
+        As for `nondet run`; also for a finished study whose data have moved.
+    model
+        As for `nondet run`.
+    broken
+        As for `nondet run`.
+    device
+        As for `nondet run`.
+    workers
+        As for `nondet run`; also how many threads evaluate.
+    run_task
+        For a finished study whose task is a file: run that file, because its code makes the study's models.
+    """
+    from nondet import api
+    from nondet.running.progress import steps
+
+    with steps() as on_progress:
+        found = api.stabilize(
+            target,
+            runs,
+            cycles=cycles,
+            folder=study,
+            stack=stack,
+            workers=workers,
+            recipe=assignments(set_ or []),
+            data=data,
+            model=model,
+            broken=broken,
+            device=device,
+            run_task=run_task,
+            say=note,
+            on_progress=on_progress,
+        )
+    return answer(found, form, control=found.identical)

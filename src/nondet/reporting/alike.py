@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from nondet.analysis.alike import Alike, Group, listed
 from nondet.io.plain import plain
-from nondet.reporting.finding import MOST, Finding, named
+from nondet.reporting.finding import MOST, Finding, Part, named, said
+from nondet.running import until
 from nondet.stats.equivalence import Pair, figure
 
 SHOWN = 3
@@ -17,13 +18,30 @@ SHOWN = 3
 VERDICTS = {"equivalent": "alike", "different": "differ", "undecided": "open"}
 
 
-def head(found: Alike, group: Group) -> tuple[str, ...]:
-    """The table's column titles."""
-    return ("", *(found.figures[metric.name].short for metric in group.metrics))
+def parts(found: Alike) -> list[Part]:
+    """Return a table for each onset, what its cells are, and what is found."""
+    several = len(found.groups) > 1
+    tables = [
+        Part(
+            ("", *(found.figures[metric.name].short for metric in group.metrics)),
+            _rows(group),
+            above=f"Sources that vary from epoch {group.onset} on:" if several else "",
+        )
+        for group in found.groups
+    ]
+    left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
+    asked = until.words(found.study.until) if found.study else ""
+    # what the finding leaves out: which pairs are alike in how many metrics, and what has no effect
+    details = [
+        f"From epoch {group.onset} on: {text}" if several else text
+        for group in found.groups
+        if (text := " ".join(filter(None, (_likeness(found, group), _without_effect(found, group)))))
+    ]
+    return [*tables, Part(below=[_legend(found), *left_out, asked, *said(found, *details)])]
 
 
-def rows(group: Group) -> list[tuple[str, ...]]:
-    """Return the table's cells: two rows for each pair, one with the ratio and verdict, one with the ratio's interval.
+def _rows(group: Group) -> list[tuple[str, ...]]:
+    """Return two rows for each pair, one with the ratio and verdict, one with the ratio's interval.
 
     Pairs that differ come first, then undecided ones.
     """
@@ -52,21 +70,21 @@ def finding(found: Alike) -> Finding:
     differing = [pair for pair in pairs if pair.verdict == "different"]
     same = [pair for pair in pairs if pair.verdict == "equivalent"]
     what = "arms" if found.study is None else "sources"
-    if differing:
-        first = min(differing, key=lambda p: (p.ratio is None, p.p_different_holm, -abs(math.log(p.ratio or 1.0))))
-        headline = f"{_both(first)} differ in {_short(found, first)}{_ratio_words(first)}."
-    elif same:
-        first = min(same, key=lambda p: (p.p_holm, abs(math.log(p.ratio or 1.0))))
-        headline = f"{_both(first)} are alike in {_short(found, first)}{_ratio_words(first)}."
-    else:
-        headline = f"No two {what} were shown to differ in any metric, and no two to be alike."
+    headline = f"No two {what} were shown to differ in any metric, and no two to be alike."
+    if differing or same:
+        clearest = (
+            min(differing, key=lambda p: (p.ratio is None, p.p_different_holm, -abs(math.log(p.ratio or 1.0))))
+            if differing
+            else min(same, key=lambda p: (p.p_holm, abs(math.log(p.ratio or 1.0))))
+        )
+        headline = _headline(found, clearest, "differ" if differing else "are alike")
     every = {(p.a, p.b): None for p in pairs}
     counts = [
         f"{_pairs_named(chosen, len(every))} {verb} in at least one metric."
         for chosen, verb in ((differing, "differ"), (same, "are alike"))
         if chosen
     ]
-    tests = [f"{_differences(found, group)}" for group in found.groups[:1]]
+    tests = [_differences(found, group) for group in found.groups[:1]]
     share = f"{100 - 200 * found.level:g} % intervals"
     caveats = [
         *map(plain, found.all_notes),
@@ -76,20 +94,11 @@ def finding(found: Alike) -> Finding:
     return Finding(headline, (*counts, *tests)[:MOST], tuple(caveats))
 
 
-def _both(pair: Pair) -> str:
-    return f"{named(pair.a)} and {named(pair.b)}"
-
-
-def _short(found: Alike, pair: Pair) -> str:
-    return found.figures[pair.metric].words.removeprefix("the ").removeprefix("1 - ")
-
-
-def _ratio_words(pair: Pair) -> str:
-    """Return the ratio with its interval, to end a sentence."""
-    if pair.ratio is None:
-        return ""
+def _headline(found: Alike, pair: Pair, verb: str) -> str:
+    metric = found.figures[pair.metric].words.removeprefix("the ").removeprefix("1 - ")
     interval = "" if pair.low is None else f" [{_number(pair.low)}, {_number(pair.high)}]"
-    return f": the ratio of their effects is {_number(pair.ratio)}{interval}"
+    ratio = "" if pair.ratio is None else f": the ratio of their effects is {_number(pair.ratio)}{interval}"
+    return f"{named(pair.a)} and {named(pair.b)} {verb} in {metric}{ratio}."
 
 
 def _pairs_named(chosen: Sequence[Pair], every: int) -> str:
@@ -101,7 +110,7 @@ def _pairs_named(chosen: Sequence[Pair], every: int) -> str:
     return f"Of the {every} pairs {len(names)} ({'; '.join(names[:SHOWN])}{more})"
 
 
-def legend(found: Alike) -> str:
+def _legend(found: Alike) -> str:
     """Explain the tables' cells."""
     runs = sorted({n for group in found.groups for n in group.runs.values()})
     many = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
@@ -117,28 +126,12 @@ def legend(found: Alike) -> str:
 
 def sentences(found: Alike) -> list[str]:
     """Say what was shown for the conditions of each onset, and no more."""
-    return [_sentence(found, group) for group in found.groups]
-
-
-def details(found: Alike) -> list[str]:
-    """Say what the finding leaves out: which pairs are alike in how many metrics, and what has no effect."""
-    several = len(found.groups) > 1
-    return [
-        f"From epoch {group.onset} on: {text}" if several else text
-        for group in found.groups
-        if (text := " ".join(filter(None, (_likeness(found, group), _without_effect(found, group)))))
-    ]
-
-
-def _sentence(found: Alike, group: Group) -> str:
-    parts = (
-        _differing(found, group),
-        _differences(found, group),
-        _likeness(found, group),
-        _without_effect(found, group),
-    )
-    text = " ".join(filter(None, parts))
-    return f"From epoch {group.onset} on, {text[0].lower()}{text[1:]}" if group.onset else text
+    said: list[str] = []
+    for group in found.groups:
+        parts = (_differing(found, group), _differences(found, group), _likeness(found, group))
+        text = " ".join(filter(None, (*parts, _without_effect(found, group))))
+        said.append(f"From epoch {group.onset} on, {text[0].lower()}{text[1:]}" if group.onset else text)
+    return said
 
 
 def _ratio(pair: Pair | None) -> str:
@@ -204,7 +197,10 @@ def _likeness(found: Alike, group: Group) -> str:
 
 
 def _what_it_takes(found: Alike, group: Group, names: Sequence[str]) -> str:
-    """Say how many runs would show an undecided pair to be alike, in the metrics that take fewest and most."""
+    """Say how many runs would show an undecided pair to be alike, in the metrics that take fewest and most.
+
+    Numbers have two digits, because they are themselves estimates.
+    """
     needed: dict[str, int] = {}
     for name in names:
         runs = [r for p in group.pairs if p.metric == name and p.verdict == "undecided" and (r := found.runs_needed(p))]
@@ -214,7 +210,7 @@ def _what_it_takes(found: Alike, group: Group, names: Sequence[str]) -> str:
         return ""
     low, high = min(needed, key=needed.__getitem__), max(needed, key=needed.__getitem__)
     words = [
-        f"{_rounded(needed[name])}{each} in {found.figures[name].words}"
+        f"{float(f'{needed[name]:.2g}'):,.0f}{each} in {found.figures[name].words}"
         for name, each in ((low, " runs each"), (high, ""))
     ]
     return f". Equal effects would be, with about {words[0]}" + (f", and with {words[1]}" if high != low else "")
@@ -229,8 +225,3 @@ def _without_effect(found: Alike, group: Group) -> str:
             what = f" on {_words(found, zero)}" if len(zero) < len(own) else " at all"
             parts.append(f"{condition} has no effect{what}")
     return f"In these runs {'; '.join(parts)}." if parts else ""
-
-
-def _rounded(runs: int) -> str:
-    """Round to two digits, because the number is itself an estimate."""
-    return f"{float(f'{runs:.2g}'):,.0f}"

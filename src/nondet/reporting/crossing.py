@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable
 
 from nondet.analysis.crossing import Crossing
-from nondet.reporting.dead import causes
 from nondet.reporting.finding import Finding
-from nondet.reporting.prose import failed_words
+from nondet.reporting.prose import causes, failed_words
 from nondet.stats.components import Component, Components
 from nondet.stats.estimate import UNKNOWN, Estimate
 
@@ -92,8 +91,7 @@ def _variance_words(crossing: Crossing) -> str:
     total = [math.sqrt(v or 0.0) for v in (found.total.value, found.total.low, found.total.high)]
     if not total[0]:
         return f"All {design.runs} runs have the same {crossing.performance}, so there is no variance to divide."
-    named = [*((f"{design.vary[s[0]]} alone", c) for s, c in found.parts if len(s) == 1 and not crossing.is_dead(s))]
-    named.append(("their interactions", found.interactions))
+    named = [*((f"{name} alone", c) for name, c in _alone(crossing, found)), ("their interactions", found.interactions)]
     shares = [f"{name} {_share_words(c.share)}" for name, c in named]
     most = [name for name, c in named if (c.share.low or 0.0) > DECIDED]
     verdict = (
@@ -101,13 +99,21 @@ def _variance_words(crossing: Crossing) -> str:
         if most
         else f"{design.levels} levels do not show what causes most of it; more levels would narrow the intervals"
     )
-    score = crossing.kind.scores[0]
-    unit = f" {score.points}" if score.points else ""
     return (
         f"Between runs whose seeds of {', '.join(design.vary)} are all new, {crossing.performance} has an SD of "
-        f"{total[0]:.3g}{unit} ({total[1]:.2g} to {total[2]:.2g}) around {found.mean:.2f}. The shares of that variance "
-        f"are: {', '.join(shares[:-1])}, and {shares[-1]}, with 95 % intervals in brackets; {verdict}."
+        f"{total[0]:.3g}{_unit(crossing)} ({total[1]:.2g} to {total[2]:.2g}) around {found.mean:.2f}. The shares of "
+        f"that variance are: {', '.join(shares[:-1])}, and {shares[-1]}, with 95 % intervals in brackets; {verdict}."
     )
+
+
+def _alone(crossing: Crossing, found: Components) -> list[tuple[str, Component]]:
+    """Return each source that is not dead, with what it causes alone."""
+    return [(crossing.design.vary[s[0]], c) for s, c in found.parts if len(s) == 1 and not crossing.is_dead(s)]
+
+
+def _unit(crossing: Crossing) -> str:
+    points = crossing.kind.scores[0].points
+    return f" {points}" if points else ""
 
 
 def _share_words(share: Estimate) -> str:
@@ -132,23 +138,14 @@ def _disagreement_words(crossing: Crossing) -> str:
 
 def finding(crossing: Crossing) -> Finding:
     """Say how much runs vary if all their seeds are new, and each source's share of that."""
-    found, design = crossing.split.get(crossing.performance), crossing.design
-    said = words(crossing)
+    found = crossing.split.get(crossing.performance)
     if found is None or not found.total.value > 0:
-        return Finding("The crossed design shows no variance to divide.", (), tuple(said))
+        return Finding("The crossed design shows no variance to divide.", (), tuple(words(crossing)))
     low, value, high = (math.sqrt(max(v, 0.0)) for v in (found.total.low, found.total.value, found.total.high))
-    score = crossing.kind.scores[0]
-    unit = f" {score.points}" if score.points else ""
     interval = "" if math.isnan(found.total.low) else f" [{low:.2g}, {high:.2g}]"
-    spread = f"{crossing.performance} has an SD of {value:.3g}{unit}{interval}"
+    spread = f"{crossing.performance} has an SD of {value:.3g}{_unit(crossing)}{interval}"
     headline = f"Between runs whose crossed seeds are all new, {spread}."
-    named = [(design.vary[s[0]], c.share) for s, c in found.parts if len(s) == 1 and not crossing.is_dead(s)]
-    shares = ", ".join(
-        f"{name} {_share_words(share)}" for name, share in [*named, ("their interactions", found.interactions.share)]
-    )
-    brackets = "Brackets show 95 % intervals."
-    return Finding(
-        headline,
-        (f"Shares of that variance: {shares}.", _disagreement_words(crossing)),
-        (*dead_words(crossing), brackets),
-    )
+    named = [*_alone(crossing, found), ("their interactions", found.interactions)]
+    shares = ", ".join(f"{name} {_share_words(c.share)}" for name, c in named)
+    sentences = (f"Shares of that variance: {shares}.", _disagreement_words(crossing))
+    return Finding(headline, sentences, (*dead_words(crossing), "Brackets show 95 % intervals."))

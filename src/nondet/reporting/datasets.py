@@ -6,15 +6,15 @@ from dataclasses import replace
 
 from nondet.analysis.datasets import OverDatasets, OverSets
 from nondet.io.plain import plain
-from nondet.reporting.finding import MOST, Finding, brackets, named
-from nondet.reporting.verdicts import comparison_words
+from nondet.reporting.finding import MOST, Finding, Part, brackets, named, said, with_interval
+from nondet.reporting.verdicts import clearest, of_comparison, verdict_words
 from nondet.stats.estimate import Estimate
 
 HEAD = ("", "data set", "runs", "A", "B", "difference [interval]", "p", "verdict")
 
 
-def rows(found: OverDatasets) -> list[tuple[str, ...]]:
-    """Return, for each comparison, a row for each data set and one for their mean."""
+def parts(found: OverDatasets) -> list[Part]:
+    """Return a table that has, for each comparison, a row for each data set and one for their mean."""
     table: list[tuple[str, ...]] = []
     for over in found.comparisons:
         title = f"{over.b} against {over.a}"
@@ -23,32 +23,28 @@ def rows(found: OverDatasets) -> list[tuple[str, ...]]:
             table.append((title, name, runs, *means, _range(c.difference), f"{c.p_holm:.2g}", c.verdict))
             title = ""
         table.append(("", "mean of all", "", "", "", _range(over.difference), f"{over.p_holm:.2g}", over.verdict))
-    return table
-
-
-def notes(found: OverDatasets) -> list[str]:
-    """Return what is said below the table, except the verdicts."""
-    return [
-        "Each data set's p-value is adjusted for their number (Holm), and the mean's for the number of arms.",
-        *(_more(over) for over in found.comparisons),
-        _ranks(found),
-    ]
+    return [Part(HEAD, table, said(found))]
 
 
 def worded(found: OverDatasets) -> OverDatasets:
     """Add the verdicts in words, for each data set and over all of them."""
     comparisons = tuple(
-        replace(over, by_set={name: replace(c, sentence=comparison_words(c)) for name, c in over.by_set.items()})
+        replace(over, by_set={name: replace(c, sentence=of_comparison(c).text) for name, c in over.by_set.items()})
         for over in found.comparisons
     )
     sentence = " ".join(sentence for over in found.comparisons for sentence in _said(found, over))
     return replace(found, comparisons=comparisons, sentence=sentence)
 
 
-def of_datasets(found: OverDatasets) -> Finding:
+def finding(found: OverDatasets) -> Finding:
     """Return the clearest verdict over all data sets, and the others."""
-    first = min(found.comparisons, key=lambda c: (c.verdict == "undecided", c.p_holm, -abs(c.difference.value)))
-    caveats = [*notes(found), *brackets(found.level, [over.difference for over in found.comparisons])]
+    first = clearest(found.comparisons)
+    caveats = [
+        "Each data set's p-value is adjusted for their number (Holm), and the mean's for the number of arms.",
+        *(_more(over) for over in found.comparisons),
+        _ranks(found),
+        *brackets(found.level, [over.difference for over in found.comparisons]),
+    ]
     headline, *more = _said(found, first)
     others = [_said(found, over)[0] for over in found.comparisons if over is not first]
     if others:
@@ -57,16 +53,11 @@ def of_datasets(found: OverDatasets) -> Finding:
 
 
 def _said(found: OverDatasets, over: OverSets) -> list[str]:
-    a, b, count = named(over.a), named(over.b), len(found.datasets)
     ahead = sum(c.difference.value * found.metric.better > 0 for c in over.by_set.values())
     mean = f"mean {named(found.metric.words)} over the data sets differs by {_range(over.difference)}"
-    if over.verdict == "undecided":
-        first = f"It is undecided whether {b} is better or worse than {a}: {mean}."
-    else:
-        first = f"{b} is {over.verdict} than {a}: {mean}."
     p = f"p = {over.wilcoxon_holm:.2g}"
     others = f"Wilcoxon's signed-rank test, which is about other data sets drawn as these were, has {p}."
-    return [first, f"It is ahead on {ahead} of {count} data sets.", others]
+    return [verdict_words(over, mean), f"It is ahead on {ahead} of {len(found.datasets)} data sets.", others]
 
 
 def _more(over: OverSets) -> str:
@@ -95,7 +86,7 @@ def _ranks(found: OverDatasets) -> str:
 
 
 def _range(e: Estimate) -> str:
-    return f"{e.value:+.4g} [{e.low:+.4g}, {e.high:+.4g}]" if e.known else f"{e.value:+.4g}"
+    return with_interval(e, "{:+.4g}".format)
 
 
 def _interval(e: Estimate) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from nondet.analysis.comparison import Comparison
 from nondet.io.plain import plain
 from nondet.measures.churn import Churn
-from nondet.reporting.table import DASH
+from nondet.reporting.finding import MINUS, with_interval
+from nondet.reporting.finding import signed as with_sign
+from nondet.reporting.table import DASH, small
 from nondet.stats.estimate import Estimate
 
 COLUMNS = 3
@@ -25,7 +27,6 @@ SHORT = {
 """Shorter names of rows, for when there is little room."""
 
 _METHODS = {"welch": "independent runs", "paired": "{} pairs", "widened": "runs, {} pairs counted in"}
-_MINUS = "\N{MINUS SIGN}"
 
 
 def comparison_tables(found: Sequence[Comparison]) -> Iterator[tuple[list[str], list[list[str]]]]:
@@ -44,12 +45,16 @@ def _rows(found: Sequence[Comparison]) -> list[list[str]]:
     share = f"{100 * (1 - a.level):g} % interval"
     rows = [
         ["runs", str(a.runs[0]), *(str(c.runs[1]) for c in found)],
-        [metric.words + (" (%)" if metric.unit == "%" else ""), *_both(found, lambda c: c.means)],
+        [
+            metric.words + (" (%)" if metric.unit == "%" else ""),
+            figure(a.means[0], a),
+            *(figure(c.means[1], c) for c in found),
+        ],
         ["SD", _sd(a, 0), *(_sd(c, 1) for c in found)],
-        [f"difference to A [{share}]", "", *(signed(c.difference.value, c) + bracket(c) for c in found)],
+        [f"difference to A [{share}]", "", *map(difference, found)],
         ["p-value", "", *(p_words(c.p_value) for c in found)],
         ["compared as", "", *(_METHODS[c.method].format(c.pairs) for c in found)],
-        ["chance that a run beats one of A", "", *(_superiority(c) for c in found)],
+        ["chance that a run beats one of A", "", *map(superiority, found)],
         ["SD ratio to A", "", *(_ratio(c.sd_ratio) for c in found)],
         ["verdict", "", *(c.verdict for c in found)],
     ]
@@ -65,30 +70,24 @@ def _rows(found: Sequence[Comparison]) -> list[list[str]]:
     return rows
 
 
-def _both(found: Sequence[Comparison], of: Callable[[Comparison], tuple[float, float]]) -> list[str]:
-    return [figure(of(found[0])[0], found[0]), *(figure(of(c)[1], c) for c in found)]
-
-
 def _sd(c: Comparison, arm: int) -> str:
-    sd = c.sds[arm]
-    return figure(sd.value, c) + (f" [{figure(sd.low, c)}, {figure(sd.high, c)}]" if sd.known else "")
+    return with_interval(c.sds[arm], lambda value: figure(value, c))
 
 
-def bracket(c: Comparison) -> str:
-    """Return the interval of the difference, if it has one."""
-    if not c.difference.known:
-        return ""
-    return f" [{signed(c.difference.low, c)}, {signed(c.difference.high, c)}]"
+def difference(c: Comparison, unit: str = "") -> str:
+    """Return the difference with its sign, and its interval if it has one."""
+    return with_interval(c.difference, lambda value: signed(value, c), unit)
 
 
-def _superiority(c: Comparison) -> str:
+def superiority(c: Comparison) -> str:
+    """Return the chance that a run of B beats one of A, with its interval."""
     low, high = c.superiority_interval
     return f"{c.superiority:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _excess(churn: Churn) -> str:
     ends = "" if churn.interval is None else " [{:.2f}, {:.2f}]".format(*churn.interval)
-    return f"{churn.excess:.2f}{ends}".replace("-", _MINUS)
+    return f"{churn.excess:.2f}{ends}".replace("-", MINUS)
 
 
 def _ratio(ratio: Estimate) -> str:
@@ -104,11 +103,6 @@ def _high(value: float) -> str:
     return f"{value:.2g}" if value < 100 else f"{value:,.0f}" if value < 1e6 else f"{value:.0e}"
 
 
-def amount(value: float, c: Comparison) -> str:
-    """Format a difference with its unit."""
-    return figure(value, c) + unit(c)
-
-
 def unit(c: Comparison) -> str:
     """Return the unit of a difference, after a space."""
     return f" {c.metric.points}" if c.metric.points else ""
@@ -116,15 +110,12 @@ def unit(c: Comparison) -> str:
 
 def figure(value: float, c: Comparison) -> str:
     """Format a value of the metric with its decimals."""
-    decimals = c.metric.decimals
-    if abs(value) >= LARGE:
-        return f"{value:.3g}"
-    return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 0.5 * 10.0**-decimals else f"{value:.0e}"
+    return f"{value:.3g}" if abs(value) >= LARGE else small(value, c.metric.decimals)
 
 
 def signed(value: float, c: Comparison) -> str:
     """Format a difference with its sign."""
-    return (_MINUS if value < 0 else "+" if value > 0 else "") + figure(abs(value), c)
+    return with_sign(value, lambda size: figure(size, c))
 
 
 def p_words(p: float) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,6 @@ Columns = Mapping[str, Sequence[Any]]
 
 SIDES = {"estimate": "value", "se": "error", "low": "low", "high": "high"}
 """The columns of each estimate: the number, its standard error, and the ends of its interval."""
-
-_PARQUET = b"PAR1"
 
 
 def table_of(found: Record) -> Columns:
@@ -96,43 +93,24 @@ def write_parquet(found: Record, path: Path, option: str) -> int:
     """Write the table as Parquet, whole or not at all, and return how many rows it has. option: what `path` is called.
 
     Raises:
-        BadInput: the file exists and is not a Parquet file, or no installed package can write one.
+        BadInput: the file exists and is not a Parquet file.
     """
+    import pyarrow.parquet
+
     require_outside_studies(path, option)
     if path.exists() and not (path.is_file() and _is_parquet(path)):
         raise BadInput(f"{option} must name a new file or a Parquet file (got {path}, which is neither); name another")
     columns = table_of(found)
-    content = parquet(columns)
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(dict(columns)), content)
     with undisturbed():
-        write_file(path, content, replace=True)
+        write_file(path, content.getvalue(), replace=True)
     return len(next(iter(columns.values()), ()))
 
 
 def _is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(len(_PARQUET)) == _PARQUET
-
-
-def parquet(columns: Columns) -> bytes:
-    """Return the bytes of a Parquet file, written by pyarrow, pandas or polars, whichever is installed."""
-    buffer = io.BytesIO()
-    with_lists = {name: list(values) for name, values in columns.items()}
-    for name in ("pyarrow", "pandas", "polars"):
-        try:
-            package: Any = import_module(name)
-            if name == "pyarrow":
-                import_module("pyarrow.parquet").write_table(package.table(with_lists), buffer)
-            elif name == "pandas":
-                package.DataFrame(with_lists).to_parquet(buffer)
-            else:
-                package.DataFrame(with_lists).write_parquet(buffer)
-        except ImportError:
-            continue
-        return buffer.getvalue()
-    raise BadInput(
-        "writing a Parquet file needs pyarrow, pandas or polars (got none of them); run pip install pyarrow, or use "
-        "the CSV"
-    )
+        return file.read(4) == b"PAR1"
 
 
 def rows_as_text(found: Record) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:

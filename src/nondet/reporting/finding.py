@@ -1,25 +1,25 @@
-"""What was found, in words that claim no more than the numbers: a headline, a few sentences and the caveats."""
+"""What every finding and every table is made of: the two types, and how names and numbers are worded."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from nondet.analysis.results import Results
 from nondet.io.plain import plain
-from nondet.measures.measured import Measures
+from nondet.records import Record
 from nondet.stats.estimate import Estimate
-
-_VARIES = {"bit": "one bit of one weight varies", "all": "every source but bit varies"}
-
 
 MOST = 3
 """Sentences below a headline."""
 
 NAMED = 3
 """How many words of a name a headline has room for."""
+
+WIDTH = 120
+"""The width of output that does not go to a terminal."""
+
+MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True)
@@ -47,130 +47,27 @@ class Finding:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def of_study(results: Results) -> Finding | None:
-    """Say how much runs disagree by source, what one bit does and how the score spreads; None if there is only a
-    crossed design."""
-    if results.crossing and not results.conditions:
-        return None
-    differing = [c for c in results.conditions if not c.reach.past and c.reach.distinct != 1]
-    measured = {c.condition.name: c.effect for c in differing if c.effect}
-    if not measured and any(c.measures for c in results.conditions):
-        return Finding("No condition has runs that differ from the reference run, so there is nothing to compare.")
-    if not measured:
-        return Finding("No condition has two runs that did not fail, so there is nothing to compare yet.")
-    sources = {c.condition.name: len(c.condition.vary) for c in differing}
-    first = "all" if "all" in measured else ""  # or the one in which most sources vary, and of several the widest
-    name = first or max(measured, key=lambda name: (sources[name], _width(measured[name])))
-    what = f"{results.kind.example}s"
-    varies = _VARIES.get(name, f"{name.replace('+', ' and ')} {'vary' if '+' in name else 'varies'}")
-    when = f" when {varies}" + (
-        "" if results.control.identical is not False else ", along with something that no source names"
-    )
-    shown = {n: m["disagreement"] for n, m in measured.items() if "disagreement" in m.estimates}
-    if len(shown) > 1 and not any(e.value for e in shown.values()):
-        return Finding(f"No two of these runs disagree on any test {what[:-1]}, whatever varies.")
-    compared = name in shown and len(shown) > 1
-    more: list[str] = []
-    if compared:
-        more.append(_range(shown))
-        if results.control.identical and "bit" in shown and "all" in shown and shown["all"].value > 0:
-            more.append(f"One bit of one weight alone {_bit(measured['bit'], shown['all'])}.")
-    found = _of(measured[name], what, when, results.drawn)
-    caveats = [*([_apart(shown)] if compared else []), *found.caveats]
-    estimates = [*shown.values(), _score(measured[name])]
-    return Finding(found.headline, (*more, *found.sentences), (*filter(None, caveats), *brackets(0.05, estimates)))
+@dataclass(frozen=True)
+class Part:
+    """A table, or none; a sentence above it, and those below it.
 
-
-def of_measures(measures: Measures) -> Finding:
-    """Report the same for runs that were made elsewhere."""
-    what = "examples" if "accuracy.mean" in measures or "perplexity.mean" not in measures else "tokens"
-    found = _of(measures, what, f", over these {measures.runs} runs", measures.drawn)
-    estimates = [measures.get("disagreement"), _score(measures)]
-    return Finding(found.headline, found.sentences, (*found.caveats, *brackets(0.05, estimates)))
-
-
-def _of(m: Measures, what: str, when: str, drawn: bool) -> Finding:
-    """Say how often two runs disagree, or how the score spreads if there are no classes, and the test set's part."""
-    part, spread = m.get("disagreement"), _spread(m)
-    limit, caveats = _split(m, drawn)
-    if math.isnan(part.value):
-        mean = next(iter(m))
-        return Finding(f"{spread} from run to run{when}.", (f"Its mean is {m[mean].value:.4g}.",), caveats)
-    next_word = ", in their most probable next word," if what == "tokens" else ""
-    headline = f"Two runs disagree on {share(part)} of the test {what}{next_word}{when}."
-    return Finding(headline, (f"{spread}{limit}.",), caveats)
-
-
-def _width(m: Measures) -> float:
-    """Return how much runs differ, by which a study's conditions are ranked."""
-    part = m.get("disagreement").value
-    return _score(m).value if math.isnan(part) else part
-
-
-def _score(m: Measures) -> Estimate:
-    return m[list(m)[1]]
-
-
-def _spread(m: Measures) -> str:
-    """Say how far a score spreads."""
-    first = next(iter(m))
-    figures = {figure.name: figure for figure in m.figures}
-    name, sd = first.split(".")[0], _score(m)
-    unit = figures[f"{name}.sd"].unit
-    within = f" [{_points(sd.low)}, {_points(sd.high)}]" if sd.known else ""
-    return f"{name[:1].upper()}{name[1:]} has an SD of {_points(sd.value)}{f' {unit}' if unit else ''}{within}"
-
-
-def _split(m: Measures, drawn: bool) -> tuple[str, tuple[str, ...]]:
-    """Return what the SD would be on an infinitely large test set, to end a sentence, and the caveats about that.
-
-    drawn: whether intervals also hold for other test examples; if not, a caveat says so.
+    wide: how many characters it needs, if many. intervals: the rows with intervals in place of lopsided errors, for a
+        terminal. short: shorter names of rows, for when there is no room.
     """
-    total, part, rest = (m.get(f"accuracy_variance.{name}") for name in ("total", "test_set", "training"))
-    if not total.value > 0 or math.isnan(rest.value) or math.isnan(rest.low):
-        return "", ()
-    caused = f"{part.value:.2g} of the {total.value:.2g} squared points of accuracy's variance"
-    high = _points(math.sqrt(max(rest.high, 0.0)))
-    alone = () if drawn else ("These intervals allow for other runs, but not for other test examples.",)
-    if rest.low > 0:
-        text = f"{_points(math.sqrt(rest.value))} points [{_points(math.sqrt(rest.low))}, {high}]"
-        return f"; on an infinitely large test set it would be {text}", alone
-    limit = f"; on an infinitely large test set it would be at most {high} points"
-    if rest.value <= 0:
-        return limit, ("The finite test set alone explains accuracy's variance.", *alone)
-    return limit, (f"The finite test set causes {caused}; the rest is not clearly above zero.", *alone)
+
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    below: Sequence[str] = ()
+    above: str = ""
+    wide: int = WIDTH
+    intervals: Sequence[Sequence[str]] = ()
+    short: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def _points(value: float) -> str:
-    """Format with two decimals, or with two significant digits for a smaller number."""
-    return f"{value:.2f}" if value == 0 or value >= 0.1 else f"{value:.2g}"
-
-
-def _extremes(shown: Mapping[str, Estimate]) -> tuple[str, str]:
-    ordered = sorted(shown, key=lambda name: shown[name].value)
-    return ordered[0], ordered[-1]
-
-
-def _range(shown: Mapping[str, Estimate]) -> str:
-    """Name the smallest and the largest disagreement."""
-    low, high = _extremes(shown)
-    return f"Source by source, it ranges from {share(shown[low])} ({low}) to {share(shown[high])} ({high})."
-
-
-def _apart(shown: Mapping[str, Estimate]) -> str:
-    """Say whether the intervals of the smallest and the largest overlap, and what that shows."""
-    low, high = _extremes(shown)
-    below, above = shown[low], shown[high]
-    if not below.known or not above.known:  # there are only two runs, or all answer the same
-        return ""
-    if below.high >= above.low:
-        return f"The intervals of {low} and {high} overlap, so these runs do not show that the two differ."
-    if len(shown) > 2:
-        return (
-            f"The intervals of {low} and {high} do not overlap, but the extremes of {len(shown)} conditions can be "
-            "that far apart by chance."
-        )
-    return ""
+def said(found: Record, *more: str) -> list[str]:
+    """Return a record's finding, then what else is said, then the caveats."""
+    one: Finding = found.finding
+    return [one.text, *more, *one.caveats]
 
 
 def brackets(level: float, estimates: Iterable[Estimate]) -> tuple[str, ...]:
@@ -184,28 +81,21 @@ def named(name: str) -> str:
     return " ".join(words) if len(words) <= NAMED else f"{' '.join(words[:NAMED])}..."
 
 
-def share(e: Estimate) -> str:
+def with_interval(e: Estimate, number: Callable[[float], str], unit: str = "") -> str:
+    """Format an estimate with its unit, and its interval in brackets if it has one."""
+    return number(e.value) + unit + (f" [{number(e.low)}, {number(e.high)}]" if e.known else "")
+
+
+def share(e: Estimate, decimals: int = 1) -> str:
     """Format a percentage, with its interval if it has one."""
-    return f"{e.value:.1f} %" + (f" [{e.low:.1f}, {e.high:.1f}]" if e.known else "")
+    return with_interval(e, f"{{:.{decimals}f}}".format, " %")
 
 
-def _bit(bit: Measures, every: Estimate) -> str:
-    """Say what one bit does, and its share of what all sources do, with an interval if there is one."""
-    own = bit["disagreement"]
-    if own.value == 0:
-        return f"changed no answer in these {bit.sound} runs"
-    part, low, high = ratio(own, every)
-    if high < 0.1:
-        return f"gives {own.value:.2g} %: this training hardly amplifies it"
-    interval = "" if math.isnan(low) else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return f"gives {own.value:.2g} %, which is {100 * part:.0f} %{interval} of what all sources give"
+def signed(value: float, number: Callable[[float], str]) -> str:
+    """Format a difference with its sign."""
+    return (MINUS if value < 0 else "+" if value > 0 else "") + number(abs(value))
 
 
-def ratio(a: Estimate, b: Estimate) -> tuple[float, float, float]:
-    """Return the ratio of two positive estimates and its 95 % interval, combined on the logarithmic scale."""
-    part = a.value / b.value
-    if math.isnan(a.low) or math.isnan(b.low):
-        return part, math.nan, math.nan
-    down = math.hypot(math.log(a.value / a.low), math.log(b.high / b.value))
-    up = math.hypot(math.log(a.high / a.value), math.log(b.value / b.low))
-    return part, part * math.exp(-down), part * math.exp(up)
+def capital(text: str) -> str:
+    """Capitalise a text, to begin a sentence."""
+    return text[:1].upper() + text[1:]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nondet.measures.figure import Figure, columns
+from nondet.reporting.finding import capital
 from nondet.sources import source_called
 from nondet.study.design import Condition
 
@@ -53,19 +54,11 @@ _OUTSIDE = {
 }
 
 
-def of_study(figures: Sequence[Figure], conditions: Iterable[Condition]) -> dict[str, Word]:
-    """Return the words of a study's page, by what they explain."""
-    rows = {c.name: _varies(c) for c in conditions}
-    return _numbered({**_STUDY, **rows, **_columns(figures), **_COMMON})
-
-
-def of_outside(figures: Sequence[Figure]) -> dict[str, Word]:
-    """Return the words of a page about runs made elsewhere."""
-    return _numbered({**_OUTSIDE, **_columns(figures), **_COMMON})
-
-
-def _columns(figures: Sequence[Figure]) -> dict[str, str]:
-    return {figure.title: _meaning(figure) for figure in columns(figures)}
+def glossary(figures: Sequence[Figure], conditions: Iterable[Condition] | None = None) -> dict[str, Word]:
+    """Return the words of a page, by what they explain; without conditions, those of runs made elsewhere."""
+    rows = _OUTSIDE if conditions is None else {**_STUDY, **{c.name: _varies(c) for c in conditions}}
+    found = {**rows, **{figure.title: _meaning(figure) for figure in columns(figures)}, **_COMMON}
+    return {name: Word(f"word-{number}", name, text) for number, (name, text) in enumerate(found.items(), start=1)}
 
 
 def _meaning(figure: Figure) -> str:
@@ -77,8 +70,8 @@ def _meaning(figure: Figure) -> str:
         unit = f", in {figure.unit}" if figure.unit else ""
         return f"The standard deviation of the {words} from run to run{unit}."
     if what == "mean" and score:
-        return f"{figure.words[:1].upper()}{figure.words[1:]} of the runs on the test set."
-    return f"{figure.label[:1].upper()}{figure.label[1:]}."
+        return f"{capital(figure.words)} of the runs on the test set."
+    return f"{capital(figure.label)}."
 
 
 def _varies(condition: Condition) -> str:
@@ -86,7 +79,3 @@ def _varies(condition: Condition) -> str:
     what = "; ".join(texts)
     late = f", from the end of epoch {condition.onset} on" if condition.onset else ""
     return f"{'These vary' if len(texts) > 1 else 'This varies'}{late}: {what}."
-
-
-def _numbered(found: Mapping[str, str]) -> dict[str, Word]:
-    return {name: Word(f"word-{number}", name, text) for number, (name, text) in enumerate(found.items(), start=1)}

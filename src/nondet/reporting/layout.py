@@ -32,7 +32,8 @@ def fitted(head: Row, rows: Sequence[Row], width: int, short: Mapping[str, str])
             break
         parts = _parts(widths, narrower)
     for places in parts:
-        yield _block(head, rows, places)
+        chosen = (0, *places)
+        yield tuple(head[place] for place in chosen), [tuple(row[place] for place in chosen) for row in rows]
 
 
 def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
@@ -61,9 +62,3 @@ def _widths(head: Row, rows: Sequence[Row]) -> list[int]:
     from rich.cells import cell_len
 
     return [max(cell_len(plain(cell)) for cell in column) for column in zip(head, *rows, strict=True)]
-
-
-def _block(head: Row, rows: Sequence[Row], places: Sequence[int]) -> tuple[Row, Sequence[Row]]:
-    """Return the first column and the columns at these places."""
-    chosen = (0, *places)
-    return tuple(head[place] for place in chosen), [tuple(row[place] for place in chosen) for row in rows]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-
-from nondet.analysis.models_apart import ModelComparison
+from nondet.analysis.models_apart import ModelComparison, ModelComparisons
 from nondet.io.plain import plain
-from nondet.reporting.finding import MOST, Finding, brackets, named
+from nondet.reporting.finding import Finding, Part, brackets, named, said, signed, with_interval
+from nondet.reporting.verdicts import of_several, verdict_words
 
 HEAD = (
     "A",
@@ -22,65 +20,50 @@ HEAD = (
     "verdict",
 )
 
+SCOPE = (
+    "This is about these two models, one run each, and not about the two recipes: another run of either may "
+    "answer differently, and only repeats with other seeds show by how much."
+)
 
-def rows(found: Sequence[ModelComparison]) -> list[list[str]]:
-    """Return a row for each comparison."""
-    return [
+
+def parts(found: ModelComparisons) -> list[Part]:
+    """Return a table with a row for each comparison."""
+    rows = [
         [
             plain(c.a),
             plain(c.b),
             f"{c.examples:,}",
             f"{c.means[0]:.4g} ± {c.errors[0]:.2g}",
             f"{c.means[1]:.4g} ± {c.errors[1]:.2g}",
-            f"{_signed(c.difference.value)} [{_signed(c.difference.low)}, {_signed(c.difference.high)}]"
-            if c.difference.known
-            else _signed(c.difference.value),
+            with_interval(c.difference, _signed),
             f"{c.better_in:,}",
             f"{c.worse_in:,}",
             f"{c.p_value:.2g}",
             c.verdict,
         ]
-        for c in found
+        for c in found.comparisons
     ]
+    return [Part(HEAD, rows, said(found))]
 
 
-def of_models(found: Sequence[ModelComparison]) -> Finding:
+def of_models(found: ModelComparisons) -> Finding:
     """Return the clearest verdict, and how many there are of each."""
-    first = min(found, key=lambda c: (c.verdict == "undecided", c.p_holm, -abs(c.difference.value)))
-    one = of_model(first)
-    if len(found) == 1:
-        return one
-    counts = Counter("not decided" if c.verdict == "undecided" else c.verdict for c in found)
-    listed = ", ".join(f"{count} {'is' if count == 1 else 'are'} {verdict}" for verdict, count in counts.items())
-    said = f"Of the {len(found)} compared with {plain(first.a)}, {listed}."
-    notes = dict.fromkeys(note for c in found for note in of_model(c).caveats)
-    return Finding(one.headline, (said, *one.sentences)[:MOST], tuple(notes))
+    notes = dict.fromkeys(note for c in found.comparisons for note in of_model(c).caveats)
+    return of_several(found.comparisons, of_model, notes)
 
 
 def of_model(c: ModelComparison) -> Finding:
     """Return the verdict, the flips, and what the verdict applies to."""
     among = f"Among {c.comparisons} comparisons, p = {c.p_holm:.2g}." if c.comparisons > 1 else ""
-    notes = (*c.notes, _scope(), *brackets(c.level, [c.difference]))
-    return Finding(_verdict(c), (*filter(None, (among, _flips(c))),), notes)
+    notes = (*c.notes, SCOPE, *brackets(c.level, [c.difference]))
+    unit = f" {c.points}" if c.points else ""
+    seen = f"mean {named(c.metric)} differs by {with_interval(c.difference, _signed, unit)}"
+    return Finding(verdict_words(c, seen), (*filter(None, (among, _flips(c))),), notes)
 
 
 def model_words(c: ModelComparison) -> str:
     """Return the verdict, the flips, and what the verdict applies to."""
-    found = of_model(c)
-    return f"{found.text} {_scope()}"
-
-
-def _verdict(c: ModelComparison) -> str:
-    a, b = named(c.a), named(c.b)
-    unit = f" {c.points}" if c.points else ""
-    seen = f"mean {named(c.metric)} differs by {_signed(c.difference.value)}{unit}"
-    if c.difference.known:
-        seen += f" [{_signed(c.difference.low)}, {_signed(c.difference.high)}]"
-    if c.verdict == "alike":
-        return f"{b} and {a} are alike within the margin: {seen}."
-    if c.verdict == "undecided":
-        return f"It is undecided whether {b} is better or worse than {a}: {seen}."
-    return f"{b} is {c.verdict} than {a}: {seen}."
+    return f"{of_model(c).text} {SCOPE}"
 
 
 def _flips(c: ModelComparison) -> str:
@@ -96,12 +79,5 @@ def _flips(c: ModelComparison) -> str:
     return f"{text}; the verdict and the interval count {c.clusters:,} clusters of examples (p = {c.p_value:.2g})."
 
 
-def _scope() -> str:
-    return (
-        "This is about these two models, one run each, and not about the two recipes: another run of either may "
-        "answer differently, and only repeats with other seeds show by how much."
-    )
-
-
 def _signed(value: float) -> str:
-    return ("\N{MINUS SIGN}" if value < 0 else "+" if value > 0 else "") + f"{abs(value):.3g}"
+    return signed(value, "{:.3g}".format)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -12,35 +12,34 @@ from nondet.analysis.arms import Arm
 from nondet.analysis.outside import Outside
 from nondet.io.plain import plain
 from nondet.measures.shape import few_runs
-from nondet.reporting import glossary, table
-from nondet.reporting.cards import Cards, cards_of
-from nondet.reporting.finding import Finding, of_measures
-from nondet.reporting.hero import hero, with_picture
-from nondet.reporting.page import rendered, write_text
-from nondet.reporting.plots.outside import sections
-from nondet.reporting.prose import capital
-from nondet.reporting.targets import page_to_write
+from nondet.reporting import table
+from nondet.reporting.finding import Finding, capital, with_interval
+from nondet.reporting.glossary import glossary
+from nondet.reporting.page import hero, rendered, with_picture
+from nondet.reporting.plots import sections_outside
+from nondet.reporting.results import of_measures
+from nondet.reporting.unstable import Cards, cards_of
 from nondet.stats.estimate import Estimate
 
 NOTE = "Each row is an arm: runs of one recipe, made elsewhere, so nothing is known about their control."
 NO_PICTURES = "only a study's task has pictures, and these runs were made elsewhere"
 
 
-def write_page(found: Outside, file: Path, condition: str = "", *, option: str = "path") -> int:
-    """Write the page, whole or not at all, and return its size in bytes.
+def page(found: Outside, condition: str = "") -> str:
+    """Return the page, as HTML.
 
     Args:
-        condition: the arm whose most unstable examples are shown; the first if empty. option: the user's name for
-            `file`.
+        condition: the arm whose most unstable examples are shown; the first if empty.
 
     Raises:
-        BadInput: the file exists and is not a page of nondet, or there is no such arm.
+        BadInput: there is no such arm.
     """
-    target = page_to_write(file, option)
     shown, figures = found.chosen(condition), found.kind.figures
-    first = _first(found, shown.metric.name.replace(".", "_"))
-    begin, rest = with_picture(hero(finding(found)), sections(found), first)
-    text = rendered(
+    score = shown.metric.name.replace(".", "_")
+    spread = {figure.name: figure.plot for figure in figures}.get(f"{score}.sd", "")
+    first = [score, spread] if len(found.arms) == 1 else [spread, score]
+    begin, rest = with_picture(hero(finding(found)), sections_outside(found), first)
+    return rendered(
         task=Path(found.name).name or found.name,
         note=NOTE,
         facts=_facts(found),
@@ -49,28 +48,17 @@ def write_page(found: Outside, file: Path, condition: str = "", *, option: str =
         control="",
         hero=begin,
         head=table.head(figures, "arm"),
-        rows=rows(found),
-        words=glossary.of_outside(figures),
+        rows=[
+            (name, str(m.runs), *table.cells(figures, m, in_one_precision=True)) for name, m in found.measures.items()
+        ],
+        words=glossary(figures),
         sections=rest,
         unstable=_cards(shown),
         environment=[],
         recipe=[],
         commands=[f"nondet report {quote(plain(found.name))}"],
+        failed=[],
     )
-    return write_text(target, text)
-
-
-def rows(found: Outside) -> list[tuple[str, ...]]:
-    """Return the table's cells, with a row for each arm."""
-    kind = found.kind.figures
-    return [(name, str(m.runs), *table.cells(kind, m, in_one_precision=True)) for name, m in found.measures.items()]
-
-
-def _first(found: Outside, score: str) -> list[str]:
-    """Return the names of drawings that may go next to the headline, the best one first."""
-    plots = {figure.name: figure.plot for figure in found.kind.figures}
-    spread = plots.get(f"{score}.sd", "")
-    return [score, spread] if len(found.arms) == 1 else [spread, score]
 
 
 def finding(found: Outside) -> Finding:
@@ -110,19 +98,14 @@ def _decimals(values: Sequence[float]) -> int:
 
 
 def _words(sd: Estimate, unit: str, decimals: int) -> str:
-    interval = f" [{sd.low:.{decimals}f}, {sd.high:.{decimals}f}]" if sd.known else ""
-    return f"{sd.value:.{decimals}f}{unit}{interval}"
+    return with_interval(sd, f"{{:.{decimals}f}}".format, unit)
 
 
 def _cards(arm: Arm) -> Cards | None:
     """Return the examples that flip, if the runs' answers are classes and differ."""
     if arm.predictions is None or not (arm.predictions != arm.predictions[0]).any():
         return None
-
-    def pictures(indices: list[int]) -> tuple[Mapping[int, bytes], str]:
-        return {}, NO_PICTURES
-
-    return cards_of(arm.runs, arm.name, pictures)
+    return cards_of(arm.runs, arm.name, lambda indices: ({}, NO_PICTURES))
 
 
 def _facts(found: Outside) -> str:

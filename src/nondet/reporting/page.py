@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,17 +16,16 @@ from nondet.analysis.runs import Failure
 from nondet.io.files import write_file
 from nondet.io.plain import plain
 from nondet.io.signals import undisturbed
-from nondet.reporting import glossary, table
-from nondet.reporting import plots as figures
-from nondet.reporting import prose as words
-from nondet.reporting.cards import Cards, cards
-from nondet.reporting.cite import cite
-from nondet.reporting.hero import Hero, of_results, with_picture
+from nondet.reporting import crossing, plots, prose, table
+from nondet.reporting.finding import Finding
+from nondet.reporting.glossary import glossary
+from nondet.reporting.plots import Drawing, Section
 from nondet.reporting.plots.style import content
 from nondet.reporting.plots.svg import inline
-from nondet.reporting.ran import ran
-from nondet.reporting.targets import page_to_write
-from nondet.running import advice
+from nondet.reporting.ran import cite, ran
+from nondet.reporting.results import cautions, of_study
+from nondet.reporting.unstable import cards
+from nondet.running import advice, until
 from nondet.study.study import EPOCHS, Study
 from nondet.tasks.task import Task
 
@@ -37,6 +37,80 @@ NOTE = (
     "the control: nothing varies in it, and nothing may differ. All conditions share the reference run, so their "
     "numbers are not fully independent."
 )
+
+
+_NUMBER = re.compile(
+    r"\b(?:on|of) (?P<number>-?\d[\d.,]*(?:e[+-]?\d+)?(?: (?:%|points|nats|[^\W\d]+(?= \[)))?)"
+    r"(?: \[(?P<low>[^],]+), (?P<high>[^]]+)\])?"
+)
+"""Matches a headline's number, with its unit and the ends of its interval."""
+
+_UNIT = re.compile(r"%|points|nats|\[")
+"""A match must contain one of these; otherwise it is some other number."""
+
+
+@dataclass(frozen=True)
+class Hero:
+    """alarms: sentences that come first. number: the headline's number, as text; empty if it has none. low, high: its
+    95 % interval. sentences: below the headline. caveats: what a reader must know before using the numbers."""
+
+    headline: str
+    number: str = ""
+    low: str = ""
+    high: str = ""
+    sentences: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
+    drawing: Drawing | None = None
+
+    @property
+    def said(self) -> list[str]:
+        """What a command repeats from the page."""
+        return [*self.alarms, self.headline]
+
+
+def hero(said: Finding, alarms: Sequence[str] = (), caveats: Sequence[str] = ()) -> Hero:
+    """Split a finding into its number and the rest. caveats: further ones."""
+    found = _NUMBER.search(said.headline)
+    number, low, high = ("", "", "")
+    if found and _UNIT.search(found.group()):
+        number, low, high = (found[name] or "" for name in ("number", "low", "high"))
+    return Hero(said.headline, number, low, high, said.sentences, (*said.caveats, *caveats), tuple(alarms))
+
+
+def of_results(results: Results) -> Hero:
+    """Return what a study found, with an alarm for each dead source."""
+    parts = components = crossing.words(results.crossing) if results.crossing else []
+    said = of_study(results)
+    if said is None:
+        said, parts = Finding(components[0]), components[1:]
+    further = [
+        *cautions(results),
+        *prose.unreached_words(results),
+        until.words(results.study.until, results.dead),
+        prose.failures(results),
+        prose.unfinished(results.study, results.missing),
+    ]
+    control = [] if results.control.identical is False else [prose.control_words(results)]
+    sentences = (*said.sentences, *parts, *control)
+    return hero(replace(said, sentences=sentences), prose.dead_words(results), list(filter(None, further)))
+
+
+def with_picture(begin: Hero, sections: Sequence[Section], first: Sequence[str]) -> tuple[Hero, list[Section]]:
+    """Move the first of these drawings that a section has from there to the top of the page.
+
+    first: names of drawings, the best picture of the headline's number first.
+    """
+    drawings = {drawing.name: drawing for section in sections for drawing in section.drawings}
+    name = next((name for name in first if name in drawings), None)
+    if name is None:
+        return begin, list(sections)
+    rest = [
+        replace(s, drawings=left) if len(left) < len(s.drawings) else s
+        for s in sections
+        if (left := tuple(d for d in s.drawings if d.name != name)) or not s.drawings
+    ]
+    return replace(begin, drawing=drawings[name]), rest
 
 
 def page(
@@ -63,18 +137,18 @@ def page(
         say(f"The page has no pictures of examples: {unstable.reason}.")
     kind = results.kind
     first = ["disagreement", *(score.plot for score in kind.scores), *(score.name for score in kind.scores)]
-    begin, sections = with_picture(of_results(results), figures.sections(results), first)
+    begin, sections = with_picture(of_results(results), plots.sections(results), first)
     return rendered(
         task=study.identity["name"],
         note=NOTE,
         facts=facts(results),
         ran=ran(study),
         zero=results.control.identical,
-        control=words.control_words(results),
+        control=prose.control_words(results),
         hero=begin,
         head=table.head(kind.figures),
         rows=table.rows(results, in_one_precision=True),
-        words=glossary.of_study(kind.figures, study.conditions),
+        words=glossary(kind.figures, study.conditions),
         sections=sections,
         unstable=unstable,
         environment=[(name, _listed(value)) for name, value in study.environment.items()],
@@ -84,16 +158,8 @@ def page(
     )
 
 
-def rendered(
-    *,
-    facts: str,
-    hero: Hero,
-    sections: Sequence[figures.Section],
-    unstable: Cards | None = None,
-    failed: Sequence[Any] = (),
-    **filled: Any,
-) -> str:
-    """Fill the page's template with these sections; `filled` is everything else in it."""
+def rendered(*, facts: str, **filled: Any) -> str:
+    """Fill the page's template."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -101,48 +167,13 @@ def rendered(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown_plainly
     )
-    environment.filters["whole"] = _whole
+    environment.filters |= {"whole": _whole, "svg": _svg}
     template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
     css = (here / "page.css").read_text(encoding="utf-8")
-    return template.render(
-        css=Markup(css),
-        policy=policy(css),
-        facts=facts,
-        hero=hero,
-        picture=_drawn(hero.drawing) if hero.drawing else None,
-        cite=cite(facts),
-        unstable=unstable,
-        churn=_drawn(unstable.churn) if unstable and unstable.churn else None,
-        failed=failed,
-        sections=[_shown(s) for s in sections],
-        **filled,
-    )
+    return template.render(css=Markup(css), policy=policy(css), facts=facts, cite=cite(facts), **filled)
 
 
-def write_page(
-    results: Results,
-    file: Path,
-    condition: str = "",
-    data: str | None = None,
-    *,
-    run_task: bool = False,
-    task: Task | None = None,
-    option: str = "path",
-    say: Callable[[str], None] | None = None,
-) -> int:
-    """Write a study's page, whole or not at all, and return its size in bytes.
-
-    Args:
-        option: the user's name for `file`. See `page` for the others.
-
-    Raises:
-        BadInput: the file exists and is not a page of nondet.
-    """
-    target = page_to_write(file, option)
-    return write_text(target, page(results, condition, data, run_task=run_task, task=task, say=say))
-
-
-def write_text(target: Path, page: str) -> int:
+def write_page(target: Path, page: str) -> int:
     """Write a page to a file that `page_to_write` returned, whole or not at all, and return its size in bytes."""
     text = page.encode()
     with undisturbed():
@@ -154,7 +185,7 @@ def _failed(results: Results) -> list[Failure]:
     """Return a few failed runs whose output is known, each with a different cause."""
     parts = (results.control, *results.conditions)
     every = [failure for part in parts for failure in part.failures.values() if failure.last]
-    return list({failure.why: failure for failure in every}.values())[: words.SHOWN]
+    return list({failure.why: failure for failure in every}.values())[: prose.SHOWN]
 
 
 def commands(study: Study) -> list[str]:
@@ -212,18 +243,7 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _shown(section: figures.Section) -> dict[str, Any]:
-    return {
-        "name": section.name,
-        "heading": section.heading,
-        "text": section.text,
-        "table": section.table,
-        "figures": [_drawn(drawing) for drawing in section.drawings],
-    }
-
-
-def _drawn(d: figures.Drawing) -> dict[str, Any]:
+def _svg(d: Drawing) -> Markup:
     from markupsafe import Markup
 
-    svg = inline(content(d.figure, "svg"), d.name, d.title, d.alternative)
-    return {"name": d.name, "caption": d.caption, "svg": Markup(svg)}
+    return Markup(inline(content(d.figure, "svg"), d.name, d.title, d.alternative))

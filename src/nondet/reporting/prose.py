@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from nondet.analysis.results import Results
+from nondet.analysis.results import ConditionResult, Results
 from nondet.analysis.runs import Failure
 from nondet.io.plain import plain
-from nondet.measures.shape import about, few_runs
 from nondet.running.advice import go_on
-from nondet.study.study import RECORDED
+from nondet.sources import source_called
+from nondet.study.study import RECORDED, Study
 
 CONTROL_NOT_ZERO = (
     "THE CONTROL IS NOT ZERO: trainings with equal seeds differ, so something varies that no source names; "
@@ -49,23 +49,16 @@ def control_words(results: Results) -> str:
     spread = (
         "" if math.isnan(disagreement) else f", and two of them disagree on {disagreement:.2f} % of the test examples"
     )
+    files = ", ".join(map(plain, control.outside[:SHOWN]))
+    shared = f"a file that one run writes and the next one reads ({files}); " if files else ""
     what = list(results.kind.answers)[-1].removeprefix("sample.").replace("outputs", "logits")
     return (
         f"THE CONTROL IS NOT ZERO: of {control.runs} trainings with equal seeds, {len(control.differing)} differ from "
         f"the first ({what} by up to {control.largest:.3g}){spread}.{_slots(results)} Something varies that no source "
-        f"names, so no row below shows its source alone. It may be: {_shared(control.outside)}a model or data file "
+        f"names, so no row below shows its source alone. It may be: {shared}a model or data file "
         "that reads the clock, the system's randomness or its own generator; state that one model leaves behind for "
         "the next; an operation without a deterministic kernel; a faulty machine. Remove it from the task, then start "
         "a new study."
-    )
-
-
-def _shared(outside: Sequence[str]) -> str:
-    """Say that a run may read what the one before it wrote."""
-    return (
-        f"a file that one run writes and the next one reads ({', '.join(map(plain, outside[:SHOWN]))}); "
-        if outside
-        else ""
     )
 
 
@@ -104,21 +97,71 @@ def _failed(number: int, failure: Failure) -> str:
     return f"run {number} ({plain(failure.why)}{see})"
 
 
-def cautions(results: Results) -> list[str]:
-    """Return what makes the numbers of a study less sure than they look, one sentence each."""
-    sound = {c.condition.name: c.runs - len(c.failures) for c in results.conditions if not c.dead}
-    noted = [about(c.condition.name, note) for c in results.conditions if c.effect for note in c.effect.notes]
-    probable = [c.condition.name for c in results.conditions if c.effect and c.effect.probabilities]
-    return [*(f"{name}: {PROBABILITIES}" for name in probable), *filter(None, [few_runs(sound)]), *noted]
-
-
-def unfinished(results: Results) -> str:
+def unfinished(study: Study, missing: int) -> str:
     """Say how to continue a study that is not finished; empty if it is."""
-    if not results.missing:
+    if not missing:
         return ""
-    return f"Not finished: {results.missing} runs still have to be trained. Go on with: {go_on(results.study)}"
+    return f"Not finished: {missing} runs still have to be trained. Go on with: {go_on(study)}"
 
 
-def capital(text: str) -> str:
-    """Capitalise a text, to begin a sentence."""
-    return text[:1].upper() + text[1:]
+def causes(sources: Sequence[str], named: bool = True) -> str:
+    """Say why these sources may reach nothing, each with its name if `named`."""
+    return "; ".join((f"{s}: " if named else "") + source_called(s).causes for s in sources)
+
+
+def dead_words(results: Results) -> list[str]:
+    """Return some sentences for each condition whose sources reach nothing, whose numbers are no findings."""
+    dead = [c for c in results.conditions if c.dead]
+    alone = {c.condition.vary[0] for c in dead if len(c.condition.vary) == 1}
+    return [_dead(c, [s for s in c.condition.vary if s not in alone or len(c.condition.vary) == 1]) for c in dead]
+
+
+def unreached_words(results: Results) -> list[str]:
+    """Return a sentence for each other condition in which some runs equal the reference run or each other, or in which
+    all do because nothing is left to vary."""
+    zero = results.control.identical is not False
+    alive = [c for c in results.conditions if zero and not c.dead and not c.reach.past]
+    past = [c for c in results.conditions if c.reach.past and c.runs > 1]
+    return [
+        *(_unreached(c) for c in alive if c.reach.unreached),
+        *(_repeated(c) for c in alive if c.reach.repeated),
+        *(_past(c) for c in past),
+    ]
+
+
+def _dead(c: ConditionResult, unexplained: Sequence[str]) -> str:
+    name, several = c.condition.name, len(c.condition.vary) > 1
+    what = f"none of its sources ({', '.join(c.condition.vary)}) reaches" if several else "its seed does not reach"
+    why = causes(unexplained, several)
+    return (
+        f"DEAD: all {c.runs} runs of {name} equal the control to the last bit, so {what} the outputs. This is not "
+        "an effect of 0, and no finding includes it." + (f" Likely causes: {why}." if why else "")
+    )
+
+
+def _unreached(c: ConditionResult) -> str:
+    lost, others = c.reach.unreached or 0, c.reach.runs
+    if c.condition.vary == ("bit",):
+        said = f"Of {others} one-bit changes, {lost} never reached an output"
+    else:
+        said = f"Of the {others} runs of {c.condition.name} besides the reference run, {lost} "
+        said += f"{'was' if lost == 1 else 'were'} not affected"
+    end = "that run equals" if lost == 1 else "those runs equal"
+    named = f" ({c.condition.name})" if c.condition.onset and c.condition.vary == ("bit",) else ""
+    return f"{said}{named}: {end} the reference run to the last bit."
+
+
+def _repeated(c: ConditionResult) -> str:
+    equal = "1 equals an earlier one" if c.reach.repeated == 1 else f"{c.reach.repeated} equal an earlier one"
+    return (
+        f"Of the {c.reach.runs} runs of {c.condition.name} besides the reference run, {equal} to the last bit: "
+        "different seeds, but the same training."
+    )
+
+
+def _past(c: ConditionResult) -> str:
+    if c.reach.runs:
+        why = f"training is over at the end of epoch {c.condition.onset}, so nothing can vary after it"
+    else:
+        why = "initial parameters cannot vary at a late onset, and nothing else varies in it"
+    return f"All runs of {c.condition.name} equal the reference run: {why}."

@@ -1,8 +1,9 @@
-"""What was run, in a few words: which network, what was changed in its recipe, when and on what."""
+"""How the page's study was made, in a few words: which network, which recipe, when and on what; and how to cite it."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from nondet.running.advice import printable
 from nondet.running.request import Request
 from nondet.study.study import RECORDED, Study
 from nondet.tasks import BUILT_IN, is_file
+from nondet.version import __version__
 
 
 def ran(study: Study) -> list[tuple[str, str]]:
@@ -88,3 +90,27 @@ def _machine(study: Study) -> str:
     precision = str(environment.get("precision") or "")
     torch = environment.get("torch")
     return ", ".join(filter(None, [device, precision, f"torch {torch}" if torch else ""]))
+
+
+PAPER = """@inproceedings{summers2021nondeterminism,
+  author = {Summers, Cecilia and Dinneen, Michael J.},
+  title = {Nondeterminism and Instability in Neural Network Optimization},
+  booktitle = {Proceedings of the 38th International Conference on Machine Learning},
+  year = {2021},
+}"""
+
+
+SOFTWARE = f"""@software{{nondet,
+  author = {{{{The nondet developers}}}},
+  title = {{nondet}},
+  version = {{{__version__}}},
+}}"""
+
+
+def cite(facts: str) -> tuple[str, Sequence[Sequence[str]]]:
+    """Return the sentence, and the lines of each BibTeX entry. facts: what was run, from the top of the page."""
+    text = (
+        f"Run-to-run variability was measured with nondet {__version__} ({facts}), following the protocol of Summers "
+        "and Dinneen (2021); intervals are 95 % intervals."
+    )
+    return text, [SOFTWARE.splitlines(), PAPER.splitlines()]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nondet.analysis.remedies.methods import Method, biased
 from nondet.analysis.remedies.stabilize import Stabilized
 from nondet.reporting import table
-from nondet.reporting.finding import Finding, brackets, named
+from nondet.reporting.finding import WIDTH, Finding, Part, brackets, named, said, share
 from nondet.stats.intervals import FEW
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -35,6 +35,12 @@ def rows(methods: Sequence[Method], intervals: bool = False) -> list[tuple[str, 
     ]
 
 
+def parts(found: Stabilized) -> list[Part]:
+    """Return the table of the methods."""
+    intervals = rows(found.methods, intervals=True)
+    return [Part(head(found.methods), rows(found.methods), said(found), wide=WIDTH + 40, intervals=intervals)]
+
+
 def of_stabilized(found: Stabilized) -> Finding:
     """Return the largest measured reduction and its cost; if that is above one training, also the largest without."""
     methods = found.methods
@@ -49,11 +55,12 @@ def of_stabilized(found: Stabilized) -> Finding:
         change = f"{-best.reduction.value:+.0f} %{ends}"
         headline = f"No method reduces variability here; the best, {named(best.name)}, changes it by {change}."
     else:
-        headline = f"Variability is reduced most by {named(best.name)}: by {_share(best)}."
-    more = [_price(best), _accuracies(best, single)]
+        headline = f"Variability is reduced most by {named(best.name)}: by {share(best.reduction, 0)}."
+    own, other = (f"{m.measures['accuracy.mean'].value:.2f} %" for m in (best, single))
+    more = [_price(best), f"Its mean accuracy is {own}, against {other}."]
     cheap = next((m for m in measured if m.training_cost == 1), best)
     if cheap.training_cost < best.training_cost and cheap.reduction.value > 0:
-        more.append(f"Without more training, {cheap.name} reduces it by {_share(cheap)}.")
+        more.append(f"Without more training, {cheap.name} reduces it by {share(cheap.reduction, 0)}.")
     answers = [m.measures.sound for m in (single, best)]
     if min(answers) < FEW:
         caveats.append(
@@ -70,17 +77,7 @@ def _with_error(m: Method) -> str:
     return f"{m.reduction.value:.0f}" + ("" if math.isnan(error) else f" ± {error:.0f}")
 
 
-def _share(m: Method) -> str:
-    u = m.reduction
-    return f"{u.value:.0f} %" + (f" [{u.low:.0f}, {u.high:.0f}]" if u.known else "")
-
-
 def _price(m: Method) -> str:
     trainings = "one training" if m.training_cost == 1 else f"{m.training_cost} trainings"
     passes = "one forward pass" if m.test_cost == 1 else f"{m.test_cost} forward passes"
     return f"That is the mean over the table's five columns, for {trainings} and {passes} per test image."
-
-
-def _accuracies(m: Method, single: Method) -> str:
-    own, other = (f"{x.measures['accuracy.mean'].value:.2f} %" for x in (m, single))
-    return f"Its mean accuracy is {own}, against {other}."

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 from nondet.analysis.reproduce.parting import differ
 from nondet.errors import spelled
-from nondet.reporting.finding import MOST, Finding, named
-from nondet.reporting.prose import capital
+from nondet.reporting.finding import MOST, Finding, Part, capital, named
 from nondet.sources import source_called
 
 if TYPE_CHECKING:
     from nondet.analysis.reproduce.audit import Audit, Row
     from nondet.analysis.reproduce.diverge import Diverged
+    from nondet.analysis.reproduce.finding import Finding as Found
     from nondet.analysis.reproduce.ladder import Origin
     from nondet.analysis.reproduce.resume import Resumed
+
+
+HELD = "With everything from outside held fixed, no two runs diverged, and no single cause makes them diverge."
 
 
 def diverged_words(found: Diverged) -> str:
@@ -50,16 +53,10 @@ def _diverged(found: Diverged) -> str:
     looked = _window(found)
     if found.why:
         return f"Inconclusive: {spelled(found.why)}."
-    if found.verdict == "none" and found.against:
-        after = "" if found.whole else " Nothing is known about what comes after."
-        return f"None found: {found.script} and {found.against} are equal to the last bit in {looked}.{after}"
     if found.verdict == "none":
-        return (
-            f"None found: {found.runs} runs of {found.script} are equal to the last bit in {looked}. Nothing is known "
-            "about what comes after."
-            if not found.whole
-            else f"None found: {found.runs} runs of {found.script} are equal to the last bit in {looked}."
-        )
+        equal = f"{found.script} and {found.against}" if found.against else f"{found.runs} runs of {found.script}"
+        after = "" if found.whole else " Nothing is known about what comes after."
+        return f"None found: {equal} are equal to the last bit in {looked}.{after}"
     if not found.what:
         return (
             f"Inconclusive: {found.script} takes no training step that can be seen and has no array at its end, so "
@@ -70,8 +67,7 @@ def _diverged(found: Diverged) -> str:
     if found.chance:
         begin = f"{two} are equal, but by chance: others can diverge {_where(found)}, where {differ(found.what)} first."
     if not found.origins:
-        held = "With everything from outside held fixed, no two runs diverged, and no single cause makes them diverge."
-        return f"Inconclusive. {begin} {held}"
+        return f"Inconclusive. {begin} {HELD}"
     return " ".join([begin, *(_origin(origin, first=not n) for n, origin in enumerate(found.origins))])
 
 
@@ -116,9 +112,14 @@ def _origin(origin: Origin, first: bool) -> str:
 HEAD = ("source", "draws", "reaches", "leaks into", "verdict")
 
 
-def audit_rows(found: Audit) -> list[tuple[str, ...]]:
-    """Return the table of sources."""
-    return [
+def sentence_alone(found: Diverged | Resumed) -> list[Part]:
+    """Return the verdict, without a table."""
+    return [Part(below=[found.sentence])]
+
+
+def audit_parts(found: Audit) -> list[Part]:
+    """Return the table of sources, the findings, and the settings that were ignored and change nothing here."""
+    rows = [
         (
             row.name,
             "" if row.draws is None else f"{row.draws:,}",
@@ -128,14 +129,18 @@ def audit_rows(found: Audit) -> list[tuple[str, ...]]:
         )
         for row in found.sources
     ]
+    told = [
+        (f"Ignored setting, harmless here{f' ({one.site})' if one.site else ''}: {one.cause.what}.")
+        for one in found.told
+    ]
+    return [Part(HEAD if rows else (), rows, [*audit_findings(found), *told, audit_words(found)])]
 
 
 def audit_findings(found: Audit) -> list[str]:
     """Return a sentence or two for each finding: what was seen, the likely cause, the fix."""
     said = [_row(row) for row in found.sources if row.verdict in ("dead", "leaks")]
     for one in found.findings:
-        where = f"{one.site}: " if one.site else ""
-        said.append(f"{where}{one.cause.what} ({one.cause.name}). Seen: {one.seen}. The fix: {one.cause.mend}.")
+        said.append(f"{_cause(one)}. Seen: {one.seen}. The fix: {one.cause.mend}.")
     if isinstance(found.unexplained, str):
         said.append(f"Unexplained: {found.unexplained}.")
     elif found.unexplained:
@@ -145,12 +150,8 @@ def audit_findings(found: Audit) -> list[str]:
     return said
 
 
-def audit_told(found: Audit) -> list[str]:
-    """Return the settings that were ignored and change nothing here."""
-    return [
-        (f"Ignored setting, harmless here{f' ({one.site})' if one.site else ''}: {one.cause.what}.")
-        for one in found.told
-    ]
+def _cause(one: Found) -> str:
+    return f"{f'{one.site}: ' if one.site else ''}{one.cause.what} ({one.cause.name})"
 
 
 def _row(row: Row) -> str:
@@ -210,8 +211,7 @@ def of_diverged(found: Diverged) -> Finding:
         return Finding(f"Inconclusive: {named(found.script)} leaves nothing to compare.", (_diverged(found),))
     parting = f"{two} {'are equal by chance: others can ' if found.chance else ''}diverge {_where(found)}"
     if not found.origins:
-        said = "With everything from outside held fixed, no two runs diverged, and no single cause makes them diverge."
-        return Finding(f"Inconclusive: {parting}.", (f"What differs first: {found.what}.", said))
+        return Finding(f"Inconclusive: {parting}.", (f"What differs first: {found.what}.", HELD))
     first = found.origins[0]
     more = [
         f"The cause: {first.cause.what} ({first.cause.name}), at {first.site or 'a line outside your own code'}.",
@@ -242,9 +242,7 @@ def of_audit(found: Audit) -> Finding:
         more.append("Unexplained: two runs diverge with everything held fixed.")
     if found.findings:
         one = found.findings[0]
-        more.append(
-            f"{f'{one.site}: ' if one.site else ''}{one.cause.what} ({one.cause.name}); the fix: {one.cause.mend}."
-        )
+        more.append(f"{_cause(one)}; the fix: {one.cause.mend}.")
     return Finding(headline, tuple(more[:MOST]), caveats)
 
 

@@ -6,22 +6,19 @@ import math
 
 from nondet.analysis.scored import ArmScores, ScoreMeasures
 from nondet.io.plain import plain
-from nondet.reporting.finding import Finding, brackets, named
+from nondet.reporting.finding import Finding, Part, brackets, named, said, with_interval
 from nondet.reporting.table import DASH
 from nondet.stats.estimate import Estimate
 
 
-def head(found: ScoreMeasures) -> tuple[str, ...]:
-    """Return the table's column titles; what is the same in all rows has no column."""
-    return ("arm", *_shared(found), "runs", "mean", "95 % interval", "SD", "95 % interval")
-
-
-def rows(found: ScoreMeasures) -> list[tuple[str, ...]]:
-    """Return a row for each arm, metric and data set."""
-    return [
+def parts(found: ScoreMeasures) -> list[Part]:
+    """Return a table with a row for each arm, metric and data set; what is the same in all rows has no column."""
+    names = {"metric": "metric"} if len(found.metrics) > 1 else {}
+    names |= {"dataset": "data set"} if any(arm.dataset for arm in found.arms) else {}
+    rows = [
         (
             arm.name,
-            *(getattr(arm, name) for name in _names(found)),
+            *(getattr(arm, name) for name in names),
             str(arm.runs) + (f" ({arm.failed} failed)" if arm.failed else ""),
             _number(arm.mean.value, arm.mean.value, arm.sd.value),
             _range(arm.mean, arm.sd.value),
@@ -30,13 +27,10 @@ def rows(found: ScoreMeasures) -> list[tuple[str, ...]]:
         )
         for arm in found.arms
     ]
-
-
-def words(found: ScoreMeasures) -> str:
-    """Say what the table's numbers are."""
+    head = ("arm", *names.values(), "runs", "mean", "95 % interval", "SD", "95 % interval")
     one = found.metrics[0] if len(found.metrics) == 1 else ""
     of = f"Values of {plain(one)}, in its own unit" if one else "Each in its own unit"
-    return f"{of}; the SD has ddof = 1."
+    return [Part(head, rows, said(found, f"{of}; the SD has ddof = 1."))]
 
 
 def finding(found: ScoreMeasures) -> Finding:
@@ -60,17 +54,7 @@ def finding(found: ScoreMeasures) -> Finding:
 
 
 def _known(e: Estimate, arm: ArmScores) -> str:
-    sides = [_number(side, arm.mean.value, arm.sd.value) for side in (e.value, e.low, e.high)]
-    return f"{sides[0]} [{sides[1]}, {sides[2]}]" if e.known else sides[0]
-
-
-def _names(found: ScoreMeasures) -> list[str]:
-    several = [("metric", len(found.metrics) > 1), ("dataset", any(arm.dataset for arm in found.arms))]
-    return [name for name, shown in several if shown]
-
-
-def _shared(found: ScoreMeasures) -> list[str]:
-    return [{"dataset": "data set"}.get(name, name) for name in _names(found)]
+    return with_interval(e, lambda side: _number(side, arm.mean.value, arm.sd.value))
 
 
 def _number(value: float, mean: float, sd: float) -> str:

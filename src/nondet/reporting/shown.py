@@ -1,218 +1,64 @@
-"""What the command of each record shows: tables, and the sentences with them."""
+"""A record as text for a terminal, as HTML for a notebook, and its tables as Markdown and LaTeX."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Sequence
+from html import escape
+from importlib import import_module
+from io import StringIO
+from typing import Any
 
+from nondet.io.plain import plain
 from nondet.io.streams import WARNING
 from nondet.records import Record
 from nondet.reporting import table
+from nondet.reporting.finding import Finding, Part, said
+from nondet.reporting.layout import fitted, room
 
-if TYPE_CHECKING:
-    from nondet.analysis.alike import Alike
-    from nondet.analysis.comparison import Comparisons
-    from nondet.analysis.datasets import OverDatasets
-    from nondet.analysis.floor import Floor
-    from nondet.analysis.gate import Gate
-    from nondet.analysis.models_apart import ModelComparisons
-    from nondet.analysis.plan import Plan
-    from nondet.analysis.remedies.stabilize import Stabilized
-    from nondet.analysis.reproduce.audit import Audit
-    from nondet.analysis.reproduce.diverge import Diverged
-    from nondet.analysis.reproduce.resume import Resumed
-    from nondet.analysis.results import Results
-    from nondet.analysis.scored import ScoreMeasures
-    from nondet.analysis.unstable import Unstable
-    from nondet.measures.measured import Measures
-    from nondet.reporting.finding import Finding
+BRACKETS = "In the table, ± is a standard error, and brackets show a 95 % interval."
+
+_HOMES = {
+    "Results": ("results", "finding", "parts", "cautions"),
+    "Measures": ("results", "of_measures", "measured_parts", "measured_cautions"),
+    "ScoreMeasures": ("scores", "finding", "parts", ""),
+    "Comparisons": ("verdicts", "of_comparisons", "parts", "cautions"),
+    "ModelComparisons": ("one_run", "of_models", "parts", ""),
+    "OverDatasets": ("datasets", "finding", "parts", ""),
+    "Plan": ("gates", "of_plan", "", "cautions"),
+    "Floor": ("gates", "of_floor", "", ""),
+    "Gate": ("gates", "of_gate", "", ""),
+    "Alike": ("alike", "finding", "parts", ""),
+    "Unstable": ("unstable", "finding", "parts", ""),
+    "Stabilized": ("remedies", "of_stabilized", "parts", ""),
+    "Diverged": ("reproduce", "of_diverged", "sentence_alone", ""),
+    "Audit": ("reproduce", "of_audit", "audit_parts", ""),
+    "Resumed": ("reproduce", "of_resumed", "sentence_alone", ""),
+}
+"""By type of record: its module, and in it the functions of its finding, of what its command prints (if that is more
+than the finding), and of warnings about its runs."""
 
 
-WIDTH = 120
-"""The width of output that does not go to a terminal."""
+def _function(found: Record, number: int) -> Callable[[Any], Any] | None:
+    """Return one of a record's functions, found by name so that nothing is imported for other records."""
+    home, *names = _HOMES.get(type(found).__name__, ("", "", "", ""))
+    return getattr(import_module(f"nondet.reporting.{home}"), names[number]) if names[number] else None
 
-CLASSES_ALONE = "Predicted classes alone give accuracy and disagreement; the other measures need logits."
 
-
-@dataclass(frozen=True)
-class Part:
-    """A table, or none; a sentence above it, and those below it.
-
-    wide: how many characters it needs, if many. intervals: the rows with intervals in place of lopsided errors, for a
-        terminal. short: shorter names of rows, for when there is no room.
-    """
-
-    head: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
-    below: Sequence[str] = ()
-    above: str = ""
-    wide: int = WIDTH
-    intervals: Sequence[Sequence[str]] = ()
-    short: Mapping[str, str] = field(default_factory=dict[str, str])
+def finding_of(found: Record) -> Finding | None:
+    """Return what a record has found; None for a record that answers no question."""
+    function = _function(found, 0)
+    return function(found) if function else None
 
 
 def parts(found: Record) -> list[Part]:
     """Return what a record's command prints; for a record without one, its tidy table."""
-    known = _PARTS.get(type(found).__name__)  # by name, so that nothing is imported for other records
-    if known is not None:
-        return known(found)
+    function = _function(found, 1)
+    if function:
+        return function(found)
+    if found.finding:
+        return [Part(below=said(found))]
     columns = found.tidy()
     return [Part(tuple(columns), [tuple(map(str, row)) for row in zip(*columns.values(), strict=True)])]
-
-
-def _said(found: Record, *more: str) -> list[str]:
-    """Return a record's finding, then what else is said, then the caveats."""
-    said: Finding | None = found.finding
-    return [said.text, *more, *said.caveats] if said else [*more]
-
-
-def _results(found: Results) -> list[Part]:
-    from nondet.reporting import crossing, dead, finding, prose
-    from nondet.running import until
-
-    said = finding.of_study(found)
-    below = [
-        prose.failures(found),
-        *dead.dead_words(found),
-        *((said.text, said.caution) if said else ()),
-        *dead.unreached_words(found),
-        until.words(found.study.until, found.dead),
-    ]
-    head, rows, above = table.head(found.kind.figures), table.rows(found), prose.control_words(found)
-    first = Part(head, rows, below, above, intervals=table.rows(found, intervals=True), short=table.SHORT)
-    c = found.crossing
-    return [first, *([Part(crossing.head(c), crossing.rows(c), crossing.words(c))] if c else [])]
-
-
-def _measures(found: Measures) -> list[Part]:
-    pairs, said = found.sampled_pairs, found.finding
-    below = [
-        said.text,
-        said.caution,
-        CLASSES_ALONE if found.classes_alone else "",
-        f"The ensembles are those of {pairs} sampled pairs, not of all." if pairs else "",
-    ]
-    skew = table.lopsided(found.figures, [found])
-    rows, intervals = [table.measured_row(found)], [table.measured_row(found, skew)]
-    return [Part(table.head(found.figures), rows, below, intervals=intervals)]
-
-
-def _scores(found: ScoreMeasures) -> list[Part]:
-    from nondet.reporting import scores
-
-    return [Part(scores.head(found), scores.rows(found), _said(found, scores.words(found)))]
-
-
-def _comparisons(found: Comparisons) -> list[Part]:
-    from nondet.reporting import decisions, verdicts
-
-    *tables, (head, rows) = decisions.comparison_tables(found.comparisons)
-    alone = found.comparisons[0] if len(found.comparisons) == 1 else None
-    below = _said(found, verdicts.method_words(alone) if alone else "")
-    return [*(Part(h, r, short=decisions.SHORT) for h, r in tables), Part(head, rows, below, short=decisions.SHORT)]
-
-
-def _models(found: ModelComparisons) -> list[Part]:
-    from nondet.reporting import one_run
-
-    return [Part(one_run.HEAD, one_run.rows(found.comparisons), _said(found))]
-
-
-def _over_datasets(found: OverDatasets) -> list[Part]:
-    from nondet.reporting import datasets
-
-    return [Part(datasets.HEAD, datasets.rows(found), _said(found))]
-
-
-def _plan(found: Plan) -> list[Part]:
-    return [Part(below=_said(found))]
-
-
-def _floor(found: Floor) -> list[Part]:
-    return [Part(below=_said(found))]
-
-
-def _gate(found: Gate) -> list[Part]:
-    return [Part(below=_said(found))]
-
-
-def _alike(found: Alike) -> list[Part]:
-    from nondet.reporting import alike
-    from nondet.running import until
-
-    several = len(found.groups) > 1
-    shown = [
-        Part(
-            alike.head(found, group),
-            alike.rows(group),
-            above=f"Sources that vary from epoch {group.onset} on:" if several else "",
-        )
-        for group in found.groups
-    ]
-    left_out = [f"Left out: {name} ({reason})." for name, reason in found.left_out.items()]
-    asked = until.words(found.study.until) if found.study else ""
-    words = [asked, *_said(found, *alike.details(found))]
-    return [*shown, Part(below=[alike.legend(found), *left_out]), Part(below=words)]
-
-
-def _unstable(found: Unstable) -> list[Part]:
-    from nondet.reporting import unstable
-
-    return [
-        Part(unstable.HEAD, unstable.rows(found)),
-        Part(unstable.HEAD_CLASSES, unstable.class_rows(found)),
-        Part(below=[found.sentence]),
-    ]
-
-
-def _stabilized(found: Stabilized) -> list[Part]:
-    from nondet.reporting import remedies
-
-    head, rows = remedies.head(found.methods), remedies.rows(found.methods)
-    intervals = remedies.rows(found.methods, intervals=True)
-    return [Part(head, rows, _said(found), wide=WIDTH + 40, intervals=intervals)]
-
-
-def _diverged(found: Diverged) -> list[Part]:
-    from nondet.reporting import reproduce
-
-    return [Part(below=[reproduce.diverged_words(found)])]
-
-
-def _audit(found: Audit) -> list[Part]:
-    from nondet.reporting import reproduce
-
-    rows = reproduce.audit_rows(found)
-    head = reproduce.HEAD if rows else ()
-    return [
-        Part(head, rows, [*reproduce.audit_findings(found), *reproduce.audit_told(found), reproduce.audit_words(found)])
-    ]
-
-
-def _resumed(found: Resumed) -> list[Part]:
-    from nondet.reporting import reproduce
-
-    return [Part(below=[reproduce.resumed_words(found)])]
-
-
-_PARTS: dict[str, Callable[[Any], list[Part]]] = {
-    "Results": _results,
-    "Measures": _measures,
-    "ScoreMeasures": _scores,
-    "Comparisons": _comparisons,
-    "OverDatasets": _over_datasets,
-    "ModelComparisons": _models,
-    "Plan": _plan,
-    "Floor": _floor,
-    "Gate": _gate,
-    "Alike": _alike,
-    "Unstable": _unstable,
-    "Stabilized": _stabilized,
-    "Diverged": _diverged,
-    "Audit": _audit,
-    "Resumed": _resumed,
-}
 
 
 def beside(found: Record) -> list[str]:
@@ -220,45 +66,73 @@ def beside(found: Record) -> list[str]:
 
     These are warnings, marked as such, and for a study how to continue it.
     """
-    from nondet.reporting import prose
+    from nondet.reporting.prose import unfinished
 
-    known = _BESIDE.get(type(found).__name__)
-    warnings = [WARNING + sentence for sentence in known(found) if sentence] if known else []
-    missing = prose.unfinished(cast("Results", found)) if type(found).__name__ == "Results" else ""
+    function = _function(found, 2)
+    warnings = [WARNING + sentence for sentence in function(found) if sentence] if function else []
+    study: Any = found if type(found).__name__ == "Results" else None
+    missing = unfinished(study.study, study.missing) if study else ""
     return [*warnings, *([missing] if missing else [])]
 
 
-def _beside_measures(found: Measures) -> list[str]:
-    from nondet.analysis.measure import copies_words
-    from nondet.measures.shape import few_runs
-    from nondet.reporting import prose
-
-    copied = [prose.capital(words) for words in copies_words(found.name, found.copies, found.near)]
-    probable = prose.PROBABILITIES if found.probabilities else ""
-    return [probable, *copied, few_runs({"outputs": found.runs}), *found.notes]
+def by_itself(found: Record) -> str:
+    """Return a record as Python prints it: as its command does, followed by what the command says on standard error."""
+    return as_text(found) + part_as_text(Part(below=beside(found)))
 
 
-def _beside_results(found: Results) -> list[str]:
-    from nondet.reporting import prose
+def as_text(found: Record, terminal: bool = False, width: int | None = None) -> str:
+    """A record as text.
 
-    return prose.cautions(found)
-
-
-def _beside_comparisons(found: Comparisons) -> list[str]:
-    from nondet.reporting import prose
-
-    return [f"{name}: {prose.PROBABILITIES}" for name in found.probabilities]
+    terminal: whether bold type can be shown. width: the width for tables and sentences; None leaves the tables as they
+        are, with errors, and wraps sentences at WIDTH.
+    """
+    return "".join(part_as_text(part, terminal, width) for part in parts(found))
 
 
-def _beside_plan(found: Plan) -> list[str]:
-    from nondet.reporting import prose
+def part_as_text(part: Part, terminal: bool = False, width: int | None = None) -> str:
+    from rich.console import Console
 
-    return [f"{found.pilot}: {prose.PROBABILITIES}"] if found.probabilities else []
+    text = StringIO()
+    out = Console(file=text, force_terminal=terminal, force_jupyter=False, width=width or part.wide, emoji=False)
+
+    def say(sentence: str) -> None:
+        if sentence:
+            out.print(plain(sentence), markup=False, highlight=False)
+
+    if part.above:
+        say(part.above)
+        out.print()
+    if part.head and width is None:
+        out.print(table.for_terminal(part.rows, part.head))
+        out.print()
+    elif part.head and width is not None:
+        for head, rows in fitted(part.head, part.intervals or part.rows, width, part.short):
+            out.print(table.for_terminal(rows, head, whole=True), width=room(head, rows, width), crop=False)
+            out.print()
+        say(BRACKETS if part.intervals and part.intervals != part.rows else "")
+    for sentence in filter(None, part.below):
+        say(sentence)
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
-_BESIDE: dict[str, Callable[[Any], list[str]]] = {
-    "Measures": _beside_measures,
-    "Results": _beside_results,
-    "Comparisons": _beside_comparisons,
-    "Plan": _beside_plan,
-}
+def as_tables(found: Record, form: Callable[[Sequence[Sequence[str]], Sequence[str]], str]) -> str:
+    """Return a record's tables, without sentences, in Markdown or LaTeX (`table.for_markdown`, `table.for_latex`)."""
+    from nondet.reporting.export import rows_as_text
+
+    tables = [(part.rows, part.head) for part in parts(found) if part.head] or [rows_as_text(found)]
+    return "\n".join(form(rows, head) + "\n" for rows, head in tables)
+
+
+def as_html(found: Record) -> str:
+    """Return a record as HTML for a notebook; names are escaped."""
+    lines: list[str] = []
+    for part in parts(found):
+        lines += [f"<p>{escape(plain(part.above))}</p>"] if part.above else []
+        if part.head:
+            rows = ["".join(f"<td>{escape(plain(cell))}</td>" for cell in row) for row in part.rows]
+            head = "".join(f"<th>{escape(plain(title))}</th>" for title in part.head)
+            body = "".join(f"<tr>{row}</tr>" for row in rows)
+            lines.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        lines += [f"<p>{escape(plain(sentence))}</p>" for sentence in part.below if sentence]
+    lines += [f"<p>{escape(plain(sentence))}</p>" for sentence in beside(found)]
+    return "<div>" + "\n".join(lines) + "</div>"

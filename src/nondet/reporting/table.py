@@ -11,6 +11,7 @@ from nondet.analysis.results import Results
 from nondet.io.plain import plain
 from nondet.measures.figure import Figure, columns
 from nondet.measures.measured import Measures
+from nondet.reporting.finding import with_interval
 from nondet.stats.estimate import Estimate
 
 DASH = "\N{EN DASH}"
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 
 _LATEX = {
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "^": r"\^{}",
-    "~": r"\~{}",
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
@@ -39,13 +36,10 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\char34{}",
-    "-": "{-}",  # two in a row would be a dash
-    "`": r"\char96{}",
-    "'": r"\char39{}",
-    "[": "{[}",  # at the start of a row it would begin an option
-    "*": "{*}",  # likewise
-    **{c: f"\\{c}" for c in "&%$#_"},
+    **{c: f"{{{c}}}" for c in "-[*"},  # two - would be a dash; the others begin an option at the start of a row
+    **{c: rf"\char{ord(c)}{{}}" for c in "\"`'"},
+    **{c: rf"\{c}{{}}" for c in "^~"},
+    **{c: rf"\{c}" for c in "&%$#_{}"},
 }
 _LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿß"
 """Letters that every LaTeX can print; for all others the table shows the code point."""
@@ -91,13 +85,10 @@ def cells(
     skew: names of those that show their interval in place of the error: `value [low, high]`. in_one_precision: whether
         a number too small for its column's decimals is shown as `< 0.01`, and not in scientific form.
     """
-    shown, number = columns(figures), _below if in_one_precision else _small
+    shown, number = columns(figures), _below if in_one_precision else small
     if m is None:
         return (DASH,) * len(shown)
-    return tuple(
-        _with_interval(m.get(f.name), f.decimals) if f.name in skew else _with_error(m.get(f.name), f.decimals, number)
-        for f in shown
-    )
+    return tuple(_cell(m.get(f.name), f.decimals, number, f.name in skew) for f in shown)
 
 
 def lopsided(figures: Sequence[Figure], many: Sequence[Measures | None]) -> frozenset[str]:
@@ -111,22 +102,17 @@ def _lopsided(e: Estimate) -> bool:
     return e.known and above > LOPSIDED * below
 
 
-def _with_interval(e: Estimate, decimals: int) -> str:
+def _cell(e: Estimate, decimals: int, number: Callable[[float, int], str], interval: bool) -> str:
     if math.isnan(e.value):
         return DASH
-    ends = f" [{_small(e.low, decimals)}, {_small(e.high, decimals)}]" if e.known else ""
-    return _small(e.value, decimals) + ends
-
-
-def _with_error(e: Estimate, decimals: int, number: Callable[[float, int], str]) -> str:
-    if math.isnan(e.value):
-        return DASH
+    if interval:
+        return with_interval(e, lambda value: small(value, decimals))
     if abs(e.value) < 0.5 * 10.0**-decimals <= e.error:  # its error cannot tell it from 0
         return f"{0:.{decimals}f} ± {e.error:.{decimals}f}"
     return number(e.value, decimals) + ("" if math.isnan(e.error) else f" ± {number(e.error, decimals)}")
 
 
-def _small(value: float, decimals: int) -> str:
+def small(value: float, decimals: int) -> str:
     """Format a number with this many decimals, or in scientific form if they would hide that it is not zero."""
     return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 0.5 * 10.0**-decimals else f"{value:.0e}"
 
@@ -154,19 +140,12 @@ def for_terminal(body: Sequence[Sequence[str]], titles: Sequence[str], whole: bo
 
 
 def for_markdown(body: Sequence[Sequence[str]], titles: Sequence[str]) -> str:
-    lines = [_line(titles, _markdown), "|---|" + "---:|" * (len(titles) - 1), *(_line(row, _markdown) for row in body)]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str], escape: Callable[[str], str]) -> str:
-    return "| " + " | ".join(escape(cell) for cell in cells) + " |"
+    head, *lines = ["| " + " | ".join(map(_markdown, row)) + " |" for row in (titles, *body)]
+    return "\n".join([head, "|---|" + "---:|" * (len(titles) - 1), *lines])
 
 
 def _markdown(cell: str) -> str:
-    cell = plain(cell)
-    for character in "\\|`*_<>[]":
-        cell = cell.replace(character, f"\\{character}")
-    return cell
+    return re.sub(r"[\\|`*_<>\[\]]", r"\\\g<0>", plain(cell))
 
 
 def for_latex(body: Sequence[Sequence[str]], titles: Sequence[str]) -> str:

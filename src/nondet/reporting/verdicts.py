@@ -3,70 +3,89 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from nondet.analysis.comparison import Comparison
+from nondet.analysis.comparison import Comparison, Comparisons
 from nondet.analysis.more_runs import MOST_RUNS, POWER
 from nondet.io.plain import plain
-from nondet.reporting.decisions import amount, bracket, figure, p_words, signed, unit
-from nondet.reporting.finding import MOST, Finding, brackets, named
-from nondet.reporting.prose import capital
-
-_COUNTED = {
-    "better": "better",
-    "worse": "worse",
-    "different": "different",
-    "alike": "alike",
-    "undecided": "not decided",
-}
+from nondet.reporting.decisions import SHORT, comparison_tables, difference, figure, p_words, signed, superiority, unit
+from nondet.reporting.finding import MOST, Finding, Part, brackets, capital, named, said
+from nondet.reporting.prose import PROBABILITIES
 
 
-def of_comparisons(found: Sequence[Comparison]) -> Finding:
+def parts(found: Comparisons) -> list[Part]:
+    """Return the tables of the arms, and what is found."""
+    alone = found.comparisons[0] if len(found.comparisons) == 1 else None
+    tables = [Part(head, rows, short=SHORT) for head, rows in comparison_tables(found.comparisons)]
+    return [*tables, Part(below=said(found, method_words(alone) if alone else ""))]
+
+
+def cautions(found: Comparisons) -> list[str]:
+    """Return a warning for each arm whose outputs look like probabilities."""
+    return [f"{name}: {PROBABILITIES}" for name in found.probabilities]
+
+
+def of_comparisons(found: Comparisons) -> Finding:
     """Return the verdict of one comparison; of several, the clearest verdict and how many there are of each."""
-    first = min(found, key=lambda c: (c.verdict == "undecided", c.p_holm, -abs(c.difference.value)))
-    one = of_comparison(first)
+    notes = dict.fromkeys(note for c in found.comparisons for note in _notes(c))
+    return of_several(found.comparisons, of_comparison, (*notes, *_scope(found.comparisons)))
+
+
+def of_several(found: Sequence[Any], of_one: Callable[[Any], Finding], caveats: Iterable[str]) -> Finding:
+    """Return the finding of the clearest of these comparisons; with others, how many verdicts there are of each."""
+    first = clearest(found)
+    one = of_one(first)
     if len(found) == 1:
         return one
-    counts = Counter(_COUNTED[c.verdict] for c in found)
+    counts = Counter("not decided" if c.verdict == "undecided" else c.verdict for c in found)
     listed = ", ".join(f"{count} {'is' if count == 1 else 'are'} {verdict}" for verdict, count in counts.items())
-    said = f"Of the {len(found)} compared with {plain(first.a)}, {listed}."
-    notes = dict.fromkeys(note for c in found for note in _notes(c))
-    return Finding(one.headline, (said, *one.sentences)[:MOST], (*notes, *_scope(found)))
+    several = f"Of the {len(found)} compared with {plain(first.a)}, {listed}."
+    return Finding(one.headline, (several, *one.sentences)[:MOST], tuple(caveats))
+
+
+def clearest(found: Sequence[Any]) -> Any:
+    """Return the comparison that is decided with the smallest p-value, and of several the largest difference."""
+    return min(found, key=lambda c: (c.verdict == "undecided", c.p_holm, -abs(c.difference.value)))
+
+
+def verdict_words(c: Any, seen: str) -> str:
+    """Return the verdict by means, with the difference that was seen."""
+    a, b = named(c.a), named(c.b)
+    words = {
+        "different": f"{b} and {a} differ",
+        "undecided": f"It is undecided whether {b} is better or worse than {a}",
+        "alike": f"{b} and {a} are alike within the margin",
+    }
+    return f"{words.get(c.verdict, f'{b} is {c.verdict} than {a}')}: {seen}."
 
 
 def of_comparison(c: Comparison) -> Finding:
     """Return the verdict with the difference, what else shows its size, and the caveats."""
     first, *more = _by_chance(c) if c.chance is not None and c.verdict != "different" else _by_means(c)
-    said = [*filter(None, [*more, churn_words(c)])]
-    return Finding(first, tuple(said[:MOST]), (*_notes(c), *_scope([c])))
-
-
-def comparison_words(c: Comparison) -> str:
-    """Return the verdict in a few sentences, which claim no more than the intervals show."""
-    return of_comparison(c).text
+    sentences = tuple(filter(None, [*more, churn_words(c)]))
+    return Finding(first, sentences[:MOST], (*_notes(c), *_scope([c])))
 
 
 def _by_means(c: Comparison) -> list[str]:
-    a, b, words = named(c.a), named(c.b), plain(c.metric.words)
+    words = plain(c.metric.words)
     if c.verdict == "different":
-        said = (
-            "That makes neither of them better: as conditions of one study, they vary different sources of one recipe."
-        )
-        return [f"{b} and {a} differ: {words} {_differs(c)}.", said]
+        why = "as conditions of one study, they vary different sources of one recipe"
+        return [verdict_words(c, f"{words} {_differs(c)}"), f"That makes neither of them better: {why}."]
     if c.verdict == "undecided":
         among = c.comparisons > 1 and c.p_value <= c.level
-        said = f"p = {p_words(c.p_value)} is not small enough among {c.comparisons} comparisons." if among else ""
-        return [f"It is undecided whether {b} is better or worse than {a}: {words} {_differs(c)}.", said, _way_on(c)]
+        why = f"p = {p_words(c.p_value)} is not small enough among {c.comparisons} comparisons." if among else ""
+        return [verdict_words(c, f"{words} {_differs(c)}"), why, _way_on(c)]
     if c.verdict == "alike":
-        return [f"{b} and {a} are alike within the margin: {words} {_differs(c, signed_always=True)}.", _inside(c)]
+        return [verdict_words(c, f"{words} differs by {difference(c, unit(c))}"), _inside(c)]
     among = f"Among {c.comparisons} comparisons, p = {p_words(c.p_holm)}." if c.comparisons > 1 else ""
-    return [f"{b} is {c.verdict} than {a}: mean {words} {_differs(c)}.", among, _beats(c)]
+    beats = f"One run of {plain(c.b)} beats one of {plain(c.a)} with a chance of {superiority(c)}."
+    return [verdict_words(c, f"mean {words} {_differs(c)}"), among, beats]
 
 
 def _by_chance(c: Comparison) -> list[str]:
     a, b = named(c.a), named(c.b)
-    low, high = c.superiority_interval
-    seen = f"one run of it beats one of {a} with a chance of {c.superiority:.2f} [{low:.2f}, {high:.2f}]"
+    seen = f"one run of it beats one of {a} with a chance of {superiority(c)}"
     rule = f"The verdict uses a threshold of {c.chance:g} for the chance that a run of one beats a run of the other."
     if c.verdict == "alike":
         return [f"{b} and {a} are alike: {seen.replace('one run of it', f'one run of {b}', 1)}.", rule]
@@ -75,22 +94,14 @@ def _by_chance(c: Comparison) -> list[str]:
     return [f"{b} is {c.verdict} than {a}: {seen}.", rule]
 
 
-def _differs(c: Comparison, signed_always: bool = False) -> str:
+def _differs(c: Comparison) -> str:
     """Say by how much the means differ, as a predicate; higher or lower if the interval shows which."""
     e = c.difference
-    if signed_always or not e.known or e.low <= 0 <= e.high:
-        return f"differs by {signed(e.value, c)}{unit(c)}{bracket(c)}"
+    if not e.known or e.low <= 0 <= e.high:
+        return f"differs by {difference(c, unit(c))}"
     low, high = sorted((abs(e.low), abs(e.high)))
     ends = f"[{figure(low, c)}, {figure(high, c)}]"
-    return f"is {amount(abs(e.value), c)} {ends} {'higher' if e.value > 0 else 'lower'}"
-
-
-def _beats(c: Comparison) -> str:
-    low, high = c.superiority_interval
-    return (
-        f"One run of {plain(c.b)} beats one of {plain(c.a)} with a chance of {c.superiority:.2f} "
-        f"[{low:.2f}, {high:.2f}]."
-    )
+    return f"is {figure(abs(e.value), c)}{unit(c)} {ends} {'higher' if e.value > 0 else 'lower'}"
 
 
 def _inside(c: Comparison) -> str:
@@ -128,20 +139,20 @@ def _between(c: Comparison) -> str:
 
 
 def _notes(c: Comparison) -> list[str]:
-    said = [plain(note) for note in c.all_notes]
+    notes = [plain(note) for note in c.all_notes]
     if not c.difference.known:
         same = f"There is no interval, because all runs of each have the same {c.metric.words}"
-        said.append(f"{same}; permutation test: p = {p_words(c.p_permutation)}.")
-    return said
+        notes.append(f"{same}; permutation test: p = {p_words(c.p_permutation)}.")
+    return notes
 
 
 def _scope(found: Sequence[Comparison]) -> list[str]:
     """Say what the verdicts apply to, and what the brackets are."""
-    c, said = found[0], list[str]()
-    if c.test_set or c.examples:
-        other = "and for other test examples" if c.examples else "on this test set, but not for other test examples"
-        said.append(f"This allows for other runs {other}.")
-    return [*said, *brackets(c.level, [one.difference for one in found])]
+    c, shown = found[0], brackets(found[0].level, [one.difference for one in found])
+    if not c.test_set and not c.examples:
+        return [*shown]
+    other = "and for other test examples" if c.examples else "on this test set, but not for other test examples"
+    return [f"This allows for other runs {other}.", *shown]
 
 
 def method_words(c: Comparison) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 
 from nondet.analysis.reader import as_one
 from nondet.analysis.results import ConditionResult, Results
-from nondet.reporting.plots.section import PANELS, Drawing, Section, names_of, sentence
-from nondet.reporting.plots.seen import Runs, Seen, by_design
+from nondet.reporting.finding import capital
+from nondet.reporting.plots.section import PANELS, Drawing, Runs, Section, Seen, by_design, names_of
 from nondet.reporting.plots.style import DASHES, SMALLEST, colours_of, epochs, line_plot, log_axis, new, short
 from nondet.stats.values import Floats
 
@@ -24,7 +24,9 @@ THIN_LINES = 100
 
 def training(results: Results, runs: Runs) -> Section | None:
     """Return the section of loss and accuracy curves on the training set."""
-    shown, all_of_them = _chosen(results, runs)
+    ordered = sorted(by_design(results, runs).items(), key=lambda item: "@" in item[0])  # late onsets last
+    able = {name: seen for name, seen in ordered if len(seen) > 1}
+    shown = dict(list(able.items())[:PANELS])
     if not shown:
         return None
     curves = {
@@ -34,7 +36,7 @@ def training(results: Results, runs: Runs) -> Section | None:
     text = (
         "The line is the mean over a condition's runs, the band covers the middle four fifths of them (10th to 90th "
         "percentile), and the grey lines are the means of the other conditions."
-        + (f" Shown: {len(shown)} of {all_of_them} conditions." if len(shown) < all_of_them else "")
+        + (f" Shown: {len(shown)} of {len(able)} conditions." if len(shown) < len(able) else "")
     )
     own = results.study.identity.get("curves")
     labels = {"loss": "training loss (nats)", "accuracy": "training accuracy (%)"} if own is None else {}
@@ -50,13 +52,6 @@ def _finite(curves: Floats) -> Floats:
     return np.where(np.isfinite(curves), curves, np.nan)
 
 
-def _chosen(results: Results, runs: Runs) -> tuple[dict[str, list[Seen]], int]:
-    """Return the conditions to show with their runs, those without a late onset first, and how many could be shown."""
-    ordered = sorted(by_design(results, runs).items(), key=lambda item: "@" in item[0])
-    able = [(name, seen) for name, seen in ordered if len(seen) > 1]
-    return dict(able[:PANELS]), len(able)
-
-
 def _curves(name: str, label: str, curves: Mapping[str, Floats], among: Sequence[str]) -> Drawing:
     values = np.concatenate([c[np.isfinite(c)] for c in curves.values()])
     log = bool(values.min() > 0 and values.max() > 20 * values.min())
@@ -67,7 +62,7 @@ def _curves(name: str, label: str, curves: Mapping[str, Floats], among: Sequence
         f"{condition} {end.mean():.3g} ({np.quantile(end, 0.1):.3g} to {np.quantile(end, 0.9):.3g})"
         for condition, end in ends.items()
     )
-    title = f"{sentence(label)} by epoch, a panel for each condition"
+    title = f"{capital(label)} by epoch, a panel for each condition"
     alternative = (
         f"{title}{'; logarithmic axis' if log else ''}. Mean, and 10th to 90th percentile, in the last epoch: {last}."
     )
@@ -143,13 +138,10 @@ def _at_epochs(apart: Floats, beside: Mapping[str, Floats]) -> tuple[tuple[str, 
 def _apart(results: Results, runs: Runs, c: ConditionResult, reference: Seen) -> Floats:
     """Return how far a condition's training losses are from the reference run's, (N, epochs); empty if unknown."""
     others = [run for run in by_design(results, runs)[c.condition.name] if run is not reference]
-    if "loss" not in reference.curves or "curves" in results.study.identity:  # a script's loss may be any loss
+    own = "curves" in results.study.identity  # a script's loss may be any loss
+    if not others or own or "loss" not in reference.curves:
         return np.empty((0, 0))
-    return (
-        np.abs(np.array([run.curves["loss"] for run in others]) - reference.curves["loss"])
-        if others
-        else np.empty((0, 0))
-    )
+    return np.abs(np.array([run.curves["loss"] for run in others]) - reference.curves["loss"])
 
 
 def _drift(apart: Floats, beside: Mapping[str, Floats], among: Sequence[str]) -> Drawing:

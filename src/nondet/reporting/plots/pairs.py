@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nondet.analysis.outside import Outside
 from nondet.analysis.results import Results
-from nondet.reporting.plots.section import Drawing, Section
-from nondet.reporting.plots.seen import Runs, Seen, keys_by_design
+from nondet.reporting.plots.section import Drawing, Runs, Section, keys_by_design
 from nondet.reporting.plots.style import new, short
 from nondet.stats.values import Floats
 
@@ -25,10 +25,29 @@ SHOWN = 240
 
 def pairs(results: Results, runs: Runs) -> Section | None:
     """Return the section of all pairs of runs."""
-    groups = _groups(results, runs)
-    answers = [(name, [run.predicted for run in members if run.predicted is not None]) for name, members in groups]
+    designs = keys_by_design(results, runs)
+    most = max(2, SHOWN // max(1, len(designs)))
+    taken: set[str] = set()
+    answers: list[tuple[str, list[Answered]]] = []
+    for name, all_keys in designs.items():  # a run is shown in the first condition that has it
+        keys = [key for key in all_keys if key not in taken]
+        taken.update(keys)
+        if keys:
+            chosen = [runs[keys[place]].predicted for place in _evenly(len(keys), most)]
+            answers.append((name, [predicted for predicted in chosen if predicted is not None]))
     kind = "tokens" if results.kind.sampled else f"test {results.kind.example}s"
     return pairs_of(answers, kind, len(runs))
+
+
+def pairs_outside(found: Outside) -> Section | None:
+    """Return the section of all pairs of runs made elsewhere."""
+    most = max(2, SHOWN // len(found.arms))
+    groups = [
+        (name, list(arm.predictions[_evenly(len(arm), most)]))
+        for name, arm in found.arms.items()
+        if arm.predictions is not None
+    ]
+    return pairs_of(groups, f"test {found.kind.example}s", sum(map(len, found.arms.values())), "arm")
 
 
 def pairs_of(
@@ -64,19 +83,9 @@ def pairs_of(
     return Section("pairs", "Every pair of runs", text, (drawing,), table if rows else None)
 
 
-def _groups(results: Results, runs: Runs) -> list[tuple[str, list[Seen]]]:
-    """Group runs by the first condition that has them; choose them evenly if there are very many."""
-    designs = keys_by_design(results, runs)
-    most = max(2, SHOWN // max(1, len(designs)))
-    taken: set[str] = set()
-    groups: list[tuple[str, list[Seen]]] = []
-    for name, all_keys in designs.items():
-        keys = [key for key in all_keys if key not in taken]
-        taken.update(keys)
-        if keys:
-            places = np.unique(np.linspace(0, len(keys) - 1, min(most, len(keys))).round().astype(np.int64))
-            groups.append((name, [runs[keys[place]] for place in places]))
-    return groups
+def _evenly(many: int, most: int) -> NDArray[np.int64]:
+    """Return the places of at most so many of many things, evenly chosen."""
+    return np.unique(np.linspace(0, many - 1, min(most, many)).round().astype(np.int64))
 
 
 def disagreements(runs: Sequence[Answered]) -> Floats:

@@ -10,8 +10,8 @@ import numpy as np
 from nondet.analysis.results import Results
 from nondet.measures.figure import Figure as Figures
 from nondet.measures.figure import Score
-from nondet.reporting.plots.section import Drawing, Interval, Section, estimates, names_of, sentence
-from nondet.reporting.plots.seen import Runs, Seen, by_design
+from nondet.reporting.finding import capital
+from nondet.reporting.plots.section import Drawing, Interval, Runs, Section, by_design, estimates, names_of
 from nondet.reporting.plots.style import COLOURS, INK, MARKERS, colours_of, log_axis, new, short
 from nondet.stats.values import Floats
 
@@ -29,8 +29,8 @@ FEW = 12
 def accuracies(results: Results, runs: Runs) -> Section | None:
     """Return the section of every run's score."""
     score = results.kind.scores[0]
-    values = {condition: _performances(seen) for condition, seen in by_design(results, runs).items()}
-    values = {condition: found for condition, found in values.items() if len(found)}
+    values = {name: np.array([run.performance for run in seen]) for name, seen in by_design(results, runs).items()}
+    values = {name: v[np.isfinite(v)] for name, v in values.items() if np.isfinite(v).any()}  # perplexity may overflow
     if not values:
         return None
     known = {c: i for c, i in estimates(results, f"{score.name}.mean")[1].items() if c in values}
@@ -52,7 +52,7 @@ def dots(
     )
     drawing = Drawing(
         name,
-        f"{sentence(label)} of every run, by {what}",
+        f"{capital(label)} of every run, by {what}",
         f"Dot plot of {label} by {what}. {described}.",
         strip(values, known, label, among),
         f"The vertical stroke is the mean{', and the line through it is its 95 % interval' if known else ''}.",
@@ -64,17 +64,12 @@ def dots(
         tuple((row, number(v.min()), number(np.median(v)), number(v.max())) for row, v in values.items()),
     )
     text = f"One dot is one run; {better} is better."
-    return Section("runs", f"{sentence(name)} of every run", text, (drawing,), table)
+    return Section("runs", f"{capital(name)} of every run", text, (drawing,), table)
 
 
 def _decimals(values: Floats, most: int) -> int:
     """Return as few decimals as these values need, and no more than `most`."""
     return next((d for d in range(most) if np.allclose(values, values.round(d), rtol=0, atol=1e-9)), most)
-
-
-def _performances(seen: Sequence[Seen]) -> Floats:
-    values = np.array([run.performance for run in seen])
-    return values[np.isfinite(values)]  # a perplexity may overflow
 
 
 def strip(runs: Mapping[str, Floats], means: Mapping[str, Interval], label: str, among: Sequence[str] = ()) -> Figure:
@@ -131,7 +126,7 @@ def intervals(
         values, known = find(figure.name)
         if not figure.plot or not values:
             continue
-        title = f"{sentence(figure.label)}, by {what}"
+        title = f"{capital(figure.label)}, by {what}"
         picture = forest(values, known, figure.label, among, anchor=figure.origin or 0.0)
         shown = f"{title}{', with 95 % intervals' if known else ''}. {listed(values, known)}."
         drawings.append(Drawing(figure.plot, title, shown, picture))

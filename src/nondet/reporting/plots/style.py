@@ -33,6 +33,8 @@ LONGEST = 26
 
 FORMATS = ("pdf", "svg", "png")
 
+_WIDTHS = {"major.width": 0.6, "major.size": 2.5, "minor.size": 1.5}
+_TICKS = {"color": GREY, "labelcolor": INK, "labelsize": SMALLEST, **_WIDTHS}
 _LOOK: dict[str, Any] = {
     "text.parse_math": False,  # a name with two dollar signs is a name
     "text.color": INK,
@@ -47,23 +49,10 @@ _LOOK: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
-    "axes.unicode_minus": True,
     "grid.color": PALE,
     "grid.linewidth": 0.5,
     "font.family": "DejaVu Sans",  # the font that comes with matplotlib: the same file everywhere
     "font.size": SMALLEST,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": SMALLEST,
-    "ytick.labelsize": SMALLEST,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "xtick.minor.size": 1.5,
-    "ytick.minor.size": 1.5,
     "lines.linewidth": 1.2,
     "legend.frameon": False,
     "legend.fontsize": SMALLEST,
@@ -74,6 +63,7 @@ _LOOK: dict[str, Any] = {
     "pdf.fonttype": 42,  # TrueType, which journals take and editors can search
     "svg.fonttype": "path",
     "svg.hashsalt": "nondet",
+    **{f"{axis}tick.{name}": value for axis in "xy" for name, value in _TICKS.items()},
 }
 
 

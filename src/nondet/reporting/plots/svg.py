@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from xml.etree.ElementTree import Element, SubElement, fromstring, register_namespace, tostring
+from xml.etree.ElementTree import Element, fromstring, register_namespace, tostring
 
 from nondet.io.plain import plain
 
@@ -32,9 +32,8 @@ def inline(content: bytes, name: str, title: str, description: str) -> str:
     root.attrib |= {"role": "img", "aria-labelledby": f"{name}-title {name}-desc"}
     root.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}  # what matplotlib's style element says
     for place, (tag, text) in enumerate((("title", title), ("desc", description))):
-        element = SubElement(root, f"{{{SVG}}}{tag}", {"id": f"{name}-{tag}"})
+        element = Element(f"{{{SVG}}}{tag}", {"id": f"{name}-{tag}"})
         element.text = plain(text)
-        root.remove(element)
         root.insert(place, element)
     return tostring(root, encoding="unicode")
 

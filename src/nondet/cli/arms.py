@@ -1,12 +1,89 @@
-"""Compare two arms, or several with one."""
+"""Measure runs made elsewhere, compare arms, and test whether they vary alike."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from nondet.cli.console import TEXT, Flag, Printed, With, Words, answer
+from nondet.cli.console import (
+    NONE_GIVEN,
+    TEXT,
+    Elsewhere,
+    Flag,
+    Labels,
+    Printed,
+    With,
+    Words,
+    answer,
+    say_unfinished,
+)
 from nondet.io.streams import say
+
+
+def measure(
+    outputs: Path,
+    /,
+    *more: Path,
+    labels: Path | None = None,
+    columns: Words = None,
+    examples: Flag = False,
+    groups: str | None = None,
+    metric: Words = None,
+    arm: str = "",
+    seed: str = "",
+    dataset: str = "",
+    failed: Literal["count", "drop"] | None = None,
+    form: Printed = TEXT,
+) -> int:
+    """Measure the outputs or scores of trainings that were run elsewhere.
+
+    Parameters
+    ----------
+    outputs
+        Logits (N, n, c) of runs, test examples and classes, or predicted classes (N, n): a .npy, .npz, .safetensors,
+        .parquet or .csv file, or a folder with one array per run. Or scores, one number per run: a table, a file with
+        one number per line, a JSON tree for each run, or the files of a tracker or trainer.
+    more
+        More files of scores, which form one table with the first.
+    labels
+        A file of class numbers (n,), of one of these kinds; if left out, the array, column or file named labels next to
+        the outputs.
+    columns
+        For a table: the column of predicted classes, or the columns of logits in the order of the classes, joined by
+        commas; recognised by name if left out.
+    examples
+        Give errors and intervals that also hold for other test examples drawn in the same way.
+    groups
+        The same, if examples were drawn in groups, such as questions about one text: a file with the group of each
+        example, or a column of the table.
+    metric
+        For scores: the columns or keys to measure, such as metrics.test.score; all scores if left out.
+    arm
+        For scores: the column that says what was trained, or several joined by commas; recognised by name if left out.
+    seed
+        For scores: the column that tells the runs of an arm apart.
+    dataset
+        For scores: the column that says what the runs were trained or tested on.
+    failed
+        What to do with runs whose outputs are not all finite, or that have no score: count them as failed, or drop
+        them. If left out, outputs with such runs are refused, and in scores they count as failed.
+    """
+    import nondet
+
+    found = nondet.measure(
+        [outputs, *more],
+        labels,
+        failed or 0,
+        examples,
+        groups=groups,
+        columns=columns or (),
+        metric=metric or (),
+        arm=arm,
+        seed=seed,
+        dataset=dataset,
+        say=say,
+    )
+    return answer(found, form)
 
 
 def compare(
@@ -14,7 +91,7 @@ def compare(
     b: str | None = None,
     /,
     *others: str,
-    labels: Path | None = None,
+    labels: Labels = None,
     columns: Words = None,
     margin: float | None = None,
     level: float = 0.05,
@@ -46,8 +123,6 @@ def compare(
         What to compare with A, given in the same way. Without it, A must be a file of scores that contains all arms.
     others
         More arms to compare with A; the verdicts are then adjusted for their number (Holm).
-    labels
-        A file of class numbers (n,), needed for outputs made elsewhere that do not contain them.
     columns
         For tables: the column of predicted classes, or the columns of logits in the order of the classes, joined by
         commas; recognised by name if left out.
@@ -87,8 +162,6 @@ def compare(
         example, or a column of A's table. If each arm is one run, the same as --cluster.
     looks
         How many times you look at the runs in all, this time included; each look then uses its share of the level.
-    form
-        How it is printed.
     """
     from nondet import api
     from nondet.analysis.models_apart import ModelComparisons
@@ -119,3 +192,38 @@ def compare(
     if isinstance(found, ModelComparisons):
         return answer(found, form)
     return answer(found, form, control=not found.broken)
+
+
+def alike(
+    study: str,
+    /,
+    *others: str,
+    margin: float = 1.25,
+    level: float = 0.05,
+    elsewhere: Elsewhere = NONE_GIVEN,
+    form: Printed = TEXT,
+) -> int:
+    """Test whether a study's sources have the same effect, and which pairs are alike within a margin.
+
+    For each metric there is one permutation test of all conditions, and for each pair of conditions the ratio of their
+    effects with an equivalence test. Only conditions that start to vary at the same epoch are compared.
+
+    Parameters
+    ----------
+    study
+        The study's folder. Or outputs or scores made elsewhere, as for `nondet compare`, to test whether the runs of
+        several arms vary equally.
+    others
+        More outputs or scores; each is an arm.
+    margin
+        The largest ratio of two effects that still counts as alike, above 1.
+    level
+        The share of false positives to allow.
+    """
+    from nondet import api
+
+    given: dict[str, Any] = {**vars(elsewhere), "columns": elsewhere.columns or ()}
+    found = api.alike(study, margin, level, others=others, **given, say=say)
+    status = answer(found, form, control=found.control)
+    say_unfinished(found)
+    return status

@@ -1,13 +1,40 @@
-"""Find where two runs of a script diverge, and why."""
+"""Why a training does not reproduce: what each source reaches, where two runs diverge, whether it resumes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from nondet.cli.commands import INCONCLUSIVE, command_of
 from nondet.cli.console import TEXT, USUAL, Printed, Volume, answer
 from nondet.errors import BadInput
 from nondet.io.streams import note, tell
+
+
+def audit(task: str, /, *command: str, steps: int | None = None, form: Printed = TEXT, volume: Volume = USUAL) -> int:
+    """Report what each source of a training reaches, what else changes the training, and what nothing explains.
+
+    `nondet audit -- python train.py --epochs 3`. It makes one run as it is, a control with equal seeds, and then one
+    run for each source with another seed for that source alone. The clock, unseeded generators, hashes, the order of
+    files and of threads, and memory are sources too.
+
+    Parameters
+    ----------
+    task
+        A task by name or file; or, after --, the command that runs a Python script, as you type it.
+    command
+        After --: the rest of the command. `{init}` in it stands for the seed of that source.
+    steps
+        How many training steps of each run to look at; all of them if left out.
+    """
+    from nondet import api
+
+    words = command_of("audit", task, command)
+    found = api.audit(task if words is None else words, steps, say=note)
+    answer(found, form)
+    return INCONCLUSIVE if found.inconclusive else 0 if found.clean else 1
 
 
 def diverge(
@@ -45,8 +72,6 @@ def diverge(
         another command, in quotes. Everything that comes from outside is the same in both.
     save
         Keep a run in this new folder, for --against, and compare nothing.
-    form
-        How it is printed.
     """
     from nondet import api
     from nondet.tasks import is_task
@@ -67,3 +92,45 @@ def diverge(
     found = api.diverge(target, steps, fix=fix, against=against, say=note)
     answer(found, form)
     return {"none": 0, "origin": 1}.get(found.verdict, INCONCLUSIVE)
+
+
+Option = Annotated[str, Parameter(allow_leading_hyphen=True)]
+"""Words of another command, which may be options of it."""
+
+
+def resume_check(
+    task: str,
+    /,
+    *command: str,
+    steps: int = 4,
+    resume: Option = "--resume",
+    form: Printed = TEXT,
+    volume: Volume = USUAL,
+) -> int:
+    """Train 2k steps in one go, then k steps, a stop and k more steps, and name the first state that differs.
+
+    `nondet resume-check -- python train.py --steps {steps} {resume}`. In the command, `{steps}` stands for the total
+    number of steps of a run, and `{resume}` for the words that make it resume, which the first part leaves out.
+
+    Parameters
+    ----------
+    task
+        After --: the command that runs a Python script, with `{steps}`, and with `{resume}` if it needs that.
+    command
+        The rest of the command.
+    steps
+        k: the training is stopped after this many steps, and compared after twice as many.
+    resume
+        What replaces `{resume}` in the part that resumes.
+    """
+    from nondet import api
+
+    words = command_of("resume-check", task, command)
+    if words is None:
+        raise BadInput(
+            f"a training must be given as a command (got {task!r}); try nondet resume-check -- python train.py "
+            "--steps {steps} {resume}"
+        )
+    found = api.resume_check(words, steps, resume=resume, say=note)
+    answer(found, form)
+    return {"resumes": 0, "differs": 1}.get(found.verdict, INCONCLUSIVE)
