@@ -205,7 +205,7 @@ class ForkedHelpers(processes.Helpers):
                         Disk(*self.fault)
                     study = load(Path(self.order["folder"]))
                     if os.getppid() == main:
-                        make_missing(study, runner_of(**self.order["arguments"]), poll_seconds=0.01)
+                        make_missing(study, runner_of(**self.order["arguments"]))
                 os._exit(0)
             self.children.append(child)
 
