@@ -15,7 +15,6 @@ from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
 from nondet.kinds import Kind
 from nondet.measures.figure import Figure
-from nondet.measures.measured import listed_copies
 from nondet.measures.shape import few_runs
 from nondet.records import Record, finding
 from nondet.running.advice import go_on
@@ -171,7 +170,7 @@ def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -
     kind = arms[0].runs.kind
     figures = {figure.name: figure for figure in kind.figures}
     group = _group(kind, 0, named, margin, level)
-    copies = {arm.name: listed_copies(arm.copies, arm.near) for arm in arms if arm.copies or arm.near}
+    copies = {arm.name: arm.copies for arm in arms if arm.copies}
     of_rare = [sentence for arm in arms if len(arm.runs) >= MIN_RUNS for sentence in collapsed_in(arm)]
     notes = tuple(dict.fromkeys([*(note for arm in arms for note in arm.notes), *_with_what_they_do(of_rare)]))
     return Alike(None, (group,), margin, level, left_out, figures, None, 0, copies, notes)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.analysis.measure import exact_digest
 from nondet.analysis.opened import OpenStudy, chosen_condition
 from nondet.analysis.reader import control_is_zero
 from nondet.analysis.runs import Runs
@@ -19,6 +19,7 @@ from nondet.errors import BadInput
 from nondet.io.nearest import did_you_mean_file
 from nondet.io.outputs import is_table, read_labels, read_outputs
 from nondet.kinds import CLASSIFICATION
+from nondet.kinds.scores import ARRAY
 from nondet.measures.answers import Answers
 from nondet.measures.copies import features
 from nondet.measures.figure import Score
@@ -44,19 +45,13 @@ class Arm:
 
     Attributes:
         runs: the runs. metric: what `values` are. values: one number per run, `(N,)`.
-        classes_alone: whether only predicted classes are known. numbers: of the runs, counted from 1.
-        run_names: the runs' names for people, if they have any.
+        numbers: of the runs, counted from 1. run_names: the runs' names for people, if they have any.
         digests: of each run's outputs, rounded to float32: the same run in two files has equal ones.
-        exact: of each run's outputs as they are, which tell copies from runs that differ in the last digits.
         seeds: of each run, the seeds of the sources that vary; None for outputs that no study made.
-        trained: what tells each run of a study from all others: its outputs and the seeds of all sources. Seeds prove
-            that runs are independent, so runs with equal outputs count too. Empty for outputs that no study made.
         points: features of each run's outputs that tell near-copies from other runs; see `features`.
-        copies, near: number of each run that was left out -> the earlier one that it equals, or nearly equals.
+        copies: runs that were left out, each with the earlier one that it equals or nearly equals; see `listed_copies`.
         failed: how many further runs failed.
-        control: whether the study's control is exactly zero; None if not known.
         paired: whether runs with equal seeds are pairs by design, however their values correlate.
-        sample_sd: whether the SD that is shown has ddof = 1.
         notes: what a reader must know about the arm, a sentence each.
     """
 
@@ -64,30 +59,44 @@ class Arm:
     runs: Runs
     metric: Score
     values: Floats
-    predictions: NDArray[np.integer] | None
-    labels: np.ndarray
     numbers: tuple[int, ...]
     digests: tuple[str, ...]
-    exact: tuple[str, ...] = ()
-    classes_alone: bool = False
-    classes: int = 0
     seeds: tuple[Mapping[str, int], ...] | None = None
-    trained: tuple[str, ...] = ()
     run_names: tuple[str, ...] = ()
     points: NDArray[Any] | None = None
-    copies: Mapping[int, int] = field(default_factory=dict[int, int])
-    near: Mapping[int, int] = field(default_factory=dict[int, int])
+    copies: tuple[dict[str, int], ...] = ()
     failed: int = 0
-    seconds: tuple[float, ...] = ()
-    environment: Mapping[str, Any] | None = None
-    control: bool | None = None
-    probabilities: bool = False
     paired: bool = False
-    sample_sd: bool = False
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def of_scores(self) -> bool:
+        """Whether only scores of the runs are known, and none of their answers."""
+        return list(self.runs.kind.answers) == [ARRAY]
+
+    @cached_property
+    def predictions(self) -> NDArray[np.integer] | None:
+        """What each run predicts, `(N, n)`; None for runs that predict no classes."""
+        found = getattr(self.runs.answers, "predicted", None)
+        return None if found is None else found.astype(np.int32)
+
+    @property
+    def classes_alone(self) -> bool:
+        """Whether these are outputs that no study made, of which only predicted classes are known."""
+        return self.runs.study is None and self.runs.answers.classes_alone
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether these are outputs that no study made, and look like probabilities instead of logits."""
+        return self.runs.study is None and getattr(self.runs.answers, "probabilities", False)
+
+    @property
+    def control(self) -> bool | None:
+        """Whether the study's control is exactly zero; None if not known."""
+        return control_is_zero(self.runs.study) if self.runs.study and self.runs.made else None
 
     @property
     def sd(self) -> Estimate:
@@ -95,21 +104,18 @@ class Arm:
 
         For outputs it is as in the protocol (ddof = 0), for scores in files as in spreadsheets (ddof = 1).
         """
-        sd = sd_of(self.values) if self.sample_sd else population_sd(self.values)
+        sd = (sd_of if self.of_scores and self.runs.study is None else population_sd)(self.values)
         if self.runs.by_rule:
             sd = after_rule(sd, len(self), 0.0, float(self.values.std()))
         return sd.within(0.0, max(self.metric.most, sd.value))
 
     def keep(self, places: Sequence[int]) -> Arm:
         """Return the arm with only the runs at these places."""
-        chosen = list(places)
-        listed = ("numbers", "digests", "exact", "seeds", "trained", "run_names", "seconds")
+        listed = ("numbers", "digests", "seeds", "run_names")
         parts: dict[str, Any] = {name: getattr(self, name) for name in listed}
-        kept = {name: tuple(part[i] for i in chosen) if part else part for name, part in parts.items()}
-        rows = {"predictions": self.predictions, "points": self.points}
-        kept |= {name: None if array is None else array[chosen] for name, array in rows.items()}
-        runs = self.runs.only(chosen) if len(self.runs) == len(self) else self.runs
-        return replace(self, runs=runs, values=self.values[chosen], **kept)
+        kept = {name: tuple(part[i] for i in places) if part else part for name, part in parts.items()}
+        points = None if self.points is None else self.points[places]
+        return replace(self, runs=self.runs.only(places), values=self.values[places], points=points, **kept)
 
 
 def read_arms(
@@ -192,9 +198,9 @@ def _read(
 
 def _with_labels(arm: Arm, labels: NDArray[Any] | None) -> Arm:
     """Check that labels given for a study's arm are its own."""
-    if labels is not None and not np.array_equal(labels, arm.labels):
+    if labels is not None and not np.array_equal(labels, arm.runs.labels):
         raise BadInput(
-            f"labels must be those of the study's own test set ({arm.name} has {len(arm.labels)} different ones); "
+            f"labels must be those of the study's own test set ({arm.name} has {len(arm.runs.labels)} different ones); "
             "leave <<labels>> out, or compare outputs of the same test set"
         )
     return arm
@@ -213,18 +219,10 @@ def _of_outputs(name: str, outputs: ArrayLike, labels: NDArray[Any], metric: str
         name=name,
         runs=runs,
         metric=score,
-        values=score.by_run(answers),
-        predictions=answers.predicted.astype(np.int32),
-        labels=answers.labels,
+        values=score.by_run(runs.answers),
         numbers=tuple(range(1, answers.runs + 1)),
         digests=tuple(digest(run) for run in answers.outputs),
-        exact=()
-        if answers.outputs.dtype.itemsize <= 4 or alone
-        else tuple(exact_digest(run) for run in answers.outputs),
         points=features(answers.outputs),
-        classes_alone=alone,
-        classes=answers.classes,
-        probabilities=answers.probabilities,
     )
 
 
@@ -246,26 +244,16 @@ def _of_runs(study: Study, runs: Runs, metric: str | None) -> Arm:
         raise BadInput(
             f"{score.words} must be at most {LARGEST_VALUE:g} ({name} has a run above it); try <<metric=cross_entropy>>"
         )
-    outputs = runs.outputs
-    digests = tuple(digest(run) for run in outputs)
     return Arm(
         name=name,
         runs=runs,
         metric=score,
         values=values,
-        predictions=runs.answers.predicted.astype(np.int32) if hasattr(runs.answers, "predicted") else None,
-        labels=runs.labels,
         numbers=tuple(made.number for made in runs.made),
-        digests=digests,
-        exact=tuple(exact_digest(run) for run in outputs) if outputs.dtype.itemsize > 4 else (),
-        classes=outputs.shape[2] if outputs.ndim == 3 else 0,
+        digests=tuple(digest(run) for run in runs.outputs),
         seeds=tuple({s: made.seeds[s] for s in condition.vary} for made in runs.made),
-        trained=tuple(f"{d} {sorted(made.seeds.items())}" for d, made in zip(digests, runs.made, strict=True)),
-        points=features(outputs) if runs.kind.name == CLASSIFICATION.name and outputs.ndim == 3 else None,
+        points=features(runs.outputs) if runs.kind.name == CLASSIFICATION.name and runs.outputs.ndim == 3 else None,
         failed=len(runs.failed),
-        seconds=tuple(made.seconds for made in runs.made),
-        environment=study.environment,
-        control=control_is_zero(study),
         notes=tuple(_notes(study, condition, runs)),
     )
 
@@ -309,24 +297,26 @@ def _check_independent(study: Study, condition: Condition) -> None:
 
 
 def _check_same_test(a: Arm, b: Arm) -> None:
-    kinds = a.runs.kind, b.runs.kind
-    if kinds[0].name != kinds[1].name:
-        text = next((kind.what for kind in kinds if kind.sampled), kinds[1].what)
+    first, second = a.runs, b.runs
+    if first.kind.name != second.kind.name:
+        text = next((kind.what for kind in (first.kind, second.kind) if kind.sampled), second.kind.what)
         raise BadInput(f"{a.name} and {b.name} must be of one kind (one is a {text}); compare like with like")
-    if len(a.labels) != len(b.labels):
+    if len(first.labels) != len(second.labels):
         raise BadInput(
-            f"both arms must answer the same test set ({a.name} has {len(a.labels)} examples, {b.name} "
-            f"{len(b.labels)}); give outputs for the same examples"
+            f"both arms must answer the same test set ({a.name} has {len(first.labels)} examples, {b.name} "
+            f"{len(second.labels)}); give outputs for the same examples"
         )
-    if not np.array_equal(a.labels, b.labels):
+    if not np.array_equal(first.labels, second.labels):
         raise BadInput(
             f"both arms must answer the same test set ({a.name} and {b.name} have different labels at "
-            f"{np.count_nonzero(a.labels != b.labels)} of {len(a.labels)} examples); compare studies of one test set"
+            f"{np.count_nonzero(first.labels != second.labels)} of {len(first.labels)} examples); compare studies of "
+            "one test set"
         )
-    if a.classes and b.classes and a.classes != b.classes:
+    classes = [runs.outputs.shape[2] for runs in (first, second) if runs.outputs.ndim == 3]
+    if len(set(classes)) > 1:
         raise BadInput(
-            f"both arms must choose among the same classes ({a.name} has {a.classes} logits for each example, {b.name} "
-            f"{b.classes}); give logits of the same classes, or predicted classes as integers"
+            f"both arms must choose among the same classes ({a.name} has {classes[0]} logits for each example, "
+            f"{b.name} {classes[1]}); give logits of the same classes, or predicted classes as integers"
         )
 
 

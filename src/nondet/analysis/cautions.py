@@ -16,7 +16,7 @@ UNEQUAL = 2.0
 
 def arm_shape(arm: Arm) -> Shape:
     """Return the shape of an arm's values."""
-    return shape_of(arm.values, arm.metric.better, arm.predictions, arm.labels)
+    return shape_of(arm.values, arm.metric.better, arm.predictions, arm.runs.labels)
 
 
 def arm_cautions(arm: Arm) -> list[str]:

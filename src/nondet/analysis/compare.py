@@ -57,7 +57,7 @@ def compare(
     if len(arms) < 2:
         raise BadInput(f"arms must be at least 2 (got {len(arms)}); name what to compare with the first")
     a, *others = (without_copies(arm) for arm in arms)
-    numbers = None if groups is None or not a.runs.kind.by_example else numbered_groups(groups, len(a.labels))
+    numbers = None if groups is None or not a.runs.kind.by_example else numbered_groups(groups, len(a.runs.labels))
     each = level / len(others)
     measured = [measured_apart(a, b, margin, level, examples, numbers) for b in others]
     different = holm([m.found.p_value for m in measured])

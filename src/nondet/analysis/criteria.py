@@ -95,13 +95,7 @@ def _table(arm: Arm) -> Any:
             "<<examples>> is for outputs of classifiers, whose test examples are drawn one by one or in <<groups>> "
             f"(got {arm.name}); leave it out"
         )
-    runs = arm.runs
-    table = score.unit_of_table * np.asarray(score.table(runs.answers), dtype=np.float64)
-    if len(table) == len(arm):
-        return table
-    numbers = [made.number for made in runs.made] or list(range(1, len(table) + 1))
-    places = {number: place for place, number in enumerate(numbers)}
-    return table[[places[number] for number in arm.numbers]]
+    return score.unit_of_table * np.asarray(score.table(arm.runs.answers), dtype=np.float64)
 
 
 def p_equal(runs: Sequence[int]) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from nondet.analysis.arms import Arm
-from nondet.analysis.measure import all_one, copies_words, distinct, named_runs
+from nondet.analysis.measure import all_one, copies_words, distinct, exact_digest, named_runs
 from nondet.errors import BadInput
-from nondet.kinds.scores import ARRAY
 from nondet.measures.copies import features, shared
+from nondet.measures.measured import listed_copies
 from nondet.study.provenance import differences
 
 
@@ -22,18 +22,19 @@ def without_copies(arm: Arm) -> Arm:
     Raises:
         BadInput: fewer than two runs are left, or all runs of a study are equal, so that none of their seeds matters.
     """
-    if list(arm.runs.kind.answers) == [ARRAY]:  # copies cannot be told from runs with the same score
+    if arm.of_scores:  # copies cannot be told from runs with the same score
         return arm
-    if arm.trained:
+    if arm.runs.made:
         if len(set(arm.digests)) == 1:
             raise BadInput(all_one(arm.name, len(arm)))
         return arm
-    digests = arm.exact or arm.digests
+    outputs, rounded = arm.runs.outputs, arm.runs.outputs.dtype.itemsize > 4 and not arm.classes_alone
+    digests = [exact_digest(run) for run in outputs] if rounded else arm.digests
     kept, copies, near = distinct(arm.name, arm.numbers, digests, arm.points, arm.classes_alone)
     if not (copies or near):
         return arm
     notes = (*arm.notes, *copies_words(arm.name, copies, near))
-    return replace(arm.keep(kept), copies=copies, near=near, notes=notes)
+    return replace(arm.keep(kept), copies=tuple(listed_copies(copies, near)), notes=notes)
 
 
 def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
@@ -73,8 +74,9 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
 
 def _common(a: Arm, b: Arm) -> list[tuple[int, int]]:
     """Return the places of runs that are the same in both arms."""
-    if a.trained and b.trained:
-        return _equal(a.trained, b.trained)
+    if a.runs.made and b.runs.made:
+        runs = [zip(arm.digests, arm.runs.made, strict=True) for arm in (a, b)]
+        return _equal(*([(digest, *sorted(made.seeds.items())) for digest, made in each] for each in runs))
     if a.predictions is None or b.predictions is None:
         return _equal(a.digests, b.digests)
     if a.classes_alone or b.classes_alone:  # what logits and classes have in common is the answers
@@ -82,8 +84,8 @@ def _common(a: Arm, b: Arm) -> list[tuple[int, int]]:
     return list(dict.fromkeys([*_equal(a.digests, b.digests), *shared(a.points, b.points)]))
 
 
-def _equal(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
-    places: dict[str, list[int]] = {}
+def _equal(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[tuple[int, int]]:
+    places: dict[Hashable, list[int]] = {}
     for place, found in enumerate(b):
         places.setdefault(found, []).append(place)
     return [(i, j) for i, found in enumerate(a) for j in places.get(found, ())]
@@ -103,9 +105,10 @@ def pairs(a: Arm, b: Arm) -> list[tuple[int, int]]:
 
 def environments_differ(a: Arm, b: Arm) -> str:
     """Say what differs between the environments of two studies; empty if nothing does."""
-    if a.environment is None or b.environment is None:
+    first, second = a.runs.study, b.runs.study
+    if first is None or second is None:
         return ""
-    fields = [f"{name}: {x} and {y}" for name, (x, y) in differences(a.environment, b.environment).items()]
+    fields = [f"{name}: {x} and {y}" for name, (x, y) in differences(first.environment, second.environment).items()]
     if not fields:
         return ""
     return f"They were trained in different environments ({'; '.join(fields)}), which may cause the difference."

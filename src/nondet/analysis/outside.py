@@ -87,12 +87,8 @@ def read_outside(
 
 
 def _measured(arm: Arm) -> Measures:
-    runs = arm.runs
-    if len(arm) < len(runs):  # copies were left out
-        places = [number - 1 for number in arm.numbers]
-        runs = replace(runs, arrays={name: array[places] for name, array in runs.arrays.items()})
-    found = replace(runs, name=arm.name).measure()
-    if len(arm.labels):
+    found = replace(arm.runs, name=arm.name).measure()
+    if len(arm.runs.labels):
         return found
     mean, sd = mean_and_sd(arm.values)  # for scores, as in `nondet measure`
     name = arm.metric.name.replace(".", "_")

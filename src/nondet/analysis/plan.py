@@ -14,7 +14,6 @@ from nondet.analysis.criteria import check_criteria
 from nondet.analysis.independence import without_copies
 from nondet.errors import BadInput
 from nondet.kinds import CLASSIFICATION
-from nondet.measures.measured import listed_copies
 from nondet.measures.shape import few_runs
 from nondet.records import Record, finding
 from nondet.stats.estimate import Estimate, number
@@ -174,10 +173,10 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
         pilot=pilot.name,
         pilot_runs=len(pilot),
         metric=pilot.metric.name,
-        seconds_per_run=float(np.mean(pilot.seconds)) if pilot.seconds else None,
+        seconds_per_run=float(np.mean([made.seconds for made in pilot.runs.made])) if pilot.runs.made else None,
         runs_to_train=runs + max(0, runs - len(pilot)),
         notes=(*pilot.notes, *arm_cautions(pilot)),
-        copies=tuple(listed_copies(pilot.copies, pilot.near)),
+        copies=pilot.copies,
         points=pilot.metric.points,
         control=pilot.control,
         probabilities=pilot.probabilities,

@@ -261,19 +261,16 @@ def arm_of(arm: ScoredArm, score: Score, paired: bool = False) -> Arm:
         )
     failed = f"{arm.failed} failed runs are" if arm.failed > 1 else "1 failed run is"
     left = f"{arm.name}: {failed} left out, so only runs that did not fail are compared."
-    kind, values = with_scores((arm.metric,)), np.asarray(arm.values)
+    kind, values = with_scores((arm.metric,)), arm.values
     return Arm(
         name=arm.name,
         runs=Runs(arm.name, kind, np.empty(0, np.int64), {ARRAY: values[:, None]}),
         metric=score,
         values=values,
-        predictions=None,
-        labels=np.empty(0, np.int64),
         numbers=tuple(range(1, len(values) + 1)),
         digests=arm.rows,
         seeds=tuple({"seed": _number(seed)} for seed in arm.seeds) if paired else None,
         paired=paired,
-        sample_sd=True,
         run_names=arm.names,
         failed=arm.failed,
         notes=(left,) if arm.failed else (),

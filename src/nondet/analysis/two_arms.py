@@ -16,9 +16,7 @@ from nondet.analysis.criteria import conditions_of_one_study, p_equal, with_exam
 from nondet.analysis.groups import groups_words
 from nondet.analysis.independence import environments_differ, pairs, separated
 from nondet.analysis.more_runs import ErrorParts
-from nondet.kinds.scores import ARRAY
 from nondet.measures.churn import Churn, churn
-from nondet.measures.measured import listed_copies
 from nondet.stats.estimate import Estimate
 from nondet.stats.means import Shift, holding, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
 from nondet.stats.spread import sd_ratio
@@ -80,9 +78,9 @@ def measured_apart(
         margin=margin,
         comparisons=1,
         notes=(*notes, *_dependence(a, b, answered), *([] if groups is None else [groups_words(groups)])),
-        copies=(listed_copies(a.copies, a.near), listed_copies(b.copies, b.near)),
+        copies=(list(a.copies), list(b.copies)),
         failed=(a.failed, b.failed),
-        test_set=ARRAY not in (next(iter(arm.runs.kind.answers)) for arm in (a, b)),
+        test_set=not (a.of_scores or b.of_scores),
         conditions=conditions_of_one_study(a, b),
     )
     return Measured(found, (a, b), shift, parts, groups)

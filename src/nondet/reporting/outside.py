@@ -127,6 +127,6 @@ def _cards(arm: Arm) -> Cards | None:
 
 def _facts(found: Outside) -> str:
     runs = sum(m.runs for m in found.measures.values())
-    examples = len(found.chosen("").labels)
+    examples = len(found.chosen("").runs.labels)
     parts = [f"{runs:,} runs", f"{len(found.arms)} arm{'' if len(found.arms) == 1 else 's'}"]
     return ", ".join([*parts, f"{examples:,} test {found.kind.example}s"] if examples else parts)
