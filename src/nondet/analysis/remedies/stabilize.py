@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nondet.analysis.remedies.kept import control_holds, sound_runs
+from nondet.analysis.reader import control_is_zero
+from nondet.analysis.remedies.kept import sound_runs
 from nondet.analysis.remedies.methods import Method, OnProgress, biased, methods
 from nondet.errors import BadInput
 from nondet.records import Record, finding
@@ -84,7 +85,7 @@ def stabilize(
     runs = sound_runs(single)
     answers = None if accelerated is None else sound_runs(accelerated)
     found, left_out = methods(runs, answers, problem_of(single), on_progress, workers)
-    identical = control_holds(single) and (accelerated is None or control_holds(accelerated))
+    identical = all(control_is_zero(study) for study in (single, accelerated) if study is not None)
     return Stabilized(tuple(found), tuple(left_out), identical)
 
 
