@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nondet.analysis.arms import Arm
+from nondet.analysis.arm import Arm
 from nondet.analysis.compare import compare
 from nondet.analysis.independence import pairs, separated, without_copies
 from nondet.analysis.plan import plan_from

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nondet.analysis.arms import Arm
+from nondet.analysis.arm import Arm
 from nondet.analysis.compare import compare
 from nondet.analysis.runs import Runs
 from nondet.kinds import CLASSIFICATION, LANGUAGE

@@ -13,8 +13,7 @@ import pytest
 
 import nondet as nd
 from nondet.analysis.arms import read_arms
-from nondet.analysis.compare import compare
-from nondet.analysis.criteria import by_chance
+from nondet.analysis.compare import by_chance, compare
 from nondet.errors import BadInput
 from nondet.reporting.verdicts import comparison_words
 from nondet.stats.looks import look_level, steps

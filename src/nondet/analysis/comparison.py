@@ -16,6 +16,15 @@ Method = Literal["welch", "paired", "widened"]
 Aim = Literal["difference", "alike", ""]
 
 
+def verdict_of(difference: float, better: int, p_value: float, p_alike: float | None, level: float) -> Verdict:
+    """Return the verdict on B by the difference of means, whose p-values are adjusted for all comparisons."""
+    if p_alike is not None and p_alike <= level:
+        return "alike"
+    if p_value > level or not difference:
+        return "undecided"
+    return "better" if difference * better > 0 else "worse"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """B compared with A.

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nondet.analysis.arms import Arm, Given, read_arms
+from nondet.analysis.arm import Arm
+from nondet.analysis.arms import Given, read_arms
 from nondet.analysis.opened import OpenStudy
 from nondet.analysis.runs import Runs
 from nondet.analysis.score_arms import Choice, arms_by_dataset, score_arms, split_arm

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
-from nondet.analysis.arms import Arm
+from nondet.analysis.arm import Arm
 from nondet.analysis.measure import all_one, copies_words, distinct, exact_digest, named_runs
 from nondet.errors import BadInput
 from nondet.measures.copies import features, shared

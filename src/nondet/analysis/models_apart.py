@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nondet.analysis.comparison import Several, Verdict
-from nondet.analysis.criteria import check_options
+from nondet.analysis.compare import check_options
+from nondet.analysis.comparison import Several, Verdict, verdict_of
 from nondet.analysis.groups import read_groups
 from nondet.analysis.one_run import OneRun
 from nondet.errors import BadInput
@@ -129,11 +129,7 @@ def compare_models(
     done: list[ModelComparison] = []
     for c, p_holm, p_alike in zip(found, different, alike, strict=True):
         p_within = None if margin is None else p_alike
-        verdict: Verdict = "undecided"
-        if p_within is not None and p_within <= level:
-            verdict = "alike"
-        elif p_holm <= level and c.difference.value:
-            verdict = "better" if c.difference.value * c.better > 0 else "worse"
+        verdict = verdict_of(c.difference.value, c.better, p_holm, p_within, level)
         done.append(replace(c, p_holm=p_holm, p_alike=p_within, verdict=verdict, comparisons=len(found)))
     return ModelComparisons(tuple(done))
 

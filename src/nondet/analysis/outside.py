@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from nondet.analysis.arms import Arm
+from nondet.analysis.arm import Arm
 from nondet.analysis.given import arms_given
 from nondet.analysis.independence import without_copies
 from nondet.analysis.score_arms import Choice

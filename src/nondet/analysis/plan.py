@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nondet.analysis.arms import Arm
-from nondet.analysis.cautions import arm_cautions
-from nondet.analysis.criteria import check_criteria
+from nondet.analysis.arm import Arm
+from nondet.analysis.compare import check_criteria
 from nondet.analysis.independence import without_copies
 from nondet.errors import BadInput
 from nondet.kinds import CLASSIFICATION
@@ -175,7 +174,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
         metric=pilot.metric.name,
         seconds_per_run=float(np.mean([made.seconds for made in pilot.runs.made])) if pilot.runs.made else None,
         runs_to_train=runs + max(0, runs - len(pilot)),
-        notes=(*pilot.notes, *arm_cautions(pilot)),
+        notes=(*pilot.notes, *pilot.cautions),
         copies=pilot.copies,
         points=pilot.metric.points,
         control=pilot.control,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nondet.analysis.arms import Arm
+from nondet.analysis.arm import Arm
 from nondet.analysis.runs import Runs
 from nondet.analysis.scores import ScoredArm, given_scores, matched, read_scores
 from nondet.errors import BadInput

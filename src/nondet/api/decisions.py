@@ -79,8 +79,8 @@ def compare(
         BadInput: the arms cannot be compared.
     """
     from nondet.analysis import models_apart, one_run
+    from nondet.analysis.compare import check_criteria, check_options
     from nondet.analysis.compare import compare as compare_arms
-    from nondet.analysis.criteria import check_criteria, check_options
     from nondet.analysis.datasets import compare_over, refuse_margin
     from nondet.analysis.given import arms_given, by_dataset
     from nondet.analysis.groups import groups_of
