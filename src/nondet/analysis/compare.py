@@ -115,8 +115,8 @@ def compare(
             one = replace(one, more_runs_range=range_of_more(one, parts, each) if more else None)
         one = _with_both_verdicts(one, m, each)
         found.append(replace(one, verdict=_of_conditions(one.verdict)) if one.conditions else one)
-    probable = tuple(arm.name for arm in arms if arm.probabilities)
-    return Comparisons(tuple(found), any(arm.control is False for arm in arms), probable)
+    broken = any(arm.control is False for arm in arms)
+    return Comparisons(tuple(found), broken, tuple(arm.name for arm in arms if arm.probabilities))
 
 
 def _by_means(found: Comparison, deciding: float) -> Verdict:

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nondet.analysis.compare import check_options
-from nondet.analysis.comparison import Several, Verdict, verdict_of
+from nondet.analysis.comparison import Several, Verdict, sides, verdict_of
 from nondet.analysis.groups import read_groups
 from nondet.analysis.one_run import OneRun
 from nondet.errors import BadInput
-from nondet.stats.estimate import Estimate, number
+from nondet.records import picked
+from nondet.stats.estimate import Estimate
 from nondet.stats.examples import difference_of, error_of_mean, mcnemar, p_within_without_flips
 from nondet.stats.holm import holm
 from nondet.stats.values import Floats
@@ -65,30 +66,22 @@ class ModelComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON. What only more runs of a recipe could show is null."""
-        sides = {name: number(getattr(self.difference, name)) for name in ("low", "high")}
         flips = {"b_only": self.better_in, "a_only": self.worse_in, "p_value": self.mcnemar}
         return {
-            "a": self.a,
-            "b": self.b,
-            "metric": self.metric,
+            **picked(self, "a b metric"),
             "runs": {"a": 1, "b": 1},
-            "examples": self.examples,
-            "clusters": self.clusters,
+            **picked(self, "examples clusters"),
             "mean": {"a": self.means[0], "b": self.means[1]},
             "errors": dict(zip(("a", "b", "difference"), self.errors, strict=True)),
-            "difference": {"estimate": self.difference.value, **sides},
+            "difference": sides(self.difference),
             "mcnemar": flips if self.binary else None,
-            "better_in": self.better_in,
-            "worse_in": self.worse_in,
-            "p_value": self.p_value,
-            "p_alike": self.p_alike,
+            **picked(self, "better_in worse_in p_value p_alike"),
             "superiority": None,
             "sd_ratio": None,
             "churn": None,
             "verdict": self.verdict,
             "more_runs": None,
-            "level": self.level,
-            "margin": self.margin,
+            **picked(self, "level margin"),
             "notes": list(self.notes),
             "sentence": self.sentence,
         }
@@ -104,8 +97,8 @@ class ModelComparisons(Several):
         """A row for each comparison."""
         names = ("a", "b", "metric", "examples", "better_in", "worse_in", "p_value", "verdict")
         found = {name: [getattr(c, name) for c in self.comparisons] for name in names}
-        sides = {"difference_estimate": "value", "difference_low": "low", "difference_high": "high"}
-        return found | {name: [getattr(c.difference, s) for c in self.comparisons] for name, s in sides.items()}
+        ends = {"difference_estimate": "value", "difference_low": "low", "difference_high": "high"}
+        return found | {name: [getattr(c.difference, e) for c in self.comparisons] for name, e in ends.items()}
 
 
 def compare_models(

@@ -19,7 +19,7 @@ from nondet.io.nearest import did_you_mean
 from nondet.io.roles import Asked
 from nondet.kinds import Kind
 from nondet.measures.measured import Measures
-from nondet.records import Record
+from nondet.records import Record, stacked
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,13 +57,7 @@ class Outside(Record):
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each measure of each arm."""
-        rows: dict[str, list[Any]] = {}
-        for name, measures in self.measures.items():
-            found = measures.tidy()
-            count = len(next(iter(found.values()), ()))
-            for column, values in {"arm": [name] * count, **found}.items():
-                rows.setdefault(column, []).extend(values)
-        return rows
+        return stacked("arm", ((name, measures.tidy()) for name, measures in self.measures.items()))
 
 
 def read_outside(

@@ -17,7 +17,7 @@ from nondet.io.nearest import did_you_mean
 from nondet.kinds import Kind, kind_of
 from nondet.measures.measured import Measures, not_measured
 from nondet.measures.similarity import cka_by_run, cka_unbiased_by_run, parameter_distance
-from nondet.records import Record, finding
+from nondet.records import Record, finding, stacked
 from nondet.running.until import CAUTION
 from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
 from nondet.stats.intervals import mean_estimate, pairwise_estimate
@@ -148,15 +148,9 @@ class Results(Record):
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each measure of each condition, and of the control."""
-        parts = [("deterministic", self.control.measures), *((c.condition.name, c.measures) for c in self.conditions)]
-        rows: dict[str, list[Any]] = {}
-        for name, measures in parts:
-            found = measures.tidy() if measures else {}
-            count = len(found.get("figure", ()))
-            runs = measures.sound if measures else 0
-            for column, values in {"condition": [name] * count, "runs": [runs] * count, **found}.items():
-                rows.setdefault(column, []).extend(values)
-        return rows
+        named = [("deterministic", self.control.measures), *((c.condition.name, c.measures) for c in self.conditions)]
+        parts = [(name, {"runs": [m.sound] * len(m.estimates), **m.tidy()}) for name, m in named if m]
+        return stacked("condition", parts or [("", {"runs": []})])
 
 
 def read_results(study: Study, drawn: bool = False) -> Results:

@@ -91,7 +91,6 @@ def compare(
         How it is printed.
     """
     from nondet import api
-    from nondet.analysis.models_apart import ModelComparisons
 
     found = api.compare(
         a,
@@ -116,6 +115,4 @@ def compare(
         looks=looks,
         say=say,
     )
-    if isinstance(found, ModelComparisons):
-        return answer(found, form)
     return answer(found, form, control=not found.broken)

@@ -11,7 +11,7 @@ from nondet.analysis.reader import control_is_zero
 from nondet.analysis.remedies.kept import sound_runs
 from nondet.analysis.remedies.methods import Method, OnProgress, biased, methods
 from nondet.errors import BadInput
-from nondet.records import Record, finding
+from nondet.records import Record, finding, stacked
 from nondet.study.record import load
 from nondet.study.study import Study
 from nondet.tasks import Recipe, names
@@ -45,14 +45,11 @@ class Stabilized(Record):
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each method and measure, including `reduction`."""
-        rows: dict[str, list[Any]] = {}
+        tables: list[tuple[str, dict[str, list[Any]]]] = []
         for m in self.methods:
-            found = m.measures.tidy()
-            for name, value in {"figure": "reduction", **m.reduction.to_dict()}.items():
-                found[name] = [*found[name], value]
-            for name, values in {"method": [m.name] * len(found["figure"]), **found}.items():
-                rows.setdefault(name, []).extend(values)
-        return rows
+            last = {"figure": "reduction", **m.reduction.to_dict()}
+            tables.append((m.name, {name: [*rows, last[name]] for name, rows in m.measures.tidy().items()}))
+        return stacked("method", tables)
 
 
 def stabilize(
