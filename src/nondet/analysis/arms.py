@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.analysis.arm import Arm
 from nondet.analysis.opened import OpenStudy, chosen_condition
+from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
 from nondet.io.nearest import did_you_mean_file
@@ -33,49 +34,29 @@ Given = str | Path | OpenStudy | Runs | tuple[ArrayLike, ArrayLike] | ArrayLike
 outputs and labels, or outputs whose labels are given separately."""
 
 
-def read_arms(
-    names: Sequence[Given],
-    labels: str | Path | ArrayLike | None = None,
-    metric: str | None = None,
-    columns: Sequence[str] = (),
-    say: Callable[[str], None] = lambda line: None,
-) -> list[Arm]:
-    """Read the arms that `names` stand for, see `Given`.
-
-    Args:
-        names: at least one.
-        labels: class numbers, or a file of them; needed if an arm is outputs, otherwise only checked.
-        metric: a score of the runs' kind; the first if left out.
-        columns: the columns of a table that contain outputs; found by their names if left out.
-        say: is called with which columns of a table were taken for what.
+def read_arms(names: Sequence[Given], how: Options = PLAIN) -> list[Arm]:
+    """Read the arms that `names` stand for, at least one; see `Given`.
 
     Raises:
         BadInput: there is nothing of that name, or the arms cannot be compared: test sets or classes differ, there are
             fewer than two runs, or no such metric.
         Damaged: a run of a study is not what was written.
     """
-    if columns and not any(isinstance(name, str | Path) and is_table(Path(name)) for name in names):
+    if how.columns and not any(isinstance(name, str | Path) and is_table(Path(name)) for name in names):
         raise BadInput(f"<<columns>> is for tables, .csv or .parquet (got {', '.join(map(str, names))}); leave it out")
-    if isinstance(labels, str | Path):
-        labels = read_labels(Path(labels))
+    labels = read_labels(Path(how.labels)) if isinstance(how.labels, str | Path) else how.labels
     given = None if labels is None else np.asarray(labels)
     arms: list[Arm] = []
     for number, name in enumerate(names, 1):
-        arm = _read(name, f"outputs {number}", given, metric, columns, say)
+        arm = _read(name, f"outputs {number}", given, how)
         if arms:
             _check_same_test(arms[0], arm)
         arms.append(arm)
     return arms
 
 
-def _read(
-    name: Given,
-    nameless: str,
-    labels: NDArray[Any] | None,
-    metric: str | None,
-    columns: Sequence[str],
-    say: Callable[[str], None],
-) -> Arm:
+def _read(name: Given, nameless: str, labels: NDArray[Any] | None, how: Options) -> Arm:
+    metric = how.metric
     if isinstance(name, tuple):
         return _of_outputs(nameless, name[0], np.asarray(name[1]), metric)
     if isinstance(name, Runs):
@@ -100,7 +81,7 @@ def _read(
             "give a folder or file that exists"
         )
     if condition is None and not (path.is_dir() and ((path / "study.json").exists() or own_names(path, "runs"))):
-        outputs = read_outputs(path, columns if is_table(path) else (), say)
+        outputs = read_outputs(path, how.columns if is_table(path) else (), how.say)
         if labels is None and path.suffix.lower() == ".npy":
             raise BadInput(
                 f"labels are needed for outputs (got none, and {name} contains one array); add <<labels=FILE>>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.analysis.given import AnyGiven
 from nondet.analysis.opened import OpenStudy
+from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.runs import Runs
 from nondet.analysis.score_arms import score_of
 from nondet.errors import BadInput
@@ -46,40 +47,27 @@ class OneRun:
     better: int = 1
 
 
-def one_run_each(
-    names: Sequence[AnyGiven],
-    labels: str | Path | ArrayLike | None = None,
-    metric: str | None = None,
-    columns: Sequence[str] = (),
-    say: Callable[[str], None] = lambda line: None,
-) -> list[OneRun] | None:
+def one_run_each(names: Sequence[AnyGiven], how: Options = PLAIN) -> list[OneRun] | None:
     """Read one model's scores from each of these, if each is a single run; None if one of them is something else.
 
     Args:
         names: logs of harnesses and tables by example (`nondet.io.samples`); outputs of one run, `(1, n, c)`, `(n, c)`,
-            `(1, n)` or `(n,)`, with `labels`; scores of one run by example, `(1, n)`, or `(n,)` if all are 0 or 1.
-        metric: of logs and tables.
+            `(1, n)` or `(n,)`, with labels; scores of one run by example, `(1, n)`, or `(n,)` if all are 0 or 1.
 
     Raises:
         BadInput: a file cannot be read, or outputs and labels do not belong together.
     """
     found: list[OneRun] = []
     for place, name in enumerate(names, 1):
-        one = _one(name, f"outputs {place}", labels, metric, columns, say)
+        one = _one(name, f"outputs {place}", how)
         if one is None:
             return None
         found.append(one)
     return found
 
 
-def _one(
-    given: AnyGiven,
-    nameless: str,
-    labels: str | Path | ArrayLike | None,
-    metric: str | None,
-    columns: Sequence[str],
-    say: Callable[[str], None],
-) -> OneRun | None:
+def _one(given: AnyGiven, nameless: str, how: Options) -> OneRun | None:
+    labels = how.labels
     if isinstance(given, OpenStudy | Mapping):
         return None
     if isinstance(given, Runs):
@@ -92,17 +80,19 @@ def _one(
     path = Path(given)
     if not str(given) or not path.exists():
         return None
-    samples = read_samples(path, metric)
+    samples = read_samples(path, how.metric)
     if samples is not None:
         if samples.note:
-            say(samples.note)
+            how.say(samples.note)
         return _of_samples(str(given), samples)
     if path.suffix.lower() in ARRAYS and path.is_file():
         outputs = read_outputs(path)
         held = labels if labels is not None or path.suffix.lower() == ".npy" else _labels_inside(path, outputs)
         return _of_outputs(str(given), outputs, _labels(held))
     if is_table(path) and count_runs(path) == 1:
-        return _of_outputs(str(given), read_outputs(path, columns, say), _labels(path if labels is None else labels))
+        return _of_outputs(
+            str(given), read_outputs(path, how.columns, how.say), _labels(path if labels is None else labels)
+        )
     lines = read_lines(path) if path.suffix.lower() == ".txt" else None
     return None if lines is None else _of_outputs(str(given), lines, None)
 

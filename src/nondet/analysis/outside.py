@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-
-from numpy.typing import ArrayLike
 
 from nondet.analysis.arm import Arm
 from nondet.analysis.given import arms_given
 from nondet.analysis.independence import without_copies
-from nondet.analysis.score_arms import Choice
+from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.scored import mean_and_sd
 from nondet.errors import BadInput
 from nondet.io.nearest import did_you_mean
-from nondet.io.roles import Asked
 from nondet.kinds import Kind
 from nondet.measures.measured import Measures
 from nondet.records import Record, stacked
@@ -60,20 +56,13 @@ class Outside(Record):
         return stacked("arm", ((name, measures.tidy()) for name, measures in self.measures.items()))
 
 
-def read_outside(
-    names: Sequence[Any],
-    labels: str | Path | ArrayLike | None = None,
-    metric: str | None = None,
-    columns: Sequence[str] = (),
-    asked: Asked = Asked(),  # noqa: B008 - it is frozen
-    say: Callable[[str], None] = lambda line: None,
-) -> Outside:
+def read_outside(names: Sequence[Any], how: Options = PLAIN) -> Outside:
     """Read and measure the arms that `names` stand for, see `arms_given`; copies of a run count once.
 
     Raises:
         BadInput: as `arms_given`, and `without_copies`.
     """
-    read = arms_given(names, labels, metric, columns, asked, Choice(compared=False), say)
+    read = arms_given(names, replace(how, compared=False))
     arms: dict[str, Arm] = {}
     for arm in map(without_copies, read):
         arms[arm.name if arm.name not in arms else f"{arm.name} ({len(arms) + 1})"] = arm

@@ -4,65 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from nondet.analysis.arm import Arm
+from nondet.analysis.options import PLAIN, Better, Options
 from nondet.analysis.runs import Runs
 from nondet.analysis.scores import ScoredArm, given_scores, matched, read_scores
 from nondet.errors import BadInput
 from nondet.io.exports import gathered
 from nondet.io.nearest import did_you_mean
-from nondet.io.roles import Asked
 from nondet.io.streams import WARNING
 from nondet.kinds import with_scores
 from nondet.kinds.scores import ARRAY
 from nondet.measures.figure import Score
 
-Better = Literal["higher", "lower"]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which arms of a table are compared, and how.
-
-    of: the arm that others are compared with. against: these others; all others if empty. paired: whether runs with
-    equal seeds are pairs by design. better: which scores are better; by the metric's name if None. compared: whether
-    means are compared at all, so that the direction and the pairs are mentioned.
-    """
-
-    of: str = ""
-    against: tuple[str, ...] = ()
-    paired: bool = False
-    better: Better | None = None
-    compared: bool = True
-
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        return tuple(filter(None, (self.of, *self.against)))
-
-
 SETS_NAMED = 5
 """How many data sets a refusal names; of the others it gives the number."""
 
 
-def score_arms(
-    names: Sequence[Any],
-    asked: Asked = Asked(),  # noqa: B008 - it is frozen
-    choice: Choice = Choice(),
-    say: Callable[[str], None] = lambda line: None,
-) -> list[Arm]:
+def score_arms(names: Sequence[Any], how: Options) -> list[Arm]:
     """Read arms of scores: those of one table, or one for each file, or for each list of numbers.
 
     Raises:
         BadInput: see `read_scores`; or an arm that is asked for is not there, or has fewer than two runs.
     """
-    asked = replace(asked, wanted=choice.wanted)
-    found = _tables(names, asked, say)
-    tell = say if choice.compared else _nothing
+    found = _tables(names, how)
+    how = how if how.compared else replace(how, say=PLAIN.say)
     sets = list(dict.fromkeys(arm.dataset for _, arms in found for arm in arms))
     if len(sets) > 1:
         more = f" and {len(sets) - SETS_NAMED} more" if len(sets) > SETS_NAMED else ""
@@ -70,22 +41,15 @@ def score_arms(
             f"runs must be of one data set (got {', '.join(sets[:SETS_NAMED])}{more}); make each arm on each data set "
             "a separate arm by naming both columns as <<arm>>, joined by a comma"
         )
-    arms = [_chosen_of(str(name), table, choice) for name, table in found] if len(found) > 1 else []
-    if not arms:
-        arms = _chosen(found[0][0], found[0][1], choice, tell)
-    paired = choice.paired or all(arm.folds for arm in arms)
-    _check_pairs(arms, paired, tell)
-    metric = _one_metric(arms)
-    score = score_of(metric, choice.better, tell)
+    several = len(found) > 1
+    arms = [_chosen_of(name, table, how) for name, table in found] if several else _chosen(*found[0], how)
+    paired = how.paired or all(arm.folds for arm in arms)
+    _check_pairs(arms, paired, how.say)
+    score = score_of(_one_metric(arms), how.better, how.say)
     return [arm_of(arm, score, paired) for arm in arms]
 
 
-def arms_by_dataset(
-    names: Sequence[Any],
-    asked: Asked,
-    choice: Choice,
-    say: Callable[[str], None] = lambda line: None,
-) -> dict[str, list[Arm]]:
+def arms_by_dataset(names: Sequence[Any], how: Options) -> dict[str, list[Arm]]:
     """Return the arms on each data set, the one that others are compared with first; empty if there is one data set.
 
     A data set on which an arm has fewer than two scores is left out, with a warning.
@@ -93,24 +57,23 @@ def arms_by_dataset(
     Raises:
         BadInput: see `read_scores`; or there are fewer than two arms, or no data set that all of them share.
     """
-    asked = replace(asked, wanted=choice.wanted)
-    found = [arm for _, arms in _tables(names, asked, say) for arm in arms]
+    found = [arm for _, arms in _tables(names, how) for arm in arms]
     sets = list(dict.fromkeys(arm.dataset for arm in found))
     if len(sets) < 2:
         return {}
     every = {arm.name: arm for arm in found}
-    chosen = _chosen(str(names[0]), list(every.values()), choice, say)
-    score = score_of(_one_metric(found), choice.better, say)
+    chosen = _chosen(str(names[0]), list(every.values()), how)
+    score = score_of(_one_metric(found), how.better, how.say)
     by_set: dict[str, list[Arm]] = {}
     left_out: list[str] = []
     for name in sets:
         there = {arm.name: arm for arm in found if arm.dataset == name and len(arm.values) > 1}
         if all(arm.name in there for arm in chosen):
-            by_set[name] = [arm_of(there[arm.name], score, choice.paired or arm.folds) for arm in chosen]
+            by_set[name] = [arm_of(there[arm.name], score, how.paired or arm.folds) for arm in chosen]
         else:
             left_out.append(name)
     if left_out:
-        say(f"{WARNING}left out: {', '.join(left_out)}, where an arm has fewer than two scores")
+        how.say(f"{WARNING}left out: {', '.join(left_out)}, where an arm has fewer than two scores")
     if not by_set:
         raise BadInput(
             f"arms must share a data set on which each has at least two scores (got none for "
@@ -119,44 +82,34 @@ def arms_by_dataset(
     return by_set
 
 
-def one_arm(
-    name: Any,
-    asked: Asked = Asked(),  # noqa: B008 - it is frozen
-    choice: Choice = Choice(),
-    say: Callable[[str], None] = lambda line: None,
-) -> tuple[ScoredArm, Score]:
+def one_arm(name: Any, how: Options) -> tuple[ScoredArm, Score]:
     """Return a single arm of scores, with any number of runs, and its metric.
 
     Raises:
         BadInput: see `read_scores`; or there are several arms and none is named.
     """
-    ((title, arms),) = _tables([name], replace(asked, wanted=choice.wanted), say)
-    arm = _named(title, arms, choice.of) if choice.of else arms[0]
-    if not choice.of and len({arm.name for arm in arms}) > 1:
+    ((title, arms),) = _tables([name], how)
+    arm = _named(title, arms, how.of) if how.of else arms[0]
+    if not how.of and len({arm.name for arm in arms}) > 1:
         raise BadInput(
             f"runs must be of one recipe (got the arms {_listed(arms)} in {title}); name one with <<of={arms[0].name}>>"
         )
-    return arm, score_of(_one_metric([arm]), choice.better, say)
+    return arm, score_of(_one_metric([arm]), how.better, how.say)
 
 
-def _nothing(line: str) -> None:
-    """Say nothing."""
-
-
-def _tables(names: Sequence[Any], asked: Asked, say: Callable[[str], None]) -> list[tuple[str, list[ScoredArm]]]:
+def _tables(names: Sequence[Any], how: Options) -> list[tuple[str, list[ScoredArm]]]:
     """Return the arms that each name stands for; files of one run each form one table."""
-    paths = [name for name in names if isinstance(name, str | Path)]
+    paths, asked = [name for name in names if isinstance(name, str | Path)], how.asked
     if len(paths) == len(names) > 1 and all(_of_one_run(path) for path in paths):
-        return [(str(paths[0]), read_scores(paths, asked, say=say))]
+        return [(str(paths[0]), read_scores(paths, asked, say=how.say))]
     found: list[tuple[str, list[ScoredArm]]] = []
     for number, name in enumerate(names, 1):
         if isinstance(name, str | Path):
             path, arm = split_arm(name)
-            arms = read_scores(path, replace(asked, wanted=(arm,)) if arm else asked, say=say)
+            arms = read_scores(path, replace(asked, wanted=(arm,)) if arm else asked, say=how.say)
             found.append((str(name), [_named(str(path), arms, arm)] if arm else arms))
         else:
-            arms = given_scores(name, (asked.metric or ("score",))[0])
-            found.append((f"scores {number}", arms))
+            found.append((f"scores {number}", given_scores(name, how.metric or "score")))
     return found
 
 
@@ -172,9 +125,9 @@ def _of_one_run(path: str | Path) -> bool:
     return Path(path).is_file() and len(gathered(matched(path))) == 1
 
 
-def _chosen_of(name: str, arms: Sequence[ScoredArm], choice: Choice) -> ScoredArm:
+def _chosen_of(name: str, arms: Sequence[ScoredArm], how: Options) -> ScoredArm:
     """Return the one arm of a file that is compared with another file's."""
-    wanted = [arm for word in choice.wanted if (arm := _found(arms, word))]
+    wanted = [arm for word in how.asked.wanted if (arm := _found(arms, word))]
     kept = wanted or list(arms)
     if len(kept) > 1:
         raise BadInput(
@@ -185,12 +138,12 @@ def _chosen_of(name: str, arms: Sequence[ScoredArm], choice: Choice) -> ScoredAr
     return replace(kept[0], name=name)
 
 
-def _chosen(name: str, arms: Sequence[ScoredArm], choice: Choice, say: Callable[[str], None]) -> list[ScoredArm]:
+def _chosen(name: str, arms: Sequence[ScoredArm], how: Options) -> list[ScoredArm]:
     """Return the arms of one table, the one that others are compared with first."""
-    first = _named(name, arms, choice.of) if choice.of else arms[0]
-    others = [_named(name, arms, word) for word in choice.against] or [arm for arm in arms if arm is not first]
-    if not choice.of and len(arms) > 1:
-        say(f"{name}: the other arms are compared with {first.name}, the first; <<of>> names another")
+    first = _named(name, arms, how.of) if how.of else arms[0]
+    others = [_named(name, arms, word) for word in how.against] or [arm for arm in arms if arm is not first]
+    if not how.of and len(arms) > 1:
+        how.say(f"{name}: the other arms are compared with {first.name}, the first; <<of>> names another")
     return [first, *others]
 
 

@@ -45,16 +45,15 @@ def figures(
         Print as JSON what was written: each file, and what it shows.
     """
     from nondet import api
+    from nondet.analysis.options import Options
     from nondet.analysis.outside import read_outside
     from nondet.io.files import write_file
-    from nondet.io.roles import Asked
     from nondet.reporting import prose
     from nondet.reporting.plots import outside, sections
     from nondet.reporting.plots.style import FORMATS, content
 
     if format not in FORMATS:
         raise BadInput(f"--format must be one of {', '.join(FORMATS)} (got {format!r}); choose one")
-    asked = Asked(arm=arm, seed=seed)
     brought = bool(others or labels or columns or metric or arm or seed) or not api.is_study(study)
     folder = out or (Path() if brought else Path(study)) / "figures"
     if folder.exists() and not folder.is_dir():
@@ -62,7 +61,9 @@ def figures(
     require_outside_studies(folder / f"any.{format}", "--out")
     if brought:
         found = None
-        drawn = outside.sections(read_outside([study, *others], labels, metric, columns or (), asked, say))
+        drawn = outside.sections(
+            read_outside([study, *others], Options(labels, columns or (), metric, arm, seed, say=say))
+        )
     else:
         found = api.show(study)
         drawn = sections(found)

@@ -49,15 +49,14 @@ def report(
         Print as JSON what was written.
     """
     from nondet import api
+    from nondet.analysis.options import Options
     from nondet.analysis.outside import read_outside
-    from nondet.io.roles import Asked
     from nondet.reporting import outside, prose
     from nondet.reporting.hero import of_results
     from nondet.reporting.page import write_page
 
-    asked = Asked(arm=arm, seed=seed)
     if others or labels or columns or metric or arm or seed or not api.is_study(study):
-        found = read_outside([study, *others], labels, metric, columns or (), asked, say)
+        found = read_outside([study, *others], Options(labels, columns or (), metric, arm, seed, say=say))
         file = out or Path("report.html")
         size = outside.write_page(found, file, condition, option="--out")
         return _said(file, size, outside.finding(found).headline, json=json)
