@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from nondet.analysis.independence import without_copies
 from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.score_arms import one_arm
 from nondet.errors import BadInput
+from nondet.measures.figure import Score
 from nondet.stats.values import Floats
 
 
@@ -20,20 +21,16 @@ class Numbers:
     """One number per run.
 
     Attributes:
-        name: of the runs. values: `(N,)`, in the runs' order. metric: the name of the number; empty if it has none.
-        better: 1 if more is better, -1 if less is.
-        words, points, decimals: the number's name in a sentence, a difference's unit, and how many decimals to show.
+        name: of the runs. values: `(N,)`, in the runs' order. score: what they are.
+        metric: the name of the number; empty if it has none.
         notes: what a reader must know about the runs, a sentence each.
         control: whether the study's control is exactly zero; None if there is none.
     """
 
     name: str
     values: Floats
+    score: Score
     metric: str = ""
-    better: int = 1
-    words: str = "score"
-    points: str = ""
-    decimals: int = 4
     notes: tuple[str, ...] = ()
     control: bool | None = None
 
@@ -59,10 +56,8 @@ def numbers_of(given: AnyGiven, what: str, how: Options = PLAIN) -> Numbers:
             "give STUDY:CONDITION, for outputs the arm's own file"
         )
     arm = without_copies(read_arms([cast(Any, given)], how)[0])
-    score = arm.metric
-    better = {None: score.better, "higher": 1, "lower": -1}[how.better]
-    shown = score.words, score.points, score.decimals
-    return Numbers(arm.name, arm.values, score.name, better, *shown, arm.notes, arm.control)
+    better = {None: arm.metric.better, "higher": 1, "lower": -1}[how.better]
+    return Numbers(arm.name, arm.values, replace(arm.metric, better=better), arm.metric.name, arm.notes, arm.control)
 
 
 def _of_scores(given: Any, what: str, how: Options) -> Numbers:
@@ -73,4 +68,4 @@ def _of_scores(given: Any, what: str, how: Options) -> Numbers:
     metric = "" if arm.metric == "score" else arm.metric
     name = f"{given}:{how.of}" if how.of else str(given)
     name = name if isinstance(given, str | Path) else what
-    return Numbers(name, arm.values, metric, score.better, metric or "score", notes=tuple(notes))
+    return Numbers(name, arm.values, score, metric, tuple(notes))

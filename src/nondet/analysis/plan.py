@@ -14,7 +14,7 @@ from nondet.analysis.independence import without_copies
 from nondet.errors import BadInput
 from nondet.kinds import CLASSIFICATION
 from nondet.measures.shape import few_runs
-from nondet.records import Record, finding
+from nondet.records import Record, finding, picked
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.looks import look_level, steps
 from nondet.stats.power import LARGEST, runs_per_arm
@@ -34,7 +34,6 @@ class Plan(Record):
         pilot: the name of the pilot's arm; empty if the SD was given. pilot_runs: its independent runs.
         metric: of the difference; empty if it was not named. words: the pilot's metric in a sentence.
         seconds_per_run: mean of the pilot's recorded times, each a share of its stack's; None without a pilot.
-        runs_to_train: what both arms need besides the runs of the pilot, which serves as one of them.
         notes: what else a reader must know, a sentence each. sentence: the plan in words.
         copies: runs of the pilot that were left out, each with the earlier one that it equals or nearly equals.
         points: the unit of the effect, if it has one.
@@ -47,27 +46,31 @@ class Plan(Record):
     level: float
     sd: Estimate
     runs_per_arm: int
-    low: int | None
-    high: int | None
-    pilot: str
-    pilot_runs: int
-    metric: str
-    seconds_per_run: float | None
-    runs_to_train: int
-    notes: tuple[str, ...]
+    unbiased_sd: float
+    low: int | None = None
+    high: int | None = None
+    pilot: str = ""
+    pilot_runs: int = 0
+    metric: str = ""
+    seconds_per_run: float | None = None
+    notes: tuple[str, ...] = ()
     control: bool | None = None
     probabilities: bool = False
     copies: tuple[dict[str, int], ...] = ()
     points: str = ""
     sentence: str = ""
     looks: int = 1
-    unbiased_sd: float = math.nan
     words: str = ""
 
     @property
     def all_notes(self) -> list[str]:
         """The notes, and a caution if there are few runs."""
         return [*self.notes, *filter(None, [few_runs({self.pilot: self.pilot_runs} if self.pilot else {})])]
+
+    @property
+    def runs_to_train(self) -> int:
+        """What both arms need besides the runs of the pilot, which serves as one of them."""
+        return self.runs_per_arm + max(0, self.runs_per_arm - self.pilot_runs)
 
     @property
     def seconds(self) -> float | None:
@@ -84,14 +87,10 @@ class Plan(Record):
             "sd": self.sd.value,
             "sd_unbiased": self.unbiased_sd,
             "sd_interval": {"low": number(self.sd.low), "high": number(self.sd.high)},
-            "power": self.power,
-            "level": self.level,
-            "looks": self.looks,
+            **picked(self, "power level looks"),
             "look_after": steps(self.runs_per_arm, self.looks),
             "pilot": {"name": self.pilot, "metric": self.metric, "runs": self.pilot_runs} if self.pilot else None,
-            "runs_to_train": self.runs_to_train,
-            "seconds_per_run": self.seconds_per_run,
-            "seconds": self.seconds,
+            **picked(self, "runs_to_train seconds_per_run seconds"),
             "run_hours": None if self.seconds is None else self.seconds / 3600,
             "copies": list(self.copies),
             "notes": self.all_notes,
@@ -101,9 +100,9 @@ class Plan(Record):
 
     def tidy(self) -> dict[str, list[Any]]:
         """One row."""
-        names = ("effect", "power", "level", "runs_per_arm", "low", "high", "pilot", "pilot_runs", "runs_to_train")
-        sides = {"sd": self.sd.value, "sd_low": number(self.sd.low), "sd_high": number(self.sd.high)}
-        return {**{name: [getattr(self, name)] for name in names}, **{name: [value] for name, value in sides.items()}}
+        row = picked(self, "effect power level runs_per_arm low high pilot pilot_runs runs_to_train")
+        row |= {"sd": self.sd.value, "sd_low": number(self.sd.low), "sd_high": number(self.sd.high)}
+        return {name: [value] for name, value in row.items()}
 
 
 def plan_with(
@@ -121,26 +120,8 @@ def plan_with(
     if not 0 < sd < math.inf:
         raise BadInput(f"sd must be above 0 (got {sd}); give the SD of one run's metric, in the unit of the effect")
     runs = _needed(effect, sd, power, level)
-    known = Estimate(sd)
     points = next((score.points for score in CLASSIFICATION.scores if score.name == metric), "")
-    return Plan(
-        effect,
-        power,
-        level,
-        known,
-        runs,
-        None,
-        None,
-        "",
-        0,
-        metric or "",
-        None,
-        2 * runs,
-        (),
-        points=points,
-        looks=looks,
-        unbiased_sd=sd,
-    )
+    return Plan(effect, power, level, Estimate(sd), runs, sd, metric=metric or "", points=points, looks=looks)
 
 
 def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05, looks: int = 1) -> Plan:
@@ -173,7 +154,6 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
         pilot_runs=len(pilot),
         metric=pilot.metric.name,
         seconds_per_run=float(np.mean([made.seconds for made in pilot.runs.made])) if pilot.runs.made else None,
-        runs_to_train=runs + max(0, runs - len(pilot)),
         notes=(*pilot.notes, *pilot.cautions),
         copies=pilot.copies,
         points=pilot.metric.points,
