@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,7 @@ def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
     """
     check_margin(margin, level)
     reader = Reader(study)
-    seen, digest = {study.reference.key}, _reference(study, reader)
+    seen, digest = {study.reference.key}, reader.reference()
     by_onset: dict[int, dict[str, Runs]] = {}
     left_out: dict[str, str] = {}
     for condition in study.conditions:
@@ -203,22 +203,11 @@ def _rare(name: str, shape: Shape, values: Floats, words: str, numbers: Sequence
     return [about(name, sentence) for sentence in said]
 
 
-def _reference(study: Study, reader: Reader) -> bytes:
-    if study.reference.key not in reader.present:
-        return b""
-    arrays, record = reader.run(study.reference)
-    return reader.digest(arrays) if record["failed"] is None else b""
-
-
 def _own(runs: Runs, seen: set[str]) -> Runs:
     """Return the runs that are not in `seen`, and add them to it."""
     places = [place for place, made in enumerate(runs.made) if made.key not in seen]
     seen.update(made.key for made in runs.made)
-    return replace(
-        runs,
-        arrays={name: array[places] for name, array in runs.arrays.items() if name in runs.kind.answers},
-        made=tuple(runs.made[place] for place in places),
-    )
+    return runs.only(places)
 
 
 def _group(kind: Kind, onset: int, named: Mapping[str, Runs], margin: float, level: float) -> Group:

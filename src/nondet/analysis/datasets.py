@@ -16,7 +16,6 @@ from nondet.records import finding, picked
 from nondet.stats.datasets import Ranks, bootstrapped, improvement, interquartile_mean, mean_shift, ranks, signed_rank
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.holm import holm
-from nondet.stats.values import Floats
 
 
 @dataclass(frozen=True)
@@ -134,9 +133,9 @@ def compare_over(by_set: Mapping[str, Sequence[Arm]], level: float = 0.05) -> Ov
                 iqm=(
                     bootstrapped(interquartile_mean, a, level=level),
                     bootstrapped(interquartile_mean, b, level=level),
-                    bootstrapped(_iqm_difference, a, b, level=level),
+                    bootstrapped(lambda a, b: interquartile_mean(b) - interquartile_mean(a), a, b, level=level),
                 ),
-                improvement=bootstrapped(improvement, *((_signed(x, sign)) for x in (a, b)), level=level),
+                improvement=bootstrapped(improvement, *([sign * x for x in arm] for arm in (a, b)), level=level),
                 wilcoxon=ranked[place],
                 wilcoxon_holm=w_holm[place],
                 verdict=verdict_of(shift.estimate, sign, p_holm[place], None, level),
@@ -150,14 +149,6 @@ def compare_over(by_set: Mapping[str, Sequence[Arm]], level: float = 0.05) -> Ov
         ranks=ranks(values, sign),
         level=level,
     )
-
-
-def _iqm_difference(a: Sequence[Floats], b: Sequence[Floats]) -> float:
-    return interquartile_mean(b) - interquartile_mean(a)
-
-
-def _signed(scores: Sequence[Floats], sign: int) -> list[Floats]:
-    return [sign * x for x in scores]
 
 
 def _adjusted(found: Mapping[str, Comparison], level: float) -> dict[str, Comparison]:

@@ -20,6 +20,7 @@ from nondet.errors import BadInput
 from nondet.io.forms import holds_outputs, holds_scores
 from nondet.io.nearest import require_there
 from nondet.io.roles import Asked
+from nondet.records import picked
 from nondet.study.names import own_names
 from nondet.study.places import address_of
 
@@ -68,7 +69,8 @@ def arms_given(names: Sequence[Any], how: Options = PLAIN) -> list[Arm]:
     """
     scores = [] if how.for_outputs else [is_scores(name, how.asked) for name in names]
     if not any(scores):
-        _refuse_choices(names, how)
+        options = picked(how, "arm seed dataset of") | {"with": how.against} | picked(how, "better paired")
+        refuse_choices(names, options)
         return read_arms(names, how)
     if not all(scores):
         other = names[scores.index(False)]
@@ -90,11 +92,14 @@ def by_dataset(names: Sequence[Any], how: Options) -> dict[str, list[Arm]]:
     return found
 
 
-def _refuse_choices(names: Sequence[Any], how: Options) -> None:
-    """Refuse options that are for scores only."""
-    for name in ("arm", "seed", "dataset", "of", "against", "better", "paired"):
-        if getattr(how, name):
+def refuse_choices(names: Sequence[object], options: Mapping[str, object]) -> None:
+    """Refuse options that are for scores only, if they are given.
+
+    Raises:
+        BadInput: one is.
+    """
+    for option, value in options.items():
+        if value:
             for path in names:
                 require_there(path)
-            option = name.replace("against", "with")
             raise BadInput(f"<<{option}>> is for scores, one number for each run (got {names[0]}); leave it out")

@@ -9,17 +9,17 @@ from typing import Any, Literal, cast, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nondet.analysis.given import is_scores
+from nondet.analysis.given import is_scores, refuse_choices
 from nondet.analysis.groups import groups_of
 from nondet.analysis.measure import measure as measure_outputs
 from nondet.analysis.runs import Runs
 from nondet.analysis.scored import ScoreMeasures, measure_scores
 from nondet.analysis.scores import Failed, given_scores, read_scores
 from nondet.errors import BadInput, spelled
-from nondet.io.nearest import require_there
 from nondet.io.outputs import is_table, read_labels, read_outputs
 from nondet.io.roles import Asked
 from nondet.measures.measured import Measures
+from nondet.records import picked
 
 
 @overload
@@ -103,7 +103,7 @@ def measure(
             raise BadInput("<<groups>> is for outputs with labels (got scores, one number for each run); leave it out")
         arms = read_scores(paths, asked, several=True, say=tell) if paths else given_scores(outputs, *asked.metric[:1])
         return measure_scores(arms, dropped=failed == "drop")
-    _refuse_asked(asked, paths[0] if paths else name)
+    refuse_choices([*paths, name][:1], picked(asked, "metric arm seed dataset"))
     if not paths:
         return _measure_arrays(outputs, labels, failed, examples, groups, name)
     path = Path(paths[0])
@@ -128,14 +128,6 @@ def _paths(given: Any) -> list[str | Path]:
     return []
 
 
-def _refuse_asked(asked: Asked, name: object) -> None:
-    given = {"metric": asked.metric, "arm": asked.arm, "seed": asked.seed, "dataset": asked.dataset}
-    for argument, value in given.items():
-        if value:
-            require_there(name)
-            raise BadInput(f"<<{argument}>> is for scores, one number for each run (got {name}); leave it out")
-
-
 def _measure_arrays(
     outputs: Any,
     labels: ArrayLike | None,
@@ -149,9 +141,8 @@ def _measure_arrays(
     if isinstance(outputs, Runs):
         raise BadInput(f"<<failed>> is for outputs of others (got runs of {outputs.name}); leave it out")
     array = np.asarray(outputs)
-    sound = np.ones(len(array), dtype=np.bool_)
-    if array.dtype.kind == "f":
-        sound = np.array([bool(np.isfinite(run).all()) for run in array], dtype=np.bool_)
+    exact = array.dtype.kind != "f"
+    sound = np.array([exact or np.isfinite(run).all() for run in array], dtype=np.bool_)
     kept = array if sound.all() else array[sound]
     if kept.ndim == 2 and kept.dtype.kind == "f" and np.equal(kept, np.trunc(kept)).all():
         kept = kept.astype(np.int64)  # classes of a table, in which some were missing

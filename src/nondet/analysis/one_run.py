@@ -18,7 +18,7 @@ from nondet.analysis.score_arms import score_of
 from nondet.errors import BadInput
 from nondet.io.numbers import read_lines
 from nondet.io.outputs import is_table, read_labels, read_outputs
-from nondet.io.samples import Samples, read_samples
+from nondet.io.samples import read_samples
 from nondet.io.table_places import count_runs
 from nondet.measures.answers import Answers
 from nondet.stats.values import Floats, as_array
@@ -84,15 +84,16 @@ def _one(given: AnyGiven, nameless: str, how: Options) -> OneRun | None:
     if samples is not None:
         if samples.note:
             how.say(samples.note)
-        return _of_samples(str(given), samples)
+        values, metric = np.array(list(samples.scores.values()), dtype=np.float64), samples.metric
+        better = score_of(metric).better
+        return OneRun(str(given), metric, values, tuple(samples.scores), 1.0, samples.details, samples.marks, better)
     if path.suffix.lower() in ARRAYS and path.is_file():
         outputs = read_outputs(path)
-        held = labels if labels is not None or path.suffix.lower() == ".npy" else _labels_inside(path, outputs)
-        return _of_outputs(str(given), outputs, _labels(held))
+        inside = path.suffix.lower() != ".npy" and outputs.ndim and outputs.shape[0] == 1
+        return _of_outputs(str(given), outputs, _labels(path if labels is None and inside else labels))
     if is_table(path) and count_runs(path) == 1:
-        return _of_outputs(
-            str(given), read_outputs(path, how.columns, how.say), _labels(path if labels is None else labels)
-        )
+        outputs = read_outputs(path, how.columns, how.say)
+        return _of_outputs(str(given), outputs, _labels(path if labels is None else labels))
     lines = read_lines(path) if path.suffix.lower() == ".txt" else None
     return None if lines is None else _of_outputs(str(given), lines, None)
 
@@ -101,19 +102,6 @@ def _labels(given: str | Path | ArrayLike | None) -> NDArray[Any] | None:
     if given is None:
         return None
     return read_labels(Path(given)) if isinstance(given, str | Path) else as_array(given, "labels")
-
-
-def _labels_inside(path: Path, outputs: NDArray[Any]) -> Path | None:
-    """Return the file itself if its outputs are of one run, whose labels it must then contain as well."""
-    return path if outputs.ndim and outputs.shape[0] == 1 else None
-
-
-def _of_samples(name: str, samples: Samples) -> OneRun:
-    values = np.array(list(samples.scores.values()), dtype=np.float64)
-    better = score_of(samples.metric).better
-    return OneRun(
-        name, samples.metric, values, tuple(samples.scores), details=samples.details, marks=samples.marks, better=better
-    )
 
 
 def _of_outputs(name: str, outputs: NDArray[Any], labels: NDArray[Any] | None) -> OneRun | None:
@@ -127,7 +115,12 @@ def _of_outputs(name: str, outputs: NDArray[Any], labels: NDArray[Any] | None) -
     elif not (outputs.ndim in (1, 2) and len(outputs) == count) and not (outputs.ndim == 1 and binary):
         return None
     if (outputs.ndim == 1 and outputs.dtype.kind in "fb") or (labels is None and binary and outputs.ndim == 1):
-        return _of_scores(name, outputs.astype(np.float64))
+        values = outputs.astype(np.float64)
+        if not np.isfinite(values).all():
+            raise BadInput(
+                f"{name} must have a finite score for each example (got {values[~np.isfinite(values)][0]}); fix it"
+            )
+        return OneRun(name, "score", values, tuple(map(str, range(len(values)))))
     if labels is None:
         return None
     try:
@@ -136,11 +129,3 @@ def _of_outputs(name: str, outputs: NDArray[Any], labels: NDArray[Any] | None) -
         raise BadInput(f"{name}: {error}") from error
     correct = answers.predicted[0] == answers.labels
     return OneRun(name, "accuracy", 100.0 * correct, tuple(map(str, range(len(correct)))), 100.0)
-
-
-def _of_scores(name: str, values: Floats) -> OneRun:
-    if not np.isfinite(values).all():
-        raise BadInput(
-            f"{name} must have a finite score for each example (got {values[~np.isfinite(values)][0]}); fix it"
-        )
-    return OneRun(name, "score", values, tuple(map(str, range(len(values)))))

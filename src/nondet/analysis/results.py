@@ -89,9 +89,10 @@ class ConditionResult:
         c, measures = self.condition, self.measures
         figures = measures.as_condition() if measures else not_measured(kind.figures, self.runs, len(self.failures))
         looked = {"similarity": list(self.similarity), "distance": list(self.distance)} if tracked else {}
-        named = {"name": c.name, "vary": list(c.vary), "onset": c.onset}
         return {
-            **named,
+            "name": c.name,
+            "vary": list(c.vary),
+            "onset": c.onset,
             "dead": self.reach.dead,
             "unreached": self.reach.unreached,
             **figures,
@@ -165,7 +166,7 @@ def read_results(study: Study, drawn: bool = False) -> Results:
             "out"
         )
     reader = Reader(study, [TRACK] if study.identity.get("track") else [])
-    control, reference = _control(study, reader, drawn)
+    control, reference = _control(study, reader, drawn), reader.reference()
     conditions = tuple(_measured(study, reader.runs(c), reference, control.identical, drawn) for c in study.conditions)
     missing = len(study.planned().keys() - reader.present)
     return Results(study, control, conditions, missing, read_crossing(study, reader), drawn)
@@ -181,26 +182,24 @@ def _measured(
     return ConditionResult(condition, total, runs.failures, runs.measure(drawn), *_tracked(study, runs), reach=reach)
 
 
-def _control(study: Study, reader: Reader, drawn: bool) -> tuple[Control, bytes | None]:
-    """Return the control, and the digest of the reference run's answers if that run is there and sound."""
+def _control(study: Study, reader: Reader, drawn: bool) -> Control:
     every, sound = reader.control()
-    failures = sound.failures
-    reference = next((made.digest for made in sound.made if made.key == study.reference.key), None)
+    found = Control(len(every), None, failures=sound.failures)
     if len(every) < 2:
-        return Control(len(every), None, failures=failures), reference
+        return found
     differing = tuple(made.number for made in every if made.file != every[0].file)
     slots = tuple(made.slot for made in every if made.slot)
+    found = replace(found, identical=not differing, slots=slots, differing=differing)
     if len(sound) < 2:
-        return Control(len(every), not differing, slots, differing, failures=failures), reference
+        return found
     if not differing:  # two of them stand for all
-        measures = replace(sound.first(2).measure(drawn), runs=len(every), failed=len(failures))
-        return Control(len(every), True, slots, differing, 0.0, measures=measures), reference
+        return replace(found, measures=replace(sound.first(2).measure(drawn), runs=len(every)))
     last = sound.arrays[list(sound.kind.answers)[-1]]
     facts = reader.run(study.reference)[1].get("facts") if study.reference.key in reader.present else None
     written = facts.get("outside") if isinstance(facts, dict) else None
     outside = tuple(map(str, written)) if isinstance(written, list) else ()
     largest = max(float(np.abs(run - last[0]).max()) for run in last)
-    return Control(len(every), False, slots, differing, largest, failures, sound.measure(drawn), outside), reference
+    return replace(found, largest=largest, measures=sound.measure(drawn), outside=outside)
 
 
 def _tracked(study: Study, runs: Runs) -> tuple[tuple[Mapping[str, Any], ...], ...]:

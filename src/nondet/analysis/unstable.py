@@ -24,7 +24,7 @@ from nondet.measures.examples import (
     vote_entropy,
 )
 from nondet.measures.language import sample_tokens
-from nondet.records import Record, finding
+from nondet.records import Record, finding, picked
 from nondet.stats.estimate import number
 from nondet.stats.intervals import student
 
@@ -75,12 +75,7 @@ class Unstable(Record):
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `nondet examples --json`."""
         return {
-            "task": self.task,
-            "condition": self.condition,
-            "runs": self.runs,
-            "failed": self.failed,
-            "examples": self.examples,
-            "disagreement": self.disagreement,
+            **picked(self, "task condition runs failed examples disagreement"),
             "unanimous": vars(self.unanimous),
             "carried": {str(share): value for share, value in self.carried.items()},
             "classes": [
@@ -95,10 +90,7 @@ class Unstable(Record):
             ],
             "top": [
                 {
-                    "index": e.index,
-                    "label": e.label,
-                    "disagreement": e.disagreement,
-                    "minority": e.minority,
+                    **picked(e, "index label disagreement minority"),
                     "entropy": {"between": e.between, "within": e.within},
                     "votes": [{"class": k, "runs": runs} for k, runs in e.votes.items()],
                 }
