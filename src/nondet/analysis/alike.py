@@ -101,13 +101,6 @@ def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
 
     A run counts in one condition only. The reference run, which all share, counts in none; any other shared run counts
     in the first of its conditions. A condition whose runs all equal the reference run has no effect to compare.
-
-    Args:
-        margin: the largest ratio of two effects that still counts as alike, above 1.
-        level: the allowed share of false positives.
-
-    Raises:
-        BadInput: the margin or the level is out of range, or no two conditions of one onset have enough runs.
     """
     check_margin(margin, level)
     reader = Reader(study)
@@ -144,14 +137,7 @@ def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
 
 
 def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -> Alike:
-    """Test whether the runs of several arms vary by the same amount, and which pairs do within a margin.
-
-    Args:
-        arms: of one kind, scores or outputs. margin, level: as for `alike`.
-
-    Raises:
-        BadInput: the margin or the level is out of range, or fewer than two arms have enough runs.
-    """
+    """Test whether the runs of several arms vary by the same amount, and which pairs do within a margin."""
     check_margin(margin, level)
     named: dict[str, Runs] = {}
     left_out: dict[str, str] = {}

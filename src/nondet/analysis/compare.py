@@ -37,11 +37,7 @@ LOOKS = (
 
 
 def check_options(margin: float | None, level: float) -> None:
-    """Refuse a margin that is not above 0 and a level that is not a probability below 0.5.
-
-    Raises:
-        BadInput: `margin` is not a finite number above 0, or `level` not above 0 and below 0.5.
-    """
+    """Refuse a margin that is not a finite number above 0, and a level that is not above 0 and below 0.5."""
     if margin is not None and not 0 < margin < math.inf:
         raise BadInput(f"margin must be above 0 (got {margin}); give the largest difference that does not matter")
     if not 0 < level < 0.5:
@@ -49,11 +45,7 @@ def check_options(margin: float | None, level: float) -> None:
 
 
 def check_criteria(chance: float | None, margin: float | None, looks: int) -> None:
-    """Refuse a chance or a number of looks out of range, and a chance together with a margin.
-
-    Raises:
-        BadInput: in any of these cases.
-    """
+    """Refuse a chance or a number of looks out of range, and a chance together with a margin."""
     if chance is not None and not 0.5 < chance < 1:
         raise BadInput(f"<<chance>> must be above 0.5 and below 1 (got {chance}); try <<chance={MEANINGFUL}>>")
     if chance is not None and margin is not None:
@@ -76,17 +68,8 @@ def compare(
 ) -> Comparisons:
     """Compare each arm with the first; with several, verdicts go by Holm's adjusted p-values.
 
-    Args:
-        arms: at least two, of one test set and one metric.
-        margin: the largest difference, in the metric's unit, that still counts as alike.
-        level: the chance of a false `better` or `worse` in all comparisons together, and likewise of a false `alike`.
-        chance: decide by the chance that a run of B beats one of A, not by the means; see `by_chance`.
-        examples: whether errors and intervals also allow for other test examples, drawn as these were.
-        looks: how often you look at the runs in all, this time included; see `look_level`.
-        groups: with `examples`, the group that each example was drawn with, or a file of these; see `numbered_groups`.
-
-    Raises:
-        BadInput: see `check_options`, `check_criteria`, `without_copies` and `separated`; or fewer than two arms.
+    arms: at least two, of one test set and one metric. The others are those of `nondet.compare`; see also `by_chance`,
+    `look_level` and `numbered_groups`.
     """
     check_options(margin, level)
     check_criteria(chance, margin, looks)

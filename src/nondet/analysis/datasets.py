@@ -101,14 +101,7 @@ class OverDatasets(Several):
 
 
 def compare_over(by_set: Mapping[str, Sequence[Arm]], level: float = 0.05) -> OverDatasets:
-    """Compare the arms of each data set with the first, and all data sets together.
-
-    Args:
-        by_set: the same arms for each data set, in the same order. level: the chance of a false `better` or `worse`.
-
-    Raises:
-        BadInput: see `compare`.
-    """
+    """Compare the arms of each data set, the same in the same order, with the first, and all data sets together."""
     found = {name: compare(arms, None, level) for name, arms in by_set.items()}
     arms = next(iter(by_set.values()))
     sign = arms[0].metric.better
@@ -162,11 +155,7 @@ def _adjusted(found: Mapping[str, Comparison], level: float) -> dict[str, Compar
 
 
 def refuse_margin(margin: float | None) -> None:
-    """Refuse a margin: its unit is that of one data set.
-
-    Raises:
-        BadInput: a margin is given.
-    """
+    """Refuse a margin: its unit is that of one data set."""
     if margin is not None:
         raise BadInput(
             f"<<margin>> is in the unit of one data set (got {margin} for several); leave it out, or compare on each "

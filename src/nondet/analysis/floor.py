@@ -55,11 +55,7 @@ class Floor(Record):
 
 
 def floor(numbers: Numbers, new_runs: int = 1, level: float = 0.05) -> Floor:
-    """Return the prediction interval for the mean of `new_runs` new runs; see `prediction_reach`.
-
-    Raises:
-        BadInput: fewer than two runs, fewer than one new run, or a level that is not above 0 and below 1.
-    """
+    """Return the prediction interval for the mean of `new_runs` new runs; see `prediction_reach`."""
     values = numbers.values
     if new_runs < 1:
         raise BadInput(

@@ -106,16 +106,10 @@ def gate(
     effect: float | None = None,
     limit: int | None = None,
 ) -> Gate:
-    """Decide on a candidate, and write the decision into the ledger.
+    """Decide on a candidate, and write the decision into the ledger; see `nondet.gate`.
 
-    Args:
-        name: of the candidate; that of its numbers if left out. A decision on a name is final.
-        alpha: the chance, over all candidates, to keep any change that is no improvement; the ledger's, or ALPHA.
-        effect: the improvement that must not be missed; the baseline's SD if left out.
-        limit: runs after which a candidate is discarded; LONGER times those of a test of fixed size if left out.
-
-    Raises:
-        BadInput: numbers cannot be compared or are not those of the ledger, alpha differs, or there is no ledger.
+    A decision on a name is final. BadInput if numbers cannot be compared or are not those of the ledger, or alpha
+    differs from its own.
     """
     _check(base, new, alpha, effect, limit)
     with opened(ledger) as book:

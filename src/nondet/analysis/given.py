@@ -62,11 +62,7 @@ def is_scores(name: object, asked: Asked = Asked()) -> bool:  # noqa: B008 - it 
 
 
 def arms_given(names: Sequence[Any], how: Options = PLAIN) -> list[Arm]:
-    """Read the arms that `names` stand for, all of one kind: see `read_arms` and `score_arms`.
-
-    Raises:
-        BadInput: as these do; or scores are mixed with runs that have outputs.
-    """
+    """Read the arms that `names` stand for, all of one kind: see `read_arms` and `score_arms`."""
     scores = [] if how.for_outputs else [is_scores(name, how.asked) for name in names]
     if not any(scores):
         options = picked(how, "arm seed dataset of") | {"with": how.against} | picked(how, "better paired")
@@ -93,11 +89,7 @@ def by_dataset(names: Sequence[Any], how: Options) -> dict[str, list[Arm]]:
 
 
 def refuse_choices(names: Sequence[object], options: Mapping[str, object]) -> None:
-    """Refuse options that are for scores only, if they are given.
-
-    Raises:
-        BadInput: one is.
-    """
+    """Refuse options that are for scores only, if they are given."""
     for option, value in options.items():
         if value:
             for path in names:

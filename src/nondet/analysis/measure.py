@@ -32,22 +32,7 @@ def measure(
     groups: str | Path | ArrayLike | None = None,
     name: str = "these",
 ) -> Measures:
-    """Take every measure of some runs; copies of a run count once.
-
-    Args:
-        outputs: a study's runs, such as `nondet.open(folder)["all"]`; or logits `(N, n, c)` of runs, test examples and
-            classes; or predicted classes `(N, n)`, integers from 0, which give accuracy, its variance and disagreement.
-            Logits that are a tensor on a CUDA device are measured there.
-        labels: class numbers `(n,)`, with arrays.
-        failed: how many further runs failed, with arrays.
-        examples: whether errors and intervals also allow for other test examples, drawn as these were.
-        groups: the group that each example was drawn with, such as the questions on one text, or a file of these:
-            errors and intervals then also allow for other groups.
-        name: of the outputs, in messages.
-
-    Raises:
-        BadInput: the arrays are not of these forms, or fewer than two runs differ.
-    """
+    """Take every measure of a study's runs, or of outputs with their labels; see `nondet.measure`."""
     if isinstance(outputs, Runs):
         if groups is not None:
             raise BadInput(f"<<groups>> is for outputs of others (got runs of {outputs.name}); leave it out")

@@ -106,13 +106,8 @@ def compare_models(
 ) -> ModelComparisons:
     """Compare each model with the first, on the examples that both answered.
 
-    Args:
-        arms: at least two, of one metric. margin: in the metric's unit. level: as for `compare`.
-        cluster: a key in the logs or tables; or the cluster of each example, `(n,)`, or a file of these. Examples of
-            one cluster may depend on each other.
-
-    Raises:
-        BadInput: the examples or the metrics differ, there are fewer than two examples or clusters, or no such key.
+    cluster: a key in the logs or tables; or the cluster of each example, `(n,)`, or a file of these. Examples of one
+    cluster may depend on each other. BadInput if the examples or the metrics differ.
     """
     check_options(margin, level)
     a, *others = arms

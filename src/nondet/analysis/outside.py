@@ -37,11 +37,7 @@ class Outside(Record):
         return [note for arm in self.arms.values() for note in arm.notes]
 
     def chosen(self, name: str) -> Arm:
-        """Return the arm of this name, or the first if no name is given.
-
-        Raises:
-            BadInput: there is no such arm.
-        """
+        """Return the arm of this name, or the first if no name is given; BadInput if there is no such arm."""
         if name and name not in self.arms:
             near = did_you_mean(name, self.arms)
             raise BadInput(f"there is no arm {name!r} in {self.name}{near}; choose from {', '.join(self.arms)}")
@@ -57,11 +53,7 @@ class Outside(Record):
 
 
 def read_outside(names: Sequence[Any], how: Options = PLAIN) -> Outside:
-    """Read and measure the arms that `names` stand for, see `arms_given`; copies of a run count once.
-
-    Raises:
-        BadInput: as `arms_given`, and `without_copies`.
-    """
+    """Read and measure the arms that `names` stand for, see `arms_given`; copies of a run count once."""
     read = arms_given(names, replace(how, compared=False))
     arms: dict[str, Arm] = {}
     for arm in map(without_copies, read):

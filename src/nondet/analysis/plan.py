@@ -108,12 +108,7 @@ class Plan(Record):
 def plan_with(
     sd: float, effect: float, power: float = 0.8, level: float = 0.05, metric: str | None = None, looks: int = 1
 ) -> Plan:
-    """Make a plan for runs whose SD is known.
-
-    Raises:
-        BadInput: the effect or the SD is not a finite number above 0, the power or the level is not between 0 and 1,
-            or more than a million runs are needed.
-    """
+    """Make a plan for runs whose SD is known."""
     check_options(effect, power, level)
     check_criteria(None, None, looks)
     level = look_level(level, looks)
@@ -125,11 +120,7 @@ def plan_with(
 
 
 def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05, looks: int = 1) -> Plan:
-    """Make a plan for runs that vary like those of a pilot.
-
-    Raises:
-        BadInput: as `plan_with`; or the pilot's runs do not vary.
-    """
+    """Make a plan for runs that vary like those of a pilot."""
     check_options(effect, power, level)
     check_criteria(None, None, looks)
     level = look_level(level, looks)
@@ -166,11 +157,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
 
 
 def check_options(effect: float, power: float, level: float) -> None:
-    """Refuse an effect that is not a finite number above 0, and a power or a level that is not a probability.
-
-    Raises:
-        BadInput: in any of these cases.
-    """
+    """Refuse an effect that is not a finite number above 0, and a power or a level that is not a probability."""
     if not 0 < effect < math.inf:
         raise BadInput(f"effect must be above 0 (got {effect}); give the smallest difference that matters")
     for name, value, usual in (("power", power, 0.8), ("level", level, 0.05)):

@@ -27,11 +27,7 @@ SETS_NAMED = 5
 
 
 def score_arms(names: Sequence[Any], how: Options) -> list[Arm]:
-    """Read arms of scores: those of one table, or one for each file, or for each list of numbers.
-
-    Raises:
-        BadInput: see `read_scores`; or an arm that is asked for is not there, or has fewer than two runs.
-    """
+    """Read arms of scores: those of one table, or one for each file, or for each list of numbers."""
     found = _tables(names, how)
     how = how if how.compared else replace(how, say=PLAIN.say)
     sets = list(dict.fromkeys(arm.dataset for _, arms in found for arm in arms))
@@ -83,11 +79,7 @@ def arms_by_dataset(names: Sequence[Any], how: Options) -> dict[str, list[Arm]]:
 
 
 def one_arm(name: Any, how: Options) -> tuple[ScoredArm, Score]:
-    """Return a single arm of scores, with any number of runs, and its metric.
-
-    Raises:
-        BadInput: see `read_scores`; or there are several arms and none is named.
-    """
+    """Return a single arm of scores, with any number of runs, and its metric."""
     ((title, arms),) = _tables([name], how)
     arm = _named(title, arms, how.of) if how.of else arms[0]
     if not how.of and len({arm.name for arm in arms}) > 1:
@@ -202,11 +194,7 @@ def score_of(metric: str, better: Better | None = None, say: Callable[[str], Non
 
 
 def arm_of(arm: ScoredArm, score: Score, paired: bool = False) -> Arm:
-    """Turn the scores of an arm's runs into an arm of a comparison.
-
-    Raises:
-        BadInput: fewer than two of its runs have a score.
-    """
+    """Turn the scores of an arm's runs, at least two, into an arm of a comparison."""
     if len(arm.values) < 2:
         raise BadInput(
             f"runs must be at least 2 to be compared ({arm.name} has {len(arm.values)} with a score, and {arm.failed} "

@@ -90,11 +90,7 @@ def read_scores(
 
 
 def matched(path: str | Path) -> list[Path]:
-    """Return the files that a path or a pattern names, in order.
-
-    Raises:
-        BadInput: there is none.
-    """
+    """Return the files that a path or a pattern names, in order; BadInput if there is none."""
     if Path(path).exists():
         return [Path(path)]
     pattern = str(path) if glob.has_magic(str(path)) else ""
@@ -108,11 +104,7 @@ def matched(path: str | Path) -> list[Path]:
 
 
 def given_scores(values: Mapping[str, ArrayLike] | ArrayLike, metric: str = "score") -> list[ScoredArm]:
-    """Make arms from a program's numbers: by name, or a single arm.
-
-    Raises:
-        BadInput: they are not one number for each run.
-    """
+    """Make arms from a program's numbers, one for each run: by name, or a single arm."""
     named = values if isinstance(values, Mapping) else {"scores": values}
     arms: list[ScoredArm] = []
     for name, given in named.items():

@@ -117,14 +117,7 @@ class Unstable(Record):
 
 
 def unstable(runs: Runs, task: str, top: int = 20) -> Unstable:
-    """Find the test examples on which some runs disagree most.
-
-    Args:
-        task: its name. top: how many examples.
-
-    Raises:
-        BadInput: fewer than two runs did not fail and differ, or `top` is below 1.
-    """
+    """Find the test examples on which some runs disagree most. task: its name. top: how many examples."""
     name = getattr(runs.condition, "name", runs.name)
     if len(runs) < 2:
         raise BadInput(
