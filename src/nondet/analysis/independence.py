@@ -1,16 +1,23 @@
-"""Which runs of two arms are independent, and which belong together in pairs."""
+"""Which runs are independent, which are copies and count once, and which belong together in pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nondet.analysis.arm import Arm
-from nondet.analysis.measure import all_one, copies_words, distinct, exact_digest, named_runs
 from nondet.errors import BadInput
-from nondet.measures.copies import features, shared
+from nondet.measures.copies import features, near_copies, shared
 from nondet.measures.measured import listed_copies
 from nondet.study.provenance import differences
+
+SHOWN = 5
+"""How many runs are named."""
 
 
 def without_copies(arm: Arm) -> Arm:
@@ -26,7 +33,7 @@ def without_copies(arm: Arm) -> Arm:
         return arm
     if arm.runs.made:
         if len(set(arm.digests)) == 1:
-            raise BadInput(all_one(arm.name, len(arm)))
+            raise BadInput(_all_one(arm.name, len(arm)))
         return arm
     outputs, rounded = arm.runs.outputs, arm.runs.outputs.dtype.itemsize > 4 and not arm.classes_alone
     digests = [exact_digest(run) for run in outputs] if rounded else arm.digests
@@ -65,7 +72,9 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
             f"the arms must be independent, and {larger.name} shares {len(dropped)} of its {len(larger)} runs with "
             f"{smaller.name}, which leaves {len(left)}; add runs to it, or compare other arms"
         )
-    note = f"{named_runs(dropped)} of {larger.name} {'is' if len(dropped) == 1 else 'are'} also in {smaller.name}, and "
+    note = (
+        f"{_named_runs(dropped)} of {larger.name} {'is' if len(dropped) == 1 else 'are'} also in {smaller.name}, and "
+    )
     note += f"{'counts' if len(dropped) == 1 else 'count'} only there."
     reduced = larger.keep(left)
     reduced = replace(reduced, notes=(*reduced.notes, note))
@@ -112,3 +121,77 @@ def environments_differ(a: Arm, b: Arm) -> str:
     if not fields:
         return ""
     return f"They were trained in different environments ({'; '.join(fields)}), which may cause the difference."
+
+
+def distinct(
+    name: str, numbers: Sequence[int], digests: Sequence[str], points: NDArray[Any] | None, classes: bool
+) -> tuple[list[int], dict[int, int], dict[int, int]]:
+    """Return the places of runs that are no copies; and the number of each copy, and near-copy, with the first one's.
+
+    Logits that are equal to the last bit are copies. If only predicted classes are known, equal ones are copies if the
+    other runs differ so much that two trainings would not be equal by chance.
+
+    Args:
+        points: of each run, as `features` returns them; without them, near-copies are not looked for.
+        classes: whether only predicted classes are known.
+
+    Raises:
+        BadInput: fewer than two runs differ.
+    """
+    first: dict[str, int] = {}
+    for place, digest in enumerate(digests):
+        first.setdefault(digest, place)
+    equal = {place: first[digest] for place, digest in enumerate(digests) if first[digest] != place}
+    if len(first) == 1:
+        raise BadInput(_all_one(name, len(digests)))
+    if points is None:
+        found = equal
+    elif classes:
+        found = near_copies(points)
+    else:
+        places = list(first.values())
+        found = equal | {places[i]: places[j] for i, j in near_copies(points[places]).items()}
+    kept = [place for place in range(len(digests)) if place not in found]
+    if len(kept) < 2:
+        raise BadInput(_all_one(name, len(digests), "nearly "))
+    named = {numbers[place]: numbers[earlier] for place, earlier in found.items()}
+    exact = {numbers[place] for place, earlier in found.items() if digests[place] == digests[earlier]}
+    copies = {number: of for number, of in named.items() if number in exact}
+    return kept, copies, {number: of for number, of in named.items() if number not in exact}
+
+
+def _all_one(name: str, runs: int, nearly: str = "") -> str:
+    """Say why runs that are all equal are refused."""
+    return (
+        f"runs must be at least 2 that differ (all {runs} of {name} have {nearly}equal outputs, and count as one run); "
+        "give runs that were trained with different seeds of a source that matters"
+    )
+
+
+def exact_digest(run: NDArray[Any]) -> str:
+    """Return the SHA-256 of one run's numbers as they are, except that -0 equals 0."""
+    plain = np.ascontiguousarray(run)
+    return hashlib.sha256((plain + plain.dtype.type(0)).tobytes()).hexdigest()
+
+
+def copies_words(name: str, copies: Mapping[int, int], near: Mapping[int, int]) -> list[str]:
+    """Say which runs, by number, count once with an earlier one, and why; empty if there is none."""
+    found: list[str] = []
+    for runs, what, why in (
+        (copies, "exactly the outputs", ""),
+        (near, "nearly the outputs", ", far nearer than other runs are to each other"),
+    ):
+        if runs:
+            listed = _named_runs(
+                [f"{number} (like {of})" if why else f"{number} (equal to {of})" for number, of in runs.items()]
+            )
+            has, once = ("has", "counts") if len(runs) == 1 else ("have", "count")
+            found.append(f"{listed} of {name} {has} {what} of an earlier run{why}, and {once} once with it.")
+    return found
+
+
+def _named_runs(numbers: Sequence[str]) -> str:
+    """Name runs by their numbers, at most a few of them."""
+    more = len(numbers) - SHOWN
+    shown = ", ".join(numbers[:SHOWN]) + (f" and {more} other{'s' * (more > 1)}" if more > 0 else "")
+    return f"{'run' if len(numbers) == 1 else 'runs'} {shown}"

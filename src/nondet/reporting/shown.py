@@ -229,7 +229,7 @@ def beside(found: Record) -> list[str]:
 
 
 def _beside_measures(found: Measures) -> list[str]:
-    from nondet.analysis.measure import copies_words
+    from nondet.analysis.independence import copies_words
     from nondet.measures.shape import few_runs
     from nondet.reporting import prose
 
