@@ -14,11 +14,11 @@ from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
 from nondet.kinds import Kind
 from nondet.measures.figure import Figure
-from nondet.measures.shape import Shape, about, few_runs, shape_of, shape_words
+from nondet.measures.shape import Shape, about, few_runs, shape_words
 from nondet.records import Record, finding
 from nondet.running.advice import go_on
 from nondet.stats.equivalence import MIN_RUNS, Metric, Omnibus, Pair, check_margin, omnibus, pairs
-from nondet.stats.values import LARGEST_VALUE, Floats
+from nondet.stats.values import LARGEST_VALUE
 from nondet.study.study import Study
 
 
@@ -130,7 +130,7 @@ def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
     groups = [_group(reader.kind, onset, named, margin, level) for onset, named in by_onset.items()]
     figures = {figure.name: figure for figure in reader.kind.figures}
     missing = len(study.planned().keys() - reader.present)
-    of_rare = [s for named in by_onset.values() for name, runs in named.items() for s in _collapsed_runs(name, runs)]
+    of_rare = [s for named in by_onset.values() for name, runs in named.items() for s in _rare(_arm(name, runs))]
     notes = tuple(_with_what_they_do(of_rare))
     control = control_is_zero(study)
     return Alike(study, tuple(groups), margin, level, left_out, figures, control, missing, notes=notes)
@@ -156,7 +156,7 @@ def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -
     figures = {figure.name: figure for figure in kind.figures}
     group = _group(kind, 0, named, margin, level)
     copies = {arm.name: arm.copies for arm in arms if arm.copies}
-    of_rare = [sentence for arm in arms if len(arm.runs) >= MIN_RUNS for sentence in _collapsed_in(arm)]
+    of_rare = [sentence for arm in arms if len(arm.runs) >= MIN_RUNS for sentence in _rare(arm)]
     notes = tuple(dict.fromkeys([*(note for arm in arms for note in arm.notes), *_with_what_they_do(of_rare)]))
     return Alike(None, (group,), margin, level, left_out, figures, None, 0, copies, notes)
 
@@ -170,23 +170,17 @@ def _with_what_they_do(of_rare: Sequence[str]) -> list[str]:
     return [*of_rare, said] if of_rare else []
 
 
-def _collapsed_runs(name: str, runs: Runs) -> list[str]:
-    """Name the runs of a condition that collapsed or are outlying in its first score, one sentence each."""
-    score, answers = runs.kind.scores[0], runs.answers
-    values = score.by_run(answers)
-    shape = shape_of(values, score.better, getattr(answers, "predicted", None), getattr(answers, "labels", None))
-    return _rare(name, shape, values, score.words, [made.number for made in runs.made])
-
-
-def _collapsed_in(arm: Arm) -> list[str]:
+def _rare(arm: Arm) -> list[str]:
     """Name the runs of an arm that collapsed or are outlying, one sentence each."""
-    return _rare(arm.name, arm.shape, arm.values, arm.metric.words, arm.named)
+    rare = Shape(arm.shape.one_class, arm.shape.worse, arm.shape.outlying)
+    said = shape_words(rare, arm.values, arm.metric.words, arm.named)[:-1]  # without what they do to intervals
+    return [about(arm.name, sentence) for sentence in said]
 
 
-def _rare(name: str, shape: Shape, values: Floats, words: str, numbers: Sequence[object]) -> list[str]:
-    rare = Shape(shape.one_class, shape.worse, shape.outlying)
-    said = shape_words(rare, values, words, numbers)[:-1]  # without what they do to intervals
-    return [about(name, sentence) for sentence in said]
+def _arm(name: str, runs: Runs) -> Arm:
+    """Return the runs of a condition with their first score."""
+    score, numbers = runs.kind.scores[0], tuple(made.number for made in runs.made)
+    return Arm(name, runs, score, score.by_run(runs.answers), numbers, ())
 
 
 def _own(runs: Runs, seen: set[str]) -> Runs:

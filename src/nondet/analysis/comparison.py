@@ -25,7 +25,7 @@ def verdict_of(difference: float, better: int, p_value: float, p_alike: float | 
     return "better" if difference * better > 0 else "worse"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """B compared with A.
 
@@ -72,7 +72,7 @@ class Comparison:
     inner: tuple[float, float] | None
     p_value: float
     p_permutation: float
-    p_holm: float
+    p_holm: float = 1.0
     p_alike: float | None
     method: Method
     pairs: int
@@ -81,12 +81,12 @@ class Comparison:
     superiority_interval: tuple[float, float]
     sd_ratio: Estimate
     churn: Churn | None
-    verdict: Verdict
-    more_runs: int | None
-    more_runs_aim: Aim
+    verdict: Verdict = "undecided"
+    more_runs: int | None = None
+    more_runs_aim: Aim = ""
     level: float
     margin: float | None
-    comparisons: int
+    comparisons: int = 1
     notes: tuple[str, ...]
     copies: tuple[list[dict[str, int]], list[dict[str, int]]] = field(default_factory=lambda: ([], []))
     collapsed: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())

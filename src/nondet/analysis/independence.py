@@ -72,10 +72,8 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
             f"the arms must be independent, and {larger.name} shares {len(dropped)} of its {len(larger)} runs with "
             f"{smaller.name}, which leaves {len(left)}; add runs to it, or compare other arms"
         )
-    note = (
-        f"{_named_runs(dropped)} of {larger.name} {'is' if len(dropped) == 1 else 'are'} also in {smaller.name}, and "
-    )
-    note += f"{'counts' if len(dropped) == 1 else 'count'} only there."
+    also, counts = ("is also", "counts") if len(dropped) == 1 else ("are also", "count")
+    note = f"{_named_runs(dropped)} of {larger.name} {also} in {smaller.name}, and {counts} only there."
     reduced = larger.keep(left)
     reduced = replace(reduced, notes=(*reduced.notes, note))
     return (reduced, b) if larger is a else (a, reduced)

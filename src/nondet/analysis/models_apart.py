@@ -24,7 +24,7 @@ from nondet.stats.values import Floats
 Clusters = str | Path | ArrayLike
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelComparison:
     """Model B compared with model A on the same examples.
 
@@ -56,10 +56,10 @@ class ModelComparison:
     p_holm: float
     p_alike: float | None
     mcnemar: float | None
-    verdict: Verdict
+    verdict: Verdict = "undecided"
     level: float
     margin: float | None
-    comparisons: int
+    comparisons: int = 1
     better: int
     notes: tuple[str, ...]
     sentence: str = ""
@@ -135,11 +135,9 @@ def _compared(a: OneRun, b: OneRun, margin: float | None, level: float, cluster:
     exact = mcnemar(lower, higher) if binary else None
     t_test = shift.p_value()
     p_value = exact if exact is not None and groups is None else 1.0 if t_test is None else t_test
-    p_alike = None
-    if margin is not None:
-        p_alike = shift.p_within(margin) if shift.error else 1.0
-        if not higher + lower and binary and groups is None:
-            p_alike = p_within_without_flips(len(x), margin / a.unit)
+    p_alike = None if margin is None else shift.p_within(margin)
+    if margin is not None and not higher + lower and binary and groups is None:
+        p_alike = p_within_without_flips(len(x), margin / a.unit)
     return ModelComparison(
         a=a.name,
         b=b.name,
@@ -157,10 +155,8 @@ def _compared(a: OneRun, b: OneRun, margin: float | None, level: float, cluster:
         p_holm=p_value,
         p_alike=p_alike,
         mcnemar=exact,
-        verdict="undecided",
         level=level,
         margin=margin,
-        comparisons=1,
         better=a.better,
         notes=tuple(notes),
     )

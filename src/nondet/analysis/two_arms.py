@@ -47,8 +47,7 @@ def measured_apart(
     if examples:
         shift, *added = _with_examples(shift, a, b, groups)
         parts = replace(parts, added=(added[0], added[1]))
-    p_value = shift.p_value()
-    sign = a.metric.better
+    p_value, sign = shift.p_value(), a.metric.better
     chance, low, high = superiority(sign * a.values, sign * b.values, level)
     notes = dict.fromkeys(filter(None, (*a.notes, *b.notes, environments_differ(a, b), *a.cautions, *b.cautions)))
     first, second, studies = a.predictions, b.predictions, (a.runs.study, b.runs.study)
@@ -64,7 +63,6 @@ def measured_apart(
         inner=shift.interval(2 * level),
         p_value=p_permutation if p_value is None else p_value,
         p_permutation=p_permutation,
-        p_holm=1.0,
         p_alike=None if margin is None else _p_alike(shift, margin, (len(a), len(b))),
         method=method,
         pairs=0 if method == "welch" else len(matched),
@@ -73,12 +71,8 @@ def measured_apart(
         superiority_interval=(low, high),
         sd_ratio=sd_ratio(a.values, b.values, level),
         churn=answered,
-        verdict="undecided",
-        more_runs=None,
-        more_runs_aim="",
         level=level,
         margin=margin,
-        comparisons=1,
         notes=(*notes, *_dependence(a, b, answered), *([] if groups is None else [groups_words(groups)])),
         copies=(list(a.copies), list(b.copies)),
         failed=(a.failed, b.failed),
