@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -198,13 +198,7 @@ def _clusters(a: OneRun, b: OneRun, ids: Sequence[str], cluster: Clusters) -> li
             )
         groups = [str(details[name][str(cluster)]) for name in ids]
     else:
-        named = isinstance(cluster, str | Path)
-        given = read_groups(Path(cluster), "cluster") if named else cast(Any, np.asarray(cluster)).tolist()
-        if len(given) != len(a.ids):
-            raise BadInput(
-                f"<<cluster>> must give one cluster for each of the {len(a.ids)} examples (got {len(given)}); give as "
-                "many"
-            )
+        given = read_groups(cluster, "cluster", len(a.ids))
         by_name = dict(zip(a.ids, map(str, given), strict=True))
         groups = [by_name[name] for name in ids]
     if len(set(groups)) < 2:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from nondet.analysis.crossing import Crossing, read_crossing
-from nondet.analysis.reach import UNREAD, Reach, reach_of
 from nondet.analysis.reader import Reader
 from nondet.analysis.runs import Failure, Runs
 from nondet.errors import BadInput
@@ -55,6 +54,36 @@ class Control:
 
 def _failures(found: Mapping[int, Failure]) -> dict[str, Any]:
     return {"failures": [failure.to_dict(number) for number, failure in found.items()]} if found else {}
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Whether what varies in a condition reaches its runs' answers; if not, it shows no effect of 0: its seed is dead.
+
+    Weights and curves are not compared: a parameter that no output depends on may well differ.
+
+    runs: its sound runs besides the reference run. unreached: how many of them have the reference run's answers;
+        None while there is no sound reference run.
+    distinct: how many different answers its sound runs have.
+    dead: whether all of them equal the reference run; None if that cannot be known, since a run is not there yet, the
+        reference run failed, the control is not zero, or nothing is left that could vary.
+    past: whether nothing is left that could vary: init at a late onset, or anything at the end of the last epoch.
+    """
+
+    runs: int = 0
+    unreached: int | None = None
+    distinct: int = 0
+    dead: bool | None = None
+    past: bool = False
+
+    @property
+    def repeated(self) -> int:
+        """How many runs equal an earlier one that is not the reference run."""
+        return 0 if self.unreached is None else self.runs - self.unreached - (self.distinct - 1)
+
+
+UNREAD = Reach()
+"""The reach before any run is there."""
 
 
 @dataclass(frozen=True)
@@ -176,10 +205,34 @@ def _measured(
     study: Study, runs: Runs, reference: bytes | None, identical: bool | None, drawn: bool
 ) -> ConditionResult:
     condition: Any = runs.condition
-    total, reach = len(runs.made) + len(runs.failed), reach_of(study, runs, reference, identical)
+    total, reach = len(runs.made) + len(runs.failed), _reach(study, runs, reference, identical)
     if len(runs) < 2:
         return ConditionResult(condition, total, runs.failures, None, reach=reach)
     return ConditionResult(condition, total, runs.failures, runs.measure(drawn), *_tracked(study, runs), reach=reach)
+
+
+def _reach(study: Study, runs: Runs, reference: bytes | None, identical: bool | None) -> Reach:
+    """Find how far a condition's sources reach.
+
+    Args:
+        runs: the condition's. reference: the digest of the reference run's answers; None while there is no sound one.
+        identical: whether the control's runs are equal to the last bit.
+    """
+    condition: Any = runs.condition
+    first = study.reference.key
+    own = [spec.key for spec in study.specs_of(condition) if spec.key != first]
+    past = not own or condition.onset >= study.epochs
+    digests = [made.digest for made in runs.made if made.key != first]
+    if reference is None:
+        return Reach(len(digests), distinct=len(set(digests)), past=past)
+    unreached, there = digests.count(reference), len(digests) + len(runs.failed)
+    dead: bool | None = None
+    if identical is not False and not past:
+        if unreached < there:  # a run that fails when the reference run does not differs from it
+            dead = False if identical else None
+        elif there == len(own):
+            dead = True
+    return Reach(len(digests), unreached, len({reference, *digests}), dead, past)
 
 
 def _control(study: Study, reader: Reader, drawn: bool) -> Control:

@@ -13,8 +13,7 @@ import torch
 from nondet import Crop, Flip
 from nondet.analysis.reader import control_is_zero
 from nondet.analysis.remedies.kept import Runs, outputs, sound_runs
-from nondet.analysis.remedies.tta import augmented_outputs
-from nondet.analysis.remedies.views import View, view_sets
+from nondet.analysis.remedies.tta import View, augmented_outputs, view_sets
 from nondet.errors import BadInput, Damaged
 from nondet.study.record import load
 from nondet.study.study import Study

@@ -18,8 +18,7 @@ from nondet.analysis.remedies.reduction import (
     reduction,
     reduction_uncertainty,
 )
-from nondet.analysis.remedies.tta import augmented_outputs
-from nondet.analysis.remedies.views import view_sets
+from nondet.analysis.remedies.tta import augmented_outputs, view_sets
 from nondet.kinds import CLASSIFICATION
 from nondet.measures.answers import Answers
 from nondet.measures.measured import Measures, measured
