@@ -108,12 +108,11 @@ def compare_over(by_set: Mapping[str, Sequence[Arm]], level: float = 0.05) -> Ov
     values = [[arms[place].values for arms in by_set.values()] for place in range(len(arms))]
     a, *others = values
     shifts = [mean_shift(a, b) for b in others]
-    p_values = [shift.p_value() if shift.error else float(shift.estimate == 0) for shift in shifts]
+    p_values = [shift.p_value() or 0.0 if shift.error else float(shift.estimate == 0) for shift in shifts]
     ranked = [signed_rank(a, b) for b in others]
-    p_holm, w_holm = holm([float(p or 0.0) for p in p_values]), holm([p for _, p in ranked])
+    p_holm, w_holm = holm(p_values), holm([p for _, p in ranked])
     comparisons: list[OverSets] = []
-    for place, b in enumerate(others):
-        shift, p = shifts[place], float(p_values[place] or 0.0)
+    for place, (b, shift) in enumerate(zip(others, shifts, strict=True)):
         low, high = shift.interval(level) or (math.nan, math.nan)
         comparisons.append(
             OverSets(
@@ -121,7 +120,7 @@ def compare_over(by_set: Mapping[str, Sequence[Arm]], level: float = 0.05) -> Ov
                 b=arms[place + 1].name,
                 by_set=_adjusted({name: c[place] for name, c in found.items()}, level),
                 difference=Estimate(shift.estimate, shift.error, low, high),
-                p_value=p,
+                p_value=p_values[place],
                 p_holm=p_holm[place],
                 iqm=(
                     bootstrapped(interquartile_mean, a, level=level),

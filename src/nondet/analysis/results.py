@@ -18,7 +18,7 @@ from nondet.measures.measured import Measures, not_measured
 from nondet.measures.similarity import cka_by_run, cka_unbiased_by_run, parameter_distance
 from nondet.records import Record, finding, stacked
 from nondet.running.until import CAUTION
-from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
+from nondet.stats.estimate import UNKNOWN, Estimate, listed
 from nondet.stats.intervals import mean_estimate, pairwise_estimate
 from nondet.study.design import Condition
 from nondet.study.form import FORMAT
@@ -270,11 +270,11 @@ def _tracked(study: Study, runs: Runs) -> tuple[tuple[Mapping[str, Any], ...], .
                 rows = {"cka": cka_by_run(seen), "cka_unbiased": cka_unbiased_by_run(seen)}
                 found = {name: pairwise_estimate(by_run, distance_from=1.0) for name, by_run in rows.items()}
                 found = {n: Estimate(float(rows[n].mean()), e.error, e.low, e.high) for n, e in found.items()}
-                similarity.append({"layer": layer, "epoch": epoch, **_figures(found)})
+                similarity.append({"layer": layer, "epoch": epoch, **listed(found)})
         parameters = runs.arrays.get(f"{TRACK}{epoch}.parameters")
         if parameters is not None:
             l2, cosine = parameter_distance(parameters)
-            distance.append({"epoch": epoch, **_figures({"l2": _of_mean(l2[1:]), "cosine": _of_mean(cosine[1:])})})
+            distance.append({"epoch": epoch, **listed({"l2": _of_mean(l2[1:]), "cosine": _of_mean(cosine[1:])})})
     return tuple(similarity), tuple(distance)
 
 
@@ -282,11 +282,3 @@ def _of_mean(values: np.ndarray) -> Estimate:
     if len(values) > 1 and np.isfinite(values).all():
         return mean_estimate(values)
     return Estimate(float(values.mean())) if len(values) else UNKNOWN
-
-
-def _figures(found: Mapping[str, Estimate]) -> dict[str, Any]:
-    return {
-        **{name: number(e.value) for name, e in found.items()},
-        "errors": {name: number(e.error) for name, e in found.items()},
-        "intervals": {name: interval(e) for name, e in found.items()},
-    }

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from nondet.analysis.arm import Arm
-from nondet.analysis.options import PLAIN, Better, Options
+from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.runs import Runs
-from nondet.analysis.scores import ScoredArm, given_scores, matched, read_scores
+from nondet.analysis.scores import ScoredArm, given_scores, read_scores
 from nondet.errors import BadInput
 from nondet.io.exports import gathered
 from nondet.io.nearest import did_you_mean
@@ -41,7 +41,7 @@ def score_arms(names: Sequence[Any], how: Options) -> list[Arm]:
     arms = [_chosen_of(name, table, how) for name, table in found] if several else _chosen(*found[0], how)
     paired = how.paired or all(arm.folds for arm in arms)
     _check_pairs(arms, paired, how.say)
-    score = score_of(_one_metric(arms), how.better, how.say)
+    score = _score_of(arms, how)
     return [arm_of(arm, score, paired) for arm in arms]
 
 
@@ -59,7 +59,7 @@ def arms_by_dataset(names: Sequence[Any], how: Options) -> dict[str, list[Arm]]:
         return {}
     every = {arm.name: arm for arm in found}
     chosen = _chosen(str(names[0]), list(every.values()), how)
-    score = score_of(_one_metric(found), how.better, how.say)
+    score = _score_of(found, how)
     by_set: dict[str, list[Arm]] = {}
     left_out: list[str] = []
     for name in sets:
@@ -86,13 +86,13 @@ def one_arm(name: Any, how: Options) -> tuple[ScoredArm, Score]:
         raise BadInput(
             f"runs must be of one recipe (got the arms {_listed(arms)} in {title}); name one with <<of={arms[0].name}>>"
         )
-    return arm, score_of(_one_metric([arm]), how.better, how.say)
+    return arm, _score_of([arm], how)
 
 
 def _tables(names: Sequence[Any], how: Options) -> list[tuple[str, list[ScoredArm]]]:
     """Return the arms that each name stands for; files of one run each form one table."""
     paths, asked = [name for name in names if isinstance(name, str | Path)], how.asked
-    if len(paths) == len(names) > 1 and all(_of_one_run(path) for path in paths):
+    if len(paths) == len(names) > 1 and all(Path(p).is_file() and len(gathered([Path(p)])) == 1 for p in paths):
         return [(str(paths[0]), read_scores(paths, asked, say=how.say))]
     found: list[tuple[str, list[ScoredArm]]] = []
     for number, name in enumerate(names, 1):
@@ -111,10 +111,6 @@ def split_arm(name: str | Path) -> tuple[Path, str]:
     if colon and path and not Path(name).exists() and Path(path).exists():
         return Path(path), arm
     return Path(name), ""
-
-
-def _of_one_run(path: str | Path) -> bool:
-    return Path(path).is_file() and len(gathered(matched(path))) == 1
 
 
 def _chosen_of(name: str, arms: Sequence[ScoredArm], how: Options) -> ScoredArm:
@@ -159,13 +155,19 @@ def _listed(arms: Sequence[ScoredArm]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
-def _one_metric(arms: Sequence[ScoredArm]) -> str:
+def _score_of(arms: Sequence[ScoredArm], how: Options) -> Score:
+    """Return the one metric of these arms; if its direction is guessed from its name, say so."""
     metrics = list(dict.fromkeys(arm.metric for arm in arms if arm.metric != "score")) or ["score"]
     if len(metrics) > 1:
         raise BadInput(
             f"arms must be compared by one metric (got {' and '.join(metrics)}); name it with <<metric={metrics[0]}>>"
         )
-    return metrics[0]
+    score = score_of(metrics[0])
+    if how.better is not None:
+        return replace(score, better=1 if how.better == "higher" else -1)
+    if score.better < 0:
+        how.say(f"Lower {score.name} is taken to be better, judging by its name; if not, give <<better=higher>>")
+    return score
 
 
 def _check_pairs(arms: Sequence[ScoredArm], paired: bool, say: Callable[[str], None]) -> None:
@@ -185,12 +187,9 @@ def _check_pairs(arms: Sequence[ScoredArm], paired: bool, say: Callable[[str], N
         )
 
 
-def score_of(metric: str, better: Better | None = None, say: Callable[[str], None] = lambda line: None) -> Score:
-    """Make a metric of this name. better: which scores are better; if None, guessed from the name and reported."""
-    score = replace(with_scores((metric,)).scores[0], name=metric)
-    if better is None and score.better < 0:
-        say(f"Lower {metric} is taken to be better, judging by its name; if not, give <<better=higher>>")
-    return score if better is None else replace(score, better=1 if better == "higher" else -1)
+def score_of(metric: str) -> Score:
+    """Make a metric of this name, whose direction is guessed from it."""
+    return replace(with_scores((metric,)).scores[0], name=metric)
 
 
 def arm_of(arm: ScoredArm, score: Score, paired: bool = False) -> Arm:

@@ -13,7 +13,7 @@ from nondet.analysis.score_arms import score_of
 from nondet.analysis.scores import ScoredArm
 from nondet.measures.shape import about, few_runs, shape_of, shape_words
 from nondet.records import Record, finding, picked
-from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
+from nondet.stats.estimate import UNKNOWN, Estimate, listed, number
 from nondet.stats.intervals import mean_estimate
 from nondet.stats.spread import sd_of
 from nondet.stats.values import Floats, sd_error
@@ -41,10 +41,7 @@ class ArmScores:
     def to_dict(self) -> dict[str, Any]:
         return {
             **picked(self, "name dataset runs failed" if self.dataset else "name runs failed"),
-            "mean": number(self.mean.value),
-            "sd": number(self.sd.value),
-            "errors": {"mean": number(self.mean.error), "sd": number(self.sd.error)},
-            "intervals": {"mean": interval(self.mean), "sd": interval(self.sd)},
+            **listed({"mean": self.mean, "sd": self.sd}),
         }
 
 

@@ -144,7 +144,10 @@ def unstable(runs: Runs, task: str, top: int = 20) -> Unstable:
     row_of = {} if alone else {place: row for row, place in enumerate(places.tolist())}
     known = [row_of[index] for index in worst.tolist() if index in row_of]
     entropies = iter(predictive_entropy(logits[:, known]).tolist() if known else [])
+    within = [next(entropies) if index in row_of else None for index in worst.tolist()]
     chosen = predicted[:, worst]
+    measured = by_example[worst], minority_share(chosen), vote_entropy(chosen)
+    rows = zip(worst.tolist(), chosen.T, *(each.tolist() for each in measured), within, strict=True)
     return Unstable(
         task=task,
         kind=runs.kind,
@@ -157,23 +160,8 @@ def unstable(runs: Runs, task: str, top: int = 20) -> Unstable:
         carried={share: number(carried(by_example, share)) for share in SHARES},
         classes=churn_by_class(predicted, labels),
         top=tuple(
-            Example(
-                index,
-                int(labels[index]),
-                _votes(column),
-                apart,
-                minority,
-                between,
-                next(entropies) if index in row_of else None,
-            )
-            for index, column, apart, minority, between in zip(
-                worst.tolist(),
-                chosen.T,
-                by_example[worst].tolist(),
-                minority_share(chosen).tolist(),
-                vote_entropy(chosen).tolist(),
-                strict=True,
-            )
+            Example(index, int(labels[index]), _votes(column), apart, minority, between, inner)
+            for index, column, apart, minority, between, inner in rows
         ),
     )
 

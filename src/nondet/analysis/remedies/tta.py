@@ -40,9 +40,14 @@ def view_sets(problem: Problem) -> dict[str, tuple[View, ...]]:
     inputs, middle = problem.test[0], margin(problem)
     if len(inputs.shape) != 4:
         return {}
+    every = range(2 * middle + 1)
+    grids = [every[::2], every] if middle == PROTOCOL_PADDING else [every]
+    if middle and not isinstance(inputs, Tensor):
+        grids = [every[::middle]]
     sets = {
         f"crop{len(offsets) ** 2}": tuple(View(row, column) for row in offsets for column in offsets)
-        for offsets in _grids(problem)
+        for offsets in grids
+        if middle
     }
     if not isinstance(inputs, Tensor) or any(isinstance(a, Flip) for a in problem.task.augment):
         plain = {"flip": (View(middle, middle),), **{f"flip+{name}": views for name, views in sets.items()}}
@@ -70,16 +75,6 @@ def _crop(problem: Problem) -> Crop | None:
     if isinstance(inputs, Tensor) and inputs.dim() == 4 and inputs.shape[1] == 1:
         return Crop(1, (float(inputs.min()),))
     return None
-
-
-def _grids(problem: Problem) -> list[Sequence[int]]:
-    """Return the offsets of each kind of crop, the same along both sides."""
-    p = margin(problem)
-    if not p:
-        return []
-    if not isinstance(problem.test[0], Tensor):
-        return [(0, p, 2 * p)]
-    return [*([range(0, 2 * p + 1, 2)] if p == PROTOCOL_PADDING else []), range(2 * p + 1)]
 
 
 def padded_batches(problem: Problem) -> Iterator[Tensor]:
