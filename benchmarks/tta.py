@@ -18,8 +18,7 @@ import torch
 
 from nondet import Crop, Recipe, Task
 from nondet.analysis.remedies.kept import Runs, sound_runs
-from nondet.analysis.remedies.tta import augmented_outputs
-from nondet.analysis.remedies.views import margin, padded_batches, seen, view_sets
+from nondet.analysis.remedies.tta import augmented_outputs, margin, padded_batches, seen, view_sets
 from nondet.io.cores import available_cores
 from nondet.models import build
 from nondet.runners.stack import StackRunner

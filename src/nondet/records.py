@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 FORMS: dict[str, Callable[[Any], Any]] = {}
@@ -12,6 +12,21 @@ FORMS: dict[str, Callable[[Any], Any]] = {}
 def finding(found: Record) -> dict[str, Any]:
     """Return a record's finding for the end of its dictionary: its "headline", "sentences" and "caveats"."""
     return {"finding": found.finding.to_dict()} if found.finding else {}
+
+
+def picked(found: object, names: str) -> dict[str, Any]:
+    """Return attributes by name. names: separated by spaces."""
+    return {name: getattr(found, name) for name in names.split()}
+
+
+def stacked(column: str, tables: Iterable[tuple[str, Mapping[str, list[Any]]]]) -> dict[str, list[Any]]:
+    """Return tidy tables below each other, with the name of each in a first column."""
+    rows: dict[str, list[Any]] = {}
+    for name, table in tables:
+        count = len(next(iter(table.values()), ()))
+        for title, values in {column: [name] * count, **table}.items():
+            rows.setdefault(title, []).extend(values)
+    return rows
 
 
 class Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nondet.analysis.arms import Arm
+from nondet.analysis.arm import Arm
 from nondet.analysis.compare import compare
 from nondet.analysis.independence import pairs, separated, without_copies
 from nondet.analysis.plan import plan_from
@@ -60,14 +61,13 @@ def give(nondet: Nondet, arrays: Path, monkeypatch: pytest.MonkeyPatch) -> Nonde
 def arm(values: list[float], name: str = "arm", seeds: list[int] | None = None, seed: int = 0) -> Arm:
     """An arm of runs with these accuracies, predictions drawn at random, and seeds of `init`."""
     rng = np.random.Generator(np.random.Philox(seed))
+    answers = rng.integers(0, 3, size=(len(values), 50))
     digests = tuple(f"{name} {place}" for place in range(len(values)))
     return Arm(
         name=name,
-        runs=Runs(name, CLASSIFICATION, np.zeros(50, dtype=np.int64), {}),
+        runs=Runs(name, CLASSIFICATION, np.zeros(50, dtype=np.int64), {"outputs": np.eye(3, dtype="f")[answers]}),
         metric=CLASSIFICATION.scores[0],
         values=np.array(values, dtype=float),
-        predictions=rng.integers(0, 3, size=(len(values), 50)),
-        labels=np.zeros(50, dtype=np.int64),
         numbers=tuple(range(1, len(values) + 1)),
         digests=digests,
         seeds=None if seeds is None else tuple({"init": s} for s in seeds),
@@ -75,7 +75,7 @@ def arm(values: list[float], name: str = "arm", seeds: list[int] | None = None, 
 
 
 def with_digests(given: Arm, digests: str) -> Arm:
-    return Arm(**{**vars(given), "digests": tuple(digests)})
+    return replace(given, digests=tuple(digests))
 
 
 # --- the command -------------------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def test_runs_with_equal_seeds_are_pairs() -> None:
     a, b = arm([1, 2, 3], seeds=[1, 2, 3]), arm([1, 2, 3], seeds=[3, 4, 1])
     assert pairs(a, b) == [(2, 0), (0, 2)]
     assert pairs(a, arm([1, 2, 3])) == []
-    other = Arm(**{**vars(b), "seeds": tuple({"shuffle": s} for s in (1, 2, 3))})
+    other = replace(b, seeds=tuple({"shuffle": s} for s in (1, 2, 3)))
     assert pairs(a, other) == []
 
 

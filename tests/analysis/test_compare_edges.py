@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nondet.analysis.arms import Arm
+from nondet.analysis.arm import Arm
 from nondet.analysis.compare import compare
 from nondet.analysis.runs import Runs
 from nondet.kinds import CLASSIFICATION, LANGUAGE
@@ -21,14 +22,12 @@ Nondet = Callable[..., Any]
 
 def arm(values: list[float], name: str, seeds: list[int] | None = None, digests: str = "") -> Arm:
     """An arm of runs with these accuracies, predictions drawn at random, and seeds of `init`."""
-    rng = np.random.Generator(np.random.Philox(len(values)))
+    answers = np.random.Generator(np.random.Philox(len(values))).integers(0, 3, size=(len(values), 50))
     return Arm(
         name=name,
-        runs=Runs(name, CLASSIFICATION, np.zeros(50, dtype=np.int64), {}),
+        runs=Runs(name, CLASSIFICATION, np.zeros(50, dtype=np.int64), {"outputs": np.eye(3, dtype="f")[answers]}),
         metric=CLASSIFICATION.scores[0],
         values=np.array(values),
-        predictions=rng.integers(0, 3, size=(len(values), 50)),
-        labels=np.zeros(50, dtype=np.int64),
         numbers=tuple(range(1, len(values) + 1)),
         digests=tuple(digests) if digests else tuple(f"{name} {place}" for place in range(len(values))),
         seeds=None if seeds is None else tuple({"init": s} for s in seeds),
@@ -158,7 +157,7 @@ def test_a_margin_is_not_offered_where_it_cannot_help() -> None:
 
 def test_large_figures_are_short() -> None:
     """The perplexity of a diverged run may have a hundred digits; three are shown."""
-    a, b = (Arm(**{**vars(arm(v, n)), "metric": LANGUAGE.scores[0]}) for v, n in (([1e99, 2e99], "a"), ([5, 6], "b")))
+    a, b = (replace(arm(v, n), metric=LANGUAGE.scores[0]) for v, n in (([1e99, 2e99], "a"), ([5, 6], "b")))
     assert "1.5e+99 [" in of_comparison(compare([a, b])[0]).text
 
 

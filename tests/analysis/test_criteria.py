@@ -13,8 +13,7 @@ import pytest
 
 import nondet as nd
 from nondet.analysis.arms import read_arms
-from nondet.analysis.compare import compare
-from nondet.analysis.criteria import by_chance
+from nondet.analysis.compare import by_chance, compare
 from nondet.errors import BadInput
 from nondet.reporting.verdicts import of_comparison
 from nondet.stats.looks import look_level, steps
@@ -103,7 +102,7 @@ def test_conditions_of_one_study_are_different_and_not_better(
     far = [replace(x, values=place + np.arange(len(x)) / 100) for place, x in enumerate(arms)]
     assert compare(far)[0].verdict == "better"
     assert compare(far)[0].to_dict()["compared"] == "recipes"
-    of_one: Any = SimpleNamespace(folder=tmp_path, until=None)
+    of_one: Any = SimpleNamespace(folder=tmp_path, until=None, environment={})
     found = compare([replace(x, runs=replace(x.runs, study=of_one)) for x in far])[0]
     assert (found.verdict, found.to_dict()["compared"]) == ("different", "conditions")
     words = of_comparison(found).text

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import nondet
-from nondet.analysis import measure
+from nondet.analysis import measuring
 from nondet.errors import BadInput
 from nondet.measures import device, ensemble
 from nondet.measures.answers import Answers
@@ -37,7 +37,7 @@ def outputs(kind: str, classes: int, runs: int = 7, examples: int = 40) -> tuple
 def forced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors on the CPU take the passes of a device, in many small parts."""
     monkeypatch.setattr(device, "TILE", 300)
-    monkeypatch.setattr(measure, "_answers", DeviceAnswers)
+    monkeypatch.setattr(measuring, "_answers", DeviceAnswers)
 
 
 def require_equal(found: Any, expected: Any) -> None:
@@ -60,7 +60,7 @@ def test_all_figures_are_those_of_numpy(dtype: torch.dtype, classes: int, kind: 
     plain = logits.float() if dtype == torch.bfloat16 else logits
     found = nondet.measure(logits, labels, examples=drawn)
     with pytest.MonkeyPatch.context() as usual:
-        usual.setattr(measure, "_answers", Answers)
+        usual.setattr(measuring, "_answers", Answers)
         require_equal(found, nondet.measure(plain.numpy(), labels, examples=drawn))
 
 
@@ -106,5 +106,5 @@ def test_on_a_gpu(dtype: torch.dtype, kind: str) -> None:
     """Tensors there are measured there, and those of the CPU as before."""
     logits, labels = outputs(kind, 10)
     logits = logits.to(dtype)
-    assert isinstance(measure._answers(logits.cuda(), labels), DeviceAnswers)
+    assert isinstance(measuring._answers(logits.cuda(), labels), DeviceAnswers)
     require_equal(nondet.measure(logits.cuda(), labels), nondet.measure(logits, labels))

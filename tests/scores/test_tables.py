@@ -332,6 +332,13 @@ def test_doubt_is_refused(
         assert nondet("measure", path, *way_out).code == 0, way_out
 
 
+def test_a_failed_run_without_a_seed_is_named_by_its_row(nondet: Nondet, tmp_path: Path) -> None:
+    """In a table with a column for each arm too, where its seed is left out."""
+    path = tmp_path / "t.csv"
+    path.write_text("seed,base,aug\n1,91.2,91.9\n2,90.8,92.1\n,91.0,nan\n")
+    assert "left out: 1 failed run of aug (row 3)" in nondet("measure", path).err
+
+
 def test_python(tmp_path: Path) -> None:
     """The API takes the same, and numbers that a program has."""
     found = nd.compare(tidy(tmp_path), of="base", with_="aug")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from nondet.analysis.arms import Arm
-from nondet.analysis.cautions import collapsed_in, collapsed_runs
+from nondet.analysis.arm import Arm
 from nondet.analysis.reader import Reader, control_is_zero
 from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
 from nondet.kinds import Kind
 from nondet.measures.figure import Figure
-from nondet.measures.measured import listed_copies
-from nondet.measures.shape import few_runs
+from nondet.measures.shape import Shape, about, few_runs, shape_words
 from nondet.records import Record, finding
 from nondet.running.advice import go_on
 from nondet.stats.equivalence import MIN_RUNS, Metric, Omnibus, Pair, check_margin, omnibus, pairs
@@ -103,17 +101,10 @@ def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
 
     A run counts in one condition only. The reference run, which all share, counts in none; any other shared run counts
     in the first of its conditions. A condition whose runs all equal the reference run has no effect to compare.
-
-    Args:
-        margin: the largest ratio of two effects that still counts as alike, above 1.
-        level: the allowed share of false positives.
-
-    Raises:
-        BadInput: the margin or the level is out of range, or no two conditions of one onset have enough runs.
     """
     check_margin(margin, level)
     reader = Reader(study)
-    seen, digest = {study.reference.key}, _reference(study, reader)
+    seen, digest = {study.reference.key}, reader.reference()
     by_onset: dict[int, dict[str, Runs]] = {}
     left_out: dict[str, str] = {}
     for condition in study.conditions:
@@ -139,21 +130,14 @@ def alike(study: Study, margin: float = 1.25, level: float = 0.05) -> Alike:
     groups = [_group(reader.kind, onset, named, margin, level) for onset, named in by_onset.items()]
     figures = {figure.name: figure for figure in reader.kind.figures}
     missing = len(study.planned().keys() - reader.present)
-    of_rare = [s for named in by_onset.values() for name, runs in named.items() for s in collapsed_runs(name, runs)]
+    of_rare = [s for named in by_onset.values() for name, runs in named.items() for s in _rare(_arm(name, runs))]
     notes = tuple(_with_what_they_do(of_rare))
     control = control_is_zero(study)
     return Alike(study, tuple(groups), margin, level, left_out, figures, control, missing, notes=notes)
 
 
 def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -> Alike:
-    """Test whether the runs of several arms vary by the same amount, and which pairs do within a margin.
-
-    Args:
-        arms: of one kind, scores or outputs. margin, level: as for `alike`.
-
-    Raises:
-        BadInput: the margin or the level is out of range, or fewer than two arms have enough runs.
-    """
+    """Test whether the runs of several arms vary by the same amount, and which pairs do within a margin."""
     check_margin(margin, level)
     named: dict[str, Runs] = {}
     left_out: dict[str, str] = {}
@@ -171,8 +155,8 @@ def alike_arms(arms: Sequence[Arm], margin: float = 1.25, level: float = 0.05) -
     kind = arms[0].runs.kind
     figures = {figure.name: figure for figure in kind.figures}
     group = _group(kind, 0, named, margin, level)
-    copies = {arm.name: listed_copies(arm.copies, arm.near) for arm in arms if arm.copies or arm.near}
-    of_rare = [sentence for arm in arms if len(arm.runs) >= MIN_RUNS for sentence in collapsed_in(arm)]
+    copies = {arm.name: arm.copies for arm in arms if arm.copies}
+    of_rare = [sentence for arm in arms if len(arm.runs) >= MIN_RUNS for sentence in _rare(arm)]
     notes = tuple(dict.fromkeys([*(note for arm in arms for note in arm.notes), *_with_what_they_do(of_rare)]))
     return Alike(None, (group,), margin, level, left_out, figures, None, 0, copies, notes)
 
@@ -186,22 +170,24 @@ def _with_what_they_do(of_rare: Sequence[str]) -> list[str]:
     return [*of_rare, said] if of_rare else []
 
 
-def _reference(study: Study, reader: Reader) -> bytes:
-    if study.reference.key not in reader.present:
-        return b""
-    arrays, record = reader.run(study.reference)
-    return reader.digest(arrays) if record["failed"] is None else b""
+def _rare(arm: Arm) -> list[str]:
+    """Name the runs of an arm that collapsed or are outlying, one sentence each."""
+    rare = Shape(arm.shape.one_class, arm.shape.worse, arm.shape.outlying)
+    said = shape_words(rare, arm.values, arm.metric.words, arm.named)[:-1]  # without what they do to intervals
+    return [about(arm.name, sentence) for sentence in said]
+
+
+def _arm(name: str, runs: Runs) -> Arm:
+    """Return the runs of a condition with their first score."""
+    score, numbers = runs.kind.scores[0], tuple(made.number for made in runs.made)
+    return Arm(name, runs, score, score.by_run(runs.answers), numbers, ())
 
 
 def _own(runs: Runs, seen: set[str]) -> Runs:
     """Return the runs that are not in `seen`, and add them to it."""
     places = [place for place, made in enumerate(runs.made) if made.key not in seen]
     seen.update(made.key for made in runs.made)
-    return replace(
-        runs,
-        arrays={name: array[places] for name, array in runs.arrays.items() if name in runs.kind.answers},
-        made=tuple(runs.made[place] for place in places),
-    )
+    return runs.only(places)
 
 
 def _group(kind: Kind, onset: int, named: Mapping[str, Runs], margin: float, level: float) -> Group:

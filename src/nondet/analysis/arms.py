@@ -1,19 +1,18 @@
-"""The arms of a comparison: runs of a study's condition, or outputs from elsewhere, with one number for each run."""
+"""Read the arms of a comparison: runs of a study's condition, or outputs from elsewhere."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nondet.analysis.measure import exact_digest
+from nondet.analysis.arm import Arm
 from nondet.analysis.opened import OpenStudy, chosen_condition
-from nondet.analysis.reader import control_is_zero
+from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.runs import Runs
 from nondet.errors import BadInput
 from nondet.io.nearest import did_you_mean_file
@@ -24,10 +23,7 @@ from nondet.measures.copies import features
 from nondet.measures.figure import Score
 from nondet.running.advice import go_on
 from nondet.sources import in_all
-from nondet.stats.estimate import Estimate
-from nondet.stats.looks import after_rule
-from nondet.stats.spread import population_sd, sd_of
-from nondet.stats.values import LARGEST_VALUE, Floats
+from nondet.stats.values import LARGEST_VALUE
 from nondet.study.design import Condition
 from nondet.study.names import own_names
 from nondet.study.record import load
@@ -38,123 +34,29 @@ Given = str | Path | OpenStudy | Runs | tuple[ArrayLike, ArrayLike] | ArrayLike
 outputs and labels, or outputs whose labels are given separately."""
 
 
-@dataclass(frozen=True, eq=False)
-class Arm:
-    """Runs of one kind with one number each, and what shows whether they are independent.
-
-    Attributes:
-        runs: the runs. metric: what `values` are. values: one number per run, `(N,)`.
-        classes_alone: whether only predicted classes are known. numbers: of the runs, counted from 1.
-        run_names: the runs' names for people, if they have any.
-        digests: of each run's outputs, rounded to float32: the same run in two files has equal ones.
-        exact: of each run's outputs as they are, which tell copies from runs that differ in the last digits.
-        seeds: of each run, the seeds of the sources that vary; None for outputs that no study made.
-        trained: what tells each run of a study from all others: its outputs and the seeds of all sources. Seeds prove
-            that runs are independent, so runs with equal outputs count too. Empty for outputs that no study made.
-        points: features of each run's outputs that tell near-copies from other runs; see `features`.
-        copies, near: number of each run that was left out -> the earlier one that it equals, or nearly equals.
-        failed: how many further runs failed.
-        control: whether the study's control is exactly zero; None if not known.
-        paired: whether runs with equal seeds are pairs by design, however their values correlate.
-        sample_sd: whether the SD that is shown has ddof = 1.
-        notes: what a reader must know about the arm, a sentence each.
-    """
-
-    name: str
-    runs: Runs
-    metric: Score
-    values: Floats
-    predictions: NDArray[np.integer] | None
-    labels: np.ndarray
-    numbers: tuple[int, ...]
-    digests: tuple[str, ...]
-    exact: tuple[str, ...] = ()
-    classes_alone: bool = False
-    classes: int = 0
-    seeds: tuple[Mapping[str, int], ...] | None = None
-    trained: tuple[str, ...] = ()
-    run_names: tuple[str, ...] = ()
-    points: NDArray[Any] | None = None
-    copies: Mapping[int, int] = field(default_factory=dict[int, int])
-    near: Mapping[int, int] = field(default_factory=dict[int, int])
-    failed: int = 0
-    seconds: tuple[float, ...] = ()
-    environment: Mapping[str, Any] | None = None
-    control: bool | None = None
-    probabilities: bool = False
-    paired: bool = False
-    sample_sd: bool = False
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def sd(self) -> Estimate:
-        """The SD of these runs as every table shows it, with its interval.
-
-        For outputs it is as in the protocol (ddof = 0), for scores in files as in spreadsheets (ddof = 1).
-        """
-        sd = sd_of(self.values) if self.sample_sd else population_sd(self.values)
-        if self.runs.by_rule:
-            sd = after_rule(sd, len(self), 0.0, float(self.values.std()))
-        return sd.within(0.0, max(self.metric.most, sd.value))
-
-    def keep(self, places: Sequence[int]) -> Arm:
-        """Return the arm with only the runs at these places."""
-        chosen = list(places)
-        listed = ("numbers", "digests", "exact", "seeds", "trained", "run_names", "seconds")
-        parts: dict[str, Any] = {name: getattr(self, name) for name in listed}
-        kept = {name: tuple(part[i] for i in chosen) if part else part for name, part in parts.items()}
-        rows = {"predictions": self.predictions, "points": self.points}
-        kept |= {name: None if array is None else array[chosen] for name, array in rows.items()}
-        runs = self.runs.only(chosen) if len(self.runs) == len(self) else self.runs
-        return replace(self, runs=runs, values=self.values[chosen], **kept)
-
-
-def read_arms(
-    names: Sequence[Given],
-    labels: str | Path | ArrayLike | None = None,
-    metric: str | None = None,
-    columns: Sequence[str] = (),
-    say: Callable[[str], None] = lambda line: None,
-) -> list[Arm]:
-    """Read the arms that `names` stand for, see `Given`.
-
-    Args:
-        names: at least one.
-        labels: class numbers, or a file of them; needed if an arm is outputs, otherwise only checked.
-        metric: a score of the runs' kind; the first if left out.
-        columns: the columns of a table that contain outputs; found by their names if left out.
-        say: is called with which columns of a table were taken for what.
+def read_arms(names: Sequence[Given], how: Options = PLAIN) -> list[Arm]:
+    """Read the arms that `names` stand for, at least one; see `Given`.
 
     Raises:
         BadInput: there is nothing of that name, or the arms cannot be compared: test sets or classes differ, there are
             fewer than two runs, or no such metric.
         Damaged: a run of a study is not what was written.
     """
-    if columns and not any(isinstance(name, str | Path) and is_table(Path(name)) for name in names):
+    if how.columns and not any(isinstance(name, str | Path) and is_table(Path(name)) for name in names):
         raise BadInput(f"<<columns>> is for tables, .csv or .parquet (got {', '.join(map(str, names))}); leave it out")
-    if isinstance(labels, str | Path):
-        labels = read_labels(Path(labels))
+    labels = read_labels(Path(how.labels)) if isinstance(how.labels, str | Path) else how.labels
     given = None if labels is None else np.asarray(labels)
     arms: list[Arm] = []
     for number, name in enumerate(names, 1):
-        arm = _read(name, f"outputs {number}", given, metric, columns, say)
+        arm = _read(name, f"outputs {number}", given, how)
         if arms:
             _check_same_test(arms[0], arm)
         arms.append(arm)
     return arms
 
 
-def _read(
-    name: Given,
-    nameless: str,
-    labels: NDArray[Any] | None,
-    metric: str | None,
-    columns: Sequence[str],
-    say: Callable[[str], None],
-) -> Arm:
+def _read(name: Given, nameless: str, labels: NDArray[Any] | None, how: Options) -> Arm:
+    metric = how.metric
     if isinstance(name, tuple):
         return _of_outputs(nameless, name[0], np.asarray(name[1]), metric)
     if isinstance(name, Runs):
@@ -179,7 +81,7 @@ def _read(
             "give a folder or file that exists"
         )
     if condition is None and not (path.is_dir() and ((path / "study.json").exists() or own_names(path, "runs"))):
-        outputs = read_outputs(path, columns if is_table(path) else (), say)
+        outputs = read_outputs(path, how.columns if is_table(path) else (), how.say)
         if labels is None and path.suffix.lower() == ".npy":
             raise BadInput(
                 f"labels are needed for outputs (got none, and {name} contains one array); add <<labels=FILE>>"
@@ -192,9 +94,9 @@ def _read(
 
 def _with_labels(arm: Arm, labels: NDArray[Any] | None) -> Arm:
     """Check that labels given for a study's arm are its own."""
-    if labels is not None and not np.array_equal(labels, arm.labels):
+    if labels is not None and not np.array_equal(labels, arm.runs.labels):
         raise BadInput(
-            f"labels must be those of the study's own test set ({arm.name} has {len(arm.labels)} different ones); "
+            f"labels must be those of the study's own test set ({arm.name} has {len(arm.runs.labels)} different ones); "
             "leave <<labels>> out, or compare outputs of the same test set"
         )
     return arm
@@ -213,18 +115,10 @@ def _of_outputs(name: str, outputs: ArrayLike, labels: NDArray[Any], metric: str
         name=name,
         runs=runs,
         metric=score,
-        values=score.by_run(answers),
-        predictions=answers.predicted.astype(np.int32),
-        labels=answers.labels,
+        values=score.by_run(runs.answers),
         numbers=tuple(range(1, answers.runs + 1)),
         digests=tuple(digest(run) for run in answers.outputs),
-        exact=()
-        if answers.outputs.dtype.itemsize <= 4 or alone
-        else tuple(exact_digest(run) for run in answers.outputs),
         points=features(answers.outputs),
-        classes_alone=alone,
-        classes=answers.classes,
-        probabilities=answers.probabilities,
     )
 
 
@@ -246,26 +140,16 @@ def _of_runs(study: Study, runs: Runs, metric: str | None) -> Arm:
         raise BadInput(
             f"{score.words} must be at most {LARGEST_VALUE:g} ({name} has a run above it); try <<metric=cross_entropy>>"
         )
-    outputs = runs.outputs
-    digests = tuple(digest(run) for run in outputs)
     return Arm(
         name=name,
         runs=runs,
         metric=score,
         values=values,
-        predictions=runs.answers.predicted.astype(np.int32) if hasattr(runs.answers, "predicted") else None,
-        labels=runs.labels,
         numbers=tuple(made.number for made in runs.made),
-        digests=digests,
-        exact=tuple(exact_digest(run) for run in outputs) if outputs.dtype.itemsize > 4 else (),
-        classes=outputs.shape[2] if outputs.ndim == 3 else 0,
+        digests=tuple(digest(run) for run in runs.outputs),
         seeds=tuple({s: made.seeds[s] for s in condition.vary} for made in runs.made),
-        trained=tuple(f"{d} {sorted(made.seeds.items())}" for d, made in zip(digests, runs.made, strict=True)),
-        points=features(outputs) if runs.kind.name == CLASSIFICATION.name and outputs.ndim == 3 else None,
+        points=features(runs.outputs) if runs.kind.name == CLASSIFICATION.name and runs.outputs.ndim == 3 else None,
         failed=len(runs.failed),
-        seconds=tuple(made.seconds for made in runs.made),
-        environment=study.environment,
-        control=control_is_zero(study),
         notes=tuple(_notes(study, condition, runs)),
     )
 
@@ -309,24 +193,26 @@ def _check_independent(study: Study, condition: Condition) -> None:
 
 
 def _check_same_test(a: Arm, b: Arm) -> None:
-    kinds = a.runs.kind, b.runs.kind
-    if kinds[0].name != kinds[1].name:
-        text = next((kind.what for kind in kinds if kind.sampled), kinds[1].what)
+    first, second = a.runs, b.runs
+    if first.kind.name != second.kind.name:
+        text = next((kind.what for kind in (first.kind, second.kind) if kind.sampled), second.kind.what)
         raise BadInput(f"{a.name} and {b.name} must be of one kind (one is a {text}); compare like with like")
-    if len(a.labels) != len(b.labels):
+    if len(first.labels) != len(second.labels):
         raise BadInput(
-            f"both arms must answer the same test set ({a.name} has {len(a.labels)} examples, {b.name} "
-            f"{len(b.labels)}); give outputs for the same examples"
+            f"both arms must answer the same test set ({a.name} has {len(first.labels)} examples, {b.name} "
+            f"{len(second.labels)}); give outputs for the same examples"
         )
-    if not np.array_equal(a.labels, b.labels):
+    if not np.array_equal(first.labels, second.labels):
         raise BadInput(
             f"both arms must answer the same test set ({a.name} and {b.name} have different labels at "
-            f"{np.count_nonzero(a.labels != b.labels)} of {len(a.labels)} examples); compare studies of one test set"
+            f"{np.count_nonzero(first.labels != second.labels)} of {len(first.labels)} examples); compare studies of "
+            "one test set"
         )
-    if a.classes and b.classes and a.classes != b.classes:
+    classes = [runs.outputs.shape[2] for runs in (first, second) if runs.outputs.ndim == 3]
+    if len(set(classes)) > 1:
         raise BadInput(
-            f"both arms must choose among the same classes ({a.name} has {a.classes} logits for each example, {b.name} "
-            f"{b.classes}); give logits of the same classes, or predicted classes as integers"
+            f"both arms must choose among the same classes ({a.name} has {classes[0]} logits for each example, "
+            f"{b.name} {classes[1]}); give logits of the same classes, or predicted classes as integers"
         )
 
 

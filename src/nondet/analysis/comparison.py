@@ -8,7 +8,7 @@ from typing import Any, Literal
 from nondet.measures.churn import Churn
 from nondet.measures.figure import Score
 from nondet.measures.shape import few_runs
-from nondet.records import Record, finding
+from nondet.records import Record, finding, picked
 from nondet.stats.estimate import Estimate, number
 
 Verdict = Literal["better", "worse", "different", "alike", "undecided"]
@@ -16,7 +16,16 @@ Method = Literal["welch", "paired", "widened"]
 Aim = Literal["difference", "alike", ""]
 
 
-@dataclass(frozen=True)
+def verdict_of(difference: float, better: int, p_value: float, p_alike: float | None, level: float) -> Verdict:
+    """Return the verdict on B by the difference of means, whose p-values are adjusted for all comparisons."""
+    if p_alike is not None and p_alike <= level:
+        return "alike"
+    if p_value > level or not difference:
+        return "undecided"
+    return "better" if difference * better > 0 else "worse"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """B compared with A.
 
@@ -63,7 +72,7 @@ class Comparison:
     inner: tuple[float, float] | None
     p_value: float
     p_permutation: float
-    p_holm: float
+    p_holm: float = 1.0
     p_alike: float | None
     method: Method
     pairs: int
@@ -72,12 +81,12 @@ class Comparison:
     superiority_interval: tuple[float, float]
     sd_ratio: Estimate
     churn: Churn | None
-    verdict: Verdict
-    more_runs: int | None
-    more_runs_aim: Aim
+    verdict: Verdict = "undecided"
+    more_runs: int | None = None
+    more_runs_aim: Aim = ""
     level: float
     margin: float | None
-    comparisons: int
+    comparisons: int = 1
     notes: tuple[str, ...]
     copies: tuple[list[dict[str, int]], list[dict[str, int]]] = field(default_factory=lambda: ([], []))
     collapsed: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
@@ -99,44 +108,30 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        low, high = self.superiority_interval
+        sds = dict(zip("ab", self.sds, strict=True))
         return {
             "a": self.a,
             "b": self.b,
             "metric": self.metric.name,
             "runs": {"a": self.runs[0], "b": self.runs[1]},
             "mean": {"a": self.means[0], "b": self.means[1]},
-            "sd": dict(zip("ab", (sd.value for sd in self.sds), strict=True)),
-            "sd_interval": {
-                arm: _interval((number(sd.low), number(sd.high))) for arm, sd in zip("ab", self.sds, strict=True)
-            },
-            "difference": _sides(self.difference),
+            "sd": {arm: sd.value for arm, sd in sds.items()},
+            "sd_interval": {arm: _interval((number(sd.low), number(sd.high))) for arm, sd in sds.items()},
+            "difference": sides(self.difference),
             "mcnemar": None,
-            "p_value": self.p_value,
-            "p_permutation": self.p_permutation,
-            "p_alike": self.p_alike,
-            "method": self.method,
-            "pairs": self.pairs,
-            "correlation": self.correlation,
-            "superiority": self.superiority,
-            "superiority_interval": {"low": low, "high": high},
-            "sd_ratio": _sides(self.sd_ratio),
+            **picked(self, "p_value p_permutation p_alike method pairs correlation superiority"),
+            "superiority_interval": _interval(self.superiority_interval),
+            "sd_ratio": sides(self.sd_ratio),
             "churn": self.churn
             and {
-                **{name: getattr(self.churn, name) for name in ("between", "within_a", "within_b", "excess")},
-                "errors": self.churn.errors,
+                **picked(self.churn, "between within_a within_b excess errors"),
                 "excess_interval": _interval(self.churn.interval),
             },
-            "verdict": self.verdict,
-            "more_runs": self.more_runs,
+            **picked(self, "verdict more_runs"),
             "more_runs_aim": self.more_runs_aim or None,
             "more_runs_range": self.more_runs_range and _interval(self.more_runs_range),
             "compared": "conditions" if self.conditions else "recipes",
-            "level": self.level,
-            "looks": self.looks,
-            "margin": self.margin,
-            "chance": self.chance,
-            "examples": self.examples,
+            **picked(self, "level looks margin chance examples"),
             "copies": dict(zip("ab", self.copies, strict=True)),
             "collapsed": {arm: list(runs) for arm, runs in zip("ab", self.collapsed, strict=True)},
             "failed": dict(zip("ab", self.failed, strict=True)),
@@ -148,9 +143,13 @@ class Comparison:
 
 @dataclass(frozen=True, repr=False)
 class Several(Record):
-    """One comparison, or several with one A; `found[0]` is the first."""
+    """One comparison, or several with one A; `found[0]` is the first.
+
+    broken: whether the control of a study among the arms is not zero.
+    """
 
     comparisons: tuple[Any, ...]
+    broken: bool = False
 
     def __getitem__(self, number: int) -> Any:
         return self.comparisons[number]
@@ -186,12 +185,10 @@ class Several(Record):
 class Comparisons(Several):
     """Comparisons of arms by their runs.
 
-    broken: whether the control of a study among the arms is not zero. probabilities: the arms whose outputs look like
-    probabilities instead of logits.
+    probabilities: the arms whose outputs look like probabilities instead of logits.
     """
 
     comparisons: tuple[Comparison, ...]
-    broken: bool = False
     probabilities: tuple[str, ...] = ()
 
     def tidy(self) -> dict[str, list[Any]]:
@@ -203,7 +200,7 @@ class Comparisons(Several):
                 "metric": c.metric.name,
                 "runs_a": c.runs[0],
                 "runs_b": c.runs[1],
-                **{f"difference_{side}": value for side, value in _sides(c.difference).items()},
+                **{f"difference_{side}": value for side, value in sides(c.difference).items()},
                 "p_value": c.p_value,
                 "verdict": c.verdict,
             }
@@ -212,7 +209,8 @@ class Comparisons(Several):
         return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _sides(e: Estimate) -> dict[str, float | None]:
+def sides(e: Estimate) -> dict[str, float | None]:
+    """For JSON: an estimate and the ends of its interval."""
     return {"estimate": number(e.value), "low": number(e.low), "high": number(e.high)}
 
 

@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nondet.analysis.arms import Arm
+from nondet.analysis.arm import Arm
 from nondet.analysis.compare import compare
-from nondet.analysis.comparison import Comparison, Verdict
+from nondet.analysis.comparison import Comparison, Several, Verdict, sides, verdict_of
 from nondet.errors import BadInput
 from nondet.measures.figure import Score
-from nondet.records import Record, finding
+from nondet.records import finding, picked
 from nondet.stats.datasets import Ranks, bootstrapped, improvement, interquartile_mean, mean_shift, ranks, signed_rank
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.holm import holm
-from nondet.stats.values import Floats
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class OverSets:
         iqm: interquartile means of A and of B, and B's minus A's. improvement: the chance, over data sets, that a run
             of B beats one of A. Both have stratified bootstrap intervals.
         wilcoxon: statistic and p-value of the signed-rank test over data sets. wilcoxon_holm: adjusted likewise.
-        verdict: on B by the mean over these data sets, at `level`.
+        verdict: on B by the mean over these data sets, at `level`. sentence: the verdict in words.
     """
 
     a: str
@@ -44,17 +43,17 @@ class OverSets:
     wilcoxon: tuple[float, float]
     wilcoxon_holm: float
     verdict: Verdict
+    sentence: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "a": self.a,
             "b": self.b,
             "datasets": [{"dataset": name, **c.to_dict(), "p_holm": c.p_holm} for name, c in self.by_set.items()],
-            "difference": _sides(self.difference),
-            "p_value": self.p_value,
-            "p_holm": self.p_holm,
-            "iqm": dict(zip(("a", "b", "difference"), map(_sides, self.iqm), strict=True)),
-            "probability_of_improvement": _sides(self.improvement),
+            "difference": sides(self.difference),
+            **picked(self, "p_value p_holm"),
+            "iqm": dict(zip(("a", "b", "difference"), map(sides, self.iqm), strict=True)),
+            "probability_of_improvement": sides(self.improvement),
             "wilcoxon": {
                 "statistic": number(self.wilcoxon[0]),
                 "p_value": self.wilcoxon[1],
@@ -64,35 +63,19 @@ class OverSets:
         }
 
 
-@dataclass(frozen=True, repr=False)
-class OverDatasets(Record):
-    """Arms compared with the first over data sets; `found[0]` is the first comparison.
+@dataclass(frozen=True, repr=False, kw_only=True)
+class OverDatasets(Several):
+    """Arms compared with the first over data sets.
 
     arms: the names, A's first. ranks: Friedman's and Nemenyi's tests, for at least three arms and three data sets.
     """
 
+    comparisons: tuple[OverSets, ...]
     metric: Score
     datasets: tuple[str, ...]
     arms: tuple[str, ...]
-    comparisons: tuple[OverSets, ...]
     ranks: Ranks | None
     level: float
-    sentence: str = ""
-    broken: bool = False
-    probabilities: tuple[str, ...] = ()
-
-    def __getitem__(self, number: int) -> OverSets:
-        return self.comparisons[number]
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict of the first comparison."""
-        return self.comparisons[0].verdict
-
-    @property
-    def difference(self) -> Estimate:
-        """The difference of the first comparison."""
-        return self.comparisons[0].difference
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `nondet compare` over data sets: a single comparison, or a list of several."""
@@ -110,7 +93,7 @@ class OverDatasets(Record):
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each comparison and data set."""
         rows = [
-            {"dataset": name, "a": c.a, "b": c.b, **_sides(c.difference), "p_value": c.p_value, "verdict": c.verdict}
+            {"dataset": name, "a": c.a, "b": c.b, **sides(c.difference), "p_value": c.p_value, "verdict": c.verdict}
             for over in self.comparisons
             for name, c in over.by_set.items()
         ]
@@ -118,58 +101,46 @@ class OverDatasets(Record):
 
 
 def compare_over(by_set: Mapping[str, Sequence[Arm]], level: float = 0.05) -> OverDatasets:
-    """Compare the arms of each data set with the first, and all data sets together.
-
-    Args:
-        by_set: the same arms for each data set, in the same order. level: the chance of a false `better` or `worse`.
-
-    Raises:
-        BadInput: see `compare`.
-    """
+    """Compare the arms of each data set, the same in the same order, with the first, and all data sets together."""
     found = {name: compare(arms, None, level) for name, arms in by_set.items()}
     arms = next(iter(by_set.values()))
-    score, sign = arms[0].metric, arms[0].metric.better
+    sign = arms[0].metric.better
     values = [[arms[place].values for arms in by_set.values()] for place in range(len(arms))]
     a, *others = values
     shifts = [mean_shift(a, b) for b in others]
-    p_values = [shift.p_value() if shift.error else float(shift.estimate == 0) for shift in shifts]
+    p_values = [shift.p_value() or 0.0 if shift.error else float(shift.estimate == 0) for shift in shifts]
     ranked = [signed_rank(a, b) for b in others]
-    p_holm, w_holm = holm([float(p or 0.0) for p in p_values]), holm([p for _, p in ranked])
+    p_holm, w_holm = holm(p_values), holm([p for _, p in ranked])
     comparisons: list[OverSets] = []
-    for place, b in enumerate(others):
-        shift, p = shifts[place], float(p_values[place] or 0.0)
+    for place, (b, shift) in enumerate(zip(others, shifts, strict=True)):
         low, high = shift.interval(level) or (math.nan, math.nan)
-        decided = p_holm[place] <= level and shift.estimate != 0
-        better = "better" if sign * shift.estimate > 0 else "worse"
         comparisons.append(
             OverSets(
                 a=arms[0].name,
                 b=arms[place + 1].name,
                 by_set=_adjusted({name: c[place] for name, c in found.items()}, level),
                 difference=Estimate(shift.estimate, shift.error, low, high),
-                p_value=p,
+                p_value=p_values[place],
                 p_holm=p_holm[place],
                 iqm=(
                     bootstrapped(interquartile_mean, a, level=level),
                     bootstrapped(interquartile_mean, b, level=level),
-                    bootstrapped(_iqm_difference, a, b, level=level),
+                    bootstrapped(lambda a, b: interquartile_mean(b) - interquartile_mean(a), a, b, level=level),
                 ),
-                improvement=bootstrapped(improvement, *((_signed(x, sign)) for x in (a, b)), level=level),
+                improvement=bootstrapped(improvement, *([sign * x for x in arm] for arm in (a, b)), level=level),
                 wilcoxon=ranked[place],
                 wilcoxon_holm=w_holm[place],
-                verdict=better if decided else "undecided",
+                verdict=verdict_of(shift.estimate, sign, p_holm[place], None, level),
             )
         )
-    names = tuple(arm.name for arm in arms)
-    return OverDatasets(score, tuple(by_set), names, tuple(comparisons), ranks(values, sign), level)
-
-
-def _iqm_difference(a: Sequence[Floats], b: Sequence[Floats]) -> float:
-    return interquartile_mean(b) - interquartile_mean(a)
-
-
-def _signed(scores: Sequence[Floats], sign: int) -> list[Floats]:
-    return [sign * x for x in scores]
+    return OverDatasets(
+        comparisons=tuple(comparisons),
+        metric=arms[0].metric,
+        datasets=tuple(by_set),
+        arms=tuple(arm.name for arm in arms),
+        ranks=ranks(values, sign),
+        level=level,
+    )
 
 
 def _adjusted(found: Mapping[str, Comparison], level: float) -> dict[str, Comparison]:
@@ -182,16 +153,8 @@ def _adjusted(found: Mapping[str, Comparison], level: float) -> dict[str, Compar
     return adjusted
 
 
-def _sides(e: Estimate) -> dict[str, float | None]:
-    return {"estimate": number(e.value), "low": number(e.low), "high": number(e.high)}
-
-
 def refuse_margin(margin: float | None) -> None:
-    """Refuse a margin: its unit is that of one data set.
-
-    Raises:
-        BadInput: a margin is given.
-    """
+    """Refuse a margin: its unit is that of one data set."""
     if margin is not None:
         raise BadInput(
             f"<<margin>> is in the unit of one data set (got {margin} for several); leave it out, or compare on each "

@@ -7,7 +7,8 @@ from typing import Any
 
 from nondet.analysis.numbers import Numbers
 from nondet.errors import BadInput
-from nondet.records import Record, finding
+from nondet.measures.figure import Score
+from nondet.records import Record, finding, picked
 from nondet.stats.intervals import FEWEST_WITH_TAILS
 from nondet.stats.prediction import between_extremes, prediction_reach, unlike_normal
 from nondet.stats.spread import sd_of
@@ -21,7 +22,7 @@ class Floor(Record):
     """Where the mean of new runs of the same recipe lies, in a share 1 - level of cases.
 
     Attributes:
-        name: of the runs. metric: their number. words, points, decimals: how it is written.
+        name: of the runs. metric: their number, and score, how it is written.
         mean, sd: of the runs (ddof = 1). runs: how many. new_runs: whose mean is predicted.
         floor: half the interval's width; a smaller difference from the mean of the runs is noise.
         low, high: the prediction interval, mean - floor to mean + floor.
@@ -30,9 +31,7 @@ class Floor(Record):
 
     name: str
     metric: str
-    words: str
-    points: str
-    decimals: int
+    score: Score
     mean: float
     sd: float
     runs: int
@@ -47,8 +46,7 @@ class Floor(Record):
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        names = ("metric", "mean", "sd", "runs", "new_runs", "level", "floor", "low", "high")
-        found = {name: getattr(self, name) for name in names}
+        found = picked(self, "metric mean sd runs new_runs level floor low high")
         return {**found, "notes": list(self.notes), "sentence": self.sentence, **finding(self)}
 
     def tidy(self) -> dict[str, list[Any]]:
@@ -57,11 +55,7 @@ class Floor(Record):
 
 
 def floor(numbers: Numbers, new_runs: int = 1, level: float = 0.05) -> Floor:
-    """Return the prediction interval for the mean of `new_runs` new runs; see `prediction_reach`.
-
-    Raises:
-        BadInput: fewer than two runs, fewer than one new run, or a level that is not above 0 and below 1.
-    """
+    """Return the prediction interval for the mean of `new_runs` new runs; see `prediction_reach`."""
     values = numbers.values
     if new_runs < 1:
         raise BadInput(
@@ -76,9 +70,7 @@ def floor(numbers: Numbers, new_runs: int = 1, level: float = 0.05) -> Floor:
     return Floor(
         name=numbers.name,
         metric=numbers.metric,
-        words=numbers.words,
-        points=numbers.points,
-        decimals=numbers.decimals,
+        score=numbers.score,
         mean=mean,
         sd=sd,
         runs=len(values),
@@ -96,7 +88,9 @@ def cautions(numbers: Numbers, sd: float) -> list[str]:
     """Return why an interval for normal values may miss more often than it says."""
     values, found = numbers.values, unlike_normal(numbers.values)
     if not sd:
-        return [f"All {len(values)} runs have the same {numbers.words}, which says nothing about new ones: add runs."]
+        return [
+            f"All {len(values)} runs have the same {numbers.score.words}, which says nothing about new ones: add runs."
+        ]
     if found is not None and found <= NOT_NORMAL:
         inside = 100 * between_extremes(len(values))
         return [

@@ -17,7 +17,8 @@ from typing import Any, Literal
 from nondet.analysis.numbers import Numbers
 from nondet.errors import BadInput
 from nondet.io.ledger import FORMAT, Ledger, opened
-from nondet.records import Record, finding
+from nondet.measures.figure import Score
+from nondet.records import Record, finding, picked
 from nondet.stats.evidence import fixed_runs, log_evidence
 from nondet.stats.spread import sd_of
 from nondet.stats.values import Floats
@@ -45,7 +46,7 @@ class Gate(Record):
     Attributes:
         verdict: "keep", "discard" or "run again". why: for "discard", "evidence" or "limit"; else empty.
         base, candidate: names. number: of the candidate in the ledger, from 1. runs, base_runs: how many there are.
-        metric, words, points, decimals: of the number that is compared.
+        metric: the number that is compared, and score, how it is written.
         difference: mean of the candidate's runs - mean of the baseline's.
         evidence: the e-value that the candidate is better. threshold: what it must reach to be kept, 1 / level.
         alpha: of the ledger. level: this candidate's share of it.
@@ -63,9 +64,7 @@ class Gate(Record):
     runs: int
     base_runs: int
     metric: str
-    words: str
-    points: str
-    decimals: int
+    score: Score
     difference: float
     evidence: float
     threshold: float
@@ -82,11 +81,8 @@ class Gate(Record):
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        names = (
-            "verdict candidate number runs base_runs metric difference evidence threshold alpha level effect limit "
-            "more_runs ledger seal"
-        )
-        found = {name: getattr(self, name) for name in names.split()}
+        found = picked(self, "verdict candidate number runs base_runs metric difference evidence threshold alpha level")
+        found |= picked(self, "effect limit more_runs ledger seal")
         return {**found, "notes": list(self.notes), "sentence": self.sentence, **finding(self)}
 
     def tidy(self) -> dict[str, list[Any]]:
@@ -110,16 +106,10 @@ def gate(
     effect: float | None = None,
     limit: int | None = None,
 ) -> Gate:
-    """Decide on a candidate, and write the decision into the ledger.
+    """Decide on a candidate, and write the decision into the ledger; see `nondet.gate`.
 
-    Args:
-        name: of the candidate; that of its numbers if left out. A decision on a name is final.
-        alpha: the chance, over all candidates, to keep any change that is no improvement; the ledger's, or ALPHA.
-        effect: the improvement that must not be missed; the baseline's SD if left out.
-        limit: runs after which a candidate is discarded; LONGER times those of a test of fixed size if left out.
-
-    Raises:
-        BadInput: numbers cannot be compared or are not those of the ledger, alpha differs, or there is no ledger.
+    A decision on a name is final. BadInput if numbers cannot be compared or are not those of the ledger, or alpha
+    differs from its own.
     """
     _check(base, new, alpha, effect, limit)
     with opened(ledger) as book:
@@ -146,7 +136,7 @@ def _check(base: Numbers, new: Numbers, alpha: float | None, effect: float | Non
             f"the baseline and the candidate must have the same metric (got {base.metric!a} and {new.metric!a}); name "
             "it with <<metric>>"
         )
-    if base.better != new.better:
+    if base.score.better != new.score.better:
         raise BadInput(
             f"the baseline and the candidate must be judged in the same way (got {base.metric!a} and {new.metric!a}, "
             "one of which is better when lower); say which is meant with <<better=lower>>"
@@ -166,7 +156,7 @@ def _terms(book: Ledger, base: Numbers, alpha: float | None) -> Mapping[str, Any
                 "format": FORMAT,
                 "nondet": __version__,
                 "alpha": ALPHA if alpha is None else alpha,
-                "better": "higher" if base.better > 0 else "lower",
+                "better": "higher" if base.score.better > 0 else "lower",
                 "metric": base.metric,
             }
         )
@@ -176,7 +166,7 @@ def _terms(book: Ledger, base: Numbers, alpha: float | None) -> Mapping[str, Any
             f"<<alpha>> must be that of the ledger, {terms['alpha']:g} (got {alpha:g}): it applies to all candidates "
             "in it; leave it out, or start another ledger"
         )
-    if (base.better > 0) != (terms["better"] == "higher"):
+    if (base.score.better > 0) != (terms["better"] == "higher"):
         raise BadInput(
             f"the ledger counts {terms['better']} scores as better (got the reverse); give <<better={terms['better']}>>"
         )
@@ -216,13 +206,15 @@ def _decided(
         number = len({line["candidate"] for line in looks}) + 1
     level = level_of(number, terms["alpha"])
     effect = sd_of(base.values).value if effect is None else effect
-    limit = _limit(base.values, effect, level) if limit is None else limit
+    if limit is None:
+        fixed = _fixed(base.values, effect, level)
+        limit = LONGER * max(FEWEST, len(base.values) if fixed is None else fixed)
     if own and len(own[-1]["values"]) == len(new.values) and len(own[-1]["base"]) == len(base.values):
         return _record(book, base, new, own[-1], new_line=False)
     found = {
         "candidate": name,
         "number": number,
-        **_look(base.better * base.values, base.better * new.values, level, effect, limit),
+        **_look(base.score.better * base.values, base.score.better * new.values, level, effect, limit),
         "level": level,
         "effect": effect,
         "limit": limit,
@@ -248,12 +240,6 @@ def _look(base: Floats, new: Floats, level: float, effect: float, limit: int) ->
     return {"verdict": found[0], "why": found[1], "evidence": math.exp(min(better, 700.0))}
 
 
-def _limit(base: Floats, effect: float, level: float) -> int:
-    """Return the default number of runs after which a candidate is discarded."""
-    fixed = _fixed(base, effect, level)
-    return LONGER * max(FEWEST, len(base) if fixed is None else fixed)
-
-
 def _fixed(base: Floats, effect: float, level: float) -> int | None:
     return fixed_runs(effect / sd_of(base).value, len(base), level, POWER, SEARCHED)
 
@@ -270,29 +256,20 @@ def _check_kept(told: Floats, before: list[float], name: str, what: str) -> None
 
 
 def _record(book: Ledger, base: Numbers, new: Numbers, line: Mapping[str, Any], *, new_line: bool) -> Gate:
-    values, kept = new.values, line["values"]
+    names, kept = ("verdict", "why", "candidate", "number", "evidence", "level", "effect", "limit"), line["values"]
     again = line["verdict"] == "run again"
     fixed = _fixed(base.values, line["effect"], line["level"]) if again else None
     return Gate(
-        verdict=line["verdict"],
-        why=line["why"],
+        **{name: line[name] for name in names},
         base=line["baseline"],
-        candidate=line["candidate"],
-        number=line["number"],
         runs=len(kept),
         base_runs=len(line["base"]),
         metric=new.metric or base.metric,
-        words=base.words,
-        points=base.points,
-        decimals=base.decimals,
+        score=base.score,
         difference=sum(kept) / len(kept) - sum(line["base"]) / len(line["base"]),
-        evidence=line["evidence"],
         threshold=1 / line["level"],
         alpha=book.lines[0]["alpha"],
-        level=line["level"],
-        effect=line["effect"],
-        limit=line["limit"],
-        more_runs=None if fixed is None else max(1, fixed - len(values)),
+        more_runs=None if fixed is None else max(1, fixed - len(new.values)),
         ledger=str(book.path),
         seal=book.seal,
         new=new_line,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nondet.analysis.arms import Arm, Given, read_arms
+from nondet.analysis.arm import Arm
+from nondet.analysis.arms import Given, read_arms
 from nondet.analysis.opened import OpenStudy
+from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.runs import Runs
-from nondet.analysis.score_arms import Choice, arms_by_dataset, score_arms, split_arm
+from nondet.analysis.score_arms import arms_by_dataset, score_arms, split_arm
 from nondet.errors import BadInput
 from nondet.io.forms import holds_outputs, holds_scores
 from nondet.io.nearest import require_there
 from nondet.io.roles import Asked
+from nondet.records import picked
 from nondet.study.names import own_names
 from nondet.study.places import address_of
 
@@ -58,67 +61,37 @@ def is_scores(name: object, asked: Asked = Asked()) -> bool:  # noqa: B008 - it 
     return holds_scores(path)
 
 
-def arms_given(
-    names: Sequence[Any],
-    labels: str | Path | ArrayLike | None = None,
-    metric: str | None = None,
-    columns: Sequence[str] = (),
-    asked: Asked = Asked(),  # noqa: B008 - it is frozen
-    choice: Choice = Choice(),  # noqa: B008
-    say: Callable[[str], None] = lambda line: None,
-) -> list[Arm]:
-    """Read the arms that `names` stand for, all of one kind: see `read_arms` and `score_arms`.
-
-    Raises:
-        BadInput: as these do; or scores are mixed with runs that have outputs.
-    """
-    scores = [] if labels is not None or columns else [is_scores(name, asked) for name in names]
+def arms_given(names: Sequence[Any], how: Options = PLAIN) -> list[Arm]:
+    """Read the arms that `names` stand for, all of one kind: see `read_arms` and `score_arms`."""
+    scores = [] if how.for_outputs else [is_scores(name, how.asked) for name in names]
     if not any(scores):
-        _refuse_choices(names, asked, choice)
-        return read_arms(names, labels, metric, columns, say)
+        options = picked(how, "arm seed dataset of") | {"with": how.against} | picked(how, "better paired")
+        refuse_choices(names, options)
+        return read_arms(names, how)
     if not all(scores):
         other = names[scores.index(False)]
         raise BadInput(
             f"arms must be of one kind (got scores in {names[scores.index(True)]} and none in {other}); "
             "compare scores with scores, and outputs with outputs"
         )
-    if metric:
-        asked = replace(asked, metric=(metric,))
-    return score_arms(names, asked, choice, say)
+    return score_arms(names, how)
 
 
-def by_dataset(
-    names: Sequence[Any],
-    labels: object,
-    metric: str | None,
-    columns: Sequence[str],
-    asked: Asked,
-    choice: Choice,
-    say: Callable[[str], None],
-) -> dict[str, list[Arm]]:
+def by_dataset(names: Sequence[Any], how: Options) -> dict[str, list[Arm]]:
     """Return the arms of a table of scores for each data set, if it has several; otherwise nothing, silently."""
-    if labels is not None or columns or not all(is_scores(name, asked) for name in names):
+    if how.for_outputs or not all(is_scores(name, how.asked) for name in names):
         return {}
     said: list[str] = []
-    found = arms_by_dataset(names, replace(asked, metric=(metric,) if metric else ()), choice, said.append)
+    found = arms_by_dataset(names, replace(how, say=said.append))
     for line in said if found else ():
-        say(line)
+        how.say(line)
     return found
 
 
-def _refuse_choices(names: Sequence[Any], asked: Asked, choice: Choice) -> None:
-    """Refuse options that are for scores only."""
-    given = {
-        "arm": asked.arm,
-        "seed": asked.seed,
-        "dataset": asked.dataset,
-        "of": choice.of,
-        "with": choice.against,
-        "better": choice.better,
-        "paired": choice.paired,
-    }
-    for name, value in given.items():
+def refuse_choices(names: Sequence[object], options: Mapping[str, object]) -> None:
+    """Refuse options that are for scores only, if they are given."""
+    for option, value in options.items():
         if value:
             for path in names:
                 require_there(path)
-            raise BadInput(f"<<{name}>> is for scores, one number for each run (got {names[0]}); leave it out")
+            raise BadInput(f"<<{option}>> is for scores, one number for each run (got {names[0]}); leave it out")

@@ -35,18 +35,22 @@ def numbered_groups(given: str | Path | ArrayLike, examples: int) -> Integers:
     Raises:
         BadInput: there is not one for each example, or there is only one group.
     """
-    names = read_groups(Path(given), "groups") if isinstance(given, str | Path) else np.asarray(given).tolist()
-    if len(names) != examples:
-        raise BadInput(
-            f"<<groups>> must give one group for each of the {examples} test examples (got {len(names)}); give as many"
-        )
-    numbers = group_numbers(names)
+    numbers = group_numbers(read_groups(given, "groups", examples))
     if numbers.max() < 1:
         raise BadInput("<<groups>> must be at least 2 (got one group for all test examples); leave it out")
     return numbers
 
 
-def read_groups(path: Path, argument: str) -> list[Any]:
+def read_groups(given: str | Path | ArrayLike, argument: str, examples: int) -> list[Any]:
+    """Return the name of each example's group, from a program or a file; BadInput if there is not one for each."""
+    names = _in_file(Path(given), argument) if isinstance(given, str | Path) else np.asarray(given).tolist()
+    if len(names) != examples:
+        what = f"{argument.removesuffix('s')} for each of the {examples} {'test ' * (argument == 'groups')}examples"
+        raise BadInput(f"<<{argument}>> must give one {what} (got {len(names)}); give as many")
+    return names
+
+
+def _in_file(path: Path, argument: str) -> list[Any]:
     """Read the names of groups from an array, a column of a table, or a text file with one per line."""
     if path.suffix.lower() == ".npy" or (is_table(path) and path.is_file()):
         return read_labels(path).reshape(-1).tolist()

@@ -1,16 +1,23 @@
-"""Which runs of two arms are independent, and which belong together in pairs."""
+"""Which runs are independent, which are copies and count once, and which belong together in pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from nondet.analysis.arms import Arm
-from nondet.analysis.measure import all_one, copies_words, distinct, named_runs
+import numpy as np
+from numpy.typing import NDArray
+
+from nondet.analysis.arm import Arm
 from nondet.errors import BadInput
-from nondet.kinds.scores import ARRAY
-from nondet.measures.copies import features, shared
+from nondet.measures.copies import features, near_copies, shared
+from nondet.measures.measured import listed_copies
 from nondet.study.provenance import differences
+
+SHOWN = 5
+"""How many runs are named."""
 
 
 def without_copies(arm: Arm) -> Arm:
@@ -22,18 +29,19 @@ def without_copies(arm: Arm) -> Arm:
     Raises:
         BadInput: fewer than two runs are left, or all runs of a study are equal, so that none of their seeds matters.
     """
-    if list(arm.runs.kind.answers) == [ARRAY]:  # copies cannot be told from runs with the same score
+    if arm.of_scores:  # copies cannot be told from runs with the same score
         return arm
-    if arm.trained:
+    if arm.runs.made:
         if len(set(arm.digests)) == 1:
-            raise BadInput(all_one(arm.name, len(arm)))
+            raise BadInput(_all_one(arm.name, len(arm)))
         return arm
-    digests = arm.exact or arm.digests
+    outputs, rounded = arm.runs.outputs, arm.runs.outputs.dtype.itemsize > 4 and not arm.classes_alone
+    digests = [exact_digest(run) for run in outputs] if rounded else arm.digests
     kept, copies, near = distinct(arm.name, arm.numbers, digests, arm.points, arm.classes_alone)
     if not (copies or near):
         return arm
     notes = (*arm.notes, *copies_words(arm.name, copies, near))
-    return replace(arm.keep(kept), copies=copies, near=near, notes=notes)
+    return replace(arm.keep(kept), copies=tuple(listed_copies(copies, near)), notes=notes)
 
 
 def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
@@ -64,8 +72,8 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
             f"the arms must be independent, and {larger.name} shares {len(dropped)} of its {len(larger)} runs with "
             f"{smaller.name}, which leaves {len(left)}; add runs to it, or compare other arms"
         )
-    note = f"{named_runs(dropped)} of {larger.name} {'is' if len(dropped) == 1 else 'are'} also in {smaller.name}, and "
-    note += f"{'counts' if len(dropped) == 1 else 'count'} only there."
+    also, counts = ("is also", "counts") if len(dropped) == 1 else ("are also", "count")
+    note = f"{_named_runs(dropped)} of {larger.name} {also} in {smaller.name}, and {counts} only there."
     reduced = larger.keep(left)
     reduced = replace(reduced, notes=(*reduced.notes, note))
     return (reduced, b) if larger is a else (a, reduced)
@@ -73,8 +81,9 @@ def separated(a: Arm, b: Arm) -> tuple[Arm, Arm]:
 
 def _common(a: Arm, b: Arm) -> list[tuple[int, int]]:
     """Return the places of runs that are the same in both arms."""
-    if a.trained and b.trained:
-        return _equal(a.trained, b.trained)
+    if a.runs.made and b.runs.made:
+        runs = [zip(arm.digests, arm.runs.made, strict=True) for arm in (a, b)]
+        return _equal(*([(digest, *sorted(made.seeds.items())) for digest, made in each] for each in runs))
     if a.predictions is None or b.predictions is None:
         return _equal(a.digests, b.digests)
     if a.classes_alone or b.classes_alone:  # what logits and classes have in common is the answers
@@ -82,8 +91,8 @@ def _common(a: Arm, b: Arm) -> list[tuple[int, int]]:
     return list(dict.fromkeys([*_equal(a.digests, b.digests), *shared(a.points, b.points)]))
 
 
-def _equal(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
-    places: dict[str, list[int]] = {}
+def _equal(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[tuple[int, int]]:
+    places: dict[Hashable, list[int]] = {}
     for place, found in enumerate(b):
         places.setdefault(found, []).append(place)
     return [(i, j) for i, found in enumerate(a) for j in places.get(found, ())]
@@ -103,9 +112,84 @@ def pairs(a: Arm, b: Arm) -> list[tuple[int, int]]:
 
 def environments_differ(a: Arm, b: Arm) -> str:
     """Say what differs between the environments of two studies; empty if nothing does."""
-    if a.environment is None or b.environment is None:
+    first, second = a.runs.study, b.runs.study
+    if first is None or second is None:
         return ""
-    fields = [f"{name}: {x} and {y}" for name, (x, y) in differences(a.environment, b.environment).items()]
+    fields = [f"{name}: {x} and {y}" for name, (x, y) in differences(first.environment, second.environment).items()]
     if not fields:
         return ""
     return f"They were trained in different environments ({'; '.join(fields)}), which may cause the difference."
+
+
+def distinct(
+    name: str, numbers: Sequence[int], digests: Sequence[str], points: NDArray[Any] | None, classes: bool
+) -> tuple[list[int], dict[int, int], dict[int, int]]:
+    """Return the places of runs that are no copies; and the number of each copy, and near-copy, with the first one's.
+
+    Logits that are equal to the last bit are copies. If only predicted classes are known, equal ones are copies if the
+    other runs differ so much that two trainings would not be equal by chance.
+
+    Args:
+        points: of each run, as `features` returns them; without them, near-copies are not looked for.
+        classes: whether only predicted classes are known.
+
+    Raises:
+        BadInput: fewer than two runs differ.
+    """
+    first: dict[str, int] = {}
+    for place, digest in enumerate(digests):
+        first.setdefault(digest, place)
+    equal = {place: first[digest] for place, digest in enumerate(digests) if first[digest] != place}
+    if len(first) == 1:
+        raise BadInput(_all_one(name, len(digests)))
+    if points is None:
+        found = equal
+    elif classes:
+        found = near_copies(points)
+    else:
+        places = list(first.values())
+        found = equal | {places[i]: places[j] for i, j in near_copies(points[places]).items()}
+    kept = [place for place in range(len(digests)) if place not in found]
+    if len(kept) < 2:
+        raise BadInput(_all_one(name, len(digests), "nearly "))
+    named = {numbers[place]: numbers[earlier] for place, earlier in found.items()}
+    exact = {numbers[place] for place, earlier in found.items() if digests[place] == digests[earlier]}
+    copies = {number: of for number, of in named.items() if number in exact}
+    return kept, copies, {number: of for number, of in named.items() if number not in exact}
+
+
+def _all_one(name: str, runs: int, nearly: str = "") -> str:
+    """Say why runs that are all equal are refused."""
+    return (
+        f"runs must be at least 2 that differ (all {runs} of {name} have {nearly}equal outputs, and count as one run); "
+        "give runs that were trained with different seeds of a source that matters"
+    )
+
+
+def exact_digest(run: NDArray[Any]) -> str:
+    """Return the SHA-256 of one run's numbers as they are, except that -0 equals 0."""
+    plain = np.ascontiguousarray(run)
+    return hashlib.sha256((plain + plain.dtype.type(0)).tobytes()).hexdigest()
+
+
+def copies_words(name: str, copies: Mapping[int, int], near: Mapping[int, int]) -> list[str]:
+    """Say which runs, by number, count once with an earlier one, and why; empty if there is none."""
+    found: list[str] = []
+    for runs, what, why in (
+        (copies, "exactly the outputs", ""),
+        (near, "nearly the outputs", ", far nearer than other runs are to each other"),
+    ):
+        if runs:
+            listed = _named_runs(
+                [f"{number} (like {of})" if why else f"{number} (equal to {of})" for number, of in runs.items()]
+            )
+            has, once = ("has", "counts") if len(runs) == 1 else ("have", "count")
+            found.append(f"{listed} of {name} {has} {what} of an earlier run{why}, and {once} once with it.")
+    return found
+
+
+def _named_runs(numbers: Sequence[str]) -> str:
+    """Name runs by their numbers, at most a few of them."""
+    more = len(numbers) - SHOWN
+    shown = ", ".join(numbers[:SHOWN]) + (f" and {more} other{'s' * (more > 1)}" if more > 0 else "")
+    return f"{'run' if len(numbers) == 1 else 'runs'} {shown}"

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast, overload
+from typing import Any, cast, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from nondet.analysis.given import is_scores
-from nondet.analysis.groups import groups_of
-from nondet.analysis.measure import measure as measure_outputs
+from nondet.analysis.given import is_scores, refuse_choices
+from nondet.analysis.groups import groups_of, groups_words, numbered_groups
+from nondet.analysis.independence import distinct, exact_digest
 from nondet.analysis.runs import Runs
 from nondet.analysis.scored import ScoreMeasures, measure_scores
 from nondet.analysis.scores import Failed, given_scores, read_scores
 from nondet.errors import BadInput, spelled
-from nondet.io.nearest import require_there
 from nondet.io.outputs import is_table, read_labels, read_outputs
 from nondet.io.roles import Asked
-from nondet.measures.measured import Measures
+from nondet.kinds import CLASSIFICATION
+from nondet.measures.answers import Answers
+from nondet.measures.copies import features
+from nondet.measures.measured import Measures, measured
+from nondet.records import picked
 
 
 @overload
@@ -103,9 +107,9 @@ def measure(
             raise BadInput("<<groups>> is for outputs with labels (got scores, one number for each run); leave it out")
         arms = read_scores(paths, asked, several=True, say=tell) if paths else given_scores(outputs, *asked.metric[:1])
         return measure_scores(arms, dropped=failed == "drop")
-    _refuse_asked(asked, paths[0] if paths else name)
+    refuse_choices([*paths, name][:1], picked(asked, "metric arm seed dataset"))
     if not paths:
-        return _measure_arrays(outputs, labels, failed, examples, groups, name)
+        return _of_outputs(outputs, labels, failed, examples, groups, name)
     path = Path(paths[0])
     if columns and not is_table(path):
         raise BadInput(f"<<columns>> is for tables, .csv or .parquet (got {path}); leave it out")
@@ -116,7 +120,7 @@ def measure(
             "give one score for each run"
         )
     truth = read_labels(Path(labels or path)) if labels is None or isinstance(labels, str | Path) else labels
-    return _measure_arrays(array, truth, failed, examples, groups_of(groups, path), str(path))
+    return _of_outputs(array, truth, failed, examples, groups_of(groups, path), str(path))
 
 
 def _paths(given: Any) -> list[str | Path]:
@@ -128,32 +132,77 @@ def _paths(given: Any) -> list[str | Path]:
     return []
 
 
-def _refuse_asked(asked: Asked, name: object) -> None:
-    given = {"metric": asked.metric, "arm": asked.arm, "seed": asked.seed, "dataset": asked.dataset}
-    for argument, value in given.items():
-        if value:
-            require_there(name)
-            raise BadInput(f"<<{argument}>> is for scores, one number for each run (got {name}); leave it out")
-
-
-def _measure_arrays(
+def _of_outputs(
     outputs: Any,
     labels: ArrayLike | None,
-    failed: int | Literal["count", "drop"],
+    failed: int | Failed,
     examples: bool,
     groups: str | Path | ArrayLike | None,
     name: str,
 ) -> Measures:
-    if isinstance(failed, int):
-        return measure_outputs(outputs, labels, failed, examples, groups=groups, name=name)
+    """Take every measure of a study's runs, or of outputs with their labels."""
     if isinstance(outputs, Runs):
-        raise BadInput(f"<<failed>> is for outputs of others (got runs of {outputs.name}); leave it out")
-    array = np.asarray(outputs)
-    sound = np.ones(len(array), dtype=np.bool_)
-    if array.dtype.kind == "f":
-        sound = np.array([bool(np.isfinite(run).all()) for run in array], dtype=np.bool_)
+        for argument, given in (("failed", isinstance(failed, str)), ("groups", groups is not None)):
+            if given:
+                raise BadInput(f"<<{argument}>> is for outputs of others (got runs of {outputs.name}); leave it out")
+        return _of_study(outputs, labels, examples)
+    if isinstance(failed, str):
+        outputs, left_out = _sound(np.asarray(outputs))
+        failed = left_out if failed == "count" else 0
+    if labels is None:
+        raise BadInput("labels must be given with outputs (got none); give the class number of each test example")
+    answers = _answers(outputs, labels)
+    if groups is not None:
+        answers.groups = numbered_groups(groups, answers.examples)
+    logits = getattr(answers, "logits", None)  # if they are on a device
+    points = features(answers.outputs if logits is None else logits)
+    kept, copies, near = distinct(name, range(1, answers.runs + 1), _digests(answers), points, answers.classes_alone)
+    if copies or near:
+        answers = answers.only(kept)
+    found = measured(CLASSIFICATION.figures, answers, failed, examples or groups is not None, copies)
+    notes = found.notes if answers.groups is None else (*found.notes, groups_words(answers.groups))
+    return replace(found, near=near, notes=notes)
+
+
+def _sound(array: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Return the runs whose outputs are all finite, and how many others there are."""
+    exact = array.dtype.kind != "f"
+    sound = np.array([exact or np.isfinite(run).all() for run in array], dtype=np.bool_)
     kept = array if sound.all() else array[sound]
-    if kept.ndim == 2 and kept.dtype.kind == "f" and np.equal(kept, np.trunc(kept)).all():
+    if kept.ndim == 2 and not exact and np.equal(kept, np.trunc(kept)).all():
         kept = kept.astype(np.int64)  # classes of a table, in which some were missing
-    count = int((~sound).sum()) if failed == "count" else 0
-    return measure_outputs(kept, labels, count, examples, groups=groups, name=name)
+    return kept, int((~sound).sum())
+
+
+def _answers(outputs: Any, labels: ArrayLike) -> Answers:
+    """Return the answers; logits on a CUDA device are measured there."""
+    if getattr(outputs, "is_cuda", False) and outputs.ndim == 3:
+        from nondet.measures.device import DeviceAnswers
+
+        return DeviceAnswers(outputs, labels)
+    return Answers(outputs, labels)
+
+
+def _digests(answers: Answers) -> list[str]:
+    """Return a text that identifies each run's outputs; only runs with equal marks can be equal, and are read again."""
+    if answers.classes_alone:
+        return [exact_digest(run) for run in answers.outputs]
+    values, times = np.unique(answers.marks, return_counts=True)
+    several = set(values[times > 1])
+    return [
+        exact_digest(answers.run(place)) if mark in several else repr(mark)
+        for place, mark in enumerate(answers.marks.tolist())
+    ]
+
+
+def _of_study(runs: Runs, labels: ArrayLike | None, examples: bool) -> Measures:
+    if labels is not None:
+        raise BadInput("runs of a study have the labels of their study (got others); leave them out")
+    if examples and not runs.kind.by_example:
+        raise BadInput(f"examples of a {runs.kind.what} are not drawn one by one (got examples=True); leave it out")
+    if len(runs) < 2:
+        raise BadInput(
+            f"runs must be at least 2 to be measured ({runs.name} has {len(runs)} that are finished and did not fail); "
+            "go on with the study"
+        )
+    return runs.measure(examples)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nondet.analysis.comparison import Several, Verdict
-from nondet.analysis.criteria import check_options
+from nondet.analysis.compare import check_options
+from nondet.analysis.comparison import Several, Verdict, sides, verdict_of
 from nondet.analysis.groups import read_groups
 from nondet.analysis.one_run import OneRun
 from nondet.errors import BadInput
-from nondet.stats.estimate import Estimate, number
+from nondet.records import picked
+from nondet.stats.estimate import Estimate
 from nondet.stats.examples import difference_of, error_of_mean, mcnemar, p_within_without_flips
 from nondet.stats.holm import holm
 from nondet.stats.values import Floats
@@ -23,7 +24,7 @@ from nondet.stats.values import Floats
 Clusters = str | Path | ArrayLike
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelComparison:
     """Model B compared with model A on the same examples.
 
@@ -55,40 +56,32 @@ class ModelComparison:
     p_holm: float
     p_alike: float | None
     mcnemar: float | None
-    verdict: Verdict
+    verdict: Verdict = "undecided"
     level: float
     margin: float | None
-    comparisons: int
+    comparisons: int = 1
     better: int
     notes: tuple[str, ...]
     sentence: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON. What only more runs of a recipe could show is null."""
-        sides = {name: number(getattr(self.difference, name)) for name in ("low", "high")}
         flips = {"b_only": self.better_in, "a_only": self.worse_in, "p_value": self.mcnemar}
         return {
-            "a": self.a,
-            "b": self.b,
-            "metric": self.metric,
+            **picked(self, "a b metric"),
             "runs": {"a": 1, "b": 1},
-            "examples": self.examples,
-            "clusters": self.clusters,
+            **picked(self, "examples clusters"),
             "mean": {"a": self.means[0], "b": self.means[1]},
             "errors": dict(zip(("a", "b", "difference"), self.errors, strict=True)),
-            "difference": {"estimate": self.difference.value, **sides},
+            "difference": sides(self.difference),
             "mcnemar": flips if self.binary else None,
-            "better_in": self.better_in,
-            "worse_in": self.worse_in,
-            "p_value": self.p_value,
-            "p_alike": self.p_alike,
+            **picked(self, "better_in worse_in p_value p_alike"),
             "superiority": None,
             "sd_ratio": None,
             "churn": None,
             "verdict": self.verdict,
             "more_runs": None,
-            "level": self.level,
-            "margin": self.margin,
+            **picked(self, "level margin"),
             "notes": list(self.notes),
             "sentence": self.sentence,
         }
@@ -104,8 +97,8 @@ class ModelComparisons(Several):
         """A row for each comparison."""
         names = ("a", "b", "metric", "examples", "better_in", "worse_in", "p_value", "verdict")
         found = {name: [getattr(c, name) for c in self.comparisons] for name in names}
-        sides = {"difference_estimate": "value", "difference_low": "low", "difference_high": "high"}
-        return found | {name: [getattr(c.difference, s) for c in self.comparisons] for name, s in sides.items()}
+        ends = {"difference_estimate": "value", "difference_low": "low", "difference_high": "high"}
+        return found | {name: [getattr(c.difference, e) for c in self.comparisons] for name, e in ends.items()}
 
 
 def compare_models(
@@ -113,13 +106,8 @@ def compare_models(
 ) -> ModelComparisons:
     """Compare each model with the first, on the examples that both answered.
 
-    Args:
-        arms: at least two, of one metric. margin: in the metric's unit. level: as for `compare`.
-        cluster: a key in the logs or tables; or the cluster of each example, `(n,)`, or a file of these. Examples of
-            one cluster may depend on each other.
-
-    Raises:
-        BadInput: the examples or the metrics differ, there are fewer than two examples or clusters, or no such key.
+    cluster: a key in the logs or tables; or the cluster of each example, `(n,)`, or a file of these. Examples of one
+    cluster may depend on each other. BadInput if the examples or the metrics differ.
     """
     check_options(margin, level)
     a, *others = arms
@@ -129,11 +117,7 @@ def compare_models(
     done: list[ModelComparison] = []
     for c, p_holm, p_alike in zip(found, different, alike, strict=True):
         p_within = None if margin is None else p_alike
-        verdict: Verdict = "undecided"
-        if p_within is not None and p_within <= level:
-            verdict = "alike"
-        elif p_holm <= level and c.difference.value:
-            verdict = "better" if c.difference.value * c.better > 0 else "worse"
+        verdict = verdict_of(c.difference.value, c.better, p_holm, p_within, level)
         done.append(replace(c, p_holm=p_holm, p_alike=p_within, verdict=verdict, comparisons=len(found)))
     return ModelComparisons(tuple(done))
 
@@ -151,11 +135,9 @@ def _compared(a: OneRun, b: OneRun, margin: float | None, level: float, cluster:
     exact = mcnemar(lower, higher) if binary else None
     t_test = shift.p_value()
     p_value = exact if exact is not None and groups is None else 1.0 if t_test is None else t_test
-    p_alike = None
-    if margin is not None:
-        p_alike = shift.p_within(margin) if shift.error else 1.0
-        if not higher + lower and binary and groups is None:
-            p_alike = p_within_without_flips(len(x), margin / a.unit)
+    p_alike = None if margin is None else shift.p_within(margin)
+    if margin is not None and not higher + lower and binary and groups is None:
+        p_alike = p_within_without_flips(len(x), margin / a.unit)
     return ModelComparison(
         a=a.name,
         b=b.name,
@@ -173,10 +155,8 @@ def _compared(a: OneRun, b: OneRun, margin: float | None, level: float, cluster:
         p_holm=p_value,
         p_alike=p_alike,
         mcnemar=exact,
-        verdict="undecided",
         level=level,
         margin=margin,
-        comparisons=1,
         better=a.better,
         notes=tuple(notes),
     )
@@ -218,13 +198,7 @@ def _clusters(a: OneRun, b: OneRun, ids: Sequence[str], cluster: Clusters) -> li
             )
         groups = [str(details[name][str(cluster)]) for name in ids]
     else:
-        named = isinstance(cluster, str | Path)
-        given = read_groups(Path(cluster), "cluster") if named else cast(Any, np.asarray(cluster)).tolist()
-        if len(given) != len(a.ids):
-            raise BadInput(
-                f"<<cluster>> must give one cluster for each of the {len(a.ids)} examples (got {len(given)}); give as "
-                "many"
-            )
+        given = read_groups(cluster, "cluster", len(a.ids))
         by_name = dict(zip(a.ids, map(str, given), strict=True))
         groups = [by_name[name] for name in ids]
     if len(set(groups)) < 2:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
-
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import Any, cast
 
 from nondet.analysis.arms import read_arms
 from nondet.analysis.given import AnyGiven, is_scores
 from nondet.analysis.independence import without_copies
-from nondet.analysis.score_arms import Choice, one_arm
+from nondet.analysis.options import PLAIN, Options
+from nondet.analysis.score_arms import one_arm
 from nondet.errors import BadInput
-from nondet.io.roles import Asked
+from nondet.measures.figure import Score
 from nondet.stats.values import Floats
 
 
@@ -24,89 +21,51 @@ class Numbers:
     """One number per run.
 
     Attributes:
-        name: of the runs. values: `(N,)`, in the runs' order. metric: the name of the number; empty if it has none.
-        better: 1 if more is better, -1 if less is.
-        words, points, decimals: the number's name in a sentence, a difference's unit, and how many decimals to show.
+        name: of the runs. values: `(N,)`, in the runs' order. score: what they are.
+        metric: the name of the number; empty if it has none.
         notes: what a reader must know about the runs, a sentence each.
         control: whether the study's control is exactly zero; None if there is none.
     """
 
     name: str
     values: Floats
+    score: Score
     metric: str = ""
-    better: int = 1
-    words: str = "score"
-    points: str = ""
-    decimals: int = 4
     notes: tuple[str, ...] = ()
     control: bool | None = None
 
 
-def numbers_of(
-    given: AnyGiven,
-    what: str,
-    *,
-    metric: str | None = None,
-    better: Literal["higher", "lower"] | None = None,
-    labels: str | Path | ArrayLike | None = None,
-    columns: Sequence[str] = (),
-    arm: str = "",
-    seed: str = "",
-    of: str = "",
-    say: Callable[[str], None] = lambda line: None,
-) -> Numbers:
+def numbers_of(given: AnyGiven, what: str, how: Options = PLAIN) -> Numbers:
     """Read the numbers of one recipe's runs.
 
     Args:
-        given: numbers `(N,)`; scores in a file; or what `compare` accepts, with `metric` to name the score.
-        arm, seed: columns of a table of scores. of: which of several arms.
-        what: a name for numbers that have none. better: "higher" or "lower"; by the score's name if left out.
+        given: numbers `(N,)`; scores in a file; or what `compare` accepts. what: a name for numbers that have none.
 
     Raises:
         BadInput: nothing is there, or not one number for each run. Damaged: a study's run is not what was written.
     """
-    if better not in (None, "higher", "lower"):
-        raise BadInput(f"<<better>> must be higher or lower (got {better}); say which values of the score are better")
-    asked = Asked((metric,) if metric else (), arm, seed)
-    if labels is None and not columns and is_scores(given, asked):
-        return _of_scores(given, what, asked, Choice(of, better=better, compared=False), say)
-    if of:
+    if how.better not in (None, "higher", "lower"):
         raise BadInput(
-            f"an arm can be chosen by name from a file of scores only (got {of!a} and no such file); for a study give "
-            "STUDY:CONDITION, for outputs the arm's own file"
+            f"<<better>> must be higher or lower (got {how.better}); say which values of the score are better"
         )
-    found = _of_arm(given, metric, labels, columns, say)
-    return found if better is None else replace(found, better=1 if better == "higher" else -1)
+    if not how.for_outputs and is_scores(given, how.asked):
+        return _of_scores(given, what, how)
+    if how.of:
+        raise BadInput(
+            f"an arm can be chosen by name from a file of scores only (got {how.of!a} and no such file); for a study "
+            "give STUDY:CONDITION, for outputs the arm's own file"
+        )
+    arm = without_copies(read_arms([cast(Any, given)], how)[0])
+    better = {None: arm.metric.better, "higher": 1, "lower": -1}[how.better]
+    return Numbers(arm.name, arm.values, replace(arm.metric, better=better), arm.metric.name, arm.notes, arm.control)
 
 
-def _of_scores(given: Any, what: str, asked: Asked, choice: Choice, say: Callable[[str], None]) -> Numbers:
-    arm, score = one_arm(given, asked, choice, say)
+def _of_scores(given: Any, what: str, how: Options) -> Numbers:
+    arm, score = one_arm(given, how)
     notes = [f"{arm.failed} failed run{'s are' if arm.failed > 1 else ' is'} left out."] if arm.failed else []
-    if choice.better is None and score.better < 0:
+    if how.better is None and score.better < 0:
         notes.append(f"Lower {score.name} is taken to be better, judging by its name.")
     metric = "" if arm.metric == "score" else arm.metric
-    name = f"{given}:{choice.of}" if choice.of else str(given)
+    name = f"{given}:{how.of}" if how.of else str(given)
     name = name if isinstance(given, str | Path) else what
-    return Numbers(name, np.asarray(arm.values), metric, score.better, metric or "score", notes=tuple(notes))
-
-
-def _of_arm(
-    given: AnyGiven,
-    metric: str | None,
-    labels: str | Path | ArrayLike | None,
-    columns: Sequence[str],
-    say: Callable[[str], None],
-) -> Numbers:
-    arm = without_copies(read_arms([cast(Any, given)], labels, metric, columns, say)[0])
-    score = arm.metric
-    return Numbers(
-        arm.name,
-        arm.values,
-        score.name,
-        score.better,
-        score.words,
-        score.points,
-        score.decimals,
-        arm.notes,
-        arm.control,
-    )
+    return Numbers(name, arm.values, score, metric, tuple(notes))

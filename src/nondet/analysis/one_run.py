@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from nondet.analysis.given import AnyGiven
 from nondet.analysis.opened import OpenStudy
+from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.runs import Runs
 from nondet.analysis.score_arms import score_of
 from nondet.errors import BadInput
 from nondet.io.numbers import read_lines
 from nondet.io.outputs import is_table, read_labels, read_outputs
-from nondet.io.samples import Samples, read_samples
+from nondet.io.samples import read_samples
 from nondet.io.table_places import count_runs
 from nondet.measures.answers import Answers
 from nondet.stats.values import Floats, as_array
@@ -46,40 +47,27 @@ class OneRun:
     better: int = 1
 
 
-def one_run_each(
-    names: Sequence[AnyGiven],
-    labels: str | Path | ArrayLike | None = None,
-    metric: str | None = None,
-    columns: Sequence[str] = (),
-    say: Callable[[str], None] = lambda line: None,
-) -> list[OneRun] | None:
+def one_run_each(names: Sequence[AnyGiven], how: Options = PLAIN) -> list[OneRun] | None:
     """Read one model's scores from each of these, if each is a single run; None if one of them is something else.
 
     Args:
         names: logs of harnesses and tables by example (`nondet.io.samples`); outputs of one run, `(1, n, c)`, `(n, c)`,
-            `(1, n)` or `(n,)`, with `labels`; scores of one run by example, `(1, n)`, or `(n,)` if all are 0 or 1.
-        metric: of logs and tables.
+            `(1, n)` or `(n,)`, with labels; scores of one run by example, `(1, n)`, or `(n,)` if all are 0 or 1.
 
     Raises:
         BadInput: a file cannot be read, or outputs and labels do not belong together.
     """
     found: list[OneRun] = []
     for place, name in enumerate(names, 1):
-        one = _one(name, f"outputs {place}", labels, metric, columns, say)
+        one = _one(name, f"outputs {place}", how)
         if one is None:
             return None
         found.append(one)
     return found
 
 
-def _one(
-    given: AnyGiven,
-    nameless: str,
-    labels: str | Path | ArrayLike | None,
-    metric: str | None,
-    columns: Sequence[str],
-    say: Callable[[str], None],
-) -> OneRun | None:
+def _one(given: AnyGiven, nameless: str, how: Options) -> OneRun | None:
+    labels = how.labels
     if isinstance(given, OpenStudy | Mapping):
         return None
     if isinstance(given, Runs):
@@ -92,17 +80,20 @@ def _one(
     path = Path(given)
     if not str(given) or not path.exists():
         return None
-    samples = read_samples(path, metric)
+    samples = read_samples(path, how.metric)
     if samples is not None:
         if samples.note:
-            say(samples.note)
-        return _of_samples(str(given), samples)
+            how.say(samples.note)
+        values, metric = np.array(list(samples.scores.values()), dtype=np.float64), samples.metric
+        better = score_of(metric).better
+        return OneRun(str(given), metric, values, tuple(samples.scores), 1.0, samples.details, samples.marks, better)
     if path.suffix.lower() in ARRAYS and path.is_file():
         outputs = read_outputs(path)
-        held = labels if labels is not None or path.suffix.lower() == ".npy" else _labels_inside(path, outputs)
-        return _of_outputs(str(given), outputs, _labels(held))
+        inside = path.suffix.lower() != ".npy" and outputs.ndim and outputs.shape[0] == 1
+        return _of_outputs(str(given), outputs, _labels(path if labels is None and inside else labels))
     if is_table(path) and count_runs(path) == 1:
-        return _of_outputs(str(given), read_outputs(path, columns, say), _labels(path if labels is None else labels))
+        outputs = read_outputs(path, how.columns, how.say)
+        return _of_outputs(str(given), outputs, _labels(path if labels is None else labels))
     lines = read_lines(path) if path.suffix.lower() == ".txt" else None
     return None if lines is None else _of_outputs(str(given), lines, None)
 
@@ -111,19 +102,6 @@ def _labels(given: str | Path | ArrayLike | None) -> NDArray[Any] | None:
     if given is None:
         return None
     return read_labels(Path(given)) if isinstance(given, str | Path) else as_array(given, "labels")
-
-
-def _labels_inside(path: Path, outputs: NDArray[Any]) -> Path | None:
-    """Return the file itself if its outputs are of one run, whose labels it must then contain as well."""
-    return path if outputs.ndim and outputs.shape[0] == 1 else None
-
-
-def _of_samples(name: str, samples: Samples) -> OneRun:
-    values = np.array(list(samples.scores.values()), dtype=np.float64)
-    better = score_of(samples.metric).better
-    return OneRun(
-        name, samples.metric, values, tuple(samples.scores), details=samples.details, marks=samples.marks, better=better
-    )
 
 
 def _of_outputs(name: str, outputs: NDArray[Any], labels: NDArray[Any] | None) -> OneRun | None:
@@ -137,7 +115,12 @@ def _of_outputs(name: str, outputs: NDArray[Any], labels: NDArray[Any] | None) -
     elif not (outputs.ndim in (1, 2) and len(outputs) == count) and not (outputs.ndim == 1 and binary):
         return None
     if (outputs.ndim == 1 and outputs.dtype.kind in "fb") or (labels is None and binary and outputs.ndim == 1):
-        return _of_scores(name, outputs.astype(np.float64))
+        values = outputs.astype(np.float64)
+        if not np.isfinite(values).all():
+            raise BadInput(
+                f"{name} must have a finite score for each example (got {values[~np.isfinite(values)][0]}); fix it"
+            )
+        return OneRun(name, "score", values, tuple(map(str, range(len(values)))))
     if labels is None:
         return None
     try:
@@ -146,11 +129,3 @@ def _of_outputs(name: str, outputs: NDArray[Any], labels: NDArray[Any] | None) -
         raise BadInput(f"{name}: {error}") from error
     correct = answers.predicted[0] == answers.labels
     return OneRun(name, "accuracy", 100.0 * correct, tuple(map(str, range(len(correct)))), 100.0)
-
-
-def _of_scores(name: str, values: Floats) -> OneRun:
-    if not np.isfinite(values).all():
-        raise BadInput(
-            f"{name} must have a finite score for each example (got {values[~np.isfinite(values)][0]}); fix it"
-        )
-    return OneRun(name, "score", values, tuple(map(str, range(len(values)))))

@@ -83,9 +83,5 @@ class OpenStudy:
 
 
 def open_study(folder: str | Path) -> OpenStudy:
-    """Open the study in a folder.
-
-    Raises:
-        BadInput: there is none, or its format is unknown. Damaged: its file is not what was written.
-    """
+    """Open the study in a folder; BadInput if there is none, Damaged if its file is not what was written."""
     return OpenStudy(studies.load(whole(folder)))

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from numpy.typing import ArrayLike
-
-from nondet.analysis.arms import Arm
+from nondet.analysis.arm import Arm
 from nondet.analysis.given import arms_given
 from nondet.analysis.independence import without_copies
-from nondet.analysis.score_arms import Choice
+from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.scored import mean_and_sd
 from nondet.errors import BadInput
 from nondet.io.nearest import did_you_mean
-from nondet.io.roles import Asked
 from nondet.kinds import Kind
 from nondet.measures.measured import Measures
-from nondet.records import Record
+from nondet.records import Record, stacked
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,11 +37,7 @@ class Outside(Record):
         return [note for arm in self.arms.values() for note in arm.notes]
 
     def chosen(self, name: str) -> Arm:
-        """Return the arm of this name, or the first if no name is given.
-
-        Raises:
-            BadInput: there is no such arm.
-        """
+        """Return the arm of this name, or the first if no name is given; BadInput if there is no such arm."""
         if name and name not in self.arms:
             near = did_you_mean(name, self.arms)
             raise BadInput(f"there is no arm {name!r} in {self.name}{near}; choose from {', '.join(self.arms)}")
@@ -57,29 +49,12 @@ class Outside(Record):
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each measure of each arm."""
-        rows: dict[str, list[Any]] = {}
-        for name, measures in self.measures.items():
-            found = measures.tidy()
-            count = len(next(iter(found.values()), ()))
-            for column, values in {"arm": [name] * count, **found}.items():
-                rows.setdefault(column, []).extend(values)
-        return rows
+        return stacked("arm", ((name, measures.tidy()) for name, measures in self.measures.items()))
 
 
-def read_outside(
-    names: Sequence[Any],
-    labels: str | Path | ArrayLike | None = None,
-    metric: str | None = None,
-    columns: Sequence[str] = (),
-    asked: Asked = Asked(),  # noqa: B008 - it is frozen
-    say: Callable[[str], None] = lambda line: None,
-) -> Outside:
-    """Read and measure the arms that `names` stand for, see `arms_given`; copies of a run count once.
-
-    Raises:
-        BadInput: as `arms_given`, and `without_copies`.
-    """
-    read = arms_given(names, labels, metric, columns, asked, Choice(compared=False), say)
+def read_outside(names: Sequence[Any], how: Options = PLAIN) -> Outside:
+    """Read and measure the arms that `names` stand for, see `arms_given`; copies of a run count once."""
+    read = arms_given(names, replace(how, compared=False))
     arms: dict[str, Arm] = {}
     for arm in map(without_copies, read):
         arms[arm.name if arm.name not in arms else f"{arm.name} ({len(arms) + 1})"] = arm
@@ -87,12 +62,8 @@ def read_outside(
 
 
 def _measured(arm: Arm) -> Measures:
-    runs = arm.runs
-    if len(arm) < len(runs):  # copies were left out
-        places = [number - 1 for number in arm.numbers]
-        runs = replace(runs, arrays={name: array[places] for name, array in runs.arrays.items()})
-    found = replace(runs, name=arm.name).measure()
-    if len(arm.labels):
+    found = replace(arm.runs, name=arm.name).measure()
+    if len(arm.runs.labels):
         return found
     mean, sd = mean_and_sd(arm.values)  # for scores, as in `nondet measure`
     name = arm.metric.name.replace(".", "_")

@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from nondet.analysis.arms import Arm
-from nondet.analysis.cautions import arm_cautions
-from nondet.analysis.criteria import check_criteria
+from nondet.analysis.arm import Arm
+from nondet.analysis.compare import check_criteria
 from nondet.analysis.independence import without_copies
 from nondet.errors import BadInput
 from nondet.kinds import CLASSIFICATION
-from nondet.measures.measured import listed_copies
 from nondet.measures.shape import few_runs
-from nondet.records import Record, finding
+from nondet.records import Record, finding, picked
 from nondet.stats.estimate import Estimate, number
 from nondet.stats.looks import look_level, steps
 from nondet.stats.power import LARGEST, runs_per_arm
@@ -36,7 +34,6 @@ class Plan(Record):
         pilot: the name of the pilot's arm; empty if the SD was given. pilot_runs: its independent runs.
         metric: of the difference; empty if it was not named. words: the pilot's metric in a sentence.
         seconds_per_run: mean of the pilot's recorded times, each a share of its stack's; None without a pilot.
-        runs_to_train: what both arms need besides the runs of the pilot, which serves as one of them.
         notes: what else a reader must know, a sentence each. sentence: the plan in words.
         copies: runs of the pilot that were left out, each with the earlier one that it equals or nearly equals.
         points: the unit of the effect, if it has one.
@@ -49,27 +46,31 @@ class Plan(Record):
     level: float
     sd: Estimate
     runs_per_arm: int
-    low: int | None
-    high: int | None
-    pilot: str
-    pilot_runs: int
-    metric: str
-    seconds_per_run: float | None
-    runs_to_train: int
-    notes: tuple[str, ...]
+    unbiased_sd: float
+    low: int | None = None
+    high: int | None = None
+    pilot: str = ""
+    pilot_runs: int = 0
+    metric: str = ""
+    seconds_per_run: float | None = None
+    notes: tuple[str, ...] = ()
     control: bool | None = None
     probabilities: bool = False
     copies: tuple[dict[str, int], ...] = ()
     points: str = ""
     sentence: str = ""
     looks: int = 1
-    unbiased_sd: float = math.nan
     words: str = ""
 
     @property
     def all_notes(self) -> list[str]:
         """The notes, and a caution if there are few runs."""
         return [*self.notes, *filter(None, [few_runs({self.pilot: self.pilot_runs} if self.pilot else {})])]
+
+    @property
+    def runs_to_train(self) -> int:
+        """What both arms need besides the runs of the pilot, which serves as one of them."""
+        return self.runs_per_arm + max(0, self.runs_per_arm - self.pilot_runs)
 
     @property
     def seconds(self) -> float | None:
@@ -86,14 +87,10 @@ class Plan(Record):
             "sd": self.sd.value,
             "sd_unbiased": self.unbiased_sd,
             "sd_interval": {"low": number(self.sd.low), "high": number(self.sd.high)},
-            "power": self.power,
-            "level": self.level,
-            "looks": self.looks,
+            **picked(self, "power level looks"),
             "look_after": steps(self.runs_per_arm, self.looks),
             "pilot": {"name": self.pilot, "metric": self.metric, "runs": self.pilot_runs} if self.pilot else None,
-            "runs_to_train": self.runs_to_train,
-            "seconds_per_run": self.seconds_per_run,
-            "seconds": self.seconds,
+            **picked(self, "runs_to_train seconds_per_run seconds"),
             "run_hours": None if self.seconds is None else self.seconds / 3600,
             "copies": list(self.copies),
             "notes": self.all_notes,
@@ -103,54 +100,27 @@ class Plan(Record):
 
     def tidy(self) -> dict[str, list[Any]]:
         """One row."""
-        names = ("effect", "power", "level", "runs_per_arm", "low", "high", "pilot", "pilot_runs", "runs_to_train")
-        sides = {"sd": self.sd.value, "sd_low": number(self.sd.low), "sd_high": number(self.sd.high)}
-        return {**{name: [getattr(self, name)] for name in names}, **{name: [value] for name, value in sides.items()}}
+        row = picked(self, "effect power level runs_per_arm low high pilot pilot_runs runs_to_train")
+        row |= {"sd": self.sd.value, "sd_low": number(self.sd.low), "sd_high": number(self.sd.high)}
+        return {name: [value] for name, value in row.items()}
 
 
 def plan_with(
     sd: float, effect: float, power: float = 0.8, level: float = 0.05, metric: str | None = None, looks: int = 1
 ) -> Plan:
-    """Make a plan for runs whose SD is known.
-
-    Raises:
-        BadInput: the effect or the SD is not a finite number above 0, the power or the level is not between 0 and 1,
-            or more than a million runs are needed.
-    """
+    """Make a plan for runs whose SD is known."""
     check_options(effect, power, level)
     check_criteria(None, None, looks)
     level = look_level(level, looks)
     if not 0 < sd < math.inf:
         raise BadInput(f"sd must be above 0 (got {sd}); give the SD of one run's metric, in the unit of the effect")
     runs = _needed(effect, sd, power, level)
-    known = Estimate(sd)
     points = next((score.points for score in CLASSIFICATION.scores if score.name == metric), "")
-    return Plan(
-        effect,
-        power,
-        level,
-        known,
-        runs,
-        None,
-        None,
-        "",
-        0,
-        metric or "",
-        None,
-        2 * runs,
-        (),
-        points=points,
-        looks=looks,
-        unbiased_sd=sd,
-    )
+    return Plan(effect, power, level, Estimate(sd), runs, sd, metric=metric or "", points=points, looks=looks)
 
 
 def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05, looks: int = 1) -> Plan:
-    """Make a plan for runs that vary like those of a pilot.
-
-    Raises:
-        BadInput: as `plan_with`; or the pilot's runs do not vary.
-    """
+    """Make a plan for runs that vary like those of a pilot."""
     check_options(effect, power, level)
     check_criteria(None, None, looks)
     level = look_level(level, looks)
@@ -174,10 +144,9 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
         pilot=pilot.name,
         pilot_runs=len(pilot),
         metric=pilot.metric.name,
-        seconds_per_run=float(np.mean(pilot.seconds)) if pilot.seconds else None,
-        runs_to_train=runs + max(0, runs - len(pilot)),
-        notes=(*pilot.notes, *arm_cautions(pilot)),
-        copies=tuple(listed_copies(pilot.copies, pilot.near)),
+        seconds_per_run=float(np.mean([made.seconds for made in pilot.runs.made])) if pilot.runs.made else None,
+        notes=(*pilot.notes, *pilot.cautions),
+        copies=pilot.copies,
         points=pilot.metric.points,
         control=pilot.control,
         probabilities=pilot.probabilities,
@@ -188,11 +157,7 @@ def plan_from(pilot: Arm, effect: float, power: float = 0.8, level: float = 0.05
 
 
 def check_options(effect: float, power: float, level: float) -> None:
-    """Refuse an effect that is not a finite number above 0, and a power or a level that is not a probability.
-
-    Raises:
-        BadInput: in any of these cases.
-    """
+    """Refuse an effect that is not a finite number above 0, and a power or a level that is not a probability."""
     if not 0 < effect < math.inf:
         raise BadInput(f"effect must be above 0 (got {effect}); give the smallest difference that matters")
     for name, value, usual in (("power", power, 0.8), ("level", level, 0.05)):

@@ -76,8 +76,12 @@ class Reader:
         sound = 0
         for number, spec in specs:
             arrays, record = self.run(spec)
-            if record["failed"] is not None:
-                every.append(_made(number, spec, record, failed=self._failure(record)))
+            file, seconds = record["blob"]["sha256"], float(record.get("seconds", 0.0))
+            slot = int(record["slot"]) + 1 if "slot" in record else 0
+            failed = None if record["failed"] is None else self._failure(record)
+            answers = b"" if failed else self.digest(arrays)
+            every.append(Made(number, spec.key, spec.seeds, file, failed, answers, seconds, slot))
+            if failed:
                 continue
             for name, rows in curves.items():
                 rows.append(arrays.get(name, np.empty(0)))
@@ -92,7 +96,6 @@ class Reader:
                     )
                 stacked[name][sound] = arrays[name]
             sound += 1
-            every.append(_made(number, spec, record, self.digest(arrays)))
         longest = {name: as_one(rows) for name, rows in curves.items() if rows}
         return {name: array[:sound] for name, array in stacked.items()} | longest, every
 
@@ -104,6 +107,13 @@ class Reader:
         lines = tuple(line for line in last if isinstance(line, str)) if isinstance(last, list) else ()
         file = self.study.folder / log if isinstance(log, str) else None
         return Failure(record["failed"], why if isinstance(why, str) else "", lines, file)
+
+    def reference(self) -> bytes | None:
+        """Return the digest of the reference run's answers; None while there is no sound one."""
+        if self.study.reference.key not in self.present:
+            return None
+        arrays, record = self.run(self.study.reference)
+        return self.digest(arrays) if record["failed"] is None else None
 
     def digest(self, arrays: Mapping[str, np.ndarray]) -> bytes:
         """Return the SHA-256 of a run's answers."""
@@ -118,14 +128,6 @@ def as_one(curves: Sequence[np.ndarray]) -> np.ndarray:
     """Stack curves, `(N, epochs)`, with NaN where one has fewer epochs than the longest."""
     longest = max(len(curve) for curve in curves)
     return np.stack([np.pad(curve, (0, longest - len(curve)), constant_values=np.nan) for curve in curves])
-
-
-def _made(
-    number: int, spec: RunSpec, record: Mapping[str, Any], digest: bytes = b"", failed: Failure | None = None
-) -> Made:
-    file = record["blob"]["sha256"]
-    slot = int(record["slot"]) + 1 if "slot" in record else 0
-    return Made(number, spec.key, spec.seeds, file, failed, digest, float(record.get("seconds", 0.0)), slot)
 
 
 def read_run(study: Study, spec: RunSpec) -> Stored:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from nondet.analysis.crossing import Crossing, read_crossing
-from nondet.analysis.reach import UNREAD, Reach, reach_of
 from nondet.analysis.reader import Reader
 from nondet.analysis.runs import Failure, Runs
 from nondet.errors import BadInput
@@ -17,9 +16,9 @@ from nondet.io.nearest import did_you_mean
 from nondet.kinds import Kind, kind_of
 from nondet.measures.measured import Measures, not_measured
 from nondet.measures.similarity import cka_by_run, cka_unbiased_by_run, parameter_distance
-from nondet.records import Record, finding
+from nondet.records import Record, finding, stacked
 from nondet.running.until import CAUTION
-from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
+from nondet.stats.estimate import UNKNOWN, Estimate, listed
 from nondet.stats.intervals import mean_estimate, pairwise_estimate
 from nondet.study.design import Condition
 from nondet.study.form import FORMAT
@@ -58,6 +57,36 @@ def _failures(found: Mapping[int, Failure]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """Whether what varies in a condition reaches its runs' answers; if not, it shows no effect of 0: its seed is dead.
+
+    Weights and curves are not compared: a parameter that no output depends on may well differ.
+
+    runs: its sound runs besides the reference run. unreached: how many of them have the reference run's answers;
+        None while there is no sound reference run.
+    distinct: how many different answers its sound runs have.
+    dead: whether all of them equal the reference run; None if that cannot be known, since a run is not there yet, the
+        reference run failed, the control is not zero, or nothing is left that could vary.
+    past: whether nothing is left that could vary: init at a late onset, or anything at the end of the last epoch.
+    """
+
+    runs: int = 0
+    unreached: int | None = None
+    distinct: int = 0
+    dead: bool | None = None
+    past: bool = False
+
+    @property
+    def repeated(self) -> int:
+        """How many runs equal an earlier one that is not the reference run."""
+        return 0 if self.unreached is None else self.runs - self.unreached - (self.distinct - 1)
+
+
+UNREAD = Reach()
+"""The reach before any run is there."""
+
+
+@dataclass(frozen=True)
 class ConditionResult:
     """A condition: how many of its runs are there, which failed, and its measures if at least two did not.
 
@@ -89,9 +118,10 @@ class ConditionResult:
         c, measures = self.condition, self.measures
         figures = measures.as_condition() if measures else not_measured(kind.figures, self.runs, len(self.failures))
         looked = {"similarity": list(self.similarity), "distance": list(self.distance)} if tracked else {}
-        named = {"name": c.name, "vary": list(c.vary), "onset": c.onset}
         return {
-            **named,
+            "name": c.name,
+            "vary": list(c.vary),
+            "onset": c.onset,
             "dead": self.reach.dead,
             "unreached": self.reach.unreached,
             **figures,
@@ -148,15 +178,9 @@ class Results(Record):
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each measure of each condition, and of the control."""
-        parts = [("deterministic", self.control.measures), *((c.condition.name, c.measures) for c in self.conditions)]
-        rows: dict[str, list[Any]] = {}
-        for name, measures in parts:
-            found = measures.tidy() if measures else {}
-            count = len(found.get("figure", ()))
-            runs = measures.sound if measures else 0
-            for column, values in {"condition": [name] * count, "runs": [runs] * count, **found}.items():
-                rows.setdefault(column, []).extend(values)
-        return rows
+        named = [("deterministic", self.control.measures), *((c.condition.name, c.measures) for c in self.conditions)]
+        parts = [(name, {"runs": [m.sound] * len(m.estimates), **m.tidy()}) for name, m in named if m]
+        return stacked("condition", parts or [("", {"runs": []})])
 
 
 def read_results(study: Study, drawn: bool = False) -> Results:
@@ -171,7 +195,7 @@ def read_results(study: Study, drawn: bool = False) -> Results:
             "out"
         )
     reader = Reader(study, [TRACK] if study.identity.get("track") else [])
-    control, reference = _control(study, reader, drawn)
+    control, reference = _control(study, reader, drawn), reader.reference()
     conditions = tuple(_measured(study, reader.runs(c), reference, control.identical, drawn) for c in study.conditions)
     missing = len(study.planned().keys() - reader.present)
     return Results(study, control, conditions, missing, read_crossing(study, reader), drawn)
@@ -181,32 +205,54 @@ def _measured(
     study: Study, runs: Runs, reference: bytes | None, identical: bool | None, drawn: bool
 ) -> ConditionResult:
     condition: Any = runs.condition
-    total, reach = len(runs.made) + len(runs.failed), reach_of(study, runs, reference, identical)
+    total, reach = len(runs.made) + len(runs.failed), _reach(study, runs, reference, identical)
     if len(runs) < 2:
         return ConditionResult(condition, total, runs.failures, None, reach=reach)
     return ConditionResult(condition, total, runs.failures, runs.measure(drawn), *_tracked(study, runs), reach=reach)
 
 
-def _control(study: Study, reader: Reader, drawn: bool) -> tuple[Control, bytes | None]:
-    """Return the control, and the digest of the reference run's answers if that run is there and sound."""
+def _reach(study: Study, runs: Runs, reference: bytes | None, identical: bool | None) -> Reach:
+    """Find how far a condition's sources reach.
+
+    Args:
+        runs: the condition's. reference: the digest of the reference run's answers; None while there is no sound one.
+        identical: whether the control's runs are equal to the last bit.
+    """
+    condition: Any = runs.condition
+    first = study.reference.key
+    own = [spec.key for spec in study.specs_of(condition) if spec.key != first]
+    past = not own or condition.onset >= study.epochs
+    digests = [made.digest for made in runs.made if made.key != first]
+    if reference is None:
+        return Reach(len(digests), distinct=len(set(digests)), past=past)
+    unreached, there = digests.count(reference), len(digests) + len(runs.failed)
+    dead: bool | None = None
+    if identical is not False and not past:
+        if unreached < there:  # a run that fails when the reference run does not differs from it
+            dead = False if identical else None
+        elif there == len(own):
+            dead = True
+    return Reach(len(digests), unreached, len({reference, *digests}), dead, past)
+
+
+def _control(study: Study, reader: Reader, drawn: bool) -> Control:
     every, sound = reader.control()
-    failures = sound.failures
-    reference = next((made.digest for made in sound.made if made.key == study.reference.key), None)
+    found = Control(len(every), None, failures=sound.failures)
     if len(every) < 2:
-        return Control(len(every), None, failures=failures), reference
+        return found
     differing = tuple(made.number for made in every if made.file != every[0].file)
     slots = tuple(made.slot for made in every if made.slot)
+    found = replace(found, identical=not differing, slots=slots, differing=differing)
     if len(sound) < 2:
-        return Control(len(every), not differing, slots, differing, failures=failures), reference
+        return found
     if not differing:  # two of them stand for all
-        measures = replace(sound.first(2).measure(drawn), runs=len(every), failed=len(failures))
-        return Control(len(every), True, slots, differing, 0.0, measures=measures), reference
+        return replace(found, measures=replace(sound.first(2).measure(drawn), runs=len(every)))
     last = sound.arrays[list(sound.kind.answers)[-1]]
     facts = reader.run(study.reference)[1].get("facts") if study.reference.key in reader.present else None
     written = facts.get("outside") if isinstance(facts, dict) else None
     outside = tuple(map(str, written)) if isinstance(written, list) else ()
     largest = max(float(np.abs(run - last[0]).max()) for run in last)
-    return Control(len(every), False, slots, differing, largest, failures, sound.measure(drawn), outside), reference
+    return replace(found, largest=largest, measures=sound.measure(drawn), outside=outside)
 
 
 def _tracked(study: Study, runs: Runs) -> tuple[tuple[Mapping[str, Any], ...], ...]:
@@ -224,11 +270,11 @@ def _tracked(study: Study, runs: Runs) -> tuple[tuple[Mapping[str, Any], ...], .
                 rows = {"cka": cka_by_run(seen), "cka_unbiased": cka_unbiased_by_run(seen)}
                 found = {name: pairwise_estimate(by_run, distance_from=1.0) for name, by_run in rows.items()}
                 found = {n: Estimate(float(rows[n].mean()), e.error, e.low, e.high) for n, e in found.items()}
-                similarity.append({"layer": layer, "epoch": epoch, **_figures(found)})
+                similarity.append({"layer": layer, "epoch": epoch, **listed(found)})
         parameters = runs.arrays.get(f"{TRACK}{epoch}.parameters")
         if parameters is not None:
             l2, cosine = parameter_distance(parameters)
-            distance.append({"epoch": epoch, **_figures({"l2": _of_mean(l2[1:]), "cosine": _of_mean(cosine[1:])})})
+            distance.append({"epoch": epoch, **listed({"l2": _of_mean(l2[1:]), "cosine": _of_mean(cosine[1:])})})
     return tuple(similarity), tuple(distance)
 
 
@@ -236,11 +282,3 @@ def _of_mean(values: np.ndarray) -> Estimate:
     if len(values) > 1 and np.isfinite(values).all():
         return mean_estimate(values)
     return Estimate(float(values.mean())) if len(values) else UNKNOWN
-
-
-def _figures(found: Mapping[str, Estimate]) -> dict[str, Any]:
-    return {
-        **{name: number(e.value) for name, e in found.items()},
-        "errors": {name: number(e.error) for name, e in found.items()},
-        "intervals": {name: interval(e) for name, e in found.items()},
-    }

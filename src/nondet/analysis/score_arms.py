@@ -4,65 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from nondet.analysis.arms import Arm
+from nondet.analysis.arm import Arm
+from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.runs import Runs
-from nondet.analysis.scores import ScoredArm, given_scores, matched, read_scores
+from nondet.analysis.scores import ScoredArm, given_scores, read_scores
 from nondet.errors import BadInput
 from nondet.io.exports import gathered
 from nondet.io.nearest import did_you_mean
-from nondet.io.roles import Asked
 from nondet.io.streams import WARNING
 from nondet.kinds import with_scores
 from nondet.kinds.scores import ARRAY
 from nondet.measures.figure import Score
 
-Better = Literal["higher", "lower"]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which arms of a table are compared, and how.
-
-    of: the arm that others are compared with. against: these others; all others if empty. paired: whether runs with
-    equal seeds are pairs by design. better: which scores are better; by the metric's name if None. compared: whether
-    means are compared at all, so that the direction and the pairs are mentioned.
-    """
-
-    of: str = ""
-    against: tuple[str, ...] = ()
-    paired: bool = False
-    better: Better | None = None
-    compared: bool = True
-
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        return tuple(filter(None, (self.of, *self.against)))
-
-
 SETS_NAMED = 5
 """How many data sets a refusal names; of the others it gives the number."""
 
 
-def score_arms(
-    names: Sequence[Any],
-    asked: Asked = Asked(),  # noqa: B008 - it is frozen
-    choice: Choice = Choice(),
-    say: Callable[[str], None] = lambda line: None,
-) -> list[Arm]:
-    """Read arms of scores: those of one table, or one for each file, or for each list of numbers.
-
-    Raises:
-        BadInput: see `read_scores`; or an arm that is asked for is not there, or has fewer than two runs.
-    """
-    asked = replace(asked, wanted=choice.wanted)
-    found = _tables(names, asked, say)
-    tell = say if choice.compared else _nothing
+def score_arms(names: Sequence[Any], how: Options) -> list[Arm]:
+    """Read arms of scores: those of one table, or one for each file, or for each list of numbers."""
+    found = _tables(names, how)
+    how = how if how.compared else replace(how, say=PLAIN.say)
     sets = list(dict.fromkeys(arm.dataset for _, arms in found for arm in arms))
     if len(sets) > 1:
         more = f" and {len(sets) - SETS_NAMED} more" if len(sets) > SETS_NAMED else ""
@@ -70,22 +37,15 @@ def score_arms(
             f"runs must be of one data set (got {', '.join(sets[:SETS_NAMED])}{more}); make each arm on each data set "
             "a separate arm by naming both columns as <<arm>>, joined by a comma"
         )
-    arms = [_chosen_of(str(name), table, choice) for name, table in found] if len(found) > 1 else []
-    if not arms:
-        arms = _chosen(found[0][0], found[0][1], choice, tell)
-    paired = choice.paired or all(arm.folds for arm in arms)
-    _check_pairs(arms, paired, tell)
-    metric = _one_metric(arms)
-    score = score_of(metric, choice.better, tell)
+    several = len(found) > 1
+    arms = [_chosen_of(name, table, how) for name, table in found] if several else _chosen(*found[0], how)
+    paired = how.paired or all(arm.folds for arm in arms)
+    _check_pairs(arms, paired, how.say)
+    score = _score_of(arms, how)
     return [arm_of(arm, score, paired) for arm in arms]
 
 
-def arms_by_dataset(
-    names: Sequence[Any],
-    asked: Asked,
-    choice: Choice,
-    say: Callable[[str], None] = lambda line: None,
-) -> dict[str, list[Arm]]:
+def arms_by_dataset(names: Sequence[Any], how: Options) -> dict[str, list[Arm]]:
     """Return the arms on each data set, the one that others are compared with first; empty if there is one data set.
 
     A data set on which an arm has fewer than two scores is left out, with a warning.
@@ -93,24 +53,23 @@ def arms_by_dataset(
     Raises:
         BadInput: see `read_scores`; or there are fewer than two arms, or no data set that all of them share.
     """
-    asked = replace(asked, wanted=choice.wanted)
-    found = [arm for _, arms in _tables(names, asked, say) for arm in arms]
+    found = [arm for _, arms in _tables(names, how) for arm in arms]
     sets = list(dict.fromkeys(arm.dataset for arm in found))
     if len(sets) < 2:
         return {}
     every = {arm.name: arm for arm in found}
-    chosen = _chosen(str(names[0]), list(every.values()), choice, say)
-    score = score_of(_one_metric(found), choice.better, say)
+    chosen = _chosen(str(names[0]), list(every.values()), how)
+    score = _score_of(found, how)
     by_set: dict[str, list[Arm]] = {}
     left_out: list[str] = []
     for name in sets:
         there = {arm.name: arm for arm in found if arm.dataset == name and len(arm.values) > 1}
         if all(arm.name in there for arm in chosen):
-            by_set[name] = [arm_of(there[arm.name], score, choice.paired or arm.folds) for arm in chosen]
+            by_set[name] = [arm_of(there[arm.name], score, how.paired or arm.folds) for arm in chosen]
         else:
             left_out.append(name)
     if left_out:
-        say(f"{WARNING}left out: {', '.join(left_out)}, where an arm has fewer than two scores")
+        how.say(f"{WARNING}left out: {', '.join(left_out)}, where an arm has fewer than two scores")
     if not by_set:
         raise BadInput(
             f"arms must share a data set on which each has at least two scores (got none for "
@@ -119,44 +78,30 @@ def arms_by_dataset(
     return by_set
 
 
-def one_arm(
-    name: Any,
-    asked: Asked = Asked(),  # noqa: B008 - it is frozen
-    choice: Choice = Choice(),
-    say: Callable[[str], None] = lambda line: None,
-) -> tuple[ScoredArm, Score]:
-    """Return a single arm of scores, with any number of runs, and its metric.
-
-    Raises:
-        BadInput: see `read_scores`; or there are several arms and none is named.
-    """
-    ((title, arms),) = _tables([name], replace(asked, wanted=choice.wanted), say)
-    arm = _named(title, arms, choice.of) if choice.of else arms[0]
-    if not choice.of and len({arm.name for arm in arms}) > 1:
+def one_arm(name: Any, how: Options) -> tuple[ScoredArm, Score]:
+    """Return a single arm of scores, with any number of runs, and its metric."""
+    ((title, arms),) = _tables([name], how)
+    arm = _named(title, arms, how.of) if how.of else arms[0]
+    if not how.of and len({arm.name for arm in arms}) > 1:
         raise BadInput(
             f"runs must be of one recipe (got the arms {_listed(arms)} in {title}); name one with <<of={arms[0].name}>>"
         )
-    return arm, score_of(_one_metric([arm]), choice.better, say)
+    return arm, _score_of([arm], how)
 
 
-def _nothing(line: str) -> None:
-    """Say nothing."""
-
-
-def _tables(names: Sequence[Any], asked: Asked, say: Callable[[str], None]) -> list[tuple[str, list[ScoredArm]]]:
+def _tables(names: Sequence[Any], how: Options) -> list[tuple[str, list[ScoredArm]]]:
     """Return the arms that each name stands for; files of one run each form one table."""
-    paths = [name for name in names if isinstance(name, str | Path)]
-    if len(paths) == len(names) > 1 and all(_of_one_run(path) for path in paths):
-        return [(str(paths[0]), read_scores(paths, asked, say=say))]
+    paths, asked = [name for name in names if isinstance(name, str | Path)], how.asked
+    if len(paths) == len(names) > 1 and all(Path(p).is_file() and len(gathered([Path(p)])) == 1 for p in paths):
+        return [(str(paths[0]), read_scores(paths, asked, say=how.say))]
     found: list[tuple[str, list[ScoredArm]]] = []
     for number, name in enumerate(names, 1):
         if isinstance(name, str | Path):
             path, arm = split_arm(name)
-            arms = read_scores(path, replace(asked, wanted=(arm,)) if arm else asked, say=say)
+            arms = read_scores(path, replace(asked, wanted=(arm,)) if arm else asked, say=how.say)
             found.append((str(name), [_named(str(path), arms, arm)] if arm else arms))
         else:
-            arms = given_scores(name, (asked.metric or ("score",))[0])
-            found.append((f"scores {number}", arms))
+            found.append((f"scores {number}", given_scores(name, how.metric or "score")))
     return found
 
 
@@ -168,13 +113,9 @@ def split_arm(name: str | Path) -> tuple[Path, str]:
     return Path(name), ""
 
 
-def _of_one_run(path: str | Path) -> bool:
-    return Path(path).is_file() and len(gathered(matched(path))) == 1
-
-
-def _chosen_of(name: str, arms: Sequence[ScoredArm], choice: Choice) -> ScoredArm:
+def _chosen_of(name: str, arms: Sequence[ScoredArm], how: Options) -> ScoredArm:
     """Return the one arm of a file that is compared with another file's."""
-    wanted = [arm for word in choice.wanted if (arm := _found(arms, word))]
+    wanted = [arm for word in how.asked.wanted if (arm := _found(arms, word))]
     kept = wanted or list(arms)
     if len(kept) > 1:
         raise BadInput(
@@ -185,12 +126,12 @@ def _chosen_of(name: str, arms: Sequence[ScoredArm], choice: Choice) -> ScoredAr
     return replace(kept[0], name=name)
 
 
-def _chosen(name: str, arms: Sequence[ScoredArm], choice: Choice, say: Callable[[str], None]) -> list[ScoredArm]:
+def _chosen(name: str, arms: Sequence[ScoredArm], how: Options) -> list[ScoredArm]:
     """Return the arms of one table, the one that others are compared with first."""
-    first = _named(name, arms, choice.of) if choice.of else arms[0]
-    others = [_named(name, arms, word) for word in choice.against] or [arm for arm in arms if arm is not first]
-    if not choice.of and len(arms) > 1:
-        say(f"{name}: the other arms are compared with {first.name}, the first; <<of>> names another")
+    first = _named(name, arms, how.of) if how.of else arms[0]
+    others = [_named(name, arms, word) for word in how.against] or [arm for arm in arms if arm is not first]
+    if not how.of and len(arms) > 1:
+        how.say(f"{name}: the other arms are compared with {first.name}, the first; <<of>> names another")
     return [first, *others]
 
 
@@ -214,13 +155,19 @@ def _listed(arms: Sequence[ScoredArm]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
-def _one_metric(arms: Sequence[ScoredArm]) -> str:
+def _score_of(arms: Sequence[ScoredArm], how: Options) -> Score:
+    """Return the one metric of these arms; if its direction is guessed from its name, say so."""
     metrics = list(dict.fromkeys(arm.metric for arm in arms if arm.metric != "score")) or ["score"]
     if len(metrics) > 1:
         raise BadInput(
             f"arms must be compared by one metric (got {' and '.join(metrics)}); name it with <<metric={metrics[0]}>>"
         )
-    return metrics[0]
+    score = score_of(metrics[0])
+    if how.better is not None:
+        return replace(score, better=1 if how.better == "higher" else -1)
+    if score.better < 0:
+        how.say(f"Lower {score.name} is taken to be better, judging by its name; if not, give <<better=higher>>")
+    return score
 
 
 def _check_pairs(arms: Sequence[ScoredArm], paired: bool, say: Callable[[str], None]) -> None:
@@ -240,20 +187,13 @@ def _check_pairs(arms: Sequence[ScoredArm], paired: bool, say: Callable[[str], N
         )
 
 
-def score_of(metric: str, better: Better | None = None, say: Callable[[str], None] = lambda line: None) -> Score:
-    """Make a metric of this name. better: which scores are better; if None, guessed from the name and reported."""
-    score = replace(with_scores((metric,)).scores[0], name=metric)
-    if better is None and score.better < 0:
-        say(f"Lower {metric} is taken to be better, judging by its name; if not, give <<better=higher>>")
-    return score if better is None else replace(score, better=1 if better == "higher" else -1)
+def score_of(metric: str) -> Score:
+    """Make a metric of this name, whose direction is guessed from it."""
+    return replace(with_scores((metric,)).scores[0], name=metric)
 
 
 def arm_of(arm: ScoredArm, score: Score, paired: bool = False) -> Arm:
-    """Turn the scores of an arm's runs into an arm of a comparison.
-
-    Raises:
-        BadInput: fewer than two of its runs have a score.
-    """
+    """Turn the scores of an arm's runs, at least two, into an arm of a comparison."""
     if len(arm.values) < 2:
         raise BadInput(
             f"runs must be at least 2 to be compared ({arm.name} has {len(arm.values)} with a score, and {arm.failed} "
@@ -261,19 +201,16 @@ def arm_of(arm: ScoredArm, score: Score, paired: bool = False) -> Arm:
         )
     failed = f"{arm.failed} failed runs are" if arm.failed > 1 else "1 failed run is"
     left = f"{arm.name}: {failed} left out, so only runs that did not fail are compared."
-    kind, values = with_scores((arm.metric,)), np.asarray(arm.values)
+    kind, values = with_scores((arm.metric,)), arm.values
     return Arm(
         name=arm.name,
         runs=Runs(arm.name, kind, np.empty(0, np.int64), {ARRAY: values[:, None]}),
         metric=score,
         values=values,
-        predictions=None,
-        labels=np.empty(0, np.int64),
         numbers=tuple(range(1, len(values) + 1)),
         digests=arm.rows,
         seeds=tuple({"seed": _number(seed)} for seed in arm.seeds) if paired else None,
         paired=paired,
-        sample_sd=True,
         run_names=arm.names,
         failed=arm.failed,
         notes=(left,) if arm.failed else (),

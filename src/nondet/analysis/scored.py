@@ -12,8 +12,8 @@ import numpy as np
 from nondet.analysis.score_arms import score_of
 from nondet.analysis.scores import ScoredArm
 from nondet.measures.shape import about, few_runs, shape_of, shape_words
-from nondet.records import Record, finding
-from nondet.stats.estimate import UNKNOWN, Estimate, interval, number
+from nondet.records import Record, finding, picked
+from nondet.stats.estimate import UNKNOWN, Estimate, listed, number
 from nondet.stats.intervals import mean_estimate
 from nondet.stats.spread import sd_of
 from nondet.stats.values import Floats, sd_error
@@ -39,15 +39,9 @@ class ArmScores:
     values: Floats = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        named: dict[str, Any] = {"name": self.name} | ({"dataset": self.dataset} if self.dataset else {})
         return {
-            **named,
-            "runs": self.runs,
-            "failed": self.failed,
-            "mean": number(self.mean.value),
-            "sd": number(self.sd.value),
-            "errors": {"mean": number(self.mean.error), "sd": number(self.sd.error)},
-            "intervals": {"mean": interval(self.mean), "sd": interval(self.sd)},
+            **picked(self, "name dataset runs failed" if self.dataset else "name runs failed"),
+            **listed({"mean": self.mean, "sd": self.sd}),
         }
 
 

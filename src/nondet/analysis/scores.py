@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -67,15 +67,30 @@ def read_scores(
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     rows = gathered([path for one in given for path in matched(one)])
-    return _arms(rows, asked, several, say)
+    path, left_out = rows.path, _left_out(rows)
+    if left_out:
+        rows = without(rows, left_out)
+    if not len(rows):
+        raise BadInput(f"{path} must have a number for each run (got none); give a file with scores")
+    roles = roles_of(rows, asked, several)
+    if roles.said:
+        say(f"{path}: {'; '.join(roles.said)}")
+    arms: list[ScoredArm] = []
+    failures: dict[str, list[str]] = {}
+    for name, dataset, runs, columns in _wide(rows, roles) if roles.wide else _narrow(rows, roles):
+        for column, metric in columns:
+            found, failed = _of_metric(rows, roles, runs, column)
+            failures.setdefault(name, []).extend(failed)
+            arms.append(_arm(rows, roles, name, metric, found, len(failed), dataset))
+    if not roles.wide:  # a run may have failed by several metrics
+        failures = {name: list(dict.fromkeys(failed)) for name, failed in failures.items()}
+    if left := _left_out_words(left_out, failures):
+        say(f"{path}: left out: {left}")
+    return arms
 
 
 def matched(path: str | Path) -> list[Path]:
-    """Return the files that a path or a pattern names, in order.
-
-    Raises:
-        BadInput: there is none.
-    """
+    """Return the files that a path or a pattern names, in order; BadInput if there is none."""
     if Path(path).exists():
         return [Path(path)]
     pattern = str(path) if glob.has_magic(str(path)) else ""
@@ -89,11 +104,7 @@ def matched(path: str | Path) -> list[Path]:
 
 
 def given_scores(values: Mapping[str, ArrayLike] | ArrayLike, metric: str = "score") -> list[ScoredArm]:
-    """Make arms from a program's numbers: by name, or a single arm.
-
-    Raises:
-        BadInput: they are not one number for each run.
-    """
+    """Make arms from a program's numbers, one for each run: by name, or a single arm."""
     named = values if isinstance(values, Mapping) else {"scores": values}
     arms: list[ScoredArm] = []
     for name, given in named.items():
@@ -117,41 +128,22 @@ def given_scores(values: Mapping[str, ArrayLike] | ArrayLike, metric: str = "sco
     return arms
 
 
-def _arms(rows: Rows, asked: Asked, several: bool, say: Callable[[str], None]) -> list[ScoredArm]:
-    path, left_out = rows.path, _left_out(rows)
-    if left_out:
-        rows = without(rows, left_out)
-    if not len(rows):
-        raise BadInput(f"{path} must have a number for each run (got none); give a file with scores")
-    roles = roles_of(rows, asked, several)
-    if roles.said:
-        say(f"{path}: {'; '.join(roles.said)}")
-    arms, failures = _wide(rows, roles) if roles.wide else _narrow(rows, roles)
-    for line in _lines(path, left_out, failures):
-        say(line)
-    return arms
-
-
 def _left_out(rows: Rows) -> dict[int, str]:
     """Return the places of rows that are not runs, with the name of a summary, or an empty text for a blank row."""
-    names = list(rows.columns)
-    numbers = {name: _share_of_numbers(rows.columns[name]) for name in names}
-    texts = [name for name in names if numbers[name] < 1]
+    texts = [name for name, cells in rows.columns.items() if _share_of_numbers(cells) < 1]
     found: dict[int, str] = {}
     for place in range(len(rows)):
-        cells = {name: rows.columns[name][place] for name in names}
-        if all(cell is None for cell in cells.values()):
+        if all(cells[place] is None for cells in rows.columns.values()):
             found[place] = ""
-            continue
         for name in texts:
-            cell = cells[name]
-            if isinstance(cell, str) and is_summary(cell) and _alone(rows, name, place, cell):
+            cell = rows.columns[name][place]
+            if isinstance(cell, str) and is_summary(cell) and _alone(rows, name, place):
                 found[place] = cell
                 break
     return found
 
 
-def _alone(rows: Rows, column: str, place: int, cell: str) -> bool:
+def _alone(rows: Rows, column: str, place: int) -> bool:
     """Whether a word such as "mean" marks a summary: there is no seed in its row, and most rows say something else."""
     seeds = [name for name in called(list(rows.columns), SEEDS) if name != column]
     if any(isinstance(rows.columns[name][place], float) for name in seeds):
@@ -165,20 +157,15 @@ def _share_of_numbers(cells: Sequence[Cell]) -> float:
     return sum(isinstance(cell, float) for cell in there) / len(there) if there else 1.0
 
 
-def _wide(rows: Rows, roles: Roles) -> tuple[list[ScoredArm], dict[str, list[str]]]:
-    """Read arms that have a column each; a column may be shorter than others."""
-    arms: list[ScoredArm] = []
-    failures: dict[str, list[str]] = {}
+Part = tuple[str, str, list[list[int]], list[tuple[str, str]]]
+"""An arm's name and data set, the rows of each of its runs, and its columns, each with its metric."""
+
+
+def _wide(rows: Rows, roles: Roles) -> Iterator[Part]:
+    """Yield arms that have a column each; a column may be shorter than others."""
     for name in roles.arms:
-        found: list[tuple[int, float]] = []
-        for place, cell in enumerate(rows.columns[name]):
-            if isinstance(cell, float) and math.isfinite(cell):
-                found.append((place, cell))
-            elif cell is not None:
-                _check_failure(rows, name, place, cell)
-                failures.setdefault(name, []).append(roles.names[place] if roles.names else f"row {place + 1}")
-        arms.append(_arm(rows, roles, name, roles.metrics[0], found, len(failures.get(name, []))))
-    return arms, failures
+        runs = [[place] for place, cell in enumerate(rows.columns[name]) if cell is not None]
+        yield name, "", runs, [(name, roles.metrics[0])]
 
 
 def _arm(
@@ -205,26 +192,15 @@ def _arm(
     )
 
 
-def _narrow(rows: Rows, roles: Roles) -> tuple[list[ScoredArm], dict[str, list[str]]]:
-    """Read arms whose runs have a row each, or a row for each step, the last of which counts."""
-    size = len(rows)
-    arm_of = roles.arms or [""] * size
-    dataset_of = roles.datasets or [""] * size
-    failures: dict[str, list[str]] = {}
-    arms: list[ScoredArm] = []
+def _narrow(rows: Rows, roles: Roles) -> Iterator[Part]:
+    """Yield arms whose runs have a row each, or a row for each step, the last of which counts."""
+    arm_of, dataset_of = roles.arms or [""] * len(rows), roles.datasets or [""] * len(rows)
     for dataset in dict.fromkeys(dataset_of):
         for arm in dict.fromkeys(arm_of):
-            places = [p for p in range(size) if arm_of[p] == arm and dataset_of[p] == dataset]
-            if not places:
-                continue
+            places = [p for p in range(len(rows)) if arm_of[p] == arm and dataset_of[p] == dataset]
             name = arm or Path(rows.path).stem
-            runs = _runs(rows, roles, places, name)
-            for metric in roles.metrics:
-                found, failed = _of_metric(rows, roles, runs, metric)
-                if failed:
-                    failures.setdefault(name, []).extend(failed)
-                arms.append(_arm(rows, roles, name, metric, found, len(failed), dataset))
-    return arms, {name: list(dict.fromkeys(failed)) for name, failed in failures.items()}
+            if places:
+                yield name, dataset, _runs(rows, roles, places, name), [(metric, metric) for metric in roles.metrics]
 
 
 def _runs(rows: Rows, roles: Roles, places: Sequence[int], name: str) -> list[list[int]]:
@@ -302,22 +278,18 @@ def _check_failure(rows: Rows, column: str, place: int, cell: Cell) -> None:
         )
 
 
-def _lines(path: str, left_out: Mapping[int, str], failures: Mapping[str, Sequence[str]]) -> list[str]:
-    """Say what was left out."""
+def _left_out_words(left_out: Mapping[int, str], failures: Mapping[str, Sequence[str]]) -> str:
+    """Say what was left out; empty if nothing was."""
     summaries = [name for name in left_out.values() if name]
     blank = len(left_out) - len(summaries)
-    parts: list[str] = []
-    for arm, names in failures.items():
-        parts.append(f"{_many(len(names), 'failed run')} of {arm} ({_listed(names)})")
-    if summaries:
-        parts.append(f"{_many(len(summaries), 'summary row')} ({_listed(summaries)})")
-    if blank:
-        parts.append(_many(blank, "blank row"))
-    return [f"{path}: left out: {'; '.join(parts)}"] if parts else []
+    parts = [f"{_many(names, 'failed run')} of {arm} ({_listed(names)})" for arm, names in failures.items() if names]
+    parts += [f"{_many(summaries, 'summary row')} ({_listed(summaries)})"] if summaries else []
+    parts += [_many(range(blank), "blank row")] if blank else []
+    return "; ".join(parts)
 
 
-def _many(count: int, word: str) -> str:
-    return f"{count} {word}{'s' * (count != 1)}"
+def _many(things: Sequence[object], word: str) -> str:
+    return f"{len(things)} {word}{'s' * (len(things) != 1)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import special
 
-from nondet.analysis.arms import Arm
-from nondet.analysis.cautions import arm_cautions
+from nondet.analysis.arm import Arm
 from nondet.analysis.comparison import Comparison, Method
-from nondet.analysis.criteria import conditions_of_one_study, p_equal, with_examples
 from nondet.analysis.groups import groups_words
 from nondet.analysis.independence import environments_differ, pairs, separated
 from nondet.analysis.more_runs import ErrorParts
-from nondet.kinds.scores import ARRAY
+from nondet.errors import BadInput
 from nondet.measures.churn import Churn, churn
-from nondet.measures.measured import listed_copies
 from nondet.stats.estimate import Estimate
+from nondet.stats.groups import sums_by_group, variance_of_groups
+from nondet.stats.jackknife import summed
 from nondet.stats.means import Shift, holding, paired, pairing_helps, permutation_p, sign_flip_p, welch, widened
 from nondet.stats.spread import sd_ratio
 from nondet.stats.superiority import superiority
@@ -45,14 +45,13 @@ def measured_apart(
     matched = pairs(a, b)
     method, shift, p_permutation, correlation, parts = _difference(a, b, matched)
     if examples:
-        shift, *added = with_examples(shift, a, b, groups)
+        shift, *added = _with_examples(shift, a, b, groups)
         parts = replace(parts, added=(added[0], added[1]))
-    p_value = shift.p_value()
-    sign = a.metric.better
+    p_value, sign = shift.p_value(), a.metric.better
     chance, low, high = superiority(sign * a.values, sign * b.values, level)
-    cautions = (*arm_cautions(a), *arm_cautions(b))
-    notes = dict.fromkeys(filter(None, (*a.notes, *b.notes, environments_differ(a, b), *cautions)))
-    answered = _churn(a, b, level, matched)
+    notes = dict.fromkeys(filter(None, (*a.notes, *b.notes, environments_differ(a, b), *a.cautions, *b.cautions)))
+    first, second, studies = a.predictions, b.predictions, (a.runs.study, b.runs.study)
+    answered = None if first is None or second is None else churn(first, second, level, matched)
     found = Comparison(
         a=a.name,
         b=b.name,
@@ -64,7 +63,6 @@ def measured_apart(
         inner=shift.interval(2 * level),
         p_value=p_permutation if p_value is None else p_value,
         p_permutation=p_permutation,
-        p_holm=1.0,
         p_alike=None if margin is None else _p_alike(shift, margin, (len(a), len(b))),
         method=method,
         pairs=0 if method == "welch" else len(matched),
@@ -73,17 +71,13 @@ def measured_apart(
         superiority_interval=(low, high),
         sd_ratio=sd_ratio(a.values, b.values, level),
         churn=answered,
-        verdict="undecided",
-        more_runs=None,
-        more_runs_aim="",
         level=level,
         margin=margin,
-        comparisons=1,
         notes=(*notes, *_dependence(a, b, answered), *([] if groups is None else [groups_words(groups)])),
-        copies=(listed_copies(a.copies, a.near), listed_copies(b.copies, b.near)),
+        copies=(list(a.copies), list(b.copies)),
         failed=(a.failed, b.failed),
-        test_set=ARRAY not in (next(iter(arm.runs.kind.answers)) for arm in (a, b)),
-        conditions=conditions_of_one_study(a, b),
+        test_set=not (a.of_scores or b.of_scores),
+        conditions=None not in studies and len({study.folder.resolve() for study in studies if study}) == 1,
     )
     return Measured(found, (a, b), shift, parts, groups)
 
@@ -99,13 +93,43 @@ def _dependence(a: Arm, b: Arm, answered: Churn | None) -> list[str]:
 
 
 def _p_alike(shift: Shift, margin: float, runs: tuple[int, int]) -> float:
-    return shift.p_within(margin) if shift.error or shift.estimate else p_equal(runs)
+    """Return the p-value of a difference outside the margin.
+
+    If all runs of both arms have one value, as at the ceiling, this is about the usual run, not the mean, which a rare
+    run could move. If at least half of an arm's runs were beyond the margin, the smaller arm would show none of them
+    with a chance of at most `0.5^N`.
+    """
+    return shift.p_within(margin) if shift.error or shift.estimate else 0.5 ** min(runs)
 
 
-def _churn(a: Arm, b: Arm, level: float, matched: Sequence[tuple[int, int]]) -> Churn | None:
-    if a.predictions is None or b.predictions is None:
-        return None
-    return churn(a.predictions, b.predictions, level, matched)
+def _with_examples(shift: Shift, a: Arm, b: Arm, groups: Integers | None) -> tuple[Shift, float, int]:
+    """Add to the difference's error what drawing the test examples adds; return also that, squared, and their number.
+
+    Runs and examples cross: every run of either arm meets every example. Let y_i be the difference of the arms' means
+    on example i. What is added is the variance of y over examples, less what the runs' scatter adds to it, divided by
+    their number (as in `nondet.measures.by_example`; Owen 2007, The pigeonhole bootstrap, Ann. Appl. Statist. 1).
+    If there are groups, groups are drawn and not single examples; see `variance_of_groups`.
+    """
+    first, second = _table(a), _table(b)  # (N, n)
+    examples = first.shape[1]
+    if examples < 2:
+        raise BadInput(f"<<examples>> needs at least 2 test examples (got {examples}); leave it out")
+    means = second.mean(axis=0) - first.mean(axis=0)
+    numbers = np.arange(examples) if groups is None else groups
+    added = variance_of_groups(means, [sums_by_group(table, numbers) for table in (first, second)], numbers)
+    drawn = int(numbers.max()) + 1
+    error, freedom = summed([shift.error**2, added], [shift.freedom, drawn - 1])
+    return replace(shift, error=error, freedom=freedom), added, drawn
+
+
+def _table(arm: Arm) -> Any:
+    score = next((s for s in arm.runs.kind.scores if s.name == arm.metric.name), None)
+    if not arm.runs.kind.by_example or score is None or score.table is None:
+        raise BadInput(
+            "<<examples>> is for outputs of classifiers, whose test examples are drawn one by one or in <<groups>> "
+            f"(got {arm.name}); leave it out"
+        )
+    return score.unit_of_table * np.asarray(score.table(arm.runs.answers), dtype=np.float64)
 
 
 def _difference(

@@ -24,7 +24,7 @@ from nondet.measures.examples import (
     vote_entropy,
 )
 from nondet.measures.language import sample_tokens
-from nondet.records import Record, finding
+from nondet.records import Record, finding, picked
 from nondet.stats.estimate import number
 from nondet.stats.intervals import student
 
@@ -75,12 +75,7 @@ class Unstable(Record):
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `nondet examples --json`."""
         return {
-            "task": self.task,
-            "condition": self.condition,
-            "runs": self.runs,
-            "failed": self.failed,
-            "examples": self.examples,
-            "disagreement": self.disagreement,
+            **picked(self, "task condition runs failed examples disagreement"),
             "unanimous": vars(self.unanimous),
             "carried": {str(share): value for share, value in self.carried.items()},
             "classes": [
@@ -95,10 +90,7 @@ class Unstable(Record):
             ],
             "top": [
                 {
-                    "index": e.index,
-                    "label": e.label,
-                    "disagreement": e.disagreement,
-                    "minority": e.minority,
+                    **picked(e, "index label disagreement minority"),
                     "entropy": {"between": e.between, "within": e.within},
                     "votes": [{"class": k, "runs": runs} for k, runs in e.votes.items()],
                 }
@@ -125,14 +117,7 @@ class Unstable(Record):
 
 
 def unstable(runs: Runs, task: str, top: int = 20) -> Unstable:
-    """Find the test examples on which some runs disagree most.
-
-    Args:
-        task: its name. top: how many examples.
-
-    Raises:
-        BadInput: fewer than two runs did not fail and differ, or `top` is below 1.
-    """
+    """Find the test examples on which some runs disagree most. task: its name. top: how many examples."""
     name = getattr(runs.condition, "name", runs.name)
     if len(runs) < 2:
         raise BadInput(
@@ -159,7 +144,10 @@ def unstable(runs: Runs, task: str, top: int = 20) -> Unstable:
     row_of = {} if alone else {place: row for row, place in enumerate(places.tolist())}
     known = [row_of[index] for index in worst.tolist() if index in row_of]
     entropies = iter(predictive_entropy(logits[:, known]).tolist() if known else [])
+    within = [next(entropies) if index in row_of else None for index in worst.tolist()]
     chosen = predicted[:, worst]
+    measured = by_example[worst], minority_share(chosen), vote_entropy(chosen)
+    rows = zip(worst.tolist(), chosen.T, *(each.tolist() for each in measured), within, strict=True)
     return Unstable(
         task=task,
         kind=runs.kind,
@@ -172,23 +160,8 @@ def unstable(runs: Runs, task: str, top: int = 20) -> Unstable:
         carried={share: number(carried(by_example, share)) for share in SHARES},
         classes=churn_by_class(predicted, labels),
         top=tuple(
-            Example(
-                index,
-                int(labels[index]),
-                _votes(column),
-                apart,
-                minority,
-                between,
-                next(entropies) if index in row_of else None,
-            )
-            for index, column, apart, minority, between in zip(
-                worst.tolist(),
-                chosen.T,
-                by_example[worst].tolist(),
-                minority_share(chosen).tolist(),
-                vote_entropy(chosen).tolist(),
-                strict=True,
-            )
+            Example(index, int(labels[index]), _votes(column), apart, minority, between, inner)
+            for index, column, apart, minority, between, inner in rows
         ),
     )
 

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from nondet.analysis.gate import Gate
     from nondet.analysis.given import AnyGiven
     from nondet.analysis.models_apart import ModelComparisons
-    from nondet.analysis.numbers import Numbers
+    from nondet.analysis.options import Better
     from nondet.analysis.plan import Plan
-    from nondet.analysis.score_arms import Better
     from nondet.api.shared import StudyGiven
 
 
@@ -79,14 +78,13 @@ def compare(
         BadInput: the arms cannot be compared.
     """
     from nondet.analysis import models_apart, one_run
+    from nondet.analysis.compare import check_criteria, check_options
     from nondet.analysis.compare import compare as compare_arms
-    from nondet.analysis.criteria import check_criteria, check_options
     from nondet.analysis.datasets import compare_over, refuse_margin
     from nondet.analysis.given import arms_given, by_dataset
     from nondet.analysis.groups import groups_of
-    from nondet.analysis.score_arms import Choice
+    from nondet.analysis.options import Options
     from nondet.errors import BadInput
-    from nondet.io.roles import Asked
     from nondet.reporting import datasets as words_over
     from nondet.reporting import one_run as one_run_words
     from nondet.reporting import verdicts
@@ -97,7 +95,11 @@ def compare(
         raise BadInput("<<groups>> and <<cluster>> mean the same (got both); leave one of them out")
     names = [name for name in (a, b, *others) if name is not None]
     of_scores = any((arm, seed, dataset, of, with_, better, paired)) or len(names) < 2
-    single = None if of_scores else one_run.one_run_each(names, labels, metric, columns, spoken(say))
+    against = (with_,) if isinstance(with_, str) else tuple(with_)
+    how = Options(
+        labels, columns, metric, arm, seed, dataset, of, against, paired=paired, better=better, say=spoken(say)
+    )
+    single = None if of_scores else one_run.one_run_each(names, how)
     if single is not None:
         _refuse_for("one run of each", chance, examples, looks)
         models = models_apart.compare_models(single, margin, level, groups if cluster is None else cluster)
@@ -105,13 +107,11 @@ def compare(
         return replace(models, comparisons=said)
     if cluster is not None:
         raise BadInput("<<cluster>> is for one run of each on many examples (got several runs); give <<groups>>")
-    asked = Asked(arm=arm, seed=seed, dataset=dataset)
-    choice = Choice(of, (with_,) if isinstance(with_, str) else tuple(with_), paired, better)
-    if over := by_dataset(names, labels, metric, columns, asked, choice, spoken(say)):
+    if over := by_dataset(names, how):
         refuse_margin(margin)
         _refuse_for("several data sets", chance, examples or groups is not None, looks)
         return words_over.worded(compare_over(over, level))
-    arms = arms_given(names, labels, metric, columns, asked, choice, spoken(say))
+    arms = arms_given(names, how)
     drawn, groups = examples or groups is not None, groups_of(groups, a)
     found = compare_arms(arms, margin, level, chance=chance, examples=drawn, looks=looks, groups=groups)
     worded = tuple(replace(c, sentence=verdicts.of_comparison(c).text) for c in found.comparisons)
@@ -158,9 +158,8 @@ def plan(
     """
     from nondet.analysis import plan as planning
     from nondet.analysis.given import arms_given
-    from nondet.analysis.score_arms import Choice
+    from nondet.analysis.options import Options
     from nondet.errors import BadInput
-    from nondet.io.roles import Asked
     from nondet.reporting import gates
 
     if (sd is None) == (pilot is None):
@@ -169,8 +168,9 @@ def plan(
     if pilot is None:
         found = planning.plan_with(sd or 0.0, effect, power, level, metric, looks)
     else:
-        asked, choice = Asked(arm=arm, seed=seed), Choice(of, (of,) if of else (), compared=False)
-        arms = arms_given([pilot], labels, metric, columns, asked, choice, spoken(say))
+        against = (of,) if of else ()
+        how = Options(labels, columns, metric, arm, seed, of=of, against=against, compared=False, say=spoken(say))
+        arms = arms_given([pilot], how)
         found = planning.plan_from(arms[0], effect, power, level, looks)
     return replace(found, sentence=gates.of_plan(found).text)
 
@@ -204,12 +204,11 @@ def floor(
     """
     from nondet.analysis import floor as analysis
     from nondet.analysis.numbers import numbers_of
+    from nondet.analysis.options import Options
     from nondet.reporting import gates
 
-    given = numbers_of(
-        runs, "runs", metric=metric, labels=labels, columns=columns, arm=arm, seed=seed, of=of, say=spoken(say)
-    )
-    found = analysis.floor(given, new_runs, level)
+    how = Options(labels, columns, metric, arm, seed, of=of, say=spoken(say))
+    found = analysis.floor(numbers_of(runs, "runs", how), new_runs, level)
     return replace(found, sentence=gates.of_floor(found).text)
 
 
@@ -253,6 +252,7 @@ def gate(
     """
     from nondet.analysis import gate as analysis
     from nondet.analysis.numbers import numbers_of
+    from nondet.analysis.options import Options
     from nondet.errors import BadInput
     from nondet.reporting import gates
 
@@ -262,21 +262,9 @@ def gate(
             "same file by <<with=NAME>>"
         )
 
-    def read(given: AnyGiven, what: str, chosen: str) -> Numbers:
-        return numbers_of(
-            given,
-            what,
-            metric=metric,
-            better=better,
-            labels=labels,
-            columns=columns,
-            arm=arm,
-            seed=seed,
-            of=chosen,
-            say=spoken(say),
-        )
-
-    first, second = read(base, "baseline", of), read(base if candidate is None else candidate, "candidate", with_)
+    how = Options(labels, columns, metric, arm, seed, of=of, better=better, say=spoken(say))
+    first = numbers_of(base, "baseline", how)
+    second = numbers_of(base if candidate is None else candidate, "candidate", replace(how, of=with_))
     found = analysis.gate(first, second, Path(ledger), name=name, alpha=alpha, effect=effect, limit=limit)
     return replace(found, sentence=gates.of_gate(found).text)
 
@@ -305,15 +293,13 @@ def alike(
     from nondet.analysis import alike as analysis
     from nondet.analysis.given import arms_given, is_study
     from nondet.analysis.independence import without_copies
-    from nondet.analysis.score_arms import Choice
-    from nondet.io.roles import Asked
+    from nondet.analysis.options import Options
     from nondet.reporting import alike as words
 
     if is_study(study) and not others:
         found = analysis.alike(study_of(cast("StudyGiven", study)).study, margin, level)
     else:
-        asked = Asked(arm=arm, seed=seed)
-        choice = Choice(compared=False)
-        arms = arms_given([study, *others], labels, metric, columns, asked, choice, spoken(say))
+        how = Options(labels, columns, metric, arm, seed, compared=False, say=spoken(say))
+        arms = arms_given([study, *others], how)
         found = analysis.alike_arms([without_copies(one) for one in arms], margin, level)
     return replace(found, sentence=" ".join(words.sentences(found)))

@@ -111,8 +111,8 @@ def unstable(
     """
     from nondet.analysis.given import arms_given
     from nondet.analysis.independence import without_copies
+    from nondet.analysis.options import Options
     from nondet.analysis.runs import Runs
-    from nondet.analysis.score_arms import Choice
     from nondet.analysis.unstable import unstable as find
     from nondet.reporting.unstable import sentence
 
@@ -121,8 +121,8 @@ def unstable(
     elif labels is None and not columns and is_study(runs):
         chosen = study_of(cast("StudyGiven", runs))[""]
     else:
-        quiet = Choice(compared=False)
-        arm = without_copies(arms_given([runs], labels, columns=columns, choice=quiet, say=spoken(say))[0])
+        how = Options(labels, columns, compared=False, say=spoken(say))
+        arm = without_copies(arms_given([runs], how)[0])
         for note in arm.notes:
             spoken(say)(note)
         chosen = arm.runs
@@ -140,7 +140,7 @@ def _outside(
     seed: str,
     say: Callable[[str], None] | None,
 ) -> Outside:
+    from nondet.analysis.options import Options
     from nondet.analysis.outside import read_outside
-    from nondet.io.roles import Asked
 
-    return read_outside(names, labels, metric, columns, Asked(arm=arm, seed=seed), spoken(say))
+    return read_outside(names, Options(labels, columns, metric, arm, seed, say=spoken(say)))

@@ -164,7 +164,6 @@ def compare(
         How many times you look at the runs in all, this time included; each look then uses its share of the level.
     """
     from nondet import api
-    from nondet.analysis.models_apart import ModelComparisons
 
     found = api.compare(
         a,
@@ -189,8 +188,6 @@ def compare(
         looks=looks,
         say=say,
     )
-    if isinstance(found, ModelComparisons):
-        return answer(found, form)
     return answer(found, form, control=not found.broken)
 
 

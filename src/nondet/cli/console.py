@@ -107,11 +107,10 @@ class Elsewhere:
 
     def read(self, *names: str) -> Outside:
         """Read outputs or scores."""
+        from nondet.analysis.options import Options
         from nondet.analysis.outside import read_outside
-        from nondet.io.roles import Asked
 
-        asked = Asked(arm=self.arm, seed=self.seed)
-        return read_outside(names, self.labels, self.metric, self.columns or (), asked, say)
+        return read_outside(names, Options(self.labels, self.columns or (), self.metric, self.arm, self.seed, say=say))
 
 
 NONE_GIVEN = Elsewhere()

@@ -29,11 +29,14 @@ def parts(found: OverDatasets) -> list[Part]:
 def worded(found: OverDatasets) -> OverDatasets:
     """Add the verdicts in words, for each data set and over all of them."""
     comparisons = tuple(
-        replace(over, by_set={name: replace(c, sentence=of_comparison(c).text) for name, c in over.by_set.items()})
+        replace(
+            over,
+            by_set={name: replace(c, sentence=of_comparison(c).text) for name, c in over.by_set.items()},
+            sentence=" ".join(_said(found, over)),
+        )
         for over in found.comparisons
     )
-    sentence = " ".join(sentence for over in found.comparisons for sentence in _said(found, over))
-    return replace(found, comparisons=comparisons, sentence=sentence)
+    return replace(found, comparisons=comparisons)
 
 
 def finding(found: OverDatasets) -> Finding:

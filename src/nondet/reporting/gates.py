@@ -13,17 +13,17 @@ from nondet.stats.looks import steps
 
 def of_floor(found: Floor) -> Finding:
     """Say where new runs of the same recipe fall, and which difference is noise."""
-    unit, several = f" {found.points}" if found.points else "", found.new_runs > 1
+    unit, several = f" {found.score.points}" if found.score.points else "", found.new_runs > 1
     new = "the mean of new runs" if several else "one new run"
     seen = (
-        f"{found.runs} runs of {plain(found.name)} have a mean {plain(found.words)} of {_figure(found.mean, found)} "
-        f"and an SD of {_figure(found.sd, found)}{unit} (ddof = 1)."
+        f"{found.runs} runs of {plain(found.name)} have a mean {plain(found.score.words)} of "
+        f"{_figure(found.mean, found)} and an SD of {_figure(found.sd, found)}{unit} (ddof = 1)."
     )
     notes = tuple(map(plain, found.notes))
     if not found.sd:
         return Finding("These runs do not differ, so they show no noise floor.", (seen,), notes)
     ends = f"[{_figure(found.low, found)}, {_figure(found.high, found)}]"
-    what = named(found.words)
+    what = named(found.score.words)
     headline = f"By chance alone, {new} of the same recipe has {what} {_figure(found.mean, found)} {ends}."
     share = f"{100 * (1 - found.level):g} %"
     holds = f"Brackets show the interval that contains {share} of new runs, if runs are independent and normal."
@@ -36,10 +36,10 @@ def of_floor(found: Floor) -> Finding:
 
 def of_gate(found: Gate) -> Finding:
     """Say what to do, and why."""
-    unit = f" {found.points}" if found.points else ""
+    unit = f" {found.score.points}" if found.score.points else ""
     do = {"keep": "Keep {}", "discard": "Discard {}", "run again": "Run {} again"}[found.verdict]
     headline = (
-        f"{do.format(named(found.candidate))}: its mean {named(found.words)} differs from the baseline's by "
+        f"{do.format(named(found.candidate))}: its mean {named(found.score.words)} differs from the baseline's by "
         f"{MINUS if found.difference < 0 else '+'}{_figure(abs(found.difference), found)}{unit}."
     )
     runs = f"{found.runs} run{'s' * (found.runs > 1)} of candidate {found.number}"
@@ -66,7 +66,7 @@ def _why(found: Gate, unit: str) -> str:
 
 def _figure(value: float, found: Floor | Gate) -> str:
     """Format a value with the decimals of its score, or with enough for a small number."""
-    return f"{value:.{found.decimals}f}" if found.points else f"{value:.5g}"
+    return f"{value:.{found.score.decimals}f}" if found.score.points else f"{value:.5g}"
 
 
 def of_plan(plan: Plan) -> Finding:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from nondet.analysis.arms import Arm
+from nondet.analysis.arm import Arm
 from nondet.analysis.outside import Outside
 from nondet.io.plain import plain
 from nondet.measures.shape import few_runs
@@ -110,6 +110,6 @@ def _cards(arm: Arm) -> Cards | None:
 
 def _facts(found: Outside) -> str:
     runs = sum(m.runs for m in found.measures.values())
-    examples = len(found.chosen("").labels)
+    examples = len(found.chosen("").runs.labels)
     parts = [f"{runs:,} runs", f"{len(found.arms)} arm{'' if len(found.arms) == 1 else 's'}"]
     return ", ".join([*parts, f"{examples:,} test {found.kind.example}s"] if examples else parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from nondet.analysis.measure import copies_words
+from nondet.analysis.independence import copies_words
 from nondet.analysis.results import Results
 from nondet.measures.measured import Measures
 from nondet.measures.shape import about, few_runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +45,12 @@ def certain(value: float) -> Estimate:
 def number(value: float) -> float | None:
     """A number for JSON; None if it is NaN or infinite."""
     return value if math.isfinite(value) else None
+
+
+def listed(found: Mapping[str, Estimate]) -> dict[str, Any]:
+    """Estimates for JSON: values by name, then their errors and intervals."""
+    values, errors = ({name: number(getattr(e, part)) for name, e in found.items()} for part in ("value", "error"))
+    return {**values, "errors": errors, "intervals": {name: interval(e) for name, e in found.items()}}
 
 
 def interval(e: Estimate) -> list[Any] | None:

@@ -79,5 +79,4 @@ def problem_like() -> Callable[..., Problem]:
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluate in batches of 8, so that 20 test images are three of them, the last one smaller."""
     monkeypatch.setattr("nondet.training.examples.TEST_BATCH", 8)
-    monkeypatch.setattr("nondet.analysis.remedies.views.TEST_BATCH", 8)
     monkeypatch.setattr("nondet.analysis.remedies.tta.TEST_BATCH", 8)

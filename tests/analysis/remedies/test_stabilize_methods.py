@@ -15,7 +15,7 @@ from measuring import NAMES, measure
 from nondet import Crop, Flip, Recipe
 from nondet.analysis.remedies.kept import outputs, sound_runs
 from nondet.analysis.remedies.methods import Method, grouped, methods
-from nondet.analysis.remedies.reduction import columns, reduction, unbiased
+from nondet.analysis.remedies.reduction import columns, reduction
 from nondet.analysis.remedies.stabilize import Stabilized, stabilize
 from nondet.errors import BadInput
 from nondet.reporting import remedies as table
@@ -117,7 +117,7 @@ def test_reductions_of_few_answers_are_said_to_be_too_large(
     single = found.methods[0]
     for m in found.methods[1:]:
         few = m.measures.sound < single.measures.sound
-        rows = [unbiased(columns(x.measures), x.measures.sound) for x in (single, m)]
+        rows = [columns(x.measures, unbiased=True) for x in (single, m)]
         assert m.unbiased == pytest.approx(reduction(*rows))
         assert (f"{m.name} {m.unbiased:.1f} % instead of {m.reduction.value:.1f} %" in said) == few
         assert few or m.unbiased == pytest.approx(m.reduction.value)

@@ -15,8 +15,7 @@ from torch import nn
 from nondet import Crop, Flip, Recipe, Task
 from nondet.analysis.remedies import kept
 from nondet.analysis.remedies.kept import Runs, sound_runs
-from nondet.analysis.remedies.tta import augmented_outputs
-from nondet.analysis.remedies.views import margin, padded_batches, seen, view_sets
+from nondet.analysis.remedies.tta import augmented_outputs, margin, padded_batches, seen, view_sets
 from nondet.data.decoders import Decoders
 from nondet.data.streamed import Streamed
 from nondet.data.trees import Tree

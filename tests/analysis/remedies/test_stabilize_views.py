@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nondet import Crop, Flip
-from nondet.analysis.remedies.views import View, margin, padded_batches, seen, view_sets
+from nondet.analysis.remedies.tta import View, margin, padded_batches, seen, view_sets
 from nondet.data.decoders import Decoders
 from nondet.data.streamed import Streamed
 from nondet.data.trees import Tree

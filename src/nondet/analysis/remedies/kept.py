@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nondet.analysis.opened import DEFAULT
 from nondet.analysis.reader import read_run
 from nondet.errors import BadInput
 from nondet.runners.stack import StackRunner
@@ -23,9 +24,6 @@ from nondet.training.new_stack import new_stack
 from nondet.training.problem import Problem
 from nondet.training.stack import Stack
 from nondet.training.threads import Threads, threads_of
-
-BASELINE = "all"
-"""The condition that is measured, if the study has it."""
 
 CLOSE = 0.05
 """With nondeterministic kernels a run counts as reproduced if no logit differs by more than this share of the largest.
@@ -70,7 +68,7 @@ def sound_runs(study: Study) -> Runs:
             f"a study must be finished before it can be stabilized, and {missing} of {len(planned)} runs of "
             f"{study.folder} are still to train; go on with: {go_on(study)}"
         )
-    for condition in sorted(study.conditions, key=lambda c: c.name != BASELINE):
+    for condition in sorted(study.conditions, key=lambda c: c.name != DEFAULT):
         specs = study.specs_of(condition)
         records = [study.store.record(spec.key) for spec in specs]
         sound = tuple(spec for spec, record in zip(specs, records, strict=True) if record["failed"] is None)
@@ -80,11 +78,6 @@ def sound_runs(study: Study) -> Runs:
         f"stabilize needs a condition with two runs that did not fail and that differ, and {study.folder} has none; "
         "train another with a lower learning rate, or with a source that matters"
     )
-
-
-def control_holds(study: Study) -> bool:
-    """Whether the control's repeats are equal to the last bit."""
-    return len({study.store.record(key)["blob"]["sha256"] for key in study.control_specs()}) == 1
 
 
 def outputs(runs: Runs, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -117,8 +110,9 @@ class Models:
     @property
     def answers(self) -> np.ndarray:
         """The mean of the members' logits, as the study stores it."""
-        first = self.plain[0]
-        return (first if len(self.plain) == 1 else _mean(self.plain).to(first.dtype)).numpy()
+        first, *others = self.plain
+        mean = torch.stack([logits.double() for logits in self.plain]).mean(0) if others else first
+        return mean.to(first.dtype).numpy()
 
 
 def models(problem: Problem, runs: Runs, workers: int | None = None) -> Iterator[tuple[Models, Threads]]:
@@ -147,10 +141,13 @@ def models(problem: Problem, runs: Runs, workers: int | None = None) -> Iterator
         while True:
             threads, parts = ways[first]
             found = _asked(problem, threads, [[_loaded(base, part, name) for part in parts] for name in runs.prefixes])
-            if first == len(ways) - 1 or _same_bits(found, arrays):
+            both = [(ours, run["outputs"], spec) for ours, run, spec in zip(found.answers, arrays, specs, strict=False)]
+            apart = [each for each in both if each[0].tobytes() != each[1].tobytes()]
+            if first == len(ways) - 1 or not apart:
                 break
             first += 1
-        _check_outputs(problem, study, specs, [run["outputs"] for run in arrays], found)
+        for ours, theirs, spec in apart:
+            _require_close(problem, study, spec, ours, theirs)
         yield found, threads
 
 
@@ -162,10 +159,6 @@ def _shares(runs: Arrays, width: int, threads: int) -> list[Arrays]:
     return [[runs[place] for place in part] for part in places]
 
 
-def _same_bits(found: Models, runs: Arrays) -> bool:
-    return all(ours.tobytes() == run["outputs"].tobytes() for ours, run in zip(found.answers, runs, strict=False))
-
-
 def _asked(problem: Problem, threads: Threads, shares: list[list[Stack]]) -> Models:
     """Return the models with their answers to the test set."""
     stacks = [stack for member in shares for stack in member]
@@ -173,10 +166,6 @@ def _asked(problem: Problem, threads: Threads, shares: list[list[Stack]]) -> Mod
     whole = [torch.cat([logits.cpu() for logits in parts], dim=1) for parts in zip(*batches, strict=True)]
     each = len(shares[0])
     return Models(shares, [torch.cat(whole[start : start + each]) for start in range(0, len(whole), each)])
-
-
-def _mean(members: Sequence[Tensor]) -> Tensor:
-    return torch.stack([logits.double() for logits in members]).mean(0)
 
 
 def _loaded(base: Stack, runs: Arrays, prefix: str) -> Stack:
@@ -189,21 +178,14 @@ def _loaded(base: Stack, runs: Arrays, prefix: str) -> Stack:
     return base.holding({name: kept(name, w) for name, w in base.weights.items()})
 
 
-def _check_outputs(
-    problem: Problem, study: Study, specs: Sequence[RunSpec], stored: Sequence[np.ndarray], found: Models
-) -> None:
-    for spec, theirs, ours in zip(specs, stored, found.answers, strict=False):
-        _, deterministic = spec.family
-        largest = float(np.abs(ours - theirs).max())
-        close = not deterministic and largest <= CLOSE * float(np.abs(theirs).max())
-        if ours.tobytes() != theirs.tobytes() and not close:
-            raise BadInput(
-                f"kept weights must give their run's stored outputs to the last bit, but those of {study.folder} do "
-                f"not (logits differ by up to {largest:.3g}), so this environment differs "
-                f"({_differing(study, problem)}); give the command where the study was made"
-            )
-
-
-def _differing(study: Study, problem: Problem) -> str:
-    fields = differing(study.environment, StackRunner(problem, {}).environment(study.width))
-    return "; ".join(fields) or "in nothing that a study records"
+def _require_close(problem: Problem, study: Study, spec: RunSpec, ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Refuse outputs that differ from the stored ones, unless the run's kernels explain it."""
+    _, deterministic = spec.family
+    largest = float(np.abs(ours - theirs).max())
+    if deterministic or not largest <= CLOSE * float(np.abs(theirs).max()):
+        fields = differing(study.environment, StackRunner(problem, {}).environment(study.width))
+        raise BadInput(
+            f"kept weights must give their run's stored outputs to the last bit, but those of {study.folder} do not "
+            f"(logits differ by up to {largest:.3g}), so this environment differs "
+            f"({'; '.join(fields) or 'in nothing that a study records'}); give the command where the study was made"
+        )

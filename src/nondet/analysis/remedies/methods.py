@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,8 @@ from nondet.analysis.remedies.reduction import (
     influences,
     reduction,
     reduction_uncertainty,
-    unbiased,
 )
-from nondet.analysis.remedies.tta import augmented_outputs
-from nondet.analysis.remedies.views import View, view_sets
+from nondet.analysis.remedies.tta import augmented_outputs, view_sets
 from nondet.kinds import CLASSIFICATION
 from nondet.measures.answers import Answers
 from nondet.measures.measured import Measures, measured
@@ -61,16 +60,27 @@ class Method:
         return {"name": self.name, **found, **costs, "reduction": number(self.reduction.value)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Answers:
-    """A method's measures, and what each answer adds to them. together: how many runs make one answer."""
+    """A method's answers `(N, n, c)`, each of one run, or of so many `together`: the costs of one in trainings too."""
 
     name: str
-    measures: Measures
-    influences: Influences
-    training_cost: int
-    test_cost: int
+    logits: np.ndarray
+    runs: Runs
+    test_cost: int = 1
     together: int = 1
+
+    @property
+    def measures(self) -> Measures:
+        failed = self.runs.failed if self.together == 1 else 0
+        return measured(CLASSIFICATION.figures, Answers(self.logits, self.runs.study.labels), failed)
+
+    @property
+    def influences(self) -> Influences:
+        """What each answer adds; equal seeds make runs vary together across studies too."""
+        seeds = [tuple(sorted(spec.seeds.items())) for spec in self.runs.specs]
+        units = seeds if self.together == 1 else range(len(self.logits))
+        return influences(self.logits, self.runs.study.labels, units)
 
 
 def methods(
@@ -88,34 +98,55 @@ def methods(
     """
     left_out: list[str] = []
     kept = outputs(single, ["outputs", *(f"{kind}.outputs" for kind in AVERAGES)])
-    found = [_answers(SINGLE, kept["outputs"], single, 1)]
     sets = view_sets(problem)
     if not sets:
         left_out.append("TTA is left out: training uses no crop or flip that would say which copies to use.")
-    found += _augmented(single, f"{SINGLE} + TTA", "TTA ", problem, sets, on_progress, left_out, workers)
-    if accelerated is None:
-        left_out.append(f"The {ACCELERATED} is left out: it needs training; give the task instead of the study.")
-    else:
-        logits = outputs(accelerated, ["outputs"])["outputs"]
-        found.append(_answers(ACCELERATED, logits, accelerated, accelerated.members))
-        title = f"{ACCELERATED} + TTA"
-        found += _augmented(accelerated, title, f"{title} ", problem, sets, on_progress, left_out, workers)
-    found += _averages(single, kept, left_out) + _ensembles(single, kept["outputs"], left_out)
-    return [_compared(found[0], answers) for answers in found], left_out
+
+    def augmented(runs: Runs, title: str, prefix: str) -> Iterator[_Answers]:
+        if sets and not keeps_weights(runs):
+            left_out.append(
+                f"{title} is left out: a study does not keep weights of {WEIGHTS_LIMIT // 2**20} MiB or more per run."
+            )
+        elif sets:
+            found = augmented_outputs(problem, runs, sets, partial(on_progress, title), workers)
+            for name, views in sets.items():
+                yield _Answers(prefix + name, found[name], runs, len(views) * runs.members)
+
+    def others() -> Iterator[_Answers]:
+        yield from augmented(single, f"{SINGLE} + TTA", "TTA ")
+        if accelerated is None:
+            left_out.append(f"The {ACCELERATED} is left out: it needs training; give the task instead of the study.")
+        else:
+            yield _Answers(ACCELERATED, outputs(accelerated, ["outputs"])["outputs"], accelerated, accelerated.members)
+            yield from augmented(accelerated, f"{ACCELERATED} + TTA", f"{ACCELERATED} + TTA ")
+        for kind in AVERAGES:
+            if f"{kind}.outputs" in kept:
+                yield _Answers(kind.upper(), kept[f"{kind}.outputs"], single)
+            else:
+                said = f"{kind.upper()} is left out: the study was trained without it (the recipe's field {kind})."
+                left_out.append(said)
+        for size in ENSEMBLES:
+            if (runs := len(kept["outputs"])) < 2 * size:
+                left_out.append(
+                    f"The ensemble of {size} is left out: two of them need {2 * size} runs, but there are {runs}."
+                )
+            else:
+                yield _Answers(f"ensemble of {size}", grouped(kept["outputs"], size), single, size, size)
+
+    baseline = _Answers(SINGLE, kept["outputs"], single)
+    measures, moved = baseline.measures, baseline.influences
+    found = [_compared(measures, moved, answers) for answers in others()]
+    return [Method(SINGLE, measures, 1, 1, certain(0.0)), *found], left_out
 
 
-def _compared(baseline: _Answers, answers: _Answers) -> Method:
+def _compared(single: Measures, of_single: Influences, answers: _Answers) -> Method:
     """Compare a method with the single model, whose runs vary together with answers from the same runs or seeds."""
-    costs = answers.training_cost, answers.test_cost
-    if answers.name == SINGLE:
-        return Method(SINGLE, answers.measures, *costs, certain(0.0))
-    units = _groups(len(baseline.influences.units), answers.together) if answers.together > 1 else None
-    runs = replace(baseline.influences, units=units) if units else baseline.influences
-    both = baseline.measures, answers.measures
-    before, after = (unbiased(columns(m), m.runs - m.failed) for m in both)
-    unbiased_one = reduction_uncertainty(before, after, runs, answers.influences)
-    as_in_table = replace(unbiased_one, value=reduction(*map(columns, both)))
-    return Method(answers.name, answers.measures, *costs, as_in_table, unbiased_one.value)
+    size, both = answers.together, (single, answers.measures)
+    runs = replace(of_single, units=_groups(len(of_single.units), size)) if size > 1 else of_single
+    before, after = (columns(m, unbiased=True) for m in both)
+    unbiased = reduction_uncertainty(before, after, runs, answers.influences)
+    as_in_table = replace(unbiased, value=reduction(*map(columns, both)))
+    return Method(answers.name, both[1], size, answers.test_cost, as_in_table, unbiased.value)
 
 
 def biased(methods: Sequence[Method]) -> list[str]:
@@ -137,49 +168,6 @@ def _groups(runs: int, size: int) -> tuple[Hashable, ...]:
     return tuple(run // size if run < grouped else f"run {run}" for run in range(runs))
 
 
-def _augmented(
-    runs: Runs,
-    title: str,
-    prefix: str,
-    problem: Problem,
-    sets: Mapping[str, tuple[View, ...]],
-    on_progress: OnProgress,
-    left_out: list[str],
-    workers: int | None,
-) -> list[_Answers]:
-    if not sets:
-        return []
-    if not keeps_weights(runs):
-        left_out.append(
-            f"{title} is left out: a study does not keep weights of {WEIGHTS_LIMIT // 2**20} MiB or more per run."
-        )
-        return []
-    logits = augmented_outputs(problem, runs, sets, lambda done, total: on_progress(title, done, total), workers)
-    return [_answers(prefix + name, logits[name], runs, len(views) * runs.members) for name, views in sets.items()]
-
-
-def _averages(single: Runs, kept: Mapping[str, np.ndarray], left_out: list[str]) -> list[_Answers]:
-    missing = [kind for kind in AVERAGES if f"{kind}.outputs" not in kept]
-    for kind in missing:
-        left_out.append(f"{kind.upper()} is left out: the study was trained without it (the recipe's field {kind}).")
-    return [_answers(kind.upper(), kept[f"{kind}.outputs"], single, 1) for kind in AVERAGES if kind not in missing]
-
-
-def _ensembles(single: Runs, logits: np.ndarray, left_out: list[str]) -> list[_Answers]:
-    labels = single.study.labels
-    found: list[_Answers] = []
-    for size in ENSEMBLES:
-        if len(logits) < 2 * size:
-            left_out.append(
-                f"The ensemble of {size} is left out: two of them need {2 * size} runs, but there are {len(logits)}."
-            )
-        else:
-            means = grouped(logits, size)
-            moved = influences(means, labels, range(len(means)))
-            found.append(_Answers(f"ensemble of {size}", _measured(means, labels), moved, size, size, size))
-    return found
-
-
 def grouped(logits: np.ndarray, size: int) -> np.ndarray:
     """Average the logits (N, n, c) of disjoint groups of `size` successive runs: (N // size, n, c); drop the rest."""
     groups = len(logits) // size
@@ -187,14 +175,3 @@ def grouped(logits: np.ndarray, size: int) -> np.ndarray:
     for group in range(groups):
         mean[group] = logits[group * size : (group + 1) * size].mean(axis=0, dtype=np.float64)
     return mean
-
-
-def _answers(name: str, logits: np.ndarray, runs: Runs, test_cost: int) -> _Answers:
-    """Take one answer per run, for the cost of one training; equal seeds make runs vary together across studies too."""
-    seeds = [tuple(sorted(spec.seeds.items())) for spec in runs.specs]
-    measures = _measured(logits, runs.study.labels, runs.failed)
-    return _Answers(name, measures, influences(logits, runs.study.labels, seeds), 1, test_cost)
-
-
-def _measured(logits: np.ndarray, labels: np.ndarray, failed: int = 0) -> Measures:
-    return measured(CLASSIFICATION.figures, Answers(logits, labels), failed)

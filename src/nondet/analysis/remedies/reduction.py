@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,49 +21,33 @@ from nondet.stats.intervals import delete_one, satterthwaite, student
 from nondet.stats.jackknife import sds_without_each
 from nondet.stats.values import Floats, Integers
 
-
-@dataclass(frozen=True)
-class Columns:
-    """The table's five columns.
-
-    SDs of accuracy (points) and cross-entropy (nats), disagreement (%), mean pairwise Pearson correlation, and the
-    two-run ensemble's gain in accuracy (points).
-    """
-
-    accuracy_sd: float
-    cross_entropy_sd: float
-    disagreement: float
-    correlation: float
-    ensemble_delta: float
+Columns = tuple[float, ...]
+"""What varies, in the order of the table: SDs of accuracy (points) and cross-entropy (nats), disagreement (%), 1 - the
+mean pairwise Pearson correlation, and the two-run ensemble's gain in accuracy (points)."""
 
 
-def columns(measures: Measures) -> Columns:
-    """Return a condition's five columns, as in the table."""
-    names = ("accuracy.sd", "cross_entropy.sd", "disagreement", "correlation.pearson", "ensemble_delta.accuracy")
-    return Columns(*(measures[name].value for name in names))
-
-
-def unbiased(row: Columns, answers: int) -> Columns:
-    """Return the columns with ddof = 1 for the SDs: with ddof = 0 they are lower the fewer answers there are."""
-    factor = math.sqrt(answers / (answers - 1))
-    return replace(row, accuracy_sd=factor * row.accuracy_sd, cross_entropy_sd=factor * row.cross_entropy_sd)
+def columns(measures: Measures, unbiased: bool = False) -> Columns:
+    """Return a condition's five columns. unbiased: with ddof = 1; with ddof = 0 SDs are lower the fewer answers."""
+    factor = math.sqrt(measures.sound / (measures.sound - 1)) if unbiased else 1.0
+    sds = (factor * measures[name].value for name in ("accuracy.sd", "cross_entropy.sd"))
+    disagreement, correlation = measures["disagreement"].value, measures["correlation.pearson"].value
+    return (*sds, disagreement, 1 - correlation, measures["ensemble_delta.accuracy"].value)
 
 
 def reduction(baseline: Columns, method: Columns) -> float:
     """Return the variability reduction of a method against the baseline, in percent; negative if it varies more.
 
-    The mean over the columns of `100 (b - m) / b`, where a correlation r counts as 1 - r. A column is left out if the
-    baseline's is not above 0 or either is NaN, since no share of it can be taken; NaN if none is left.
+    The mean over the columns of `100 (b - m) / b`. A column is left out if the baseline's is not above 0 or either is
+    NaN, since no share of it can be taken; NaN if none is left.
     Source: Summers & Dinneen, ICML 2021, table 2.
     """
-    pairs = zip(_distances(baseline), _distances(method), strict=True)
-    shares = [100 * (b - m) / b for b, m in pairs if b > 0 and not math.isnan(m)]
+    shares = [100 * (b - m) / b for b, m in zip(baseline, method, strict=True) if b > 0 and not math.isnan(m)]
     return sum(shares) / len(shares) if shares else math.nan
 
 
 @dataclass(frozen=True)
 class Influences:
-    """What each answer adds to the five columns, `(N, 5)`; a correlation r counts as 1 - r, and the sums are 0.
+    """What each answer adds to the five columns, `(N, 5)`; the sums are 0.
 
     It is `(N - 1) / N` times (the column's mean over all leave-one-out columns, less the column without this answer).
     units: what each answer comes from; answers of equal units vary together, others independently.
@@ -97,14 +81,14 @@ def reduction_uncertainty(
 ) -> Estimate:
     """Return the reduction with its jackknife error and 95 % interval; NaN if either has fewer than three answers.
 
-    The columns are `unbiased` ones: the interval is for the reduction over all possible runs, and an ensemble gives
+    The columns are unbiased ones: the interval is for the reduction over all possible runs, and an ensemble gives
     fewer answers than there are single models.
 
     To first order the reduction changes by `-100 sum_c (dm_c - m_c / b_c db_c) / b_c`, divided by the number of
     columns. What the answers of one unit add to that is summed, and the squares of the U sums are added, times
     `U / (U - 1)`. The interval is Student's, on the logarithm of the variability that is left, 100 - reduction.
     """
-    b, m = np.array(_distances(baseline)), np.array(_distances(method))
+    b, m = np.array(baseline), np.array(method)
     kept = (b > 0) & ~np.isnan(m)
     value = reduction(baseline, method)
     if not kept.any():
@@ -123,8 +107,3 @@ def reduction_uncertainty(
         return Estimate(value, error)
     factor = math.exp(min(600.0, student(satterthwaite(squares)) * error / left))
     return Estimate(value, error, 100 - left * factor, 100 - left / factor)
-
-
-def _distances(row: Columns) -> tuple[float, ...]:
-    *others, correlation, delta = astuple(row)
-    return (*others, 1 - correlation, delta)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nondet.analysis.remedies.kept import control_holds, sound_runs
+from nondet.analysis.reader import control_is_zero
+from nondet.analysis.remedies.kept import sound_runs
 from nondet.analysis.remedies.methods import Method, OnProgress, biased, methods
 from nondet.errors import BadInput
-from nondet.records import Record, finding
+from nondet.records import Record, finding, stacked
 from nondet.study.record import load
 from nondet.study.study import Study
 from nondet.tasks import Recipe, names
@@ -44,14 +45,11 @@ class Stabilized(Record):
 
     def tidy(self) -> dict[str, list[Any]]:
         """A row for each method and measure, including `reduction`."""
-        rows: dict[str, list[Any]] = {}
+        tables: list[tuple[str, dict[str, list[Any]]]] = []
         for m in self.methods:
-            found = m.measures.tidy()
-            for name, value in {"figure": "reduction", **m.reduction.to_dict()}.items():
-                found[name] = [*found[name], value]
-            for name, values in {"method": [m.name] * len(found["figure"]), **found}.items():
-                rows.setdefault(name, []).extend(values)
-        return rows
+            last = {"figure": "reduction", **m.reduction.to_dict()}
+            tables.append((m.name, {name: [*rows, last[name]] for name, rows in m.measures.tidy().items()}))
+        return stacked("method", tables)
 
 
 def stabilize(
@@ -84,7 +82,7 @@ def stabilize(
     runs = sound_runs(single)
     answers = None if accelerated is None else sound_runs(accelerated)
     found, left_out = methods(runs, answers, problem_of(single), on_progress, workers)
-    identical = control_holds(single) and (accelerated is None or control_holds(accelerated))
+    identical = all(control_is_zero(study) for study in (single, accelerated) if study is not None)
     return Stabilized(tuple(found), tuple(left_out), identical)
 
 

@@ -1,8 +1,9 @@
-"""Test-time augmentation: the mean of a model's logits over copies of each test image."""
+"""Test-time augmentation (TTA): which copies of the test images there are, and a model's mean logits over them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -10,11 +11,90 @@ import torch
 from torch import Tensor
 
 from nondet.analysis.remedies.kept import Models, Runs, models
-from nondet.analysis.remedies.views import View, margin, padded_batches, seen
-from nondet.training.examples import TEST_BATCH
+from nondet.tasks.augment import Crop, Flip, padded_images
+from nondet.training.examples import TEST_BATCH, placed
 from nondet.training.problem import Problem
 from nondet.training.settings import kernels
 from nondet.training.threads import Threads
+
+PROTOCOL_PADDING = 4
+"""CIFAR's padding, from which the protocol takes both 25 crops (every second offset) and 81 (every offset)."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One copy of an image: its offset in the padded image, in pixels from the upper left; flipped or not."""
+
+    row: int
+    column: int
+    flipped: bool = False
+
+
+def view_sets(problem: Problem) -> dict[str, tuple[View, ...]]:
+    """Return the task's kinds of TTA by name, each with its views, including the unchanged image; empty if it has none.
+
+    Images are flipped if training flips them. They are cropped at every offset, padded like training's `Crop`: `crop9`
+    for a padding of 1, `crop25` and `crop81` for 4. One-channel images without a `Crop` get crop9. Streamed images get
+    the nine crops (corners, edges, middle) of their resized square.
+    """
+    inputs, middle = problem.test[0], margin(problem)
+    if len(inputs.shape) != 4:
+        return {}
+    every = range(2 * middle + 1)
+    grids = [every[::2], every] if middle == PROTOCOL_PADDING else [every]
+    if middle and not isinstance(inputs, Tensor):
+        grids = [every[::middle]]
+    sets = {
+        f"crop{len(offsets) ** 2}": tuple(View(row, column) for row in offsets for column in offsets)
+        for offsets in grids
+        if middle
+    }
+    if not isinstance(inputs, Tensor) or any(isinstance(a, Flip) for a in problem.task.augment):
+        plain = {"flip": (View(middle, middle),), **{f"flip+{name}": views for name, views in sets.items()}}
+        flipped = {name: (*views, *(replace(v, flipped=True) for v in views)) for name, views in plain.items()}
+        sets = {"flip": flipped["flip"]} | sets | flipped
+    return sets
+
+
+def margin(problem: Problem) -> int:
+    """Return the pixels added on each side of a test image by padding; the unchanged image starts there."""
+    inputs = problem.test[0]
+    if not isinstance(inputs, Tensor):
+        spare = inputs.resize - inputs.size
+        return 0 if spare % 4 else spare // 2  # otherwise rounding moves the central crop
+    crop = _crop(problem)
+    return crop.padding if crop else 0
+
+
+def _crop(problem: Problem) -> Crop | None:
+    """Return training's crop; for one-channel images without one, pad by a pixel of the test images' darkest value."""
+    for augmentation in problem.task.augment:
+        if isinstance(augmentation, Crop):
+            return augmentation
+    inputs = problem.test[0]
+    if isinstance(inputs, Tensor) and inputs.dim() == 4 and inputs.shape[1] == 1:
+        return Crop(1, (float(inputs.min()),))
+    return None
+
+
+def padded_batches(problem: Problem) -> Iterator[Tensor]:
+    """Yield the test images with their margin, in the batches of evaluation: (m, C, H + 2p, W + 2p), on the device."""
+    inputs, crop = problem.test[0], _crop(problem)
+    wide = None if isinstance(inputs, Tensor) else replace(inputs, size=inputs.size + 2 * margin(problem))
+    for start in range(0, len(inputs), TEST_BATCH):
+        stop = min(start + TEST_BATCH, len(inputs))
+        if wide is not None:
+            yield placed(problem, wide.batch(np.arange(start, stop), None))
+        elif isinstance(inputs, Tensor):
+            batch = inputs[start:stop]
+            yield padded_images(batch, crop.padding, crop.fill) if crop else batch
+
+
+def seen(padded: Tensor, view: View, margin: int) -> Tensor:
+    """Return one view of padded images, as a copy: (m, C, H, W)."""
+    height, width = padded.shape[2] - 2 * margin, padded.shape[3] - 2 * margin
+    cut = padded[:, :, view.row : view.row + height, view.column : view.column + width]
+    return (cut.flip(-1) if view.flipped else cut).clone(memory_format=torch.contiguous_format)
 
 
 def augmented_outputs(
