@@ -11,8 +11,8 @@ from nondet.sources import source_called
 
 if TYPE_CHECKING:
     from nondet.analysis.reproduce.audit import Audit, Row
+    from nondet.analysis.reproduce.causes import Finding as Found
     from nondet.analysis.reproduce.diverge import Diverged
-    from nondet.analysis.reproduce.finding import Finding as Found
     from nondet.analysis.reproduce.ladder import Origin
     from nondet.analysis.reproduce.resume import Resumed
 
