@@ -129,6 +129,8 @@ class Stopping:
 
 def condition(vary: str, sources: Sequence[str], runs: int, onset: int = 0) -> Condition:
     """Return the condition that `--vary` names: a source, several joined by +, or `all`."""
+    if runs < 2:
+        raise BadInput(f"runs must be at least 2 to measure variability (got {runs}); try <<runs=20>>")
     if runs > MOST_RUNS:
         raise BadInput(f"runs must be at most {MOST_RUNS:,} in a condition (got {runs:,}); try <<runs=100>>")
     everything = in_all(sources)
