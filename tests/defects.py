@@ -44,10 +44,10 @@ DEFECTS: tuple[tuple[str, str, str, str], ...] = (
         "training",
     ),
     ("running/scheduler.py", "take, 1)", "take, 2)", "test_protocol.py"),
-    ("analysis/runs.py", "stacked[name][sound] =", "stacked[name][0] =", "test_program.py"),
+    ("analysis/reader.py", "stacked[name][sound] =", "stacked[name][0] =", "test_program.py"),
     ("analysis/results.py", "made.file != every[0].file", "made.file == every[0].file", "test_cli.py"),
     ("errors.py", "_spelling[-1](", "_spelling[0](", "test_spelling.py"),
-    ("kinds/language.py", 'sampled = ("sample.logits",)', "sampled = ()", "test_text_tasks.py"),
+    ("kinds/dense.py", 'sampled = ("sample.logits",)', "sampled = ()", "test_text_tasks.py"),
 )
 
 
