@@ -80,7 +80,7 @@ class StackRunner(Runner):
         problem, cuda = self.problem, self.problem.device.type == "cuda"
         found = provenance.environment(problem.device.type, problem.recipe.precision, width)
         if problem.door is not None and (kernels := problem.door.as_dict()):
-            found["kernels"] = kernels | {"triton": version("triton")}
+            found["kernels"] = kernels | ({"triton": version("triton")} if cuda else {})
         if isinstance(problem.train[0], Streamed):
             found["decoder"] = decoder_version()
         if cuda:

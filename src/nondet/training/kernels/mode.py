@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,10 @@ from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from nondet.training.kernels.functions import Link, Precision
-from nondet.training.kernels.operations import FOLLOWING, OPERATIONS, Waiting, normalised
+from nondet.training.kernels.meeting import FOLLOWING, Operations, Waiting
+
+if TYPE_CHECKING:
+    from nondet.training.kernels.functions import Link, Precision
 
 FREE = frozenset(
     "__getitem__ __eq__ __ne__ __len__ add sub mul div neg abs add_ mul_ sub_ div_ __rsub__ __rdiv__ relu relu_ gelu "
@@ -39,27 +41,30 @@ long as all their tensors have the same shape."""
 class Door:
     """Which operations of a stack's models use stacked kernels, and which operations have occurred so far.
 
-    stock: operations that used torch's own kernels and are not element-wise, each with a reason if there is one. used:
+    how: the precision of a GPU's kernels. stock: operations that used torch's own kernels and are not element-wise, each with a reason if there is one. used:
     the stacked ones. refused: why none of these are used after all. same: whether a trial of a stack had the same bits
     as a trial of one run alone. links: those of the last forward pass.
     """
 
-    how: Precision
+    operations: Operations
+    how: Precision | None = None
     stock: dict[str, str] = field(default_factory=dict[str, str])
     used: set[str] = field(default_factory=set[str])
     refused: str = ""
     same: bool = False
-    links: list[Link] = field(default_factory=list[Link])
+    links: list[Link] = field(default_factory=list["Link"])
 
     @property
     def width_free(self) -> bool:
         """Whether no operation so far makes a run's bits depend on the number of other runs."""
-        return self.same and bool(self.used) and not self.stock and not self.refused
+        return self.how is not None and self.same and bool(self.used) and not self.stock and not self.refused
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a run's environment records about it."""
         if self.refused or not self.used:
             return {}
+        if self.how is None:
+            return {"stacked": sorted(self.used)}
         short = self.how.dtype != torch.float32
         return {
             "products": str(self.how.dtype).removeprefix("torch.") if short else self.how.products,
@@ -142,7 +147,7 @@ class Mode(TorchFunctionMode):
                 raise RuntimeError("a slice with a step, or the tensor that it was taken from, is changed in place")
             self.sums.clear()
             self.links.clear()
-        operation = OPERATIONS.get(func)
+        operation = self.door.operations.table.get(func)
         if operation is not None:
             result = operation(self, *args, **given)
             if result is not None and not isinstance(result, str):
@@ -158,7 +163,7 @@ class Mode(TorchFunctionMode):
         found = tree_map(self.settled, results)
         for waiting in [*self.dropped, *(waiting for _, waiting in list(self.waiting.values()))]:
             if not waiting.moments:
-                normalised(self, waiting, relu=False)
+                self.normalised(waiting, relu=False)
         return found
 
     def each(self, operation: Callable[..., Any], *given: Any) -> Any:
@@ -166,6 +171,10 @@ class Mode(TorchFunctionMode):
         if self.in_vmap:
             return _Each.apply(operation, *given)  # pyright: ignore[reportGeneralTypeIssues]
         return operation(*map(_lone, given))[0]
+
+    def normalised(self, waiting: Waiting, relu: bool) -> Tensor:
+        """Compute a waiting batch norm."""
+        return self.door.operations.normalised(self, waiting, relu)
 
     def wait(self, x: Tensor, waiting: Waiting) -> Tensor:
         """Return a stand-in for a waiting batch norm: a new object of the same shape."""
@@ -199,7 +208,7 @@ class Mode(TorchFunctionMode):
         if id(t) in self.done:
             return self.done[id(t)]
         waiting = self.waits(t)
-        return t if waiting is None else self.settle(t, normalised(self, waiting, relu=False))
+        return t if waiting is None else self.settle(t, self.normalised(waiting, relu=False))
 
 
 _KNOWN = frozenset("shape dtype device ndim requires_grad is_cuda layout is_leaf dim size numel".split())

@@ -1,10 +1,9 @@
-"""What torch's functions become in a stack: each takes the mode that intercepted it, and torch's own arguments."""
+"""What torch's functions become in a stack on a GPU: each takes the mode that intercepted it, and torch's own arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,38 +12,11 @@ from torch import Tensor
 from nondet.training.kernels import functions as stacked
 from nondet.training.kernels import geometry as shapes
 from nondet.training.kernels.functions import Link, Sums
+from nondet.training.kernels.meeting import Meeting, Operations, Waiting, pair
 from nondet.training.kernels.tiles import across_for
 
 LARGEST = 2**31 - 1
 """The most elements of one model's tensor that a kernel can index."""
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A batch norm, perhaps with an addition, that is not computed yet: its arguments, by name.
-
-    moments: the mean and 1 / standard deviation of all runs, once known; copies of this object share the list.
-    """
-
-    arguments: Mapping[str, Any]
-    moments: list[tuple[Tensor, Tensor]]
-    residual: Tensor | None = None
-
-
-class Meeting(Protocol):
-    """What the operations need from the mode that intercepted them: see `mode.Mode`."""
-
-    door: Any
-    sums: dict[int, tuple[Tensor, Any]]
-    links: dict[int, tuple[Tensor, Link]]
-    copies: dict[int, Tensor]
-
-    def each(self, operation: Callable[..., Any], *given: Any) -> Any: ...
-    def wait(self, x: Tensor, waiting: Waiting) -> Tensor: ...
-    def keep(self, stand_in: Tensor, waiting: Waiting) -> None: ...
-    def waits(self, t: Any) -> Waiting | None: ...
-    def settle(self, stand_in: Tensor, result: Tensor) -> Tensor: ...
-    def settled(self, t: Any) -> Any: ...
 
 
 def _typed(mode: Meeting, *tensors: Tensor | None) -> bool:
@@ -58,17 +30,13 @@ def _outside_autocast(mode: Meeting, input: Tensor) -> bool:
     return input.dtype != mode.door.how.dtype and not torch.is_autocast_enabled(input.device.type)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value * 2 if len(value) == 1 else tuple(value))
-
-
 def _conv2d(
     mode: Meeting, input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
     dilation: Any = 1, groups: int = 1,
 ) -> Any:  # fmt: skip
     if input.dim() != 4 or isinstance(padding, str) or not _typed(mode, input, weight, bias):
         return "with an unsupported shape or type"
-    (high, wide), (up, across) = _pair(stride), _pair(dilation)
+    (high, wide), (up, across) = pair(stride), pair(dilation)
     outputs, channels = weight.shape[0], input.shape[1]
     if high != wide or (up, across) != (1, 1):
         return "with unequal strides or dilation"
@@ -77,7 +45,7 @@ def _conv2d(
     if _outside_autocast(mode, input):
         return "outside autocast"
     geometry = shapes.forward(
-        (input.shape[2], input.shape[3]), channels, outputs, (weight.shape[2], weight.shape[3]), high, _pair(padding),
+        (input.shape[2], input.shape[3]), channels, outputs, (weight.shape[2], weight.shape[3]), high, pair(padding),
         groups, across_for(outputs // groups, mode.door.how.dtype, mode.door.how.products),
     )  # fmt: skip
     if len(input) * geometry.out_height * geometry.out_width * outputs > LARGEST:
@@ -150,41 +118,6 @@ def normalised(mode: Meeting, waiting: Waiting, relu: bool) -> Tensor:
     return mode.each(operation, x, given["mean"], given["var"], given["weight"], given["bias"], waiting.residual)
 
 
-def _relu(mode: Meeting, input: Tensor, inplace: bool = False) -> Tensor | None:
-    waiting = mode.waits(input)
-    if waiting is None:
-        return None
-    found = normalised(mode, waiting, relu=True)
-    return mode.settle(input, found) if inplace else found
-
-
-def _relu_in_place(mode: Meeting, input: Tensor) -> Tensor | None:
-    return _relu(mode, input, inplace=True)
-
-
-def _add(mode: Meeting, input: Any, other: Any, *, alpha: float = 1, out: Any = None) -> Tensor | None:
-    if alpha != 1 or out is not None or not isinstance(input, Tensor) or not isinstance(other, Tensor):
-        return None
-    for waits, added in ((other, input), (input, other)):
-        waiting = mode.waits(waits)
-        if waiting is not None and waiting.residual is None and added is not waits and added.shape == waits.shape:
-            residual = mode.settled(added)
-            if residual.dtype == waits.dtype:
-                return mode.wait(waits, replace(waiting, residual=residual))
-    return None
-
-
-def _add_in_place(mode: Meeting, input: Any, other: Any, *, alpha: float = 1) -> Tensor | None:
-    waiting = mode.waits(input)
-    if waiting is None or waiting.residual is not None or alpha != 1 or not isinstance(other, Tensor):
-        return None
-    residual = mode.settled(other) if other is not input and other.shape == input.shape else None
-    if residual is None or residual.dtype != input.dtype:
-        return None
-    mode.keep(input, replace(waiting, residual=residual))
-    return input
-
-
 def _linear(mode: Meeting, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     if input.dim() < 2 or not _typed(mode, input, weight, bias):
         return "with an unsupported shape or type"
@@ -196,7 +129,7 @@ def _linear(mode: Meeting, input: Tensor, weight: Tensor, bias: Tensor | None = 
 
 
 def _pooled(mode: Meeting, input: Tensor, kernel: Any, stride: Any, padding: Any, maximum: bool) -> Any:
-    size, step, edge = _pair(kernel), _pair(stride or kernel), _pair(padding)
+    size, step, edge = pair(kernel), pair(stride or kernel), pair(padding)
     if input.dim() != 4 or not _typed(mode, input) or size[0] * size[1] >= 255:
         return "with an unsupported shape or type"
     mode.door.used.add("max_pool2d" if maximum else "avg_pool2d")
@@ -207,7 +140,7 @@ def _max_pool2d(
     mode: Meeting, input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
-    if _pair(dilation) != (1, 1) or ceil_mode or return_indices:
+    if pair(dilation) != (1, 1) or ceil_mode or return_indices:
         return "dilated, rounded up or with indices"
     return _pooled(mode, input, kernel_size, stride, padding, True)
 
@@ -216,7 +149,7 @@ def _avg_pool2d(
     mode: Meeting, input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Any:  # fmt: skip
-    if ceil_mode or divisor_override or (not count_include_pad and _pair(padding) != (0, 0)):
+    if ceil_mode or divisor_override or (not count_include_pad and pair(padding) != (0, 0)):
         return "rounded up or with its own divisor"
     return _pooled(mode, input, kernel_size, stride, padding, False)
 
@@ -227,7 +160,7 @@ def _means_of_images(mode: Meeting, input: Tensor) -> Tensor:
 
 
 def _adaptive_avg_pool2d(mode: Meeting, input: Tensor, output_size: Any) -> Any:
-    if _pair(output_size) != (1, 1) or input.dim() != 4 or not _typed(mode, input):
+    if pair(output_size) != (1, 1) or input.dim() != 4 or not _typed(mode, input):
         return "to more than one pixel"
     return _means_of_images(mode, input)[:, :, None, None]
 
@@ -286,7 +219,7 @@ def _view(mode: Meeting, input: Tensor, *shape: Any) -> Any:
         return input.reshape(*shape)
 
 
-OPERATIONS: Mapping[Any, Callable[..., Any]] = {
+_TABLE: Mapping[Any, Callable[..., Any]] = {
     F.conv2d: _conv2d,
     F.batch_norm: _batch_norm,
     F.linear: _linear,
@@ -300,19 +233,5 @@ OPERATIONS: Mapping[Any, Callable[..., Any]] = {
     torch.Tensor.__getitem__: _slices,
     torch.Tensor.view: _view,
 }
-"""What replaces a torch function. It returns a text if it cannot, with the reason; None if torch's own is as good."""
 
-FOLLOWING: Mapping[Any, Callable[..., Tensor | None]] = {
-    F.relu: _relu,
-    torch.relu: _relu,
-    torch.Tensor.relu: _relu,
-    torch.relu_: _relu_in_place,
-    torch.Tensor.relu_: _relu_in_place,
-    torch.add: _add,
-    torch.Tensor.add: _add,
-    torch.Tensor.__add__: _add,
-    torch.Tensor.__radd__: _add,
-    torch.Tensor.add_: _add_in_place,
-    torch.Tensor.__iadd__: _add_in_place,
-}
-"""What may join a waiting batch norm; it returns None if it does not."""
+ON_GPU = Operations(_TABLE, normalised)
