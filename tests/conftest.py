@@ -23,6 +23,8 @@ from nondet.cli import main as cli
 os.environ.pop("COLUMNS", None)  # so that it does not change the width of tables
 os.environ.setdefault("MKL_CBWR", "AUTO")  # what the command sets; read once, at the first product
 
+torch.set_num_threads(1)  # also for fixtures of a module, which are made before `one_thread`
+
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when a kernel is defined
 

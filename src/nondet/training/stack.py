@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,6 +33,7 @@ from nondet.training.settings import loss_scale, mixed
 
 if TYPE_CHECKING:
     from nondet.training.kernels.mode import Door
+    from nondet.training.recorded import Recorder
 
 Seeds = Mapping[str, int]
 
@@ -57,6 +59,7 @@ class Stack:
     first: the gradients from the first evaluation in the last step, if there are several.
     factor: a factor on all rates, if the schedule waits for a plateau.
     random_answers: whether its models draw random numbers in evaluation.
+    recorder: runs recorded steps instead of the models; None if they are not recorded.
     turn: whether the next mini-batch is the first of those that make one step, and whether it is the last of them.
     """
 
@@ -82,6 +85,7 @@ class Stack:
     turn: tuple[bool, bool] = (True, True)
     factor: float = 1.0
     random_answers: bool = False
+    recorder: Recorder | None = None
 
     @property
     def width(self) -> int:
@@ -173,18 +177,10 @@ class Stack:
         function(model, *stacked) returns a run's loss, and possibly more. uniforms: dropout's numbers, (R, ...) for
         each call of dropout.
         """
-        if self.width > 1 and is_seed(uniforms):
-            results = self.map(function, *stacked, numbers=uniforms[0].tolist())
-            self.learn(results[0])
-            return results
         if self.width > 1:
-
-            def dropped(call: Any, u: Sequence[Tensor], *rest: Any) -> Any:
-                with given_dropout(u, stacked=True):
-                    return function(call, *rest)
-
-            results = self.map(dropped, tuple(uniforms), *stacked)
-            self.learn(results[0])
+            evaluated = self.evaluated if self.recorder is None else partial(self.recorder.evaluated, self)
+            results = evaluated(function, stacked, uniforms)
+            self._update()
             return results
         if self.closure:
             return self._step_with_closure(function, *stacked, uniforms=uniforms)
@@ -195,6 +191,27 @@ class Stack:
         if not self.again:
             self.learn(results[0])
         return results
+
+    def evaluated(self, function: Callable[..., Any], stacked: Sequence[Any], uniforms: Sequence[Tensor]) -> Any:
+        """Return function's results for all runs, at least two, and set the gradients of their losses."""
+        results, target = self.passed(function, stacked, uniforms)
+        self._differentiate(target)
+        return results
+
+    def passed(
+        self, function: Callable[..., Any], stacked: Sequence[Any], uniforms: Sequence[Tensor]
+    ) -> tuple[Any, Tensor]:
+        """Return function's results for all runs, and the number whose gradients the step needs."""
+        if is_seed(uniforms):
+            results = self.map(function, *stacked, numbers=uniforms[0].tolist())
+            return results, self._target(results[0])
+
+        def dropped(call: Any, u: Sequence[Tensor], *rest: Any) -> Any:
+            with given_dropout(u, stacked=True):
+                return function(call, *rest)
+
+        results = self.map(dropped, tuple(uniforms), *stacked)
+        return results, self._target(results[0])
 
     def _step_with_closure(self, function: Callable[..., Any], *stacked: Any, uniforms: Sequence[Tensor]) -> Any:
         """Take a step of one run, whose optimizer may evaluate the loss any number of times, with the same dropout."""
@@ -245,18 +262,29 @@ class Stack:
         16-bit parameters are updated in float32 and rounded once. In 16 bits, on the CPU, rounding in some of torch's
         sums depends on the position in memory, so that a run would depend on its slot.
         """
-        leaves = self._leaves
-        first, last = self.turn
-        for p in leaves.values() if first else ():
-            p.grad = None
+        self._differentiate(self._target(losses))
+        self._update()
+
+    def _target(self, losses: Tensor) -> Tensor:
+        """Return the number to differentiate: the sum of the losses (R,), scaled as the recipe says."""
         scale = loss_scale(self.recipe) if self.recipe else 1.0
         if self.recipe and self.recipe.accumulate > 1:
             losses = losses / self.recipe.accumulate
-        backward(losses.sum() if scale == 1 else losses.sum() * scale, self.again)
+        return losses.sum() if scale == 1 else losses.sum() * scale
+
+    def _differentiate(self, target: Tensor) -> None:
+        """Set the gradients, or add to those of the mini-batches before in the same step."""
+        for p in self._leaves.values() if self.turn[0] else ():
+            p.grad = None
+        backward(target, self.again)
         if self.door is not None and not self.door.refused:
             self.door.close()
-        if not last:
+
+    def _update(self) -> None:
+        """Let the optimizer use the gradients, if this mini-batch is the last one of its step."""
+        if not self.turn[1]:
             return
+        leaves, scale = self._leaves, loss_scale(self.recipe) if self.recipe else 1.0
         if scale != 1:
             for p in leaves.values():
                 p.grad = None if p.grad is None else p.grad / scale

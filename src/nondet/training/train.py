@@ -25,6 +25,7 @@ from nondet.training.new_stack import new_stack
 from nondet.training.perturb import change_bit
 from nondet.training.problem import Problem
 from nondet.training.recipes import Plateau, is_plateau
+from nondet.training.recorded import recorder
 from nondet.training.settings import kernels
 from nondet.training.stack import Seeds, Stack
 
@@ -61,6 +62,7 @@ def train_stack(
         state = None if snapshot is None else snapshots.load_snapshot(snapshot, seal.of_snapshot())
         if state is not None:
             stack.restore(state)
+        stack.recorder = recorder(problem, stack.width)
         on_epoch(stack.epoch)
 
         def save() -> None:

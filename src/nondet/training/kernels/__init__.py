@@ -22,16 +22,13 @@ def door(device: torch.device, recipe: Recipe, tf32: bool) -> Door | None:
     from nondet.training.kernels.mode import Door
 
     if device.type == "cpu":
-        from nondet.training.kernels.on_cpu import ON_CPU
-
-        return Door(ON_CPU)
+        return Door()
     if recipe.precision == "float64" or not _here(device):
         return None
     from nondet.training.kernels.functions import Precision
-    from nondet.training.kernels.operations import ON_GPU
 
     dtype = getattr(torch, recipe.amp or recipe.precision)
-    return Door(ON_GPU, Precision(dtype, "tf32" if tf32 else "tf32x3"))
+    return Door(Precision(dtype, "tf32" if tf32 else "tf32x3"))
 
 
 def _here(device: torch.device) -> bool:

@@ -41,18 +41,27 @@ long as all their tensors have the same shape."""
 class Door:
     """Which operations of a stack's models use stacked kernels, and which operations have occurred so far.
 
-    how: the precision of a GPU's kernels. stock: operations that used torch's own kernels and are not element-wise, each with a reason if there is one. used:
-    the stacked ones. refused: why none of these are used after all. same: whether a trial of a stack had the same bits
+    how: the precision of a GPU's kernels; None on a CPU. stock: operations that used torch's own kernels and are not
+    element-wise, each with a reason if there is one. used: the stacked ones. refused: why none of these are used after all. same: whether a trial of a stack had the same bits
     as a trial of one run alone. links: those of the last forward pass.
     """
 
-    operations: Operations
     how: Precision | None = None
     stock: dict[str, str] = field(default_factory=dict[str, str])
     used: set[str] = field(default_factory=set[str])
     refused: str = ""
     same: bool = False
     links: list[Link] = field(default_factory=list["Link"])
+
+    @property
+    def operations(self) -> Operations:
+        if self.how is None:
+            from nondet.training.kernels.on_cpu import ON_CPU
+
+            return ON_CPU
+        from nondet.training.kernels.operations import ON_GPU
+
+        return ON_GPU
 
     @property
     def width_free(self) -> bool:
@@ -118,7 +127,7 @@ def _lone(t: Any) -> Any:
 class Mode(TorchFunctionMode):
     def __init__(self, door: Door, in_vmap: bool) -> None:
         super().__init__()
-        self.door, self.in_vmap = door, in_vmap
+        self.door, self.in_vmap, self.operations = door, in_vmap, door.operations
         self.waiting: dict[int, tuple[Any, Waiting]] = {}
         self.done: dict[int, Tensor] = {}
         self.dropped: list[Waiting] = []
@@ -147,7 +156,7 @@ class Mode(TorchFunctionMode):
                 raise RuntimeError("a slice with a step, or the tensor that it was taken from, is changed in place")
             self.sums.clear()
             self.links.clear()
-        operation = self.door.operations.table.get(func)
+        operation = self.operations.table.get(func)
         if operation is not None:
             result = operation(self, *args, **given)
             if result is not None and not isinstance(result, str):
@@ -174,7 +183,7 @@ class Mode(TorchFunctionMode):
 
     def normalised(self, waiting: Waiting, relu: bool) -> Tensor:
         """Compute a waiting batch norm."""
-        return self.door.operations.normalised(self, waiting, relu)
+        return self.operations.normalised(self, waiting, relu)
 
     def wait(self, x: Tensor, waiting: Waiting) -> Tensor:
         """Return a stand-in for a waiting batch norm: a new object of the same shape."""

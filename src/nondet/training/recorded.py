@@ -1,0 +1,164 @@
+"""Record what a stack computes in a step as a list of torch's own operations, and run that list in later steps.
+
+On a CPU, most of a small network's step is spent in Python: in `vmap`, in autograd and in the model's own code. The
+list does the same operations in the same order, so it gives the same bits. This is tried on another mini-batch before
+the list is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+from nondet.training.described import own_code
+from nondet.training.problem import Problem
+from nondet.training.snapshots import same_bits
+
+if TYPE_CHECKING:
+    from nondet.training.stack import Stack
+
+STEPS = 2
+"""How many steps of one shape run as usual before they are recorded, which takes as long as about 20 of them."""
+
+
+def recorder(problem: Problem, width: int) -> Recorder | None:
+    """Return a recorder for a stack of this problem; None if its steps are not to be recorded."""
+    changing = problem.compiled or problem.again or problem.state or problem.seeded
+    if problem.device.type != "cpu" or width == 1 or changing:
+        return None
+    return Recorder(problem)
+
+
+@dataclass
+class Recorder:
+    """The lists of one stack, by the form and shapes of a step's inputs.
+
+    seen: how many steps there were. untried, tried: the lists. remembered: the state that Python keeps in the model
+    and its loss, as it was before a step. refused: why no list is used.
+    """
+
+    problem: Problem
+    seen: dict[Any, int] = field(default_factory=dict[Any, int])
+    untried: dict[Any, Callable[..., Any]] = field(default_factory=dict[Any, Any])
+    tried: dict[Any, Callable[..., Any]] = field(default_factory=dict[Any, Any])
+    refused: str = ""
+
+    def evaluated(self, stack: Stack, function: Callable[..., Any], stacked: Sequence[Any], uniforms: Any) -> Any:
+        """Do what the stack's own `evaluated` does, with a list where there is one."""
+        given, form = tree_flatten((tuple(stacked), tuple(uniforms)))
+        key = (form, *((t.shape, t.dtype) for t in given))
+        seen = self.seen[key] = self.seen.get(key, 0) + 1
+        if key in self.tried:
+            return _run(stack, self.tried[key], given)
+        if self.refused or seen < STEPS:
+            return stack.evaluated(function, stacked, uniforms)
+        if key in self.untried:
+            return self._tried(stack, key, given, function, stacked, uniforms)
+        before = _kept_by_python(stack, self.problem)
+        found = stack.evaluated(function, stacked, uniforms)
+        if before is None or before != _kept_by_python(stack, self.problem):
+            self.refused = "the model or its loss keeps something that changes from step to step"
+        else:
+            self._record(stack, key, given, form, function)
+        return found
+
+    def _record(self, stack: Stack, key: Any, given: Sequence[Tensor], form: Any, function: Callable[..., Any]) -> None:
+        before = _copies(stack)
+
+        def whole(held: Sequence[Tensor], given: Sequence[Tensor]) -> tuple[Any, list[Tensor | None]]:
+            stacked, uniforms = tree_unflatten(given, form)
+            results, target = stack.passed(function, stacked, uniforms)
+            leaves = list(stack.trained.values())
+            gradients = torch.autograd.grad(target, leaves, allow_unused=True)
+            return results, [None if g is None else _laid_as(p, g) for p, g in zip(leaves, gradients, strict=True)]
+
+        try:
+            self.untried[key] = make_fx(whole)(_held(stack), list(given)).forward
+        except Exception as error:  # code that others wrote may raise anything
+            self.refused = f"{type(error).__name__}: {error}"
+        _put_back(stack, before)
+
+    def _tried(
+        self, stack: Stack, key: Any, given: Sequence[Tensor], function: Callable[..., Any], stacked: Any, uniforms: Any
+    ) -> Any:
+        """Take the step as usual, and see whether the list computes the same."""
+        if not stack.turn[0]:  # gradients are being added
+            return stack.evaluated(function, stacked, uniforms)
+        before, graph = _copies(stack), self.untried.pop(key)
+        try:
+            listed = _everything(stack, _run(stack, graph, given))
+        except Exception as error:
+            listed, self.refused = [], f"{type(error).__name__}: {error}"
+        _put_back(stack, before)
+        found = stack.evaluated(function, stacked, uniforms)
+        usual = _everything(stack, found)
+        if len(listed) == len(usual) and all(map(same_bits, listed, usual)):
+            self.tried[key] = graph
+        else:
+            self.refused = self.refused or "the list and the steps compute different numbers"
+        return found
+
+
+def _run(stack: Stack, graph: Callable[..., Any], given: Sequence[Tensor]) -> Any:
+    """Run a list, set the gradients that it computes, and return its results."""
+    with torch.no_grad():
+        results, gradients = graph(_held(stack), list(given))
+        for p, g in zip(stack.trained.values(), gradients, strict=True):
+            if stack.turn[0]:
+                p.grad = g
+            elif g is not None:
+                p.grad = g if p.grad is None else p.grad.add_(g)
+    return results
+
+
+def _laid_as(p: Tensor, gradient: Tensor) -> Tensor:
+    """Return the gradient with the parameter's order in memory, as autograd stores it."""
+    return gradient if gradient.stride() == p.stride() else torch.empty_like(p).copy_(gradient)
+
+
+def _held(stack: Stack) -> list[Tensor]:
+    return [*stack.trained.values(), *stack.frozen.values(), *stack.buffers.values()]
+
+
+def _copies(stack: Stack) -> list[Tensor]:
+    return [t.detach().clone() for t in _held(stack)]
+
+
+@torch.no_grad()
+def _put_back(stack: Stack, copies: Sequence[Tensor]) -> None:
+    for tensor, copy in zip(_held(stack), copies, strict=True):
+        tensor.copy_(copy)
+
+
+def _everything(stack: Stack, results: Any) -> list[Tensor]:
+    """Return copies of a step's results, its gradients and all weights after it."""
+    found = [*tree_leaves(results), *(p.grad for p in stack.trained.values() if p.grad is not None), *_held(stack)]
+    return [t.detach().clone() for t in found]
+
+
+def _kept_by_python(stack: Stack, problem: Problem) -> str | None:
+    """Return a hash of what Python keeps between steps: in the model, in the loss, and in numbers of their modules.
+
+    None if it cannot be computed.
+    """
+    losses = [part for part in (problem.objective.own, problem.objective.criterion) if part is not None]
+    names = {type(module).__module__ for module in stack.skeleton.modules()}
+    names |= {str(getattr(loss, "__module__", "")) for loss in losses}
+    globals_of = [vars(sys.modules[n]) for n in sorted(names) if n in sys.modules and n.partition(".")[0] != "torch"]
+    counts = [{k: _count(v) for k, v in sorted(found.items())} for found in globals_of]
+    try:
+        return own_code([stack.skeleton, losses, counts])
+    except Exception:
+        return None
+
+
+def _count(value: Any) -> Any:
+    """Return a number itself, and the length of a list, a dictionary or a set."""
+    return value if isinstance(value, int | float) else len(value) if isinstance(value, list | dict | set) else None
