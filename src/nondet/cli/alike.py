@@ -44,10 +44,10 @@ def alike(
     form
         How it is printed.
     """
-    from nondet import api
+    import nondet
     from nondet.running.advice import go_on
 
-    found = api.alike(
+    found = nondet.alike(
         study,
         margin,
         level,

@@ -25,9 +25,9 @@ def audit(task: str, /, *command: str, steps: int | None = None, form: Printed =
     form
         How it is printed.
     """
-    from nondet import api
+    import nondet
 
     words = command_of("audit", task, command)
-    found = api.audit(task if words is None else words, steps, say=note)
+    found = nondet.audit(task if words is None else words, steps, say=note)
     answer(found, form)
     return INCONCLUSIVE if found.inconclusive else 0 if found.clean else 1

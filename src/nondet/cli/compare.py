@@ -90,10 +90,10 @@ def compare(
     form
         How it is printed.
     """
-    from nondet import api
+    import nondet
     from nondet.analysis.models_apart import ModelComparisons
 
-    found = api.compare(
+    found = nondet.compare(
         a,
         b,
         *others,

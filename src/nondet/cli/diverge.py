@@ -48,7 +48,7 @@ def diverge(
     form
         How it is printed.
     """
-    from nondet import api
+    import nondet
     from nondet.tasks import is_task
 
     words = command_of("diverge", task, command)
@@ -61,9 +61,9 @@ def diverge(
             raise BadInput(
                 f"--save keeps a run and compares nothing (got --save {save} with {given}); give one of them"
             )
-        api.keep_run(target, save, steps, say=note)
+        nondet.keep_run(target, save, steps, say=note)
         tell(f"The run is kept in {save}. Compare with it: nondet diverge --against {save} ...")
         return 0
-    found = api.diverge(target, steps, fix=fix, against=against, say=note)
+    found = nondet.diverge(target, steps, fix=fix, against=against, say=note)
     answer(found, form)
     return {"none": 0, "origin": 1}.get(found.verdict, INCONCLUSIVE)

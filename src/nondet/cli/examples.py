@@ -43,24 +43,25 @@ def examples(
     run_task
         If the task is a file, run it: its code reads the pictures.
     """
-    from nondet import api
+    import nondet
     from nondet.analysis.pictures import pictures_of
     from nondet.analysis.reader import control_is_zero
+    from nondet.api.shared import is_study
     from nondet.io.files import write_file
 
     if pictures and pictures.exists() and not pictures.is_dir():
         raise BadInput(f"--pictures must name a folder (got {pictures}, a file); name another")
     if pictures:
         require_outside_studies(pictures / "0.png", "--pictures")
-    if not api.is_study(target) or labels or columns:
+    if not is_study(target) or labels or columns:
         if pictures:
             raise BadInput(
                 f"--pictures needs a study, whose task has the pictures (got outputs, {target}); leave it out"
             )
-        return answer(api.unstable(target, top, labels=labels, columns=columns or (), say=say), form)
+        return answer(nondet.unstable(target, top, labels=labels, columns=columns or (), say=say), form)
     folder, name = _parts(target)
-    opened = api.open(folder)
-    found = api.unstable(opened[name], top)
+    opened = nondet.open(folder)
+    found = nondet.unstable(opened[name], top)
     indices = [example.index for example in found.top] if pictures else []
     pngs, why = pictures_of(opened.study, indices, data, run_task=run_task) if pictures else ({}, "")
     files = {index: (pictures or folder) / f"{index}.png" for index in pngs}

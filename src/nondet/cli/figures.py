@@ -44,8 +44,9 @@ def figures(
     json
         Print as JSON what was written: each file, and what it shows.
     """
-    from nondet import api
+    import nondet
     from nondet.analysis.outside import read_outside
+    from nondet.api.shared import is_study
     from nondet.io.files import write_file
     from nondet.io.roles import Asked
     from nondet.reporting import prose
@@ -55,7 +56,7 @@ def figures(
     if format not in FORMATS:
         raise BadInput(f"--format must be one of {', '.join(FORMATS)} (got {format!r}); choose one")
     asked = Asked(arm=arm, seed=seed)
-    brought = bool(others or labels or columns or metric or arm or seed) or not api.is_study(study)
+    brought = bool(others or labels or columns or metric or arm or seed) or not is_study(study)
     folder = out or (Path() if brought else Path(study)) / "figures"
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--out must name a folder (got {folder}, a file); name another")
@@ -64,7 +65,7 @@ def figures(
         found = None
         drawn = outside.sections(read_outside([study, *others], labels, metric, columns or (), asked, say))
     else:
-        found = api.show(study)
+        found = nondet.show(study)
         drawn = sections(found)
     drawings = [drawing for section in drawn for drawing in section.drawings]
     written = [(folder / f"{drawing.name}.{format}", drawing) for drawing in drawings]

@@ -48,9 +48,9 @@ def floor(
     form
         How it is printed.
     """
-    from nondet import api
+    import nondet
 
-    found = api.floor(
+    found = nondet.floor(
         runs,
         new_runs,
         level=level,

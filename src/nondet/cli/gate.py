@@ -73,10 +73,10 @@ def gate(
     form
         How it is printed.
     """
-    from nondet import api
+    import nondet
 
     try:
-        found = api.gate(
+        found = nondet.gate(
             base,
             candidate,
             ledger,

@@ -21,9 +21,9 @@ def pull(source: str, folder: Path, /, *, json: Flag = False, volume: Volume = U
     json
         Print JSON, for scripts.
     """
-    from nondet import api
+    import nondet
 
-    return _copied(api.pull(source, folder, say=detail), json)
+    return _copied(nondet.pull(source, folder, say=detail), json)
 
 
 def push(folder: Path, target: str, /, *, json: Flag = False, volume: Volume = USUAL) -> int:
@@ -38,9 +38,9 @@ def push(folder: Path, target: str, /, *, json: Flag = False, volume: Volume = U
     json
         Print JSON, for scripts.
     """
-    from nondet import api
+    import nondet
 
-    return _copied(api.push(folder, target, say=detail), json)
+    return _copied(nondet.push(folder, target, say=detail), json)
 
 
 def doctor(place: str, /, *, json: Flag = False) -> int:
@@ -55,9 +55,9 @@ def doctor(place: str, /, *, json: Flag = False) -> int:
     json
         Print JSON, for scripts.
     """
-    from nondet import api
+    import nondet
 
-    found = api.doctor(place)
+    found = nondet.doctor(place)
     answer(found, Form(json=json))
     if not found.sound:
         say(f"{found.place} cannot hold a study; see the lines that say NO")

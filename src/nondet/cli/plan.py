@@ -57,7 +57,7 @@ def plan(
     form
         How it is printed.
     """
-    from nondet import api
+    import nondet
 
     if (sd is None) == (study is None):
         raise BadInput(f"plan needs either --sd or --study (got {'none' if sd is None else 'both'}); give one")
@@ -65,7 +65,7 @@ def plan(
         raise BadInput(f"--labels is for the outputs of a pilot (got {labels} with --sd); leave it out")
     if study is None and columns:
         raise BadInput("--columns is for the table of a pilot (got it with --sd); leave it out")
-    found = api.plan(
+    found = nondet.plan(
         effect,
         sd=sd,
         pilot=study,

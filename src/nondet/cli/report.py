@@ -48,22 +48,23 @@ def report(
     json
         Print as JSON what was written.
     """
-    from nondet import api
+    import nondet
     from nondet.analysis.outside import read_outside
+    from nondet.api.shared import is_study
     from nondet.io.roles import Asked
     from nondet.reporting import outside, prose
     from nondet.reporting.hero import of_results
     from nondet.reporting.page import write_page
 
     asked = Asked(arm=arm, seed=seed)
-    if others or labels or columns or metric or arm or seed or not api.is_study(study):
+    if others or labels or columns or metric or arm or seed or not is_study(study):
         found = read_outside([study, *others], labels, metric, columns or (), asked, say)
         file = out or Path("report.html")
         size = outside.write_page(found, file, condition, option="--out")
         return _said(file, size, outside.finding(found).headline, json=json)
     file = out or Path(study) / "report.html"
     page_to_write(file, "--out")
-    found = api.show(study)
+    found = nondet.show(study)
     notes: list[str] = []
     size = write_page(found, file, condition, data, run_task=run_task, option="--out", say=notes.append)
     broken = found.control.identical is False

@@ -42,7 +42,7 @@ def resume_check(
     form
         How it is printed.
     """
-    from nondet import api
+    import nondet
 
     words = command_of("resume-check", task, command)
     if words is None:
@@ -50,6 +50,6 @@ def resume_check(
             f"a training must be given as a command (got {task!r}); try nondet resume-check -- python train.py "
             "--steps {steps} {resume}"
         )
-    found = api.resume_check(words, steps, resume=resume, say=note)
+    found = nondet.resume_check(words, steps, resume=resume, say=note)
     answer(found, form)
     return {"resumes": 0, "differs": 1}.get(found.verdict, INCONCLUSIVE)

@@ -130,7 +130,7 @@ def run(
         For a Python script: what to keep at its end, as expressions in the script's variables, such as "outputs=logits,
         labels=y_test".
     """
-    from nondet import api
+    import nondet
     from nondet.runners.script import Script
 
     _check_design(design, levels, runs)
@@ -151,7 +151,7 @@ def run(
         raise BadInput(f"--{name} is for a command, which follows -- (got the task {task}); leave it out")
     if is_command and (options := _of_a_task(stack, set_, data, model, broken, track, layers, device, tf32)):
         raise BadInput(f"--{options[0]} is for a task, but a command is run as it is (got {words[0]}); leave it out")
-    opened = api.run(
+    opened = nondet.run(
         Script(words, (), record, metric or (), outputs, labels) if is_command else task,
         20 if runs is None else runs,
         vary=vary or [],

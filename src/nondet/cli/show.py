@@ -20,11 +20,11 @@ def show(study: Path, /, *, examples: Flag = False, form: Printed = TEXT) -> int
     form
         How it is printed.
     """
-    from nondet import api
+    import nondet
     from nondet.reporting import crossing, prose
     from nondet.reporting.dead import dead_words
 
-    found = api.show(study, examples)
+    found = nondet.show(study, examples)
     broken = found.control.identical is False
     answer(found, form)
     if form.alone:

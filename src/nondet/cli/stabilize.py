@@ -62,11 +62,11 @@ def stabilize(
     form
         How it is printed.
     """
-    from nondet import api
+    import nondet
     from nondet.running.progress import steps
 
     with steps() as on_progress:
-        found = api.stabilize(
+        found = nondet.stabilize(
             target,
             runs,
             cycles=cycles,

@@ -36,10 +36,10 @@ def work(
     run_task
         Allow running the task's file or the command that the study names, because it is code.
     """
-    from nondet import api
+    import nondet
 
-    made = api.work(study, data=data, device=device, stacks=stacks, run_task=run_task, say=note)
-    found = api.status(study)
+    made = nondet.work(study, data=data, device=device, stacks=stacks, run_task=run_task, say=note)
+    found = nondet.status(study)
     tell(
         f"Trained {made} runs here; {found.done} of {found.planned} are done, and others are training {found.in_hand}."
     )
@@ -56,6 +56,6 @@ def status(study: Path, /, *, json: Flag = False) -> int:
     json
         Print JSON, for scripts.
     """
-    from nondet import api
+    import nondet
 
-    return answer(api.status(study), Form(json=json))
+    return answer(nondet.status(study), Form(json=json))
