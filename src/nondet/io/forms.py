@@ -6,18 +6,15 @@ import glob
 from pathlib import Path
 
 from nondet.io.columns import is_of_examples
-from nondet.io.outputs import load_npy
+from nondet.io.outputs import RUNS, load_npy
 from nondet.io.rows import ENDINGS, text_names
 from nondet.io.table_file import column_names
-
-ARRAYS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
-"""Endings of files of outputs."""
 
 
 def holds_outputs(folder: Path) -> bool:
     """Whether a folder contains arrays, or folders of runs that do."""
     inside = [folder, *(child for child in folder.iterdir() if child.is_dir() and not (child / "study.json").exists())]
-    return any(child.suffix.lower() in ARRAYS for part in inside for child in part.iterdir() if child.is_file())
+    return any(child.suffix.lower() in RUNS for part in inside for child in part.iterdir() if child.is_file())
 
 
 def holds_scores(path: Path) -> bool:
@@ -26,7 +23,7 @@ def holds_scores(path: Path) -> bool:
         return glob.has_magic(str(path))
     ending = path.suffix.lower()
     if path.is_dir():
-        return not any(child.suffix.lower() in ARRAYS for child in path.rglob("*"))
+        return not any(child.suffix.lower() in RUNS for child in path.rglob("*"))
     if ending == ".npy":
         shape = load_npy(path).shape
         return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
