@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -10,9 +11,8 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from nondet.data import readable
+from nondet.data import readable, unfit
 from nondet.errors import BadInput
-from nondet.io.cache import cache_folder
 from nondet.io.nearest import did_you_mean_file
 from nondet.io.signals import unwinding
 from nondet.io.streams import note
@@ -77,10 +77,22 @@ LARGE = 1_000_000
 """Downloads of at least this many bytes are announced, because they may take a while."""
 
 
+def cache_folder() -> Path:
+    """Return the only folder outside studies where nondet keeps files; it can make or download all of them again.
+
+    The environment variable NONDET_CACHE names it; otherwise it is `nondet` in the system's cache folder.
+    BadInput if no folder is named, and pooch, which finds the system's, is not installed.
+    """
+    named = os.environ.get("NONDET_CACHE")
+    if named:
+        return Path(named)
+    pooch = _pooch("find the system's cache folder", "add it, or name a folder in the variable NONDET_CACHE")
+    return Path(pooch.os_cache("nondet"))
+
+
 def folder(name: str, data: Path | None) -> Path:
     """Return the folder of a task's official files: DIR of `--data DIR`, or one in the cache, filled at the first call.
 
-    The cache folder is that of `nondet.io.cache`.
     BadInput if DIR is not a folder, if the task has no free official source, or if the download fails.
     """
     if data is not None:
@@ -124,9 +136,7 @@ def unpack(archive: Path, names: tuple[str, ...], place: Path) -> None:
                 members = {member.name: member for member in tar.getmembers() if _is_sound(archive, member)}
                 for name in names:
                     if name not in members or not members[name].isfile():
-                        raise BadInput(
-                            f"{str(archive)!r} must contain the file {name} (got none); remove it and try again"
-                        )
+                        raise unfit(archive, f"contain the file {name}", "none", "remove it and try again")
                     tar.extract(members[name], temporary, filter="data")
         except (tarfile.TarError, EOFError) as error:
             raise BadInput(
@@ -140,15 +150,13 @@ def unpack(archive: Path, names: tuple[str, ...], place: Path) -> None:
 def _is_sound(archive: Path, member: tarfile.TarInfo) -> bool:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-        raise BadInput(
-            f"{str(archive)!r} must contain only files and folders inside itself (got {member.name!r}); do not use it"
-        )
+        raise unfit(archive, "contain only files and folders inside itself", repr(member.name), "do not use it")
     return True
 
 
 def _download(source: Source, place: Path) -> Path:
     """Return the file, downloaded unless it is already there; a file with another SHA-256 is not kept."""
-    pooch = _pooch()
+    pooch = _pooch("download data", "install it, or give <<data=DIR>>")
     from requests import RequestException  # pooch downloads with it
 
     target = place / source.name
@@ -173,12 +181,10 @@ def _announce(response: Any, *_: Any, **__: Any) -> None:
         note(f"downloading {int(size) / 1e6:.0f} MB from {response.url}")
 
 
-def _pooch() -> Any:
+def _pooch(purpose: str, way_out: str) -> Any:
     try:
         import pooch
     except ImportError as error:
-        raise BadInput(
-            "pooch must be installed to download data (got no such module); install it, or give <<data=DIR>>"
-        ) from error
+        raise BadInput(f"pooch must be installed to {purpose} (got no such module); {way_out}") from error
     pooch.get_logger().setLevel("ERROR")  # it logs each attempt, and would add its own lines to an error
     return pooch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,7 +82,7 @@ def _parts(name: str, batch: Any) -> Data:
     if isinstance(batch, list):
         batch = tuple(batch)
     if isinstance(batch, Mapping):
-        tensors = {str(key): _part(name, value) for key, value in _without_text(batch).items()}
+        tensors = _inputs(name, batch)
         return Data(tensors, tensors.get(LABELS), inside=True)
     if isinstance(batch, tuple):
         if len(batch) == 0:
@@ -188,21 +188,15 @@ def _examples(name: str, dataset: Any, collate: Collate | None) -> Data:
     with globals_drawn() as drawn, seeded_globals(np.random.default_rng(0)):
         first = _collated(name, dataset, [0], made)
         again = _collated(name, dataset, [0], made)
-    random = drawn() or not _equal(first, again)
-    if random:
-        whole = _read_all(name, dataset, count, made)
-        items = Items(dataset, made, count, hashlib.sha256(_bytes(whole.inputs)).hexdigest())
-        return Data(items, whole.labels)
-    return _read_all(name, dataset, count, made)
-
-
-def _read_all(name: str, dataset: Any, count: int, made: Collate) -> Data:
     with seeded_globals(np.random.default_rng(0)):
-        return _parts(name, _collated(name, dataset, range(count), made))
+        whole = _parts(name, _collated(name, dataset, range(count), made))
+    if not drawn() and _equal(first, again):
+        return whole
+    content = b"".join(np.ascontiguousarray(t.numpy()).tobytes() for t in tree_leaves(whole.inputs))
+    return Data(Items(dataset, made, count, hashlib.sha256(content).hexdigest()), whole.labels)
 
 
-def _collated(name: str, dataset: Any, index: Iterable[int], made: Collate) -> Any:
-    index = list(index)
+def _collated(name: str, dataset: Any, index: Sequence[int], made: Collate) -> Any:
     try:
         return _plain(made([dataset[i] for i in index]))
     except Exception as error:
@@ -215,10 +209,6 @@ def _collated(name: str, dataset: Any, index: Iterable[int], made: Collate) -> A
 
 def _equal(a: Any, b: Any) -> bool:
     return all(torch.equal(x, y) for x, y in zip(tree_leaves(a), tree_leaves(b), strict=True) if isinstance(x, Tensor))
-
-
-def _bytes(inputs: Any) -> bytes:
-    return b"".join(np.ascontiguousarray(t.numpy()).tobytes() for t in tree_leaves(inputs))
 
 
 @dataclass(eq=False)

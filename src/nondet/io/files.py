@@ -109,6 +109,10 @@ def _sync(handle: int) -> None:
 class NotAFile(Exception):
     """Something other than a file is in its place, or a file that is far too large; the message says what."""
 
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(what)
+        self.path = path
+
 
 def open_file(path: Path) -> BufferedReader:
     """Open a regular file for reading. Anything else is refused, so that nothing waits for a pipe.
@@ -120,13 +124,13 @@ def open_file(path: Path) -> BufferedReader:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:
-            raise NotAFile("it is not a file but a socket or a device without a driver") from error
+            raise NotAFile(path, "it is not a file but a socket or a device without a driver") from error
         raise
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
         kinds = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "pipe"))
-        raise NotAFile(f"it is not a file but a {next((word for test, word in kinds if test(mode)), 'device')}")
+        raise NotAFile(path, f"it is not a file but a {next((word for test, word in kinds if test(mode)), 'device')}")
     return os.fdopen(handle, "rb")
 
 
@@ -139,7 +143,7 @@ def read_file(path: Path, at_most: int) -> bytes:
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > at_most:
-            raise NotAFile(f"it has {size:,} bytes, and at most {at_most:,} are allowed")
+            raise NotAFile(path, f"it has {size:,} bytes, and at most {at_most:,} are allowed")
         return file.read()
 
 
