@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nondet.api.shared import quiet, spoken, study_of
+from nondet.errors import BadInput
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from nondet.analysis.gate import Gate
     from nondet.analysis.given import AnyGiven
     from nondet.analysis.models_apart import ModelComparisons
-    from nondet.analysis.numbers import Numbers
     from nondet.analysis.plan import Plan
     from nondet.analysis.score_arms import Better
     from nondet.api.shared import StudyGiven
@@ -85,7 +86,6 @@ def compare(
     from nondet.analysis.given import arms_given, by_dataset
     from nondet.analysis.groups import groups_of
     from nondet.analysis.score_arms import Choice
-    from nondet.errors import BadInput
     from nondet.io.roles import Asked
     from nondet.reporting import datasets as words_over
     from nondet.reporting import one_run as one_run_words
@@ -119,8 +119,6 @@ def compare(
 
 
 def _refuse_for(what: str, chance: float | None, examples: bool, looks: int) -> None:
-    from nondet.errors import BadInput
-
     for name, given in (("chance", chance), ("examples", examples), ("looks", looks > 1)):
         if given:
             raise BadInput(f"<<{name}>> is for several runs on one test set (got {what}); leave it out")
@@ -159,7 +157,6 @@ def plan(
     from nondet.analysis import plan as planning
     from nondet.analysis.given import arms_given
     from nondet.analysis.score_arms import Choice
-    from nondet.errors import BadInput
     from nondet.io.roles import Asked
     from nondet.reporting import plans
 
@@ -253,7 +250,6 @@ def gate(
     """
     from nondet.analysis import gate as analysis
     from nondet.analysis.numbers import numbers_of
-    from nondet.errors import BadInput
     from nondet.reporting import gates
 
     if candidate is None and not with_:
@@ -261,22 +257,9 @@ def gate(
             "gate needs a baseline and a candidate (got one); give the candidate's runs too, or name its arm in the "
             "same file by <<with=NAME>>"
         )
-
-    def read(given: AnyGiven, what: str, chosen: str) -> Numbers:
-        return numbers_of(
-            given,
-            what,
-            metric=metric,
-            better=better,
-            labels=labels,
-            columns=columns,
-            arm=arm,
-            seed=seed,
-            of=chosen,
-            say=spoken(say),
-        )
-
-    first, second = read(base, "baseline", of), read(base if candidate is None else candidate, "candidate", with_)
+    read = partial(numbers_of, better=better, metric=metric, labels=labels, columns=columns, arm=arm, seed=seed)
+    first = read(base, "baseline", of=of, say=spoken(say))
+    second = read(base if candidate is None else candidate, "candidate", of=with_, say=spoken(say))
     found = analysis.gate(first, second, Path(ledger), name=name, alpha=alpha, effect=effect, limit=limit)
     return replace(found, sentence=gates.of_gate(found).text)
 

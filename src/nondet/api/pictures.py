@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from nondet.api.shared import brought, is_study, quiet, spoken, study_of
+from nondet.api.shared import is_study, quiet, spoken, study_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,11 +52,11 @@ def report(
     from nondet.analysis.results import read_results
     from nondet.reporting.page import write_page
 
-    if brought(study, others, labels, columns, metric, arm, seed):
+    if given := _outside(study, others, labels, metric, columns, arm, seed, say):
         from nondet.reporting import outside
 
-        file = Path("report.html") if path is None else Path(path)
-        outside.write_page(_outside([study, *others], labels, metric, columns, arm, seed, say), file, condition)
+        file = Path("report.html" if path is None else path)
+        outside.write_page(given, file, condition)
         return file
     opened = study_of(cast("StudyGiven", study))
     file = opened.folder / "report.html" if path is None else Path(path)
@@ -84,8 +84,8 @@ def plots(
     from nondet.analysis.results import read_results
     from nondet.reporting.plots import outside, sections
 
-    if brought(study, others, labels, columns, metric, arm, seed):
-        found = outside.sections(_outside([study, *others], labels, metric, columns, arm, seed, say))
+    if given := _outside(study, others, labels, metric, columns, arm, seed, say):
+        found = outside.sections(given)
     else:
         found = sections(read_results(study_of(cast("StudyGiven", study)).study))
     return {drawing.name: drawing.figure for section in found for drawing in section.drawings}
@@ -129,15 +129,20 @@ def unstable(
 
 
 def _outside(
-    names: Sequence[Any],
+    study: Any,
+    others: Sequence[Any],
     labels: Any,
     metric: str | None,
     columns: Sequence[str],
     arm: str,
     seed: str,
     say: Callable[[str], None] | None,
-) -> Outside:
+) -> Outside | None:
+    """Read runs that no study made; None for a study without options for others."""
     from nondet.analysis.outside import read_outside
     from nondet.io.roles import Asked
 
-    return read_outside(names, labels, metric, columns, Asked(arm=arm, seed=seed), spoken(say))
+    given = (others, str(labels) if isinstance(labels, Path) else labels, columns, metric, arm, seed)
+    if is_study(study) and all(value is None or len(value) == 0 for value in given):
+        return None
+    return read_outside([study, *others], labels, metric, columns, Asked(arm=arm, seed=seed), spoken(say))
