@@ -56,11 +56,7 @@ def tell(*sentences: str) -> None:
 
 
 def tell_as_it_is(text: str) -> None:
-    """Print text to standard output; its names must be plain already.
-
-    Raises:
-        NotRead: it cannot be written.
-    """
+    """Print text to standard output, or raise NotRead; its names must be plain already."""
     try:
         sys.stdout.write(text)
     except OSError as error:
@@ -121,11 +117,7 @@ def _fitted(line: str, stream: IO[str]) -> str:
 
 
 def flush() -> None:
-    """Write out what is still buffered for standard output.
-
-    Raises:
-        NotRead: it cannot be written.
-    """
+    """Write out what is still buffered for standard output, or raise NotRead."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -133,10 +125,7 @@ def flush() -> None:
 
 
 def silence() -> None:
-    """Discard what is left in the streams, so that Python's own last flush cannot fail.
-
-    Only for a process that is about to end.
-    """
+    """Discard what is left in the streams of a process that ends, so that Python's own last flush cannot fail."""
     with suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
         for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):

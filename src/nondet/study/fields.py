@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nondet.io.schema import Number, misfit
+from nondet.io.files import Number, misfit
 from nondet.study.design import MOST_CROSSED, MOST_RUNS
 
 MOST_SOURCES = 100
