@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
+from platformdirs import user_cache_path
+
 from nondet.data import readable, unfit
 from nondet.errors import BadInput
 from nondet.io.nearest import did_you_mean_file
@@ -78,16 +80,8 @@ LARGE = 1_000_000
 
 
 def cache_folder() -> Path:
-    """Return the only folder outside studies where nondet keeps files; it can make or download all of them again.
-
-    The environment variable NONDET_CACHE names it; otherwise it is `nondet` in the system's cache folder.
-    BadInput if no folder is named, and pooch, which finds the system's, is not installed.
-    """
-    named = os.environ.get("NONDET_CACHE")
-    if named:
-        return Path(named)
-    pooch = _pooch("find the system's cache folder", "add it, or name a folder in the variable NONDET_CACHE")
-    return Path(pooch.os_cache("nondet"))
+    """Return the folder for files that nondet can make or download again: NONDET_CACHE, or `nondet` in the system's."""
+    return Path(os.environ.get("NONDET_CACHE") or user_cache_path("nondet"))
 
 
 def folder(name: str, data: Path | None) -> Path:
@@ -156,7 +150,7 @@ def _is_sound(archive: Path, member: tarfile.TarInfo) -> bool:
 
 def _download(source: Source, place: Path) -> Path:
     """Return the file, downloaded unless it is already there; a file with another SHA-256 is not kept."""
-    pooch = _pooch("download data", "install it, or give <<data=DIR>>")
+    pooch = _pooch()
     from requests import RequestException  # pooch downloads with it
 
     target = place / source.name
@@ -181,10 +175,12 @@ def _announce(response: Any, *_: Any, **__: Any) -> None:
         note(f"downloading {int(size) / 1e6:.0f} MB from {response.url}")
 
 
-def _pooch(purpose: str, way_out: str) -> Any:
+def _pooch() -> Any:
     try:
         import pooch
     except ImportError as error:
-        raise BadInput(f"pooch must be installed to {purpose} (got no such module); {way_out}") from error
+        raise BadInput(
+            "pooch must be installed to download data (got no such module); install it, or give <<data=DIR>>"
+        ) from error
     pooch.get_logger().setLevel("ERROR")  # it logs each attempt, and would add its own lines to an error
     return pooch
