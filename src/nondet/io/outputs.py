@@ -51,7 +51,6 @@ def read_outputs(
     Raises:
         BadInput: the path cannot be read, is incomplete, or is not an array of numbers.
     """
-    refuse_no_file(path)
     if path.is_dir():
         return _read_folder(path, say)
     if is_table(path):
@@ -73,7 +72,6 @@ def read_labels(path: Path) -> Array:
     Raises:
         BadInput: the path cannot be read, is incomplete, or contains no labels.
     """
-    refuse_no_file(path)
     if path.is_dir():
         inside = [child for child in _children(path) if child.stem in TRUTHS]
         if not inside:
@@ -89,11 +87,7 @@ def read_labels(path: Path) -> Array:
 
 
 def load_npy(path: Path) -> Array:
-    """Map a .npy file read-only.
-
-    Raises:
-        BadInput: the file cannot be read, is not a complete .npy file, or contains Python objects.
-    """
+    """Map a .npy file read-only; BadInput if it is not a complete .npy file, or contains Python objects."""
     with reading(path, "a whole .npy file of numbers", "write it with numpy.save"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about old headers, which numpy reads all the same
         array = np.lib.format.open_memmap(path, mode="r")
@@ -104,6 +98,7 @@ def load_npy(path: Path) -> Array:
 
 
 def _read_array(path: Path, names: Sequence[str]) -> Array:
+    refuse_no_file(path)
     readers = {".npz": _read_npz, ".safetensors": _map_safetensors, ".pt": _read_torch, ".pth": _read_torch}
     suffix = path.suffix.lower()
     if suffix not in RUNS:

@@ -88,11 +88,7 @@ def read_samples(path: Path, metric: str | None = None) -> Samples | None:
 
 
 def read_lines(path: Path) -> NDArray[np.float64] | None:
-    """Return the numbers of a file that has one in each line, `(N,)`; None for any other file.
-
-    Raises:
-        BadInput: the file cannot be read.
-    """
+    """Return the numbers of a file that has one in each line, `(N,)`; None for any other file that can be read."""
     with reading(path, "numbers as text", "write one number per line"):
         try:
             lines = read_file(path, LARGEST_TEXT).decode("utf-8-sig").split("\n")
@@ -209,6 +205,5 @@ def _score(value: Any, words: Mapping[str, float] | None = None) -> float | None
     try:
         number = float(value)
     except ValueError:
-        lowered = value.strip().lower() if isinstance(value, str) else ""
-        number = {"true": 1.0, "false": 0.0}.get(lowered, math.nan)
+        number = {"true": 1.0, "false": 0.0}.get(str(value).strip().lower(), math.nan)
     return number if math.isfinite(number) else None

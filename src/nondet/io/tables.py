@@ -20,9 +20,7 @@ from nondet.io.table_file import batches, cells, column_types, is_number, readin
 from nondet.io.table_places import Integers, keys_of, numbered, places_of
 
 
-def read_outputs(
-    path: Path, columns: Sequence[str] = (), say: Callable[[str], None] = lambda line: None, gaps: bool = False
-) -> Array:
+def read_outputs(path: Path, columns: Sequence[str], say: Callable[[str], None], gaps: bool) -> Array:
     """Read logits `(N, n, c)`, or predicted classes `(N, n)`, from a table.
 
     The table is read twice, one part at a time: for the places of its rows, and for their numbers.
