@@ -175,6 +175,14 @@ def test_arrays(nondet: Nondet, tmp_path: Path, shape: tuple[int, ...]) -> None:
     assert (found["a"], found["runs"]) == (str(tmp_path / "base.npy"), {"a": 5, "b": 5})
 
 
+@pytest.mark.parametrize("name", ["scores.txt", "scores.json"])
+def test_a_metric_names_numbers_without_a_name(nondet: Nondet, tmp_path: Path, name: str) -> None:
+    """A file of numbers alone says not what they are; the metric that is asked for does."""
+    (tmp_path / name).write_text("\n".join(map(str, BASE)) if name == "scores.txt" else json.dumps(BASE))
+    assert nondet("floor", tmp_path / name, "--metric", "loss", "--json").json["metric"] == "loss"
+    assert "score" in nondet("floor", tmp_path / name).out
+
+
 def test_two_files(nondet: Nondet, tmp_path: Path) -> None:
     """A file an arm, of whatever form; more of them are each compared with the first."""
     (tmp_path / "a.txt").write_text("\n".join(map(str, BASE)))

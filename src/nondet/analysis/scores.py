@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -123,6 +123,8 @@ def _arms(rows: Rows, asked: Asked, several: bool, say: Callable[[str], None]) -
         rows = without(rows, left_out)
     if not len(rows):
         raise BadInput(f"{path} must have a number for each run (got none); give a file with scores")
+    if rows.nameless and asked.metric:  # which is then their name
+        rows = replace(rows, columns=dict(zip(asked.metric, rows.columns.values(), strict=False)))
     roles = roles_of(rows, asked, several)
     if roles.said:
         say(f"{path}: {'; '.join(roles.said)}")

@@ -77,7 +77,7 @@ def roles_of(rows: Rows, asked: Asked, several: bool = True) -> Roles:
         BadInput: a column that was named is missing, or the names are ambiguous.
     """
     if rows.nameless:
-        return Roles((asked.metric[0] if asked.metric else "score",), said=())
+        return Roles(tuple(rows.columns))
     table = _Table(rows)
     metrics = tuple(table.named(name, "metric") for name in asked.metric if table.has(name))
     dataset = table.named(asked.dataset, "dataset") if asked.dataset else ""
