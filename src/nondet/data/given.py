@@ -105,7 +105,10 @@ def _inputs(name: str, inputs: Any) -> Any:
     if hasattr(inputs, "prefetch"):
         return inputs
     if isinstance(inputs, Mapping):
-        return {str(key): _part(name, value) for key, value in _without_text(inputs).items()}
+        # texts, such as the names of files, are for no model
+        plain = {key: value for key, value in inputs.items() if key == LABELS or not _is_text(value)}
+        kept = plain if plain.keys() - {LABELS} else inputs
+        return {str(key): _part(name, value) for key, value in kept.items()}
     if isinstance(inputs, tuple):
         return tuple(_part(name, value) for value in inputs)
     return inputs
@@ -120,12 +123,6 @@ def _holds(value: Any) -> bool:
     """Whether this contains tensors by name or in a tuple, rather than being one."""
     arrays = isinstance(value, tuple) and any(isinstance(part, Tensor | np.ndarray | Mapping) for part in value)
     return isinstance(value, Mapping) or (arrays and any(np.ndim(part) or isinstance(part, Mapping) for part in value))
-
-
-def _without_text(batch: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Leave out texts, such as the names of files, which no model takes; not if nothing else would be left."""
-    kept = {key: value for key, value in batch.items() if key == LABELS or not _is_text(value)}
-    return kept if kept.keys() - {LABELS} else dict(batch)
 
 
 def _is_text(value: Any) -> bool:

@@ -61,15 +61,10 @@ def one_a_run(rows: Rows) -> Rows:
     if charts and len(charts) >= len(names) - 3 and called(names, STEPS | {"relative_time_process", "wall_time"}):
         return _charts(rows, charts)
     keys = [name for known in (*ARMS, SEEDS, REPEATS) for name in called(names, known)]
-    steps = called(names, STEPS)
-    if steps and not keys and len(rows) > 1 and _rises(rows.columns[steps[-1]]):
+    steps = [cell for name in called(names, STEPS)[-1:] for cell in rows.columns[name] if isinstance(cell, float)]
+    if not keys and len(steps) > 1 and steps == sorted(steps) and steps[0] < steps[-1]:
         return Rows(rows.path, {name: [_last(cells)] for name, cells in rows.columns.items()})
     return rows
-
-
-def _rises(cells: Sequence[Cell]) -> bool:
-    numbers = [cell for cell in cells if isinstance(cell, float)]
-    return len(numbers) > 1 and numbers == sorted(numbers) and numbers[0] < numbers[-1]
 
 
 def _last(cells: Sequence[Cell]) -> Cell:

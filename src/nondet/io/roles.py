@@ -26,7 +26,7 @@ from nondet.io.names import (
     without_shared,
 )
 from nondet.io.nearest import did_you_mean
-from nondet.io.rows import Rows, is_failure, label_of
+from nondet.io.rows import Rows, are_numbers, label_of
 
 
 @dataclass(frozen=True)
@@ -248,10 +248,7 @@ class _Table:
         return len({*self.labels(name)} - {""})
 
     def is_number(self, name: str) -> bool:
-        """Whether a column contains numbers, except for cells that report a failure."""
-        cells = self.rows.columns[name]
-        numbers = [cell for cell in cells if isinstance(cell, float)]
-        return bool(numbers) and all(isinstance(cell, float) or is_failure(cell) for cell in cells)
+        return are_numbers(self.rows.columns[name])
 
     def determines(self, name: str, other: str) -> bool:
         """Whether rows that are equal in one column are equal in the other."""

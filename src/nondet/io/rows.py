@@ -10,7 +10,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
@@ -130,6 +130,12 @@ def is_failure(cell: Cell) -> bool:
     return cell is None or not math.isfinite(cell)
 
 
+def are_numbers(cells: Sequence[Cell]) -> bool:
+    """Whether these are numbers, except for cells that report a failure."""
+    floats = sum(isinstance(cell, float) for cell in cells)
+    return floats > 0 and all(isinstance(cell, float) or is_failure(cell) for cell in cells)
+
+
 def label_of(cell: Cell) -> str:
     """Return a cell as a name: 3 for 3.0."""
     if cell is None or isinstance(cell, str):
@@ -214,12 +220,9 @@ def _of_text(path: Path, text: str) -> Rows:
     if not lines:
         raise BadInput(f"{path} must contain a number for each run (got an empty file); give a file with scores")
     alone = [text_cell(line.strip().strip('"')) for line in lines]
-    numbers = [cell for cell in alone if isinstance(cell, float) or is_failure(cell)]
-    if len(numbers) >= len(lines) - 1 and any(isinstance(cell, float) for cell in alone):  # perhaps with a name on top
-        named = isinstance(alone[0], str) and not is_failure(alone[0])
-        if len(numbers) + named == len(lines):
-            name = str(alone[0]) if named else "score"
-            return Rows(str(path), {name: alone[named:]}, not named)
+    named = isinstance(alone[0], str) and not is_failure(alone[0])
+    if are_numbers(alone[named:]):
+        return Rows(str(path), {str(alone[0]) if named else "score": alone[named:]}, not named)
     return Rows(str(path), _separated(path, text, lines[0]))
 
 
@@ -237,12 +240,8 @@ def _mark(head: str) -> str:
 
 def _separated(path: Path, text: str, head: str) -> dict[str, list[Cell]]:
     mark = _mark(head)
-    if not head.count(mark):
-        words = [line.split() for line in text.splitlines() if line.strip()]
-        table: Iterable[list[str]] = words
-    else:
-        table = csv.reader(io.StringIO(text), delimiter=mark)
-    rows = [row for row in table if row]
+    marked = csv.reader(io.StringIO(text), delimiter=mark) if mark in head else map(str.split, text.splitlines())
+    rows = [row for row in marked if row]
     while rows and rows[0][0].lstrip().startswith("#") and len(rows) > 1:
         if len(rows[0]) == len(rows[1]):
             rows[0][0] = rows[0][0].lstrip().lstrip("#").strip()

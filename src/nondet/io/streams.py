@@ -33,14 +33,14 @@ def prepare() -> None:
     A stream that was closed (`>&-`) becomes the null device. Otherwise the next file that is opened would take its
     place, and whatever prints would write to that file.
     """
-    for number in (0, 1, 2):
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
-    sys.stdin = sys.stdin or _stream(0, "r")
-    sys.stdout = sys.stdout or _stream(1, "w")
-    sys.stderr = sys.stderr or _stream(2, "w")
+        if getattr(sys, name) is None:
+            raw = io.FileIO(number, "w" if number else "r", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(raw, encoding="utf-8", line_buffering=number == 2))
 
 
 def replace_what_is_not_there() -> None:
@@ -133,7 +133,3 @@ def silence() -> None:
                 stream.flush()
             except (OSError, ValueError):
                 os.dup2(null, number)
-
-
-def _stream(number: int, mode: str) -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.FileIO(number, mode, closefd=False), encoding="utf-8", line_buffering=number == 2)
