@@ -79,15 +79,15 @@ def roles_of(rows: Rows, asked: Asked, several: bool = True) -> Roles:
     if rows.nameless:
         return Roles(tuple(rows.columns))
     table = _Table(rows)
-    metrics = tuple(table.named(name, "metric") for name in asked.metric if table.has(name))
+    metrics = tuple(table.named(name, "metric") for name in asked.metric if table.found(name))
     dataset = table.named(asked.dataset, "dataset") if asked.dataset else ""
     seed = table.named(asked.seed, "seed") if asked.seed else ""
     arm = table.several(asked.arm) if asked.arm else ()
     taken = {*metrics, dataset, seed, *arm}
-    if not arm and not metrics and asked.wanted and all(table.has(name) for name in asked.wanted):
+    if not arm and not metrics and asked.wanted and all(table.found(name) for name in asked.wanted):
         return _wide(table, tuple(table.named(name, "of") for name in asked.wanted), asked)
     if asked.metric and len(metrics) < len(asked.metric):
-        missing = next(name for name in asked.metric if not table.has(name))
+        missing = next(name for name in asked.metric if not table.found(name))
         columns = _candidates(table, taken)
         if arm or metrics or len(columns) < 2 or any(map(is_metric, columns)):
             table.named(missing, "metric")
@@ -254,12 +254,9 @@ class _Table:
         """Whether rows that are equal in one column are equal in the other."""
         return len(set(zip(self.labels(name), self.labels(other), strict=True))) == self.distinct(name)
 
-    def has(self, asked: str) -> bool:
-        return bool(self._found(asked))
-
     def named(self, asked: str, argument: str) -> str:
-        """Return the column that is meant: the one of this name, or the only one that ends in it."""
-        found = self._found(asked)
+        """Return the column that `found` finds; BadInput if there is none."""
+        found = self.found(asked)
         if not found:
             raise BadInput(
                 f"<<{argument}>> must name a column of {self.rows.path} (got {asked!a}"
@@ -269,10 +266,11 @@ class _Table:
 
     def several(self, asked: str) -> tuple[str, ...]:
         """Return the columns of arms that are meant: one of this name, or those that it lists with commas."""
-        parts = [asked] if self._found(asked) else asked.split(",")
+        parts = [asked] if self.found(asked) else asked.split(",")
         return tuple(self.named(part.strip(), "arm") for part in parts)
 
-    def _found(self, asked: str) -> str:
+    def found(self, asked: str) -> str:
+        """Return the column of this name, or the only one that ends in it; empty if there is none."""
         if asked in self.names:
             return asked
         for same in (
