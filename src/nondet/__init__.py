@@ -6,79 +6,67 @@ from nondet.version import __version__ as __version__
 
 TYPE_CHECKING = False  # the name that type checkers know; importing typing would take longer than all else
 if TYPE_CHECKING:
-    from nondet.analysis.measuring import measure
-    from nondet.analysis.opened import OpenStudy
-    from nondet.analysis.runs import Runs
-    from nondet.api import (
-        alike,
-        audit,
-        compare,
-        diverge,
-        doctor,
-        floor,
-        gate,
-        keep_run,
-        open,
-        plan,
-        plots,
-        pull,
-        push,
-        report,
-        resume_check,
-        run,
-        show,
-        stabilize,
-        status,
-        unstable,
-        work,
-    )
-    from nondet.errors import BadInput, Damaged, Stopped
-    from nondet.io.extensions import register
-    from nondet.kinds import Kind
-    from nondet.measures.figure import Figure, Score
-    from nondet.measures.measured import Measures
-    from nondet.reporting.trackers import to_mlflow, to_tensorboard, to_wandb
-    from nondet.runners.base import Runner
-    from nondet.runners.function import Function
-    from nondet.runners.recorded import record_run
-    from nondet.runners.script import Script
-    from nondet.script.left import record
-    from nondet.sources import SOURCES, Source, stream
-    from nondet.stats.estimate import Estimate
-    from nondet.study.design import Condition
-    from nondet.study.spec import Outcome
-    from nondet.tasks.augment import Crop, Flip
-    from nondet.tasks.recipe import Recipe
-    from nondet.tasks.task import Task
-    from nondet.tasks.transforms import Mixup
+    from nondet.analysis.measuring import measure as measure
+    from nondet.analysis.opened import OpenStudy as OpenStudy
+    from nondet.analysis.runs import Runs as Runs
+    from nondet.api.decisions import alike as alike
+    from nondet.api.decisions import compare as compare
+    from nondet.api.decisions import floor as floor
+    from nondet.api.decisions import gate as gate
+    from nondet.api.decisions import plan as plan
+    from nondet.api.pictures import plots as plots
+    from nondet.api.pictures import report as report
+    from nondet.api.pictures import unstable as unstable
+    from nondet.api.remedies import stabilize as stabilize
+    from nondet.api.reproduce import audit as audit
+    from nondet.api.reproduce import diverge as diverge
+    from nondet.api.reproduce import keep_run as keep_run
+    from nondet.api.reproduce import resume_check as resume_check
+    from nondet.api.studies import doctor as doctor
+    from nondet.api.studies import open as open
+    from nondet.api.studies import pull as pull
+    from nondet.api.studies import push as push
+    from nondet.api.studies import run as run
+    from nondet.api.studies import show as show
+    from nondet.api.studies import status as status
+    from nondet.api.studies import work as work
+    from nondet.errors import BadInput as BadInput
+    from nondet.errors import Damaged as Damaged
+    from nondet.errors import Stopped as Stopped
+    from nondet.io.extensions import register as register
+    from nondet.kinds import Kind as Kind
+    from nondet.measures.figure import Figure as Figure
+    from nondet.measures.figure import Score as Score
+    from nondet.measures.measured import Measures as Measures
+    from nondet.reporting.trackers import to_mlflow as to_mlflow
+    from nondet.reporting.trackers import to_tensorboard as to_tensorboard
+    from nondet.reporting.trackers import to_wandb as to_wandb
+    from nondet.runners.base import Runner as Runner
+    from nondet.runners.function import Function as Function
+    from nondet.runners.recorded import record_run as record_run
+    from nondet.runners.script import Script as Script
+    from nondet.script.left import record as record
+    from nondet.sources import SOURCES as SOURCES
+    from nondet.sources import Source as Source
+    from nondet.sources import stream as stream
+    from nondet.stats.estimate import Estimate as Estimate
+    from nondet.study.design import Condition as Condition
+    from nondet.study.spec import Outcome as Outcome
+    from nondet.tasks.augment import Crop as Crop
+    from nondet.tasks.augment import Flip as Flip
+    from nondet.tasks.recipe import Recipe as Recipe
+    from nondet.tasks.task import Task as Task
+    from nondet.tasks.transforms import Mixup as Mixup
 
 _HOMES = {
+    "analysis.measuring": ("measure",),
     "analysis.opened": ("OpenStudy",),
     "analysis.runs": ("Runs",),
-    "analysis.measuring": ("measure",),
-    "api": (
-        "alike",
-        "audit",
-        "compare",
-        "diverge",
-        "doctor",
-        "floor",
-        "gate",
-        "keep_run",
-        "open",
-        "plan",
-        "plots",
-        "pull",
-        "push",
-        "report",
-        "resume_check",
-        "run",
-        "show",
-        "stabilize",
-        "status",
-        "unstable",
-        "work",
-    ),
+    "api.decisions": ("alike", "compare", "floor", "gate", "plan"),
+    "api.pictures": ("plots", "report", "unstable"),
+    "api.remedies": ("stabilize",),
+    "api.reproduce": ("audit", "diverge", "keep_run", "resume_check"),
+    "api.studies": ("doctor", "open", "pull", "push", "run", "show", "status", "work"),
     "errors": ("BadInput", "Damaged", "Stopped"),
     "io.extensions": ("register",),
     "kinds": ("Kind",),
@@ -99,59 +87,7 @@ _HOMES = {
     "tasks.task": ("Task",),
     "tasks.transforms": ("Mixup",),
 }
-__all__ = [
-    "SOURCES",
-    "BadInput",
-    "Condition",
-    "Crop",
-    "Damaged",
-    "Estimate",
-    "Figure",
-    "Flip",
-    "Function",
-    "Kind",
-    "Measures",
-    "Mixup",
-    "OpenStudy",
-    "Outcome",
-    "Recipe",
-    "Runner",
-    "Runs",
-    "Score",
-    "Script",
-    "Source",
-    "Stopped",
-    "Task",
-    "alike",
-    "audit",
-    "compare",
-    "diverge",
-    "doctor",
-    "floor",
-    "gate",
-    "keep_run",
-    "measure",
-    "open",
-    "plan",
-    "plots",
-    "pull",
-    "push",
-    "record",
-    "record_run",
-    "register",
-    "report",
-    "resume_check",
-    "run",
-    "show",
-    "stabilize",
-    "status",
-    "stream",
-    "to_mlflow",
-    "to_tensorboard",
-    "to_wandb",
-    "unstable",
-    "work",
-]
+__all__ = sorted(name for names in _HOMES.values() for name in names)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:

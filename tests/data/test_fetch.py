@@ -276,7 +276,7 @@ def test_without_pooch_the_way_out_is_said(cache: Path, monkeypatch: pytest.Monk
 
 
 def test_the_cache_is_the_systems_where_none_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """pooch knows where programs keep such files; each set has a folder of its own there."""
+    """Where other programs keep such files; each set has a folder of its own there."""
     monkeypatch.delenv("NONDET_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     places: list[Path] = []

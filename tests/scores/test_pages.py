@@ -72,6 +72,8 @@ def test_several_arms_and_the_api(nondet: Nondet, tmp_path: Path, brought: dict[
     page = nd.report(two[0], tmp_path / "api.html", others=two[1:])
     assert page.read_bytes() == (tmp_path / "cli.html").read_bytes()
     assert set(nd.plots({"a": [1.0, 2.0, 4.0], "b": [1.0, 3.0, 2.0]}, metric="accuracy")) == {"accuracy", "accuracy-sd"}
+    labels = brought["logits"] / "labels.npy"  # a path, as a program gives it
+    assert nd.report(two[1], tmp_path / "labels.html", labels=labels).exists()
     wrong = nondet("report", *two, "--condition", "all", "--out", tmp_path / "no.html")
     assert (wrong.code, "no arm 'all'" in wrong.err) == (2, True)
     assert not (tmp_path / "no.html").exists()

@@ -83,12 +83,6 @@ def test_measure(nondet: Nondet, tmp_path: Path) -> None:
     assert base["intervals"]["sd"][0] < base["sd"] < base["intervals"]["sd"][1]
 
 
-def test_numbers_without_a_name_have_the_one_that_is_asked_for(nondet: Nondet, tmp_path: Path) -> None:
-    (tmp_path / "n.txt").write_text("\n".join(map(str, BASE)))
-    assert nondet("measure", tmp_path / "n.txt", "--metric", "accuracy", "--json").json["metric"] == "accuracy"
-    assert nondet("floor", tmp_path / "n.txt", "--metric", "accuracy").code == 0
-
-
 @pytest.mark.parametrize(("name", "mark"), [("t.tsv", "\t"), ("t.csv", ";"), ("t.txt", "\t"), ("t.csv", "\t")])
 def test_separators(nondet: Nondet, tmp_path: Path, name: str, mark: str) -> None:
     found = arms(nondet("measure", tidy(tmp_path, name, mark), "--json"))
@@ -179,6 +173,15 @@ def test_arrays(nondet: Nondet, tmp_path: Path, shape: tuple[int, ...]) -> None:
     found = nondet("compare", tmp_path / "base.npy", tmp_path / "aug.npy", "--json").json
     assert found["difference"]["estimate"] == pytest.approx(0.604)
     assert (found["a"], found["runs"]) == (str(tmp_path / "base.npy"), {"a": 5, "b": 5})
+
+
+@pytest.mark.parametrize("name", ["scores.txt", "scores.json"])
+def test_a_metric_names_numbers_without_a_name(nondet: Nondet, tmp_path: Path, name: str) -> None:
+    """A file of numbers alone says not what they are; the metric that is asked for does."""
+    (tmp_path / name).write_text("\n".join(map(str, BASE)) if name == "scores.txt" else json.dumps(BASE))
+    for command in ("measure", "floor"):
+        assert nondet(command, tmp_path / name, "--metric", "loss", "--json").json["metric"] == "loss"
+    assert "score" in nondet("floor", tmp_path / name).out
 
 
 def test_two_files(nondet: Nondet, tmp_path: Path) -> None:

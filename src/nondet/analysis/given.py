@@ -17,9 +17,9 @@ from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.runs import Runs
 from nondet.analysis.score_arms import arms_by_dataset, score_arms, split_arm
 from nondet.errors import BadInput
-from nondet.io.forms import holds_outputs, holds_scores
 from nondet.io.nearest import require_there
 from nondet.io.roles import Asked
+from nondet.io.rows import holds_outputs, holds_scores
 from nondet.records import picked
 from nondet.study.names import own_names
 from nondet.study.places import address_of

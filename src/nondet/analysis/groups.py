@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from nondet.errors import BadInput
 from nondet.io.outputs import is_table, read_labels
 from nondet.io.table_file import column_names
-from nondet.io.table_labels import read_groups as table_groups
+from nondet.io.table_places import read_groups as table_groups
 from nondet.stats.groups import group_numbers
 from nondet.stats.values import Integers
 

@@ -16,9 +16,8 @@ from nondet.analysis.options import PLAIN, Options
 from nondet.analysis.runs import Runs
 from nondet.analysis.score_arms import score_of
 from nondet.errors import BadInput
-from nondet.io.numbers import read_lines
 from nondet.io.outputs import is_table, read_labels, read_outputs
-from nondet.io.samples import read_samples
+from nondet.io.samples import read_lines, read_samples
 from nondet.io.table_places import count_runs
 from nondet.measures.answers import Answers
 from nondet.stats.values import Floats, as_array

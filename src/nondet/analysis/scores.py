@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -72,6 +72,8 @@ def read_scores(
         rows = without(rows, left_out)
     if not len(rows):
         raise BadInput(f"{path} must have a number for each run (got none); give a file with scores")
+    if rows.nameless and asked.metric:  # which is then their name
+        rows = replace(rows, columns=dict(zip(asked.metric, rows.columns.values(), strict=False)))
     roles = roles_of(rows, asked, several)
     if roles.said:
         say(f"{path}: {'; '.join(roles.said)}")
@@ -252,8 +254,7 @@ def _of_metric(
     rows: Rows, roles: Roles, runs: Sequence[Sequence[int]], metric: str
 ) -> tuple[list[tuple[int, float]], list[str]]:
     """Return the last value of each sound run with its row, and the names of the runs that failed."""
-    (column,) = rows.columns if rows.nameless else (metric,)  # numbers without a name have any that is asked for
-    cells, states = rows.columns[column], rows.columns.get(roles.state, ())
+    cells, states = rows.columns[metric], rows.columns.get(roles.state, ())
     found: list[tuple[int, float]] = []
     failed: list[str] = []
     for places in runs:

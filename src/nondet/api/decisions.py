@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nondet.api.shared import quiet, spoken, study_of
+from nondet.errors import BadInput
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -84,7 +85,6 @@ def compare(
     from nondet.analysis.given import arms_given, by_dataset
     from nondet.analysis.groups import groups_of
     from nondet.analysis.options import Options
-    from nondet.errors import BadInput
     from nondet.reporting import datasets as words_over
     from nondet.reporting import one_run as one_run_words
     from nondet.reporting import verdicts
@@ -119,8 +119,6 @@ def compare(
 
 
 def _refuse_for(what: str, chance: float | None, examples: bool, looks: int) -> None:
-    from nondet.errors import BadInput
-
     for name, given in (("chance", chance), ("examples", examples), ("looks", looks > 1)):
         if given:
             raise BadInput(f"<<{name}>> is for several runs on one test set (got {what}); leave it out")
@@ -159,7 +157,6 @@ def plan(
     from nondet.analysis import plan as planning
     from nondet.analysis.given import arms_given
     from nondet.analysis.options import Options
-    from nondet.errors import BadInput
     from nondet.reporting import gates
 
     if (sd is None) == (pilot is None):
@@ -253,7 +250,6 @@ def gate(
     from nondet.analysis import gate as analysis
     from nondet.analysis.numbers import numbers_of
     from nondet.analysis.options import Options
-    from nondet.errors import BadInput
     from nondet.reporting import gates
 
     if candidate is None and not with_:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from nondet.api.shared import brought, is_study, quiet, spoken, study_of
+from nondet.api.shared import is_study, quiet, spoken, study_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,12 +53,11 @@ def report(
     from nondet.reporting.page import page, write_page
     from nondet.reporting.targets import page_to_write
 
-    if brought(study, others, labels, columns, metric, arm, seed):
+    if given := _outside(study, others, labels, metric, columns, arm, seed, say):
         from nondet.reporting import outside
 
-        file = Path("report.html") if path is None else Path(path)
-        found = _outside([study, *others], labels, metric, columns, arm, seed, say)
-        write_page(page_to_write(file, "path"), outside.page(found, condition))
+        file = Path("report.html" if path is None else path)
+        write_page(page_to_write(file, "path"), outside.page(given, condition))
         return file
     opened = study_of(cast("StudyGiven", study))
     file = opened.folder / "report.html" if path is None else Path(path)
@@ -87,8 +86,8 @@ def plots(
     from nondet.analysis.results import read_results
     from nondet.reporting.plots import sections, sections_outside
 
-    if brought(study, others, labels, columns, metric, arm, seed):
-        found = sections_outside(_outside([study, *others], labels, metric, columns, arm, seed, say))
+    if given := _outside(study, others, labels, metric, columns, arm, seed, say):
+        found = sections_outside(given)
     else:
         found = sections(read_results(study_of(cast("StudyGiven", study)).study))
     return {drawing.name: drawing.figure for section in found for drawing in section.drawings}
@@ -132,15 +131,20 @@ def unstable(
 
 
 def _outside(
-    names: Sequence[Any],
+    study: Any,
+    others: Sequence[Any],
     labels: Any,
     metric: str | None,
     columns: Sequence[str],
     arm: str,
     seed: str,
     say: Callable[[str], None] | None,
-) -> Outside:
+) -> Outside | None:
+    """Read runs that no study made; None for a study without options for others."""
     from nondet.analysis.options import Options
     from nondet.analysis.outside import read_outside
 
-    return read_outside(names, Options(labels, columns, metric, arm, seed, say=spoken(say)))
+    given = (others, str(labels) if isinstance(labels, Path) else labels, columns, metric, arm, seed)
+    if is_study(study) and all(value is None or len(value) == 0 for value in given):
+        return None
+    return read_outside([study, *others], Options(labels, columns, metric, arm, seed, say=spoken(say)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nondet.api.shared import spoken
 from nondet.api.studies import run, show
+from nondet.errors import BadInput
 
 if TYPE_CHECKING:
     from nondet.analysis.reproduce.audit import Audit
@@ -36,9 +37,7 @@ def audit(
     from tempfile import TemporaryDirectory
 
     from nondet.analysis.reproduce import audit as audits
-    from nondet.errors import BadInput
     from nondet.reporting.reproduce import audit_words
-    from nondet.runners.script import Script
     from nondet.running.one_run import command_of
     from nondet.tasks.task import Task
 
@@ -53,8 +52,7 @@ def audit(
                 names = [row.name for row in audits.audit_of(results).sources]
                 found = audits.audit_task(command_of(str(target), names), results, spoken(say))
     else:
-        script = target if isinstance(target, Script) else Script(target)
-        found = audits.audit(script, steps=_steps(steps), say=spoken(say))
+        found = audits.audit(_script(target), steps=_steps(steps), say=spoken(say))
     return replace(found, sentence=audit_words(found))
 
 
@@ -82,7 +80,6 @@ def diverge(
     """
     from nondet.analysis.reproduce.against import against as compare_with
     from nondet.analysis.reproduce.diverge import diverge as find
-    from nondet.errors import BadInput
     from nondet.reporting.reproduce import diverged_words
 
     if fix and against:
@@ -159,8 +156,6 @@ def _training(given: Script | str | Path | Sequence[str]) -> Script:
 
 
 def _steps(steps: int | None) -> int | None:
-    from nondet.errors import BadInput
-
     if steps is not None and steps < 1:
         raise BadInput(f"<<steps>> must be at least 1 (got {steps}); try <<steps=100>>, or leave it out")
     return steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from nondet.errors import spelled
 
@@ -38,12 +38,6 @@ def measured(study: Study, condition: Any) -> Measures | None:
 
     runs = OpenStudy(study).reader.runs(condition)
     return runs.measure() if len(runs) > 1 else None
-
-
-def brought(study: object, *given: object) -> bool:
-    """Whether these are runs made elsewhere, not by a study."""
-    named = [value for value in given if value is not None]
-    return any(isinstance(value, Path) or len(cast(Any, value)) > 0 for value in named) or not is_study(study)
 
 
 def is_study(name: object) -> bool:

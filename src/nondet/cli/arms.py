@@ -163,9 +163,9 @@ def compare(
     looks
         How many times you look at the runs in all, this time included; each look then uses its share of the level.
     """
-    from nondet import api
+    import nondet
 
-    found = api.compare(
+    found = nondet.compare(
         a,
         b,
         *others,
@@ -217,10 +217,10 @@ def alike(
     level
         The share of false positives to allow.
     """
-    from nondet import api
+    import nondet
 
     given: dict[str, Any] = {**vars(elsewhere), "columns": elsewhere.columns or ()}
-    found = api.alike(study, margin, level, others=others, **given, say=say)
+    found = nondet.alike(study, margin, level, others=others, **given, say=say)
     status = answer(found, form, control=found.control)
     say_unfinished(found)
     return status

@@ -101,9 +101,9 @@ class Elsewhere:
 
     def named(self, name: str, *others: str) -> bool:
         """Whether these are outputs or scores, and not a study."""
-        from nondet import api
+        from nondet.api.shared import is_study
 
-        return bool(others) or any(vars(self).values()) or not api.is_study(name)
+        return bool(others) or any(vars(self).values()) or not is_study(name)
 
     def read(self, *names: str) -> Outside:
         """Read outputs or scores."""

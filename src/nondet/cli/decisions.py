@@ -58,7 +58,7 @@ def plan(
         How many times you intend to look at the runs, as for `nondet compare`; each look then uses its share of the
         level.
     """
-    from nondet import api
+    import nondet
 
     if (sd is None) == (study is None):
         raise BadInput(f"plan needs either --sd or --study (got {'none' if sd is None else 'both'}); give one")
@@ -66,7 +66,7 @@ def plan(
         raise BadInput(f"--labels is for the outputs of a pilot (got {labels} with --sd); leave it out")
     if study is None and columns:
         raise BadInput("--columns is for the table of a pilot (got it with --sd); leave it out")
-    found = api.plan(
+    found = nondet.plan(
         effect,
         sd=sd,
         pilot=study,
@@ -120,9 +120,9 @@ def floor(
     of
         In a table of scores: the arm to use.
     """
-    from nondet import api
+    import nondet
 
-    found = api.floor(
+    found = nondet.floor(
         runs,
         new_runs,
         level=level,
@@ -195,10 +195,10 @@ def gate(
     with_
         In a table of scores: the candidate's arm, in the candidate's table or the baseline's.
     """
-    from nondet import api
+    import nondet
 
     try:
-        found = api.gate(
+        found = nondet.gate(
             base,
             candidate,
             ledger,

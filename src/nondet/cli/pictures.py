@@ -59,24 +59,25 @@ def examples(
     run_task
         If the task is a file, run it: its code reads the pictures.
     """
-    from nondet import api
+    import nondet
     from nondet.analysis.pictures import pictures_of
     from nondet.analysis.reader import control_is_zero
+    from nondet.api.shared import is_study
     from nondet.io.files import write_file
 
     if pictures and pictures.exists() and not pictures.is_dir():
         raise BadInput(f"--pictures must name a folder (got {pictures}, a file); name another")
     if pictures:
         require_outside_studies(pictures / "0.png", "--pictures")
-    if not api.is_study(target) or labels or columns:
+    if not is_study(target) or labels or columns:
         if pictures:
             raise BadInput(
                 f"--pictures needs a study, whose task has the pictures (got outputs, {target}); leave it out"
             )
-        return answer(api.unstable(target, top, labels=labels, columns=columns or (), say=say), form)
+        return answer(nondet.unstable(target, top, labels=labels, columns=columns or (), say=say), form)
     folder, name = _parts(target)
-    opened = api.open(folder)
-    found = api.unstable(opened[name], top)
+    opened = nondet.open(folder)
+    found = nondet.unstable(opened[name], top)
     indices = [example.index for example in found.top] if pictures else []
     pngs, why = pictures_of(opened.study, indices, data, run_task=run_task) if pictures else ({}, "")
     files = {index: (pictures or folder) / f"{index}.png" for index in pngs}
@@ -127,7 +128,7 @@ def figures(
     json
         Print as JSON what was written: each file, and what it shows.
     """
-    from nondet import api
+    import nondet
     from nondet.io.files import write_file
     from nondet.reporting.plots import sections, sections_outside
     from nondet.reporting.plots.style import FORMATS, content
@@ -139,7 +140,7 @@ def figures(
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--out must name a folder (got {folder}, a file); name another")
     require_outside_studies(folder / f"any.{format}", "--out")
-    found = None if brought else api.show(study)
+    found = None if brought else nondet.show(study)
     drawn = sections(found) if found else sections_outside(elsewhere.read(study, *others))
     written = [(folder / f"{one.name}.{format}", one) for section in drawn for one in section.drawings]
     for path, _ in written:
@@ -190,7 +191,7 @@ def report(
     json
         Print as JSON what was written.
     """
-    from nondet import api
+    import nondet
     from nondet.reporting import outside
     from nondet.reporting.page import of_results, page, write_page
 
@@ -200,7 +201,7 @@ def report(
         _print_written(file, size, outside.finding(found).headline, json=json)
         return 0
     file = out or Path(study) / "report.html"
-    target, found, notes = page_to_write(file, "--out"), api.show(study), list[str]()
+    target, found, notes = page_to_write(file, "--out"), nondet.show(study), list[str]()
     size = write_page(target, page(found, condition, data, run_task=run_task, say=notes.append))
     status = _warned(found)
     _print_written(file, size, "\n".join(of_results(found).said), *notes, json=json)

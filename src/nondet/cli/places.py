@@ -19,9 +19,9 @@ def pull(source: str, folder: Path, /, *, json: Json = False, volume: Volume = U
     folder
         A new folder, or one that has part of the same study.
     """
-    from nondet import api
+    import nondet
 
-    return _copied(api.pull(source, folder, say=detail), json)
+    return _copied(nondet.pull(source, folder, say=detail), json)
 
 
 def push(folder: Path, target: str, /, *, json: Json = False, volume: Volume = USUAL) -> int:
@@ -34,9 +34,9 @@ def push(folder: Path, target: str, /, *, json: Json = False, volume: Volume = U
     target
         s3://bucket/path, gs://bucket/path, az://container/path, or a folder.
     """
-    from nondet import api
+    import nondet
 
-    return _copied(api.push(folder, target, say=detail), json)
+    return _copied(nondet.push(folder, target, say=detail), json)
 
 
 def doctor(place: str, /, *, json: Json = False) -> int:
@@ -49,9 +49,9 @@ def doctor(place: str, /, *, json: Json = False) -> int:
     place
         A folder, or an address such as s3://bucket/path.
     """
-    from nondet import api
+    import nondet
 
-    found = api.doctor(place)
+    found = nondet.doctor(place)
     answer(found, Form(json=json))
     if not found.sound:
         say(f"{found.place} cannot hold a study; see the lines that say NO")

@@ -29,10 +29,10 @@ def audit(task: str, /, *command: str, steps: int | None = None, form: Printed =
     steps
         How many training steps of each run to look at; all of them if left out.
     """
-    from nondet import api
+    import nondet
 
     words = command_of("audit", task, command)
-    found = api.audit(task if words is None else words, steps, say=note)
+    found = nondet.audit(task if words is None else words, steps, say=note)
     answer(found, form)
     return INCONCLUSIVE if found.inconclusive else 0 if found.clean else 1
 
@@ -73,7 +73,7 @@ def diverge(
     save
         Keep a run in this new folder, for --against, and compare nothing.
     """
-    from nondet import api
+    import nondet
     from nondet.tasks import is_task
 
     words = command_of("diverge", task, command)
@@ -86,10 +86,10 @@ def diverge(
             raise BadInput(
                 f"--save keeps a run and compares nothing (got --save {save} with {given}); give one of them"
             )
-        api.keep_run(target, save, steps, say=note)
+        nondet.keep_run(target, save, steps, say=note)
         tell(f"The run is kept in {save}. Compare with it: nondet diverge --against {save} ...")
         return 0
-    found = api.diverge(target, steps, fix=fix, against=against, say=note)
+    found = nondet.diverge(target, steps, fix=fix, against=against, say=note)
     answer(found, form)
     return {"none": 0, "origin": 1}.get(found.verdict, INCONCLUSIVE)
 
@@ -123,7 +123,7 @@ def resume_check(
     resume
         What replaces `{resume}` in the part that resumes.
     """
-    from nondet import api
+    import nondet
 
     words = command_of("resume-check", task, command)
     if words is None:
@@ -131,6 +131,6 @@ def resume_check(
             f"a training must be given as a command (got {task!r}); try nondet resume-check -- python train.py "
             "--steps {steps} {resume}"
         )
-    found = api.resume_check(words, steps, resume=resume, say=note)
+    found = nondet.resume_check(words, steps, resume=resume, say=note)
     answer(found, form)
     return {"resumes": 0, "differs": 1}.get(found.verdict, INCONCLUSIVE)

@@ -119,7 +119,7 @@ def run(
         For a Python script: what to keep at its end, as expressions in the script's variables, such as "outputs=logits,
         labels=y_test".
     """
-    from nondet import api
+    import nondet
     from nondet.runners.script import Script
 
     _check_design(design, levels, runs)
@@ -132,7 +132,7 @@ def run(
         raise BadInput(f"--{wrong} is for a task, but a command is run as it is (got {words[0]}); leave it out")
     if wrong:
         raise BadInput(f"--{wrong} is for a command, which follows -- (got the task {task}); leave it out")
-    opened = api.run(
+    opened = nondet.run(
         Script(words, (), record, metric or (), outputs, labels) if words else task,
         20 if runs is None else runs,
         vary=vary or [],
@@ -230,11 +230,11 @@ def stabilize(
     run_task
         For a finished study whose task is a file: run that file, because its code makes the study's models.
     """
-    from nondet import api
+    import nondet
     from nondet.running.progress import steps
 
     with steps() as on_progress:
-        found = api.stabilize(
+        found = nondet.stabilize(
             target,
             runs,
             cycles=cycles,

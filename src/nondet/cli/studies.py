@@ -18,10 +18,10 @@ def show(study: Path, /, *, examples: Flag = False, form: Printed = TEXT) -> int
     examples
         Give errors and intervals that also hold for other test examples drawn in the same way.
     """
-    from nondet import api
+    import nondet
     from nondet.reporting import crossing, prose
 
-    found = api.show(study, examples)
+    found = nondet.show(study, examples)
     broken = found.control.identical is False
     answer(found, form)
     if form.alone:
@@ -59,10 +59,10 @@ def work(
     run_task
         Allow running the task's file or the command that the study names, because it is code.
     """
-    from nondet import api
+    import nondet
 
-    made = api.work(study, data=data, device=device, stacks=stacks, run_task=run_task, say=note)
-    found = api.status(study)
+    made = nondet.work(study, data=data, device=device, stacks=stacks, run_task=run_task, say=note)
+    found = nondet.status(study)
     tell(
         f"Trained {made} runs here; {found.done} of {found.planned} are done, and others are training {found.in_hand}."
     )
@@ -77,9 +77,9 @@ def status(study: Path, /, *, json: Json = False) -> int:
     study
         The study's folder.
     """
-    from nondet import api
+    import nondet
 
-    return answer(api.status(study), Form(json=json))
+    return answer(nondet.status(study), Form(json=json))
 
 
 def verify(study: Path, /) -> int:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.io.files import NotAFile, open_file, read_file
+from nondet.io.files import NotAFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +36,10 @@ def readable() -> Generator[None]:
     """Turn errors in reading the user's files, in this block or the decorated function, into BadInput."""
     try:
         yield
+    except NotAFile as error:  # a pipe, for example, from which reading could wait forever
+        raise BadInput(
+            f"{str(error.path)!r} must be a plain file (got: {error}); put the official file there"
+        ) from error
     except OSError as error:
         if error.filename is None:  # not about a file
             raise
@@ -46,20 +49,9 @@ def readable() -> Generator[None]:
         ) from error
 
 
-def open_plain(path: Path) -> BufferedReader:
-    """Open a data file; BadInput if it is not a plain file: reading from a pipe, for example, could wait forever."""
-    try:
-        return open_file(path)
-    except NotAFile as error:
-        raise BadInput(f"{str(path)!r} must be a plain file (got: {error}); put the official file there") from error
-
-
-def read_plain(path: Path, at_most: int) -> bytes:
-    """Read a data file of at most `at_most` bytes; BadInput if it is larger, or not a plain file."""
-    try:
-        return read_file(path, at_most)
-    except NotAFile as error:
-        raise BadInput(f"{str(path)!r} must be a plain file (got: {error}); put the official file there") from error
+def unfit(path: Path, rule: str, got: str, way_out: str = "fetch the official file again") -> BadInput:
+    """Return the error for a file that is not what it must be."""
+    return BadInput(f"{str(path)!r} must {rule} (got {got}); {way_out}")
 
 
 def file_size(path: Path) -> int:

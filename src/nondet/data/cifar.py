@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from nondet.data import Pictures, checked_labels, file_size, nothing_found, readable
+from nondet.data import Pictures, checked_labels, file_size, nothing_found, readable, unfit
 from nondet.data.pickles import read_pickle
-from nondet.errors import BadInput
 
 PIXELS = 3 * 32 * 32
 """An image's bytes: red, green and blue planes of 32 rows of 32."""
@@ -59,10 +58,8 @@ def read_records(path: Path, images: int, classes: int, skip: int = 0) -> tuple[
     length = skip + 1 + PIXELS
     size = file_size(path)
     if size != images * length:
-        raise BadInput(
-            f"{str(path)!r} must contain {images:,} records of {length:,} bytes, {images * length:,} bytes in all "
-            f"(got {size:,}); fetch the official file again"
-        )
+        rule = f"contain {images:,} records of {length:,} bytes, {images * length:,} bytes in all"
+        raise unfit(path, rule, f"{size:,}")
     records = np.fromfile(path, dtype=np.uint8, count=size).reshape(images, length)
     return records[:, skip + 1 :].reshape(-1, 3, 32, 32), checked_labels(path, records[:, skip], classes)
 
@@ -75,10 +72,8 @@ def read_batch(path: Path, images: int, classes: int, key: str) -> tuple[np.ndar
     shape = pixels.shape if isinstance(pixels, np.ndarray) else None
     numbers: list[object] = labels if isinstance(labels, list) else []
     if not isinstance(pixels, np.ndarray) or shape != (images, PIXELS) or len(numbers) != images:
-        raise BadInput(
-            f"{str(path)!r} must contain an array 'data' of ({images}, {PIXELS}) bytes and a list {key!r} of {images} "
-            f"labels (got {shape} and {len(numbers)}); fetch the official file again"
-        )
+        rule = f"contain an array 'data' of ({images}, {PIXELS}) bytes and a list {key!r} of {images} labels"
+        raise unfit(path, rule, f"{shape} and {len(numbers)}")
     # Anything that is not a whole number, or is too large for an array, becomes -1, which is refused with its place.
     known = [n if type(n) is int and 0 <= n < 2**31 else -1 for n in numbers]
     return pixels.reshape(-1, 3, 32, 32), checked_labels(path, np.array(known), classes)
@@ -89,15 +84,9 @@ def _read(folder: Path, versions: tuple[Version, ...]) -> Pictures:
     places = [(folder, version) for version in versions] + [(folder / version.folder, version) for version in versions]
     for place, version in places:
         if any((place / name).is_file() for name in (*version.train, version.test)):
-            read = _reader(version)
-            train = [read(place / name, version.images) for name in version.train]
+            read = partial(read_batch, key=version.key) if version.key else partial(read_records, skip=version.skip)
+            train = [read(place / name, version.images, version.classes) for name in version.train]
             images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
-            return Pictures(images, labels, *read(place / version.test, TEST_IMAGES))
+            return Pictures(images, labels, *read(place / version.test, TEST_IMAGES, version.classes))
     files = " or ".join(f"{', '.join(version.train)} and {version.test}" for version in versions)
     raise nothing_found(folder, files, [version.folder for version in versions])
-
-
-def _reader(version: Version) -> Callable[[Path, int], tuple[np.ndarray, np.ndarray]]:
-    if version.key:
-        return lambda path, images: read_batch(path, images, version.classes, version.key)
-    return lambda path, images: read_records(path, images, version.classes, version.skip)

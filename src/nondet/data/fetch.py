@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -10,9 +11,10 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from nondet.data import readable
+from platformdirs import user_cache_path
+
+from nondet.data import readable, unfit
 from nondet.errors import BadInput
-from nondet.io.cache import cache_folder
 from nondet.io.nearest import did_you_mean_file
 from nondet.io.signals import unwinding
 from nondet.io.streams import note
@@ -77,10 +79,14 @@ LARGE = 1_000_000
 """Downloads of at least this many bytes are announced, because they may take a while."""
 
 
+def cache_folder() -> Path:
+    """Return the folder for files that nondet can make or download again: NONDET_CACHE, or `nondet` in the system's."""
+    return Path(os.environ.get("NONDET_CACHE") or user_cache_path("nondet"))
+
+
 def folder(name: str, data: Path | None) -> Path:
     """Return the folder of a task's official files: DIR of `--data DIR`, or one in the cache, filled at the first call.
 
-    The cache folder is that of `nondet.io.cache`.
     BadInput if DIR is not a folder, if the task has no free official source, or if the download fails.
     """
     if data is not None:
@@ -124,9 +130,7 @@ def unpack(archive: Path, names: tuple[str, ...], place: Path) -> None:
                 members = {member.name: member for member in tar.getmembers() if _is_sound(archive, member)}
                 for name in names:
                     if name not in members or not members[name].isfile():
-                        raise BadInput(
-                            f"{str(archive)!r} must contain the file {name} (got none); remove it and try again"
-                        )
+                        raise unfit(archive, f"contain the file {name}", "none", "remove it and try again")
                     tar.extract(members[name], temporary, filter="data")
         except (tarfile.TarError, EOFError) as error:
             raise BadInput(
@@ -140,9 +144,7 @@ def unpack(archive: Path, names: tuple[str, ...], place: Path) -> None:
 def _is_sound(archive: Path, member: tarfile.TarInfo) -> bool:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-        raise BadInput(
-            f"{str(archive)!r} must contain only files and folders inside itself (got {member.name!r}); do not use it"
-        )
+        raise unfit(archive, "contain only files and folders inside itself", repr(member.name), "do not use it")
     return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,7 +82,7 @@ def _parts(name: str, batch: Any) -> Data:
     if isinstance(batch, list):
         batch = tuple(batch)
     if isinstance(batch, Mapping):
-        tensors = {str(key): _part(name, value) for key, value in _without_text(batch).items()}
+        tensors = _inputs(name, batch)
         return Data(tensors, tensors.get(LABELS), inside=True)
     if isinstance(batch, tuple):
         if len(batch) == 0:
@@ -105,7 +105,10 @@ def _inputs(name: str, inputs: Any) -> Any:
     if hasattr(inputs, "prefetch"):
         return inputs
     if isinstance(inputs, Mapping):
-        return {str(key): _part(name, value) for key, value in _without_text(inputs).items()}
+        # texts, such as the names of files, are for no model
+        plain = {key: value for key, value in inputs.items() if key == LABELS or not _is_text(value)}
+        kept = plain if plain.keys() - {LABELS} else inputs
+        return {str(key): _part(name, value) for key, value in kept.items()}
     if isinstance(inputs, tuple):
         return tuple(_part(name, value) for value in inputs)
     return inputs
@@ -120,12 +123,6 @@ def _holds(value: Any) -> bool:
     """Whether this contains tensors by name or in a tuple, rather than being one."""
     arrays = isinstance(value, tuple) and any(isinstance(part, Tensor | np.ndarray | Mapping) for part in value)
     return isinstance(value, Mapping) or (arrays and any(np.ndim(part) or isinstance(part, Mapping) for part in value))
-
-
-def _without_text(batch: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Leave out texts, such as the names of files, which no model takes; not if nothing else would be left."""
-    kept = {key: value for key, value in batch.items() if key == LABELS or not _is_text(value)}
-    return kept if kept.keys() - {LABELS} else dict(batch)
 
 
 def _is_text(value: Any) -> bool:
@@ -188,21 +185,16 @@ def _examples(name: str, dataset: Any, collate: Collate | None) -> Data:
     with globals_drawn() as drawn, seeded_globals(np.random.default_rng(0)):
         first = _collated(name, dataset, [0], made)
         again = _collated(name, dataset, [0], made)
-    random = drawn() or not _equal(first, again)
-    if random:
-        whole = _read_all(name, dataset, count, made)
-        items = Items(dataset, made, count, hashlib.sha256(_bytes(whole.inputs)).hexdigest())
-        return Data(items, whole.labels)
-    return _read_all(name, dataset, count, made)
-
-
-def _read_all(name: str, dataset: Any, count: int, made: Collate) -> Data:
     with seeded_globals(np.random.default_rng(0)):
-        return _parts(name, _collated(name, dataset, range(count), made))
+        whole = _parts(name, _collated(name, dataset, range(count), made))
+    pairs = zip(tree_leaves(first), tree_leaves(again), strict=True)
+    if not drawn() and all(torch.equal(one, two) for one, two in pairs if isinstance(one, Tensor)):
+        return whole
+    content = b"".join(np.ascontiguousarray(t.numpy()).tobytes() for t in tree_leaves(whole.inputs))
+    return Data(Items(dataset, made, count, hashlib.sha256(content).hexdigest()), whole.labels)
 
 
-def _collated(name: str, dataset: Any, index: Iterable[int], made: Collate) -> Any:
-    index = list(index)
+def _collated(name: str, dataset: Any, index: Sequence[int], made: Collate) -> Any:
     try:
         return _plain(made([dataset[i] for i in index]))
     except Exception as error:
@@ -211,14 +203,6 @@ def _collated(name: str, dataset: Any, index: Iterable[int], made: Collate) -> A
             f"{name} cannot be read example by example: {type(error).__name__}: {line}; fix the data set, or give "
             "a collate=... that makes a batch from a list of its examples, for example by padding them to one length"
         ) from error
-
-
-def _equal(a: Any, b: Any) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(tree_leaves(a), tree_leaves(b), strict=True) if isinstance(x, Tensor))
-
-
-def _bytes(inputs: Any) -> bytes:
-    return b"".join(np.ascontiguousarray(t.numpy()).tobytes() for t in tree_leaves(inputs))
 
 
 @dataclass(eq=False)

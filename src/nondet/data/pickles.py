@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nondet.data import file_size, read_plain
+from nondet.data import file_size
 from nondet.errors import BadInput
+from nondet.io.files import read_file
 
 _OPCODES = (
     "PROTO FRAME STOP MARK MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD "
@@ -37,15 +38,15 @@ def read_pickle(path: Path, at_most: int) -> dict[Any, Any]:
     size = file_size(path)
     if size > at_most:
         raise _refused(path, f"it has {size:,} bytes, but at most {at_most:,} are expected")
-    content = read_plain(path, at_most)
+    content = read_file(path, at_most)
     try:
         _check_opcodes(content)
-        found = _values(_Restricted(io.BytesIO(content), encoding="bytes").load())
+        found = _Restricted(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:  # a pickle can fail in any way
         raise _refused(path, " ".join(str(error).split())[:200] or type(error).__name__) from error
     if not isinstance(found, dict):
         raise _refused(path, f"it contains a {type(found).__name__}, but a dictionary is expected")
-    return found
+    return {key: value.values if isinstance(value, _Array) else value for key, value in found.items()}
 
 
 def _refused(path: Path, reason: str) -> BadInput:
@@ -141,10 +142,3 @@ class _Restricted(pickle.Unpickler):
 
     def persistent_load(self, pid: object, /) -> NoReturn:
         raise pickle.UnpicklingError("it refers to something outside itself")
-
-
-def _values(found: Any) -> Any:
-    """Return the dictionary with arrays in place of their stand-ins."""
-    if not isinstance(found, dict):
-        return found
-    return {key: value.values if isinstance(value, _Array) else value for key, value in found.items()}

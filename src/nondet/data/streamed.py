@@ -5,8 +5,6 @@ Importing this module imports neither torch nor Pillow, so that workers start fa
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -76,10 +74,7 @@ class Streamed:
         so leaving them out changes the identity.
         """
         tree = self.tree
-        digest = hashlib.sha256(repr((tree.classes, self.size, self.resize, self.mean, self.std)).encode())
-        for name, size, label in zip(tree.files, tree.sizes.tolist(), tree.labels.tolist(), strict=True):
-            digest.update(os.fsencode(name) + f"\0{size}\0{label}\0".encode())
-        return digest.hexdigest()
+        return tree.digest(repr((tree.classes, self.size, self.resize, self.mean, self.std)), tree.labels)
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draw the crops and flips of a run for one epoch, a row for each of n examples: (n, DRAWS), uniform in [0, 1).

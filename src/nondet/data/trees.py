@@ -17,8 +17,8 @@ import numpy as np
 from nondet.data import readable
 from nondet.data.decode import decoder_version, read_image, reason
 from nondet.data.decoders import Decoders, decoder_count
+from nondet.data.fetch import cache_folder
 from nondet.errors import BadInput, Damaged
-from nondet.io.cache import cache_folder
 from nondet.io.files import sealed, unsealed, write_file
 from nondet.io.signals import undisturbed
 from nondet.io.streams import note, warn
@@ -51,6 +51,13 @@ class Tree:
         """Return only these images, in this order."""
         files = tuple(self.files[i] for i in where)
         return replace(self, files=files, sizes=self.sizes[where], times=self.times[where], labels=self.labels[where])
+
+    def digest(self, text: str, numbers: np.ndarray) -> str:
+        """Return the SHA-256 of a text, and of each image's path, size and number in numbers (n,)."""
+        digest = hashlib.sha256(text.encode())
+        for name, size, number in zip(self.files, self.sizes.tolist(), numbers.tolist(), strict=True):
+            digest.update(os.fsencode(name) + f"\0{size}\0{number}\0".encode())
+        return digest.hexdigest()
 
 
 @readable()
@@ -115,7 +122,7 @@ def find_broken(tree: Tree, decoders: Decoders) -> dict[int, str]:
     The result is kept in the cache folder, under the tree's names, sizes and times. A later call with the same tree
     only tries the broken images again, because they may have been fixed in ways that leave no trace.
     """
-    kept = cache_folder() / "checked" / f"{_check_key(tree)}.json"
+    kept = cache_folder() / "checked" / f"{tree.digest(decoder_version(), tree.times)}.json"
     known = _read_known(kept, len(tree.files))
     places: Sequence[int] = range(len(tree.files)) if known is None else known
     chunks = [[(p, tree.files[p]) for p in places[i : i + CHUNK]] for i in range(0, len(places), CHUNK)]
@@ -165,18 +172,17 @@ def _whole(tree: Tree, count: int | None, name: str, broken: str) -> Tree:
     if count is not None:
         _require_range(name, wanted, len(good))
     kept = tree.take(np.array(good, dtype=np.int64))
-    empty = sorted(set(range(len(tree.classes))) - set(kept.labels.tolist()))
+    empty = [repr(tree.classes[i]) for i in sorted(set(range(len(tree.classes))) - set(kept.labels.tolist()))]
     if empty and count is None:
         raise BadInput(
-            f"each class must have an image that decodes (got none in {_listed([tree.classes[i] for i in empty])} "
+            f"each class must have an image that decodes (got none in {_listed(empty)} "
             f"of {str(tree.root)!r}); fix its images, or remove the class from both parts"
         )
     return kept
 
 
 def _stop_or_say(tree: Tree, reasons: dict[str, str], seen: int, broken: str) -> None:
-    named = ", ".join(f"{name!r} ({why})" for name, why in list(reasons.items())[:NAMED])
-    named += f" and {len(reasons) - NAMED:,} more" if len(reasons) > NAMED else ""
+    named = _listed([f"{name!r} ({why})" for name, why in reasons.items()])
     if broken == "stop":
         raise BadInput(
             f"every image must decode, but {len(reasons):,} of {seen:,} in {str(tree.root)!r} do not: {named}; "
@@ -194,9 +200,9 @@ def _require_range(name: str, wanted: int, there: int) -> None:
 
 def _require_same_classes(train: Tree, test: Tree) -> None:
     odd = [
-        f"only {here.root.name} has {_listed(sorted(set(here.classes) - set(there.classes)))}"
+        f"only {here.root.name} has {_listed([repr(name) for name in alone])}"
         for here, there in ((train, test), (test, train))
-        if set(here.classes) - set(there.classes)
+        if (alone := sorted(set(here.classes) - set(there.classes)))
     ]
     if odd:
         raise BadInput(
@@ -217,9 +223,8 @@ def _no_classes(root: Path, classes: tuple[str, ...], images: int) -> BadInput:
     return BadInput(f"{str(root)!r} must contain a folder of images for each of at least 2 classes (got {got}); {way}")
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(repr(name) for name in names[:NAMED]) + more
+def _listed(words: list[str]) -> str:
+    return ", ".join(words[:NAMED]) + (f" and {len(words) - NAMED:,} more" if len(words) > NAMED else "")
 
 
 def _entries(folder: Path) -> list[tuple[str, os.stat_result | None]]:
@@ -237,13 +242,6 @@ def _entries(folder: Path) -> list[tuple[str, os.stat_result | None]]:
 def _is_image(name: str, info: os.stat_result | None) -> bool:
     """Decide by name. A link that leads nowhere counts as a missing image; a pipe or a folder is not an image."""
     return name[0] != "." and name.lower().endswith(SUFFIXES) and (info is None or stat.S_ISREG(info.st_mode))
-
-
-def _check_key(tree: Tree) -> str:
-    digest = hashlib.sha256(decoder_version().encode())
-    for name, size, changed in zip(tree.files, tree.sizes.tolist(), tree.times.tolist(), strict=True):
-        digest.update(os.fsencode(name) + f"\0{size}\0{changed}\0".encode())
-    return digest.hexdigest()
 
 
 def _read_known(path: Path, n: int) -> list[int] | None:

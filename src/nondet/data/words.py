@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nondet.data import nothing_found, read_plain, readable
+from nondet.data import nothing_found, readable, unfit
 from nondet.errors import BadInput
+from nondet.io.files import read_file
 
 PARTS = ("train", "valid", "test")
 ENDINGS = (".txt", ".tokens", ".raw")
@@ -51,13 +52,11 @@ def _only(place: Path, names: list[str], part: str) -> str:
 
 def _words(path: Path) -> list[str]:
     try:
-        text = read_plain(path, LARGEST).decode("utf-8-sig")
+        text = read_file(path, LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput(
-            f"{str(path)!r} must be UTF-8 text (got the byte {error.object[error.start]:#04x} at {error.start:,}); "
-            "convert it, for example with iconv"
-        ) from error
+        got = f"the byte {error.object[error.start]:#04x} at {error.start:,}"
+        raise unfit(path, "be UTF-8 text", got, "convert it, for example with iconv") from error
     if not text.strip():
-        raise BadInput(f"{str(path)!r} must contain words (got none); give the official file")
+        raise unfit(path, "contain words", "none", "give the official file")
     lines = text.removesuffix("\n").split("\n")
     return [word for line in lines for word in (*line.split(), END_OF_LINE)]

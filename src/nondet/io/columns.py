@@ -18,27 +18,27 @@ from nondet.io.foreign import LABELS
 KEYS = ("run", "example")
 
 
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
-PREDICTIONS = _set(
+PREDICTIONS = words(
     "pred preds prediction predictions predicted predict y_pred ypred y_hat yhat argmax pred_class pred_label "
     "predicted_class predicted_classes predicted_label prediction_class class_pred label_pred"
 )
 """Names that always mean predicted classes."""
 
-PERHAPS = _set("class classes answer choice decision guess")
+PERHAPS = words("class classes answer choice decision guess")
 """Names that mean predicted classes if none of PREDICTIONS is there."""
 
-LOGITS = _set("logit logits")
-NAMED = LOGITS | _set("prob probs proba probability logprob log_prob log_probability softmax")
+LOGITS = words("logit logits")
+NAMED = LOGITS | words("prob probs proba probability logprob log_prob log_probability softmax")
 """Words that may precede the name or the number of a class."""
 
-NUMBERED = NAMED | _set("p c class score scores output outputs out z")
+NUMBERED = NAMED | words("p c class score scores output outputs out z")
 """Words that may precede the number of a class, but not its name."""
 
-OTHERS = _set(
+OTHERS = words(
     "seed epoch epochs step steps iteration iter fold split id ids idx index uid correct incorrect right wrong hit "
     "hits error errors err flag mask valid ok acc accuracy conf confidence certainty uncertainty prob probs proba "
     "probability logprob p score scores max min mean std sd var median sum top rank margin entropy loss losses nll ce "
@@ -50,7 +50,7 @@ OTHERS = _set(
 """Words in the names of columns that accompany outputs but are not outputs."""
 
 
-EXAMPLES = _set(
+EXAMPLES = words(
     "example examples idx index id uid sample sample_id sample_idx example_id example_idx item item_id instance "
     "instance_id image_id question_id query_id doc_id row_id guid"
 )
@@ -59,7 +59,7 @@ EXAMPLES = _set(
 RUNS = ("run", "run_id", "seed", "random_seed", "model_seed", "trial", "replicate", "repeat", "rep", "member", "fold")
 """Names of the column that tells one run from another, the surest first."""
 
-TRUTHS = _set("label labels target targets gold y_true true_label label_ids truth ground_truth answer_key")
+TRUTHS = words("label labels target targets gold y_true true_label label_ids truth ground_truth answer_key")
 """Names of the column of labels."""
 
 _RUN = re.compile(r"(?:.*_)?(?:run|seed|trial|replicate|repeat|rep|member|model)_?(\d{1,6})(?:_pred\w*)?", re.ASCII)
@@ -163,13 +163,14 @@ def _outputs_of(path: Path, is_number: Mapping[str, bool], names: Sequence[str],
     if wanted:
         return _wanted(path, names, wanted)
     families = _families(names)
-    logits = [family for word, family in families.items() if _ends_in(word, LOGITS)] or list(families.values())
-    sure = _called(names, PREDICTIONS, logits)
-    predictions = sure or ([] if logits else _called(names, PERHAPS, logits))
+    logits = [family for word, family in families.items() if _last(word) in LOGITS] or list(families.values())
+    columns = dict.fromkeys(name for family in logits for name in family)
+    free = [name for name in names if name not in columns]
+    sure = [name for name in free if snake(name) in PREDICTIONS]
+    predictions = sure or [name for name in free if not logits and snake(name) in PERHAPS]
     if len(logits) > 1 or len(predictions) > 1:
-        raise _doubt(path, [*predictions, *(name for family in logits for name in family)], predictions or logits[0])
-    used = {*predictions, *(name for family in logits for name in family)}
-    rest = [name for name in names if name not in used]
+        raise _doubt(path, [*predictions, *columns], predictions or logits[0])
+    rest = [name for name in free if name not in predictions]
     others = {name for family in families.values() for name in family}  # such as probabilities next to logits
     unknown = [name for name in rest if is_number[name] and name not in others and not _words(name) & OTHERS]
     if logits:
@@ -204,12 +205,6 @@ def _wanted(path: Path, names: Sequence[str], wanted: Sequence[str]) -> Columns:
     return Columns(chosen, "", tuple(name for name in names if name not in chosen), True)
 
 
-def _called(names: Sequence[str], known: frozenset[str], families: Sequence[Sequence[str]]) -> list[str]:
-    """Return the columns that have one of these names and are in no family."""
-    taken = {name for family in families for name in family}
-    return [name for name in names if snake(name) in known and name not in taken]
-
-
 def _families(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the families of two or more columns, one column for each class, by the word that their names share.
 
@@ -224,7 +219,7 @@ def _families(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         word, _, rest = plain.partition("_")
         if plain.startswith(("log_prob_", "log_probability_")):
             word, rest = "_".join(plain.split("_")[:2]), plain.split("_", 2)[2]
-        if found and (not found[1] or _ends_in(found[1], NUMBERED)):
+        if found and (not found[1] or _last(found[1]) in NUMBERED):
             numbered.setdefault(found[1], {})[int(found[2])] = name
         elif len(plain) == 1 and plain in ascii_lowercase:
             lettered[ascii_lowercase.index(plain)] = name
@@ -243,8 +238,8 @@ def _is_series(found: Mapping[int, str]) -> bool:
     return len(numbers) > 1 and numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(numbers) - 1
 
 
-def _ends_in(name: str, words: frozenset[str]) -> bool:
-    return name.rpartition("_")[2] in words
+def _last(name: str) -> str:
+    return name.rpartition("_")[2]
 
 
 def _words(name: str) -> set[str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput
 from nondet.io.foreign import reading
 from nondet.io.names import ARMS, REPEATS, SEEDS, STEPS, called
-from nondet.io.rows import ENDINGS, Cell, Rows, cell_of, is_failure, read_rows, text_cell
+from nondet.io.rows import ENDINGS, Cell, Rows, cell_of, is_failure, joined, read_rows, text_cell
 
 PATH = "path"
 """The column that says which file a run is from."""
@@ -28,33 +29,24 @@ _FOUND = ("trainer_state.json", "metrics.csv", "all_results.json", "eval_results
 
 
 def gathered(paths: Sequence[Path]) -> Rows:
-    """Gather files and folders into one table with a row for each run, and a column `path` if there are several.
-
-    Raises:
-        BadInput: one of them cannot be read, or contains no scores.
-    """
+    """Gather files and folders of scores into one table with a row for each run, and a column `path` if there are
+    several; BadInput if one cannot be read, or contains no scores."""
     parts = [part for path in paths for part in (_folder(path) if path.is_dir() else [one_a_run(read_rows(path))])]
     if len(parts) == 1:
         return parts[0]
     names = list(dict.fromkeys(name for part in parts for name in (*part.columns, PATH)))
     columns: dict[str, list[Cell]] = {name: [] for name in names}
     for part in parts:
+        path = Path(part.path)
+        named = str(path.with_suffix("")) if path.suffix.lower() in ENDINGS else part.path
         for name in names:
-            missing: list[Cell] = [_named(part.path) if name == PATH else None] * len(part)
-            columns[name] += part.columns.get(name, missing)
+            columns[name] += part.columns.get(name, [named if name == PATH else None] * len(part))
     return Rows(_together(paths), columns)
-
-
-def _named(path: str) -> str:
-    """Return a file's path without its ending, if it is a known one."""
-    return str(Path(path).with_suffix("")) if Path(path).suffix.lower() in ENDINGS else path
 
 
 def _together(paths: Sequence[Path]) -> str:
     """Return a name for several paths, for people: the folder that contains all of them, or the only path."""
-    parents = [set(path.absolute().parents) for path in paths]
-    shared = max(set.intersection(*parents), key=lambda folder: len(folder.parts))
-    here = Path.cwd()
+    shared, here = Path(commonpath([path.absolute().parent for path in paths])), Path.cwd()
     if len(paths) == 1:
         return str(paths[0])
     return str(shared.relative_to(here)) if shared != here and here in shared.parents else str(shared)
@@ -69,15 +61,10 @@ def one_a_run(rows: Rows) -> Rows:
     if charts and len(charts) >= len(names) - 3 and called(names, STEPS | {"relative_time_process", "wall_time"}):
         return _charts(rows, charts)
     keys = [name for known in (*ARMS, SEEDS, REPEATS) for name in called(names, known)]
-    steps = called(names, STEPS)
-    if steps and not keys and len(rows) > 1 and _rises(rows.columns[steps[-1]]):
+    steps = [cell for name in called(names, STEPS)[-1:] for cell in rows.columns[name] if isinstance(cell, float)]
+    if not keys and len(steps) > 1 and steps == sorted(steps) and steps[0] < steps[-1]:
         return Rows(rows.path, {name: [_last(cells)] for name, cells in rows.columns.items()})
     return rows
-
-
-def _rises(cells: Sequence[Cell]) -> bool:
-    numbers = [cell for cell in cells if isinstance(cell, float)]
-    return len(numbers) > 1 and numbers == sorted(numbers) and numbers[0] < numbers[-1]
 
 
 def _last(cells: Sequence[Cell]) -> Cell:
@@ -88,10 +75,8 @@ def _last(cells: Sequence[Cell]) -> Cell:
 def _scalars(rows: Rows) -> Rows:
     """Read TensorBoard's export of one scalar of one run; the file's name says which."""
     value = next(name for name in rows.columns if name.strip().lower() == "value")
-    found = _TAGGED.fullmatch(Path(rows.path).stem)
-    if not found:
-        return Rows(rows.path, {"Value": [_last(rows.columns[value])]})
-    return Rows(rows.path, {"name": [found["run"]], found["tag"]: [_last(rows.columns[value])]})
+    found, last = _TAGGED.fullmatch(Path(rows.path).stem), [_last(rows.columns[value])]
+    return Rows(rows.path, {"name": [found["run"]], found["tag"]: last} if found else {"Value": last})
 
 
 def _charts(rows: Rows, charts: Mapping[str, re.Match[str]]) -> Rows:
@@ -191,9 +176,7 @@ def _mlflow(folder: Path) -> Rows | None:
     runs = [path.parent for path in sorted(folder.rglob("meta.yaml"), key=str) if (path.parent / "metrics").is_dir()]
     if not runs:
         return None
-    found = [row for run in runs if (row := _mlflow_run(run))]
-    names = list(dict.fromkeys(name for row in found for name in row))
-    return Rows(str(folder), {name: [row.get(name) for row in found] for name in names})
+    return Rows(str(folder), joined([row for run in runs if (row := _mlflow_run(run))]))
 
 
 _STATES: Mapping[str, str] = {"1": "running", "2": "running", "3": "finished", "4": "failed", "5": "killed"}
@@ -211,7 +194,7 @@ def _mlflow_run(run: Path) -> dict[str, Cell]:
         "run_name": _text(run / "tags" / "mlflow.runName") or meta.get("run_name", run.name),
         "status": _STATES.get(status, status.lower()),
     }
-    row |= _files(run / "params", lambda text: text_cell(text))
+    row |= _files(run / "params", text_cell)
     return row | _files(run / "metrics", _mlflow_value)
 
 

@@ -29,30 +29,17 @@ def names(group: str) -> list[str]:
 
 
 def load(group: str, name: str) -> Any:
-    """Return the thing of this name.
-
-    Raises:
-        BadInput: there is none, or its package fails to load it.
-    """
+    """Return the thing of this name; BadInput if there is none, or its package fails to load it."""
     if name in _REGISTERED.get(group, {}):
         return _REGISTERED[group][name]
     points = [point for point in _points(group, tuple(sys.path)) if point.name == name]
     if not points:
         raise BadInput(f"{group} has no entry point {name!r}; install the package that provides it")
-    return _loaded(points[0])
-
-
-def load_all(group: str) -> dict[str, Any]:
-    """Return everything in a group by name."""
-    return {name: load(group, name) for name in names(group)}
-
-
-def _loaded(point: EntryPoint) -> Any:
     try:
-        return point.load()
+        return points[0].load()
     except Exception as error:
         first = next(iter(str(error).splitlines()), "no message")
         raise BadInput(
-            f"the entry point {point.name} of {point.group} must be {point.value}, which cannot be loaded "
+            f"the entry point {name} of {group} must be {points[0].value}, which cannot be loaded "
             f"({type(error).__name__}: {first}); fix its package, or uninstall it"
         ) from error

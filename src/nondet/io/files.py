@@ -1,4 +1,4 @@
-"""Files that are complete or not there at all, and JSON that proves that it was not changed."""
+"""Files that are complete or not there at all, and JSON: of unknown origin, or proof that it was not changed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -109,37 +110,33 @@ def _sync(handle: int) -> None:
 class NotAFile(Exception):
     """Something other than a file is in its place, or a file that is far too large; the message says what."""
 
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(what)
+        self.path = path
+
 
 def open_file(path: Path) -> BufferedReader:
-    """Open a regular file for reading. Anything else is refused, so that nothing waits for a pipe.
-
-    Raises:
-        NotAFile: it is a folder, a pipe, a socket or a device.
-    """
+    """Open a regular file for reading; NotAFile for a folder, a pipe, which might block, a socket or a device."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:
-            raise NotAFile("it is not a file but a socket or a device without a driver") from error
+            raise NotAFile(path, "it is not a file but a socket or a device without a driver") from error
         raise
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
         kinds = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "pipe"))
-        raise NotAFile(f"it is not a file but a {next((word for test, word in kinds if test(mode)), 'device')}")
+        raise NotAFile(path, f"it is not a file but a {next((word for test, word in kinds if test(mode)), 'device')}")
     return os.fdopen(handle, "rb")
 
 
 def read_file(path: Path, at_most: int) -> bytes:
-    """Return the content of a regular file of at most `at_most` bytes.
-
-    Raises:
-        NotAFile: it is larger; or see `open_file`.
-    """
+    """Return the content of a regular file of at most `at_most` bytes; NotAFile for a larger one, or no file."""
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > at_most:
-            raise NotAFile(f"it has {size:,} bytes, and at most {at_most:,} are allowed")
+            raise NotAFile(path, f"it has {size:,} bytes, and at most {at_most:,} are allowed")
         return file.read()
 
 
@@ -189,6 +186,49 @@ def read_json(content: bytes, check_names: Callable[[Sequence[str]], None] = lam
         inside = (each.values() if isinstance(each, dict) else each for each in level)
         level = [each for some in inside for each in some if isinstance(each, dict | list)]
     raise ValueError("it is nested too deeply")
+
+
+Number = (int, float)
+
+
+def misfit(value: object, shape: Any, place: str = "") -> str:
+    """Return the place in the value that does not have the shape, such as `conditions.0.runs`; empty if all of it has.
+
+    A shape is a type (a bool is not an int); a range of whole numbers; a pattern for a whole text; a tuple of shapes,
+    one of which must fit; a list with one shape for every element; or a dictionary. A dictionary has either one shape
+    for every value, under the key `str`, or the shapes of named fields; a field whose name ends in ? may be missing.
+    Fields that a shape does not name may contain anything.
+    """
+    if isinstance(shape, tuple):
+        found = [misfit(value, each, place) for each in shape]
+        return "" if "" in found else max(found, key=len)
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return place or "it"
+        (each,) = shape
+        return next(filter(None, (misfit(v, each, f"{place}.{i}") for i, v in enumerate(value))), "").lstrip(".")
+    if isinstance(shape, Mapping):
+        if not isinstance(value, Mapping):
+            return place or "it"
+        return next(filter(None, _misfits(value, shape, place)), "").lstrip(".")
+    if isinstance(shape, range):
+        return "" if type(value) is int and value in shape else place or "it"
+    if isinstance(shape, re.Pattern):
+        return "" if isinstance(value, str) and shape.fullmatch(value) else place or "it"
+    right = value is None if shape is None else isinstance(value, shape) and (shape is bool or type(value) is not bool)
+    return "" if right else place or "it"
+
+
+def _misfits(value: Mapping[str, object], shape: Mapping[Any, Any], place: str) -> Any:
+    if str in shape:
+        yield from (misfit(v, shape[str], f"{place}.{name}") for name, v in value.items())
+        return
+    for field, each in shape.items():
+        name = field.removesuffix("?")
+        if name in value:
+            yield misfit(value[name], each, f"{place}.{name}")
+        elif name == field:
+            yield f"{place}.{name}"
 
 
 def with_digest(payload: bytes) -> bytes:

@@ -28,11 +28,7 @@ GROWTH, GROWN = 200, 2**30
 
 
 def refuse_no_file(path: Path) -> None:
-    """Refuse a socket, a device, or a pipe, which can be read only once and may block.
-
-    Raises:
-        BadInput: the path is one of these.
-    """
+    """Raise BadInput for a socket, a device, or a pipe, which can be read only once and may block."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise BadInput(f"{path} must be a file or a folder (got a device or a pipe); save its content to a file")
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nondet.errors import BadInput
 from nondet.io import locks
@@ -25,9 +25,13 @@ LARGEST = 2**28  # bytes
 class Ledger:
     """An open ledger, which no other process can write to. lines: its content; the first line is its terms."""
 
-    def __init__(self, path: Path, handle: int) -> None:
-        self.path, self.handle = path, handle
-        self.lines = _checked(path, _content(path, handle))
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self.path, self.file = path, file
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST:
+            raise BadInput(f"<<ledger>> must name a ledger (got {path} with {size:,} bytes); name another file")
+        file.seek(0)
+        self.lines = _checked(path, file.read())
 
     @property
     def seal(self) -> str:
@@ -38,45 +42,27 @@ class Ledger:
         """Add a line, flush it to the disk, and return it as written."""
         body = {**record, "previous": self.seal}
         line = {**body, "sha256": sha256_of_json(body)}
-        text = json.dumps(line, ensure_ascii=True, allow_nan=False).encode() + b"\n"
-        while text:
-            text = text[os.write(self.handle, text) :]
-        os.fsync(self.handle)
+        self.file.write(json.dumps(line, ensure_ascii=True, allow_nan=False).encode() + b"\n")
+        self.file.flush()
+        os.fsync(self.file.fileno())
         self.lines.append(line)
         return line
 
 
 @contextmanager
 def opened(path: Path) -> Generator[Ledger]:
-    """Open a ledger inside the block, or make one if there is none.
-
-    Raises:
-        BadInput: the file is not a ledger, or one of its lines is not what was written.
-    """
+    """Open a ledger inside the block, or make one; BadInput if the file is none, or not what was written."""
     if path.exists() and not path.is_file():
         raise BadInput(f"<<ledger>> must name a file (got {path}, which is not one); name another")
     try:
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        file = path.open("ab+")
     except OSError as error:
         raise BadInput(
             f"<<ledger>> must name a file that can be written (got {path}: {error.strerror}); name another"
         ) from error
-    try:
-        locks.lock(handle)
-        yield Ledger(path, handle)
-    finally:
-        os.close(handle)
-
-
-def _content(path: Path, handle: int) -> bytes:
-    size = os.fstat(handle).st_size
-    if size > LARGEST:
-        raise BadInput(f"<<ledger>> must name a ledger (got {path} with {size:,} bytes); name another file")
-    parts: list[bytes] = []
-    os.lseek(handle, 0, os.SEEK_SET)
-    while part := os.read(handle, 2**20):
-        parts.append(part)
-    return b"".join(parts)
+    with file:
+        locks.lock(file.fileno())
+        yield Ledger(path, file)
 
 
 def _checked(path: Path, content: bytes) -> list[dict[str, Any]]:

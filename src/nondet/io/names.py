@@ -5,47 +5,42 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from nondet.io.columns import snake
+from nondet.io.columns import snake, words
 
-
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
+RUN_NAMES = words("name run_name file path folder")
+"""Names of the column whose cells are names of single runs, such as `vit-base-0`; it may also say what was trained."""
 
 ARMS = (
-    _set("arm method methods model model_name method_name algorithm algo approach system recipe variant treatment"),
-    _set("condition config configuration architecture arch network backbone optimizer setting experiment group agent"),
-    _set("name run_name file path folder"),
+    words("arm method methods model model_name method_name algorithm algo approach system recipe variant treatment"),
+    words("condition config configuration architecture arch network backbone optimizer setting experiment group agent"),
+    RUN_NAMES,
 )
 """Names of the column that says what was trained, the surest first."""
 
-RUN_NAMES = _set("name run_name file path folder")
-"""Those of ARMS whose cells are names of single runs, such as `vit-base-0`."""
-
-SEEDS = _set("seed seeds random_seed rng_seed global_seed torch_seed seed_everything")
-REPEATS = _set("run run_id run_number run_idx trial replicate replication repeat repetition rep fold split_seed i")
+SEEDS = words("seed seeds random_seed rng_seed global_seed torch_seed seed_everything")
+REPEATS = words("run run_id run_number run_idx trial replicate replication repeat repetition rep fold split_seed i")
 """Names of the column that tells one run of an arm from another."""
 
-FOLDS = _set("fold cv_fold split_seed")
+FOLDS = words("fold cv_fold split_seed")
 """Those of REPEATS in which runs with equal values share their data."""
 
-DATASETS = _set("dataset data_set datasets dataset_name data task task_name benchmark env env_id environment game")
-STEPS = _set("step global_step epoch iteration iter timestep timesteps total_timesteps env_step")
+DATASETS = words("dataset data_set datasets dataset_name data task task_name benchmark env env_id environment game")
+STEPS = words("step global_step epoch iteration iter timestep timesteps total_timesteps env_step")
 """Names of the column that tells one moment of a run from another."""
 
-STATES = _set("state status run_status")
+STATES = words("state status run_status")
 
-REMARKS = _set("tags notes user comment comments remark date created hostname job_type sweep commit id run_id")
+REMARKS = words("tags notes user comment comments remark date created hostname job_type sweep commit id run_id")
 """Names of texts that say nothing about what was trained."""
 
-METRICS = _set(
+METRICS = words(
     "acc accuracy loss f1 auc auroc score scores err error mse rmse mae nll ppl perplexity bleu rouge rougel wer cer "
     "iou miou map ndcg recall precision return returns reward rewards r2 kappa mcc ece brier em top1 top5 pass "
     "spearman pearson fid dice psnr ssim cider meteor correct win bpc bpb"
 )
 """Words in the names of scores."""
 
-SETTINGS = _set(
+SETTINGS = words(
     "lr rate learning batch epochs epoch step steps runtime time seconds duration timestamp created id index idx "
     "params parameters decay wd momentum dropout hidden dim layers width depth samples n num count size version gpu "
     "memory alpha beta temperature flos second hours minutes wall date year level fold seed trial run max_steps warmup"
@@ -55,7 +50,7 @@ SETTINGS = _set(
 FIRST = ("accuracy", "acc", "test_accuracy", "test_acc", "score")
 """The score that is meant if there are several and none is named."""
 
-SUMMARIES = _set(
+SUMMARIES = words(
     "mean avg average std stdev std_dev sd standard_deviation stddev variance var median min max minimum maximum sem "
     "se stderr standard_error ci ci95 total overall all summary mean_std mean_sd iqm iqr range"
 )

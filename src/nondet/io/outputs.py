@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nondet.errors import BadInput
-from nondet.io import table_labels, tables
+from nondet.io import table_places, tables
 from nondet.io.files import read_json
 from nondet.io.foreign import TRUTHS, Array, reading, refuse_no_file, refuse_traps, scratch
 from nondet.io.streams import WARNING
@@ -51,12 +51,11 @@ def read_outputs(
     Raises:
         BadInput: the path cannot be read, is incomplete, or is not an array of numbers.
     """
-    refuse_no_file(path)
     if path.is_dir():
         return _read_folder(path, say)
     if is_table(path):
         return tables.read_outputs(path, columns, say, gaps)
-    return _read_array(path, OUTPUTS, not_these=TRUTHS)
+    return _read_array(path, OUTPUTS)
 
 
 def is_table(path: Path) -> bool:
@@ -73,7 +72,6 @@ def read_labels(path: Path) -> Array:
     Raises:
         BadInput: the path cannot be read, is incomplete, or contains no labels.
     """
-    refuse_no_file(path)
     if path.is_dir():
         inside = [child for child in _children(path) if child.stem in TRUTHS]
         if not inside:
@@ -83,17 +81,13 @@ def read_labels(path: Path) -> Array:
                 f"{path} must contain one file labels.npy (got {len(inside)}); give another with <<labels=FILE>>"
             )
         return read_labels(inside[0])
-    if path.suffix.lower() in TABLES:
-        return table_labels.read_labels(path)
-    return _read_array(path, TRUTHS, not_these=OUTPUTS)
+    if is_table(path):
+        return table_places.read_labels(path)
+    return _read_array(path, TRUTHS)
 
 
 def load_npy(path: Path) -> Array:
-    """Map a .npy file read-only.
-
-    Raises:
-        BadInput: the file cannot be read, is not a complete .npy file, or contains Python objects.
-    """
+    """Map a .npy file read-only; BadInput if it is not a complete .npy file, or contains Python objects."""
     with reading(path, "a whole .npy file of numbers", "write it with numpy.save"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about old headers, which numpy reads all the same
         array = np.lib.format.open_memmap(path, mode="r")
@@ -103,25 +97,22 @@ def load_npy(path: Path) -> Array:
         return array
 
 
-def _read_array(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Array:
-    readers: dict[str, Callable[[], Array]] = {
-        ".npy": lambda: load_npy(path),
-        ".npz": lambda: _read_npz(path, names, not_these),
-        ".safetensors": lambda: _map_safetensors(path, names, not_these),
-        ".pt": lambda: _read_torch(path, names, not_these),
-        ".pth": lambda: _read_torch(path, names, not_these),
-    }
-    if path.suffix.lower() not in readers:
+def _read_array(path: Path, names: Sequence[str]) -> Array:
+    refuse_no_file(path)
+    readers = {".npz": _read_npz, ".safetensors": _map_safetensors, ".pt": _read_torch, ".pth": _read_torch}
+    suffix = path.suffix.lower()
+    if suffix not in RUNS:
         raise BadInput(
-            f"{path} must end in {', '.join((*readers, *TABLES))}, or be a folder of arrays "
+            f"{path} must end in {', '.join((*RUNS, *TABLES))}, or be a folder of arrays "
             f"(got {path.suffix or 'no ending'}); write it with numpy.save"
         )
-    return readers[path.suffix.lower()]()
+    return load_npy(path) if suffix == ".npy" else readers[suffix](path, names)
 
 
-def _chosen(path: Path, held: Sequence[str], names: Sequence[str], not_these: Sequence[str]) -> str:
-    """Return the name of the array that is meant: one of `names`, or the only one that is not one of `not_these`."""
-    found = [name for name in names if name in held] or [name for name in held if name not in not_these]
+def _chosen(path: Path, held: Sequence[str], names: Sequence[str]) -> str:
+    """Return the name of the array that is meant: one of `names`, or the only one that is not of the other kind."""
+    others = OUTPUTS if names == TRUTHS else TRUTHS
+    found = [name for name in names if name in held] or [name for name in held if name not in others]
     if len(found) != 1:
         shown = ", ".join(map(ascii, held[:5])) or "no array"
         elsewhere = ", or give another file with <<labels>>" if names == TRUTHS else ""
@@ -129,13 +120,13 @@ def _chosen(path: Path, held: Sequence[str], names: Sequence[str], not_these: Se
     return found[0]
 
 
-def _read_npz(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Array:
+def _read_npz(path: Path, names: Sequence[str]) -> Array:
     """Unpack one array of an .npz file into memory, or into a temporary file if it is large."""
     with reading(path, "a whole .npz file of numbers", "write it with numpy.savez"), zipfile.ZipFile(path) as archive:
         members = archive.namelist()
         _refuse_twice(path, members)
         held = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
-        member = archive.getinfo(_chosen(path, held, names, not_these) + ".npy")
+        member = archive.getinfo(_chosen(path, held, names) + ".npy")
         refuse_traps(path, member.file_size)
         with archive.open(member) as file:
             version = np.lib.format.read_magic(file)
@@ -155,7 +146,7 @@ def _read_npz(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Arr
         return array.transpose() if fortran else array
 
 
-def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Array:
+def _map_safetensors(path: Path, names: Sequence[str]) -> Array:
     """Map one array of a .safetensors file."""
     with reading(path, "a whole .safetensors file", "write it with the safetensors library"), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -164,7 +155,7 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
             raise ValueError("its header is too long")
         entries: dict[str, Any] = read_json(file.read(start - 8), lambda names: _refuse_twice(path, names))
         entries.pop("__metadata__", None)
-        entry = entries[_chosen(path, list(entries), names, not_these)]
+        entry = entries[_chosen(path, list(entries), names)]
         if entry["dtype"] not in _SAFETENSORS:
             raise BadInput(
                 f"{path} must contain float16, float32, float64 or integers (got {entry['dtype']!a}); "
@@ -181,7 +172,7 @@ def _map_safetensors(path: Path, names: Sequence[str], not_these: Sequence[str])
         return np.memmap(file, dtype, "r", start + first, shape) if last > first else np.empty(shape, dtype)
 
 
-def _read_torch(path: Path, names: Sequence[str], not_these: Sequence[str]) -> Array:
+def _read_torch(path: Path, names: Sequence[str]) -> Array:
     """Read a tensor that torch.save wrote, or one of several by name, as weights only: no code in the file is run."""
     with reading(path, "a .pt file of tensors only", "write the tensors with torch.save, or as .npy"):
         import torch
@@ -192,7 +183,7 @@ def _read_torch(path: Path, names: Sequence[str], not_these: Sequence[str]) -> A
             raise ValueError("it is damaged, or contains more than tensors") from error
         if isinstance(held, dict):
             tensors = {str(name): value for name, value in held.items() if isinstance(value, torch.Tensor)}
-            held = tensors[_chosen(path, list(tensors), names, not_these)]
+            held = tensors[_chosen(path, list(tensors), names)]
         if isinstance(held, list | tuple) and held and all(isinstance(one, torch.Tensor) for one in held):
             held = torch.stack(list(held))
         if not isinstance(held, torch.Tensor):
@@ -221,12 +212,13 @@ def _children(folder: Path) -> list[Path]:
 
 def _labels_of_runs(folder: Path) -> Array:
     """Return the labels in the folders or files of the runs, which must all be the same."""
-    given = [path for path in _runs(folder)[0] if path.suffix.lower() != ".npy"]
-    beside = [child for path in _runs(folder)[0] for child in _children(path.parent) if child.stem in TRUTHS]
+    runs, _ = _runs(folder)
+    given = [path for path in runs if path.suffix.lower() != ".npy"]
+    beside = [child for path in runs for child in _children(path.parent) if child.stem in TRUTHS]
     paths = list(dict.fromkeys(beside if all(path.parent != folder for path in beside) and beside else given))
     if not paths:
         raise BadInput(f"{folder} must contain one file labels.npy (got 0); give another with <<labels=FILE>>")
-    found = [_read_array(path, TRUTHS, not_these=OUTPUTS) for path in paths]
+    found = [_read_array(path, TRUTHS) for path in paths]
     for path, labels in zip(paths, found, strict=True):
         if not np.array_equal(labels, found[0]):
             raise BadInput(
@@ -298,7 +290,7 @@ def _read_run(path: Path) -> Array:
             "a folder of runs must contain only .npy, .npz, .safetensors or .pt files, and labels (got "
             f"{path.name!a}); move what is not a run elsewhere"
         )
-    run = _read_array(path, OUTPUTS, not_these=TRUTHS)
+    run = _read_array(path, OUTPUTS)
     if run.ndim not in (1, 2) or run.dtype.kind not in "fiu":
         raise BadInput(
             f"each file of a folder must be one run's numbers, (examples, classes) or (examples,) "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nondet.errors import BadInput
 from nondet.io.columns import shown, snake
@@ -26,7 +26,7 @@ from nondet.io.names import (
     without_shared,
 )
 from nondet.io.nearest import did_you_mean
-from nondet.io.rows import Cell, Rows, is_failure, label_of
+from nondet.io.rows import Rows, are_numbers, label_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Roles:
     step: str = ""
     state: str = ""
     folds: bool = False
-    said: tuple[str, ...] = field(default=())
+    said: tuple[str, ...] = ()
 
 
 def roles_of(rows: Rows, asked: Asked, several: bool = True) -> Roles:
@@ -77,17 +77,17 @@ def roles_of(rows: Rows, asked: Asked, several: bool = True) -> Roles:
         BadInput: a column that was named is missing, or the names are ambiguous.
     """
     if rows.nameless:
-        return Roles((asked.metric[0] if asked.metric else "score",), said=())
+        return Roles(tuple(rows.columns))
     table = _Table(rows)
-    metrics = tuple(table.named(name, "metric") for name in asked.metric if table.has(name))
+    metrics = tuple(table.named(name, "metric") for name in asked.metric if table.found(name))
     dataset = table.named(asked.dataset, "dataset") if asked.dataset else ""
     seed = table.named(asked.seed, "seed") if asked.seed else ""
     arm = table.several(asked.arm) if asked.arm else ()
     taken = {*metrics, dataset, seed, *arm}
-    if not arm and not metrics and asked.wanted and all(table.has(name) for name in asked.wanted):
+    if not arm and not metrics and asked.wanted and all(table.found(name) for name in asked.wanted):
         return _wide(table, tuple(table.named(name, "of") for name in asked.wanted), asked)
     if asked.metric and len(metrics) < len(asked.metric):
-        missing = next(name for name in asked.metric if not table.has(name))
+        missing = next(name for name in asked.metric if not table.found(name))
         columns = _candidates(table, taken)
         if arm or metrics or len(columns) < 2 or any(map(is_metric, columns)):
             table.named(missing, "metric")
@@ -113,10 +113,7 @@ def roles_of(rows: Rows, asked: Asked, several: bool = True) -> Roles:
         metrics, wide = _guessed_metrics(table, taken, several, bool(arm))
         if wide:
             return _wide(table, metrics, asked)
-        if len(metrics) == 1:
-            said.append(f"the metric is {metrics[0]!a}")
-        else:
-            said.append(f"the metrics are {shown(metrics)}")
+        said.append(f"the metric is {metrics[0]!a}" if len(metrics) == 1 else f"the metrics are {shown(metrics)}")
     return _narrow(table, metrics, arm, seed, dataset, said)
 
 
@@ -128,8 +125,7 @@ def _narrow(
     names, arms = list(seeds), [", ".join(parts) for parts in zip(*map(table.labels, arm), strict=True)]
     if tuple(arm) == (PATH,):
         arms = without_shared(arms)
-    runs = [name for name in [*called(table.names, RUN_NAMES), PATH] if name in table.names]
-    by_name = next((name for name in runs if table.distinct(name) == len(table.rows)), "")
+    by_name = next((name for name in called(table.names, RUN_NAMES) if table.distinct(name) == len(table.rows)), "")
     if by_name:
         names = table.labels(by_name)
         split, found = split_names(names)
@@ -202,7 +198,7 @@ def _guessed_arm(table: _Table, taken: set[str], asked: Asked) -> tuple[str, ...
         if len(holding) == 1:
             return (holding[0],)
     known = [name for tier in ARMS for name in called(free, tier)]
-    named = [name for name in known if snake(name) not in RUN_NAMES and name != PATH]
+    named = [name for name in known if snake(name) not in RUN_NAMES]
     first = called(free, ARMS[0])
     vary = [name for name in dict.fromkeys(named) if 1 < table.distinct(name) < len(table.rows) + (name in first)]
     if vary:
@@ -214,7 +210,7 @@ def _guessed_arm(table: _Table, taken: set[str], asked: Asked) -> tuple[str, ...
                 f"<<arm={vary[0]}>>, or make each combination an arm with <<arm={both}>>"
             )
         return (vary[0],)
-    runs = [name for name in free if (snake(name) in RUN_NAMES or name == PATH) and table.distinct(name) > 1]
+    runs = [name for name in free if snake(name) in RUN_NAMES and table.distinct(name) > 1]
     if runs:
         return (runs[0],)
     if named:  # there is one arm, and its name is there
@@ -252,20 +248,15 @@ class _Table:
         return len({*self.labels(name)} - {""})
 
     def is_number(self, name: str) -> bool:
-        """Whether a column contains numbers, except for cells that report a failure."""
-        cells = self.rows.columns[name]
-        return _some(cells) and all(isinstance(cell, float) or is_failure(cell) for cell in cells)
+        return are_numbers(self.rows.columns[name])
 
     def determines(self, name: str, other: str) -> bool:
         """Whether rows that are equal in one column are equal in the other."""
         return len(set(zip(self.labels(name), self.labels(other), strict=True))) == self.distinct(name)
 
-    def has(self, asked: str) -> bool:
-        return bool(self._found(asked))
-
     def named(self, asked: str, argument: str) -> str:
-        """Return the column that is meant: the one of this name, or the only one that ends in it."""
-        found = self._found(asked)
+        """Return the column that `found` finds; BadInput if there is none."""
+        found = self.found(asked)
         if not found:
             raise BadInput(
                 f"<<{argument}>> must name a column of {self.rows.path} (got {asked!a}"
@@ -275,10 +266,11 @@ class _Table:
 
     def several(self, asked: str) -> tuple[str, ...]:
         """Return the columns of arms that are meant: one of this name, or those that it lists with commas."""
-        parts = [asked] if self._found(asked) else asked.split(",")
+        parts = [asked] if self.found(asked) else asked.split(",")
         return tuple(self.named(part.strip(), "arm") for part in parts)
 
-    def _found(self, asked: str) -> str:
+    def found(self, asked: str) -> str:
+        """Return the column of this name, or the only one that ends in it; empty if there is none."""
         if asked in self.names:
             return asked
         for same in (
@@ -289,10 +281,6 @@ class _Table:
             if len(found) == 1:
                 return found[0]
         return ""
-
-
-def _some(cells: Sequence[Cell]) -> bool:
-    return any(isinstance(cell, float) for cell in cells)
 
 
 def without(rows: Rows, places: Mapping[int, str]) -> Rows:

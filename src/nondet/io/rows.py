@@ -10,16 +10,19 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nondet.errors import BadInput
+from nondet.io.columns import is_of_examples
 from nondet.io.foreign import reading, refuse_traps
-from nondet.io.outputs import load_npy
+from nondet.io.outputs import RUNS, load_npy
+from nondet.io.table_file import column_names
 
 Cell = float | str | None
 LARGEST_FILE = 2**28
@@ -88,7 +91,8 @@ def read_rows(path: Path) -> Rows:
         if ending == ".json":
             return of_json(path, json.loads(text))
         if ending in (".jsonl", ".ndjson"):
-            return Rows(str(path), _of_objects([json.loads(line) for line in text.splitlines() if line.strip()]))
+            objects = [json.loads(line) for line in text.splitlines() if line.strip()]
+            return Rows(str(path), joined([flat(row) for row in objects if isinstance(row, Mapping)]))
         return _of_text(path, text)
 
 
@@ -126,6 +130,12 @@ def is_failure(cell: Cell) -> bool:
     return cell is None or not math.isfinite(cell)
 
 
+def are_numbers(cells: Sequence[Cell]) -> bool:
+    """Whether these are numbers, except for cells that report a failure."""
+    floats = sum(isinstance(cell, float) for cell in cells)
+    return floats > 0 and all(isinstance(cell, float) or is_failure(cell) for cell in cells)
+
+
 def label_of(cell: Cell) -> str:
     """Return a cell as a name: 3 for 3.0."""
     if cell is None or isinstance(cell, str):
@@ -154,10 +164,12 @@ def of_json(path: Path, tree: Any) -> Rows:
     if isinstance(tree, Mapping):
         lists = {str(k): v for k, v in tree.items() if isinstance(v, list) and len(v) > 1}
         if lists and len(lists) == len(tree) and all(_of_cells(v) for v in lists.values()):
-            return Rows(str(path), filled({name: [cell_of(v) for v in values] for name, values in lists.items()}))
+            most = max(map(len, lists.values()))
+            filled = {name: [*values, *[None] * (most - len(values))] for name, values in lists.items()}
+            return Rows(str(path), {name: [cell_of(v) for v in values] for name, values in filled.items()})
         return Rows(str(path), {name: [cell] for name, cell in flat(tree).items()})
     if isinstance(tree, list) and tree and all(isinstance(row, Mapping) for row in tree):
-        return Rows(str(path), _of_objects(tree))
+        return Rows(str(path), joined([flat(row) for row in tree]))
     if isinstance(tree, list) and tree and _of_cells(tree):
         return Rows(str(path), {"score": [cell_of(v) for v in tree]}, nameless=True)
     raise ValueError("it contains neither an object nor a list of objects or numbers")
@@ -176,16 +188,10 @@ def _last_evaluation(tree: Mapping[str, Any]) -> dict[str, Any]:
     return last
 
 
-def _of_objects(objects: Sequence[Any]) -> dict[str, list[Cell]]:
-    rows = [flat(row) for row in objects if isinstance(row, Mapping)]
-    names = list(dict.fromkeys(name for row in rows for name in row))
+def joined(rows: Sequence[Mapping[str, Cell]]) -> dict[str, list[Cell]]:
+    """Return rows by column; a cell that a row lacks is empty."""
+    names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
-
-
-def filled(columns: Mapping[str, list[Cell]]) -> dict[str, list[Cell]]:
-    """Pad columns with empty cells to the same length."""
-    most = max(map(len, columns.values()), default=0)
-    return {name: [*cells, *[None] * (most - len(cells))] for name, cells in columns.items()}
 
 
 def _of_array(path: Path) -> Rows:
@@ -214,21 +220,14 @@ def _of_text(path: Path, text: str) -> Rows:
     if not lines:
         raise BadInput(f"{path} must contain a number for each run (got an empty file); give a file with scores")
     alone = [text_cell(line.strip().strip('"')) for line in lines]
-    numbers = [cell for cell in alone if isinstance(cell, float) or is_failure(cell)]
-    if len(numbers) >= len(lines) - 1 and any(isinstance(cell, float) for cell in alone):  # perhaps with a name on top
-        named = isinstance(alone[0], str) and not is_failure(alone[0])
-        if len(numbers) + named == len(lines):
-            name = str(alone[0]) if named else "score"
-            return Rows(str(path), {name: alone[named:]}, not named)
+    named = isinstance(alone[0], str) and not is_failure(alone[0])
+    if are_numbers(alone[named:]):
+        return Rows(str(path), {str(alone[0]) if named else "score": alone[named:]}, not named)
     return Rows(str(path), _separated(path, text, lines[0]))
 
 
 def text_names(path: Path) -> list[str]:
-    """Return the names in the first line of a text table.
-
-    Raises:
-        BadInput: the file cannot be read.
-    """
+    """Return the names in the first line of a text table; BadInput if the file cannot be read."""
     with reading(path, "a table that can be read", "write it as .csv"), path.open("rb") as file:
         head = next(iter(decoded(file.read(2**20)).splitlines()), "")
         return next(csv.reader([head], delimiter=_mark(head)), [])
@@ -241,12 +240,8 @@ def _mark(head: str) -> str:
 
 def _separated(path: Path, text: str, head: str) -> dict[str, list[Cell]]:
     mark = _mark(head)
-    if not head.count(mark):
-        words = [line.split() for line in text.splitlines() if line.strip()]
-        table: Iterable[list[str]] = words
-    else:
-        table = csv.reader(io.StringIO(text), delimiter=mark)
-    rows = [row for row in table if row]
+    marked = csv.reader(io.StringIO(text), delimiter=mark) if mark in head else map(str.split, text.splitlines())
+    rows = [row for row in marked if row]
     while rows and rows[0][0].lstrip().startswith("#") and len(rows) > 1:
         if len(rows[0]) == len(rows[1]):
             rows[0][0] = rows[0][0].lstrip().lstrip("#").strip()
@@ -269,3 +264,26 @@ def _separated(path: Path, text: str, head: str) -> dict[str, list[Cell]]:
         for name, cell in zip(names, cells, strict=True):
             found[name].append(text_cell(cell, comma=mark == ";"))
     return found
+
+
+def holds_outputs(folder: Path) -> bool:
+    """Whether a folder contains arrays, or folders of runs that do."""
+    inside = [folder, *(child for child in folder.iterdir() if child.is_dir() and not (child / "study.json").exists())]
+    return any(child.suffix.lower() in RUNS for part in inside for child in part.iterdir() if child.is_file())
+
+
+def holds_scores(path: Path) -> bool:
+    """Whether a path contains scores, judging by its form; a pattern does, and a path that does not exist does not."""
+    if not path.exists():
+        return has_magic(str(path))
+    ending = path.suffix.lower()
+    if path.is_dir():
+        return not any(child.suffix.lower() in RUNS for child in path.rglob("*"))
+    if ending == ".npy":
+        shape = load_npy(path).shape
+        return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    if ending == ".parquet":
+        return not is_of_examples(column_names(path))
+    if ending == ".csv":
+        return not is_of_examples(text_names(path))
+    return ending in ENDINGS

@@ -3,6 +3,7 @@
 - lm-evaluation-harness, `--log_samples`: JSON lines (`samples_TASK_DATE.jsonl`), or a folder with one such file.
 - inspect: a log as JSON (`.json`), whose samples have scores.
 - a table (`.csv`, `.tsv`, `.jsonl`) with a column that names the examples, and none that names runs.
+- a text file with one number in each line, whose examples have no names.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nondet.errors import BadInput
 from nondet.io.columns import shown
 from nondet.io.files import NotAFile, open_file, read_file
 from nondet.io.foreign import reading
 
-LARGEST = 2**31  # bytes
+LARGEST, LARGEST_TEXT = 2**31, 2**26  # bytes
 NAMES = ("example", "example_id", "doc_id", "sample_id", "question_id", "item", "item_id")
 SEPARATED = {".csv": ",", ".tsv": "\t"}
 RUNS = {"run", "seed", "run_id", "arm", "method", "model"}
@@ -81,6 +85,19 @@ def read_samples(path: Path, metric: str | None = None) -> Samples | None:
             return None
         read = _of_harness if {"doc_id", "resps"} <= set(rows[0]) else _of_table
         return read(path, rows, metric)
+
+
+def read_lines(path: Path) -> NDArray[np.float64] | None:
+    """Return the numbers of a file that has one in each line, `(N,)`; None for any other file that can be read."""
+    with reading(path, "numbers as text", "write one number per line"):
+        try:
+            lines = read_file(path, LARGEST_TEXT).decode("utf-8-sig").split("\n")
+        except NotAFile as error:
+            raise BadInput(f"{path} must be a file of numbers as text ({error}); name such a file") from error
+    try:
+        return np.array([float(line) for line in lines if line.strip()])
+    except ValueError:
+        return None
 
 
 def _by_example(path: Path, between: str) -> bool:
@@ -188,6 +205,5 @@ def _score(value: Any, words: Mapping[str, float] | None = None) -> float | None
     try:
         number = float(value)
     except ValueError:
-        lowered = value.strip().lower() if isinstance(value, str) else ""
-        number = {"true": 1.0, "false": 0.0}.get(lowered, math.nan)
+        number = {"true": 1.0, "false": 0.0}.get(str(value).strip().lower(), math.nan)
     return number if math.isfinite(number) else None

@@ -33,14 +33,14 @@ def prepare() -> None:
     A stream that was closed (`>&-`) becomes the null device. Otherwise the next file that is opened would take its
     place, and whatever prints would write to that file.
     """
-    for number in (0, 1, 2):
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
-    sys.stdin = sys.stdin or _stream(0, "r")
-    sys.stdout = sys.stdout or _stream(1, "w")
-    sys.stderr = sys.stderr or _stream(2, "w")
+        if getattr(sys, name) is None:
+            raw = io.FileIO(number, "w" if number else "r", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(raw, encoding="utf-8", line_buffering=number == 2))
 
 
 def replace_what_is_not_there() -> None:
@@ -56,11 +56,7 @@ def tell(*sentences: str) -> None:
 
 
 def tell_as_it_is(text: str) -> None:
-    """Print text to standard output; its names must be plain already.
-
-    Raises:
-        NotRead: it cannot be written.
-    """
+    """Print text to standard output, or raise NotRead; its names must be plain already."""
     try:
         sys.stdout.write(text)
     except OSError as error:
@@ -121,11 +117,7 @@ def _fitted(line: str, stream: IO[str]) -> str:
 
 
 def flush() -> None:
-    """Write out what is still buffered for standard output.
-
-    Raises:
-        NotRead: it cannot be written.
-    """
+    """Write out what is still buffered for standard output, or raise NotRead."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -133,10 +125,7 @@ def flush() -> None:
 
 
 def silence() -> None:
-    """Discard what is left in the streams, so that Python's own last flush cannot fail.
-
-    Only for a process that is about to end.
-    """
+    """Discard what is left in the streams of a process that ends, so that Python's own last flush cannot fail."""
     with suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
         for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
@@ -144,7 +133,3 @@ def silence() -> None:
                 stream.flush()
             except (OSError, ValueError):
                 os.dup2(null, number)
-
-
-def _stream(number: int, mode: str) -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.FileIO(number, mode, closefd=False), encoding="utf-8", line_buffering=number == 2)

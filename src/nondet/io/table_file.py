@@ -21,11 +21,7 @@ def reading_table(path: Path) -> AbstractContextManager[None]:
 
 
 def column_names(path: Path) -> list[str]:
-    """Return the names of a table's columns.
-
-    Raises:
-        BadInput: the table cannot be read.
-    """
+    """Return the names of a table's columns; BadInput if it cannot be read."""
     with reading_table(path):
         return [*column_types(path)]
 

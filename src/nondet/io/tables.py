@@ -17,13 +17,10 @@ from nondet.errors import BadInput
 from nondet.io.columns import Columns, columns_of, label_of
 from nondet.io.foreign import Array, scratch
 from nondet.io.table_file import batches, cells, column_types, is_number, reading_table, whole
-from nondet.io.table_labels import numbered
-from nondet.io.table_places import Integers, numbered_names, places_of
+from nondet.io.table_places import Integers, keys_of, numbered, places_of
 
 
-def read_outputs(
-    path: Path, columns: Sequence[str] = (), say: Callable[[str], None] = lambda line: None, gaps: bool = False
-) -> Array:
+def read_outputs(path: Path, columns: Sequence[str], say: Callable[[str], None], gaps: bool) -> Array:
     """Read logits `(N, n, c)`, or predicted classes `(N, n)`, from a table.
 
     The table is read twice, one part at a time: for the places of its rows, and for their numbers.
@@ -74,13 +71,13 @@ def _read_wide(path: Path, found: Columns, types: dict[str, Any], gaps: bool) ->
     """Read predicted classes `(N, n)` from a table with a column for each run, in the order of examples or rows."""
     order: Integers | slice = slice(None)
     if found.example:
-        names, numbers = numbered_names(path, found.example)
-        if len(names.known) < len(numbers):
+        ((names, places),) = keys_of(path, found.example)
+        if len(names) < len(places):
             raise BadInput(
-                f"{path} must have each example in one row (got {len(names.known)} different names in {len(numbers)} "
+                f"{path} must have each example in one row (got {len(names)} different names in {len(places)} "
                 "rows); give the outputs of one test set"
             )
-        order = np.argsort(names.ranks()[numbers])
+        order = np.argsort(places)
     return np.stack([_classes(path, name, types, gaps)[order] for name in found.values])
 
 
@@ -96,20 +93,23 @@ def _classes(path: Path, name: str, types: dict[str, Any], gaps: bool = False) -
     if is_number(kind):
         numbers = whole(path, name, "float64")
         if path.suffix.lower() == ".parquet" or not np.equal(np.mod(numbers, 1), 0).all():
-            raise BadInput(
-                f"{path} must have logits as numbers in a column for each class, or classes as integers in one "
-                f"(got {kind} in {name!a}); convert that column or leave it out"
-            )
+            raise _no_outputs(path, name, kind)
         return numbers.astype(np.int64)
     words = whole(path, name, "string").astype(str)
     label = label_of([*types])
-    truth = whole(path, label, "string").astype(str) if label and not is_number(types[label]) else None
-    if truth is None:
+    if not label or is_number(types[label]):
         raise BadInput(
             f"{path} must have a column label of words if its classes are words (got {[*words[:1]]} in {name!a}); "
             "add it to the table, or number the classes"
         )
-    return numbered(words, truth)
+    return numbered(words, whole(path, label, "string").astype(str))
+
+
+def _no_outputs(path: Path, name: str, kind: Any) -> BadInput:
+    return BadInput(
+        f"{path} must have logits as numbers in a column for each class, or classes as integers in one "
+        f"(got {kind} in {name!a}); convert that column or leave it out"
+    )
 
 
 def _check_beside(path: Path, found: Columns, logits: NDArray[Any], classes: NDArray[Any], done: int) -> None:
@@ -126,15 +126,12 @@ def _check_beside(path: Path, found: Columns, logits: NDArray[Any], classes: NDA
 
 
 def _common_dtype(path: Path, values: Sequence[str], types: dict[str, Any]) -> np.dtype[Any]:
-    """Return the type of the outputs: CSV is read as float64, and classes as int64."""
+    """Return the type of logits; those in CSV are read as float64."""
     if path.suffix.lower() != ".parquet":
-        return np.dtype(np.int64 if len(values) == 1 else np.float64)
+        return np.dtype(np.float64)
     from pyarrow import types as kinds
 
     for name in values:
-        if not (kinds.is_integer(types[name]) or (kinds.is_floating(types[name]) and len(values) > 1)):
-            raise BadInput(
-                f"{path} must have logits as numbers in a column for each class, or classes as integers in one "
-                f"(got {types[name]} in {name!a}); convert that column or leave it out"
-            )
+        if not (kinds.is_integer(types[name]) or kinds.is_floating(types[name])):
+            raise _no_outputs(path, name, types[name])
     return np.result_type(*(types[name].to_pandas_dtype() for name in values))

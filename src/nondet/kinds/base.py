@@ -67,7 +67,7 @@ class Kind:
     @property
     def figures(self) -> tuple[Figure, ...]:
         """What is measured for runs of this kind: its own measures, then those that other packages have added."""
-        others = extensions.load_all("nondet.figures").values()
+        others = [extensions.load("nondet.figures", name) for name in extensions.names("nondet.figures")]
         return (*self.own_figures, *(figure for figure in others if self.name in figure.kinds))
 
     def read(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Any:

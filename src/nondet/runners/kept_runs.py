@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput, Damaged
-from nondet.io.files import NotAFile, read_file, sealed, unsealed, write_file
-from nondet.io.schema import misfit
+from nondet.io.files import NotAFile, misfit, read_file, sealed, unsealed, write_file
 from nondet.runners.traced import Trace
 from nondet.version import __version__
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from nondet.errors import BadInput
-from nondet.io.files import NotAFile, read_file
+from nondet.io.files import NotAFile, misfit, read_file
 from nondet.io.nearest import did_you_mean_file
-from nondet.io.schema import misfit
 from nondet.runners.machine import MACHINE, read_values, written
 from nondet.runners.process import environment_of
 from nondet.script.left import keywords

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from nondet.errors import BadInput, Damaged
-from nondet.io.files import NotAFile, read_file, sealed, unsealed
+from nondet.io.files import NotAFile, Number, misfit, read_file, sealed, unsealed
 from nondet.io.nearest import did_you_mean_file
-from nondet.io.schema import Number, misfit
 from nondet.study.design import MOST_CROSSED, MOST_RUNS, Condition, Stopping, crossed
 from nondet.study.mirror import shown
 from nondet.study.store import Store

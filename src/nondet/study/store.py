@@ -19,8 +19,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from nondet.errors import BadInput, Damaged
-from nondet.io.files import NotAFile, read_file, read_plain, sealed, sync_folder, unsealed, write_file
-from nondet.io.schema import Number, misfit
+from nondet.io.files import NotAFile, Number, misfit, read_file, read_plain, sealed, sync_folder, unsealed, write_file
 from nondet.study.blob import Arrays, checked_arrays
 from nondet.study.mirror import in_parallel, mirror_of
 from nondet.study.names import own_names, run_names
