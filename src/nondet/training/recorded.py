@@ -8,6 +8,7 @@ the list is used.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,11 @@ from nondet.training.snapshots import same_bits
 if TYPE_CHECKING:
     from nondet.training.stack import Stack
 
-STEPS = 2
+STEPS = 10
 """How many steps of one shape run as usual before they are recorded, which takes as long as about 20 of them."""
+
+LONG = 0.1
+"""Seconds of a step from which it is not recorded: then Python's share is small, and recording takes memory."""
 
 
 def recorder(problem: Problem, width: int) -> Recorder | None:
@@ -53,7 +57,7 @@ class Recorder:
     def evaluated(self, stack: Stack, function: Callable[..., Any], stacked: Sequence[Any], uniforms: Any) -> Any:
         """Do what the stack's own `evaluated` does, with a list where there is one."""
         given, form = tree_flatten((tuple(stacked), tuple(uniforms)))
-        key = (form, *((t.shape, t.dtype) for t in given))
+        key = (form, *((t.shape, t.stride(), t.dtype) for t in given))
         seen = self.seen[key] = self.seen.get(key, 0) + 1
         if key in self.tried:
             return _run(stack, self.tried[key], given)
@@ -61,9 +65,11 @@ class Recorder:
             return stack.evaluated(function, stacked, uniforms)
         if key in self.untried:
             return self._tried(stack, key, given, function, stacked, uniforms)
-        before = _kept_by_python(stack, self.problem)
+        before, begin = _kept_by_python(stack, self.problem), time.perf_counter()
         found = stack.evaluated(function, stacked, uniforms)
-        if before is None or before != _kept_by_python(stack, self.problem):
+        if time.perf_counter() - begin > LONG:
+            self.refused = "a step takes long by itself"
+        elif before is None or before != _kept_by_python(stack, self.problem):
             self.refused = "the model or its loss keeps something that changes from step to step"
         else:
             self._record(stack, key, given, form, function)
@@ -76,11 +82,11 @@ class Recorder:
             stacked, uniforms = tree_unflatten(given, form)
             results, target = stack.passed(function, stacked, uniforms)
             leaves = list(stack.trained.values())
-            gradients = torch.autograd.grad(target, leaves, allow_unused=True)
+            gradients: Any = torch.autograd.grad(target, leaves, allow_unused=True)
             return results, [None if g is None else _laid_as(p, g) for p, g in zip(leaves, gradients, strict=True)]
 
         try:
-            self.untried[key] = make_fx(whole)(_held(stack), list(given)).forward
+            self.untried[key] = _short(make_fx(whole)(_held(stack), list(given)), _held(stack), list(given))
         except Exception as error:  # code that others wrote may raise anything
             self.refused = f"{type(error).__name__}: {error}"
         _put_back(stack, before)
@@ -104,6 +110,50 @@ class Recorder:
         else:
             self.refused = self.refused or "the list and the steps compute different numbers"
         return found
+
+
+_names = "alias", "detach", "expand", "permute", "select", "slice", "squeeze", "t", "transpose", "unsqueeze", "view"
+_VIEWS = frozenset(getattr(torch.ops.aten, name) for name in _names)
+"""Operations whose result is another view of the memory of their first argument."""
+
+
+class _Views(torch.fx.Interpreter):
+    """Runs a list; base: for each view, the tensor that it is a view of; strides: its shape, strides and offset.
+
+    Views of the inputs are left out, since an input may lie elsewhere in its memory at the next step.
+    """
+
+    def __init__(self, graph: torch.fx.GraphModule, inputs: Sequence[Any]) -> None:
+        super().__init__(graph)
+        self.inputs = {_memory(t) for t in tree_leaves(inputs)}
+        self.base: dict[torch.fx.Node, torch.fx.Node] = {}
+        self.strides: dict[torch.fx.Node, tuple[Any, ...]] = {}
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        found = super().run_node(n)
+        if getattr(n.target, "overloadpacket", None) in _VIEWS and _memory(found) not in self.inputs:
+            first: Any = n.args[0]
+            base: Any = self.base.get(first, first)
+            self.base[n] = base
+            self.strides[n] = (tuple(found.shape), found.stride(), found.storage_offset())
+        return found
+
+
+def _memory(t: Tensor) -> int:
+    return t.untyped_storage().data_ptr()
+
+
+def _short(graph: torch.fx.GraphModule, *inputs: Any) -> Callable[..., Any]:
+    """Return the list without operations that nothing uses, and with one operation for a view of a view of a view."""
+    views = _Views(graph, inputs)
+    with torch.no_grad():
+        views.run(*inputs)
+    for node, base in views.base.items():
+        if node.args[0] is not base:
+            node.target, node.args, node.kwargs = torch.ops.aten.as_strided.default, (base, *views.strides[node]), {}
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph.forward
 
 
 def _run(stack: Stack, graph: Callable[..., Any], given: Sequence[Tensor]) -> Any:

@@ -1,4 +1,4 @@
-"""The libraries' settings while a stack trains: which kernels may run, and how precise they are."""
+"""The libraries' settings while a stack trains: which kernels may run, how precise they are, how memory is kept."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.utils.deterministic
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from nondet.training.memory import kept as memory_kept
 
 if TYPE_CHECKING:
     from nondet.tasks.recipe import Recipe
@@ -39,7 +41,7 @@ def kernels(deterministic: bool = True, tf32: bool = False) -> Generator[None]:
         place.fp32_precision = "tf32" if tf32 else "ieee"
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), ExitStack() as block:
+        with sdpa_kernel(SDPBackend.MATH), nullcontext() if _blocks else memory_kept(), ExitStack() as block:
             _blocks.append(block)
             try:
                 set_compiler()

@@ -165,7 +165,7 @@ class Stack:
         """Call the function, with stacked kernels for its operations if the stack has them."""
         device = self.updated[next(iter(self.updated))].device
         with mixed(self.recipe, device) if self.recipe else nullcontext():
-            if self.door is None or self.door.refused:
+            if self.door is None or not self.door.serves(self.width):
                 return function(*given)
             with self.door.open(self.width > 1) as mode:
                 results = function(*given)

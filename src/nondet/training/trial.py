@@ -70,7 +70,7 @@ def _objection_to(problem: Problem, width: int) -> str:
 
 def _compare_widths(problem: Problem, width: int) -> None:
     """Record whether a run's first steps and answers have the same bits alone and in a stack with stacked kernels."""
-    if problem.door is None or problem.door.refused or problem.alone:
+    if problem.door is None or problem.door.how is None or problem.door.refused or problem.alone:
         return
     run = dict.fromkeys(problem.sources, FIXED_SEED)
     taken = loop.batches(problem, run)

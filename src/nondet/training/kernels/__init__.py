@@ -1,4 +1,4 @@
-"""Stacked kernels for a GPU: one kernel does an operation for all runs, and no run's bits depend on the others."""
+"""Stacked operations: one does the work of all runs, and no run's bits depend on the others."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def door(device: torch.device, recipe: Recipe, tf32: bool) -> Door | None:
-    """Return the door to stacked kernels for a stack with this recipe; None if all operations use torch's own.
+    """Return the door to stacked operations for a stack with this recipe; None if all use torch's own as they are.
 
-    They need Triton, and a GPU whose matrix unit supports TF32 and bfloat16. Double precision uses torch's own.
+    On a GPU they need Triton, and a matrix unit that supports TF32 and bfloat16; double precision uses torch's own.
     """
     import torch
 

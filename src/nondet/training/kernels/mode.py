@@ -42,8 +42,9 @@ class Door:
     """Which operations of a stack's models use stacked kernels, and which operations have occurred so far.
 
     how: the precision of a GPU's kernels; None on a CPU. stock: operations that used torch's own kernels and are not
-    element-wise, each with a reason if there is one. used: the stacked ones. refused: why none of these are used after all. same: whether a trial of a stack had the same bits
-    as a trial of one run alone. links: those of the last forward pass.
+    element-wise, each with a reason if there is one. used: the stacked ones. refused: why none of these are used after
+    all. same: whether a trial of a stack had the same bits as a trial of one run alone. links: those of the last
+    forward pass.
     """
 
     how: Precision | None = None
@@ -52,6 +53,10 @@ class Door:
     refused: str = ""
     same: bool = False
     links: list[Link] = field(default_factory=list["Link"])
+
+    def serves(self, width: int) -> bool:
+        """Whether a stack of this width uses the stacked operations; on a CPU a single run is a plain module."""
+        return not self.refused and (self.how is not None or width > 1)
 
     @property
     def operations(self) -> Operations:

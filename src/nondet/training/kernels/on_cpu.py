@@ -1,13 +1,14 @@
 # pyright: reportIncompatibleMethodOverride=false
-"""What torch's functions become in a stack on a CPU: torch's own, with all runs' channels last in memory.
+"""What torch's functions become in a stack on a CPU: torch's own, with the channels last in memory.
 
-There the channels of all runs lie next to each other, so that torch's convolutions, batch norms and pools fill whole
-registers however few channels one model has. Shapes: R runs, B examples, C channels.
+Small images of all runs are one tensor, in which the channels of all runs lie next to each other: torch's convolutions,
+batch norms and pools then fill whole registers however few channels one model has. Large ones would not fit in a
+core's cache in this way, so they are computed run by run. Shapes: R runs, B examples, C channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,10 +19,11 @@ from torch.autograd.function import once_differentiable
 
 from nondet.training.kernels.meeting import Meeting, Operations, Waiting, pair
 
+APART = 2**18
+"""Elements of one run's images from which runs are computed one by one: 1 MB in float32, a core's cache."""
+
 REGISTER = 16
 """Channels of all runs that torch's gradient of a batch norm computes alike. It rounds those left over otherwise."""
-
-_WHOLE = (torch.float32, torch.float64)
 
 
 def _joined(x: Tensor) -> Tensor:
@@ -30,22 +32,38 @@ def _joined(x: Tensor) -> Tensor:
     return x.permute(1, 3, 4, 0, 2).reshape(images, high, wide, runs * channels).permute(0, 3, 1, 2)
 
 
-def _parted(x: Tensor, runs: int) -> Tensor:
-    """View (B, R x C, H, W) as (R, B, C, H, W)."""
-    images, channels, high, wide = x.shape
-    last = x.permute(0, 2, 3, 1).contiguous()
-    return last.view(images, high, wide, runs, channels // runs).permute(3, 0, 4, 1, 2)
+def _parts(x: Tensor, apart: bool) -> list[Tensor]:
+    """Return images (R, B, C, H, W) as one tensor (B, R x C, H, W), or as R tensors (B, C, H, W)."""
+    if not apart:
+        return [_joined(x)]
+    return [t.contiguous(memory_format=torch.channels_last) for t in x.unbind(0)]
 
 
-def _first(x: Tensor) -> Tensor:
-    """Return x as a new tensor: torch forbids in-place changes of a Function's views."""
-    return x.detach()
+def _whole(parts: Sequence[Tensor], runs: int, apart: bool) -> Tensor:
+    """Return such parts as (R, B, C, H, W)."""
+    last = [part.permute(0, 2, 3, 1) for part in parts]
+    if apart:
+        return torch.stack(last).permute(0, 1, 4, 2, 3)
+    return last[0].contiguous().unflatten(3, (runs, -1)).permute(3, 0, 4, 1, 2)
+
+
+def _empty(x: Tensor, apart: bool) -> Tensor:
+    """Return a new tensor of this shape (R, B, C, H, W), of which `_parts` are views."""
+    runs, images, channels, high, wide = x.shape
+    if apart:
+        return x.new_empty((runs, images, high, wide, channels)).permute(0, 1, 4, 2, 3).detach()
+    return x.new_empty((images, high, wide, runs, channels)).permute(3, 0, 4, 1, 2).detach()
+
+
+def _split(t: Tensor, apart: bool) -> Sequence[Tensor]:
+    """Return parameters (R, C, ...) for such parts: one tensor (R x C, ...), or R tensors (C, ...)."""
+    return t.unbind(0) if apart else [t.flatten(0, 1)]
 
 
 def _typed(*tensors: Tensor | None) -> bool:
     """Whether these have one type of at least 32 bits, and autocast would not change it."""
     found = {t.dtype for t in tensors if t is not None}
-    return len(found) == 1 and found <= {*_WHOLE} and not torch.is_autocast_enabled("cpu")
+    return len(found) == 1 and found <= {torch.float32, torch.float64} and not torch.is_autocast_enabled("cpu")
 
 
 def _conv2d(
@@ -55,15 +73,25 @@ def _conv2d(
     if input.dim() != 4 or not _typed(input, weight, bias):
         return "with an unsupported shape or type"
     mode.door.used.add("conv2d")
+    (high, wide), outputs = pair(stride), weight.shape[0]
 
     def operation(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         runs = max(len(t) for t in (x, w, b) if t is not None)
-        w = w.expand(runs, *w.shape[1:]).flatten(0, 1)
-        b = None if b is None else b.expand(runs, *b.shape[1:]).flatten()
-        if len(x) == 1 and groups == 1:
-            return _parted(F.conv2d(x[0], w, b, stride, padding, dilation), runs)
-        x = x.expand(runs, *x.shape[1:])
-        return _parted(F.conv2d(_joined(x), w, b, stride, padding, dilation, groups * runs), runs)
+        w = w.expand(runs, *w.shape[1:])
+        b = None if b is None else b.expand(runs, *b.shape[1:])
+        inside = x[0].numel()
+        apart = max(inside, inside * outputs // (x.shape[2] * high * wide)) >= APART
+        if len(x) == 1 and groups == 1 and not apart:  # all runs see the same images
+            shared, b = x[0].contiguous(memory_format=torch.channels_last), None if b is None else b.flatten()
+            return _whole([F.conv2d(shared, w.flatten(0, 1), b, stride, padding, dilation)], runs, apart)
+        images = _parts(x.expand(runs, *x.shape[1:]), apart)
+        weights = _split(w, apart)
+        biases = [None] * runs if b is None else _split(b, apart)
+        each = groups if apart else groups * runs
+        found = [
+            F.conv2d(x, w, b, stride, padding, dilation, each) for x, w, b in zip(images, weights, biases, strict=False)
+        ]
+        return _whole(found, runs, apart)
 
     return mode.each(operation, input, weight, bias)
 
@@ -76,34 +104,54 @@ class _BatchNorm(Function):
         ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, residual: Tensor | None, eps: float, relu: bool,
         running: tuple[Tensor, Tensor] | None, momentum: float,
     ) -> Tensor:  # fmt: skip
-        flat, gamma, beta = _joined(x), gamma.flatten(), beta.flatten()
-        mean, var = (None, None) if running is None else (t.view(-1) for t in running)
-        y, *moments = torch.native_batch_norm(flat, gamma, beta, mean, var, True, momentum, eps)
-        z = _parted(y, len(x))
-        if residual is not None:
-            z += residual
-        if relu:
-            z.relu_()
-        ctx.save_for_backward(flat, gamma, *moments, *([z] if relu else []))
-        ctx.given = eps, residual is not None
-        return _first(z)
+        runs, apart = len(x), x[0].numel() >= APART
+        images, gammas, betas = _parts(x, apart), _split(gamma, apart), _split(beta, apart)
+        moving = [(None, None)] * runs
+        if running is not None:  # views, since this changes them
+            moving = zip(*(t.unbind(0) if apart else [t.view(-1)] for t in running), strict=True)
+        added = [None] * runs if residual is None else _parts(residual, apart)
+        z, moments = _empty(x, apart), []
+        for image, g, b, (mean, var), more, y in zip(
+            images, gammas, betas, moving, added, _parts(z, apart), strict=False
+        ):
+            found = [torch.empty_like(g), torch.empty_like(g)]
+            torch.ops.aten.native_batch_norm.out(
+                image, g, b, mean, var, True, momentum, eps, out=y, save_mean=found[0], save_invstd=found[1]
+            )
+            if more is not None:
+                y += more
+            if relu:
+                y.relu_()
+            moments += found
+        ctx.save_for_backward(*images, *gammas, *moments, *([z] if relu else []))
+        ctx.given = eps, residual is not None, apart
+        return z
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        flat, gamma, mean, rstd, *results = ctx.saved_tensors
-        eps, residual = ctx.given
-        g = _joined(gradients[0])
-        if results:
-            g = torch.ops.aten.threshold_backward(g, _joined(results[0]), 0)
-        if flat.shape[1] % REGISTER:
-            flat, g = flat.contiguous(), g.contiguous()
-        found = torch.ops.aten.native_batch_norm_backward(
-            g, flat, gamma, None, None, mean, rstd, True, eps, [True, True, True]
-        )
-        runs = len(gradients[0])
-        dx, added = _first(_parted(found[0], runs)), _first(_parted(g, runs)) if residual else None
-        return dx, found[1].view(runs, -1), found[2].view(runs, -1), added, None, None, None, None
+        eps, residual, apart = ctx.given
+        saved, runs = ctx.saved_tensors, len(gradients[0])
+        parts = runs if apart else 1
+        images, gammas, moments = saved[:parts], saved[parts : 2 * parts], saved[2 * parts : 4 * parts]
+        results = [_parts(z, apart) for z in saved[4 * parts :]]  # one list after a ReLU
+        found, added = [], []
+        for number, g in enumerate(_parts(gradients[0], apart)):
+            for result in results:
+                g = torch.ops.aten.threshold_backward(g, result[number], 0)
+            added.append(g)
+            x = images[number]
+            if not apart and x.shape[1] % REGISTER:
+                x, g = x.contiguous(), g.contiguous()
+            found.append(
+                torch.ops.aten.native_batch_norm_backward(
+                    g, x, gammas[number], None, None, *moments[2 * number : 2 * number + 2], True, eps, [True] * 3
+                )
+            )
+        dx, dgamma, dbeta = zip(*found, strict=True)
+        dx = _whole(dx, runs, apart).detach()
+        da = _whole(added, runs, apart).detach() if residual else None
+        return dx, torch.stack(dgamma).view(runs, -1), torch.stack(dbeta).view(runs, -1), da, None, None, None, None
 
 
 def _batch_norm(
@@ -142,15 +190,23 @@ def _normalised(mode: Meeting, waiting: Waiting, relu: bool) -> Tensor:
                 raise RuntimeError("the runs share the running statistics of a batch norm")
             once = None if waiting.moments else running
             waiting.moments.append((weight, bias))  # the running statistics move once, however often it is computed
-            return _BatchNorm.apply(x, weight, bias, residual, eps, relu, once, momentum or 0.0)  # pyright: ignore
-        assert running is not None
-        stored = [t.expand(runs, channels).flatten() for t in (*running, weight, bias)]
-        y = _parted(F.batch_norm(_joined(x), *stored, False, 0.0, eps), runs)
+            apply: Any = _BatchNorm.apply
+            return apply(x, weight, bias, residual, eps, relu, once, momentum or 0.0)
+        apart = x[0].numel() >= APART
+        stored = [_split(t.expand(runs, channels), apart) for t in (*(running or ()), weight, bias)]
+        parts = zip(_parts(x, apart), *stored, strict=True)
+        y = _whole([F.batch_norm(image, m, v, w, b, eps=eps) for image, m, v, w, b in parts], runs, apart)
         y = y if residual is None else y + residual
         return F.relu(y) if relu else y
 
-    return mode.each(operation, given["input"], given["mean"], given["var"], given["weight"], given["bias"],
-                     waiting.residual)
+    return mode.each(
+        operation, given["input"], given["mean"], given["var"], given["weight"], given["bias"], waiting.residual
+    )
+
+
+def _pooled(x: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
+    apart = x[0].numel() >= APART
+    return _whole([pool(part) for part in _parts(x, apart)], len(x), apart)
 
 
 def _max_pool2d(
@@ -162,7 +218,7 @@ def _max_pool2d(
     mode.door.used.add("max_pool2d")
 
     def operation(x: Tensor) -> Tensor:
-        return _parted(F.max_pool2d(_joined(x), kernel_size, stride, padding, dilation, ceil_mode), len(x))
+        return _pooled(x, lambda t: F.max_pool2d(t, kernel_size, stride, padding, dilation, ceil_mode))
 
     return mode.each(operation, input)
 
@@ -171,12 +227,13 @@ def _avg_pool2d(mode: Meeting, input: Tensor, *args: Any, **given: Any) -> Any:
     if input.dim() != 4 or not _typed(input):
         return "with an unsupported shape or type"
     mode.door.used.add("avg_pool2d")
-    return mode.each(lambda x: _parted(F.avg_pool2d(_joined(x), *args, **given), len(x)), input)
+    return mode.each(lambda x: _pooled(x, lambda t: F.avg_pool2d(t, *args, **given)), input)
 
 
 def _adaptive_avg_pool2d(mode: Meeting, input: Tensor, output_size: Any) -> Any:
     if pair(output_size) != (1, 1) or input.dim() != 4 or not _typed(input):
         return "to more than one pixel"
+    mode.door.used.add("adaptive_avg_pool2d")
     return input.mean((2, 3), keepdim=True)
 
 
@@ -186,7 +243,7 @@ class _Strided(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, high: int, wide: int) -> Tensor:
         ctx.given = x.shape, high, wide
-        return _first(_parted(_joined(x[..., ::high, ::wide]), len(x)))
+        return _whole([_joined(x[..., ::high, ::wide])], len(x), False).detach()
 
     @staticmethod
     @once_differentiable
@@ -194,7 +251,7 @@ class _Strided(Function):
         (runs, images, channels, *size), high, wide = ctx.given
         dx = gradients[0].new_zeros((images, *size, runs, channels)).permute(3, 0, 4, 1, 2)
         dx[..., ::high, ::wide] = gradients[0]
-        return _first(dx), None, None
+        return dx.detach(), None, None
 
 
 def _slices(mode: Meeting, input: Tensor, index: Any) -> Any:
@@ -219,13 +276,13 @@ class _Channels(Function):
         ctx.given = before, channels
         y = x.new_zeros((images, *size, runs, before + channels + after)).permute(3, 0, 4, 1, 2)
         y[:, :, before : before + channels] = x
-        return _first(y)
+        return y.detach()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         before, channels = ctx.given
-        return _first(gradients[0][:, :, before : before + channels]), None, None
+        return gradients[0][:, :, before : before + channels].detach(), None, None
 
 
 def _pad(mode_: Meeting, input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Any:

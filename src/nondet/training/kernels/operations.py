@@ -1,4 +1,4 @@
-"""What torch's functions become in a stack on a GPU: each takes the mode that intercepted it, and torch's own arguments."""
+"""What torch's functions become in a stack on a GPU; each takes the mode that intercepted it and torch's arguments."""
 
 from __future__ import annotations
 
