@@ -36,6 +36,7 @@ class StackRunner(Runner):
     ) -> None:
         self.problem, self.order, self._tell = problem, order, say
         self._said: set[str] = set()
+        self._tried: set[int] = set()
         self.name, self.sources = problem.task.name, problem.sources
         self.labels: np.ndarray = problem.kind.known(problem.test[1]).cpu().numpy()
         self.epochs, self.repeats = problem.recipe.epochs, problem.repeats
@@ -54,6 +55,7 @@ class StackRunner(Runner):
 
     def width(self, asked: int | None) -> tuple[int, str]:
         width, why = fitting_width(self.problem, asked or self.problem.task.stack, self.say)
+        self._tried.add(width)
         if not why:
             return width, ""
         said = f"The runs are trained one at a time, because they do not stack: {why}. {cost_alone(self.problem)}"
@@ -78,6 +80,8 @@ class StackRunner(Runner):
 
     def environment(self, width: int) -> dict[str, Any]:
         problem, cuda = self.problem, self.problem.device.type == "cuda"
+        if problem.door is not None and width > 1 and width not in self._tried:
+            self.width(width)  # its trial steps show which stacked operations are used
         found = provenance.environment(problem.device.type, problem.recipe.precision, width)
         if problem.door is not None and (kernels := problem.door.as_dict()):
             found["kernels"] = kernels | ({"triton": version("triton")} if cuda else {})
