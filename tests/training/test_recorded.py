@@ -188,7 +188,18 @@ def test_another_list_than_the_steps_is_not_used(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(recorded, "make_fx", other)
     plain, listed, kept = both(problem("mlp"))
     assert kept.refused == "the list and the steps compute different numbers"
-    assert kept.tried == {}
+    assert kept.tried == kept.problem.lists == {}
+    assert_same(plain, listed)
+
+
+def test_the_next_stack_has_the_lists_of_the_one_before() -> None:
+    """They are tried again in its first step of each size, and its code then runs no more."""
+    p = problem("dropout")
+    kept = both(p)[2]
+    made = dict(p.lists)
+    plain, listed, again = both(p)
+    assert made == kept.tried == again.tried == p.lists
+    assert list(again.seen.values()) == [1, 1]
     assert_same(plain, listed)
 
 

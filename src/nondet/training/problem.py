@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,6 +57,7 @@ class Problem:
     door: which operations use stacked kernels; None if all use torch's own.
     val: the examples that choose a run's epoch, in the form of `test`; None if there are none.
     settings: what a torch scheduler sets at each step of the training; empty without one.
+    lists: recorded steps, by the shapes of their inputs (see `nondet.training.recorded`).
     """
 
     task: Task
@@ -82,6 +83,7 @@ class Problem:
     door: Door | None = None
     settings: Sequence[Mapping[str, Any]] = ()
     val: tuple[Any, Tensor] | None = None
+    lists: dict[Any, Callable[..., Any]] = field(default_factory=dict[Any, Any], compare=False, repr=False)
 
     @property
     def kind(self) -> Kind:

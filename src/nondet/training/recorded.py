@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,31 +43,32 @@ def recorder(problem: Problem, width: int) -> Recorder | None:
 
 @dataclass
 class Recorder:
-    """The lists of one stack, by the form and shapes of a step's inputs.
+    """Records the steps of one stack. Lists are kept by the form and shapes of a step's inputs.
 
-    seen: how many steps there were. untried, tried: the lists. remembered: the state that Python keeps in the model
-    and its loss, as it was before a step. refused: why no list is used.
+    seen: how many steps there were. tried: the lists that gave this stack the right numbers; others of the problem are
+    in `Problem.lists`. refused: why no more lists are made or tried.
     """
 
     problem: Problem
     seen: dict[Any, int] = field(default_factory=dict[Any, int])
-    untried: dict[Any, Callable[..., Any]] = field(default_factory=dict[Any, Any])
     tried: dict[Any, Callable[..., Any]] = field(default_factory=dict[Any, Any])
     refused: str = ""
 
     def evaluated(self, stack: Stack, function: Callable[..., Any], stacked: Sequence[Any], uniforms: Any) -> Any:
         """Do what the stack's own `evaluated` does, with a list where there is one."""
         given, form = tree_flatten((tuple(stacked), tuple(uniforms)))
-        key = (form, *((t.shape, t.stride(), t.dtype) for t in given))
-        seen = self.seen[key] = self.seen.get(key, 0) + 1
+        stacked_operations = stack.door is not None and stack.door.serves(stack.width)
+        key = (stacked_operations, form, *((t.shape, t.stride(), t.dtype) for t in given))
         if key in self.tried:
             return _run(stack, self.tried[key], given)
-        if self.refused or seen < STEPS:
-            return stack.evaluated(function, stacked, uniforms)
-        if key in self.untried:
-            return self._tried(stack, key, given, function, stacked, uniforms)
+        usual = partial(stack.evaluated, function, stacked, uniforms)
+        seen = self.seen[key] = self.seen.get(key, 0) + 1
+        if not self.refused and key in self.problem.lists and stack.turn[0]:
+            return self._tried(stack, key, given, usual)
+        if self.refused or seen < STEPS or key in self.problem.lists:
+            return usual()
         before, begin = _kept_by_python(stack, self.problem), time.perf_counter()
-        found = stack.evaluated(function, stacked, uniforms)
+        found = usual()
         if time.perf_counter() - begin > LONG:
             self.refused = "a step takes long by itself"
         elif before is None or before != _kept_by_python(stack, self.problem):
@@ -86,28 +88,25 @@ class Recorder:
             return results, [None if g is None else _laid_as(p, g) for p, g in zip(leaves, gradients, strict=True)]
 
         try:
-            self.untried[key] = _short(make_fx(whole)(_held(stack), list(given)), _held(stack), list(given))
+            self.problem.lists[key] = _short(make_fx(whole)(_held(stack), list(given)), _held(stack), list(given))
         except Exception as error:  # code that others wrote may raise anything
             self.refused = f"{type(error).__name__}: {error}"
         _put_back(stack, before)
 
-    def _tried(
-        self, stack: Stack, key: Any, given: Sequence[Tensor], function: Callable[..., Any], stacked: Any, uniforms: Any
-    ) -> Any:
+    def _tried(self, stack: Stack, key: Any, given: Sequence[Tensor], usual: Callable[[], Any]) -> Any:
         """Take the step as usual, and see whether the list computes the same."""
-        if not stack.turn[0]:  # gradients are being added
-            return stack.evaluated(function, stacked, uniforms)
-        before, graph = _copies(stack), self.untried.pop(key)
+        before, graph = _copies(stack), self.problem.lists[key]
         try:
             listed = _everything(stack, _run(stack, graph, given))
         except Exception as error:
             listed, self.refused = [], f"{type(error).__name__}: {error}"
         _put_back(stack, before)
-        found = stack.evaluated(function, stacked, uniforms)
-        usual = _everything(stack, found)
-        if len(listed) == len(usual) and all(map(same_bits, listed, usual)):
+        found = usual()
+        computed = _everything(stack, found)
+        if len(listed) == len(computed) and all(map(same_bits, listed, computed)):
             self.tried[key] = graph
         else:
+            del self.problem.lists[key]
             self.refused = self.refused or "the list and the steps compute different numbers"
         return found
 

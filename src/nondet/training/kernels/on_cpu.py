@@ -84,10 +84,14 @@ def _conv2d(
         if len(x) == 1 and groups == 1 and not apart:  # all runs see the same images
             shared, b = x[0].contiguous(memory_format=torch.channels_last), None if b is None else b.flatten()
             return _whole([F.conv2d(shared, w.flatten(0, 1), b, stride, padding, dilation)], runs, apart)
+        each = groups
+        if x.shape[2] == groups and not apart and not x.requires_grad:  # several filters of a channel: as many channels
+            each = outputs
+            x = x.unsqueeze(3).expand(-1, -1, -1, outputs // groups, -1, -1).flatten(2, 3)
         images = _parts(x.expand(runs, *x.shape[1:]), apart)
         weights = _split(w, apart)
         biases = [None] * runs if b is None else _split(b, apart)
-        each = groups if apart else groups * runs
+        each = each if apart else each * runs
         found = [
             F.conv2d(x, w, b, stride, padding, dilation, each) for x, w, b in zip(images, weights, biases, strict=False)
         ]
