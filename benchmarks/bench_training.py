@@ -22,10 +22,11 @@ from nondet.training.new_stack import new_stack
 from nondet.training.prepare import prepare
 from nondet.training.problem import Problem, build_model, choose_device
 from nondet.training.recipes import lr_factor
+from nondet.training.recorded import recorder
 from nondet.training.settings import kernels
 from nondet.training.train import train_stack
 
-EPOCHS = 2
+EPOCHS = 4
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,7 @@ def plain_loop(problem: Problem, number: int) -> None:
 def test_stack_against_plain_loop(benchmark: BenchmarkFixture, digits: Problem) -> None:
     """Seconds per run-epoch: a stack on one thread; the plain loop, one run at a time, on one thread and on all cores.
 
+    The stack has the recorded steps of the one before, as any but the first of a process.
     A study trains a stack on each core, so its seconds per run-epoch are the stack's divided by the number of cores.
     """
     width, cores = digits.task.stack, len(os.sched_getaffinity(0))
@@ -75,6 +77,7 @@ def test_stack_against_plain_loop(benchmark: BenchmarkFixture, digits: Problem) 
         torch.set_num_threads(1)
         with kernels():
             stacked = new_stack(digits, runs)
+            stacked.recorder = recorder(digits, width)
             for _ in range(EPOCHS):
                 train_epoch(digits, stacked, runs)
 

@@ -90,6 +90,7 @@ def measure(name: str, data: Path | None) -> dict[str, Any]:
     from nondet.study.provenance import set_up_process
     from nondet.training import examples as classify
     from nondet.training import sequences as text
+    from nondet.training.recorded import recorder
     from nondet.training.settings import kernels
     from nondet.training.train import feed, start
 
@@ -106,6 +107,7 @@ def measure(name: str, data: Path | None) -> dict[str, Any]:
     bare: list[float] = []
     with kernels():
         stack = start(problem, runs)
+        stack.recorder = recorder(problem, width)
         made = text_batches(problem, width) if problem.recipe.bptt else class_batches(problem, runs)
         for round_ in range(ROUNDS + 1):
             for times, work in (

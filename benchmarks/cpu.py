@@ -1,31 +1,35 @@
-"""What could make a stack faster on a CPU: python benchmarks/cpu.py [--data ROOT] prints tables for docs/benchmarks.md.
+"""What makes a stack faster on a CPU: python benchmarks/cpu.py [--data ROOT] prints tables for docs/benchmarks.md.
 
-Everything runs on one thread. Each operation is timed as a stack of 20 of digits runs it, and in other ways that give
-the same numbers. Epochs are timed with channels-last mini-batches and, in turns, as they are. ROOT contains the
-official folders of MNIST and CIFAR-10.
+Everything runs on one thread. Each operation is timed as a stack of 20 of digits runs would run it, in ways that give
+the same numbers. Epochs are timed in turns: a plain loop over models, and the stack with one more of its means each
+time. ROOT contains the official folders of MNIST and CIFAR-10.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from bench_training import plain_loop
 from torch import Tensor
 from torch.func import vmap
 
 from nondet.runners.stack import StackRunner
 from nondet.running.request import Request
 from nondet.study.provenance import environment_of_machine
-from nondet.training import examples
+from nondet.training import examples, memory, settings
 from nondet.training.new_stack import new_stack
+from nondet.training.recorded import recorder
 from nondet.training.settings import kernels
 
-BATCH, RUNS, ROUNDS = 32, 20, 5
+BATCH, RUNS, ROUNDS = 32, 20, 7
 TASKS = {"digits": (20, {}), "mnist": (4, {"train_examples": "512"}), "cifar10": (4, {"train_examples": "256"})}
 HEADING = """
 ## What was tried on a CPU
@@ -35,6 +39,12 @@ one thread, in milliseconds of processor time for all runs (medians of 15 calls)
 
 {processor} ({instructions}), torch {torch}.
 """
+EPOCHS = """
+Whole epochs, in turns, by processor time: how many times as fast as a plain loop over models, with one more of the
+stack's means in each column.
+
+| task | plain loop (ms) | torch's kernels | + memory kept | + channels last | + recorded steps |
+|---|---:|---:|---:|---:|---:|"""
 CONVOLUTIONS = ((8, 8, 8, 1), (8, 16, 8, 2), (16, 16, 4, 1))  # inputs, outputs, pixels, stride
 HEAD = "| {} | forward | gradients | both |\n|---|---:|---:|---:|"
 
@@ -72,9 +82,11 @@ def convolution(runs: int, inputs: int, outputs: int, pixels: int, stride: int) 
         return t.contiguous(memory_format=torch.channels_last)
 
     name = f"{inputs} to {outputs} channels, {pixels} x {pixels}, stride {stride}: "
-    lines = [row(f"{name}one grouped convolution (in use)", lambda: forward(x, w, runs), lambda: back(g, x, w, runs))]
+    lines = [row(f"{name}one grouped convolution", lambda: forward(x, w, runs), lambda: back(g, x, w, runs))]
     a, b, c = last(x), last(w), last(g)
-    lines.append(row(f"{name}channels last", lambda: forward(a, b, runs), lambda: back(c, a, b, runs)))
+    lines.append(
+        row(f"{name}the same, channels last (in use)", lambda: forward(a, b, runs), lambda: back(c, a, b, runs))
+    )
     each = [
         (g[:, i * outputs : (i + 1) * outputs].contiguous(), x[:, i * inputs : (i + 1) * inputs].contiguous(), v)
         for i, v in enumerate(w.split(outputs))
@@ -137,10 +149,10 @@ def norm(runs: int, channels: int, pixels: int) -> list[str]:
         return lambda: torch.autograd.grad(y, (x, w, b), g, retain_graph=True, allow_unused=True)
 
     name = f"{channels} channels, {pixels} x {pixels}: "
-    lines = [row(f"{name}as the stack has it", stacked, gradients(stacked()))]
+    lines = [row(f"{name}torch's own under vmap", stacked, gradients(stacked()))]
     lines.append(row(f"{name}scale, shift and ReLU inside", lambda: inside(x), gradients(inside(x))))
     last = x.contiguous(memory_format=torch.channels_last)
-    lines.append(row(f"{name}the same, channels last", lambda: inside(last), gradients(inside(last))))
+    lines.append(row(f"{name}the same, channels last (in use)", lambda: inside(last), gradients(inside(last))))
     wide = torch.randn(BATCH, runs * channels, 2 * pixels, 2 * pixels)[:, :, ::2, ::2].requires_grad_()
     y = inside(wide)
     back = torch.randn_like(y)
@@ -154,31 +166,42 @@ def norm(runs: int, channels: int, pixels: int) -> list[str]:
     return lines
 
 
-def channels_last(name: str, width: int, fields: dict[str, str], data: str | None) -> str:
-    """The time of an epoch as it is over that of one with channels-last mini-batches: the median ratio."""
-    runner = Request(name, fields | {"test_examples": "64"}, "cpu", data).runner(say=lambda _: None)
+def epochs(name: str, width: int, fields: dict[str, str], data: str | None) -> str:
+    """How many times as fast as a plain loop the stack trains, with each of its means added to those before."""
+    runner = Request(name, fields | {"test_examples": "64", "epochs": "1000"}, "cpu", data).runner(say=lambda _: None)
     assert isinstance(runner, StackRunner)
+    runner.width(width)
     problem = runner.problem
-    seeds = [dict.fromkeys(problem.sources, number + 1) for number in range(width)]
-    plain = examples.mini_batches
-
-    def last(*given: Any) -> Any:
-        for inputs, labels in plain(*given):  # (R, B, C, H, W)
-            yield inputs.permute(1, 3, 4, 0, 2).contiguous().permute(3, 0, 4, 1, 2), labels
-
-    ratios: list[float] = []
-    for _ in range(ROUNDS):
-        seconds: list[float] = []
-        for batches in (plain, last):
-            examples.mini_batches = batches
-            with kernels():
-                stack = new_stack(problem, seeds)
+    own, seeds = replace(problem, door=None), [dict.fromkeys(problem.sources, n + 1) for n in range(width)]
+    one = replace(problem, recipe=problem.recipe.set({"epochs": "1"}))
+    ways = [(own, False, False), (own, True, False), (problem, True, False), (problem, True, True)]
+    stacks = [new_stack(used, seeds) for used, _, _ in ways]
+    for stack, (used, _, listed) in zip(stacks, ways, strict=True):
+        stack.recorder = recorder(used, width) if listed else None
+    times: list[list[float]] = []
+    for _ in range(ROUNDS + 2):
+        begin = time.process_time()
+        plain_loop(one, 1)
+        here = [time.process_time() - begin]
+        for stack, (used, kept, _) in zip(stacks, ways, strict=True):
+            with memory.kept() if kept else nullcontext(), kernels_only():
+                examples.train_epoch(used, stack, seeds)  # to fill the memory
                 begin = time.process_time()
-                examples.train_epoch(problem, stack, seeds)
-                seconds.append(time.process_time() - begin)
-        ratios.append(seconds[0] / seconds[1])
-    examples.mini_batches = plain
-    return f"| {name}, {width} runs | {median(ratios):.2f} |"
+                examples.train_epoch(used, stack, seeds)
+            here.append((time.process_time() - begin) / width)
+        times.append(here)
+    ratios = [median(here[0] / here[way + 1] for here in times[2:]) for way in range(len(ways))]
+    milliseconds_each = 1e3 * median(here[0] for here in times[2:])
+    return f"| {name}, {width} runs | {milliseconds_each:.0f} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |"
+
+
+@contextmanager
+def kernels_only() -> Generator[None]:
+    """The settings of a training, without what they say about memory."""
+    before, settings.memory_kept = settings.memory_kept, nullcontext
+    with kernels():
+        yield
+    settings.memory_kept = before
 
 
 def main() -> None:
@@ -194,10 +217,10 @@ def main() -> None:
     print(HEAD.format("batch norm and ReLU"))
     for channels, pixels in ((8, 8), (16, 4)):
         print(*norm(RUNS, channels, pixels), sep="\n")
-    print("\nWhole epochs, in turns, by processor time:\n\n| task | as it is / channels last |\n|---|---:|")
+    print(EPOCHS)
     for name, (width, fields) in TASKS.items():
         if name == "digits" or given.data:
-            print(channels_last(name, width, fields, given.data))
+            print(epochs(name, width, fields, given.data))
 
 
 if __name__ == "__main__":
