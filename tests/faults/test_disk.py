@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,44 @@ def test_a_disk_that_is_full_at_any_moment(
         assert_same_study(nondet, folder, tmp_path / "whole")
     assert ran.code == 0
     assert number >= {"fsync": 10, "link": 6, "replace": 2}[call]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    nondet: Nondet, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Power may fail at any moment: every file is flushed whole, then named, and then its folder is flushed."""
+    fsync, link, replace = os.fsync, os.link, os.replace
+    whole: dict[tuple[int, int], int] = {}  # the file's number -> its bytes at the last flush
+    named: list[str] = []
+    not_durable: set[tuple[int, int]] = set()  # folders that have a new name
+
+    def flush(handle: int) -> None:
+        fsync(handle)
+        found = os.fstat(handle)
+        whole[found.st_dev, found.st_ino] = found.st_size
+        not_durable.discard((found.st_dev, found.st_ino))
+
+    def name(call: Any, source: Any, target: Any, **words: Any) -> None:
+        if tmp_path in Path(target).parents:
+            found, folder = Path(source).stat(), Path(target).parent.stat()
+            flushed = whole.pop((found.st_dev, found.st_ino), None)  # a number is free again when its file is gone
+            assert flushed == found.st_size, f"{target} was named with {flushed} of {found.st_size} bytes on the disk"
+        call(source, target, **words)
+        if tmp_path in Path(target).parents:
+            named.append(Path(target).name)
+            not_durable.add((folder.st_dev, folder.st_ino))
+
+    def no_link(*args: Any, **words: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", flush)
+        patched.setattr(os, "link", partial(name, link) if links else no_link)
+        patched.setattr(os, "replace", partial(name, replace))
+        assert nondet("run", tiny, "--runs", 2, "--vary", "init", "--study", tmp_path / "s").code == 0
+    assert len(named) >= 8
+    assert not_durable == set()
 
 
 @pytest.mark.slow
