@@ -32,7 +32,7 @@ from nondet.training.settings import kernels
 BATCH, RUNS, ROUNDS = 32, 20, 7
 TASKS = {"digits": (20, {}), "mnist": (4, {"train_examples": "512"}), "cifar10": (4, {"train_examples": "256"})}
 HEADING = """
-## What was tried on a CPU
+## What makes a stack faster on a CPU
 
 `python benchmarks/cpu.py --data ROOT`: operations of a stack of {runs} of the digits network at batch size {batch}, on
 one thread, in milliseconds of processor time for all runs (medians of 15 calls).

@@ -66,12 +66,14 @@ class Recorder:
         if not self.refused and key in self.problem.lists and stack.turn[0]:
             return self._tried(stack, key, given, usual)
         if self.refused or seen < STEPS or key in self.problem.lists:
-            return usual()
-        before, begin = _kept_by_python(stack, self.problem), time.perf_counter()
+            begin = time.perf_counter()
+            found = usual()
+            if not self.refused and seen == STEPS - 1 and time.perf_counter() - begin > LONG:
+                self.refused = "a step takes long by itself"
+            return found
+        before = _kept_by_python(stack, self.problem)
         found = usual()
-        if time.perf_counter() - begin > LONG:
-            self.refused = "a step takes long by itself"
-        elif before is None or before != _kept_by_python(stack, self.problem):
+        if before is None or before != _kept_by_python(stack, self.problem):
             self.refused = "the model or its loss keeps something that changes from step to step"
         else:
             self._record(stack, key, given, form, function)
