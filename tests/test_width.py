@@ -32,7 +32,10 @@ def runner(tiny: Path, *, width_free: bool = False, recorded: bool = False) -> t
     said: list[str] = []
     made = Request(str(tiny)).runner(said.append)
     door: Any = SimpleNamespace(
-        width_free=True, refused="only says so", as_dict=lambda: {"width_free": True} if recorded else {}
+        width_free=True,
+        refused="only says so",
+        serves=lambda _: False,
+        as_dict=lambda: {"width_free": True} if recorded else {},
     )
     made.problem = replace(made.problem, door=door if width_free else None)
     return made, said

@@ -81,7 +81,8 @@ class StackRunner(Runner):
     def environment(self, width: int) -> dict[str, Any]:
         problem, cuda = self.problem, self.problem.device.type == "cuda"
         if problem.door is not None and width > 1 and width not in self._tried:
-            self.width(width)  # its trial steps show which stacked operations are used
+            with torch.enable_grad():
+                self.width(width)  # its trial steps show which stacked operations are used
         found = provenance.environment(problem.device.type, problem.recipe.precision, width)
         if problem.door is not None and (kernels := problem.door.as_dict()):
             found["kernels"] = kernels | ({"triton": version("triton")} if cuda else {})

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +22,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from nondet.training.described import own_code
 from nondet.training.problem import Problem
 from nondet.training.snapshots import same_bits
-
-if TYPE_CHECKING:
-    from nondet.training.stack import Stack
+from nondet.training.stack import Stack
 
 STEPS = 10
 """How many steps of one shape run as usual before they are recorded, which takes as long as about 20 of them."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +33,17 @@ from nondet.training.settings import loss_scale, mixed
 
 if TYPE_CHECKING:
     from nondet.training.kernels.mode import Door
-    from nondet.training.recorded import Recorder
 
 Seeds = Mapping[str, int]
 
 warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented")
 # vmap asks users to report each operation that it runs slowly, which is none of their concern here
+
+
+class Recording(Protocol):
+    """What a stack needs of a `nondet.training.recorded.Recorder`."""
+
+    def evaluated(self, stack: Any, function: Callable[..., Any], stacked: Sequence[Any], uniforms: Any) -> Any: ...
 
 
 @dataclass
@@ -85,7 +90,7 @@ class Stack:
     turn: tuple[bool, bool] = (True, True)
     factor: float = 1.0
     random_answers: bool = False
-    recorder: Recorder | None = None
+    recorder: Recording | None = None
 
     @property
     def width(self) -> int:

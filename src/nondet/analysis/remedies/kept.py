@@ -124,6 +124,8 @@ def models(problem: Problem, runs: Runs, workers: int | None = None) -> Iterator
     they run in stacks as in training, several at once; and if that does too, one at a time.
     """
     study = runs.study
+    if problem.door is not None and "kernels" not in study.environment:
+        problem.door.refused = "the study's runs were trained without them"
     base = new_stack(problem, [dict.fromkeys(problem.sources, FIXED_SEED)] * study.width)
     several = threads_of(problem, base.skeleton, workers)
 
