@@ -26,7 +26,7 @@ from nondet.training.recorded import recorder
 from nondet.training.settings import kernels
 from nondet.training.train import train_stack
 
-EPOCHS = 4
+EPOCHS = 12
 
 
 @pytest.fixture(scope="module")

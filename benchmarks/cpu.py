@@ -220,7 +220,7 @@ def main() -> None:
     print(EPOCHS)
     for name, (width, fields) in TASKS.items():
         if name == "digits" or given.data:
-            print(epochs(name, width, fields, given.data))
+            print(epochs(name, width, fields, None if name == "digits" else given.data), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 WHAT = {
     "test_stack_against_plain_loop": (
         "A stack against a plain PyTorch loop",
-        "One round trains a stack of digits runs for four epochs on one thread, with the recorded steps of the stack "
+        "One round trains a stack of digits runs for twelve epochs on one thread, with the recorded steps of the stack "
         "before (recording takes about a second, once in a process). Just before each round, a plain PyTorch "
         "loop trains three such runs one at a time, on one thread and on all cores. A study trains one stack on each "
         "core, so its time for a run-epoch is the stack's divided by the number of cores.",

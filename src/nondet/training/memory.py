@@ -13,11 +13,10 @@ import torch
 SHARE = 0.9
 """The share of a device's memory that a stack may use when its width is chosen automatically."""
 
-KEPT = 2**30
-"""How many bytes of free memory a process keeps at most while it trains."""
+_OPTIONS = {-4: (0, 65_536), -1: (-1, 2**17), -2: (2**26, 2**17)}
+"""The options of glibc's `mallopt` while a stack trains, and by default: M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD.
 
-_OPTIONS = {-4: (0, 65_536), -1: (KEPT, 2**17), -2: (2**26, 2**17)}
-"""The options of glibc's `mallopt` while a stack trains, and by default: M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD."""
+-1 stands for no limit on the free memory that is kept."""
 
 
 def ran_out(error: BaseException) -> bool:
