@@ -1,16 +1,18 @@
 """What makes a stack faster on a CPU: python benchmarks/cpu.py [--data ROOT] prints tables for docs/benchmarks.md.
 
 Everything runs on one thread. Each operation is timed as a stack of 20 of digits runs would run it, in ways that give
-the same numbers. Epochs are timed in turns: a plain loop over models, and the stack with one more of its means each
-time. ROOT contains the official folders of MNIST and CIFAR-10.
+the same numbers. Epochs are those of a plain loop over models, and of the stack with one more of its means each time.
+ROOT contains the official folders of MNIST and CIFAR-10.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -24,7 +26,7 @@ from torch.func import vmap
 from nondet.runners.stack import StackRunner
 from nondet.running.request import Request
 from nondet.study.provenance import environment_of_machine
-from nondet.training import examples, memory, settings
+from nondet.training import examples, settings
 from nondet.training.new_stack import new_stack
 from nondet.training.recorded import recorder
 from nondet.training.settings import kernels
@@ -39,9 +41,10 @@ one thread, in milliseconds of processor time for all runs (medians of 15 calls)
 
 {processor} ({instructions}), torch {torch}.
 """
+WAYS = ("plain loop", "torch's kernels", "memory kept", "channels last", "recorded steps")
 EPOCHS = """
-Whole epochs, in turns, by processor time: how many times as fast as a plain loop over models, with one more of the
-stack's means in each column.
+Whole epochs, in processor time: how many times as fast as a plain loop over models (medians of {rounds} epochs), with
+one more of the stack's means in each column. Each number is from a process of its own.
 
 | task | plain loop (ms) | torch's kernels | + memory kept | + channels last | + recorded steps |
 |---|---:|---:|---:|---:|---:|"""
@@ -166,49 +169,52 @@ def norm(runs: int, channels: int, pixels: int) -> list[str]:
     return lines
 
 
-def epochs(name: str, width: int, fields: dict[str, str], data: str | None) -> str:
+def epochs(name: str, data: str | None) -> str:
     """How many times as fast as a plain loop the stack trains, with each of its means added to those before."""
+    words = [sys.executable, __file__, *(["--data", data] if data and name != "digits" else [])]
+    plain, *stacked = (
+        float(subprocess.run([*words, "--time", name, way], check=True, capture_output=True, text=True).stdout)
+        for way in WAYS
+    )
+    return f"| {name}, {TASKS[name][0]} runs | {plain:.0f} | {' | '.join(f'{plain / ms:.2f}' for ms in stacked)} |"
+
+
+def time_of(name: str, way: str, data: str | None) -> float:
+    """The milliseconds of a run's epoch, trained in one of the WAYS: the median of some epochs."""
+    width, fields = TASKS[name]
+    if WAYS.index(way) < WAYS.index("memory kept"):
+        settings.memory_kept = nullcontext
     runner = Request(name, fields | {"test_examples": "64", "epochs": "1000"}, "cpu", data).runner(say=lambda _: None)
     assert isinstance(runner, StackRunner)
     runner.width(width)
     problem = runner.problem
-    own, seeds = replace(problem, door=None), [dict.fromkeys(problem.sources, n + 1) for n in range(width)]
-    one = replace(problem, recipe=problem.recipe.set({"epochs": "1"}))
-    ways = [(own, False, False), (own, True, False), (problem, True, False), (problem, True, True)]
-    stacks = [new_stack(used, seeds) for used, _, _ in ways]
-    for stack, (used, _, listed) in zip(stacks, ways, strict=True):
-        stack.recorder = recorder(used, width) if listed else None
-    times: list[list[float]] = []
-    for _ in range(ROUNDS + 2):
-        begin = time.process_time()
-        plain_loop(one, 1)
-        here = [time.process_time() - begin]
-        for stack, (used, kept, _) in zip(stacks, ways, strict=True):
-            with memory.kept() if kept else nullcontext(), kernels_only():
-                examples.train_epoch(used, stack, seeds)  # to fill the memory
-                begin = time.process_time()
-                examples.train_epoch(used, stack, seeds)
-            here.append((time.process_time() - begin) / width)
-        times.append(here)
-    ratios = [median(here[0] / here[way + 1] for here in times[2:]) for way in range(len(ways))]
-    milliseconds_each = 1e3 * median(here[0] for here in times[2:])
-    return f"| {name}, {width} runs | {milliseconds_each:.0f} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |"
-
-
-@contextmanager
-def kernels_only() -> Generator[None]:
-    """The settings of a training, without what they say about memory."""
-    before, settings.memory_kept = settings.memory_kept, nullcontext
-    with kernels():
-        yield
-    settings.memory_kept = before
+    if WAYS.index(way) < WAYS.index("channels last"):
+        problem = replace(problem, door=None)
+    times: list[float] = []
+    with kernels() if way != "plain loop" else nullcontext():
+        seeds = [dict.fromkeys(problem.sources, n + 1) for n in range(width)]
+        stack, one = new_stack(problem, seeds), replace(problem, recipe=problem.recipe.set({"epochs": "1"}))
+        stack.recorder = recorder(problem, width) if way == "recorded steps" else None
+        for _ in range(ROUNDS + 2):
+            begin = time.process_time()
+            if way == "plain loop":
+                plain_loop(one, 1)
+            else:
+                examples.train_epoch(problem, stack, seeds)
+            times.append(time.process_time() - begin)
+    return 1e3 * median(times[2:]) / (1 if way == "plain loop" else width)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data")
+    parser.add_argument("--time", nargs=2, metavar=("TASK", "WAY"), help="only print the milliseconds of this")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.time:
+        task, way = given.time
+        print(time_of(task, way, given.data))
+        return
     print(HEADING.format(runs=RUNS, batch=BATCH, **environment_of_machine()))
     print(HEAD.format("convolution 3 x 3"))
     for shape in CONVOLUTIONS:
@@ -217,10 +223,10 @@ def main() -> None:
     print(HEAD.format("batch norm and ReLU"))
     for channels, pixels in ((8, 8), (16, 4)):
         print(*norm(RUNS, channels, pixels), sep="\n")
-    print(EPOCHS)
-    for name, (width, fields) in TASKS.items():
+    print(EPOCHS.format(rounds=ROUNDS))
+    for name in TASKS:
         if name == "digits" or given.data:
-            print(epochs(name, width, fields, None if name == "digits" else given.data), flush=True)
+            print(epochs(name, given.data), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -42,7 +43,7 @@ def kept() -> Generator[None]:
     By default, glibc asks the system for each tensor above 32 MB, and the system clears it page by page. In a stack on
     a CPU this can take longer than the arithmetic. Other C libraries are left alone.
     """
-    libc: Any = ctypes.CDLL(None)
+    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(libc, "gnu_get_libc_version"):
         yield
         return
