@@ -39,9 +39,10 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Record the second step of each shape, however long it takes."""
+    """Record the second step of each shape, however long it takes and however few there are."""
     monkeypatch.setattr(recorded, "STEPS", 2)
     monkeypatch.setattr(recorded, "LONG", 1e9)
+    monkeypatch.setattr(recorded, "WORTH", 0)
 
 
 def both(p: Problem, epochs: int = 3, feed: Any = classify) -> tuple[Stack, Stack, Recorder]:
@@ -212,6 +213,13 @@ def test_long_steps_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stack_of_one_is_not_recorded() -> None:
     assert recorder(problem("mlp"), 1) is None
+
+
+def test_a_short_training_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three epochs of four steps are 12."""
+    for worth, made in ((12, True), (13, False)):
+        monkeypatch.setattr(recorded, "WORTH", worth)
+        assert (recorder(problem("mlp"), 3) is not None) == made
 
 
 def test_inputs_may_lie_anywhere_in_memory() -> None:

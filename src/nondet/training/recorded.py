@@ -25,7 +25,10 @@ from nondet.training.snapshots import same_bits
 from nondet.training.stack import Stack
 
 STEPS = 10
-"""How many steps of one shape run as usual before they are recorded, which takes as long as about 20 of them."""
+"""How many steps of one shape run as usual before they are recorded."""
+
+WORTH = 200
+"""Recording takes as long as some 20 to 50 steps; a training of fewer than this is not recorded."""
 
 LONG = 0.1
 """Seconds of a step from which it is not recorded: then Python's share is small, and recording takes memory."""
@@ -34,7 +37,8 @@ LONG = 0.1
 def recorder(problem: Problem, width: int) -> Recorder | None:
     """Return a recorder for a stack of this problem; None if its steps are not to be recorded."""
     changing = problem.compiled or problem.again or problem.state or problem.seeded
-    if problem.device.type != "cpu" or width == 1 or changing:
+    short = problem.steps * problem.recipe.epochs < WORTH
+    if problem.device.type != "cpu" or width == 1 or changing or short:
         return None
     return Recorder(problem)
 
