@@ -23,7 +23,7 @@ WHAT = {
     ),
     "test_store": (
         "Writing and hashing",
-        "One round writes the outcomes of a stack of 20 digits runs: blobs and records, hashed and synced to disk.",
+        "One round writes the outcomes of a stack of 30 digits runs: blobs and records, hashed and synced to disk.",
     ),
     "test_measure_100x10000x10": (
         "All measures of 100 x 10,000 x 10 logits",
