@@ -26,7 +26,7 @@ from nondet.training.recorded import recorder
 from nondet.training.settings import kernels
 from nondet.training.train import train_stack
 
-EPOCHS = 12
+EPOCHS = 24
 
 
 @pytest.fixture(scope="module")

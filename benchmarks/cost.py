@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, tuple[str, int, int, dict[str, str]]] = {
     # name in the table: task, stack, training examples in an epoch, recipe fields
-    "digits": ("digits", 30, 896, {}),
+    "digits": ("digits", 20, 896, {}),
     "mnist, mnist-cnn": ("mnist", 4, 512, {}),
     "mnist, mnist-dense": ("mnist", 8, 2048, {}),
     "fashion-mnist, mnist-cnn": ("fashion-mnist", 4, 512, {}),

@@ -1,6 +1,6 @@
 """What makes a stack faster on a CPU: python benchmarks/cpu.py [--data ROOT] prints tables for docs/benchmarks.md.
 
-Everything runs on one thread. Each operation is timed as a stack of 30 of digits runs would run it, in ways that give
+Everything runs on one thread. Each operation is timed as a stack of 20 of digits runs would run it, in ways that give
 the same numbers. Epochs are those of a plain loop over models, and of the stack with one more of its means each time.
 ROOT contains the official folders of MNIST and CIFAR-10.
 """
@@ -31,8 +31,8 @@ from nondet.training.new_stack import new_stack
 from nondet.training.recorded import recorder
 from nondet.training.settings import kernels
 
-BATCH, RUNS, ROUNDS = 32, 30, 7
-TASKS = {"digits": (30, {}), "mnist": (4, {"train_examples": "512"}), "cifar10": (4, {"train_examples": "256"})}
+BATCH, RUNS, ROUNDS = 32, 20, 7
+TASKS = {"digits": (20, {}), "mnist": (4, {"train_examples": "512"}), "cifar10": (4, {"train_examples": "256"})}
 HEADING = """
 ## What makes a stack faster on a CPU
 

@@ -11,7 +11,7 @@ from typing import Any
 WHAT = {
     "test_stack_against_plain_loop": (
         "A stack against a plain PyTorch loop",
-        "One round trains a stack of digits runs for twelve epochs on one thread, with the recorded steps of the stack "
+        "One round trains a stack of digits runs for 24 epochs on one thread, with the recorded steps of the stack "
         "before (recording takes about a second, once in a process). Just before each round, a plain PyTorch "
         "loop trains three such runs one at a time, on one thread and on all cores. A study trains one stack on each "
         "core, so its time for a run-epoch is the stack's divided by the number of cores.",
@@ -23,7 +23,7 @@ WHAT = {
     ),
     "test_store": (
         "Writing and hashing",
-        "One round writes the outcomes of a stack of 30 digits runs: blobs and records, hashed and synced to disk.",
+        "One round writes the outcomes of a stack of 20 digits runs: blobs and records, hashed and synced to disk.",
     ),
     "test_measure_100x10000x10": (
         "All measures of 100 x 10,000 x 10 logits",

@@ -51,5 +51,4 @@ def task(name: str, options: Options) -> Task:
         test=options.first("test", (images[~train], targets[~train])),
         recipe=RECIPES[name],
         augment=(Crop(1),),
-        stack=30,
     )
