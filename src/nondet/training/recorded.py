@@ -1,6 +1,6 @@
 """Record what a stack computes in a step as a list of torch's own operations, and run that list in later steps.
 
-On a CPU, most of a small network's step is spent in Python: in `vmap`, in autograd and in the model's own code. The
+On a CPU, a third of a small network's step is spent in Python: in `vmap`, in autograd and in the model's own code. The
 list does the same operations in the same order, so it gives the same bits. This is tried on another mini-batch before
 the list is used.
 """

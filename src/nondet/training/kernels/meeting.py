@@ -59,6 +59,16 @@ def pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value * 2 if len(value) == 1 else tuple(value))
 
 
+def viewed(mode: Meeting, input: Tensor, *shape: Any) -> Any:
+    """Reshape where torch cannot view, since the channels are last in memory and flattening needs a copy."""
+    if not shape or isinstance(shape[0], torch.dtype):
+        return None
+    try:
+        return input.view(*shape)
+    except RuntimeError:
+        return input.reshape(*shape)
+
+
 def _relu(mode: Meeting, input: Tensor, inplace: bool = False) -> Tensor | None:
     waiting = mode.waits(input)
     if waiting is None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from nondet.training.kernels.meeting import Meeting, Operations, Waiting, pair
+from nondet.training.kernels.meeting import Meeting, Operations, Waiting, pair, viewed
 
 APART = 2**18
 """Elements of one run's images from which runs are computed one by one: 1 MB in float32, a core's cache."""
@@ -295,16 +295,6 @@ def _pad(mode_: Meeting, input: Tensor, pad: Sequence[int], mode: str = "constan
     return mode_.each(lambda x: _Channels.apply(x, pad[4], pad[5]), input)
 
 
-def _view(mode: Meeting, input: Tensor, *shape: Any) -> Any:
-    """Reshape where torch cannot view, since the channels are last in memory and flattening needs a copy."""
-    if not shape or isinstance(shape[0], torch.dtype):
-        return None
-    try:
-        return input.view(*shape)
-    except RuntimeError:
-        return input.reshape(*shape)
-
-
 ON_CPU = Operations(
     {
         F.conv2d: _conv2d,
@@ -314,7 +304,7 @@ ON_CPU = Operations(
         F.adaptive_avg_pool2d: _adaptive_avg_pool2d,
         F.pad: _pad,
         torch.Tensor.__getitem__: _slices,
-        torch.Tensor.view: _view,
+        torch.Tensor.view: viewed,
     },
     _normalised,
 )

@@ -12,7 +12,7 @@ from torch import Tensor
 from nondet.training.kernels import functions as stacked
 from nondet.training.kernels import geometry as shapes
 from nondet.training.kernels.functions import Link, Sums
-from nondet.training.kernels.meeting import Meeting, Operations, Waiting, pair
+from nondet.training.kernels.meeting import Meeting, Operations, Waiting, pair, viewed
 from nondet.training.kernels.tiles import across_for
 
 LARGEST = 2**31 - 1
@@ -209,16 +209,6 @@ def _slices(mode: Meeting, input: Tensor, index: Any) -> Any:
     return found
 
 
-def _view(mode: Meeting, input: Tensor, *shape: Any) -> Any:
-    """Reshape where torch cannot view, since the channels are last in memory and flattening needs a copy."""
-    if not shape or isinstance(shape[0], torch.dtype):
-        return None
-    try:
-        return input.view(*shape)
-    except RuntimeError:
-        return input.reshape(*shape)
-
-
 _TABLE: Mapping[Any, Callable[..., Any]] = {
     F.conv2d: _conv2d,
     F.batch_norm: _batch_norm,
@@ -231,7 +221,7 @@ _TABLE: Mapping[Any, Callable[..., Any]] = {
     F.cross_entropy: _cross_entropy,
     F.pad: _pad,
     torch.Tensor.__getitem__: _slices,
-    torch.Tensor.view: _view,
+    torch.Tensor.view: viewed,
 }
 
 ON_GPU = Operations(_TABLE, normalised)
