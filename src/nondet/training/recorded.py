@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -89,7 +89,8 @@ class Recorder:
             results, target = stack.passed(function, stacked, uniforms)
             leaves = list(stack.trained.values())
             gradients: Any = torch.autograd.grad(target, leaves, allow_unused=True)
-            return results, [None if g is None else _laid_as(p, g) for p, g in zip(leaves, gradients, strict=True)]
+            taken = {_memory(t) for t in tree_leaves((held, given, results))}
+            return results, [_own(p, g, taken) for p, g in zip(leaves, gradients, strict=True)]
 
         try:
             self.problem.lists[key] = _short(make_fx(whole)(_held(stack), list(given)), _held(stack), list(given))
@@ -120,26 +121,28 @@ _VIEWS = frozenset(getattr(torch.ops.aten, name) for name in _names)
 """Operations whose result is another view of the memory of their first argument."""
 
 
-class _Views(torch.fx.Interpreter):
-    """Runs a list; base: for each view, the tensor that it is a view of; strides: its shape, strides and offset.
+class _Place(NamedTuple):
+    """Where a tensor lies in memory. Two are equal if the tensors are the same view of the same memory."""
 
-    Views of the inputs are left out, since an input may lie elsewhere in its memory at the next step.
-    """
+    memory: int
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
 
-    def __init__(self, graph: torch.fx.GraphModule, inputs: Sequence[Any]) -> None:
-        super().__init__(graph)
-        self.inputs = {_memory(t) for t in tree_leaves(inputs)}
-        self.base: dict[torch.fx.Node, torch.fx.Node] = {}
-        self.strides: dict[torch.fx.Node, tuple[Any, ...]] = {}
+
+class _Placed(torch.fx.Interpreter):
+    """Runs a list, and notes where the result of each operation lies; it frees no memory, which others would get."""
+
+    def __init__(self, graph: torch.fx.GraphModule) -> None:
+        super().__init__(graph, garbage_collect_values=False)
+        self.places: dict[torch.fx.Node, _Place] = {}
 
     def run_node(self, n: torch.fx.Node) -> Any:
-        found = super().run_node(n)
-        if getattr(n.target, "overloadpacket", None) in _VIEWS and _memory(found) not in self.inputs:
-            first: Any = n.args[0]
-            base: Any = self.base.get(first, first)
-            self.base[n] = base
-            self.strides[n] = (tuple(found.shape), found.stride(), found.storage_offset())
-        return found
+        t = super().run_node(n)
+        if isinstance(t, Tensor):
+            self.places[n] = _Place(_memory(t), t.dtype, tuple(t.shape), t.stride(), t.storage_offset())
+        return t
 
 
 def _memory(t: Tensor) -> int:
@@ -147,16 +150,61 @@ def _memory(t: Tensor) -> int:
 
 
 def _short(graph: torch.fx.GraphModule, *inputs: Any) -> Callable[..., Any]:
-    """Return the list without operations that nothing uses, and with one operation for a view of a view of a view."""
-    views = _Views(graph, inputs)
+    """Return the list without operations that nothing uses, and with at most one operation for a view.
+
+    Sums are added in place where nothing else uses the memory of their first term.
+    """
+    placed = _Placed(graph)
     with torch.no_grad():
-        views.run(*inputs)
-    for node, base in views.base.items():
-        if node.args[0] is not base:
-            node.target, node.args, node.kwargs = torch.ops.aten.as_strided.default, (base, *views.strides[node]), {}
+        placed.run(*inputs)
+    bases: dict[torch.fx.Node, torch.fx.Node] = {}
+    for node in graph.graph.nodes:
+        if getattr(node.target, "overloadpacket", None) in _VIEWS:
+            _one_view(node, placed.places, bases)
     graph.graph.eliminate_dead_code()
+    _in_place(graph.graph, placed.places)
     graph.recompile()
     return graph.forward
+
+
+def _one_view(
+    node: torch.fx.Node, places: Mapping[torch.fx.Node, _Place], bases: dict[torch.fx.Node, torch.fx.Node]
+) -> None:
+    """Let a view be one of the tensor that owns its memory, or that tensor itself if they are the same.
+
+    bases: the tensor that each view so far is one of. The memory of an input may begin elsewhere at the next step.
+    """
+    first: Any = node.args[0]
+    base = bases.get(first, first)
+    place, whole = places[node], places[base]
+    if place.dtype != whole.dtype or (base.op == "placeholder" and place.offset != whole.offset):
+        return
+    bases[node] = base
+    if place == whole:
+        node.replace_all_uses_with(base)
+    elif first is not base or base.op == "placeholder":
+        start = () if place.offset == whole.offset else (place.offset,)
+        node.target, node.kwargs = torch.ops.aten.as_strided.default, {}
+        node.args = (base, place.shape, place.strides, *start)
+
+
+def _in_place(graph: torch.fx.Graph, places: Mapping[torch.fx.Node, _Place]) -> None:
+    """Add to the first term of a sum where it lies, if it has the sum's shape and nothing uses its memory later."""
+    last: dict[int, torch.fx.Node] = {}
+    for node in graph.nodes:
+        for used in node.all_input_nodes:
+            if used in places:
+                last[places[used].memory] = node
+    given = {places[node].memory for node in graph.nodes if node.op == "placeholder" and node in places}
+    for node in graph.nodes:
+        if node.target is not torch.ops.aten.add.Tensor:
+            continue
+        terms = [places.get(term) for term in node.args]
+        if not isinstance(terms[0], _Place) or terms[0]._replace(memory=places[node].memory) != places[node]:
+            continue
+        memory = terms[0].memory
+        if last[memory] is node and memory not in given and all(t is None or t.memory != memory for t in terms[1:]):
+            node.target = torch.ops.aten.add_.Tensor
 
 
 def _run(stack: Stack, graph: Callable[..., Any], given: Sequence[Tensor]) -> Any:
@@ -171,9 +219,14 @@ def _run(stack: Stack, graph: Callable[..., Any], given: Sequence[Tensor]) -> An
     return results
 
 
-def _laid_as(p: Tensor, gradient: Tensor) -> Tensor:
-    """Return the gradient with the parameter's order in memory, as autograd stores it."""
-    return gradient if gradient.stride() == p.stride() else torch.empty_like(p).copy_(gradient)
+def _own(p: Tensor, gradient: Tensor | None, taken: set[int]) -> Tensor | None:
+    """Return the gradient as autograd stores it: in the parameter's order, in memory that is not `taken`."""
+    if gradient is None:
+        return None
+    if gradient.stride() != p.stride() or _memory(gradient) in taken:
+        gradient = torch.empty_like(p).copy_(gradient)
+    taken.add(_memory(gradient))
+    return gradient
 
 
 def _held(stack: Stack) -> list[Tensor]:

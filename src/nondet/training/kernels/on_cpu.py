@@ -155,7 +155,8 @@ class _BatchNorm(Function):
         dx, dgamma, dbeta = zip(*found, strict=True)
         dx = _whole(dx, runs, apart).detach()
         da = _whole(added, runs, apart).detach() if residual else None
-        return dx, torch.stack(dgamma).view(runs, -1), torch.stack(dbeta).view(runs, -1), da, None, None, None, None
+        dgamma, dbeta = (torch.stack(d) if apart else d[0].unflatten(0, (runs, -1)) for d in (dgamma, dbeta))
+        return dx, dgamma, dbeta, da, None, None, None, None
 
 
 def _batch_norm(
@@ -238,7 +239,32 @@ def _adaptive_avg_pool2d(mode: Meeting, input: Tensor, output_size: Any) -> Any:
     if pair(output_size) != (1, 1) or input.dim() != 4 or not _typed(input):
         return "to more than one pixel"
     mode.door.used.add("adaptive_avg_pool2d")
-    return input.mean((2, 3), keepdim=True)
+    return _mean(mode, input, (2, 3), keepdim=True)
+
+
+class _Mean(Function):
+    """The mean of each channel's pixels; torch's own gradient would put the channels first in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.size = tuple(x.shape[3:])
+        return x.mean((3, 4))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        high, wide = ctx.size
+        runs, images, channels = gradients[0].shape
+        parts = (gradients[0] / (high * wide)).transpose(0, 1)[:, None, None]  # (B, 1, 1, R, C)
+        dx = parts.expand(images, high, wide, runs, channels).contiguous()
+        return dx.permute(3, 0, 4, 1, 2).detach()
+
+
+def _mean(mode: Meeting, input: Tensor, dim: Any = None, keepdim: bool = False, **others: Any) -> Any:
+    if input.dim() != 4 or dim not in ((2, 3), [2, 3], (-2, -1), [-2, -1], (-1, -2)) or others or not _typed(input):
+        return None
+    found = mode.each(_Mean.apply, input)
+    return found[:, :, None, None] if keepdim else found
 
 
 class _Strided(Function):
@@ -304,6 +330,8 @@ ON_CPU = Operations(
         F.adaptive_avg_pool2d: _adaptive_avg_pool2d,
         F.pad: _pad,
         torch.Tensor.__getitem__: _slices,
+        torch.Tensor.mean: _mean,
+        torch.mean: _mean,
         torch.Tensor.view: viewed,
     },
     _normalised,
