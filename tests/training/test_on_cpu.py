@@ -76,6 +76,13 @@ NETS: dict[str, Callable[[], Net]] = {
     "pools": net(conv(3, 6, 3), lambda: nn.MaxPool2d(2), lambda: nn.AvgPool2d(2, padding=1), conv(6, 6, 1)),
     "pools that overlap": net(conv(3, 6, 3), lambda: nn.MaxPool2d(3, 2, 1, ceil_mode=True)),
     "pooled to one": net(conv(3, 6, 3), lambda: nn.AdaptiveAvgPool2d(1), conv(6, 6, 1)),
+    "mean of the pixels": net(conv(3, 6, 3), norm(6), use=lambda m, x: m[1](m[0](x)).mean(dim=(2, 3)) ** 3),
+    "mean that keeps axes": net(
+        conv(3, 6, 3), conv(6, 6, 1), use=lambda m, x: m[1](torch.mean(m[0](x), [-2, -1], keepdim=True)) ** 3
+    ),
+    "other means": net(
+        conv(3, 6, 3), use=lambda m, x: m[0](x).mean() ** 3 + m[0](x).mean((1, 3)) + m[0](x).mean(2).mean(1)
+    ),
     "pooled to four": net(conv(3, 6, 3), lambda: nn.AdaptiveAvgPool2d(2)),
     "every second": net(conv(3, 6, 3), norm(6), use=lambda m, x: m[1](m[0](x))[:, :, ::2, ::3]),
     "padded channels": net(conv(3, 6, 3), use=lambda m, x: F.pad(m[0](x), (0, 0, 0, 0, 1, 2))),

@@ -141,7 +141,7 @@ class _Placed(torch.fx.Interpreter):
     def run_node(self, n: torch.fx.Node) -> Any:
         t = super().run_node(n)
         if isinstance(t, Tensor):
-            self.places[n] = _Place(_memory(t), t.dtype, tuple(t.shape), t.stride(), t.storage_offset())
+            self.places[n] = _Place(_memory(t), t.dtype, tuple(t.shape), t.stride(), int(t.storage_offset()))
         return t
 
 
@@ -175,7 +175,7 @@ def _one_view(
     bases: the tensor that each view so far is one of. The memory of an input may begin elsewhere at the next step.
     """
     first: Any = node.args[0]
-    base = bases.get(first, first)
+    base: Any = bases.get(first, first)
     place, whole = places[node], places[base]
     if place.dtype != whole.dtype or (base.op == "placeholder" and place.offset != whole.offset):
         return
@@ -195,7 +195,7 @@ def _in_place(graph: torch.fx.Graph, places: Mapping[torch.fx.Node, _Place]) -> 
         for used in node.all_input_nodes:
             if used in places:
                 last[places[used].memory] = node
-    given = {places[node].memory for node in graph.nodes if node.op == "placeholder" and node in places}
+    given = {places[node].memory for node in graph.nodes if node.op != "call_function" and node in places}
     for node in graph.nodes:
         if node.target is not torch.ops.aten.add.Tensor:
             continue
