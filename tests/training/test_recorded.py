@@ -172,6 +172,18 @@ def test_sums_are_added_in_place_only_where_nothing_else_is_lost(name: str) -> N
         assert torch.equal(x, given)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_tensors_of_a_grouped_convolution_are_read_ahead(groups: int) -> None:
+    def gradients(x: Tensor) -> Any:
+        w = x[:4, : 4 // groups].detach().requires_grad_()
+        return torch.autograd.grad(F.conv2d(x, w, groups=groups).square().sum(), w)
+
+    run, names = short(gradients, x := drawn(4, 4, 3, 3))
+    at = names.index("convolution_backward.default")
+    assert (names[at - 2 : at] == ["sum.default"] * 2) == (groups > 1)
+    assert same_bits(run(x)[0], gradients(x)[0])
+
+
 def test_the_model_itself_runs_no_more() -> None:
     """Its code runs in the first two steps of each size, in the recording and in the trial, and then in none."""
     calls: list[int] = []
