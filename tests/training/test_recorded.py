@@ -281,8 +281,8 @@ def test_another_list_than_the_steps_is_not_used(monkeypatch: pytest.MonkeyPatch
     made = recorded.make_fx
 
     def other(function: Any) -> Any:
-        def make(held: list[Tensor], given: list[Tensor]) -> Any:
-            graph = made(function)(held, given)
+        def make(*inputs: Tensor) -> Any:
+            graph = made(function)(*inputs)
             for node in graph.graph.nodes:
                 if node.target is torch.ops.aten.relu.default:
                     node.target = torch.ops.aten.sigmoid.default

@@ -83,7 +83,7 @@ class Problem:
     door: Door | None = None
     settings: Sequence[Mapping[str, Any]] = ()
     val: tuple[Any, Tensor] | None = None
-    lists: dict[Any, Callable[..., Any]] = field(default_factory=dict[Any, Any], compare=False, repr=False)
+    lists: dict[Any, Any] = field(default_factory=dict[Any, Any], compare=False, repr=False)
 
     @property
     def kind(self) -> Kind:

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.graph import CodeGen
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from nondet.training.described import own_code
@@ -26,6 +28,9 @@ from nondet.training.stack import Stack
 
 STEPS = 10
 """How many steps of one shape run as usual before they are recorded."""
+
+_List = tuple[Callable[..., Any], Any]
+"""A function of a stack's tensors and a step's inputs, and the form of its results, which its gradients follow."""
 
 WORTH = 200
 """Recording takes as long as some 20 to 50 steps; a training of fewer than this is not recorded."""
@@ -53,7 +58,7 @@ class Recorder:
 
     problem: Problem
     seen: dict[Any, int] = field(default_factory=dict[Any, int])
-    tried: dict[Any, Callable[..., Any]] = field(default_factory=dict[Any, Any])
+    tried: dict[Any, _List] = field(default_factory=dict[Any, _List])
     refused: str = ""
 
     def evaluated(self, stack: Stack, function: Callable[..., Any], stacked: Sequence[Any], uniforms: Any) -> Any:
@@ -82,18 +87,20 @@ class Recorder:
         return found
 
     def _record(self, stack: Stack, key: Any, given: Sequence[Tensor], form: Any, function: Callable[..., Any]) -> None:
-        before = _copies(stack)
+        before, forms, held = _copies(stack), list[Any](), _held(stack)
 
-        def whole(held: Sequence[Tensor], given: Sequence[Tensor]) -> tuple[Any, list[Tensor | None]]:
-            stacked, uniforms = tree_unflatten(given, form)
+        def whole(*inputs: Tensor) -> list[Any]:
+            stacked, uniforms = tree_unflatten(inputs[len(held) :], form)
             results, target = stack.passed(function, stacked, uniforms)
             leaves = list(stack.trained.values())
             gradients: Any = torch.autograd.grad(target, leaves, allow_unused=True)
-            taken = {_memory(t) for t in tree_leaves((held, given, results))}
-            return results, [_own(p, g, taken) for p, g in zip(leaves, gradients, strict=True)]
+            left, results_form = tree_flatten(results)
+            forms.append(results_form)
+            taken = {_memory(t) for t in (*inputs, *left)}
+            return [*left, *(_own(p, g, taken) for p, g in zip(leaves, gradients, strict=True))]
 
         try:
-            self.problem.lists[key] = _short(make_fx(whole)(_held(stack), list(given)), _held(stack), list(given))
+            self.problem.lists[key] = _short(make_fx(whole)(*held, *given), *held, *given), forms[0]
         except Exception as error:  # code that others wrote may raise anything
             self.refused = f"{type(error).__name__}: {error}"
         _put_back(stack, before)
@@ -164,8 +171,7 @@ def _short(graph: torch.fx.GraphModule, *inputs: Any) -> Callable[..., Any]:
     graph.graph.eliminate_dead_code()
     _in_place(graph.graph, placed.places)
     _read_ahead(graph.graph)
-    graph.recompile()
-    return graph.forward
+    return _written(graph)
 
 
 def _one_view(
@@ -220,16 +226,30 @@ def _read_ahead(graph: torch.fx.Graph) -> None:
                     graph.call_function(torch.ops.aten.sum.default, (t,))
 
 
-def _run(stack: Stack, graph: Callable[..., Any], given: Sequence[Tensor]) -> Any:
+def _written(module: torch.fx.GraphModule) -> Callable[..., Any]:
+    """Return the list as a function of tensors, which calls torch's operations without their wrappers in Python."""
+    module.graph.set_codegen(CodeGen())
+    written = module.graph.python_code("self")
+    source, names = written.src, dict(written.globals)
+    operations = dict.fromkeys(node.target for node in module.graph.nodes if isinstance(node.target, OpOverload))
+    for number, operation in enumerate(operations):
+        source = source.replace(f"torch.ops.{operation}(", f"operation_{number}(")
+        names[f"operation_{number}"] = getattr(operation, "_op", operation)
+    exec(source, names)
+    return partial(names["forward"], module)
+
+
+def _run(stack: Stack, kept: _List, given: Sequence[Tensor]) -> Any:
     """Run a list, set the gradients that it computes, and return its results."""
+    run, form = kept
     with torch.no_grad():
-        results, gradients = graph(_held(stack), list(given))
-        for p, g in zip(stack.trained.values(), gradients, strict=True):
+        found = run(*_held(stack), *given)
+        for p, g in zip(stack.trained.values(), found[form.num_leaves :], strict=True):
             if stack.turn[0]:
                 p.grad = g
             elif g is not None:
                 p.grad = g if p.grad is None else p.grad.add_(g)
-    return results
+    return tree_unflatten(found[: form.num_leaves], form)
 
 
 def _own(p: Tensor, gradient: Tensor | None, taken: set[int]) -> Tensor | None:
