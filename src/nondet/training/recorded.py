@@ -1,7 +1,7 @@
 """Record what a stack computes in a step as a list of torch's own operations, and run that list in later steps.
 
 On a CPU, a third of a small network's step is spent in Python: in `vmap`, in autograd and in the model's own code. The
-list does the same operations in the same order, so it gives the same bits. This is tried on another mini-batch before
+list does the same arithmetic in the same order, so it gives the same bits. This is tried on another mini-batch before
 the list is used.
 """
 
@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.graph import CodeGen
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from nondet.training.described import own_code
+from nondet.training.lists import memory_of, short
 from nondet.training.problem import Problem
 from nondet.training.snapshots import same_bits
 from nondet.training.stack import Stack
@@ -29,14 +28,14 @@ from nondet.training.stack import Stack
 STEPS = 10
 """How many steps of one shape run as usual before they are recorded."""
 
-_List = tuple[Callable[..., Any], Any]
-"""A function of a stack's tensors and a step's inputs, and the form of its results, which its gradients follow."""
-
 WORTH = 200
 """Recording takes as long as some 20 to 50 steps; a training of fewer than this is not recorded."""
 
 LONG = 0.1
 """Seconds of a step from which it is not recorded: then Python's share is small, and recording takes memory."""
+
+_List = tuple[Callable[..., Any], Any]
+"""A function of a stack's tensors and a step's inputs, and the form of its results, which its gradients follow."""
 
 
 def recorder(problem: Problem, width: int) -> Recorder | None:
@@ -96,147 +95,31 @@ class Recorder:
             gradients: Any = torch.autograd.grad(target, leaves, allow_unused=True)
             left, results_form = tree_flatten(results)
             forms.append(results_form)
-            taken = {_memory(t) for t in (*inputs, *left)}
+            taken = {memory_of(t) for t in (*inputs, *left)}
             return [*left, *(_own(p, g, taken) for p, g in zip(leaves, gradients, strict=True))]
 
         try:
-            self.problem.lists[key] = _short(make_fx(whole)(*held, *given), *held, *given), forms[0]
+            self.problem.lists[key] = (short(make_fx(whole)(*held, *given), *held, *given), forms[0])
         except Exception as error:  # code that others wrote may raise anything
             self.refused = f"{type(error).__name__}: {error}"
         _put_back(stack, before)
 
     def _tried(self, stack: Stack, key: Any, given: Sequence[Tensor], usual: Callable[[], Any]) -> Any:
         """Take the step as usual, and see whether the list computes the same."""
-        before, graph = _copies(stack), self.problem.lists[key]
+        before, kept = _copies(stack), self.problem.lists[key]
         try:
-            listed = _everything(stack, _run(stack, graph, given))
+            listed = _everything(stack, _run(stack, kept, given))
         except Exception as error:
             listed, self.refused = [], f"{type(error).__name__}: {error}"
         _put_back(stack, before)
         found = usual()
         computed = _everything(stack, found)
         if len(listed) == len(computed) and all(map(same_bits, listed, computed)):
-            self.tried[key] = graph
+            self.tried[key] = kept
         else:
             del self.problem.lists[key]
             self.refused = self.refused or "the list and the steps compute different numbers"
         return found
-
-
-_names = "alias", "detach", "expand", "permute", "select", "slice", "squeeze", "t", "transpose", "unsqueeze", "view"
-_VIEWS = frozenset(getattr(torch.ops.aten, name) for name in _names)
-"""Operations whose result is another view of the memory of their first argument."""
-
-
-class _Place(NamedTuple):
-    """Where a tensor lies in memory. Two are equal if the tensors are the same view of the same memory."""
-
-    memory: int
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    offset: int
-
-
-class _Placed(torch.fx.Interpreter):
-    """Runs a list, and notes where the result of each operation lies; it frees no memory, which others would get."""
-
-    def __init__(self, graph: torch.fx.GraphModule) -> None:
-        super().__init__(graph, garbage_collect_values=False)
-        self.places: dict[torch.fx.Node, _Place] = {}
-
-    def run_node(self, n: torch.fx.Node) -> Any:
-        t = super().run_node(n)
-        if isinstance(t, Tensor):
-            self.places[n] = _Place(_memory(t), t.dtype, tuple(t.shape), t.stride(), int(t.storage_offset()))
-        return t
-
-
-def _memory(t: Tensor) -> int:
-    return t.untyped_storage().data_ptr()
-
-
-def _short(graph: torch.fx.GraphModule, *inputs: Any) -> Callable[..., Any]:
-    """Return the list without operations that nothing uses, and with at most one operation for a view.
-
-    Sums are added in place where nothing else uses the memory of their first term, and some tensors are read ahead.
-    """
-    placed = _Placed(graph)
-    with torch.no_grad():
-        placed.run(*inputs)
-    bases: dict[torch.fx.Node, torch.fx.Node] = {}
-    for node in graph.graph.nodes:
-        if getattr(node.target, "overloadpacket", None) in _VIEWS:
-            _one_view(node, placed.places, bases)
-    graph.graph.eliminate_dead_code()
-    _in_place(graph.graph, placed.places)
-    _read_ahead(graph.graph)
-    return _written(graph)
-
-
-def _one_view(
-    node: torch.fx.Node, places: Mapping[torch.fx.Node, _Place], bases: dict[torch.fx.Node, torch.fx.Node]
-) -> None:
-    """Let a view be one of the tensor that owns its memory, or that tensor itself if they are the same.
-
-    bases: the tensor that each view so far is one of. The memory of an input may begin elsewhere at the next step.
-    """
-    first: Any = node.args[0]
-    base: Any = bases.get(first, first)
-    place, whole = places[node], places[base]
-    if place.dtype != whole.dtype or (base.op == "placeholder" and place.offset != whole.offset):
-        return
-    bases[node] = base
-    if place == whole:
-        node.replace_all_uses_with(base)
-    elif first is not base or base.op == "placeholder":
-        start = () if place.offset == whole.offset else (place.offset,)
-        node.target, node.kwargs = torch.ops.aten.as_strided.default, {}
-        node.args = (base, place.shape, place.strides, *start)
-
-
-def _in_place(graph: torch.fx.Graph, places: Mapping[torch.fx.Node, _Place]) -> None:
-    """Add to the first term of a sum where it lies, if it has the sum's shape and nothing uses its memory later."""
-    last: dict[int, torch.fx.Node] = {}
-    for node in graph.nodes:
-        for used in node.all_input_nodes:
-            if used in places:
-                last[places[used].memory] = node
-    given = {places[node].memory for node in graph.nodes if node.op != "call_function" and node in places}
-    for node in graph.nodes:
-        if node.target is not torch.ops.aten.add.Tensor:
-            continue
-        terms = [places.get(term) for term in node.args]
-        if not isinstance(terms[0], _Place) or terms[0]._replace(memory=places[node].memory) != places[node]:
-            continue
-        memory = terms[0].memory
-        if last[memory] is node and memory not in given and all(t is None or t.memory != memory for t in terms[1:]):
-            node.target = torch.ops.aten.add_.Tensor
-
-
-def _read_ahead(graph: torch.fx.Graph) -> None:
-    """Read what the gradients of a grouped convolution need from first to last, so that it lies in the core's cache.
-
-    They take one group after another: with the channels last, a few numbers of each row, which is slow otherwise.
-    """
-    for node in graph.nodes:
-        if node.target is torch.ops.aten.convolution_backward.default and node.args[9] > 1:
-            with graph.inserting_before(node):
-                for t in (node.args[1], node.args[0]):
-                    graph.call_function(torch.ops.aten.sum.default, (t,))
-
-
-def _written(module: torch.fx.GraphModule) -> Callable[..., Any]:
-    """Return the list as a function of tensors, which calls torch's operations without their wrappers in Python."""
-    module.graph.set_codegen(CodeGen())
-    written = module.graph.python_code("self")
-    source, names = written.src, dict(written.globals)
-    operations = dict.fromkeys(node.target for node in module.graph.nodes if isinstance(node.target, OpOverload))
-    for number, operation in enumerate(operations):
-        source = source.replace(f"torch.ops.{operation}(", f"operation_{number}(")
-        names[f"operation_{number}"] = getattr(operation, "_op", operation)
-    exec(source, names)
-    return partial(names["forward"], module)
 
 
 def _run(stack: Stack, kept: _List, given: Sequence[Tensor]) -> Any:
@@ -256,9 +139,9 @@ def _own(p: Tensor, gradient: Tensor | None, taken: set[int]) -> Tensor | None:
     """Return the gradient as autograd stores it: in the parameter's order, in memory that is not `taken`."""
     if gradient is None:
         return None
-    if gradient.stride() != p.stride() or _memory(gradient) in taken:
+    if gradient.stride() != p.stride() or memory_of(gradient) in taken:
         gradient = torch.empty_like(p).copy_(gradient)
-    taken.add(_memory(gradient))
+    taken.add(memory_of(gradient))
     return gradient
 
 
