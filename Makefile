@@ -24,7 +24,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/tta.py >> docs/benchmarks.md
 	$(BIN)/python benchmarks/measure.py >> docs/benchmarks.md
 	$(BIN)/python benchmarks/scale.py 1000 10000 >> docs/benchmarks.md
-	$(BIN)/python benchmarks/bookkeeping.py 100 1000 10000 --epochs 23 >> docs/benchmarks.md
+	$(BIN)/python benchmarks/bookkeeping.py 100 1000 10000 --epochs 50 >> docs/benchmarks.md
 	$(BIN)/python benchmarks/scripts.py >> docs/benchmarks.md
 
 docs: .venv/installed-dev
