@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CALLS = 60
+CALLS = 100
 """Forward passes before the gate: more than the trial steps make, and fewer than a training."""
 
 CHANGES = (
