@@ -191,6 +191,26 @@ def test_what_a_dead_worker_had_leased_is_made(
     assert place.read(f"runs/{late}.json") == record_of_late
 
 
+def test_one_worker_makes_the_only_run_that_a_dead_one_had_leased(
+    tiny: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks once for each missing run and leaves; so it must take a lease that it only then sees to have expired."""
+    nd.run(tiny, runs=5, vary="init", folder=bucket, executor="local", stack=3)
+    place = Objects(bucket)
+    stacks = stacks_of(record.load(mirror.folder_of(bucket)))
+    lost = max(stacks)
+    assert place.lease(stacks[lost]) is not None
+    place.remove(f"runs/{lost}.json", f"runs/{lost}.safetensors")
+    monkeypatch.setattr(mirror, "user_cache_path", lambda name: tmp_path / "another")
+    mirror._mirror.cache_clear()
+    assert nd.work(bucket, run_task=True) == 0  # its holder may still be at work
+    monkeypatch.setattr(buckets, "SECONDS", 0.0)
+    monkeypatch.setattr(mirror, "user_cache_path", lambda name: tmp_path / "a third")
+    mirror._mirror.cache_clear()
+    assert nd.work(bucket, run_task=True) == 1
+    assert place.read(f"runs/{lost}.json") is not None
+
+
 def test_what_an_old_list_lacks_is_not_trained_again(
     tiny: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

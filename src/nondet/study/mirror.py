@@ -167,7 +167,7 @@ class Mirror:
                     return False
                 over.update([name] if name in self.ended else [])
                 if (lease := self._lease(name)) is None:
-                    return False
+                    return name in self.ended and take(key)  # only now it was seen that the lease has expired
                 leases[name] = lease
             if (first or name in over) and self.place.read(run_names(key)[1]) is not None:  # stored by an earlier one
                 self.known.add(key)
