@@ -106,7 +106,7 @@ def _objection(problem: Problem, width: int) -> str:
             if objection or not problem.repeats:
                 return objection
             here = [run, others][:width]
-            stacked = problem.door is not None and bool(problem.door.used) and not problem.door.refused
+            stacked = problem.door is not None and not problem.door.refused and bool(problem.door.used)
             exact = replace(problem, door=None)
             objection = _differs(exact, here)
             if stacked and not objection:
