@@ -41,8 +41,8 @@ _List = tuple[Callable[..., Any], Any]
 def recorder(problem: Problem, width: int) -> Recorder | None:
     """Return a recorder for a stack of this problem; None if its steps are not to be recorded."""
     changing = problem.compiled or problem.again or problem.state or problem.seeded
-    short = problem.steps * problem.recipe.epochs < WORTH
-    if problem.device.type != "cpu" or width == 1 or changing or short:
+    brief = problem.steps * problem.recipe.epochs < WORTH
+    if problem.device.type != "cpu" or width == 1 or changing or brief:
         return None
     return Recorder(problem)
 
